@@ -1,0 +1,11 @@
+//! The pure core: what an event means, what a contact is, what happens next.
+//!
+//! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance
+//! are arguments. Nothing here imports a layer above.
+
+pub mod contact;
+pub mod email;
+pub mod event;
+pub mod fault;
+pub mod field;
+pub mod phone;

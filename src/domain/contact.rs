@@ -1,0 +1,146 @@
+//! What one event says about a person, and the contact that all events together make.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    email::Email,
+    event::{CompanyId, Stamp},
+    field::{Field, FieldMap},
+    phone::Phone,
+};
+
+/// A contact's id within its company. Resolves for ever, through aliases after a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContactId(pub Uuid);
+
+impl fmt::Display for ContactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A canonical key that finds a contact within its company. Personal data: no `Display`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identifier {
+    /// By email.
+    Email(Email),
+    /// By phone.
+    Phone(Phone),
+}
+
+impl Identifier {
+    /// `email` or `phone`, as in the database.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Email(_) => "email",
+            Self::Phone(_) => "phone",
+        }
+    }
+
+    /// The canonical value. Personal data.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Email(email) => email.as_str(),
+            Self::Phone(phone) => phone.as_str(),
+        }
+    }
+}
+
+/// A value that an event gave and that was not taken, without the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rejected {
+    /// The field.
+    #[serde(serialize_with = "field_name")]
+    pub field: Field,
+    /// A stable code such as `not_a_phone_number`.
+    pub reason: &'static str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn field_name<S: serde::Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(field.name())
+}
+
+/// What one CRM step of one event says about a person. Values are cleaned and canonical;
+/// a field that is absent here is left as it is.
+#[derive(Clone, Debug)]
+pub struct ContactUpdate {
+    /// When it was said.
+    pub stamp: Stamp,
+    /// The phone as a key. Also in `values`, as text.
+    pub phone: Option<Phone>,
+    /// The email as a key. Also in `values`, as text.
+    pub email: Option<Email>,
+    /// The new values, phone and email included.
+    pub values: FieldMap<String>,
+    /// What was given and not taken.
+    pub rejected: Vec<Rejected>,
+}
+
+impl ContactUpdate {
+    /// The keys that this update gives.
+    pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
+        let phone = self.phone.clone().map(Identifier::Phone);
+        phone.into_iter().chain(self.email.clone().map(Identifier::Email))
+    }
+}
+
+/// A field's value and the event that it came from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stamped {
+    /// The value. May be personal data, so `Debug` leaves it out.
+    pub value: String,
+    /// Where and when it was said.
+    pub stamp: Stamp,
+}
+
+impl fmt::Debug for Stamped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stamped").field("stamp", &self.stamp).finish_non_exhaustive()
+    }
+}
+
+/// A contact as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// Its id.
+    pub id: ContactId,
+    /// Its company.
+    pub company: CompanyId,
+    /// Starts at 1 and grows by one with every change.
+    pub version: i64,
+    /// The winning value of each field.
+    pub values: FieldMap<Stamped>,
+    /// Time of the earliest event of this contact.
+    pub created_at: OffsetDateTime,
+    /// Time of the latest event that gave a value which still stands.
+    pub updated_at: OffsetDateTime,
+}
+
+/// What an update did to a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// There was no such contact.
+    Created,
+    /// At least one field, key or merge changed it.
+    Updated,
+    /// Nothing changed.
+    Unchanged,
+}
+
+impl Operation {
+    /// The name on the wire and the last part of the routing key.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! contact-relay: a trigger fires, a contact is upserted, the world is told.
+//!
+//! `ARCHITECTURE.md` is the map. Imports point down only; `tests/tidy.rs` enforces it.
+
+pub mod domain;
+pub mod settings;

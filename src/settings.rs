@@ -1,0 +1,169 @@
+//! The typed settings. How they are read and checked is in [`load`]; here stands what they are.
+//! The meaning of each key stands once, in `config/default.toml`, which is embedded in the binary.
+//! No setting is replaced by a silent default.
+
+mod load;
+mod types;
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+pub use load::{DEFAULTS, Effective, Fault, LoadError, Origin, load};
+pub use types::{HttpToken, LogFormat, OnConflict, OnUnidentified, Region, Role};
+
+/// Every setting of a process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Settings {
+    pub amqp: Amqp,
+    pub postgres: Postgres,
+    pub upsert: Upsert,
+    pub chain: Chain,
+    pub contacts: Contacts,
+    pub events: Events,
+    pub outbox: Outbox,
+    pub webhook: Webhook,
+    pub dead_letter: DeadLetter,
+    pub http: Http,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+/// Section `[amqp]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Amqp {
+    pub url: SecretString,
+    pub namespace: String,
+    #[serde(deserialize_with = "types::duration")]
+    pub heartbeat: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub connect_timeout: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub publish_timeout: Duration,
+}
+
+/// Section `[postgres]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Postgres {
+    pub url: SecretString,
+    pub max_connections: u32,
+    #[serde(deserialize_with = "types::duration")]
+    pub acquire_timeout: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub statement_timeout: Duration,
+}
+
+/// Section `[upsert]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Upsert {
+    pub consumers: usize,
+    pub batch_size: usize,
+    pub batch_bytes: usize,
+    #[serde(deserialize_with = "types::duration")]
+    pub batch_linger: Duration,
+}
+
+/// Section `[chain]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Chain {
+    pub default_max_interactions: u32,
+}
+
+/// Section `[contacts]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Contacts {
+    pub default_region: Region,
+    pub on_conflict: OnConflict,
+    pub on_unidentified: OnUnidentified,
+    pub max_value_length: usize,
+}
+
+/// Section `[events]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Events {
+    pub source: String,
+    pub include_identity: bool,
+}
+
+/// Section `[outbox]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Outbox {
+    #[serde(deserialize_with = "types::duration")]
+    pub lease: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub sweep_interval: Duration,
+}
+
+/// Section `[webhook]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Webhook {
+    pub concurrency: usize,
+    #[serde(deserialize_with = "types::duration")]
+    pub timeout: Duration,
+    #[serde(deserialize_with = "types::durations")]
+    pub retry_schedule: Vec<Duration>,
+    pub retry_jitter: f64,
+    pub allow_http: bool,
+    #[serde(deserialize_with = "types::list")]
+    pub allowed_networks: Vec<IpNet>,
+    #[serde(deserialize_with = "types::list")]
+    pub signing_secrets: Vec<SecretString>,
+    #[serde(deserialize_with = "types::duration")]
+    pub poll_interval: Duration,
+}
+
+/// Section `[dead_letter]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct DeadLetter {
+    pub batch_size: usize,
+}
+
+/// Section `[http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Http {
+    pub bind: SocketAddr,
+    #[serde(deserialize_with = "types::list")]
+    pub tokens: Vec<HttpToken>,
+}
+
+/// Section `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Log {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+/// Section `[shutdown]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Shutdown {
+    #[serde(deserialize_with = "types::duration")]
+    pub grace: Duration,
+}

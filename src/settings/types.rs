@@ -1,0 +1,1 @@
+//! The types that settings are made of.
