@@ -194,7 +194,9 @@ mod tests {
         {
             let bin = root.path().join(version).join("bin");
             fs::create_dir_all(&bin).unwrap();
-            programs.iter().for_each(|program| fs::write(bin.join(program), "").unwrap());
+            for program in programs {
+                fs::write(bin.join(program), "").unwrap();
+            }
         }
         assert_eq!(newest_postgres(root.path()), Some(root.path().join("15/bin")));
     }

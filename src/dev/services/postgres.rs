@@ -11,7 +11,10 @@ use std::{
 
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
 
 use super::{
     LaunchError, Mode, PORT_TRIES, free_ports, log_tail,
@@ -121,7 +124,7 @@ impl Postgres {
         self.dir.with_file_name("postgres.log")
     }
 
-    fn command(&self, program: &str, death_signal: &str) -> io::Result<tokio::process::Command> {
+    fn command(&self, program: &str, death_signal: &str) -> io::Result<Command> {
         process::command(&self.bin.join(program), self.user, death_signal, &self.dir, &self.log())
     }
 
@@ -129,10 +132,10 @@ impl Postgres {
     async fn create_dir(&self) -> Result<(), LaunchError> {
         fs::create_dir_all(&self.dir).map_err(LaunchError::Prepare)?;
         let Some(user) = self.user else { return Ok(()) };
-        let mut install = tokio::process::Command::new("install");
+        let mut install = Command::new("install");
         install.args(["-d", "-m", "0700", "-o", user, "-g", user]).arg(&self.dir);
         let made = install.stdin(Stdio::null()).status().await.map_err(LaunchError::Prepare)?;
-        let mut reach = tokio::process::Command::new("setpriv");
+        let mut reach = Command::new("setpriv");
         reach.args([format!("--reuid={user}"), format!("--regid={user}")]).args(["--init-groups", "ls"]);
         reach.arg(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let reached = reach.status().await.map_err(LaunchError::Prepare)?;
@@ -143,7 +146,7 @@ impl Postgres {
     }
 
     /// Builds the cluster beside its place and moves it there, so a half-built one is never used.
-    async fn init(&self) -> Result<(), LaunchError> {
+    async fn init(&mut self) -> Result<(), LaunchError> {
         let data = self.dir.join("data.new");
         if data.exists() {
             fs::remove_dir_all(&data).map_err(LaunchError::Prepare)?;
@@ -167,17 +170,18 @@ impl Postgres {
         fs::rename(data, self.data()).map_err(LaunchError::Prepare)
     }
 
-    async fn run(&self, mut command: tokio::process::Command, input: &str) -> Result<(), LaunchError> {
+    /// Runs one of the programs to its end. It stands where the server does, so that whoever gives up
+    /// on the launch ends it in the same way, with what it started.
+    async fn run(&mut self, mut command: Command, input: &str) -> Result<(), LaunchError> {
         let (read, mut write) = io::pipe().map_err(LaunchError::Prepare)?;
-        let mut child = command.stdin(read).spawn().map_err(LaunchError::Prepare)?;
+        let program = Process::spawn(command.stdin(read)).map_err(LaunchError::Prepare)?;
         // The command holds the reading end open as long as it lives.
         drop(command);
         write.write_all(input.as_bytes()).map_err(LaunchError::Prepare)?;
         drop(write);
-        if child.wait().await.map_err(LaunchError::Prepare)?.success() {
-            return Ok(());
-        }
-        Err(self.failed())
+        let succeeded = self.server.insert(program).succeeds().await.map_err(LaunchError::Prepare)?;
+        self.server = None;
+        if succeeded { Ok(()) } else { Err(self.failed()) }
     }
 
     /// The folder is locked by us, so a server that a killed holder left is on its way out, and a

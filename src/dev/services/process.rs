@@ -63,6 +63,11 @@ impl Process {
         Ok(Self { child, pid })
     }
 
+    /// Waits for the end; whether it was a success.
+    pub(super) async fn succeeds(&mut self) -> io::Result<bool> {
+        Ok(self.child.wait().await?.success())
+    }
+
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
