@@ -28,7 +28,7 @@ use tokio::{
 };
 
 /// How long the holder may take for one answer; a recovery after a crash included.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(180);
+const ANSWER_PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long the holder may take to stop both services before it is left to itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);

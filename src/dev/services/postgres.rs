@@ -25,7 +25,7 @@ use super::{
 const ROLE: &str = "contact_relay";
 
 /// How long the server may take until it accepts a login; recovery after a crash included.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// One cluster and, while it runs, its server.
 #[derive(Debug)]

@@ -1,12 +1,17 @@
 //! A private RabbitMQ: one node in a folder, on free loopback ports, with its own epmd, cookie and
 //! configuration, so that a broker of the system is neither met nor disturbed.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
     time::{Instant, sleep, timeout},
 };
 
@@ -20,7 +25,7 @@ use super::{
 const NODE: &str = "contact-relay@localhost";
 
 /// How long the node may take until it speaks AMQP; recovery of its queues included.
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a client opens an AMQP 0-9-1 connection with (specification, section 4.2.2).
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -108,7 +113,7 @@ impl Rabbitmq {
         }
     }
 
-    fn spawn(&mut self) -> std::io::Result<()> {
+    fn spawn(&mut self) -> io::Result<()> {
         let configuration = format!(
             "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 100MB\nlog.console = false\n",
             self.ports.amqp
@@ -117,10 +122,10 @@ impl Rabbitmq {
         fs::write(self.dir.join("enabled_plugins"), "[].\n")?;
 
         // In the foreground and before the node: it would start one as a daemon that outlives it.
-        let mut epmd = self.command("/usr/bin/epmd".into())?;
+        let mut epmd = self.command(Path::new("/usr/bin/epmd"))?;
         self.epmd = Some(Process::spawn(&mut epmd)?);
 
-        let mut node = self.command(self.launcher.clone())?;
+        let mut node = self.command(&self.launcher)?;
         node.env("RABBITMQ_NODENAME", NODE)
             .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
             .env("RABBITMQ_MNESIA_BASE", self.dir.join("db"))
@@ -139,8 +144,8 @@ impl Rabbitmq {
         Ok(())
     }
 
-    fn command(&self, program: PathBuf) -> std::io::Result<tokio::process::Command> {
-        let mut command = process::command(&program, None, "KILL", &self.dir, &self.log())?;
+    fn command(&self, program: &Path) -> io::Result<Command> {
+        let mut command = process::command(program, None, "KILL", &self.dir, &self.log())?;
         command.env("ERL_EPMD_PORT", self.ports.epmd.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         Ok(command)
     }
