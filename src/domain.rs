@@ -4,6 +4,7 @@
 //! are arguments. Nothing here imports a layer above.
 
 pub mod contact;
+pub mod directory;
 pub mod email;
 pub mod event;
 pub mod fault;
