@@ -1,0 +1,7 @@
+//! The database adapter: every SQL statement of the service stands in this folder.
+//!
+//! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
+//! broker or decides what happens next.
+
+
+pub mod dead_letters;
