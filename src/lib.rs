@@ -2,5 +2,6 @@
 //!
 //! `ARCHITECTURE.md` is the map. Imports point down only; `tests/tidy.rs` enforces it.
 
+pub mod amqp;
 pub mod domain;
-pub mod settings;
+pub mod postgres;

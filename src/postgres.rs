@@ -3,5 +3,4 @@
 //! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
 //! broker or decides what happens next.
 
-
 pub mod dead_letters;

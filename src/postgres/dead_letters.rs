@@ -198,8 +198,10 @@ mod tests {
     fn a_batch_touches_each_row_once_in_key_order() {
         let batch = [new("b", b"1", "first"), new("a", b"1", "other"), new("b", b"1", "second")];
         let rows = coalesce(&batch);
-        let seen: Vec<_> =
-            rows.iter().map(|row| (row.new.company.as_str(), row.new.message.as_str(), row.attempts)).collect();
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.new.company.as_str(), row.new.message.as_str(), row.attempts))
+            .collect();
         assert_eq!(seen, [("a", "other", 1), ("b", "second", 2)]);
     }
 

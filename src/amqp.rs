@@ -1,0 +1,3 @@
+//! The broker adapter. Nothing here knows the database or what a message means.
+
+pub mod properties;
