@@ -5,3 +5,4 @@
 pub mod amqp;
 pub mod domain;
 pub mod postgres;
+pub mod settings;
