@@ -3,10 +3,17 @@
 //! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance
 //! are arguments. Nothing here imports a layer above.
 
+pub mod attempt;
 pub mod contact;
 pub mod directory;
+pub mod egress;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
 pub mod phone;
+pub mod signature;
+pub mod template;
+pub mod variables;
+pub mod webhook_action;
+pub mod webhook_request;
