@@ -5,14 +5,22 @@
 
 pub mod attempt;
 pub mod contact;
+pub mod directory;
 pub mod egress;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
+pub mod mapping;
 pub mod phone;
+pub mod placeholder;
+pub mod problem;
 pub mod signature;
 pub mod template;
+pub mod trigger;
 pub mod variables;
 pub mod webhook_action;
 pub mod webhook_request;
+mod arguments;
+mod json;
+mod text;
