@@ -4,5 +4,6 @@
 
 pub mod amqp;
 pub mod domain;
+pub mod http_client;
 pub mod postgres;
 pub mod settings;
