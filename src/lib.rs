@@ -4,5 +4,8 @@
 
 pub mod amqp;
 pub mod domain;
+pub mod health;
 pub mod postgres;
 pub mod settings;
+pub mod telemetry;
+pub mod workers;

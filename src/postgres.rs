@@ -4,7 +4,7 @@
 //! broker or decides what happens next.
 
 pub mod dead_letters;
-pub mod deliveries;
+//pub mod deliveries;
 pub mod directory;
 mod failure;
 pub mod ledger;
@@ -13,4 +13,4 @@ mod pool;
 pub mod suspects;
 
 pub use failure::{Failure, classify};
-pub use pool::{Database, MIGRATIONS, Session};
+pub use pool::{Database, MIGRATIONS};
