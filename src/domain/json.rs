@@ -9,7 +9,9 @@ use std::{
     fmt,
 };
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+};
 use serde_json::{Map, Number, Value, error::Category, value::RawValue};
 
 /// Deepest nesting of arrays and objects in a message; the outermost object counts as 1.
@@ -75,6 +77,30 @@ pub(super) fn members(text: &str) -> Result<Members<'_>, BadJson> {
 
 /// The members of an object, values unread.
 pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
+
+/// A struct that is read from a JSON object only. Derived readers take an array as well, its items
+/// for the members in their order.
+pub(super) struct ObjectOnly<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(access))
+            }
+        }
+
+        reader.deserialize_map(Members(std::marker::PhantomData)).map(Self)
+    }
+}
 
 /// Whether `text` nests no deeper than [`MAX_DEPTH`]. Looks at brackets only, so that it is safe
 /// on any text; readers that skip values do not count depth.

@@ -31,7 +31,9 @@ impl Phone {
         if international {
             return valid(&format!("+{number}"), None);
         }
-        valid(number, Some(region)).or_else(|| valid(&format!("+{number}"), None))
+        // 00 stands for + in most of the world, whatever the region itself dials.
+        let without_prefix = number.strip_prefix("00").unwrap_or(number);
+        valid(number, Some(region)).or_else(|| valid(&format!("+{without_prefix}"), None))
     }
 
     /// A number that [`Phone::parse`] made, read back from the database.

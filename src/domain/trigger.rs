@@ -167,10 +167,10 @@ fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
 fn peek_name(raw: &str) -> Option<String> {
     let members = json::members(raw).ok()?;
     let (_, name) = members.into_iter().find(|(key, _)| key == "name")?;
-    serde_json::from_str(name.get()).ok().filter(|name| is_name(name))
+    serde_json::from_str(name.get()).ok().filter(|name: &String| is_name(name))
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(char::is_control) && name.chars().nth(MAX_NAME).is_none()
 }
 
