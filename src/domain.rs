@@ -20,3 +20,6 @@ pub mod trigger;
 pub mod trigger_cache;
 pub mod trigger_fired;
 pub mod webhook_action;
+
+#[cfg(test)]
+mod samples;
