@@ -4,4 +4,5 @@
 
 pub mod amqp;
 pub mod domain;
+pub mod postgres;
 pub mod settings;
