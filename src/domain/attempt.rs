@@ -149,12 +149,7 @@ pub fn after_attempt(outcome: &Outcome, attempts_in_round: u32, rule: &RetryRule
         Class::Rejected => Next::Dead(Reason::WebhookRejected, rejected(outcome)),
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
         Class::Invalid => Next::Dead(Reason::WebhookInvalid, describe(outcome)),
-        Class::Dns
-        | Class::Connect
-        | Class::Tls
-        | Class::Timeout
-        | Class::Protocol
-        | Class::HttpStatus => {
+        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
             let attempts_before = usize::try_from(attempts_in_round.saturating_sub(1)).unwrap_or(usize::MAX);
             match rule.schedule.get(attempts_before) {
                 Some(wait) => Next::RetryAfter(lengthened(*wait, outcome.retry_after, rule.jitter, chance)),
@@ -176,7 +171,9 @@ fn lengthened(wait: Duration, retry_after: Option<Duration>, jitter: f64, chance
 fn rejected(outcome: &Outcome) -> String {
     match outcome.status {
         Some(status @ 300..=399) => {
-            format!("the receiver answered {status}, a redirect; redirects are not followed: write the final address")
+            format!(
+                "the receiver answered {status}, a redirect; redirects are not followed: write the final address"
+            )
         }
         Some(status) => format!("the receiver answered {status}, which no retry mends"),
         None => describe(outcome),

@@ -83,7 +83,10 @@ impl WebhookAction {
         Ok(Self {
             method,
             url: UrlTemplate::parse(url),
-            body: members.get("body").filter(|body| !body.is_null()).map(|body| Body::parse(body, content_type)),
+            body: members
+                .get("body")
+                .filter(|body| !body.is_null())
+                .map(|body| Body::parse(body, content_type)),
             headers,
             url_as_written: url.to_owned(),
             response_directive: text(members, "responseDirective")?.map(str::to_owned),

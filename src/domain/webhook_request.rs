@@ -98,18 +98,17 @@ pub fn render(
     default_body: &[u8],
 ) -> Result<WebhookRequest, WebhookInvalid> {
     let url = action.url.as_ref().map_err(Clone::clone)?.render(variables)?;
-    let mut headers = Vec::with_capacity(action.headers.len() + 1);
+    let templates = action.headers.as_ref().map_err(Clone::clone)?;
+    let mut headers = Vec::with_capacity(templates.len() + 1);
     let mut room = MAX_HEADERS;
-    for (name, template) in action.headers.as_ref().map_err(Clone::clone)? {
+    for (name, template) in templates {
         let value = header_value(name, template, variables, room)?;
         room = room.saturating_sub(value.len());
         headers.push((name.clone(), value));
     }
     let (body, content_type) = match &action.body {
         Some(body) => (Some(body.render(variables)?), body.content_type()),
-        None if action.method.sends_event() => {
-            (Some(default_body.to_vec()), "application/cloudevents+json")
-        }
+        None if action.method.sends_event() => (Some(default_body.to_vec()), "application/cloudevents+json"),
         // Receivers may rely on a content type, so one is sent although nothing follows it.
         None => (None, "application/json"),
     };
@@ -138,7 +137,9 @@ fn header_value(
             }
         }
         if value.len() > room {
-            return Err(WebhookInvalid::new(format!("the header values are longer than {MAX_HEADERS} bytes")));
+            return Err(WebhookInvalid::new(format!(
+                "the header values are longer than {MAX_HEADERS} bytes"
+            )));
         }
     }
     if value.chars().any(char::is_control) {

@@ -19,7 +19,9 @@ fn statuses_have_their_class() {
     for status in 0..=1000 {
         let expected = match status {
             200 | 201 | 202 | 204 | 299 => Class::Delivered,
-            301 | 302 | 304 | 307 | 308 | 399 | 400 | 401 | 403 | 404 | 409 | 410 | 422 | 499 => Class::Rejected,
+            301 | 302 | 304 | 307 | 308 | 399 | 400 | 401 | 403 | 404 | 409 | 410 | 422 | 499 => {
+                Class::Rejected
+            }
             408 | 425 | 429 | 500 | 501 | 502 | 503 | 504 | 599 => Class::HttpStatus,
             0 | 100 | 101 | 199 | 600 | 999 | 1000 => Class::Protocol,
             _ => continue,

@@ -87,7 +87,9 @@ impl Json {
             }
             Value::Array(items) => Self::Array(items.iter().map(Self::parse).collect()),
             Value::Object(members) => {
-                let member = |(key, value): (&String, &Value)| (Value::from(key.as_str()).to_string(), Self::parse(value));
+                let member = |(key, value): (&String, &Value)| {
+                    (Value::from(key.as_str()).to_string(), Self::parse(value))
+                };
                 Self::Object(members.iter().map(member).collect())
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value.to_string()),
@@ -122,7 +124,11 @@ impl Json {
 }
 
 /// A string that is exactly one variable takes the variable's own type; any other is a string.
-fn render_string(out: &mut String, template: &Template, variables: &Variables<'_>) -> Result<(), WebhookInvalid> {
+fn render_string(
+    out: &mut String,
+    template: &Template,
+    variables: &Variables<'_>,
+) -> Result<(), WebhookInvalid> {
     if let [Piece::Variable(reference)] = template.pieces()
         && let Some((value, "")) = variables.resolve(reference)
     {
