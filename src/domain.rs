@@ -3,9 +3,20 @@
 //! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance
 //! are arguments. Nothing here imports a layer above.
 
+mod arguments;
 pub mod contact;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
+mod json;
+pub mod mapping;
 pub mod phone;
+pub mod placeholder;
+pub mod plan;
+pub mod problem;
+mod text;
+pub mod trigger;
+pub mod trigger_cache;
+pub mod trigger_fired;
+pub mod webhook_action;
