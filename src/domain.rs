@@ -4,19 +4,24 @@
 //! are arguments. Nothing here imports a layer above.
 
 mod arguments;
+pub mod attempt;
 pub mod contact;
+pub mod directory;
+pub mod egress;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
-mod json;
 pub mod mapping;
 pub mod phone;
 pub mod placeholder;
 pub mod plan;
 pub mod problem;
-mod text;
+pub mod signature;
+pub mod template;
 pub mod trigger;
 pub mod trigger_cache;
 pub mod trigger_fired;
+pub mod variables;
 pub mod webhook_action;
+pub mod webhook_request;

@@ -4,3 +4,13 @@
 //! broker or decides what happens next.
 
 pub mod dead_letters;
+pub mod deliveries;
+pub mod directory;
+mod failure;
+pub mod ledger;
+pub mod outbox;
+mod pool;
+pub mod suspects;
+
+pub use failure::{Failure, classify};
+pub use pool::{Database, MIGRATIONS, Session};

@@ -84,7 +84,10 @@ impl Publisher {
     ///
     /// # Errors
     /// After an error the publisher is of no more use, and any of the messages may have arrived.
-    pub async fn publish(&mut self, messages: &[Message]) -> Result<Vec<Result<(), Unpublished>>, PublishError> {
+    pub async fn publish(
+        &mut self,
+        messages: &[Message],
+    ) -> Result<Vec<Result<(), Unpublished>>, PublishError> {
         match timeout(self.timeout, self.window(messages)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(PublishError::Timeout(self.timeout)),

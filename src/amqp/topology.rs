@@ -24,7 +24,9 @@ pub struct Topology {
 
 /// The broker refused a declaration.
 #[derive(Debug, thiserror::Error)]
-#[error("could not declare {kind} `{name}`; where it exists with other arguments, delete it or choose another amqp.namespace")]
+#[error(
+    "could not declare {kind} `{name}`; where it exists with other arguments, delete it or choose another amqp.namespace"
+)]
 pub struct TopologyError {
     kind: &'static str,
     name: String,
@@ -85,7 +87,12 @@ impl Topology {
         self.bind(channel, self.webhook(), self.events(), "webhook.requested").await
     }
 
-    async fn exchange(&self, channel: &Channel, name: String, kind: ExchangeKind) -> Result<(), TopologyError> {
+    async fn exchange(
+        &self,
+        channel: &Channel,
+        name: String,
+        kind: ExchangeKind,
+    ) -> Result<(), TopologyError> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel
             .exchange_declare(name.as_str().into(), kind, options, FieldTable::default())
@@ -113,9 +120,21 @@ impl Topology {
             .map_err(|source| TopologyError { kind: "queue", name, source })
     }
 
-    async fn bind(&self, channel: &Channel, queue: String, exchange: String, key: &str) -> Result<(), TopologyError> {
+    async fn bind(
+        &self,
+        channel: &Channel,
+        queue: String,
+        exchange: String,
+        key: &str,
+    ) -> Result<(), TopologyError> {
         channel
-            .queue_bind(queue.as_str().into(), exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default())
+            .queue_bind(
+                queue.as_str().into(),
+                exchange.into(),
+                key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
             .await
             .map_err(|source| TopologyError { kind: "binding of queue", name: queue, source })
     }
