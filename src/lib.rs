@@ -4,5 +4,7 @@
 
 pub mod amqp;
 pub mod domain;
+pub mod operator;
 pub mod postgres;
 pub mod settings;
+pub mod telemetry;

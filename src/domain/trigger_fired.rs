@@ -165,8 +165,9 @@ impl Data<'_> {
         let name = triggers.first().map(|trigger| trigger.name().to_owned());
         let place = |fault: Fault| Fault { trigger: name.clone(), ..fault };
 
-        let (assistant_id, max_interactions) =
-            self.assistant.map_or((None, None), |ObjectOnly(assistant)| (assistant.id, assistant.max_interactions));
+        let (assistant_id, max_interactions) = self
+            .assistant
+            .map_or((None, None), |ObjectOnly(assistant)| (assistant.id, assistant.max_interactions));
         let session_id = self.session.and_then(|ObjectOnly(session)| session.id);
         let images = self.images.unwrap_or_default();
         if images.iter().any(|image| image.contains('\0')) {

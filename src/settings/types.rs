@@ -10,20 +10,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// A region of the phone numbering plans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region([u8; 2]);
-
-impl Region {
-    /// The region with this ISO 3166-1 alpha-2 code.
-    #[must_use]
-    pub fn new(code: &str) -> Option<Self> {
-        match code.as_bytes() {
-            [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] => Some(Self([*a, *b])),
-            _ => None,
-        }
-    }
-}
+pub use crate::domain::phone::Region;
 
 /// What happens when phone and email match two contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -19,7 +19,12 @@ use crate::domain::{
 };
 
 /// What a mapping and the arguments say about a person.
-pub(super) fn fill(mapping: &Mapping, arguments: &Value, stamp: Stamp, rules: &Rules) -> Result<ContactUpdate, Fault> {
+pub(super) fn fill(
+    mapping: &Mapping,
+    arguments: &Value,
+    stamp: Stamp,
+    rules: &Rules,
+) -> Result<ContactUpdate, Fault> {
     let values = FieldMap::default();
     let mut update = ContactUpdate { stamp, phone: None, email: None, values, rejected: Vec::new() };
     for (field, parameter) in mapping.iter() {
@@ -49,7 +54,12 @@ pub(super) fn fill(mapping: &Mapping, arguments: &Value, stamp: Stamp, rules: &R
 }
 
 /// The canonical value of a field, a key noted in `update`; or why it is none.
-fn value(field: Field, text: Cow<'_, str>, rules: &Rules, update: &mut ContactUpdate) -> Result<String, &'static str> {
+fn value(
+    field: Field,
+    text: Cow<'_, str>,
+    rules: &Rules,
+    update: &mut ContactUpdate,
+) -> Result<String, &'static str> {
     match field {
         Field::Phone => {
             let phone = Phone::parse(&text, rules.default_region).ok_or("not_a_phone_number")?;

@@ -49,7 +49,10 @@ const ENVELOPE: [Member; 6] = [
 ];
 const DATA: [Member; 8] = [
     required("company", Kind::Object(&[required("id", Kind::Text)])),
-    optional("assistant", Kind::Object(&[optional("id", Kind::Text), optional("maxInteractions", Kind::Whole)])),
+    optional(
+        "assistant",
+        Kind::Object(&[optional("id", Kind::Text), optional("maxInteractions", Kind::Whole)]),
+    ),
     optional("session", Kind::Object(&[optional("id", Kind::Text)])),
     optional("clientData", Kind::Any),
     optional("images", Kind::Texts),
