@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::unit;
 use crate::{
-    amqp::{self, Message, PublishError, Publisher, Topology, properties},
+    amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::fault::Stage,
     postgres::{
         Database,
@@ -116,12 +116,10 @@ pub async fn replay(
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Progress, ReplayError> {
-    let window =
-        rate.map_or(WINDOW, |rate| usize::try_from(rate.get()).unwrap_or(WINDOW).div_ceil(10).min(WINDOW));
+    let mut pace = Pace::new(rate);
     let mut total = Progress::default();
-    let mut due = Instant::now();
-    for keys in keys.chunks(window) {
-        sleep_until(due).await;
+    for keys in keys.chunks(pace.window()) {
+        pace.wait(keys.len()).await;
         let replayables = unit(database, async |conn| {
             let mut transaction = conn.begin().await?;
             let replayables = store::begin_replay(&mut transaction, keys).await?;
@@ -147,15 +145,12 @@ pub async fn replay(
         total.skipped += (asked - marked) as u64;
         total.failed += reopen.len() as u64;
         progress(total);
-        if let Some(rate) = rate {
-            due += Duration::from_secs_f64(asked as f64 / f64::from(rate.get()));
-        }
     }
     Ok(total)
 }
 
-/// Gives dead letters up in the name of `operator`; `progress` is told after each window. A webhook
-/// delivery behind one is given up with it.
+/// Gives dead letters up in the name of `operator`, at most `rate` a second; `progress` is told after
+/// each window. A webhook delivery behind one is given up with it.
 ///
 /// # Errors
 /// When the database refuses or is away; what `progress` was told last is done.
@@ -167,7 +162,9 @@ pub async fn discard(
     mut progress: impl FnMut(Progress),
 ) -> Result<Progress, sqlx::Error> {
     let mut total = Progress::default();
-    for keys in keys.chunks(WINDOW) {
+    let mut pace = Pace::new(rate);
+    for keys in keys.chunks(pace.window()) {
+        pace.wait(keys.len()).await;
         let discarded = unit(database, async |conn| {
             let mut transaction = conn.begin().await?;
             let discarded = store::discard(&mut transaction, keys, operator).await?;
@@ -210,6 +207,33 @@ async fn publish(
         .zip(outcomes)
         .filter(|(one, outcome)| outcome.is_err() && one.stage == Stage::Upsert);
     Ok(missing.map(|(one, _)| one.key.clone()).collect())
+}
+
+/// Holds an operation to so many dead letters a second.
+struct Pace {
+    rate: Option<NonZeroU32>,
+    due: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<NonZeroU32>) -> Self {
+        Self { rate, due: Instant::now() }
+    }
+
+    /// How many make one window: a tenth of a second's worth, so that the rate is even.
+    fn window(&self) -> usize {
+        self.rate
+            .map_or(WINDOW, |rate| usize::try_from(rate.get().div_ceil(10)).map_or(WINDOW, |n| n.min(WINDOW)))
+    }
+
+    /// Waits until a window of `count` may begin. There is no catching up after a slow one.
+    async fn wait(&mut self, count: usize) {
+        sleep_until(self.due).await;
+        if let Some(rate) = self.rate {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.due = Instant::now() + Duration::from_secs(1) * count / rate.get();
+        }
+    }
 }
 
 /// The least and the greatest id that begin with `text`, hyphens aside.
