@@ -14,6 +14,7 @@ pub mod fault;
 pub mod field;
 mod json;
 pub mod mapping;
+pub mod outgoing;
 pub mod phone;
 pub mod placeholder;
 pub mod plan;

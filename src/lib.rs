@@ -5,6 +5,7 @@
 pub mod amqp;
 pub mod domain;
 pub mod health;
+pub mod operator;
 pub mod postgres;
 pub mod settings;
 pub mod telemetry;

@@ -76,7 +76,8 @@ impl Publisher<'_> {
         data.insert("contact".into(), self.contact(&applied.contact));
         data.insert("changed".into(), applied.changed.iter().map(|field| field.name()).collect());
         data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
-        let rejected = rejected.iter().map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
+        let rejected =
+            rejected.iter().map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
         data.insert("rejected".into(), rejected.collect());
         origin.describe(&mut data);
         let routing_key = format!("contact.upserted.{}", applied.operation.name());
