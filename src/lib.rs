@@ -3,6 +3,8 @@
 //! `ARCHITECTURE.md` is the map. Imports point down only; `tests/tidy.rs` enforces it.
 
 pub mod amqp;
+pub mod app;
+pub mod console;
 pub mod domain;
 pub mod health;
 pub mod operator;

@@ -5,7 +5,7 @@
 
 pub mod contacts;
 pub mod dead_letters;
-//pub mod deliveries;
+pub mod deliveries;
 pub mod directory;
 mod failure;
 pub mod ledger;

@@ -6,5 +6,5 @@ mod consumption;
 pub mod dead_letter_collector;
 pub mod outbox_relay;
 pub mod upsert;
-pub mod wake_ups;
-pub mod webhook;
+//pub mod wake_ups;
+//pub mod webhook;

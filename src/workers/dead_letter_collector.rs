@@ -13,7 +13,8 @@ use super::{backoff::Backoff, consumption::Consumption};
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
-        fault::{Reason, Stage},
+        fault::{Fault, Reason, Stage},
+        trigger_cache::TriggerCache,
         trigger_fired,
     },
     health::Health,
@@ -91,7 +92,16 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         Some("rejected") => "a consumer other than contact-relay rejected it",
         _ => "the broker does not say why",
     };
-    let known = trigger_fired::peek(&message.body);
+    // What can be read of the event, whether it is valid or not.
+    let known = match trigger_fired::decode(&message.body, &mut TriggerCache::default()) {
+        Ok(event) => Fault {
+            company: Some(event.company),
+            event: Some(event.event),
+            trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
+            ..Fault::new(Reason::Broker, text)
+        },
+        Err(fault) => fault,
+    };
     NewDeadLetter {
         company: known.company.map(|company| company.to_string()).unwrap_or_default(),
         stage,
