@@ -41,13 +41,19 @@ enum Lost {
     Consume(#[from] ConsumeError),
 }
 
+/// What is done with the messages of a queue.
+pub(super) trait Settle: Send {
+    /// Brings every message to an outcome that is committed. `true`: they are acked. `false`, which
+    /// means stopped: they go back to the queue.
+    fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
+}
+
 impl Consumption<'_> {
-    /// Hands batches to `settle` until `stop`. A batch is acked when `settle` returns `true`; on
-    /// `false`, which means stopped, its messages go back to the queue.
-    pub(super) async fn run(self, stop: &CancellationToken, mut settle: impl AsyncFnMut(&[Received]) -> bool) {
+    /// Hands batches to `worker` until `stop`.
+    pub(super) async fn run(self, stop: &CancellationToken, mut worker: impl Settle) {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
-            match self.consume(stop, &mut backoff, &mut settle).await {
+            match self.consume(stop, &mut backoff, &mut worker).await {
                 Ok(()) => break,
                 Err(lost) => {
                     let error = chain(&lost);
@@ -64,7 +70,7 @@ impl Consumption<'_> {
         &self,
         stop: &CancellationToken,
         backoff: &mut Backoff,
-        settle: &mut impl AsyncFnMut(&[Received]) -> bool,
+        worker: &mut impl Settle,
     ) -> Result<(), Lost> {
         let connection = amqp::connect(self.amqp, self.part).await?;
         Topology::new(&self.amqp.namespace).declare(&connection.create_channel().await?).await?;
@@ -74,7 +80,7 @@ impl Consumption<'_> {
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
             let batch = batch?;
             backoff.reset();
-            if !settle(&batch.messages).await {
+            if !worker.settle(&batch.messages).await {
                 break;
             }
             batch.ack().await?;

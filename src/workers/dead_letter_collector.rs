@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{backoff::Backoff, consumption::Consumption};
+use super::{backoff::Backoff, consumption::{Consumption, Settle}};
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
@@ -51,15 +51,25 @@ impl DeadLetterCollector {
             prefetch: count,
             health: &self.health,
         };
-        consumption
-            .run(&stop, async |messages: &[Received]| {
-                let dead: Vec<_> = messages.iter().map(|message| dead_letter(&topology, message)).collect();
-                warn!(messages = dead.len(), "{} messages were dead-lettered by the broker", dead.len());
-                self.store(&dead, &stop).await
-            })
-            .await;
+        consumption.run(&stop, Collection { collector: &self, topology: &topology, stop: &stop }).await;
     }
+}
 
+struct Collection<'a> {
+    collector: &'a DeadLetterCollector,
+    topology: &'a Topology,
+    stop: &'a CancellationToken,
+}
+
+impl Settle for Collection<'_> {
+    async fn settle(&mut self, messages: &[Received]) -> bool {
+        let dead: Vec<_> = messages.iter().map(|message| dead_letter(self.topology, message)).collect();
+        warn!(messages = dead.len(), "{} messages were dead-lettered by the broker", dead.len());
+        self.collector.store(&dead, self.stop).await
+    }
+}
+
+impl DeadLetterCollector {
     /// Stores until it is done; `false` when stopped before that.
     async fn store(&self, dead: &[NewDeadLetter], stop: &CancellationToken) -> bool {
         let mut backoff = Backoff::default();

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::settle::Settler;
-use super::consumption::Consumption;
+use super::consumption::{Consumption, Settle};
 use crate::{
     amqp::{BatchLimits, Received, Topology},
     domain::{plan::Rules, trigger_cache::TriggerCache},
@@ -61,31 +61,37 @@ impl UpsertWorker {
             health: &self.health,
         };
         let settler = Settler::new(&self, &stop);
-        let mut triggers = TriggerCache::default();
-        consumption
-            .run(&stop, async |messages: &[Received]| {
-                let Some(committed) = settle(&settler, messages, &mut triggers).await else { return false };
-                // Where the relay is gone, the process is ending; another relay sweeps the outbox.
-                committed.is_empty() || self.relay.send(committed).await.is_ok()
-            })
-            .await;
+        consumption.run(&stop, Batches { settler, relay: &self.relay, triggers: TriggerCache::default() }).await;
     }
 }
 
-/// Commits an outcome for every message; `None` when stopped before that.
-async fn settle(
-    settler: &Settler<'_>,
-    messages: &[Received],
-    triggers: &mut TriggerCache,
-) -> Option<Vec<OutboxMessage>> {
-    let (suspects, others): (Vec<&Received>, Vec<&Received>) =
-        messages.iter().partition(|message| message.delivery_count >= SUSPICIOUS_FROM);
-    let mut committed = Vec::new();
-    for suspect in suspects {
-        committed.extend(settler.alone(suspect, triggers).await?);
+/// Settles batch after batch.
+struct Batches<'a> {
+    settler: Settler<'a>,
+    relay: &'a mpsc::Sender<Vec<OutboxMessage>>,
+    triggers: TriggerCache,
+}
+
+impl Settle for Batches<'_> {
+    async fn settle(&mut self, messages: &[Received]) -> bool {
+        let Some(committed) = self.commit(messages).await else { return false };
+        // Where the relay is gone, the process is ending; another relay sweeps the outbox.
+        committed.is_empty() || self.relay.send(committed).await.is_ok()
     }
-    if !others.is_empty() {
-        committed.extend(settler.together(&others, triggers).await?);
+}
+
+impl Batches<'_> {
+    /// Commits an outcome for every message; `None` when stopped before that.
+    async fn commit(&mut self, messages: &[Received]) -> Option<Vec<OutboxMessage>> {
+        let (suspects, others): (Vec<&Received>, Vec<&Received>) =
+            messages.iter().partition(|message| message.delivery_count >= SUSPICIOUS_FROM);
+        let mut committed = Vec::new();
+        for suspect in suspects {
+            committed.extend(self.settler.alone(suspect, &mut self.triggers).await?);
+        }
+        if !others.is_empty() {
+            committed.extend(self.settler.together(&others, &mut self.triggers).await?);
+        }
+        Some(committed)
     }
-    Some(committed)
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{consumption::Consumption, webhook::WakeUp};
+use super::{consumption::{Consumption, Settle}, webhook::WakeUp};
 use crate::{
     amqp::{BatchLimits, Received, Topology},
     health::Health,
@@ -37,13 +37,20 @@ impl WakeUps {
             prefetch: count,
             health: &self.health,
         };
-        consumption
-            .run(&stop, async |_: &[Received]| {
-                let (ack, claimed) = oneshot::channel();
-                let told = self.worker.send(WakeUp { ack }).await.is_ok();
-                // Otherwise the worker is stopping.
-                told && matches!(stop.run_until_cancelled(claimed).await, Some(Ok(())))
-            })
-            .await;
+        consumption.run(&stop, Wake { worker: &self.worker, stop: &stop }).await;
+    }
+}
+
+struct Wake<'a> {
+    worker: &'a mpsc::Sender<WakeUp>,
+    stop: &'a CancellationToken,
+}
+
+impl Settle for Wake<'_> {
+    async fn settle(&mut self, _: &[Received]) -> bool {
+        let (ack, claimed) = oneshot::channel();
+        let told = self.worker.send(WakeUp { ack }).await.is_ok();
+        // Otherwise the worker is stopping.
+        told && matches!(self.stop.run_until_cancelled(claimed).await, Some(Ok(())))
     }
 }

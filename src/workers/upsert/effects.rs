@@ -12,6 +12,7 @@ use crate::{
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Step, Work},
         variables::{ContactView, Variables},
+        webhook_action::WebhookAction,
         webhook_request::render,
     },
     postgres::{
@@ -94,10 +95,10 @@ impl<'a> Effects<'a> {
                     self.publish(accepted, publisher, upserted);
                     updates.push((step, update, applied));
                 }
-                Work::Webhook(_) => {
+                Work::Webhook(action) => {
                     let body = body.get_or_insert_with(|| publisher.webhook_requested(origin).body);
                     let contact = updates.last().map(|(.., applied)| applied);
-                    self.deliveries.push(delivery(publisher, accepted, step, contact, body));
+                    self.deliveries.push(delivery(publisher, accepted, step, action, contact, body));
                 }
             }
         }
@@ -158,8 +159,39 @@ fn delivery(
     publisher: &Publisher<'_>,
     accepted: &Accepted<'_>,
     step: &Step,
+    action: &WebhookAction,
     contact: Option<&Applied>,
     body: &[u8],
 ) -> NewDelivery {
-    todo!()
+    let event = &accepted.plan.event;
+    let variables = Variables {
+        event_id: event.event.id(),
+        company_id: event.company.as_str(),
+        session_id: event.session_id.as_deref(),
+        assistant_id: event.assistant_id.as_deref(),
+        images: &event.images,
+        arguments: &event.arguments,
+        client_data: &event.client_data,
+        contact: contact.map(|applied| ContactView {
+            contact: &applied.contact,
+            operation: applied.operation,
+            include_identity: publisher.include_identity,
+        }),
+    };
+    // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
+    let (request, fault) = match render(action, &variables, body) {
+        Ok(request) => (request, None),
+        Err(invalid) => (action.as_written(), Some(invalid.to_string())),
+    };
+    NewDelivery {
+        company: event.company.clone(),
+        event: event.event.clone(),
+        step: step.index,
+        trigger: step.trigger.name().to_owned(),
+        contact: contact.map(|applied| applied.contact.id),
+        traceparent: accepted.traceparent.map(str::to_owned),
+        tracestate: accepted.tracestate.map(str::to_owned),
+        request,
+        fault,
+    }
 }

@@ -3,7 +3,6 @@
 //! A lost race is tried again. Data that the database refuses is halved until the bad message stands
 //! alone and becomes a dead letter. A database in trouble is waited for, then probed with one message.
 
-use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -83,7 +82,7 @@ impl<'a> Settler<'a> {
     /// ends the process is found out by its count.
     pub(super) async fn alone(&self, message: &Received, triggers: &mut TriggerCache) -> Option<Vec<OutboxMessage>> {
         let digest = transaction::digest(&message.body);
-        let tries = self.until_done(async |conn| suspects::begin(conn, &digest).await).await?;
+        let tries = self.count_try(&digest).await?;
         let triaged = if tries > MOST_TRIES {
             let text = format!("the process ended {MOST_TRIES} times while it worked on this message alone");
             let dead = triage::dead_letter(message, Fault::new(Reason::CrashLoop, text));
@@ -92,20 +91,27 @@ impl<'a> Settler<'a> {
             triage::triage(&[message], triggers, &self.worker.rules)
         };
         let committed = self.commit(triaged).await?;
-        self.until_done(async |conn| suspects::clear(conn, &digest).await).await?;
+        self.clear_tries(&digest).await;
         Some(committed)
     }
 
-    async fn until_done<T>(&self, work: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>) -> Option<T> {
+    async fn count_try(&self, digest: &[u8]) -> Option<i32> {
         let mut backoff = Backoff::default();
         loop {
-            match self.worker.database.unit(&work).await {
-                Ok(done) => return Some(done),
+            match self.worker.database.unit(async |conn| suspects::begin(conn, digest).await).await {
+                Ok(tries) => return Some(tries),
                 Err(error) => self.waits(&error),
             }
             if !backoff.wait(self.stop).await {
                 return None;
             }
+        }
+    }
+
+    /// Best effort: a count that stays is no harm, for it is taken up only if the message comes again.
+    async fn clear_tries(&self, digest: &[u8]) {
+        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await {
+            self.waits(&error);
         }
     }
 
