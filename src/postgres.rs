@@ -3,6 +3,7 @@
 //! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
 //! broker or decides what happens next.
 
+pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
@@ -13,4 +14,4 @@ mod pool;
 pub mod suspects;
 
 pub use failure::{Failure, classify};
-pub use pool::{Database, MIGRATIONS, Session};
+pub use pool::{Database, MIGRATIONS};

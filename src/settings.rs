@@ -87,9 +87,9 @@ pub struct Chain {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Contacts {
-    #[serde(deserialize_with = "types::region")]
     pub default_region: Region,
     pub on_conflict: OnConflict,
+    #[serde(deserialize_with = "types::on_unidentified")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
 }

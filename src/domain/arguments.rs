@@ -85,7 +85,9 @@ impl Parameters {
         }
         // Keys deeper in a value, and undeclared ones, were chosen by whoever gave the argument.
         let place = match error.instance_path().segments().next() {
-            Some(LocationSegment::Property(name)) if self.declares(&name) => format!("argument {}", quote(&name)),
+            Some(LocationSegment::Property(name)) if self.declares(&name) => {
+                format!("argument {}", quote(&name))
+            }
             Some(_) => "an argument that is not declared".into(),
             None => "the arguments".into(),
         };
@@ -109,7 +111,8 @@ fn build(schema: &Value, problems: &mut Problems) -> Option<Validator> {
     match options.build(schema) {
         Ok(validator) => Some(validator),
         Err(error) => {
-            let path: Vec<String> = error.instance_path().segments().map(|segment| segment.to_string()).collect();
+            let path: Vec<String> =
+                error.instance_path().segments().map(|segment| segment.to_string()).collect();
             problems.within_all(&path, |problems| problems.push(schema_fault(error.kind())));
             None
         }
@@ -139,7 +142,8 @@ fn refuse_references(schema: &Value, in_definitions: bool, problems: &mut Proble
                         problems.push("dynamic references are not supported");
                     }
                     _ => {
-                        let in_definitions = in_definitions || matches!(key.as_str(), "$defs" | "definitions");
+                        let in_definitions =
+                            in_definitions || matches!(key.as_str(), "$defs" | "definitions");
                         refuse_references(value, in_definitions, problems);
                     }
                 });
@@ -165,7 +169,9 @@ fn refuse_reference(target: &str, in_definitions: bool, problems: &mut Problems)
 /// The broken rule as the end of a sentence. Limits come from the schema, not from the value.
 fn rule(kind: &ValidationErrorKind) -> String {
     match kind {
-        ValidationErrorKind::Type { kind: TypeKind::Single(expected) } => format!("must be {}", type_name(*expected)),
+        ValidationErrorKind::Type { kind: TypeKind::Single(expected) } => {
+            format!("must be {}", type_name(*expected))
+        }
         ValidationErrorKind::Type { kind: TypeKind::Multiple(expected) } => {
             let names: Vec<&str> = expected.iter().map(type_name).collect();
             format!("must be {}", names.join(" or "))
@@ -176,7 +182,8 @@ fn rule(kind: &ValidationErrorKind) -> String {
         ValidationErrorKind::MaxItems { limit } => format!("has more than {limit} items"),
         ValidationErrorKind::MinItems { limit } => format!("has fewer than {limit} items"),
         ValidationErrorKind::Required { property: Value::String(name) } => format!("lacks {}", quote(name)),
-        ValidationErrorKind::AdditionalProperties { .. } | ValidationErrorKind::UnevaluatedProperties { .. } => {
+        ValidationErrorKind::AdditionalProperties { .. }
+        | ValidationErrorKind::UnevaluatedProperties { .. } => {
             "may not have members that are not declared".into()
         }
         kind => format!("breaks the rule {}", quote(kind.keyword())),

@@ -114,7 +114,12 @@ impl Directory {
         });
         Changes {
             identifiers: identifiers.collect(),
-            contacts: self.contacts.into_values().filter(|slot| slot.changed).map(|slot| slot.contact).collect(),
+            contacts: self
+                .contacts
+                .into_values()
+                .filter(|slot| slot.changed)
+                .map(|slot| slot.contact)
+                .collect(),
             removed: self.removed,
             merges: self.merges,
         }
@@ -146,14 +151,21 @@ impl Directory {
         for owner in self.owners.iter_mut().filter(|((of, _), owner)| of == company && **owner == loser.id) {
             *owner.1 = winner.contact.id;
         }
-        for merge in self.merges.iter_mut().filter(|merge| merge.company == *company && merge.winner == loser.id) {
+        for merge in
+            self.merges.iter_mut().filter(|merge| merge.company == *company && merge.winner == loser.id)
+        {
             merge.winner = winner.contact.id;
         }
         if stored {
             self.removed.push((company.clone(), loser.id));
         }
         let event_key = update.stamp.event.key();
-        self.merges.push(Merge { company: company.clone(), loser: loser.id, winner: winner.contact.id, event_key });
+        self.merges.push(Merge {
+            company: company.clone(),
+            loser: loser.id,
+            winner: winner.contact.id,
+            event_key,
+        });
         loser.id
     }
 

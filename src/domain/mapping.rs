@@ -16,7 +16,11 @@ pub struct Mapping(Vec<(Field, String)>);
 impl Mapping {
     /// Reads the action object, and notes in `problems` every key that is no field and every value
     /// that is no declared parameter.
-    pub(super) fn read(action: &Map<String, Value>, parameters: &Parameters, problems: &mut Problems) -> Self {
+    pub(super) fn read(
+        action: &Map<String, Value>,
+        parameters: &Parameters,
+        problems: &mut Problems,
+    ) -> Self {
         let mut fields = Vec::new();
         for (key, value) in action.iter().filter(|(key, _)| !matches!(key.as_str(), "type" | "subtype")) {
             let entry = field(key).and_then(|field| Ok((field, parameter(value, parameters)?)));
@@ -39,13 +43,11 @@ impl Mapping {
 fn field(key: &str) -> Result<Field, String> {
     Field::from_name(key).ok_or_else(|| {
         let alike = |field: &Field| field.name().eq_ignore_ascii_case(&key.replace(['_', '-', ' '], ""));
-        match Field::ALL.into_iter().find(alike) {
-            Some(field) => format!("unknown field {}; write `{field}`", quote(key)),
-            None => {
-                let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
-                format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
-            }
+        if let Some(field) = Field::ALL.into_iter().find(alike) {
+            return format!("unknown field {}; write `{field}`", quote(key));
         }
+        let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
+        format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
     })
 }
 
@@ -95,7 +97,8 @@ mod tests {
 
     #[test]
     fn maps_in_field_order() {
-        let action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "mail", "name": "customerName"});
+        let action =
+            json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "mail", "name": "customerName"});
         let expected = vec![(Field::Name, "customerName".into()), (Field::Email, "mail".into())];
         assert_eq!(read(&action), Ok(expected));
         assert_eq!(read(&json!({"type": "CRM"})), Ok(vec![]));
@@ -125,7 +128,9 @@ mod tests {
             assert_eq!(read(&action), Err(vec![expected.to_owned()]), "{action}");
         }
         let unknown = read(&json!({"nickname": "mail"})).unwrap_err();
-        assert!(unknown[0].starts_with("/nickname unknown field `nickname`; the fields are name, identity, "));
+        assert!(
+            unknown[0].starts_with("/nickname unknown field `nickname`; the fields are name, identity, ")
+        );
         assert_eq!(read(&json!({"name": "$mail", "x": 1, "email": "mail"})).unwrap_err().len(), 2);
     }
 }

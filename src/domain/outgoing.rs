@@ -76,7 +76,8 @@ impl Publisher<'_> {
         data.insert("contact".into(), self.contact(&applied.contact));
         data.insert("changed".into(), applied.changed.iter().map(|field| field.name()).collect());
         data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
-        let rejected = rejected.iter().map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
+        let rejected =
+            rejected.iter().map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
         data.insert("rejected".into(), rejected.collect());
         origin.describe(&mut data);
         let routing_key = format!("contact.upserted.{}", applied.operation.name());
@@ -160,7 +161,8 @@ impl Origin<'_> {
 }
 
 /// RFC 3339, UTC.
-fn rfc3339(time: OffsetDateTime) -> String {
+#[must_use]
+pub fn rfc3339(time: OffsetDateTime) -> String {
     // Fails only for years beyond 9999, which no accepted event has.
     time.format(&Rfc3339).unwrap_or_default()
 }

@@ -31,7 +31,9 @@ impl Phone {
         if international {
             return valid(&format!("+{number}"), None);
         }
-        valid(number, Some(region)).or_else(|| valid(&format!("+{number}"), None))
+        // 00 stands for + in most of the world, whatever the region itself dials.
+        let without_prefix = number.strip_prefix("00").unwrap_or(number);
+        valid(number, Some(region)).or_else(|| valid(&format!("+{without_prefix}"), None))
     }
 
     /// A number that [`Phone::parse`] made, read back from the database.
@@ -62,7 +64,8 @@ struct Written<'a> {
 /// Takes off what links and chats put around a number. None where what is left has letters.
 fn written(text: &str) -> Option<Written<'_>> {
     let text = ["tel:", "whatsapp:"].into_iter().fold(text, strip_prefix).trim_start();
-    let (text, is_chat_id) = match ["@c.us", "@s.whatsapp.net"].iter().find_map(|end| text.strip_suffix(end)) {
+    let (text, is_chat_id) = match ["@c.us", "@s.whatsapp.net"].iter().find_map(|end| text.strip_suffix(end))
+    {
         // A WhatsApp id may name a device after a colon; its digits are always international.
         Some(id) => (id.split_once(':').map_or(id, |(number, _device)| number), true),
         None => (text, false),

@@ -147,7 +147,8 @@ fn is_fake_number(text: &str) -> bool {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let mut all = digits.chars();
     let first = all.next();
-    first.is_some() && all.all(|digit| Some(digit) == first) || digits.len() >= 6 && COUNTING.contains(&digits)
+    first.is_some() && all.all(|digit| Some(digit) == first)
+        || digits.len() >= 6 && COUNTING.contains(&digits)
 }
 
 #[cfg(test)]

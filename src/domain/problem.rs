@@ -73,7 +73,8 @@ pub(super) fn quote(name: &str) -> String {
 }
 
 fn shortened(name: &str) -> String {
-    let shown: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_QUOTED).collect();
+    let shown: String =
+        name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_QUOTED).collect();
     if shown.len() < name.len() && name.chars().nth(MAX_QUOTED).is_some() { shown + "…" } else { shown }
 }
 

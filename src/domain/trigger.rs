@@ -78,7 +78,8 @@ impl Trigger {
 
         check_name(name, &mut problems);
         let description = optional(&object, "description", Value::as_str, "a string", &mut problems);
-        let interpret = optional(&object, "interpretResponse", Value::as_bool, "true or false", &mut problems);
+        let interpret =
+            optional(&object, "interpretResponse", Value::as_bool, "true or false", &mut problems);
         let parameters = match given(&object, "parameters") {
             Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
             None => Parameters::default(),
@@ -167,10 +168,10 @@ fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
 fn peek_name(raw: &str) -> Option<String> {
     let members = json::members(raw).ok()?;
     let (_, name) = members.into_iter().find(|(key, _)| key == "name")?;
-    serde_json::from_str(name.get()).ok().filter(|name| is_name(name))
+    serde_json::from_str(name.get()).ok().filter(|name: &String| is_name(name))
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(char::is_control) && name.chars().nth(MAX_NAME).is_none()
 }
 
@@ -212,14 +213,19 @@ fn optional<'a, T>(
 }
 
 /// The actions with their places: `action` (one) or `actions` (1 to 10).
-fn listed_actions<'a>(object: &'a Map<String, Value>, problems: &mut Problems) -> Vec<(Vec<String>, &'a Value)> {
+fn listed_actions<'a>(
+    object: &'a Map<String, Value>,
+    problems: &mut Problems,
+) -> Vec<(Vec<String>, &'a Value)> {
     match (given(object, "action"), given(object, "actions")) {
         (Some(action), None) => return vec![(vec!["action".into()], action)],
         (None, Some(Value::Array(actions))) if (1..=MAX_ACTIONS).contains(&actions.len()) => {
             let place = |index: usize| vec!["actions".into(), index.to_string()];
             return actions.iter().enumerate().map(|(index, action)| (place(index), action)).collect();
         }
-        (None, Some(_)) => problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions")),
+        (None, Some(_)) => {
+            problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions"));
+        }
         (None, None) => problems.push("one of `action` and `actions` is required"),
         (Some(_), Some(_)) => problems.push("`action` and `actions` exclude each other"),
     }

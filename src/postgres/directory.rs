@@ -21,7 +21,10 @@ use crate::domain::{
 ///
 /// A contact that another transaction merges away meanwhile is left out, and its identifiers look
 /// unowned; [`save`] then finds them taken, and the caller begins again.
-pub async fn load(conn: &mut PgConnection, identifiers: &[(CompanyId, Identifier)]) -> Result<Directory, sqlx::Error> {
+pub async fn load(
+    conn: &mut PgConnection,
+    identifiers: &[(CompanyId, Identifier)],
+) -> Result<Directory, sqlx::Error> {
     let companies: Vec<&str> = identifiers.iter().map(|(company, _)| company.as_str()).collect();
     let kinds: Vec<&str> = identifiers.iter().map(|(_, identifier)| identifier.kind()).collect();
     let values: Vec<&str> = identifiers.iter().map(|(_, identifier)| identifier.value()).collect();
@@ -70,9 +73,13 @@ async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]) -> Result
     let ids: Vec<Uuid> = contacts.iter().map(|contact| contact.id.0).collect();
     let versions: Vec<i64> = contacts.iter().map(|contact| contact.version).collect();
     let column = |field: Field| -> Vec<Option<&str>> {
-        contacts.iter().map(|contact| contact.values.get(field).map(|stamped| stamped.value.as_str())).collect()
+        contacts
+            .iter()
+            .map(|contact| contact.values.get(field).map(|stamped| stamped.value.as_str()))
+            .collect()
     };
-    let provenance: Vec<String> = contacts.iter().map(|contact| provenance::to_json(&contact.values)).collect();
+    let provenance: Vec<String> =
+        contacts.iter().map(|contact| provenance::to_json(&contact.values)).collect();
     let created: Vec<OffsetDateTime> = contacts.iter().map(|contact| contact.created_at).collect();
     let updated: Vec<OffsetDateTime> = contacts.iter().map(|contact| contact.updated_at).collect();
     let written = sqlx::query!(
@@ -237,7 +244,8 @@ impl Row {
             (Field::Number, self.number),
             (Field::Complement, self.complement),
         ];
-        let stamps = provenance::from_json(&self.provenance).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let stamps =
+            provenance::from_json(&self.provenance).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         let mut values = FieldMap::default();
         for (field, value) in columns {
             if let (Some(value), Some(stamp)) = (value, stamps.get(field)) {
@@ -246,7 +254,8 @@ impl Row {
         }
         let contact = Contact {
             id: ContactId(self.contact_id),
-            company: CompanyId::new(&self.company_id).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            company: CompanyId::new(&self.company_id)
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             version: self.version,
             values,
             created_at: self.created_at,

@@ -192,6 +192,7 @@ fn fields_json(values: &FieldMap<String>) -> String {
 }
 
 fn rejected_json(rejected: &[Rejected]) -> String {
-    let list = rejected.iter().map(|entry| serde_json::json!({"field": entry.field.name(), "reason": entry.reason}));
+    let list =
+        rejected.iter().map(|entry| serde_json::json!({"field": entry.field.name(), "reason": entry.reason}));
     serde_json::Value::Array(list.collect()).to_string()
 }

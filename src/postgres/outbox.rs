@@ -35,12 +35,20 @@ pub struct OutboxMessage {
 
 /// Inserts messages, left to the caller to publish until `lease` runs out. A message that is there
 /// already stays as it is.
-pub async fn insert(conn: &mut PgConnection, messages: &[OutboxMessage], lease: Duration) -> Result<(), sqlx::Error> {
+pub async fn insert(
+    conn: &mut PgConnection,
+    messages: &[OutboxMessage],
+    lease: Duration,
+) -> Result<(), sqlx::Error> {
     if messages.is_empty() {
         return Ok(());
     }
-    let text = |column: fn(&OutboxMessage) -> &str| messages.iter().map(column).map(str::to_owned).collect::<Vec<_>>();
-    let optional = |column: fn(&OutboxMessage) -> &Option<String>| messages.iter().map(column).cloned().collect::<Vec<_>>();
+    let text = |column: fn(&OutboxMessage) -> &str| {
+        messages.iter().map(column).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let optional = |column: fn(&OutboxMessage) -> &Option<String>| {
+        messages.iter().map(column).cloned().collect::<Vec<_>>()
+    };
     let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
     let times: Vec<OffsetDateTime> = messages.iter().map(|message| message.time).collect();
     let bodies: Vec<&[u8]> = messages.iter().map(|message| message.body.as_slice()).collect();
@@ -69,7 +77,11 @@ pub async fn insert(conn: &mut PgConnection, messages: &[OutboxMessage], lease: 
 }
 
 /// Takes up to `limit` messages whose lease ran out and leases them anew. Safe beside other relays.
-pub async fn take_expired(conn: &mut PgConnection, limit: i64, lease: Duration) -> Result<Vec<OutboxMessage>, sqlx::Error> {
+pub async fn take_expired(
+    conn: &mut PgConnection,
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<OutboxMessage>, sqlx::Error> {
     sqlx::query_as!(
         OutboxMessage,
         r#"WITH expired AS (

@@ -10,20 +10,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// A region of the phone numbering plans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region([u8; 2]);
-
-impl Region {
-    /// The region with this ISO 3166-1 alpha-2 code.
-    #[must_use]
-    pub fn new(code: &str) -> Option<Self> {
-        match code.as_bytes() {
-            [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] => Some(Self([*a, *b])),
-            _ => None,
-        }
-    }
-}
+pub use crate::domain::{phone::Region, plan::OnUnidentified};
 
 /// What happens when phone and email match two contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -43,28 +30,6 @@ impl TryFrom<String> for OnConflict {
                 Err("not available yet in this version; write \"merge\"")
             }
             _ => Err("expected \"merge\""),
-        }
-    }
-}
-
-/// What happens when an event gives neither phone nor email.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum OnUnidentified {
-    /// A new contact each time.
-    Create,
-    /// A dead letter.
-    Reject,
-}
-
-impl TryFrom<String> for OnUnidentified {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "create" => Ok(Self::Create),
-            "reject" => Ok(Self::Reject),
-            _ => Err("expected \"create\" or \"reject\""),
         }
     }
 }
@@ -157,12 +122,15 @@ pub(super) fn is_plain_name(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// A region by its code.
-pub(super) fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Region, D::Error> {
-    let code = String::deserialize(deserializer)?;
-    Region::new(&code).ok_or_else(|| {
-        D::Error::custom("expected a region as ISO 3166-1 alpha-2 in capitals, such as \"BR\" or \"US\"")
-    })
+/// What becomes of an event without phone and email.
+pub(super) fn on_unidentified<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<OnUnidentified, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "create" => Ok(OnUnidentified::Create),
+        "reject" => Ok(OnUnidentified::Reject),
+        _ => Err(D::Error::custom("expected \"create\" or \"reject\"")),
+    }
 }
 
 /// A duration with its unit, such as `250ms`.

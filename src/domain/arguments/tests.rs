@@ -41,14 +41,20 @@ fn arguments_and_their_faults() {
         (json!({"name": "Ada", "score": "7411"}), "argument `score` must be a boolean or a number"),
         (json!({"name": "Ada", "tags": ["a", 7411]}), "argument `tags` must be a string"),
         (json!({"name": "Ada", "tags": ["a", "b", "c"]}), "argument `tags` has more than 2 items"),
-        (json!({"name": "Ada", "plan": "gold"}), "argument `plan` is not one of the values that `enum` allows"),
+        (
+            json!({"name": "Ada", "plan": "gold"}),
+            "argument `plan` is not one of the values that `enum` allows",
+        ),
         (json!({"name": "Ada", "home": {}}), "argument `home` lacks `zip`"),
         (
             json!({"name": "Ada", "home": {"zip": 1, "ada@b.example": 2}}),
             "argument `home` may not have members that are not declared",
         ),
         (json!({"name": "Ada", "ada@b.example": 7411}), "an argument that is not declared must be a string"),
-        (json!({"name": 7411, "age": "7411"}), "argument `age` must be an integer; argument `name` must be a string"),
+        (
+            json!({"name": 7411, "age": "7411"}),
+            "argument `age` must be an integer; argument `name` must be a string",
+        ),
     ] {
         let found = parameters.check(&arguments).err().unwrap_or_default();
         assert_eq!(found, expected, "{arguments}");
@@ -70,10 +76,22 @@ fn bad_schemas_name_the_place() {
         (json!({"properties": {"a": {"type": "text"}}}), "/properties/a/type: is not valid JSON Schema: "),
         (json!({"properties": []}), "/properties: is not valid JSON Schema: must be an object"),
         (json!({"required": "name"}), "/required: is not valid JSON Schema: must be an array"),
-        (json!({"properties": {"a": {"maxLength": -1}}}), "/properties/a/maxLength: is not valid JSON Schema: "),
-        (json!({"properties": {"a": {"enum": 3}}}), "/properties/a/enum: is not valid JSON Schema: must be an array"),
-        (json!({"properties": {"a": 3}}), "/properties/a: is not valid JSON Schema: must be a boolean or an object"),
-        (json!({"$schema": "https://hostile.example/meta"}), ": refers to a schema that is not in this definition"),
+        (
+            json!({"properties": {"a": {"maxLength": -1}}}),
+            "/properties/a/maxLength: is not valid JSON Schema: ",
+        ),
+        (
+            json!({"properties": {"a": {"enum": 3}}}),
+            "/properties/a/enum: is not valid JSON Schema: must be an array",
+        ),
+        (
+            json!({"properties": {"a": 3}}),
+            "/properties/a: is not valid JSON Schema: must be a boolean or an object",
+        ),
+        (
+            json!({"$schema": "https://hostile.example/meta"}),
+            ": refers to a schema that is not in this definition",
+        ),
     ] {
         let found = compile(&schema).unwrap_err();
         assert!(found.starts_with(expected), "{schema}: {found}");

@@ -89,7 +89,9 @@ fn a_wrong_definition_is_the_triggers_fault() {
         ("action", json!({"type": "CRM"}), "/action/subtype: must be `UPSERT_CONTACT`"),
         ("action", json!({"type": "CRM", "subtype": "DELETE"}), "/action/subtype: must be `UPSERT_CONTACT`"),
     ] {
-        assert_eq!(faults(&definition(member, value)), (Reason::TriggerInvalid, expected.to_owned()));
+        let (reason, message) = faults(&definition(member, value));
+        assert_eq!(reason, Reason::TriggerInvalid);
+        assert!(message.starts_with(expected), "{message}");
     }
     assert!(Trigger::parse(&definition("name", json!("é".repeat(255))).to_string()).is_ok());
     let mapping = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "$name", "nick": "name"});

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::domain::contact::Stamped;
 use crate::domain::{
     event::{EventRef, Stamp},
     field::{Field, FieldMap},
 };
-use crate::domain::contact::Stamped;
 
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
