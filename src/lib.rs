@@ -5,6 +5,7 @@
 pub mod amqp;
 pub mod app;
 pub mod console;
+pub mod dev;
 pub mod domain;
 pub mod http_client;
 pub mod health;
