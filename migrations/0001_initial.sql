@@ -92,8 +92,8 @@ CREATE TABLE outbox (
     correlation_id text NOT NULL,
     traceparent    text,
     tracestate     text,
+    time           timestamptz NOT NULL,             -- CloudEvents time
     body           bytea NOT NULL,
-    created_at     timestamptz NOT NULL DEFAULT now(),
     leased_until   timestamptz NOT NULL,
     PRIMARY KEY (company_id, message_id)
 ) WITH (

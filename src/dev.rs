@@ -2,4 +2,5 @@
 //! and a receiver for webhooks. Nothing of it runs in production.
 
 pub mod demo_receiver;
+pub mod samples;
 pub mod services;

@@ -3,9 +3,31 @@
 //! Nothing here is async, does I/O, reads a clock, draws a random number or logs. Time and chance
 //! are arguments. Nothing here imports a layer above.
 
+mod arguments;
+pub mod attempt;
 pub mod contact;
+pub mod directory;
+pub mod egress;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
+mod json;
+pub mod mapping;
+pub mod outgoing;
 pub mod phone;
+pub mod placeholder;
+pub mod plan;
+pub mod problem;
+pub mod signature;
+pub mod template;
+mod text;
+pub mod trigger;
+pub mod trigger_cache;
+pub mod trigger_fired;
+pub mod variables;
+pub mod webhook_action;
+pub mod webhook_request;
+
+#[cfg(test)]
+mod samples;

@@ -4,6 +4,7 @@
 
 mod load;
 mod types;
+mod validate;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +12,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use load::{DEFAULTS, Effective, Fault, LoadError, Origin, load};
+pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{HttpToken, LogFormat, OnConflict, OnUnidentified, Region, Role};
 
 /// Every setting of a process.
@@ -88,6 +89,7 @@ pub struct Chain {
 pub struct Contacts {
     pub default_region: Region,
     pub on_conflict: OnConflict,
+    #[serde(deserialize_with = "types::on_unidentified")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
 }
@@ -124,9 +126,7 @@ pub struct Webhook {
     pub retry_schedule: Vec<Duration>,
     pub retry_jitter: f64,
     pub allow_http: bool,
-    #[serde(deserialize_with = "types::list")]
     pub allowed_networks: Vec<IpNet>,
-    #[serde(deserialize_with = "types::list")]
     pub signing_secrets: Vec<SecretString>,
     #[serde(deserialize_with = "types::duration")]
     pub poll_interval: Duration,
@@ -146,7 +146,6 @@ pub struct DeadLetter {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Http {
     pub bind: SocketAddr,
-    #[serde(deserialize_with = "types::list")]
     pub tokens: Vec<HttpToken>,
 }
 

@@ -68,7 +68,7 @@ fn field_name<S: serde::Serializer>(field: &Field, serializer: S) -> Result<S::O
 
 /// What one CRM step of one event says about a person. Values are cleaned and canonical;
 /// a field that is absent here is left as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ContactUpdate {
     /// When it was said.
     pub stamp: Stamp,
@@ -80,6 +80,17 @@ pub struct ContactUpdate {
     pub values: FieldMap<String>,
     /// What was given and not taken.
     pub rejected: Vec<Rejected>,
+}
+
+impl fmt::Debug for ContactUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<Field> = self.values.iter().map(|(field, _value)| field).collect();
+        f.debug_struct("ContactUpdate")
+            .field("stamp", &self.stamp)
+            .field("fields", &fields)
+            .field("rejected", &self.rejected)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ContactUpdate {

@@ -132,7 +132,10 @@ impl<T> FieldMap<T> {
 impl<T> IntoIterator for FieldMap<T> {
     type Item = (Field, T);
     type IntoIter = std::iter::FilterMap<
-        std::iter::Zip<std::array::IntoIter<Field, { Field::COUNT }>, std::array::IntoIter<Option<T>, { Field::COUNT }>>,
+        std::iter::Zip<
+            std::array::IntoIter<Field, { Field::COUNT }>,
+            std::array::IntoIter<Option<T>, { Field::COUNT }>,
+        >,
         fn((Field, Option<T>)) -> Option<(Field, T)>,
     >;
 

@@ -1,1 +1,197 @@
-//! Reads, layers and checks the settings.
+//! Reads, layers and checks the settings: built-in defaults, then the file, then the environment.
+//!
+//! Every fault is found and told at once, with its key and where it was written; the value of a
+//! secret is never told.
+
+mod layers;
+mod show;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, ConfigError, File, FileFormat, Value};
+
+use super::{Settings, validate::validate};
+use layers::Layers;
+
+/// The built-in defaults: every setting, commented.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Settings whose values are never shown.
+const SECRETS: [&str; 4] = ["amqp.url", "postgres.url", "webhook.signing_secrets", "http.tokens"];
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the built-in defaults.
+    Default,
+    /// In this file.
+    File(PathBuf),
+    /// In this environment variable, or in the file that it names (`…_FILE`).
+    Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The setting as `section.key`, empty when the whole file is meant.
+    pub key: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// What is wrong; never the value of a secret.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            return write!(f, "{}: {}", self.origin, self.message);
+        }
+        write!(f, "{} ({}): {}", self.key, self.origin, self.message)
+    }
+}
+
+/// The settings cannot be used. Holds at least one fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    /// Everything that is wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl std::error::Error for LoadError {}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [_] => f.write_str("bad configuration")?,
+            all => write!(f, "bad configuration, {} faults", all.len())?,
+        }
+        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+/// One setting as it takes effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its value as TOML, with secrets redacted.
+    pub shown: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// The settings that take effect, and where each comes from.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The settings.
+    pub settings: Settings,
+    /// Every setting by its key, `section.key`.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// Reads the settings from the defaults, `file` and the environment given, each overriding the ones
+/// before.
+///
+/// # Errors
+/// With all faults at once.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Effective, LoadError> {
+    let defaults = layers::defaults().map_err(|fault| LoadError { faults: vec![fault] })?;
+    let mut layers = Layers::new(&defaults);
+    if let Some(path) = file {
+        layers.add_file(path);
+    }
+    layers.add_environment(environment);
+    let Layers { overrides, mut faults, .. } = layers;
+
+    let (good, bad): (Vec<_>, Vec<_>) = overrides
+        .into_iter()
+        .map(|written| {
+            let trial = settings_with([(&written.key, &written.value)]);
+            (written, trial.err())
+        })
+        .partition(|(_, error)| error.is_none());
+    let known_bad: BTreeSet<String> = bad.iter().map(|(written, _)| written.key.clone()).collect();
+    for (written, error) in bad {
+        if let Some(error) = error {
+            let message = describe(&written.key, &error);
+            faults.push(Fault { key: written.key, origin: written.origin, message });
+        }
+    }
+
+    let mut effective: BTreeMap<String, (Value, Origin)> =
+        defaults.into_iter().map(|(key, value)| (key, (value, Origin::Default))).collect();
+    for (written, _) in good {
+        effective.insert(written.key, (written.value, written.origin));
+    }
+    let settings =
+        settings_with(effective.iter().map(|(key, (value, _))| (key, value))).map_err(|error| {
+            let message = describe("", &error);
+            LoadError { faults: vec![Fault { key: String::new(), origin: Origin::Default, message }] }
+        })?;
+    // A bad value has a fault already; the default in its place must not add another.
+    for (key, message) in validate(&settings).into_iter().filter(|(key, _)| !known_bad.contains(*key)) {
+        let origin = effective.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
+        faults.push(Fault { key: key.to_owned(), origin, message });
+    }
+    if !faults.is_empty() {
+        return Err(LoadError { faults });
+    }
+    let entries = effective
+        .into_iter()
+        .map(|(key, (value, origin))| {
+            let shown = show::value(&key, &value);
+            (key, Entry { shown, origin })
+        })
+        .collect();
+    Ok(Effective { settings, entries })
+}
+
+/// The defaults with some values overridden, as settings.
+fn settings_with<'a>(
+    values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+) -> Result<Settings, ConfigError> {
+    let builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    values
+        .into_iter()
+        .try_fold(builder, |builder, (key, value)| builder.set_override(key, value.clone()))?
+        .build()?
+        .try_deserialize()
+}
+
+/// What is wrong with the value of `key`, in a sentence. Of a secret the library's own words are
+/// left out, because they may repeat the value.
+fn describe(key: &str, error: &ConfigError) -> String {
+    match key {
+        "amqp.url" | "postgres.url" => "expected an address, as text".to_owned(),
+        "webhook.signing_secrets" => "expected a list of texts, each whsec_ and base64".to_owned(),
+        "http.tokens" => {
+            "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()
+        }
+        _ => match error {
+            ConfigError::Type { unexpected, expected, .. } => {
+                format!("expected {expected}, found {unexpected}")
+            }
+            ConfigError::At { error, .. } => describe(key, error),
+            other => other.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,213 @@
-//! The types that settings are made of.
+//! The types that settings are made of, and how they are read from text.
+//!
+//! No error here repeats the value it refuses: it may be a secret.
+
+use std::{fmt, time::Duration};
+
+use secrecy::SecretString;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
+
+pub use crate::domain::{phone::Region, plan::OnUnidentified};
+
+/// What happens when phone and email match two contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OnConflict {
+    /// The two become one.
+    Merge,
+}
+
+impl TryFrom<String> for OnConflict {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "merge" => Ok(Self::Merge),
+            "prefer_phone" | "prefer_email" | "reject" => {
+                Err("not available yet in this version; write \"merge\"")
+            }
+            _ => Err("expected \"merge\""),
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected \"text\" or \"json\""),
+        }
+    }
+}
+
+/// What the bearer of a token may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Replay and discard.
+    Operator,
+    /// Change messages.
+    Editor,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// The name in settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// An access token of the HTTP API and the console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HttpToken {
+    /// Whose it is; recorded with what its bearer does. 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
+    /// The token itself, not empty, without spaces.
+    pub token: SecretString,
+}
+
+impl TryFrom<String> for HttpToken {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut parts = text.splitn(3, ':');
+        let (Some(name), Some(role), Some(token)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("expected name:role:token");
+        };
+        if !is_plain_name(name, 64) {
+            return Err("the name must be 1 to 64 letters, digits, dots, underscores or hyphens");
+        }
+        let role = [Role::Viewer, Role::Operator, Role::Editor, Role::Admin]
+            .into_iter()
+            .find(|known| known.name() == role)
+            .ok_or("the role must be viewer, operator, editor or admin")?;
+        if token.is_empty() || token.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("the token must not be empty or contain spaces");
+        }
+        Ok(Self { name: name.to_owned(), role, token: token.to_owned().into() })
+    }
+}
+
+/// Whether `text` is 1 to `max` ASCII letters, digits, dots, underscores or hyphens.
+pub(super) fn is_plain_name(text: &str, max: usize) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=max).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// What becomes of an event without phone and email.
+pub(super) fn on_unidentified<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<OnUnidentified, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "create" => Ok(OnUnidentified::Create),
+        "reject" => Ok(OnUnidentified::Reject),
+        _ => Err(D::Error::custom("expected \"create\" or \"reject\"")),
+    }
+}
+
+/// A duration with its unit, such as `250ms`.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Span::deserialize(deserializer).map(|span| span.0)
+}
+
+/// A list of durations with their units.
+pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    Ok(Vec::<Span>::deserialize(deserializer)?.into_iter().map(|span| span.0).collect())
+}
+
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration: a number with a unit, such as \"250ms\", \"30s\" or \"5m\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
+        humantime::parse_duration(text).map(Span).map_err(|_| {
+            E::custom("expected a duration: a number with a unit, such as \"250ms\", \"30s\" or \"5m\"")
+        })
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Span, E> {
+        Err(E::custom(format_args!("a duration needs a unit, such as \"{number}s\" or \"{number}ms\"")))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Span, E> {
+        Err(E::custom(format_args!(
+            "a duration is a whole number with a unit; write {number} seconds in milliseconds"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_name_role_token() {
+        let token = HttpToken::try_from("ci:operator:a:b".to_owned()).unwrap();
+        assert_eq!(
+            (token.name.as_str(), token.role, token.token.expose_secret()),
+            ("ci", Role::Operator, "a:b")
+        );
+        for bad in [
+            "",
+            "ci",
+            "ci:operator",
+            "ci:operator:",
+            ":viewer:x",
+            "ci:root:x",
+            "c i:viewer:x",
+            "ci:viewer:a b",
+        ] {
+            assert!(HttpToken::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+        assert!(Role::Viewer < Role::Operator && Role::Editor < Role::Admin);
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        assert!(is_plain_name("a.b_c-9", 7) && !is_plain_name("a.b_c-9", 6));
+        assert!(!is_plain_name("", 6) && !is_plain_name("ä", 6) && !is_plain_name("a b", 6));
+    }
+}

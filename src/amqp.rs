@@ -1,0 +1,14 @@
+//! The adapter to RabbitMQ: connections, topology, consuming in batches, publishing with confirms.
+//! Nothing here knows Postgres or what a message means.
+
+mod connection;
+mod consumer;
+pub mod headers;
+pub mod properties;
+mod publisher;
+mod topology;
+
+pub use connection::{ConnectError, connect};
+pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};
+pub use publisher::{Message, PublishError, Publisher, Unpublished};
+pub use topology::{Topology, TopologyError};

@@ -1,0 +1,219 @@
+//! AMQP properties and headers as JSON and back, so that a dead letter can be kept in the database
+//! and its message be rebuilt for a replay.
+//!
+//! A property is a member of the object, under its name in the AMQP specification in camel case; a
+//! header value is an object with one member, whose key is its AMQP type: `{"string": "x"}`. No
+//! text here ever holds NUL, which Postgres refuses.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
+};
+use serde_json::{Map, Value, json};
+
+/// Header of a replayed message: the id of the dead letter.
+pub const DEAD_LETTER_HEADER: &str = "x-contact-relay-dead-letter";
+
+/// Tables and arrays within headers deeper than this are dropped: no client nests them, and reading
+/// the JSON back has a limit, too.
+const MAX_DEPTH: usize = 16;
+
+/// Properties and headers as JSON, with the AMQP types of the headers.
+#[must_use]
+pub fn to_json(properties: &BasicProperties) -> Value {
+    let mut object = Map::new();
+    for (name, text) in [
+        ("contentType", properties.content_type()),
+        ("contentEncoding", properties.content_encoding()),
+        ("correlationId", properties.correlation_id()),
+        ("replyTo", properties.reply_to()),
+        ("expiration", properties.expiration()),
+        ("messageId", properties.message_id()),
+        ("type", properties.kind()),
+        ("userId", properties.user_id()),
+        ("appId", properties.app_id()),
+        ("clusterId", properties.cluster_id()),
+    ] {
+        if let Some(text) = text {
+            object.insert(name.to_owned(), Value::String(without_nul(text.as_str())));
+        }
+    }
+    for (name, number) in [("deliveryMode", properties.delivery_mode()), ("priority", properties.priority())]
+    {
+        if let Some(number) = number {
+            object.insert(name.to_owned(), json!(number));
+        }
+    }
+    if let Some(timestamp) = properties.timestamp() {
+        object.insert("timestamp".to_owned(), json!(timestamp));
+    }
+    if let Some(headers) = properties.headers() {
+        object.insert("headers".to_owned(), table_to_json(headers, 0));
+    }
+    Value::Object(object)
+}
+
+/// The properties that [`to_json`] wrote. What cannot be read is left out.
+#[must_use]
+pub fn from_json(value: &Value) -> BasicProperties {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).and_then(short_string);
+    let number = |name: &str| value.get(name).and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
+    let mut properties = BasicProperties::default();
+    let setters: [(&str, fn(BasicProperties, ShortString) -> BasicProperties); 10] = [
+        ("contentType", BasicProperties::with_content_type),
+        ("contentEncoding", BasicProperties::with_content_encoding),
+        ("correlationId", BasicProperties::with_correlation_id),
+        ("replyTo", BasicProperties::with_reply_to),
+        ("expiration", BasicProperties::with_expiration),
+        ("messageId", BasicProperties::with_message_id),
+        ("type", BasicProperties::with_type),
+        ("userId", BasicProperties::with_user_id),
+        ("appId", BasicProperties::with_app_id),
+        ("clusterId", BasicProperties::with_cluster_id),
+    ];
+    for (name, set) in setters {
+        if let Some(text) = text(name) {
+            properties = set(properties, text);
+        }
+    }
+    if let Some(mode) = number("deliveryMode") {
+        properties = properties.with_delivery_mode(mode);
+    }
+    if let Some(priority) = number("priority") {
+        properties = properties.with_priority(priority);
+    }
+    if let Some(timestamp) = value.get("timestamp").and_then(Value::as_u64) {
+        properties = properties.with_timestamp(timestamp);
+    }
+    if let Some(headers) = value.get("headers").and_then(Value::as_object) {
+        properties = properties.with_headers(table_from_json(headers));
+    }
+    properties
+}
+
+/// The properties with which a dead letter goes back to its stage: persistent, marked with the dead
+/// letter's id, and without what would make a broker drop, expire, refuse or copy it.
+///
+/// `RabbitMQ` 3.10 drops a message whose `x-death` looks like a cycle; `CC` and `BCC` would send it to
+/// further queues; `userId` must be that of the connection which publishes.
+#[must_use]
+pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
+    let mut kept = kept.as_object().cloned().unwrap_or_default();
+    kept.remove("expiration");
+    kept.remove("userId");
+    kept.insert("deliveryMode".to_owned(), json!(2));
+    let mut headers = match kept.remove("headers") {
+        Some(Value::Object(headers)) => headers,
+        _ => Map::new(),
+    };
+    headers.retain(|name, _| !is_of_the_broker(name));
+    headers.insert(DEAD_LETTER_HEADER.to_owned(), json!({ "string": dead_letter_id.to_string() }));
+    kept.insert("headers".to_owned(), Value::Object(headers));
+    from_json(&Value::Object(kept))
+}
+
+/// The dead letter that this message replays, if it is a replay.
+#[must_use]
+pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<uuid::Uuid> {
+    let value = properties.headers().as_ref()?.inner().get(DEAD_LETTER_HEADER)?;
+    let AMQPValue::LongString(text) = value else { return None };
+    uuid::Uuid::try_parse_ascii(text.as_bytes()).ok()
+}
+
+fn is_of_the_broker(name: &str) -> bool {
+    ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start))
+        || ["x-delivery-count", "CC", "BCC"].contains(&name)
+}
+
+fn table_to_json(table: &FieldTable, depth: usize) -> Value {
+    let members = table.inner().iter();
+    Value::Object(
+        members.map(|(name, value)| (without_nul(name.as_str()), to_typed(value, depth + 1))).collect(),
+    )
+}
+
+fn to_typed(value: &AMQPValue, depth: usize) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => json!({ "bool": value }),
+        AMQPValue::ShortShortInt(value) => json!({ "i8": value }),
+        AMQPValue::ShortShortUInt(value) => json!({ "u8": value }),
+        AMQPValue::ShortInt(value) => json!({ "i16": value }),
+        AMQPValue::ShortUInt(value) => json!({ "u16": value }),
+        AMQPValue::LongInt(value) => json!({ "i32": value }),
+        AMQPValue::LongUInt(value) => json!({ "u32": value }),
+        AMQPValue::LongLongInt(value) => json!({ "i64": value }),
+        // As text, because JSON has no NaN and no infinity.
+        AMQPValue::Float(value) => json!({ "f32": value.to_string() }),
+        AMQPValue::Double(value) => json!({ "f64": value.to_string() }),
+        AMQPValue::DecimalValue(value) => json!({ "decimal": [value.scale, value.value] }),
+        AMQPValue::ShortString(value) => json!({ "short_string": without_nul(value.as_str()) }),
+        AMQPValue::LongString(value) => match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) if !text.contains('\0') => json!({ "string": text }),
+            _ => json!({ "string_base64": STANDARD.encode(value.as_bytes()) }),
+        },
+        AMQPValue::Timestamp(value) => json!({ "timestamp": value }),
+        AMQPValue::ByteArray(value) => json!({ "bytes": STANDARD.encode(value.as_slice()) }),
+        AMQPValue::FieldArray(array) if depth < MAX_DEPTH => {
+            let items: Vec<Value> = array.as_slice().iter().map(|item| to_typed(item, depth + 1)).collect();
+            json!({ "array": items })
+        }
+        AMQPValue::FieldTable(table) if depth < MAX_DEPTH => json!({ "table": table_to_json(table, depth) }),
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) | AMQPValue::Void => json!({ "void": null }),
+    }
+}
+
+fn table_from_json(object: &Map<String, Value>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in object {
+        if let (Some(name), Some(value)) = (short_string(name), from_typed(value)) {
+            table.insert(name, value);
+        }
+    }
+    table
+}
+
+fn from_typed(value: &Value) -> Option<AMQPValue> {
+    let (kind, value) = value.as_object()?.iter().next()?;
+    let bytes = || value.as_str().and_then(|text| STANDARD.decode(text).ok());
+    Some(match kind.as_str() {
+        "bool" => AMQPValue::Boolean(value.as_bool()?),
+        "i8" => AMQPValue::ShortShortInt(value.as_i64()?.try_into().ok()?),
+        "u8" => AMQPValue::ShortShortUInt(value.as_u64()?.try_into().ok()?),
+        "i16" => AMQPValue::ShortInt(value.as_i64()?.try_into().ok()?),
+        "u16" => AMQPValue::ShortUInt(value.as_u64()?.try_into().ok()?),
+        "i32" => AMQPValue::LongInt(value.as_i64()?.try_into().ok()?),
+        "u32" => AMQPValue::LongUInt(value.as_u64()?.try_into().ok()?),
+        "i64" => AMQPValue::LongLongInt(value.as_i64()?),
+        "f32" => AMQPValue::Float(value.as_str()?.parse().ok()?),
+        "f64" => AMQPValue::Double(value.as_str()?.parse().ok()?),
+        "decimal" => AMQPValue::DecimalValue(DecimalValue {
+            scale: value.get(0)?.as_u64()?.try_into().ok()?,
+            value: value.get(1)?.as_u64()?.try_into().ok()?,
+        }),
+        "short_string" => AMQPValue::ShortString(short_string(value.as_str()?)?),
+        "string" => AMQPValue::LongString(LongString::from(value.as_str()?.as_bytes())),
+        "string_base64" => AMQPValue::LongString(LongString::from(bytes()?)),
+        "timestamp" => AMQPValue::Timestamp(value.as_u64()?),
+        "bytes" => AMQPValue::ByteArray(ByteArray::from(bytes()?)),
+        "array" => {
+            let items: Vec<AMQPValue> = value.as_array()?.iter().filter_map(from_typed).collect();
+            AMQPValue::FieldArray(FieldArray::from(items))
+        }
+        "table" => AMQPValue::FieldTable(table_from_json(value.as_object()?)),
+        "void" => AMQPValue::Void,
+        _ => return None,
+    })
+}
+
+/// `None` where the text is longer than the 255 bytes that a short string has.
+fn short_string(text: &str) -> Option<ShortString> {
+    ShortString::try_new(text).ok()
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests;

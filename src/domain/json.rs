@@ -1,0 +1,369 @@
+//! Strict JSON: what the service accepts from a publisher is stricter than what `serde_json` reads.
+//!
+//! A key twice in one object, a NUL character (Postgres keeps none), a number that no 64-bit type
+//! holds and nesting deeper than [`MAX_DEPTH`] are refused, each told apart. Nothing here knows
+//! what the JSON means.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    fmt,
+};
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+};
+use serde_json::{Map, Number, Value, error::Category, value::RawValue};
+
+/// Deepest nesting of arrays and objects in a message; the outermost object counts as 1.
+pub(super) const MAX_DEPTH: usize = 128;
+
+/// Two to the power of 64, the first whole number above `u64`.
+const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
+/// Two to the power of 63 below zero. The integers just below it round to it.
+const MINUS_TWO_POW_63: f64 = -9_223_372_036_854_775_808.0;
+
+/// What is wrong with a JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// Not JSON.
+    Syntax,
+    /// JSON, but not an object.
+    NotAnObject,
+    /// A key twice in one object.
+    DuplicateKey,
+    /// A NUL character in a key or a string.
+    Nul,
+    /// A number that does not fit 64 bits.
+    WideNumber,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syntax => "is not JSON",
+            Self::NotAnObject => "must be an object",
+            Self::DuplicateKey => "holds a key twice in one object",
+            Self::Nul => "holds a NUL character, which cannot be stored",
+            Self::WideNumber => "holds a number that does not fit 64 bits",
+        })
+    }
+}
+
+/// Why a text is not a strict JSON object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadJson {
+    /// What is wrong.
+    pub(super) defect: Defect,
+    /// The member of the outermost object in which it was found.
+    pub(super) member: Option<String>,
+}
+
+/// Reads a strict JSON object.
+pub(super) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
+    let notes = Notes::default();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let object = Outermost { notes: &notes }.deserialize(&mut reader);
+    object.and_then(|object| reader.end().map(|()| object)).map_err(|error| notes.bad_json(&error))
+}
+
+/// Reads the members of an object in their order, values unread and keys perhaps twice: a second
+/// look at a message that did not fit.
+pub(super) fn members(text: &str) -> Result<Members<'_>, Defect> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let members = reader.deserialize_map(Unread);
+    members
+        .and_then(|members| reader.end().map(|()| members))
+        .map_err(|error| Notes::default().bad_json(&error).defect)
+}
+
+/// Whether a key is there twice.
+pub(super) fn has_duplicate(members: &Members<'_>) -> bool {
+    let mut keys = HashSet::new();
+    !members.iter().all(|(key, _)| keys.insert(key))
+}
+
+/// The members of an object, values unread.
+pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
+
+/// A struct that is read from a JSON object only. Derived readers take an array as well, its items
+/// for the members in their order.
+pub(super) struct ObjectOnly<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(access))
+            }
+        }
+
+        reader.deserialize_map(Members(std::marker::PhantomData)).map(Self)
+    }
+}
+
+/// Whether `text` nests no deeper than [`MAX_DEPTH`]. Looks at brackets only, so that it is safe
+/// on any text; readers that skip values do not count depth.
+pub(super) fn is_shallow(text: &str) -> bool {
+    let opening = |byte: &&u8| matches!(byte, b'[' | b'{');
+    // Nearly every message: fewer brackets than the limit, whatever they enclose.
+    text.as_bytes().iter().filter(opening).count() <= MAX_DEPTH || deepest(text) <= MAX_DEPTH
+}
+
+fn deepest(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What the visitors found; `serde_json`'s own error keeps no such distinction.
+#[derive(Default)]
+struct Notes {
+    defect: Cell<Option<Defect>>,
+    member: RefCell<Option<String>>,
+}
+
+impl Notes {
+    fn refuse<E: serde::de::Error>(&self, defect: Defect) -> E {
+        self.defect.set(Some(defect));
+        E::custom(defect)
+    }
+
+    fn without_nul<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
+        if text.as_bytes().contains(&0) { Err(self.refuse(Defect::Nul)) } else { Ok(()) }
+    }
+
+    fn bad_json(self, error: &serde_json::Error) -> BadJson {
+        let defect = self.defect.get().unwrap_or_else(|| match error.classify() {
+            Category::Data => Defect::NotAnObject,
+            // A float beyond f64 is a syntax error to serde_json, told apart by its text only.
+            _ if error.to_string().starts_with("number out of range") => Defect::WideNumber,
+            Category::Syntax | Category::Eof | Category::Io => Defect::Syntax,
+        });
+        BadJson { defect, member: self.member.into_inner() }
+    }
+}
+
+/// The outermost object; notes the member in which something was refused.
+struct Outermost<'n> {
+    notes: &'n Notes,
+}
+
+impl<'de> DeserializeSeed<'de> for Outermost<'_> {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Outermost<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            self.notes.without_nul(&key)?;
+            let value = access.next_value_seed(Strict { notes: self.notes });
+            match value {
+                Ok(value) => {
+                    if object.insert(key, value).is_some() {
+                        return Err(self.notes.refuse(Defect::DuplicateKey));
+                    }
+                }
+                Err(error) => {
+                    self.notes.member.replace(Some(key));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// Any value within the outermost object.
+#[derive(Clone, Copy)]
+struct Strict<'n> {
+    notes: &'n Notes,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // Integers that fit no 64-bit type arrive here, rounded.
+        let fits = value < TWO_POW_64 && value > MINUS_TWO_POW_63;
+        let number = if fits { Number::from_f64(value) } else { None };
+        number.map(Value::Number).ok_or_else(|| self.notes.refuse(Defect::WideNumber))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.notes.without_nul(value)?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = access.next_element_seed(self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            self.notes.without_nul(&key)?;
+            if object.insert(key, access.next_value_seed(self)?).is_some() {
+                return Err(self.notes.refuse(Defect::DuplicateKey));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+struct Unread;
+
+impl<'de> Visitor<'de> for Unread {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = access.next_entry::<String, &RawValue>()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defect(text: &str) -> Option<Defect> {
+        object(text).err().map(|bad| bad.defect)
+    }
+
+    #[test]
+    fn accepts_and_refuses() {
+        let table = [
+            (r#"{"a": [1, -1, 1.5, true, null, "x", {"b": {}}]}"#, None),
+            (r#"{"a": 18446744073709551615, "b": -9223372036854775808}"#, None),
+            (r#"{"a": 1.0e19, "b": 1e-400, "c": -0.0}"#, None),
+            (r#"{"a": 18446744073709551616}"#, Some(Defect::WideNumber)),
+            (r#"{"a": -9223372036854775809}"#, Some(Defect::WideNumber)),
+            (r#"{"a": [{"b": 1e400}]}"#, Some(Defect::WideNumber)),
+            (r#"{"a": 1e300}"#, Some(Defect::WideNumber)),
+            (r#"{"a": "x\u0000y"}"#, Some(Defect::Nul)),
+            (r#"{"a": {"x\u0000y": 1}}"#, Some(Defect::Nul)),
+            (r#"{"x\u0000y": 1}"#, Some(Defect::Nul)),
+            (r#"{"a": 1, "a": 2}"#, Some(Defect::DuplicateKey)),
+            (r#"{"a": 1, "\u0061": 2}"#, Some(Defect::DuplicateKey)),
+            (r#"{"o": [{"a": 1, "a": 2}]}"#, Some(Defect::DuplicateKey)),
+            (r#"{"a": 1} x"#, Some(Defect::Syntax)),
+            (r#"{"a": "\ud800"}"#, Some(Defect::Syntax)),
+            (r#"{"a": NaN}"#, Some(Defect::Syntax)),
+            (r#"{"a": 1"#, Some(Defect::Syntax)),
+            ("", Some(Defect::Syntax)),
+            ("[1]", Some(Defect::NotAnObject)),
+            ("null", Some(Defect::NotAnObject)),
+            ("1e400", Some(Defect::WideNumber)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(defect(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_the_outermost_member() {
+        let bad = object(r#"{"a": 1, "b": [{"c": "\u0000"}]}"#).unwrap_err();
+        assert_eq!(bad, BadJson { defect: Defect::Nul, member: Some("b".into()) });
+    }
+
+    #[test]
+    fn reads_as_serde_json_does() {
+        let text = r#"{"a": [1, -1, 1.5, true, null, "é\n", {"b": {}}], "c": 1e3}"#;
+        assert_eq!(Value::Object(object(text).unwrap()), text.parse::<Value>().unwrap());
+    }
+
+    #[test]
+    fn depth_is_counted_outside_strings() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(is_shallow(&nested(MAX_DEPTH)));
+        assert!(!is_shallow(&nested(MAX_DEPTH + 1)));
+        assert!(!is_shallow(&"[".repeat(1_000_000)));
+        assert!(is_shallow(&format!(r#"["{}", "\"{}"]"#, "[".repeat(500), "{".repeat(500))));
+        assert!(is_shallow(&format!("[{}[]]", "[],".repeat(500))));
+        // Everything that passes is safe for the recursive readers.
+        assert_eq!(defect(&format!(r#"{{"a": {}}}"#, nested(126))), None);
+    }
+
+    #[test]
+    fn members_keep_their_text() {
+        let read = members(r#"{"a": [1, {"x": 1e400}], "b": null}"#).unwrap();
+        let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
+        assert_eq!(read, [("a", r#"[1, {"x": 1e400}]"#), ("b", "null")]);
+        assert!(has_duplicate(&members(r#"{"a": 1, "\u0061": 1}"#).unwrap()));
+        assert!(!has_duplicate(&members(r#"{"a": 1, "b": {"a": 1}}"#).unwrap()));
+        assert_eq!(members("3").unwrap_err(), Defect::NotAnObject);
+        assert_eq!(members("{} x").unwrap_err(), Defect::Syntax);
+    }
+}

@@ -1,0 +1,167 @@
+//! The body of a webhook: JSON with variables in its strings, or text.
+
+use serde_json::Value;
+
+use super::url_template::percent_encode;
+use crate::domain::{
+    template::{Piece, Template},
+    variables::Variables,
+    webhook_request::{MAX_BODY, WebhookInvalid, push_text, too_long},
+};
+
+/// What an author wrote as `body`.
+pub(in crate::domain) enum Body {
+    /// JSON, or a string that holds JSON.
+    Json(Json),
+    /// A string that is a form: values are percent-encoded, so none adds a parameter.
+    Form(Template),
+    /// Any other string.
+    Text(Template),
+}
+
+/// JSON with its strings parsed.
+pub(in crate::domain) enum Json {
+    /// A value without variables, as compact JSON.
+    Fixed(String),
+    /// A string with variables.
+    Text(Template),
+    Array(Vec<Self>),
+    /// Keys as JSON strings; variables in keys are not replaced.
+    Object(Vec<(String, Self)>),
+}
+
+impl Body {
+    /// `content_type` is the one that the author declared in the headers, if any.
+    ///
+    /// A string is JSON when it is a JSON object or list, or is declared as JSON and becomes JSON once
+    /// bare variables (`{"age": $age}`) are put in quotes. Its values then are typed and escaped by
+    /// place like those of any JSON body, and cannot break out of it.
+    pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Self {
+        let Value::String(text) = value else { return Self::Json(Json::parse(value)) };
+        let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        let media_type = media_type.trim().to_ascii_lowercase();
+        let json = if media_type == "application/json" || media_type.ends_with("+json") {
+            serde_json::from_str(&quote_bare_variables(text)).ok()
+        } else if content_type.is_none() {
+            serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+        } else {
+            None
+        };
+        match json {
+            Some(json) => Self::Json(Json::parse(&json)),
+            None if media_type == "application/x-www-form-urlencoded" => Self::Form(Template::parse(text)),
+            None => Self::Text(Template::parse(text)),
+        }
+    }
+
+    /// The content type where the author declared none.
+    pub(in crate::domain) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Text(_) => "text/plain; charset=utf-8",
+        }
+    }
+
+    pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<Vec<u8>, WebhookInvalid> {
+        let mut out = String::new();
+        match self {
+            Self::Json(json) => json.render(&mut out, variables)?,
+            Self::Form(template) => push_text(&mut out, template, variables, |out, value| {
+                percent_encode(out, &value.to_text());
+            })?,
+            Self::Text(template) => {
+                push_text(&mut out, template, variables, |out, value| out.push_str(&value.to_text()))?;
+            }
+        }
+        Ok(out.into_bytes())
+    }
+}
+
+impl Json {
+    fn parse(value: &Value) -> Self {
+        match value {
+            Value::String(text) => {
+                let template = Template::parse(text);
+                if template.has_variables() { Self::Text(template) } else { Self::Fixed(value.to_string()) }
+            }
+            Value::Array(items) => Self::Array(items.iter().map(Self::parse).collect()),
+            Value::Object(members) => {
+                let member = |(key, value): (&String, &Value)| {
+                    (Value::from(key.as_str()).to_string(), Self::parse(value))
+                };
+                Self::Object(members.iter().map(member).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value.to_string()),
+        }
+    }
+
+    fn render(&self, out: &mut String, variables: &Variables<'_>) -> Result<(), WebhookInvalid> {
+        match self {
+            Self::Fixed(json) => out.push_str(json),
+            Self::Text(template) => render_string(out, template, variables)?,
+            Self::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    item.render(out, variables)?;
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    out.push_str(key);
+                    out.push(':');
+                    value.render(out, variables)?;
+                }
+                out.push('}');
+            }
+        }
+        if out.len() > MAX_BODY { Err(too_long()) } else { Ok(()) }
+    }
+}
+
+/// A string that is exactly one variable takes the variable's own type; any other is a string.
+fn render_string(
+    out: &mut String,
+    template: &Template,
+    variables: &Variables<'_>,
+) -> Result<(), WebhookInvalid> {
+    if let [Piece::Variable(reference)] = template.pieces()
+        && let Some((value, "")) = variables.resolve(reference)
+    {
+        out.push_str(&value.to_json());
+        return Ok(());
+    }
+    let mut text = String::new();
+    push_text(&mut text, template, variables, |out, value| out.push_str(&value.to_text()))?;
+    out.push_str(&Value::from(text).to_string());
+    Ok(())
+}
+
+/// The text with quotes around each variable that stands outside of a JSON string.
+fn quote_bare_variables(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut inside, mut escaped) = (false, false);
+    for piece in Template::parse(text).pieces() {
+        match piece {
+            Piece::Text(text) => {
+                for c in text.chars() {
+                    inside ^= c == '"' && !escaped;
+                    escaped = inside && c == '\\' && !escaped;
+                }
+                out.push_str(text);
+            }
+            Piece::Variable(reference) if inside => {
+                escaped = false;
+                out.push_str(reference.as_written());
+            }
+            Piece::Variable(reference) => {
+                out.extend(["\"", reference.as_written(), "\""]);
+            }
+        }
+    }
+    out
+}

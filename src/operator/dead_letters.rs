@@ -1,0 +1,268 @@
+//! Dead letters: look, replay, discard.
+//!
+//! A replay goes to the queue of the stage that failed, through the default exchange, so that no
+//! subscriber of the topic exchange sees it a second time.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use sqlx::Connection as _;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use crate::{
+    amqp::{Message, PublishError, Publisher, Topology, properties},
+    domain::fault::Stage,
+    postgres::{
+        Database,
+        dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Summary},
+    },
+};
+
+/// Most dead letters in one transaction and one window of confirms.
+const WINDOW: usize = 100;
+
+/// How far an operation over many dead letters has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// Replayed or discarded.
+    pub done: u64,
+    /// Not eligible: settled already, or gone.
+    pub skipped: u64,
+    /// Not published; open again.
+    pub failed: u64,
+}
+
+/// Why an id names no dead letter.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Not hexadecimal, too short or too long.
+    #[error("`{0}` is no dead letter's id: write all of it, or its first 8 or more hexadecimal digits")]
+    NotAnId(String),
+    /// None has it.
+    #[error("there is no dead letter `{0}`")]
+    Unknown(String),
+    /// Several begin so.
+    #[error("several dead letters begin with `{0}`: write more of the id")]
+    Ambiguous(String),
+    /// The database refused or is away.
+    #[error("could not look the dead letter up")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Why a replay ended early. What was not published is open again where the database could be told,
+/// and otherwise `replaying`, which can be replayed as well.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The database refused or is away.
+    #[error("could not mark the dead letters")]
+    Database(#[from] sqlx::Error),
+    /// The broker is away.
+    #[error("could not publish the dead letters")]
+    Publish(#[from] PublishError),
+}
+
+/// The dead letters that match, newest first.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
+    database.unit(async |conn| store::list(conn, filter).await).await
+}
+
+/// The keys of the dead letters that match, oldest first.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
+    database.unit(async |conn| store::keys(conn, filter).await).await
+}
+
+/// One dead letter with everything.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
+    database.unit(async |conn| store::get(conn, key).await).await
+}
+
+/// The dead letter whose id is or begins with `text`.
+///
+/// # Errors
+/// When there is none or are several, or the database refuses or is away.
+pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveError> {
+    let range = id_range(text).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
+    let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
+    match (found.pop(), found.is_empty()) {
+        (Some(key), true) => Ok(key),
+        (Some(_), false) => Err(ResolveError::Ambiguous(text.to_owned())),
+        (None, _) => Err(ResolveError::Unknown(text.to_owned())),
+    }
+}
+
+/// Sends dead letters back to the stage that failed, in the order of `keys`, at most `rate` a
+/// second; `progress` is told after each window.
+///
+/// Each is marked and its delivery made due before it is published, so whatever dies, nothing is
+/// lost, and what is replayed twice takes effect once.
+///
+/// # Errors
+/// When the database or the broker is away; what `progress` was told last is done.
+pub async fn replay(
+    database: &Database,
+    publisher: &mut Publisher,
+    topology: &Topology,
+    keys: &[Key],
+    rate: Option<NonZeroU32>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Progress, ReplayError> {
+    let mut pace = Pace::new(rate);
+    let mut total = Progress::default();
+    for keys in keys.chunks(pace.window()) {
+        pace.wait(keys.len()).await;
+        let replayables = database.unit(async |conn| {
+            let mut transaction = conn.begin().await?;
+            let replayables = store::begin_replay(&mut transaction, keys).await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(replayables)
+        })
+        .await?;
+        let (marked, asked) = (replayables.len(), keys.len());
+        let unpublished = publish(publisher, topology, &replayables).await;
+        let reopen: Vec<Key> = match &unpublished {
+            Ok(unpublished) => unpublished.clone(),
+            Err(_) => replayables
+                .iter()
+                .filter(|one| one.stage == Stage::Upsert)
+                .map(|one| one.key.clone())
+                .collect(),
+        };
+        if !reopen.is_empty() {
+            database.unit(async |conn| store::mark_open_again(conn, &reopen).await).await?;
+        }
+        unpublished?;
+        total.done += (marked - reopen.len()) as u64;
+        total.skipped += (asked - marked) as u64;
+        total.failed += reopen.len() as u64;
+        progress(total);
+    }
+    Ok(total)
+}
+
+/// Gives dead letters up in the name of `operator`, at most `rate` a second; `progress` is told after
+/// each window. A webhook delivery behind one is given up with it.
+///
+/// # Errors
+/// When the database refuses or is away; what `progress` was told last is done.
+pub async fn discard(
+    database: &Database,
+    keys: &[Key],
+    operator: &str,
+    rate: Option<NonZeroU32>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Progress, sqlx::Error> {
+    let mut total = Progress::default();
+    let mut pace = Pace::new(rate);
+    for keys in keys.chunks(pace.window()) {
+        pace.wait(keys.len()).await;
+        let discarded = database.unit(async |conn| {
+            let mut transaction = conn.begin().await?;
+            let discarded = store::discard(&mut transaction, keys, operator).await?;
+            transaction.commit().await?;
+            Ok::<_, sqlx::Error>(discarded)
+        })
+        .await?;
+        total.done += discarded;
+        total.skipped += (keys.len() as u64).saturating_sub(discarded);
+        progress(total);
+    }
+    Ok(total)
+}
+
+/// Publishes one window. Returns the keys of those that did not arrive and wait for it.
+///
+/// A dead letter of stage webhook is replayed by its delivery row, which is due now; its message
+/// only makes it fast, so that it counts as replayed without.
+async fn publish(
+    publisher: &mut Publisher,
+    topology: &Topology,
+    replayables: &[Replayable],
+) -> Result<Vec<Key>, PublishError> {
+    let messages: Vec<Message> = replayables
+        .iter()
+        .map(|one| Message {
+            exchange: String::new(),
+            routing_key: match one.stage {
+                Stage::Upsert => topology.trigger_fired(),
+                Stage::Webhook => topology.webhook(),
+            },
+            mandatory: true,
+            body: one.body.clone(),
+            properties: properties::for_replay(&one.properties, one.key.id),
+        })
+        .collect();
+    let outcomes = publisher.publish(&messages).await?;
+    let missing = replayables
+        .iter()
+        .zip(outcomes)
+        .filter(|(one, outcome)| outcome.is_err() && one.stage == Stage::Upsert);
+    Ok(missing.map(|(one, _)| one.key.clone()).collect())
+}
+
+/// Holds an operation to so many dead letters a second.
+struct Pace {
+    rate: Option<NonZeroU32>,
+    due: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<NonZeroU32>) -> Self {
+        Self { rate, due: Instant::now() }
+    }
+
+    /// How many make one window: a tenth of a second's worth, so that the rate is even.
+    fn window(&self) -> usize {
+        self.rate
+            .map_or(WINDOW, |rate| usize::try_from(rate.get().div_ceil(10)).map_or(WINDOW, |n| n.min(WINDOW)))
+    }
+
+    /// Waits until a window of `count` may begin. There is no catching up after a slow one.
+    async fn wait(&mut self, count: usize) {
+        sleep_until(self.due).await;
+        if let Some(rate) = self.rate {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            self.due = Instant::now() + Duration::from_secs(1) * count / rate.get();
+        }
+    }
+}
+
+/// The least and the greatest id that begin with `text`, hyphens aside.
+fn id_range(text: &str) -> Option<(Uuid, Uuid)> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    if !(8..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bound = |filler: char| {
+        let padding: String = std::iter::repeat_n(filler, 32 - digits.len()).collect();
+        Uuid::try_parse(&format!("{digits}{padding}")).ok()
+    };
+    Some((bound('0')?, bound('f')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_may_be_cut_short() {
+        let id = Uuid::now_v7();
+        let whole = id.to_string();
+        assert_eq!(id_range(&whole), Some((id, id)));
+        assert_eq!(id_range(&whole.to_uppercase()), Some((id, id)));
+        let (first, last) = id_range(&whole[..11]).unwrap();
+        assert!(first <= id && id <= last && first < last);
+        assert_eq!(id_range("0193f5a"), None);
+        assert_eq!(id_range("0193f5ag"), None);
+        assert_eq!(id_range(&format!("{whole}0")), None);
+        assert_eq!(id_range("ﬀ93f5a0"), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! The database adapter: every SQL statement of the service stands in this folder.
+//!
+//! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
+//! broker or decides what happens next.
+
+pub mod contacts;
+pub mod dead_letters;
+pub mod deliveries;
+pub mod directory;
+mod failure;
+pub mod ledger;
+pub mod outbox;
+mod pool;
+pub mod suspects;
+
+pub use failure::{Failure, classify};
+pub use pool::{Database, MIGRATIONS};

@@ -1,0 +1,33 @@
+//! Tells apart what a database error means: bad data, a lost race, or a database in trouble.
+
+/// What a failed transaction means for the work in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Another transaction was faster: the same work, tried again, sees its result.
+    Race,
+    /// The values of some row are refused, whoever sends them and whenever.
+    Data,
+    /// The database is away, full, read-only, not migrated or not ours: nothing is wrong with the
+    /// work, and it waits.
+    Systemic,
+}
+
+/// Classifies by SQLSTATE (PostgreSQL, appendix A).
+#[must_use]
+pub fn classify(error: &sqlx::Error) -> Failure {
+    let sqlx::Error::Database(refused) = error else {
+        return match error {
+            sqlx::Error::Encode(_) => Failure::Data,
+            _ => Failure::Systemic,
+        };
+    };
+    match refused.code().as_deref() {
+        // Serialization failure, deadlock.
+        Some("40001" | "40P01") => Failure::Race,
+        // Program limit exceeded (an index row too large), check violation.
+        Some("54000" | "23514") => Failure::Data,
+        // Data exceptions.
+        Some(code) if code.starts_with("22") => Failure::Data,
+        _ => Failure::Systemic,
+    }
+}

@@ -1,0 +1,99 @@
+//! The connection pool, and units of work that never give a broken connection back to it.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::{
+    PgConnection, PgPool, Postgres,
+    migrate::Migrator,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::timeout;
+
+use crate::settings;
+
+/// The schema, embedded in the binary.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The database of one process.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: PgPool,
+    unit_timeout: Duration,
+}
+
+impl Database {
+    /// Prepares the pool; connects when the first session is asked for.
+    ///
+    /// # Errors
+    /// When `postgres.url` is no address.
+    pub fn new(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
+        let milliseconds = |duration: Duration| duration.as_millis().to_string();
+        let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+        let options = options.application_name("contact-relay").options([
+            ("statement_timeout", milliseconds(settings.statement_timeout).as_str()),
+            ("idle_in_transaction_session_timeout", milliseconds(settings.statement_timeout).as_str()),
+            // Every query has its index. A plan that was cached while a table was empty must not go
+            // on scanning it when it has grown.
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("jit", "off"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .connect_lazy_with(options);
+        let unit_timeout = settings.acquire_timeout + 2 * settings.statement_timeout;
+        Ok(Self { pool, unit_timeout })
+    }
+
+    /// Runs one unit of work on one connection, within the time that a unit may take.
+    ///
+    /// The connection goes back to the pool only if the work ends well. After an error or a timeout it
+    /// is closed: it may be in the middle of a transaction or have a peer that went silent, and a pool
+    /// that tests such a connection can wait for ever and leak its permit (sqlx issue 4349).
+    ///
+    /// # Errors
+    /// Those of the work, and [`sqlx::Error::PoolTimedOut`] when it takes too long.
+    pub async fn unit<T, E: From<sqlx::Error>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let unit = async {
+            let mut session = Session(Some(self.pool.acquire().await?));
+            let done = work(session.connection()?).await?;
+            session.release();
+            Ok(done)
+        };
+        timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+    }
+
+    /// The pool, for whole-database tasks such as migrations.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// A pooled connection that is closed when it is dropped before its release.
+struct Session(Option<PoolConnection<Postgres>>);
+
+impl Session {
+    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    fn release(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Collects what the file and the environment say, each value with its key and origin. What cannot
+//! be a setting is a fault here; whether a value fits its setting is not decided here.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+
+use config::{File, FileFormat, Source as _, Value, ValueKind};
+
+use super::{DEFAULTS, Fault, Origin};
+
+const PREFIX: &str = "CONTACT_RELAY__";
+
+/// One value that overrides a default.
+pub(super) struct Override {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// What was written over the defaults, the stronger layer last.
+pub(super) struct Layers<'a> {
+    defaults: &'a BTreeMap<String, Value>,
+    pub(super) overrides: Vec<Override>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// The built-in defaults by key.
+pub(super) fn defaults() -> Result<BTreeMap<String, Value>, Fault> {
+    let sections = parse(DEFAULTS, &Origin::Default)?;
+    Ok(sections
+        .into_iter()
+        .flat_map(|(section, value)| {
+            let keys = value.into_table().unwrap_or_default();
+            keys.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+        })
+        .collect())
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(defaults: &'a BTreeMap<String, Value>) -> Self {
+        Self { defaults, overrides: Vec::new(), faults: Vec::new() }
+    }
+
+    /// Adds what the file says.
+    pub(super) fn add_file(&mut self, path: &Path) {
+        let origin = Origin::File(path.to_owned());
+        let sections = fs::read_to_string(path)
+            .map_err(|error| fault("", &origin, format!("cannot be read: {error}")))
+            .and_then(|text| parse(&text, &origin));
+        let sections = match sections {
+            Ok(sections) => sections,
+            Err(fault) => return self.faults.push(fault),
+        };
+        for (section, value) in sections {
+            let known: Vec<&str> = self.keys_of(&section).collect();
+            if known.is_empty() {
+                self.faults.push(fault(&section, &origin, "unknown section"));
+                continue;
+            }
+            let ValueKind::Table(keys) = value.kind else {
+                self.faults.push(fault(&section, &origin, format!("expected a section, [{section}]")));
+                continue;
+            };
+            let known = known.join(", ");
+            for (key, value) in keys {
+                let key = format!("{section}.{key}");
+                if self.defaults.contains_key(&key) {
+                    self.push(key, value, origin.clone());
+                } else {
+                    let message = format!("unknown setting; [{section}] has {known}");
+                    self.faults.push(fault(&key, &origin, message));
+                }
+            }
+        }
+    }
+
+    /// Adds what the environment says.
+    pub(super) fn add_environment(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
+        let ours: BTreeMap<String, OsString> = environment
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| {
+                name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+            })
+            .collect();
+        for (name, value) in &ours {
+            let origin = Origin::Environment(name.clone());
+            match self.variable(name) {
+                Some((key, false)) => match value.to_str() {
+                    Some(text) => self.push_text(key, text, origin),
+                    None => self.faults.push(fault(&key, &origin, "not UTF-8")),
+                },
+                Some((key, true)) if ours.contains_key(name.trim_end_matches("_FILE")) => {
+                    let message = "set both with and without _FILE; unset one of the two";
+                    self.faults.push(fault(&key, &origin, message));
+                }
+                Some((key, true)) => match fs::read_to_string(value) {
+                    Ok(text) => self.push_text(key, text.trim_end_matches(['\r', '\n']), origin),
+                    Err(error) => {
+                        let path = Path::new(value).display();
+                        self.faults.push(fault(
+                            &key,
+                            &origin,
+                            format!("cannot read the file {path}: {error}"),
+                        ));
+                    }
+                },
+                None => self.faults.push(fault("", &origin, "names no setting")),
+            }
+        }
+    }
+
+    /// The key that a variable sets, and whether it names a file with the value.
+    fn variable(&self, name: &str) -> Option<(String, bool)> {
+        let variable = |key: &str| format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase());
+        self.defaults.keys().find_map(|key| match name.strip_prefix(&variable(key)) {
+            Some("") => Some((key.clone(), false)),
+            Some("_FILE") => Some((key.clone(), true)),
+            _ => None,
+        })
+    }
+
+    fn keys_of(&self, section: &str) -> impl Iterator<Item = &str> {
+        self.defaults.keys().filter_map(move |key| key.strip_prefix(section)?.strip_prefix('.'))
+    }
+
+    /// Adds a text from the environment; it is a list where the default is one.
+    fn push_text(&mut self, key: String, text: &str, origin: Origin) {
+        let is_list = self.defaults.get(&key).is_some_and(|value| matches!(value.kind, ValueKind::Array(_)));
+        let kind = match (is_list, text.trim()) {
+            (false, _) => ValueKind::from(text),
+            (true, "") => ValueKind::Array(Vec::new()),
+            (true, items) => {
+                ValueKind::Array(items.split(',').map(|item| Value::from(item.trim())).collect())
+            }
+        };
+        self.push(key, Value::new(None, kind), origin);
+    }
+
+    /// Adds a value, unless it could only be taken by bending it: the library rounds fractions and
+    /// counts `true` as 1.
+    fn push(&mut self, key: String, value: Value, origin: Origin) {
+        let bent = match (self.defaults.get(&key).map(|default| &default.kind), &value.kind) {
+            (Some(ValueKind::I64(_)), ValueKind::I64(_))
+            | (Some(ValueKind::Boolean(_)), ValueKind::Boolean(_)) => None,
+            (Some(ValueKind::I64(_)), ValueKind::String(text)) if text.parse::<i64>().is_ok() => None,
+            (Some(ValueKind::I64(_)), _) => Some("expected a whole number"),
+            (Some(ValueKind::Boolean(_)), ValueKind::String(text))
+                if ["true", "false"].contains(&text.as_str()) =>
+            {
+                None
+            }
+            (Some(ValueKind::Boolean(_)), _) => Some("expected true or false"),
+            (Some(ValueKind::Float(_)), ValueKind::Boolean(_)) => Some("expected a number"),
+            _ => None,
+        };
+        match bent {
+            Some(message) => self.faults.push(fault(&key, &origin, message)),
+            None => self.overrides.push(Override { key, value, origin }),
+        }
+    }
+}
+
+fn parse(text: &str, origin: &Origin) -> Result<BTreeMap<String, Value>, Fault> {
+    let sections = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
+        // Between place and reason the library quotes the line, which may hold a secret.
+        let error = error.to_string();
+        let mut lines = error.lines().filter(|line| !line.trim().is_empty());
+        let place = lines.next().unwrap_or("not TOML");
+        let reason = lines.next_back().unwrap_or("not TOML");
+        fault("", origin, format!("{place}: {reason}"))
+    })?;
+    Ok(sections.into_iter().collect())
+}
+
+fn fault(key: &str, origin: &Origin, message: impl Into<String>) -> Fault {
+    Fault { key: key.to_owned(), origin: origin.clone(), message: message.into() }
+}

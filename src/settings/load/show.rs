@@ -1,0 +1,59 @@
+//! A setting as text for people, in TOML, with secrets redacted.
+
+use config::{Value, ValueKind};
+use url::Url;
+
+use super::SECRETS;
+
+/// The value of `key` as TOML, redacted when it is a secret.
+pub(super) fn value(key: &str, value: &Value) -> String {
+    if !SECRETS.contains(&key) {
+        return plain(value);
+    }
+    match &value.kind {
+        ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
+        ValueKind::Array(items) => format!("[{} redacted]", items.len()),
+        ValueKind::String(text) => quoted(&without_password(text)),
+        _ => "redacted".to_owned(),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => quoted(text),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// TOML's basic strings escape as JSON does.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The address with its password, and every parameter of its query, redacted.
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return "redacted".to_owned() };
+    if url.password().is_some() && url.set_password(Some("redacted")).is_err() {
+        return "redacted".to_owned();
+    }
+    if url.query().is_some() {
+        url.set_query(Some("redacted"));
+    }
+    url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_lose_password_and_query() {
+        assert_eq!(without_password("amqp://u:p@h/v"), "amqp://u:redacted@h/v");
+        assert_eq!(without_password("postgres://h/d?password=p"), "postgres://h/d?redacted");
+        assert_eq!(without_password("not an address p"), "redacted");
+    }
+}

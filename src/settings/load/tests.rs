@@ -1,0 +1,217 @@
+//! Every kind of fault, told at once, with its origin and without secrets.
+
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
+
+use secrecy::ExposeSecret as _;
+
+use super::*;
+use crate::settings::Role;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (format!("CONTACT_RELAY__{name}").into(), (*value).into())).collect()
+}
+
+fn with_env(pairs: &[(&str, &str)]) -> Result<Effective, LoadError> {
+    load(None, env(pairs))
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// The messages, by key.
+fn faults(result: Result<Effective, LoadError>) -> BTreeMap<String, String> {
+    result.unwrap_err().faults.into_iter().map(|fault| (fault.key, fault.message)).collect()
+}
+
+#[test]
+fn defaults_are_complete_and_valid() {
+    let effective = load(None, []).unwrap();
+    assert!(effective.entries.values().all(|entry| entry.origin == Origin::Default));
+    assert_eq!(effective.entries["webhook.timeout"].shown, "\"15s\"");
+    assert_eq!(effective.settings.webhook.retry_schedule.len(), 11);
+}
+
+#[test]
+fn environment_overrides_file_overrides_defaults() {
+    let file = file("[amqp]\nnamespace = \"from-file\"\n[chain]\ndefault_max_interactions = 7\n");
+    let effective = load(Some(file.path()), env(&[("AMQP__NAMESPACE", "from-env")])).unwrap();
+    assert_eq!(effective.settings.amqp.namespace, "from-env");
+    assert_eq!(effective.settings.chain.default_max_interactions, 7);
+    let origin = |key: &str| effective.entries[key].origin.clone();
+    assert_eq!(origin("amqp.namespace"), Origin::Environment("CONTACT_RELAY__AMQP__NAMESPACE".to_owned()));
+    assert_eq!(origin("chain.default_max_interactions"), Origin::File(file.path().to_owned()));
+    assert_eq!(origin("amqp.url"), Origin::Default);
+}
+
+#[test]
+fn text_of_the_environment_becomes_every_type() {
+    let secret = format!("whsec_{}", "A".repeat(32));
+    let settings = with_env(&[
+        ("UPSERT__CONSUMERS", "3"),
+        ("WEBHOOK__ALLOW_HTTP", "true"),
+        ("WEBHOOK__RETRY_JITTER", "0.5"),
+        ("WEBHOOK__RETRY_SCHEDULE", "100ms, 2s,1h"),
+        ("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
+        ("WEBHOOK__SIGNING_SECRETS", &secret),
+        ("HTTP__BIND", "[::1]:0"),
+        ("HTTP__TOKENS", "a:viewer:x,b:admin:y:z"),
+        ("LOG__FORMAT", "json"),
+        ("CONTACTS__DEFAULT_REGION", "US"),
+    ])
+    .unwrap()
+    .settings;
+    assert_eq!(settings.upsert.consumers, 3);
+    assert!(settings.webhook.allow_http);
+    assert_eq!(
+        settings.webhook.retry_schedule,
+        [Duration::from_millis(100), Duration::from_secs(2), Duration::from_hours(1)]
+    );
+    assert_eq!(settings.webhook.allowed_networks.len(), 2);
+    assert_eq!(settings.webhook.signing_secrets[0].expose_secret(), secret);
+    assert_eq!(settings.http.tokens[1].role, Role::Admin);
+    assert_eq!(settings.http.tokens[1].token.expose_secret(), "y:z");
+}
+
+#[test]
+fn an_empty_list_is_an_empty_list() {
+    let settings = with_env(&[("WEBHOOK__RETRY_SCHEDULE", ""), ("HTTP__TOKENS", " ")]).unwrap().settings;
+    assert!(settings.webhook.retry_schedule.is_empty() && settings.http.tokens.is_empty());
+}
+
+#[test]
+fn a_value_can_be_read_from_a_file() {
+    let secret = file("amqp://me:pass@broker/v\n");
+    let path = secret.path().to_str().unwrap();
+    let effective = with_env(&[("AMQP__URL_FILE", path)]).unwrap();
+    assert_eq!(effective.settings.amqp.url.expose_secret(), "amqp://me:pass@broker/v");
+    assert_eq!(effective.entries["amqp.url"].shown, "\"amqp://me:redacted@broker/v\"");
+
+    let both = faults(with_env(&[("AMQP__URL_FILE", path), ("AMQP__URL", "amqp://h")]));
+    assert!(both["amqp.url"].contains("both"), "{both:?}");
+    let missing = faults(with_env(&[("AMQP__URL_FILE", "/nowhere/at/all")]));
+    assert!(missing["amqp.url"].contains("cannot read the file /nowhere/at/all"), "{missing:?}");
+}
+
+#[test]
+fn each_kind_of_fault() {
+    let token_twice = "a:viewer:x,a:viewer:x";
+    for (name, value, key, said) in [
+        ("AMQP__URL", "http://h", "amqp.url", "amqp://user:password@host"),
+        ("AMQP__URL", "", "amqp.url", "amqp://user:password@host"),
+        ("AMQP__NAMESPACE", "a b", "amqp.namespace", "1 to 100 letters"),
+        ("AMQP__NAMESPACE", "amq.x", "amqp.namespace", "not begin with"),
+        ("AMQP__HEARTBEAT", "1500ms", "amqp.heartbeat", "whole seconds"),
+        ("AMQP__CONNECT_TIMEOUT", "0s", "amqp.connect_timeout", "longer than 0"),
+        ("POSTGRES__URL", "mysql://h/d", "postgres.url", "postgres://user:password@host"),
+        ("POSTGRES__MAX_CONNECTIONS", "3", "postgres.max_connections", "at least 4"),
+        ("POSTGRES__MAX_CONNECTIONS", "-1", "postgres.max_connections", "expected"),
+        ("UPSERT__CONSUMERS", "0", "upsert.consumers", "1 to 64"),
+        ("UPSERT__CONSUMERS", "true", "upsert.consumers", "whole number"),
+        ("UPSERT__CONSUMERS", "1.5", "upsert.consumers", "whole number"),
+        ("UPSERT__BATCH_SIZE", "0", "upsert.batch_size", "1 to 10000"),
+        ("UPSERT__BATCH_SIZE", "10001", "upsert.batch_size", "1 to 10000"),
+        ("UPSERT__BATCH_LINGER", "11s", "upsert.batch_linger", "at most 10s"),
+        ("CONTACTS__ON_CONFLICT", "reject", "contacts.on_conflict", "not available yet in this version"),
+        ("CONTACTS__ON_CONFLICT", "no", "contacts.on_conflict", "expected \"merge\""),
+        ("CONTACTS__ON_UNIDENTIFIED", "no", "contacts.on_unidentified", "\"create\" or \"reject\""),
+        ("CONTACTS__DEFAULT_REGION", "Brazil", "contacts.default_region", "ISO 3166-1"),
+        ("EVENTS__SOURCE", "", "events.source", "URI reference"),
+        ("WEBHOOK__CONCURRENCY", "0", "webhook.concurrency", "1 to 10000"),
+        ("WEBHOOK__TIMEOUT", "15", "webhook.timeout", "number with a unit"),
+        ("WEBHOOK__TIMEOUT", "0s", "webhook.timeout", "longer than 0"),
+        ("WEBHOOK__RETRY_SCHEDULE", "5s,,1m", "webhook.retry_schedule", "number with a unit"),
+        ("WEBHOOK__RETRY_SCHEDULE", "5s,0s", "webhook.retry_schedule", "longer than 0"),
+        ("WEBHOOK__RETRY_JITTER", "1.1", "webhook.retry_jitter", "0 to 1"),
+        ("WEBHOOK__RETRY_JITTER", "NaN", "webhook.retry_jitter", "0 to 1"),
+        ("WEBHOOK__ALLOW_HTTP", "maybe", "webhook.allow_http", "true or false"),
+        ("WEBHOOK__ALLOWED_NETWORKS", "10.0.0.0", "webhook.allowed_networks", "invalid"),
+        ("WEBHOOK__SIGNING_SECRETS", "whsec_AAAA", "webhook.signing_secrets", "entry 1"),
+        ("HTTP__BIND", "localhost", "http.bind", "socket address"),
+        ("HTTP__TOKENS", "a:root:x", "http.tokens", "name:role:token"),
+        ("HTTP__TOKENS", token_twice, "http.tokens", "the same token stands twice"),
+        ("LOG__FORMAT", "xml", "log.format", "\"text\" or \"json\""),
+        ("LOG__FILTER", "a=b=c", "log.filter", "not a filter"),
+        ("SHUTDOWN__GRACE", "soon", "shutdown.grace", "number with a unit"),
+        ("AMQP__HOST", "x", "", "names no setting"),
+        ("amqp__url", "x", "", "names no setting"),
+        ("AMQP", "x", "", "names no setting"),
+    ] {
+        let error = with_env(&[(name, value)]).unwrap_err();
+        let fault = error.faults.last().unwrap();
+        assert_eq!(fault.key, key, "{error}");
+        assert!(fault.message.contains(said), "{name}={value}: {error}");
+        assert_eq!(fault.origin, Origin::Environment(format!("CONTACT_RELAY__{name}")), "{error}");
+    }
+}
+
+#[test]
+fn each_kind_of_fault_in_a_file() {
+    for (text, key, said) in [
+        ("[amqp]\nhost = 1", "amqp.host", "unknown setting; [amqp] has connect_timeout, heartbeat"),
+        ("[broker]\nurl = 1", "broker", "unknown section"),
+        ("amqp = 1", "amqp", "expected a section"),
+        ("[webhook]\ntimeout = 15", "webhook.timeout", "\"15s\" or \"15ms\""),
+        ("[webhook]\ntimeout = 1.5", "webhook.timeout", "with a unit"),
+        ("[webhook]\nretry_schedule = [5]", "webhook.retry_schedule", "\"5s\""),
+        ("[webhook]\nretry_schedule = \"5s\"", "webhook.retry_schedule", "expected a sequence"),
+        ("[upsert]\nconsumers = 1.5", "upsert.consumers", "whole number"),
+        ("[upsert]\nconsumers = true", "upsert.consumers", "whole number"),
+        ("[webhook]\nallow_http = 1", "webhook.allow_http", "true or false"),
+        ("[amqp]\nurl = [\"amqp://u:hunter2@h\"]", "amqp.url", "as text"),
+        ("[webhook]\nsigning_secrets = \"hunter2\"", "webhook.signing_secrets", "list"),
+        ("[http]\ntokens = [\"hunter2\"]", "http.tokens", "name:role:token"),
+        ("[amqp]\nurl = \"amqp://u:hunter2@h", "", "line 2"),
+        ("[amqp]\nurl = hunter2", "", "line 2"),
+    ] {
+        let file = file(text);
+        let error = load(Some(file.path()), []).unwrap_err();
+        assert_eq!(error.faults.len(), 1, "{error}");
+        let fault = &error.faults[0];
+        assert_eq!(fault.key, key, "{error}");
+        assert!(fault.message.contains(said), "{text}: {error}");
+        assert_eq!(fault.origin, Origin::File(file.path().to_owned()));
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    let missing = load(Some(Path::new("/nowhere/at/all")), []).unwrap_err();
+    assert!(missing.to_string().contains("file /nowhere/at/all: cannot be read"), "{missing}");
+}
+
+#[test]
+fn all_faults_are_told_at_once_and_no_secret() {
+    let file = file("[webhook]\ntimeout = 15\nunknown = 1\n[postgres]\nurl = \"hunter2://x\"\n");
+    let error = load(
+        Some(file.path()),
+        env(&[
+            ("AMQP__URL", "amqp_hunter2"),
+            ("WEBHOOK__SIGNING_SECRETS", "hunter2"),
+            ("HTTP__TOKENS", "hunter2:hunter2:hunter2"),
+            ("UPSERT__CONSUMERS", "x"),
+            ("LOG__FORMAT", "xml"),
+            ("NO__SUCH", "hunter2"),
+        ]),
+    )
+    .unwrap_err();
+    let told = error.to_string();
+    assert_eq!(error.faults.len(), 9, "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.starts_with("bad configuration, 9 faults\n"), "{told}");
+    assert!(told.contains("amqp.url (environment variable CONTACT_RELAY__AMQP__URL): expected"), "{told}");
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secret = format!("whsec_{}", "A".repeat(32));
+    let effective = with_env(&[
+        ("AMQP__URL", "amqp://u:hunter2@h/v"),
+        ("POSTGRES__URL", "postgres://u@h/d?password=hunter2"),
+        ("WEBHOOK__SIGNING_SECRETS", &secret),
+        ("HTTP__TOKENS", "a:viewer:hunter2"),
+    ])
+    .unwrap();
+    let shown = format!("{effective:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains(&secret), "{shown}");
+    assert_eq!(effective.entries["http.tokens"].shown, "[1 redacted]");
+}
