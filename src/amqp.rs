@@ -5,9 +5,11 @@ mod connection;
 mod consumer;
 pub mod properties;
 mod publisher;
+mod subscriber;
 mod topology;
 
 pub use connection::{ConnectError, connect};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};
+pub use subscriber::{SubscribeError, Subscriber, has_exchange};
 pub use topology::{Topology, TopologyError};

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map. Imports point down only; `tests/tidy.rs` enforces it.
 
 pub mod amqp;
+pub mod cli;
 pub mod domain;
 pub mod operator;
 pub mod postgres;
