@@ -6,6 +6,7 @@
 mod config;
 mod contact;
 mod dead_letter;
+mod dev;
 mod exit;
 mod migrate;
 mod output;
@@ -48,7 +49,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 69 broker or database unre
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Try everything: private services, all roles, a demo receiver and sample triggers
-    Dev(service::Dev),
+    Dev(dev::Args),
     /// Run the service
     Run(service::Run),
     /// Bring the database schema up to date
@@ -119,7 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 async fn with_settings(command: Command, effective: Effective) -> anyhow::Result<Exit> {
     let settings = &effective.settings;
     match command {
-        Command::Dev(args) => service::dev(args, effective).await,
+        Command::Dev(args) => dev::dev(args, effective).await,
         Command::Run(args) => service::run(args, effective).await,
         Command::Migrate(args) => migrate::run(&args, settings).await,
         Command::Publish(args) => publish::run(&args, settings).await,
