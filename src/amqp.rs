@@ -6,9 +6,11 @@ mod consumer;
 pub mod headers;
 pub mod properties;
 mod publisher;
+mod subscriber;
 mod topology;
 
 pub use connection::{ConnectError, connect};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};
+pub use subscriber::{SubscribeError, Subscriber, has_exchange};
 pub use topology::{Topology, TopologyError};

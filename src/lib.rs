@@ -4,10 +4,12 @@
 
 pub mod amqp;
 pub mod app;
+pub mod cli;
 pub mod console;
+pub mod dev;
 pub mod domain;
-pub mod http_client;
 pub mod health;
+pub mod http_client;
 pub mod operator;
 pub mod postgres;
 pub mod settings;

@@ -1,3 +1,7 @@
-//! The binary: parses the command line and runs one command.
+//! The binary: runs the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contact_relay::cli::main()
+}

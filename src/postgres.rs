@@ -11,6 +11,7 @@ mod failure;
 pub mod ledger;
 pub mod outbox;
 mod pool;
+pub mod schema;
 pub mod suspects;
 
 pub use failure::{Failure, classify};

@@ -132,10 +132,15 @@ impl Trigger {
         self.parameters.declared()
     }
 
+    /// How many regular expressions its parameters have.
+    pub(super) const fn patterns(&self) -> usize {
+        self.parameters.patterns()
+    }
+
     /// Checks arguments, an object without nulls, against the declared parameters.
     ///
     /// # Errors
-    /// A sentence that names parameters and rules, never values.
+    /// A sentence that names a parameter and a rule, never values.
     pub fn check_arguments(&self, arguments: &Value) -> Result<(), String> {
         self.parameters.check(arguments)
     }

@@ -1,0 +1,150 @@
+//! `dead-letter list|show|replay|discard`.
+
+mod select;
+mod settle;
+mod show;
+
+use std::num::NonZeroU32;
+
+use clap::Subcommand;
+
+use super::{
+    exit::Exit,
+    output::{self, Output, moment},
+};
+use crate::{
+    operator::dead_letters,
+    postgres::{Database, dead_letters::Summary},
+    settings::Settings,
+};
+use select::{Filters, Selection};
+
+/// What a listing shows without `--limit`.
+const LIMIT: u32 = 100;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List dead letters, newest first; without --state those that wait
+    #[command(after_help = "Example: contact-relay dead-letter list --reason webhook_exhausted --since 24h")]
+    List(List),
+    /// Show everything of one dead letter, the message's body and properties included
+    Show(Show),
+    /// Send dead letters back to the stage that failed
+    #[command(after_help = REPLAY_HELP)]
+    Replay(Settle),
+    /// Give dead letters up, and the webhook deliveries behind them
+    #[command(after_help = DISCARD_HELP)]
+    Discard(Discard),
+}
+
+const REPLAY_HELP: &str = "\
+Replaying twice does no harm: events and deliveries take effect once. What is interrupted can be replayed again.
+Exits 3 when some were skipped (settled already) or could not be published.
+
+Examples:
+  contact-relay dead-letter replay 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11
+  contact-relay dead-letter replay --reason webhook_exhausted --company acme --dry-run
+  contact-relay dead-letter replay --all --rate 50 --yes";
+
+const DISCARD_HELP: &str = "\
+Exits 3 when some were skipped (settled already).
+
+Example: contact-relay dead-letter discard --reason undecodable --operator ada";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// Its id, or the beginning of it
+    id: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Settle {
+    #[command(flatten)]
+    selection: Selection,
+    /// Change nothing: show how many, and a sample
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; required where standard input is no terminal
+    #[arg(long)]
+    yes: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Discard {
+    #[command(flatten)]
+    settle: Settle,
+    /// Who discards; recorded with each dead letter
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+}
+
+pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
+    let database = Database::new(&settings.postgres)?;
+    match command {
+        Command::List(args) => list(&database, &args).await,
+        Command::Show(args) => show::run(&database, &args).await,
+        Command::Replay(args) => settle::replay(&database, &args, settings).await,
+        Command::Discard(args) => settle::discard(&database, &args).await,
+    }
+}
+
+async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
+    let mut filter = args.filters.filter()?;
+    let limit = i64::from(args.filters.limit.unwrap_or(LIMIT));
+    // One more than is shown, to know whether there are more.
+    filter.limit = Some(limit + 1);
+    let mut rows = dead_letters::list(database, &filter).await?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    print(args.output, &rows)?;
+    if more {
+        output::note(format_args!("there are more than these {limit}; --limit shows more"));
+    }
+    Ok(Exit::Done)
+}
+
+fn print(output: Output, rows: &[Summary]) -> anyhow::Result<()> {
+    let columns = [
+        "id",
+        "reason",
+        "stage",
+        "state",
+        "company",
+        "trigger",
+        "attempts",
+        "replays",
+        "first seen",
+        "last seen",
+        "message",
+    ];
+    output::listing(output.format, columns, rows, |row| {
+        [
+            row.id.to_string(),
+            row.reason.clone(),
+            row.stage.clone(),
+            row.state.clone(),
+            row.company.clone(),
+            row.trigger.clone().unwrap_or_default(),
+            row.attempts.to_string(),
+            row.replays.to_string(),
+            moment(row.first_seen_at),
+            moment(row.last_seen_at),
+            row.message.clone(),
+        ]
+    })
+}

@@ -1,0 +1,142 @@
+//! `replay` and `discard`: select, show what is meant, ask, do it with progress, say what was done.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
+
+use serde_json::json;
+
+use super::{
+    super::{
+        exit::{Exit, Usage},
+        output::{self, Format},
+        progress,
+    },
+    Discard, Settle, print,
+};
+use crate::{
+    amqp::{Publisher, Topology},
+    operator::dead_letters::{self, Progress},
+    postgres::{
+        Database,
+        dead_letters::{Key, Summary},
+    },
+    settings::Settings,
+};
+
+/// How many a dry run shows.
+const SAMPLE: usize = 10;
+
+pub(super) async fn replay(database: &Database, args: &Settle, settings: &Settings) -> anyhow::Result<Exit> {
+    let Some(keys) = prepare(database, args, "replay").await? else { return Ok(Exit::Done) };
+    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
+    let topology = Topology::new(&settings.amqp.namespace);
+    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
+    let ended = dead_letters::replay(database, &mut publisher, &topology, &keys, args.rate, |progress| {
+        reached = progress;
+        bar.set_position(progress.done + progress.skipped + progress.failed);
+    })
+    .await;
+    bar.finish_and_clear();
+    finish(args, "replayed", reached)?;
+    ended?;
+    Ok(exit(reached))
+}
+
+pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Result<Exit> {
+    let named = args.operator.clone();
+    let operator =
+        named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
+    let operator =
+        operator.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control));
+    let operator = operator.ok_or_else(|| Usage("--operator must say who discards".to_owned()))?;
+    let args = &args.settle;
+    let Some(keys) = prepare(database, args, "discard").await? else { return Ok(Exit::Done) };
+    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
+    let ended = dead_letters::discard(database, &keys, &operator, args.rate, |progress| {
+        reached = progress;
+        bar.set_position(progress.done + progress.skipped);
+    })
+    .await;
+    bar.finish_and_clear();
+    finish(args, "discarded", reached)?;
+    ended?;
+    Ok(exit(reached))
+}
+
+/// The keys to go on with; `None` when there is nothing (more) to do.
+async fn prepare(database: &Database, args: &Settle, verb: &str) -> anyhow::Result<Option<Vec<Key>>> {
+    args.selection.check()?;
+    if !args.dry_run && !args.yes && !stdin().is_terminal() {
+        let message = format!("--yes is required to {verb} where standard input is no terminal");
+        return Err(Usage(message).into());
+    }
+    let keys = args.selection.keys(database).await?;
+    if args.dry_run {
+        let sample = sample(database, &keys).await?;
+        if args.output.format == Format::Table {
+            print(args.output, &sample)?;
+            output::line(format_args!("would {verb} {} dead letters; nothing was changed", keys.len()))?;
+        } else {
+            output::object(args.output.format, &json!({ "count": keys.len(), "sample": sample }), |_| {
+                String::new()
+            })?;
+        }
+        return Ok(None);
+    }
+    if keys.is_empty() {
+        finish(args, if verb == "replay" { "replayed" } else { "discarded" }, Progress::default())?;
+        return Ok(None);
+    }
+    if !args.yes && !confirmed(verb, keys.len())? {
+        anyhow::bail!("nothing was changed");
+    }
+    Ok(Some(keys))
+}
+
+async fn sample(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Summary>> {
+    let mut sample = Vec::new();
+    for key in keys.iter().take(SAMPLE) {
+        sample.extend(dead_letters::get(database, key).await?.map(|dead_letter| dead_letter.summary));
+    }
+    Ok(sample)
+}
+
+fn confirmed(verb: &str, count: usize) -> anyhow::Result<bool> {
+    write!(stderr(), "{verb} {count} dead letters? [y/N] ")?;
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+fn finish(args: &Settle, done: &str, reached: Progress) -> anyhow::Result<()> {
+    let Progress { done: count, skipped, failed } = reached;
+    output::object(args.output.format, &json!({ done: count, "skipped": skipped, "failed": failed }), |_| {
+        format!("{done} {count}, skipped {skipped}, failed {failed}")
+    })
+}
+
+fn exit(reached: Progress) -> Exit {
+    match reached {
+        Progress { skipped: 0, failed: 0, .. } => Exit::Done,
+        Progress { done: 0, skipped: 0, .. } => Exit::Failed,
+        Progress { .. } => Exit::Partly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_shows_in_the_code() {
+        for (done, skipped, failed, code) in [
+            (0, 0, 0, Exit::Done),
+            (2, 0, 0, Exit::Done),
+            (2, 1, 0, Exit::Partly),
+            (0, 1, 0, Exit::Partly),
+            (2, 0, 1, Exit::Partly),
+            (0, 0, 1, Exit::Failed),
+        ] {
+            assert_eq!(exit(Progress { done, skipped, failed }), code);
+        }
+    }
+}

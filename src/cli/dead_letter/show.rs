@@ -1,0 +1,81 @@
+//! One dead letter with everything. The body is printed because the operator asked for it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        exit::Exit,
+        output::{self, moment, printable},
+    },
+    Show,
+};
+use crate::{
+    operator::dead_letters,
+    postgres::{Database, dead_letters::DeadLetter},
+};
+
+pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
+    let key = dead_letters::resolve(database, &args.id).await?;
+    let dead_letter = dead_letters::get(database, &key).await?;
+    let dead_letter = dead_letter.ok_or_else(|| anyhow::anyhow!("there is no dead letter `{}`", args.id))?;
+    let value = as_json(&dead_letter)?;
+    output::object(args.output.format, &value, |_| as_text(&dead_letter))?;
+    Ok(Exit::Done)
+}
+
+fn as_json(dead_letter: &DeadLetter) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(&dead_letter.summary)?;
+    if let Value::Object(members) = &mut value {
+        members.extend([
+            ("source".to_owned(), json!(dead_letter.source)),
+            ("deliveryId".to_owned(), json!(dead_letter.delivery_id)),
+            ("routingKey".to_owned(), json!(dead_letter.routing_key)),
+            ("properties".to_owned(), dead_letter.properties.clone()),
+            ("settledAt".to_owned(), json!(dead_letter.settled_at.map(moment))),
+            ("settledBy".to_owned(), json!(dead_letter.settled_by)),
+            match std::str::from_utf8(&dead_letter.body) {
+                Ok(text) => ("body".to_owned(), json!(text)),
+                Err(_) => ("bodyBase64".to_owned(), json!(STANDARD.encode(&dead_letter.body))),
+            },
+        ]);
+    }
+    Ok(value)
+}
+
+fn as_text(dead_letter: &DeadLetter) -> String {
+    let summary = &dead_letter.summary;
+    let optional = |text: Option<&String>| text.cloned().unwrap_or_default();
+    let lines = [
+        ("id", summary.id.to_string()),
+        ("reason", summary.reason.clone()),
+        ("message", summary.message.clone()),
+        ("stage", summary.stage.clone()),
+        ("state", summary.state.clone()),
+        ("company", summary.company.clone()),
+        ("trigger", optional(summary.trigger.as_ref())),
+        ("event", optional(summary.event_id.as_ref())),
+        ("source", optional(dead_letter.source.as_ref())),
+        ("delivery", dead_letter.delivery_id.map(|id| id.to_string()).unwrap_or_default()),
+        ("attempts", summary.attempts.to_string()),
+        ("replays", summary.replays.to_string()),
+        ("first seen", moment(summary.first_seen_at)),
+        ("last seen", moment(summary.last_seen_at)),
+        ("settled", dead_letter.settled_at.map(moment).unwrap_or_default()),
+        ("settled by", optional(dead_letter.settled_by.as_ref())),
+        ("routing key", dead_letter.routing_key.clone()),
+        ("properties", dead_letter.properties.to_string()),
+        ("bytes", dead_letter.body.len().to_string()),
+    ];
+    let mut text: String = lines
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:<12}{}\n", printable(&value)))
+        .collect();
+    text.push('\n');
+    match std::str::from_utf8(&dead_letter.body) {
+        Ok(body) => text.extend(body.split('\n').flat_map(|line| [printable(line), "\n".to_owned()])),
+        Err(_) => text.push_str(&format!("(not UTF-8, base64)\n{}", STANDARD.encode(&dead_letter.body))),
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,33 @@
+//! `migrate`.
+
+use anyhow::Context as _;
+
+use super::{exit::Exit, output};
+use crate::{
+    postgres::{Database, MIGRATIONS, schema},
+    settings::Settings,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Change nothing: exit 1 when the schema is behind, and list what is pending
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
+    let database = Database::new(&settings.postgres)?;
+    let pending = database.unit(async |conn| schema::pending(conn).await).await;
+    let pending = pending.context("could not read the version of the schema")?;
+    for migration in &pending {
+        output::line(format_args!("{} {migration}", if args.check { "pending" } else { "applying" }))?;
+    }
+    if args.check && !pending.is_empty() {
+        return Ok(Exit::Failed);
+    }
+    if !pending.is_empty() {
+        MIGRATIONS.run(database.pool()).await.context("could not migrate the database")?;
+    }
+    output::line("the schema is up to date")?;
+    Ok(Exit::Done)
+}

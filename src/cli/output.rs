@@ -1,0 +1,126 @@
+//! Data on standard output: lines, listings as table, JSON or NDJSON.
+
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write as _},
+};
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::exit::OutputClosed;
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// The option of every command that prints data.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Output {
+    /// How to print
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+}
+
+/// Prints one line.
+pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        written => Ok(written?),
+    }
+}
+
+/// Tells the person, on standard error, what is no data.
+pub(super) fn note(text: impl Display) {
+    // Nothing is left to tell an error to.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Prints a list: as a table with these columns, or with all members of `T` as JSON.
+pub(super) fn listing<T: Serialize, const N: usize>(
+    format: Format,
+    columns: [&str; N],
+    rows: &[T],
+    cells: impl Fn(&T) -> [String; N],
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => line(table(columns, rows.iter().map(cells))),
+        Format::Json => line(serde_json::to_string_pretty(rows)?),
+        Format::Ndjson => rows.iter().try_for_each(|row| line(serde_json::to_string(row)?)),
+    }
+}
+
+/// Prints one object: as the text given, or as JSON.
+pub(super) fn object<T: Serialize>(
+    format: Format,
+    value: &T,
+    text: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => line(text(value)),
+        Format::Json => line(serde_json::to_string_pretty(value)?),
+        Format::Ndjson => line(serde_json::to_string(value)?),
+    }
+}
+
+/// A table without lines, its cells printable.
+pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.map(str::to_uppercase));
+    for row in rows {
+        table.add_row(row.map(|cell| printable(&cell)));
+    }
+    table.trim_fmt()
+}
+
+/// Text without what could move a terminal's cursor or end a table's line: senders choose names.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A moment with whole seconds, UTC.
+pub(super) fn moment(time: OffsetDateTime) -> String {
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
+}
+
+/// What shows a document as identity without telling it: its last 3 characters.
+pub(super) fn masked(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= 6 {
+        return "***".to_owned();
+    }
+    let end: String = text.chars().skip(length - 3).collect();
+    format!("***{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_keep_to_their_lines() {
+        let rows = [["1".to_owned(), "a\nb\u{1b}[2J".to_owned()]];
+        let shown = table(["id", "name"], rows.into_iter());
+        assert_eq!(shown.lines().count(), 2);
+        assert!(!shown.contains('\u{1b}') && shown.contains("ID"), "{shown}");
+    }
+
+    #[test]
+    fn masks_tell_little() {
+        assert_eq!(masked("12345678901"), "***901");
+        assert_eq!(masked("123456"), "***");
+        assert_eq!(masked("ação-éçã"), "***éçã");
+        assert_eq!(masked(""), "***");
+    }
+}

@@ -1,0 +1,19 @@
+//! Progress bars on standard error, hidden where it is no terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar over `total` of what `unit` names, or a counter where the total is not known.
+pub(super) fn bar(total: Option<u64>, unit: &str) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3}%  {msg}  {elapsed}, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(unit.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,216 @@
+//! `publish`: NDJSON trigger events to the exchange.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use lapin::BasicProperties;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{
+    fs::File,
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+};
+
+use super::{
+    exit::{Exit, Usage},
+    output::{self, Output},
+    progress,
+};
+use crate::{
+    amqp::{Message, Publisher, Topology, has_exchange},
+    settings::Settings,
+};
+
+/// A window of unconfirmed messages is at most so many, and, one message aside, so many bytes.
+const WINDOW: usize = 500;
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most failures that are told one by one.
+const TOLD: u64 = 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each line of FILE is one CloudEvents JSON object, published to {amqp.namespace}.events with routing key
+trigger.fired, persistent and confirmed. Lines that are no JSON object are not sent and count as failed.
+
+Examples:
+  contact-relay publish events.ndjson
+  generate | contact-relay publish -")]
+pub(super) struct Args {
+    /// File of events, one a line; - is standard input
+    file: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Default, Serialize)]
+struct Summary {
+    sent: u64,
+    failed: u64,
+}
+
+pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
+    let standard_input = args.file.as_os_str() == "-";
+    let (input, size): (Box<dyn AsyncRead + Unpin>, Option<u64>) = if standard_input {
+        (Box::new(tokio::io::stdin()), None)
+    } else {
+        let file = File::open(&args.file).await;
+        let file = file.map_err(|error| Usage(format!("{} cannot be read: {error}", args.file.display())))?;
+        let size = file.metadata().await.ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
+        (Box::new(file), size)
+    };
+    let publisher = Publisher::connect(&settings.amqp, "publish").await?;
+    let exchange = Topology::new(&settings.amqp.namespace).events();
+    if !has_exchange(publisher.connection(), &exchange).await.context("could not ask the broker")? {
+        anyhow::bail!(
+            "there is no exchange `{exchange}`: `contact-relay run` declares it, in its amqp.namespace"
+        );
+    }
+    let mut run = Run {
+        publisher,
+        exchange,
+        window: Vec::new(),
+        bytes: 0,
+        summary: Summary::default(),
+        bar: progress::bar(size, ""),
+    };
+    let ended = run.all(input).await;
+    run.bar.finish_and_clear();
+    output::object(args.output.format, &run.summary, |summary| {
+        format!("sent {}, failed {}", summary.sent, summary.failed)
+    })?;
+    ended.context("ended early: what is not counted as sent may or may not have arrived")?;
+    Ok(match run.summary {
+        Summary { failed: 0, .. } => Exit::Done,
+        Summary { sent: 0, .. } => Exit::Failed,
+        Summary { .. } => Exit::Partly,
+    })
+}
+
+struct Run {
+    publisher: Publisher,
+    exchange: String,
+    /// Line number and message.
+    window: Vec<(u64, Message)>,
+    bytes: usize,
+    summary: Summary,
+    bar: ProgressBar,
+}
+
+impl Run {
+    async fn all(&mut self, input: Box<dyn AsyncRead + Unpin>) -> anyhow::Result<()> {
+        let mut input = BufReader::with_capacity(256 * 1024, input);
+        let mut number = 0;
+        loop {
+            let mut line = Vec::new();
+            let read = input.read_until(b'\n', &mut line).await.context("could not read the events")?;
+            if read == 0 {
+                return self.flush().await;
+            }
+            number += 1;
+            self.bar.inc(read as u64);
+            let body = line.trim_ascii();
+            if body.is_empty() {
+                continue;
+            }
+            match message(&self.exchange, body) {
+                Ok(message) => {
+                    self.bytes += message.body.len();
+                    self.window.push((number, message));
+                }
+                Err(error) => self.fail(number, format_args!("not sent: {error}")),
+            }
+            // What is typed by hand is sent line by line.
+            if self.window.len() >= WINDOW || self.bytes >= WINDOW_BYTES || input.buffer().is_empty() {
+                self.flush().await?;
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        if self.window.is_empty() {
+            return Ok(());
+        }
+        let (numbers, messages): (Vec<u64>, Vec<Message>) =
+            std::mem::take(&mut self.window).into_iter().unzip();
+        self.bytes = 0;
+        let outcomes = self.publisher.publish(&messages).await?;
+        for (number, outcome) in numbers.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => self.summary.sent += 1,
+                Err(error) => self.fail(number, error),
+            }
+        }
+        self.bar.set_message(format!("{} sent, {} failed", self.summary.sent, self.summary.failed));
+        Ok(())
+    }
+
+    fn fail(&mut self, number: u64, error: impl std::fmt::Display) {
+        self.summary.failed += 1;
+        if self.summary.failed <= TOLD {
+            self.bar.suspend(|| output::note(format_args!("line {number}: {error}")));
+        } else if self.summary.failed == TOLD + 1 {
+            self.bar.suspend(|| output::note("more lines failed; they are only counted from here"));
+        }
+    }
+}
+
+/// The member that names the message. All else is the worker's to judge.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// # Errors
+/// When the line is no JSON object. The error tells a position, never the text.
+fn message(exchange: &str, body: &[u8]) -> Result<Message, String> {
+    if !body.starts_with(b"{") {
+        return Err("not a JSON object".to_owned());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
+    let event: Event<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => "not a JSON object with one id".to_owned(),
+        _ => format!("not JSON, near column {}", error.column()),
+    })?;
+    let id = event.id.and_then(|id| serde_json::from_str::<Cow<'_, str>>(id.get()).ok());
+    // Messages of one window are told apart by this, so each has one.
+    let id =
+        id.and_then(|id| lapin::types::ShortString::try_new(id).ok().filter(|id| !id.as_str().is_empty()));
+    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into());
+    Ok(Message {
+        exchange: exchange.to_owned(),
+        routing_key: "trigger.fired".to_owned(),
+        mandatory: true,
+        body: body.to_vec(),
+        properties: BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/cloudevents+json".into())
+            .with_type("trigger.fired".into())
+            .with_message_id(id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_named_by_its_event() {
+        let id = |body: &str| message("e", body.as_bytes()).unwrap().properties.message_id().clone().unwrap();
+        assert_eq!(id(r#"{"id":"a\u0062"}"#).as_str(), "ab");
+        for unnamed in [r"{}", r#"{"id":5}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(256))] {
+            assert_eq!(id(unnamed).as_str().len(), 36, "{unnamed}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused_without_telling_it() {
+        for body in ["ada", "[]", "5", "{\"id\":", "{\"ada\": ada}", "{} ada", "{\"id\":1,\"id\":2}"] {
+            let error = message("e", body.as_bytes()).err().unwrap();
+            assert!(!error.contains("ada"), "{error}");
+        }
+        assert!(message("e", b"{\"a\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! `run` and the hidden `dev-services`: thin, the work is in `app` and `dev`.
+
+use std::path::PathBuf;
+
+use super::exit::{Exit, Unavailable};
+use crate::{
+    app::{App, Role},
+    dev::services::{Mode, holder},
+    settings::Effective,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  contact-relay run
+  contact-relay run --role upsert --role dead-letter
+
+SIGTERM or SIGINT drains within shutdown.grace; a second signal ends at once. Nothing is lost either way.")]
+pub(super) struct Run {
+    /// Run only this part; may be given several times
+    #[arg(long = "role", value_enum, value_name = "ROLE")]
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DevServices {
+    /// State folder
+    #[arg(long)]
+    state: PathBuf,
+    /// Stop at once and remove the state folder at the end
+    #[arg(long)]
+    disposable: bool,
+    /// Remove what the state folder holds first
+    #[arg(long)]
+    fresh: bool,
+}
+
+pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit> {
+    let roles = if args.roles.is_empty() { &Role::ALL[..] } else { &args.roles };
+    App::new(effective.settings)?.run(roles).await?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn dev_services(args: &DevServices) -> anyhow::Result<Exit> {
+    let mode = if args.disposable { Mode::Disposable } else { Mode::Kept };
+    holder::run(&args.state, mode, args.fresh).map_err(Unavailable::new)?;
+    Ok(Exit::Done)
+}

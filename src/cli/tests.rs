@@ -1,0 +1,67 @@
+//! The command line holds together and is what the contract says.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::*;
+
+#[test]
+fn the_command_line_holds_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn commands_of_the_contract_parse() {
+    let id = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+    for line in [
+        "dev",
+        "dev --once --fresh",
+        "run",
+        "run --role upsert --role webhook --role dead-letter --role console",
+        "--config x.toml migrate",
+        "migrate --check --config x.toml",
+        "publish events.ndjson",
+        "publish - -o json",
+        "tail",
+        "tail --key contact.upserted.# --key trigger.fired -n 3 -o table",
+        "trigger check definition.json",
+        "trigger preview definition.json --arguments {}",
+        "trigger preview definition.json --arguments {} --client-data {}",
+        "contact find --company acme --phone 1",
+        "contact find --company acme --email a@b.c --phone 1 -o json",
+        &format!("contact show --company acme {id}"),
+        &format!("contact history --company acme {id} -o ndjson"),
+        "dead-letter list",
+        "dead-letter list --reason broker --stage upsert --company c --trigger t --since 1h --state open --limit 3",
+        &format!("dead-letter show {id}"),
+        &format!("dead-letter replay {id} --dry-run --yes --rate 5"),
+        "dead-letter discard --all --yes --operator ada",
+        "config check",
+        "config show -o json",
+        "config example",
+        "dev-services --state x --disposable",
+    ] {
+        let words = ["contact-relay"].into_iter().chain(line.split(' '));
+        if let Err(error) = Cli::try_parse_from(words) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for line in [
+        "",
+        "serve",
+        "run --role everything",
+        "publish",
+        "contact find --company acme",
+        "contact find --phone 1",
+        "contact show --company acme not-an-id",
+        "dead-letter list --reason nope",
+        "dead-letter replay --rate 0 --all",
+        "tail -o xml",
+    ] {
+        let words = ["contact-relay"].into_iter().chain(line.split_whitespace());
+        assert!(Cli::try_parse_from(words).is_err(), "{line}");
+    }
+}

@@ -1,0 +1,252 @@
+//! What a firing would give: made by the same code as in the workers, with nothing behind it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json, value::RawValue};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    super::{exit::Exit, output},
+    Preview, definition,
+};
+use crate::{
+    domain::{
+        contact::ContactId,
+        directory::{Applied, Directory},
+        egress::Policy,
+        outgoing::{Origin, Outgoing, Publisher},
+        plan::{Plan, Rules, Step, Work, plan},
+        trigger_cache::TriggerCache,
+        trigger_fired::decode,
+        variables::{ContactView, Variables},
+        webhook_action::WebhookAction,
+        webhook_request::{WebhookRequest, render},
+    },
+    settings::Settings,
+};
+
+/// Prints the steps of one firing. Exits 1 when the event or a step would be a dead letter.
+pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::Result<Exit> {
+    let text = definition::read(&args.file)?;
+    let event = event(
+        &text,
+        &argument(&args.arguments, "--arguments")?,
+        &argument(&args.client_data, "--client-data")?,
+    )?;
+    let rules = Rules {
+        default_max_interactions: settings.chain.default_max_interactions,
+        default_region: settings.contacts.default_region,
+        on_unidentified: settings.contacts.on_unidentified,
+        max_value_length: settings.contacts.max_value_length,
+    };
+    let planned = decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules));
+    let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
+    let steps = Firing::new(&plan, settings).steps();
+    let fine = steps.iter().all(|step| step.get("error").is_none());
+    let preview = json!({ "steps": steps, "skipped": plan.skipped });
+    output::object(args.output.format, &preview, as_text)?;
+    Ok(if fine { Exit::Done } else { Exit::Failed })
+}
+
+/// The option's JSON object, from a file where it is `@FILE`.
+fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => definition::read(Path::new(file))?,
+        None => text.to_owned(),
+    };
+    let value: Box<RawValue> =
+        serde_json::from_str(&text).with_context(|| format!("{option} is not JSON"))?;
+    anyhow::ensure!(value.get().starts_with('{'), "{option} must be a JSON object");
+    Ok(value)
+}
+
+/// The event of a firing. What the file says of company, assistant, session and images stands.
+fn event(text: &str, arguments: &RawValue, client_data: &RawValue) -> anyhow::Result<Vec<u8>> {
+    let (_, mut given) = definition::data(text);
+    let mut found = definition::find(text)?.into_iter();
+    let trigger = found.next().map(|found| found.raw).unwrap_or_default();
+    let next: Vec<String> = found.map(|found| found.raw).collect();
+    let mut data: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
+    for (name, default) in [
+        ("company", r#"{"id":"preview"}"#),
+        ("assistant", r#"{"id":"preview"}"#),
+        ("session", r#"{"id":"preview"}"#),
+        ("images", "[]"),
+    ] {
+        let value = given.remove(name).map_or_else(|| RawValue::from_string(default.to_owned()), Ok)?;
+        data.insert(name, value);
+    }
+    let kept = given.remove("clientData").filter(|_| client_data.get() == "{}");
+    data.insert("clientData", kept.unwrap_or_else(|| client_data.to_owned()));
+    data.insert("arguments", arguments.to_owned());
+    data.insert("trigger", RawValue::from_string(trigger).context("the definition is not JSON")?);
+    data.insert("next", RawValue::from_string(format!("[{}]", next.join(",")))?);
+    let envelope = BTreeMap::from([
+        ("specversion", "1.0".to_owned()),
+        ("id", "preview".to_owned()),
+        ("source", "/preview".to_owned()),
+        ("type", "trigger.fired".to_owned()),
+        ("time", OffsetDateTime::now_utc().format(&Rfc3339)?),
+    ]);
+    let mut event: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
+    for (name, value) in envelope {
+        event.insert(name, serde_json::value::to_raw_value(&value)?);
+    }
+    event.insert("data", serde_json::value::to_raw_value(&data)?);
+    Ok(serde_json::to_vec(&event)?)
+}
+
+/// The steps of one plan, carried out in memory.
+struct Firing<'a> {
+    plan: &'a Plan,
+    settings: &'a Settings,
+    policy: Policy,
+    publisher: Publisher<'a>,
+    directory: Directory,
+    /// What the last CRM step did, and the event that it would publish.
+    last: Option<(Applied, Outgoing)>,
+}
+
+impl<'a> Firing<'a> {
+    fn new(plan: &'a Plan, settings: &'a Settings) -> Self {
+        let webhook = &settings.webhook;
+        let allowed_networks = webhook.allowed_networks.clone();
+        Self {
+            plan,
+            settings,
+            policy: Policy { allow_http: webhook.allow_http, allowed_networks },
+            publisher: Publisher {
+                source: &settings.events.source,
+                include_identity: settings.events.include_identity,
+                now: OffsetDateTime::now_utc(),
+            },
+            directory: Directory::default(),
+            last: None,
+        }
+    }
+
+    fn steps(mut self) -> Vec<Value> {
+        self.plan.steps.iter().map(|step| self.step(step)).collect()
+    }
+
+    fn step(&mut self, step: &'a Step) -> Value {
+        let origin = Origin {
+            event: &self.plan.event,
+            trigger: step.trigger.name(),
+            step: step.index,
+            max_interactions: self.plan.max_interactions,
+        };
+        let mut shown = match &step.work {
+            Work::UpsertContact(update) => {
+                let applied = self.directory.apply(&self.plan.event.company, update, ContactId(Uuid::nil()));
+                let outgoing = self.publisher.contact_upserted(origin, &applied, &update.rejected);
+                self.last = Some((applied, outgoing));
+                let fields: BTreeMap<&str, &String> =
+                    update.values.iter().map(|(field, value)| (field.name(), value)).collect();
+                json!({ "type": "CRM", "fields": fields, "rejected": update.rejected })
+            }
+            Work::Webhook(action) => self.webhook(action, origin),
+        };
+        if let Value::Object(members) = &mut shown {
+            members.insert("index".to_owned(), step.index.into());
+            members.insert("trigger".to_owned(), step.trigger.name().into());
+        }
+        shown
+    }
+
+    fn webhook(&self, action: &WebhookAction, origin: Origin<'_>) -> Value {
+        let event = &self.plan.event;
+        let variables = Variables {
+            event_id: event.event.id(),
+            company_id: event.company.as_str(),
+            session_id: event.session_id.as_deref(),
+            assistant_id: event.assistant_id.as_deref(),
+            images: &event.images,
+            arguments: &event.arguments,
+            client_data: &event.client_data,
+            contact: self.last.as_ref().map(|(applied, _)| ContactView {
+                contact: &applied.contact,
+                operation: applied.operation,
+                include_identity: self.settings.events.include_identity,
+            }),
+        };
+        let requested = self.publisher.webhook_requested(origin);
+        let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
+        match render(action, &variables, default_body) {
+            Err(invalid) => {
+                json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {invalid}") })
+            }
+            Ok(request) => {
+                let mut shown = request_json(&request);
+                let allowed = Url::parse(&request.url).map(|url| self.policy.check_url(&url));
+                if let (Ok(Err(blocked)), Value::Object(members)) = (allowed, &mut shown) {
+                    members
+                        .insert("error".to_owned(), format!("dead letter webhook_blocked: {blocked}").into());
+                }
+                shown
+            }
+        }
+    }
+}
+
+fn request_json(request: &WebhookRequest) -> Value {
+    let mut shown = json!({
+        "type": "WEBHOOK",
+        "method": request.method.name(),
+        "url": request.url,
+        "headers": request.headers,
+    });
+    if let (Value::Object(members), Some(body)) = (&mut shown, &request.body) {
+        match std::str::from_utf8(body) {
+            Ok(text) => members.insert("body".to_owned(), text.into()),
+            Err(_) => members.insert("bodyBase64".to_owned(), STANDARD.encode(body).into()),
+        };
+    }
+    shown
+}
+
+fn as_text(preview: &Value) -> String {
+    let text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).map(output::printable).unwrap_or_default()
+    };
+    let mut out = String::new();
+    let mut push = |line: String| {
+        out.push_str(&line);
+        out.push('\n');
+    };
+    for step in preview.get("steps").and_then(Value::as_array).into_iter().flatten() {
+        let index = step.get("index").map(ToString::to_string).unwrap_or_default();
+        push(format!("step {index}: {} of trigger {}", text(step, "type"), text(step, "trigger")));
+        for (name, value) in step.get("fields").and_then(Value::as_object).into_iter().flatten() {
+            push(format!("  {name:<11} {}", output::printable(value.as_str().unwrap_or_default())));
+        }
+        for rejected in step.get("rejected").and_then(Value::as_array).into_iter().flatten() {
+            push(format!("  {:<11} not taken: {}", text(rejected, "field"), text(rejected, "reason")));
+        }
+        if step.get("url").is_some() {
+            push(format!("  {} {}", text(step, "method"), text(step, "url")));
+        }
+        for header in step.get("headers").and_then(Value::as_array).into_iter().flatten() {
+            let part = |index: usize| header.get(index).and_then(Value::as_str).unwrap_or_default();
+            push(format!("  {}: {}", part(0), output::printable(part(1))));
+        }
+        if let Some(body) = step.get("body").and_then(Value::as_str) {
+            push(format!("\n  {}", output::printable(body)));
+        }
+        if step.get("error").is_some() {
+            push(format!("  {}", text(step, "error")));
+        }
+        push(String::new());
+    }
+    if let Some(skipped) = preview.get("skipped").and_then(Value::as_u64).filter(|skipped| *skipped > 0) {
+        push(format!("{skipped} further steps are skipped: the chain may have no more interactions"));
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests;
