@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::{exit::Exit, output};
 use crate::{
-    postgres::{Database, MIGRATIONS, schema},
+    postgres::{MIGRATIONS, schema},
     settings::Settings,
 };
 
@@ -16,8 +16,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = Database::new(&settings.postgres)?;
-    let mut session = database.session().await.context("could not reach the database")?;
+    let database = super::database(settings).await?;
+    let mut session = database.session().await?;
     let pending = schema::pending(&mut session).await.context("could not read the version of the schema")?;
     session.release();
     for migration in &pending {
