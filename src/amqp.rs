@@ -3,6 +3,7 @@
 
 mod connection;
 mod consumer;
+pub mod headers;
 pub mod properties;
 mod publisher;
 mod subscriber;

@@ -28,3 +28,6 @@ pub mod trigger_fired;
 pub mod variables;
 pub mod webhook_action;
 pub mod webhook_request;
+
+#[cfg(test)]
+mod samples;

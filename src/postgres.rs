@@ -5,6 +5,7 @@
 
 pub mod contacts;
 pub mod dead_letters;
+pub mod deliveries;
 pub mod directory;
 mod failure;
 pub mod ledger;
@@ -14,4 +15,4 @@ pub mod schema;
 pub mod suspects;
 
 pub use failure::{Failure, classify};
-pub use pool::{Database, MIGRATIONS, Session};
+pub use pool::{Database, MIGRATIONS};

@@ -25,3 +25,20 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     }
     .map_err(InitError)
 }
+
+/// An error and its causes on one line, for a log line or a health report.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Transparent errors say the same as their cause.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

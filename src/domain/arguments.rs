@@ -14,13 +14,15 @@ use super::problem::{Problems, quote};
 
 /// Largest compiled regular expression of one `pattern`, in bytes.
 const MAX_PATTERN: usize = 1 << 20;
-/// Most rules that one message names.
-const MAX_FAULTS: usize = 5;
+/// Most regular expressions of one schema: compiled, they are far larger than they are written.
+const MAX_PATTERNS: usize = 16;
 
 /// The declared parameters of a trigger and their compiled schema.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     declared: Vec<String>,
+    /// How many regular expressions the schema has.
+    patterns: usize,
     /// None where nothing is declared and so everything fits.
     validator: Option<Validator>,
 }
@@ -41,10 +43,19 @@ impl Parameters {
             });
         }
         let before = problems.count();
-        refuse_references(schema, false, problems);
-        // A reference that is refused must not reach the compiler.
+        let mut patterns = 0;
+        refuse_costly(schema, false, &mut patterns, problems);
+        if patterns > MAX_PATTERNS {
+            problems.push(format!("has more than {MAX_PATTERNS} regular expressions"));
+        }
+        // What is refused must not reach the compiler.
         let validator = if problems.count() == before { build(schema, problems) } else { None };
-        Self { declared, validator }
+        Self { declared, patterns, validator }
+    }
+
+    /// How many regular expressions the schema has, the large part of what it takes in memory.
+    pub(super) const fn patterns(&self) -> usize {
+        self.patterns
     }
 
     /// The names in `properties`.
@@ -58,23 +69,16 @@ impl Parameters {
     }
 
     /// # Errors
-    /// Which rules the arguments break, in a sentence without their values.
+    /// The first rule that the arguments break, in a sentence without their values. One is enough:
+    /// to list all of them can take far longer than to find the first.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
         match &self.validator {
-            Some(validator) if !validator.is_valid(arguments) => Err(self.explain(validator, arguments)),
+            Some(validator) if !validator.is_valid(arguments) => match validator.validate(arguments) {
+                Err(error) => Err(self.sentence(&error)),
+                Ok(()) => Err("the arguments do not fit the parameters".into()),
+            },
             _ => Ok(()),
         }
-    }
-
-    fn explain(&self, validator: &Validator, arguments: &Value) -> String {
-        let mut faults: Vec<String> = Vec::new();
-        for error in validator.iter_errors(arguments).take(MAX_FAULTS) {
-            let fault = self.sentence(&error);
-            if !faults.contains(&fault) {
-                faults.push(fault);
-            }
-        }
-        faults.join("; ")
     }
 
     fn sentence(&self, error: &ValidationError<'_>) -> String {
@@ -129,13 +133,19 @@ fn schema_fault(kind: &ValidationErrorKind) -> String {
     }
 }
 
-/// Refuses what makes checking cost more than schema and arguments are long, or leave the process:
-/// every reference but one to a definition within `$defs` or `definitions` that itself has none.
-/// So there are no cycles, no doubling at each level and nothing to fetch.
-fn refuse_references(schema: &Value, in_definitions: bool, problems: &mut Problems) {
+/// Counts regular expressions, and refuses what makes checking cost more than schema and arguments
+/// are long, or leave the process: every reference but one to a definition within `$defs` or
+/// `definitions` that itself has none. So there are no cycles, no doubling at each level and
+/// nothing to fetch.
+fn refuse_costly(schema: &Value, in_definitions: bool, patterns: &mut usize, problems: &mut Problems) {
     match schema {
         Value::Object(object) => {
             for (key, value) in object {
+                match (key.as_str(), value) {
+                    ("pattern", Value::String(_)) => *patterns += 1,
+                    ("patternProperties", Value::Object(properties)) => *patterns += properties.len(),
+                    _ => {}
+                }
                 problems.within(key, |problems| match (key.as_str(), value) {
                     ("$ref", Value::String(target)) => refuse_reference(target, in_definitions, problems),
                     ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
@@ -144,14 +154,14 @@ fn refuse_references(schema: &Value, in_definitions: bool, problems: &mut Proble
                     _ => {
                         let in_definitions =
                             in_definitions || matches!(key.as_str(), "$defs" | "definitions");
-                        refuse_references(value, in_definitions, problems);
+                        refuse_costly(value, in_definitions, patterns, problems);
                     }
                 });
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                problems.within(index, |problems| refuse_references(item, in_definitions, problems));
+                problems.within(index, |problems| refuse_costly(item, in_definitions, patterns, problems));
             }
         }
         _ => {}

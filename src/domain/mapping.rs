@@ -43,13 +43,11 @@ impl Mapping {
 fn field(key: &str) -> Result<Field, String> {
     Field::from_name(key).ok_or_else(|| {
         let alike = |field: &Field| field.name().eq_ignore_ascii_case(&key.replace(['_', '-', ' '], ""));
-        match Field::ALL.into_iter().find(alike) {
-            Some(field) => format!("unknown field {}; write `{field}`", quote(key)),
-            None => {
-                let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
-                format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
-            }
+        if let Some(field) = Field::ALL.into_iter().find(alike) {
+            return format!("unknown field {}; write `{field}`", quote(key));
         }
+        let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
+        format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
     })
 }
 

@@ -161,7 +161,8 @@ impl Origin<'_> {
 }
 
 /// RFC 3339, UTC.
-fn rfc3339(time: OffsetDateTime) -> String {
+#[must_use]
+pub fn rfc3339(time: OffsetDateTime) -> String {
     // Fails only for years beyond 9999, which no accepted event has.
     time.format(&Rfc3339).unwrap_or_default()
 }

@@ -118,8 +118,9 @@ fn is_word(field: Field, text: &str) -> bool {
     }
     let inner = text.trim_start_matches(['<', '(', '[']).trim_end_matches(['>', ')', ']', '.', '!']);
     let lower = inner.to_lowercase();
-    let lower_whole = text.to_lowercase();
-    let is_one_of = |words: &[&str]| words.contains(&lower.as_str()) || words.contains(&lower_whole.as_str());
+    // "n.a." ends in the full stop that is trimmed off "Unknown."; "(n/a)" has to lose its brackets.
+    let whole = if inner.len() < text.len() { text.to_lowercase() } else { String::new() };
+    let is_one_of = |words: &[&str]| words.contains(&lower.as_str()) || words.contains(&whole.as_str());
     let in_text = is_text(field);
     is_one_of(&EVERYWHERE)
         || is_one_of(&UNLESS_A_NAME) && (!in_text || !is_written_as_a_name(inner))

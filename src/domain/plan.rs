@@ -66,6 +66,7 @@ pub struct Step {
 }
 
 /// What a step does.
+#[expect(clippy::large_enum_variant, reason = "most steps are upserts; a box would cost each an allocation")]
 pub enum Work {
     /// Upsert a contact.
     UpsertContact(ContactUpdate),

@@ -132,10 +132,15 @@ impl Trigger {
         self.parameters.declared()
     }
 
+    /// How many regular expressions its parameters have.
+    pub(super) const fn patterns(&self) -> usize {
+        self.parameters.patterns()
+    }
+
     /// Checks arguments, an object without nulls, against the declared parameters.
     ///
     /// # Errors
-    /// A sentence that names parameters and rules, never values.
+    /// A sentence that names a parameter and a rule, never values.
     pub fn check_arguments(&self, arguments: &Value) -> Result<(), String> {
         self.parameters.check(arguments)
     }
@@ -224,7 +229,7 @@ fn listed_actions<'a>(
             return actions.iter().enumerate().map(|(index, action)| (place(index), action)).collect();
         }
         (None, Some(_)) => {
-            problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions"))
+            problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions"));
         }
         (None, None) => problems.push("one of `action` and `actions` is required"),
         (Some(_), Some(_)) => problems.push("`action` and `actions` exclude each other"),

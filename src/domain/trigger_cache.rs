@@ -9,8 +9,10 @@ use super::trigger::{BadTrigger, Trigger};
 const MAX_DEFINITION: usize = 64 * 1024;
 /// Most definitions of one generation.
 const MAX_COUNT: usize = 512;
-/// Most bytes of definitions of one generation. What is compiled from them takes several times as much.
-const MAX_BYTES: usize = 1024 * 1024;
+/// Heaviest generation. What is compiled from a text takes several times its length.
+const MAX_WEIGHT: usize = 8 * 1024 * 1024;
+/// What a regular expression weighs beside its text: most are small, and a large one takes 1 MiB.
+const PATTERN_WEIGHT: usize = 16 * 1024;
 
 type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
 
@@ -22,8 +24,8 @@ type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
 pub struct TriggerCache {
     current: HashMap<Box<str>, Parsed>,
     former: HashMap<Box<str>, Parsed>,
-    /// Bytes of the keys of `current`.
-    bytes: usize,
+    /// Of all of `current`.
+    weight: usize,
 }
 
 impl TriggerCache {
@@ -36,11 +38,12 @@ impl TriggerCache {
             return parse(raw);
         }
         let parsed = self.former.remove(raw).unwrap_or_else(|| parse(raw));
-        if self.current.len() >= MAX_COUNT || self.bytes + raw.len() > MAX_BYTES {
+        let weight = weight(raw, &parsed);
+        if self.current.len() >= MAX_COUNT || self.weight + weight > MAX_WEIGHT {
             self.former = std::mem::take(&mut self.current);
-            self.bytes = 0;
+            self.weight = 0;
         }
-        self.bytes += raw.len();
+        self.weight += weight;
         self.current.insert(raw.into(), parsed.clone());
         parsed
     }
@@ -48,6 +51,11 @@ impl TriggerCache {
 
 fn parse(raw: &str) -> Parsed {
     Trigger::parse(raw).map(Arc::new).map_err(Arc::new)
+}
+
+fn weight(raw: &str, parsed: &Parsed) -> usize {
+    let patterns = parsed.as_ref().map_or(0, |trigger| trigger.patterns());
+    raw.len() + patterns * PATTERN_WEIGHT
 }
 
 #[cfg(test)]
@@ -69,6 +77,15 @@ mod tests {
     }
 
     #[test]
+    fn regular_expressions_weigh_more_than_their_text() {
+        let schema = r#"{"properties": {"a": {"pattern": "^x"}}}"#;
+        let raw = definition("a").replacen('{', &format!(r#"{{"parameters": {schema}, "#), 1);
+        let mut cache = TriggerCache::default();
+        cache.parse(&raw).unwrap();
+        assert_eq!(cache.weight, raw.len() + PATTERN_WEIGHT);
+    }
+
+    #[test]
     fn what_is_used_stays_and_the_rest_is_bounded() {
         let mut cache = TriggerCache::default();
         let used = cache.parse(&definition("used")).unwrap();
@@ -77,10 +94,11 @@ mod tests {
             assert!(Arc::ptr_eq(&used, &cache.parse(&definition("used")).unwrap()));
             assert!(cache.current.len() <= MAX_COUNT && cache.former.len() <= MAX_COUNT);
         }
-        for number in 0..100 {
+        for number in 0..300 {
             cache.parse(&definition(&"x".repeat(MAX_DEFINITION - 200 - number))).unwrap_err();
-            assert!(cache.current.keys().map(|key| key.len()).sum::<usize>() <= MAX_BYTES);
-            assert_eq!(cache.current.keys().map(|key| key.len()).sum::<usize>(), cache.bytes);
+            let weight: usize = cache.current.iter().map(|(raw, parsed)| weight(raw, parsed)).sum();
+            assert!(weight <= MAX_WEIGHT);
+            assert_eq!(weight, cache.weight);
         }
         let count = cache.current.len();
         cache.parse(&definition(&"x".repeat(MAX_DEFINITION))).unwrap_err();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::unit;
 use crate::{
     domain::{
         contact::{Contact, ContactId, Identifier},
@@ -64,7 +63,7 @@ pub async fn find(
     if keys.is_empty() {
         return Err(FindError::NoKey);
     }
-    Ok(unit(database, async |conn| store::find(conn, company, &keys).await).await?)
+    Ok(database.unit(async |conn| store::find(conn, company, &keys).await).await?)
 }
 
 /// The contact that `id` is, or has been merged into.
@@ -76,7 +75,7 @@ pub async fn show(
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<Known>, sqlx::Error> {
-    unit(database, async |conn| store::get(conn, company, id).await).await
+    database.unit(async |conn| store::get(conn, company, id).await).await
 }
 
 /// What each event did to the contact that `id` is or has been merged into, those of its aliases
@@ -89,7 +88,7 @@ pub async fn history(
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<Vec<HistoryEntry>>, sqlx::Error> {
-    unit(database, async |conn| {
+    database.unit(async |conn| {
         let Some(known) = store::get(conn, company, id).await? else { return Ok(None) };
         let mut ids: Vec<Uuid> = known.aliases.iter().map(|alias| alias.id).collect();
         ids.push(known.contact.id.0);

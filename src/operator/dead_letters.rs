@@ -9,7 +9,6 @@ use sqlx::Connection as _;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::unit;
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::fault::Stage,
@@ -67,7 +66,7 @@ pub enum ReplayError {
 /// # Errors
 /// When the database refuses or is away.
 pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
-    unit(database, async |conn| store::list(conn, filter).await).await
+    database.unit(async |conn| store::list(conn, filter).await).await
 }
 
 /// The keys of the dead letters that match, oldest first.
@@ -75,7 +74,7 @@ pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, 
 /// # Errors
 /// When the database refuses or is away.
 pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
-    unit(database, async |conn| store::keys(conn, filter).await).await
+    database.unit(async |conn| store::keys(conn, filter).await).await
 }
 
 /// One dead letter with everything.
@@ -83,7 +82,7 @@ pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx
 /// # Errors
 /// When the database refuses or is away.
 pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
-    unit(database, async |conn| store::get(conn, key).await).await
+    database.unit(async |conn| store::get(conn, key).await).await
 }
 
 /// The dead letter whose id is or begins with `text`.
@@ -92,7 +91,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
 /// When there is none or are several, or the database refuses or is away.
 pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveError> {
     let range = id_range(text).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
-    let mut found = unit(database, async |conn| store::matching(conn, range, 2).await).await?;
+    let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
         (Some(_), false) => Err(ResolveError::Ambiguous(text.to_owned())),
@@ -120,11 +119,11 @@ pub async fn replay(
     let mut total = Progress::default();
     for keys in keys.chunks(pace.window()) {
         pace.wait(keys.len()).await;
-        let replayables = unit(database, async |conn| {
+        let replayables = database.unit(async |conn| {
             let mut transaction = conn.begin().await?;
             let replayables = store::begin_replay(&mut transaction, keys).await?;
             transaction.commit().await?;
-            Ok(replayables)
+            Ok::<_, sqlx::Error>(replayables)
         })
         .await?;
         let (marked, asked) = (replayables.len(), keys.len());
@@ -138,7 +137,7 @@ pub async fn replay(
                 .collect(),
         };
         if !reopen.is_empty() {
-            unit(database, async |conn| store::mark_open_again(conn, &reopen).await).await?;
+            database.unit(async |conn| store::mark_open_again(conn, &reopen).await).await?;
         }
         unpublished?;
         total.done += (marked - reopen.len()) as u64;
@@ -165,11 +164,11 @@ pub async fn discard(
     let mut pace = Pace::new(rate);
     for keys in keys.chunks(pace.window()) {
         pace.wait(keys.len()).await;
-        let discarded = unit(database, async |conn| {
+        let discarded = database.unit(async |conn| {
             let mut transaction = conn.begin().await?;
             let discarded = store::discard(&mut transaction, keys, operator).await?;
             transaction.commit().await?;
-            Ok(discarded)
+            Ok::<_, sqlx::Error>(discarded)
         })
         .await?;
         total.done += discarded;

@@ -1,9 +1,6 @@
-//! The connection pool, and sessions that never give a broken connection back.
+//! The connection pool, and units of work that never give a broken connection back to it.
 
-use std::{
-    ops::{Deref, DerefMut},
-    time::Duration,
-};
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::{
@@ -12,6 +9,7 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
 use crate::settings;
 
@@ -51,16 +49,25 @@ impl Database {
         Ok(Self { pool, unit_timeout })
     }
 
-    /// How long one unit of work, from [`Database::session`] to [`Session::release`], may take.
-    /// The caller wraps it in this timeout: a peer that went silent has no other end.
-    #[must_use]
-    pub fn unit_timeout(&self) -> Duration {
-        self.unit_timeout
-    }
-
-    /// A connection for one unit of work.
-    pub async fn session(&self) -> Result<Session, sqlx::Error> {
-        self.pool.acquire().await.map(|connection| Session(Some(connection)))
+    /// Runs one unit of work on one connection, within the time that a unit may take.
+    ///
+    /// The connection goes back to the pool only if the work ends well. After an error or a timeout it
+    /// is closed: it may be in the middle of a transaction or have a peer that went silent, and a pool
+    /// that tests such a connection can wait for ever and leak its permit (sqlx issue 4349).
+    ///
+    /// # Errors
+    /// Those of the work, and [`sqlx::Error::PoolTimedOut`] when it takes too long.
+    pub async fn unit<T, E: From<sqlx::Error>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let unit = async {
+            let mut session = Session(Some(self.pool.acquire().await?));
+            let done = work(session.connection()?).await?;
+            session.release();
+            Ok(done)
+        };
+        timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
     }
 
     /// The pool, for whole-database tasks such as migrations.
@@ -70,16 +77,15 @@ impl Database {
     }
 }
 
-/// A pooled connection that goes back to the pool only through [`Session::release`].
-///
-/// Dropped otherwise (an error, a timeout, a cancelled task), the connection is closed: it may be in
-/// the middle of a transaction or have a peer that went silent, and a pool that tests such a
-/// connection can wait for ever and leak its permit (sqlx issue 4349).
-pub struct Session(Option<PoolConnection<Postgres>>);
+/// A pooled connection that is closed when it is dropped before its release.
+struct Session(Option<PoolConnection<Postgres>>);
 
 impl Session {
-    /// Gives the connection back after a unit of work that ended well.
-    pub fn release(mut self) {
+    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    fn release(mut self) {
         drop(self.0.take());
     }
 }
@@ -88,26 +94,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
-        }
-    }
-}
-
-impl Deref for Session {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        match &self.0 {
-            Some(connection) => connection,
-            None => unreachable!("a session holds its connection until it is released or dropped"),
-        }
-    }
-}
-
-impl DerefMut for Session {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match &mut self.0 {
-            Some(connection) => connection,
-            None => unreachable!("a session holds its connection until it is released or dropped"),
         }
     }
 }

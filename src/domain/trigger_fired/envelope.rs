@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::domain::{
     event::{CompanyId, EventRef},
     fault::{Fault, Reason},
-    json::{self, Defect, Members},
+    json::{self, BadJson, Defect, Members},
     trigger::is_name,
 };
 
@@ -65,7 +65,7 @@ const DATA: [Member; 8] = [
 pub(super) fn explain(text: &str) -> Fault {
     let members = match json::members(text) {
         Ok(members) => members,
-        Err(bad) => return Fault::new(reason(bad.defect), format!("the body {}", bad.defect)),
+        Err(defect) => return bad("the body", defect),
     };
     let fault = match text_at(&members, &["specversion"]) {
         Some(version) if version != "1.0" => super::check_version(&version).err(),
@@ -82,11 +82,8 @@ pub(super) fn explain(text: &str) -> Fault {
     }
 }
 
-const fn reason(defect: Defect) -> Reason {
-    match defect {
-        Defect::Syntax | Defect::DuplicateKey => Reason::Undecodable,
-        Defect::NotAnObject | Defect::Nul | Defect::WideNumber => Reason::EventInvalid,
-    }
+fn bad(place: &str, defect: Defect) -> Fault {
+    super::bad_member(place, &BadJson { defect, member: None }, Reason::EventInvalid)
 }
 
 /// The text at a path of members, where all of it can be read.
@@ -105,6 +102,10 @@ fn read<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
 }
 
 fn examine(place: &str, members: &Members<'_>, expected: &[Member]) -> Result<(), Fault> {
+    if json::has_duplicate(members) {
+        let place = if place.is_empty() { "the body".to_owned() } else { format!("`{place}`") };
+        return Err(bad(&place, Defect::DuplicateKey));
+    }
     for Member { name, required, kind } in expected {
         let place = if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") };
         match find(members, name) {
@@ -126,7 +127,7 @@ fn examine_value(place: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault
         Kind::Object(expected) => {
             return match json::members(value.get()) {
                 Ok(members) => examine(place, &members, expected),
-                Err(bad) => Err(Fault::new(reason(bad.defect), format!("`{place}` {}", bad.defect))),
+                Err(defect) => Err(bad(&format!("`{place}`"), defect)),
             };
         }
     };

@@ -1,0 +1,17 @@
+//! Names of headers. CloudEvents has no binding for AMQP 0-9-1: the event is the JSON body, and its
+//! attributes stand in headers too, for routing and for people.
+
+/// CloudEvents `id`.
+pub const ID: &str = "cloudEvents_id";
+/// CloudEvents `source`.
+pub const SOURCE: &str = "cloudEvents_source";
+/// CloudEvents `type`.
+pub const TYPE: &str = "cloudEvents_type";
+/// CloudEvents `time`.
+pub const TIME: &str = "cloudEvents_time";
+/// CloudEvents `subject`.
+pub const SUBJECT: &str = "cloudEvents_subject";
+/// W3C Trace Context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C Trace Context.
+pub const TRACESTATE: &str = "tracestate";

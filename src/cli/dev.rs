@@ -1,0 +1,136 @@
+//! `dev`: the whole service on private services, shown at work on sample triggers.
+
+mod demo;
+mod print;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+
+use self::demo::Demo;
+use super::{exit::Exit, output::note};
+use crate::{
+    app::{App, Role},
+    dev::{
+        demo_receiver::DemoReceiver,
+        services::{Options, Services},
+    },
+    health::Health,
+    postgres::{Database, MIGRATIONS},
+    settings::{Effective, Origin, Settings},
+};
+
+/// How long the service may take until every part of it is ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Starts a private PostgreSQL and RabbitMQ on free loopback ports, unless postgres.url and amqp.url are set.
+Ctrl-C stops everything; the data stays in the state folder for the next start.")]
+pub(super) struct Args {
+    /// Fire the samples, print what happened and end; exit 0 when every one ended as expected
+    #[arg(long)]
+    once: bool,
+    /// Wipe the state folder first
+    #[arg(long)]
+    fresh: bool,
+}
+
+pub(super) async fn dev(args: Args, effective: Effective) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let mut settings = effective.settings.clone();
+    let services = private_services(&args, &effective).await?;
+    if let Some(services) = &services {
+        settings.amqp.url = SecretString::from(services.amqp_url());
+        settings.postgres.url = SecretString::from(services.postgres_url());
+    }
+    for_loopback(&mut settings, &effective)?;
+    let shown = show(&args, settings, services.as_ref(), began).await;
+    if let Some(services) = services {
+        note("stopping the private services");
+        services.stop().await.context("the private services did not stop")?;
+    }
+    shown
+}
+
+async fn private_services(args: &Args, effective: &Effective) -> anyhow::Result<Option<Services>> {
+    if is_given(effective, "amqp.url") && is_given(effective, "postgres.url") {
+        note("using the PostgreSQL and RabbitMQ of the settings");
+        return Ok(None);
+    }
+    let options = Options { fresh: args.fresh, ..Options::kept()? };
+    note(format!("starting private PostgreSQL and RabbitMQ in {}", options.state.display()));
+    Ok(Some(Services::start(options).await?))
+}
+
+fn is_given(effective: &Effective, key: &str) -> bool {
+    effective.entries.get(key).is_some_and(|entry| entry.origin != Origin::Default)
+}
+
+/// Webhooks may go to loopback here, and to nothing else that is not public.
+fn for_loopback(settings: &mut Settings, effective: &Effective) -> anyhow::Result<()> {
+    settings.webhook.allow_http = true;
+    settings.webhook.allowed_networks.push("127.0.0.0/8".parse()?);
+    if !is_given(effective, "http.bind") && TcpListener::bind(settings.http.bind).is_err() {
+        // The usual port is taken: the system chooses one.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        settings.http.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, free.port()));
+    }
+    Ok(())
+}
+
+async fn show(
+    args: &Args,
+    settings: Settings,
+    services: Option<&Services>,
+    began: Instant,
+) -> anyhow::Result<Exit> {
+    let database = Database::new(&settings.postgres)?;
+    MIGRATIONS.run(database.pool()).await.context("could not migrate the database")?;
+    let receiver = DemoReceiver::start().await?;
+    let app = App::new(settings.clone())?;
+    let (stop, health) = (app.stop_token(), app.health());
+    let mut service = tokio::spawn(app.run(&Role::ALL));
+    let demo = Demo { settings: &settings, database: &database, receiver: &receiver };
+    let shown = async {
+        ready(&health).await?;
+        note(format!("ready after {:.1} s; firing the samples", began.elapsed().as_secs_f64()));
+        let outcome = demo.run().await?;
+        print::outcome(&outcome)?;
+        print::where_to_go(&settings, services, &receiver)?;
+        if !args.once {
+            note("\nrunning; Ctrl-C stops everything");
+        }
+        Ok(if outcome.unexpected.is_empty() { Exit::Done } else { Exit::Failed })
+    };
+    let shown: anyhow::Result<Exit> = tokio::select! {
+        shown = shown => shown,
+        ended = &mut service => return ended?.map(|()| Exit::Done),
+    };
+    if args.once || shown.is_err() {
+        stop.cancel();
+    }
+    service.await??;
+    shown
+}
+
+/// Waits until every part of the service has reported and works.
+async fn ready(health: &Health) -> anyhow::Result<()> {
+    let poll = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            let report = health.report();
+            let started = ["upsert-1", "outbox-relay", "webhook-wake-ups", "dead-letter-collector"];
+            if started.iter().all(|part| report.contains_key(*part)) && report.values().all(Option::is_none) {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, poll).await;
+    waited.with_context(|| format!("the service is not ready: {:?}", health.report()))
+}

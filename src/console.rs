@@ -1,0 +1,46 @@
+//! The HTTP side of a process.
+
+mod health;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+
+/// The HTTP server could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on {address} (setting http.bind)")]
+pub struct BindError {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// A bound server that does not answer yet.
+#[derive(Debug)]
+pub struct Console {
+    listener: TcpListener,
+    routes: Router,
+}
+
+impl Console {
+    /// Binds the address, so that a failure is known before anything else starts.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(address: SocketAddr, health: Health) -> Result<Self, BindError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
+        Ok(Self { listener, routes: health::routes(health) })
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let served = axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server ended");
+        }
+    }
+}

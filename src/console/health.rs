@@ -1,0 +1,25 @@
+//! `/healthz`: the process lives. `/readyz`: every part of it works, or which one does not and why.
+//!
+//! Liveness never depends on broker or database: restarting a worker mends no outage.
+
+use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
+
+use crate::health::Health;
+
+pub(super) fn routes(health: Health) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(health)
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    let report = health.report();
+    let ready = !report.is_empty() && report.values().all(Option::is_none);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let parts: serde_json::Map<_, _> =
+        report.into_iter().map(|(part, failing)| (part, failing.unwrap_or_else(|| "ready".to_owned()).into())).collect();
+    let body = serde_json::json!({ "ready": ready, "parts": parts }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body)
+}

@@ -1,0 +1,201 @@
+//! A webhook receiver on loopback that keeps what it gets and answers as the path asks.
+//!
+//! It stands for somebody else's server, in `dev` and in tests: nothing here knows the service.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use tokio::{net::TcpListener, sync::watch, task::AbortHandle, time::timeout};
+
+/// Longest body that is kept, in bytes. A longer one is answered 413.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// One request as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with the query.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Received {
+    /// The value of a header, when it is there and text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn json(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::from_slice(&self.body)
+    }
+}
+
+/// The running receiver. It ends when this is dropped.
+///
+/// The beginning of the path says how it answers:
+/// `/status/503` with this status; `/flaky/2` twice with 503 (counted for each whole path), then with
+/// 200; `/slow/250` with 200 after 250 ms; `/hang` never; `/retry-after/7` with 429 and this
+/// `Retry-After`; `/redirect` with 302 to `/redirected`; anything else with 200.
+#[derive(Debug)]
+pub struct DemoReceiver {
+    address: SocketAddr,
+    received: watch::Receiver<Vec<Received>>,
+    server: AbortHandle,
+}
+
+#[derive(Clone)]
+struct Shared {
+    received: Arc<watch::Sender<Vec<Received>>>,
+}
+
+impl DemoReceiver {
+    /// Starts it on a free port of 127.0.0.1, on the current runtime.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (sender, received) = watch::channel(Vec::new());
+        let router = Router::new().fallback(receive).with_state(Shared { received: Arc::new(sender) });
+        let server = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
+        Ok(Self { address, received, server })
+    }
+
+    /// The address of a path (which begins with `/`) on this receiver.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Everything received so far, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Received> {
+        self.received.borrow().clone()
+    }
+
+    /// Waits until what was received so far satisfies `condition`; nothing when `patience` runs out
+    /// before.
+    pub async fn wait_for(
+        &self,
+        patience: Duration,
+        mut condition: impl FnMut(&[Received]) -> bool,
+    ) -> Option<Vec<Received>> {
+        let mut received = self.received.clone();
+        let satisfied = timeout(patience, received.wait_for(|all| condition(all))).await;
+        satisfied.ok()?.ok().map(|all| all.clone())
+    }
+}
+
+impl Drop for DemoReceiver {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let received = Received { method: parts.method, path: path.clone(), headers: parts.headers, body };
+    let mut earlier = 0;
+    shared.received.send_modify(|all| {
+        earlier = all.iter().filter(|other| other.path == path).count();
+        all.push(received);
+    });
+    answer(&path, earlier).await
+}
+
+async fn answer(path: &str, earlier: usize) -> Response {
+    let mut segments = path.split(['/', '?']).skip(1);
+    let (behavior, argument) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    match behavior {
+        "status" => argument.parse().unwrap_or(StatusCode::BAD_REQUEST).into_response(),
+        "flaky" if argument.parse().is_ok_and(|failures: usize| earlier < failures) => {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(argument.parse().unwrap_or_default())).await;
+            StatusCode::OK.into_response()
+        }
+        "hang" => std::future::pending().await,
+        "retry-after" => {
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, argument.to_owned())]).into_response()
+        }
+        "redirect" => (StatusCode::FOUND, [(header::LOCATION, "/redirected")]).into_response(),
+        _ => "received".into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn post(receiver: &DemoReceiver, path: &str) -> String {
+        let mut stream = TcpStream::connect(receiver.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nx-test: yes\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.to_ascii_lowercase()
+    }
+
+    #[tokio::test]
+    async fn answers_as_the_path_asks() {
+        let receiver = DemoReceiver::start().await.unwrap();
+        for (path, status) in [
+            ("/ok", "200"),
+            ("/status/503", "503"),
+            ("/status/nonsense", "400"),
+            ("/flaky/2?key=a", "503"),
+            ("/flaky/2?key=b", "503"),
+            ("/flaky/2?key=a", "503"),
+            ("/flaky/2?key=a", "200"),
+            ("/flaky/2?key=b", "503"),
+            ("/slow/1", "200"),
+            ("/redirect", "302"),
+        ] {
+            let answer = post(&receiver, path).await;
+            assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{path}: {answer}");
+        }
+        assert!(post(&receiver, "/retry-after/7").await.contains("\r\nretry-after: 7\r\n"));
+    }
+
+    #[tokio::test]
+    async fn keeps_what_it_gets() {
+        let receiver = DemoReceiver::start().await.unwrap();
+        assert_eq!(receiver.wait_for(Duration::ZERO, |all| !all.is_empty()).await, None);
+        post(&receiver, "/ok?a=b").await;
+        let all = receiver.wait_for(Duration::from_secs(5), |all| all.len() == 1).await.unwrap();
+        assert_eq!(all, receiver.requests());
+        let first = all.first().unwrap();
+        assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", "/ok?a=b"));
+        assert_eq!((first.header("x-test"), first.json().unwrap()), (Some("yes"), serde_json::json!({})));
+    }
+}

@@ -1,0 +1,242 @@
+//! The process that holds the private services: what the hidden `dev-services` command runs.
+//!
+//! It speaks on its pipes only: one JSON line when both services are ready, then one answer to each
+//! request. The end of its input means that its parent is gone, and it stops both.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, BufRead as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use rustix::process::Signal;
+use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
+
+use super::{
+    Action, Answer, Greeting, LaunchError, Mode, Request, Service, install::Programs, postgres::Postgres,
+    rabbitmq::Rabbitmq,
+};
+
+/// The lock's file also marks a folder as ours: only then `--fresh` removes anything.
+const LOCK: &str = "contact-relay.lock";
+
+/// Why the holder ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// Another holder has the folder.
+    #[error("another process uses the private services in {}; stop it or name another folder", .0.display())]
+    Locked(PathBuf),
+    /// The folder, a pipe or a thread could not be used.
+    #[error("the state folder or a pipe cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// The programs have gone missing since the parent looked.
+    #[error("{0} not installed")]
+    Missing(&'static str),
+    /// A service did not get ready.
+    #[error("{0}")]
+    Launch(String),
+}
+
+impl From<LaunchError> for HoldError {
+    fn from(error: LaunchError) -> Self {
+        Self::Launch(error.to_string())
+    }
+}
+
+/// Starts both services in the folder `state`, with `fresh` after removing their data, holds them
+/// until the input ends or SIGTERM comes, and stops them. Blocks all that time.
+///
+/// # Errors
+/// When they cannot be started. The error has been told to the parent already.
+pub fn run(state: &Path, mode: Mode, fresh: bool) -> Result<(), HoldError> {
+    let state = std::path::absolute(state)?;
+    // The services get their death signal when the thread that started them ends, so one thread
+    // with a runtime of its own does everything and lives until the end.
+    let thread = thread::Builder::new().name("holder".into()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(hold(&state, mode, fresh))
+    })?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the holder panicked").into()))
+}
+
+async fn hold(state: &Path, mode: Mode, fresh: bool) -> Result<(), HoldError> {
+    let mut end = End::new()?;
+    let held = match Held::open(state, mode, fresh) {
+        Ok(held) => held,
+        Err(error) => {
+            say(&Greeting::Refused { error: error.to_string() })?;
+            return Err(error);
+        }
+    };
+    let mut held = held;
+    let served = held.serve(&mut end).await;
+    held.close(mode).await;
+    served
+}
+
+/// The two ways in which the holder is told to end. SIGINT and SIGHUP come from a terminal, are
+/// meant for the parent, and do nothing here.
+struct End {
+    requests: UnboundedReceiver<String>,
+    terminate: tokio::signal::unix::Signal,
+    _ignored: [tokio::signal::unix::Signal; 2],
+}
+
+impl End {
+    fn new() -> io::Result<Self> {
+        let (sender, requests) = unbounded_channel();
+        // Not the runtime's standard input: a read that blocks would hold up the end of the process.
+        thread::Builder::new().name("requests".into()).spawn(move || {
+            for line in io::stdin().lock().lines() {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self {
+            requests,
+            terminate: signal(SignalKind::terminate())?,
+            _ignored: [signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?],
+        })
+    }
+
+    /// The next request, or nothing when it is time to end.
+    async fn next(&mut self) -> Option<String> {
+        tokio::select! {
+            request = self.requests.recv() => request,
+            _ = self.terminate.recv() => None,
+        }
+    }
+}
+
+/// The locked folder and the services in it.
+struct Held {
+    state: PathBuf,
+    postgres: Postgres,
+    rabbitmq: Rabbitmq,
+    _lock: File,
+}
+
+impl Held {
+    fn open(state: &Path, mode: Mode, fresh: bool) -> Result<Self, HoldError> {
+        fs::create_dir_all(state)?;
+        let lock_path = state.join(LOCK);
+        let was_ours = lock_path.exists();
+        let lock = File::options().create(true).append(true).open(lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(HoldError::Locked(state.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        if fresh && was_ours {
+            remove_data(state)?;
+        }
+        let programs = Programs::find().map_err(HoldError::Missing)?;
+        let postgres = Postgres::new(programs.postgres, state.join("postgres"), mode);
+        let rabbitmq = Rabbitmq::new(programs.rabbitmq, state.join("rabbitmq"));
+        Ok(Self { state: state.to_owned(), postgres, rabbitmq, _lock: lock })
+    }
+
+    async fn serve(&mut self, end: &mut End) -> Result<(), HoldError> {
+        let launch = async { tokio::try_join!(self.postgres.launch(), self.rabbitmq.launch()) };
+        let launched = tokio::select! {
+            launched = launch => launched,
+            // Nothing is asked before the greeting: this is the end of the input, or SIGTERM.
+            _ = end.next() => return Ok(()),
+        };
+        if let Err(error) = launched {
+            say(&Greeting::Refused { error: error.to_string() })?;
+            return Err(error.into());
+        }
+        say(&Greeting::Ready { postgres_url: self.postgres.url(), amqp_url: self.rabbitmq.url() })?;
+        while let Some(request) = end.next().await {
+            let error = match serde_json::from_str(&request) {
+                Ok(request) => self.carry_out(request).await.err().map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            say(&Answer { error })?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, Request { action, service }: Request) -> Result<(), LaunchError> {
+        let Self { postgres, rabbitmq, .. } = self;
+        match (action, service) {
+            (Action::Start, Service::Postgres) => return postgres.start().await,
+            (Action::Start, Service::Rabbitmq) => return rabbitmq.start().await,
+            (Action::Stop, Service::Postgres) => postgres.stop().await,
+            (Action::Stop, Service::Rabbitmq) => rabbitmq.stop().await,
+            (Action::Kill, Service::Postgres) => postgres.kill().await,
+            (Action::Kill, Service::Rabbitmq) => rabbitmq.kill().await,
+            (Action::Pause, Service::Postgres) => postgres.signal(Signal::STOP),
+            (Action::Pause, Service::Rabbitmq) => rabbitmq.signal(Signal::STOP),
+            (Action::Resume, Service::Postgres) => postgres.signal(Signal::CONT),
+            (Action::Resume, Service::Rabbitmq) => rabbitmq.signal(Signal::CONT),
+        }
+        Ok(())
+    }
+
+    async fn close(mut self, mode: Mode) {
+        match mode {
+            Mode::Kept => {
+                tokio::join!(self.postgres.stop(), self.rabbitmq.stop());
+            }
+            Mode::Disposable => {
+                tokio::join!(self.postgres.kill(), self.rabbitmq.kill());
+                let removed = remove_data(&self.state).and_then(|()| fs::remove_file(self.state.join(LOCK)));
+                // Only an empty folder: what another put into it is not ours to remove.
+                if let Err(error) = removed.and_then(|()| fs::remove_dir(&self.state)) {
+                    let _ = writeln!(io::stderr(), "{} could not be removed: {error}", self.state.display());
+                }
+            }
+        }
+    }
+}
+
+/// Removes what the services wrote, and nothing else that may be in the folder.
+fn remove_data(state: &Path) -> io::Result<()> {
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    for name in ["postgres", "rabbitmq"] {
+        absent_is_fine(fs::remove_dir_all(state.join(name)))?;
+        absent_is_fine(fs::remove_file(state.join(name).with_extension("log")))?;
+    }
+    Ok(())
+}
+
+fn say(line: &impl Serialize) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    serde_json::to_writer(&mut output, line)?;
+    output.write_all(b"\n")?;
+    output.flush()
+}
+
+/// Runs `dev-services --state DIR [--disposable] [--fresh]` for a `main` without a command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let (mut state, mut mode, mut fresh) = (None, Mode::Kept, false);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("dev-services") => (),
+            Some("--state") => state = arguments.next().map(PathBuf::from),
+            Some("--disposable") => mode = Mode::Disposable,
+            Some("--fresh") => fresh = true,
+            _ => return ExitCode::from(2),
+        }
+    }
+    match state.map(|state| run(&state, mode, fresh)) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(_)) => ExitCode::from(69),
+        None => ExitCode::from(2),
+    }
+}

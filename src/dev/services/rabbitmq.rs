@@ -1,0 +1,188 @@
+//! A private RabbitMQ: one node in a folder, on free loopback ports, with its own epmd, cookie and
+//! configuration, so that a broker of the system is neither met nor disturbed.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::Command,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    LaunchError, PORT_TRIES, free_ports, log_tail,
+    process::{self, Process},
+};
+
+/// The node's database carries the node's name, so it is the same at every start. The name needs to
+/// be unique within its epmd only, and that is private too.
+const NODE: &str = "contact-relay@localhost";
+
+/// How long the node may take until it speaks AMQP; recovery of its queues included.
+const START_PATIENCE: Duration = Duration::from_mins(2);
+
+/// What a client opens an AMQP 0-9-1 connection with (specification, section 4.2.2).
+const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ports {
+    amqp: u16,
+    distribution: u16,
+    epmd: u16,
+}
+
+/// One node and, while they run, its processes.
+#[derive(Debug)]
+pub(super) struct Rabbitmq {
+    launcher: PathBuf,
+    dir: PathBuf,
+    ports: Ports,
+    epmd: Option<Process>,
+    node: Option<Process>,
+}
+
+impl Rabbitmq {
+    /// `launcher` is the library's launcher, not the wrapper in sbin; the node's files are in `dir`.
+    pub(super) fn new(launcher: PathBuf, dir: PathBuf) -> Self {
+        Self { launcher, dir, ports: Ports::default(), epmd: None, node: None }
+    }
+
+    /// Picks ports, writes the configuration and starts the node.
+    pub(super) async fn launch(&mut self) -> Result<(), LaunchError> {
+        fs::create_dir_all(&self.dir).map_err(LaunchError::Prepare)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let _ = fs::remove_file(self.log());
+            let [amqp, distribution, epmd] = free_ports().map_err(LaunchError::Prepare)?;
+            self.ports = Ports { amqp, distribution, epmd };
+            match self.start().await {
+                Err(LaunchError::PortTaken { .. }) if tries < PORT_TRIES => (),
+                result => return result,
+            }
+        }
+    }
+
+    /// Starts the node on the ports of before and waits until it speaks AMQP.
+    pub(super) async fn start(&mut self) -> Result<(), LaunchError> {
+        if self.node.is_some() {
+            return Ok(());
+        }
+        let started = match self.spawn() {
+            Ok(()) => self.wait_until_ready().await,
+            Err(error) => Err(LaunchError::Prepare(error)),
+        };
+        if started.is_err() {
+            self.kill().await;
+        }
+        started
+    }
+
+    /// Asks the node to stop, then by force.
+    pub(super) async fn stop(&mut self) {
+        self.end(&[(Signal::TERM, Duration::from_secs(20))]).await;
+    }
+
+    /// As after a crash.
+    pub(super) async fn kill(&mut self) {
+        self.end(&[]).await;
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(node) = &self.node {
+            node.signal_all(signal);
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
+    }
+
+    async fn end(&mut self, steps: &[(Signal, Duration)]) {
+        if let Some(node) = self.node.take() {
+            node.end(steps).await;
+        }
+        if let Some(epmd) = self.epmd.take() {
+            epmd.end(&[]).await;
+        }
+    }
+
+    fn spawn(&mut self) -> io::Result<()> {
+        let configuration = format!(
+            "listeners.tcp.default = 127.0.0.1:{}\ndisk_free_limit.absolute = 100MB\nlog.console = false\n",
+            self.ports.amqp
+        );
+        fs::write(self.dir.join("rabbitmq.conf"), configuration)?;
+        fs::write(self.dir.join("enabled_plugins"), "[].\n")?;
+
+        // In the foreground and before the node: it would start one as a daemon that outlives it.
+        let mut epmd = self.command(Path::new("/usr/bin/epmd"))?;
+        self.epmd = Some(Process::spawn(&mut epmd)?);
+
+        let mut node = self.command(&self.launcher)?;
+        node.env("RABBITMQ_NODENAME", NODE)
+            .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
+            .env("RABBITMQ_MNESIA_BASE", self.dir.join("db"))
+            .env("RABBITMQ_LOG_BASE", self.dir.join("log"))
+            .env("RABBITMQ_PID_FILE", self.dir.join("pid"))
+            .env("RABBITMQ_CONFIG_FILE", self.dir.join("rabbitmq.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.dir.join("enabled_plugins"))
+            // Files of the system's own broker, /etc/rabbitmq, are not read.
+            .env("RABBITMQ_CONF_ENV_FILE", self.dir.join("none.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", self.dir.join("none.config"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("ERL_CRASH_DUMP_SECONDS", "0")
+            // The launcher then becomes the node instead of watching over it: one pid, one death signal.
+            .env("RUNNING_UNDER_SYSTEMD", "true");
+        self.node = Some(Process::spawn(&mut node)?);
+        Ok(())
+    }
+
+    fn command(&self, program: &Path) -> io::Result<Command> {
+        let mut command = process::command(program, None, "KILL", &self.dir, &self.log())?;
+        command.env("ERL_EPMD_PORT", self.ports.epmd.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        Ok(command)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.with_file_name("rabbitmq.log")
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), LaunchError> {
+        let deadline = Instant::now() + START_PATIENCE;
+        while !self.speaks_amqp().await {
+            if self.node.as_mut().is_none_or(Process::has_ended) {
+                return Err(self.failed());
+            }
+            if Instant::now() >= deadline {
+                return Err(LaunchError::TooSlow { service: "RabbitMQ", log: self.log() });
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn speaks_amqp(&self) -> bool {
+        let handshake = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.ports.amqp)).await?;
+            stream.write_all(PROTOCOL_HEADER).await?;
+            stream.read_u8().await
+        };
+        // A frame of type 1, method, is Connection.Start; anything else is a refusal.
+        matches!(timeout(Duration::from_secs(5), handshake).await, Ok(Ok(1)))
+    }
+
+    fn failed(&self) -> LaunchError {
+        let tail = log_tail(&self.log());
+        if ["eaddrinuse", "already in use"].iter().any(|words| tail.contains(words)) {
+            return LaunchError::PortTaken { service: "RabbitMQ", port: self.ports.amqp };
+        }
+        LaunchError::Failed { service: "RabbitMQ", log: self.log(), tail }
+    }
+}

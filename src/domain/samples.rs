@@ -1,0 +1,66 @@
+//! The contract's example event, for the tests of the domain.
+
+use serde_json::{Value, json};
+
+/// The example of the contract, as a value to change.
+pub(super) fn event() -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11",
+        "source": "/companies/acme/assistants/sales",
+        "type": "trigger.fired",
+        "time": "2026-11-22T10:00:00.123Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "company": {"id": "acme"},
+            "assistant": {"id": "sales", "maxInteractions": 2},
+            "session": {"id": "5e0c4a36-90c4-4b0c-8a4e-0d6f5b8f2f55"},
+            "clientData": {"plan": "enterprise", "user_id": "usr_999"},
+            "images": ["https://cdn.example/1.png"],
+            "trigger": {
+                "name": "register_qualified_lead",
+                "description": "Registers the lead in the CRM after collecting the necessary data.",
+                "parameters": {
+                    "properties": {
+                        "name": {"type": "string"},
+                        "email": {"type": "string"},
+                        "company": {"type": "string"},
+                        "interest": {"type": "string", "enum": ["starter", "growth", "enterprise"]}
+                    },
+                    "required": ["name", "email", "company"]
+                },
+                "interpretResponse": false,
+                "actions": [
+                    {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email", "company": "company"},
+                    {
+                        "type": "WEBHOOK",
+                        "url": "https://hooks.example/sales",
+                        "method": "POST",
+                        "headers": [{"key": "Authorization", "value": "Bearer my_token"}],
+                        "body": {"text": "New $interest lead: $name ($email), session $session.id"}
+                    }
+                ]
+            },
+            "arguments": {
+                "name": "Ada Lovelace",
+                "email": "ada@analytical.example",
+                "company": "Analytical",
+                "interest": "growth"
+            }
+        }
+    })
+}
+
+/// `event` with the value at the JSON pointer `place` set.
+pub(super) fn with(mut event: Value, place: &str, value: Value) -> Value {
+    let (parent, key) = place.rsplit_once('/').unwrap();
+    event.pointer_mut(parent).unwrap()[key] = value;
+    event
+}
+
+/// `event` without the member at the JSON pointer `place`.
+pub(super) fn without(mut event: Value, place: &str) -> Value {
+    let (parent, key) = place.rsplit_once('/').unwrap();
+    event.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
+    event
+}

@@ -1,0 +1,115 @@
+//! Webhook deliveries: inserted with their cause, claimed under a lease, recorded once attempted.
+//!
+//! Postgres owns the retry clock: every due time is reckoned from the database's `now()`, so the clocks
+//! of the workers need not agree. A claim moves `next_attempt_at` to the end of its lease and leaves a
+//! token; what is recorded under a token that is no longer there changes nothing.
+
+mod claim;
+mod record;
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use record::{Recorded, record};
+
+use crate::domain::{
+    contact::ContactId,
+    event::{CompanyId, EventRef},
+    webhook_request::WebhookRequest,
+};
+
+/// One webhook step of one event, rendered and not yet attempted.
+pub struct NewDelivery {
+    /// The company.
+    pub company: CompanyId,
+    /// The trigger event.
+    pub event: EventRef,
+    /// The step within the event's chain, counted from 1.
+    pub step: u16,
+    /// Name of the trigger whose step it is.
+    pub trigger: String,
+    /// The contact that the chain upserted before.
+    pub contact: Option<ContactId>,
+    /// W3C trace context of the trigger message.
+    pub traceparent: Option<String>,
+    /// W3C trace context of the trigger message.
+    pub tracestate: Option<String>,
+    /// What to send; as written by the author when it cannot be rendered.
+    pub request: WebhookRequest,
+    /// Why it cannot be rendered. Such a delivery is never sent: the webhook worker makes it a dead letter.
+    pub fault: Option<String>,
+}
+
+impl NewDelivery {
+    /// The id of the delivery and of every request for it (`webhook-id`): derived from event and
+    /// step, so the same step is the same delivery whatever is redelivered.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.event.derive("webhook", self.step)
+    }
+}
+
+/// Inserts deliveries, due at once. One that is there already stays as it is.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Result<(), sqlx::Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let text = |column: fn(&NewDelivery) -> &str| -> Vec<String> {
+        deliveries.iter().map(|delivery| column(delivery).to_owned()).collect()
+    };
+    let optional = |column: fn(&NewDelivery) -> &Option<String>| -> Vec<Option<String>> {
+        deliveries.iter().map(|delivery| column(delivery).clone()).collect()
+    };
+    let ids: Vec<Uuid> = deliveries.iter().map(NewDelivery::id).collect();
+    let event_keys: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.event.key()).collect();
+    let steps: Vec<i16> =
+        deliveries.iter().map(|delivery| i16::try_from(delivery.step).unwrap_or(i16::MAX)).collect();
+    let contacts: Vec<Option<Uuid>> =
+        deliveries.iter().map(|delivery| delivery.contact.map(|contact| contact.0)).collect();
+    let headers: Vec<serde_json::Value> =
+        deliveries.iter().map(|delivery| headers(&delivery.request)).collect();
+    let bodies: Vec<Option<&[u8]>> =
+        deliveries.iter().map(|delivery| delivery.request.body.as_deref()).collect();
+    sqlx::query!(
+        "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
+             contact_id, traceparent, tracestate, method, url, headers, body, fault, state, next_attempt_at)
+         SELECT u.*, 'pending', now() FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[],
+             $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[],
+             $14::bytea[], $15::text[]) AS u
+         ON CONFLICT DO NOTHING",
+        &text(|delivery| delivery.company.as_str()),
+        &ids,
+        &event_keys,
+        &steps,
+        &text(|delivery| delivery.event.source()),
+        &text(|delivery| delivery.event.id()),
+        &text(|delivery| &delivery.trigger),
+        &contacts as &[Option<Uuid>],
+        &optional(|delivery| &delivery.traceparent) as &[Option<String>],
+        &optional(|delivery| &delivery.tracestate) as &[Option<String>],
+        &text(|delivery| delivery.request.method.name()),
+        &text(|delivery| &delivery.request.url),
+        &headers,
+        &bodies as &[Option<&[u8]>],
+        &optional(|delivery| &delivery.fault) as &[Option<String>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// `[["name", "value"], …]`: a list, because a header may stand twice and order may matter.
+fn headers(request: &WebhookRequest) -> serde_json::Value {
+    request.headers.iter().map(|(name, value)| serde_json::json!([name, value])).collect()
+}
+
+/// Whole microseconds, which is what Postgres counts.
+fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,186 @@
+//! Recording what attempts came to: the attempt itself, the delivery's next state, dead letters.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{ClaimedDelivery, DeliveryKey, microseconds};
+use crate::{
+    domain::{
+        attempt::{Next, Outcome},
+        fault::Stage,
+    },
+    postgres::dead_letters::{self, NewDeadLetter},
+};
+
+/// A finished attempt and what follows from it.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The delivery as it was claimed.
+    pub delivery: ClaimedDelivery,
+    /// When the attempt began.
+    pub started_at: OffsetDateTime,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What follows.
+    pub next: Next,
+}
+
+/// Records attempts, each delivery at most once in a batch, in the caller's transaction. One statement
+/// for all, and few more where there are dead letters.
+///
+/// Returns those whose lease was lost meanwhile (to another worker, or to an operator): they were
+/// left as they are, and their outcome is not recorded.
+///
+/// # Errors
+/// When the database refuses or is away; the same call can be made again after a rollback.
+pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+    let held: HashSet<(String, Uuid)> = update(conn, batch).await?.into_iter().collect();
+    let is_held =
+        |entry: &&Recorded| held.contains(&(entry.delivery.key.company.clone(), entry.delivery.key.id));
+    let (held, lost): (Vec<&Recorded>, Vec<&Recorded>) = batch.iter().partition(is_held);
+    let dead: Vec<NewDeadLetter> = held.iter().filter_map(|entry| dead_letter(entry)).collect();
+    dead_letters::insert(conn, &dead).await?;
+    resolve(conn, &held).await?;
+    Ok(lost.into_iter().map(|entry| entry.delivery.key.clone()).collect())
+}
+
+/// Writes attempts and states, and returns the keys of the rows that were still ours.
+async fn update(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<(String, Uuid)>, sqlx::Error> {
+    let mut batch: Vec<&Recorded> = batch.iter().collect();
+    // One lock order for all workers.
+    batch.sort_by(|a, b| a.delivery.key.cmp(&b.delivery.key));
+    let companies: Vec<String> = batch.iter().map(|entry| entry.delivery.key.company.clone()).collect();
+    let ids: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.key.id).collect();
+    let tokens: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.lease_token).collect();
+    let started: Vec<OffsetDateTime> = batch.iter().map(|entry| entry.started_at).collect();
+    let durations: Vec<i32> = batch
+        .iter()
+        .map(|entry| i32::try_from(entry.outcome.duration.as_millis()).unwrap_or(i32::MAX))
+        .collect();
+    let outcomes: Vec<String> = batch.iter().map(|entry| entry.outcome.class.name().to_owned()).collect();
+    let statuses: Vec<Option<i32>> = batch.iter().map(|entry| entry.outcome.status.map(i32::from)).collect();
+    let errors: Vec<Option<String>> = batch.iter().map(|entry| entry.outcome.error.clone()).collect();
+    let bodies: Vec<Option<&[u8]>> = batch
+        .iter()
+        .map(|entry| Some(entry.outcome.response_body.as_slice()).filter(|body| !body.is_empty()))
+        .collect();
+    let states: Vec<String> = batch.iter().map(|entry| state(&entry.next).to_owned()).collect();
+    let delays: Vec<i64> = batch.iter().map(|entry| delay(&entry.next)).collect();
+    // `held` carries every value on, so that no step joins two lists.
+    let rows = sqlx::query!(
+        r#"WITH held AS (
+             SELECT d.attempts + 1 AS attempt, u.*
+             FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::integer[], $6::text[],
+                 $7::integer[], $8::text[], $9::bytea[], $10::text[], $11::bigint[])
+                 AS u(company_id, delivery_id, token, started_at, duration_ms, outcome, status, error, response_body,
+                     state, delay)
+             JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+                 AND d.lease_token = u.token AND d.state = 'pending'
+             FOR UPDATE OF d),
+         logged AS (
+             INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, outcome, status,
+                 error, response_body)
+             SELECT company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error, response_body
+             FROM held)
+         UPDATE webhook_deliveries d
+         SET state = h.state, attempts = h.attempt, lease_token = NULL, last_status = h.status, last_error = h.error,
+             next_attempt_at = now() + h.delay * interval '1 microsecond',
+             finished_at = CASE WHEN h.state <> 'pending' THEN now() END
+         FROM held h WHERE d.company_id = h.company_id AND d.delivery_id = h.delivery_id
+         RETURNING d.company_id, d.delivery_id"#,
+        &companies,
+        &ids,
+        &tokens,
+        &started,
+        &durations,
+        &outcomes,
+        &statuses as &[Option<i32>],
+        &errors as &[Option<String>],
+        &bodies as &[Option<&[u8]>],
+        &states,
+        &delays,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.company_id, row.delivery_id)).collect())
+}
+
+fn state(next: &Next) -> &'static str {
+    match next {
+        Next::Delivered => "delivered",
+        Next::RetryAfter(_) => "pending",
+        Next::Dead(..) => "dead",
+    }
+}
+
+fn delay(next: &Next) -> i64 {
+    match next {
+        Next::RetryAfter(wait) => microseconds(*wait),
+        Next::Delivered | Next::Dead(..) => 0,
+    }
+}
+
+/// Settles the dead letters of deliveries that got through in a later round.
+async fn resolve(conn: &mut PgConnection, held: &[&Recorded]) -> Result<(), sqlx::Error> {
+    let replayed = held.iter().filter(|entry| {
+        entry.next == Next::Delivered && entry.delivery.attempts > entry.delivery.attempts_in_round
+    });
+    let (companies, digests): (Vec<String>, Vec<Vec<u8>>) = replayed
+        .map(|entry| (entry.delivery.key.company.clone(), Sha256::digest(body(&entry.delivery)).to_vec()))
+        .unzip();
+    if companies.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE dead_letters d SET state = 'resolved', settled_at = now()
+         FROM UNNEST($1::text[], $2::bytea[]) AS k(company_id, digest)
+         WHERE d.company_id = k.company_id AND d.stage = 'webhook' AND d.digest = k.digest
+           AND d.state IN ('open', 'replaying')",
+        &companies,
+        &digests,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn dead_letter(entry: &Recorded) -> Option<NewDeadLetter> {
+    let Next::Dead(reason, message) = &entry.next else { return None };
+    let delivery = &entry.delivery;
+    let properties = json!({
+        "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,
+        "correlationId": delivery.event_id, "type": "webhook.requested",
+    });
+    Some(NewDeadLetter {
+        company: delivery.key.company.clone(),
+        stage: Stage::Webhook,
+        reason: *reason,
+        message: message.clone(),
+        body: body(delivery),
+        routing_key: "webhook.requested".to_owned(),
+        properties,
+        source: Some(delivery.source.clone()),
+        event_id: Some(delivery.event_id.clone()),
+        trigger: Some(delivery.trigger.clone()),
+        delivery_id: Some(delivery.key.id),
+    })
+}
+
+/// The message that stands for the delivery in a dead letter, and that a replay publishes to wake the
+/// worker. The same delivery always gives the same bytes: they are what dead letters are told apart by.
+fn body(delivery: &ClaimedDelivery) -> Vec<u8> {
+    let body = json!({
+        "specversion": "1.0", "id": delivery.key.id, "source": "contact-relay", "type": "webhook.requested",
+        "datacontenttype": "application/json",
+        "data": {
+            "company": {"id": delivery.key.company}, "deliveryId": delivery.key.id,
+            "trigger": {"name": delivery.trigger, "eventId": delivery.event_id, "eventSource": delivery.source},
+        },
+    });
+    body.to_string().into_bytes()
+}

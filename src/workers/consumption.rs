@@ -1,0 +1,90 @@
+//! The one way to consume a queue: connect, declare, consume batch by batch, and build all of it
+//! again after whatever happens to the broker or the connection.
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use crate::{
+    amqp::{self, BatchLimits, ConnectError, ConsumeError, Consumer, Received, Topology, TopologyError},
+    health::Health,
+    settings,
+    telemetry::chain,
+};
+
+/// What to consume, and under which name.
+pub(super) struct Consumption<'a> {
+    /// The name in logs, health and the broker's listings.
+    pub(super) part: &'a str,
+    /// Section `[amqp]`.
+    pub(super) amqp: &'a settings::Amqp,
+    /// The queue.
+    pub(super) queue: String,
+    /// Bounds of a batch.
+    pub(super) limits: BatchLimits,
+    /// Most unsettled messages.
+    pub(super) prefetch: usize,
+    /// Where to report.
+    pub(super) health: &'a Health,
+}
+
+/// Why the consumer must be rebuilt.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the connection failed")]
+    Connection(#[from] lapin::Error),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+}
+
+/// What is done with the messages of a queue.
+pub(super) trait Settle: Send {
+    /// Brings every message to an outcome that is committed. `true`: they are acked. `false`, which
+    /// means stopped: they go back to the queue.
+    fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
+}
+
+impl Consumption<'_> {
+    /// Hands batches to `worker` until `stop`.
+    pub(super) async fn run(self, stop: &CancellationToken, mut worker: impl Settle) {
+        let mut backoff = Backoff::default();
+        while !stop.is_cancelled() {
+            match self.consume(stop, &mut backoff, &mut worker).await {
+                Ok(()) => break,
+                Err(lost) => {
+                    let error = chain(&lost);
+                    warn!(part = self.part, error, "{} lost the broker and reconnects", self.part);
+                    self.health.failing(self.part, error);
+                    backoff.wait(stop).await;
+                }
+            }
+        }
+        info!(part = self.part, "{} stopped", self.part);
+    }
+
+    async fn consume(
+        &self,
+        stop: &CancellationToken,
+        backoff: &mut Backoff,
+        worker: &mut impl Settle,
+    ) -> Result<(), Lost> {
+        let connection = amqp::connect(self.amqp, self.part).await?;
+        Topology::new(&self.amqp.namespace).declare(&connection.create_channel().await?).await?;
+        let prefetch = u16::try_from(self.prefetch).unwrap_or(u16::MAX);
+        let mut consumer = Consumer::open(&connection, &self.queue, prefetch).await?;
+        self.health.ready(self.part);
+        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
+            let batch = batch?;
+            backoff.reset();
+            if !worker.settle(&batch.messages).await {
+                break;
+            }
+            batch.ack().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Drains the broker's own dead-letter queue into Postgres: store, commit, ack.
+//!
+//! What arrives there the broker gave up by itself (delivery limit, overflow, expiry); what the
+//! workers reject never comes this way.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::types::{AMQPValue, FieldTable};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{backoff::Backoff, consumption::{Consumption, Settle}};
+use crate::{
+    amqp::{BatchLimits, Received, Topology, properties},
+    domain::{
+        fault::{Fault, Reason, Stage},
+        trigger_cache::TriggerCache,
+        trigger_fired,
+    },
+    health::Health,
+    postgres::{
+        Database,
+        dead_letters::{self, NewDeadLetter},
+    },
+    settings::Settings,
+    telemetry::chain,
+};
+
+const PART: &str = "dead-letter-collector";
+
+/// The consumer of the broker's dead-letter queue.
+pub struct DeadLetterCollector {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Where dead letters are kept.
+    pub database: Database,
+    /// Where the collector reports.
+    pub health: Health,
+}
+
+impl DeadLetterCollector {
+    /// Collects until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let topology = Topology::new(&self.settings.amqp.namespace);
+        let count = self.settings.dead_letter.batch_size;
+        let consumption = Consumption {
+            part: PART,
+            amqp: &self.settings.amqp,
+            queue: topology.dead_letters(),
+            limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes, linger: Duration::ZERO },
+            prefetch: count,
+            health: &self.health,
+        };
+        consumption.run(&stop, Collection { collector: &self, topology: &topology, stop: &stop }).await;
+    }
+}
+
+struct Collection<'a> {
+    collector: &'a DeadLetterCollector,
+    topology: &'a Topology,
+    stop: &'a CancellationToken,
+}
+
+impl Settle for Collection<'_> {
+    async fn settle(&mut self, messages: &[Received]) -> bool {
+        let dead: Vec<_> = messages.iter().map(|message| dead_letter(self.topology, message)).collect();
+        warn!(messages = dead.len(), "{} messages were dead-lettered by the broker", dead.len());
+        self.collector.store(&dead, self.stop).await
+    }
+}
+
+impl DeadLetterCollector {
+    /// Stores until it is done; `false` when stopped before that.
+    async fn store(&self, dead: &[NewDeadLetter], stop: &CancellationToken) -> bool {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.database.unit(async |conn| dead_letters::insert(conn, dead).await).await {
+                Ok(()) => {
+                    self.health.ready(PART);
+                    return true;
+                }
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(error, "{PART} waits for the database");
+                    self.health.failing(PART, format!("database: {error}"));
+                }
+            }
+            if !backoff.wait(stop).await {
+                return false;
+            }
+        }
+    }
+}
+
+fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
+    let death = Death::of(message);
+    let stage = if death.queue.as_deref() == Some(topology.webhook().as_str()) { Stage::Webhook } else { Stage::Upsert };
+    let text = match death.reason.as_deref() {
+        Some("delivery_limit") => "the broker handed it out too often without an answer (delivery limit)",
+        Some("expired") => "it waited longer than its expiration allows",
+        Some("maxlen") => "the queue was full",
+        Some("rejected") => "a consumer other than contact-relay rejected it",
+        _ => "the broker does not say why",
+    };
+    // What can be read of the event, whether it is valid or not.
+    let known = match trigger_fired::decode(&message.body, &mut TriggerCache::default()) {
+        Ok(event) => Fault {
+            company: Some(event.company),
+            event: Some(event.event),
+            trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
+            ..Fault::new(Reason::Broker, text)
+        },
+        Err(fault) => fault,
+    };
+    NewDeadLetter {
+        company: known.company.map(|company| company.to_string()).unwrap_or_default(),
+        stage,
+        reason: Reason::Broker,
+        message: text.to_owned(),
+        body: message.body.clone(),
+        routing_key: message.routing_key.clone(),
+        properties: properties::to_json(&message.properties),
+        source: known.event.as_ref().map(|event| event.source().to_owned()),
+        event_id: known.event.as_ref().map(|event| event.id().to_owned()),
+        trigger: known.trigger,
+        delivery_id: None,
+    }
+}
+
+/// The most recent entry of the `x-death` header.
+#[derive(Default)]
+struct Death {
+    queue: Option<String>,
+    reason: Option<String>,
+}
+
+impl Death {
+    fn of(message: &Received) -> Self {
+        let headers = message.properties.headers().as_ref();
+        let deaths = headers.and_then(|headers| headers.inner().get("x-death"));
+        let Some(AMQPValue::FieldArray(deaths)) = deaths else { return Self::default() };
+        let Some(AMQPValue::FieldTable(latest)) = deaths.as_slice().first() else { return Self::default() };
+        Self { queue: text(latest, "queue"), reason: text(latest, "reason") }
+    }
+}
+
+fn text(table: &FieldTable, key: &str) -> Option<String> {
+    match table.inner().get(key)? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,159 @@
+//! Brings a triaged batch to a commit, whatever the database does meanwhile.
+//!
+//! A lost race is tried again. Data that the database refuses is halved until the bad message stands
+//! alone and becomes a dead letter. A database in trouble is waited for, then probed with one message.
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    UpsertWorker,
+    transaction::{self, Refused},
+    triage::{self, Accepted, Triaged},
+};
+use crate::{
+    amqp::Received,
+    domain::{
+        fault::{Fault, Reason},
+        trigger_cache::TriggerCache,
+    },
+    postgres::{dead_letters::NewDeadLetter, outbox::OutboxMessage, suspects},
+    workers::backoff::Backoff,
+};
+
+/// How many tries of a message alone may begin without coming to an end.
+const MOST_TRIES: i32 = 5;
+
+pub(super) struct Settler<'a> {
+    worker: &'a UpsertWorker,
+    stop: &'a CancellationToken,
+}
+
+/// One transaction's worth.
+struct Portion<'a> {
+    accepted: Vec<Accepted<'a>>,
+    rejected: Vec<NewDeadLetter>,
+}
+
+impl<'a> Settler<'a> {
+    pub(super) fn new(worker: &'a UpsertWorker, stop: &'a CancellationToken) -> Self {
+        Self { worker, stop }
+    }
+
+    /// Commits an outcome for each message; `None` when stopped before that.
+    pub(super) async fn together(
+        &self,
+        messages: &[&Received],
+        triggers: &mut TriggerCache,
+    ) -> Option<Vec<OutboxMessage>> {
+        self.commit(triage::triage(messages, triggers, &self.worker.rules)).await
+    }
+
+    async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutboxMessage>> {
+        let mut committed = Vec::new();
+        let mut backoff = Backoff::default();
+        let mut portions = vec![Portion { accepted: triaged.accepted, rejected: triaged.rejected }];
+        while let Some(portion) = portions.pop() {
+            match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
+                Ok(messages) => {
+                    self.recovered(&mut backoff);
+                    committed.extend(messages);
+                }
+                Err(Refused::Race) => {
+                    portions.push(portion);
+                    if !backoff.wait(self.stop).await {
+                        return None;
+                    }
+                }
+                Err(Refused::Data(rule)) => portions.extend(portion.halved(&rule)),
+                Err(Refused::Systemic(error)) => {
+                    self.waits(&error);
+                    portions.extend(portion.with_probe());
+                    if !backoff.wait(self.stop).await {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(committed)
+    }
+
+    /// Commits a message that came back too often. The try is counted before it begins, so one that
+    /// ends the process is found out by its count.
+    pub(super) async fn alone(&self, message: &Received, triggers: &mut TriggerCache) -> Option<Vec<OutboxMessage>> {
+        let digest = transaction::digest(&message.body);
+        let tries = self.count_try(&digest).await?;
+        let triaged = if tries > MOST_TRIES {
+            let text = format!("the process ended {MOST_TRIES} times while it worked on this message alone");
+            let dead = triage::dead_letter(message, Fault::new(Reason::CrashLoop, text));
+            Triaged { rejected: vec![dead], ..Triaged::default() }
+        } else {
+            triage::triage(&[message], triggers, &self.worker.rules)
+        };
+        let committed = self.commit(triaged).await?;
+        self.clear_tries(&digest).await;
+        Some(committed)
+    }
+
+    async fn count_try(&self, digest: &[u8]) -> Option<i32> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.worker.database.unit(async |conn| suspects::begin(conn, digest).await).await {
+                Ok(tries) => return Some(tries),
+                Err(error) => self.waits(&error),
+            }
+            if !backoff.wait(self.stop).await {
+                return None;
+            }
+        }
+    }
+
+    /// Best effort: a count that stays is no harm, for it is taken up only if the message comes again.
+    async fn clear_tries(&self, digest: &[u8]) {
+        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await {
+            self.waits(&error);
+        }
+    }
+
+    fn waits(&self, error: &sqlx::Error) {
+        let error = crate::telemetry::chain(error);
+        warn!(worker = self.worker.name, error, "{} waits for the database", self.worker.name);
+        self.worker.health.failing(&self.worker.name, format!("database: {error}"));
+    }
+
+    fn recovered(&self, backoff: &mut Backoff) {
+        if self.worker.health.report().get(&self.worker.name).is_some_and(Option::is_some) {
+            info!(worker = self.worker.name, "{} has its database back", self.worker.name);
+            self.worker.health.ready(&self.worker.name);
+        }
+        backoff.reset();
+    }
+}
+
+impl<'a> Portion<'a> {
+    /// Two halves, to find the message that the database refuses; or that message as a dead letter.
+    fn halved(mut self, rule: &str) -> Vec<Self> {
+        if self.accepted.len() <= 1 {
+            for refused in self.accepted.drain(..) {
+                let mut fault = Fault::new(Reason::EventInvalid, format!("the database refuses its values ({rule})"));
+                fault.company = Some(refused.plan.event.company.clone());
+                fault.event = Some(refused.plan.event.event.clone());
+                fault.trigger = refused.plan.event.triggers.first().map(|trigger| trigger.name().to_owned());
+                self.rejected.push(triage::dead_letter(refused.message, fault));
+            }
+            return vec![self];
+        }
+        let second = self.accepted.split_off(self.accepted.len() / 2);
+        vec![Self { accepted: second, rejected: Vec::new() }, self]
+    }
+
+    /// The same work with its first message in front, alone: what is tried first (popped last in,
+    /// first out) after an outage is small.
+    fn with_probe(mut self) -> Vec<Self> {
+        if self.accepted.len() <= 1 {
+            return vec![self];
+        }
+        let rest = self.accepted.split_off(1);
+        vec![Self { accepted: rest, rejected: self.rejected }, Self { accepted: self.accepted, rejected: Vec::new() }]
+    }
+}

@@ -1,0 +1,169 @@
+//! The one transaction of a batch: ledger, contacts, identifiers, outbox, deliveries, dead letters.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use sha2::{Digest as _, Sha256};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{
+    UpsertWorker,
+    effects::Effects,
+    triage::{self, Accepted},
+};
+use crate::{
+    domain::{
+        contact::Identifier,
+        event::CompanyId,
+        fault::{Fault, Reason, Stage},
+        plan::Work,
+    },
+    postgres::{
+        Failure, classify,
+        dead_letters::{self, NewDeadLetter},
+        deliveries, directory, ledger,
+        outbox::{self, OutboxMessage},
+    },
+};
+
+/// Why nothing was committed.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Another worker was faster; the next try sees its result.
+    Race,
+    /// Some row's values are refused, by this rule.
+    Data(String),
+    /// The database is in trouble.
+    Systemic(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        match classify(&error) {
+            Failure::Race => Self::Race,
+            Failure::Data => {
+                let code = error.as_database_error().and_then(|refused| Some(refused.code()?.into_owned()));
+                Self::Data(code.map_or_else(|| "encoding".to_owned(), |code| format!("SQLSTATE {code}")))
+            }
+            Failure::Systemic => Self::Systemic(error),
+        }
+    }
+}
+
+/// Applies what is accepted, keeps what is rejected, commits, and returns what to publish.
+pub(super) async fn apply(
+    worker: &UpsertWorker,
+    accepted: &[Accepted<'_>],
+    rejected: &[NewDeadLetter],
+) -> Result<Vec<OutboxMessage>, Refused> {
+    let unit = async |conn: &mut PgConnection| {
+        let mut transaction = conn.begin().await?;
+        let messages = write(worker, &mut transaction, accepted, rejected).await?;
+        transaction.commit().await?;
+        Ok(messages)
+    };
+    worker.database.unit(unit).await
+}
+
+/// SHA-256 of a body.
+pub(super) fn digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+async fn write(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    accepted: &[Accepted<'_>],
+    rejected: &[NewDeadLetter],
+) -> Result<Vec<OutboxMessage>, Refused> {
+    let Sorted { fresh, conflicts, replayed } = sort(conn, accepted).await?;
+    let mut messages = Vec::new();
+    if !fresh.is_empty() {
+        let mut directory = directory::load(conn, &identifiers(&fresh)).await?;
+        let effects = Effects::of(worker, &fresh, &mut directory);
+        if !directory::save(conn, &directory.into_changes()).await? {
+            return Err(Refused::Race);
+        }
+        let entries = effects.ledger_entries();
+        if ledger::insert(conn, &entries).await? != entries.len() as u64 {
+            return Err(Refused::Race);
+        }
+        drop(entries);
+        outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
+        deliveries::insert(conn, &effects.deliveries).await?;
+        messages = effects.outbox;
+    }
+    if !rejected.is_empty() || !conflicts.is_empty() {
+        dead_letters::insert(conn, &[rejected, &conflicts].concat()).await?;
+    }
+    if !replayed.is_empty() {
+        dead_letters::resolve(conn, &replayed).await?;
+    }
+    Ok(messages)
+}
+
+/// Accepted messages, told apart by the ledger.
+#[derive(Default)]
+struct Sorted<'a> {
+    /// Seen for the first time.
+    fresh: Vec<&'a Accepted<'a>>,
+    /// The same event with another body.
+    conflicts: Vec<NewDeadLetter>,
+    /// Dead letters whose replay is applied now, or was before.
+    replayed: Vec<(String, Stage, Uuid)>,
+}
+
+async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Result<Sorted<'a>, sqlx::Error> {
+    let mut sorted = Sorted::default();
+    if accepted.is_empty() {
+        return Ok(sorted);
+    }
+    let keys: Vec<(&CompanyId, Uuid)> = accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
+    let mut known: HashMap<(String, Uuid), Vec<u8>> = ledger::known(conn, &keys).await?;
+    for one in accepted {
+        let company = one.plan.event.company.to_string();
+        let applied = match known.entry((company.clone(), one.key)) {
+            Entry::Vacant(slot) => {
+                slot.insert(one.digest.to_vec());
+                sorted.fresh.push(one);
+                true
+            }
+            Entry::Occupied(before) => *before.get() == one.digest,
+        };
+        if applied {
+            sorted.replayed.extend(one.replays.map(|id| (company, Stage::Upsert, id)));
+        } else {
+            sorted.conflicts.push(conflict(one));
+        }
+    }
+    // One order of locks for all workers.
+    sorted.fresh.sort_by(|a, b| (&a.plan.event.company, a.key).cmp(&(&b.plan.event.company, b.key)));
+    Ok(sorted)
+}
+
+fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
+    let event = &one.plan.event;
+    let text = "an event with this source and id was applied before, with another body; a new event needs a new id";
+    let fault = Fault {
+        company: Some(event.company.clone()),
+        event: Some(event.event.clone()),
+        trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
+        ..Fault::new(Reason::EventIdConflict, text)
+    };
+    triage::dead_letter(one.message, fault)
+}
+
+fn identifiers(fresh: &[&Accepted<'_>]) -> Vec<(CompanyId, Identifier)> {
+    let mut identifiers: Vec<_> = fresh
+        .iter()
+        .flat_map(|one| one.plan.steps.iter().map(move |step| (&one.plan.event.company, &step.work)))
+        .filter_map(|(company, work)| match work {
+            Work::UpsertContact(update) => Some(update.identifiers().map(|key| (company.clone(), key))),
+            Work::Webhook(_) => None,
+        })
+        .flatten()
+        .collect();
+    identifiers.sort_unstable();
+    identifiers.dedup();
+    identifiers
+}

@@ -1,0 +1,117 @@
+//! Splits the messages of a batch into those that can be applied and those that never can.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    amqp::{Received, properties},
+    domain::{
+        fault::{Fault, Reason, Stage},
+        plan::{Plan, Rules, plan},
+        trigger_cache::TriggerCache,
+        trigger_fired,
+    },
+    postgres::dead_letters::NewDeadLetter,
+};
+
+/// Carried by a replayed message: the id of its dead letter.
+pub(super) const DEAD_LETTER_HEADER: &str = properties::DEAD_LETTER_HEADER;
+
+/// A message that is understood and valid.
+pub(super) struct Accepted<'a> {
+    pub(super) message: &'a Received,
+    pub(super) plan: Plan,
+    /// The event's key in the ledger.
+    pub(super) key: Uuid,
+    /// SHA-256 of the body.
+    pub(super) digest: [u8; 32],
+    pub(super) traceparent: Option<&'a str>,
+    pub(super) tracestate: Option<&'a str>,
+    /// The dead letter that this message replays.
+    pub(super) replays: Option<Uuid>,
+}
+
+/// A batch, split.
+#[derive(Default)]
+pub(super) struct Triaged<'a> {
+    pub(super) accepted: Vec<Accepted<'a>>,
+    pub(super) rejected: Vec<NewDeadLetter>,
+}
+
+pub(super) fn triage<'a>(messages: &[&'a Received], triggers: &mut TriggerCache, rules: &Rules) -> Triaged<'a> {
+    let mut triaged = Triaged::default();
+    for message in messages {
+        let planned = catch_unwind(AssertUnwindSafe(|| {
+            trigger_fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
+        }));
+        match planned {
+            Ok(Ok(plan)) => triaged.accepted.push(accept(message, plan)),
+            Ok(Err(fault)) => triaged.rejected.push(dead_letter(message, fault)),
+            Err(_) => {
+                *triggers = TriggerCache::default();
+                let fault = Fault::new(Reason::CrashLoop, "decoding this message panicked; please report it");
+                triaged.rejected.push(dead_letter(message, fault));
+            }
+        }
+    }
+    triaged
+}
+
+/// The dead letter of a message of this stage.
+pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
+    NewDeadLetter {
+        company: fault.company.map(|company| company.to_string()).unwrap_or_default(),
+        stage: Stage::Upsert,
+        reason: fault.reason,
+        message: fault.message,
+        body: message.body.clone(),
+        routing_key: message.routing_key.clone(),
+        properties: properties::to_json(&message.properties),
+        source: fault.event.as_ref().map(|event| event.source().to_owned()),
+        event_id: fault.event.as_ref().map(|event| event.id().to_owned()),
+        trigger: fault.trigger,
+        delivery_id: None,
+    }
+}
+
+fn accept(message: &Received, plan: Plan) -> Accepted<'_> {
+    Accepted {
+        key: plan.event.event.key(),
+        digest: Sha256::digest(&message.body).into(),
+        traceparent: message.header("traceparent").filter(|text| is_traceparent(text)),
+        tracestate: message.header("tracestate").filter(|text| text.len() <= 512 && text.bytes().all(is_printable)),
+        replays: message.header(DEAD_LETTER_HEADER).and_then(|text| text.parse().ok()),
+        message,
+        plan,
+    }
+}
+
+/// W3C Trace Context, 3.2.2: version, trace id, parent id and flags in hex. What is not of this
+/// form is dropped, for it goes into headers of requests to others.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    matches!(parts.as_slice(), [version, trace, parent, flags]
+        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
+}
+
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_traceparent;
+
+    #[test]
+    fn traceparents_of_the_standard_form_only() {
+        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for bad in ["", "00-x", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "a\r\nb: c"] {
+            assert!(!is_traceparent(bad), "{bad}");
+        }
+    }
+}

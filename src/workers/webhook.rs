@@ -1,0 +1,250 @@
+//! Worker 2: from due deliveries in Postgres to HTTP requests and their recorded outcomes.
+//!
+//! Claim, commit; send; record. Nothing is held across a request but a lease: this file claims,
+//! [`attempt`] sends, [`recorder`] records. What was claimed and not recorded (a crash, a kill) becomes
+//! due again when its lease ends, and is sent with the same `webhook-id`.
+
+mod attempt;
+mod headers;
+mod recorder;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use secrecy::ExposeSecret as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::{attempt::Sender, recorder::Recorder};
+use super::backoff::Backoff;
+use crate::{
+    domain::{
+        attempt::RetryRule,
+        egress::Policy,
+        signature::{BadSecret, SigningSecret},
+    },
+    health::Health,
+    http_client::{self, HttpClient},
+    postgres::{
+        Database,
+        deliveries::{self, ClaimedDelivery},
+    },
+    settings::{self, Settings},
+    telemetry::chain,
+};
+
+const PART: &str = "webhook-worker";
+
+/// What a lease lasts beyond two timeouts: for waiting on the database when the outcome is recorded.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// The shortest pause between two looks for what is due, when another worker is about to take it.
+const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+
+/// Says that deliveries may be due. A hint: dropped unanswered, nothing is lost.
+#[derive(Debug)]
+pub struct WakeUp {
+    /// Answered once what is due has been claimed; dropped when that did not come about.
+    pub ack: oneshot::Sender<()>,
+}
+
+/// Sends what is due until it is stopped.
+pub struct WebhookWorker {
+    settings: Arc<Settings>,
+    database: Database,
+    wake_ups: mpsc::Receiver<WakeUp>,
+    health: Health,
+    client: HttpClient,
+    secrets: Vec<SigningSecret>,
+}
+
+/// Why there can be no worker.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// No HTTP client.
+    #[error(transparent)]
+    Http(#[from] http_client::SetUpError),
+    /// A secret that cannot sign.
+    #[error("webhook.signing_secrets is not usable")]
+    Secret(#[from] BadSecret),
+}
+
+impl WebhookWorker {
+    /// # Errors
+    /// When the system has no CA certificates, or a signing secret is none.
+    pub fn new(
+        settings: Arc<Settings>,
+        database: Database,
+        wake_ups: mpsc::Receiver<WakeUp>,
+        health: Health,
+    ) -> Result<Self, SetUpError> {
+        let settings::Webhook { allow_http, allowed_networks, timeout, signing_secrets, .. } =
+            &settings.webhook;
+        let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
+        let client = HttpClient::new(policy, *timeout)?;
+        let secrets: Result<_, _> =
+            signing_secrets.iter().map(|secret| SigningSecret::parse(secret.expose_secret())).collect();
+        Ok(Self { secrets: secrets?, settings, database, wake_ups, health, client })
+    }
+
+    /// Works until `stop`, then until every request in flight has ended and is recorded.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let (finished, outcomes) = mpsc::unbounded_channel();
+        let retry_noted = Arc::new(Notify::new());
+        let rule = RetryRule {
+            schedule: self.settings.webhook.retry_schedule.clone(),
+            jitter: self.settings.webhook.retry_jitter,
+        };
+        let recorder = Recorder {
+            database: self.database.clone(),
+            rule,
+            health: self.health.clone(),
+            retry_noted: Arc::clone(&retry_noted),
+        };
+        tasks.spawn(recorder.run(outcomes));
+        let concurrency = self.settings.webhook.concurrency;
+        let timeout = self.settings.webhook.timeout;
+        let sender = Arc::new(Sender {
+            client: self.client,
+            secrets: self.secrets,
+            slots: Semaphore::new(concurrency),
+            // What waits longer for its slot might outlive its lease.
+            patience: timeout + LEASE_MARGIN / 2,
+            finished,
+            stop: stop.clone(),
+        });
+        let claims = Claims {
+            database: self.database,
+            health: self.health,
+            wake_ups: Some(self.wake_ups),
+            hints: Vec::new(),
+            // Twice what may be in flight, so that the next requests are at hand when a slot is free.
+            room: Arc::new(Semaphore::new(2 * concurrency)),
+            enough_room: u32::try_from(concurrency / 2).unwrap_or(u32::MAX).max(1),
+            lease: 2 * timeout + LEASE_MARGIN,
+            poll_interval: self.settings.webhook.poll_interval,
+            next_look: Instant::now(),
+            retry_noted,
+        };
+        claims.run(&stop, &tasks, sender).await;
+        tasks.close();
+        tasks.wait().await;
+        info!("{PART} stopped");
+    }
+}
+
+/// The claiming side of the worker.
+struct Claims {
+    database: Database,
+    health: Health,
+    /// `None` once nobody can send any more.
+    wake_ups: Option<mpsc::Receiver<WakeUp>>,
+    /// Taken and not yet answered.
+    hints: Vec<WakeUp>,
+    /// One permit per claimed delivery until its outcome is recorded. While nothing can be recorded,
+    /// nothing more is claimed.
+    room: Arc<Semaphore>,
+    /// How many permits must be free before the next claim: one by one would cost a query each.
+    enough_room: u32,
+    lease: Duration,
+    poll_interval: Duration,
+    /// When to look for due deliveries though no message said so.
+    next_look: Instant,
+    /// The recorder set a delivery to be retried.
+    retry_noted: Arc<Notify>,
+}
+
+impl Claims {
+    async fn run(mut self, stop: &CancellationToken, tasks: &TaskTracker, sender: Arc<Sender>) {
+        let mut backoff = Backoff::default();
+        let mut more = true;
+        while let Some(Some(mut room)) = stop.run_until_cancelled(self.free_room()).await {
+            if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
+                break;
+            }
+            self.take_hints();
+            let limit = room.num_permits();
+            match self.claim(limit).await {
+                Ok(claimed) => {
+                    backoff.reset();
+                    self.health.ready(PART);
+                    more = claimed.len() == limit;
+                    let claimed_at = Instant::now();
+                    for delivery in claimed {
+                        if let Some(permit) = room.split(1) {
+                            tasks.spawn(Arc::clone(&sender).run(delivery, claimed_at, permit));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(error, "{PART} waits for the database");
+                    self.health.failing(PART, format!("database: {error}"));
+                    more = true;
+                    if !backoff.wait(stop).await {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// All the room there is, once it is enough.
+    async fn free_room(&self) -> Option<OwnedSemaphorePermit> {
+        // Closed never; a recorder that died would leave no room, and the worker waiting for its stop.
+        let mut room = Arc::clone(&self.room).acquire_many_owned(self.enough_room).await.ok()?;
+        let rest = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(rest) = Arc::clone(&self.room).try_acquire_many_owned(rest) {
+            room.merge(rest);
+        }
+        Some(room)
+    }
+
+    /// Waits until something may be due.
+    async fn wait(&mut self) {
+        let wake_up = async {
+            match &mut self.wake_ups {
+                Some(wake_ups) => wake_ups.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            wake_up = wake_up => match wake_up {
+                Some(hint) => self.hints.push(hint),
+                None => self.wake_ups = None,
+            },
+            () = self.retry_noted.notified() => self.next_look = Instant::now(),
+            () = tokio::time::sleep_until(self.next_look.into()) => {}
+        }
+    }
+
+    /// One claim serves all hints that came so far.
+    fn take_hints(&mut self) {
+        while let Some(Ok(hint)) = self.wake_ups.as_mut().map(mpsc::Receiver::try_recv) {
+            self.hints.push(hint);
+        }
+    }
+
+    /// Claims, answers the hints, and finds out when to look again. When this fails the hints stay.
+    async fn claim(&mut self, limit: usize) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
+        let (lease, token) = (self.lease, Uuid::now_v7());
+        let claimed =
+            self.database.unit(async |conn| deliveries::claim(conn, limit, lease, token).await).await?;
+        for hint in self.hints.drain(..) {
+            // Nobody listens any more when its broker connection has gone; the message comes again.
+            let _ = hint.ack.send(());
+        }
+        if claimed.len() < limit && self.next_look <= Instant::now() {
+            // What was claimed is ours already: it must be sent though this query may fail.
+            let due = self.database.unit(deliveries::next_due).await.unwrap_or_default();
+            let wait = due.map_or(self.poll_interval, |due| due.clamp(SHORTEST_LOOK, self.poll_interval));
+            self.next_look = Instant::now() + wait;
+        }
+        Ok(claimed)
+    }
+}

@@ -1,0 +1,144 @@
+//! The headers that the service adds to each attempt.
+
+use crate::{
+    domain::{
+        signature::{self, SigningSecret},
+        webhook_request::WebhookRequest,
+    },
+    postgres::deliveries::ClaimedDelivery,
+};
+
+const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
+
+/// The request of one attempt. `timestamp` is in Unix seconds.
+pub(super) fn with_own_headers(
+    request: &WebhookRequest,
+    delivery: &ClaimedDelivery,
+    timestamp: i64,
+    secrets: &[SigningSecret],
+) -> WebhookRequest {
+    let mut request = request.clone();
+    let id = delivery.key.id.to_string();
+    let signature = signature::header(secrets, &id, timestamp, request.body.as_deref().unwrap_or_default());
+    let mut add = |name: &str, value: String| request.headers.push((name.to_owned(), value));
+    add("user-agent", USER_AGENT.to_owned());
+    match delivery.traceparent.as_deref().filter(|value| is_traceparent(value)) {
+        Some(traceparent) => {
+            add("traceparent", traceparent.to_owned());
+            if let Some(tracestate) = delivery.tracestate.as_deref().filter(|value| is_tracestate(value)) {
+                add("tracestate", tracestate.to_owned());
+            }
+        }
+        None => add("traceparent", own_traceparent(delivery)),
+    }
+    add("webhook-timestamp", timestamp.to_string());
+    if let Some(signature) = signature {
+        add("webhook-signature", signature);
+    }
+    add("webhook-id", id);
+    request
+}
+
+/// A trace of its own for a delivery whose event came without one: the same for every attempt, and
+/// not sampled.
+fn own_traceparent(delivery: &ClaimedDelivery) -> String {
+    let id = delivery.key.id;
+    // Never zero, which is not allowed: a UUID has its version and variant bits.
+    format!("00-{}-{:016x}-00", id.simple(), id.as_u64_pair().1)
+}
+
+/// W3C Trace Context, 3.2: what came with a message is passed on only if it is well-formed.
+fn is_traceparent(value: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+    match value.split('-').collect::<Vec<_>>().as_slice() {
+        [version, trace, parent, flags] => {
+            [version.len(), trace.len(), parent.len(), flags.len()] == [2, 32, 16, 2]
+                && [version, trace, parent, flags].into_iter().all(|part| is_hex(part))
+                && *version != "ff"
+                && !is_zero(trace)
+                && !is_zero(parent)
+        }
+        _ => false,
+    }
+}
+
+/// W3C Trace Context, 3.3: printable ASCII, and at least 512 characters are to be passed on.
+fn is_tracestate(value: &str) -> bool {
+    (1..=512).contains(&value.len()) && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{domain::webhook_request::Method, postgres::deliveries::DeliveryKey};
+
+    const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn sent(
+        traceparent: Option<&str>,
+        tracestate: Option<&str>,
+        secrets: &[SigningSecret],
+    ) -> Vec<(String, String)> {
+        let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
+        let url = "https://hooks.example/".to_owned();
+        let request = WebhookRequest { method: Method::Post, url, headers, body: Some(b"{}".to_vec()) };
+        let id = Uuid::parse_str("0193f5a0-7c1e-8b8a-9a55-3f6f1f0c2b11").unwrap();
+        let delivery = ClaimedDelivery {
+            key: DeliveryKey { company: "acme".to_owned(), id },
+            lease_token: Uuid::nil(),
+            source: "/s".to_owned(),
+            event_id: "e".to_owned(),
+            trigger: "t".to_owned(),
+            traceparent: traceparent.map(str::to_owned),
+            tracestate: tracestate.map(str::to_owned),
+            request: Err("taken apart".to_owned()),
+            attempts: 0,
+            attempts_in_round: 0,
+        };
+        with_own_headers(&request, &delivery, 1_700_000_000, secrets).headers
+    }
+
+    fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+        headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn each_attempt_says_who_what_and_when() {
+        let headers = sent(None, None, &[]);
+        assert_eq!(value(&headers, "content-type"), Some("text/plain"));
+        assert_eq!(value(&headers, "user-agent"), Some(USER_AGENT));
+        assert_eq!(value(&headers, "webhook-id"), Some("0193f5a0-7c1e-8b8a-9a55-3f6f1f0c2b11"));
+        assert_eq!(value(&headers, "webhook-timestamp"), Some("1700000000"));
+        assert_eq!(value(&headers, "webhook-signature"), None);
+        let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let headers = sent(None, None, &[secret.clone(), secret]);
+        assert_eq!(value(&headers, "webhook-signature").unwrap().split(' ').count(), 2);
+    }
+
+    #[test]
+    fn a_trace_is_passed_on_or_begun() {
+        let headers = sent(Some(TRACEPARENT), Some("a=b"), &[]);
+        assert_eq!(value(&headers, "traceparent"), Some(TRACEPARENT));
+        assert_eq!(value(&headers, "tracestate"), Some("a=b"));
+        assert_eq!(value(&sent(Some(TRACEPARENT), Some("a\r\nb"), &[]), "tracestate"), None);
+        for bad in [
+            None,
+            Some(""),
+            Some("00-x"),
+            Some("a\r\nb"),
+            Some(&TRACEPARENT.replace("00-", "ff-")),
+            Some(&TRACEPARENT.to_uppercase()),
+            Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+            Some("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"),
+        ] {
+            let headers = sent(bad, Some("a=b"), &[]);
+            let own = value(&headers, "traceparent").unwrap();
+            assert_eq!(own, "00-0193f5a07c1e8b8a9a553f6f1f0c2b11-9a553f6f1f0c2b11-00", "{bad:?}");
+            assert!(is_traceparent(own));
+            assert_eq!(value(&headers, "tracestate"), None);
+        }
+    }
+}

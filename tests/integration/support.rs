@@ -1,0 +1,131 @@
+//! Runs the tests: `cargo test --test integration [FILTER]`, with the options of the usual harness.
+//!
+//! Tests run side by side, except those marked `alone`, which stop or restart the shared services:
+//! these come last, one at a time.
+
+pub(crate) mod app;
+pub(crate) mod broker;
+mod environment;
+pub(crate) mod event;
+pub(crate) mod process;
+
+use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+
+use app::TestApp;
+use environment::Environment;
+use futures_util::FutureExt as _;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::{
+    runtime::Runtime,
+    sync::{OnceCell, RwLock},
+    time::{Instant, interval},
+};
+
+/// How long a condition may take to become true. Generous: it is only ever used up by a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tests at a time, unless `--test-threads` says otherwise. Most of their time is waiting.
+const THREADS: usize = 4;
+
+/// One test: a name and an async function of a [`TestApp`].
+#[derive(Clone, Copy)]
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) body: for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) alone: bool,
+}
+
+/// `tests![a, b]`: the async functions `a` and `b` of this module as tests. `tests![a; alone: c]`: and
+/// `c`, which stops or restarts the shared services.
+macro_rules! tests {
+    ($($name:ident),* $(,)? $(; alone: $($alone:ident),* $(,)?)?) => {
+        vec![
+            $($crate::support::tests!(@one $name, false),)*
+            $($($crate::support::tests!(@one $alone, true),)*)?
+        ]
+    };
+    (@one $name:ident, $alone:literal) => {
+        $crate::support::Test {
+            name: concat!(module_path!(), "::", stringify!($name)),
+            body: |app| Box::pin($name(app)),
+            alone: $alone,
+        }
+    };
+}
+pub(crate) use tests;
+
+struct Stage {
+    runtime: Runtime,
+    environment: OnceCell<Result<Arc<Environment>, String>>,
+    /// Held to read by every test, and to write by one that must be alone.
+    floor: RwLock<()>,
+}
+
+/// Runs the tests that the command line asks for.
+pub(crate) fn run(mut tests: Vec<Test>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    tests.sort_by_key(|test| test.alone);
+    let runtime = Runtime::new().expect("a runtime");
+    let stage = Arc::new(Stage { runtime, environment: OnceCell::new(), floor: RwLock::new(()) });
+    let trial = |test: Test| {
+        let stage = Arc::clone(&stage);
+        let name = test.name.trim_start_matches("integration::");
+        Trial::ignorable_test(name, move || stage.runtime.block_on(stage.perform(test)))
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
+    if let Some(Ok(environment)) = stage.environment.get() {
+        stage.runtime.block_on(environment.close());
+    }
+    conclusion.exit_code()
+}
+
+impl Stage {
+    async fn perform(&self, test: Test) -> Result<Completion, Failed> {
+        let environment = self.environment.get_or_init(async || Environment::open().await.map(Arc::new));
+        let environment = environment.await.as_ref().map_err(|error| format!("no services: {error}"))?;
+        if test.alone && !environment.is_private() {
+            return Ok(Completion::ignored_with("it stops services, and these are not ours"));
+        }
+        if test.alone {
+            let _floor = self.floor.write().await;
+            Self::act(test, environment).await
+        } else {
+            let _floor = self.floor.read().await;
+            Self::act(test, environment).await
+        }
+    }
+
+    async fn act(test: Test, environment: &Arc<Environment>) -> Result<Completion, Failed> {
+        let app = TestApp::new(Arc::clone(environment)).await;
+        let acted = AssertUnwindSafe((test.body)(&app)).catch_unwind().await;
+        let acted = match acted {
+            Ok(()) => AssertUnwindSafe(app.assert_settled()).catch_unwind().await,
+            panicked => panicked,
+        };
+        let logs = app.logs();
+        app.close().await;
+        match acted {
+            Ok(()) => Ok(Completion::Completed),
+            Err(panic) => Err(format!("{}\n{logs}", message(&*panic)).into()),
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
+/// Asks `probe` until it gives something. Panics with `what` when [`PATIENCE`] runs out.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let mut tick = interval(Duration::from_millis(20));
+    loop {
+        tick.tick().await;
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
+    }
+}

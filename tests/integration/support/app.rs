@@ -1,0 +1,182 @@
+//! One test's world: a database, a queue namespace, a subscriber, a webhook receiver, and the binary
+//! with settings that fit them.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use contact_relay::dev::{
+    demo_receiver::{DemoReceiver, Received},
+    services::{Action, Service},
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+
+use super::{
+    PATIENCE,
+    broker::Broker,
+    environment::Environment,
+    eventually,
+    process::{Finished, Process, binary, finish},
+};
+
+/// Lines of a service's log that a failure shows.
+const LOG_LINES: usize = 40;
+
+pub(crate) struct TestApp {
+    environment: Arc<Environment>,
+    name: String,
+    settings: Mutex<BTreeMap<String, String>>,
+    processes: Mutex<Vec<Process>>,
+    logs: TempDir,
+    /// The test's database.
+    pub(crate) pool: PgPool,
+    /// Publishes as the platform does and listens as a subscriber.
+    pub(crate) broker: Broker,
+    /// Receives webhooks.
+    pub(crate) receiver: DemoReceiver,
+}
+
+impl TestApp {
+    pub(crate) async fn new(environment: Arc<Environment>) -> Self {
+        let name = environment.new_name();
+        environment.create_database(&name).await;
+        let options = PgPoolOptions::new().max_connections(4).acquire_timeout(PATIENCE);
+        let pool = options.connect_lazy_with(environment.database(&name));
+        let broker = Broker::new(environment.amqp_url(), &name).await;
+        let receiver = DemoReceiver::start().await.expect("a receiver");
+        let settings = Mutex::new(BTreeMap::new());
+        let (processes, logs) = (Mutex::default(), TempDir::new().expect("a folder"));
+        let app = Self { environment, name, settings, processes, logs, pool, broker, receiver };
+        app.set("amqp.url", app.environment.amqp_url());
+        app.set("amqp.namespace", &app.name);
+        app.set("postgres.url", &app.environment.database_url(&app.name));
+        app.set("webhook.allow_http", "true");
+        app.set("webhook.allowed_networks", "127.0.0.0/8");
+        app.set("webhook.retry_schedule", "100ms,200ms");
+        app
+    }
+
+    /// Sets a setting, `section.key`, of the processes and commands started from now on.
+    pub(crate) fn set(&self, key: &str, value: &str) {
+        let name = format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.lock().unwrap().insert(name, value.to_owned());
+    }
+
+    /// Starts `contact-relay run` with these roles, all when there is none, and waits until it is ready.
+    pub(crate) async fn run(&self, roles: &[&str]) -> Process {
+        let mut arguments = vec!["run"];
+        for role in roles {
+            arguments.extend(["--role", role]);
+        }
+        let process = self.spawn(&arguments);
+        process.ready().await;
+        process
+    }
+
+    /// Starts the binary as a process of the service, without waiting.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let http = port.expect("a free port").to_string();
+        self.set("http.bind", &http);
+        let mut processes = self.processes.lock().unwrap();
+        let log = self.logs.path().join(format!("{}.log", processes.len()));
+        let process = Process::spawn(binary(arguments, &self.environment_of_processes()), http, log);
+        processes.push(process.clone());
+        process
+    }
+
+    /// Runs a command of the command line to its end.
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> Finished {
+        finish(binary(arguments, &self.environment_of_processes()), None).await
+    }
+
+    /// The same with standard input.
+    pub(crate) async fn cli_with_input(&self, arguments: &[&str], input: &[u8]) -> Finished {
+        finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
+    }
+
+    /// Waits until this query, which gives one number, gives `expected`.
+    pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
+        let mut last = None;
+        eventually(&format!("{query} gives {expected}"), async || {
+            // A database that is being restarted gives an error.
+            last = sqlx::query_scalar(query).fetch_one(&self.pool).await.ok();
+            (last == Some(expected)).then_some(())
+        })
+        .await;
+    }
+
+    /// The number that this query gives.
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.expect("a number")
+    }
+
+    /// Waits until `count` webhooks have been received.
+    pub(crate) async fn webhooks(&self, count: usize) -> Vec<Received> {
+        let received = self.receiver.wait_for(PATIENCE, |all| all.len() >= count).await;
+        received.unwrap_or_else(|| panic!("{} of {count} webhooks came", self.receiver.requests().len()))
+    }
+
+    /// Does something to a service that all tests share: only for tests that run alone.
+    pub(crate) async fn control(&self, action: Action, service: Service) {
+        self.environment.control(action, service).await;
+    }
+
+    /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
+    /// stops in good order, and nothing was handed out and never acknowledged.
+    pub(crate) async fn assert_settled(&self) {
+        self.queues_are_empty().await;
+        let processes = self.processes.lock().unwrap().clone();
+        for process in processes {
+            if !process.has_ended().await {
+                process.sigterm();
+                let status = process.ended().await;
+                assert!(status.success(), "the service stopped with {status}");
+            }
+        }
+        self.queues_are_empty().await;
+    }
+
+    async fn queues_are_empty(&self) {
+        for queue in ["trigger-fired", "webhook", "dead-letters"] {
+            eventually(&format!("the queue {queue} is empty"), async || {
+                (self.broker.depth(queue).await == 0).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// The end of every log, for the message of a failure.
+    pub(crate) fn logs(&self) -> String {
+        let mut text = String::new();
+        for (index, process) in self.processes.lock().unwrap().iter().enumerate() {
+            let log = process.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.iter().skip(lines.len().saturating_sub(LOG_LINES)).copied().collect::<Vec<_>>();
+            text += &format!("--- process {index} ---\n{}\n", tail.join("\n"));
+        }
+        text
+    }
+
+    /// Ends what still runs and removes what the test made.
+    pub(crate) async fn close(self) {
+        for process in self.processes.lock().unwrap().clone() {
+            process.kill9().await;
+        }
+        let closed = async {
+            self.broker.clear().await;
+            self.pool.close().await;
+            self.environment.drop_database(&self.name).await;
+        };
+        // After a failed test the services may be down.
+        let _ = tokio::time::timeout(Duration::from_secs(10), closed).await;
+    }
+
+    fn environment_of_processes(&self) -> Vec<(String, String)> {
+        self.settings.lock().unwrap().clone().into_iter().collect()
+    }
+}

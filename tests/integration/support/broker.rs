@@ -1,0 +1,210 @@
+//! A test's own view of the broker: it publishes as the platform does and listens as a subscriber.
+
+use std::time::Duration;
+
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    options::{
+        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    },
+    types::FieldTable,
+};
+use serde_json::Value;
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{event::Event, eventually};
+
+/// How long one exchange with the broker may take before it is tried again over a new connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An event as a subscriber gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) routing_key: String,
+    pub(crate) properties: BasicProperties,
+    pub(crate) body: Value,
+}
+
+pub(crate) struct Broker {
+    url: String,
+    namespace: String,
+    channel: Mutex<Option<(Connection, Channel)>>,
+    heard: Mutex<Vec<Heard>>,
+}
+
+impl Broker {
+    /// Declares the exchange as the platform would, and subscribes to all that the service publishes.
+    pub(crate) async fn new(url: &str, namespace: &str) -> Self {
+        let broker = Self {
+            url: url.to_owned(),
+            namespace: namespace.to_owned(),
+            channel: Mutex::new(None),
+            heard: Mutex::new(Vec::new()),
+        };
+        let (exchange, queue) = (broker.name("events"), broker.name("test-subscriber"));
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let channel = broker.channel().await.expect("a broker");
+        let fields = FieldTable::default;
+        channel
+            .exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, fields())
+            .await
+            .unwrap();
+        channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), fields()).await.unwrap();
+        for key in ["contact.#", "trigger.completed"] {
+            let bound = channel.queue_bind(
+                queue.as_str().into(),
+                exchange.as_str().into(),
+                key.into(),
+                QueueBindOptions::default(),
+                fields(),
+            );
+            bound.await.unwrap();
+        }
+        broker
+    }
+
+    /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the
+    /// broker went away, so an event may arrive twice then, as it may from the platform.
+    pub(crate) async fn publish(&self, event: &Event) {
+        self.publish_bytes("trigger.fired", &event.bytes(), event.properties()).await;
+    }
+
+    /// The same for many, without waiting for each confirm.
+    pub(crate) async fn publish_all(&self, events: &[Event]) {
+        let all = async {
+            let channel = self.channel().await?;
+            let mut confirms = Vec::new();
+            for event in events {
+                let body = event.bytes();
+                confirms.push(self.send(&channel, "trigger.fired", &body, event.properties()).await?);
+            }
+            for confirm in confirms {
+                assert_published(&confirm.await?);
+            }
+            lapin::Result::Ok(())
+        };
+        all.await.expect("the broker takes the events");
+    }
+
+    /// Publishes any bytes with any properties to the events exchange.
+    pub(crate) async fn publish_bytes(&self, routing_key: &str, body: &[u8], properties: BasicProperties) {
+        let publish = async |channel: Channel| {
+            let confirm = self.send(&channel, routing_key, body, properties.clone()).await?;
+            confirm.await
+        };
+        assert_published(&self.insist("publish", publish).await);
+    }
+
+    /// Every event heard so far, in order of arrival.
+    pub(crate) async fn heard(&self) -> Vec<Heard> {
+        let queue = self.name("test-subscriber");
+        let get = async |channel: Channel| {
+            channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await
+        };
+        while let Some(message) = self.insist("basic.get", get).await {
+            let body = serde_json::from_slice(&message.data).expect("a JSON event");
+            let routing_key = message.routing_key.to_string();
+            let heard = Heard { routing_key, properties: message.properties.clone(), body };
+            self.heard.lock().await.push(heard);
+        }
+        self.heard.lock().await.clone()
+    }
+
+    /// Waits until `count` events have been heard.
+    pub(crate) async fn hear(&self, count: usize) -> Vec<Heard> {
+        eventually(&format!("{count} events are heard"), async || {
+            let heard = self.heard().await;
+            (heard.len() >= count).then_some(heard)
+        })
+        .await
+    }
+
+    /// Messages that wait in a queue, those handed out and not acknowledged left out. A queue that does not exist is empty.
+    pub(crate) async fn depth(&self, queue: &str) -> u32 {
+        let queue = self.name(queue);
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declare = async |channel: Channel| {
+            match channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await {
+                Ok(state) => Ok(state.message_count()),
+                // Not found: the broker closes the channel, and `channel` opens another.
+                Err(error) if error.is_amqp_soft_error() => Ok(0),
+                Err(error) => Err(error),
+            }
+        };
+        self.insist("passive declare", declare).await
+    }
+
+    /// Throws away what waits in a queue.
+    pub(crate) async fn purge(&self, queue: &str) {
+        let queue = self.name(queue);
+        let purge = async |channel: Channel| {
+            channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await
+        };
+        self.insist("purge", purge).await;
+    }
+
+    /// Removes every object of the namespace.
+    pub(crate) async fn clear(&self) {
+        let Ok(channel) = self.channel().await else { return };
+        for queue in ["trigger-fired", "webhook", "dead-letters", "test-subscriber"] {
+            let queue = self.name(queue);
+            let _ = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
+        }
+        for exchange in ["events", "dead-letters"] {
+            let exchange = self.name(exchange);
+            let _ = channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await;
+        }
+    }
+
+    fn name(&self, object: &str) -> String {
+        format!("{}.{object}", self.namespace)
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        routing_key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> lapin::Result<impl Future<Output = lapin::Result<lapin::Confirmation>> + use<>> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let exchange = self.name("events");
+        channel.basic_publish(exchange.as_str().into(), routing_key.into(), options, body, properties).await
+    }
+
+    /// Does something on a channel, over new connections until it works.
+    async fn insist<T>(&self, what: &str, act: impl AsyncFn(Channel) -> lapin::Result<T>) -> T {
+        eventually(&format!("the broker answers to {what}"), async || {
+            let once = async { act(self.channel().await?).await };
+            if let Ok(Ok(done)) = timeout(PATIENCE, once).await {
+                return Some(done);
+            }
+            *self.channel.lock().await = None;
+            None
+        })
+        .await
+    }
+
+    async fn channel(&self) -> lapin::Result<Channel> {
+        let mut slot = self.channel.lock().await;
+        if let Some((_, channel)) = slot.as_ref().filter(|(_, channel)| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let name = format!("{} test", self.namespace);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connection = Connection::connect(&self.url, properties).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        *slot = Some((connection, channel.clone()));
+        Ok(channel)
+    }
+}
+
+fn assert_published(confirmation: &lapin::Confirmation) {
+    let published = matches!(confirmation, lapin::Confirmation::Ack(None));
+    assert!(
+        published,
+        "no queue took the event: start the service, which declares them, before: {confirmation:?}"
+    );
+}

@@ -1,0 +1,143 @@
+//! The binary under test as a process: the service, and the commands of the command line.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::{Child, Command},
+    sync::Mutex,
+    time::timeout,
+};
+
+use super::{PATIENCE, eventually};
+
+/// What a command of the command line gave.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The binary, set up to die with the thread that starts it: no test leaves a process behind.
+pub(crate) fn binary(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_contact-relay")]).args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CONTACT_RELAY") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(settings.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) async fn finish(mut command: Command, input: Option<&[u8]>) -> Finished {
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child =
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary");
+    let pipe = child.stdin.take();
+    let write = async {
+        if let (Some(mut pipe), Some(input)) = (pipe, input) {
+            // A command may end before it has read everything.
+            let _ = pipe.write_all(input).await;
+        }
+    };
+    let (output, ()) = timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) })
+        .await
+        .expect("it ends in time");
+    let output = output.expect("its output");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// One process of the service. It ends with the test at the latest.
+#[derive(Clone)]
+pub(crate) struct Process(Arc<Inner>);
+
+struct Inner {
+    child: Mutex<Child>,
+    pid: Pid,
+    /// Its `http.bind`.
+    http: String,
+    log: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn spawn(mut command: Command, http: String, log: PathBuf) -> Self {
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        command.stdout(file.try_clone().expect("a handle")).stderr(file);
+        let child = command.spawn().expect("the binary");
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("a pid");
+        Self(Arc::new(Inner { child: Mutex::new(child), pid, http, log }))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub(crate) async fn ready(&self) {
+        eventually("the service is ready", async || {
+            let ended = self.0.child.lock().await.try_wait().expect("a child");
+            assert!(ended.is_none(), "the service ended at once with {ended:?}");
+            self.get("/readyz").await.filter(|answer| answer.starts_with("HTTP/1.1 200 "))
+        })
+        .await;
+    }
+
+    /// The whole answer to a GET on the service's own HTTP address, if it answers.
+    pub(crate) async fn get(&self, path: &str) -> Option<String> {
+        let Inner { http, .. } = &*self.0;
+        let mut stream = TcpStream::connect(http).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill9(&self) {
+        let mut child = self.0.child.lock().await;
+        // An error means that it has ended before.
+        let _ = child.start_kill();
+        child.wait().await.expect("it is killed");
+    }
+
+    /// Sends SIGTERM, without waiting.
+    pub(crate) fn sigterm(&self) {
+        let _ = kill_process(self.0.pid, Signal::TERM);
+    }
+
+    /// Freezes it (SIGSTOP): alive, and silent.
+    pub(crate) fn freeze(&self) {
+        let _ = kill_process(self.0.pid, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        let _ = kill_process(self.0.pid, Signal::CONT);
+    }
+
+    pub(crate) async fn has_ended(&self) -> bool {
+        self.0.child.lock().await.try_wait().expect("a child").is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&self) -> ExitStatus {
+        timeout(PATIENCE, async { self.0.child.lock().await.wait().await })
+            .await
+            .expect("it ends in time")
+            .expect("a status")
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read(&self.0.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}
