@@ -131,7 +131,7 @@ fn log(command: &Command, effective: &Effective) -> Log {
 /// The database, once it has answered.
 async fn database(settings: &Settings) -> anyhow::Result<Database> {
     let database = Database::new(&settings.postgres)?;
-    database.session().await.context("could not reach the database")?.release();
+    database.unit(async |_| Ok::<_, sqlx::Error>(())).await.context("could not reach the database")?;
     Ok(database)
 }
 

@@ -17,9 +17,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let database = super::database(settings).await?;
-    let mut session = database.session().await?;
-    let pending = schema::pending(&mut session).await.context("could not read the version of the schema")?;
-    session.release();
+    let pending = database.unit(async |conn| schema::pending(conn).await).await;
+    let pending = pending.context("could not read the version of the schema")?;
     for migration in &pending {
         output::line(format_args!("{} {migration}", if args.check { "pending" } else { "applying" }))?;
     }
