@@ -191,8 +191,8 @@ impl App {
 
     async fn declare(&self) -> anyhow::Result<()> {
         let connection = amqp::connect(&self.settings.amqp, "start").await?;
-        Topology::new(&self.settings.amqp.namespace).declare(&connection.create_channel().await?).await?;
-        connection.close(200, "declared".into()).await?;
+        let channel = connection.create_channel().await?;
+        Topology::new(&self.settings.amqp.namespace).declare(&channel).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod config;
 mod contact;
 mod dead_letter;
+mod dev;
 mod exit;
 mod migrate;
 mod output;
@@ -49,7 +50,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 69 broker or database unre
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Try everything: private services, all roles, a demo receiver and sample triggers
-    Dev(service::Dev),
+    Dev(dev::Args),
     /// Run the service
     Run(service::Run),
     /// Bring the database schema up to date
@@ -138,7 +139,7 @@ async fn database(settings: &Settings) -> anyhow::Result<Database> {
 async fn with_settings(command: Command, effective: Effective) -> anyhow::Result<Exit> {
     let settings = &effective.settings;
     match command {
-        Command::Dev(args) => service::dev(args, effective).await,
+        Command::Dev(args) => dev::dev(args, effective).await,
         Command::Run(args) => service::run(args, effective).await,
         Command::Migrate(args) => migrate::run(&args, settings).await,
         Command::Publish(args) => publish::run(&args, settings).await,

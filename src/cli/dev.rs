@@ -12,7 +12,10 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 
 use self::demo::Demo;
-use super::{exit::Exit, output::note};
+use super::{
+    exit::{Exit, Unavailable},
+    output::note,
+};
 use crate::{
     app::{App, Role},
     dev::{
@@ -64,7 +67,7 @@ async fn private_services(args: &Args, effective: &Effective) -> anyhow::Result<
     }
     let options = Options { fresh: args.fresh, ..Options::kept()? };
     note(format!("starting private PostgreSQL and RabbitMQ in {}", options.state.display()));
-    Ok(Some(Services::start(options).await?))
+    Ok(Some(Services::start(options).await.map_err(Unavailable::new)?))
 }
 
 fn is_given(effective: &Effective, key: &str) -> bool {

@@ -35,6 +35,17 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
+/// The private services could not be had. What went wrong is told by the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the private services are not available")]
+pub(super) struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl Unavailable {
+    pub(super) fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(cause))
+    }
+}
+
 /// Whoever reads standard output has gone; there is nothing left to do and nothing went wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
@@ -51,6 +62,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if cause.is::<Usage>() {
         return Some(Exit::Usage);
+    }
+    if cause.is::<Unavailable>() {
+        return Some(Exit::Unavailable);
     }
     if cause.is::<LoadError>() {
         return Some(Exit::BadConfiguration);

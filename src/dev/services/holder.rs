@@ -7,7 +7,6 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, BufRead as _, Write as _},
     path::{Path, PathBuf},
-    process::ExitCode,
     thread,
 };
 
@@ -218,25 +217,4 @@ fn say(line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut output, line)?;
     output.write_all(b"\n")?;
     output.flush()
-}
-
-/// Runs `dev-services --state DIR [--disposable] [--fresh]` for a `main` without a command line.
-#[must_use]
-pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let (mut state, mut mode, mut fresh) = (None, Mode::Kept, false);
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("dev-services") => (),
-            Some("--state") => state = arguments.next().map(PathBuf::from),
-            Some("--disposable") => mode = Mode::Disposable,
-            Some("--fresh") => fresh = true,
-            _ => return ExitCode::from(2),
-        }
-    }
-    match state.map(|state| run(&state, mode, fresh)) {
-        Some(Ok(())) => ExitCode::SUCCESS,
-        Some(Err(_)) => ExitCode::from(69),
-        None => ExitCode::from(2),
-    }
 }
