@@ -59,7 +59,8 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
         ),
         event("an argument outside its enum", Expected::DeadLetter(Reason::ArgumentsInvalid), |data| {
             data["trigger"] = qualified_lead();
-            data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
+            data["arguments"] =
+                json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
         }),
         event("`$name` where the bare name belongs", Expected::DeadLetter(Reason::TriggerInvalid), |data| {
             data["trigger"] = qualified_lead();
