@@ -16,7 +16,7 @@ use std::{
 use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use self::{attempt::Sender, recorder::Recorder};
@@ -164,6 +164,12 @@ impl Claims {
         let mut backoff = Backoff::default();
         let mut more = true;
         while let Some(Some(mut room)) = stop.run_until_cancelled(self.free_room()).await {
+            if sender.finished.is_closed() {
+                // Without it every request would be sent again with each lease.
+                error!("{PART} has lost its recorder and claims no more; restart this process");
+                self.health.failing(PART, "the recorder ended");
+                break;
+            }
             if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
                 break;
             }
@@ -196,7 +202,7 @@ impl Claims {
 
     /// All the room there is, once it is enough.
     async fn free_room(&self) -> Option<OwnedSemaphorePermit> {
-        // Closed never; a recorder that died would leave no room, and the worker waiting for its stop.
+        // The semaphore is never closed.
         let mut room = Arc::clone(&self.room).acquire_many_owned(self.enough_room).await.ok()?;
         let rest = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
         if let Ok(rest) = Arc::clone(&self.room).try_acquire_many_owned(rest) {

@@ -10,7 +10,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_database_of_its_own,
         a_database_of_its_own_again,
-        a_broker_confirms_and_routes;
+        a_broker_confirms_and_routes,
+        events_wait_for_the_service;
         alone: restarts_keep_addresses_and_data, a_paused_service_is_silent,
     ]
 }
@@ -40,6 +41,15 @@ async fn a_broker_confirms_and_routes(app: &TestApp) {
     assert_eq!((heard.routing_key.as_str(), &heard.body), ("contact.upserted.created", &body));
     let id = heard.properties.message_id().as_ref().unwrap();
     assert_eq!(id.as_str(), event.event_id());
+}
+
+async fn events_wait_for_the_service(app: &TestApp) {
+    app.broker.declare().await;
+    let events = [Event::lead("Ada"), Event::lead("Grace").email("grace@navy.example")];
+    app.broker.publish_all(&events).await;
+    app.broker.publish(&Event::bare().webhook(&app.receiver.url("/ok"))).await;
+    assert_eq!(app.broker.depth("trigger-fired").await, 3);
+    app.broker.purge("trigger-fired").await;
 }
 
 async fn restarts_keep_addresses_and_data(app: &TestApp) {

@@ -67,9 +67,11 @@ impl TestApp {
     }
 
     /// Starts `contact-relay run` with these roles, all when there is none, and waits until it is ready.
+    /// The console is always among them, because it is what tells.
     pub(crate) async fn run(&self, roles: &[&str]) -> Process {
         let mut arguments = vec!["run"];
-        for role in roles {
+        let console = (!roles.is_empty()).then_some(&"console");
+        for role in roles.iter().chain(console) {
             arguments.extend(["--role", role]);
         }
         let process = self.spawn(&arguments);

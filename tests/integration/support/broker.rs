@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contact_relay::amqp::Topology;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{
@@ -62,6 +63,12 @@ impl Broker {
             bound.await.unwrap();
         }
         broker
+    }
+
+    /// Declares the service's queues as it does itself, so that events can be published before it starts.
+    pub(crate) async fn declare(&self) {
+        let channel = self.channel().await.expect("a broker");
+        Topology::new(&self.namespace).declare(&channel).await.expect("the topology");
     }
 
     /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the

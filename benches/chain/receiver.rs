@@ -1,0 +1,118 @@
+//! The receiver of webhooks: a process of its own, so that its work is not the service's.
+
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    routing::{get, post},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+};
+
+/// What the receiver process knows: when each request came after its event was published.
+type Delays = Arc<Mutex<Vec<u64>>>;
+
+/// Serves until standard input ends.
+pub(crate) async fn serve() -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let delays = Delays::default();
+    let routes = Router::new()
+        .route("/hook", post(hook))
+        .route("/count", get(count))
+        .route("/delays", get(take))
+        .with_state(delays);
+    let parent_gone = async {
+        let mut nothing = Vec::new();
+        drop(tokio::io::stdin().read_to_end(&mut nothing).await);
+    };
+    tokio::select! {
+        served = axum::serve(listener, routes) => Ok(served?),
+        () = parent_gone => Ok(()),
+    }
+}
+
+async fn hook(State(delays): State<Delays>, body: Bytes) -> &'static str {
+    let now = micros();
+    let marker = b"\"sentAt\":";
+    let place = body.windows(marker.len()).position(|window| window == marker);
+    let digits = place.map(|place| body.iter().skip(place + marker.len()).take_while(|byte| byte.is_ascii_digit()));
+    let sent = digits.map_or(now, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    delays.lock().unwrap_or_else(PoisonError::into_inner).push(now.saturating_sub(sent));
+    "ok"
+}
+
+async fn count(State(delays): State<Delays>) -> String {
+    delays.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
+}
+
+async fn take(State(delays): State<Delays>) -> String {
+    let taken = std::mem::take(&mut *delays.lock().unwrap_or_else(PoisonError::into_inner));
+    taken.iter().map(u64::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Microseconds since 1970.
+pub(crate) fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The receiver process, as its parent sees it.
+pub(crate) struct Receiver {
+    /// Where webhooks go.
+    pub(crate) url: String,
+    address: String,
+    client: reqwest::Client,
+    _process: Child,
+}
+
+impl Receiver {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg("receiver")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let output = process.stdout.take().context("no output")?;
+        let address = BufReader::new(output).lines().next_line().await?.context("the receiver did not start")?;
+        let url = format!("http://{address}/hook");
+        Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, _process: process })
+    }
+
+    /// Forgets what came so far.
+    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+        self.delays().await.map(drop)
+    }
+
+    /// Waits until this many requests have come since the last reset.
+    pub(crate) async fn wait_for(&self, requests: usize) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if self.get("count").await?.parse::<usize>()? >= requests {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The delays since the last reset.
+    pub(crate) async fn delays(&self) -> anyhow::Result<Vec<Duration>> {
+        let text = self.get("delays").await?;
+        text.lines().map(|line| Ok(Duration::from_micros(line.parse()?))).collect()
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.client.get(format!("http://{}/{path}", self.address)).send().await?.text().await?)
+    }
+}

@@ -1,0 +1,202 @@
+//! One namespace and database with the real binary on them, and what is measured of it.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use contact_relay::{
+    amqp::{self, Topology},
+    dev::services::Services,
+    postgres::{Database, MIGRATIONS},
+    settings::Settings,
+};
+use lapin::{
+    options::QueueDeclareOptions,
+    types::FieldTable,
+};
+use secrecy::SecretString;
+use tokio::process::{Child, Command};
+
+use crate::{load, receiver::Receiver};
+
+/// What one part of the benchmark gave.
+pub(crate) struct Measured {
+    pub(crate) events: usize,
+    elapsed: Duration,
+    /// CPU time of the service's process.
+    pub(crate) cpu: Option<Duration>,
+    /// Peak resident memory of the service's process, in bytes.
+    pub(crate) peak_rss: Option<u64>,
+}
+
+impl Measured {
+    pub(crate) fn of(events: usize, elapsed: Duration) -> Self {
+        Self { events, elapsed, cpu: None, peak_rss: None }
+    }
+
+    /// Events a second.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub(crate) fn rate(&self) -> f64 {
+        self.events as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+pub(crate) struct Stage {
+    settings: Settings,
+    environment: Vec<(String, String)>,
+}
+
+impl Stage {
+    pub(crate) async fn new(base: &Settings, services: &Services, name: &str) -> anyhow::Result<Self> {
+        let admin = Database::new(&base.postgres)?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.pool()).await?;
+        let mut settings = base.clone();
+        let (server, _) = services.postgres_url().rsplit_once('/').context("an address ends in a database")?;
+        let url = format!("{server}/{name}");
+        settings.postgres.url = SecretString::from(url.as_str());
+        settings.amqp.namespace = format!("bench-{name}");
+        let database = Database::new(&settings.postgres)?;
+        MIGRATIONS.run(database.pool()).await?;
+        let connection = amqp::connect(&settings.amqp, "bench").await?;
+        let channel = connection.create_channel().await?;
+        Topology::new(&settings.amqp.namespace).declare(&channel).await?;
+        let set = |key: &str, value: &str| (format!("CONTACT_RELAY__{key}"), value.to_owned());
+        let environment = vec![
+            set("AMQP__URL", services.amqp_url()),
+            set("AMQP__NAMESPACE", &settings.amqp.namespace),
+            set("POSTGRES__URL", &url),
+            set("WEBHOOK__ALLOW_HTTP", "true"),
+            set("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8"),
+            set("HTTP__BIND", "127.0.0.1:0"),
+            set("LOG__FILTER", "warn"),
+        ];
+        Ok(Self { settings, environment })
+    }
+
+    pub(crate) async fn preload(&self, receiver: &Receiver, events: usize) -> anyhow::Result<()> {
+        let topology = Topology::new(&self.settings.amqp.namespace);
+        load::publish(&self.settings, &topology.events(), "trigger.fired", &receiver.url, 0..events).await
+    }
+
+    /// Worker 1 until everything is committed and published.
+    pub(crate) async fn upsert_alone(&self, events: usize) -> anyhow::Result<Measured> {
+        let (service, began) = self.start(&["upsert"]).await?;
+        let queue = Topology::new(&self.settings.amqp.namespace).webhook();
+        self.until_depth(&queue, |depth| depth >= events).await?;
+        service.end(events, began.elapsed()).await
+    }
+
+    /// Worker 2 until everything has reached the receiver.
+    pub(crate) async fn webhook_alone(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
+        receiver.reset().await?;
+        let (service, began) = self.start(&["webhook"]).await?;
+        receiver.wait_for(events).await?;
+        service.end(events, began.elapsed()).await
+    }
+
+    /// All roles until everything has reached the receiver.
+    pub(crate) async fn chain(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
+        receiver.reset().await?;
+        let (service, began) = self.start(&[]).await?;
+        receiver.wait_for(events).await?;
+        service.end(events, began.elapsed()).await
+    }
+
+    /// Resident memory when idle, and how long each of some steadily published events takes.
+    pub(crate) async fn latency(
+        &self,
+        receiver: &Receiver,
+        rate: u32,
+        seconds: u32,
+    ) -> anyhow::Result<(u64, Vec<Duration>)> {
+        let (service, _) = self.start(&[]).await?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let idle = service.status("VmRSS:")?;
+        receiver.reset().await?;
+        let topology = Topology::new(&self.settings.amqp.namespace);
+        let mut publisher = amqp::Publisher::connect(&self.settings.amqp, "load").await?;
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
+        let events = (rate * seconds) as usize;
+        for number in 0..events {
+            tick.tick().await;
+            let body = load::event(10_000_000 + number, &receiver.url);
+            let message = load::message(&topology.events(), "trigger.fired", body);
+            for sent in publisher.publish(&[message]).await? {
+                sent?;
+            }
+        }
+        receiver.wait_for(events).await?;
+        service.end(events, Duration::from_secs(1)).await?;
+        Ok((idle, receiver.delays().await?))
+    }
+
+    /// Peak resident memory of all roles that begin on a full queue.
+    pub(crate) async fn peak_rss(&self, time: Duration) -> anyhow::Result<u64> {
+        let (service, _) = self.start(&[]).await?;
+        tokio::time::sleep(time).await;
+        let peak = service.status("VmHWM:")?;
+        service.end(0, time).await?;
+        Ok(peak)
+    }
+
+    async fn start(&self, roles: &[&str]) -> anyhow::Result<(Service, Instant)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-relay"));
+        command.arg("run").envs(self.environment.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
+        for role in roles {
+            command.args(["--role", role]);
+        }
+        let began = Instant::now();
+        Ok((Service(command.spawn()?), began))
+    }
+
+    async fn until_depth(&self, queue: &str, reached: impl Fn(usize) -> bool) -> anyhow::Result<()> {
+        let connection = amqp::connect(&self.settings.amqp, "bench").await?;
+        let channel = connection.create_channel().await?;
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+            let state = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            if reached(state.message_count() as usize) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A running process of the service.
+struct Service(Child);
+
+impl Service {
+    /// Reads the figures and stops the process in good order.
+    async fn end(mut self, events: usize, elapsed: Duration) -> anyhow::Result<Measured> {
+        let cpu = self.cpu()?;
+        let peak_rss = self.status("VmHWM:")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()?)?).context("a pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.0.wait().await?;
+        anyhow::ensure!(status.success(), "the service ended with {status}");
+        Ok(Measured { cpu: Some(cpu), peak_rss: Some(peak_rss), ..Measured::of(events, elapsed) })
+    }
+
+    fn pid(&self) -> anyhow::Result<u32> {
+        self.0.id().context("the service has ended")
+    }
+
+    /// User and system time, from /proc/PID/stat (proc(5), fields 14 and 15, in 1/100 s).
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
+        let (_, fields) = stat.rsplit_once(')').context("a stat line")?;
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// A line of /proc/PID/status, given in kB, in bytes.
+    fn status(&self, name: &str) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1000)
+    }
+}
