@@ -21,12 +21,8 @@ use crate::{
     settings::Settings,
     telemetry::chain,
     workers::{
-        backoff::Backoff,
-        dead_letter_collector::DeadLetterCollector,
-        outbox_relay::OutboxRelay,
-        upsert::UpsertWorker,
-        wake_ups::WakeUps,
-        webhook::WebhookWorker,
+        backoff::Backoff, dead_letter_collector::DeadLetterCollector, outbox_relay::OutboxRelay,
+        upsert::UpsertWorker, wake_ups::WakeUps, webhook::WebhookWorker,
     },
 };
 
@@ -176,7 +172,9 @@ impl App {
                     self.health.ready("broker");
                     return Ok(());
                 }
-                Err(error) if error.downcast_ref::<TopologyError>().is_some_and(TopologyError::is_mismatch) => {
+                Err(error)
+                    if error.downcast_ref::<TopologyError>().is_some_and(TopologyError::is_mismatch) =>
+                {
                     return Err(error);
                 }
                 Err(error) => {

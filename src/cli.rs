@@ -22,7 +22,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    settings::{self, Effective},
+    postgres::Database,
+    settings::{self, Effective, Log, Origin, Settings},
     telemetry,
 };
 use exit::Exit;
@@ -109,12 +110,30 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let effective = load()?;
     // The one TLS provider of all clients; a second call could only mean it is there already.
     drop(rustls::crypto::ring::default_provider().install_default());
-    telemetry::init(&effective.settings.log)?;
+    telemetry::init(&log(&cli.command, &effective))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("could not start the runtime")?
         .block_on(with_settings(cli.command, effective))
+}
+
+/// Commands that end by themselves say on standard error what went wrong; the log adds to that only
+/// where a filter was asked for.
+fn log(command: &Command, effective: &Effective) -> Log {
+    let mut log = effective.settings.log.clone();
+    let serves = matches!(command, Command::Run(_) | Command::Dev(_));
+    if !serves && effective.entries.get("log.filter").is_some_and(|entry| entry.origin == Origin::Default) {
+        "warn,lapin=off".clone_into(&mut log.filter);
+    }
+    log
+}
+
+/// The database, once it has answered.
+async fn database(settings: &Settings) -> anyhow::Result<Database> {
+    let database = Database::new(&settings.postgres)?;
+    database.unit(async |_| Ok::<_, sqlx::Error>(())).await.context("could not reach the database")?;
+    Ok(database)
 }
 
 async fn with_settings(command: Command, effective: Effective) -> anyhow::Result<Exit> {

@@ -38,7 +38,8 @@ impl Console {
 
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let served = axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let served =
+            axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server ended");
         }

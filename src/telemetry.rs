@@ -3,9 +3,22 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 use crate::settings::{Log, LogFormat};
+
+/// What libraries may log at most, whatever the filter says: below these levels, and in what the
+/// broker client says of a returned message, stand payloads, addresses and headers.
+const CAPS: [&str; 8] = [
+    "lapin=warn",
+    "lapin::returned_messages=off",
+    "sqlx=warn",
+    "hyper=info",
+    "hyper_util=info",
+    "reqwest=info",
+    "rlibphonenumber=off",
+    "rustls=info",
+];
 
 /// The process has a log subscriber already, or the filter is none.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +30,10 @@ pub struct InitError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// # Errors
 /// When it was called before, or `log.filter` is not a filter (which the settings have checked).
 pub fn init(log: &Log) -> Result<(), InitError> {
-    let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
+    let mut filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
+    for cap in CAPS {
+        filter = filter.add_directive(cap.parse().map_err(|error: ParseError| InitError(error.into()))?);
+    }
     let lines = fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
     match log.format {
         LogFormat::Text => lines.try_init(),

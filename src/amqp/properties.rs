@@ -54,13 +54,15 @@ pub fn to_json(properties: &BasicProperties) -> Value {
     Value::Object(object)
 }
 
+type SetText = fn(BasicProperties, ShortString) -> BasicProperties;
+
 /// The properties that [`to_json`] wrote. What cannot be read is left out.
 #[must_use]
 pub fn from_json(value: &Value) -> BasicProperties {
     let text = |name: &str| value.get(name).and_then(Value::as_str).and_then(short_string);
     let number = |name: &str| value.get(name).and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
     let mut properties = BasicProperties::default();
-    let setters: [(&str, fn(BasicProperties, ShortString) -> BasicProperties); 10] = [
+    let setters: [(&str, SetText); 10] = [
         ("contentType", BasicProperties::with_content_type),
         ("contentEncoding", BasicProperties::with_content_encoding),
         ("correlationId", BasicProperties::with_correlation_id),

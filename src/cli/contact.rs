@@ -71,7 +71,7 @@ fn company(text: &str) -> Result<CompanyId, String> {
 }
 
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = Database::new(&settings.postgres)?;
+    let database = super::database(settings).await?;
     match command {
         Command::Find(args) => find(&database, args, settings).await,
         Command::Show(args) => show(&database, &args).await,

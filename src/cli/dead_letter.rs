@@ -94,7 +94,7 @@ pub(super) struct Discard {
 }
 
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = Database::new(&settings.postgres)?;
+    let database = super::database(settings).await?;
     match command {
         Command::List(args) => list(&database, &args).await,
         Command::Show(args) => show::run(&database, &args).await,

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::{exit::Exit, output};
 use crate::{
-    postgres::{Database, MIGRATIONS, schema},
+    postgres::{MIGRATIONS, schema},
     settings::Settings,
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = Database::new(&settings.postgres)?;
+    let database = super::database(settings).await?;
     let pending = database.unit(async |conn| schema::pending(conn).await).await;
     let pending = pending.context("could not read the version of the schema")?;
     for migration in &pending {

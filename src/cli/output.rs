@@ -81,6 +81,9 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item
     for row in rows {
         table.add_row(row.map(|cell| printable(&cell)));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 

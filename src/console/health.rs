@@ -18,8 +18,10 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     let report = health.report();
     let ready = !report.is_empty() && report.values().all(Option::is_none);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let parts: serde_json::Map<_, _> =
-        report.into_iter().map(|(part, failing)| (part, failing.unwrap_or_else(|| "ready".to_owned()).into())).collect();
+    let parts: serde_json::Map<_, _> = report
+        .into_iter()
+        .map(|(part, failing)| (part, failing.unwrap_or_else(|| "ready".to_owned()).into()))
+        .collect();
     let body = serde_json::json!({ "ready": ready, "parts": parts }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body)
 }

@@ -59,11 +59,15 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
         ),
         event("an argument outside its enum", Expected::DeadLetter(Reason::ArgumentsInvalid), |data| {
             data["trigger"] = qualified_lead();
-            data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
+            data["arguments"] =
+                json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
         }),
         event("`$name` where the bare name belongs", Expected::DeadLetter(Reason::TriggerInvalid), |data| {
-            data["trigger"] = qualified_lead();
-            data["trigger"]["action"]["name"] = json!("$name");
+            let mut trigger = qualified_lead();
+            if let Some(name) = trigger.pointer_mut("/action/name") {
+                *name = json!("$name");
+            }
+            data["trigger"] = trigger;
             data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X"});
         }),
         event("a phone that is none", Expected::DeadLetter(Reason::IdentifierInvalid), |data| {

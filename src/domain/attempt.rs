@@ -136,7 +136,7 @@ pub enum Next {
 
 /// The longest `Retry-After` that is obeyed. A receiver may ask for patience, not for silence for ever;
 /// also keeps the sum within what Postgres counts.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// Decides what follows an attempt.
 ///

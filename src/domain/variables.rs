@@ -18,7 +18,7 @@ use super::{
 /// What the variables of one webhook step can refer to.
 #[derive(Clone, Copy)]
 pub struct Variables<'a> {
-    /// `$event.id`: CloudEvents `id` of the trigger event.
+    /// `$event.id`: `CloudEvents` `id` of the trigger event.
     pub event_id: &'a str,
     /// `$company.id`.
     pub company_id: &'a str,

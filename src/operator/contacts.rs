@@ -88,14 +88,15 @@ pub async fn history(
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<Vec<HistoryEntry>>, sqlx::Error> {
-    database.unit(async |conn| {
-        let Some(known) = store::get(conn, company, id).await? else { return Ok(None) };
-        let mut ids: Vec<Uuid> = known.aliases.iter().map(|alias| alias.id).collect();
-        ids.push(known.contact.id.0);
-        let rows = store::history(conn, company, &ids).await?;
-        Ok(Some(rows.into_iter().map(|row| entry(&known.contact, row)).collect()))
-    })
-    .await
+    database
+        .unit(async |conn| {
+            let Some(known) = store::get(conn, company, id).await? else { return Ok(None) };
+            let mut ids: Vec<Uuid> = known.aliases.iter().map(|alias| alias.id).collect();
+            ids.push(known.contact.id.0);
+            let rows = store::history(conn, company, &ids).await?;
+            Ok(Some(rows.into_iter().map(|row| entry(&known.contact, row)).collect()))
+        })
+        .await
 }
 
 fn entry(contact: &Contact, row: HistoryRow) -> HistoryEntry {

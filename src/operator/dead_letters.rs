@@ -119,13 +119,14 @@ pub async fn replay(
     let mut total = Progress::default();
     for keys in keys.chunks(pace.window()) {
         pace.wait(keys.len()).await;
-        let replayables = database.unit(async |conn| {
-            let mut transaction = conn.begin().await?;
-            let replayables = store::begin_replay(&mut transaction, keys).await?;
-            transaction.commit().await?;
-            Ok::<_, sqlx::Error>(replayables)
-        })
-        .await?;
+        let replayables = database
+            .unit(async |conn| {
+                let mut transaction = conn.begin().await?;
+                let replayables = store::begin_replay(&mut transaction, keys).await?;
+                transaction.commit().await?;
+                Ok::<_, sqlx::Error>(replayables)
+            })
+            .await?;
         let (marked, asked) = (replayables.len(), keys.len());
         let unpublished = publish(publisher, topology, &replayables).await;
         let reopen: Vec<Key> = match &unpublished {
@@ -164,13 +165,14 @@ pub async fn discard(
     let mut pace = Pace::new(rate);
     for keys in keys.chunks(pace.window()) {
         pace.wait(keys.len()).await;
-        let discarded = database.unit(async |conn| {
-            let mut transaction = conn.begin().await?;
-            let discarded = store::discard(&mut transaction, keys, operator).await?;
-            transaction.commit().await?;
-            Ok::<_, sqlx::Error>(discarded)
-        })
-        .await?;
+        let discarded = database
+            .unit(async |conn| {
+                let mut transaction = conn.begin().await?;
+                let discarded = store::discard(&mut transaction, keys, operator).await?;
+                transaction.commit().await?;
+                Ok::<_, sqlx::Error>(discarded)
+            })
+            .await?;
         total.done += discarded;
         total.skipped += (keys.len() as u64).saturating_sub(discarded);
         progress(total);

@@ -9,7 +9,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{backoff::Backoff, consumption::{Consumption, Settle}};
+use super::{
+    backoff::Backoff,
+    consumption::{Consumption, Settle},
+};
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
@@ -94,7 +97,11 @@ impl DeadLetterCollector {
 
 fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
     let death = Death::of(message);
-    let stage = if death.queue.as_deref() == Some(topology.webhook().as_str()) { Stage::Webhook } else { Stage::Upsert };
+    let stage = if death.queue.as_deref() == Some(topology.webhook().as_str()) {
+        Stage::Webhook
+    } else {
+        Stage::Upsert
+    };
     let text = match death.reason.as_deref() {
         Some("delivery_limit") => "the broker handed it out too often without an answer (delivery limit)",
         Some("expired") => "it waited longer than its expiration allows",

@@ -155,14 +155,20 @@ impl OutboxRelay {
         if unpublished == 0 {
             self.health.ready(PART);
         } else {
-            error!(messages = unpublished, "{unpublished} events were refused or found no queue; they stay in the outbox");
+            error!(
+                messages = unpublished,
+                "{unpublished} events were refused or found no queue; they stay in the outbox"
+            );
         }
         // A row that cannot be deleted now is published again, with the same id.
         self.unit(async |conn| outbox::delete(conn, &confirmed).await).await;
         Ok(())
     }
 
-    async fn unit<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>) -> Option<T> {
+    async fn unit<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Option<T> {
         match self.database.unit(work).await {
             Ok(done) => Some(done),
             Err(error) => {
@@ -187,7 +193,9 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
     if let Some(subject) = &message.subject {
         header(headers::SUBJECT, subject);
     }
-    for (name, value) in [(headers::TRACEPARENT, &message.traceparent), (headers::TRACESTATE, &message.tracestate)] {
+    for (name, value) in
+        [(headers::TRACEPARENT, &message.traceparent), (headers::TRACESTATE, &message.tracestate)]
+    {
         if let Some(value) = value {
             header(name, value);
         }
@@ -205,5 +213,11 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
     }
     // Only contact.merged may find no subscriber; the webhook queue is bound for all others.
     let mandatory = message.routing_key != "contact.merged";
-    Message { exchange: exchange.to_owned(), routing_key: message.routing_key, mandatory, body: message.body, properties }
+    Message {
+        exchange: exchange.to_owned(),
+        routing_key: message.routing_key,
+        mandatory,
+        body: message.body,
+        properties,
+    }
 }

@@ -61,7 +61,9 @@ impl UpsertWorker {
             health: &self.health,
         };
         let settler = Settler::new(&self, &stop);
-        consumption.run(&stop, Batches { settler, relay: &self.relay, triggers: TriggerCache::default() }).await;
+        consumption
+            .run(&stop, Batches { settler, relay: &self.relay, triggers: TriggerCache::default() })
+            .await;
     }
 }
 

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{consumption::{Consumption, Settle}, webhook::WakeUp};
+use super::{
+    consumption::{Consumption, Settle},
+    webhook::WakeUp,
+};
 use crate::{
     amqp::{BatchLimits, Received, Topology},
     health::Health,

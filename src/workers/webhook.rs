@@ -14,9 +14,9 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use self::{attempt::Sender, recorder::Recorder};
@@ -39,8 +39,12 @@ use crate::{
 
 const PART: &str = "webhook-worker";
 
-/// What a lease lasts beyond two timeouts: for waiting on the database when the outcome is recorded.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// How long a claimed delivery may wait for its slot before it is given back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a lease lasts beyond waiting and sending, for recording the outcome. Short, because a delivery
+/// whose worker was killed waits for the end of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// The shortest pause between two looks for what is due, when another worker is about to take it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
@@ -96,6 +100,7 @@ impl WebhookWorker {
         let tasks = TaskTracker::new();
         let (finished, outcomes) = mpsc::unbounded_channel();
         let retry_noted = Arc::new(Notify::new());
+        let (stuck, recorder_stuck) = watch::channel(false);
         let rule = RetryRule {
             schedule: self.settings.webhook.retry_schedule.clone(),
             jitter: self.settings.webhook.retry_jitter,
@@ -105,6 +110,7 @@ impl WebhookWorker {
             rule,
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
+            stuck,
         };
         tasks.spawn(recorder.run(outcomes));
         let concurrency = self.settings.webhook.concurrency;
@@ -113,8 +119,7 @@ impl WebhookWorker {
             client: self.client,
             secrets: self.secrets,
             slots: Semaphore::new(concurrency),
-            // What waits longer for its slot might outlive its lease.
-            patience: timeout + LEASE_MARGIN / 2,
+            patience: PATIENCE,
             finished,
             stop: stop.clone(),
         });
@@ -126,10 +131,11 @@ impl WebhookWorker {
             // Twice what may be in flight, so that the next requests are at hand when a slot is free.
             room: Arc::new(Semaphore::new(2 * concurrency)),
             enough_room: u32::try_from(concurrency / 2).unwrap_or(u32::MAX).max(1),
-            lease: 2 * timeout + LEASE_MARGIN,
+            lease: PATIENCE + timeout + LEASE_MARGIN,
             poll_interval: self.settings.webhook.poll_interval,
             next_look: Instant::now(),
             retry_noted,
+            recorder_stuck,
         };
         claims.run(&stop, &tasks, sender).await;
         tasks.close();
@@ -157,6 +163,8 @@ struct Claims {
     next_look: Instant,
     /// The recorder set a delivery to be retried.
     retry_noted: Arc<Notify>,
+    /// Whether outcomes cannot be written now. Closed when the recorder is gone.
+    recorder_stuck: watch::Receiver<bool>,
 }
 
 impl Claims {
@@ -165,6 +173,9 @@ impl Claims {
         let mut more = true;
         while let Some(Some(mut room)) = stop.run_until_cancelled(self.free_room()).await {
             if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
+                break;
+            }
+            if !self.recorder_works(stop).await {
                 break;
             }
             self.take_hints();
@@ -196,13 +207,25 @@ impl Claims {
 
     /// All the room there is, once it is enough.
     async fn free_room(&self) -> Option<OwnedSemaphorePermit> {
-        // Closed never; a recorder that died would leave no room, and the worker waiting for its stop.
+        // The semaphore is never closed.
         let mut room = Arc::clone(&self.room).acquire_many_owned(self.enough_room).await.ok()?;
         let rest = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
         if let Ok(rest) = Arc::clone(&self.room).try_acquire_many_owned(rest) {
             room.merge(rest);
         }
         Some(room)
+    }
+
+    /// Waits while outcomes cannot be written: their leases may have ended, and a claim would send
+    /// again what only waits to be recorded. `false` when there is nothing to wait for.
+    async fn recorder_works(&mut self, stop: &CancellationToken) -> bool {
+        let works = stop.run_until_cancelled(self.recorder_stuck.wait_for(|stuck| !stuck)).await;
+        let works = works.map(|works| works.is_ok());
+        if works == Some(false) {
+            error!("{PART} has lost its recorder and claims no more; restart this process");
+            self.health.failing(PART, "the recorder ended");
+        }
+        works == Some(true)
     }
 
     /// Waits until something may be due.

@@ -67,15 +67,15 @@ fn as_text(dead_letter: &DeadLetter) -> String {
         ("properties", dead_letter.properties.to_string()),
         ("bytes", dead_letter.body.len().to_string()),
     ];
-    let mut text: String = lines
+    let mut text: Vec<String> = lines
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<12}{}\n", printable(&value)))
+        .map(|(name, value)| format!("{name:<12}{}", printable(&value)))
         .collect();
-    text.push('\n');
+    text.push(String::new());
     match std::str::from_utf8(&dead_letter.body) {
-        Ok(body) => text.extend(body.split('\n').flat_map(|line| [printable(line), "\n".to_owned()])),
-        Err(_) => text.push_str(&format!("(not UTF-8, base64)\n{}", STANDARD.encode(&dead_letter.body))),
+        Ok(body) => text.extend(body.lines().map(printable)),
+        Err(_) => text.extend(["(not UTF-8, so in base64)".to_owned(), STANDARD.encode(&dead_letter.body)]),
     }
-    text.trim_end().to_owned()
+    text.join("\n")
 }

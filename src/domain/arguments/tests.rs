@@ -157,4 +157,14 @@ fn deep_schemas_and_arguments_are_safe() {
         arguments = json!({"a": arguments});
     }
     assert!(compile(&schema).unwrap().check(&arguments).is_ok());
+
+    // As deep as a message can hold, on the small stack of a thread.
+    for keyword in ["items", "not", "additionalProperties"] {
+        let (mut schema, mut arguments) = (json!({}), json!("x"));
+        for _ in 0..120 {
+            schema = json!({ keyword: schema });
+            arguments = if keyword == "items" { json!([arguments]) } else { json!({ "a": arguments }) };
+        }
+        let _ = compile(&schema).unwrap().check(&arguments);
+    }
 }

@@ -116,7 +116,7 @@ fn state(
             (keys, contact.values.into_iter().collect(), contact.created_at, contact.updated_at)
         })
         .collect();
-    people.sort_by(|a: &(Vec<String>, _, _, _), b| a.0.cmp(&b.0));
+    people.sort_by(|a: &Person, b| a.0.cmp(&b.0));
     people
 }
 

@@ -1,6 +1,6 @@
 //! Recording what attempts came to: the attempt itself, the delivery's next state, dead letters.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -39,9 +39,11 @@ pub struct Recorded {
 /// # Errors
 /// When the database refuses or is away; the same call can be made again after a rollback.
 pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<DeliveryKey>, sqlx::Error> {
-    let held: HashSet<(String, Uuid)> = update(conn, batch).await?.into_iter().collect();
-    let is_held =
-        |entry: &&Recorded| held.contains(&(entry.delivery.key.company.clone(), entry.delivery.key.id));
+    let ours = update(conn, batch).await?;
+    let is_held = |entry: &&Recorded| {
+        let DeliveryKey { company, id } = &entry.delivery.key;
+        ours.contains(&(company.clone(), *id, entry.delivery.lease_token))
+    };
     let (held, lost): (Vec<&Recorded>, Vec<&Recorded>) = batch.iter().partition(is_held);
     let dead: Vec<NewDeadLetter> = held.iter().filter_map(|entry| dead_letter(entry)).collect();
     dead_letters::insert(conn, &dead).await?;
@@ -49,19 +51,17 @@ pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<D
     Ok(lost.into_iter().map(|entry| entry.delivery.key.clone()).collect())
 }
 
-/// Writes attempts and states, and returns the keys of the rows that were still ours.
-async fn update(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<(String, Uuid)>, sqlx::Error> {
-    let mut batch: Vec<&Recorded> = batch.iter().collect();
-    // One lock order for all workers.
-    batch.sort_by(|a, b| a.delivery.key.cmp(&b.delivery.key));
+/// Writes attempts and states, and returns the claims (company, delivery, token) that still stood.
+async fn update(
+    conn: &mut PgConnection,
+    batch: &[Recorded],
+) -> Result<HashSet<(String, Uuid, Uuid)>, sqlx::Error> {
+    let batch = in_lock_order(batch);
     let companies: Vec<String> = batch.iter().map(|entry| entry.delivery.key.company.clone()).collect();
     let ids: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.key.id).collect();
     let tokens: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.lease_token).collect();
     let started: Vec<OffsetDateTime> = batch.iter().map(|entry| entry.started_at).collect();
-    let durations: Vec<i32> = batch
-        .iter()
-        .map(|entry| i32::try_from(entry.outcome.duration.as_millis()).unwrap_or(i32::MAX))
-        .collect();
+    let durations: Vec<i32> = batch.iter().map(|entry| milliseconds(entry.outcome.duration)).collect();
     let outcomes: Vec<String> = batch.iter().map(|entry| entry.outcome.class.name().to_owned()).collect();
     let statuses: Vec<Option<i32>> = batch.iter().map(|entry| entry.outcome.status.map(i32::from)).collect();
     let errors: Vec<Option<String>> = batch.iter().map(|entry| entry.outcome.error.clone()).collect();
@@ -92,7 +92,7 @@ async fn update(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<(Stri
              next_attempt_at = now() + h.delay * interval '1 microsecond',
              finished_at = CASE WHEN h.state <> 'pending' THEN now() END
          FROM held h WHERE d.company_id = h.company_id AND d.delivery_id = h.delivery_id
-         RETURNING d.company_id, d.delivery_id"#,
+         RETURNING d.company_id, d.delivery_id, h.token AS "token!""#,
         &companies,
         &ids,
         &tokens,
@@ -107,7 +107,18 @@ async fn update(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<(Stri
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.company_id, row.delivery_id)).collect())
+    Ok(rows.into_iter().map(|row| (row.company_id, row.delivery_id, row.token)).collect())
+}
+
+/// One order for all workers.
+fn in_lock_order(batch: &[Recorded]) -> Vec<&Recorded> {
+    let mut batch: Vec<&Recorded> = batch.iter().collect();
+    batch.sort_by(|a, b| a.delivery.key.cmp(&b.delivery.key));
+    batch
+}
+
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn state(next: &Next) -> &'static str {

@@ -36,14 +36,19 @@ struct Event<'a> {
 }
 
 impl<'a> Effects<'a> {
-    pub(super) fn of(worker: &'a UpsertWorker, fresh: &[&'a Accepted<'a>], directory: &mut Directory) -> Self {
+    pub(super) fn of(
+        worker: &'a UpsertWorker,
+        fresh: &[&'a Accepted<'a>],
+        directory: &mut Directory,
+    ) -> Self {
         let events = &worker.settings.events;
         let publisher = Publisher {
             source: &events.source,
             include_identity: events.include_identity,
             now: OffsetDateTime::now_utc(),
         };
-        let mut effects = Self { events: Vec::with_capacity(fresh.len()), outbox: Vec::new(), deliveries: Vec::new() };
+        let mut effects =
+            Self { events: Vec::with_capacity(fresh.len()), outbox: Vec::new(), deliveries: Vec::new() };
         for accepted in fresh {
             effects.run(&publisher, accepted, directory);
         }

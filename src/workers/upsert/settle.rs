@@ -80,7 +80,11 @@ impl<'a> Settler<'a> {
 
     /// Commits a message that came back too often. The try is counted before it begins, so one that
     /// ends the process is found out by its count.
-    pub(super) async fn alone(&self, message: &Received, triggers: &mut TriggerCache) -> Option<Vec<OutboxMessage>> {
+    pub(super) async fn alone(
+        &self,
+        message: &Received,
+        triggers: &mut TriggerCache,
+    ) -> Option<Vec<OutboxMessage>> {
         let digest = transaction::digest(&message.body);
         let tries = self.count_try(&digest).await?;
         let triaged = if tries > MOST_TRIES {
@@ -110,7 +114,8 @@ impl<'a> Settler<'a> {
 
     /// Best effort: a count that stays is no harm, for it is taken up only if the message comes again.
     async fn clear_tries(&self, digest: &[u8]) {
-        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await {
+        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await
+        {
             self.waits(&error);
         }
     }
@@ -130,12 +135,13 @@ impl<'a> Settler<'a> {
     }
 }
 
-impl<'a> Portion<'a> {
+impl Portion<'_> {
     /// Two halves, to find the message that the database refuses; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
         if self.accepted.len() <= 1 {
             for refused in self.accepted.drain(..) {
-                let mut fault = Fault::new(Reason::EventInvalid, format!("the database refuses its values ({rule})"));
+                let mut fault =
+                    Fault::new(Reason::EventInvalid, format!("the database refuses its values ({rule})"));
                 fault.company = Some(refused.plan.event.company.clone());
                 fault.event = Some(refused.plan.event.event.clone());
                 fault.trigger = refused.plan.event.triggers.first().map(|trigger| trigger.name().to_owned());
@@ -154,6 +160,9 @@ impl<'a> Portion<'a> {
             return vec![self];
         }
         let rest = self.accepted.split_off(1);
-        vec![Self { accepted: rest, rejected: self.rejected }, Self { accepted: self.accepted, rejected: Vec::new() }]
+        vec![
+            Self { accepted: rest, rejected: self.rejected },
+            Self { accepted: self.accepted, rejected: Vec::new() },
+        ]
     }
 }

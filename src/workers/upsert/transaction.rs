@@ -118,7 +118,8 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
     if accepted.is_empty() {
         return Ok(sorted);
     }
-    let keys: Vec<(&CompanyId, Uuid)> = accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
+    let keys: Vec<(&CompanyId, Uuid)> =
+        accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
     let mut known: HashMap<(String, Uuid), Vec<u8>> = ledger::known(conn, &keys).await?;
     for one in accepted {
         let company = one.plan.event.company.to_string();
@@ -143,7 +144,8 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
 
 fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
     let event = &one.plan.event;
-    let text = "an event with this source and id was applied before, with another body; a new event needs a new id";
+    let text =
+        "an event with this source and id was applied before, with another body; a new event needs a new id";
     let fault = Fault {
         company: Some(event.company.clone()),
         event: Some(event.event.clone()),

@@ -40,7 +40,11 @@ pub(super) struct Triaged<'a> {
     pub(super) rejected: Vec<NewDeadLetter>,
 }
 
-pub(super) fn triage<'a>(messages: &[&'a Received], triggers: &mut TriggerCache, rules: &Rules) -> Triaged<'a> {
+pub(super) fn triage<'a>(
+    messages: &[&'a Received],
+    triggers: &mut TriggerCache,
+    rules: &Rules,
+) -> Triaged<'a> {
     let mut triaged = Triaged::default();
     for message in messages {
         let planned = catch_unwind(AssertUnwindSafe(|| {
@@ -81,7 +85,9 @@ fn accept(message: &Received, plan: Plan) -> Accepted<'_> {
         key: plan.event.event.key(),
         digest: Sha256::digest(&message.body).into(),
         traceparent: message.header("traceparent").filter(|text| is_traceparent(text)),
-        tracestate: message.header("tracestate").filter(|text| text.len() <= 512 && text.bytes().all(is_printable)),
+        tracestate: message
+            .header("tracestate")
+            .filter(|text| text.len() <= 512 && text.bytes().all(is_printable)),
         replays: message.header(DEAD_LETTER_HEADER).and_then(|text| text.parse().ok()),
         message,
         plan,
