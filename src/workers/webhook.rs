@@ -1,7 +1,7 @@
 //! Worker 2: from due deliveries in Postgres to HTTP requests and their recorded outcomes.
 //!
 //! Claim, commit; send; record. Nothing is held across a request but a lease: this file claims,
-//! [`attempt`] sends, [`recorder`] records. What was claimed and not recorded (a crash, a kill) becomes
+//! `attempt` sends, `recorder` records. What was claimed and not recorded (a crash, a kill) becomes
 //! due again when its lease ends, and is sent with the same `webhook-id`.
 
 mod attempt;
