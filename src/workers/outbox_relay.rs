@@ -90,12 +90,14 @@ impl OutboxRelay {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let window = tokio::select! {
+                // The sweep first: under steady load something is always committed, and what another
+                // process left would wait for ever.
                 biased;
+                _ = sweep.tick(), if !stop.is_cancelled() => self.expired().await,
                 messages = self.committed.recv() => match messages {
                     Some(messages) => self.fill(messages),
                     None => return Ok(()),
                 },
-                _ = sweep.tick(), if !stop.is_cancelled() => self.expired().await,
             };
             if !window.is_empty() {
                 self.window(&mut publisher, &topology, window).await?;
