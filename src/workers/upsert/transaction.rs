@@ -59,11 +59,14 @@ pub(super) async fn apply(
 ) -> Result<Vec<OutboxMessage>, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        let written = write(worker, &mut transaction, accepted, rejected).await?;
-        transaction.commit().await?;
-        Ok::<_, Refused>(written)
+        match write(worker, &mut transaction, accepted, rejected).await {
+            Ok(written) => transaction.commit().await.map(|()| Ok(written)),
+            Err(Refused::Systemic(error)) => Err(error),
+            // Nothing is wrong with the connection: a new one would cost more than the next try.
+            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+        }
     };
-    let Written { messages, dead } = worker.database.unit(unit).await?;
+    let Written { messages, dead } = worker.database.unit(unit).await??;
     tell(&worker.name, &dead);
     Ok(messages)
 }
