@@ -12,8 +12,10 @@ use contact_relay::dev::{
     demo_receiver::{DemoReceiver, Received},
     services::{Action, Service},
 };
+use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::{
     PATIENCE,
@@ -25,6 +27,9 @@ use super::{
 
 /// Lines of a service's log that a failure shows.
 const LOG_LINES: usize = 40;
+
+/// The queues that the service reads.
+const QUEUES: [&str; 3] = ["trigger-fired", "webhook", "dead-letters"];
 
 pub(crate) struct TestApp {
     environment: Arc<Environment>,
@@ -101,6 +106,13 @@ impl TestApp {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
     }
 
+    /// What a command prints with `-o json`.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let finished = self.cli(&[arguments, &["-o", "json"]].concat()).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.stderr);
+        serde_json::from_str(&finished.stdout).expect("JSON")
+    }
+
     /// Waits until this query, which gives one number, gives `expected`.
     pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
         let mut last = None;
@@ -130,8 +142,23 @@ impl TestApp {
 
     /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
     /// stops in good order, and nothing was handed out and never acknowledged.
+    ///
+    /// What was handed out when it stopped goes back to the queue, and another process finishes it.
     pub(crate) async fn assert_settled(&self) {
-        self.queues_are_empty().await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.queues_are_empty().await;
+            self.stop().await;
+            if !self.messages_wait().await {
+                break;
+            }
+            assert!(Instant::now() < deadline, "messages come back from every process that stops");
+            self.run(&[]).await;
+        }
+    }
+
+    /// Ends every process with SIGTERM.
+    pub(crate) async fn stop(&self) {
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {
             if !process.has_ended().await {
@@ -140,16 +167,25 @@ impl TestApp {
                 assert!(status.success(), "the service stopped with {status}");
             }
         }
-        self.queues_are_empty().await;
     }
 
     async fn queues_are_empty(&self) {
-        for queue in ["trigger-fired", "webhook", "dead-letters"] {
+        for queue in QUEUES {
             eventually(&format!("the queue {queue} is empty"), async || {
                 (self.broker.depth(queue).await == 0).then_some(())
             })
             .await;
         }
+    }
+
+    /// Whether messages wait in a queue, those handed out left out.
+    async fn messages_wait(&self) -> bool {
+        for queue in QUEUES {
+            if self.broker.depth(queue).await > 0 {
+                return true;
+            }
+        }
+        false
     }
 
     /// The end of every log, for the message of a failure.

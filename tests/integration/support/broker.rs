@@ -9,7 +9,7 @@ use lapin::{
         BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
         ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
@@ -25,6 +25,21 @@ pub(crate) struct Heard {
     pub(crate) routing_key: String,
     pub(crate) properties: BasicProperties,
     pub(crate) body: Value,
+}
+
+impl Heard {
+    /// What a JSON pointer names in the event; null when it is not there.
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
+        self.body.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// A text header.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            other => panic!("header {name} is {other:?}"),
+        }
+    }
 }
 
 pub(crate) struct Broker {
@@ -52,7 +67,7 @@ impl Broker {
             .await
             .unwrap();
         channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), fields()).await.unwrap();
-        for key in ["contact.#", "trigger.completed"] {
+        for key in ["contact.#", "webhook.requested", "trigger.completed"] {
             let bound = channel.queue_bind(
                 queue.as_str().into(),
                 exchange.as_str().into(),
