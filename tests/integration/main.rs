@@ -5,11 +5,26 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
+mod chain;
+mod contacts;
 mod harness;
+mod once;
 mod support;
+mod upserted;
+mod webhook_outcomes;
+mod webhook_requests;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run([harness::tests()].concat())
+    let tests = [
+        harness::tests(),
+        chain::tests(),
+        upserted::tests(),
+        contacts::tests(),
+        once::tests(),
+        webhook_requests::tests(),
+        webhook_outcomes::tests(),
+    ];
+    support::run(tests.concat())
 }
