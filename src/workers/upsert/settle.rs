@@ -89,7 +89,7 @@ impl<'a> Settler<'a> {
         let tries = self.count_try(&digest).await?;
         let triaged = if tries > MOST_TRIES {
             let text = format!("the process ended {MOST_TRIES} times while it worked on this message alone");
-            let dead = triage::dead_letter(message, Fault::new(Reason::CrashLoop, text));
+            let dead = triage::undecoded(message, Fault::new(Reason::CrashLoop, text));
             Triaged { rejected: vec![dead], ..Triaged::default() }
         } else {
             triage::triage(&[message], triggers, &self.worker.rules)

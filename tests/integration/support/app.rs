@@ -131,6 +131,8 @@ impl TestApp {
     /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
     /// stops in good order, and nothing was handed out and never acknowledged.
     pub(crate) async fn assert_settled(&self) {
+        // What is committed is published first, or stopping would publish it after its consumer stopped.
+        self.count_becomes("SELECT count(*) FROM outbox", 0).await;
         self.queues_are_empty().await;
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {
@@ -143,7 +145,8 @@ impl TestApp {
         self.queues_are_empty().await;
     }
 
-    async fn queues_are_empty(&self) {
+    /// Waits until nothing waits in a queue.
+    pub(crate) async fn queues_are_empty(&self) {
         for queue in ["trigger-fired", "webhook", "dead-letters"] {
             eventually(&format!("the queue {queue} is empty"), async || {
                 (self.broker.depth(queue).await == 0).then_some(())
