@@ -6,11 +6,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 mod bad_input;
+mod dead_letters;
 mod harness;
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run([bad_input::tests(), harness::tests()].concat())
+    support::run([bad_input::tests(), dead_letters::tests(), harness::tests()].concat())
 }

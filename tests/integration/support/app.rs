@@ -12,6 +12,7 @@ use contact_relay::dev::{
     demo_receiver::{DemoReceiver, Received},
     services::{Action, Service},
 };
+use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
@@ -101,6 +102,13 @@ impl TestApp {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
     }
 
+    /// What a command prints with `-o json`.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let finished = self.cli(&[arguments, &["-o", "json"]].concat()).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.stderr);
+        serde_json::from_str(&finished.stdout).expect("JSON")
+    }
+
     /// Waits until this query, which gives one number, gives `expected`.
     pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
         let mut last = None;
@@ -134,6 +142,21 @@ impl TestApp {
         // What is committed is published first, or stopping would publish it after its consumer stopped.
         self.count_becomes("SELECT count(*) FROM outbox", 0).await;
         self.queues_are_empty().await;
+        self.stop_all().await;
+        // A wake-up that was just being served goes back to its queue, which is no harm. One that is
+        // never acknowledged comes back every time.
+        for _ in 0..5 {
+            if self.broker.depth("webhook").await > 0 {
+                self.run(&["webhook"]).await;
+                self.queues_are_empty().await;
+                self.stop_all().await;
+            }
+        }
+        self.queues_are_empty().await;
+    }
+
+    /// Stops what still runs, in good order.
+    pub(crate) async fn stop_all(&self) {
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {
             if !process.has_ended().await {
@@ -142,7 +165,6 @@ impl TestApp {
                 assert!(status.success(), "the service stopped with {status}");
             }
         }
-        self.queues_are_empty().await;
     }
 
     /// Waits until nothing waits in a queue.
