@@ -8,10 +8,15 @@
 mod bad_input;
 mod dead_letters;
 mod harness;
+mod kept;
+mod replays;
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run([bad_input::tests(), dead_letters::tests(), harness::tests()].concat())
+    support::run(
+        [bad_input::tests(), dead_letters::tests(), kept::tests(), replays::tests(), harness::tests()]
+            .concat(),
+    )
 }
