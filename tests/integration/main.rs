@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 mod bad_input;
+mod command_line;
 mod dead_letters;
 mod harness;
 mod kept;
+mod privacy;
 mod replays;
 mod support;
 
@@ -16,7 +18,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     support::run(
-        [bad_input::tests(), dead_letters::tests(), kept::tests(), replays::tests(), harness::tests()]
-            .concat(),
+        [
+            bad_input::tests(),
+            command_line::tests(),
+            privacy::tests(),
+            dead_letters::tests(),
+            kept::tests(),
+            replays::tests(),
+            harness::tests(),
+        ]
+        .concat(),
     )
 }

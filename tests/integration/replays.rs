@@ -245,7 +245,7 @@ async fn nothing_is_settled_by_accident(app: &TestApp) {
 async fn a_rate_is_kept(app: &TestApp) {
     app.run(&[]).await;
     for index in 0..6 {
-        app.broker.publish(&Event::lead("Ada").phone(&format!("1{index}"))).await;
+        app.broker.publish(&Event::lead(&format!("Ada {index}")).phone("12")).await;
     }
     app.count_becomes("SELECT count(*) FROM dead_letters", 6).await;
     let begun = std::time::Instant::now();

@@ -116,7 +116,7 @@ fn confirmed(verb: &str, count: usize) -> anyhow::Result<bool> {
 
 fn finish(args: &Settle, done: &str, reached: Progress) -> anyhow::Result<()> {
     let Progress { done: count, skipped, failed } = reached;
-    output::object(args.output.format, &json!({ done: count, "skipped": skipped, "failed": failed }), |_| {
+    output::report(args.output.format, &json!({ done: count, "skipped": skipped, "failed": failed }), |_| {
         format!("{done} {count}, skipped {skipped}, failed {failed}")
     })
 }

@@ -21,7 +21,7 @@ use super::{
     broker::Broker,
     environment::Environment,
     eventually,
-    process::{Finished, Process, binary, finish},
+    process::{Finished, Process, binary, finish, unheard},
 };
 
 /// Lines of a service's log that a failure shows.
@@ -67,6 +67,12 @@ impl TestApp {
         self.settings.lock().unwrap().insert(name, value.to_owned());
     }
 
+    /// What a setting was set to.
+    pub(crate) fn setting(&self, key: &str) -> String {
+        let name = format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.lock().unwrap().get(&name).cloned().expect("a setting")
+    }
+
     /// Starts `contact-relay run` with these roles, all when there is none, and waits until it is ready.
     /// The console is always among them, because it is what tells.
     pub(crate) async fn run(&self, roles: &[&str]) -> Process {
@@ -100,6 +106,11 @@ impl TestApp {
     /// The same with standard input.
     pub(crate) async fn cli_with_input(&self, arguments: &[&str], input: &[u8]) -> Finished {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
+    }
+
+    /// Runs a command whose standard output nobody reads.
+    pub(crate) async fn cli_unheard(&self, arguments: &[&str]) -> Finished {
+        unheard(binary(arguments, &self.environment_of_processes())).await
     }
 
     /// What a command prints with `-o json`.

@@ -73,6 +73,15 @@ impl Broker {
         Topology::new(&self.namespace).declare(&channel).await.expect("the topology");
     }
 
+    /// Declares a queue of the service with other arguments than it does.
+    pub(crate) async fn declare_otherwise(&self, queue: &str) {
+        let (queue, options) = (self.name(queue), QueueDeclareOptions::durable());
+        let declare = async |channel: Channel| {
+            channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await
+        };
+        self.insist("declare", declare).await;
+    }
+
     /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the
     /// broker went away, so an event may arrive twice then, as it may from the platform.
     pub(crate) async fn publish(&self, event: &Event) {
