@@ -71,14 +71,14 @@ impl<'a> Settler<'a> {
                 }
                 // Dead letters alone are never refused, unless by a fault of this program.
                 Err(Refused::Data(rule)) => {
-                    self.waits(format!("it refuses to keep a dead letter ({rule})"));
+                    self.waits(&format!("it refuses to keep a dead letter ({rule})"));
                     portions.push(portion);
                     if !backoff.wait(self.stop).await {
                         return None;
                     }
                 }
                 Err(Refused::Systemic(error)) => {
-                    self.waits(chain(&error));
+                    self.waits(&chain(&error));
                     portions.extend(portion.with_probe());
                     if !backoff.wait(self.stop).await {
                         return None;
@@ -115,7 +115,7 @@ impl<'a> Settler<'a> {
         loop {
             match self.worker.database.unit(async |conn| suspects::begin(conn, digest).await).await {
                 Ok(tries) => return Some(tries),
-                Err(error) => self.waits(chain(&error)),
+                Err(error) => self.waits(&chain(&error)),
             }
             if !backoff.wait(self.stop).await {
                 return None;
@@ -127,11 +127,11 @@ impl<'a> Settler<'a> {
     async fn clear_tries(&self, digest: &[u8]) {
         if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await
         {
-            self.waits(chain(&error));
+            self.waits(&chain(&error));
         }
     }
 
-    fn waits(&self, error: String) {
+    fn waits(&self, error: &str) {
         warn!(worker = self.worker.name, error, "{} waits for the database", self.worker.name);
         self.worker.health.failing(&self.worker.name, format!("database: {error}"));
     }
