@@ -5,10 +5,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
+mod bad_input;
 mod chain;
+mod command_line;
 mod contacts;
+mod dead_letters;
 mod harness;
+mod kept;
 mod once;
+mod privacy;
+mod replays;
 mod support;
 mod upserted;
 mod webhook_outcomes;
@@ -18,13 +24,19 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let tests = [
-        harness::tests(),
+        bad_input::tests(),
         chain::tests(),
-        upserted::tests(),
+        command_line::tests(),
         contacts::tests(),
+        dead_letters::tests(),
+        harness::tests(),
+        kept::tests(),
         once::tests(),
-        webhook_requests::tests(),
+        privacy::tests(),
+        replays::tests(),
+        upserted::tests(),
         webhook_outcomes::tests(),
+        webhook_requests::tests(),
     ];
     support::run(tests.concat())
 }

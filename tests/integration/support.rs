@@ -5,6 +5,7 @@
 
 pub(crate) mod app;
 pub(crate) mod broker;
+pub(crate) mod dead_letters;
 mod environment;
 pub(crate) mod event;
 pub(crate) mod process;

@@ -18,6 +18,7 @@ use crate::{
         trigger_cache::TriggerCache,
     },
     postgres::{dead_letters::NewDeadLetter, outbox::OutboxMessage, suspects},
+    telemetry::chain,
     workers::backoff::Backoff,
 };
 
@@ -65,9 +66,19 @@ impl<'a> Settler<'a> {
                         return None;
                     }
                 }
-                Err(Refused::Data(rule)) => portions.extend(portion.halved(&rule)),
+                Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
+                    portions.extend(portion.halved(&rule));
+                }
+                // Dead letters alone are never refused, unless by a fault of this program.
+                Err(Refused::Data(rule)) => {
+                    self.waits(&format!("it refuses to keep a dead letter ({rule})"));
+                    portions.push(portion);
+                    if !backoff.wait(self.stop).await {
+                        return None;
+                    }
+                }
                 Err(Refused::Systemic(error)) => {
-                    self.waits(&error);
+                    self.waits(&chain(&error));
                     portions.extend(portion.with_probe());
                     if !backoff.wait(self.stop).await {
                         return None;
@@ -89,7 +100,7 @@ impl<'a> Settler<'a> {
         let tries = self.count_try(&digest).await?;
         let triaged = if tries > MOST_TRIES {
             let text = format!("the process ended {MOST_TRIES} times while it worked on this message alone");
-            let dead = triage::dead_letter(message, Fault::new(Reason::CrashLoop, text));
+            let dead = triage::undecoded(message, Fault::new(Reason::CrashLoop, text));
             Triaged { rejected: vec![dead], ..Triaged::default() }
         } else {
             triage::triage(&[message], triggers, &self.worker.rules)
@@ -104,7 +115,7 @@ impl<'a> Settler<'a> {
         loop {
             match self.worker.database.unit(async |conn| suspects::begin(conn, digest).await).await {
                 Ok(tries) => return Some(tries),
-                Err(error) => self.waits(&error),
+                Err(error) => self.waits(&chain(&error)),
             }
             if !backoff.wait(self.stop).await {
                 return None;
@@ -116,12 +127,11 @@ impl<'a> Settler<'a> {
     async fn clear_tries(&self, digest: &[u8]) {
         if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await
         {
-            self.waits(&error);
+            self.waits(&chain(&error));
         }
     }
 
-    fn waits(&self, error: &sqlx::Error) {
-        let error = crate::telemetry::chain(error);
+    fn waits(&self, error: &str) {
         warn!(worker = self.worker.name, error, "{} waits for the database", self.worker.name);
         self.worker.health.failing(&self.worker.name, format!("database: {error}"));
     }
@@ -138,6 +148,10 @@ impl<'a> Settler<'a> {
 impl Portion<'_> {
     /// Two halves, to find the message that the database refuses; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
+        if !self.rejected.is_empty() {
+            let rejected = std::mem::take(&mut self.rejected);
+            return vec![Self { accepted: Vec::new(), rejected }, self];
+        }
         if self.accepted.len() <= 1 {
             for refused in self.accepted.drain(..) {
                 let mut fault =

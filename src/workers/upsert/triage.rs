@@ -57,11 +57,16 @@ pub(super) fn triage<'a>(
             Err(_) => {
                 *triggers = TriggerCache::default();
                 let fault = Fault::new(Reason::CrashLoop, "decoding this message panicked; please report it");
-                triaged.rejected.push(dead_letter(message, fault));
+                triaged.rejected.push(undecoded(message, fault));
             }
         }
     }
     triaged
+}
+
+/// The dead letter of a message that must not be decoded.
+pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
+    dead_letter(message, trigger_fired::placed(&message.body, fault))
 }
 
 /// The dead letter of a message of this stage.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use contact_relay::amqp::Topology;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    message::BasicGetMessage,
     options::{
-        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -86,6 +88,15 @@ impl Broker {
         Topology::new(&self.namespace).declare(&channel).await.expect("the topology");
     }
 
+    /// Declares a queue of the service with other arguments than it does.
+    pub(crate) async fn declare_otherwise(&self, queue: &str) {
+        let (queue, options) = (self.name(queue), QueueDeclareOptions::durable());
+        let declare = async |channel: Channel| {
+            channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await
+        };
+        self.insist("declare", declare).await;
+    }
+
     /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the
     /// broker went away, so an event may arrive twice then, as it may from the platform.
     pub(crate) async fn publish(&self, event: &Event) {
@@ -155,6 +166,32 @@ impl Broker {
             }
         };
         self.insist("passive declare", declare).await
+    }
+
+    /// Waits for a message of a queue and takes it, as it is.
+    pub(crate) async fn take(&self, queue: &str) -> BasicGetMessage {
+        let name = self.name(queue);
+        let get = async |channel: Channel| {
+            channel.basic_get(name.as_str().into(), BasicGetOptions { no_ack: true }).await
+        };
+        eventually(&format!("a message is in {queue}"), async || self.insist("basic.get", get).await).await
+    }
+
+    /// Waits for a message of a queue and rejects it for good, as a stranger's consumer would.
+    pub(crate) async fn reject(&self, queue: &str) {
+        let queue = self.name(queue);
+        let options = BasicRejectOptions { requeue: false };
+        let reject = async |channel: Channel| match channel
+            .basic_get(queue.as_str().into(), BasicGetOptions::default())
+            .await?
+        {
+            Some(message) => message.delivery.acker.reject(options).await,
+            None => Ok(false),
+        };
+        eventually(&format!("a message of {queue} is rejected"), async || {
+            self.insist("basic.reject", reject).await.then_some(())
+        })
+        .await;
     }
 
     /// Throws away what waits in a queue.
