@@ -5,11 +5,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
+mod faults;
 mod harness;
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run([harness::tests()].concat())
+    support::run([harness::tests(), faults::tests()].concat())
 }

@@ -66,6 +66,12 @@ impl TestApp {
         self.settings.lock().unwrap().insert(name, value.to_owned());
     }
 
+    /// What a setting was set to.
+    pub(crate) fn setting(&self, key: &str) -> String {
+        let name = format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.lock().unwrap().get(&name).cloned().expect("a setting")
+    }
+
     /// Starts `contact-relay run` with these roles, all when there is none, and waits until it is ready.
     /// The console is always among them, because it is what tells.
     pub(crate) async fn run(&self, roles: &[&str]) -> Process {
