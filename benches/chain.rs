@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
     }
     let mut parsed = Arguments { events: 50_000, waiting: 0, rate: 50, seconds: 20 };
     while let Some(name) = arguments.next() {
-        let mut number = || arguments.next().context("a number is missing").and_then(|text| Ok(text.parse()?));
+        let mut number =
+            || arguments.next().context("a number is missing").and_then(|text| Ok(text.parse()?));
         match name.as_str() {
             "--events" => parsed.events = number()?,
             "--waiting" => parsed.waiting = number()?,
@@ -117,7 +118,17 @@ async fn measure(arguments: &Arguments, services: &Services) -> anyhow::Result<R
         full.preload(&receiver, arguments.waiting).await?;
         waiting_rss = Some(full.peak_rss(Duration::from_secs(20)).await?);
     }
-    Ok(Results { floor_upsert, floor_post, floor_chain, upsert, webhook, chain, idle_rss, waiting_rss, latencies })
+    Ok(Results {
+        floor_upsert,
+        floor_post,
+        floor_chain,
+        upsert,
+        webhook,
+        chain,
+        idle_rss,
+        waiting_rss,
+        latencies,
+    })
 }
 
 fn base(services: &Services) -> anyhow::Result<Settings> {

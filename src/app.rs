@@ -190,9 +190,9 @@ impl App {
     }
 
     async fn declare(&self) -> anyhow::Result<()> {
-        let connection = amqp::connect(&self.settings.amqp, "start").await?;
-        let channel = connection.create_channel().await?;
-        Topology::new(&self.settings.amqp.namespace).declare(&channel).await?;
+        let settings = &self.settings.amqp;
+        let connection = amqp::connect(settings, "start").await?;
+        Topology::new(&settings.namespace).declare_over(&connection, settings.connect_timeout).await?;
         Ok(())
     }
 

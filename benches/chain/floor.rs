@@ -25,7 +25,11 @@ const IN_FLIGHT: usize = 128;
 const FIRST: &str = "floor.first";
 const SECOND: &str = "floor.second";
 
-pub(crate) async fn upsert(settings: &Settings, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
+pub(crate) async fn upsert(
+    settings: &Settings,
+    receiver: &Receiver,
+    events: usize,
+) -> anyhow::Result<Measured> {
     prepare(settings).await?;
     load::publish(settings, "", FIRST, &receiver.url, 0..events).await?;
     let began = Instant::now();
@@ -33,7 +37,11 @@ pub(crate) async fn upsert(settings: &Settings, receiver: &Receiver, events: usi
     Ok(Measured::of(events, began.elapsed()))
 }
 
-pub(crate) async fn post(settings: &Settings, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
+pub(crate) async fn post(
+    settings: &Settings,
+    receiver: &Receiver,
+    events: usize,
+) -> anyhow::Result<Measured> {
     prepare(settings).await?;
     receiver.reset().await?;
     load::publish(settings, "", SECOND, &receiver.url, 0..events).await?;
@@ -43,7 +51,11 @@ pub(crate) async fn post(settings: &Settings, receiver: &Receiver, events: usize
     Ok(Measured::of(events, began.elapsed()))
 }
 
-pub(crate) async fn chain(settings: &Settings, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
+pub(crate) async fn chain(
+    settings: &Settings,
+    receiver: &Receiver,
+    events: usize,
+) -> anyhow::Result<Measured> {
     prepare(settings).await?;
     receiver.reset().await?;
     load::publish(settings, "", FIRST, &receiver.url, 0..events).await?;
@@ -86,14 +98,17 @@ async fn forward(settings: &Settings, events: usize) -> anyhow::Result<()> {
             let mut consumer = Consumer::open(&connection, FIRST, 2 * 200).await?;
             let mut publisher = Publisher::connect(&settings.amqp, "floor").await?;
             while left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
-                let Ok(batch) = tokio::time::timeout(Duration::from_millis(200), consumer.next_batch(&limits())).await
+                let Ok(batch) =
+                    tokio::time::timeout(Duration::from_millis(200), consumer.next_batch(&limits())).await
                 else {
                     continue;
                 };
                 let batch = batch?;
-                let bodies: Vec<&[u8]> = batch.messages.iter().map(|message| message.body.as_slice()).collect();
+                let bodies: Vec<&[u8]> =
+                    batch.messages.iter().map(|message| message.body.as_slice()).collect();
                 plain_upsert(&pool, &bodies).await?;
-                let messages: Vec<_> = bodies.iter().map(|body| load::message("", SECOND, body.to_vec())).collect();
+                let messages: Vec<_> =
+                    bodies.iter().map(|body| load::message("", SECOND, body.to_vec())).collect();
                 for sent in publisher.publish(&messages).await? {
                     sent?;
                 }
@@ -161,9 +176,8 @@ async fn send(settings: &Settings, url: &str, events: usize) -> anyhow::Result<(
         let bodies: Vec<Vec<u8>> =
             batch.messages.iter_mut().map(|message| std::mem::take(&mut message.body)).collect();
         left -= bodies.len().min(left);
-        let mut requests = stream::iter(bodies)
-            .map(|body| client.post(url).body(body).send())
-            .buffer_unordered(IN_FLIGHT);
+        let mut requests =
+            stream::iter(bodies).map(|body| client.post(url).body(body).send()).buffer_unordered(IN_FLIGHT);
         while let Some(response) = requests.next().await {
             response?.error_for_status()?.bytes().await?;
         }

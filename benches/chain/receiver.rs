@@ -46,7 +46,8 @@ async fn hook(State(delays): State<Delays>, body: Bytes) -> &'static str {
     let now = micros();
     let marker = b"\"sentAt\":";
     let place = body.windows(marker.len()).position(|window| window == marker);
-    let digits = place.map(|place| body.iter().skip(place + marker.len()).take_while(|byte| byte.is_ascii_digit()));
+    let digits =
+        place.map(|place| body.iter().skip(place + marker.len()).take_while(|byte| byte.is_ascii_digit()));
     let sent = digits.map_or(now, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
     delays.lock().unwrap_or_else(PoisonError::into_inner).push(now.saturating_sub(sent));
     "ok"
@@ -85,7 +86,8 @@ impl Receiver {
             .kill_on_drop(true)
             .spawn()?;
         let output = process.stdout.take().context("no output")?;
-        let address = BufReader::new(output).lines().next_line().await?.context("the receiver did not start")?;
+        let address =
+            BufReader::new(output).lines().next_line().await?.context("the receiver did not start")?;
         let url = format!("http://{address}/hook");
         Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, _process: process })
     }

@@ -12,10 +12,7 @@ use contact_relay::{
     postgres::{Database, MIGRATIONS},
     settings::Settings,
 };
-use lapin::{
-    options::QueueDeclareOptions,
-    types::FieldTable,
-};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use secrecy::SecretString;
 use tokio::process::{Child, Command};
 
@@ -53,7 +50,8 @@ impl Stage {
         let admin = Database::new(&base.postgres)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.pool()).await?;
         let mut settings = base.clone();
-        let (server, _) = services.postgres_url().rsplit_once('/').context("an address ends in a database")?;
+        let (server, _) =
+            services.postgres_url().rsplit_once('/').context("an address ends in a database")?;
         let url = format!("{server}/{name}");
         settings.postgres.url = SecretString::from(url.as_str());
         settings.amqp.namespace = format!("bench-{name}");
@@ -189,7 +187,8 @@ impl Service {
     fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
         let (_, fields) = stat.rsplit_once(')').context("a stat line")?;
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        let ticks: u64 =
+            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         Ok(Duration::from_millis(ticks * 10))
     }
 

@@ -6,12 +6,12 @@
 use std::{collections::HashSet, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, connect};
+use super::{ConnectError, Connection, connect};
 use crate::settings;
 
 /// One message to publish.

@@ -21,6 +21,8 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 pub struct Database {
     pool: PgPool,
     unit_timeout: Duration,
+    /// How long the pool may take to test a connection that comes back.
+    return_timeout: Duration,
 }
 
 impl Database {
@@ -46,7 +48,7 @@ impl Database {
             .acquire_timeout(settings.acquire_timeout)
             .connect_lazy_with(options);
         let unit_timeout = settings.acquire_timeout + 2 * settings.statement_timeout;
-        Ok(Self { pool, unit_timeout })
+        Ok(Self { pool, unit_timeout, return_timeout: settings.acquire_timeout })
     }
 
     /// Runs one unit of work on one connection, within the time that a unit may take.
@@ -64,7 +66,7 @@ impl Database {
         let unit = async {
             let mut session = Session(Some(self.pool.acquire().await?));
             let done = work(session.connection()?).await?;
-            session.release();
+            session.release(self.return_timeout);
             Ok(done)
         };
         timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
@@ -85,8 +87,12 @@ impl Session {
         self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    fn release(mut self) {
-        drop(self.0.take());
+    /// Gives the connection back. The pool tests it first, without a deadline of its own: a peer that
+    /// falls silent just then would keep its place in the pool for ever.
+    fn release(mut self, limit: Duration) {
+        if let Some(mut connection) = self.0.take() {
+            tokio::spawn(timeout(limit, connection.return_to_pool()));
+        }
     }
 }
 

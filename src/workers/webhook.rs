@@ -14,7 +14,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -39,8 +39,10 @@ use crate::{
 
 const PART: &str = "webhook-worker";
 
-/// What a lease lasts beyond two timeouts: for waiting on the database when the outcome is recorded.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// What a lease lasts beyond two timeouts: half of it for waiting for a slot, half for recording. Where
+/// the database needs longer, another process may send the same delivery again; never this one, see
+/// [`Claims::recording`].
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The shortest pause between two looks for what is due, when another worker is about to take it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
@@ -100,8 +102,10 @@ impl WebhookWorker {
             schedule: self.settings.webhook.retry_schedule.clone(),
             jitter: self.settings.webhook.retry_jitter,
         };
+        let recording = Arc::new(Mutex::new(()));
         let recorder = Recorder {
             database: self.database.clone(),
+            recording: Arc::clone(&recording),
             rule,
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
@@ -127,6 +131,7 @@ impl WebhookWorker {
             room: Arc::new(Semaphore::new(2 * concurrency)),
             enough_room: u32::try_from(concurrency / 2).unwrap_or(u32::MAX).max(1),
             lease: 2 * timeout + LEASE_MARGIN,
+            recording,
             poll_interval: self.settings.webhook.poll_interval,
             next_look: Instant::now(),
             retry_noted,
@@ -152,6 +157,9 @@ struct Claims {
     /// How many permits must be free before the next claim: one by one would cost a query each.
     enough_room: u32,
     lease: Duration,
+    /// Held by the recorder while it cannot write. What it has in hand may be due again by then, and
+    /// must be recorded before it is claimed, or it would be sent twice.
+    recording: Arc<Mutex<()>>,
     poll_interval: Duration,
     /// When to look for due deliveries though no message said so.
     next_look: Instant,
@@ -171,6 +179,9 @@ impl Claims {
                 break;
             }
             if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
+                break;
+            }
+            if stop.run_until_cancelled(self.recording.lock()).await.is_none() {
                 break;
             }
             self.take_hints();

@@ -50,7 +50,8 @@ impl Demo<'_> {
         let keys = ["contact.upserted.#".to_owned()];
         let mut subscriber = Subscriber::open(&connection, &topology.events(), &keys).await?;
         self.publish(&topology, &samples).await?;
-        let applied = samples.iter().filter(|sample| !matches!(sample.expected, Expected::DeadLetter(_))).count();
+        let applied =
+            samples.iter().filter(|sample| !matches!(sample.expected, Expected::DeadLetter(_))).count();
         let mut events = Vec::new();
         let settled = timeout(PATIENCE, async {
             while events.len() < applied {
@@ -90,7 +91,8 @@ impl Demo<'_> {
         let filter = Filter { since: Some(since), ..Filter::default() };
         let dead_letters = dead_letters::list(self.database, &filter).await?;
         let webhooks = self.receiver.requests();
-        let mut outcome = Outcome { contacts: Vec::new(), events, webhooks, dead_letters, unexpected: Vec::new() };
+        let mut outcome =
+            Outcome { contacts: Vec::new(), events, webhooks, dead_letters, unexpected: Vec::new() };
         for sample in samples {
             let as_expected = match sample.expected {
                 Expected::Contact(email) => self.find(email, &mut outcome).await?,

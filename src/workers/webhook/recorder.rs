@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sqlx::Connection as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -29,6 +29,8 @@ pub(super) struct Recorder {
     pub(super) database: Database,
     pub(super) rule: RetryRule,
     pub(super) health: Health,
+    /// Locked while outcomes wait for the database.
+    pub(super) recording: Arc<Mutex<()>>,
     /// Told when a delivery will be due again.
     pub(super) retry_noted: Arc<Notify>,
 }
@@ -67,6 +69,7 @@ impl Recorder {
     /// recorded then becomes due again.
     async fn record(&self, batch: &Batch) {
         let (mut backoff, never) = (Backoff::default(), CancellationToken::new());
+        let mut waiting = None;
         loop {
             let unit = async |conn: &mut sqlx::PgConnection| {
                 let mut transaction = conn.begin().await?;
@@ -85,6 +88,9 @@ impl Recorder {
                         outcomes, "{PART} cannot record {outcomes} outcomes and waits for the database"
                     );
                     self.health.failing(PART, format!("database: {error}"));
+                    if waiting.is_none() {
+                        waiting = Some(self.recording.lock().await);
+                    }
                     backoff.wait(&never).await;
                 }
             }

@@ -10,7 +10,8 @@ use crate::support::{Test, app::TestApp, eventually, proxy::Proxy, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        cut_under_load, a_silent_broker_connection, silent_database_connections, a_frozen_broker,
+        cut_under_load, a_silent_broker_connection, silent_database_connections,
+        connections_that_fall_silent_as_they_come_back, a_frozen_broker,
         a_queue_is_deleted, a_receiver_that_hangs_stops_no_other;
         alone: a_blocked_publisher,
     ]
@@ -69,6 +70,23 @@ async fn silent_database_connections(app: &TestApp) {
     process.ready().await;
 }
 
+/// The worst moment: the work is done, and the pool tests the connection before it takes it back. More
+/// connections are lost in that way than the pool has places.
+async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
+    const SYNC: &[u8] = b"S\0\0\0\x04";
+    impatient(app);
+    app.set("postgres.max_connections", "4");
+    app.set("postgres.acquire_timeout", "500ms");
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("postgres.url", database.url());
+    let process = mid_load(app, 500).await;
+    database.silence_at(SYNC);
+    eventually("20 connections fell silent", async || (database.silenced() >= 20).then_some(())).await;
+    database.open();
+    all_done(app, 500).await;
+    process.ready().await;
+}
+
 /// New connections are accepted and hear nothing, as from a host that is out of memory.
 async fn a_frozen_broker(app: &TestApp) {
     impatient(app);
@@ -98,8 +116,10 @@ async fn a_queue_is_deleted(app: &TestApp) {
     for queue in ["trigger-fired", "webhook", "dead-letters"] {
         app.broker.delete(queue).await;
         let part = format!("the consumer of queue `{}.{queue}`", app.setting("amqp.namespace"));
-        eventually("the end of the consumer is noticed", async || process.log().contains(&part).then_some(()))
-            .await;
+        eventually("the end of the consumer is noticed", async || {
+            process.log().contains(&part).then_some(())
+        })
+        .await;
         app.broker.declare().await;
     }
     process.ready().await;

@@ -6,15 +6,17 @@ use super::{all_done, assert_calm, impatient, leads, not_ready};
 use crate::support::{Test, app::TestApp, process::Process, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![read_only, without_rights, without_its_schema]
+    tests![read_only, without_its_schema; alone: without_rights]
 }
 
 async fn read_only(app: &TestApp) {
     let process = app.run(&[]).await;
     let name = app.setting("amqp.namespace");
-    let alter = async |value: &str| {
+    // Sessions of before may write on.
+    let mut operator = app.pool.acquire().await.unwrap();
+    let mut alter = async |value: &str| {
         let statement = format!(r#"ALTER DATABASE "{name}" SET default_transaction_read_only = {value}"#);
-        execute(app, statement).await;
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *operator).await.unwrap();
     };
     alter("on").await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -25,6 +27,7 @@ async fn read_only(app: &TestApp) {
     resumes(app, &process).await;
 }
 
+/// Alone: the user of services that are not ours may be one that needs no rights.
 async fn without_rights(app: &TestApp) {
     let process = app.run(&[]).await;
     execute(app, "REVOKE INSERT ON contacts FROM CURRENT_USER".to_owned()).await;

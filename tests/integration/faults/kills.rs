@@ -51,7 +51,8 @@ async fn inside_the_transaction(app: &TestApp) {
     let process = app.run(&["upsert"]).await;
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("it waits inside its transaction", async || (app.count(waiting).await > 0).then_some(())).await;
+    eventually("it waits inside its transaction", async || (app.count(waiting).await > 0).then_some(()))
+        .await;
     process.kill9().await;
     transaction.rollback().await.unwrap();
     app.run(&[]).await;

@@ -9,9 +9,13 @@ use crate::support::{Test, app::TestApp, eventually, process::Process, proxy::Pr
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        under_load, idle_with_an_open_http_connection, a_request_in_flight_is_finished,
-        a_second_signal_ends_at_once, a_hanging_receiver_outlasts_the_grace_period,
-        in_an_outage_of_both, before_the_broker_is_there,
+        under_load,
+        idle_with_an_open_http_connection,
+        a_request_in_flight_is_finished,
+        a_second_signal_ends_at_once,
+        a_hanging_receiver_outlasts_the_grace_period,
+        in_an_outage_of_both,
+        before_the_broker_is_there,
     ]
 }
 

@@ -30,6 +30,10 @@ struct State {
     cut: u32,
     /// Connections of an earlier generation stay open and never carry a byte again.
     mute: u32,
+    /// A connection whose client sends exactly this at once falls silent for ever.
+    mute_at: Option<&'static [u8]>,
+    /// How many did.
+    muted: usize,
     next: u32,
 }
 
@@ -48,10 +52,12 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         url.set_port(Some(address.port())).expect("a url with a port");
-        let (state, watched) = watch::channel(State { mode: Mode::Open, cut: 0, mute: 0, next: 1 });
+        let state =
+            watch::Sender::new(State { mode: Mode::Open, cut: 0, mute: 0, mute_at: None, muted: 0, next: 1 });
+        let sender = state.clone();
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target.clone(), watched.clone()));
+                tokio::spawn(carry(client, target.clone(), sender.clone()));
             }
         });
         Self { url: url.into(), state, server: server.abort_handle() }
@@ -80,9 +86,20 @@ impl Proxy {
         self.change(|state| state.mute = state.next);
     }
 
+    /// A connection whose client sends exactly these bytes at once falls silent for ever, until
+    /// [`Proxy::open`] for those that come then.
+    pub(crate) fn silence_at(&self, bytes: &'static [u8]) {
+        self.change(|state| state.mute_at = Some(bytes));
+    }
+
+    /// How many connections fell silent in that way.
+    pub(crate) fn silenced(&self) -> usize {
+        self.state.borrow().muted
+    }
+
     /// Everything is passed on again.
     pub(crate) fn open(&self) {
-        self.change(|state| state.mode = Mode::Open);
+        self.change(|state| (state.mode, state.mute_at) = (Mode::Open, None));
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -99,7 +116,8 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, target: (String, u16), mut state: watch::Receiver<State>) {
+async fn carry(client: TcpStream, target: (String, u16), sender: watch::Sender<State>) {
+    let mut state = sender.subscribe();
     let born = state.borrow().next;
     let closed = state.borrow().mode == Mode::Closed;
     let Ok(server) = TcpStream::connect(target).await else { return };
@@ -109,8 +127,8 @@ async fn carry(client: TcpStream, target: (String, u16), mut state: watch::Recei
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pass(from_client, to_server, born, state.clone()) => {}
-        () = pass(from_server, to_client, born, state.clone()) => {}
+        () = pass(from_client, to_server, born, Some(sender.clone()), state.clone()) => {}
+        () = pass(from_server, to_client, born, None, state.clone()) => {}
         _ = state.wait_for(|state| born < state.cut) => {}
     }
 }
@@ -119,6 +137,7 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     born: u32,
+    client: Option<watch::Sender<State>>,
     mut state: watch::Receiver<State>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
@@ -134,6 +153,10 @@ async fn pass(
         };
         let Ok(length @ 1..) = read else { return };
         let Some(bytes) = buffer.get(..length) else { return };
+        if let Some(sender) = client.as_ref().filter(|sender| sender.borrow().mute_at == Some(bytes)) {
+            sender.send_modify(|state| state.muted += 1);
+            return std::future::pending().await;
+        }
         if to.write_all(bytes).await.is_err() {
             return;
         }
