@@ -9,13 +9,14 @@ use crate::settings::{Log, LogFormat};
 
 /// What libraries may log at most, whatever the filter says: below these levels, and in what the
 /// broker client says of a returned message, stand payloads, addresses and headers.
-const CAPS: [&str; 7] = [
+const CAPS: [&str; 8] = [
     "lapin=warn",
     "lapin::returned_messages=off",
     "sqlx=warn",
     "hyper=info",
     "hyper_util=info",
     "reqwest=info",
+    "rlibphonenumber=off",
     "rustls=info",
 ];
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sqlx::Connection as _;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -29,10 +29,10 @@ pub(super) struct Recorder {
     pub(super) database: Database,
     pub(super) rule: RetryRule,
     pub(super) health: Health,
-    /// Locked while outcomes wait for the database.
-    pub(super) recording: Arc<Mutex<()>>,
     /// Told when a delivery will be due again.
     pub(super) retry_noted: Arc<Notify>,
+    /// Whether a batch is waiting for the database.
+    pub(super) stuck: watch::Sender<bool>,
 }
 
 /// A batch, ready to be written.
@@ -69,7 +69,6 @@ impl Recorder {
     /// recorded then becomes due again.
     async fn record(&self, batch: &Batch) {
         let (mut backoff, never) = (Backoff::default(), CancellationToken::new());
-        let mut waiting = None;
         loop {
             let unit = async |conn: &mut sqlx::PgConnection| {
                 let mut transaction = conn.begin().await?;
@@ -79,8 +78,12 @@ impl Recorder {
                 Ok::<_, sqlx::Error>(lost)
             };
             match self.database.unit(unit).await {
-                Ok(lost) => return self.tell(batch, &lost),
+                Ok(lost) => {
+                    self.stuck.send_replace(false);
+                    return self.tell(batch, &lost);
+                }
                 Err(error) => {
+                    self.stuck.send_replace(true);
                     let error = chain(&error);
                     let outcomes = batch.attempted.len();
                     warn!(
@@ -88,9 +91,6 @@ impl Recorder {
                         outcomes, "{PART} cannot record {outcomes} outcomes and waits for the database"
                     );
                     self.health.failing(PART, format!("database: {error}"));
-                    if waiting.is_none() {
-                        waiting = Some(self.recording.lock().await);
-                    }
                     backoff.wait(&never).await;
                 }
             }
