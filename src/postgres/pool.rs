@@ -16,6 +16,9 @@ use crate::settings;
 /// How long a pooled connection may be idle and still be used without a test.
 const TRUSTED: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to answer that test.
+const PING: Duration = Duration::from_secs(2);
+
 /// The schema, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -55,7 +58,9 @@ impl Database {
             .before_acquire(|connection, state| {
                 Box::pin(async move {
                     if state.idle_for > TRUSTED {
-                        connection.ping().await?;
+                        // A silent peer costs so long and not the whole time to get a connection.
+                        let answered = timeout(PING, connection.ping()).await;
+                        answered.map_err(|_| sqlx::Error::PoolTimedOut)??;
                     }
                     Ok(true)
                 })

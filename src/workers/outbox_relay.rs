@@ -31,7 +31,8 @@ use crate::{
 /// Most messages of one window of confirms.
 const WINDOW: usize = 500;
 
-const PART: &str = "outbox-relay";
+/// Its name in logs and health.
+pub const PART: &str = "outbox-relay";
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
