@@ -10,6 +10,7 @@ mod chain;
 mod command_line;
 mod contacts;
 mod dead_letters;
+mod faults;
 mod harness;
 mod kept;
 mod once;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         contacts::tests(),
         dead_letters::tests(),
+        faults::tests(),
         harness::tests(),
         kept::tests(),
         once::tests(),

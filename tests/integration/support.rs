@@ -9,6 +9,7 @@ pub(crate) mod dead_letters;
 mod environment;
 pub(crate) mod event;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 use std::{
     any::Any, fmt::Debug, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration,
@@ -92,7 +93,9 @@ impl Stage {
         }
         if test.alone {
             let _floor = self.floor.write().await;
-            Self::act(test, environment).await
+            let completion = Self::act(test, environment).await;
+            environment.restore().await;
+            completion
         } else {
             let _floor = self.floor.read().await;
             Self::act(test, environment).await

@@ -3,6 +3,8 @@
 //! A lost race is tried again. Data that the database refuses is halved until the bad message stands
 //! alone and becomes a dead letter. A database in trouble is waited for, then probed with one message.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -24,6 +26,9 @@ use crate::{
 
 /// How many tries of a message alone may begin without coming to an end.
 const MOST_TRIES: i32 = 5;
+
+/// How long forgetting a count may take: it must not hold up the end of the process.
+const CLEARING: Duration = Duration::from_secs(2);
 
 pub(super) struct Settler<'a> {
     worker: &'a UpsertWorker,
@@ -105,9 +110,10 @@ impl<'a> Settler<'a> {
         } else {
             triage::triage(&[message], triggers, &self.worker.rules)
         };
-        let committed = self.commit(triaged).await?;
+        let committed = self.commit(triaged).await;
+        // Stopped before the commit, too: what was counted is the try that never comes to an end.
         self.clear_tries(&digest).await;
-        Some(committed)
+        committed
     }
 
     async fn count_try(&self, digest: &[u8]) -> Option<i32> {
@@ -125,8 +131,8 @@ impl<'a> Settler<'a> {
 
     /// Best effort: a count that stays is no harm, for it is taken up only if the message comes again.
     async fn clear_tries(&self, digest: &[u8]) {
-        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await
-        {
+        let clear = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await);
+        if let Ok(Err(error)) = tokio::time::timeout(CLEARING, clear).await {
             self.waits(&chain(&error));
         }
     }

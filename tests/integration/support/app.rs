@@ -27,8 +27,6 @@ use super::{
 /// Lines of a service's log that a failure shows.
 const LOG_LINES: usize = 40;
 
-/// The queues that the service reads.
-
 pub(crate) struct TestApp {
     environment: Arc<Environment>,
     name: String,

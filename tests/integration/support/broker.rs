@@ -203,6 +203,15 @@ impl Broker {
         self.insist("purge", purge).await;
     }
 
+    /// Deletes a queue with all that is in it: its consumers are canceled.
+    pub(crate) async fn delete(&self, queue: &str) {
+        let queue = self.name(queue);
+        let delete = async |channel: Channel| {
+            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await
+        };
+        self.insist("delete", delete).await;
+    }
+
     /// Removes every object of the namespace.
     pub(crate) async fn clear(&self) {
         let Ok(channel) = self.channel().await else { return };
