@@ -30,6 +30,10 @@ const MOST_TRIES: i32 = 5;
 /// How long forgetting a count may take: it must not hold up the end of the process.
 const CLEARING: Duration = Duration::from_secs(2);
 
+/// How many lost races are tried again without a pause: whoever won has committed, so the next try sees
+/// the result. More than a few in a row are a crowd, or a fault of ours.
+const RACES_AT_ONCE: u32 = 3;
+
 pub(super) struct Settler<'a> {
     worker: &'a UpsertWorker,
     stop: &'a CancellationToken,
@@ -58,6 +62,7 @@ impl<'a> Settler<'a> {
     async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutboxMessage>> {
         let mut committed = Vec::new();
         let mut backoff = Backoff::default();
+        let mut races = 0;
         let mut portions = vec![Portion { accepted: triaged.accepted, rejected: triaged.rejected }];
         while let Some(portion) = portions.pop() {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
@@ -67,7 +72,8 @@ impl<'a> Settler<'a> {
                 }
                 Err(Refused::Race) => {
                     portions.push(portion);
-                    if !backoff.wait(self.stop).await {
+                    races += 1;
+                    if races > RACES_AT_ONCE && !backoff.wait(self.stop).await {
                         return None;
                     }
                 }
