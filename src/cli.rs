@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let exit = exit::of(&error);
             if exit != Exit::Done {
-                drop(writeln!(std::io::stderr(), "error: {error:#}"));
+                drop(writeln!(std::io::stderr(), "error: {}", telemetry::chain(error.as_ref())));
             }
             exit.into()
         }

@@ -48,7 +48,7 @@ impl NewDelivery {
     /// step, so the same step is the same delivery whatever is redelivered.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.event.derive("webhook", self.step)
+        self.event.id_of(&self.company, "webhook", self.step)
     }
 }
 
