@@ -1,4 +1,4 @@
-//! The typed settings. How they are read and checked is in [`load`]; here stands what they are.
+//! The typed settings. How they are read and checked is in `settings::load`; here stands what they are.
 //! The meaning of each key stands once, in `config/default.toml`, which is embedded in the binary.
 //! No setting is replaced by a silent default.
 

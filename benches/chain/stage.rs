@@ -80,7 +80,7 @@ impl Stage {
 
     /// Worker 1 until everything is committed and published.
     pub(crate) async fn upsert_alone(&self, events: usize) -> anyhow::Result<Measured> {
-        let (service, began) = self.start(&["upsert"]).await?;
+        let (service, began) = self.start(&["upsert"])?;
         let queue = Topology::new(&self.settings.amqp.namespace).webhook();
         self.until_depth(&queue, |depth| depth >= events).await?;
         service.end(events, began.elapsed()).await
@@ -89,7 +89,7 @@ impl Stage {
     /// Worker 2 until everything has reached the receiver.
     pub(crate) async fn webhook_alone(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
         receiver.reset().await?;
-        let (service, began) = self.start(&["webhook"]).await?;
+        let (service, began) = self.start(&["webhook"])?;
         receiver.wait_for(events).await?;
         service.end(events, began.elapsed()).await
     }
@@ -97,7 +97,7 @@ impl Stage {
     /// All roles until everything has reached the receiver.
     pub(crate) async fn chain(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
         receiver.reset().await?;
-        let (service, began) = self.start(&[]).await?;
+        let (service, began) = self.start(&[])?;
         receiver.wait_for(events).await?;
         service.end(events, began.elapsed()).await
     }
@@ -109,7 +109,7 @@ impl Stage {
         rate: u32,
         seconds: u32,
     ) -> anyhow::Result<(u64, Vec<Duration>)> {
-        let (service, _) = self.start(&[]).await?;
+        let (service, _) = self.start(&[])?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         let idle = service.status("VmRSS:")?;
         receiver.reset().await?;
@@ -132,14 +132,14 @@ impl Stage {
 
     /// Peak resident memory of all roles that begin on a full queue.
     pub(crate) async fn peak_rss(&self, time: Duration) -> anyhow::Result<u64> {
-        let (service, _) = self.start(&[]).await?;
+        let (service, _) = self.start(&[])?;
         tokio::time::sleep(time).await;
         let peak = service.status("VmHWM:")?;
         service.end(0, time).await?;
         Ok(peak)
     }
 
-    async fn start(&self, roles: &[&str]) -> anyhow::Result<(Service, Instant)> {
+    fn start(&self, roles: &[&str]) -> anyhow::Result<(Service, Instant)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_contact-relay"));
         command.arg("run").envs(self.environment.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
         for role in roles {

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How long the service may take until every part of it is ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A window of unconfirmed messages is at most so many, and, one message aside, so many bytes.
-const WINDOW: usize = 500;
+const WINDOW: usize = 1000;
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most failures that are told one by one.
@@ -100,7 +100,7 @@ struct Run {
 
 impl Run {
     async fn all(&mut self, input: Box<dyn AsyncRead + Unpin>) -> anyhow::Result<()> {
-        let mut input = BufReader::with_capacity(256 * 1024, input);
+        let mut input = BufReader::with_capacity(1024 * 1024, input);
         let mut number = 0;
         loop {
             let mut line = Vec::new();

@@ -63,8 +63,11 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
                 json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
         }),
         event("`$name` where the bare name belongs", Expected::DeadLetter(Reason::TriggerInvalid), |data| {
-            data["trigger"] = qualified_lead();
-            data["trigger"]["action"]["name"] = json!("$name");
+            let mut trigger = qualified_lead();
+            if let Some(name) = trigger.pointer_mut("/action/name") {
+                *name = json!("$name");
+            }
+            data["trigger"] = trigger;
             data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X"});
         }),
         event("a phone that is none", Expected::DeadLetter(Reason::IdentifierInvalid), |data| {

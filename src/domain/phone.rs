@@ -16,7 +16,7 @@ const MAX_TEXT: usize = 128;
 pub struct Phone(Box<str>);
 
 impl Phone {
-    /// Reads a valid number as people, `tel:` links and WhatsApp write it. Without `+` it is a
+    /// Reads a valid number as people, `tel:` links and chat apps write it. Without `+` it is a
     /// number of `region`, or, where it is none, an international one that lost its `+`.
     ///
     /// Text with letters is refused: a second number, an extension or a sentence around a number

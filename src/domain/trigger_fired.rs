@@ -108,12 +108,12 @@ struct Envelope<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
-    data: ObjectOnly<Data<'a>>,
+    data: ObjectOnly<Firing<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
+struct Firing<'a> {
     #[serde(borrow)]
     company: ObjectOnly<Company<'a>>,
     assistant: Option<ObjectOnly<Assistant>>,
@@ -166,7 +166,7 @@ impl Envelope<'_> {
     }
 }
 
-impl Data<'_> {
+impl Firing<'_> {
     fn check(
         self,
         company: CompanyId,

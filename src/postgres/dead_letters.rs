@@ -1,6 +1,6 @@
 //! The dead-letter store: what a worker could not do, kept until it is resolved or discarded.
 //!
-//! Reading and settling for operators is in [`settle`]; what the workers write is here. Nothing here
+//! Reading and settling for operators is in `settle`; what the workers write is here. Nothing here
 //! publishes: `operator::dead_letters` does that between two calls of this module.
 
 mod read;

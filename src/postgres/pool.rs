@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    PgConnection, PgPool, Postgres,
+    Connection as _, PgConnection, PgPool, Postgres,
     migrate::Migrator,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -12,6 +12,9 @@ use sqlx::{
 use tokio::time::timeout;
 
 use crate::settings;
+
+/// How long a pooled connection may be idle and still be used without a test.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// The schema, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -44,6 +47,17 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
+            // A round trip for each unit of work would be one too many; one after a pause finds the
+            // connections that a restart of the database left behind.
+            .test_before_acquire(false)
+            .before_acquire(|connection, state| {
+                Box::pin(async move {
+                    if state.idle_for > TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         let unit_timeout = settings.acquire_timeout + 2 * settings.statement_timeout;
         Ok(Self { pool, unit_timeout })

@@ -1,6 +1,6 @@
 //! Worker 1: from the trigger-fired queue to contacts, ledger, outbox and webhook deliveries.
 //!
-//! Batch by batch: decode and validate ([`triage`]), one transaction ([`transaction`]), one
+//! Batch by batch: decode and validate (`triage`), one transaction (`transaction`), one
 //! multiple-ack, then the outbox relay publishes. No step after the commit can lose anything.
 
 mod effects;

@@ -1,7 +1,7 @@
 //! Worker 2: from due deliveries in Postgres to HTTP requests and their recorded outcomes.
 //!
 //! Claim, commit; send; record. Nothing is held across a request but a lease: this file claims,
-//! [`attempt`] sends, [`recorder`] records. What was claimed and not recorded (a crash, a kill) becomes
+//! `attempt` sends, `recorder` records. What was claimed and not recorded (a crash, a kill) becomes
 //! due again when its lease ends, and is sent with the same `webhook-id`.
 
 mod attempt;
@@ -14,7 +14,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -39,8 +39,12 @@ use crate::{
 
 const PART: &str = "webhook-worker";
 
-/// What a lease lasts beyond two timeouts: for waiting on the database when the outcome is recorded.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// How long a claimed delivery may wait for its slot before it is given back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a lease lasts beyond waiting and sending, for recording the outcome. Short, because a delivery
+/// whose worker was killed waits for the end of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// The shortest pause between two looks for what is due, when another worker is about to take it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
@@ -96,6 +100,7 @@ impl WebhookWorker {
         let tasks = TaskTracker::new();
         let (finished, outcomes) = mpsc::unbounded_channel();
         let retry_noted = Arc::new(Notify::new());
+        let (stuck, recorder_stuck) = watch::channel(false);
         let rule = RetryRule {
             schedule: self.settings.webhook.retry_schedule.clone(),
             jitter: self.settings.webhook.retry_jitter,
@@ -105,6 +110,7 @@ impl WebhookWorker {
             rule,
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
+            stuck,
         };
         tasks.spawn(recorder.run(outcomes));
         let concurrency = self.settings.webhook.concurrency;
@@ -113,8 +119,7 @@ impl WebhookWorker {
             client: self.client,
             secrets: self.secrets,
             slots: Semaphore::new(concurrency),
-            // What waits longer for its slot might outlive its lease.
-            patience: timeout + LEASE_MARGIN / 2,
+            patience: PATIENCE,
             finished,
             stop: stop.clone(),
         });
@@ -126,10 +131,11 @@ impl WebhookWorker {
             // Twice what may be in flight, so that the next requests are at hand when a slot is free.
             room: Arc::new(Semaphore::new(2 * concurrency)),
             enough_room: u32::try_from(concurrency / 2).unwrap_or(u32::MAX).max(1),
-            lease: 2 * timeout + LEASE_MARGIN,
+            lease: PATIENCE + timeout + LEASE_MARGIN,
             poll_interval: self.settings.webhook.poll_interval,
             next_look: Instant::now(),
             retry_noted,
+            recorder_stuck,
         };
         claims.run(&stop, &tasks, sender).await;
         tasks.close();
@@ -157,6 +163,8 @@ struct Claims {
     next_look: Instant,
     /// The recorder set a delivery to be retried.
     retry_noted: Arc<Notify>,
+    /// Whether outcomes cannot be written now. Closed when the recorder is gone.
+    recorder_stuck: watch::Receiver<bool>,
 }
 
 impl Claims {
@@ -164,13 +172,10 @@ impl Claims {
         let mut backoff = Backoff::default();
         let mut more = true;
         while let Some(Some(mut room)) = stop.run_until_cancelled(self.free_room()).await {
-            if sender.finished.is_closed() {
-                // Without it every request would be sent again with each lease.
-                error!("{PART} has lost its recorder and claims no more; restart this process");
-                self.health.failing(PART, "the recorder ended");
+            if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
                 break;
             }
-            if !more && stop.run_until_cancelled(self.wait()).await.is_none() {
+            if !self.recorder_works(stop).await {
                 break;
             }
             self.take_hints();
@@ -209,6 +214,18 @@ impl Claims {
             room.merge(rest);
         }
         Some(room)
+    }
+
+    /// Waits while outcomes cannot be written: their leases may have ended, and a claim would send
+    /// again what only waits to be recorded. `false` when there is nothing to wait for.
+    async fn recorder_works(&mut self, stop: &CancellationToken) -> bool {
+        let works = stop.run_until_cancelled(self.recorder_stuck.wait_for(|stuck| !stuck)).await;
+        let works = works.map(|works| works.is_ok());
+        if works == Some(false) {
+            error!("{PART} has lost its recorder and claims no more; restart this process");
+            self.health.failing(PART, "the recorder ended");
+        }
+        works == Some(true)
     }
 
     /// Waits until something may be due.

@@ -11,7 +11,10 @@ pub(crate) fn tests() -> Vec<Test> {
         a_database_of_its_own,
         a_database_of_its_own_again,
         a_broker_confirms_and_routes,
-        events_wait_for_the_service;
+        events_wait_for_the_service,
+        the_service_runs_and_stops,
+        the_service_falls_and_another_goes_on,
+        commands_give_their_output;
         alone: restarts_keep_addresses_and_data, a_paused_service_is_silent,
     ]
 }
@@ -49,6 +52,48 @@ async fn events_wait_for_the_service(app: &TestApp) {
     app.broker.publish_all(&events).await;
     app.broker.publish(&Event::bare().webhook(&app.receiver.url("/ok"))).await;
     assert_eq!(app.broker.depth("trigger-fired").await, 3);
+    app.broker.purge("trigger-fired").await;
+}
+
+async fn the_service_runs_and_stops(app: &TestApp) {
+    let service = app.run(&[]).await;
+    let hook =
+        json!({"type": "WEBHOOK", "url": app.receiver.url("/ok?step=3"), "method": "POST", "body": "$phone"});
+    let event = Event::lead("Ada").phone("+55 11 98765-4321").webhook(&app.receiver.url("/flaky/1"));
+    let event = event.next(&hook).company("navy").max_interactions(3).without("/data/session");
+    app.broker.publish(&event).await;
+    assert_eq!(app.webhooks(3).await.len(), 3);
+    let heard = app.broker.hear(1).await;
+    let id = heard.first().unwrap().properties.correlation_id().as_ref().unwrap();
+    assert_eq!(id.as_str(), event.event_id());
+    app.count_becomes("SELECT count(*) FROM contacts WHERE company_id = 'navy'", 1).await;
+    assert!(service.get("/healthz").await.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+async fn the_service_falls_and_another_goes_on(app: &TestApp) {
+    let first = app.run(&["upsert", "webhook"]).await;
+    let event = Event::lead("Ada").id("1").time("2026-01-01T00:00:00Z").argument("city", "London");
+    first.freeze();
+    app.broker.publish(&event).await;
+    first.thaw();
+    first.kill9().await;
+    assert!(!first.ended().await.success());
+    let second = app.spawn(&["run"]);
+    second.ready().await;
+    app.count_becomes("SELECT count(*) FROM contacts WHERE city = 'London'", 1).await;
+    second.sigterm();
+    assert!(second.ended().await.success(), "{}", second.log());
+}
+
+async fn commands_give_their_output(app: &TestApp) {
+    app.broker.declare().await;
+    let shown = app.cli(&["config", "show", "-o", "json"]).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    assert!(shown.stdout.contains("webhook"));
+    let event = Event::lead("Ada").bytes();
+    let published = app.cli_with_input(&["publish", "-"], &event).await;
+    assert_eq!(published.code, Some(0), "{}", published.stderr);
+    assert_eq!(app.broker.depth("trigger-fired").await, 1);
     app.broker.purge("trigger-fired").await;
 }
 

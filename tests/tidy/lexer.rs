@@ -102,7 +102,7 @@ fn comments_and_literals_are_no_code() {
         ("a // b", "a     "),
         ("a /* b /* c */ d */ e", "a                   e"),
         (r#"a "b\"c" d"#, "a        d"),
-        (r###"a r#"b"c"# d"###, "a          d"),
+        (r##"a r#"b"c"# d"##, "a          d"),
         ("a '\\'' b '\"' c", "a      b     c"),
         ("&'a str", "&'a str"),
         ("\"a\nb\"", "  \n  "),

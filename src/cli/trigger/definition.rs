@@ -15,6 +15,7 @@ use crate::domain::{
     field::Field,
     template::{Piece, Template},
     trigger::{Action, Trigger},
+    webhook_action::WebhookAction,
 };
 
 /// Members of an object, each as it is written.
@@ -83,50 +84,65 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         place: format!("{}{place}", found.place),
         message,
     };
-    let trigger = match Trigger::parse(&found.raw) {
-        Ok(trigger) => trigger,
+    let value: Value = serde_json::from_str(&found.raw).unwrap_or_default();
+    let actions = actions(&value);
+    let mut findings = Vec::new();
+    for (place, action) in actions.iter().filter(|(_, action)| action["type"] == "WEBHOOK") {
+        // A webhook whose shape is wrong is told of with the other problems of the definition.
+        let problems = WebhookAction::parse(action).map(|webhook| webhook.problems()).unwrap_or_default();
+        findings.extend(problems.into_iter().map(|problem| finding(Severity::Error, place, problem)));
+    }
+    match Trigger::parse(&found.raw) {
         Err(bad) => {
             let problems = bad.problems.into_iter();
-            return problems
-                .map(|problem| finding(Severity::Error, &problem.place, problem.message))
-                .collect();
+            findings
+                .extend(problems.map(|problem| finding(Severity::Error, &problem.place, problem.message)));
+            findings.sort_by(|a, b| a.place.cmp(&b.place));
         }
-    };
-    let value: Value = serde_json::from_str(&found.raw).unwrap_or_default();
-    let places: Vec<String> = if value.get("action").is_some_and(|action| !action.is_null()) {
-        vec!["/action".to_owned()]
-    } else {
-        (0..trigger.actions().len()).map(|index| format!("/actions/{index}")).collect()
-    };
-    let mut findings = Vec::new();
+        Ok(trigger) => {
+            let warnings = warnings(&trigger, &actions).into_iter();
+            findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));
+        }
+    }
+    findings
+}
+
+/// The actions of a definition, each with its place.
+fn actions(definition: &Value) -> Vec<(String, &Value)> {
+    match (&definition["action"], definition["actions"].as_array()) {
+        (Value::Null, Some(actions)) => {
+            actions.iter().enumerate().map(|(index, action)| (format!("/actions/{index}"), action)).collect()
+        }
+        (Value::Null, None) => Vec::new(),
+        (action, _) => vec![("/action".to_owned(), action)],
+    }
+}
+
+/// What is hardly meant, with its place.
+fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<(String, String)> {
+    let mut warnings = Vec::new();
     let mut used = BTreeSet::new();
-    for (action, place) in trigger.actions().iter().zip(&places) {
+    for (action, (place, raw)) in trigger.actions().iter().zip(actions) {
         match action {
             Action::UpsertContact(mapping) => {
                 let fields: BTreeSet<Field> = mapping.iter().map(|(field, _)| field).collect();
                 used.extend(mapping.iter().map(|(_, parameter)| parameter.to_owned()));
                 if !fields.contains(&Field::Phone) && !fields.contains(&Field::Email) {
                     let message = "neither phone nor email is mapped: every firing makes a new contact";
-                    findings.push(finding(Severity::Warning, place, message.to_owned()));
+                    warnings.push((place.clone(), message.to_owned()));
                 }
             }
-            Action::Webhook(webhook) => {
-                findings.extend(webhook.problems().into_iter().map(|p| finding(Severity::Error, place, p)));
-                let raw = value.pointer(place).unwrap_or(&Value::Null);
-                let warnings = webhook_warnings(raw, trigger.parameters(), &mut used);
-                findings.extend(
-                    warnings
-                        .into_iter()
-                        .map(|(at, m)| finding(Severity::Warning, &format!("{place}{at}"), m)),
-                );
+            Action::Webhook(_) => {
+                let found = webhook_warnings(raw, trigger.parameters(), &mut used).into_iter();
+                warnings.extend(found.map(|(at, message)| (format!("{place}{at}"), message)));
             }
         }
     }
     for parameter in trigger.parameters().iter().filter(|name| !used.contains(*name)) {
         let place = format!("/parameters/properties/{}", parameter.replace('~', "~0").replace('/', "~1"));
-        findings.push(finding(Severity::Warning, &place, "no action uses this parameter".to_owned()));
+        warnings.push((place, "no action uses this parameter".to_owned()));
     }
-    findings
+    warnings
 }
 
 /// What is hardly meant in a webhook, with its place; adds the names that it uses to `used`.

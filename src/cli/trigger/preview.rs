@@ -32,11 +32,23 @@ use crate::{
 /// Prints the steps of one firing. Exits 1 when the event or a step would be a dead letter.
 pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::Result<Exit> {
     let text = definition::read(&args.file)?;
-    let event = event(
-        &text,
-        &argument(&args.arguments, "--arguments")?,
-        &argument(&args.client_data, "--client-data")?,
-    )?;
+    let arguments = argument(&args.arguments, "--arguments")?;
+    let client_data = argument(&args.client_data, "--client-data")?;
+    let fired = fire(&text, &arguments, &client_data, settings)?;
+    output::object(args.output.format, &fired, as_text)?;
+    let steps = fired.get("steps").and_then(Value::as_array);
+    let fine = steps.into_iter().flatten().all(|step| step.get("error").is_none());
+    Ok(if fine { Exit::Done } else { Exit::Failed })
+}
+
+/// The steps, and how many are skipped.
+fn fire(
+    text: &str,
+    arguments: &RawValue,
+    client_data: &RawValue,
+    settings: &Settings,
+) -> anyhow::Result<Value> {
+    let event = event(text, arguments, client_data)?;
     let rules = Rules {
         default_max_interactions: settings.chain.default_max_interactions,
         default_region: settings.contacts.default_region,
@@ -45,11 +57,7 @@ pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::
     };
     let planned = decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
-    let steps = Firing::new(&plan, settings).steps();
-    let fine = steps.iter().all(|step| step.get("error").is_none());
-    let preview = json!({ "steps": steps, "skipped": plan.skipped });
-    output::object(args.output.format, &preview, as_text)?;
-    Ok(if fine { Exit::Done } else { Exit::Failed })
+    Ok(json!({ "steps": Firing::new(&plan, settings).steps(), "skipped": plan.skipped }))
 }
 
 /// The option's JSON object, from a file where it is `@FILE`.
@@ -241,6 +249,13 @@ fn as_text(preview: &Value) -> String {
             push(format!("  {}", text(step, "error")));
         }
         push(String::new());
+    }
+    if preview.pointer("/steps").is_some_and(|steps| steps.to_string().contains("\"method\"")) {
+        push(
+            "Each attempt adds user-agent, webhook-id, webhook-timestamp and, with signing secrets,"
+                .to_owned(),
+        );
+        push("webhook-signature.".to_owned());
     }
     if let Some(skipped) = preview.get("skipped").and_then(Value::as_u64).filter(|skipped| *skipped > 0) {
         push(format!("{skipped} further steps are skipped: the chain may have no more interactions"));

@@ -99,9 +99,9 @@ fn chains_of_merges_are_flat_and_companies_apart() {
 }
 
 /// What must not depend on order: who is one person, and every value with its stamp.
-fn state(
-    updates: &[ContactUpdate],
-) -> Vec<(Vec<String>, Vec<(Field, Stamped)>, OffsetDateTime, OffsetDateTime)> {
+type Person = (Vec<String>, Vec<(Field, Stamped)>, OffsetDateTime, OffsetDateTime);
+
+fn state(updates: &[ContactUpdate]) -> Vec<Person> {
     let mut directory = Directory::default();
     for (n, update) in updates.iter().enumerate() {
         directory.apply(&acme(), update, id(n as u128 + 1));
@@ -116,7 +116,7 @@ fn state(
             (keys, contact.values.into_iter().collect(), contact.created_at, contact.updated_at)
         })
         .collect();
-    people.sort_by(|a: &(Vec<String>, _, _, _), b| a.0.cmp(&b.0));
+    people.sort_by(|a: &Person, b| a.0.cmp(&b.0));
     people
 }
 

@@ -1,6 +1,6 @@
 //! Recording what attempts came to: the attempt itself, the delivery's next state, dead letters.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -56,17 +56,12 @@ async fn update(
     conn: &mut PgConnection,
     batch: &[Recorded],
 ) -> Result<HashSet<(String, Uuid, Uuid)>, sqlx::Error> {
-    let mut batch: Vec<&Recorded> = batch.iter().collect();
-    // One lock order for all workers.
-    batch.sort_by(|a, b| a.delivery.key.cmp(&b.delivery.key));
+    let batch = in_lock_order(batch);
     let companies: Vec<String> = batch.iter().map(|entry| entry.delivery.key.company.clone()).collect();
     let ids: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.key.id).collect();
     let tokens: Vec<Uuid> = batch.iter().map(|entry| entry.delivery.lease_token).collect();
     let started: Vec<OffsetDateTime> = batch.iter().map(|entry| entry.started_at).collect();
-    let durations: Vec<i32> = batch
-        .iter()
-        .map(|entry| i32::try_from(entry.outcome.duration.as_millis()).unwrap_or(i32::MAX))
-        .collect();
+    let durations: Vec<i32> = batch.iter().map(|entry| milliseconds(entry.outcome.duration)).collect();
     let outcomes: Vec<String> = batch.iter().map(|entry| entry.outcome.class.name().to_owned()).collect();
     let statuses: Vec<Option<i32>> = batch.iter().map(|entry| entry.outcome.status.map(i32::from)).collect();
     let errors: Vec<Option<String>> = batch.iter().map(|entry| entry.outcome.error.clone()).collect();
@@ -113,6 +108,17 @@ async fn update(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.company_id, row.delivery_id, row.token)).collect())
+}
+
+/// One order for all workers.
+fn in_lock_order(batch: &[Recorded]) -> Vec<&Recorded> {
+    let mut batch: Vec<&Recorded> = batch.iter().collect();
+    batch.sort_by(|a, b| a.delivery.key.cmp(&b.delivery.key));
+    batch
+}
+
+fn milliseconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn state(next: &Next) -> &'static str {

@@ -145,7 +145,7 @@ impl<'a> Settler<'a> {
     }
 }
 
-impl<'a> Portion<'a> {
+impl Portion<'_> {
     /// Two halves, to find the message that the database refuses; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
         if !self.rejected.is_empty() {

@@ -84,7 +84,9 @@ async fn write(
         if !directory::save(conn, &directory.into_changes()).await? {
             return Err(Refused::Race);
         }
-        let entries = effects.ledger_entries();
+        let mut entries = effects.ledger_entries();
+        // Applied in the order of arrival, inserted in the one order of locks of all workers.
+        entries.sort_unstable_by(|a, b| (a.company, a.key, a.step).cmp(&(b.company, b.key, b.step)));
         if ledger::insert(conn, &entries).await? != entries.len() as u64 {
             return Err(Refused::Race);
         }
@@ -137,8 +139,6 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
             sorted.conflicts.push(conflict(one));
         }
     }
-    // One order of locks for all workers.
-    sorted.fresh.sort_by(|a, b| (&a.plan.event.company, a.key).cmp(&(&b.plan.event.company, b.key)));
     Ok(sorted)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sqlx::Connection as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -31,6 +31,8 @@ pub(super) struct Recorder {
     pub(super) health: Health,
     /// Told when a delivery will be due again.
     pub(super) retry_noted: Arc<Notify>,
+    /// Whether a batch is waiting for the database.
+    pub(super) stuck: watch::Sender<bool>,
 }
 
 /// A batch, ready to be written.
@@ -76,8 +78,12 @@ impl Recorder {
                 Ok::<_, sqlx::Error>(lost)
             };
             match self.database.unit(unit).await {
-                Ok(lost) => return self.tell(batch, &lost),
+                Ok(lost) => {
+                    self.stuck.send_replace(false);
+                    return self.tell(batch, &lost);
+                }
                 Err(error) => {
+                    self.stuck.send_replace(true);
                     let error = chain(&error);
                     let outcomes = batch.attempted.len();
                     warn!(

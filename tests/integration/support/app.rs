@@ -192,14 +192,15 @@ impl TestApp {
             let log = process.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines.iter().skip(lines.len().saturating_sub(LOG_LINES)).copied().collect::<Vec<_>>();
-            text += &format!("--- process {index} ---\n{}\n", tail.join("\n"));
+            text.extend([format!("--- process {index} ---\n"), tail.join("\n"), "\n".to_owned()]);
         }
         text
     }
 
     /// Ends what still runs and removes what the test made.
     pub(crate) async fn close(self) {
-        for process in self.processes.lock().unwrap().clone() {
+        let processes = self.processes.lock().unwrap().clone();
+        for process in processes {
             process.kill9().await;
         }
         let closed = async {

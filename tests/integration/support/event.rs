@@ -34,7 +34,7 @@ impl Event {
         let parameters =
             FIELDS.into_iter().chain(["interest"]).map(|field| (field.to_owned(), json!({"type": "string"})));
         let mapping = FIELDS.into_iter().map(|field| (field.to_owned(), field.into()));
-        let mut action = Map::from_iter(mapping);
+        let mut action: Map<_, _> = mapping.collect();
         action.insert("type".to_owned(), "CRM".into());
         action.insert("subtype".to_owned(), "UPSERT_CONTACT".into());
         let time = OffsetDateTime::now_utc().format(&Rfc3339).expect("a time");
@@ -51,7 +51,7 @@ impl Event {
                 "session": {"id": Uuid::now_v7()},
                 "trigger": {
                     "name": "register_lead",
-                    "parameters": {"properties": Map::from_iter(parameters), "required": []},
+                    "parameters": {"properties": parameters.collect::<Map<_, _>>(), "required": []},
                     "interpretResponse": false,
                     "actions": [action]
                 },

@@ -83,4 +83,7 @@ fn a_webhook_that_cannot_be_sent_is_an_error() {
     let webhook = r#"{"type": "WEBHOOK", "url": "https://$name/x", "body": "$email"}"#;
     let told = findings(&with_actions(&format!("[{webhook}]")));
     assert!(told.iter().any(|(severity, ..)| *severity == Severity::Error), "{told:?}");
+    let told = findings(&with_actions(&format!(r#"[{{"type": "CRM"}}, {webhook}]"#)));
+    let places: Vec<&str> = told.iter().map(|(_, place, _)| place.as_str()).collect();
+    assert_eq!(places, ["/actions/0/subtype", "/actions/1"], "all at once");
 }
