@@ -9,7 +9,7 @@ mod publisher;
 mod subscriber;
 mod topology;
 
-pub use connection::{ConnectError, connect};
+pub use connection::{ConnectError, Connection, connect};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};
 pub use subscriber::{SubscribeError, Subscriber, has_exchange};

@@ -21,8 +21,12 @@ use crate::{
     settings::Settings,
     telemetry::chain,
     workers::{
-        backoff::Backoff, dead_letter_collector::DeadLetterCollector, outbox_relay::OutboxRelay,
-        upsert::UpsertWorker, wake_ups::WakeUps, webhook::WebhookWorker,
+        backoff::Backoff,
+        dead_letter_collector::{self, DeadLetterCollector},
+        outbox_relay::{self, OutboxRelay},
+        upsert::UpsertWorker,
+        wake_ups::{self, WakeUps},
+        webhook::{self, WebhookWorker},
     },
 };
 
@@ -114,6 +118,10 @@ impl App {
 
     async fn start(&mut self, roles: &[Role]) -> anyhow::Result<()> {
         let has = |role| roles.contains(&role);
+        for part in roles.iter().flat_map(|&role| self.parts(role)) {
+            // Not ready before every part has reported.
+            self.health.failing(&part, "starting");
+        }
         if has(Role::Console) {
             let console = Console::bind(self.settings.http.bind, self.health.clone()).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
@@ -134,6 +142,19 @@ impl App {
         Ok(())
     }
 
+    /// What a role reports as.
+    fn parts(&self, role: Role) -> Vec<String> {
+        match role {
+            Role::Upsert => (1..=self.settings.upsert.consumers)
+                .map(upsert_worker)
+                .chain([outbox_relay::PART.to_owned()])
+                .collect(),
+            Role::Webhook => [wake_ups::PART, webhook::PART].map(str::to_owned).to_vec(),
+            Role::DeadLetter => vec![dead_letter_collector::PART.to_owned()],
+            Role::Console => Vec::new(),
+        }
+    }
+
     fn start_upsert(&mut self) {
         let (relay, committed) = mpsc::channel(8);
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
@@ -146,7 +167,7 @@ impl App {
                 database: self.database.clone(),
                 relay: relay.clone(),
                 health: self.health.clone(),
-                name: format!("upsert-{number}"),
+                name: upsert_worker(number),
             };
             self.tasks.spawn(worker.run(self.stop.clone()));
         }
@@ -190,9 +211,9 @@ impl App {
     }
 
     async fn declare(&self) -> anyhow::Result<()> {
-        let connection = amqp::connect(&self.settings.amqp, "start").await?;
-        let channel = connection.create_channel().await?;
-        Topology::new(&self.settings.amqp.namespace).declare(&channel).await?;
+        let settings = &self.settings.amqp;
+        let connection = amqp::connect(settings, "start").await?;
+        Topology::new(&settings.namespace).declare_over(&connection, settings.connect_timeout).await?;
         Ok(())
     }
 
@@ -201,6 +222,10 @@ impl App {
             tell_of(Some(ended));
         }
     }
+}
+
+fn upsert_worker(number: usize) -> String {
+    format!("upsert-{number}")
 }
 
 fn tell_of(ended: Option<Result<(), JoinError>>) {

@@ -2,13 +2,17 @@
 
 mod health;
 
-use std::net::SocketAddr;
+use std::{future::IntoFuture as _, net::SocketAddr, time::Duration};
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+
+/// How long requests may take that are there when the server ends. A client that never finishes its
+/// request must not hold up the process.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The HTTP server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +43,16 @@ impl Console {
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let served =
-            axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server ended");
+            axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let over = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        tokio::select! {
+            served = served.into_future() => if let Err(error) = served {
+                tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server ended");
+            },
+            () = over => {}
         }
     }
 }

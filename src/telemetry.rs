@@ -50,6 +50,15 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     subscriber.try_init().map_err(|error| InitError(error.into()))
 }
 
+/// Makes a panic a line of the log that says where, and not what: the text of a panic may hold the text
+/// that it was about. To be called once logging has started.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a part of the program panicked at {place}; please report it");
+    }));
+}
+
 /// An error and its causes on one line, for a log line or a health report.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -6,12 +6,12 @@
 use std::{collections::HashSet, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, connect};
+use super::{ConnectError, Connection, connect};
 use crate::settings;
 
 /// One message to publish.
@@ -113,10 +113,14 @@ impl Publisher {
         let mut returned = Vec::new();
         for confirm in confirms {
             let confirmation = confirm.await?;
-            outcome.push(if confirmation.is_nack() { Err(Unpublished::Refused) } else { Ok(()) });
-            if let Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)) = confirmation {
-                returned.push(message.delivery.properties.message_id().clone());
-            }
+            let (result, message) = match confirmation {
+                Confirmation::Ack(message) => (Ok(()), message),
+                Confirmation::Nack(message) => (Err(Unpublished::Refused), message),
+                // The channel is in confirm mode; without a confirm nothing is known to be published.
+                Confirmation::NotRequested => (Err(Unpublished::Refused), None),
+            };
+            outcome.push(result);
+            returned.extend(message.map(|message| message.delivery.properties.message_id().clone()));
         }
         mark_returned(messages, &returned, &mut outcome);
         Ok(outcome)

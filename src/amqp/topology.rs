@@ -3,11 +3,14 @@
 //! Invariant: declaring is idempotent, and an object that exists with other arguments is an error
 //! that names it, never overwritten.
 
+use std::time::Duration;
+
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, LongString},
 };
+use tokio::time::timeout;
 
 /// How often the broker hands a message out before it dead-letters it by itself.
 ///
@@ -16,29 +19,46 @@ use lapin::{
 /// `workers::upsert`) and only ends what would never end.
 const DELIVERY_LIMIT: i64 = 1000;
 
+/// The same for the dead-letter queue, whose messages have nowhere to go but the collector: beyond the
+/// limit the broker drops them, and brokers from 4.0 on have a limit of 20 where none is given. One
+/// that is never reached; -1, which means none to those, loses messages on 3.10.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
 /// The names of a namespace.
 #[derive(Clone, Debug)]
 pub struct Topology {
     namespace: String,
 }
 
-/// The broker refused a declaration.
+/// The objects are not all declared.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "could not declare {kind} `{name}`; where it exists with other arguments, delete it or choose another amqp.namespace"
-)]
-pub struct TopologyError {
-    kind: &'static str,
-    name: String,
-    #[source]
-    source: lapin::Error,
+pub enum TopologyError {
+    /// The broker refused a declaration.
+    #[error(
+        "could not declare {kind} `{name}`; where it exists with other arguments, delete it or choose another amqp.namespace"
+    )]
+    Refused {
+        /// What kind of object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What the broker says.
+        #[source]
+        source: lapin::Error,
+    },
+    /// There was no channel to declare on.
+    #[error("the connection failed")]
+    Channel(#[source] lapin::Error),
+    /// No answer in time.
+    #[error("the broker did not answer to declarations within {} ms", .0.as_millis())]
+    Timeout(Duration),
 }
 
 impl TopologyError {
-    /// Whether the object exists with other arguments: no retry mends that.
+    /// Whether an object exists with other arguments: no retry mends that.
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
-        self.source.is_amqp_soft_error()
+        matches!(self, Self::Refused { source, .. } if source.is_amqp_soft_error())
     }
 }
 
@@ -73,6 +93,19 @@ impl Topology {
         format!("{}.dead-letters", self.namespace)
     }
 
+    /// Declares every object, on a channel of its own, in at most `limit`.
+    pub async fn declare_over(
+        &self,
+        connection: &lapin::Connection,
+        limit: Duration,
+    ) -> Result<(), TopologyError> {
+        let declared = async {
+            let channel = connection.create_channel().await.map_err(TopologyError::Channel)?;
+            self.declare(&channel).await
+        };
+        timeout(limit, declared).await.unwrap_or(Err(TopologyError::Timeout(limit)))
+    }
+
     /// Declares every object. The dead-letter queue comes first: nothing can be dead-lettered
     /// into nowhere.
     pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
@@ -97,7 +130,7 @@ impl Topology {
         channel
             .exchange_declare(name.as_str().into(), kind, options, FieldTable::default())
             .await
-            .map_err(|source| TopologyError { kind: "exchange", name, source })
+            .map_err(|source| TopologyError::Refused { kind: "exchange", name, source })
     }
 
     async fn queue(&self, channel: &Channel, name: String, dead_lettered: bool) -> Result<(), TopologyError> {
@@ -106,18 +139,19 @@ impl Topology {
             arguments.insert(key.into(), AMQPValue::LongString(LongString::from(value)));
         };
         set("x-queue-type", "quorum");
+        let limit = if dead_lettered { DELIVERY_LIMIT } else { NO_DELIVERY_LIMIT };
         if dead_lettered {
             // `at-least-once` needs `reject-publish`; together nothing is lost between the queues.
             set("x-dead-letter-exchange", &self.dead_letters());
             set("x-dead-letter-strategy", "at-least-once");
             set("x-overflow", "reject-publish");
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
         }
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
         channel
             .queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await
             .map(|_| ())
-            .map_err(|source| TopologyError { kind: "queue", name, source })
+            .map_err(|source| TopologyError::Refused { kind: "queue", name, source })
     }
 
     async fn bind(
@@ -136,6 +170,6 @@ impl Topology {
                 FieldTable::default(),
             )
             .await
-            .map_err(|source| TopologyError { kind: "binding of queue", name: queue, source })
+            .map_err(|source| TopologyError::Refused { kind: "binding of queue", name: queue, source })
     }
 }

@@ -108,6 +108,10 @@ pub enum Action {
     Pause,
     /// Lets it go on.
     Resume,
+    /// The broker only: as if its memory were used up. It blocks whoever publishes.
+    Alarm,
+    /// Ends the alarm.
+    Calm,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -266,6 +270,8 @@ enum LaunchError {
     Failed { service: &'static str, log: PathBuf, tail: String },
     #[error("{service} was not ready in time; its log is {}", log.display())]
     TooSlow { service: &'static str, log: PathBuf },
+    #[error("the broker's limit of memory cannot be changed; its log is {}", log.display())]
+    NoAlarm { log: PathBuf },
 }
 
 /// Different ports on 127.0.0.1 that were free a moment ago.

@@ -16,6 +16,9 @@ use crate::settings;
 /// How long a pooled connection may be idle and still be used without a test.
 const TRUSTED: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to answer that test.
+const PING: Duration = Duration::from_secs(2);
+
 /// The schema, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -24,6 +27,8 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 pub struct Database {
     pool: PgPool,
     unit_timeout: Duration,
+    /// How long the pool may take to test a connection that comes back.
+    return_timeout: Duration,
 }
 
 impl Database {
@@ -40,7 +45,6 @@ impl Database {
             // Every query has its index. A plan that was cached while a table was empty must not go
             // on scanning it when it has grown.
             ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ]);
@@ -53,14 +57,16 @@ impl Database {
             .before_acquire(|connection, state| {
                 Box::pin(async move {
                     if state.idle_for > TRUSTED {
-                        connection.ping().await?;
+                        // A silent peer costs so long and not the whole time to get a connection.
+                        let answered = timeout(PING, connection.ping()).await;
+                        answered.map_err(|_| sqlx::Error::PoolTimedOut)??;
                     }
                     Ok(true)
                 })
             })
             .connect_lazy_with(options);
         let unit_timeout = settings.acquire_timeout + 2 * settings.statement_timeout;
-        Ok(Self { pool, unit_timeout })
+        Ok(Self { pool, unit_timeout, return_timeout: settings.acquire_timeout })
     }
 
     /// Runs one unit of work on one connection, within the time that a unit may take.
@@ -78,7 +84,7 @@ impl Database {
         let unit = async {
             let mut session = Session(Some(self.pool.acquire().await?));
             let done = work(session.connection()?).await?;
-            session.release();
+            session.release(self.return_timeout);
             Ok(done)
         };
         timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
@@ -99,8 +105,12 @@ impl Session {
         self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    fn release(mut self) {
-        drop(self.0.take());
+    /// Gives the connection back. The pool tests it first, without a deadline of its own: a peer that
+    /// falls silent just then would keep its place in the pool for ever.
+    fn release(mut self, limit: Duration) {
+        if let Some(mut connection) = self.0.take() {
+            tokio::spawn(timeout(limit, connection.return_to_pool()));
+        }
     }
 }
 

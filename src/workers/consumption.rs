@@ -1,12 +1,18 @@
 //! The one way to consume a queue: connect, declare, consume batch by batch, and build all of it
 //! again after whatever happens to the broker or the connection.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use crate::{
-    amqp::{self, BatchLimits, ConnectError, ConsumeError, Consumer, Received, Topology, TopologyError},
+    amqp::{
+        self, BatchLimits, ConnectError, Connection, ConsumeError, Consumer, Received, Topology,
+        TopologyError,
+    },
     health::Health,
     settings,
     telemetry::chain,
@@ -33,12 +39,12 @@ pub(super) struct Consumption<'a> {
 enum Lost {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("the connection failed")]
-    Connection(#[from] lapin::Error),
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error(transparent)]
     Consume(#[from] ConsumeError),
+    #[error("the broker did not answer within {} ms", .0.as_millis())]
+    Silent(Duration),
 }
 
 /// What is done with the messages of a queue.
@@ -72,10 +78,9 @@ impl Consumption<'_> {
         backoff: &mut Backoff,
         worker: &mut impl Settle,
     ) -> Result<(), Lost> {
-        let connection = amqp::connect(self.amqp, self.part).await?;
-        Topology::new(&self.amqp.namespace).declare(&connection.create_channel().await?).await?;
-        let prefetch = u16::try_from(self.prefetch).unwrap_or(u16::MAX);
-        let mut consumer = Consumer::open(&connection, &self.queue, prefetch).await?;
+        // The connection must live as long as its consumer.
+        let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
+        let (_connection, mut consumer) = opened?;
         self.health.ready(self.part);
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
             let batch = batch?;
@@ -86,5 +91,15 @@ impl Consumption<'_> {
             batch.ack().await?;
         }
         Ok(())
+    }
+
+    async fn open(&self) -> Result<(Connection, Consumer), Lost> {
+        let limit = self.amqp.connect_timeout;
+        let connection = amqp::connect(self.amqp, self.part).await?;
+        Topology::new(&self.amqp.namespace).declare_over(&connection, limit).await?;
+        let prefetch = u16::try_from(self.prefetch).unwrap_or(u16::MAX);
+        let opened = timeout(limit, Consumer::open(&connection, &self.queue, prefetch)).await;
+        let consumer = opened.map_err(|_| Lost::Silent(limit))??;
+        Ok((connection, consumer))
     }
 }

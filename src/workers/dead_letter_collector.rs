@@ -30,7 +30,8 @@ use crate::{
     telemetry::chain,
 };
 
-const PART: &str = "dead-letter-collector";
+/// Its name in logs and health.
+pub const PART: &str = "dead-letter-collector";
 
 /// The consumer of the broker's dead-letter queue.
 pub struct DeadLetterCollector {

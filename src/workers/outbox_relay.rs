@@ -31,7 +31,8 @@ use crate::{
 /// Most messages of one window of confirms.
 const WINDOW: usize = 500;
 
-const PART: &str = "outbox-relay";
+/// Its name in logs and health.
+pub const PART: &str = "outbox-relay";
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
@@ -50,8 +51,6 @@ pub struct OutboxRelay {
 enum Lost {
     #[error(transparent)]
     Connect(#[from] crate::amqp::ConnectError),
-    #[error("the connection failed")]
-    Connection(#[from] lapin::Error),
     #[error(transparent)]
     Topology(#[from] crate::amqp::TopologyError),
     #[error(transparent)]
@@ -84,20 +83,27 @@ impl OutboxRelay {
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
         let mut publisher = Publisher::connect(&self.settings.amqp, PART).await?;
         let topology = Topology::new(&self.settings.amqp.namespace);
-        topology.declare(&publisher.connection().create_channel().await?).await?;
-        self.health.ready(PART);
+        topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
         let mut sweep = interval(self.settings.outbox.sweep_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let window = tokio::select! {
+                // The sweep first: under steady load something is always committed, and what another
+                // process left would wait for ever.
                 biased;
+                _ = sweep.tick(), if !stop.is_cancelled() => match self.expired().await {
+                    Some(expired) => expired,
+                    None => continue,
+                },
                 messages = self.committed.recv() => match messages {
                     Some(messages) => self.fill(messages),
                     None => return Ok(()),
                 },
-                _ = sweep.tick(), if !stop.is_cancelled() => self.expired().await,
             };
-            if !window.is_empty() {
+            if window.is_empty() {
+                // Not before: that a broker lets us in does not mean that it lets us publish.
+                self.health.ready(PART);
+            } else {
                 self.window(&mut publisher, &topology, window).await?;
                 backoff.reset();
             }
@@ -114,14 +120,14 @@ impl OutboxRelay {
         window
     }
 
-    async fn expired(&self) -> Vec<OutboxMessage> {
+    /// What another process left; `None` when the database cannot tell.
+    async fn expired(&self) -> Option<Vec<OutboxMessage>> {
         let (limit, lease) = (i64::try_from(WINDOW).unwrap_or(i64::MAX), self.settings.outbox.lease);
-        let taken = self.unit(async |conn| outbox::take_expired(conn, limit, lease).await).await;
-        let taken = taken.unwrap_or_default();
+        let taken = self.unit(async |conn| outbox::take_expired(conn, limit, lease).await).await?;
         if !taken.is_empty() {
             info!(messages = taken.len(), "{PART} takes over {} messages whose lease ran out", taken.len());
         }
-        taken
+        Some(taken)
     }
 
     async fn window(

@@ -18,6 +18,9 @@ use crate::{
     settings::Settings,
 };
 
+/// Its name in logs and health.
+pub const PART: &str = "webhook-wake-ups";
+
 /// The consumer of the webhook queue.
 pub struct WakeUps {
     /// All settings.
@@ -33,7 +36,7 @@ impl WakeUps {
     pub async fn run(self, stop: CancellationToken) {
         let count = self.settings.webhook.concurrency;
         let consumption = Consumption {
-            part: "webhook-wake-ups",
+            part: PART,
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).webhook(),
             limits: BatchLimits { count, bytes: usize::MAX, linger: Duration::ZERO },

@@ -37,7 +37,8 @@ use crate::{
     telemetry::chain,
 };
 
-const PART: &str = "webhook-worker";
+/// Its name in logs and health.
+pub const PART: &str = "webhook-worker";
 
 /// How long a claimed delivery may wait for its slot before it is given back.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -147,7 +147,7 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     app.broker.publish(&event).await;
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_blocked'", 7).await;
     assert!(app.dead_letters().await.iter().all(|dead| of_webhook(dead, &event, "")));
-    app.stop_all().await;
+    app.stop().await;
     // By name and by network allowed, but not without TLS.
     app.set("webhook.allowed_networks", "127.0.0.0/8");
     app.set("webhook.allow_http", "false");

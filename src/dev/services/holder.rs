@@ -178,6 +178,9 @@ impl Held {
             (Action::Pause, Service::Rabbitmq) => rabbitmq.signal(Signal::STOP),
             (Action::Resume, Service::Postgres) => postgres.signal(Signal::CONT),
             (Action::Resume, Service::Rabbitmq) => rabbitmq.signal(Signal::CONT),
+            (Action::Alarm, Service::Rabbitmq) => return rabbitmq.alarm(true).await,
+            (Action::Calm, Service::Rabbitmq) => return rabbitmq.alarm(false).await,
+            (Action::Alarm | Action::Calm, Service::Postgres) => (),
         }
         Ok(())
     }

@@ -45,12 +45,14 @@ pub(super) struct Rabbitmq {
     ports: Ports,
     epmd: Option<Process>,
     node: Option<Process>,
+    /// Whether its limit of memory is set so low that it is in alarm.
+    alarmed: bool,
 }
 
 impl Rabbitmq {
     /// `launcher` is the library's launcher, not the wrapper in sbin; the node's files are in `dir`.
     pub(super) fn new(launcher: PathBuf, dir: PathBuf) -> Self {
-        Self { launcher, dir, ports: Ports::default(), epmd: None, node: None }
+        Self { launcher, dir, ports: Ports::default(), epmd: None, node: None, alarmed: false }
     }
 
     /// Picks ports, writes the configuration and starts the node.
@@ -100,11 +102,29 @@ impl Rabbitmq {
         }
     }
 
+    /// Raises or ends its memory alarm. The limit is the node's own, so it is gone after a restart.
+    pub(super) async fn alarm(&mut self, alarmed: bool) -> Result<(), LaunchError> {
+        if self.alarmed == alarmed {
+            return Ok(());
+        }
+        let program = self.launcher.with_file_name("rabbitmqctl");
+        let mut command = self.command(&program).map_err(LaunchError::Prepare)?;
+        let limit = if alarmed { "0.00001" } else { "0.4" };
+        command.env("RABBITMQ_NODENAME", NODE).args(["set_vm_memory_high_watermark", limit]);
+        let mut program = Process::spawn(&mut command).map_err(LaunchError::Prepare)?;
+        if !program.succeeds().await.map_err(LaunchError::Prepare)? {
+            return Err(LaunchError::NoAlarm { log: self.log() });
+        }
+        self.alarmed = alarmed;
+        Ok(())
+    }
+
     pub(super) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
     }
 
     async fn end(&mut self, steps: &[(Signal, Duration)]) {
+        self.alarmed = false;
         if let Some(node) = self.node.take() {
             node.end(steps).await;
         }

@@ -3,6 +3,8 @@
 //! A lost race is tried again. Data that the database refuses is halved until the bad message stands
 //! alone and becomes a dead letter. A database in trouble is waited for, then probed with one message.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -24,6 +26,13 @@ use crate::{
 
 /// How many tries of a message alone may begin without coming to an end.
 const MOST_TRIES: i32 = 5;
+
+/// How long forgetting a count may take: it must not hold up the end of the process.
+const CLEARING: Duration = Duration::from_secs(2);
+
+/// How many lost races are tried again without a pause: whoever won has committed, so the next try sees
+/// the result. More than a few in a row are a crowd, or a fault of ours.
+const RACES_AT_ONCE: u32 = 3;
 
 pub(super) struct Settler<'a> {
     worker: &'a UpsertWorker,
@@ -53,6 +62,7 @@ impl<'a> Settler<'a> {
     async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutboxMessage>> {
         let mut committed = Vec::new();
         let mut backoff = Backoff::default();
+        let mut races = 0;
         let mut portions = vec![Portion { accepted: triaged.accepted, rejected: triaged.rejected }];
         while let Some(portion) = portions.pop() {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
@@ -62,7 +72,8 @@ impl<'a> Settler<'a> {
                 }
                 Err(Refused::Race) => {
                     portions.push(portion);
-                    if !backoff.wait(self.stop).await {
+                    races += 1;
+                    if races > RACES_AT_ONCE && !backoff.wait(self.stop).await {
                         return None;
                     }
                 }
@@ -105,9 +116,10 @@ impl<'a> Settler<'a> {
         } else {
             triage::triage(&[message], triggers, &self.worker.rules)
         };
-        let committed = self.commit(triaged).await?;
+        let committed = self.commit(triaged).await;
+        // Stopped before the commit, too: what was counted is the try that never comes to an end.
         self.clear_tries(&digest).await;
-        Some(committed)
+        committed
     }
 
     async fn count_try(&self, digest: &[u8]) -> Option<i32> {
@@ -125,8 +137,8 @@ impl<'a> Settler<'a> {
 
     /// Best effort: a count that stays is no harm, for it is taken up only if the message comes again.
     async fn clear_tries(&self, digest: &[u8]) {
-        if let Err(error) = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await).await
-        {
+        let clear = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await);
+        if let Ok(Err(error)) = tokio::time::timeout(CLEARING, clear).await {
             self.waits(&chain(&error));
         }
     }

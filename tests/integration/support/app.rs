@@ -149,6 +149,8 @@ impl TestApp {
 
     /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
     /// stops in good order, and nothing was handed out and never acknowledged.
+    ///
+    /// What was handed out when it stopped goes back to the queue, and another process finishes it.
     pub(crate) async fn assert_settled(&self) {
         // What is committed is published first, or stopping would publish it after its consumer stopped.
         self.count_becomes("SELECT count(*) FROM outbox", 0).await;
@@ -156,7 +158,7 @@ impl TestApp {
         if self.runs().await {
             self.queues_are_empty().await;
         }
-        self.stop_all().await;
+        self.stop().await;
         self.queue_is_empty("trigger-fired").await;
         self.queue_is_empty("dead-letters").await;
     }
@@ -172,7 +174,7 @@ impl TestApp {
     }
 
     /// Stops what still runs, in good order.
-    pub(crate) async fn stop_all(&self) {
+    pub(crate) async fn stop(&self) {
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {
             if !process.has_ended().await {

@@ -11,7 +11,7 @@ use lapin::{
         ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
         QueueDeleteOptions, QueuePurgeOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
@@ -27,6 +27,21 @@ pub(crate) struct Heard {
     pub(crate) routing_key: String,
     pub(crate) properties: BasicProperties,
     pub(crate) body: Value,
+}
+
+impl Heard {
+    /// What a JSON pointer names in the event; null when it is not there.
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
+        self.body.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// A text header.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            other => panic!("header {name} is {other:?}"),
+        }
+    }
 }
 
 pub(crate) struct Broker {
@@ -54,7 +69,7 @@ impl Broker {
             .await
             .unwrap();
         channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), fields()).await.unwrap();
-        for key in ["contact.#", "trigger.completed"] {
+        for key in ["contact.#", "webhook.requested", "trigger.completed"] {
             let bound = channel.queue_bind(
                 queue.as_str().into(),
                 exchange.as_str().into(),
@@ -186,6 +201,15 @@ impl Broker {
             channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await
         };
         self.insist("purge", purge).await;
+    }
+
+    /// Deletes a queue with all that is in it: its consumers are canceled.
+    pub(crate) async fn delete(&self, queue: &str) {
+        let queue = self.name(queue);
+        let delete = async |channel: Channel| {
+            channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await
+        };
+        self.insist("delete", delete).await;
     }
 
     /// Removes every object of the namespace.

@@ -91,6 +91,15 @@ impl Environment {
             .unwrap_or_else(|error| panic!("{action:?} {service:?}: {error}"));
     }
 
+    /// Brings back what a failed test left stopped, frozen or in alarm.
+    pub(crate) async fn restore(&self) {
+        for service in [Service::Postgres, Service::Rabbitmq] {
+            for action in [Action::Resume, Action::Start, Action::Calm] {
+                self.control(action, service).await;
+            }
+        }
+    }
+
     pub(crate) async fn close(&self) {
         self.drop_database(&self.run).await;
         if let Some(services) = self.services.lock().await.take() {

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +14,7 @@ use tokio::{
     net::TcpStream,
     process::{Child, Command},
     sync::Mutex,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{PATIENCE, eventually};
@@ -79,6 +80,7 @@ struct Inner {
     /// Its `http.bind`.
     http: String,
     log: PathBuf,
+    started: Instant,
 }
 
 impl Process {
@@ -87,7 +89,7 @@ impl Process {
         command.stdout(file.try_clone().expect("a handle")).stderr(file);
         let child = command.spawn().expect("the binary");
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("a pid");
-        Self(Arc::new(Inner { child: Mutex::new(child), pid, http, log }))
+        Self(Arc::new(Inner { child: Mutex::new(child), pid, http, log, started: Instant::now() }))
     }
 
     /// Waits until `/readyz` says so.
@@ -144,6 +146,30 @@ impl Process {
             .await
             .expect("it ends in time")
             .expect("a status")
+    }
+
+    /// Its `http.bind`.
+    pub(crate) fn http(&self) -> &str {
+        &self.0.http
+    }
+
+    /// How long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// How many threads it has: the broker's client has one for each connection.
+    pub(crate) fn threads(&self) -> usize {
+        let tasks = format!("/proc/{}/task", self.0.pid.as_raw_nonzero());
+        fs::read_dir(tasks).map(Iterator::count).unwrap_or_default()
+    }
+
+    /// Waits until no more threads are left than those, and few that come and go.
+    pub(crate) async fn threads_fall_to(&self, count: usize) {
+        eventually(&format!("about {count} threads are left"), async || {
+            (self.threads() <= count + 2).then_some(())
+        })
+        .await;
     }
 
     /// Everything that it has logged.

@@ -1,0 +1,108 @@
+//! Faults: kills, outages, drains. Whatever happens, at the end every event is applied once, every
+//! webhook delivered, every `contact.upserted` published, and there is no dead letter.
+
+mod connections;
+mod database;
+mod kills;
+mod outages;
+mod shutdown;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use crate::support::{Test, app::TestApp, event::Event, eventually, process::Process};
+
+pub(crate) fn tests() -> Vec<Test> {
+    [connections::tests(), database::tests(), kills::tests(), outages::tests(), shutdown::tests()].concat()
+}
+
+/// Short deadlines, so that a test need not wait for those of production.
+fn impatient(app: &TestApp) {
+    for (key, value) in [
+        ("amqp.heartbeat", "2s"),
+        ("amqp.connect_timeout", "2s"),
+        ("amqp.publish_timeout", "2s"),
+        ("postgres.acquire_timeout", "2s"),
+        ("postgres.statement_timeout", "2s"),
+        ("outbox.lease", "2s"),
+        ("webhook.timeout", "1s"),
+        ("webhook.retry_schedule", "200ms,200ms,1s,1s,1s"),
+    ] {
+        app.set(key, value);
+    }
+}
+
+/// Events about different people, each with a webhook.
+fn leads(app: &TestApp, numbers: Range<usize>) -> Vec<Event> {
+    leads_to(&app.receiver.url("/ok"), numbers)
+}
+
+fn leads_to(url: &str, numbers: Range<usize>) -> Vec<Event> {
+    numbers.map(|n| Event::lead("Ada").email(&format!("lead-{n}@load.example")).webhook(url)).collect()
+}
+
+/// Waits until so many events are applied.
+async fn applied(app: &TestApp, count: usize) {
+    eventually(&format!("{count} events are applied"), async || {
+        let query = "SELECT count(*) FROM trigger_events";
+        let known: i64 = sqlx::query_scalar(query).fetch_one(&app.pool).await.ok()?;
+        (usize::try_from(known).unwrap() >= count).then_some(())
+    })
+    .await;
+}
+
+/// Starts the service with `count` leads before it, in small batches, and waits until a tenth is applied.
+async fn mid_load(app: &TestApp, count: usize) -> Process {
+    app.set("upsert.batch_size", "20");
+    app.broker.declare().await;
+    app.broker.publish_all(&leads(app, 0..count)).await;
+    let process = app.spawn(&["run"]);
+    applied(app, count / 10).await;
+    process
+}
+
+/// Waits for the end of `count` leads, and checks that the numbers add up.
+async fn all_done(app: &TestApp, count: usize) {
+    let expected = i64::try_from(count).unwrap();
+    app.count_becomes("SELECT count(*) FROM trigger_events", expected).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", expected).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, expected);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, expected);
+    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE version = 1").await, expected);
+    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, expected);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    app.count_becomes("SELECT count(*) FROM crash_suspects", 0).await;
+    let requests = app.receiver.requests();
+    let webhooks: BTreeSet<_> = requests.iter().filter_map(|request| request.header("webhook-id")).collect();
+    assert_eq!(webhooks.len(), count, "webhooks");
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for heard in app.broker.hear(count).await {
+        assert_eq!(heard.routing_key, "contact.upserted.created");
+        let event = heard.body.pointer("/data/trigger/eventId").and_then(|id| id.as_str()).unwrap();
+        let id = heard.properties.message_id().as_ref().unwrap().to_string();
+        ids.entry(event.to_owned()).or_default().insert(id);
+    }
+    assert_eq!(ids.len(), count, "events with a contact.upserted");
+    assert!(ids.values().all(|ids| ids.len() == 1), "one id for each event");
+}
+
+/// Waits until `/readyz` says that something is wrong, in words that hold `what`.
+async fn not_ready(process: &Process, what: &str) {
+    eventually(&format!("/readyz tells of `{what}`"), async || {
+        let answer = process.get("/readyz").await?;
+        (answer.starts_with("HTTP/1.1 503 ") && answer.contains(what)).then_some(())
+    })
+    .await;
+    let alive = process.get("/healthz").await.expect("an answer");
+    assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
+}
+
+/// An outage must not turn into a hot loop: however long it took, the log is no flood.
+fn assert_calm(process: &Process) {
+    let lines = process.log().lines().count();
+    let most = 100 + 20 * process.age().as_secs();
+    assert!(u64::try_from(lines).unwrap() < most, "{lines} lines where {most} are too many");
+}

@@ -1,0 +1,154 @@
+//! Faults of single connections: cut, silent, blocked, consumers that the broker ends, receivers that hang.
+
+use contact_relay::dev::services::{
+    Action::{Alarm, Calm},
+    Service::Rabbitmq,
+};
+
+use super::{all_done, applied, assert_calm, impatient, leads, leads_to, mid_load, not_ready};
+use crate::support::{Test, app::TestApp, eventually, proxy::Proxy, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        cut_under_load, a_silent_broker_connection, silent_database_connections,
+        connections_that_fall_silent_as_they_come_back, a_frozen_broker,
+        a_queue_is_deleted, a_receiver_that_hangs_stops_no_other;
+        alone: a_blocked_publisher,
+    ]
+}
+
+async fn cut_under_load(app: &TestApp) {
+    const EVENTS: usize = 1000;
+    impatient(app);
+    let broker = Proxy::before(&app.setting("amqp.url")).await;
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("amqp.url", broker.url());
+    app.set("postgres.url", database.url());
+    let process = mid_load(app, EVENTS).await;
+    for round in 2..8 {
+        let victim = if round % 2 == 0 { &broker } else { &database };
+        victim.close();
+        not_ready(&process, if round % 2 == 0 { "broker" } else { "database" }).await;
+        victim.open();
+        process.ready().await;
+        applied(app, EVENTS * round / 10).await;
+    }
+    all_done(app, EVENTS).await;
+    assert_calm(&process);
+}
+
+/// The connections stay open and carry nothing any more: heartbeats tell.
+async fn a_silent_broker_connection(app: &TestApp) {
+    const EVENTS: usize = 500;
+    impatient(app);
+    let broker = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", broker.url());
+    let process = mid_load(app, EVENTS).await;
+    let threads = process.threads();
+    broker.silence();
+    all_done(app, EVENTS).await;
+    process.ready().await;
+    process.threads_fall_to(threads).await;
+}
+
+/// Each time every connection of the pool falls silent for ever, whatever it was doing.
+async fn silent_database_connections(app: &TestApp) {
+    const EVENTS: usize = 1000;
+    impatient(app);
+    app.set("postgres.max_connections", "4");
+    app.set("upsert.batch_size", "5");
+    app.set("postgres.acquire_timeout", "500ms");
+    app.set("postgres.statement_timeout", "500ms");
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("postgres.url", database.url());
+    let process = mid_load(app, EVENTS).await;
+    for round in 2..12 {
+        database.silence();
+        applied(app, EVENTS * round / 12).await;
+    }
+    all_done(app, EVENTS).await;
+    process.ready().await;
+}
+
+/// The worst moment: the work is done, and the pool tests the connection before it takes it back. More
+/// connections are lost in that way than the pool has places.
+async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
+    const SYNC: &[u8] = b"S\0\0\0\x04";
+    impatient(app);
+    app.set("postgres.max_connections", "4");
+    app.set("postgres.acquire_timeout", "500ms");
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("postgres.url", database.url());
+    let process = mid_load(app, 500).await;
+    database.silence_at(SYNC);
+    eventually("20 connections fell silent", async || (database.silenced() >= 20).then_some(())).await;
+    database.open();
+    all_done(app, 500).await;
+    process.ready().await;
+}
+
+/// New connections are accepted and hear nothing, as from a host that is out of memory.
+async fn a_frozen_broker(app: &TestApp) {
+    impatient(app);
+    app.set("amqp.connect_timeout", "500ms");
+    let broker = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", broker.url());
+    let process = mid_load(app, 200).await;
+    let threads = process.threads();
+    broker.freeze();
+    not_ready(&process, "broker").await;
+    // Long enough for every part to try several times.
+    let tries = || process.log().matches("did not answer").count();
+    eventually("it tries on", async || (tries() >= 20).then_some(())).await;
+    let at_the_most = process.threads();
+    broker.open();
+    all_done(app, 200).await;
+    process.ready().await;
+    assert!(at_the_most <= threads + 12, "{at_the_most} threads, {threads} before");
+    process.threads_fall_to(threads).await;
+}
+
+async fn a_queue_is_deleted(app: &TestApp) {
+    impatient(app);
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&leads(app, 0..3)).await;
+    all_done(app, 3).await;
+    for queue in ["trigger-fired", "webhook", "dead-letters"] {
+        app.broker.delete(queue).await;
+        let part = format!("the consumer of queue `{}.{queue}`", app.setting("amqp.namespace"));
+        eventually("the end of the consumer is noticed", async || {
+            process.log().contains(&part).then_some(())
+        })
+        .await;
+        app.broker.declare().await;
+    }
+    process.ready().await;
+    app.broker.publish_all(&leads(app, 3..6)).await;
+    all_done(app, 6).await;
+    assert_calm(&process);
+}
+
+async fn a_receiver_that_hangs_stops_no_other(app: &TestApp) {
+    app.set("webhook.timeout", "10s");
+    app.run(&[]).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/hang"), 0..40)).await;
+    app.webhooks(40).await;
+    app.broker.publish_all(&leads(app, 40..140)).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 100).await;
+    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts WHERE outcome <> 'delivered'").await, 0);
+}
+
+/// A memory alarm blocks whoever publishes. What is committed meanwhile waits in the outbox.
+async fn a_blocked_publisher(app: &TestApp) {
+    impatient(app);
+    app.broker.declare().await;
+    app.broker.publish_all(&leads(app, 0..300)).await;
+    app.control(Alarm, Rabbitmq).await;
+    let process = app.spawn(&["run"]);
+    not_ready(&process, "did not confirm").await;
+    applied(app, 300).await;
+    app.control(Calm, Rabbitmq).await;
+    all_done(app, 300).await;
+    process.ready().await;
+    assert_calm(&process);
+}

@@ -1,0 +1,71 @@
+//! A database that is there and cannot be used: read-only, without rights, without its schema.
+
+use sqlx::AssertSqlSafe;
+
+use super::{all_done, assert_calm, impatient, leads, not_ready};
+use crate::support::{Test, app::TestApp, process::Process, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![read_only, without_its_schema; alone: without_rights]
+}
+
+async fn read_only(app: &TestApp) {
+    let process = app.run(&[]).await;
+    let name = app.setting("amqp.namespace");
+    // Sessions of before may write on.
+    let mut operator = app.pool.acquire().await.unwrap();
+    let mut alter = async |value: &str| {
+        let statement = format!(r#"ALTER DATABASE "{name}" SET default_transaction_read_only = {value}"#);
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *operator).await.unwrap();
+    };
+    alter("on").await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'contact-relay'";
+    execute(app, end.to_owned()).await;
+    waits(app, &process, "read-only").await;
+    alter("off").await;
+    resumes(app, &process).await;
+}
+
+/// Alone: the user of services that are not ours may be one that needs no rights.
+async fn without_rights(app: &TestApp) {
+    let process = app.run(&[]).await;
+    execute(app, "REVOKE INSERT ON contacts FROM CURRENT_USER".to_owned()).await;
+    waits(app, &process, "permission denied").await;
+    execute(app, "GRANT INSERT ON contacts TO CURRENT_USER".to_owned()).await;
+    resumes(app, &process).await;
+}
+
+async fn without_its_schema(app: &TestApp) {
+    execute(app, "DROP SCHEMA public CASCADE".to_owned()).await;
+    execute(app, "CREATE SCHEMA public".to_owned()).await;
+    let process = app.spawn(&["run"]);
+    app.broker.declare().await;
+    app.broker.publish_all(&leads(app, 0..100)).await;
+    not_ready(&process, "does not exist").await;
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    all_done(app, 100).await;
+    process.ready().await;
+    assert_calm(&process);
+}
+
+/// Events come and wait, and nothing becomes a dead letter.
+async fn waits(app: &TestApp, process: &Process, why: &str) {
+    impatient(app);
+    app.broker.publish_all(&leads(app, 0..100)).await;
+    not_ready(process, why).await;
+    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+async fn resumes(app: &TestApp, process: &Process) {
+    all_done(app, 100).await;
+    process.ready().await;
+    assert_calm(process);
+}
+
+async fn execute(app: &TestApp, statement: String) {
+    // Statements are made here, from names of our own.
+    sqlx::query(AssertSqlSafe(statement)).execute(&app.pool).await.unwrap();
+}

@@ -1,0 +1,126 @@
+//! Broker and database go away and come back: stopped, killed, paused, one or both, at any time.
+
+use contact_relay::dev::services::{
+    Action::{self, Kill, Pause, Resume, Start, Stop},
+    Service::{self, Postgres, Rabbitmq},
+};
+
+use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
+use crate::support::{Test, app::TestApp, tests};
+
+/// Events of a test under load.
+const LOAD: usize = 1500;
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![;
+        alone:
+        idle_while_the_broker_restarts, idle_while_the_database_restarts,
+        the_broker_restarts_under_load, the_broker_is_killed_under_load,
+        the_database_restarts_under_load, the_database_is_killed_under_load,
+        both_are_killed_under_load, both_come_after_the_service,
+        the_database_is_paused, the_broker_is_paused,
+    ]
+}
+
+async fn idle_while_the_broker_restarts(app: &TestApp) {
+    idle_restarts(app, Rabbitmq, "broker").await;
+}
+
+async fn idle_while_the_database_restarts(app: &TestApp) {
+    idle_restarts(app, Postgres, "database").await;
+}
+
+async fn idle_restarts(app: &TestApp, service: Service, name: &str) {
+    impatient(app);
+    let process = app.run(&[]).await;
+    for end in [Stop, Kill] {
+        app.control(end, service).await;
+        not_ready(&process, name).await;
+        app.control(Start, service).await;
+        process.ready().await;
+    }
+    assert_calm(&process);
+    app.broker.publish_all(&leads(app, 0..3)).await;
+    all_done(app, 3).await;
+}
+
+async fn the_broker_restarts_under_load(app: &TestApp) {
+    loaded_restart(app, Stop, &[Rabbitmq]).await;
+}
+
+async fn the_broker_is_killed_under_load(app: &TestApp) {
+    loaded_restart(app, Kill, &[Rabbitmq]).await;
+}
+
+async fn the_database_restarts_under_load(app: &TestApp) {
+    loaded_restart(app, Stop, &[Postgres]).await;
+}
+
+async fn the_database_is_killed_under_load(app: &TestApp) {
+    loaded_restart(app, Kill, &[Postgres]).await;
+}
+
+async fn both_are_killed_under_load(app: &TestApp) {
+    loaded_restart(app, Kill, &[Rabbitmq, Postgres]).await;
+}
+
+async fn loaded_restart(app: &TestApp, end: Action, services: &[Service]) {
+    impatient(app);
+    let process = mid_load(app, LOAD).await;
+    for &service in services {
+        app.control(end, service).await;
+    }
+    for &service in services {
+        app.control(Start, service).await;
+    }
+    all_done(app, LOAD).await;
+    process.ready().await;
+    assert_calm(&process);
+}
+
+async fn both_come_after_the_service(app: &TestApp) {
+    impatient(app);
+    app.broker.declare().await;
+    app.broker.publish_all(&leads(app, 0..50)).await;
+    app.control(Stop, Rabbitmq).await;
+    app.control(Stop, Postgres).await;
+    let process = app.spawn(&["run"]);
+    not_ready(&process, "broker").await;
+    app.control(Start, Rabbitmq).await;
+    not_ready(&process, "database").await;
+    app.control(Start, Postgres).await;
+    all_done(app, 50).await;
+    process.ready().await;
+    assert_calm(&process);
+}
+
+async fn the_database_is_paused(app: &TestApp) {
+    impatient(app);
+    app.set("postgres.max_connections", "4");
+    let process = mid_load(app, LOAD).await;
+    for _ in 0..3 {
+        app.control(Pause, Postgres).await;
+        not_ready(&process, "database").await;
+        app.control(Resume, Postgres).await;
+        process.ready().await;
+    }
+    all_done(app, LOAD).await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'contact-relay'";
+    assert!(app.count(sessions).await <= 4);
+}
+
+async fn the_broker_is_paused(app: &TestApp) {
+    impatient(app);
+    let process = mid_load(app, LOAD).await;
+    let threads = process.threads();
+    for _ in 0..2 {
+        app.control(Pause, Rabbitmq).await;
+        not_ready(&process, "broker").await;
+        app.control(Resume, Rabbitmq).await;
+        process.ready().await;
+    }
+    all_done(app, LOAD).await;
+    assert_calm(&process);
+    process.threads_fall_to(threads).await;
+}

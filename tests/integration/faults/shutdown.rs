@@ -1,0 +1,130 @@
+//! SIGTERM: what is in hand is finished, within the grace period and not longer.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
+
+use super::{all_done, applied, impatient, leads_to, mid_load};
+use crate::support::{Test, app::TestApp, eventually, process::Process, proxy::Proxy, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        under_load,
+        idle_with_an_open_http_connection,
+        a_request_in_flight_is_finished,
+        a_second_signal_ends_at_once,
+        a_hanging_receiver_outlasts_the_grace_period,
+        in_an_outage_of_both,
+        before_the_broker_is_there,
+    ]
+}
+
+async fn under_load(app: &TestApp) {
+    const EVENTS: usize = 2000;
+    impatient(app);
+    let mut process = mid_load(app, EVENTS).await;
+    for round in 2..6 {
+        stops_in_order(&process).await;
+        process = app.run(&[]).await;
+        applied(app, EVENTS * round / 10).await;
+    }
+    all_done(app, EVENTS).await;
+    // What was in hand was finished, not left to another: nothing was sent twice.
+    assert_eq!(app.receiver.requests().len(), EVENTS);
+}
+
+async fn idle_with_an_open_http_connection(app: &TestApp) {
+    let process = app.run(&[]).await;
+    let mut fresh = TcpStream::connect(process.http()).await.unwrap();
+    let mut begun = TcpStream::connect(process.http()).await.unwrap();
+    begun.write_all(b"GET /healthz HTT").await.unwrap();
+    process.get("/healthz").await.unwrap();
+    let took = stops_in_order(&process).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let _ = fresh.shutdown().await;
+}
+
+async fn a_request_in_flight_is_finished(app: &TestApp) {
+    impatient(app);
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/slow/700"), 0..20)).await;
+    app.webhooks(20).await;
+    stops_in_order(&process).await;
+    all_done(app, 20).await;
+    assert_eq!(app.receiver.requests().len(), 20);
+}
+
+async fn a_second_signal_ends_at_once(app: &TestApp) {
+    let process = hanging(app, "30s").await;
+    process.sigterm();
+    eventually("it drains", async || process.log().contains("stopping").then_some(())).await;
+    assert!(!process.has_ended().await);
+    let begun = Instant::now();
+    process.sigterm();
+    let status = process.ended().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+async fn a_hanging_receiver_outlasts_the_grace_period(app: &TestApp) {
+    let process = hanging(app, "1s").await;
+    let (code, took) = stops(&process).await;
+    assert_eq!(code, Some(1), "work was left");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    // The claim stands until its lease ends, and nothing is recorded that did not happen.
+    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
+}
+
+async fn in_an_outage_of_both(app: &TestApp) {
+    impatient(app);
+    let broker = Proxy::before(&app.setting("amqp.url")).await;
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("amqp.url", broker.url());
+    app.set("postgres.url", database.url());
+    app.set("shutdown.grace", "4s");
+    let process = mid_load(app, 500).await;
+    broker.freeze();
+    database.freeze();
+    let (_, took) = stops(&process).await;
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    broker.open();
+    database.open();
+    app.run(&[]).await;
+    all_done(app, 500).await;
+}
+
+async fn before_the_broker_is_there(app: &TestApp) {
+    app.broker.declare().await;
+    let url = app.setting("amqp.url");
+    let broker = Proxy::before(&url).await;
+    app.set("amqp.url", broker.url());
+    broker.freeze();
+    let process = app.spawn(&["run"]);
+    eventually("it is alive", async || process.get("/healthz").await).await;
+    let took = stops_in_order(&process).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// A service with one request in flight that is never answered.
+async fn hanging(app: &TestApp, grace: &str) -> Process {
+    app.set("webhook.timeout", "1h");
+    app.set("shutdown.grace", grace);
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/hang"), 0..1)).await;
+    app.webhooks(1).await;
+    process
+}
+
+async fn stops_in_order(process: &Process) -> Duration {
+    let (code, took) = stops(process).await;
+    assert_eq!(code, Some(0));
+    assert!(!process.log().contains("in order"), "{}", process.log());
+    took
+}
+
+async fn stops(process: &Process) -> (Option<i32>, Duration) {
+    let begun = Instant::now();
+    process.sigterm();
+    (process.ended().await.code(), begun.elapsed())
+}

@@ -1,0 +1,164 @@
+//! A TCP proxy between the service and one of its services: connections through it can be cut, fall
+//! silent or stand still, without anything happening to the service itself.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::AbortHandle,
+};
+use url::Url;
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// They are passed on.
+    Open,
+    /// They stay where they are; new connections are accepted and hear nothing.
+    Frozen,
+    /// New connections are closed at once.
+    Closed,
+}
+
+/// What holds for all connections.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    mode: Mode,
+    /// Connections of an earlier generation are closed.
+    cut: u32,
+    /// Connections of an earlier generation stay open and never carry a byte again.
+    mute: u32,
+    /// A connection whose client sends exactly this at once falls silent for ever.
+    mute_at: Option<&'static [u8]>,
+    /// How many did.
+    muted: usize,
+    next: u32,
+}
+
+/// A running proxy. It ends when this is dropped.
+pub(crate) struct Proxy {
+    url: String,
+    state: watch::Sender<State>,
+    server: AbortHandle,
+}
+
+impl Proxy {
+    /// A proxy before the server of `url`.
+    pub(crate) async fn before(url: &str) -> Self {
+        let mut url = Url::parse(url).expect("a url");
+        let target = (url.host_str().expect("a host").to_owned(), url.port().expect("a port"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address: SocketAddr = listener.local_addr().expect("an address");
+        url.set_port(Some(address.port())).expect("a url with a port");
+        let state =
+            watch::Sender::new(State { mode: Mode::Open, cut: 0, mute: 0, mute_at: None, muted: 0, next: 1 });
+        let sender = state.clone();
+        let server = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, target.clone(), sender.clone()));
+            }
+        });
+        Self { url: url.into(), state, server: server.abort_handle() }
+    }
+
+    /// The address to use instead of the server's own.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Closes all connections, and new ones at once, until [`Proxy::open`].
+    pub(crate) fn close(&self) {
+        self.change(|state| {
+            state.mode = Mode::Closed;
+            state.cut = state.next;
+        });
+    }
+
+    /// All connections stand still, new ones too, until [`Proxy::open`].
+    pub(crate) fn freeze(&self) {
+        self.change(|state| state.mode = Mode::Frozen);
+    }
+
+    /// The connections of now stay open and silent for ever; new ones work.
+    pub(crate) fn silence(&self) {
+        self.change(|state| state.mute = state.next);
+    }
+
+    /// A connection whose client sends exactly these bytes at once falls silent for ever, until
+    /// [`Proxy::open`] for those that come then.
+    pub(crate) fn silence_at(&self, bytes: &'static [u8]) {
+        self.change(|state| state.mute_at = Some(bytes));
+    }
+
+    /// How many connections fell silent in that way.
+    pub(crate) fn silenced(&self) -> usize {
+        self.state.borrow().muted
+    }
+
+    /// Everything is passed on again.
+    pub(crate) fn open(&self) {
+        self.change(|state| (state.mode, state.mute_at) = (Mode::Open, None));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(|state| {
+            change(state);
+            state.next += 1;
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn carry(client: TcpStream, target: (String, u16), sender: watch::Sender<State>) {
+    let mut state = sender.subscribe();
+    let born = state.borrow().next;
+    let closed = state.borrow().mode == Mode::Closed;
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    if closed {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = pass(from_client, to_server, born, Some(sender.clone()), state.clone()) => {}
+        () = pass(from_server, to_client, born, None, state.clone()) => {}
+        _ = state.wait_for(|state| born < state.cut) => {}
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    born: u32,
+    client: Option<watch::Sender<State>>,
+    mut state: watch::Receiver<State>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        // A muted connection waits here for ever, and does not even notice its end.
+        let open = state.wait_for(|state| state.mode == Mode::Open && born >= state.mute).await.is_ok();
+        if !open {
+            return;
+        }
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read,
+            _ = state.changed() => continue,
+        };
+        let Ok(length @ 1..) = read else { return };
+        let Some(bytes) = buffer.get(..length) else { return };
+        if let Some(sender) = client.as_ref().filter(|sender| sender.borrow().mute_at == Some(bytes)) {
+            sender.send_modify(|state| state.muted += 1);
+            return std::future::pending().await;
+        }
+        if to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}
