@@ -154,11 +154,23 @@ impl TestApp {
     pub(crate) async fn assert_settled(&self) {
         // What is committed is published first, or stopping would publish it after its consumer stopped.
         self.count_becomes("SELECT count(*) FROM outbox", 0).await;
-        self.queues_are_empty().await;
-        self.stop().await;
         // Stopping hands wake-ups back that were just being served, which is no harm.
+        if self.runs().await {
+            self.queues_are_empty().await;
+        }
+        self.stop().await;
         self.queue_is_empty("trigger-fired").await;
         self.queue_is_empty("dead-letters").await;
+    }
+
+    async fn runs(&self) -> bool {
+        let processes = self.processes.lock().unwrap().clone();
+        for process in processes {
+            if !process.has_ended().await {
+                return true;
+            }
+        }
+        false
     }
 
     /// Stops what still runs, in good order.
