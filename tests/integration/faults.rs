@@ -15,15 +15,7 @@ use std::{
 use crate::support::{Test, app::TestApp, event::Event, eventually, process::Process};
 
 pub(crate) fn tests() -> Vec<Test> {
-    [
-        connections::tests(),
-        database::tests(),
-        kills::tests(),
-        measure::tests(),
-        outages::tests(),
-        shutdown::tests(),
-    ]
-    .concat()
+    [connections::tests(), database::tests(), kills::tests(), outages::tests(), shutdown::tests()].concat()
 }
 
 /// Short deadlines, so that a test need not wait for those of production.
