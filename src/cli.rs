@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let exit = exit::of(&error);
             if exit != Exit::Done {
-                drop(writeln!(std::io::stderr(), "error: {error:#}"));
+                drop(writeln!(std::io::stderr(), "error: {}", telemetry::chain(error.as_ref())));
             }
             exit.into()
         }
@@ -111,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     // The one TLS provider of all clients; a second call could only mean it is there already.
     drop(rustls::crypto::ring::default_provider().install_default());
     telemetry::init(&log(&cli.command, &effective))?;
+    telemetry::log_panics();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

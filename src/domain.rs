@@ -22,6 +22,7 @@ pub mod problem;
 pub mod signature;
 pub mod template;
 mod text;
+pub mod trace_context;
 pub mod trigger;
 pub mod trigger_cache;
 pub mod trigger_fired;

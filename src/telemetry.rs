@@ -3,21 +3,29 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::settings::{Log, LogFormat};
 
-/// What libraries may log at most, whatever the filter says: below these levels, and in what the
-/// broker client says of a returned message, stand payloads, addresses and headers.
-const CAPS: [&str; 8] = [
-    "lapin=warn",
-    "lapin::returned_messages=off",
-    "sqlx=warn",
-    "hyper=info",
-    "hyper_util=info",
-    "reqwest=info",
-    "rlibphonenumber=off",
-    "rustls=info",
+/// What libraries may log at most, whatever the filter says, each with all of its modules: below these
+/// levels, and in what the broker client says of a returned message, stand payloads, addresses and
+/// headers.
+const CAPS: [(&str, LevelFilter); 8] = [
+    ("lapin", LevelFilter::WARN),
+    ("lapin::returned_messages", LevelFilter::OFF),
+    ("sqlx", LevelFilter::WARN),
+    ("hyper", LevelFilter::INFO),
+    ("hyper_util", LevelFilter::INFO),
+    ("reqwest", LevelFilter::INFO),
+    ("rlibphonenumber", LevelFilter::OFF),
+    ("rustls", LevelFilter::INFO),
 ];
 
 /// The process has a log subscriber already, or the filter is none.
@@ -30,16 +38,25 @@ pub struct InitError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// # Errors
 /// When it was called before, or `log.filter` is not a filter (which the settings have checked).
 pub fn init(log: &Log) -> Result<(), InitError> {
-    let mut filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
-    for cap in CAPS {
-        filter = filter.add_directive(cap.parse().map_err(|error: ParseError| InitError(error.into()))?);
-    }
-    let lines = fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    }
-    .map_err(InitError)
+    let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
+    // Not directives of the filter: there, a narrower one of the operator's would win.
+    let caps = Targets::new().with_targets(CAPS).with_default(LevelFilter::TRACE);
+    let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.and(caps)));
+    subscriber.try_init().map_err(|error| InitError(error.into()))
+}
+
+/// Makes a panic a line of the log that says where, and not what: the text of a panic may hold the text
+/// that it was about. To be called once logging has started.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a part of the program panicked at {place}; please report it");
+    }));
 }
 
 /// An error and its causes on one line, for a log line or a health report.

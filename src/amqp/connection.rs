@@ -29,6 +29,9 @@ use crate::settings;
 /// How long a dropped connection may take for closing in good order.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The largest frame, in bytes.
+const FRAME_MAX: u32 = 128 * 1024;
+
 /// Why the broker could not be reached. Never holds the address: it carries the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -66,6 +69,9 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
     let mut uri: AMQPUri = settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
+    // The broker's own default. Where it is not given, the library makes its buffers small and then
+    // writes all 8 MB of them to make them large.
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
     let name = format!("{} {purpose}", settings.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut socket = Socket { state: Arc::default(), patience: Duration::ZERO };

@@ -19,6 +19,11 @@ use tokio::time::timeout;
 /// `workers::upsert`) and only ends what would never end.
 const DELIVERY_LIMIT: i64 = 1000;
 
+/// The same for the dead-letter queue, whose messages have nowhere to go but the collector: beyond the
+/// limit the broker drops them, and brokers from 4.0 on have a limit of 20 where none is given. One
+/// that is never reached; -1, which means none to those, loses messages on 3.10.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
 /// The names of a namespace.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -134,13 +139,14 @@ impl Topology {
             arguments.insert(key.into(), AMQPValue::LongString(LongString::from(value)));
         };
         set("x-queue-type", "quorum");
+        let limit = if dead_lettered { DELIVERY_LIMIT } else { NO_DELIVERY_LIMIT };
         if dead_lettered {
             // `at-least-once` needs `reject-publish`; together nothing is lost between the queues.
             set("x-dead-letter-exchange", &self.dead_letters());
             set("x-dead-letter-strategy", "at-least-once");
             set("x-overflow", "reject-publish");
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
         }
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
         channel
             .queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     amqp::{ConnectError, PublishError, SubscribeError},
+    operator::dead_letters::ResolveError,
     settings::LoadError,
 };
 
@@ -75,6 +76,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             ConnectError::Refused(_) | ConnectError::Timeout(_) => Exit::Unavailable,
         });
     }
+    if let Some(ResolveError::NotAnId(_)) = cause.downcast_ref() {
+        return Some(Exit::Usage);
+    }
     if cause.is::<PublishError>() || cause.is::<SubscribeError>() {
         return Some(Exit::Unavailable);
     }
@@ -114,6 +118,8 @@ mod tests {
             (anyhow::Error::new(io()), Exit::Failed),
             (OutputClosed.into(), Exit::Done),
             (Usage("x".to_owned()).into(), Exit::Usage),
+            (ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
+            (ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
             (load.into(), Exit::BadConfiguration),
             (ConnectError::Uri.into(), Exit::BadConfiguration),
             (ConnectError::Timeout(std::time::Duration::ZERO).into(), Exit::Unavailable),

@@ -73,6 +73,18 @@ pub(super) fn object<T: Serialize>(
     }
 }
 
+/// Prints what a command has done. Where nobody reads it the command still ends as it ended.
+pub(super) fn report<T: Serialize>(
+    format: Format,
+    value: &T,
+    text: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    match object(format, value, text) {
+        Err(error) if error.is::<OutputClosed>() => Ok(()),
+        printed => printed,
+    }
+}
+
 /// A table without lines, its cells printable.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();

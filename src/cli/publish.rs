@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
     };
     let ended = run.all(input).await;
     run.bar.finish_and_clear();
-    output::object(args.output.format, &run.summary, |summary| {
+    output::report(args.output.format, &run.summary, |summary| {
         format!("sent {}, failed {}", summary.sent, summary.failed)
     })?;
     ended.context("ended early: what is not counted as sent may or may not have arrived")?;

@@ -60,7 +60,8 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
 
 fn shown(received: &Received, format: Format) -> String {
     let text = String::from_utf8_lossy(&received.body);
-    // Kept as it came where it is one line already: reading and writing would sort the keys.
+    // Kept as it came where it is one line already: reading and writing could spell numbers and
+    // characters in another way.
     match (format, serde_json::from_str::<&RawValue>(&text)) {
         (Format::Table, Ok(_)) => summary(&serde_json::from_str(&text).unwrap_or_default()),
         (Format::Table, Err(_)) => row(["", "not JSON", "", ""]),

@@ -138,7 +138,7 @@ pub struct Contact {
 pub enum Operation {
     /// There was no such contact.
     Created,
-    /// At least one field, key or merge changed it.
+    /// A value changed, or another contact was merged into it.
     Updated,
     /// Nothing changed.
     Unchanged,

@@ -50,7 +50,8 @@ pub struct Applied {
     pub operation: Operation,
     /// The contact afterwards.
     pub contact: Contact,
-    /// The fields whose value changed, in the order of their names.
+    /// The fields whose value changed, in the order of their names: for a merge against what the
+    /// contact that lives on said before.
     pub changed: Vec<Field>,
     /// The contacts that this update merged into this one.
     pub merged: Vec<ContactId>,
@@ -88,9 +89,12 @@ impl Directory {
         let winner = known.next();
         let created = winner.is_none();
         let mut winner = winner.unwrap_or_else(|| Slot::fresh(company, update, fresh));
+        // Only a merge brings values that the update does not say.
+        let before = (known.len() > 0).then(|| winner.contact.values.clone());
         let merged: Vec<ContactId> = known.map(|loser| self.merge(&mut winner, loser, update)).collect();
         self.claim(company, update, winner.contact.id);
-        let changed = winner.write(update);
+        let written = winner.write(update);
+        let changed = before.map_or(written, |before| differences(&before, &winner.contact.values));
         let operation = match (created, changed.is_empty() && merged.is_empty()) {
             (true, _) => Operation::Created,
             (false, true) => Operation::Unchanged,
@@ -141,7 +145,6 @@ impl Directory {
     fn merge(&mut self, winner: &mut Slot, loser: Slot, update: &ContactUpdate) -> ContactId {
         let Slot { contact: loser, stored, .. } = loser;
         let company = &loser.company;
-        winner.contact.version = winner.contact.version.max(loser.version);
         winner.contact.created_at = winner.contact.created_at.min(loser.created_at);
         for (field, stamped) in loser.values {
             if winner.contact.values.get(field).is_none_or(|mine| mine.stamp < stamped.stamp) {
@@ -206,8 +209,7 @@ impl Slot {
             self.contact.values.insert(field, Stamped { value: value.clone(), stamp: update.stamp.clone() });
             self.changed = true;
         }
-        changed.sort_unstable_by_key(|field| field.name());
-        changed
+        in_order_of_names(changed)
     }
 
     fn finish(&mut self, operation: Operation, update: &ContactUpdate) {
@@ -222,6 +224,19 @@ impl Slot {
         let latest = self.contact.values.iter().map(|(_, stamped)| stamped.stamp.time).max();
         self.contact.updated_at = latest.unwrap_or(self.contact.created_at);
     }
+}
+
+fn differences(before: &FieldMap<Stamped>, after: &FieldMap<Stamped>) -> Vec<Field> {
+    let differs = |field: &Field| {
+        let [before, after] = [before, after].map(|map| map.get(*field).map(|stamped| &stamped.value));
+        before != after
+    };
+    in_order_of_names(Field::ALL.into_iter().filter(differs).collect())
+}
+
+fn in_order_of_names(mut fields: Vec<Field>) -> Vec<Field> {
+    fields.sort_unstable_by_key(|field| field.name());
+    fields
 }
 
 #[cfg(test)]

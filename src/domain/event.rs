@@ -78,15 +78,22 @@ impl EventRef {
     /// The ledger's key of this event within its company.
     #[must_use]
     pub fn key(&self) -> Uuid {
-        self.derive("trigger.fired", 0)
+        self.derive(None, "trigger.fired", 0)
     }
 
-    /// A name-based id (RFC 9562, version 8 over SHA-256) for something that this event causes
-    /// at `step`: the same event always derives the same id.
+    /// The id of something that this event causes in `company` at `step`: the same event always
+    /// causes the same ids, and no other company's event causes them, not even one that was given the
+    /// same source and id.
     #[must_use]
-    pub fn derive(&self, purpose: &str, step: u16) -> Uuid {
+    pub fn id_of(&self, company: &CompanyId, purpose: &str, step: u16) -> Uuid {
+        self.derive(Some(company), purpose, step)
+    }
+
+    /// A name-based id (RFC 9562, version 8 over SHA-256).
+    fn derive(&self, company: Option<&CompanyId>, purpose: &str, step: u16) -> Uuid {
+        let company = company.map(CompanyId::as_str);
         let mut hash = Sha256::new();
-        for part in [purpose, &self.source, &self.id] {
+        for part in [purpose, &self.source, &self.id].into_iter().chain(company) {
             // Length-prefixed, so that no two lists of parts give the same bytes.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
@@ -124,7 +131,11 @@ mod tests {
         let event = EventRef::new("/a", "b").unwrap();
         assert_eq!(event.key(), EventRef::new("/a", "b").unwrap().key());
         assert_ne!(event.key(), EventRef::new("/", "ab").unwrap().key());
-        assert_ne!(event.derive("x", 1), event.derive("x", 2));
+        let (acme, other) = (CompanyId::new("acme").unwrap(), CompanyId::new("other").unwrap());
+        assert_eq!(event.id_of(&acme, "x", 1), event.clone().id_of(&acme, "x", 1));
+        assert_ne!(event.id_of(&acme, "x", 1), event.id_of(&acme, "x", 2));
+        assert_ne!(event.id_of(&acme, "x", 1), event.id_of(&acme, "y", 1));
+        assert_ne!(event.id_of(&acme, "x", 1), event.id_of(&other, "x", 1));
         assert_eq!(event.key().get_version_num(), 8);
     }
 

@@ -126,7 +126,7 @@ impl Publisher<'_> {
         subject: Option<ContactId>,
         data: Map<String, Value>,
     ) -> Outgoing {
-        let id = origin.event.event.derive(kind, origin.step);
+        let id = origin.event.event.id_of(&origin.event.company, kind, origin.step);
         let subject = subject.map(|id| id.to_string());
         let envelope = Envelope {
             specversion: "1.0",

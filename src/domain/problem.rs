@@ -72,7 +72,8 @@ pub(super) fn quote(name: &str) -> String {
     format!("`{}`", shortened(name))
 }
 
-fn shortened(name: &str) -> String {
+/// The same without backticks: a name that an author wrote may be as long as a message.
+pub(super) fn shortened(name: &str) -> String {
     let shown: String =
         name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_QUOTED).collect();
     if shown.len() < name.len() && name.chars().nth(MAX_QUOTED).is_some() { shown + "…" } else { shown }

@@ -66,7 +66,8 @@ impl fmt::Debug for TriggerFired {
 /// A fault of the message, with company, event and trigger as far as they can be read.
 pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, Fault> {
     if body.len() > MAX_BODY {
-        return Err(Fault::new(Reason::TooLarge, format!("the body is larger than {MAX_BODY} bytes")));
+        let message = format!("the body is larger than {MAX_BODY} bytes");
+        return Err(placed(body, Fault::new(Reason::TooLarge, message)));
     }
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(Fault::new(Reason::Undecodable, "the body is not UTF-8"));
@@ -78,6 +79,18 @@ pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, 
     match serde_json::from_str::<ObjectOnly<Envelope<'_>>>(text) {
         Ok(ObjectOnly(envelope)) => envelope.check(triggers),
         Err(_) => Err(envelope::explain(text)),
+    }
+}
+
+/// `fault` with company, event and trigger of a message that is not decoded, as far as they can be read.
+///
+/// Looks at the envelope only, never into trigger or arguments: it is safe on a message that ended the
+/// process when it was decoded.
+#[must_use]
+pub fn placed(body: &[u8], fault: Fault) -> Fault {
+    match std::str::from_utf8(body).ok().filter(|text| json::is_shallow(text)).map(json::members) {
+        Some(Ok(members)) => envelope::placed(&members, fault),
+        _ => fault,
     }
 }
 

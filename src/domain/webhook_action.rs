@@ -1,7 +1,7 @@
 //! A `WEBHOOK` action as a trigger author writes it, parsed once.
 //!
 //! What is wrong with the shape of the definition is an error of [`WebhookAction::parse`] and makes the
-//! trigger invalid. What is wrong with the URL or a header is kept and told by
+//! trigger invalid. What is wrong with the URL, a header or the text of the body is kept and told by
 //! [`super::webhook_request::render`], so that it fails this step alone and the chain's contact is still upserted.
 
 mod body;
@@ -24,7 +24,7 @@ pub struct WebhookAction {
     pub(super) url: Result<UrlTemplate, WebhookInvalid>,
     /// Names in lower case, legal and not [`OWN_HEADERS`].
     pub(super) headers: Result<Vec<(String, Template)>, WebhookInvalid>,
-    pub(super) body: Option<Body>,
+    pub(super) body: Result<Option<Body>, WebhookInvalid>,
     url_as_written: String,
     response_directive: Option<String>,
     unknown_members: Vec<String>,
@@ -86,7 +86,8 @@ impl WebhookAction {
             body: members
                 .get("body")
                 .filter(|body| !body.is_null())
-                .map(|body| Body::parse(body, content_type)),
+                .map(|body| Body::parse(body, content_type))
+                .transpose(),
             headers,
             url_as_written: url.to_owned(),
             response_directive: text(members, "responseDirective")?.map(str::to_owned),
@@ -100,10 +101,11 @@ impl WebhookAction {
     pub fn problems(&self) -> Vec<String> {
         let url = self.url.as_ref().err().map(ToString::to_string);
         let headers = self.headers.as_ref().err().map(ToString::to_string);
+        let body = self.body.as_ref().err().map(ToString::to_string);
         let unknown = self.unknown_members.iter().map(|name| {
             format!("\"{name}\" is not a member of a WEBHOOK action; known are {}", MEMBERS.join(", "))
         });
-        url.into_iter().chain(headers).chain(unknown).collect()
+        url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
     /// How to make something of the answer; for the platform.

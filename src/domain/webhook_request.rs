@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::{
+    problem::shortened,
     template::{Piece, Template},
     variables::{Value, Variables},
     webhook_action::WebhookAction,
@@ -106,7 +107,7 @@ pub fn render(
         room = room.saturating_sub(value.len());
         headers.push((name.clone(), value));
     }
-    let (body, content_type) = match &action.body {
+    let (body, content_type) = match action.body.as_ref().map_err(Clone::clone)? {
         Some(body) => (Some(body.render(variables)?), body.content_type()),
         None if action.method.sends_event() => (Some(default_body.to_vec()), "application/cloudevents+json"),
         // Receivers may rely on a content type, so one is sent although nothing follows it.
@@ -130,7 +131,11 @@ fn header_value(
             Piece::Text(text) => value.push_str(text),
             Piece::Variable(reference) => {
                 let (found, rest) = variables.resolve(reference).ok_or_else(|| {
-                    WebhookInvalid::new(format!("{} in header {name} is unknown", reference.as_written()))
+                    WebhookInvalid::new(format!(
+                        "{} in header {} is unknown",
+                        shortened(reference.as_written()),
+                        shortened(name)
+                    ))
                 })?;
                 value.push_str(&found.to_text());
                 value.push_str(rest);
@@ -143,7 +148,10 @@ fn header_value(
         }
     }
     if value.chars().any(char::is_control) {
-        let message = format!("the value of header {name} holds a line break or another control character");
+        let message = format!(
+            "the value of header {} holds a line break or another control character",
+            shortened(name)
+        );
         return Err(WebhookInvalid::new(message));
     }
     Ok(value)

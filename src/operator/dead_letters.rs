@@ -131,15 +131,11 @@ pub async fn replay(
         let unpublished = publish(publisher, topology, &replayables).await;
         let reopen: Vec<Key> = match &unpublished {
             Ok(unpublished) => unpublished.clone(),
-            Err(_) => replayables
-                .iter()
-                .filter(|one| one.stage == Stage::Upsert)
-                .map(|one| one.key.clone())
-                .collect(),
+            Err(_) => {
+                replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect()
+            }
         };
-        if !reopen.is_empty() {
-            database.unit(async |conn| store::mark_open_again(conn, &reopen).await).await?;
-        }
+        settle(database, &replayables, &reopen).await?;
         unpublished?;
         total.done += (marked - reopen.len()) as u64;
         total.skipped += (asked - marked) as u64;
@@ -180,9 +176,28 @@ pub async fn discard(
     Ok(total)
 }
 
+/// Opens those again that were not published, and resolves those of stage webhook without a delivery:
+/// their message only wakes the worker, and no event or delivery will ever tell that it came.
+async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
+    let done: Vec<(String, Stage, Uuid)> = replayables
+        .iter()
+        .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
+        .map(|one| (one.key.company.clone(), one.stage, one.key.id))
+        .collect();
+    if reopen.is_empty() && done.is_empty() {
+        return Ok(());
+    }
+    database
+        .unit(async |conn| {
+            store::mark_open_again(conn, reopen).await?;
+            store::resolve(conn, &done).await
+        })
+        .await
+}
+
 /// Publishes one window. Returns the keys of those that did not arrive and wait for it.
 ///
-/// A dead letter of stage webhook is replayed by its delivery row, which is due now; its message
+/// A dead letter with a delivery is replayed by the delivery's row, which is due now; its message
 /// only makes it fast, so that it counts as replayed without.
 async fn publish(
     publisher: &mut Publisher,
@@ -203,10 +218,8 @@ async fn publish(
         })
         .collect();
     let outcomes = publisher.publish(&messages).await?;
-    let missing = replayables
-        .iter()
-        .zip(outcomes)
-        .filter(|(one, outcome)| outcome.is_err() && one.stage == Stage::Upsert);
+    let missing =
+        replayables.iter().zip(outcomes).filter(|(one, outcome)| outcome.is_err() && one.is_its_message());
     Ok(missing.map(|(one, _)| one.key.clone()).collect())
 }
 

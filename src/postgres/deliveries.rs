@@ -48,7 +48,7 @@ impl NewDelivery {
     /// step, so the same step is the same delivery whatever is redelivered.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.event.derive("webhook", self.step)
+        self.event.id_of(&self.company, "webhook", self.step)
     }
 }
 
@@ -60,11 +60,9 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
     if deliveries.is_empty() {
         return Ok(());
     }
-    let text = |column: fn(&NewDelivery) -> &str| -> Vec<String> {
-        deliveries.iter().map(|delivery| column(delivery).to_owned()).collect()
-    };
-    let optional = |column: fn(&NewDelivery) -> &Option<String>| -> Vec<Option<String>> {
-        deliveries.iter().map(|delivery| column(delivery).clone()).collect()
+    let text = |column: fn(&NewDelivery) -> &str| deliveries.iter().map(column).collect::<Vec<&str>>();
+    let optional = |column: fn(&NewDelivery) -> Option<&str>| {
+        deliveries.iter().map(column).collect::<Vec<Option<&str>>>()
     };
     let ids: Vec<Uuid> = deliveries.iter().map(NewDelivery::id).collect();
     let event_keys: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.event.key()).collect();
@@ -83,21 +81,21 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
              $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[],
              $14::bytea[], $15::text[]) AS u
          ON CONFLICT DO NOTHING",
-        &text(|delivery| delivery.company.as_str()),
+        &text(|delivery| delivery.company.as_str()) as &[&str],
         &ids,
         &event_keys,
         &steps,
-        &text(|delivery| delivery.event.source()),
-        &text(|delivery| delivery.event.id()),
-        &text(|delivery| &delivery.trigger),
+        &text(|delivery| delivery.event.source()) as &[&str],
+        &text(|delivery| delivery.event.id()) as &[&str],
+        &text(|delivery| &delivery.trigger) as &[&str],
         &contacts as &[Option<Uuid>],
-        &optional(|delivery| &delivery.traceparent) as &[Option<String>],
-        &optional(|delivery| &delivery.tracestate) as &[Option<String>],
-        &text(|delivery| delivery.request.method.name()),
-        &text(|delivery| &delivery.request.url),
+        &optional(|delivery| delivery.traceparent.as_deref()) as &[Option<&str>],
+        &optional(|delivery| delivery.tracestate.as_deref()) as &[Option<&str>],
+        &text(|delivery| delivery.request.method.name()) as &[&str],
+        &text(|delivery| &delivery.request.url) as &[&str],
         &headers,
         &bodies as &[Option<&[u8]>],
-        &optional(|delivery| &delivery.fault) as &[Option<String>],
+        &optional(|delivery| delivery.fault.as_deref()) as &[Option<&str>],
     )
     .execute(conn)
     .await?;

@@ -43,11 +43,9 @@ pub async fn insert(
     if messages.is_empty() {
         return Ok(());
     }
-    let text = |column: fn(&OutboxMessage) -> &str| {
-        messages.iter().map(column).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let optional = |column: fn(&OutboxMessage) -> &Option<String>| {
-        messages.iter().map(column).cloned().collect::<Vec<_>>()
+    let text = |column: fn(&OutboxMessage) -> &str| messages.iter().map(column).collect::<Vec<&str>>();
+    let optional = |column: fn(&OutboxMessage) -> Option<&str>| {
+        messages.iter().map(column).collect::<Vec<Option<&str>>>()
     };
     let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
     let times: Vec<OffsetDateTime> = messages.iter().map(|message| message.time).collect();
@@ -58,15 +56,15 @@ pub async fn insert(
          SELECT u.*, now() + $12::interval FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[],
              $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[]) AS u
          ON CONFLICT DO NOTHING",
-        &text(|message| &message.company),
+        &text(|message| &message.company) as &[&str],
         &ids,
-        &text(|message| &message.routing_key),
-        &text(|message| &message.kind),
-        &text(|message| &message.source),
-        &optional(|message| &message.subject) as &[Option<String>],
-        &text(|message| &message.correlation_id),
-        &optional(|message| &message.traceparent) as &[Option<String>],
-        &optional(|message| &message.tracestate) as &[Option<String>],
+        &text(|message| &message.routing_key) as &[&str],
+        &text(|message| &message.kind) as &[&str],
+        &text(|message| &message.source) as &[&str],
+        &optional(|message| message.subject.as_deref()) as &[Option<&str>],
+        &text(|message| &message.correlation_id) as &[&str],
+        &optional(|message| message.traceparent.as_deref()) as &[Option<&str>],
+        &optional(|message| message.tracestate.as_deref()) as &[Option<&str>],
         &times,
         &bodies as &[&[u8]],
         interval(lease),
@@ -98,11 +96,13 @@ pub async fn take_expired(
     .await
 }
 
-/// Deletes messages that the broker has confirmed.
+/// Deletes messages that the broker has confirmed. Does not wait for the disk: a deletion that a crash
+/// of the database forgets only publishes the message once more, with the same id.
 pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
     let (companies, ids): (Vec<String>, Vec<Uuid>) = confirmed.iter().cloned().unzip();
     sqlx::query!(
-        "DELETE FROM outbox o USING UNNEST($1::text[], $2::uuid[]) AS k(company_id, message_id)
+        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+         DELETE FROM outbox o USING relaxed, UNNEST($1::text[], $2::uuid[]) AS k(company_id, message_id)
          WHERE o.company_id = k.company_id AND o.message_id = k.message_id",
         &companies,
         &ids

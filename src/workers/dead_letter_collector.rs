@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::types::{AMQPValue, FieldTable};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
+        event::{CompanyId, EventRef},
         fault::{Fault, Reason, Stage},
-        trigger_cache::TriggerCache,
         trigger_fired,
     },
     health::Health,
@@ -110,21 +111,17 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         Some("rejected") => "a consumer other than contact-relay rejected it",
         _ => "the broker does not say why",
     };
-    // What can be read of the event, whether it is valid or not.
-    let known = match trigger_fired::decode(&message.body, &mut TriggerCache::default()) {
-        Ok(event) => Fault {
-            company: Some(event.company),
-            event: Some(event.event),
-            trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
-            ..Fault::new(Reason::Broker, text)
-        },
-        Err(fault) => fault,
+    let fault = Fault::new(Reason::Broker, text);
+    let known = match stage {
+        // Not decoded: it may be here because decoding it ended processes.
+        Stage::Upsert => trigger_fired::placed(&message.body, fault),
+        Stage::Webhook => placed(&message.body, fault),
     };
     NewDeadLetter {
         company: known.company.map(|company| company.to_string()).unwrap_or_default(),
         stage,
-        reason: Reason::Broker,
-        message: text.to_owned(),
+        reason: known.reason,
+        message: known.message,
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_json(&message.properties),
@@ -132,6 +129,20 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         event_id: known.event.as_ref().map(|event| event.id().to_owned()),
         trigger: known.trigger,
         delivery_id: None,
+    }
+}
+
+/// `fault` with what a message of the webhook queue, which this service published, tells.
+fn placed(body: &[u8], fault: Fault) -> Fault {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
+    let company = text("/data/contact/companyId").or_else(|| text("/data/company/id"));
+    let cause = text("/data/trigger/eventSource").zip(text("/data/trigger/eventId"));
+    Fault {
+        company: company.and_then(|id| CompanyId::new(id).ok()),
+        event: cause.and_then(|(source, id)| EventRef::new(source, id).ok()),
+        trigger: text("/data/trigger/name").map(str::to_owned),
+        ..fault
     }
 }
 

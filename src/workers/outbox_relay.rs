@@ -88,14 +88,16 @@ impl OutboxRelay {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let window = tokio::select! {
+                // The sweep first: under steady load something is always committed, and what another
+                // process left would wait for ever.
                 biased;
-                messages = self.committed.recv() => match messages {
-                    Some(messages) => self.fill(messages),
-                    None => return Ok(()),
-                },
                 _ = sweep.tick(), if !stop.is_cancelled() => match self.expired().await {
                     Some(expired) => expired,
                     None => continue,
+                },
+                messages = self.committed.recv() => match messages {
+                    Some(messages) => self.fill(messages),
+                    None => return Ok(()),
                 },
             };
             if window.is_empty() {

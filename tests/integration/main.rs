@@ -5,12 +5,40 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
+mod bad_input;
+mod chain;
+mod command_line;
+mod contacts;
+mod dead_letters;
 mod faults;
 mod harness;
+mod kept;
+mod once;
+mod privacy;
+mod replays;
 mod support;
+mod upserted;
+mod webhook_outcomes;
+mod webhook_requests;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    support::run([harness::tests(), faults::tests()].concat())
+    let tests = [
+        bad_input::tests(),
+        chain::tests(),
+        command_line::tests(),
+        contacts::tests(),
+        dead_letters::tests(),
+        faults::tests(),
+        harness::tests(),
+        kept::tests(),
+        once::tests(),
+        privacy::tests(),
+        replays::tests(),
+        upserted::tests(),
+        webhook_outcomes::tests(),
+        webhook_requests::tests(),
+    ];
+    support::run(tests.concat())
 }

@@ -5,12 +5,15 @@
 
 pub(crate) mod app;
 pub(crate) mod broker;
+pub(crate) mod dead_letters;
 mod environment;
 pub(crate) mod event;
 pub(crate) mod process;
 pub(crate) mod proxy;
 
-use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    any::Any, fmt::Debug, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use app::TestApp;
 use environment::Environment;
@@ -118,6 +121,13 @@ impl Stage {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
+/// The one item that there should be.
+pub(crate) fn only<T: Debug>(items: impl IntoIterator<Item = T>) -> T {
+    let mut items: Vec<T> = items.into_iter().collect();
+    assert_eq!(items.len(), 1, "{items:#?}");
+    items.remove(0)
 }
 
 /// Asks `probe` until it gives something. Panics with `what` when [`PATIENCE`] runs out.

@@ -42,12 +42,7 @@ pub(super) async fn replay(database: &Database, args: &Settle, settings: &Settin
 }
 
 pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Result<Exit> {
-    let named = args.operator.clone();
-    let operator =
-        named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
-    let operator =
-        operator.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control));
-    let operator = operator.ok_or_else(|| Usage("--operator must say who discards".to_owned()))?;
+    let operator = operator(args)?;
     let args = &args.settle;
     let Some(keys) = prepare(database, args, "discard").await? else { return Ok(Exit::Done) };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
@@ -60,6 +55,18 @@ pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Resu
     finish(args, "discarded", reached)?;
     ended?;
     Ok(exit(reached))
+}
+
+/// Who discards; a dry run needs nobody.
+fn operator(args: &Discard) -> Result<String, Usage> {
+    let named = args.operator.clone();
+    let named = named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
+    let fine = |name: &String| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control);
+    match named.filter(fine) {
+        Some(name) => Ok(name),
+        None if args.settle.dry_run => Ok(String::new()),
+        None => Err(Usage("--operator must say who discards".to_owned())),
+    }
 }
 
 /// The keys to go on with; `None` when there is nothing (more) to do.
@@ -109,7 +116,7 @@ fn confirmed(verb: &str, count: usize) -> anyhow::Result<bool> {
 
 fn finish(args: &Settle, done: &str, reached: Progress) -> anyhow::Result<()> {
     let Progress { done: count, skipped, failed } = reached;
-    output::object(args.output.format, &json!({ done: count, "skipped": skipped, "failed": failed }), |_| {
+    output::report(args.output.format, &json!({ done: count, "skipped": skipped, "failed": failed }), |_| {
         format!("{done} {count}, skipped {skipped}, failed {failed}")
     })
 }

@@ -72,10 +72,13 @@ fn a_tie_in_time_goes_to_the_greater_event_id() {
 fn phone_and_email_of_two_contacts_merge_into_the_older() {
     let mut directory = Directory::default();
     directory.apply(&acme(), &update(1, "a", Some("+1"), None, "Ada"), id(9));
-    directory.apply(&acme(), &update(2, "b", None, Some("a@x"), "Ada L"), id(2));
-    let merged = directory.apply(&acme(), &update(3, "c", Some("+1"), Some("a@x"), "Ada L"), id(3));
+    directory.apply(&acme(), &update(2, "b", None, Some("a@x"), "A"), id(2));
+    let newer = directory.apply(&acme(), &update(3, "b2", None, Some("a@x"), "Ada L"), id(8));
+    assert_eq!(newer.contact.version, 2);
+    let merged = directory.apply(&acme(), &update(4, "c", Some("+1"), Some("a@x"), "Ada L"), id(3));
     assert_eq!((merged.operation, merged.contact.id, merged.contact.version), (Operation::Updated, id(9), 2));
     assert_eq!(merged.merged, [id(2)]);
+    assert_eq!(merged.changed, [Field::Email, Field::Name], "what the older did not say before");
     let changes = directory.into_changes();
     assert_eq!((changes.contacts.len(), changes.removed.len()), (1, 0));
     assert_eq!((changes.merges[0].loser, changes.merges[0].winner), (id(2), id(9)));

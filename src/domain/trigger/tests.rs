@@ -31,7 +31,7 @@ fn the_reference_page_parses() {
     .unwrap();
     assert_eq!(trigger.name(), "register_qualified_lead");
     assert_eq!(trigger.description(), Some("Registers the lead"));
-    assert_eq!(trigger.parameters(), ["email", "interest", "name"]);
+    assert_eq!(trigger.parameters(), ["name", "email", "interest"]);
     assert!(trigger.interprets_response());
     let [Action::UpsertContact(mapping)] = trigger.actions() else { panic!("one CRM action") };
     assert_eq!(mapping.iter().count(), 2);

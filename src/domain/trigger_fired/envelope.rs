@@ -71,13 +71,17 @@ pub(super) fn explain(text: &str) -> Fault {
         Some(version) if version != "1.0" => super::check_version(&version).err(),
         _ => examine("", &members, &ENVELOPE).err(),
     };
-    let fault = fault.unwrap_or_else(|| super::invalid("the body is not a `trigger.fired` event"));
-    let company = text_at(&members, &["data", "company", "id"]);
-    let (source, id) = (text_at(&members, &["source"]), text_at(&members, &["id"]));
+    placed(&members, fault.unwrap_or_else(|| super::invalid("the body is not a `trigger.fired` event")))
+}
+
+/// `fault` with whose event it is, as far as the members tell.
+pub(super) fn placed(members: &Members<'_>, fault: Fault) -> Fault {
+    let company = text_at(members, &["data", "company", "id"]);
+    let (source, id) = (text_at(members, &["source"]), text_at(members, &["id"]));
     Fault {
         company: company.and_then(|id| CompanyId::new(&id).ok()),
         event: source.zip(id).and_then(|(source, id)| EventRef::new(&source, &id).ok()),
-        trigger: text_at(&members, &["data", "trigger", "name"]).filter(|name| is_name(name)),
+        trigger: text_at(members, &["data", "trigger", "name"]).filter(|name| is_name(name)),
         ..fault
     }
 }

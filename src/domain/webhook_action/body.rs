@@ -36,22 +36,30 @@ impl Body {
     /// A string is JSON when it is a JSON object or list, or is declared as JSON and becomes JSON once
     /// bare variables (`{"age": $age}`) are put in quotes. Its values then are typed and escaped by
     /// place like those of any JSON body, and cannot break out of it.
-    pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Self {
-        let Value::String(text) = value else { return Self::Json(Json::parse(value)) };
+    ///
+    /// # Errors
+    /// When it has variables, is declared as JSON and does not become it: written as text, a value could
+    /// change its structure.
+    pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Result<Self, WebhookInvalid> {
+        let Value::String(text) = value else { return Ok(Self::Json(Json::parse(value))) };
         let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
         let json = if media_type == "application/json" || media_type.ends_with("+json") {
-            serde_json::from_str(&quote_bare_variables(text)).ok()
+            let json = serde_json::from_str(&quote_bare_variables(text)).ok();
+            if json.is_none() && Template::parse(text).has_variables() {
+                return Err(WebhookInvalid::new("the body is declared as JSON and is not JSON"));
+            }
+            json
         } else if content_type.is_none() {
             serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
         } else {
             None
         };
-        match json {
+        Ok(match json {
             Some(json) => Self::Json(Json::parse(&json)),
             None if media_type == "application/x-www-form-urlencoded" => Self::Form(Template::parse(text)),
             None => Self::Text(Template::parse(text)),
-        }
+        })
     }
 
     /// The content type where the author declared none.

@@ -32,7 +32,7 @@ fn nulls_count_as_not_given_and_post_is_the_default() {
     let definition = json!({"type": "WEBHOOK", "url": url, "method": null, "headers": null, "body": null, "responseDirective": null});
     let action = WebhookAction::parse(&definition).unwrap();
     assert_eq!(action.method, Method::Post);
-    assert!(action.body.is_none());
+    assert!(matches!(action.body, Ok(None)));
     assert_eq!(
         WebhookAction::parse(&json!({"type": "WEBHOOK", "url": url, "method": "delete"})).unwrap().method,
         Method::Delete

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use url::Url;
 
 use crate::domain::{
+    problem::shortened,
     template::{Piece, Template},
     variables::Variables,
     webhook_request::{MAX_URL, WebhookInvalid},
@@ -115,7 +116,10 @@ fn push(url: &mut String, template: &Template, variables: &Variables<'_>) -> Res
             Piece::Text(text) => url.push_str(text),
             Piece::Variable(reference) => {
                 let (value, rest) = variables.resolve(reference).ok_or_else(|| {
-                    WebhookInvalid::new(format!("{} in the url is unknown", reference.as_written()))
+                    WebhookInvalid::new(format!(
+                        "{} in the url is unknown",
+                        shortened(reference.as_written())
+                    ))
                 })?;
                 percent_encode(url, &value.to_text());
                 url.push_str(rest);

@@ -116,7 +116,7 @@ fn longer_text_is_interpolated_once() {
     check("$name.first", "Ada Lovelace.first");
     check("$age-$rate-$vip", "36-1.5-true");
     check("tags $tags", "tags [\"a\",\"b c\"]");
-    check("deep $deep", "deep {\"a\":\"é\",\"b\":[1]}");
+    check("deep $deep", "deep {\"b\":[1],\"a\":\"é\"}");
     check("images $images", "images [\"https://cdn.example/1.png\"]");
     check("<$none$assistant.id$contact.phone>", "<>");
     check("$$age", "$36");
@@ -168,7 +168,7 @@ fn a_string_body_is_text_unless_it_is_json() {
         Some(json),
         r#"{"n": $age, "s": "a\"$name\\", "l": [$tags,$name]}"#,
         json,
-        r#"{"l":[["a","b c"],"Ada Lovelace"],"n":36,"s":"a\"Ada Lovelace\\"}"#,
+        r#"{"n":36,"s":"a\"Ada Lovelace\\","l":[["a","b c"],"Ada Lovelace"]}"#,
     );
     check(
         Some("application/vnd.x+json; charset=utf-8"),
@@ -176,10 +176,20 @@ fn a_string_body_is_text_unless_it_is_json() {
         "application/vnd.x+json; charset=utf-8",
         r#"{"e":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1"}"#,
     );
-    check(Some(json), "$deep", json, r#"{"a":"é","b":[1]}"#);
+    check(Some(json), "", json, "");
+    check(Some(json), "$deep", json, r#"{"b":[1],"a":"é"}"#);
     check(Some("text/xml"), "<n>$age</n>", "text/xml", "<n>36</n>");
     check(Some("text/plain"), r#"{"n": "$age"}"#, "text/plain", r#"{"n": "36"}"#);
     check(Some(form), "p=$path&n=$name", form, "p=..%2F..%2Fadmin%3Fx%3D1%26y%3D2%23z&n=Ada%20Lovelace");
+}
+
+#[test]
+fn values_go_into_no_body_that_is_declared_as_json_and_is_none() {
+    for body in [r#"{"n": $age$name}"#, r#"{"n": "$age",}"#, r#"{"n": $age"#, "Lead $name"] {
+        let headers = json!([{"key": "Content-Type", "value": "application/json"}]);
+        let error = rendered(&json!({"body": body, "headers": headers})).unwrap_err();
+        assert_eq!(error.to_string(), "the body is declared as JSON and is not JSON", "{body}");
+    }
 }
 
 #[test]
@@ -256,6 +266,7 @@ fn headers_are_checked_with_their_values() {
         "the value of header x-lead holds a line break or another control character"
     );
     assert_eq!(refused("$nobody"), "$nobody in header x-lead is unknown");
+    assert!(refused(&format!("${}", "x".repeat(100_000))).len() < 120);
     assert_eq!(refused("a\r\nb"), "headers[0]: value holds a line break or another control character");
     assert!(refused(&"$name".repeat(MAX_HEADERS / 5)).contains("longer than"));
 }

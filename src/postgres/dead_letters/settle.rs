@@ -13,10 +13,20 @@ pub struct Replayable {
     pub key: Key,
     /// Where it goes back to.
     pub stage: Stage,
+    /// The delivery that is due now, whether or not the message arrives; only for stage webhook.
+    pub delivery_id: Option<Uuid>,
     /// The bytes as they came.
     pub body: Vec<u8>,
     /// AMQP properties, see `amqp::properties`.
     pub properties: serde_json::Value,
+}
+
+impl Replayable {
+    /// Whether publishing the message is all of the replay: there is no delivery that is due anyway.
+    #[must_use]
+    pub fn is_its_message(&self) -> bool {
+        self.delivery_id.is_none()
+    }
 }
 
 /// Marks those of `keys` as replaying that are not settled, counts the replay, and makes their
@@ -67,7 +77,8 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
             // The schema allows no other stage.
             let stage = Stage::from_name(&row.stage)?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
-            Some(Replayable { key, stage, body: row.body, properties: row.properties })
+            let (body, properties) = (row.body, row.properties);
+            Some(Replayable { key, stage, delivery_id: row.delivery_id, body, properties })
         })
         .collect();
     marked.sort_by_key(|dead_letter| keys.iter().position(|key| *key == dead_letter.key));

@@ -81,7 +81,9 @@ impl<'a> Effects<'a> {
     fn run(&mut self, publisher: &Publisher<'_>, accepted: &'a Accepted<'a>, directory: &mut Directory) {
         let plan = &accepted.plan;
         let mut updates = Vec::new();
-        let mut body = None;
+        // The event that a webhook without a body sends: that of the CRM step before, where it stands in
+        // the outbox, or one of its own.
+        let (mut upserted_at, mut requested) = (None, None);
         for step in &plan.steps {
             let origin = Origin {
                 event: &plan.event,
@@ -96,12 +98,16 @@ impl<'a> Effects<'a> {
                         self.publish(accepted, publisher, publisher.contact_merged(origin, &applied));
                     }
                     let upserted = publisher.contact_upserted(origin, &applied, &update.rejected);
-                    body = Some(upserted.body.clone());
+                    upserted_at = Some(self.outbox.len());
                     self.publish(accepted, publisher, upserted);
                     updates.push((step, update, applied));
                 }
                 Work::Webhook(action) => {
-                    let body = body.get_or_insert_with(|| publisher.webhook_requested(origin).body);
+                    let upserted = upserted_at.and_then(|at: usize| self.outbox.get(at));
+                    let body = match upserted {
+                        Some(upserted) => &upserted.body,
+                        None => requested.get_or_insert_with(|| publisher.webhook_requested(origin).body),
+                    };
                     let contact = updates.last().map(|(.., applied)| applied);
                     self.deliveries.push(delivery(publisher, accepted, step, action, contact, body));
                 }

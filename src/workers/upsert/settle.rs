@@ -20,6 +20,7 @@ use crate::{
         trigger_cache::TriggerCache,
     },
     postgres::{dead_letters::NewDeadLetter, outbox::OutboxMessage, suspects},
+    telemetry::chain,
     workers::backoff::Backoff,
 };
 
@@ -28,6 +29,10 @@ const MOST_TRIES: i32 = 5;
 
 /// How long forgetting a count may take: it must not hold up the end of the process.
 const CLEARING: Duration = Duration::from_secs(2);
+
+/// How many lost races are tried again without a pause: whoever won has committed, so the next try sees
+/// the result. More than a few in a row are a crowd, or a fault of ours.
+const RACES_AT_ONCE: u32 = 3;
 
 pub(super) struct Settler<'a> {
     worker: &'a UpsertWorker,
@@ -57,6 +62,7 @@ impl<'a> Settler<'a> {
     async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutboxMessage>> {
         let mut committed = Vec::new();
         let mut backoff = Backoff::default();
+        let mut races = 0;
         let mut portions = vec![Portion { accepted: triaged.accepted, rejected: triaged.rejected }];
         while let Some(portion) = portions.pop() {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
@@ -66,13 +72,24 @@ impl<'a> Settler<'a> {
                 }
                 Err(Refused::Race) => {
                     portions.push(portion);
+                    races += 1;
+                    if races > RACES_AT_ONCE && !backoff.wait(self.stop).await {
+                        return None;
+                    }
+                }
+                Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
+                    portions.extend(portion.halved(&rule));
+                }
+                // Dead letters alone are never refused, unless by a fault of this program.
+                Err(Refused::Data(rule)) => {
+                    self.waits(&format!("it refuses to keep a dead letter ({rule})"));
+                    portions.push(portion);
                     if !backoff.wait(self.stop).await {
                         return None;
                     }
                 }
-                Err(Refused::Data(rule)) => portions.extend(portion.halved(&rule)),
                 Err(Refused::Systemic(error)) => {
-                    self.waits(&error);
+                    self.waits(&chain(&error));
                     portions.extend(portion.with_probe());
                     if !backoff.wait(self.stop).await {
                         return None;
@@ -94,7 +111,7 @@ impl<'a> Settler<'a> {
         let tries = self.count_try(&digest).await?;
         let triaged = if tries > MOST_TRIES {
             let text = format!("the process ended {MOST_TRIES} times while it worked on this message alone");
-            let dead = triage::dead_letter(message, Fault::new(Reason::CrashLoop, text));
+            let dead = triage::undecoded(message, Fault::new(Reason::CrashLoop, text));
             Triaged { rejected: vec![dead], ..Triaged::default() }
         } else {
             triage::triage(&[message], triggers, &self.worker.rules)
@@ -110,7 +127,7 @@ impl<'a> Settler<'a> {
         loop {
             match self.worker.database.unit(async |conn| suspects::begin(conn, digest).await).await {
                 Ok(tries) => return Some(tries),
-                Err(error) => self.waits(&error),
+                Err(error) => self.waits(&chain(&error)),
             }
             if !backoff.wait(self.stop).await {
                 return None;
@@ -122,12 +139,11 @@ impl<'a> Settler<'a> {
     async fn clear_tries(&self, digest: &[u8]) {
         let clear = self.worker.database.unit(async |conn| suspects::clear(conn, digest).await);
         if let Ok(Err(error)) = tokio::time::timeout(CLEARING, clear).await {
-            self.waits(&error);
+            self.waits(&chain(&error));
         }
     }
 
-    fn waits(&self, error: &sqlx::Error) {
-        let error = crate::telemetry::chain(error);
+    fn waits(&self, error: &str) {
         warn!(worker = self.worker.name, error, "{} waits for the database", self.worker.name);
         self.worker.health.failing(&self.worker.name, format!("database: {error}"));
     }
@@ -144,6 +160,10 @@ impl<'a> Settler<'a> {
 impl Portion<'_> {
     /// Two halves, to find the message that the database refuses; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
+        if !self.rejected.is_empty() {
+            let rejected = std::mem::take(&mut self.rejected);
+            return vec![Self { accepted: Vec::new(), rejected }, self];
+        }
         if self.accepted.len() <= 1 {
             for refused in self.accepted.drain(..) {
                 let mut fault =

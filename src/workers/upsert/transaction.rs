@@ -1,9 +1,10 @@
 //! The one transaction of a batch: ledger, contacts, identifiers, outbox, deliveries, dead letters.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{
@@ -58,11 +59,27 @@ pub(super) async fn apply(
 ) -> Result<Vec<OutboxMessage>, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        let messages = write(worker, &mut transaction, accepted, rejected).await?;
-        transaction.commit().await?;
-        Ok(messages)
+        match write(worker, &mut transaction, accepted, rejected).await {
+            Ok(written) => transaction.commit().await.map(|()| Ok(written)),
+            Err(Refused::Systemic(error)) => Err(error),
+            // Nothing is wrong with the connection: a new one would cost more than the next try.
+            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+        }
     };
-    worker.database.unit(unit).await
+    let Written { messages, dead } = worker.database.unit(unit).await??;
+    tell(&worker.name, &dead);
+    Ok(messages)
+}
+
+/// One line for each reason, so that a flood of bad messages is no flood of lines.
+fn tell(worker: &str, dead: &[Reason]) {
+    let mut counts = BTreeMap::new();
+    for reason in dead {
+        *counts.entry(reason.name()).or_insert(0_u32) += 1;
+    }
+    for (reason, messages) in counts {
+        warn!(worker, reason, messages, "{worker} made dead letters of {messages} messages ({reason})");
+    }
 }
 
 /// SHA-256 of a body.
@@ -70,14 +87,23 @@ pub(super) fn digest(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()
 }
 
+/// What a transaction wrote that its caller has to know.
+#[derive(Default)]
+struct Written {
+    /// To be published.
+    messages: Vec<OutboxMessage>,
+    /// Why messages are dead letters now.
+    dead: Vec<Reason>,
+}
+
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     accepted: &[Accepted<'_>],
     rejected: &[NewDeadLetter],
-) -> Result<Vec<OutboxMessage>, Refused> {
+) -> Result<Written, Refused> {
     let Sorted { fresh, conflicts, replayed } = sort(conn, accepted).await?;
-    let mut messages = Vec::new();
+    let mut written = Written::default();
     if !fresh.is_empty() {
         let mut directory = directory::load(conn, &identifiers(&fresh)).await?;
         let effects = Effects::of(worker, &fresh, &mut directory);
@@ -93,15 +119,17 @@ async fn write(
         drop(entries);
         outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
         deliveries::insert(conn, &effects.deliveries).await?;
-        messages = effects.outbox;
+        written.messages = effects.outbox;
     }
     if !rejected.is_empty() || !conflicts.is_empty() {
-        dead_letters::insert(conn, &[rejected, &conflicts].concat()).await?;
+        let dead = [rejected, &conflicts].concat();
+        dead_letters::insert(conn, &dead).await?;
+        written.dead = dead.iter().map(|dead_letter| dead_letter.reason).collect();
     }
     if !replayed.is_empty() {
         dead_letters::resolve(conn, &replayed).await?;
     }
-    Ok(messages)
+    Ok(written)
 }
 
 /// Accepted messages, told apart by the ledger.

@@ -22,14 +22,9 @@ pub(super) fn with_own_headers(
     let signature = signature::header(secrets, &id, timestamp, request.body.as_deref().unwrap_or_default());
     let mut add = |name: &str, value: String| request.headers.push((name.to_owned(), value));
     add("user-agent", USER_AGENT.to_owned());
-    match delivery.traceparent.as_deref().filter(|value| is_traceparent(value)) {
-        Some(traceparent) => {
-            add("traceparent", traceparent.to_owned());
-            if let Some(tracestate) = delivery.tracestate.as_deref().filter(|value| is_tracestate(value)) {
-                add("tracestate", tracestate.to_owned());
-            }
-        }
-        None => add("traceparent", own_traceparent(delivery)),
+    add("traceparent", delivery.traceparent.clone().unwrap_or_else(|| own_traceparent(delivery)));
+    if let Some(tracestate) = &delivery.tracestate {
+        add("tracestate", tracestate.clone());
     }
     add("webhook-timestamp", timestamp.to_string());
     if let Some(signature) = signature {
@@ -45,27 +40,6 @@ fn own_traceparent(delivery: &ClaimedDelivery) -> String {
     let id = delivery.key.id;
     // Never zero, which is not allowed: a UUID has its version and variant bits.
     format!("00-{}-{:016x}-00", id.simple(), id.as_u64_pair().1)
-}
-
-/// W3C Trace Context, 3.2: what came with a message is passed on only if it is well-formed.
-fn is_traceparent(value: &str) -> bool {
-    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    match value.split('-').collect::<Vec<_>>().as_slice() {
-        [version, trace, parent, flags] => {
-            [version.len(), trace.len(), parent.len(), flags.len()] == [2, 32, 16, 2]
-                && [version, trace, parent, flags].into_iter().all(|part| is_hex(part))
-                && *version != "ff"
-                && !is_zero(trace)
-                && !is_zero(parent)
-        }
-        _ => false,
-    }
-}
-
-/// W3C Trace Context, 3.3: printable ASCII, and at least 512 characters are to be passed on.
-fn is_tracestate(value: &str) -> bool {
-    (1..=512).contains(&value.len()) && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 #[cfg(test)]
@@ -123,22 +97,9 @@ mod tests {
         let headers = sent(Some(TRACEPARENT), Some("a=b"), &[]);
         assert_eq!(value(&headers, "traceparent"), Some(TRACEPARENT));
         assert_eq!(value(&headers, "tracestate"), Some("a=b"));
-        assert_eq!(value(&sent(Some(TRACEPARENT), Some("a\r\nb"), &[]), "tracestate"), None);
-        for bad in [
-            None,
-            Some(""),
-            Some("00-x"),
-            Some("a\r\nb"),
-            Some(&TRACEPARENT.replace("00-", "ff-")),
-            Some(&TRACEPARENT.to_uppercase()),
-            Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
-            Some("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"),
-        ] {
-            let headers = sent(bad, Some("a=b"), &[]);
-            let own = value(&headers, "traceparent").unwrap();
-            assert_eq!(own, "00-0193f5a07c1e8b8a9a553f6f1f0c2b11-9a553f6f1f0c2b11-00", "{bad:?}");
-            assert!(is_traceparent(own));
-            assert_eq!(value(&headers, "tracestate"), None);
-        }
+        let headers = sent(None, None, &[]);
+        let own = "00-0193f5a07c1e8b8a9a553f6f1f0c2b11-9a553f6f1f0c2b11-00";
+        assert_eq!(value(&headers, "traceparent"), Some(own));
+        assert_eq!(value(&headers, "tracestate"), None);
     }
 }

@@ -12,6 +12,7 @@ use contact_relay::dev::{
     demo_receiver::{DemoReceiver, Received},
     services::{Action, Service},
 };
+use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ use super::{
     broker::Broker,
     environment::Environment,
     eventually,
-    process::{Finished, Process, binary, finish},
+    process::{Finished, Process, binary, finish, unheard},
 };
 
 /// Lines of a service's log that a failure shows.
@@ -107,6 +108,18 @@ impl TestApp {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
     }
 
+    /// Runs a command whose standard output nobody reads.
+    pub(crate) async fn cli_unheard(&self, arguments: &[&str]) -> Finished {
+        unheard(binary(arguments, &self.environment_of_processes())).await
+    }
+
+    /// What a command prints with `-o json`.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let finished = self.cli(&[arguments, &["-o", "json"]].concat()).await;
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.stderr);
+        serde_json::from_str(&finished.stdout).expect("JSON")
+    }
+
     /// Waits until this query, which gives one number, gives `expected`.
     pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
         let mut last = None;
@@ -136,8 +149,20 @@ impl TestApp {
 
     /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
     /// stops in good order, and nothing was handed out and never acknowledged.
+    ///
+    /// What was handed out when it stopped goes back to the queue, and another process finishes it.
     pub(crate) async fn assert_settled(&self) {
+        // What is committed is published first, or stopping would publish it after its consumer stopped.
+        self.count_becomes("SELECT count(*) FROM outbox", 0).await;
         self.queues_are_empty().await;
+        self.stop().await;
+        // Stopping hands wake-ups back that were just being served, which is no harm.
+        self.queue_is_empty("trigger-fired").await;
+        self.queue_is_empty("dead-letters").await;
+    }
+
+    /// Stops what still runs, in good order.
+    pub(crate) async fn stop(&self) {
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {
             if !process.has_ended().await {
@@ -146,16 +171,20 @@ impl TestApp {
                 assert!(status.success(), "the service stopped with {status}");
             }
         }
-        self.queues_are_empty().await;
     }
 
-    async fn queues_are_empty(&self) {
+    /// Waits until nothing waits in any queue.
+    pub(crate) async fn queues_are_empty(&self) {
         for queue in ["trigger-fired", "webhook", "dead-letters"] {
-            eventually(&format!("the queue {queue} is empty"), async || {
-                (self.broker.depth(queue).await == 0).then_some(())
-            })
-            .await;
+            self.queue_is_empty(queue).await;
         }
+    }
+
+    async fn queue_is_empty(&self, queue: &str) {
+        eventually(&format!("the queue {queue} is empty"), async || {
+            (self.broker.depth(queue).await == 0).then_some(())
+        })
+        .await;
     }
 
     /// The end of every log, for the message of a failure.

@@ -5,11 +5,13 @@ use std::time::Duration;
 use contact_relay::amqp::Topology;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    message::BasicGetMessage,
     options::{
-        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions, QueuePurgeOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
@@ -25,6 +27,21 @@ pub(crate) struct Heard {
     pub(crate) routing_key: String,
     pub(crate) properties: BasicProperties,
     pub(crate) body: Value,
+}
+
+impl Heard {
+    /// What a JSON pointer names in the event; null when it is not there.
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
+        self.body.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// A text header.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            other => panic!("header {name} is {other:?}"),
+        }
+    }
 }
 
 pub(crate) struct Broker {
@@ -52,7 +69,7 @@ impl Broker {
             .await
             .unwrap();
         channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), fields()).await.unwrap();
-        for key in ["contact.#", "trigger.completed"] {
+        for key in ["contact.#", "webhook.requested", "trigger.completed"] {
             let bound = channel.queue_bind(
                 queue.as_str().into(),
                 exchange.as_str().into(),
@@ -69,6 +86,15 @@ impl Broker {
     pub(crate) async fn declare(&self) {
         let channel = self.channel().await.expect("a broker");
         Topology::new(&self.namespace).declare(&channel).await.expect("the topology");
+    }
+
+    /// Declares a queue of the service with other arguments than it does.
+    pub(crate) async fn declare_otherwise(&self, queue: &str) {
+        let (queue, options) = (self.name(queue), QueueDeclareOptions::durable());
+        let declare = async |channel: Channel| {
+            channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await
+        };
+        self.insist("declare", declare).await;
     }
 
     /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the
@@ -140,6 +166,32 @@ impl Broker {
             }
         };
         self.insist("passive declare", declare).await
+    }
+
+    /// Waits for a message of a queue and takes it, as it is.
+    pub(crate) async fn take(&self, queue: &str) -> BasicGetMessage {
+        let name = self.name(queue);
+        let get = async |channel: Channel| {
+            channel.basic_get(name.as_str().into(), BasicGetOptions { no_ack: true }).await
+        };
+        eventually(&format!("a message is in {queue}"), async || self.insist("basic.get", get).await).await
+    }
+
+    /// Waits for a message of a queue and rejects it for good, as a stranger's consumer would.
+    pub(crate) async fn reject(&self, queue: &str) {
+        let queue = self.name(queue);
+        let options = BasicRejectOptions { requeue: false };
+        let reject = async |channel: Channel| match channel
+            .basic_get(queue.as_str().into(), BasicGetOptions::default())
+            .await?
+        {
+            Some(message) => message.delivery.acker.reject(options).await,
+            None => Ok(false),
+        };
+        eventually(&format!("a message of {queue} is rejected"), async || {
+            self.insist("basic.reject", reject).await.then_some(())
+        })
+        .await;
     }
 
     /// Throws away what waits in a queue.

@@ -60,6 +60,11 @@ impl Event {
         }))
     }
 
+    /// An event written out in full.
+    pub(crate) fn from_json(event: Value) -> Self {
+        Self(event)
+    }
+
     /// An event like [`Event::lead`] without any action. Add at least one.
     pub(crate) fn bare() -> Self {
         Self::lead("nobody").with("/data/trigger/actions", json!([]))

@@ -60,6 +60,16 @@ pub(crate) async fn finish(mut command: Command, input: Option<&[u8]>) -> Finish
     Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// Runs a command to its end, with a standard output that is closed at the other end.
+pub(crate) async fn unheard(mut command: Command) -> Finished {
+    let (closed, stdout) = std::io::pipe().expect("a pipe");
+    drop(closed);
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("the binary");
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("output");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    Finished { code: output.status.code(), stdout: String::new(), stderr }
+}
+
 /// One process of the service. It ends with the test at the latest.
 #[derive(Clone)]
 pub(crate) struct Process(Arc<Inner>);

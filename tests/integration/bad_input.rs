@@ -1,0 +1,123 @@
+//! Messages that cannot be applied, each among good neighbors in one batch: one dead letter with the
+//! right reason and nothing of the message in its text, the neighbors applied, nothing in a loop.
+
+mod events;
+mod texts;
+
+use std::collections::HashMap;
+
+use contact_relay::domain::trigger_fired::MAX_BODY;
+use lapin::BasicProperties;
+
+use crate::support::{Test, app::TestApp, event::Event, tests};
+
+/// Stands in every value that a bad message gives, and must not stand in any dead letter's text.
+const MARKER: &str = "Zaphod";
+
+/// A message that cannot be applied.
+struct Bad {
+    what: &'static str,
+    body: Vec<u8>,
+    reason: &'static str,
+    /// Something that the dead letter's text must say.
+    says: &'static str,
+}
+
+impl Bad {
+    fn new(what: &'static str, body: impl Into<Vec<u8>>, reason: &'static str, says: &'static str) -> Self {
+        Self { what, body: body.into(), reason, says }
+    }
+}
+
+/// An event that would be applied; whose values are marked.
+fn event() -> Event {
+    Event::lead(&format!("{MARKER} Beeblebrox")).email("zaphod.Zaphod@heart-of-gold.example")
+}
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        texts_that_are_no_json,
+        texts_that_are_hostile_json,
+        events_without_a_required_member,
+        events_with_wrong_members,
+        triggers_that_are_none,
+        arguments_that_do_not_fit,
+        one_mebibyte_passes_and_one_byte_more_does_not,
+    ]
+}
+
+async fn texts_that_are_no_json(app: &TestApp) {
+    each_among_neighbors(app, texts::no_json()).await;
+}
+
+async fn texts_that_are_hostile_json(app: &TestApp) {
+    each_among_neighbors(app, texts::hostile_json()).await;
+}
+
+async fn events_without_a_required_member(app: &TestApp) {
+    each_among_neighbors(app, events::missing()).await;
+}
+
+async fn events_with_wrong_members(app: &TestApp) {
+    each_among_neighbors(app, events::wrong()).await;
+}
+
+async fn triggers_that_are_none(app: &TestApp) {
+    each_among_neighbors(app, events::triggers()).await;
+}
+
+async fn arguments_that_do_not_fit(app: &TestApp) {
+    each_among_neighbors(app, events::arguments()).await;
+}
+
+async fn one_mebibyte_passes_and_one_byte_more_does_not(app: &TestApp) {
+    let padded = |bytes: usize| {
+        let event = event().with("/padding", "".into());
+        let missing = bytes - event.bytes().len();
+        let body = event.with("/padding", "x".repeat(missing).into()).bytes();
+        assert_eq!(body.len(), bytes);
+        body
+    };
+    app.broker.declare().await;
+    app.broker.publish_bytes("trigger.fired", &padded(MAX_BODY), BasicProperties::default()).await;
+    each_among_neighbors(app, vec![Bad::new("too large", padded(MAX_BODY + 1), "too_large", "1048576")])
+        .await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE email LIKE '%heart-of-gold%'").await, 1);
+    // What it is of can still be told.
+    let dead = app.dead_letters().await;
+    assert_eq!((dead[0].company.as_str(), dead[0].trigger.as_deref()), ("acme", Some("register_lead")));
+}
+
+/// Publishes each bad message between two good ones, starts the service, and checks what became of all.
+async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
+    app.broker.declare().await;
+    let neighbor = |index: usize| Event::lead("Neighbor").email(&format!("n{index}@neighbor.example"));
+    for (index, bad) in bad.iter().enumerate() {
+        app.broker.publish(&neighbor(index)).await;
+        app.broker.publish_bytes("trigger.fired", &bad.body, BasicProperties::default()).await;
+    }
+    app.broker.publish(&neighbor(bad.len())).await;
+    let service = app.run(&[]).await;
+    let neighbors = i64::try_from(bad.len() + 1).unwrap();
+    app.count_becomes("SELECT count(*) FROM contacts WHERE email LIKE '%@neighbor.example'", neighbors).await;
+    app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", neighbors - 1).await;
+    let dead = app.dead_letters().await;
+    let by_body: HashMap<&[u8], _> = dead.iter().map(|dead| (dead.body.as_slice(), dead)).collect();
+    let mut wrong = Vec::new();
+    for Bad { what, body, reason, says } in &bad {
+        let Some(dead) = by_body.get(body.as_slice()) else {
+            wrong.push(format!("{what}: no dead letter has its bytes"));
+            continue;
+        };
+        let told = dead.message.to_lowercase().contains(&MARKER.to_lowercase());
+        let right = dead.reason == *reason && dead.message.contains(says);
+        if told || !right || dead.attempts != 1 || dead.stage != "upsert" || dead.message.len() > 4096 {
+            wrong
+                .push(format!("{what}: expected {reason} and \"{says}\": {}: {}", dead.reason, dead.message));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(dead.len(), bad.len());
+    app.queues_are_empty().await;
+    assert!(!service.log().contains(MARKER), "the log tells of a message");
+}

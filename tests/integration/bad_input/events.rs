@@ -1,0 +1,290 @@
+//! JSON that is no `trigger.fired` event, or one whose trigger or arguments are not valid.
+
+use serde_json::{Value, json};
+
+use super::{Bad, MARKER, event};
+use crate::support::event::Event;
+
+const SCHEMA: &str = "/data/trigger/parameters";
+const FIRST: &str = "/data/trigger/actions";
+
+fn bad(what: &'static str, event: &Event, reason: &'static str, says: &'static str) -> Bad {
+    Bad::new(what, event.bytes(), reason, says)
+}
+
+pub(super) fn missing() -> Vec<Bad> {
+    let members = [
+        ("/specversion", "`specversion`"),
+        ("/id", "`id`"),
+        ("/source", "`source`"),
+        ("/type", "`type`"),
+        ("/time", "`time`"),
+        ("/data", "`data`"),
+        ("/data/company", "`data.company`"),
+        ("/data/company/id", "`data.company.id`"),
+        ("/data/trigger", "`data.trigger`"),
+        ("/data/trigger/name", "name"),
+        ("/data/trigger/actions", "`actions`"),
+        ("/data/arguments", "`data.arguments`"),
+    ];
+    let missing = members.map(|(member, says)| bad(member, &event().without(member), "event_invalid", says));
+    let null = members.map(|(member, says)| {
+        let says = if member == "/data/trigger" || member == "/data/arguments" { "must be" } else { says };
+        bad(member, &event().with(member, Value::Null), "event_invalid", says)
+    });
+    missing.into_iter().chain(null).collect()
+}
+
+pub(super) fn wrong() -> Vec<Bad> {
+    let invalid = |what, member: &str, value: Value, says| {
+        bad(what, &event().with(member, value), "event_invalid", says)
+    };
+    let version =
+        |what, value: Value| bad(what, &event().with("/specversion", value), "unsupported_version", "1.0");
+    let long = "x".repeat(100_000);
+    let action = json!({"type": "WEBHOOK", "url": "https://a.example"});
+    vec![
+        version("an old version", "0.3".into()),
+        version("a later version", "1.1".into()),
+        version("a made up version", format!("{MARKER} 1.0").into()),
+        bad(
+            "a later version of another shape",
+            &event().with("/specversion", "2.0".into()).without("/data"),
+            "unsupported_version",
+            "",
+        ),
+        invalid("a version that is a number", "/specversion", 1.0.into(), "`specversion` must be a string"),
+        invalid("an id that is a number", "/id", 5.into(), "`id` must be a string"),
+        invalid("an empty id", "/id", "".into(), "1 to 1024 bytes"),
+        invalid("an id with NUL", "/id", "a\0b".into(), "control characters"),
+        invalid("an id with a line break", "/id", "a\nb".into(), "control characters"),
+        invalid("an id of 100 kB", "/id", long.as_str().into(), "1 to 1024 bytes"),
+        invalid("a source of 100 kB", "/source", long.as_str().into(), "1 to 1024 bytes"),
+        invalid("another type", "/type", format!("{MARKER}.fired").into(), "`type` must be `trigger.fired`"),
+        invalid("a time that is none", "/time", format!("{MARKER} o'clock").into(), "RFC 3339"),
+        invalid("a day without time", "/time", "2026-11-22".into(), "RFC 3339"),
+        invalid("a time without zone", "/time", "2026-11-22T10:00:00".into(), "RFC 3339"),
+        invalid("the 30th of February", "/time", "2026-02-30T10:00:00Z".into(), "RFC 3339"),
+        invalid("a time that is a number", "/time", 1_795_341_600.into(), "`time` must be a string"),
+        invalid("the year 10000 in UTC", "/time", "9999-12-31T23:59:59-01:00".into(), "RFC 3339"),
+        invalid("data that is a list", "/data", json!([MARKER]), "`data` must be an object"),
+        invalid(
+            "a company that is a text",
+            "/data/company",
+            MARKER.into(),
+            "`data.company` must be an object",
+        ),
+        invalid(
+            "a company id that is a number",
+            "/data/company/id",
+            7.into(),
+            "`data.company.id` must be a string",
+        ),
+        invalid("an empty company id", "/data/company/id", "".into(), "`data.company.id`"),
+        invalid("a company id with NUL", "/data/company/id", "a\0".into(), "`data.company.id`"),
+        invalid("a company id of 100 kB", "/data/company/id", long.as_str().into(), "1 to 255 bytes"),
+        invalid(
+            "an assistant that is a list",
+            "/data/assistant",
+            json!([]),
+            "`data.assistant` must be an object",
+        ),
+        invalid(
+            "less than no interactions",
+            "/data/assistant/maxInteractions",
+            (-1).into(),
+            "maxInteractions",
+        ),
+        invalid("half an interaction", "/data/assistant/maxInteractions", 1.5.into(), "maxInteractions"),
+        invalid("interactions in words", "/data/assistant/maxInteractions", "two".into(), "maxInteractions"),
+        invalid("a session id that is a number", "/data/session/id", 5.into(), "`data.session.id`"),
+        invalid("a session id with NUL", "/data/session/id", "\0".into(), "`data.session.id`"),
+        invalid("images that are a text", "/data/images", MARKER.into(), "`data.images`"),
+        invalid("an image with NUL", "/data/images", json!(["\0"]), "NUL"),
+        invalid("client data that is a list", "/data/clientData", json!([MARKER]), "`data.clientData`"),
+        invalid("client data with NUL", "/data/clientData", json!({"plan": "\0"}), "NUL"),
+        invalid(
+            "arguments that are a list",
+            "/data/arguments",
+            json!([MARKER]),
+            "`data.arguments` must be an object",
+        ),
+        invalid(
+            "arguments that are a text",
+            "/data/arguments",
+            MARKER.into(),
+            "`data.arguments` must be an object",
+        ),
+        invalid("a trigger that is a text", "/data/trigger", MARKER.into(), "must be an object"),
+        invalid("a trigger's name that is a number", "/data/trigger/name", 5.into(), "name"),
+        invalid("no action", FIRST, json!([]), "1 to 10"),
+        invalid("eleven actions", FIRST, vec![action.clone(); 11].into(), "1 to 10"),
+        invalid("one action and several", "/data/trigger/action", action, "exclude each other"),
+        invalid("next that is an object", "/data/next", json!({}), "`data.next`"),
+        invalid("eleven next triggers", "/data/next", vec![json!({}); 11].into(), "`data.next`"),
+    ]
+}
+
+pub(super) fn triggers() -> Vec<Bad> {
+    let with = |what, member: &str, value: Value, says| {
+        bad(what, &event().with(member, value), "trigger_invalid", says)
+    };
+    let mapping = |what, fields: Value, says| {
+        let mut action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT"});
+        action.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says)
+    };
+    let action =
+        |what, action: Value, says| bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says);
+    let property = |schema: Value| json!({"properties": {"name": schema, "email": {"type": "string"}}});
+    vec![
+        mapping("a dollar", json!({"name": "$name"}), "write the bare parameter name, `name`"),
+        mapping("braces", json!({"name": "{{name}}"}), "write the bare parameter name, `name`"),
+        mapping("a dollar and braces", json!({"name": "${name}"}), "write the bare parameter name, `name`"),
+        mapping("an unknown field", json!({"nickname": "name"}), "unknown field `nickname`"),
+        mapping("a field in snake case", json!({"zip_code": "name"}), "write `zipCode`"),
+        mapping("an undeclared parameter", json!({"name": "fullName"}), "`fullName` is not a parameter"),
+        mapping("a mapping to a number", json!({"name": 5}), "the name of a parameter"),
+        with("a schema that is a list", SCHEMA, json!([]), "JSON Schema"),
+        with("a schema of no known type", SCHEMA, property(json!({"type": "text"})), "not valid JSON Schema"),
+        with("properties that are a list", SCHEMA, json!({"properties": []}), "/parameters"),
+        with("required that is a text", SCHEMA, json!({"properties": {}, "required": "name"}), "/parameters"),
+        with(
+            "a remote reference",
+            SCHEMA,
+            property(json!({"$ref": "https://a.example/schema"})),
+            "may only refer",
+        ),
+        with("a reference to itself", SCHEMA, property(json!({"$ref": "#"})), "may only refer"),
+        with("a pattern that is none", SCHEMA, property(json!({"pattern": "("})), "regular expression"),
+        with(
+            "a pattern that explodes",
+            SCHEMA,
+            property(json!({"pattern": "(((a{1000}){1000}){1000})"})),
+            "regular expression",
+        ),
+        with("NUL in the schema", SCHEMA, property(json!({"description": "\0"})), "NUL"),
+        with("a name of 100 kB", "/data/trigger/name", "x".repeat(100_000).into(), "1 to 255 characters"),
+        with("a name with NUL", "/data/trigger/name", "a\0".into(), "NUL"),
+        with("interpretResponse in words", "/data/trigger/interpretResponse", "yes".into(), "true or false"),
+        action("an action that is a text", "CRM".into(), "must be an object"),
+        action("an action of no type", json!({}), "type"),
+        action("an unknown type", json!({"type": "EMAIL"}), "unknown type `EMAIL`"),
+        action("an unknown subtype", json!({"type": "CRM", "subtype": "DELETE_CONTACT"}), "UPSERT_CONTACT"),
+        action("a webhook without url", json!({"type": "WEBHOOK"}), "url"),
+        action(
+            "a webhook of another method",
+            json!({"type": "WEBHOOK", "url": "https://a.example", "method": "BREW"}),
+            "method",
+        ),
+        action(
+            "headers that are an object",
+            json!({"type": "WEBHOOK", "url": "https://a.example", "headers": {"a": "b"}}),
+            "headers",
+        ),
+        bad(
+            "a bad trigger in next",
+            &event().next(&json!({"type": "EMAIL"})),
+            "trigger_invalid",
+            "data.next[0]",
+        ),
+    ]
+}
+
+pub(super) fn arguments() -> Vec<Bad> {
+    let against = |what, schema: Value, arguments: Value, says| {
+        let event =
+            event().with(SCHEMA, schema).with(FIRST, json!([{"type": "CRM", "subtype": "UPSERT_CONTACT"}]));
+        bad(what, &event.with("/data/arguments", arguments), "arguments_invalid", says)
+    };
+    let property = |schema: Value| json!({"properties": {"name": schema}});
+    let required = json!({"properties": {"name": {"type": "string"}}, "required": ["name"]});
+    let name = |value: Value| json!({"name": value});
+    let marked = || name(MARKER.into());
+    let strict = json!({"properties": {"name": {}}, "additionalProperties": false});
+    vec![
+        against(
+            "a required argument that is missing",
+            required.clone(),
+            json!({}),
+            "argument `name` is required",
+        ),
+        against(
+            "a required argument that is null",
+            required,
+            name(Value::Null),
+            "argument `name` is required",
+        ),
+        against(
+            "a text for a number",
+            property(json!({"type": "integer"})),
+            marked(),
+            "argument `name` must be",
+        ),
+        against(
+            "a number for a text",
+            property(json!({"type": "string"})),
+            name(42.into()),
+            "argument `name` must be",
+        ),
+        against(
+            "a fraction for a whole number",
+            property(json!({"type": "integer"})),
+            name(1.5.into()),
+            "argument `name`",
+        ),
+        against("a text for a list", property(json!({"type": "array"})), marked(), "argument `name` must be"),
+        against(
+            "what is not in the enum",
+            property(json!({"enum": ["starter", "growth"]})),
+            marked(),
+            "argument `name`",
+        ),
+        against("another constant", property(json!({"const": "x"})), marked(), "argument `name`"),
+        against("another pattern", property(json!({"pattern": "^[0-9]+$"})), marked(), "argument `name`"),
+        against("too short a text", property(json!({"minLength": 50})), marked(), "argument `name`"),
+        against(
+            "an item of the wrong type",
+            property(json!({"items": {"type": "integer"}})),
+            name(json!([MARKER])),
+            "argument `name`",
+        ),
+        against(
+            "a deep key that is too much",
+            property(json!({"additionalProperties": false})),
+            name(json!({MARKER: 1})),
+            "argument `name`",
+        ),
+        against(
+            "a deep value under a marked key",
+            property(json!({"additionalProperties": {"type": "integer"}})),
+            name(json!({MARKER: "x"})),
+            "argument `name`",
+        ),
+        against("an argument that is not declared", strict, json!({MARKER: 1}), ""),
+        against(
+            "names by a pattern",
+            json!({"propertyNames": {"pattern": "^[a-z]+$"}}),
+            json!({MARKER: 1}),
+            "",
+        ),
+        against(
+            "none of several",
+            property(json!({"oneOf": [{"type": "integer"}, {"enum": ["x"]}]})),
+            marked(),
+            "argument `name`",
+        ),
+        bad(
+            "a phone that is none",
+            &event().without("/data/arguments/email").phone(&format!("{MARKER} 12")),
+            "identifier_invalid",
+            "phone",
+        ),
+        bad(
+            "an email that is none",
+            &event().email(&format!("{MARKER} at home")),
+            "identifier_invalid",
+            "email",
+        ),
+    ]
+}

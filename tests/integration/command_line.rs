@@ -1,0 +1,21 @@
+//! The command line from outside: exit codes, what goes to standard output and what to standard error.
+
+mod contacts;
+mod exits;
+mod publishing;
+mod triggers;
+
+use crate::support::{Test, process::Finished};
+
+pub(crate) fn tests() -> Vec<Test> {
+    [contacts::tests(), exits::tests(), publishing::tests(), triggers::tests()].concat()
+}
+
+/// Asserts that a command failed with this code, told why on standard error, and printed no data.
+#[track_caller]
+fn assert_failed(finished: &Finished, code: i32, says: &str) {
+    let Finished { stdout, stderr, .. } = finished;
+    assert_eq!(finished.code, Some(code), "{stdout}{stderr}");
+    assert_eq!(stdout, "", "data of a failure");
+    assert!(stderr.contains(says), "expected \"{says}\": {stderr}");
+}

@@ -1,0 +1,238 @@
+//! Which code each command ends with: 0 done, 1 failed, 2 usage, 69 unreachable, 78 bad configuration.
+//! 3, partly done, is tested where it comes about.
+
+use std::fs;
+
+use tempfile::NamedTempFile;
+
+use super::assert_failed;
+use crate::support::{Test, app::TestApp, eventually, tests};
+
+const ID: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        nonsense_is_usage,
+        a_broker_that_is_away,
+        a_database_that_is_away,
+        bad_configuration,
+        config_check_tells_all_faults_at_once,
+        config_show_tells_no_secret,
+        values_from_files,
+        migrating,
+        run_refuses_another_topology,
+    ]
+}
+
+async fn nonsense_is_usage(app: &TestApp) {
+    for line in [
+        "",
+        "serve",
+        "run --role everything",
+        "run extra",
+        "publish",
+        "publish /nowhere/events.ndjson",
+        "tail -n many",
+        "tail -o xml",
+        "trigger",
+        "trigger check",
+        "trigger preview x.json",
+        "contact find --company acme",
+        "contact find --email ada@analytical.example",
+        "contact find --company acme --email nonsense",
+        "contact find --company acme --phone 12",
+        "contact show --company acme nonsense",
+        "contact history ID",
+        "dead-letter list --state gone",
+        "dead-letter list --since yesterday",
+        "config",
+        "config show -o xml",
+        "migrate --force",
+        "--config",
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        assert_failed(&app.cli(&arguments).await, 2, "");
+    }
+    for line in ["--help", "--version", "run --help", "dead-letter replay --help"] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        let ended = app.cli(&arguments).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+        assert!(ended.stdout.contains("contact-relay"), "{line}: {}", ended.stdout);
+    }
+}
+
+async fn a_broker_that_is_away(app: &TestApp) {
+    let bad = crate::support::event::Event::lead("Ada").phone("12");
+    app.run(&[]).await;
+    app.broker.publish(&bad).await;
+    app.the_dead_letter("there", |_| true).await;
+    app.set("amqp.url", "amqp://guest:hunter2@127.0.0.1:1/%2f");
+    let replay = ["dead-letter", "replay", "--all", "--yes"];
+    for arguments in [["publish", "-"].as_slice(), &["tail"], &replay] {
+        let ended = app.cli(arguments).await;
+        assert_failed(&ended, 69, "could not connect to the broker");
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    app.the_dead_letter("left as it was", |dead| dead.state == "open" && dead.replays == 0).await;
+}
+
+async fn a_database_that_is_away(app: &TestApp) {
+    app.set("postgres.acquire_timeout", "300ms");
+    let gone = app.setting("postgres.url").replace("crt_", "gone_");
+    for url in ["postgres://u:hunter2@127.0.0.1:1/x", &gone] {
+        app.set("postgres.url", url);
+        for arguments in [
+            ["migrate"].as_slice(),
+            &["migrate", "--check"],
+            &["contact", "find", "--company", "acme", "--email", "ada@analytical.example"],
+            &["contact", "show", "--company", "acme", ID],
+            &["contact", "history", "--company", "acme", ID],
+            &["dead-letter", "list"],
+            &["dead-letter", "show", ID],
+            &["dead-letter", "replay", "--all", "--yes"],
+            &["dead-letter", "discard", "--all", "--yes", "--operator", "grace"],
+        ] {
+            let ended = app.cli(arguments).await;
+            assert_failed(&ended, 69, "database");
+            assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+        }
+    }
+}
+
+async fn bad_configuration(app: &TestApp) {
+    app.set("amqp.heartbeat", "soon");
+    for line in [
+        "run",
+        "run --role console",
+        "migrate",
+        "publish -",
+        "tail",
+        "trigger preview - --arguments {}",
+        "contact find --company acme --email a@b.example",
+        "dead-letter list",
+        "config check",
+        "config show",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        assert_failed(&app.cli(&arguments).await, 78, "amqp.heartbeat");
+    }
+    assert_failed(&app.cli(&["config", "check", "--config", "/nowhere.toml"]).await, 78, "/nowhere.toml");
+    let example = app.cli(&["config", "example"]).await;
+    assert_eq!((example.code, example.stderr.as_str()), (Some(0), ""));
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, &example.stdout).unwrap();
+    app.set("amqp.heartbeat", "5s");
+    let path = file.path().to_str().unwrap();
+    assert_eq!(app.cli(&["--config", path, "config", "check"]).await.code, Some(0));
+}
+
+async fn config_check_tells_all_faults_at_once(app: &TestApp) {
+    assert_eq!(app.cli(&["config", "check"]).await.stdout, "the settings are fine\n");
+    let file = NamedTempFile::new().unwrap();
+    let text = "[amqp]\nurl = \"http://u:file-secret@h/\"\nnonsense = 1\n[mail]\nto = \"x\"\n[upsert]\nconsumers = 0\n\
+                [webhook]\nsigning_secrets = [\"file-secret\"]\n";
+    fs::write(&file, text).unwrap();
+    app.set("amqp.url", "guest:hunter2");
+    app.set("postgres.url", "mysql://u:hunter2@h/d");
+    app.set("contacts.default_region", "XX");
+    app.set("contacts.on_conflict", "reject");
+    app.set("webhook.retry_schedule", "5s,soon");
+    app.set("webhook.allowed_networks", "10.0.0.0/40");
+    app.set("webhook.retry_jitter", "2");
+    app.set("http.bind", "everywhere");
+    app.set("http.tokens", "ci:root:hunter2");
+    app.set("log.format", "xml");
+    app.set("log.filter", "a=b=c");
+    app.set("amqp.urls", "x");
+    app.set("nonsense", "x");
+    let ended = app.cli(&["--config", file.path().to_str().unwrap(), "config", "check"]).await;
+    for says in [
+        "amqp.url (",
+        "amqp.nonsense",
+        "mail",
+        "upsert.consumers",
+        "webhook.signing_secrets",
+        "postgres.url",
+        "contacts.default_region",
+        "contacts.on_conflict",
+        "webhook.retry_schedule",
+        "webhook.allowed_networks",
+        "webhook.retry_jitter",
+        "http.bind",
+        "http.tokens",
+        "log.format",
+        "log.filter",
+        "CONTACT_RELAY__AMQP__URLS",
+        "CONTACT_RELAY__NONSENSE",
+        file.path().to_str().unwrap(),
+    ] {
+        assert_failed(&ended, 78, says);
+    }
+    assert!(!["hunter2", "file-secret"].iter().any(|s| ended.stderr.contains(s)), "{}", ended.stderr);
+}
+
+async fn config_show_tells_no_secret(app: &TestApp) {
+    app.set("http.tokens", "ci:operator:hunter2,ops:admin:hunter3");
+    app.set("webhook.signing_secrets", "whsec_c2lnbmluZy1tYXJrZXItc2lnbmluZy1tYXJrZXI=");
+    for format in ["table", "json", "ndjson"] {
+        let ended = app.cli(&["config", "show", "-o", format]).await;
+        let secret = ["hunter", "c2lnbm", "guest:guest"].iter().find(|s| ended.stdout.contains(**s));
+        assert_eq!((ended.code, secret, ended.stderr.as_str()), (Some(0), None, ""));
+    }
+    let rows = app.json(&["config", "show"]).await;
+    let row = |key: &str| rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!(row("contacts.default_region")["origin"], "default");
+    let origin = row("webhook.allow_http")["origin"].as_str().unwrap().to_owned();
+    assert!(origin.contains("CONTACT_RELAY__WEBHOOK__ALLOW_HTTP"), "{origin}");
+}
+
+async fn values_from_files(app: &TestApp) {
+    let file = NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    fs::write(&file, "DE\n").unwrap();
+    app.set("contacts.default_region_file", path);
+    let rows = app.json(&["config", "show"]).await;
+    assert!(rows.as_array().unwrap().iter().any(|row| row["value"] == "\"DE\""), "{rows}");
+    app.set("contacts.default_region", "BR");
+    assert_failed(&app.cli(&["config", "check"]).await, 78, "both with and without _FILE");
+    app.set("log.format_file", "/nowhere");
+    assert_failed(&app.cli(&["run"]).await, 78, "/nowhere");
+}
+
+async fn migrating(app: &TestApp) {
+    sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
+    let url = app.setting("postgres.url");
+    app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
+    let behind = app.cli(&["migrate", "--check"]).await;
+    assert!(
+        behind.code == Some(1) && behind.stdout.contains("pending"),
+        "{}{}",
+        behind.stdout,
+        behind.stderr
+    );
+    assert_failed(&app.cli(&["dead-letter", "list"]).await, 1, "");
+    let first = app.cli(&["migrate"]).await;
+    assert!(first.code == Some(0) && first.stdout.contains("applying"), "{}{}", first.stdout, first.stderr);
+    for arguments in [["migrate"].as_slice(), &["migrate", "--check"]] {
+        let again = app.cli(arguments).await;
+        assert_eq!((again.code, again.stdout.as_str()), (Some(0), "the schema is up to date\n"));
+    }
+    assert_eq!(app.cli(&["dead-letter", "list", "-o", "json"]).await.stdout, "[]\n");
+    app.set("postgres.url", &url);
+}
+
+async fn run_refuses_another_topology(app: &TestApp) {
+    app.broker.declare_otherwise("trigger-fired").await;
+    let service = app.spawn(&["run"]);
+    let status = eventually("it refuses to start", async || match service.has_ended().await {
+        true => Some(service.ended().await),
+        false => None,
+    })
+    .await;
+    assert_eq!(status.code(), Some(1));
+    let log = service.log();
+    let error = log.lines().find(|line| line.starts_with("error: ")).expect("an error");
+    for part in [".trigger-fired`", "inequivalent arg 'x-", "but current is none", "amqp.namespace"] {
+        assert_eq!(error.matches(part).count(), 1, "{part}: {error}");
+    }
+}

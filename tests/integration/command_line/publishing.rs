@@ -1,0 +1,140 @@
+//! `publish` and `tail`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::assert_failed;
+use crate::support::{Test, app::TestApp, event::Event, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        good_lines_and_bad_ones,
+        many_lines_of_a_file,
+        nowhere_to_publish_to,
+        nobody_reads_the_output,
+        tail_prints_so_many,
+    ]
+}
+
+fn lines(bodies: &[Vec<u8>]) -> Vec<u8> {
+    bodies.join(b"\n".as_slice())
+}
+
+async fn good_lines_and_bad_ones(app: &TestApp) {
+    app.run(&[]).await;
+    let good =
+        [Event::lead("Ada").email("ada@analytical.example"), Event::lead("Grace").email("g@navy.example")];
+    let [ada, grace] = good.map(|event| event.bytes());
+    let bad =
+        [b"Zaphod".to_vec(), b"[1]".to_vec(), b"{\"name\":\"Zaphod".to_vec(), b"{\"a\":\"\xff\"}".to_vec()];
+    let windows = [ada.clone(), b"\r".to_vec(), Vec::new()].concat();
+    let input = lines(&[
+        windows,
+        bad[0].clone(),
+        b"  ".to_vec(),
+        bad[1].clone(),
+        bad[2].clone(),
+        bad[3].clone(),
+        grace,
+    ]);
+    let partly = app.cli_with_input(&["publish", "-"], &input).await;
+    assert_eq!((partly.code, partly.stdout.as_str()), (Some(3), "sent 2, failed 4\n"));
+    for line in ["line 2: ", "line 4: ", "line 5: ", "line 6: "] {
+        assert!(partly.stderr.contains(line), "{line}: {}", partly.stderr);
+    }
+    assert!(!partly.stderr.contains("Zaphod"), "{}", partly.stderr);
+    app.count_becomes("SELECT count(*) FROM contacts", 2).await;
+    let failed = app.cli_with_input(&["publish", "-", "-o", "json"], &lines(&bad)).await;
+    let summary: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!((failed.code, summary), (Some(1), json!({"sent": 0, "failed": 4})));
+    for nothing in [b"".as_slice(), b"\n \n"] {
+        let done = app.cli_with_input(&["publish", "-"], nothing).await;
+        assert_eq!(
+            (done.code, done.stdout.as_str(), done.stderr.as_str()),
+            (Some(0), "sent 0, failed 0\n", "")
+        );
+    }
+    assert_eq!(app.dead_letters().await, []);
+}
+
+async fn many_lines_of_a_file(app: &TestApp) {
+    app.broker.declare().await;
+    let events: Vec<Vec<u8>> = (0..1_200).map(|n| Event::lead("Ada").id(&format!("{n}")).bytes()).collect();
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, lines(&events)).unwrap();
+    let done = app.cli(&["publish", file.path().to_str().unwrap(), "-o", "ndjson"]).await;
+    assert_eq!((done.code, done.stdout.as_str()), (Some(0), "{\"sent\":1200,\"failed\":0}\n"));
+    assert_eq!(done.stderr, "", "a bar where there is no terminal");
+    assert_eq!(app.broker.depth("trigger-fired").await, 1_200);
+    let message = app.broker.take("trigger-fired").await;
+    let properties = &message.properties;
+    assert_eq!(message.data, events[0]);
+    assert_eq!((properties.delivery_mode(), message.routing_key.as_str()), (&Some(2), "trigger.fired"));
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/cloudevents+json");
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "0");
+    app.broker.purge("trigger-fired").await;
+}
+
+async fn nowhere_to_publish_to(app: &TestApp) {
+    let input = Event::lead("Ada").bytes();
+    // The exchange is there, as the platform declares it, but no queue takes what comes.
+    let unrouted = app.cli_with_input(&["publish", "-"], &input).await;
+    assert_eq!((unrouted.code, unrouted.stdout.as_str()), (Some(1), "sent 0, failed 1\n"));
+    assert!(unrouted.stderr.contains("line 1: no queue"), "{}", unrouted.stderr);
+    let namespace = format!("{}.other", app.setting("amqp.namespace"));
+    app.set("amqp.namespace", &namespace);
+    for arguments in [["publish", "-"].as_slice(), &["tail"]] {
+        assert_failed(&app.cli_with_input(arguments, &input).await, 1, "there is no exchange");
+    }
+}
+
+async fn nobody_reads_the_output(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").phone("12")).await;
+    let dead = app.the_dead_letter("there", |_| true).await.id.to_string();
+    for arguments in [
+        ["config", "example"].as_slice(),
+        &["config", "show"],
+        &["--help"],
+        &["dead-letter", "list"],
+        &["dead-letter", "list", "-o", "ndjson"],
+        &["dead-letter", "show", &dead],
+        &["dead-letter", "replay", &dead, "--yes"],
+    ] {
+        let ended = app.cli_unheard(arguments).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    app.the_dead_letter("replayed", |dead| dead.replays == 1 && dead.state == "open").await;
+    // What was done is told by the code all the same.
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, lines(&[Event::lead("Ada").bytes(), b"nonsense".to_vec()])).unwrap();
+    assert_eq!(app.cli_unheard(&["publish", file.path().to_str().unwrap()]).await.code, Some(3));
+    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+}
+
+async fn tail_prints_so_many(app: &TestApp) {
+    let event = json!({"type": "contact.merged", "time": "t", "z": 1, "a": "\u{1b}[2J"}).to_string();
+    for (format, expected) in [("ndjson", 2), ("table", 3), ("json", 12)] {
+        let arguments = ["tail", "--key", "contact.merged", "-n", "2", "-o", format];
+        let tail = app.cli(&arguments);
+        tokio::pin!(tail);
+        // What is published before it subscribed it does not see, so publishing goes on.
+        let ended = loop {
+            tokio::select! {
+                ended = &mut tail => break ended,
+                () = app.broker.publish_bytes("contact.merged", event.as_bytes(), Default::default()) => {}
+            }
+        };
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{format}");
+        assert_eq!(ended.stdout.lines().count(), expected, "{format}: {}", ended.stdout);
+        assert!(!ended.stdout.contains('\u{1b}'), "{}", ended.stdout);
+        if format == "ndjson" {
+            assert!(ended.stdout.lines().all(|line| line == event), "{}", ended.stdout);
+        }
+    }
+    let none = app.cli(&["tail", "-n", "0"]).await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
+    app.broker.purge("test-subscriber").await;
+}

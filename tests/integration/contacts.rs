@@ -1,0 +1,255 @@
+//! What becomes of a contact: identity, merging, and values that nothing erases.
+
+use serde_json::{Value, json};
+
+use crate::support::{Test, app::TestApp, event::Event, only, tests};
+
+const PHONE: &str = "+5511987654321";
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        phone_and_email_of_two_contacts_merge_them,
+        merges_of_merges_resolve,
+        former_keys_go_on_finding_their_contact,
+        nothing_that_is_left_out_erases_a_value,
+        numbers_and_booleans_become_text,
+        a_parameter_that_no_field_names_stays_out,
+        people_without_keys_are_created_each_time,
+        people_without_keys_can_be_rejected,
+        companies_never_touch,
+    ]
+}
+
+async fn show(app: &TestApp, id: &str) -> Value {
+    app.json(&["contact", "show", "--company", "acme", id]).await
+}
+
+/// Publishes one after the other, each once the one before is applied, and returns the contact ids.
+async fn publish_in_turn(app: &TestApp, events: &[Event]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for event in events {
+        app.broker.publish(event).await;
+        let heard = crate::support::eventually("the event is applied", async || {
+            let heard = app.broker.heard().await;
+            let upserted = heard.into_iter().filter(|heard| heard.at("/type") == "contact.upserted");
+            upserted.into_iter().find(|heard| heard.at("/data/trigger/eventId") == event.event_id())
+        });
+        ids.push(heard.await.at("/subject").as_str().unwrap().to_owned());
+    }
+    ids
+}
+
+async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
+    app.run(&[]).await;
+    let by_phone =
+        Event::lead("Ada").phone("(11) 98765-4321").argument("city", "London").time("2026-01-01T00:00:00Z");
+    let by_email =
+        Event::lead("Countess").email("ADA@x.example").argument("state", "Kent").time("2026-01-02T00:00:00Z");
+    let both = Event::bare()
+        .action(json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "phone": "phone", "email": "email"}))
+        .phone(PHONE)
+        .email("ada@x.example")
+        .time("2026-01-03T00:00:00Z");
+    let ids = publish_in_turn(app, &[by_phone, by_email, both]).await;
+    let [older, newer, merged] = ids.as_slice() else { panic!("{ids:?}") };
+    assert_ne!(older, newer);
+    assert_eq!(older, merged);
+
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    let shown = show(app, older).await;
+    for (member, value) in [
+        ("name", "Countess"),
+        ("city", "London"),
+        ("state", "Kent"),
+        ("phone", PHONE),
+        ("email", "ada@x.example"),
+    ] {
+        assert_eq!(shown.pointer(&format!("/contact/{member}")), Some(&value.into()), "{member}");
+    }
+    assert_eq!(shown.get("mergedContactIds"), Some(&json!([newer])));
+    assert_eq!(&show(app, newer).await, &shown, "the id that was merged away resolves");
+    let history = app.json(&["contact", "history", "--company", "acme", newer]).await;
+    assert_eq!(history.as_array().map(Vec::len), Some(3), "{history:#}");
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// Four contacts become one, two by two and then all: every id ever published resolves.
+async fn merges_of_merges_resolve(app: &TestApp) {
+    app.run(&[]).await;
+    let phone = |number: u32| format!("+55119876543{number}");
+    let day = |day: u32| format!("2026-01-0{day}T00:00:00Z");
+    let events = [
+        Event::lead("A").phone(&phone(21)).time(&day(4)),
+        Event::lead("B").email("b@x.example").time(&day(3)),
+        Event::lead("C").phone(&phone(22)).time(&day(2)),
+        Event::lead("D").email("d@x.example").time(&day(1)),
+        Event::lead("AB").phone(&phone(21)).email("b@x.example").time(&day(5)),
+        Event::lead("CD").phone(&phone(22)).email("d@x.example").time(&day(6)),
+        Event::lead("BC").phone(&phone(22)).email("b@x.example").time(&day(7)),
+    ];
+    let ids = publish_in_turn(app, &events).await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    let last = ids.last().unwrap();
+    let shown = show(app, last).await;
+    assert_eq!(shown.pointer("/contact/name"), Some(&"BC".into()));
+    for id in &ids {
+        assert_eq!(show(app, id).await, shown, "{id}");
+    }
+    assert_eq!(shown.get("mergedContactIds").and_then(Value::as_array).map(Vec::len), Some(3));
+    let strays =
+        "SELECT count(*) FROM contact_identifiers i LEFT JOIN contacts c USING (company_id, contact_id)
+                  WHERE c.contact_id IS NULL";
+    assert_eq!(app.count(strays).await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 4);
+}
+
+async fn former_keys_go_on_finding_their_contact(app: &TestApp) {
+    app.run(&[]).await;
+    let events = [
+        Event::lead("Ada").phone(PHONE).email("old@x.example").time("2026-01-01T00:00:00Z"),
+        Event::lead("Ada").phone(PHONE).email("new@x.example").time("2026-01-02T00:00:00Z"),
+        Event::lead("Ada").email("old@x.example").argument("city", "London").time("2025-12-01T00:00:00Z"),
+    ];
+    let ids = publish_in_turn(app, &events).await;
+    assert!(ids.iter().all(|id| Some(id) == ids.first()), "{ids:?}");
+    for key in [["--email", "old@x.example"], ["--email", "new@x.example"], ["--phone", "11 98765 4321"]] {
+        let found = app.json(&[&["contact", "find", "--company", "acme"][..], &key].concat()).await;
+        let contact = only(found.as_array().unwrap());
+        assert_eq!(contact.get("email"), Some(&"new@x.example".into()), "{key:?}");
+        assert_eq!(contact.get("city"), Some(&"London".into()), "{key:?}");
+    }
+}
+
+async fn nothing_that_is_left_out_erases_a_value(app: &TestApp) {
+    app.run(&[]).await;
+    let full = Event::lead("Ada")
+        .email("ada@x.example")
+        .phone(PHONE)
+        .argument("city", "London")
+        .argument("company", "Analytical")
+        .time("2026-01-01T00:00:00Z");
+    let mut ids = publish_in_turn(app, &[full]).await;
+    let id = ids.remove(0);
+    let before = show(app, &id).await;
+
+    let empty = |value: Value| {
+        let event = Event::lead("Ada").email("ada@x.example").without("/data/arguments/name");
+        ["name", "phone", "city", "company"]
+            .into_iter()
+            .fold(event, |event, name| event.argument(name, value.clone()))
+    };
+    let values =
+        ["", "   ", "\u{a0}\t\n", "N/A", "null", "undefined", "-", "não informado", "$name", "{{name}}"];
+    let mut events: Vec<Event> = values.into_iter().map(|value| empty(value.into())).collect();
+    events.push(empty(Value::Null));
+    events.push(Event::lead("Ada").email("ada@x.example").without("/data/arguments/name"));
+    app.broker.publish_all(&events).await;
+    app.count_becomes("SELECT count(*) FROM trigger_events", 13).await;
+
+    let after = show(app, &id).await;
+    for field in ["name", "phone", "city", "company", "email", "version"] {
+        let pointer = format!("/contact/{field}");
+        assert_eq!(after.pointer(&pointer), before.pointer(&pointer), "{field}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE operation = 'unchanged'").await, 12);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+async fn numbers_and_booleans_become_text(app: &TestApp) {
+    app.run(&[]).await;
+    let typed = [
+        ("phone", json!({"type": "integer"}), json!(11_987_654_321_u64), PHONE),
+        ("number", json!({"type": "number"}), json!(1578), "1578"),
+        ("zipCode", json!({"type": "number"}), json!(1310.0), "1310"),
+        ("complement", json!({"type": "number"}), json!(2.5), "2.5"),
+        ("position", json!({"type": "boolean"}), json!(true), "true"),
+        ("company", json!({"type": "boolean"}), json!(false), "false"),
+        ("identity", json!({"type": "integer"}), json!(0), "0"),
+    ];
+    let event = typed.iter().fold(Event::lead("Ada"), |event, (field, schema, value, _)| {
+        event
+            .with(&format!("/data/trigger/parameters/properties/{field}"), schema.clone())
+            .argument(field, value.clone())
+    });
+    publish_in_turn(app, &[event]).await;
+    for (field, .., text) in &typed {
+        let column = if *field == "zipCode" { "zip_code" } else { field };
+        let query = sqlx::AssertSqlSafe(format!("SELECT {column} FROM contacts"));
+        let stored: Option<String> = sqlx::query_scalar(query).fetch_one(&app.pool).await.unwrap();
+        assert_eq!(stored.as_deref(), Some(*text), "{field}");
+    }
+}
+
+async fn a_parameter_that_no_field_names_stays_out(app: &TestApp) {
+    app.run(&[]).await;
+    let event = Event::lead("Ada").argument("interest", "growth").argument("undeclared", "growth");
+    publish_in_turn(app, &[event]).await;
+    let stored: String =
+        sqlx::query_scalar("SELECT row_to_json(c)::text FROM contacts c").fetch_one(&app.pool).await.unwrap();
+    assert!(!stored.contains("growth"), "{stored}");
+}
+
+async fn people_without_keys_are_created_each_time(app: &TestApp) {
+    app.run(&[]).await;
+    let events = [Event::lead("Ada"), Event::lead("Ada"), Event::lead("Ada").phone("N/A").email(" ")];
+    let mut ids = publish_in_turn(app, &events).await;
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 3);
+    assert!(app.broker.heard().await.iter().all(|heard| heard.at("/data/operation") == "created"));
+}
+
+async fn people_without_keys_can_be_rejected(app: &TestApp) {
+    app.set("contacts.on_unidentified", "reject");
+    app.run(&[]).await;
+    let hook = app.receiver.url("/");
+    let events =
+        [Event::lead("Ada").webhook(&hook), Event::lead("Grace").email("grace@navy.example").webhook(&hook)];
+    app.broker.publish_all(&events).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.webhooks(1).await;
+    let listed = app.json(&["dead-letter", "list"]).await;
+    let dead = only(listed.as_array().unwrap());
+    assert_eq!(dead.get("reason"), Some(&"identifier_invalid".into()), "{dead:#}");
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    let heard = only(app.broker.hear(1).await);
+    assert_eq!(heard.at("/data/contact/email"), "grace@navy.example");
+    assert_eq!(app.receiver.requests().len(), 1);
+}
+
+/// Two companies, the same people, the very same event ids: two worlds.
+async fn companies_never_touch(app: &TestApp) {
+    app.run(&[]).await;
+    let history = |company: &str| {
+        let lead = |name: &str| Event::lead(&format!("{name} of {company}")).company(company);
+        [
+            lead("Ada").id("1").phone(PHONE).webhook(&app.receiver.url(&format!("/{company}"))),
+            lead("Ada").id("2").email("ada@x.example"),
+            lead("Ada").id("3").phone(PHONE).email("ada@x.example"),
+            lead("Grace").id("4").email("grace@x.example"),
+        ]
+    };
+    app.broker.publish_all(&[history("acme"), history("globex")].concat()).await;
+    // Only acme goes on; globex must not move.
+    app.count_becomes("SELECT count(*) FROM trigger_events", 8).await;
+    let before = app.json(&["contact", "find", "--company", "globex", "--phone", PHONE]).await;
+    let more = Event::lead("Ada of acme").company("acme").phone(PHONE).email("grace@x.example");
+    app.broker.publish(&more).await;
+    app.count_becomes("SELECT count(*) FROM contacts WHERE company_id = 'acme'", 1).await;
+    assert_eq!(app.json(&["contact", "find", "--company", "globex", "--phone", PHONE]).await, before);
+    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE company_id = 'globex'").await, 2);
+    let mixed = "SELECT count(*) FROM contacts WHERE name NOT LIKE '% of ' || company_id";
+    assert_eq!(app.count(mixed).await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers WHERE company_id = 'globex'").await, 3);
+
+    let id = only(before.as_array().unwrap()).get("id").and_then(Value::as_str).unwrap();
+    let stranger = app.cli(&["contact", "show", "--company", "acme", id]).await;
+    assert_eq!(stranger.code, Some(1), "{}", stranger.stdout);
+    let webhooks = app.webhooks(2).await;
+    for webhook in webhooks {
+        let company = webhook.path.trim_start_matches('/').to_owned();
+        assert_eq!(webhook.json().unwrap().pointer("/data/contact/companyId"), Some(&company.into()));
+    }
+}

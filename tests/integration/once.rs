@@ -1,0 +1,267 @@
+//! Once, whatever is delivered again, to whom, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
+
+use crate::support::{Test, app::TestApp, event::Event, only, tests};
+
+const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        the_same_message_fifty_times_over_two_processes,
+        the_same_message_fifty_times_in_one_batch,
+        the_same_message_after_a_restart,
+        two_processes_and_the_same_few_people,
+        any_order_ends_in_the_same_contacts,
+    ]
+}
+
+/// What must have happened exactly once.
+async fn assert_once(app: &TestApp) {
+    let webhook = only(app.webhooks(1).await);
+    let upserted = only(app.broker.hear(1).await);
+    assert_eq!(webhook.json().unwrap(), upserted.body);
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    // Every copy is settled before anything is counted.
+    app.assert_settled().await;
+    assert_eq!(app.broker.heard().await.len(), 1, "events");
+    assert_eq!(app.receiver.requests().len(), 1, "requests");
+    for table in [
+        "SELECT count(*) FROM contacts",
+        "SELECT count(*) FROM trigger_events",
+        "SELECT count(*) FROM webhook_attempts",
+        "SELECT version FROM contacts",
+    ] {
+        assert_eq!(app.count(table).await, 1, "{table}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM outbox").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+fn lead(app: &TestApp) -> Event {
+    Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/"))
+}
+
+async fn the_same_message_fifty_times_over_two_processes(app: &TestApp) {
+    // One at a time, so that the copies are spread over all consumers.
+    app.set("upsert.batch_size", "1");
+    app.run(&[]).await;
+    app.run(&[]).await;
+    app.broker.publish_all(&vec![lead(app); 50]).await;
+    assert_once(app).await;
+}
+
+async fn the_same_message_fifty_times_in_one_batch(app: &TestApp) {
+    app.broker.declare().await;
+    app.broker.publish_all(&vec![lead(app); 50]).await;
+    app.run(&[]).await;
+    assert_once(app).await;
+}
+
+async fn the_same_message_after_a_restart(app: &TestApp) {
+    let event = lead(app);
+    app.run(&[]).await;
+    app.broker.publish(&event).await;
+    app.webhooks(1).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.stop().await;
+    app.broker.publish(&event).await;
+    app.run(&[]).await;
+    assert_once(app).await;
+}
+
+const PEOPLE: usize = 7;
+const EVENTS: usize = 420;
+
+/// The n-th event of the crowd: one of a few people, known by phone, by email, or by both.
+fn of_a_crowd(n: usize, hook: &str) -> Event {
+    let (person, round) = (n % PEOPLE, n / PEOPLE);
+    let time = START + Duration::seconds(i64::try_from(n).unwrap());
+    let event =
+        Event::lead(&format!("name {n}")).id(&format!("event-{n}")).time(&time.format(&Rfc3339).unwrap());
+    let event = event.webhook(hook).argument("city", format!("city of {person}"));
+    let (phone, email) = (format!("+551198765430{person}"), format!("person{person}@x.example"));
+    match round % 3 {
+        0 => event.phone(&phone),
+        1 => event.email(&email),
+        _ => event.phone(&phone).email(&email),
+    }
+}
+
+async fn two_processes_and_the_same_few_people(app: &TestApp) {
+    // Small batches: many transactions that meet.
+    app.set("upsert.batch_size", "5");
+    let hook = app.receiver.url("/");
+    app.run(&[]).await;
+    app.run(&[]).await;
+    // 421 is prime, so this is every event once, far from the order of their times.
+    let events: Vec<Event> = (1..=EVENTS).map(|n| of_a_crowd(n * 211 % 421 - 1, &hook)).collect();
+    app.broker.publish_all(&events).await;
+    app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 420).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 420).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+
+    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 420);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_each_person_is_one_contact(app).await;
+    assert_versions_count_changes(app).await;
+    assert_all_was_told_once(app).await;
+}
+
+async fn assert_each_person_is_one_contact(app: &TestApp) {
+    let people = "SELECT c.city, c.name, c.phone, c.email, count(i.value)
+                  FROM contacts c JOIN contact_identifiers i USING (company_id, contact_id)
+                  GROUP BY c.company_id, c.contact_id ORDER BY c.city";
+    let people: Vec<(String, String, String, String, i64)> =
+        sqlx::query_as(people).fetch_all(&app.pool).await.unwrap();
+    let expected = (0..PEOPLE).map(|person| {
+        // The last round has the latest events.
+        let last = EVENTS - PEOPLE + person;
+        let (phone, email) = (format!("+551198765430{person}"), format!("person{person}@x.example"));
+        (format!("city of {person}"), format!("name {last}"), phone, email, 2)
+    });
+    assert_eq!(people, expected.collect::<Vec<_>>());
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 7);
+    let unresolved = "SELECT count(*) FROM trigger_events e
+        LEFT JOIN contact_aliases a ON a.company_id = e.company_id AND a.alias_id = e.contact_id
+        LEFT JOIN contacts c ON c.company_id = e.company_id AND c.contact_id = coalesce(a.contact_id, e.contact_id)
+        WHERE c.contact_id IS NULL";
+    assert_eq!(app.count(unresolved).await, 0, "every contact id in the ledger resolves");
+}
+
+/// Of each contact that ever was: created once, and each change one version, without a gap.
+async fn assert_versions_count_changes(app: &TestApp) {
+    let wrong = "SELECT count(*) FROM (
+        SELECT contact_id FROM trigger_events GROUP BY contact_id
+        HAVING count(*) FILTER (WHERE operation = 'created') <> 1
+            OR count(*) FILTER (WHERE operation <> 'unchanged') <> max(version)
+            OR count(DISTINCT version) <> max(version)) wrong";
+    assert_eq!(app.count(wrong).await, 0);
+    let behind = "SELECT count(*) FROM contacts c WHERE c.version <>
+        (SELECT max(e.version) FROM trigger_events e WHERE e.contact_id = c.contact_id)";
+    assert_eq!(app.count(behind).await, 0);
+}
+
+async fn assert_all_was_told_once(app: &TestApp) {
+    let heard = app.broker.heard().await;
+    let upserted: Vec<_> = heard.iter().filter(|heard| heard.at("/type") == "contact.upserted").collect();
+    let ids: BTreeSet<String> = upserted.iter().map(|heard| heard.at("/id").to_string()).collect();
+    assert_eq!((upserted.len(), ids.len()), (EVENTS, EVENTS));
+    // The same version of a contact is the same contact, whoever published it.
+    let mut versions: BTreeMap<(String, i64), Value> = BTreeMap::new();
+    for heard in upserted {
+        let mut contact = heard.at("/data/contact").clone();
+        let members = contact.as_object_mut().unwrap();
+        // An event that changes no value may still move these.
+        members.retain(|name, _| !["createdAt", "updatedAt"].contains(&name.as_str()));
+        let version = members.get("version").and_then(Value::as_i64).unwrap();
+        let before =
+            versions.entry((heard.at("/subject").to_string(), version)).or_insert_with(|| contact.clone());
+        assert_eq!(*before, contact);
+    }
+    let requests = app.receiver.requests();
+    let ids: BTreeSet<_> = requests.iter().map(|request| request.header("webhook-id").unwrap()).collect();
+    assert_eq!((requests.len(), ids.len()), (EVENTS, EVENTS));
+}
+
+/// Pseudo-random numbers below `bound`, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, bound: usize) -> usize {
+        // The constants of Knuth's MMIX.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.roll(last + 1));
+        }
+    }
+}
+
+/// Events of a handful of people who are found, in the course of time, to be fewer.
+fn history(dice: &mut Dice) -> Vec<Event> {
+    let event = |n: usize| {
+        // Some have the same time: then the ids decide.
+        let time = START + Duration::minutes(i64::try_from(dice.roll(25)).unwrap());
+        let mut event = Event::lead(&format!("name {n}"))
+            .id(&format!("event-{n:02}"))
+            .time(&time.format(&Rfc3339).unwrap());
+        let (phone, email) = (dice.roll(7), dice.roll(7));
+        let keys = dice.roll(6);
+        if keys != 1 {
+            event = event.phone(&format!("+551198765430{phone}"));
+        }
+        if keys < 2 {
+            event = event.email(&format!("person{email}@x.example"));
+        }
+        for field in ["city", "company", "position", "number"] {
+            if dice.roll(3) == 0 {
+                event = event.argument(field, format!("{field} {n}"));
+            }
+        }
+        event
+    };
+    (0..40).map(event).collect()
+}
+
+async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
+    // One by one and one after the other, so that the order is the one published.
+    app.set("upsert.batch_size", "1");
+    app.set("upsert.consumers", "1");
+    app.run(&[]).await;
+    let mut dice = Dice(7);
+    let history = history(&mut dice);
+    let in_order = |company: &str, events: &[Event]| -> Vec<Event> {
+        events.iter().map(|event| event.clone().company(company)).collect()
+    };
+    let mut shuffled = history.clone();
+    app.broker.publish_all(&in_order("company-0", &shuffled)).await;
+    shuffled.reverse();
+    app.broker.publish_all(&in_order("company-1", &shuffled)).await;
+    for company in ["company-2", "company-3", "company-4"] {
+        dice.shuffle(&mut shuffled);
+        app.broker.publish_all(&in_order(company, &shuffled)).await;
+    }
+    app.count_becomes("SELECT count(*) FROM trigger_events", 200).await;
+    app.stop().await;
+    // The last company gets the same in batches, everything twice, in yet another order.
+    dice.shuffle(&mut shuffled);
+    let twice =
+        [in_order("company-5", &shuffled), in_order("company-0", &shuffled), in_order("company-5", &history)];
+    app.broker.publish_all(&twice.concat()).await;
+    app.set("upsert.batch_size", "16");
+    app.set("upsert.consumers", "2");
+    app.run(&[]).await;
+    app.count_becomes("SELECT count(*) FROM trigger_events", 240).await;
+    app.assert_settled().await;
+
+    let companies = rows_by_company(app).await;
+    assert_eq!(companies.len(), 6);
+    let (_, expected) = companies.first_key_value().unwrap();
+    assert!((2..7).contains(&expected.len()), "people were found to be the same: {expected:#?}");
+    for (company, rows) in &companies {
+        assert_eq!(rows, expected, "{company}");
+    }
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// The contacts of each company, all but ids and versions.
+async fn rows_by_company(app: &TestApp) -> BTreeMap<String, Vec<Value>> {
+    let rows =
+        "SELECT company_id, to_jsonb(c) - ARRAY['company_id', 'contact_id', 'version'] || jsonb_build_object(
+            'keys', (SELECT jsonb_agg(i.value ORDER BY i.value) FROM contact_identifiers i
+                     WHERE i.company_id = c.company_id AND i.contact_id = c.contact_id)) AS row
+        FROM contacts c ORDER BY company_id, row";
+    let rows: Vec<(String, Value)> = sqlx::query_as(rows).fetch_all(&app.pool).await.unwrap();
+    let mut companies: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (company, row) in rows {
+        companies.entry(company).or_default().push(row);
+    }
+    companies
+}

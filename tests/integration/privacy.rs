@@ -1,0 +1,163 @@
+//! Personal data and secrets appear in no log line, no health report and no process list, whatever the
+//! filter asks for and whatever goes wrong.
+
+use std::fs;
+
+use lapin::BasicProperties;
+use serde_json::json;
+
+use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![text_lines_tell_nothing, json_lines_tell_nothing, commands_tell_nothing]
+}
+
+/// Asks for everything, and for libraries by the names of their modules.
+const FILTER: &str = "trace,lapin=trace,lapin::channel=trace,lapin::io_loop=trace,lapin::returned_messages=trace,\
+                      sqlx::query=trace,hyper_util::client=trace,rustls::client=trace,contact_relay=trace";
+
+/// Parts of what the events and settings here hold; none is part of anything else.
+const MARKERS: [&str; 12] = [
+    "Zaphod",
+    "987651234",
+    "heart-of-gold",
+    "31415926535",
+    "interest-marker",
+    "client-marker",
+    "Bearer-marker",
+    "path-marker",
+    "password-marker",
+    "token-marker",
+    "c2lnbmluZy1tYXJrZXItc2lnbmluZy1tYXJrZXI",
+    "header-marker",
+];
+
+fn told(text: &str) -> Vec<&'static str> {
+    MARKERS.into_iter().filter(|marker| text.contains(marker)).collect()
+}
+
+fn set_up(app: &TestApp, format: &str) {
+    app.set("log.filter", FILTER);
+    app.set("log.format", format);
+    app.set("http.tokens", "ci:operator:token-marker");
+    app.set("webhook.signing_secrets", "whsec_c2lnbmluZy1tYXJrZXItc2lnbmluZy1tYXJrZXI=");
+    let url = app.setting("postgres.url").replace("postgres@", "postgres:password-marker@");
+    app.set("postgres.url", &url);
+}
+
+fn event(app: &TestApp) -> Event {
+    let url = app.receiver.url("/ok/path-marker?name=$name");
+    Event::lead("Zaphod")
+        .phone("+55 11 987651234")
+        .email("zb@heart-of-gold.example")
+        .argument("identity", "31415926535")
+        .argument("interest", "interest-marker")
+        .with("/data/clientData", json!({"plan": "client-marker"}))
+        .action(json!({"type": "WEBHOOK", "url": url, "headers": [{"key": "Authorization", "value": "Bearer-marker"}]}))
+}
+
+/// Everything that can go right and wrong once.
+async fn everything(app: &TestApp) {
+    let event = event(app);
+    let properties = event.properties().with_headers(
+        [("x-note".into(), lapin::types::AMQPValue::LongString("header-marker".into()))]
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into(),
+    );
+    app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
+    let again = |id: &str| event.clone().id(id);
+    let webhook = |path: &str| {
+        let url = app.receiver.url(&format!("{path}/path-marker/$email"));
+        again(path).webhook(&url)
+    };
+    app.broker
+        .publish_all(&[
+            again(event.event_id()).argument("name", "Zaphod B."),
+            again("phone").phone("987651234 at night").without("/data/arguments/email"),
+            again("schema").with("/data/trigger/parameters/properties/interest", json!({"enum": ["x"]})),
+            again("line break").argument("name", "Zaphod\nx").webhook("https://$name.heart-of-gold.example/"),
+            again("blocked").webhook("https://10.1.2.3/path-marker?$name"),
+            again("refused").webhook("http://127.0.0.1:1/path-marker/$name"),
+            again("unknown host").webhook("https://path-marker.invalid/$name"),
+            webhook("/status/404"),
+            webhook("/status/503"),
+            webhook("/redirect"),
+        ])
+        .await;
+    app.broker.publish_bytes("trigger.fired", b"Zaphod is no JSON", BasicProperties::default()).await;
+    let expires = event.properties().with_expiration("0".into());
+    app.broker.publish_bytes("trigger.fired", &again("expires").bytes(), expires).await;
+    app.webhooks(1).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    eventually("all kinds are there", async || {
+        let reasons = "SELECT count(DISTINCT reason) FROM dead_letters";
+        (app.count(reasons).await >= 8).then_some(())
+    })
+    .await;
+}
+
+/// Command lines of all processes; those that end meanwhile are left out.
+fn process_list() -> String {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect::<Vec<_>>().join("\n")
+}
+
+async fn lines_tell_nothing(app: &TestApp, format: &str) {
+    set_up(app, format);
+    let service = app.run(&[]).await;
+    everything(app).await;
+    for path in ["/readyz", "/healthz", "/Zaphod", "/metrics"] {
+        let answer = service.get(path).await.unwrap_or_default();
+        assert_eq!(told(&answer), [""; 0], "{path} says {answer}");
+    }
+    assert_eq!(told(&process_list()), [""; 0]);
+    let log = service.log();
+    assert!(log.lines().count() > 20, "the filter is not in effect: {log}");
+    let bad: Vec<&str> = log.lines().filter(|line| !told(line).is_empty()).collect();
+    assert!(bad.is_empty(), "{} lines, the first: {}", bad.len(), bad[0]);
+    if format == "json" {
+        let bad = log.lines().find(|line| serde_json::from_str::<serde_json::Value>(line).is_err());
+        assert_eq!(bad, None, "not JSON");
+    }
+    let messages = app.dead_letters().await.into_iter().map(|dead| dead.message).collect::<Vec<_>>();
+    assert_eq!(told(&messages.join("\n")), [""; 0], "{messages:?}");
+}
+
+async fn text_lines_tell_nothing(app: &TestApp) {
+    lines_tell_nothing(app, "text").await;
+}
+
+async fn json_lines_tell_nothing(app: &TestApp) {
+    lines_tell_nothing(app, "json").await;
+}
+
+async fn commands_tell_nothing(app: &TestApp) {
+    set_up(app, "text");
+    app.broker.declare().await;
+    let lines = [event(app).bytes(), b"{Zaphod".to_vec(), b"Zaphod".to_vec()].join(b"\n".as_slice());
+    let published = app.cli_with_input(&["publish", "-"], &lines).await;
+    assert_eq!((published.code, told(&published.stderr)), (Some(3), vec![]), "{}", published.stderr);
+    app.run(&[]).await;
+    app.webhooks(1).await;
+    app.broker.publish(&event(app).phone("Zaphod").without("/data/arguments/email")).await;
+    app.the_dead_letter("there", |_| true).await;
+    for arguments in [
+        ["dead-letter", "list", "--all-is-none"].as_slice(),
+        &["dead-letter", "list"],
+        &["dead-letter", "replay", "--all", "--yes"],
+        &["config", "show"],
+        &["config", "check"],
+        &["migrate", "--check"],
+    ] {
+        let ended = app.cli(arguments).await;
+        let text = ended.stdout + &ended.stderr;
+        assert_eq!(told(&text), [""; 0], "{arguments:?}: {text}");
+    }
+    let found =
+        app.cli_with_input(&["contact", "find", "--company", "acme", "--phone", "-"], b"+5511987651234\n");
+    let found = found.await;
+    assert_eq!((found.code, told(&found.stderr)), (Some(0), vec![]));
+    assert!(found.stdout.contains("Zaphod") && !found.stdout.contains("31415926535"), "{}", found.stdout);
+}
