@@ -46,6 +46,7 @@ async fn idle_with_an_open_http_connection(app: &TestApp) {
 
 async fn a_request_in_flight_is_finished(app: &TestApp) {
     impatient(app);
+    app.set("webhook.timeout", "10s");
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/slow/700"), 0..20)).await;
     app.webhooks(20).await;
