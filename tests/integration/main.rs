@@ -3,7 +3,12 @@
 //! Each module lists its tests in `tests()`; [`support`] runs them. The services are started once and
 //! shared; each test has its own database, queue namespace, subscriber and webhook receiver.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
 
 mod bad_input;
 mod chain;

@@ -114,7 +114,7 @@ async fn lines_tell_nothing(app: &TestApp, format: &str) {
     }
     assert_eq!(told(&process_list()), [""; 0]);
     let log = service.log();
-    assert!(log.lines().count() > 20, "the filter is not in effect: {log}");
+    assert!(log.contains("TRACE"), "the filter is not in effect: {log}");
     let bad: Vec<&str> = log.lines().filter(|line| !told(line).is_empty()).collect();
     assert!(bad.is_empty(), "{} lines, the first: {}", bad.len(), bad[0]);
     if format == "json" {

@@ -35,14 +35,18 @@ pub(super) fn missing() -> Vec<Bad> {
     missing.into_iter().chain(null).collect()
 }
 
+fn invalid(what: &'static str, member: &str, value: Value, says: &'static str) -> Bad {
+    bad(what, &event().with(member, value), "event_invalid", says)
+}
+
 pub(super) fn wrong() -> Vec<Bad> {
-    let invalid = |what, member: &str, value: Value, says| {
-        bad(what, &event().with(member, value), "event_invalid", says)
-    };
+    wrong_envelopes().into_iter().chain(wrong_ids()).chain(wrong_data()).collect()
+}
+
+fn wrong_envelopes() -> Vec<Bad> {
     let version =
         |what, value: Value| bad(what, &event().with("/specversion", value), "unsupported_version", "1.0");
     let long = "x".repeat(100_000);
-    let action = json!({"type": "WEBHOOK", "url": "https://a.example"});
     vec![
         version("an old version", "0.3".into()),
         version("a later version", "1.1".into()),
@@ -68,6 +72,11 @@ pub(super) fn wrong() -> Vec<Bad> {
         invalid("a time that is a number", "/time", 1_795_341_600.into(), "`time` must be a string"),
         invalid("the year 10000 in UTC", "/time", "9999-12-31T23:59:59-01:00".into(), "RFC 3339"),
         invalid("data that is a list", "/data", json!([MARKER]), "`data` must be an object"),
+    ]
+}
+
+fn wrong_ids() -> Vec<Bad> {
+    vec![
         invalid(
             "a company that is a text",
             "/data/company",
@@ -82,7 +91,7 @@ pub(super) fn wrong() -> Vec<Bad> {
         ),
         invalid("an empty company id", "/data/company/id", "".into(), "`data.company.id`"),
         invalid("a company id with NUL", "/data/company/id", "a\0".into(), "`data.company.id`"),
-        invalid("a company id of 100 kB", "/data/company/id", long.as_str().into(), "1 to 255 bytes"),
+        invalid("a company id of 100 kB", "/data/company/id", "x".repeat(100_000).into(), "1 to 255 bytes"),
         invalid(
             "an assistant that is a list",
             "/data/assistant",
@@ -99,6 +108,12 @@ pub(super) fn wrong() -> Vec<Bad> {
         invalid("interactions in words", "/data/assistant/maxInteractions", "two".into(), "maxInteractions"),
         invalid("a session id that is a number", "/data/session/id", 5.into(), "`data.session.id`"),
         invalid("a session id with NUL", "/data/session/id", "\0".into(), "`data.session.id`"),
+    ]
+}
+
+fn wrong_data() -> Vec<Bad> {
+    let action = json!({"type": "WEBHOOK", "url": "https://a.example"});
+    vec![
         invalid("images that are a text", "/data/images", MARKER.into(), "`data.images`"),
         invalid("an image with NUL", "/data/images", json!(["\0"]), "NUL"),
         invalid("client data that is a list", "/data/clientData", json!([MARKER]), "`data.clientData`"),
@@ -126,25 +141,15 @@ pub(super) fn wrong() -> Vec<Bad> {
 }
 
 pub(super) fn triggers() -> Vec<Bad> {
+    mappings_and_actions().into_iter().chain(schemas()).collect()
+}
+
+fn schemas() -> Vec<Bad> {
     let with = |what, member: &str, value: Value, says| {
         bad(what, &event().with(member, value), "trigger_invalid", says)
     };
-    let mapping = |what, fields: Value, says| {
-        let mut action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT"});
-        action.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says)
-    };
-    let action =
-        |what, action: Value, says| bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says);
     let property = |schema: Value| json!({"properties": {"name": schema, "email": {"type": "string"}}});
     vec![
-        mapping("a dollar", json!({"name": "$name"}), "write the bare parameter name, `name`"),
-        mapping("braces", json!({"name": "{{name}}"}), "write the bare parameter name, `name`"),
-        mapping("a dollar and braces", json!({"name": "${name}"}), "write the bare parameter name, `name`"),
-        mapping("an unknown field", json!({"nickname": "name"}), "unknown field `nickname`"),
-        mapping("a field in snake case", json!({"zip_code": "name"}), "write `zipCode`"),
-        mapping("an undeclared parameter", json!({"name": "fullName"}), "`fullName` is not a parameter"),
-        mapping("a mapping to a number", json!({"name": 5}), "the name of a parameter"),
         with("a schema that is a list", SCHEMA, json!([]), "JSON Schema"),
         with("a schema of no known type", SCHEMA, property(json!({"type": "text"})), "not valid JSON Schema"),
         with("properties that are a list", SCHEMA, json!({"properties": []}), "/parameters"),
@@ -167,6 +172,25 @@ pub(super) fn triggers() -> Vec<Bad> {
         with("a name of 100 kB", "/data/trigger/name", "x".repeat(100_000).into(), "1 to 255 characters"),
         with("a name with NUL", "/data/trigger/name", "a\0".into(), "NUL"),
         with("interpretResponse in words", "/data/trigger/interpretResponse", "yes".into(), "true or false"),
+    ]
+}
+
+fn mappings_and_actions() -> Vec<Bad> {
+    let mapping = |what, fields: Value, says| {
+        let mut action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT"});
+        action.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says)
+    };
+    let action =
+        |what, action: Value, says| bad(what, &event().with(FIRST, json!([action])), "trigger_invalid", says);
+    vec![
+        mapping("a dollar", json!({"name": "$name"}), "write the bare parameter name, `name`"),
+        mapping("braces", json!({"name": "{{name}}"}), "write the bare parameter name, `name`"),
+        mapping("a dollar and braces", json!({"name": "${name}"}), "write the bare parameter name, `name`"),
+        mapping("an unknown field", json!({"nickname": "name"}), "unknown field `nickname`"),
+        mapping("a field in snake case", json!({"zip_code": "name"}), "write `zipCode`"),
+        mapping("an undeclared parameter", json!({"name": "fullName"}), "`fullName` is not a parameter"),
+        mapping("a mapping to a number", json!({"name": 5}), "the name of a parameter"),
         action("an action that is a text", "CRM".into(), "must be an object"),
         action("an action of no type", json!({}), "type"),
         action("an unknown type", json!({"type": "EMAIL"}), "unknown type `EMAIL`"),
@@ -191,88 +215,43 @@ pub(super) fn triggers() -> Vec<Bad> {
     ]
 }
 
+fn against(what: &'static str, schema: Value, arguments: Value, says: &'static str) -> Bad {
+    let event = event().with(SCHEMA, schema);
+    let event = event.with(FIRST, json!([{"type": "CRM", "subtype": "UPSERT_CONTACT"}]));
+    bad(what, &event.with("/data/arguments", arguments), "arguments_invalid", says)
+}
+
+/// The argument `name` against this schema.
+fn name(what: &'static str, schema: &Value, value: impl Into<Value>) -> Bad {
+    let parameters = json!({"properties": {"name": schema}});
+    against(what, parameters, json!({"name": value.into()}), "argument `name`")
+}
+
 pub(super) fn arguments() -> Vec<Bad> {
-    let against = |what, schema: Value, arguments: Value, says| {
-        let event =
-            event().with(SCHEMA, schema).with(FIRST, json!([{"type": "CRM", "subtype": "UPSERT_CONTACT"}]));
-        bad(what, &event.with("/data/arguments", arguments), "arguments_invalid", says)
-    };
-    let property = |schema: Value| json!({"properties": {"name": schema}});
-    let required = json!({"properties": {"name": {"type": "string"}}, "required": ["name"]});
-    let name = |value: Value| json!({"name": value});
-    let marked = || name(MARKER.into());
+    let required = || json!({"properties": {"name": {"type": "string"}}, "required": ["name"]});
     let strict = json!({"properties": {"name": {}}, "additionalProperties": false});
+    let is_required = "argument `name` is required";
     vec![
-        against(
-            "a required argument that is missing",
-            required.clone(),
-            json!({}),
-            "argument `name` is required",
-        ),
-        against(
-            "a required argument that is null",
-            required,
-            name(Value::Null),
-            "argument `name` is required",
-        ),
-        against(
-            "a text for a number",
-            property(json!({"type": "integer"})),
-            marked(),
-            "argument `name` must be",
-        ),
-        against(
-            "a number for a text",
-            property(json!({"type": "string"})),
-            name(42.into()),
-            "argument `name` must be",
-        ),
-        against(
-            "a fraction for a whole number",
-            property(json!({"type": "integer"})),
-            name(1.5.into()),
-            "argument `name`",
-        ),
-        against("a text for a list", property(json!({"type": "array"})), marked(), "argument `name` must be"),
-        against(
-            "what is not in the enum",
-            property(json!({"enum": ["starter", "growth"]})),
-            marked(),
-            "argument `name`",
-        ),
-        against("another constant", property(json!({"const": "x"})), marked(), "argument `name`"),
-        against("another pattern", property(json!({"pattern": "^[0-9]+$"})), marked(), "argument `name`"),
-        against("too short a text", property(json!({"minLength": 50})), marked(), "argument `name`"),
-        against(
-            "an item of the wrong type",
-            property(json!({"items": {"type": "integer"}})),
-            name(json!([MARKER])),
-            "argument `name`",
-        ),
-        against(
-            "a deep key that is too much",
-            property(json!({"additionalProperties": false})),
-            name(json!({MARKER: 1})),
-            "argument `name`",
-        ),
-        against(
-            "a deep value under a marked key",
-            property(json!({"additionalProperties": {"type": "integer"}})),
-            name(json!({MARKER: "x"})),
-            "argument `name`",
-        ),
+        against("a required argument that is missing", required(), json!({}), is_required),
+        against("a required argument that is null", required(), json!({"name": null}), is_required),
+        name("a text for a number", &json!({"type": "integer"}), MARKER),
+        name("a number for a text", &json!({"type": "string"}), 42),
+        name("a fraction for a whole number", &json!({"type": "integer"}), 1.5),
+        name("a text for a list", &json!({"type": "array"}), MARKER),
+        name("what is not in the enum", &json!({"enum": ["starter", "growth"]}), MARKER),
+        name("another constant", &json!({"const": "x"}), MARKER),
+        name("another pattern", &json!({"pattern": "^[0-9]+$"}), MARKER),
+        name("too short a text", &json!({"minLength": 50}), MARKER),
+        name("an item of the wrong type", &json!({"items": {"type": "integer"}}), json!([MARKER])),
+        name("a deep key that is too much", &json!({"additionalProperties": false}), json!({MARKER: 1})),
+        name("a deep value", &json!({"additionalProperties": {"type": "integer"}}), json!({MARKER: "x"})),
+        name("none of several", &json!({"oneOf": [{"type": "integer"}, {"enum": ["x"]}]}), MARKER),
         against("an argument that is not declared", strict, json!({MARKER: 1}), ""),
         against(
             "names by a pattern",
             json!({"propertyNames": {"pattern": "^[a-z]+$"}}),
             json!({MARKER: 1}),
             "",
-        ),
-        against(
-            "none of several",
-            property(json!({"oneOf": [{"type": "integer"}, {"enum": ["x"]}]})),
-            marked(),
-            "argument `name`",
         ),
         bad(
             "a phone that is none",

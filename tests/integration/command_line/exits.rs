@@ -6,7 +6,7 @@ use std::fs;
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, eventually, tests};
+use crate::support::{Test, app::TestApp, tests};
 
 const ID: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
 
@@ -224,11 +224,7 @@ async fn migrating(app: &TestApp) {
 async fn run_refuses_another_topology(app: &TestApp) {
     app.broker.declare_otherwise("trigger-fired").await;
     let service = app.spawn(&["run"]);
-    let status = eventually("it refuses to start", async || match service.has_ended().await {
-        true => Some(service.ended().await),
-        false => None,
-    })
-    .await;
+    let status = service.ended().await;
     assert_eq!(status.code(), Some(1));
     let log = service.log();
     let error = log.lines().find(|line| line.starts_with("error: ")).expect("an error");

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use lapin::BasicProperties;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -124,7 +125,7 @@ async fn tail_prints_so_many(app: &TestApp) {
         let ended = loop {
             tokio::select! {
                 ended = &mut tail => break ended,
-                () = app.broker.publish_bytes("contact.merged", event.as_bytes(), Default::default()) => {}
+                () = app.broker.publish_bytes("contact.merged", event.as_bytes(), BasicProperties::default()) => {}
             }
         };
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{format}");

@@ -30,9 +30,9 @@ fn definition(url: &str) -> Value {
 
 async fn definitions_are_checked(app: &TestApp) {
     let good = definition("https://hooks.example/sales").to_string();
-    let fine = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], good.as_bytes()).await;
-    let findings: Vec<Value> = serde_json::from_str(&fine.stdout).unwrap();
-    assert!(fine.code == Some(0) && findings.iter().all(|f| f["severity"] == "warning"), "{}", fine.stdout);
+    let sound = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], good.as_bytes()).await;
+    let findings: Vec<Value> = serde_json::from_str(&sound.stdout).unwrap();
+    assert!(sound.code == Some(0) && findings.iter().all(|f| f["severity"] == "warning"), "{}", sound.stdout);
     let mut bad = definition("no url");
     bad["actions"][0]["name"] = "$name".into();
     bad["actions"][0]["nickname"] = "name".into();
