@@ -52,11 +52,13 @@ CREATE TABLE contact_aliases (
 CREATE INDEX contact_aliases_by_contact ON contact_aliases (company_id, contact_id);
 
 -- The ledger: one row for each CRM step of each applied event, or one row with step 0 for an event
--- without one. Proves that an event was applied, and keeps what it said.
+-- without one. Proves that an event was applied, and keeps what it said. Every event has the row with
+-- ordinal 0, so two workers that apply the same event collide there, whatever its steps are.
 CREATE TABLE trigger_events (
     company_id    text NOT NULL,
     event_key     uuid NOT NULL,                     -- derived from source and id
-    step          smallint NOT NULL,
+    ordinal       smallint NOT NULL,                 -- counts the rows of one event from 0
+    step          smallint NOT NULL,                 -- its place in the chain, from 1
     source        text NOT NULL,
     event_id      text NOT NULL,
     event_time    timestamptz NOT NULL,
@@ -75,7 +77,7 @@ CREATE TABLE trigger_events (
     fields        jsonb,                             -- accepted values by field name
     rejected      jsonb,                             -- [{"field": "phone", "reason": "…"}]
     applied_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (company_id, event_key, step)
+    PRIMARY KEY (company_id, event_key, ordinal)
 );
 CREATE INDEX trigger_events_by_contact ON trigger_events (company_id, contact_id, event_time)
     WHERE contact_id IS NOT NULL;

@@ -14,8 +14,10 @@ use lapin::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a consumer may hear nothing before it asks the broker whether messages wait.
-const IDLE_CHECK: Duration = Duration::from_secs(30);
+/// How long a consumer may hear nothing before it asks the broker whether messages wait, and whether
+/// the queue still has a consumer: one that is deleted and declared again at once may have lost it
+/// without a word.
+const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// Why a consumer must be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +159,11 @@ impl Consumer {
                 return self.checked(next);
             }
             // Two looks in a row: a message may arrive between the silence and the look.
-            let waiting = self.backlog().await? > 0;
+            let (messages, consumers) = self.look().await?;
+            if consumers == 0 {
+                return Err(ConsumeError::Ended(self.queue.clone()));
+            }
+            let waiting = messages > 0;
             if waiting && waiting_before {
                 return Err(ConsumeError::Stalled(self.queue.clone()));
             }
@@ -181,12 +187,13 @@ impl Consumer {
         }
     }
 
-    async fn backlog(&self) -> Result<u32, ConsumeError> {
+    /// How many messages wait in the queue, and how many consumers it has.
+    async fn look(&self) -> Result<(u32, u32), ConsumeError> {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
         self.channel
             .queue_declare(self.queue.as_str().into(), options, FieldTable::default())
             .await
-            .map(|queue| queue.message_count())
+            .map(|queue| (queue.message_count(), queue.consumer_count()))
             .map_err(|source| ConsumeError::Lapin { queue: self.queue.clone(), source })
     }
 }

@@ -20,7 +20,9 @@ type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
 /// event, so one cache serves all companies.
 ///
 /// Two generations bound it: a full one becomes the former one, and what was not used since falls out.
-#[derive(Debug, Default)]
+///
+/// The texts hold secrets (headers of webhooks): no `Debug`.
+#[derive(Default)]
 pub struct TriggerCache {
     current: HashMap<Box<str>, Parsed>,
     former: HashMap<Box<str>, Parsed>,

@@ -72,6 +72,15 @@ pub struct WebhookRequest {
     pub body: Option<Vec<u8>>,
 }
 
+impl WebhookRequest {
+    /// Bytes of url, headers and body together.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.url.len() + headers + self.body.as_ref().map_or(0, Vec::len)
+    }
+}
+
 impl fmt::Debug for WebhookRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookRequest").field("method", &self.method).finish_non_exhaustive()

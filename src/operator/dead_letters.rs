@@ -5,6 +5,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use crate::{
     domain::fault::Stage,
     postgres::{
         Database,
-        dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Summary},
+        dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Replayed, Summary},
     },
 };
 
@@ -179,10 +180,15 @@ pub async fn discard(
 /// Opens those again that were not published, and resolves those of stage webhook without a delivery:
 /// their message only wakes the worker, and no event or delivery will ever tell that it came.
 async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
-    let done: Vec<(String, Stage, Uuid)> = replayables
+    let done: Vec<Replayed> = replayables
         .iter()
         .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
-        .map(|one| (one.key.company.clone(), one.stage, one.key.id))
+        .map(|one| Replayed {
+            company: one.key.company.clone(),
+            stage: one.stage,
+            id: one.key.id,
+            digest: Sha256::digest(&one.body).into(),
+        })
         .collect();
     if reopen.is_empty() && done.is_empty() {
         return Ok(());

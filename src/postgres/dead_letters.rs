@@ -42,6 +42,23 @@ pub struct NewDeadLetter {
     pub trigger: Option<String>,
     /// The delivery, for stage webhook.
     pub delivery_id: Option<Uuid>,
+    /// How often it was tried this time.
+    pub attempts: i32,
+    /// The dead letter whose replay this is.
+    pub replays: Option<Uuid>,
+}
+
+/// A replayed message that was applied.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The company of the applied event.
+    pub company: String,
+    /// Where it failed before.
+    pub stage: Stage,
+    /// The dead letter that the message names.
+    pub id: Uuid,
+    /// SHA-256 of the body.
+    pub digest: [u8; 32],
 }
 
 impl std::fmt::Debug for NewDeadLetter {
@@ -110,36 +127,57 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &delivery_ids as &[Option<Uuid>],
         &attempts,
     )
+    .execute(&mut *conn)
+    .await?;
+    close_replays(conn, dead_letters).await
+}
+
+/// A replay that fails again opens its own dead letter again, above; unless more is known of it now,
+/// such as its company. Then it is another one, and the one that was replayed has come to its end.
+async fn close_replays(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> Result<(), sqlx::Error> {
+    let failed: Vec<Uuid> = dead_letters.iter().filter_map(|new| new.replays).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE dead_letters SET state = 'resolved', settled_at = now()
+         WHERE company_id = '' AND dead_letter_id = ANY($1) AND state = 'replaying'",
+        &failed,
+    )
     .execute(conn)
     .await?;
     Ok(())
 }
 
 /// Marks dead letters as resolved whose replay was applied, in the caller's transaction. Each is
-/// named by the company of the applied event, its stage and its id; those that are settled
-/// already stay as they are.
+/// named by the company of the applied event, its stage, its id and the digest of its body, for a
+/// header alone could name any; those that are settled already stay as they are.
 ///
 /// A dead letter without a company (the message did not tell, or was not read) is found as well.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn resolve(conn: &mut PgConnection, applied: &[(String, Stage, Uuid)]) -> Result<(), sqlx::Error> {
+pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<(), sqlx::Error> {
     if applied.is_empty() {
         return Ok(());
     }
-    let companies: Vec<String> = applied.iter().map(|(company, ..)| company.clone()).collect();
-    let stages: Vec<String> = applied.iter().map(|(_, stage, _)| stage.name().to_owned()).collect();
-    let ids: Vec<Uuid> = applied.iter().map(|(.., id)| *id).collect();
+    let companies: Vec<&str> = applied.iter().map(|one| one.company.as_str()).collect();
+    let stages: Vec<&str> = applied.iter().map(|one| one.stage.name()).collect();
+    let ids: Vec<Uuid> = applied.iter().map(|one| one.id).collect();
+    let digests: Vec<&[u8]> = applied.iter().map(|one| one.digest.as_slice()).collect();
     sqlx::query!(
         r#"UPDATE dead_letters SET state = 'resolved', settled_at = now()
-           FROM UNNEST($1::text[], $2::text[], $3::uuid[]) AS applied (company_id, stage, dead_letter_id)
+           FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::bytea[])
+               AS applied (company_id, stage, dead_letter_id, digest)
            WHERE dead_letters.company_id IN (applied.company_id, '')
              AND dead_letters.dead_letter_id = applied.dead_letter_id
              AND dead_letters.stage = applied.stage
+             AND dead_letters.digest = applied.digest
              AND dead_letters.state IN ('open', 'replaying')"#,
-        &companies,
-        &stages,
+        &companies as &[&str],
+        &stages as &[&str],
         &ids,
+        &digests as &[&[u8]],
     )
     .execute(conn)
     .await?;
@@ -162,9 +200,9 @@ fn coalesce(dead_letters: &[NewDeadLetter]) -> Vec<Row<'_>> {
         rows.entry((new.company.as_str(), new.stage.name(), digest))
             .and_modify(|row| {
                 row.new = new;
-                row.attempts = row.attempts.saturating_add(1);
+                row.attempts = row.attempts.saturating_add(new.attempts);
             })
-            .or_insert(Row { new, digest, attempts: 1 });
+            .or_insert(Row { new, digest, attempts: new.attempts });
     }
     rows.into_values().collect()
 }
@@ -191,6 +229,8 @@ mod tests {
             event_id: None,
             trigger: None,
             delivery_id: None,
+            attempts: 1,
+            replays: None,
         }
     }
 

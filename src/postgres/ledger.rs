@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     pub event: &'a EventRef,
     /// [`EventRef::key`] of the event.
     pub key: Uuid,
+    /// Counts the entries of one event from 0.
+    pub ordinal: u16,
     /// The step, counted from 1; 0 where there is no CRM step.
     pub step: u16,
     /// CloudEvents `time`.
@@ -87,16 +89,16 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u6
     }
     let c = columns;
     let inserted = sqlx::query!(
-        "INSERT INTO trigger_events (company_id, event_key, step, source, event_id, event_time, digest, trigger_name,
+        "INSERT INTO trigger_events (company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name,
              assistant_id, session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
              changed, merged, fields, rejected)
-         SELECT company_id, event_key, step, source, event_id, event_time, digest, trigger_name, assistant_id,
+         SELECT company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
              session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
              string_to_array(changed, ','), string_to_array(merged, ',')::uuid[], fields::jsonb, rejected::jsonb
-         FROM UNNEST($1::text[], $2::uuid[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[],
+         FROM UNNEST($1::text[], $2::uuid[], $21::smallint[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[],
              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[], $14::uuid[], $15::text[],
              $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[])
-             AS u(company_id, event_key, step, source, event_id, event_time, digest, trigger_name, assistant_id,
+             AS u(company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
                  session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version, changed, merged,
                  fields, rejected)
          ON CONFLICT DO NOTHING",
@@ -120,6 +122,7 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u6
         &c.merged as &[Option<String>],
         &c.fields as &[Option<String>],
         &c.rejected as &[Option<String>],
+        &c.ordinal,
     )
     .execute(conn)
     .await?;
@@ -130,6 +133,7 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u6
 struct Columns<'a> {
     company: Vec<&'a str>,
     key: Vec<Uuid>,
+    ordinal: Vec<i16>,
     step: Vec<i16>,
     source: Vec<&'a str>,
     event: Vec<&'a str>,
@@ -154,6 +158,7 @@ impl<'a> Columns<'a> {
     fn push(&mut self, entry: &'a Entry<'a>) {
         self.company.push(entry.company.as_str());
         self.key.push(entry.key);
+        self.ordinal.push(small(entry.ordinal));
         self.step.push(small(entry.step));
         self.source.push(entry.event.source());
         self.event.push(entry.event.id());

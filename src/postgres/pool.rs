@@ -45,6 +45,7 @@ impl Database {
             // Every query has its index. A plan that was cached while a table was empty must not go
             // on scanning it when it has grown.
             ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ]);

@@ -129,6 +129,8 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         event_id: known.event.as_ref().map(|event| event.id().to_owned()),
         trigger: known.trigger,
         delivery_id: None,
+        attempts: 1,
+        replays: None,
     }
 }
 

@@ -180,6 +180,8 @@ fn dead_letter(entry: &Recorded) -> Option<NewDeadLetter> {
         event_id: Some(delivery.event_id.clone()),
         trigger: Some(delivery.trigger.clone()),
         delivery_id: Some(delivery.key.id),
+        attempts: i32::try_from(delivery.attempts_in_round.saturating_add(1)).unwrap_or(i32::MAX),
+        replays: None,
     })
 }
 

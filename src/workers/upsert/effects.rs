@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// Most bytes of all rendered requests of one event together.
+const MOST_RENDERED: usize = 2 * 1024 * 1024;
+
 /// The effects of a batch.
 pub(super) struct Effects<'a> {
     events: Vec<Event<'a>>,
@@ -60,9 +63,9 @@ impl<'a> Effects<'a> {
         let mut entries = Vec::with_capacity(self.events.len());
         for event in &self.events {
             if event.updates.is_empty() {
-                entries.push(event.entry(0, event.first_trigger(), None));
+                entries.push(event.entry((0, 0), event.first_trigger(), None));
             }
-            for (step, update, applied) in &event.updates {
+            for (ordinal, (step, update, applied)) in (0..).zip(&event.updates) {
                 let effect = ledger::Effect {
                     id: applied.contact.id,
                     operation: applied.operation,
@@ -72,7 +75,7 @@ impl<'a> Effects<'a> {
                     values: &update.values,
                     rejected: &update.rejected,
                 };
-                entries.push(event.entry(step.index, step.trigger.name(), Some(effect)));
+                entries.push(event.entry((ordinal, step.index), step.trigger.name(), Some(effect)));
             }
         }
         entries
@@ -84,6 +87,7 @@ impl<'a> Effects<'a> {
         // The event that a webhook without a body sends: that of the CRM step before, where it stands in
         // the outbox, or one of its own.
         let (mut upserted_at, mut requested) = (None, None);
+        let mut room = MOST_RENDERED;
         for step in &plan.steps {
             let origin = Origin {
                 event: &plan.event,
@@ -109,7 +113,8 @@ impl<'a> Effects<'a> {
                         None => requested.get_or_insert_with(|| publisher.webhook_requested(origin).body),
                     };
                     let contact = updates.last().map(|(.., applied)| applied);
-                    self.deliveries.push(delivery(publisher, accepted, step, action, contact, body));
+                    let delivery = delivery(publisher, accepted, step, action, contact, body);
+                    self.deliveries.push(within(&mut room, action, delivery));
                 }
             }
         }
@@ -142,12 +147,18 @@ impl<'a> Effects<'a> {
 }
 
 impl Event<'_> {
-    fn entry<'e>(&'e self, step: u16, trigger: &'e str, contact: Option<ledger::Effect<'e>>) -> Entry<'e> {
+    fn entry<'e>(
+        &'e self,
+        (ordinal, step): (u16, u16),
+        trigger: &'e str,
+        contact: Option<ledger::Effect<'e>>,
+    ) -> Entry<'e> {
         let plan = &self.accepted.plan;
         Entry {
             company: &plan.event.company,
             event: &plan.event.event,
             key: self.accepted.key,
+            ordinal,
             step,
             time: plan.event.time,
             digest: self.accepted.digest,
@@ -164,6 +175,18 @@ impl Event<'_> {
     fn first_trigger(&self) -> &str {
         self.accepted.plan.event.triggers.first().map_or("", |trigger| trigger.name())
     }
+}
+
+/// The delivery, or its fault where the requests of one event become too large together: a chain of
+/// many steps that each repeat a long value must not take the memory of all.
+fn within(room: &mut usize, action: &WebhookAction, delivery: NewDelivery) -> NewDelivery {
+    let size = delivery.request.size();
+    if delivery.fault.is_none() && size > *room {
+        let fault = format!("the webhooks of one event are larger than {MOST_RENDERED} bytes together");
+        return NewDelivery { request: action.as_written(), fault: Some(fault), ..delivery };
+    }
+    *room = room.saturating_sub(size);
+    delivery
 }
 
 fn delivery(

@@ -39,6 +39,9 @@ pub(super) struct Settler<'a> {
     stop: &'a CancellationToken,
 }
 
+/// Most steps of all chains of one transaction; one event is never cut.
+const MOST_STEPS: usize = 2000;
+
 /// One transaction's worth.
 struct Portion<'a> {
     accepted: Vec<Accepted<'a>>,
@@ -63,7 +66,7 @@ impl<'a> Settler<'a> {
         let mut committed = Vec::new();
         let mut backoff = Backoff::default();
         let mut races = 0;
-        let mut portions = vec![Portion { accepted: triaged.accepted, rejected: triaged.rejected }];
+        let mut portions = Portion::of(triaged);
         while let Some(portion) = portions.pop() {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
                 Ok(messages) => {
@@ -157,7 +160,27 @@ impl<'a> Settler<'a> {
     }
 }
 
-impl Portion<'_> {
+impl<'a> Portion<'a> {
+    /// The batch as it came, cut where its chains have very many steps: what a transaction holds in
+    /// memory grows with them.
+    fn of(triaged: Triaged<'a>) -> Vec<Self> {
+        let mut portions = vec![Self { accepted: Vec::new(), rejected: triaged.rejected }];
+        let mut steps = 0;
+        for one in triaged.accepted {
+            steps += one.plan.steps.len();
+            if steps > MOST_STEPS && portions.last().is_some_and(|last| !last.accepted.is_empty()) {
+                portions.push(Self { accepted: Vec::new(), rejected: Vec::new() });
+                steps = one.plan.steps.len();
+            }
+            if let Some(last) = portions.last_mut() {
+                last.accepted.push(one);
+            }
+        }
+        // Taken from the end.
+        portions.reverse();
+        portions
+    }
+
     /// Two halves, to find the message that the database refuses; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
         if !self.rejected.is_empty() {

@@ -21,7 +21,7 @@ use crate::{
     },
     postgres::{
         Failure, classify,
-        dead_letters::{self, NewDeadLetter},
+        dead_letters::{self, NewDeadLetter, Replayed},
         deliveries, directory, ledger,
         outbox::{self, OutboxMessage},
     },
@@ -112,7 +112,7 @@ async fn write(
         }
         let mut entries = effects.ledger_entries();
         // Applied in the order of arrival, inserted in the one order of locks of all workers.
-        entries.sort_unstable_by(|a, b| (a.company, a.key, a.step).cmp(&(b.company, b.key, b.step)));
+        entries.sort_unstable_by(|a, b| (a.company, a.key, a.ordinal).cmp(&(b.company, b.key, b.ordinal)));
         if ledger::insert(conn, &entries).await? != entries.len() as u64 {
             return Err(Refused::Race);
         }
@@ -140,7 +140,7 @@ struct Sorted<'a> {
     /// The same event with another body.
     conflicts: Vec<NewDeadLetter>,
     /// Dead letters whose replay is applied now, or was before.
-    replayed: Vec<(String, Stage, Uuid)>,
+    replayed: Vec<Replayed>,
 }
 
 async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Result<Sorted<'a>, sqlx::Error> {
@@ -162,7 +162,8 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
             Entry::Occupied(before) => *before.get() == one.digest,
         };
         if applied {
-            sorted.replayed.extend(one.replays.map(|id| (company, Stage::Upsert, id)));
+            let replayed = |id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest };
+            sorted.replayed.extend(one.replays.map(replayed));
         } else {
             sorted.conflicts.push(conflict(one));
         }

@@ -17,9 +17,6 @@ use crate::{
     postgres::dead_letters::NewDeadLetter,
 };
 
-/// Carried by a replayed message: the id of its dead letter.
-pub(super) const DEAD_LETTER_HEADER: &str = properties::DEAD_LETTER_HEADER;
-
 /// A message that is understood and valid.
 pub(super) struct Accepted<'a> {
     pub(super) message: &'a Received,
@@ -83,6 +80,8 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         event_id: fault.event.as_ref().map(|event| event.id().to_owned()),
         trigger: fault.trigger,
         delivery_id: None,
+        attempts: 1,
+        replays: properties::replayed_dead_letter(&message.properties),
     }
 }
 
@@ -94,7 +93,7 @@ fn accept(message: &Received, plan: Plan) -> Accepted<'_> {
         digest: Sha256::digest(&message.body).into(),
         traceparent,
         tracestate,
-        replays: message.header(DEAD_LETTER_HEADER).and_then(|text| text.parse().ok()),
+        replays: properties::replayed_dead_letter(&message.properties),
         message,
         plan,
     }

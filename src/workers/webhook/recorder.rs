@@ -62,6 +62,10 @@ impl Recorder {
                 }
             }
             self.record(&batch).await;
+            // Not before all that ended meanwhile is written: each of them may look due by now.
+            if finished.is_empty() {
+                self.stuck.send_if_modified(|stuck| std::mem::take(stuck));
+            }
         }
     }
 
@@ -78,10 +82,7 @@ impl Recorder {
                 Ok::<_, sqlx::Error>(lost)
             };
             match self.database.unit(unit).await {
-                Ok(lost) => {
-                    self.stuck.send_replace(false);
-                    return self.tell(batch, &lost);
-                }
+                Ok(lost) => return self.tell(batch, &lost),
                 Err(error) => {
                     self.stuck.send_replace(true);
                     let error = chain(&error);

@@ -2,11 +2,11 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{all_done, assert_calm, impatient, leads, not_ready};
-use crate::support::{Test, app::TestApp, process::Process, tests};
+use super::{all_done, assert_calm, impatient, leads, leads_to, not_ready};
+use crate::support::{Test, app::TestApp, process::Process, proxy::Proxy, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![read_only, without_its_schema; alone: without_rights]
+    tests![read_only, without_its_schema, away_for_longer_than_a_lease; alone: without_rights]
 }
 
 async fn read_only(app: &TestApp) {
@@ -46,6 +46,25 @@ async fn without_its_schema(app: &TestApp) {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
     all_done(app, 100).await;
+    process.ready().await;
+    assert_calm(&process);
+}
+
+/// The outcomes in hand are recorded before what looks due is claimed: nothing is sent twice.
+async fn away_for_longer_than_a_lease(app: &TestApp) {
+    impatient(app);
+    app.set("webhook.timeout", "5s");
+    let database = Proxy::before(&app.setting("postgres.url")).await;
+    app.set("postgres.url", database.url());
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/slow/1000"), 0..20)).await;
+    app.webhooks(20).await;
+    database.close();
+    let due = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()";
+    app.count_becomes(due, 20).await;
+    database.open();
+    all_done(app, 20).await;
+    assert_eq!(app.receiver.requests().len(), 20);
     process.ready().await;
     assert_calm(&process);
 }

@@ -46,11 +46,15 @@ async fn idle_with_an_open_http_connection(app: &TestApp) {
 
 async fn a_request_in_flight_is_finished(app: &TestApp) {
     impatient(app);
+    app.set("webhook.timeout", "10s");
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/slow/700"), 0..20)).await;
     app.webhooks(20).await;
     stops_in_order(&process).await;
     all_done(app, 20).await;
+    // Wake-ups that were not answered yet went back to the queue.
+    app.run(&[]).await;
+    app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 20);
 }
 
@@ -64,6 +68,7 @@ async fn a_second_signal_ends_at_once(app: &TestApp) {
     let status = process.ended().await;
     assert_eq!(status.code(), Some(1));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    app.broker.purge("webhook").await;
 }
 
 async fn a_hanging_receiver_outlasts_the_grace_period(app: &TestApp) {
@@ -74,6 +79,7 @@ async fn a_hanging_receiver_outlasts_the_grace_period(app: &TestApp) {
     // The claim stands until its lease ends, and nothing is recorded that did not happen.
     assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 1);
     assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
+    app.broker.purge("webhook").await;
 }
 
 async fn in_an_outage_of_both(app: &TestApp) {
