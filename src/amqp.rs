@@ -6,8 +6,10 @@ mod consumer;
 pub mod headers;
 pub mod properties;
 mod publisher;
+mod repair;
 mod subscriber;
 mod topology;
+mod transport;
 
 pub use connection::{ConnectError, Connection, connect};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};

@@ -24,6 +24,7 @@ use lapin::{
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::timeout};
 
+use super::transport::{self, Repaired};
 use crate::settings;
 
 /// How long a dropped connection may take for closing in good order.
@@ -76,13 +77,12 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut socket = Socket { state: Arc::default(), patience: Duration::ZERO };
     let state = Arc::clone(&socket.state);
-    let runtime = default_runtime().map_err(ConnectError::Refused)?;
     // The library's own deadline covers neither the name, nor TLS, nor the handshake.
     let connecting = lapin::Connection::connector(
         uri,
-        runtime,
-        async move |uri, runtime| {
-            let tls = OwnedTLSConfig::default();
+        transport::runtime(),
+        async move |uri, _| {
+            let (tls, runtime) = (OwnedTLSConfig::default(), default_runtime()?);
             let dialed = timeout(limit, uri.connect_with_config_async(tls.as_ref(), &runtime)).await;
             let stream = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             let socket = match &stream {
@@ -91,7 +91,7 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
                 _ => Err(io::ErrorKind::Unsupported.into()),
             };
             State::open(&state, socket?)?;
-            Ok(stream)
+            Ok(AsyncTcpStream::Plain(Repaired::new(stream)))
         },
         properties,
     );

@@ -10,7 +10,14 @@ use lapin::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+use crate::support::{
+    Test,
+    app::TestApp,
+    event::Event,
+    eventually,
+    raw::{self, HEADERS, MESSAGE_ID, RawMessage, long, short},
+    tests,
+};
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
@@ -18,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         forged_and_huge_headers_harm_nobody,
         the_broker_may_keep_hostile_headers_too,
         attempts_and_replays_are_counted,
+        what_the_client_library_cannot_read,
     ]
 }
 
@@ -183,4 +191,30 @@ async fn attempts_and_replays_are_counted(app: &TestApp) {
         let dead = app.the_dead_letter("open again", again).await;
         assert_eq!((dead.id, dead.attempts), (first.id, 3 + replays));
     }
+}
+
+/// Names that are not UTF-8 and tables nested thousands deep: `RabbitMQ` passes them on, and the client
+/// library gives up its connection, or the process, with every redelivery.
+async fn what_the_client_library_cannot_read(app: &TestApp) {
+    app.run(&[]).await;
+    let bad = |routing_key, flag, property, body| RawMessage { routing_key, flag, property, body };
+    let key = b"trigger.fired".as_slice();
+    let levels =
+        (0..4_000_u32).rev().flat_map(|below| [b"\x01kF".as_slice(), &(7 * below).to_be_bytes()].concat());
+    let deep = long(&levels.collect::<Vec<u8>>());
+    let named = long(&[short(b"na\xefve"), vec![b'S'], long(b"\xff")].concat());
+    raw::publish(app, bad(key, MESSAGE_ID, short(b"\xff\xfe"), b"an id")).await;
+    raw::publish(app, bad(key, HEADERS, named, b"a name")).await;
+    raw::publish(app, bad(b"trigger.fired.\xff", MESSAGE_ID, short(b"x"), b"a key")).await;
+    raw::publish(app, bad(key, HEADERS, deep, b"depth")).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@analytical.example")).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'undecodable'", 4).await;
+    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    let all = app.dead_letters().await;
+    let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
+    assert_eq!(of(b"an id").properties["messageId"], "??");
+    assert_eq!(of(b"a name").properties["headers"]["na?ve"], json!({"string_base64": "/w=="}));
+    assert_eq!(of(b"a key").routing_key, "trigger.fired.?");
+    assert!(of(b"depth").properties["headers"]["k"]["table"].is_object());
+    assert!(all.iter().all(|dead| dead.attempts == 1));
 }

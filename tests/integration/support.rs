@@ -10,6 +10,7 @@ mod environment;
 pub(crate) mod event;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 
 use std::{
     any::Any, fmt::Debug, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration,

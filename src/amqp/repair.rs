@@ -1,0 +1,170 @@
+//! Repairs frames of the broker that the client library cannot read, in place and at the same length.
+//!
+//! `RabbitMQ` passes on what publishers send: names and keys that are not UTF-8, and tables nested
+//! thousands deep in a header. The library gives the connection up on the one and overflows its stack
+//! on the other, again with every redelivery, so that one message would stop everybody's work for
+//! ever. Here a byte that is not UTF-8 becomes `?`, and a table that is nested too deep becomes bytes.
+//! Bodies and long strings are never touched: the library takes any bytes there.
+
+/// Tables and arrays may be nested so deep. Deeper than what `properties` keeps of them.
+const MAX_DEPTH: usize = 32;
+
+/// Frame types of AMQP 0-9-1.
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+
+/// The class `basic`, and its methods by which messages come.
+const BASIC: u16 = 60;
+const RETURN: u16 = 50;
+const DELIVER: u16 = 60;
+const GET_OK: u16 = 71;
+
+/// Whether frames of this type may need a repair.
+pub(super) fn concerns(frame_type: u8) -> bool {
+    matches!(frame_type, METHOD | HEADER)
+}
+
+/// Repairs the payload of one frame. What is no AMQP is left as it is: the library tells.
+pub(super) fn repair(frame_type: u8, payload: &mut [u8]) {
+    let mut payload = Payload { bytes: payload, at: 0 };
+    // `None` only says that the payload ended before its time.
+    let _ = match frame_type {
+        METHOD => payload.method(),
+        HEADER => payload.header(),
+        _ => None,
+    };
+}
+
+struct Payload<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl Payload<'_> {
+    fn method(&mut self) -> Option<()> {
+        let (class, method) = (self.u16()?, self.u16()?);
+        match (class, method) {
+            // Consumer tag; delivery tag, redelivered; exchange, routing key.
+            (BASIC, DELIVER) => {
+                self.short_string()?;
+                self.skip(9)?;
+            }
+            // Delivery tag, redelivered; exchange, routing key.
+            (BASIC, GET_OK) => self.skip(9)?,
+            // Code, text; exchange, routing key.
+            (BASIC, RETURN) => {
+                self.skip(2)?;
+                self.short_string()?;
+            }
+            _ => return None,
+        }
+        self.short_string()?;
+        self.short_string()
+    }
+
+    fn header(&mut self) -> Option<()> {
+        // Class, weight, size of the body.
+        self.skip(12)?;
+        let flags = self.u16()?;
+        for property in (2..=15).rev().filter(|property| flags & (1 << property) != 0) {
+            match property {
+                13 => self.table()?,
+                // Delivery mode, priority.
+                11 | 12 => self.skip(1)?,
+                // Timestamp.
+                6 => self.skip(8)?,
+                _ => self.short_string()?,
+            }
+        }
+        Some(())
+    }
+
+    /// Walks a table with all that is nested in it. No recursion: the nesting is the sender's choice.
+    fn table(&mut self) -> Option<()> {
+        let length = self.u32()?;
+        // Whether it is a table, whose values have names, and where it ends.
+        let mut open = vec![(true, self.at.checked_add(length)?)];
+        while let Some((named, end)) = open.last().copied() {
+            if self.at >= end {
+                open.pop();
+                continue;
+            }
+            if named {
+                self.short_string()?;
+            }
+            let kind_at = self.at;
+            let kind = self.u8()?;
+            match kind {
+                b'V' => {}
+                b't' | b'b' | b'B' => self.skip(1)?,
+                b's' | b'U' | b'u' => self.skip(2)?,
+                b'I' | b'i' | b'f' => self.skip(4)?,
+                b'D' => self.skip(5)?,
+                b'L' | b'l' | b'd' | b'T' => self.skip(8)?,
+                b'S' | b'x' => {
+                    let length = self.u32()?;
+                    self.skip(length)?;
+                }
+                b'F' | b'A' => {
+                    let length = self.u32()?;
+                    if open.len() < MAX_DEPTH {
+                        open.push((kind == b'F', self.at.checked_add(length)?));
+                    } else {
+                        // Bytes are written like tables and arrays: their length, then so many.
+                        *self.bytes.get_mut(kind_at)? = b'x';
+                        self.skip(length)?;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn short_string(&mut self) -> Option<()> {
+        let length = self.u8()?;
+        make_utf8(self.take(length.into())?);
+        Some(())
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(|bytes: &mut [u8; 2]| u16::from_be_bytes(*bytes))
+    }
+
+    fn u32(&mut self) -> Option<usize> {
+        let bytes: &mut [u8; 4] = self.take(4)?.try_into().ok()?;
+        usize::try_from(u32::from_be_bytes(*bytes)).ok()
+    }
+
+    fn skip(&mut self, length: usize) -> Option<()> {
+        self.take(length).map(|_| ())
+    }
+
+    fn take(&mut self, length: usize) -> Option<&mut [u8]> {
+        let start = self.at;
+        let end = start.checked_add(length)?;
+        let taken = self.bytes.get_mut(start..end)?;
+        self.at = end;
+        Some(taken)
+    }
+}
+
+fn make_utf8(mut text: &mut [u8]) {
+    while let Err(error) = std::str::from_utf8(text) {
+        let start = error.valid_up_to();
+        let end = error.error_len().map_or(text.len(), |length| start + length);
+        let Some((bad, rest)) = text.get_mut(start..).and_then(|tail| tail.split_at_mut_checked(end - start))
+        else {
+            return;
+        };
+        bad.fill(b'?');
+        text = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The stream between the broker and the client library: what comes in is repaired frame by frame
+//! ([`super::repair`]), what goes out passes as it is.
+
+use std::{
+    future::Future,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures_util::{
+    Stream,
+    io::{AsyncRead, AsyncWrite},
+};
+use lapin::AsyncTcpStream;
+
+use super::repair::{concerns, repair};
+
+/// Bytes that are asked for at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A frame's type, channel and size; then the payload; then one byte more.
+const FRAME_HEADER: usize = 7;
+const FRAME_END: usize = 1;
+
+/// Frames larger than this are no headers of `RabbitMQ`, whose frames have at most 128 KiB.
+const LARGEST_REPAIRED: usize = 1024 * 1024;
+
+/// A connected stream of the client library, with TLS or without.
+pub(super) type Dialed = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+
+/// What the library runs on: tokio, with streams that are repaired.
+pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Repairing>> {
+    Runtime::new(RuntimeParts::new(Tokio::current(), Repairing(Tokio::current())))
+}
+
+/// Tokio's reactor, but for its streams.
+#[derive(Clone, Debug)]
+pub(super) struct Repairing(Tokio);
+
+impl Reactor for Repairing {
+    type TcpStream = Repaired<Dialed>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
+        &self,
+        socket: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        self.0.register(socket)
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(duration)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let connecting = self.0.tcp_connect_addr(address);
+        async move { Ok(Repaired::new(AsyncTcpStream::Plain(connecting.await?))) }
+    }
+}
+
+/// A stream whose incoming frames are repaired.
+pub(super) struct Repaired<S> {
+    inner: S,
+    chunk: Box<[u8]>,
+    /// Arrived and not yet handed on: first what may go, then the beginning of a frame that waits for
+    /// the rest of it.
+    arrived: Vec<u8>,
+    ready: usize,
+    /// Bytes of the present frame that are still to come and pass as they are.
+    passing: usize,
+}
+
+impl<S> Repaired<S> {
+    pub(super) fn new(inner: S) -> Self {
+        let chunk = vec![0; CHUNK].into_boxed_slice();
+        Self { inner, chunk, arrived: Vec::new(), ready: 0, passing: 0 }
+    }
+
+    /// Repairs the frames that are whole, and finds out how much may go.
+    fn advance(&mut self) {
+        loop {
+            let Some(waiting) = self.arrived.get_mut(self.ready..) else { return };
+            if self.passing > 0 {
+                let now = self.passing.min(waiting.len());
+                self.ready += now;
+                self.passing -= now;
+                if self.passing > 0 {
+                    return;
+                }
+                continue;
+            }
+            let Some(&[frame_type, _, _, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>() else { return };
+            let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+            let whole = size.saturating_add(FRAME_HEADER + FRAME_END);
+            if !concerns(frame_type) || size > LARGEST_REPAIRED {
+                self.passing = whole;
+                continue;
+            }
+            if waiting.len() < whole {
+                return;
+            }
+            if let Some(payload) = waiting.get_mut(FRAME_HEADER..FRAME_HEADER + size) {
+                repair(frame_type, payload);
+            }
+            self.ready += whole;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        while this.ready == 0 {
+            let count = ready!(Pin::new(&mut this.inner).poll_read(context, &mut this.chunk))?;
+            if count == 0 {
+                // The end, if need be in the middle of a frame.
+                this.ready = this.arrived.len();
+                break;
+            }
+            this.arrived.extend_from_slice(this.chunk.get(..count).unwrap_or_default());
+            this.advance();
+        }
+        let count = this.ready.min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), this.arrived.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        this.arrived.drain(..count);
+        this.ready -= count;
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Repaired<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests;

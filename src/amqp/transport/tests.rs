@@ -1,0 +1,66 @@
+//! Frames arrive in pieces of any size.
+
+use futures_util::{AsyncReadExt as _, io::Cursor};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A stream that gives at most so many bytes at a time.
+struct Pieces(Cursor<Vec<u8>>, usize);
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = buffer.len().min(self.1);
+        Pin::new(&mut self.0).poll_read(context, &mut buffer[..count])
+    }
+}
+
+fn frame(frame_type: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[frame_type, 0, 1], size.as_slice(), payload, &[0xce]].concat()
+}
+
+fn read(bytes: Vec<u8>, piece: usize, buffer: usize) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut stream = Repaired::new(Pieces(Cursor::new(bytes), piece));
+        let (mut all, mut buffer) = (Vec::new(), vec![0; buffer]);
+        loop {
+            match stream.read(&mut buffer).await.unwrap() {
+                0 => return all,
+                count => all.extend_from_slice(&buffer[..count]),
+            }
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn bodies_pass_and_headers_are_repaired(body: Vec<u8>, piece in 1_usize..40, buffer in 1_usize..40) {
+        let header = |id: &[u8]| {
+            let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x80, 2];
+            frame(2, &[fixed.as_slice(), id].concat())
+        };
+        let body = frame(3, &body);
+        let sent = [header(b"\xff\xfe"), body.clone(), header(b"ok"), body.clone()].concat();
+        let expected = [header(b"??"), body.clone(), header(b"ok"), body].concat();
+        prop_assert_eq!(read(sent, piece, buffer), expected);
+    }
+
+    #[test]
+    fn what_is_no_amqp_passes(bytes: Vec<u8>, piece in 1_usize..40) {
+        let bytes = [b"AMQP".to_vec(), bytes].concat();
+        prop_assert_eq!(read(bytes.clone(), piece, 16), bytes);
+    }
+}
+
+#[test]
+fn an_end_within_a_frame_is_an_end() {
+    let whole = frame(2, &[0; 30]);
+    let cut = whole[..20].to_vec();
+    assert_eq!(read(cut.clone(), 7, 64), cut);
+}
