@@ -198,7 +198,7 @@ async fn webhooks_are_replayed_and_discarded_with_their_delivery(app: &TestApp) 
     assert_eq!(replayed["replayed"], 2);
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND replays = 1", 1).await;
     app.count_becomes(
-        "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 2",
+        "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 6",
         1,
     )
     .await;
