@@ -19,6 +19,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// without a word.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
 
+/// How long an ack or a question may take. A connection that breaks at the wrong moment leaves the
+/// client library waiting for ever, without an error.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Why a consumer must be rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
@@ -37,6 +41,9 @@ pub enum ConsumeError {
     /// Messages wait and none arrives.
     #[error("queue `{0}` has messages but delivers none")]
     Stalled(String),
+    /// No answer when asked about the queue.
+    #[error("the broker says nothing about queue `{0}`")]
+    Silent(String),
     /// An ack did not reach the broker: the channel is gone, the messages come again.
     #[error("messages of queue `{0}` could not be acknowledged")]
     NotAcked(String),
@@ -104,10 +111,10 @@ pub struct Batch {
 impl Batch {
     /// Acknowledges every message of the batch. Call it after the commit that holds their effect.
     pub async fn ack(self) -> Result<(), ConsumeError> {
-        match self.last.ack(BasicAckOptions { multiple: true }).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ConsumeError::NotAcked(self.queue)),
-            Err(source) => Err(ConsumeError::Lapin { queue: self.queue, source }),
+        match timeout(ANSWER_PATIENCE, self.last.ack(BasicAckOptions { multiple: true })).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue)),
+            Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue, source }),
         }
     }
 }
@@ -190,9 +197,10 @@ impl Consumer {
     /// How many messages wait in the queue, and how many consumers it has.
     async fn look(&self) -> Result<(u32, u32), ConsumeError> {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        self.channel
-            .queue_declare(self.queue.as_str().into(), options, FieldTable::default())
+        let asked = self.channel.queue_declare(self.queue.as_str().into(), options, FieldTable::default());
+        timeout(ANSWER_PATIENCE, asked)
             .await
+            .map_err(|_| ConsumeError::Silent(self.queue.clone()))?
             .map(|queue| (queue.message_count(), queue.consumer_count()))
             .map_err(|source| ConsumeError::Lapin { queue: self.queue.clone(), source })
     }

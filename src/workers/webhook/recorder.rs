@@ -64,7 +64,7 @@ impl Recorder {
             self.record(&batch).await;
             // Not before all that ended meanwhile is written: each of them may look due by now.
             if finished.is_empty() {
-                self.stuck.send_if_modified(|stuck| std::mem::take(stuck));
+                self.stuck.send_if_modified(std::mem::take);
             }
         }
     }
