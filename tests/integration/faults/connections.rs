@@ -113,8 +113,9 @@ async fn a_queue_is_deleted(app: &TestApp) {
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads(app, 0..3)).await;
     all_done(app, 3).await;
-    // The broker may carry the consumer of a queue that is declared again at once over to the new one, and
-    // another part's reconnecting declares them all: the collector's may live on without a word.
+    // Not required to be noticed within the deadline: at times the collector is told nothing when its queue
+    // is declared again at once by another part that reconnects. Why, and whether its consumer still reads
+    // then, is not known; its own idle check is the safety net.
     app.broker.delete("dead-letters").await;
     app.broker.declare().await;
     for queue in ["trigger-fired", "webhook"] {
