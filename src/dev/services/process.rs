@@ -207,7 +207,13 @@ mod tests {
             command(Path::new("sleep"), None, "KILL", dir.path(), &dir.path().join("log")).unwrap();
         let mut process = Process::spawn(command.arg("1234.5")).unwrap();
         let pid = process.pid.as_raw_nonzero().get();
-        // setpriv has the same argument, so it does not matter whether it has become sleep by now.
+        // While setpriv becomes sleep, the process has no command line at all for a moment.
+        for _ in 0..500 {
+            if fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"sleep\0") {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
         end_leftover(pid, OsStr::new("another"), Signal::KILL, Duration::ZERO).await;
         assert!(!process.has_ended());
         end_leftover(pid, OsStr::new("1234.5"), Signal::KILL, Duration::from_secs(5)).await;
