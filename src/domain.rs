@@ -12,6 +12,7 @@ pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
+pub mod identity;
 mod json;
 pub mod mapping;
 pub mod outgoing;

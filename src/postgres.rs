@@ -3,14 +3,17 @@
 //! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
 //! broker or decides what happens next.
 
+mod contact_row;
 pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
 mod failure;
 pub mod ledger;
+pub mod links;
 pub mod outbox;
 mod pool;
+mod provenance;
 pub mod schema;
 pub mod suspects;
 

@@ -12,6 +12,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::directory::{Guards, Policy};
+
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{HttpToken, LogFormat, OnConflict, OnUnidentified, Region, Role};
 
@@ -88,10 +90,23 @@ pub struct Chain {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Contacts {
     pub default_region: Region,
+    #[serde(deserialize_with = "types::on_conflict")]
     pub on_conflict: OnConflict,
     #[serde(deserialize_with = "types::on_unidentified")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
+    pub max_identifiers: usize,
+}
+
+impl Contacts {
+    /// The rules about who is one person.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy {
+            on_conflict: self.on_conflict,
+            guards: Some(Guards { max_identifiers: self.max_identifiers }),
+        }
+    }
 }
 
 /// Section `[events]`.

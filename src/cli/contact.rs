@@ -123,8 +123,8 @@ async fn show(database: &Database, args: &One) -> anyhow::Result<Exit> {
     let value = json!({
         "contact": as_json(&known.contact),
         "provenance": provenance(&known.contact),
-        "identifiers": known.identifiers.iter()
-            .map(|key| json!({ "kind": key.kind, "value": key.value })).collect::<Vec<_>>(),
+        "identifiers": known.contact.keys.iter()
+            .map(|key| json!({ "kind": key.kind(), "value": key.value() })).collect::<Vec<_>>(),
         "mergedContactIds": known.aliases.iter().map(|alias| alias.id).collect::<Vec<_>>(),
     });
     output::object(args.output.format, &value, |_| as_text(&known))?;
@@ -184,7 +184,7 @@ fn as_text(known: &Known) -> String {
     );
     let keys = output::table(
         ["key", "value"],
-        known.identifiers.iter().map(|key| [key.kind.clone(), key.value.clone()]),
+        known.contact.keys.iter().map(|key| [key.kind().to_owned(), key.value().to_owned()]),
     );
     let mut text = format!(
         "contact {} of company {}, version {}\ncreated {}, updated {}\n\n{fields}\n\n{keys}",

@@ -41,6 +41,15 @@ impl Identifier {
         }
     }
 
+    /// The field whose value it is.
+    #[must_use]
+    pub const fn field(&self) -> Field {
+        match self {
+            Self::Email(_) => Field::Email,
+            Self::Phone(_) => Field::Phone,
+        }
+    }
+
     /// The canonical value. Personal data.
     #[must_use]
     pub fn value(&self) -> &str {
@@ -116,6 +125,37 @@ impl fmt::Debug for Stamped {
     }
 }
 
+/// One side of a separation: an operator said that two contacts are two people. Contacts that have
+/// the opposite sides of one separation are never merged, whatever else they are merged with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Side {
+    /// The separation.
+    pub separation: Uuid,
+    /// Which of its two sides.
+    pub second: bool,
+}
+
+impl Side {
+    /// Whether `other` is the other side of the same separation.
+    #[must_use]
+    pub fn opposes(self, other: Self) -> bool {
+        self.separation == other.separation && self.second != other.second
+    }
+
+    /// The side whose stored form this is.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        let (separation, side) = text.split_once('/')?;
+        Some(Self { separation: separation.parse().ok()?, second: side == "b" })
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.separation, if self.second { 'b' } else { 'a' })
+    }
+}
+
 /// A contact as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
@@ -127,10 +167,28 @@ pub struct Contact {
     pub version: i64,
     /// The winning value of each field.
     pub values: FieldMap<Stamped>,
+    /// The keys that find it, former ones included, sorted.
+    pub keys: Vec<Identifier>,
+    /// What it must not be merged with.
+    pub sides: Vec<Side>,
     /// Time of the earliest event of this contact.
     pub created_at: OffsetDateTime,
     /// Time of the latest event that gave a value which still stands.
     pub updated_at: OffsetDateTime,
+}
+
+impl Contact {
+    /// Whether an operator keeps the two apart.
+    #[must_use]
+    pub fn is_separated_from(&self, other: &Self) -> bool {
+        self.sides.iter().any(|mine| other.sides.iter().any(|theirs| mine.opposes(*theirs)))
+    }
+
+    /// How many keys of this kind find it.
+    #[must_use]
+    pub fn count_of(&self, kind: &str) -> usize {
+        self.keys.iter().filter(|key| key.kind() == kind).count()
+    }
 }
 
 /// What an update did to a contact.

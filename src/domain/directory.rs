@@ -1,33 +1,32 @@
 //! Who is who: applies updates to a set of contacts held in memory.
 //!
 //! The caller loads every contact that the updates can touch, applies them, and writes back what
-//! [`Directory::into_changes`] tells. The outcome is a function of the set of updates, whatever
-//! their order, ids and versions aside: per field the greatest stamp wins, and identity is the
-//! connected components of the identifiers.
+//! [`Directory::into_changes`] tells. Under the policy `merge` the outcome is a function of the set of
+//! applied updates, whatever their order, ids and versions aside: per field the greatest stamp wins,
+//! and identity is the connected components of the identifiers.
+
+mod policy;
+mod slot;
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
+pub use self::policy::{Conflict, Guards, OnConflict, Policy, Rule};
+use self::{policy::Link, slot::Slot};
 use super::{
-    contact::{Contact, ContactId, ContactUpdate, Identifier, Operation, Stamped},
-    event::CompanyId,
-    field::{Field, FieldMap},
+    contact::{Contact, ContactId, ContactUpdate, Identifier, Operation, Rejected, Side},
+    event::{CompanyId, Stamp},
+    field::Field,
 };
 
 /// Contacts of any number of companies, by id and by identifier.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Directory {
     contacts: BTreeMap<(CompanyId, ContactId), Slot>,
     owners: HashMap<(CompanyId, Identifier), ContactId>,
     new_identifiers: Vec<(CompanyId, Identifier)>,
+    moved_identifiers: Vec<(CompanyId, Identifier)>,
     removed: Vec<(CompanyId, ContactId)>,
     merges: Vec<Merge>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    contact: Contact,
-    stored: bool,
-    changed: bool,
 }
 
 /// One contact absorbed another.
@@ -37,10 +36,12 @@ pub struct Merge {
     pub company: CompanyId,
     /// The id that becomes an alias.
     pub loser: ContactId,
+    /// The contact that absorbed it.
+    pub into: ContactId,
     /// The contact that lives on, at the end of the batch.
     pub winner: ContactId,
-    /// Key of the event that linked them.
-    pub event_key: uuid::Uuid,
+    /// The event that linked them.
+    pub stamp: Stamp,
 }
 
 /// What one update did.
@@ -48,13 +49,17 @@ pub struct Merge {
 pub struct Applied {
     /// Created, updated or unchanged.
     pub operation: Operation,
-    /// The contact afterwards.
-    pub contact: Contact,
+    /// The contact.
+    pub id: ContactId,
+    /// Its version afterwards.
+    pub version: i64,
     /// The fields whose value changed, in the order of their names: for a merge against what the
     /// contact that lives on said before.
     pub changed: Vec<Field>,
     /// The contacts that this update merged into this one.
     pub merged: Vec<ContactId>,
+    /// The key that was not taken because it belongs to another contact, and the conflict about it.
+    pub kept_apart: Option<(Rejected, Conflict)>,
 }
 
 /// What must be written, in key order: one lock order for all workers.
@@ -66,177 +71,200 @@ pub struct Changes {
     pub removed: Vec<(CompanyId, ContactId)>,
     /// Identifiers that nobody owned before, and their owner.
     pub identifiers: Vec<(CompanyId, Identifier, ContactId)>,
-    /// Merges, each loser pointing at the contact that lives on.
+    /// Stored identifiers that went to another contact by a merge, and that contact.
+    pub moved: Vec<(CompanyId, Identifier, ContactId)>,
+    /// Merges, each loser pointing at the contact that lives on, in the order in which they happened.
     pub merges: Vec<Merge>,
 }
 
 impl Directory {
     /// Adds a stored contact. Adding it again is of no effect.
     pub fn add(&mut self, contact: Contact) {
-        if let btree_map::Entry::Vacant(slot) = self.contacts.entry((contact.company.clone(), contact.id)) {
-            slot.insert(Slot { contact, stored: true, changed: false });
+        let key = (contact.company.clone(), contact.id);
+        if let btree_map::Entry::Vacant(slot) = self.contacts.entry(key) {
+            for key in &contact.keys {
+                self.owners.insert((contact.company.clone(), key.clone()), contact.id);
+            }
+            slot.insert(Slot::stored(contact));
         }
     }
 
-    /// Says that `identifier` belongs to the stored contact `id`.
-    pub fn own(&mut self, company: CompanyId, identifier: Identifier, id: ContactId) {
-        self.owners.insert((company, identifier), id);
+    /// The contact with this id, as of now.
+    #[must_use]
+    pub fn get(&self, company: &CompanyId, id: ContactId) -> Option<&Contact> {
+        self.contacts.get(&(company.clone(), id)).map(|slot| &slot.contact)
+    }
+
+    /// Gives a contact a side of a separation.
+    pub fn separate(&mut self, company: &CompanyId, id: ContactId, side: Side) {
+        if let Some(slot) = self.contacts.get_mut(&(company.clone(), id)) {
+            slot.separate(&[side]);
+        }
     }
 
     /// Applies one update. `fresh` becomes the id if a contact is created.
-    pub fn apply(&mut self, company: &CompanyId, update: &ContactUpdate, fresh: ContactId) -> Applied {
-        let mut known = self.take_known(company, update).into_iter();
-        let winner = known.next();
-        let created = winner.is_none();
-        let mut winner = winner.unwrap_or_else(|| Slot::fresh(company, update, fresh));
+    ///
+    /// # Errors
+    /// The conflict that forbids it; then nothing has changed.
+    pub fn apply(
+        &mut self,
+        company: &CompanyId,
+        update: &ContactUpdate,
+        fresh: ContactId,
+        policy: &Policy,
+    ) -> Result<Applied, Conflict> {
+        let known = self.known(company, update);
+        let kept_apart = self.judge(company, update, known, policy)?;
+        let dropped = kept_apart.map(|(rejected, _)| rejected.field);
+        let mut slots = self.take(company, known, dropped).into_iter();
+        let (created, mut winner) = match slots.next() {
+            Some(slot) => (false, slot),
+            None => (true, Slot::fresh(company, update, fresh)),
+        };
         // Only a merge brings values that the update does not say.
-        let before = (known.len() > 0).then(|| winner.contact.values.clone());
-        let merged: Vec<ContactId> = known.map(|loser| self.merge(&mut winner, loser, update)).collect();
-        self.claim(company, update, winner.contact.id);
-        let written = winner.write(update);
-        let changed = before.map_or(written, |before| differences(&before, &winner.contact.values));
+        let before = (slots.len() > 0).then(|| winner.contact.values.clone());
+        let merged: Vec<ContactId> = slots.map(|loser| self.merge(&mut winner, loser, update)).collect();
+        self.claim(company, update, &mut winner, dropped);
+        let written = winner.write(update, dropped);
+        let changed = before.map_or(written, |before| winner.differences(&before));
         let operation = match (created, changed.is_empty() && merged.is_empty()) {
             (true, _) => Operation::Created,
             (false, true) => Operation::Unchanged,
             (false, false) => Operation::Updated,
         };
         winner.finish(operation, update);
-        let contact = winner.contact.clone();
-        self.contacts.insert((company.clone(), contact.id), winner);
-        Applied { operation, contact, changed, merged }
+        let (id, version) = (winner.contact.id, winner.contact.version);
+        self.contacts.insert((company.clone(), id), winner);
+        Ok(Applied { operation, id, version, changed, merged, kept_apart })
     }
 
     /// What to write, coalesced: each contact once.
     #[must_use]
-    pub fn into_changes(mut self) -> Changes {
-        self.new_identifiers.sort_unstable();
-        self.removed.sort_unstable();
-        let owners = self.owners;
-        let identifiers = self.new_identifiers.into_iter().filter_map(|key| {
-            let owner = *owners.get(&key)?;
-            Some((key.0, key.1, owner))
-        });
+    pub fn into_changes(self) -> Changes {
+        let Self { contacts, owners, new_identifiers, moved_identifiers, mut removed, merges } = self;
+        removed.sort_unstable();
+        let with_owner = |mut keys: Vec<(CompanyId, Identifier)>| {
+            keys.sort_unstable();
+            keys.dedup();
+            let owner = |key: (CompanyId, Identifier)| {
+                let owner = *owners.get(&key)?;
+                Some((key.0, key.1, owner))
+            };
+            keys.into_iter().filter_map(owner).collect()
+        };
         Changes {
-            identifiers: identifiers.collect(),
-            contacts: self
-                .contacts
-                .into_values()
-                .filter(|slot| slot.changed)
-                .map(|slot| slot.contact)
-                .collect(),
-            removed: self.removed,
-            merges: self.merges,
+            identifiers: with_owner(new_identifiers),
+            moved: with_owner(moved_identifiers),
+            contacts: contacts.into_values().filter_map(Slot::into_change).collect(),
+            removed,
+            merges,
         }
     }
 
-    /// Takes the contacts that the update's identifiers find out of the map, the one that lives on
-    /// first: that is the one that was there first, or the smaller id where both came at once.
-    fn take_known(&mut self, company: &CompanyId, update: &ContactUpdate) -> Vec<Slot> {
-        let mut known = Vec::new();
-        for identifier in update.identifiers() {
-            let owner = self.owners.get(&(company.clone(), identifier));
-            known.extend(owner.and_then(|id| self.contacts.remove(&(company.clone(), *id))));
+    /// The owners of the update's phone and email.
+    fn known(&self, company: &CompanyId, update: &ContactUpdate) -> Known {
+        let owner = |key: Identifier| self.owners.get(&(company.clone(), key)).copied();
+        Known {
+            phone: update.phone.clone().and_then(|phone| owner(Identifier::Phone(phone))),
+            email: update.email.clone().and_then(|email| owner(Identifier::Email(email))),
         }
-        known.sort_by_key(|slot| (slot.contact.created_at, slot.contact.id));
-        known
+    }
+
+    /// Whether the update may be applied, and which of its keys must be left out.
+    fn judge(
+        &self,
+        company: &CompanyId,
+        update: &ContactUpdate,
+        known: Known,
+        policy: &Policy,
+    ) -> Result<Option<(Rejected, Conflict)>, Conflict> {
+        let contact = |id: Option<ContactId>| self.get(company, id?);
+        match (contact(known.phone), contact(known.email)) {
+            (Some(phone), Some(email)) if phone.id != email.id => {
+                let conflict = |rule| Conflict { rule, contact: phone.id, other: email.id };
+                match policy.link(phone, email, update).map_err(conflict)? {
+                    Link::Merge => Ok(None),
+                    Link::KeepApart { dropped, rule } => {
+                        let conflict = match dropped {
+                            Field::Phone => Conflict { rule, contact: email.id, other: phone.id },
+                            _ => conflict(rule),
+                        };
+                        Ok(Some((Rejected { field: dropped, reason: rule.rejection() }, conflict)))
+                    }
+                }
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                let new = update.identifiers().filter(|key| !one.keys.contains(key));
+                for key in new {
+                    let conflict = |rule| Conflict { rule, contact: one.id, other: one.id };
+                    policy.one_more(one, &key).map_err(conflict)?;
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes the known contacts out of the map, the one that lives on first: that is the one that was
+    /// there first, or the smaller id where both came at once.
+    fn take(&mut self, company: &CompanyId, known: Known, dropped: Option<Field>) -> Vec<Slot> {
+        let phone = known.phone.filter(|_| dropped != Some(Field::Phone));
+        let email = known.email.filter(|_| dropped != Some(Field::Email));
+        let ids = phone.into_iter().chain(email);
+        // Where both keys have the same owner, it is no longer there for the second.
+        let mut slots: Vec<Slot> =
+            ids.filter_map(|id| self.contacts.remove(&(company.clone(), id))).collect();
+        slots.sort_by_key(|slot| (slot.contact.created_at, slot.contact.id));
+        slots
     }
 
     /// Moves what the loser has to the winner and makes the loser's id an alias.
     fn merge(&mut self, winner: &mut Slot, loser: Slot, update: &ContactUpdate) -> ContactId {
-        let Slot { contact: loser, stored, .. } = loser;
-        let company = &loser.company;
-        winner.contact.created_at = winner.contact.created_at.min(loser.created_at);
-        for (field, stamped) in loser.values {
-            if winner.contact.values.get(field).is_none_or(|mine| mine.stamp < stamped.stamp) {
-                winner.contact.values.insert(field, stamped);
+        let company = loser.contact.company.clone();
+        let (winner_id, loser_id, stored) = (winner.contact.id, loser.contact.id, loser.is_stored());
+        for key in winner.absorb(loser) {
+            let key = (company.clone(), key);
+            self.owners.insert(key.clone(), winner_id);
+            // One that is new in this batch is inserted, not moved.
+            if !self.new_identifiers.contains(&key) {
+                self.moved_identifiers.push(key);
             }
         }
-        for owner in self.owners.iter_mut().filter(|((of, _), owner)| of == company && **owner == loser.id) {
-            *owner.1 = winner.contact.id;
-        }
-        for merge in
-            self.merges.iter_mut().filter(|merge| merge.company == *company && merge.winner == loser.id)
-        {
-            merge.winner = winner.contact.id;
+        for earlier in &mut self.merges {
+            if earlier.company == company && earlier.winner == loser_id {
+                earlier.winner = winner_id;
+            }
         }
         if stored {
-            self.removed.push((company.clone(), loser.id));
+            self.removed.push((company.clone(), loser_id));
         }
-        let event_key = update.stamp.event.key();
-        self.merges.push(Merge {
-            company: company.clone(),
-            loser: loser.id,
-            winner: winner.contact.id,
-            event_key,
-        });
-        loser.id
+        let stamp = update.stamp.clone();
+        self.merges.push(Merge { company, loser: loser_id, into: winner_id, winner: winner_id, stamp });
+        loser_id
     }
 
-    fn claim(&mut self, company: &CompanyId, update: &ContactUpdate, owner: ContactId) {
-        for identifier in update.identifiers() {
+    fn claim(
+        &mut self,
+        company: &CompanyId,
+        update: &ContactUpdate,
+        owner: &mut Slot,
+        dropped: Option<Field>,
+    ) {
+        for identifier in update.identifiers().filter(|key| Some(key.field()) != dropped) {
             if let hash_map::Entry::Vacant(slot) = self.owners.entry((company.clone(), identifier)) {
+                owner.add_key(slot.key().1.clone());
                 self.new_identifiers.push(slot.key().clone());
-                slot.insert(owner);
+                slot.insert(owner.contact.id);
             }
         }
     }
 }
 
-impl Slot {
-    fn fresh(company: &CompanyId, update: &ContactUpdate, id: ContactId) -> Self {
-        let contact = Contact {
-            id,
-            company: company.clone(),
-            version: 0,
-            values: FieldMap::default(),
-            created_at: update.stamp.time,
-            updated_at: update.stamp.time,
-        };
-        Self { contact, stored: false, changed: true }
-    }
-
-    /// Takes the values that are newer than what stands, and returns the fields that now differ.
-    fn write(&mut self, update: &ContactUpdate) -> Vec<Field> {
-        let mut changed = Vec::new();
-        for (field, value) in update.values.iter() {
-            let before = self.contact.values.get(field);
-            if before.is_some_and(|before| before.stamp >= update.stamp) {
-                continue;
-            }
-            if before.is_none_or(|before| before.value != *value) {
-                changed.push(field);
-            }
-            self.contact.values.insert(field, Stamped { value: value.clone(), stamp: update.stamp.clone() });
-            self.changed = true;
-        }
-        in_order_of_names(changed)
-    }
-
-    fn finish(&mut self, operation: Operation, update: &ContactUpdate) {
-        if operation != Operation::Unchanged {
-            self.contact.version += 1;
-            self.changed = true;
-        }
-        if update.stamp.time < self.contact.created_at {
-            self.contact.created_at = update.stamp.time;
-            self.changed = true;
-        }
-        let latest = self.contact.values.iter().map(|(_, stamped)| stamped.stamp.time).max();
-        self.contact.updated_at = latest.unwrap_or(self.contact.created_at);
-    }
-}
-
-fn differences(before: &FieldMap<Stamped>, after: &FieldMap<Stamped>) -> Vec<Field> {
-    let differs = |field: &Field| {
-        let [before, after] = [before, after].map(|map| map.get(*field).map(|stamped| &stamped.value));
-        before != after
-    };
-    in_order_of_names(Field::ALL.into_iter().filter(differs).collect())
-}
-
-fn in_order_of_names(mut fields: Vec<Field>) -> Vec<Field> {
-    fields.sort_unstable_by_key(|field| field.name());
-    fields
+/// The contacts that an update's keys belong to.
+#[derive(Clone, Copy)]
+struct Known {
+    phone: Option<ContactId>,
+    email: Option<ContactId>,
 }
 
 #[cfg(test)]

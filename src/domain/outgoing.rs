@@ -79,28 +79,35 @@ struct Envelope<'a> {
 impl Publisher<'_> {
     /// `contact.upserted`, the effect of one CRM step.
     #[must_use]
-    pub fn contact_upserted(&self, origin: Origin<'_>, applied: &Applied, rejected: &[Rejected]) -> Outgoing {
+    pub fn contact_upserted(
+        &self,
+        origin: Origin<'_>,
+        applied: &Applied,
+        contact: &Contact,
+        rejected: &[Rejected],
+    ) -> Outgoing {
         let mut data = Map::new();
         data.insert("operation".into(), applied.operation.name().into());
-        data.insert("contact".into(), self.contact(&applied.contact));
+        data.insert("contact".into(), self.contact(contact));
         data.insert("changed".into(), applied.changed.iter().map(|field| field.name()).collect());
         data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
-        let rejected =
-            rejected.iter().map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
+        let kept_apart = applied.kept_apart.iter().map(|(rejected, _)| rejected);
+        let rejected = rejected.iter().chain(kept_apart);
+        let rejected = rejected.map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
         data.insert("rejected".into(), rejected.collect());
         origin.describe(&mut data);
         let routing_key = format!("contact.upserted.{}", applied.operation.name());
-        self.event(origin, "contact.upserted", routing_key, Some(applied.contact.id), data)
+        self.event(origin, "contact.upserted", routing_key, Some(applied.id), data)
     }
 
     /// `contact.merged`, for subscribers that keep contact ids: the losers now resolve to the contact.
     #[must_use]
-    pub fn contact_merged(&self, origin: Origin<'_>, applied: &Applied) -> Outgoing {
+    pub fn contact_merged(&self, origin: Origin<'_>, applied: &Applied, contact: &Contact) -> Outgoing {
         let mut data = Map::new();
-        data.insert("contact".into(), self.contact(&applied.contact));
+        data.insert("contact".into(), self.contact(contact));
         data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
         origin.describe(&mut data);
-        self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.contact.id), data)
+        self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.id), data)
     }
 
     /// `webhook.requested`, which stands for `contact.upserted` in a chain without a CRM step.

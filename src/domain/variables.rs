@@ -13,6 +13,7 @@ use super::{
     contact::{Contact, Operation},
     field::Field,
     template::Reference,
+    trigger_fired::TriggerFired,
 };
 
 /// What the variables of one webhook step can refer to.
@@ -34,6 +35,23 @@ pub struct Variables<'a> {
     pub client_data: &'a Map<String, serde_json::Value>,
     /// `$contact.…`, when a CRM step of the chain ran before.
     pub contact: Option<ContactView<'a>>,
+}
+
+impl<'a> Variables<'a> {
+    /// What a step of this event can refer to, after `contact` was upserted.
+    #[must_use]
+    pub fn of(event: &'a TriggerFired, contact: Option<ContactView<'a>>) -> Self {
+        Self {
+            event_id: event.event.id(),
+            company_id: event.company.as_str(),
+            session_id: event.session_id.as_deref(),
+            assistant_id: event.assistant_id.as_deref(),
+            images: &event.images,
+            arguments: &event.arguments,
+            client_data: &event.client_data,
+            contact,
+        }
+    }
 }
 
 /// The contact that the chain upserted.

@@ -4,10 +4,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::contact_row::ContactRow;
 use crate::domain::{
-    contact::{Contact, ContactId, Identifier, Stamped},
-    event::{CompanyId, EventRef, Stamp},
-    field::{Field, FieldMap},
+    contact::{Contact, ContactId, Identifier},
+    event::CompanyId,
 };
 
 /// A contact with all that leads to it.
@@ -15,25 +15,8 @@ use crate::domain::{
 pub struct Known {
     /// The contact.
     pub contact: Contact,
-    /// Its phones and emails, former ones included. Values are personal data.
-    pub identifiers: Vec<KnownIdentifier>,
     /// Ids that lost a merge into it.
     pub aliases: Vec<Alias>,
-}
-
-/// A key that finds a contact.
-#[derive(Clone)]
-pub struct KnownIdentifier {
-    /// `phone` or `email`.
-    pub kind: String,
-    /// The canonical value. Personal data.
-    pub value: String,
-}
-
-impl std::fmt::Debug for KnownIdentifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KnownIdentifier").field("kind", &self.kind).finish_non_exhaustive()
-    }
 }
 
 /// An id that lost a merge.
@@ -116,14 +99,6 @@ pub async fn get(
     .await?
     .unwrap_or(id.0);
     let Some(contact) = read(conn, company, &[living]).await?.pop() else { return Ok(None) };
-    let identifiers = sqlx::query_as!(
-        KnownIdentifier,
-        "SELECT kind, value FROM contact_identifiers WHERE company_id = $1 AND contact_id = $2 ORDER BY 1, 2",
-        company.as_str(),
-        living,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
     let aliases = sqlx::query_as!(
         Alias,
         "SELECT alias_id AS id, merged_at FROM contact_aliases
@@ -133,7 +108,7 @@ pub async fn get(
     )
     .fetch_all(conn)
     .await?;
-    Ok(Some(Known { contact, identifiers, aliases }))
+    Ok(Some(Known { contact, aliases }))
 }
 
 /// What events did to the contacts with these ids (a contact's own and its aliases), oldest event
@@ -166,89 +141,15 @@ async fn read(
     ids: &[Uuid],
 ) -> Result<Vec<Contact>, sqlx::Error> {
     let rows = sqlx::query_as!(
-        Row,
-        "SELECT contact_id, version, name, identity, phone, email, company, position, birthday, zip_code, country,
-             state, city, district, street, number, complement, provenance, created_at, updated_at
-         FROM contacts WHERE company_id = $1 AND contact_id = ANY($2) ORDER BY contact_id",
+        ContactRow,
+        r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
+             country, state, city, district, street, number, complement, provenance::text AS "provenance!", phones,
+             emails, separations, created_at, updated_at
+         FROM contacts WHERE company_id = $1 AND contact_id = ANY($2) ORDER BY contact_id"#,
         company.as_str(),
         ids,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|row| row.into_contact(company.clone())).collect()
-}
-
-/// The columns, as they are.
-struct Row {
-    contact_id: Uuid,
-    version: i64,
-    name: Option<String>,
-    identity: Option<String>,
-    phone: Option<String>,
-    email: Option<String>,
-    company: Option<String>,
-    position: Option<String>,
-    birthday: Option<String>,
-    zip_code: Option<String>,
-    country: Option<String>,
-    state: Option<String>,
-    city: Option<String>,
-    district: Option<String>,
-    street: Option<String>,
-    number: Option<String>,
-    complement: Option<String>,
-    provenance: serde_json::Value,
-    created_at: OffsetDateTime,
-    updated_at: OffsetDateTime,
-}
-
-impl Row {
-    fn into_contact(self, company: CompanyId) -> Result<Contact, sqlx::Error> {
-        let columns = [
-            (Field::Name, self.name),
-            (Field::Identity, self.identity),
-            (Field::Phone, self.phone),
-            (Field::Email, self.email),
-            (Field::Company, self.company),
-            (Field::Position, self.position),
-            (Field::Birthday, self.birthday),
-            (Field::ZipCode, self.zip_code),
-            (Field::Country, self.country),
-            (Field::State, self.state),
-            (Field::City, self.city),
-            (Field::District, self.district),
-            (Field::Street, self.street),
-            (Field::Number, self.number),
-            (Field::Complement, self.complement),
-        ];
-        let mut values = FieldMap::default();
-        for (field, value) in columns {
-            if let Some(value) = value {
-                let stamp = stamp(&self.provenance, field)
-                    .ok_or_else(|| sqlx::Error::Decode(format!("no provenance of `{field}`").into()))?;
-                values.insert(field, Stamped { value, stamp });
-            }
-        }
-        Ok(Contact {
-            id: ContactId(self.contact_id),
-            company,
-            version: self.version,
-            values,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        })
-    }
-}
-
-/// The stamp of a field in a provenance column; its shape stands in the schema.
-fn stamp(provenance: &serde_json::Value, field: Field) -> Option<Stamp> {
-    let index = usize::try_from(provenance.get("fields")?.get(field.name())?.as_u64()?).ok()?;
-    let event = provenance.get("events")?.get(index)?;
-    let text = |name: &str| event.get(name)?.as_str();
-    let microseconds = event.get("time")?.as_i64()?;
-    Some(Stamp {
-        time: OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1_000).ok()?,
-        event: EventRef::new(text("source")?, text("id")?).ok()?,
-        step: event.get("step")?.as_u64()?.try_into().ok()?,
-    })
+    rows.into_iter().map(Contact::try_from).collect()
 }

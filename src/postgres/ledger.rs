@@ -1,6 +1,6 @@
 //! The ledger: proof that an event was applied, and what it said.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -40,6 +40,10 @@ pub struct Entry<'a> {
     pub tracestate: Option<&'a str>,
     /// Steps beyond `maxInteractions`.
     pub skipped: u16,
+    /// Its place in the batch: events are applied again in the order of batches and places.
+    pub position: usize,
+    /// The person has been erased: only the proof that the event was seen is kept.
+    pub erased: bool,
     /// The effect of the CRM step.
     pub contact: Option<Effect<'a>>,
 }
@@ -60,7 +64,12 @@ pub struct Effect<'a> {
     pub values: &'a FieldMap<String>,
     /// What was not taken.
     pub rejected: &'a [Rejected],
+    /// The key that was accepted as such and belongs to another contact.
+    pub kept_apart: Option<Rejected>,
 }
+
+/// Stands for the ids of an event of an erased person.
+pub const ERASED: &str = "erased";
 
 /// The digests of those of the events that are applied already.
 pub async fn known(
@@ -80,7 +89,7 @@ pub async fn known(
     Ok(rows.into_iter().map(|row| ((row.company_id, row.event_key), row.digest)).collect())
 }
 
-/// Inserts entries, sorted by the caller, and returns how many of them are new: fewer than given
+/// Inserts entries, sorted by the caller, after their contacts are locked, and returns how many of them are new: fewer than given
 /// means that another worker applied one of the events meanwhile, and the transaction must not commit.
 pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u64, sqlx::Error> {
     let mut columns = Columns::default();
@@ -91,16 +100,17 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u6
     let inserted = sqlx::query!(
         "INSERT INTO trigger_events (company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name,
              assistant_id, session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
-             changed, merged, fields, rejected)
+             changed, merged, fields, rejected, position, erased, batch)
          SELECT company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
              session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
-             string_to_array(changed, ','), string_to_array(merged, ',')::uuid[], fields::jsonb, rejected::jsonb
+             string_to_array(changed, ','), string_to_array(merged, ',')::uuid[], fields::jsonb, rejected::jsonb,
+             position, erased, (SELECT nextval('applied_batches'))
          FROM UNNEST($1::text[], $2::uuid[], $21::smallint[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[],
              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[], $14::uuid[], $15::text[],
-             $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[])
+             $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[], $22::integer[], $23::boolean[])
              AS u(company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
                  session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version, changed, merged,
-                 fields, rejected)
+                 fields, rejected, position, erased)
          ON CONFLICT DO NOTHING",
         &c.company as &[&str],
         &c.key,
@@ -123,6 +133,8 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<u6
         &c.fields as &[Option<String>],
         &c.rejected as &[Option<String>],
         &c.ordinal,
+        &c.position,
+        &c.erased,
     )
     .execute(conn)
     .await?;
@@ -152,6 +164,8 @@ struct Columns<'a> {
     merged: Vec<Option<String>>,
     fields: Vec<Option<String>>,
     rejected: Vec<Option<String>>,
+    position: Vec<i32>,
+    erased: Vec<bool>,
 }
 
 impl<'a> Columns<'a> {
@@ -160,8 +174,9 @@ impl<'a> Columns<'a> {
         self.key.push(entry.key);
         self.ordinal.push(small(entry.ordinal));
         self.step.push(small(entry.step));
-        self.source.push(entry.event.source());
-        self.event.push(entry.event.id());
+        // Platforms put phone numbers into ids.
+        self.source.push(if entry.erased { ERASED } else { entry.event.source() });
+        self.event.push(if entry.erased { ERASED } else { entry.event.id() });
         self.time.push(entry.time);
         self.digest.push(&entry.digest);
         self.trigger.push(entry.trigger);
@@ -176,8 +191,11 @@ impl<'a> Columns<'a> {
         self.version.push(effect.map(|effect| effect.version));
         self.changed.push(effect.map(|effect| joined(effect.changed)));
         self.merged.push(effect.map(|effect| joined(effect.merged)));
-        self.fields.push(effect.map(|effect| fields_json(effect.values)));
-        self.rejected.push(effect.map(|effect| rejected_json(effect.rejected)));
+        self.fields.push(effect.map(fields_json));
+        self.rejected.push(effect.map(rejected_json));
+        // A batch has at most some thousand steps.
+        self.position.push(i32::try_from(entry.position).unwrap_or(i32::MAX));
+        self.erased.push(entry.erased);
     }
 }
 
@@ -190,14 +208,15 @@ fn joined<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn fields_json(values: &FieldMap<String>) -> String {
-    let map: serde_json::Map<_, _> =
-        values.iter().map(|(field, value)| (field.name().to_owned(), value.as_str().into())).collect();
-    serde_json::Value::Object(map).to_string()
+/// What was taken: a key that belongs to another contact is none of this one's values.
+fn fields_json(effect: &Effect<'_>) -> String {
+    let not_taken = effect.kept_apart.map(|rejected| rejected.field);
+    let taken = effect.values.iter().filter(|(field, _)| Some(*field) != not_taken);
+    let map: BTreeMap<&str, &str> = taken.map(|(field, value)| (field.name(), value.as_str())).collect();
+    serde_json::to_string(&map).unwrap_or_default()
 }
 
-fn rejected_json(rejected: &[Rejected]) -> String {
-    let list =
-        rejected.iter().map(|entry| serde_json::json!({"field": entry.field.name(), "reason": entry.reason}));
-    serde_json::Value::Array(list.collect()).to_string()
+fn rejected_json(effect: &Effect<'_>) -> String {
+    let rejected: Vec<&Rejected> = effect.rejected.iter().chain(&effect.kept_apart).collect();
+    serde_json::to_string(&rejected).unwrap_or_default()
 }

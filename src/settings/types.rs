@@ -10,29 +10,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub use crate::domain::{phone::Region, plan::OnUnidentified};
-
-/// What happens when phone and email match two contacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum OnConflict {
-    /// The two become one.
-    Merge,
-}
-
-impl TryFrom<String> for OnConflict {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "merge" => Ok(Self::Merge),
-            "prefer_phone" | "prefer_email" | "reject" => {
-                Err("not available yet in this version; write \"merge\"")
-            }
-            _ => Err("expected \"merge\""),
-        }
-    }
-}
+pub use crate::domain::{directory::OnConflict, phone::Region, plan::OnUnidentified};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -123,6 +101,16 @@ pub(super) fn is_plain_name(text: &str, max: usize) -> bool {
 }
 
 /// What becomes of an event without phone and email.
+pub(super) fn on_conflict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnConflict, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "merge" => Ok(OnConflict::Merge),
+        "prefer_phone" => Ok(OnConflict::PreferPhone),
+        "prefer_email" => Ok(OnConflict::PreferEmail),
+        "reject" => Ok(OnConflict::Reject),
+        _ => Err(D::Error::custom("expected \"merge\", \"prefer_phone\", \"prefer_email\" or \"reject\"")),
+    }
+}
+
 pub(super) fn on_unidentified<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<OnUnidentified, D::Error> {

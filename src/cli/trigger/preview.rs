@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     domain::{
-        contact::ContactId,
-        directory::{Applied, Directory},
+        contact::{ContactId, ContactUpdate},
+        directory::{Applied, Conflict, Directory},
         egress::Policy,
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Rules, Step, Work, plan},
@@ -150,12 +150,14 @@ impl<'a> Firing<'a> {
         };
         let mut shown = match &step.work {
             Work::UpsertContact(update) => {
-                let applied = self.directory.apply(&self.plan.event.company, update, ContactId(Uuid::nil()));
-                let outgoing = self.publisher.contact_upserted(origin, &applied, &update.rejected);
-                self.last = Some((applied, outgoing));
                 let fields: BTreeMap<&str, &String> =
                     update.values.iter().map(|(field, value)| (field.name(), value)).collect();
-                json!({ "type": "CRM", "fields": fields, "rejected": update.rejected })
+                let mut shown = json!({ "type": "CRM", "fields": fields, "rejected": update.rejected });
+                if let (Err(conflict), Value::Object(members)) = (self.upsert(update, origin), &mut shown) {
+                    let text = format!("dead letter contact_conflict: {}", conflict.rule.sentence());
+                    members.insert("error".to_owned(), text.into());
+                }
+                shown
             }
             Work::Webhook(action) => self.webhook(action, origin),
         };
@@ -166,22 +168,26 @@ impl<'a> Firing<'a> {
         shown
     }
 
+    fn upsert(&mut self, update: &ContactUpdate, origin: Origin<'_>) -> Result<(), Conflict> {
+        let company = &self.plan.event.company;
+        let policy = self.settings.contacts.policy();
+        let applied = self.directory.apply(company, update, ContactId(Uuid::nil()), &policy)?;
+        if let Some(contact) = self.directory.get(company, applied.id) {
+            let outgoing = self.publisher.contact_upserted(origin, &applied, contact, &update.rejected);
+            self.last = Some((applied, outgoing));
+        }
+        Ok(())
+    }
+
     fn webhook(&self, action: &WebhookAction, origin: Origin<'_>) -> Value {
-        let event = &self.plan.event;
-        let variables = Variables {
-            event_id: event.event.id(),
-            company_id: event.company.as_str(),
-            session_id: event.session_id.as_deref(),
-            assistant_id: event.assistant_id.as_deref(),
-            images: &event.images,
-            arguments: &event.arguments,
-            client_data: &event.client_data,
-            contact: self.last.as_ref().map(|(applied, _)| ContactView {
-                contact: &applied.contact,
+        let view = self.last.as_ref().and_then(|(applied, _)| {
+            Some(ContactView {
+                contact: self.directory.get(&self.plan.event.company, applied.id)?,
                 operation: applied.operation,
                 include_identity: self.settings.events.include_identity,
-            }),
-        };
+            })
+        });
+        let variables = Variables::of(&self.plan.event, view);
         let requested = self.publisher.webhook_requested(origin);
         let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
         match render(action, &variables, default_body) {

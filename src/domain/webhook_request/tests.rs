@@ -24,7 +24,16 @@ fn contact() -> Contact {
     }
     let company = CompanyId::new("acme").unwrap();
     let (created_at, updated_at) = (stamp.time, stamp.time);
-    Contact { id: ContactId(Uuid::nil()), company, version: 1, values, created_at, updated_at }
+    Contact {
+        id: ContactId(Uuid::nil()),
+        company,
+        version: 1,
+        values,
+        keys: Vec::new(),
+        sides: Vec::new(),
+        created_at,
+        updated_at,
+    }
 }
 
 fn arguments() -> Json {

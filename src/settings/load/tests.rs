@@ -115,7 +115,12 @@ fn each_kind_of_fault() {
         ("UPSERT__BATCH_SIZE", "10001", "upsert.batch_size", "1 to 10000"),
         ("UPSERT__BATCH_LINGER", "11s", "upsert.batch_linger", "at most 10s"),
         ("CONTACTS__ON_CONFLICT", "reject", "contacts.on_conflict", "not available yet in this version"),
-        ("CONTACTS__ON_CONFLICT", "no", "contacts.on_conflict", "expected \"merge\""),
+        (
+            "CONTACTS__ON_CONFLICT",
+            "no",
+            "contacts.on_conflict",
+            "expected \"merge\", \"prefer_phone\", \"prefer_email\" or \"reject\"",
+        ),
         ("CONTACTS__ON_UNIDENTIFIED", "no", "contacts.on_unidentified", "\"create\" or \"reject\""),
         ("CONTACTS__DEFAULT_REGION", "Brazil", "contacts.default_region", "ISO 3166-1"),
         ("EVENTS__SOURCE", "", "events.source", "URI reference"),

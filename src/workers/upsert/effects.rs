@@ -4,20 +4,26 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{UpsertWorker, triage::Accepted};
+use super::{
+    UpsertWorker,
+    triage::{self, Accepted},
+};
 use crate::{
     domain::{
         contact::{ContactId, ContactUpdate},
-        directory::{Applied, Directory},
+        directory::{Applied, Conflict, Directory, Policy},
+        fault::{Fault, Reason},
         outgoing::{Origin, Outgoing, Publisher},
-        plan::{Step, Work},
+        plan::{Plan, Step, Work},
         variables::{ContactView, Variables},
         webhook_action::WebhookAction,
         webhook_request::render,
     },
     postgres::{
+        dead_letters::NewDeadLetter,
         deliveries::NewDelivery,
         ledger::{self, Entry},
+        links::NewLink,
         outbox::OutboxMessage,
     },
 };
@@ -28,6 +34,7 @@ const MOST_RENDERED: usize = 2 * 1024 * 1024;
 /// The effects of a batch.
 pub(super) struct Effects<'a> {
     events: Vec<Event<'a>>,
+    refused: Vec<Refusal<'a>>,
     pub(super) outbox: Vec<OutboxMessage>,
     pub(super) deliveries: Vec<NewDelivery>,
 }
@@ -35,7 +42,22 @@ pub(super) struct Effects<'a> {
 /// One event and what its CRM steps did.
 struct Event<'a> {
     accepted: &'a Accepted<'a>,
-    updates: Vec<(&'a Step, &'a ContactUpdate, Applied)>,
+    updates: Updates<'a>,
+}
+
+type Updates<'a> = Vec<(&'a Step, &'a ContactUpdate, Applied)>;
+
+/// An event that was not applied because a step of it met a conflict.
+struct Refusal<'a> {
+    accepted: &'a Accepted<'a>,
+    step: u16,
+    conflict: Conflict,
+}
+
+/// What the events of a batch have in common.
+struct Context<'a> {
+    publisher: Publisher<'a>,
+    policy: Policy,
 }
 
 impl<'a> Effects<'a> {
@@ -50,60 +72,113 @@ impl<'a> Effects<'a> {
             include_identity: events.include_identity,
             now: OffsetDateTime::now_utc(),
         };
-        let mut effects =
-            Self { events: Vec::with_capacity(fresh.len()), outbox: Vec::new(), deliveries: Vec::new() };
+        let context = Context { publisher, policy: worker.settings.contacts.policy() };
+        let mut effects = Self {
+            events: Vec::with_capacity(fresh.len()),
+            refused: Vec::new(),
+            outbox: Vec::new(),
+            deliveries: Vec::new(),
+        };
         for accepted in fresh {
-            effects.run(&publisher, accepted, directory);
+            effects.run(&context, accepted, directory);
         }
         effects
     }
 
-    /// The ledger rows, in the order of the events and their steps.
+    /// The ledger rows, in the order in which the events and their steps were applied.
     pub(super) fn ledger_entries(&self) -> Vec<Entry<'_>> {
         let mut entries = Vec::with_capacity(self.events.len());
         for event in &self.events {
             if event.updates.is_empty() {
-                entries.push(event.entry((0, 0), event.first_trigger(), None));
+                entries.push(event.accepted.entry((0, 0), event.accepted.first_trigger(), None));
             }
             for (ordinal, (step, update, applied)) in (0..).zip(&event.updates) {
                 let effect = ledger::Effect {
-                    id: applied.contact.id,
+                    id: applied.id,
                     operation: applied.operation,
-                    version: applied.contact.version,
+                    version: applied.version,
                     changed: &applied.changed,
                     merged: &applied.merged,
                     values: &update.values,
                     rejected: &update.rejected,
+                    kept_apart: applied.kept_apart.map(|(rejected, _)| rejected),
                 };
-                entries.push(event.entry((ordinal, step.index), step.trigger.name(), Some(effect)));
+                entries.push(event.accepted.entry((ordinal, step.index), step.trigger.name(), Some(effect)));
             }
         }
         entries
     }
 
-    fn run(&mut self, publisher: &Publisher<'_>, accepted: &'a Accepted<'a>, directory: &mut Directory) {
+    /// What linked two contacts without merging them, applied and refused.
+    pub(super) fn conflicts(&self) -> Vec<NewLink<'_>> {
+        let applied = self.events.iter().flat_map(|event| {
+            let steps = event.updates.iter();
+            steps.filter_map(move |(step, _, applied)| {
+                Some((event.accepted, step.index, &applied.kept_apart.as_ref()?.1))
+            })
+        });
+        let refused = self.refused.iter().map(|one| (one.accepted, one.step, &one.conflict));
+        let link = |(accepted, step, conflict): (&'a Accepted<'a>, u16, _)| {
+            let event = &accepted.plan.event;
+            NewLink::conflict(&event.company, &event.event, step, conflict)
+        };
+        applied.chain(refused).map(link).collect()
+    }
+
+    /// The dead letters of the events that were refused.
+    pub(super) fn dead_letters(&self) -> Vec<NewDeadLetter> {
+        self.refused.iter().map(Refusal::dead_letter).collect()
+    }
+
+    /// Carries out one event, or nothing of it.
+    fn run(&mut self, context: &Context<'_>, accepted: &'a Accepted<'a>, directory: &mut Directory) {
+        // Only a chain that upserts more than once can be refused after something has been done.
+        let upserts = accepted.plan.steps.iter().filter(|step| matches!(step.work, Work::UpsertContact(_)));
+        let before = (upserts.count() > 1).then(|| directory.clone());
+        let (outbox, deliveries) = (self.outbox.len(), self.deliveries.len());
+        match self.carry_out(context, accepted, directory) {
+            Ok(updates) => self.events.push(Event { accepted, updates }),
+            Err((step, conflict)) => {
+                self.outbox.truncate(outbox);
+                self.deliveries.truncate(deliveries);
+                if let Some(before) = before {
+                    *directory = before;
+                }
+                self.refused.push(Refusal { accepted, step, conflict });
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        Context { publisher, policy }: &Context<'_>,
+        accepted: &'a Accepted<'a>,
+        directory: &mut Directory,
+    ) -> Result<Updates<'a>, (u16, Conflict)> {
         let plan = &accepted.plan;
-        let mut updates = Vec::new();
+        let mut updates = Updates::new();
         // The event that a webhook without a body sends: that of the CRM step before, where it stands in
         // the outbox, or one of its own.
         let (mut upserted_at, mut requested) = (None, None);
         let mut room = MOST_RENDERED;
         for step in &plan.steps {
-            let origin = Origin {
-                event: &plan.event,
-                trigger: step.trigger.name(),
-                step: step.index,
-                max_interactions: plan.max_interactions,
-            };
+            let origin = origin(plan, step);
             match &step.work {
                 Work::UpsertContact(update) => {
-                    let applied = directory.apply(&plan.event.company, update, ContactId(Uuid::now_v7()));
-                    if !applied.merged.is_empty() {
-                        self.publish(accepted, publisher, publisher.contact_merged(origin, &applied));
+                    let company = &plan.event.company;
+                    let applied = directory
+                        .apply(company, update, ContactId(Uuid::now_v7()), policy)
+                        .map_err(|conflict| (step.index, conflict))?;
+                    if let Some(contact) = directory.get(company, applied.id) {
+                        if !applied.merged.is_empty() {
+                            let merged = publisher.contact_merged(origin, &applied, contact);
+                            self.publish(accepted, publisher, merged);
+                        }
+                        let upserted =
+                            publisher.contact_upserted(origin, &applied, contact, &update.rejected);
+                        upserted_at = Some(self.outbox.len());
+                        self.publish(accepted, publisher, upserted);
                     }
-                    let upserted = publisher.contact_upserted(origin, &applied, &update.rejected);
-                    upserted_at = Some(self.outbox.len());
-                    self.publish(accepted, publisher, upserted);
                     updates.push((step, update, applied));
                 }
                 Work::Webhook(action) => {
@@ -112,8 +187,14 @@ impl<'a> Effects<'a> {
                         Some(upserted) => &upserted.body,
                         None => requested.get_or_insert_with(|| publisher.webhook_requested(origin).body),
                     };
-                    let contact = updates.last().map(|(.., applied)| applied);
-                    let delivery = delivery(publisher, accepted, step, action, contact, body);
+                    let contact = updates.last().and_then(|(.., applied)| {
+                        Some(ContactView {
+                            contact: directory.get(&plan.event.company, applied.id)?,
+                            operation: applied.operation,
+                            include_identity: publisher.include_identity,
+                        })
+                    });
+                    let delivery = delivery(accepted, step, action, contact, body);
                     self.deliveries.push(within(&mut room, action, delivery));
                 }
             }
@@ -121,12 +202,9 @@ impl<'a> Effects<'a> {
         if updates.is_empty()
             && let Some(step) = plan.steps.first()
         {
-            let (event, trigger) = (&plan.event, step.trigger.name());
-            let max_interactions = plan.max_interactions;
-            let origin = Origin { event, trigger, step: step.index, max_interactions };
-            self.publish(accepted, publisher, publisher.webhook_requested(origin));
+            self.publish(accepted, publisher, publisher.webhook_requested(origin(plan, step)));
         }
-        self.events.push(Event { accepted, updates });
+        Ok(updates)
     }
 
     fn publish(&mut self, accepted: &Accepted<'_>, publisher: &Publisher<'_>, event: Outgoing) {
@@ -146,34 +224,28 @@ impl<'a> Effects<'a> {
     }
 }
 
-impl Event<'_> {
-    fn entry<'e>(
-        &'e self,
-        (ordinal, step): (u16, u16),
-        trigger: &'e str,
-        contact: Option<ledger::Effect<'e>>,
-    ) -> Entry<'e> {
-        let plan = &self.accepted.plan;
-        Entry {
-            company: &plan.event.company,
-            event: &plan.event.event,
-            key: self.accepted.key,
-            ordinal,
-            step,
-            time: plan.event.time,
-            digest: self.accepted.digest,
-            trigger,
-            assistant: plan.event.assistant_id.as_deref(),
-            session: plan.event.session_id.as_deref(),
-            traceparent: self.accepted.traceparent,
-            tracestate: self.accepted.tracestate,
-            skipped: plan.skipped,
-            contact,
-        }
+impl Refusal<'_> {
+    fn dead_letter(&self) -> NewDeadLetter {
+        let Conflict { rule, contact, other } = self.conflict;
+        let contacts = if other == contact { contact.to_string() } else { format!("{contact} and {other}") };
+        let text = format!("step {}: {} (contact {contacts})", self.step, rule.sentence());
+        let event = &self.accepted.plan.event;
+        let fault = Fault {
+            company: Some(event.company.clone()),
+            event: Some(event.event.clone()),
+            trigger: Some(self.accepted.first_trigger().to_owned()),
+            ..Fault::new(Reason::ContactConflict, text)
+        };
+        triage::dead_letter(self.accepted.message, fault)
     }
+}
 
-    fn first_trigger(&self) -> &str {
-        self.accepted.plan.event.triggers.first().map_or("", |trigger| trigger.name())
+fn origin<'a>(plan: &'a Plan, step: &'a Step) -> Origin<'a> {
+    Origin {
+        event: &plan.event,
+        trigger: step.trigger.name(),
+        step: step.index,
+        max_interactions: plan.max_interactions,
     }
 }
 
@@ -190,30 +262,15 @@ fn within(room: &mut usize, action: &WebhookAction, delivery: NewDelivery) -> Ne
 }
 
 fn delivery(
-    publisher: &Publisher<'_>,
     accepted: &Accepted<'_>,
     step: &Step,
     action: &WebhookAction,
-    contact: Option<&Applied>,
+    contact: Option<ContactView<'_>>,
     body: &[u8],
 ) -> NewDelivery {
     let event = &accepted.plan.event;
-    let variables = Variables {
-        event_id: event.event.id(),
-        company_id: event.company.as_str(),
-        session_id: event.session_id.as_deref(),
-        assistant_id: event.assistant_id.as_deref(),
-        images: &event.images,
-        arguments: &event.arguments,
-        client_data: &event.client_data,
-        contact: contact.map(|applied| ContactView {
-            contact: &applied.contact,
-            operation: applied.operation,
-            include_identity: publisher.include_identity,
-        }),
-    };
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &variables, body) {
+    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };
@@ -222,7 +279,7 @@ fn delivery(
         event: event.event.clone(),
         step: step.index,
         trigger: step.trigger.name().to_owned(),
-        contact: contact.map(|applied| applied.contact.id),
+        contact: contact.map(|view| view.contact.id),
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),
         request,

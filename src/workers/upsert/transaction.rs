@@ -1,6 +1,6 @@
 //! The one transaction of a batch: ledger, contacts, identifiers, outbox, deliveries, dead letters.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
@@ -22,7 +22,9 @@ use crate::{
     postgres::{
         Failure, classify,
         dead_letters::{self, NewDeadLetter, Replayed},
-        deliveries, directory, ledger,
+        deliveries, directory,
+        ledger::{self, Entry},
+        links,
         outbox::{self, OutboxMessage},
     },
 };
@@ -102,34 +104,48 @@ async fn write(
     accepted: &[Accepted<'_>],
     rejected: &[NewDeadLetter],
 ) -> Result<Written, Refused> {
-    let Sorted { fresh, conflicts, replayed } = sort(conn, accepted).await?;
+    let Sorted { fresh, conflicts, mut replayed } = sort(conn, accepted).await?;
     let mut written = Written::default();
+    let mut dead = [rejected, &conflicts].concat();
     if !fresh.is_empty() {
         let mut directory = directory::load(conn, &identifiers(&fresh)).await?;
         let effects = Effects::of(worker, &fresh, &mut directory);
         if !directory::save(conn, &directory.into_changes()).await? {
             return Err(Refused::Race);
         }
-        let mut entries = effects.ledger_entries();
-        // Applied in the order of arrival, inserted in the one order of locks of all workers.
-        entries.sort_unstable_by(|a, b| (a.company, a.key, a.ordinal).cmp(&(b.company, b.key, b.ordinal)));
-        if ledger::insert(conn, &entries).await? != entries.len() as u64 {
-            return Err(Refused::Race);
+        insert_entries(conn, effects.ledger_entries()).await?;
+        let links = effects.conflicts();
+        if !links.is_empty() {
+            links::insert(conn, &links).await?;
         }
-        drop(entries);
+        drop(links);
+        dead.extend(effects.dead_letters());
         outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
         deliveries::insert(conn, &effects.deliveries).await?;
         written.messages = effects.outbox;
     }
-    if !rejected.is_empty() || !conflicts.is_empty() {
-        let dead = [rejected, &conflicts].concat();
+    if !dead.is_empty() {
         dead_letters::insert(conn, &dead).await?;
         written.dead = dead.iter().map(|dead_letter| dead_letter.reason).collect();
     }
+    // A replay that meets a conflict again is not done.
+    replayed.retain(|replay| dead.iter().all(|dead_letter| dead_letter.replays != Some(replay.id)));
     if !replayed.is_empty() {
         dead_letters::resolve(conn, &replayed).await?;
     }
     Ok(written)
+}
+
+async fn insert_entries(conn: &mut PgConnection, mut entries: Vec<Entry<'_>>) -> Result<(), Refused> {
+    for (position, entry) in entries.iter_mut().enumerate() {
+        entry.position = position;
+    }
+    // Applied in the order of arrival, inserted in the one order of locks of all workers.
+    entries.sort_unstable_by(|a, b| (a.company, a.key, a.ordinal).cmp(&(b.company, b.key, b.ordinal)));
+    if ledger::insert(conn, &entries).await? != entries.len() as u64 {
+        return Err(Refused::Race);
+    }
+    Ok(())
 }
 
 /// Accepted messages, told apart by the ledger.
@@ -154,12 +170,12 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
     for one in accepted {
         let company = one.plan.event.company.to_string();
         let applied = match known.entry((company.clone(), one.key)) {
-            Entry::Vacant(slot) => {
+            hash_map::Entry::Vacant(slot) => {
                 slot.insert(one.digest.to_vec());
                 sorted.fresh.push(one);
                 true
             }
-            Entry::Occupied(before) => *before.get() == one.digest,
+            hash_map::Entry::Occupied(before) => *before.get() == one.digest,
         };
         if applied {
             let replayed = |id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest };

@@ -14,7 +14,7 @@ use crate::{
         trigger_cache::TriggerCache,
         trigger_fired,
     },
-    postgres::dead_letters::NewDeadLetter,
+    postgres::{dead_letters::NewDeadLetter, ledger},
 };
 
 /// A message that is understood and valid.
@@ -29,6 +29,40 @@ pub(super) struct Accepted<'a> {
     pub(super) tracestate: Option<&'a str>,
     /// The dead letter that this message replays.
     pub(super) replays: Option<Uuid>,
+}
+
+impl Accepted<'_> {
+    /// The ledger's row of a CRM step, or of an event without one. `position` is the caller's to set.
+    pub(super) fn entry<'e>(
+        &'e self,
+        (ordinal, step): (u16, u16),
+        trigger: &'e str,
+        contact: Option<ledger::Effect<'e>>,
+    ) -> ledger::Entry<'e> {
+        let event = &self.plan.event;
+        ledger::Entry {
+            company: &event.company,
+            event: &event.event,
+            key: self.key,
+            ordinal,
+            step,
+            time: event.time,
+            digest: self.digest,
+            trigger,
+            assistant: event.assistant_id.as_deref(),
+            session: event.session_id.as_deref(),
+            traceparent: self.traceparent,
+            tracestate: self.tracestate,
+            skipped: self.plan.skipped,
+            position: 0,
+            erased: false,
+            contact,
+        }
+    }
+
+    pub(super) fn first_trigger(&self) -> &str {
+        self.plan.event.triggers.first().map_or("", |trigger| trigger.name())
+    }
 }
 
 /// A batch, split.
