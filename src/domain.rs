@@ -20,6 +20,7 @@ pub mod phone;
 pub mod placeholder;
 pub mod plan;
 pub mod problem;
+pub mod rebuild;
 pub mod signature;
 pub mod template;
 mod text;

@@ -16,6 +16,7 @@ mod pool;
 mod provenance;
 pub mod schema;
 pub mod suspects;
+pub mod unmerge;
 
 pub use failure::{Failure, classify};
 pub use pool::{Database, MIGRATIONS};

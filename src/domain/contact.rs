@@ -103,6 +103,14 @@ impl fmt::Debug for ContactUpdate {
 }
 
 impl ContactUpdate {
+    /// An update with these canonical values, as they were accepted before.
+    #[must_use]
+    pub fn from_accepted(stamp: Stamp, values: FieldMap<String>) -> Self {
+        let phone = values.get(Field::Phone).map(|text| Phone::from_stored(text.as_str()));
+        let email = values.get(Field::Email).map(|text| Email::from_stored(text.as_str()));
+        Self { stamp, phone, email, values, rejected: Vec::new() }
+    }
+
     /// The keys that this update gives.
     pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
         let phone = self.phone.clone().map(Identifier::Phone);

@@ -119,6 +119,16 @@ impl Publisher<'_> {
         self.event(origin, "webhook.requested", "webhook.requested".into(), None, data)
     }
 
+    /// `contact.unmerged`: `contact` is what lives on under the id of the merged one, `restored` what was
+    /// in it too. All of them have changed. `separation` becomes the event's id.
+    #[must_use]
+    pub fn contact_unmerged(&self, separation: Uuid, contact: &Contact, restored: &[&Contact]) -> Outgoing {
+        let kind = "contact.unmerged";
+        let restored: Vec<Value> = restored.iter().map(|contact| self.contact(contact)).collect();
+        let data = json!({ "contact": self.contact(contact), "restoredContacts": restored });
+        self.envelope(separation, kind, kind.into(), Some(contact.id.to_string()), data)
+    }
+
     fn contact(&self, contact: &Contact) -> Value {
         let mut map = Map::new();
         map.insert("id".into(), contact.id.to_string().into());
@@ -143,7 +153,17 @@ impl Publisher<'_> {
         data: Map<String, Value>,
     ) -> Outgoing {
         let id = origin.event.event.id_of(&origin.event.company, kind, origin.step);
-        let subject = subject.map(|id| id.to_string());
+        self.envelope(id, kind, routing_key, subject.map(|id| id.to_string()), Value::Object(data))
+    }
+
+    fn envelope(
+        &self,
+        id: Uuid,
+        kind: &'static str,
+        routing_key: String,
+        subject: Option<String>,
+        data: Value,
+    ) -> Outgoing {
         let envelope = Envelope {
             specversion: "1.0",
             id,
@@ -152,7 +172,7 @@ impl Publisher<'_> {
             subject: subject.as_deref(),
             time: rfc3339(self.now),
             datacontenttype: "application/json",
-            data: Value::Object(data),
+            data,
         };
         // Text keys and finite numbers only: this serialization has no way to fail.
         let body = serde_json::to_vec(&envelope).unwrap_or_default();

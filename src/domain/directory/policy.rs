@@ -126,10 +126,9 @@ impl Policy {
         email: &Contact,
         update: &ContactUpdate,
     ) -> Result<Link, Rule> {
-        let prefers_email = self.on_conflict == OnConflict::PreferEmail;
         if phone.is_separated_from(email) {
-            let dropped = if prefers_email { Field::Phone } else { Field::Email };
-            return Ok(Link::KeepApart { dropped, rule: Rule::Separated });
+            // Under every policy, so that the same events give the same contacts whatever it is.
+            return Ok(Link::KeepApart { dropped: Field::Email, rule: Rule::Separated });
         }
         match self.on_conflict {
             OnConflict::Merge => {}

@@ -1,0 +1,93 @@
+//! `contact unmerge`: parts two contacts that were merged and are two people.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        confirm,
+        exit::Exit,
+        output::{self, Output},
+    },
+    as_json, company,
+};
+use crate::{
+    domain::{contact::ContactId, event::CompanyId},
+    operator::unmerge::{self, Unmerged},
+    postgres::Database,
+    settings::Settings,
+};
+
+pub(super) const HELP: &str = "\
+Both contacts become what they would be had they never been merged, from what their events said. No event
+merges them again: one that names both is for the phone's contact, and its email is reported as rejected.
+contact.unmerged is published.
+
+Example: contact-relay contact unmerge --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Unmerge {
+    /// Company (tenant) id
+    #[arg(long, value_parser = company)]
+    company: CompanyId,
+    /// Id of the contact that was merged away; where only one was, the contact that lives on will do
+    id: Uuid,
+    /// Change nothing: show what would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Who decides it; recorded in the history of both
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings) -> anyhow::Result<Exit> {
+    let operator = confirm::operator_or_user(args.operator.as_deref());
+    let id = ContactId(args.id);
+    let unmerge = async |dry_run| {
+        let done = unmerge::unmerge(database, &settings.events, &args.company, id, &operator, dry_run).await;
+        done.context("nothing was changed")
+    };
+    if !args.dry_run && confirm::asks(args.yes) {
+        let planned = unmerge(true).await?;
+        output::note(as_text(&planned, true));
+        if !confirm::confirmed("part these contacts?")? {
+            anyhow::bail!("nothing was changed");
+        }
+    }
+    let done = unmerge(args.dry_run).await?;
+    let value = json!({
+        "contactId": done.contact.to_string(),
+        "restoredContactId": done.restored.to_string(),
+        "contacts": done.contacts.iter().map(as_json).collect::<Vec<Value>>(),
+        "events": done.events,
+        "movedEvents": done.moved_events,
+        "dryRun": args.dry_run,
+    });
+    output::report(args.output.format, &value, |_| as_text(&done, args.dry_run))?;
+    Ok(Exit::Done)
+}
+
+fn as_text(done: &Unmerged, planned: bool) -> String {
+    let verb = if planned { "would part" } else { "parted" };
+    let rows = done.contacts.iter().map(|contact| {
+        let keys = |kind: &str| {
+            let keys = contact.keys.iter().filter(|key| key.kind() == kind);
+            keys.map(|key| key.value().to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        [contact.id.to_string(), contact.version.to_string(), keys("phone"), keys("email")]
+    });
+    format!(
+        "{verb} {} from {}; {} of {} events changed sides\n\n{}",
+        done.restored,
+        done.contact,
+        done.moved_events,
+        done.events,
+        output::table(["contact", "version", "phones", "emails"], rows)
+    )
+}
