@@ -25,7 +25,7 @@ async fn show(app: &TestApp, id: &str) -> Value {
 }
 
 /// Publishes one after the other, each once the one before is applied, and returns the contact ids.
-async fn publish_in_turn(app: &TestApp, events: &[Event]) -> Vec<String> {
+pub(crate) async fn publish_in_turn(app: &TestApp, events: &[Event]) -> Vec<String> {
     let mut ids = Vec::new();
     for event in events {
         app.broker.publish(event).await;

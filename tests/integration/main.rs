@@ -22,6 +22,7 @@ mod once;
 mod privacy;
 mod replays;
 mod support;
+mod unmerge;
 mod upserted;
 mod webhook_outcomes;
 mod webhook_requests;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         once::tests(),
         privacy::tests(),
         replays::tests(),
+        unmerge::tests(),
         upserted::tests(),
         webhook_outcomes::tests(),
         webhook_requests::tests(),

@@ -1,0 +1,209 @@
+//! Parting two contacts that were merged: both as if they never had been, and apart from then on.
+
+use serde_json::{Value, json};
+
+use crate::{
+    contacts::publish_in_turn,
+    support::{Test, app::TestApp, event::Event, eventually, only, tests},
+};
+
+const PHONE: &str = "+5511987654321";
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        both_are_as_if_never_merged,
+        an_event_that_names_both_merges_nothing,
+        a_third_contact_goes_with_its_own,
+        what_cannot_be_parted_is_told,
+        parted_under_load,
+    ]
+}
+
+async fn show(app: &TestApp, id: &str) -> Value {
+    let mut shown = app.json(&["contact", "show", "--company", "acme", id]).await;
+    // It only ever grows: whoever knows the merged contact must take what is told now.
+    shown.pointer_mut("/contact").and_then(Value::as_object_mut).unwrap().remove("version");
+    // The mark of the separation itself.
+    shown.as_object_mut().unwrap().remove("separations");
+    shown
+}
+
+async fn unmerge(app: &TestApp, id: &str) -> Value {
+    app.json(&["contact", "unmerge", "--company", "acme", id, "--operator", "grace"]).await
+}
+
+fn by_phone() -> Event {
+    Event::lead("Ada").phone(PHONE).argument("city", "London").time("2026-01-01T00:00:00Z")
+}
+
+fn by_email() -> Event {
+    Event::lead("Bob").email("bob@x.example").argument("city", "Paris").time("2026-01-02T00:00:00Z")
+}
+
+fn both(name: &str) -> Event {
+    Event::lead(name).phone(PHONE).email("bob@x.example").time("2026-01-03T00:00:00Z")
+}
+
+async fn both_are_as_if_never_merged(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = publish_in_turn(app, &[by_phone(), by_email()]).await;
+    let [ada, bob] = ids.as_slice() else { panic!("{ids:?}") };
+    let (ada_before, bob_before) = (show(app, ada).await, show(app, bob).await);
+    let link = Event::bare()
+        .action(json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "phone": "phone", "email": "email"}))
+        .phone(PHONE)
+        .email("bob@x.example")
+        .time("2025-12-31T00:00:00Z");
+    let later = Event::lead("Bobby").email("bob@x.example").time("2026-01-05T00:00:00Z");
+    let merged = publish_in_turn(app, &[link, later]).await;
+    assert!(merged.iter().all(|id| id == ada), "{merged:?}");
+    let version = app.count("SELECT max(version) FROM contacts").await;
+
+    let planned = app.json(&["contact", "unmerge", "--company", "acme", bob, "--dry-run"]).await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1, "a dry run changes nothing");
+    let done = unmerge(app, bob).await;
+    assert_eq!(planned.get("contacts"), done.get("contacts"));
+    assert_eq!(
+        [done.get("contactId"), done.get("restoredContactId")],
+        [Some(&json!(ada)), Some(&json!(bob))]
+    );
+    assert_eq!(done.get("movedEvents"), Some(&json!(1)));
+
+    // Ada's own event and the link, which is older; Bob's own event and the later one.
+    let mut ada_now = show(app, ada).await;
+    ada_now["contact"]["createdAt"] = ada_before["contact"]["createdAt"].clone();
+    assert_eq!(ada_now, ada_before);
+    let mut bob_now = show(app, bob).await;
+    assert_eq!(bob_now.pointer("/contact/name"), Some(&"Bobby".into()));
+    assert_eq!(bob_now.pointer("/contact/email"), Some(&"bob@x.example".into()));
+    for place in ["name", "updatedAt"] {
+        bob_now["contact"][place] = bob_before["contact"][place].clone();
+    }
+    assert_eq!(bob_now["contact"], bob_before["contact"]);
+    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
+
+    let event = eventually("contact.unmerged is published", async || {
+        let heard = app.broker.heard().await;
+        heard.into_iter().find(|heard| heard.at("/type") == "contact.unmerged")
+    })
+    .await;
+    assert_eq!(event.at("/subject"), ada.as_str());
+    assert_eq!(event.at("/data/contact/name"), "Ada");
+    assert_eq!(event.at("/data/restoredContacts/0/id"), bob.as_str());
+    for place in ["/data/contact/version", "/data/restoredContacts/0/version"] {
+        assert_eq!(event.at(place), version + 1, "{place}");
+    }
+    for id in [ada, bob] {
+        let history = app.json(&["contact", "history", "--company", "acme", id]).await.to_string();
+        assert!(history.contains("contacts_kept_apart") == (id == ada), "{history}");
+    }
+}
+
+async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    unmerge(app, &ids[1]).await;
+    let again = publish_in_turn(
+        app,
+        &[
+            both("Mallory").time("2026-02-01T00:00:00Z"),
+            Event::lead("Bob B").email("bob@x.example").time("2026-02-02T00:00:00Z"),
+            Event::lead("Bob C").email("bob@x.example").phone("+5511987654322").time("2026-02-03T00:00:00Z"),
+            // A new key of the one and a key of the other.
+            Event::lead("Zoe").email("bob@x.example").phone(PHONE).time("2026-02-04T00:00:00Z"),
+        ],
+    )
+    .await;
+    assert_eq!(again, [&ids[0], &ids[1], &ids[1], &ids[0]].map(ToOwned::to_owned));
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"Zoe".into()));
+    assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"Bob C".into()));
+    let heard = app.broker.heard().await;
+    let zoe = only(heard.iter().filter(|heard| heard.at("/data/contact/name") == "Zoe"));
+    assert_eq!(zoe.at("/data/rejected"), &json!([{"field": "email", "reason": "contacts_kept_apart"}]));
+    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 2);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// What was merged through one of the two stays with that one, whichever of them had absorbed the other.
+async fn a_third_contact_goes_with_its_own(app: &TestApp) {
+    app.run(&[]).await;
+    let third = "+5511987654329";
+    let ids = publish_in_turn(
+        app,
+        &[
+            by_phone(),
+            by_email(),
+            both("Eve"),
+            Event::lead("Carl").phone(third).time("2026-01-10T00:00:00Z"),
+            Event::lead("Carl").phone(third).email("bob@x.example").time("2026-01-11T00:00:00Z"),
+        ],
+    )
+    .await;
+    let [ada, bob, _, carl, _] = ids.as_slice() else { panic!("{ids:?}") };
+    let refused = app.cli(&["contact", "unmerge", "--company", "acme", ada]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("several contacts") && refused.stderr.contains(bob.as_str()));
+    unmerge(app, bob).await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(show(app, carl).await, show(app, bob).await);
+    let found = app.json(&["contact", "find", "--company", "acme", "--phone", third]).await;
+    assert_eq!(only(found.as_array().unwrap()).get("id"), Some(&json!(bob)));
+    // The two that are left are one person after all? An operator may part these as well.
+    unmerge(app, carl).await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 3);
+    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
+    let strays = "SELECT count(*) FROM contact_identifiers i JOIN contacts c USING (company_id, contact_id)
+                  WHERE i.value <> ALL (c.phones || c.emails)";
+    assert_eq!(app.count(strays).await, 0);
+}
+
+async fn what_cannot_be_parted_is_told(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    let nobody = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+    for (company, id, told) in
+        [("acme", nobody, "no such contact"), ("globex", ids[1].as_str(), "no such contact")]
+    {
+        let refused = app.cli(&["contact", "unmerge", "--company", company, id]).await;
+        assert_eq!(refused.code, Some(1), "{told}");
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+    // The one that lives on will do where it absorbed only one.
+    unmerge(app, &ids[0]).await;
+    for id in &ids[..2] {
+        let refused = app.cli(&["contact", "unmerge", "--company", "acme", id]).await;
+        assert!(
+            refused.code == Some(1) && refused.stderr.contains("nothing was merged"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+}
+
+/// Events of both arrive by the hundred while they are parted: nothing is lost, nothing is merged again.
+async fn parted_under_load(app: &TestApp) {
+    app.set("UPSERT__BATCH_SIZE", "7");
+    app.run(&[]).await;
+    app.run(&["upsert"]).await;
+    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    let events: Vec<Event> = (0..300)
+        .map(|n| {
+            let lead =
+                Event::lead(&format!("n{n}")).time(&format!("2026-03-01T00:{:02}:{:02}Z", n / 60, n % 60));
+            match n % 3 {
+                0 => lead.phone(PHONE),
+                1 => lead.email("bob@x.example"),
+                _ => lead.phone(PHONE).email("bob@x.example"),
+            }
+        })
+        .collect();
+    let (_, done) = tokio::join!(app.broker.publish_all(&events), unmerge(app, &ids[1]));
+    assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
+    app.count_becomes("SELECT count(*) FROM trigger_events", 303).await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"n299".into()));
+    assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"n298".into()));
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
