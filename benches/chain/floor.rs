@@ -103,7 +103,7 @@ async fn forward(settings: &Settings, events: usize) -> anyhow::Result<()> {
                 else {
                     continue;
                 };
-                let batch = batch?;
+                let Some(batch) = batch? else { continue };
                 let bodies: Vec<&[u8]> =
                     batch.messages.iter().map(|message| message.body.as_slice()).collect();
                 plain_upsert(&pool, &bodies).await?;
@@ -172,7 +172,7 @@ async fn send(settings: &Settings, url: &str, events: usize) -> anyhow::Result<(
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut left = events;
     while left > 0 {
-        let mut batch = consumer.next_batch(&limits()).await?;
+        let Some(mut batch) = consumer.next_batch(&limits()).await? else { continue };
         let bodies: Vec<Vec<u8>> =
             batch.messages.iter_mut().map(|message| std::mem::take(&mut message.body)).collect();
         left -= bodies.len().min(left);

@@ -9,17 +9,17 @@ use futures_util::StreamExt as _;
 use lapin::{
     Acker, BasicProperties, Channel, Connection,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a consumer may hear nothing before it asks the broker whether messages wait, and whether
-/// the queue still has a consumer: one that is deleted and declared again at once may have lost it
-/// without a word.
-const IDLE_CHECK: Duration = Duration::from_secs(10);
+/// How long a consumer hears nothing before it is made anew. A broker may forget one without a word, and
+/// `RabbitMQ` 3.10 keeps one for a queue that is deleted and declared again at once, counts it, hands it
+/// messages, and none of them arrives.
+const IDLE: Duration = Duration::from_secs(10);
 
-/// How long an ack or a question may take. A connection that breaks at the wrong moment leaves the
+/// How long an ack or a farewell may take. A connection that breaks at the wrong moment leaves the
 /// client library waiting for ever, without an error.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,12 +38,6 @@ pub enum ConsumeError {
     /// The broker canceled the consumer (queue deleted, leader lost, ack timeout).
     #[error("the broker ended the consumer of queue `{0}`")]
     Ended(String),
-    /// Messages wait and none arrives.
-    #[error("queue `{0}` has messages but delivers none")]
-    Stalled(String),
-    /// No answer when asked about the queue.
-    #[error("the broker says nothing about queue `{0}`")]
-    Silent(String),
     /// An ack did not reach the broker: the channel is gone, the messages come again.
     #[error("messages of queue `{0}` could not be acknowledged")]
     NotAcked(String),
@@ -139,11 +133,13 @@ impl Consumer {
         Ok(Self { channel, stream, queue: queue.to_owned() })
     }
 
-    /// Waits for a message and takes those that are there already, up to `limits`.
+    /// Waits for a message and takes those that are there already, up to `limits`. None where nothing
+    /// came for so long that the consumer must be made anew, to be sure that it still is one.
     ///
     /// Cancel-safe in that nothing is lost: what was taken and not returned is unacked.
-    pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch, ConsumeError> {
-        let mut delivery = self.first().await?;
+    pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, ConsumeError> {
+        let Ok(first) = timeout(IDLE, self.stream.next()).await else { return Ok(None) };
+        let mut delivery = self.checked(first)?;
         let deadline = Instant::now() + limits.linger;
         let mut messages = Vec::new();
         let mut bytes = 0;
@@ -154,28 +150,15 @@ impl Consumer {
             let full = messages.len() >= limits.count || bytes >= limits.bytes;
             match if full { None } else { self.more(deadline).await? } {
                 Some(next) => delivery = next,
-                None => return Ok(Batch { messages, last, queue: self.queue.clone() }),
+                None => return Ok(Some(Batch { messages, last, queue: self.queue.clone() })),
             }
         }
     }
 
-    async fn first(&mut self) -> Result<Delivery, ConsumeError> {
-        let mut waiting_before = false;
-        loop {
-            if let Ok(next) = timeout(IDLE_CHECK, self.stream.next()).await {
-                return self.checked(next);
-            }
-            // Two looks in a row: a message may arrive between the silence and the look.
-            let (messages, consumers) = self.look().await?;
-            if consumers == 0 {
-                return Err(ConsumeError::Ended(self.queue.clone()));
-            }
-            let waiting = messages > 0;
-            if waiting && waiting_before {
-                return Err(ConsumeError::Stalled(self.queue.clone()));
-            }
-            waiting_before = waiting;
-        }
+    /// Ends the consumer. What it was handed and what is not acked goes back to the queue.
+    pub async fn close(self) {
+        // Where the broker does not answer, whoever uses the connection next finds out.
+        let _ = timeout(ANSWER_PATIENCE, self.channel.close(200, "idle".into())).await;
     }
 
     async fn more(&mut self, deadline: Instant) -> Result<Option<Delivery>, ConsumeError> {
@@ -192,16 +175,5 @@ impl Consumer {
             Some(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
             None => Err(ConsumeError::Ended(self.queue.clone())),
         }
-    }
-
-    /// How many messages wait in the queue, and how many consumers it has.
-    async fn look(&self) -> Result<(u32, u32), ConsumeError> {
-        let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let asked = self.channel.queue_declare(self.queue.as_str().into(), options, FieldTable::default());
-        timeout(ANSWER_PATIENCE, asked)
-            .await
-            .map_err(|_| ConsumeError::Silent(self.queue.clone()))?
-            .map(|queue| (queue.message_count(), queue.consumer_count()))
-            .map_err(|source| ConsumeError::Lapin { queue: self.queue.clone(), source })
     }
 }

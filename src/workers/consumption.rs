@@ -80,10 +80,14 @@ impl Consumption<'_> {
     ) -> Result<(), Lost> {
         // The connection must live as long as its consumer.
         let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
-        let (_connection, mut consumer) = opened?;
+        let (connection, mut consumer) = opened?;
         self.health.ready(self.part);
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
-            let batch = batch?;
+            let Some(batch) = batch? else {
+                let fresh = self.open_consumer(&connection).await?;
+                std::mem::replace(&mut consumer, fresh).close().await;
+                continue;
+            };
             backoff.reset();
             if !worker.settle(&batch.messages).await {
                 break;
@@ -97,9 +101,14 @@ impl Consumption<'_> {
         let limit = self.amqp.connect_timeout;
         let connection = amqp::connect(self.amqp, self.part).await?;
         Topology::new(&self.amqp.namespace).declare_over(&connection, limit).await?;
-        let prefetch = u16::try_from(self.prefetch).unwrap_or(u16::MAX);
-        let opened = timeout(limit, Consumer::open(&connection, &self.queue, prefetch)).await;
-        let consumer = opened.map_err(|_| Lost::Silent(limit))??;
+        let consumer = self.open_consumer(&connection).await?;
         Ok((connection, consumer))
+    }
+
+    async fn open_consumer(&self, connection: &Connection) -> Result<Consumer, Lost> {
+        let limit = self.amqp.connect_timeout;
+        let prefetch = u16::try_from(self.prefetch).unwrap_or(u16::MAX);
+        let opened = timeout(limit, Consumer::open(connection, &self.queue, prefetch)).await;
+        Ok(opened.map_err(|_| Lost::Silent(limit))??)
     }
 }

@@ -199,7 +199,7 @@ async fn parted_under_load(app: &TestApp) {
             }
         })
         .collect();
-    let (_, done) = tokio::join!(app.broker.publish_all(&events), unmerge(app, &ids[1]));
+    let ((), done) = tokio::join!(app.broker.publish_all(&events), unmerge(app, &ids[1]));
     assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
     app.count_becomes("SELECT count(*) FROM trigger_events", 303).await;
     assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);

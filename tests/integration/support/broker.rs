@@ -129,6 +129,24 @@ impl Broker {
         assert_published(&self.insist("publish", publish).await);
     }
 
+    /// Publishes a message as the broker does that gives one up.
+    pub(crate) async fn give_up(&self, body: &[u8]) {
+        let exchange = self.name("dead-letters");
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let publish = async |channel: Channel| {
+            let properties = BasicProperties::default();
+            let publish = channel.basic_publish(
+                exchange.as_str().into(),
+                "trigger.fired".into(),
+                options,
+                body,
+                properties,
+            );
+            publish.await?.await
+        };
+        assert_published(&self.insist("publish", publish).await);
+    }
+
     /// Every event heard so far, in order of arrival.
     pub(crate) async fn heard(&self) -> Vec<Heard> {
         let queue = self.name("test-subscriber");
