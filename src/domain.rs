@@ -5,13 +5,16 @@
 
 mod arguments;
 pub mod attempt;
+pub mod birthday;
 pub mod contact;
+pub mod country;
 pub mod directory;
 pub mod egress;
 pub mod email;
 pub mod event;
 pub mod fault;
 pub mod field;
+pub mod identity;
 mod json;
 pub mod mapping;
 pub mod outgoing;
@@ -19,6 +22,7 @@ pub mod phone;
 pub mod placeholder;
 pub mod plan;
 pub mod problem;
+pub mod quality;
 pub mod signature;
 pub mod template;
 mod text;
@@ -29,6 +33,7 @@ pub mod trigger_fired;
 pub mod variables;
 pub mod webhook_action;
 pub mod webhook_request;
+pub mod zip_code;
 
 #[cfg(test)]
 mod samples;
