@@ -12,8 +12,12 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::domain::phone::Regions;
+
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
-pub use types::{HttpToken, LogFormat, OnConflict, OnUnidentified, Region, Role};
+pub use types::{
+    CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
+};
 
 /// Every setting of a process.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +29,7 @@ pub struct Settings {
     pub upsert: Upsert,
     pub chain: Chain,
     pub contacts: Contacts,
+    pub placeholders: PlaceholderLists,
     pub events: Events,
     pub outbox: Outbox,
     pub webhook: Webhook,
@@ -88,10 +93,20 @@ pub struct Chain {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Contacts {
     pub default_region: Region,
+    pub regions: Vec<CompanyRegion>,
     pub on_conflict: OnConflict,
     #[serde(deserialize_with = "types::on_unidentified")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
+}
+
+impl Contacts {
+    /// The region of each company.
+    #[must_use]
+    pub fn regions(&self) -> Regions {
+        let by_company = self.regions.iter().map(|entry| (entry.company.clone(), entry.region));
+        Regions::new(self.default_region, by_company)
+    }
 }
 
 /// Section `[events]`.

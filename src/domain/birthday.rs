@@ -67,12 +67,10 @@ fn read(text: &str, order: Order) -> Option<Date> {
         return Some(date);
     }
     let mut parts = [""; 3];
-    let mut count = 0;
     let words =
         text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
-    for word in words {
-        *parts.get_mut(count)? = word;
-        count += 1;
+    for (place, word) in words.enumerate() {
+        *parts.get_mut(place)? = word;
     }
     let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,".contains(c));
     if !is_divided || text.starts_with('-') {

@@ -21,10 +21,6 @@ pub fn code(text: &str) -> Option<&'static str> {
         return None;
     }
     let text = plain(text);
-    // Said to a form these are "no" and "n/a" far more often than Norway and Namibia.
-    if matches!(&*text, "no" | "na" | "No" | "Na") {
-        return None;
-    }
     BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied()
 }
 
@@ -138,8 +134,6 @@ mod tests {
             ("Coreia", "two countries"),
             ("Virgin Islands", "two territories"),
             ("America", "a continent"),
-            ("no", "the word"),
-            ("na", "n/a"),
             ("Brasil ou Portugal", "two countries"),
             ("Neverland", "J. M. Barrie"),
             ("🇽🇽", "Unicode: no such flag"),

@@ -80,7 +80,7 @@ fn linked(text: &str) -> Option<&str> {
     let query =
         QUERIES.iter().find_map(|host| after_prefix(text, host)).or_else(|| after_prefix(text, "send"))?;
     let query = query.strip_prefix('/').unwrap_or(query).strip_prefix('?')?;
-    query.split(['&', '#']).find_map(|pair| pair.strip_prefix("phone="))
+    query.split(['&', '#']).find_map(|pair| after_prefix(pair, "phone="))
 }
 
 /// A number of digits and punctuation alone.
