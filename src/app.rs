@@ -255,7 +255,8 @@ impl Signals {
 }
 
 /// The rules of planning that these settings make.
-pub(crate) fn rules(settings: &Settings) -> Rules {
+#[must_use]
+pub fn rules(settings: &Settings) -> Rules {
     Rules {
         default_max_interactions: settings.chain.default_max_interactions,
         regions: settings.contacts.regions().into(),
