@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::samples::placeholders;
 
 #[test]
-fn placeholders_of_every_kind() {
+fn words_of_the_lists() {
     let placeholders = placeholders();
     for (field, text, source) in [
         (Field::Name, "N/A", "the issue"),
@@ -42,6 +42,15 @@ fn placeholders_of_every_kind() {
         (Field::Phone, "na", "observed LLM habit"),
         (Field::Country, "na", "observed LLM habit"),
         (Field::Country, "no", "observed LLM habit"),
+    ] {
+        assert!(placeholders.cover(field, text, "parameter"), "{field} {text} ({source})");
+    }
+}
+
+#[test]
+fn residue_and_made_up_values() {
+    let placeholders = placeholders();
+    for (field, text, source) in [
         (Field::Name, "$customerName", "the platform's variables"),
         (Field::Name, "${customer.name}", "JavaScript's template literals"),
         (Field::Name, "{{customerName}}", "Mustache"),
