@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::plan::Rules,
+    domain::{placeholder::Placeholders, plan::Rules},
     health::Health,
     postgres::Database,
     settings::Settings,
@@ -254,11 +254,14 @@ impl Signals {
     }
 }
 
-fn rules(settings: &Settings) -> Rules {
+/// The rules of planning that these settings make.
+#[must_use]
+pub fn rules(settings: &Settings) -> Rules {
     Rules {
         default_max_interactions: settings.chain.default_max_interactions,
-        default_region: settings.contacts.default_region,
+        regions: settings.contacts.regions().into(),
         on_unidentified: settings.contacts.on_unidentified,
         max_value_length: settings.contacts.max_value_length,
+        placeholders: Placeholders::new(&settings.placeholders).into(),
     }
 }

@@ -5,7 +5,9 @@
 
 mod arguments;
 pub mod attempt;
+pub mod birthday;
 pub mod contact;
+pub mod country;
 pub mod directory;
 pub mod egress;
 pub mod email;
@@ -20,6 +22,7 @@ pub mod phone;
 pub mod placeholder;
 pub mod plan;
 pub mod problem;
+pub mod quality;
 pub mod rebuild;
 pub mod signature;
 pub mod template;
@@ -31,6 +34,7 @@ pub mod trigger_fired;
 pub mod variables;
 pub mod webhook_action;
 pub mod webhook_request;
+pub mod zip_code;
 
 #[cfg(test)]
 mod samples;

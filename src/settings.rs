@@ -12,10 +12,15 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::domain::directory::{Guards, Policy};
+use crate::domain::{
+    directory::{Guards, Policy},
+    phone::Regions,
+};
 
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
-pub use types::{HttpToken, LogFormat, OnConflict, OnUnidentified, Region, Role};
+pub use types::{
+    CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
+};
 
 /// Every setting of a process.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +32,7 @@ pub struct Settings {
     pub upsert: Upsert,
     pub chain: Chain,
     pub contacts: Contacts,
+    pub placeholders: PlaceholderLists,
     pub events: Events,
     pub outbox: Outbox,
     pub webhook: Webhook,
@@ -90,6 +96,7 @@ pub struct Chain {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Contacts {
     pub default_region: Region,
+    pub regions: Vec<CompanyRegion>,
     #[serde(deserialize_with = "types::on_conflict")]
     pub on_conflict: OnConflict,
     #[serde(deserialize_with = "types::on_unidentified")]
@@ -106,6 +113,13 @@ impl Contacts {
             on_conflict: self.on_conflict,
             guards: Some(Guards { max_identifiers: self.max_identifiers }),
         }
+    }
+
+    /// The region of each company.
+    #[must_use]
+    pub fn regions(&self) -> Regions {
+        let by_company = self.regions.iter().map(|entry| (entry.company.clone(), entry.region));
+        Regions::new(self.default_region, by_company)
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
 async fn find(database: &Database, args: Find, settings: &Settings) -> anyhow::Result<Exit> {
     let phone = typed(args.keys.phone)?;
     let email = typed(args.keys.email)?;
-    let region = settings.contacts.default_region;
+    let region = settings.contacts.regions().of(&args.company);
     let found = contacts::find(database, region, &args.company, phone.as_deref(), email.as_deref()).await;
     let found = found.map_err(|error| match error {
         contacts::FindError::Database(error) => {

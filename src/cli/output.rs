@@ -11,6 +11,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
+pub(super) use crate::domain::identity::masked;
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,16 +110,6 @@ pub(super) fn moment(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
-/// What shows a document as identity without telling it: its last 3 characters.
-pub(super) fn masked(text: &str) -> String {
-    let length = text.chars().count();
-    if length <= 6 {
-        return "***".to_owned();
-    }
-    let end: String = text.chars().skip(length - 3).collect();
-    format!("***{end}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +120,5 @@ mod tests {
         let shown = table(["id", "name"], rows.into_iter());
         assert_eq!(shown.lines().count(), 2);
         assert!(!shown.contains('\u{1b}') && shown.contains("ID"), "{shown}");
-    }
-
-    #[test]
-    fn masks_tell_little() {
-        assert_eq!(masked("12345678901"), "***901");
-        assert_eq!(masked("123456"), "***");
-        assert_eq!(masked("ação-éçã"), "***éçã");
-        assert_eq!(masked(""), "***");
     }
 }

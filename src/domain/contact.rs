@@ -9,7 +9,7 @@ use super::{
     email::Email,
     event::{CompanyId, Stamp},
     field::{Field, FieldMap},
-    phone::Phone,
+    phone::{Phone, Strength},
 };
 
 /// A contact's id within its company. Resolves for ever, through aliases after a merge.
@@ -108,7 +108,21 @@ impl ContactUpdate {
     pub fn from_accepted(stamp: Stamp, values: FieldMap<String>) -> Self {
         let phone = values.get(Field::Phone).map(|text| Phone::from_stored(text.as_str()));
         let email = values.get(Field::Email).map(|text| Email::from_stored(text.as_str()));
-        Self { stamp, phone, email, values, rejected: Vec::new() }
+        let mut update = Self { stamp, phone, email, values, rejected: Vec::new() };
+        update.settle_keys();
+        update
+    }
+
+    /// A weak phone is a key only where it is the only one. A number with an extension, or one that no
+    /// plan knows, finds the contact of exactly this text when an update gives no email. Beside an email
+    /// it is a value and no key: it would join two contacts, for good, on a number that two people may
+    /// share. So whether it links never depends on what is stored already, and the contact stays a
+    /// function of the set of its events.
+    pub(super) fn settle_keys(&mut self) {
+        let is_weak = |phone: &Phone| phone.strength() == Strength::Weak;
+        if self.email.is_some() && self.phone.as_ref().is_some_and(is_weak) {
+            self.phone = None;
+        }
     }
 
     /// The keys that this update gives.

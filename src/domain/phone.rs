@@ -1,51 +1,173 @@
-//! Phone numbers as keys: E.164.
+//! Phone numbers as keys: E.164, with an extension as RFC 3966 writes it. How a number looks on
+//! paper, in links and in chats is `phone::written`; which region a company is in, `phone::region`.
+//!
+//! One number has one canonical text, whatever region it was read in. Two numbering plans changed
+//! under the numbers that people still write, and both spellings mean one person:
+//!
+//! - Brazil put a 9 before the eight digits of every mobile number (Anatel, resolution 553 of 2010,
+//!   complete since November 2016): eight digits that begin with 6, 8 or 9 get it. Landlines (2 to 5)
+//!   and trunking numbers (7) never had it.
+//! - Mexico dropped the 1 between 52 and a mobile number in August 2019 (IFT, numbering plan of 2018).
 
-use std::fmt;
+mod region;
+mod written;
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat};
 
 use super::text;
+pub use region::{Region, Regions, UnknownRegion};
+use written::Written;
 
-/// Longest text that can be a phone number, in bytes; more is not looked at.
-const MAX_TEXT: usize = 128;
+/// Longest text that can be a phone number, in bytes: a chat link with a message is longer than a
+/// number. More is not looked at.
+const MAX_TEXT: usize = 512;
 
-/// A canonical phone number, E.164 (ITU-T E.164), such as `+5585999990001`. Personal data.
+/// What stands between a number and its extension (RFC 3966, 3).
+const EXTENSION: &str = ";ext=";
+
+/// A canonical phone number, such as `+5585999990001` or `+558533334444;ext=12`. Personal data.
 ///
-/// Only [`Phone::parse`] makes one from outside text.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Phone(Box<str>);
+/// Only [`Phone::parse`] makes one from outside text. Two are equal when their texts are.
+#[derive(Clone)]
+pub struct Phone {
+    text: Box<str>,
+    /// None where it has not been asked for yet.
+    strength: Option<Strength>,
+}
+
+/// What a number may do as a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// One line of a valid numbering plan: finds its contact, and joins it with that of an email.
+    Strong,
+    /// A number with an extension, or one whose length fits and whose beginning no plan knows: finds the
+    /// contact of exactly this text, and joins nothing.
+    Weak,
+}
 
 impl Phone {
-    /// Reads a valid number as people, `tel:` links and chat apps write it. Without `+` it is a
-    /// number of `region`, or, where it is none, an international one that lost its `+`.
+    /// Reads a number as people, links and chat apps write it. Without `+` it is a number of `region`,
+    /// or, where it is no valid one, a valid international one that lost its `+`.
     ///
-    /// Text with letters is refused: a second number, an extension or a sentence around a number
-    /// would otherwise make a key that the person does not own alone.
+    /// None where no plan has numbers of this length, where only the area code is missing (the same
+    /// number is somebody else's in the next town), and where there are letters other than an
+    /// extension's: a second number or a sentence would make a key that the person does not own alone.
     #[must_use]
     pub fn parse(text: &str, region: Region) -> Option<Self> {
         if text.len() > MAX_TEXT {
             return None;
         }
-        let text = text::without_invisible(text);
-        let Written { number, international } = written(&text)?;
-        if international {
-            return valid(&format!("+{number}"), None);
+        let Written { number, international, extension } = written::read(&text::plain(text))?;
+        let mut phone = if international {
+            canonical(&format!("+{number}"), None)?
+        } else {
+            let national = canonical(without_old_prefix(&number, region), Some(region));
+            // 00 stands for + in most of the world, whatever the region itself dials.
+            let abroad = || {
+                let number = number.strip_prefix("00").unwrap_or(&number);
+                canonical(&format!("+{number}"), None).filter(Self::is_strong)
+            };
+            match national {
+                Some(phone) if phone.is_strong() => phone,
+                national => abroad().or(national)?,
+            }
+        };
+        if let Some(extension) = extension {
+            phone.text = format!("{}{EXTENSION}{extension}", phone.text).into();
+            phone.strength = Some(Strength::Weak);
         }
-        // 00 stands for + in most of the world, whatever the region itself dials.
-        let without_prefix = number.strip_prefix("00").unwrap_or(number);
-        valid(number, Some(region)).or_else(|| valid(&format!("+{without_prefix}"), None))
+        Some(phone)
     }
 
     /// A number that [`Phone::parse`] made, read back from the database.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), strength: None }
     }
 
     /// The number as text. Personal data.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What the number may do as a key. Costs a parse where it came from the database.
+    #[must_use]
+    pub fn strength(&self) -> Strength {
+        let known = self.strength.or_else(|| canonical(&self.text, None)?.strength);
+        known.filter(|_| !self.text.contains(EXTENSION)).unwrap_or(Strength::Weak)
+    }
+
+    fn is_strong(&self) -> bool {
+        self.strength() == Strength::Strong
+    }
+}
+
+/// The number where its length is right: strong where its plan knows it.
+fn canonical(number: &str, region: Option<Region>) -> Option<Phone> {
+    let parsed = PHONE_NUMBER_UTIL.parse(number, region.map(|region| region.plan)).ok()?;
+    let e164 = parsed.format_as(PhoneNumberFormat::E164);
+    if parsed.is_valid() {
+        return Some(Phone { text: e164.into(), strength: Some(Strength::Strong) });
+    }
+    if let Some(renumbered) = renumbered(&e164) {
+        return canonical(&renumbered, None);
+    }
+    let is_possible = matches!(parsed.is_possible_with_reason(), Ok(NumberLengthType::IsPossible));
+    // Brazil has short numbers of companies, so that a number without its area code is a possible one.
+    let has_area = e164.strip_prefix("+55").is_none_or(|national| national.len() >= 10);
+    (is_possible && has_area).then(|| Phone { text: e164.into(), strength: Some(Strength::Weak) })
+}
+
+/// Without what was dialed before ten digits in Mexico until August 2019: 01 for a landline elsewhere,
+/// 044 and 045 for a mobile. No Mexican number begins with 0.
+fn without_old_prefix(number: &str, region: Region) -> &str {
+    let prefixes = if region.code() == "MX" { ["01", "044", "045"].as_slice() } else { &[] };
+    let stripped = prefixes.iter().find_map(|prefix| number.strip_prefix(prefix));
+    stripped.filter(|rest| rest.len() == 10).unwrap_or(number)
+}
+
+/// What a number that is no longer valid became when its plan changed.
+fn renumbered(e164: &str) -> Option<String> {
+    if let Some(national) = e164.strip_prefix("+55") {
+        let (area, subscriber) = national.split_at_checked(2)?;
+        let is_mobile = subscriber.len() == 8 && subscriber.starts_with(['6', '8', '9']);
+        // No Brazilian area code has a zero; 0300, 0500, 0800 and 0900 numbers begin alike.
+        return (is_mobile && !area.contains('0')).then(|| format!("+55{area}9{subscriber}"));
+    }
+    let national = e164.strip_prefix("+521").filter(|national| national.len() == 10)?;
+    Some(format!("+52{national}"))
+}
+
+impl PartialEq for Phone {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Phone {}
+
+impl Hash for Phone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl Ord for Phone {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl PartialOrd for Phone {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -55,172 +177,5 @@ impl fmt::Debug for Phone {
     }
 }
 
-struct Written<'a> {
-    /// Without leading `+`.
-    number: &'a str,
-    international: bool,
-}
-
-/// Takes off what links and chats put around a number. None where what is left has letters.
-fn written(text: &str) -> Option<Written<'_>> {
-    let text = ["tel:", "whatsapp:"].into_iter().fold(text, strip_prefix).trim_start();
-    let (text, is_chat_id) = match ["@c.us", "@s.whatsapp.net"].iter().find_map(|end| text.strip_suffix(end))
-    {
-        // A WhatsApp id may name a device after a colon; its digits are always international.
-        Some(id) => (id.split_once(':').map_or(id, |(number, _device)| number), true),
-        None => (text, false),
-    };
-    let number = text.trim_start_matches(['+', '\u{ff0b}']);
-    if number.contains(|c: char| !c.is_numeric() && !is_punctuation(c)) {
-        return None;
-    }
-    Some(Written { number, international: is_chat_id || number.len() < text.len() })
-}
-
-fn strip_prefix<'a>(text: &'a str, prefix: &str) -> &'a str {
-    match text.split_at_checked(prefix.len()) {
-        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) => rest,
-        _ => text,
-    }
-}
-
-/// What is written between the digits of one number. Not `,` and `;`: they part two numbers.
-fn is_punctuation(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '-' | '.' | '/' | '(' | ')' | '[' | ']' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}'
-            | '\u{30fc}' | '\u{ff08}' | '\u{ff09}' | '\u{ff0d}'..='\u{ff0f}')
-}
-
-/// The number in E.164 where the numbering plan of its region knows it.
-fn valid(number: &str, region: Option<Region>) -> Option<Phone> {
-    let number = PHONE_NUMBER_UTIL.parse(number, region.map(|region| region.0)).ok()?;
-    if !number.is_valid() {
-        return None;
-    }
-    Some(Phone(number.format_as(PhoneNumberFormat::E164).into()))
-}
-
-/// A region with a phone numbering plan (ISO 3166-1 alpha-2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
-pub struct Region(rlibphonenumber::Region);
-
-/// The text is no ISO 3166-1 alpha-2 code, or the region has no numbering plan of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be the two-letter code (ISO 3166-1) of a region that has phone numbers, such as BR")]
-pub struct UnknownRegion;
-
-impl Region {
-    /// The region with this two-letter code, in any case.
-    #[must_use]
-    pub fn new(code: &str) -> Option<Self> {
-        if code.len() != 2 {
-            return None;
-        }
-        let region = rlibphonenumber::Region::from_code(code).ok()?;
-        PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|_calling_code| Self(region))
-    }
-}
-
-impl TryFrom<String> for Region {
-    type Error = UnknownRegion;
-
-    fn try_from(code: String) -> Result<Self, UnknownRegion> {
-        Self::new(&code).ok_or(UnknownRegion)
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.as_region_str())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn e164(text: &str, region: &str) -> Option<String> {
-        Phone::parse(text, Region::new(region).unwrap()).map(|phone| phone.as_str().to_owned())
-    }
-
-    #[test]
-    fn spellings_of_one_number() {
-        for text in [
-            "+5585999990001",
-            "+55 (85) 99999-0001",
-            "(85) 99999-0001",
-            "085 99999 0001",
-            "85999990001",
-            "5585999990001",
-            "005585999990001",
-            "tel:+55-85-99999-0001",
-            "TEL: 85 99999.0001",
-            "whatsapp:+5585999990001",
-            "5585999990001@c.us",
-            "5585999990001:12@s.whatsapp.net",
-            "+５５８５９９９９９０００１",
-            "＋５５ ８５ ９９９９９ー０００１",
-            "\u{202a}+55\u{a0}85\u{200b}99999\u{2011}0001\u{202c}",
-            "++5585999990001",
-        ] {
-            assert_eq!(e164(text, "BR").as_deref(), Some("+5585999990001"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_region_decides_without_plus_only() {
-        assert_eq!(e164("020 7946 0018", "GB").as_deref(), Some("+442079460018"));
-        assert_eq!(e164("+44 20 7946 0018", "BR").as_deref(), Some("+442079460018"));
-        assert_eq!(e164("442079460018", "BR").as_deref(), Some("+442079460018"));
-        assert_eq!(e164("030/901820", "DE").as_deref(), Some("+4930901820"));
-        // A plus is never read with the region's own prefixes.
-        assert_eq!(e164("+85999990001", "BR"), None);
-    }
-
-    #[test]
-    fn refuses() {
-        for text in [
-            "",
-            "+",
-            "12",
-            "abc",
-            "190",
-            "+999999999999",
-            "11111111111111111111",
-            "(85) 99999-0001 ext. 5",
-            "1-800-FLOWERS",
-            "my number is 85999990001",
-            "85999990001; 85988880001",
-            "85999990001, 85988880001",
-            "85999990001 / 85988880001",
-            "ada@analytical.example",
-            "120363041234567890@g.us",
-            "@c.us",
-        ] {
-            assert_eq!(e164(text, "BR"), None, "{text}");
-        }
-        assert_eq!(e164(&"9".repeat(100_000), "BR"), None);
-    }
-
-    #[test]
-    fn regions() {
-        assert_eq!(Region::new("br"), Region::new("BR"));
-        assert_eq!(Region::new("BR").unwrap().to_string(), "BR");
-        for code in ["", "B", "BRA", "ZZ", "001", "76", "é"] {
-            assert_eq!(Region::new(code), None, "{code}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics_and_is_stable(text in "\\PC{0,40}|[+0-9 ()./@:-]{0,40}") {
-            let region = Region::new("BR").unwrap();
-            if let Some(phone) = Phone::parse(&text, region) {
-                prop_assert_eq!(Phone::parse(phone.as_str(), region), Some(phone));
-            }
-        }
-    }
-}
+mod tests;

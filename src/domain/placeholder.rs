@@ -1,109 +1,116 @@
 //! Values that say "I have no value": what language models and form fillers write instead of
-//! leaving a field out. They write nothing to a contact.
+//! leaving a field out. They write nothing to a contact and find none.
 //!
-//! Only whole values count, never parts of one, so that no real name or firm is lost.
+//! Only whole values count, never parts of one, so that no real name or firm is lost. The words are a
+//! setting; what template engines leave and made-up numbers are known by their form.
 
-use super::field::Field;
+use std::collections::{HashMap, HashSet};
 
-/// Placeholders for every field, in any case.
-const EVERYWHERE: [&str; 47] = [
-    "n/a",
-    "n.a.",
-    "n.a",
-    "#n/a",
-    "n/d",
-    "n/i",
-    "unknown",
-    "undefined",
-    "[object object]",
-    "not provided",
-    "not informed",
-    "not given",
-    "not available",
-    "not applicable",
-    "not specified",
-    "not known",
-    "no data",
-    "no information",
-    "no name",
-    "no email",
-    "no e-mail",
-    "no phone",
-    "no company",
-    "não informado",
-    "não informada",
-    "nao informado",
-    "nao informada",
-    "não disponível",
-    "não fornecido",
-    "não se aplica",
-    "não possui",
-    "não tem",
-    "sem email",
-    "sem e-mail",
-    "sem telefone",
-    "sem nome",
-    "sem empresa",
-    "sem informação",
-    "desconhecido",
-    "no informado",
-    "no proporcionado",
-    "no disponible",
-    "no aplica",
-    "no tiene",
-    "sin correo",
-    "sin teléfono",
-    "sin nombre",
-];
+use super::{
+    field::Field,
+    text::{self, folded},
+};
 
-/// Placeholders that are also names of people, firms and places when written as names are:
-/// "Null" and "Nada" stay there, "null" and "NULL" do not.
-const UNLESS_A_NAME: [&str; 7] = ["null", "none", "nil", "nan", "nada", "nenhum", "ninguno"];
-
-/// Placeholders for keys, dates and documents only: "NA" is a country, a state and a name.
-const NOT_IN_TEXT: [&str; 6] = ["na", "nd", "no", "não", "string", "yyyy-mm-dd"];
-
-/// Addresses that stand in examples, never in a mailbox.
-const EMAILS: [&str; 8] = [
-    "test@example.com",
-    "email@example.com",
-    "example@example.com",
-    "name@example.com",
-    "test@test.com",
-    "teste@teste.com",
-    "email@email.com",
-    "exemplo@exemplo.com",
-];
-
-/// Digits that count up, typed to get past a form.
-const COUNTING: &str = "01234567890";
-
-/// Whether `text`, already cleaned of surrounding space, stands for no value in `field`.
-/// `parameter` is the parameter that the field takes its value from.
-#[must_use]
-pub fn is_placeholder(field: Field, text: &str, parameter: &str) -> bool {
-    is_template(text)
-        || text == parameter
-        || text.chars().all(is_filler)
-        || is_word(field, text)
-        || match field {
-            Field::Email => EMAILS.iter().any(|email| text.eq_ignore_ascii_case(email)),
-            Field::Phone => is_fake_number(text),
-            Field::Birthday => text == "0000-00-00",
-            _ => false,
-        }
+/// The words that are placeholders. Case, accents, the space between words, and brackets and full stops
+/// around them do not matter, except where it is said.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceholderLists {
+    /// In every field.
+    pub anywhere: Vec<String>,
+    /// In every field, but not where the value is written as a name, "Nada", in a field of free text.
+    pub unless_a_name: Vec<String>,
+    /// In keys, documents, dates and numbers only, and in small letters as a country.
+    pub keys_only: Vec<String>,
+    /// Addresses that stand in examples, never in a mailbox.
+    pub emails: Vec<String>,
 }
 
-/// What a template engine leaves where it found no value: `$name`, `${name}`, `{{ name }}`.
-fn is_template(text: &str) -> bool {
-    let name = text
-        .strip_prefix("{{")
-        .and_then(|text| text.strip_suffix("}}"))
-        .or_else(|| text.strip_prefix("${").and_then(|text| text.strip_suffix('}')))
-        .or_else(|| text.strip_prefix('$').filter(|text| !text.starts_with(|c: char| c.is_ascii_digit())));
-    name.is_some_and(|name| {
-        name.trim().chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']'))
-    })
+/// The placeholders of a deployment.
+#[derive(Debug)]
+pub struct Placeholders {
+    words: HashMap<Box<str>, Reach>,
+    emails: HashSet<Box<str>>,
+    /// Longest word, in bytes.
+    longest: usize,
+}
+
+/// Where a word is a placeholder.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    Anywhere,
+    UnlessAName,
+    KeysOnly,
+}
+
+impl Placeholders {
+    /// Of a word in two lists the wider list counts.
+    #[must_use]
+    pub fn new(lists: &PlaceholderLists) -> Self {
+        let mut words = HashMap::new();
+        for (list, reach) in [
+            (&lists.keys_only, Reach::KeysOnly),
+            (&lists.unless_a_name, Reach::UnlessAName),
+            (&lists.anywhere, Reach::Anywhere),
+        ] {
+            words.extend(list.iter().map(|word| (spelled(bare(word.trim())).into_boxed_str(), reach)));
+        }
+        let longest = words.keys().map(|word| word.len()).max().unwrap_or(0);
+        let emails = lists.emails.iter().map(|email| folded(email.trim()).into_boxed_str()).collect();
+        Self { words, emails, longest }
+    }
+
+    /// Whether `text`, already cleaned of surrounding space, stands for no value in `field`.
+    /// `parameter` is the parameter that the field takes its value from.
+    #[must_use]
+    pub fn cover(&self, field: Field, text: &str, parameter: &str) -> bool {
+        text == parameter
+            || text.chars().all(is_filler)
+            || is_residue(field, text, parameter)
+            || self.is_word(field, text)
+            || match field {
+                Field::Email => self.emails.contains(&*folded(&text::plain(text))),
+                Field::Phone => is_made_up(text),
+                _ => false,
+            }
+    }
+
+    fn is_word(&self, field: Field, text: &str) -> bool {
+        // Folding makes a letter at most one byte out of three or four.
+        if text.len() > 4 * self.longest + 16 {
+            return false;
+        }
+        let bare = bare(text);
+        match self.words.get(&*spelled(bare)) {
+            None => false,
+            Some(Reach::Anywhere) => true,
+            Some(Reach::UnlessAName) => !is_free_text(field) || !is_written_as_a_name(bare),
+            Some(Reach::KeysOnly) if field == Field::Country => !bare.chars().all(char::is_uppercase),
+            Some(Reach::KeysOnly) => !is_free_text(field),
+        }
+    }
+}
+
+/// Without the brackets and the end of the sentence around it.
+fn bare(text: &str) -> &str {
+    text.trim_start_matches(['<', '(', '[', '"', '*']).trim_end_matches(['>', ')', ']', '"', '*', '.', '!'])
+}
+
+/// Folded, with one space for what parts words and none around a slash: `Não_Informado`, `N / A`.
+fn spelled(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len());
+    for c in folded(text).chars() {
+        match c {
+            '_' | '-' | ' ' | '\u{a0}' if spelled.ends_with([' ', '/']) => {}
+            '_' | '-' | ' ' | '\u{a0}' => spelled.push(' '),
+            '/' => {
+                spelled.truncate(spelled.trim_end().len());
+                spelled.push('/');
+            }
+            _ => spelled.push(c),
+        }
+    }
+    spelled
 }
 
 /// Signs that are no value by themselves: "-", "...", "??", "—".
@@ -111,24 +118,37 @@ const fn is_filler(c: char) -> bool {
     matches!(c, '-' | '_' | '.' | '?' | '*' | '/' | '\\' | '+' | '~' | ' ' | '\u{2010}'..='\u{2015}' | '…')
 }
 
-fn is_word(field: Field, text: &str) -> bool {
-    // The longest placeholder is shorter than this.
-    if text.len() > 32 {
-        return false;
+/// Words that are in brackets only where something was to be filled in.
+const TEMPLATE_WORDS: [&str; 22] = [
+    "name", "nome", "nombre", "email", "mail", "correo", "phone", "telefone", "telefono", "celular",
+    "company", "empresa", "your", "seu", "sua", "su", "insert", "inserir", "insertar", "customer", "cliente",
+    "user",
+];
+
+/// What a template engine or a form leaves where it found no value: `$name`, `${name}`, `{{ name }}`,
+/// `{name}`, `%name%`, `<name>`, and `[name]` where its words are those of a form.
+fn is_residue(field: Field, text: &str, parameter: &str) -> bool {
+    let within = |open, close| text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
+    let dollar = || text.strip_prefix('$').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()));
+    let marked = within("{{", "}}")
+        .or_else(|| within("${", "}"))
+        .or_else(|| within("{", "}"))
+        .or_else(|| within("<", ">"))
+        .or_else(|| within("%", "%"))
+        .or_else(dollar);
+    if let Some(name) = marked {
+        return name.chars().all(|c| c.is_alphanumeric() || " _-.[]{}%/".contains(c));
     }
-    let inner = text.trim_start_matches(['<', '(', '[']).trim_end_matches(['>', ')', ']', '.', '!']);
-    let lower = inner.to_lowercase();
-    // "n.a." ends in the full stop that is trimmed off "Unknown."; "(n/a)" has to lose its brackets.
-    let whole = if inner.len() < text.len() { text.to_lowercase() } else { String::new() };
-    let is_one_of = |words: &[&str]| words.contains(&lower.as_str()) || words.contains(&whole.as_str());
-    let in_text = is_text(field);
-    is_one_of(&EVERYWHERE)
-        || is_one_of(&UNLESS_A_NAME) && (!in_text || !is_written_as_a_name(inner))
-        || is_one_of(&NOT_IN_TEXT) && !in_text
+    let Some(name) = within("[", "]") else { return false };
+    let name = folded(name);
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    !is_free_text(field)
+        || name == folded(parameter)
+        || words.any(|word| TEMPLATE_WORDS.contains(&word) || word == field.name())
 }
 
 /// Fields in which any word may be a name.
-const fn is_text(field: Field) -> bool {
+const fn is_free_text(field: Field) -> bool {
     !matches!(
         field,
         Field::Phone | Field::Email | Field::Identity | Field::Birthday | Field::ZipCode | Field::Number
@@ -141,89 +161,29 @@ fn is_written_as_a_name(text: &str) -> bool {
     letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
 }
 
-fn is_fake_number(text: &str) -> bool {
+/// Fewest digits that count up or down on purpose, and most that a person types of one digit or in a row
+/// after a real area code. "98765-4321" counts down, and is somebody's number in every area.
+const FEWEST: usize = 6;
+const SUBSCRIBER: usize = 9;
+
+/// Digits typed to get past a form: one digit over and over, or digits in a row.
+fn is_made_up(text: &str) -> bool {
+    let text = text::plain(text);
     if text.contains(char::is_alphabetic) {
         return false;
     }
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let mut all = digits.chars();
-    let first = all.next();
-    first.is_some() && all.all(|digit| Some(digit) == first)
-        || digits.len() >= 6 && COUNTING.contains(&digits)
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
+    let steps = |digits: &[u8], step: u8| {
+        let mut pairs = digits.iter().zip(digits.iter().skip(1));
+        pairs.all(|(one, next)| (one + step) % 10 == *next)
+    };
+    let end =
+        digits.split_at_checked(digits.len().saturating_sub(SUBSCRIBER)).map_or(&*digits, |(_, end)| end);
+    let is_whole = digits.len() >= FEWEST;
+    !digits.is_empty() && steps(&digits, 0)
+        || is_whole && (steps(&digits, 1) || steps(&digits, 9))
+        || end.len() == SUBSCRIBER && (steps(end, 0) || steps(end, 1))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn placeholders() {
-        for (field, text) in [
-            (Field::Name, "N/A"),
-            (Field::Name, "n/a"),
-            (Field::Email, "(N/A)"),
-            (Field::Name, "-"),
-            (Field::City, "..."),
-            (Field::Street, "—"),
-            (Field::Name, "unknown"),
-            (Field::Company, "Unknown"),
-            (Field::Name, "null"),
-            (Field::Name, "NULL"),
-            (Field::Email, "Null"),
-            (Field::Company, "none"),
-            (Field::Phone, "None"),
-            (Field::Company, "undefined"),
-            (Field::Name, "Não informado"),
-            (Field::Name, "NÃO INFORMADO."),
-            (Field::Email, "sem email"),
-            (Field::Phone, "not provided"),
-            (Field::Phone, "<not provided>"),
-            (Field::Phone, "Not Provided."),
-            (Field::Phone, "na"),
-            (Field::Name, "$customerName"),
-            (Field::Name, "${customer.name}"),
-            (Field::Name, "{{customerName}}"),
-            (Field::Name, "{{ customer_name }}"),
-            (Field::Name, "parameter"),
-            (Field::Phone, "0000000000"),
-            (Field::Phone, "+11 (11) 1111-1111"),
-            (Field::Phone, "123456789"),
-            (Field::Phone, "1234567890"),
-            (Field::Email, "test@example.com"),
-            (Field::Email, "Test@Example.com"),
-            (Field::Birthday, "0000-00-00"),
-        ] {
-            assert!(is_placeholder(field, text, "parameter"), "{field} {text}");
-        }
-    }
-
-    #[test]
-    fn values() {
-        for (field, text) in [
-            (Field::Name, "Null"),
-            (Field::Name, "Nada"),
-            (Field::Company, "Nada"),
-            (Field::Company, "None"),
-            (Field::Company, "Test Ltd"),
-            (Field::Company, "Null Object GmbH"),
-            (Field::Company, "Unknown Worlds"),
-            (Field::Company, "Parameter"),
-            (Field::Company, "$100 Startup"),
-            (Field::Company, "$5"),
-            (Field::Name, "Na"),
-            (Field::Country, "NA"),
-            (Field::Name, "X"),
-            (Field::Name, "🙂"),
-            (Field::Name, "李"),
-            (Field::Number, "s/n"),
-            (Field::Number, "0"),
-            (Field::Identity, "000.000.001-91"),
-            (Field::Phone, "+5585999990001"),
-            (Field::Phone, "call me"),
-            (Field::Email, "ada@example.com"),
-            (Field::Email, "unknown@analytical.example"),
-        ] {
-            assert!(!is_placeholder(field, text, "parameter"), "{field} {text}");
-        }
-    }
-}
+mod tests;

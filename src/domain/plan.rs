@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::{
     contact::ContactUpdate,
-    event::Stamp,
+    event::{CompanyId, Stamp},
     fault::{Fault, Reason},
-    phone::Region,
+    phone::{Region, Regions},
+    placeholder::Placeholders,
     problem::quote,
     trigger::{Action, Trigger},
     trigger_fired::TriggerFired,
@@ -20,16 +21,26 @@ use super::{
 };
 
 /// What a deployment decides about every event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Steps that run where the event does not say it.
     pub default_max_interactions: u32,
-    /// Where phone numbers without a country code belong.
-    pub default_region: Region,
+    /// Where phone numbers without a country code belong, and how dates are written.
+    pub regions: Arc<Regions>,
     /// What becomes of a person without phone and email.
     pub on_unidentified: OnUnidentified,
     /// Longest value of a field, in characters.
     pub max_value_length: usize,
+    /// Values that stand for no value.
+    pub placeholders: Arc<Placeholders>,
+}
+
+impl Rules {
+    /// The region of this company.
+    #[must_use]
+    pub fn region_of(&self, company: &CompanyId) -> Region {
+        self.regions.of(company)
+    }
 }
 
 /// What becomes of an update that gives neither phone nor email.
@@ -108,6 +119,7 @@ pub fn plan(mut event: TriggerFired, rules: &Rules) -> Result<Plan, Fault> {
 
 fn steps(event: &TriggerFired, arguments: &Value, max: u32, rules: &Rules) -> Result<Vec<Step>, Fault> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let region = rules.region_of(&event.company);
     let mut steps = Vec::new();
     for trigger in &event.triggers {
         let running = max.saturating_sub(steps.len()).min(trigger.actions().len());
@@ -124,7 +136,7 @@ fn steps(event: &TriggerFired, arguments: &Value, max: u32, rules: &Rules) -> Re
                 Action::Webhook(webhook) => Work::Webhook(Arc::clone(webhook)),
                 Action::UpsertContact(mapping) => {
                     let stamp = Stamp { time: event.time, event: event.event.clone(), step: index };
-                    Work::UpsertContact(contact_update::fill(mapping, arguments, stamp, rules)?)
+                    Work::UpsertContact(contact_update::fill(mapping, arguments, stamp, region, rules)?)
                 }
             };
             steps.push(Step { index, trigger: Arc::clone(trigger), work });

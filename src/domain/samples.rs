@@ -2,6 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::placeholder::{PlaceholderLists, Placeholders};
+
+/// The placeholders of the default settings.
+pub(super) fn placeholders() -> Placeholders {
+    let defaults =
+        config::File::from_str(include_str!("../../config/default.toml"), config::FileFormat::Toml);
+    let settings = config::Config::builder().add_source(defaults).build().unwrap();
+    Placeholders::new(&settings.get::<PlaceholderLists>("placeholders").unwrap())
+}
+
 /// The example of the contract, as a value to change.
 pub(super) fn event() -> Value {
     json!({

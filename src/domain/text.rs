@@ -1,13 +1,13 @@
-//! Text as people and language models give it: what counts as blank, and what is cleaned away
-//! before a value is looked at. Nothing here knows fields.
+//! Text as people and language models give it: what counts as blank, what is cleaned away before a
+//! value is looked at, and the foldings by which two spellings are compared. Nothing here knows fields.
 
 use std::borrow::Cow;
 
 /// A character that shows nothing: soft hyphen, zero-width characters, bidirectional marks and
 /// the byte order mark. Copied from web pages and chats, they make equal values differ.
 pub(super) const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn is_edge(c: char) -> bool {
@@ -26,13 +26,89 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(words.collect::<Vec<_>>().join(" "))
 }
 
-/// `text` without invisible characters anywhere and without space around it.
-pub(super) fn without_invisible(text: &str) -> Cow<'_, str> {
+/// `text` without invisible characters anywhere and without space around it, full-width signs and
+/// the decimal digits of all living scripts in ASCII: how keys, dates and codes are read.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(is_edge);
-    if text.contains(is_invisible) {
-        Cow::Owned(text.chars().filter(|c| !is_invisible(*c)).collect())
-    } else {
-        Cow::Borrowed(text)
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let narrowed: String = text.chars().filter(|c| !is_invisible(*c)).map(narrow).collect();
+    Cow::Owned(narrowed.trim().to_owned())
+}
+
+/// `text` in lower case and without accents: how words are compared.
+pub(super) fn folded(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let visible = text.chars().filter(|c| !is_invisible(*c)).map(narrow);
+    visible.flat_map(char::to_lowercase).filter(|c| !matches!(c, '\u{300}'..='\u{36f}')).map(base).collect()
+}
+
+/// `text` with every `%` and two hexadecimal digits made the byte that they stand for (RFC 3986, 2.1).
+/// None where the bytes are not UTF-8.
+pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let decoded = after.split_at_checked(2).filter(|_| *first == b'%').and_then(|(pair, after)| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| !pair.starts_with('+'))?;
+            Some((u8::from_str_radix(pair, 16).ok()?, after))
+        });
+        let (byte, after) = decoded.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// What follows `prefix`, which is ASCII and may be in any case.
+pub(super) fn after_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// The zeros of the decimal digits (Unicode category Nd) of the scripts that phones can write.
+const ZEROS: [char; 20] = [
+    '\u{660}', '\u{6f0}', '\u{7c0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}', '\u{b66}', '\u{be6}',
+    '\u{c66}', '\u{ce6}', '\u{d66}', '\u{e50}', '\u{ed0}', '\u{f20}', '\u{1040}', '\u{17e0}', '\u{1810}',
+    '\u{a9d0}', '\u{abf0}',
+];
+
+/// The ASCII character that this one is a wide or local form of.
+fn narrow(c: char) -> char {
+    match c {
+        '\0'..='\u{7f}' => c,
+        '\u{3000}' => ' ',
+        // Unicode's block of full-width forms repeats ASCII from `!` to `~`.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        '\u{fe6b}' => '@',
+        _ => {
+            let digit =
+                ZEROS.into_iter().find_map(|zero| (c as u32).checked_sub(zero as u32).filter(|d| *d < 10));
+            digit.and_then(|digit| char::from_digit(digit, 10)).unwrap_or(c)
+        }
+    }
+}
+
+/// The letter under the accent, for the languages of the word lists.
+const fn base(c: char) -> char {
+    match c {
+        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
+        'ç' | 'ć' | 'č' => 'c',
+        'è'..='ë' | 'ē' | 'ę' | 'ě' => 'e',
+        'ì'..='ï' | 'ī' | 'ı' => 'i',
+        'ñ' | 'ń' | 'ň' => 'n',
+        'ò'..='ö' | 'ø' | 'ō' => 'o',
+        'ù'..='ü' | 'ū' | 'ů' => 'u',
+        'ý' | 'ÿ' => 'y',
+        'ş' | 'ș' | 'š' | 'ś' => 's',
+        'ž' | 'ź' | 'ż' => 'z',
+        _ => c,
     }
 }
 
@@ -52,6 +128,45 @@ mod tests {
         ] {
             assert_eq!(clean(given), expected);
         }
-        assert_eq!(without_invisible("\u{202a}+55\u{200b} 85\u{202c} "), "+55 85");
+    }
+
+    #[test]
+    fn makes_plain() {
+        for (given, expected) in [
+            ("\u{202a}+55\u{200b} 85\u{202c} ", "+55 85"),
+            ("＋５５　８５", "+55 85"),
+            ("ａｄａ＠ｘ．example", "ada@x.example"),
+            ("٠١٢۳४৫", "012345"),
+            ("\u{3000}\u{200b}　x", "x"),
+            ("²①Ⅷ", "²①Ⅷ"),
+        ] {
+            assert_eq!(plain(given), expected);
+        }
+    }
+
+    #[test]
+    fn folds() {
+        for (given, expected) in [
+            ("NÃO Informado", "nao informado"),
+            ("Sa\u{303}o Tomé", "sao tome"),
+            ("Türkiye", "turkiye"),
+            ("İstanbul", "istanbul"),
+            ("Ａ", "a"),
+        ] {
+            assert_eq!(folded(given), expected);
+        }
+    }
+
+    #[test]
+    fn decodes_percents() {
+        for (given, expected) in [
+            ("a%2Bb", Some("a+b")),
+            ("a%", Some("a%")),
+            ("%4", Some("%4")),
+            ("%+1", Some("%+1")),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(given).as_deref(), expected);
+        }
     }
 }

@@ -25,7 +25,9 @@ pub enum FindError {
     #[error("a phone or an email is needed")]
     NoKey,
     /// The text is no phone number.
-    #[error("not a phone number (a national one is read in contacts.default_region)")]
+    #[error(
+        "not a phone number (a national one is read in the company's region, contacts.regions or contacts.default_region)"
+    )]
     Phone,
     /// The text is no email address.
     #[error("not an email address")]
@@ -45,7 +47,7 @@ pub struct HistoryEntry {
 }
 
 /// The contacts that have this phone or this email, now or formerly, by the same normalization as
-/// events.
+/// events. `region` is the company's. A weak phone finds whom it was given for without an email.
 ///
 /// # Errors
 /// When a key is not usable, or the database refuses or is away.

@@ -10,7 +10,34 @@ use serde::{
     de::{Error, Visitor},
 };
 
-pub use crate::domain::{directory::OnConflict, phone::Region, plan::OnUnidentified};
+use crate::domain::event::CompanyId;
+pub use crate::domain::{
+    directory::OnConflict, phone::Region, placeholder::PlaceholderLists, plan::OnUnidentified,
+};
+
+/// The region of one company, `company=REGION`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CompanyRegion {
+    /// The company.
+    pub company: CompanyId,
+    /// Its region.
+    pub region: Region,
+}
+
+impl TryFrom<String> for CompanyRegion {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        // A company's id may hold an equals sign, a region's code does not.
+        let (company, region) = text.rsplit_once('=').ok_or("expected company=REGION, such as acme=MX")?;
+        let company = CompanyId::new(company.trim()).map_err(|_| "the company must be 1 to 255 bytes")?;
+        let region = Region::new(region.trim()).ok_or(
+            "the region must be the two-letter code (ISO 3166-1) of one that has phone numbers, such as MX",
+        )?;
+        Ok(Self { company, region })
+    }
+}
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -87,7 +87,16 @@ fn work(settings: &Settings, faults: &mut Faults) {
         "upsert.batch_linger",
         "must be at most 10s: every message waits that long",
     );
+    let mut companies = BTreeSet::new();
+    for (index, entry) in settings.contacts.regions.iter().enumerate() {
+        faults.unless(
+            companies.insert(&entry.company),
+            "contacts.regions",
+            format!("entry {}: the same company stands twice", index + 1),
+        );
+    }
     faults.range("contacts.max_value_length", settings.contacts.max_value_length, 1, 100_000);
+    faults.range("contacts.max_identifiers", settings.contacts.max_identifiers, 1, 1000);
     let source = &settings.events.source;
     faults.unless(
         (1..=1024).contains(&source.len()) && !source.chars().any(|c| c.is_control() || c == ' '),

@@ -123,7 +123,7 @@ async fn ids_and_their_beginnings(app: &TestApp) {
 }
 
 async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
-    app.set("contacts.default_region", "DE");
+    app.set("contacts.default_region", "PT");
     let service = app.run(&[]).await;
     // A number of Brazil without its country code.
     let event = Event::lead("Ada").phone("(11) 98765-4321").webhook(&app.receiver.url("/ok"));

@@ -14,12 +14,13 @@ use super::{
     Preview, definition,
 };
 use crate::{
+    app::rules,
     domain::{
         contact::{ContactId, ContactUpdate},
         directory::{Applied, Conflict, Directory},
         egress::Policy,
         outgoing::{Origin, Outgoing, Publisher},
-        plan::{Plan, Rules, Step, Work, plan},
+        plan::{Plan, Step, Work, plan},
         trigger_cache::TriggerCache,
         trigger_fired::decode,
         variables::{ContactView, Variables},
@@ -49,13 +50,8 @@ fn fire(
     settings: &Settings,
 ) -> anyhow::Result<Value> {
     let event = event(text, arguments, client_data)?;
-    let rules = Rules {
-        default_max_interactions: settings.chain.default_max_interactions,
-        default_region: settings.contacts.default_region,
-        on_unidentified: settings.contacts.on_unidentified,
-        max_value_length: settings.contacts.max_value_length,
-    };
-    let planned = decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules));
+    let planned =
+        decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
     Ok(json!({ "steps": Firing::new(&plan, settings).steps(), "skipped": plan.skipped }))
 }

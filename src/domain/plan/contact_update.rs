@@ -1,4 +1,7 @@
 //! Arguments to the fields of a contact: what each says as text, and which keys it gives.
+//!
+//! A value that cannot be taken costs the event nothing else: it is reported in `rejected` with a code.
+//! A birthday and a country that are not understood are kept as given, and reported as `unverified`.
 
 use std::borrow::Cow;
 
@@ -6,23 +9,28 @@ use serde_json::{Number, Value};
 
 use super::{OnUnidentified, Rules};
 use crate::domain::{
+    birthday,
     contact::{ContactUpdate, Rejected},
+    country,
     email::Email,
     event::Stamp,
     fault::{Fault, Reason},
     field::{Field, FieldMap},
+    identity::{Recognized, recognize},
     mapping::Mapping,
-    phone::Phone,
-    placeholder::is_placeholder,
-    problem::quote,
-    text,
+    phone::{Phone, Region},
+    text, zip_code,
 };
 
-/// What a mapping and the arguments say about a person.
+/// A value that is taken although it has not been understood.
+const UNVERIFIED: &str = "unverified";
+
+/// What a mapping and the arguments say about a person. `region` is the company's.
 pub(super) fn fill(
     mapping: &Mapping,
     arguments: &Value,
     stamp: Stamp,
+    region: Region,
     rules: &Rules,
 ) -> Result<ContactUpdate, Fault> {
     let values = FieldMap::default();
@@ -34,42 +42,65 @@ pub(super) fn fill(
             continue;
         };
         let text = text::clean(&text);
-        if text.is_empty() || is_placeholder(field, &text, parameter) {
+        if text.is_empty() || rules.placeholders.cover(field, &text, parameter) {
             continue;
         }
-        let longest = rules.max_value_length;
-        if text.len() > longest && text.chars().nth(longest).is_some() {
-            let message = format!("argument {} is longer than {longest} characters", quote(parameter));
-            return Err(Fault::new(Reason::ArgumentsInvalid, message));
-        }
-        match value(field, text, rules, &mut update) {
+        match value(field, text, region, rules.max_value_length, &mut update) {
             Ok(value) => {
                 update.values.insert(field, value);
             }
             Err(reason) => update.rejected.push(Rejected { field, reason }),
         }
     }
+    update.settle_keys();
+    tidy_zip_code(&mut update.values, region);
     check_keys(&update, rules.on_unidentified)?;
     Ok(update)
 }
 
-/// The canonical value of a field, a key noted in `update`; or why it is none.
+/// The value of a field as it is stored, a key and a doubt noted in `update`; or why it is none.
 fn value(
     field: Field,
     text: Cow<'_, str>,
-    rules: &Rules,
+    region: Region,
+    longest: usize,
     update: &mut ContactUpdate,
 ) -> Result<String, &'static str> {
-    match field {
+    if text.len() > longest && text.chars().nth(longest).is_some() {
+        return Err("too_long");
+    }
+    let understood = match field {
         Field::Phone => {
-            let phone = Phone::parse(&text, rules.default_region).ok_or("not_a_phone_number")?;
-            Ok(update.phone.insert(phone).as_str().to_owned())
+            let phone = Phone::parse(&text, region).ok_or("not_a_phone_number")?;
+            return Ok(update.phone.insert(phone).as_str().to_owned());
         }
         Field::Email => {
             let email = Email::parse(&text).ok_or("not_an_email_address")?;
-            Ok(update.email.insert(email).as_str().to_owned())
+            return Ok(update.email.insert(email).as_str().to_owned());
         }
-        _ => Ok(text.into_owned()),
+        Field::Identity => {
+            return match recognize(&text, region) {
+                Recognized::Cpf(text) | Recognized::Cnpj(text) | Recognized::Ssn(text) => Ok(text),
+                Recognized::Other => Ok(text.into_owned()),
+                Recognized::BadCheckDigits => Err("wrong_check_digits"),
+            };
+        }
+        Field::Birthday => birthday::parse(&text, region, update.stamp.time),
+        Field::Country => country::code(&text).map(str::to_owned),
+        _ => return Ok(text.into_owned()),
+    };
+    Ok(understood.unwrap_or_else(|| {
+        update.rejected.push(Rejected { field, reason: UNVERIFIED });
+        text.into_owned()
+    }))
+}
+
+/// Writes the postal code as its country does: the one that the update names, else the company's.
+fn tidy_zip_code(values: &mut FieldMap<String>, region: Region) {
+    let Some(given) = values.get(Field::ZipCode) else { return };
+    let country = values.get(Field::Country).filter(|country| country::is_code(country));
+    if let Some(tidied) = zip_code::tidy(given, country.map_or(region.code(), String::as_str)) {
+        values.insert(Field::ZipCode, tidied);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Tables of chains and arguments, and what they make the service do.
 
+mod dirty;
+mod quality;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::domain::{
     field::Field,
-    samples::{event, with, without},
+    samples::{event, placeholders, with, without},
     trigger_cache::TriggerCache,
     trigger_fired::decode,
 };
@@ -14,9 +17,10 @@ use crate::domain::{
 fn rules() -> Rules {
     Rules {
         default_max_interactions: 2,
-        default_region: Region::new("BR").unwrap(),
+        regions: Regions::new(Region::new("BR").unwrap(), []).into(),
         on_unidentified: OnUnidentified::Create,
         max_value_length: 100,
+        placeholders: placeholders().into(),
     }
 }
 
@@ -181,7 +185,7 @@ fn keys_decide_whether_a_person_is_identified() {
         (json!({"name": "Ada", "phone": {"a": 1}}), false, false),
         (json!({}), true, false),
     ] {
-        for (rules, expected) in [(rules(), on_create), (reject, on_reject)] {
+        for (rules, expected) in [(rules(), on_create), (reject.clone(), on_reject)] {
             match run(&crm_event(arguments.clone()), &rules) {
                 Ok(_) => assert!(expected, "{arguments}"),
                 Err(fault) => {
@@ -201,13 +205,14 @@ fn keys_decide_whether_a_person_is_identified() {
 #[test]
 fn length_is_counted_in_characters_after_trimming() {
     assert!(update(json!({"name": format!(" {} ", "é".repeat(100))})).is_ok());
-    for (field, value) in
-        [("name", "é".repeat(101)), ("phone", "98".repeat(51)), ("name", "a".repeat(100_000))]
-    {
-        let fault = update(json!({ field: value })).unwrap_err();
-        assert_eq!(fault.reason, Reason::ArgumentsInvalid);
-        assert_eq!(fault.message, format!("argument `{field}` is longer than 100 characters"));
+    for text in ["é".repeat(101), "a".repeat(100_000)] {
+        let update = update(json!({"name": text, "city": "Fortaleza", "email": "a@b.example"})).unwrap();
+        assert_eq!(values(&update), [("email", "a@b.example"), ("city", "Fortaleza")]);
+        assert_eq!(rejected(&update), [("name", "too_long")]);
     }
+    let fault = update(json!({"phone": "98".repeat(51)})).unwrap_err();
+    assert_eq!(fault.reason, Reason::IdentifierInvalid);
+    assert_eq!(fault.message, "no usable phone or email: `phone` is too_long");
 }
 
 proptest! {

@@ -76,6 +76,19 @@ fn text_of_the_environment_becomes_every_type() {
 }
 
 #[test]
+fn companies_have_regions() {
+    use crate::domain::event::CompanyId;
+    let settings =
+        with_env(&[("CONTACTS__REGIONS", "acme=MX, a=b = us"), ("PLACEHOLDERS__ANYWHERE", "n/a,vazio")])
+            .unwrap();
+    let regions = settings.settings.contacts.regions();
+    for (company, region) in [("acme", "MX"), ("a=b", "US"), ("globex", "BR")] {
+        assert_eq!(regions.of(&CompanyId::new(company).unwrap()).code(), region, "{company}");
+    }
+    assert_eq!(settings.settings.placeholders.anywhere, ["n/a", "vazio"]);
+}
+
+#[test]
 fn an_empty_list_is_an_empty_list() {
     let settings = with_env(&[("WEBHOOK__RETRY_SCHEDULE", ""), ("HTTP__TOKENS", " ")]).unwrap().settings;
     assert!(settings.webhook.retry_schedule.is_empty() && settings.http.tokens.is_empty());
@@ -114,7 +127,6 @@ fn each_kind_of_fault() {
         ("UPSERT__BATCH_SIZE", "0", "upsert.batch_size", "1 to 10000"),
         ("UPSERT__BATCH_SIZE", "10001", "upsert.batch_size", "1 to 10000"),
         ("UPSERT__BATCH_LINGER", "11s", "upsert.batch_linger", "at most 10s"),
-        ("CONTACTS__ON_CONFLICT", "reject", "contacts.on_conflict", "not available yet in this version"),
         (
             "CONTACTS__ON_CONFLICT",
             "no",
@@ -122,6 +134,10 @@ fn each_kind_of_fault() {
             "expected \"merge\", \"prefer_phone\", \"prefer_email\" or \"reject\"",
         ),
         ("CONTACTS__ON_UNIDENTIFIED", "no", "contacts.on_unidentified", "\"create\" or \"reject\""),
+        ("CONTACTS__REGIONS", "acme", "contacts.regions", "company=REGION"),
+        ("CONTACTS__REGIONS", "=MX", "contacts.regions", "1 to 255 bytes"),
+        ("CONTACTS__REGIONS", "acme=XX", "contacts.regions", "ISO 3166-1"),
+        ("CONTACTS__REGIONS", "acme=MX, b=US,acme=MX", "contacts.regions", "entry 3: the same company"),
         ("CONTACTS__DEFAULT_REGION", "Brazil", "contacts.default_region", "ISO 3166-1"),
         ("EVENTS__SOURCE", "", "events.source", "URI reference"),
         ("WEBHOOK__CONCURRENCY", "0", "webhook.concurrency", "1 to 10000"),

@@ -90,10 +90,11 @@ pub(super) fn hostile_json() -> Vec<Bad> {
         arguments("-64 bits", r#"{"number":-9223372036854775809}"#, "does not fit 64 bits"),
         arguments("beyond all floats", r#"{"number":1e400}"#, "does not fit 64 bits"),
         arguments("400 digits", &format!(r#"{{"number":{}}}"#, "9".repeat(400)), "does not fit 64 bits"),
-        arguments(
-            "a name of 100 kB",
-            &format!(r#"{{"name":"{}"}}"#, MARKER.repeat(17_000)),
-            "longer than 4096",
+        Bad::new(
+            "a phone of 100 kB",
+            with_arguments(&format!(r#"{{"phone":"{}"}}"#, MARKER.repeat(17_000))),
+            "identifier_invalid",
+            "`phone` is too_long",
         ),
     ]
 }

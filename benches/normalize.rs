@@ -1,0 +1,117 @@
+//! `cargo bench --bench normalize`: what it costs to make an event's values canonical, without database and
+//! broker. The aim is less than 10 µs for one event; asserts nothing.
+
+#![expect(clippy::expect_used, reason = "a benchmark fails by a panic")]
+
+use contact_relay::{
+    app,
+    domain::{
+        birthday, country,
+        email::Email,
+        field::Field,
+        identity,
+        phone::{Phone, Region},
+        placeholder::Placeholders,
+        plan::{Plan, Rules, plan},
+        trigger_cache::TriggerCache,
+        trigger_fired::{TriggerFired, decode},
+    },
+    settings::{self, Settings},
+};
+use divan::{Bencher, black_box};
+use time::macros::datetime;
+
+fn main() {
+    divan::main();
+}
+
+fn region(code: &str) -> Region {
+    Region::new(code).expect("a region")
+}
+
+#[divan::bench(args = [
+    ("BR", "(85) 99999-0001"), ("BR", "85 9999-0001"), ("BR", "+5585999990001"), ("BR", "5585999990001@c.us"),
+    ("US", "(202) 555-0143"), ("MX", "+52 1 55 1234 5678"), ("BR", "(85) 3333-4444 ramal 12"), ("BR", "call me"),
+])]
+fn phone(bencher: Bencher, (code, text): (&str, &str)) {
+    let region = region(code);
+    bencher.bench(|| Phone::parse(black_box(text), region));
+}
+
+#[divan::bench(args = ["ada@analytical.example", " <Ada@Analytical.Example>", "ada@bücher.example", "no address"])]
+fn email(text: &str) -> Option<Email> {
+    Email::parse(black_box(text))
+}
+
+#[divan::bench(args = ["Ada Lovelace", "não informado", "{{name}}"])]
+fn placeholder(bencher: Bencher, text: &str) {
+    let placeholders = Placeholders::new(&settings().placeholders);
+    bencher.bench(|| placeholders.cover(Field::Name, black_box(text), "customerName"));
+}
+
+#[divan::bench(args = ["1990-05-20", "20 de maio de 1990"])]
+fn birthday(text: &str) -> Option<String> {
+    birthday::parse(black_box(text), region("BR"), datetime!(2026-11-22 10:00 UTC))
+}
+
+#[divan::bench]
+fn country() -> Option<&'static str> {
+    country::code(black_box("Estados Unidos"))
+}
+
+#[divan::bench]
+fn identity() -> bool {
+    matches!(identity::recognize(black_box("529.982.247-25"), region("BR")), identity::Recognized::Cpf(_))
+}
+
+/// Name, email and company, and a webhook step: the reference event.
+#[divan::bench]
+fn event_of_the_contract(bencher: Bencher) {
+    let arguments = r#"{"name": "Ada Lovelace", "email": "ada@analytical.example", "company": "Analytical"}"#;
+    planned(bencher, "name email company", arguments);
+}
+
+/// The same with a phone: what nearly every lead has.
+#[divan::bench]
+fn event_with_phone(bencher: Bencher) {
+    let arguments = r#"{"name": "Ada Lovelace", "email": "ada@analytical.example", "company": "Analytical",
+        "phone": "(85) 99999-0001"}"#;
+    planned(bencher, "name email company phone", arguments);
+}
+
+/// All fifteen fields.
+#[divan::bench]
+fn event_with_every_field(bencher: Bencher) {
+    let fields = Field::ALL.map(Field::name).join(" ");
+    let arguments = r#"{"name": "Ada Lovelace", "identity": "529.982.247-25", "phone": "(85) 99999-0001",
+        "email": "ada@analytical.example", "company": "Analytical", "position": "Countess",
+        "birthday": "20/05/1990", "zipCode": "60175055", "country": "Brasil", "state": "CE",
+        "city": "Fortaleza", "district": "Meireles", "street": "Avenida Beira Mar", "number": "1578",
+        "complement": "ap. 12"}"#;
+    planned(bencher, &fields, arguments);
+}
+
+fn settings() -> Settings {
+    settings::load(None, []).expect("the defaults").settings
+}
+
+/// Arguments to contact update, with the check of the arguments; decoding the event is not in it.
+fn planned(bencher: Bencher, fields: &str, arguments: &str) {
+    let rules: Rules = app::rules(&settings());
+    let each =
+        |field: &str| (format!(r#""{field}": {{"type": "string"}}"#), format!(r#""{field}": "{field}""#));
+    let (properties, mapping): (Vec<_>, Vec<_>) = fields.split(' ').map(each).unzip();
+    let body = format!(
+        r#"{{"specversion": "1.0", "id": "1", "source": "/a", "type": "trigger.fired", "time": "2026-11-22T10:00:00Z",
+        "data": {{"company": {{"id": "acme"}}, "trigger": {{"name": "lead", "parameters": {{"properties": {{{}}}}},
+        "actions": [{{"type": "CRM", "subtype": "UPSERT_CONTACT", {}}},
+        {{"type": "WEBHOOK", "url": "https://hooks.example/sales", "method": "POST"}}]}}, "arguments": {arguments}}}}}"#,
+        properties.join(", "),
+        mapping.join(", ")
+    );
+    let mut triggers = TriggerCache::default();
+    let mut fired = || -> TriggerFired { decode(body.as_bytes(), &mut triggers).expect("an event") };
+    bencher
+        .with_inputs(&mut fired)
+        .bench_local_values(|event| -> Plan { plan(event, &rules).expect("a plan") });
+}
