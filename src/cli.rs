@@ -4,6 +4,7 @@
 //! messages or dead letters is made here.
 
 mod config;
+mod confirm;
 mod contact;
 mod dead_letter;
 mod dev;
@@ -62,7 +63,7 @@ enum Command {
     /// Check and preview trigger definitions
     #[command(subcommand)]
     Trigger(trigger::Command),
-    /// Look at contacts
+    /// Look at contacts and erase them
     #[command(subcommand)]
     Contact(contact::Command),
     /// Look at, replay and discard what could not be done

@@ -9,6 +9,7 @@ pub mod contact;
 pub mod directory;
 pub mod egress;
 pub mod email;
+pub mod erasure;
 pub mod event;
 pub mod fault;
 pub mod field;

@@ -4,3 +4,4 @@
 
 pub mod contacts;
 pub mod dead_letters;
+pub mod erasure;

@@ -7,11 +7,13 @@ pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
+pub mod erasure;
 mod failure;
 pub mod ledger;
 pub mod outbox;
 mod pool;
 pub mod schema;
+pub mod suppressions;
 pub mod suspects;
 
 pub use failure::{Failure, classify};

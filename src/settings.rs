@@ -92,6 +92,7 @@ pub struct Contacts {
     #[serde(deserialize_with = "types::on_unidentified")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
+    pub suppression_pepper: SecretString,
 }
 
 /// Section `[events]`.

@@ -1,4 +1,6 @@
-//! `contact find|show|history`. The identity document is masked everywhere.
+//! `contact find|show|history|erase`. The identity document is masked everywhere.
+
+mod erase;
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -31,6 +33,9 @@ pub(super) enum Command {
     Show(One),
     /// Show what each event did to a contact and to those merged into it
     History(One),
+    /// Erase a person for good, and keep late redeliveries from bringing it back
+    #[command(after_help = erase::HELP)]
+    Erase(erase::Erase),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +81,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
         Command::Find(args) => find(&database, args, settings).await,
         Command::Show(args) => show(&database, &args).await,
         Command::History(args) => history(&database, &args).await,
+        Command::Erase(args) => erase::run(&database, &args, settings).await,
     }
 }
 

@@ -1,11 +1,10 @@
 //! `replay` and `discard`: select, show what is meant, ask, do it with progress, say what was done.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
-
 use serde_json::json;
 
 use super::{
     super::{
+        confirm,
         exit::{Exit, Usage},
         output::{self, Format},
         progress,
@@ -59,10 +58,7 @@ pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Resu
 
 /// Who discards; a dry run needs nobody.
 fn operator(args: &Discard) -> Result<String, Usage> {
-    let named = args.operator.clone();
-    let named = named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
-    let fine = |name: &String| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control);
-    match named.filter(fine) {
+    match confirm::operator(args.operator.as_deref()) {
         Some(name) => Ok(name),
         None if args.settle.dry_run => Ok(String::new()),
         None => Err(Usage("--operator must say who discards".to_owned())),
@@ -72,9 +68,8 @@ fn operator(args: &Discard) -> Result<String, Usage> {
 /// The keys to go on with; `None` when there is nothing (more) to do.
 async fn prepare(database: &Database, args: &Settle, verb: &str) -> anyhow::Result<Option<Vec<Key>>> {
     args.selection.check()?;
-    if !args.dry_run && !args.yes && !stdin().is_terminal() {
-        let message = format!("--yes is required to {verb} where standard input is no terminal");
-        return Err(Usage(message).into());
+    if !args.dry_run {
+        confirm::askable(args.yes, verb)?;
     }
     let keys = args.selection.keys(database).await?;
     if args.dry_run {
@@ -93,7 +88,7 @@ async fn prepare(database: &Database, args: &Settle, verb: &str) -> anyhow::Resu
         finish(args, if verb == "replay" { "replayed" } else { "discarded" }, Progress::default())?;
         return Ok(None);
     }
-    if !args.yes && !confirmed(verb, keys.len())? {
+    if !args.yes && !confirm::confirmed(&format!("{verb} {} dead letters?", keys.len()))? {
         anyhow::bail!("nothing was changed");
     }
     Ok(Some(keys))
@@ -105,13 +100,6 @@ async fn sample(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Summary
         sample.extend(dead_letters::get(database, key).await?.map(|dead_letter| dead_letter.summary));
     }
     Ok(sample)
-}
-
-fn confirmed(verb: &str, count: usize) -> anyhow::Result<bool> {
-    write!(stderr(), "{verb} {count} dead letters? [y/N] ")?;
-    let mut answer = String::new();
-    stdin().lock().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 fn finish(args: &Settle, done: &str, reached: Progress) -> anyhow::Result<()> {

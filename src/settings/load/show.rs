@@ -13,7 +13,8 @@ pub(super) fn value(key: &str, value: &Value) -> String {
     match &value.kind {
         ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
         ValueKind::Array(items) => format!("[{} redacted]", items.len()),
-        ValueKind::String(text) => quoted(&without_password(text)),
+        ValueKind::String(text) if text.is_empty() => quoted(""),
+        ValueKind::String(text) if key.ends_with(".url") => quoted(&without_password(text)),
         _ => "redacted".to_owned(),
     }
 }
@@ -49,6 +50,14 @@ fn without_password(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_are_shown_in_part() {
+        let shown = |key: &str, text: &str| value(key, &Value::from(text));
+        assert_eq!(shown("amqp.url", "amqp://u:p@h/v"), r#""amqp://u:redacted@h/v""#);
+        assert_eq!(shown("contacts.suppression_pepper", "a://b"), "redacted");
+        assert_eq!(shown("contacts.suppression_pepper", ""), r#""""#);
+    }
 
     #[test]
     fn addresses_lose_password_and_query() {

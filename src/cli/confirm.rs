@@ -1,0 +1,28 @@
+//! Before something that cannot be taken back: in whose name, and whether it is meant.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
+
+use super::exit::Usage;
+
+/// The operator: as named, or the user of this session.
+pub(super) fn operator(named: Option<&str>) -> Option<String> {
+    let named = named.map(str::to_owned);
+    let named = named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
+    named.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control))
+}
+
+/// Refuses to go on where nobody can be asked.
+pub(super) fn askable(yes: bool, verb: &str) -> Result<(), Usage> {
+    if yes || stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(Usage(format!("--yes is required to {verb} where standard input is no terminal")))
+}
+
+/// Asks on standard error; anything but yes means no.
+pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    write!(stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
