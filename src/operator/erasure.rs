@@ -84,23 +84,19 @@ pub enum EraseError {
 /// When there is no such contact, or the database refuses or is away. Erasing again then goes on.
 pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report, EraseError> {
     for _ in 0..ROUNDS {
-        let mut dossier = match find(database, request).await? {
+        let dossier = match find(database, request).await? {
             Found::Contact(dossier) => dossier,
             Found::Erased(at) => return Ok(already_erased(request, at)),
             Found::Unknown => return Err(EraseError::Unknown),
         };
         let mut removed = sweep(database, request, &dossier).await?;
-        match remove(database, request, &dossier).await? {
-            Some((of_now, erased_at, counts)) => {
-                dossier = of_now;
-                removed += counts;
-                if !request.dry_run {
-                    removed += sweep(database, request, &dossier).await?;
-                }
-                return Ok(report(request, &dossier, erased_at, removed));
+        // Otherwise it was merged, erased or given another key meanwhile, and is looked for anew.
+        if let Some((dossier, erased_at, counts)) = remove(database, request, &dossier).await? {
+            removed += counts;
+            if !request.dry_run {
+                removed += sweep(database, request, &dossier).await?;
             }
-            // Merged, erased or given another key meanwhile: it must be looked for anew.
-            None => continue,
+            return Ok(report(request, &dossier, erased_at, removed));
         }
     }
     Err(EraseError::Busy)
@@ -203,9 +199,9 @@ async fn transact<T>(
             let mut transaction = conn.begin().await?;
             let done = work(&mut transaction).await?;
             if commit {
-                transaction.commit().await?
+                transaction.commit().await?;
             } else {
-                transaction.rollback().await?
+                transaction.rollback().await?;
             }
             Ok(done)
         };

@@ -1,7 +1,5 @@
 //! The texts that bytes of an unknown format may stand for. Nothing here knows what is looked for.
 
-use std::borrow::Cow;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::domain::text;
@@ -87,7 +85,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// As a form or a web address encodes it, `+` for a space included.
-fn percent_decoded(text: &str) -> Cow<'static, str> {
+fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
@@ -95,18 +93,15 @@ fn percent_decoded(text: &str) -> Cow<'static, str> {
             let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
             u8::from_str_radix(digits, 16).ok()
         });
-        match encoded {
-            Some(encoded) => {
-                bytes.push(encoded);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(if *byte == b'+' { b' ' } else { *byte });
-                rest = after;
-            }
+        if let Some(encoded) = encoded {
+            bytes.push(encoded);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(if *byte == b'+' { b' ' } else { *byte });
+            rest = after;
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the words that are base64 of a text say, one a line. Headers that are no text are kept so.

@@ -18,17 +18,22 @@ fn ada() -> Person {
     Person::new(region("BR"), keys, ["012.345.678-90", "12.ABC.345/01DE-35", "12345", "abcdefgh"])
 }
 
+fn assert_means_her(texts: &[&str]) {
+    for text in texts {
+        assert!(ada().is_mentioned(text.as_bytes()), "{text}");
+    }
+}
+
 #[test]
-fn speaks_of_her() {
+fn her_emails() {
     let utf16: Vec<u8> =
         r#"{"email":"ada@analytical.example"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(ada().is_mentioned(&utf16), "UTF-16");
-    assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "no UTF-8");
     let header = format!(
         r#"{{"headers": {{"x": {{"string_base64": "{}"}}}}}}"#,
         STANDARD.encode(b"\xffada@analytical.example")
     );
-    for text in [
+    assert_means_her(&[
         r#"{"arguments": {"email": "ada@analytical.example"}}"#,
         r#"{"email": "ADA@Analytical.Example"}"#,
         r#"{"email": "ada\u0040analytical.example"}"#,
@@ -47,6 +52,13 @@ fn speaks_of_her() {
         "'O'NEIL@XN--BCHER-KVA.EXAMPLE'",
         "ada@analytical.example,bob@x.example",
         header.as_str(),
+    ]);
+}
+
+#[test]
+fn her_phones_and_documents() {
+    assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "no UTF-8");
+    assert_means_her(&[
         r#"{"phone": "+55 (85) 99999-0001"}"#,
         r#"{"phone": "85 99999-0001"}"#,
         r#"{"phone": "085 99999 0001"}"#,
@@ -76,9 +88,7 @@ fn speaks_of_her() {
         "012 345 678 90",
         "12.abc.345/01de-35",
         "CNPJ 12ABC34501DE35.",
-    ] {
-        assert!(ada().is_mentioned(text.as_bytes()), "{text}");
-    }
+    ]);
 }
 
 #[test]

@@ -14,9 +14,14 @@ pub(super) fn value(key: &str, value: &Value) -> String {
         ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
         ValueKind::Array(items) => format!("[{} redacted]", items.len()),
         ValueKind::String(text) if text.is_empty() => quoted(""),
-        ValueKind::String(text) if key.ends_with(".url") => quoted(&without_password(text)),
+        ValueKind::String(text) if is_address(key) => quoted(&without_password(text)),
         _ => "redacted".to_owned(),
     }
+}
+
+/// Only addresses are shown in part: what is secret in them has its place.
+fn is_address(key: &str) -> bool {
+    key.rsplit_once('.').is_some_and(|(_, name)| name == "url")
 }
 
 fn plain(value: &Value) -> String {
