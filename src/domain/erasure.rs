@@ -47,11 +47,15 @@ impl Person {
         let mut person = Self { phones: Vec::new(), emails: Vec::new(), codes: Vec::new(), region };
         for key in keys {
             match key {
+                // One that is looked up but cannot be read as a number is a document like any other.
+                Identifier::Phone(phone) if Phone::parse(phone.as_str(), region).as_ref() != Some(&phone) => {
+                    person.codes.extend(code(phone.as_str()));
+                }
                 Identifier::Phone(phone) => person.phones.push(phone),
                 Identifier::Email(email) => person.emails.push(email),
             }
         }
-        person.codes = documents.into_iter().filter_map(code).collect();
+        person.codes.extend(documents.into_iter().filter_map(code));
         person.phones.sort_unstable();
         person.phones.dedup();
         person.emails.sort_unstable();

@@ -146,6 +146,13 @@ fn national_numbers_are_read_in_the_region() {
 }
 
 #[test]
+fn numbers_that_are_not_valid_are_found_as_written() {
+    let keys = [Identifier::Phone(Phone::from_stored("+55000123456"))];
+    let person = Person::new(region("BR"), keys, []);
+    assert!(person.is_mentioned(b"+55 000 12-3456") && !person.is_mentioned(b"+55 000 12-34567"));
+}
+
+#[test]
 fn nobody_is_never_meant() {
     let nobody = Person::new(region("BR"), [], ["", "0", "-"]);
     assert!(!nobody.is_mentioned(b"0 - ada@analytical.example 85999990001"));
