@@ -4,4 +4,5 @@
 
 pub mod contacts;
 pub mod dead_letters;
+pub mod erasure;
 pub mod unmerge;

@@ -8,6 +8,7 @@ pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
+pub mod erasure;
 mod failure;
 pub mod ledger;
 pub mod links;
@@ -15,6 +16,7 @@ pub mod outbox;
 mod pool;
 mod provenance;
 pub mod schema;
+pub mod suppressions;
 pub mod suspects;
 pub mod unmerge;
 

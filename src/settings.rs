@@ -103,6 +103,7 @@ pub struct Contacts {
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
     pub max_identifiers: usize,
+    pub suppression_pepper: SecretString,
 }
 
 impl Contacts {

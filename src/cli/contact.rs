@@ -1,5 +1,6 @@
-//! `contact find|show|history|unmerge`. The identity document is masked everywhere.
+//! `contact find|show|history|unmerge|erase`. The identity document is masked everywhere.
 
+mod erase;
 mod unmerge;
 
 use clap::Subcommand;
@@ -36,6 +37,9 @@ pub(super) enum Command {
     /// Part two contacts that were merged and are two people
     #[command(after_help = unmerge::HELP)]
     Unmerge(unmerge::Unmerge),
+    /// Erase a person for good, and keep late redeliveries from bringing it back
+    #[command(after_help = erase::HELP)]
+    Erase(erase::Erase),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,6 +86,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
         Command::Show(args) => show(&database, &args).await,
         Command::History(args) => history(&database, &args).await,
         Command::Unmerge(args) => unmerge::run(&database, &args, settings).await,
+        Command::Erase(args) => erase::run(&database, &args, settings).await,
     }
 }
 

@@ -89,23 +89,27 @@ impl EventRef {
         self.derive(Some(company), purpose, step)
     }
 
-    /// A name-based id (RFC 9562, version 8 over SHA-256).
     fn derive(&self, company: Option<&CompanyId>, purpose: &str, step: u16) -> Uuid {
         let company = company.map(CompanyId::as_str);
-        let mut hash = Sha256::new();
-        for part in [purpose, &self.source, &self.id].into_iter().chain(company) {
-            // Length-prefixed, so that no two lists of parts give the same bytes.
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        hash.update(step.to_be_bytes());
-        let digest: [u8; 32] = hash.finalize().into();
-        let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(digest) {
-            *to = from;
-        }
-        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        name_based([purpose, &self.source, &self.id].into_iter().chain(company), step)
     }
+}
+
+/// A name-based id (RFC 9562, version 8 over SHA-256).
+pub(super) fn name_based<'a>(parts: impl IntoIterator<Item = &'a str>, step: u16) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // Length-prefixed, so that no two lists of parts give the same bytes.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(step.to_be_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest) {
+        *to = from;
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// When a value was said: event time first, then event id, then the step of its chain.

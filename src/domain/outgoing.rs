@@ -1,4 +1,5 @@
-//! The events that the service publishes: `contact.upserted`, `contact.merged`, `webhook.requested`.
+//! The events that the service publishes: `contact.upserted`, `contact.merged`, `contact.erased`,
+//! `webhook.requested`.
 //!
 //! One CloudEvents 1.0 JSON object each. No action configuration, header, secret or raw argument
 //! rides on them, and the identity document only where the deployment allows it.
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::{
     contact::{Contact, ContactId, Rejected},
     directory::Applied,
+    event::{CompanyId, name_based},
     field::Field,
     trigger_fired::TriggerFired,
 };
@@ -20,7 +22,7 @@ use super::{
 /// A published event, ready to send.
 #[derive(Clone)]
 pub struct Outgoing {
-    /// CloudEvents `id`: derived from the trigger event, so a redelivery publishes the same.
+    /// CloudEvents `id`: derived from what caused it, so a repetition publishes the same.
     pub id: Uuid,
     /// CloudEvents `type`.
     pub kind: &'static str,
@@ -127,6 +129,20 @@ impl Publisher<'_> {
         let restored: Vec<Value> = restored.iter().map(|contact| self.contact(contact)).collect();
         let data = json!({ "contact": self.contact(contact), "restoredContacts": restored });
         self.envelope(separation, kind, kind.into(), Some(contact.id.to_string()), data)
+    }
+
+    /// `contact.erased`, for subscribers that keep copies of contacts: these ids belong to nobody now.
+    #[must_use]
+    pub fn contact_erased(&self, company: &CompanyId, contact: ContactId, aliases: &[ContactId]) -> Outgoing {
+        let kind = "contact.erased";
+        let contact = contact.to_string();
+        let data = json!({
+            "contact": {"id": contact, "companyId": company.as_str()},
+            "mergedContactIds": aliases.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "erasedAt": rfc3339(self.now),
+        });
+        let id = name_based([kind, contact.as_str(), company.as_str()], 0);
+        self.envelope(id, kind, kind.into(), Some(contact), data)
     }
 
     fn contact(&self, contact: &Contact) -> Value {

@@ -48,8 +48,14 @@ impl NewDelivery {
     /// step, so the same step is the same delivery whatever is redelivered.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.event.id_of(&self.company, "webhook", self.step)
+        delivery_id(&self.event, &self.company, self.step)
     }
+}
+
+/// The id of the delivery of this step of this event.
+#[must_use]
+pub fn delivery_id(event: &EventRef, company: &CompanyId, step: u16) -> Uuid {
+    event.id_of(company, "webhook", step)
 }
 
 /// Inserts deliveries, due at once. One that is there already stays as it is.

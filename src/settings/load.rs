@@ -22,7 +22,8 @@ use layers::Layers;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 4] = ["amqp.url", "postgres.url", "webhook.signing_secrets", "http.tokens"];
+const SECRETS: [&str; 5] =
+    ["amqp.url", "postgres.url", "contacts.suppression_pepper", "webhook.signing_secrets", "http.tokens"];
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +180,7 @@ fn settings_with<'a>(
 fn describe(key: &str, error: &ConfigError) -> String {
     match key {
         "amqp.url" | "postgres.url" => "expected an address, as text".to_owned(),
+        "contacts.suppression_pepper" => "expected a text".to_owned(),
         "webhook.signing_secrets" => "expected a list of texts, each whsec_ and base64".to_owned(),
         "http.tokens" => {
             "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()

@@ -217,8 +217,8 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
     if message.correlation_id.len() <= 255 {
         properties = properties.with_correlation_id(message.correlation_id.into());
     }
-    // Only contact.merged may find no subscriber; the webhook queue is bound for all others.
-    let mandatory = message.routing_key != "contact.merged";
+    // These may find no subscriber; the webhook queue is bound for all others.
+    let mandatory = !["contact.merged", "contact.erased"].contains(&message.routing_key.as_str());
     Message {
         exchange: exchange.to_owned(),
         routing_key: message.routing_key,

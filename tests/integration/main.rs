@@ -15,6 +15,7 @@ mod chain;
 mod command_line;
 mod contacts;
 mod dead_letters;
+mod erasure;
 mod faults;
 mod harness;
 mod kept;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         contacts::tests(),
         dead_letters::tests(),
+        erasure::tests(),
         faults::tests(),
         harness::tests(),
         kept::tests(),

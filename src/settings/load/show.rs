@@ -13,9 +13,15 @@ pub(super) fn value(key: &str, value: &Value) -> String {
     match &value.kind {
         ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
         ValueKind::Array(items) => format!("[{} redacted]", items.len()),
-        ValueKind::String(text) => quoted(&without_password(text)),
+        ValueKind::String(text) if text.is_empty() => quoted(""),
+        ValueKind::String(text) if is_address(key) => quoted(&without_password(text)),
         _ => "redacted".to_owned(),
     }
+}
+
+/// Only addresses are shown in part: what is secret in them has its place.
+fn is_address(key: &str) -> bool {
+    key.rsplit_once('.').is_some_and(|(_, name)| name == "url")
 }
 
 fn plain(value: &Value) -> String {
@@ -49,6 +55,14 @@ fn without_password(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_are_shown_in_part() {
+        let shown = |key: &str, text: &str| value(key, &Value::from(text));
+        assert_eq!(shown("amqp.url", "amqp://u:p@h/v"), r#""amqp://u:redacted@h/v""#);
+        assert_eq!(shown("contacts.suppression_pepper", "a://b"), "redacted");
+        assert_eq!(shown("contacts.suppression_pepper", ""), r#""""#);
+    }
 
     #[test]
     fn addresses_lose_password_and_query() {

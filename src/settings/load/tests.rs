@@ -230,6 +230,7 @@ fn secrets_are_never_shown() {
         ("POSTGRES__URL", "postgres://u@h/d?password=hunter2"),
         ("WEBHOOK__SIGNING_SECRETS", &secret),
         ("HTTP__TOKENS", "a:viewer:hunter2"),
+        ("CONTACTS__SUPPRESSION_PEPPER", "x:hunter2"),
     ])
     .unwrap();
     let shown = format!("{effective:?}");

@@ -1,0 +1,112 @@
+//! `contact erase`: shows what is meant, asks, erases, says what was removed.
+
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        confirm,
+        exit::{Exit, Usage},
+        output::{self, Output, moment, printable},
+    },
+    company,
+};
+use crate::{
+    domain::{contact::ContactId, event::CompanyId},
+    operator::erasure::{self, Report, Request},
+    postgres::Database,
+    settings::Settings,
+};
+
+pub(super) const HELP: &str = "\
+Removes the person from contacts, ledger, webhook deliveries, unpublished messages and dead letters, and
+publishes contact.erased. It cannot be taken back. What is interrupted is finished by erasing again.
+
+Example: contact-relay contact erase --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11 --operator ada";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Erase {
+    /// Company (tenant) id
+    #[arg(long, value_parser = company)]
+    company: CompanyId,
+    /// Contact id; one that was merged away erases the contact that it became
+    id: Uuid,
+    /// Change nothing: show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask; required where standard input is no terminal
+    #[arg(long)]
+    yes: bool,
+    /// Who erases; recorded with the erased ids
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) -> anyhow::Result<Exit> {
+    let operator = match confirm::operator(args.operator.as_deref()) {
+        Some(name) => name,
+        None if args.dry_run => String::new(),
+        None => return Err(Usage("--operator must say who erases".to_owned()).into()),
+    };
+    if !args.dry_run {
+        confirm::askable(args.yes, "erase")?;
+    }
+    let request = Request {
+        company: &args.company,
+        id: ContactId(args.id),
+        operator: &operator,
+        region: settings.contacts.default_region,
+        pepper: settings.contacts.suppression_pepper.expose_secret(),
+        source: &settings.events.source,
+        dry_run: args.dry_run,
+    };
+    if !args.dry_run && !args.yes {
+        let planned = erasure::erase(database, &Request { dry_run: true, ..request }).await?;
+        if planned.already_erased {
+            return print(args, &planned);
+        }
+        output::note(as_text(&planned));
+        if !confirm::confirmed("erase this person for good?")? {
+            anyhow::bail!("nothing was changed");
+        }
+    }
+    let report = erasure::erase(database, &request).await?;
+    print(args, &report)
+}
+
+fn print(args: &Erase, report: &Report) -> anyhow::Result<Exit> {
+    output::report(args.output.format, report, as_text)?;
+    Ok(Exit::Done)
+}
+
+fn as_text(report: &Report) -> String {
+    let company = printable(&report.company_id);
+    let (id, at) = (report.contact_id, moment(report.erased_at));
+    if report.already_erased {
+        return format!("contact {id} of company {company} was erased before, {at}; nothing was changed");
+    }
+    let removed = &report.removed;
+    let rows = [
+        ("contacts", removed.contacts),
+        ("identifiers", removed.identifiers),
+        ("merged ids", removed.aliases),
+        ("ledger events", removed.ledger_events),
+        ("webhook deliveries", removed.deliveries),
+        ("webhook attempts", removed.attempts),
+        ("unpublished messages", removed.outbox_messages),
+        ("dead letters", removed.dead_letters),
+        ("suppressed keys", removed.suppressed_keys),
+    ];
+    let table = output::table(
+        ["place", "removed"],
+        rows.into_iter().map(|(place, count)| [place.to_owned(), count.to_string()]),
+    );
+    let what = if report.dry_run {
+        format!("would erase contact {id} of company {company}; nothing was changed")
+    } else {
+        format!("erased contact {id} of company {company}, {at}")
+    };
+    format!("{what}\n\n{table}")
+}

@@ -1,0 +1,187 @@
+//! Who is meant and who is not, in the forms in which messages and webhooks are kept.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proptest::prelude::*;
+
+use super::*;
+
+fn region(code: &str) -> Region {
+    Region::new(code).unwrap()
+}
+
+fn ada() -> Person {
+    let phones =
+        ["+5585999990001", "+442079460018"].map(|phone| Identifier::Phone(Phone::from_stored(phone)));
+    let emails = ["ada@analytical.example", "o'neil@xn--bcher-kva.example"];
+    let emails = emails.map(|email| Identifier::Email(Email::from_stored(email)));
+    let keys = phones.into_iter().chain(emails);
+    Person::new(region("BR"), keys, ["012.345.678-90", "12.ABC.345/01DE-35", "12345", "abcdefgh"])
+}
+
+fn assert_means_her(texts: &[&str]) {
+    for text in texts {
+        assert!(ada().is_mentioned(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
+fn her_emails() {
+    let utf16: Vec<u8> =
+        r#"{"email":"ada@analytical.example"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(ada().is_mentioned(&utf16), "UTF-16");
+    let header = format!(
+        r#"{{"headers": {{"x": {{"string_base64": "{}"}}}}}}"#,
+        STANDARD.encode(b"\xffada@analytical.example")
+    );
+    assert_means_her(&[
+        r#"{"arguments": {"email": "ada@analytical.example"}}"#,
+        r#"{"email": "ADA@Analytical.Example"}"#,
+        r#"{"email": "ada\u0040analytical.example"}"#,
+        r#"{"\u0061da@analytical.example": 1}"#,
+        r#"{"text": "{\"email\": \"ada\\u0040analytical.example\"}"}"#,
+        r#"{"text": "Hello,\nada@analytical.example\n"}"#,
+        r#"{"email": "ada@analytical.example", "email": "bob@x.example"}"#,
+        r#"{"email": "bob@x.example", "email": "ada@analytical.example"}"#,
+        "Write to <mailto:ada@analytical.example?subject=x>.",
+        "Her address is ada@analytical.example.",
+        "to=ada@analytical.example&x=1",
+        "https://h.example/?email=ada%40analytical.example",
+        "https://h.example/?email%3Dada%40analytical.example",
+        "ada\u{200b}@analytical.example",
+        "o'neil@bücher.example",
+        "'O'NEIL@XN--BCHER-KVA.EXAMPLE'",
+        "ada@analytical.example,bob@x.example",
+        header.as_str(),
+    ]);
+}
+
+#[test]
+fn her_phones_and_documents() {
+    assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "no UTF-8");
+    assert_means_her(&[
+        r#"{"phone": "+55 (85) 99999-0001"}"#,
+        r#"{"phone": "85 99999-0001"}"#,
+        r#"{"phone": "085 99999 0001"}"#,
+        r#"{"phone": 85999990001}"#,
+        r#"{"phone": 5585999990001.0}"#,
+        r#"{"phone": 8.5999990001E10}"#,
+        r#"{"phone": 5.585999990001e+12}"#,
+        r#"{"phone": "\u0038\u0035999990001"}"#,
+        r#"{"phone": "８５ ９９９９９ー０００１"}"#,
+        r#"{"phone": "٨٥٩٩٩٩٩٠٠٠١"}"#,
+        r#"{"phone": "\n85999990001"}"#,
+        "5585999990001@c.us",
+        "5585999990001:12@s.whatsapp.net",
+        "/companies/acme/wa-5585999990001-17",
+        "wamid_85999990001_7",
+        "tel:+55-85-99999-0001",
+        "?phone=%2B55%2085+99999-0001",
+        "call 85999990001 or 85999990002",
+        "85999990002, 85999990001",
+        "+5511987654321 85999990001",
+        "2026-01-01 85999990001",
+        "+44 20 7946 0018",
+        "0044 20 7946 0018",
+        r#"{"identity": "012.345.678-90"}"#,
+        r#"{"identity": 1234567890}"#,
+        "CPF 01234567890",
+        "012 345 678 90",
+        "12.abc.345/01de-35",
+        "CNPJ 12ABC34501DE35.",
+    ]);
+}
+
+#[test]
+fn speaks_of_others() {
+    for text in [
+        "",
+        "{}",
+        "Ada Lovelace, Analytical",
+        "bada@analytical.example",
+        "x.ada@analytical.example",
+        "ada+x@analytical.example",
+        "x+ada@analytical.example",
+        "ada@analytical.example.com",
+        "ada@analytical.examples",
+        "ada@other.example",
+        "ada @ analytical",
+        "@analytical.example",
+        "o'neil@bucher.example",
+        // Longer and shorter numbers, and those of another country.
+        "859999900012",
+        "1859999900010",
+        "285999990001",
+        "99990001",
+        "5999990001",
+        "+1 85 99999 0001",
+        "+185999990001",
+        "+85999990001",
+        "85999990002",
+        "85, 99999-0001",
+        r#"{"a": "85", "b": "99999-0001"}"#,
+        "[85, 99999, 0001]",
+        "020 7946 0018",
+        "1.5999990001E10",
+        // Documents.
+        "0123456789",
+        "10123456789012",
+        "112345678901",
+        "12ABC34501DE36",
+        "X12ABC34501DE35",
+        "12ABC34501DE355",
+        "12, ABC, 345, 01DE, 35",
+        // Too short, or no digit in it, to be a document.
+        "12345",
+        "abcdefgh",
+    ] {
+        assert!(!ada().is_mentioned(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
+fn national_numbers_are_read_in_the_region() {
+    let keys = || [Identifier::Phone(Phone::from_stored("+442079460018"))];
+    assert!(Person::new(region("GB"), keys(), []).is_mentioned(b"020 7946 0018"));
+    assert!(!Person::new(region("BR"), keys(), []).is_mentioned(b"020 7946 0018"));
+}
+
+#[test]
+fn numbers_that_are_not_valid_are_found_as_written() {
+    let keys = [Identifier::Phone(Phone::from_stored("+55000123456"))];
+    let person = Person::new(region("BR"), keys, []);
+    assert!(person.is_mentioned(b"+55 000 12-3456") && !person.is_mentioned(b"+55 000 12-34567"));
+}
+
+#[test]
+fn nobody_is_never_meant() {
+    let nobody = Person::new(region("BR"), [], ["", "0", "-"]);
+    assert!(!nobody.is_mentioned(b"0 - ada@analytical.example 85999990001"));
+    assert_eq!(format!("{:?}", ada()), "Person(redacted)");
+}
+
+/// What is long or strange is read in a time that is in proportion.
+#[test]
+fn large_bodies_are_read() {
+    for unit in ["1 ", "1.", "@", "%41", "\\u0041", "\\", "a.", "QUJD", "+1 ", "85999990001x"] {
+        let text = unit.repeat(64 * 1024 / unit.len());
+        assert_eq!(ada().is_mentioned(text.as_bytes()), unit.starts_with("8599"), "{unit}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics(bytes: Vec<u8>, text in "\\PC{0,60}|[0-9a-f+@.%\\\\u ()-]{0,60}") {
+        let _ = ada().is_mentioned(&bytes);
+        let _ = ada().is_mentioned(text.as_bytes());
+    }
+
+    #[test]
+    fn is_found_within_anything(before in "\\PC{0,20}", after in "\\PC{0,20}") {
+        for key in ["ada@analytical.example", "+5585999990001", "01234567890"] {
+            let text = format!("{before}\n\"{key}\"\n{after}");
+            prop_assert!(ada().is_mentioned(text.as_bytes()), "{}", text);
+            let json = serde_json::json!({"a": [before, key, after]}).to_string();
+            prop_assert!(ada().is_mentioned(json.as_bytes()), "{}", json);
+        }
+    }
+}

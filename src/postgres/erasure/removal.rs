@@ -1,0 +1,181 @@
+//! Removes what is known of a person, in the caller's transaction.
+//!
+//! Entries of the ledger and deliveries stay without what they said: they prove that an event was
+//! applied, so that its redelivery brings nobody back. Ids of events go, for platforms make them of
+//! phone numbers.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Counts, Dossier, columns};
+use crate::{
+    domain::event::{CompanyId, EventRef},
+    postgres::{deliveries, suppressions},
+};
+
+/// Most steps of one event: 11 triggers of 10 actions.
+const MAX_STEPS: u16 = 110;
+/// Most ids of one statement.
+const CHUNK: usize = 20_000;
+
+/// Erases the contact that [`super::find`] found in this transaction, in the name of `operator`, and
+/// suppresses its keys. Returns the time of it, which is after every change that it erases.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn erase(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    dossier: &Dossier,
+    operator: &str,
+    pepper: &str,
+) -> Result<(OffsetDateTime, Counts), sqlx::Error> {
+    // Not now(), which is from before the wait for the lock.
+    let erased_at =
+        sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut *conn).await?;
+    let ids = dossier.ids();
+    suppressions::insert(conn, pepper, company, &dossier.keys, erased_at).await?;
+    sqlx::query!(
+        "INSERT INTO contact_erasures (company_id, contact_id, erased_at, operator)
+         SELECT $1, id, $3, $4 FROM UNNEST($2::uuid[]) AS u(id) ON CONFLICT DO NOTHING",
+        company.as_str(),
+        &ids,
+        erased_at,
+        operator,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let mut counts = contact(conn, company, dossier).await?;
+    counts.suppressed_keys = dossier.keys.len() as u64;
+    counts.ledger_events = dossier.events.len() as u64;
+    ledger(conn, company, &ids).await?;
+    for ids in delivery_ids(company, dossier).chunks(CHUNK) {
+        let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), ids).await?;
+        counts.deliveries += deliveries;
+        counts.attempts += attempts;
+    }
+    let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    let unpublished = sqlx::query!(
+        "DELETE FROM outbox WHERE company_id = $1 AND subject = ANY($2)",
+        company.as_str(),
+        &subjects,
+    )
+    .execute(conn)
+    .await?;
+    counts.outbox_messages = unpublished.rows_affected();
+    Ok((erased_at, counts))
+}
+
+async fn contact(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    dossier: &Dossier,
+) -> Result<Counts, sqlx::Error> {
+    let contacts = sqlx::query!(
+        "DELETE FROM contacts WHERE company_id = $1 AND contact_id = $2",
+        company.as_str(),
+        dossier.contact.0,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let (kinds, values) = columns(&dossier.keys);
+    let identifiers = sqlx::query!(
+        "DELETE FROM contact_identifiers i USING UNNEST($2::text[], $3::text[]) AS k(kind, value)
+         WHERE i.company_id = $1 AND i.kind = k.kind AND i.value = k.value AND i.contact_id = $4",
+        company.as_str(),
+        &kinds as &[&str],
+        &values as &[&str],
+        dossier.contact.0,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let aliases = sqlx::query!(
+        "DELETE FROM contact_aliases WHERE company_id = $1 AND contact_id = $2",
+        company.as_str(),
+        dossier.contact.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Counts {
+        contacts: contacts.rows_affected(),
+        identifiers: identifiers.rows_affected(),
+        aliases: aliases.rows_affected(),
+        ..Counts::default()
+    })
+}
+
+async fn ledger(conn: &mut PgConnection, company: &CompanyId, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE trigger_events SET erased = true, source = 'erased', event_id = 'erased', fields = NULL,
+             rejected = NULL, session_id = NULL, assistant_id = NULL, traceparent = NULL, tracestate = NULL
+         WHERE company_id = $1 AND contact_id = ANY($2) AND contact_id IS NOT NULL",
+        company.as_str(),
+        ids,
+    )
+    .execute(&mut *conn)
+    .await?;
+    for column in ["contact_id", "other_id"] {
+        // The column is one of the two names above; each has its index.
+        let statement = format!(
+            "UPDATE contact_links SET source = NULL, event_id = NULL WHERE company_id = $1 AND {column} = ANY($2)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(company.as_str())
+            .bind(ids)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The deliveries that the person's events can have. They are found by their ids, which derive from
+/// event and step: there is no index by event, and every contact would pay for one.
+fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
+    let of_event = |event: &EventRef| -> Vec<Uuid> {
+        (1..=MAX_STEPS).map(|step| deliveries::delivery_id(event, company, step)).collect()
+    };
+    let mut ids: Vec<Uuid> = dossier.events.iter().flat_map(of_event).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Takes everything from these deliveries that their events said, and their attempts. What was not
+/// sent yet never will be: it has no lease, so what is just being sent is not recorded either, and a
+/// fault, so nothing is sent even if it is made due again. Returns how many deliveries and attempts.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub(super) async fn blank_deliveries(
+    conn: &mut PgConnection,
+    company: &str,
+    ids: &[Uuid],
+) -> Result<(u64, u64), sqlx::Error> {
+    let blanked = sqlx::query_scalar!(
+        "WITH held AS MATERIALIZED (
+             SELECT d.delivery_id FROM UNNEST($2::uuid[]) AS k(delivery_id)
+             JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.delivery_id
+             WHERE NOT (d.url = '' AND d.source = 'erased')
+             ORDER BY d.delivery_id FOR UPDATE OF d)
+         UPDATE webhook_deliveries d
+         SET source = 'erased', event_id = 'erased', url = '', headers = '[]', body = NULL,
+             fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
+             state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
+             lease_token = NULL, finished_at = COALESCE(d.finished_at, now())
+         FROM held WHERE d.company_id = $1 AND d.delivery_id = held.delivery_id
+         RETURNING d.delivery_id",
+        company,
+        ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let attempts = sqlx::query!(
+        "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS k(delivery_id)
+         WHERE a.company_id = $1 AND a.delivery_id = k.delivery_id",
+        company,
+        &blanked,
+    )
+    .execute(conn)
+    .await?;
+    Ok((blanked.len() as u64, attempts.rows_affected()))
+}

@@ -1,0 +1,262 @@
+//! Finds and removes what belongs to no contact and speaks of a person: dead letters, webhooks of
+//! chains without a CRM step, their entries in the ledger and their messages.
+//!
+//! Tables are read in pages by primary key, so that no statement takes long however large they are.
+
+use std::collections::HashSet;
+
+use futures_util::TryStreamExt as _;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Counts, Dossier, removal::blank_deliveries};
+use crate::domain::{
+    erasure::Person,
+    event::{CompanyId, EventRef},
+};
+
+/// Where such rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Events that touched no contact.
+    Ledger,
+    /// Webhooks that belong to no contact, or to an event that is no longer the contact's.
+    Deliveries,
+    /// Messages about no contact.
+    Outbox,
+    /// Dead letters of the company.
+    DeadLetters,
+    /// Dead letters whose company nobody could read.
+    StrayDeadLetters,
+}
+
+impl Table {
+    /// All of them, in the order in which they must be swept.
+    pub const ALL: [Self; 5] =
+        [Self::Ledger, Self::Deliveries, Self::Outbox, Self::DeadLetters, Self::StrayDeadLetters];
+
+    /// Name, key and rows of a page: bodies are large, other rows are not read but skipped.
+    const fn page(self) -> (&'static str, &'static str, i64) {
+        match self {
+            Self::Ledger => ("trigger_events", "event_key", 5_000),
+            Self::Deliveries => ("webhook_deliveries", "delivery_id", 2_000),
+            Self::Outbox => ("outbox", "message_id", 500),
+            Self::DeadLetters | Self::StrayDeadLetters => ("dead_letters", "dead_letter_id", 100),
+        }
+    }
+}
+
+/// A search for one person.
+pub struct Sweep<'a> {
+    company: &'a CompanyId,
+    person: &'a Person,
+    ids: Vec<Uuid>,
+    /// Keys of the person's events. Their deliveries and messages are the contact's.
+    events: HashSet<Uuid>,
+    /// Deliveries that were found, whose dead letters go as well.
+    deliveries: HashSet<Uuid>,
+}
+
+/// The part of a table after one key, up to another.
+struct Part<'a> {
+    company: &'a str,
+    after: Uuid,
+    /// Included.
+    to: Uuid,
+}
+
+impl<'a> Sweep<'a> {
+    /// A search for the person of this dossier.
+    #[must_use]
+    pub fn new(company: &'a CompanyId, dossier: &'a Dossier) -> Self {
+        Self {
+            company,
+            person: &dossier.person,
+            ids: dossier.ids(),
+            events: dossier.events.iter().map(EventRef::key).collect(),
+            deliveries: HashSet::new(),
+        }
+    }
+
+    /// Removes what is found in the page of `table` after the key `after`. Returns where the next page
+    /// begins, `None` at the end.
+    ///
+    /// # Errors
+    /// When the database refuses or is away; the same page can be swept again.
+    pub async fn page(
+        &mut self,
+        conn: &mut PgConnection,
+        table: Table,
+        after: Uuid,
+    ) -> Result<(Option<Uuid>, Counts), sqlx::Error> {
+        let company = if table == Table::StrayDeadLetters { "" } else { self.company.as_str() };
+        let (name, key, rows) = table.page();
+        // Both names stand in `Table::page`.
+        let statement = format!(
+            "SELECT {key} FROM {name} WHERE company_id = $1 AND {key} > $2 ORDER BY {key} OFFSET $3 LIMIT 1"
+        );
+        let next: Option<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(company)
+            .bind(after)
+            .bind(rows - 1)
+            .fetch_optional(&mut *conn)
+            .await?;
+        let part = Part { company, after, to: next.unwrap_or(Uuid::max()) };
+        let mut counts = Counts::default();
+        match table {
+            Table::Ledger => counts.ledger_events = self.ledger(conn, &part).await?,
+            Table::Deliveries => {
+                (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &part).await?;
+            }
+            Table::Outbox => counts.outbox_messages = self.outbox(conn, &part).await?,
+            Table::DeadLetters | Table::StrayDeadLetters => {
+                counts.dead_letters = self.dead_letters(conn, &part).await?;
+            }
+        }
+        Ok((next, counts))
+    }
+
+    fn in_texts<const N: usize>(&self, texts: [Option<&str>; N]) -> bool {
+        texts.into_iter().flatten().any(|text| self.person.is_mentioned(text.as_bytes()))
+    }
+
+    fn in_bytes(&self, bytes: Option<&[u8]>) -> bool {
+        bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
+    }
+
+    async fn ledger(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+        let rows = sqlx::query!(
+            "SELECT event_key, source, event_id, assistant_id, session_id, traceparent, tracestate
+             FROM trigger_events
+             WHERE company_id = $1 AND event_key > $2 AND event_key <= $3 AND contact_id IS NULL AND NOT erased",
+            part.company,
+            part.after,
+            part.to,
+        );
+        let rows = rows.fetch_all(&mut *conn).await?;
+        let found: Vec<Uuid> = rows
+            .iter()
+            .filter(|row| {
+                let ids = [&row.assistant_id, &row.session_id, &row.traceparent, &row.tracestate];
+                self.in_texts([Some(&row.source), Some(&row.event_id)])
+                    || self.in_texts(ids.map(Option::as_deref))
+            })
+            .map(|row| row.event_key)
+            .collect();
+        let blanked = sqlx::query!(
+            "UPDATE trigger_events t
+             SET erased = true, source = 'erased', event_id = 'erased', rejected = NULL, session_id = NULL,
+                 assistant_id = NULL, traceparent = NULL, tracestate = NULL
+             FROM UNNEST($2::uuid[]) AS k(event_key)
+             WHERE t.company_id = $1 AND t.event_key = k.event_key AND t.contact_id IS NULL",
+            part.company,
+            &found,
+        );
+        Ok(blanked.execute(conn).await?.rows_affected())
+    }
+
+    async fn unowned_deliveries(
+        &mut self,
+        conn: &mut PgConnection,
+        part: &Part<'_>,
+    ) -> Result<(u64, u64), sqlx::Error> {
+        let mut found = Vec::new();
+        let mut rows = sqlx::query!(
+            r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers::text AS "headers!", d.body,
+                   d.fault, d.last_error, d.tracestate,
+                   ARRAY(SELECT convert_to(COALESCE(a.error, ''), 'UTF8') || '\x0a' || COALESCE(a.response_body, '')
+                         FROM webhook_attempts a
+                         WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
+               FROM webhook_deliveries d
+               WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
+                 AND (d.contact_id IS NULL OR d.contact_id = ANY($4))"#,
+            part.company,
+            part.after,
+            part.to,
+            &self.ids,
+        )
+        .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let errors = [&row.fault, &row.last_error, &row.tracestate];
+            let is_found = !self.events.contains(&row.event_key)
+                && (self.in_texts(
+                    [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
+                ) || self.in_texts(errors.map(Option::as_deref))
+                    || self.in_bytes(row.body.as_deref())
+                    || row.answers.iter().any(|answer| self.in_bytes(Some(answer))));
+            if is_found {
+                found.push(row.delivery_id);
+            }
+        }
+        drop(rows);
+        self.deliveries.extend(&found);
+        if found.is_empty() {
+            return Ok((0, 0));
+        }
+        blank_deliveries(conn, part.company, &found).await
+    }
+
+    async fn outbox(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+        let mut found = Vec::new();
+        let mut rows = sqlx::query!(
+            "SELECT message_id, correlation_id, tracestate, body FROM outbox
+             WHERE company_id = $1 AND message_id > $2 AND message_id <= $3 AND subject IS NULL",
+            part.company,
+            part.after,
+            part.to,
+        )
+        .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let texts = [Some(row.correlation_id.as_str()), row.tracestate.as_deref()];
+            if self.in_texts(texts) || self.in_bytes(Some(&row.body)) {
+                found.push(row.message_id);
+            }
+        }
+        drop(rows);
+        let deleted = sqlx::query!(
+            "DELETE FROM outbox o USING UNNEST($2::uuid[]) AS k(message_id)
+             WHERE o.company_id = $1 AND o.message_id = k.message_id",
+            part.company,
+            &found,
+        );
+        Ok(deleted.execute(conn).await?.rows_affected())
+    }
+
+    async fn dead_letters(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+        let mut found = Vec::new();
+        let mut rows = sqlx::query!(
+            r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
+                   event_id, trigger_name, delivery_id
+               FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
+            part.company,
+            part.after,
+            part.to,
+        )
+        .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let event = row.source.as_deref().zip(row.event_id.as_deref());
+            let event = event.and_then(|(source, id)| EventRef::new(source, id).ok());
+            // Of the person's events it is the webhooks only: the same id may stand in any message.
+            let is_webhook = !part.company.is_empty()
+                && row.stage == "webhook"
+                && (event.is_some_and(|event| self.events.contains(&event.key()))
+                    || row.delivery_id.is_some_and(|id| self.deliveries.contains(&id)));
+            let named = [&row.source, &row.event_id, &row.trigger_name];
+            if is_webhook
+                || self.in_bytes(Some(&row.body))
+                || self.in_texts([&row.properties, &row.routing_key, &row.message].map(|t| Some(t.as_str())))
+                || self.in_texts(named.map(Option::as_deref))
+            {
+                found.push(row.dead_letter_id);
+            }
+        }
+        drop(rows);
+        let deleted = sqlx::query!(
+            "DELETE FROM dead_letters d USING UNNEST($2::uuid[]) AS k(dead_letter_id)
+             WHERE d.company_id = $1 AND d.dead_letter_id = k.dead_letter_id",
+            part.company,
+            &found,
+        );
+        Ok(deleted.execute(conn).await?.rows_affected())
+    }
+}

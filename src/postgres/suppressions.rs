@@ -1,0 +1,97 @@
+//! Who does not come back: a keyed hash of each phone and email of an erased person.
+//!
+//! The key of a company lies in the database, the pepper in the settings, so neither a dump nor a
+//! list of all phone numbers tells who was erased.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::domain::{contact::Identifier, email::Email, event::CompanyId, phone::Phone};
+
+/// Suppresses these keys: from now on [`suppressed`] finds them, with the latest `erased_at`.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn insert(
+    conn: &mut PgConnection,
+    pepper: &str,
+    company: &CompanyId,
+    keys: &[Identifier],
+    erased_at: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO suppression_keys (company_id, key)
+         VALUES ($1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) ON CONFLICT DO NOTHING",
+        company.as_str(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let kinds: Vec<&str> = keys.iter().map(Identifier::kind).collect();
+    let values: Vec<&str> = keys.iter().map(Identifier::value).collect();
+    // The hash is the one of `suppressed`, to the letter. Neither kind nor value holds a line break.
+    sqlx::query!(
+        r"INSERT INTO suppressions AS s (company_id, hash, erased_at)
+          SELECT DISTINCT k.company_id, sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $4, 'UTF8'))),
+              $5::timestamptz
+          FROM UNNEST($2::text[], $3::text[]) AS u(kind, value)
+          JOIN suppression_keys k ON k.company_id = $1
+          ON CONFLICT (company_id, hash) DO UPDATE SET erased_at = GREATEST(s.erased_at, excluded.erased_at)",
+        company.as_str(),
+        &kinds as &[&str],
+        &values as &[&str],
+        pepper,
+        erased_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Those of the keys that belonged to an erased person, and when that person was (last) erased. An
+/// event from then or before that names one of them must not be applied.
+///
+/// To be asked after the contacts of the keys are locked: an erasure that was in the middle is
+/// finished then. Costs next to nothing while nobody has been erased.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn suppressed(
+    conn: &mut PgConnection,
+    pepper: &str,
+    keys: &[(CompanyId, Identifier)],
+) -> Result<Vec<(CompanyId, Identifier, OffsetDateTime)>, sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let companies: Vec<&str> = keys.iter().map(|(company, _)| company.as_str()).collect();
+    let kinds: Vec<&str> = keys.iter().map(|(_, key)| key.kind()).collect();
+    let values: Vec<&str> = keys.iter().map(|(_, key)| key.value()).collect();
+    let rows = sqlx::query!(
+        r#"SELECT u.company_id AS "company_id!", u.kind AS "kind!", u.value AS "value!", s.erased_at
+           FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(company_id, kind, value)
+           JOIN suppression_keys k ON k.company_id = u.company_id
+           JOIN suppressions s ON s.company_id = k.company_id
+               AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $4, 'UTF8')))
+           WHERE EXISTS (SELECT FROM suppressions)"#,
+        &companies as &[&str],
+        &kinds as &[&str],
+        &values as &[&str],
+        pepper,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let company =
+                CompanyId::new(&row.company_id).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            let identifier = match row.kind.as_str() {
+                "phone" => Identifier::Phone(Phone::from_stored(row.value)),
+                _ => Identifier::Email(Email::from_stored(row.value)),
+            };
+            Ok((company, identifier, row.erased_at))
+        })
+        .collect()
+}

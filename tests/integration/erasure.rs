@@ -1,0 +1,348 @@
+//! Erasure: nothing of the person is left, nothing of anybody else is touched, and nobody comes back.
+
+mod late;
+
+use lapin::BasicProperties;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
+
+const PHONE: &str = "+5511987654321";
+const OTHER_PHONE: &str = "+5585999990001";
+const OLD_EMAIL: &str = "ada.byron@old.example";
+const EMAIL: &str = "ada.lovelace@analytical.example";
+const CPF: &str = "529.982.247-25";
+
+/// Parts of every spelling of these keys. None is part of anything else.
+const TRACES: [&str; 8] = [
+    "11987654321",
+    "987654321",
+    "98765-4321",
+    "85999990001",
+    "ada.byron",
+    "ada.lovelace",
+    "529.982.247-25",
+    "52998224725",
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        nothing_of_the_person_is_left,
+        a_webhook_on_its_way_is_not_recorded,
+        what_was_not_published_is_not,
+        erasing_is_refused,
+        an_interrupted_erasure_is_finished,
+    ]
+    .into_iter()
+    .chain(late::tests())
+    .collect()
+}
+
+/// Every row of every table as text, those of `globex` apart; bytes as text and as they are shown.
+async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+            .fetch_all(&app.pool)
+            .await
+            .unwrap();
+    let (mut rows, mut of_globex) = (Vec::new(), Vec::new());
+    for table in tables {
+        let query = format!("SELECT '{table} ' || t::text FROM \"{table}\" t ORDER BY t::text");
+        let all: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(&app.pool).await.unwrap();
+        let (theirs, ours): (Vec<String>, Vec<String>) =
+            all.into_iter().partition(|row| row.starts_with(&format!("{table} (globex,")));
+        rows.extend(ours.into_iter().map(|row| format!("{}\n{row}", without_hex(&row))));
+        of_globex.extend(theirs);
+    }
+    (rows, of_globex)
+}
+
+/// With what `\x6162` stands for.
+fn without_hex(row: &str) -> String {
+    let mut parts = row.split("\\x");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(part.len());
+        let (hex, rest) = part.split_at(end);
+        let bytes: Vec<u8> =
+            (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+        text.push_str(&String::from_utf8_lossy(&bytes));
+        text.push_str(rest);
+    }
+    text
+}
+
+fn traces(rows: &[String]) -> Vec<&String> {
+    let hex = |text: &str| -> String {
+        text.bytes()
+            .flat_map(|byte| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap()))
+            .collect()
+    };
+    let is_trace = |row: &&String| {
+        let row = row.to_lowercase();
+        TRACES.iter().any(|trace| row.contains(trace) || row.contains(&hex(trace)))
+            || row.contains("ada\\u002ebyron")
+    };
+    rows.iter().filter(is_trace).collect()
+}
+
+fn assert_no_trace(rows: &[String]) {
+    let traces = traces(rows);
+    assert!(traces.is_empty(), "{traces:#?}");
+}
+
+/// The id of the contact with this email.
+async fn contact_id(app: &TestApp, company: &str, email: &str) -> String {
+    eventually("the contact is there", async || {
+        let found = app.cli(&["contact", "find", "--company", company, "--email", email, "-o", "json"]).await;
+        let found: Value = serde_json::from_str(&found.stdout).ok()?;
+        found[0]["id"].as_str().map(str::to_owned)
+    })
+    .await
+}
+
+async fn erase(app: &TestApp, id: &str) -> Value {
+    app.json(&["contact", "erase", "--company", "acme", id, "--yes", "--operator", "grace"]).await
+}
+
+/// What one company hears of Ada, with everything that can become of an event, and of Grace.
+fn history(app: &TestApp, company: &str) -> Vec<Event> {
+    let webhook = |path: &str| app.receiver.url(path);
+    let ada = || Event::lead("Ada").company(company);
+    let source = format!("/companies/{company}/wa-5511987654321");
+    let bare = |url: &str| Event::bare().company(company).email(OLD_EMAIL).webhook(url);
+    vec![
+        ada()
+            .with("/source", source.into())
+            .with("/data/session/id", "session of +55 11 98765-4321".into())
+            .phone("(11) 98765-4321")
+            .email(OLD_EMAIL)
+            .argument("identity", CPF)
+            .time("2026-01-01T00:00:00Z")
+            .webhook(&webhook("/ok")),
+        ada().id("5585999990001-1").phone(OTHER_PHONE).time("2026-01-02T00:00:00Z"),
+        ada().phone(PHONE).email(EMAIL).time("2026-01-03T00:00:00Z").webhook(&webhook("/status/503")),
+        ada().phone(OTHER_PHONE).email(EMAIL).time("2026-01-04T00:00:00Z").webhook(&webhook("/status/404")),
+        // Nobody's: no CRM step, so no contact.
+        bare(&webhook("/ok?email=$email")).id("5511987654321 said").phone(PHONE),
+        bare(&webhook("/ok?email=$email")).email("grace@navy.example"),
+        // Dead letters.
+        ada().email(&OLD_EMAIL.to_uppercase()).with("/data/trigger/parameters/required", json!(["interest"])),
+        ada().email("grace@navy.example").with("/data/trigger/parameters/required", json!(["interest"])),
+        Event::lead("Grace").company(company).email("grace@navy.example").webhook(&webhook("/ok")),
+    ]
+}
+
+/// Publishes one after the other, in the order in which they must be applied.
+async fn publish_in_turn(app: &TestApp, events: &[Event]) {
+    for event in events {
+        app.broker.publish(event).await;
+        let (company, id) = (event.text("/data/company/id"), event.event_id());
+        eventually("the event is done", async || {
+            let query = "SELECT (SELECT count(*) FROM trigger_events WHERE company_id = $1 AND event_id = $2)
+                 + (SELECT count(*) FROM dead_letters WHERE company_id = $1 AND event_id = $2)";
+            let done: i64 =
+                sqlx::query_scalar(query).bind(company).bind(id).fetch_one(&app.pool).await.unwrap();
+            (done > 0).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn nothing_of_the_person_is_left(app: &TestApp) {
+    // One wait of an hour: what fails once is pending to the end of the test.
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    for company in ["acme", "globex"] {
+        publish_in_turn(app, &history(app, company)).await;
+    }
+    let escaped = br#"{"x": "ada\u002ebyron\u0040old.example""#;
+    app.broker.publish_bytes("trigger.fired", escaped, BasicProperties::default()).await;
+    app.broker.publish_bytes("trigger.fired", b"Grace {", BasicProperties::default()).await;
+    // Delivered: two of Ada, hers without a contact, two of Grace; each company.
+    app.count_becomes("SELECT count(*) FROM webhook_attempts", 12).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 8).await;
+    app.queues_are_empty().await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    let loser: Uuid = sqlx::query_scalar("SELECT alias_id FROM contact_aliases WHERE company_id = 'acme'")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    let link =
+        "INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, source, event_id, step)
+         SELECT company_id, gen_random_uuid(), 'merged', contact_id, alias_id, '/s', 'wa-5511987654321', 1
+         FROM contact_aliases";
+    sqlx::query(link).execute(&app.pool).await.unwrap();
+    // An event may have named a key that is somebody else's, and stays that.
+    let named = r#"UPDATE trigger_events SET fields = fields || '{"email": "grace@navy.example"}'
+        WHERE company_id = 'acme' AND event_id = '5585999990001-1'"#;
+    sqlx::query(named).execute(&app.pool).await.unwrap();
+    let before = dump(app).await;
+    assert!(traces(&before.0).len() > 10, "{:#?}", before.0);
+
+    let dry = ["contact", "erase", "--company", "acme", &loser.to_string(), "--dry-run"];
+    let planned = app.json(&dry).await;
+    assert_eq!(dump(app).await, before, "a dry run changes nothing");
+    let report = erase(app, &loser.to_string()).await;
+    let removed = json!({
+        "contacts": 1, "identifiers": 4, "aliases": 1, "ledgerEvents": 5, "deliveries": 4, "attempts": 4,
+        "outboxMessages": 0, "deadLetters": 3, "suppressedKeys": 4,
+    });
+    assert_eq!((&report["removed"], &planned["removed"]), (&removed, &removed));
+    assert_eq!((&report["contactId"], &report["mergedContactIds"]), (&json!(id), &json!([loser])));
+    assert_eq!((&report["dryRun"], &planned["dryRun"]), (&json!(false), &json!(true)));
+
+    let (rows, of_globex) = dump(app).await;
+    assert_no_trace(&rows);
+    assert_eq!(of_globex, before.1, "another company's same person is untouched");
+    assert_others_and_proofs_stay(app).await;
+    assert_told_once(app, &id, &loser).await;
+    for id in [id, loser.to_string()] {
+        let again = erase(app, &id).await;
+        assert_eq!((&again["alreadyErased"], &again["removed"]["contacts"]), (&json!(true), &json!(0)));
+        assert_eq!(again["erasedAt"], report["erasedAt"]);
+    }
+    app.assert_settled().await;
+    assert_no_trace(&dump(app).await.0);
+}
+
+async fn assert_others_and_proofs_stay(app: &TestApp) {
+    for (query, expected) in [
+        ("SELECT count(*) FROM contacts WHERE company_id = 'acme' AND email = 'grace@navy.example'", 1),
+        ("SELECT count(*) FROM dead_letters WHERE company_id IN ('acme', '')", 2),
+        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
+        ("SELECT count(*) FROM webhook_attempts WHERE company_id = 'acme'", 2),
+        ("SELECT count(*) FROM trigger_events WHERE company_id = 'acme'", 7),
+        (
+            "SELECT count(*) FROM trigger_events WHERE company_id = 'acme' AND erased AND event_id = 'erased'",
+            5,
+        ),
+        (
+            "SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL",
+            4,
+        ),
+        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'discarded'", 2),
+        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'pending'", 0),
+        ("SELECT count(*) FROM contact_erasures WHERE company_id = 'acme' AND operator = 'grace'", 2),
+        ("SELECT count(*) FROM suppressions WHERE company_id <> 'acme'", 0),
+        ("SELECT count(*) FROM contact_identifiers WHERE company_id = 'acme'", 1),
+    ] {
+        assert_eq!(app.count(query).await, expected, "{query}");
+    }
+}
+
+async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
+    let heard = eventually("contact.erased is heard", async || {
+        let heard = app.broker.heard().await;
+        let heard: Vec<_> = heard.into_iter().filter(|heard| heard.at("/type") == "contact.erased").collect();
+        (!heard.is_empty()).then_some(heard)
+    })
+    .await;
+    let erased = only(heard);
+    assert_eq!((erased.routing_key.as_str(), erased.at("/subject")), ("contact.erased", &json!(id)));
+    let data = erased.at("/data");
+    assert_eq!(data["contact"], json!({"id": id, "companyId": "acme"}));
+    assert_eq!(data["mergedContactIds"], json!([loser]));
+    assert_eq!(data.as_object().unwrap().len(), 3, "{data}");
+    assert_eq!(data["erasedAt"], *erased.at("/time"));
+    assert_no_trace(&[erased.body.to_string()]);
+}
+
+/// A request cannot be recalled, but its answer is not kept, and it is not sent again.
+async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
+    let service = app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).webhook(&app.receiver.url("/slow/3000"))).await;
+    app.webhooks(1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    let report = erase(app, &id).await;
+    assert_eq!((&report["removed"]["deliveries"], &report["removed"]["attempts"]), (&json!(1), &json!(0)));
+    eventually("the answer comes too late", async || service.log().contains("was lost").then_some(())).await;
+    let kept =
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'discarded' AND attempts = 0 AND url = ''";
+    assert_eq!(app.count(kept).await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_no_trace(&dump(app).await.0);
+    // Even a hand that makes it due again sends nothing.
+    let again = "UPDATE webhook_deliveries SET state = 'pending', next_attempt_at = now()";
+    sqlx::query(again).execute(&app.pool).await.unwrap();
+    app.the_dead_letter("that of a webhook that is never sent", |dead| dead.reason == "webhook_invalid")
+        .await;
+    assert_eq!(app.receiver.requests().len(), 1);
+}
+
+async fn what_was_not_published_is_not(app: &TestApp) {
+    let service = app.run(&[]).await;
+    for (name, email) in [("Ada", EMAIL), ("Grace", "grace@navy.example")] {
+        app.broker.publish(&Event::lead(name).email(email)).await;
+    }
+    let id = contact_id(app, "acme", EMAIL).await;
+    app.broker.hear(2).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    let other = contact_id(app, "acme", "grace@navy.example").await;
+    let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time, body, leased_until)
+         VALUES ('acme', gen_random_uuid(), 'contact.upserted.updated', 'contact.upserted', '/x', $1, 'x', now(), $2, now() + interval '1 hour')";
+    let about_her = format!(r#"{{"email": "{EMAIL}"}}"#);
+    for (subject, body) in [(Some(&id), "{}"), (None, about_her.as_str()), (Some(&other), "{}"), (None, "{}")]
+    {
+        sqlx::query(insert).bind(subject).bind(body.as_bytes()).execute(&app.pool).await.unwrap();
+    }
+    let report = erase(app, &id).await;
+    assert_eq!(report["removed"]["outboxMessages"], 2);
+    app.count_becomes("SELECT count(*) FROM outbox", 2).await;
+    assert!(service.log().contains("takes over 1 messages"), "contact.erased is published by the sweep");
+    sqlx::query("DELETE FROM outbox").execute(&app.pool).await.unwrap();
+}
+
+async fn erasing_is_refused(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    let unknown = Uuid::now_v7().to_string();
+    for (company, id, more, code, why) in [
+        ("acme", id.as_str(), ["--operator", "grace"].as_slice(), 2, "--yes is required to erase"),
+        ("acme", &id, &["--yes", "--operator", ""], 2, "--operator must say who erases"),
+        ("acme", &unknown, &["--yes", "--operator", "grace"], 1, "there is no such contact"),
+        ("acme", &unknown, &["--dry-run"], 1, "there is no such contact"),
+        ("globex", &id, &["--yes", "--operator", "grace"], 1, "there is no such contact"),
+    ] {
+        let ended = app.cli(&[&["contact", "erase", "--company", company, id], more].concat()).await;
+        assert_eq!(ended.code, Some(code), "{more:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(why), "{more:?}: {}", ended.stderr);
+    }
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    let table =
+        app.cli(&["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"]).await;
+    assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
+    assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
+}
+
+/// What lies around goes first, while the contact still tells what to look for.
+async fn an_interrupted_erasure_is_finished(app: &TestApp) {
+    app.run(&[]).await;
+    let bad = Event::lead("Ada").email(EMAIL).with("/data/trigger/parameters/required", json!(["interest"]));
+    app.broker.publish_all(&[bad, Event::lead("Ada").email(EMAIL)]).await;
+    app.broker.hear(1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    // The transaction that removes the contact waits for this one, and gives up.
+    let mut transaction = app.pool.begin().await.unwrap();
+    let key = "INSERT INTO suppression_keys (company_id, key) VALUES ('acme', 'key')";
+    sqlx::query(key).execute(&mut *transaction).await.unwrap();
+    app.set("postgres.statement_timeout", "500ms");
+    let ended =
+        app.cli(&["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
+    transaction.rollback().await.unwrap();
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    app.set("postgres.statement_timeout", "10s");
+    let report = erase(app, &id).await;
+    assert_eq!((&report["removed"]["contacts"], &report["removed"]["deadLetters"]), (&json!(1), &json!(0)));
+    assert_no_trace(&dump(app).await.0);
+}

@@ -1,0 +1,92 @@
+//! Whom an erasure keeps from coming back, and whom not.
+
+use contact_relay::{
+    domain::{contact::Identifier, email::Email, event::CompanyId, outgoing::rfc3339, phone::Phone},
+    postgres::suppressions,
+};
+
+use super::{EMAIL, OLD_EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
+use crate::support::{Test, app::TestApp, event::Event, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![only_the_keys_of_the_erased_are_suppressed, nobody_comes_back, nobody_comes_back_in_the_middle,]
+}
+
+async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
+    app.set("contacts.suppression_pepper", "pepper");
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).phone(PHONE)).await;
+    app.broker.hear(1).await;
+    let report = erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    let email = |text: &str| Identifier::Email(Email::parse(text).unwrap());
+    let phone = |text: &str| Identifier::Phone(Phone::from_stored(text));
+    let company = |id: &str| CompanyId::new(id).unwrap();
+    let keys = [
+        (company("acme"), email(EMAIL)),
+        (company("acme"), phone(PHONE)),
+        (company("acme"), email(OLD_EMAIL)),
+        (company("acme"), phone(EMAIL)),
+        (company("globex"), email(EMAIL)),
+    ];
+    let mut connection = app.pool.acquire().await.unwrap();
+    let mut found = suppressions::suppressed(&mut connection, "pepper", &keys).await.unwrap();
+    found.sort();
+    let erased_at = report["erasedAt"].as_str().unwrap();
+    let times: Vec<_> = found.iter().map(|(.., at)| rfc3339(*at)).collect();
+    assert_eq!(times, [erased_at, erased_at]);
+    let found: Vec<_> = found.into_iter().map(|(company, key, _)| (company, key)).collect();
+    assert_eq!(found, keys[..2]);
+    assert_eq!(suppressions::suppressed(&mut connection, "", &keys).await.unwrap(), []);
+    let hashed = "SELECT count(*) FROM suppressions s, suppression_keys k WHERE length(hash) = 32 AND length(key) = 32";
+    assert_eq!(app.count(hashed).await, 2);
+}
+
+/// A late event is not applied, and tells the same when it comes again; a new one is a new relation.
+async fn nobody_comes_back(app: &TestApp) {
+    app.run(&[]).await;
+    let lead = || Event::lead("Ada").email(EMAIL);
+    let first = lead().phone(PHONE).time("2026-01-01T00:00:00Z");
+    app.broker.publish(&first).await;
+    app.broker.hear(1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    erase(app, &id).await;
+    app.broker.hear(2).await;
+    let hook = app.receiver.url("/ok");
+    let late = [
+        first,
+        lead().time("2026-01-02T00:00:00Z").webhook(&hook),
+        Event::lead("Ada").phone("11 98765 4321").email("new@ada.example").time("2026-01-03T00:00:00Z"),
+    ];
+    app.broker.publish_all(&[late.as_slice(), &late].concat()).await;
+    app.count_becomes("SELECT count(*) FROM trigger_events WHERE erased", 3).await;
+    app.queues_are_empty().await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_no_trace(&dump(app).await.0);
+
+    app.broker.publish(&lead()).await;
+    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    assert_ne!(contact_id(app, "acme", EMAIL).await, id);
+}
+
+/// Events of the person come in while it is erased.
+async fn nobody_comes_back_in_the_middle(app: &TestApp) {
+    app.set("upsert.batch_size", "3");
+    app.run(&[]).await;
+    app.run(&[]).await;
+    let event = |number: u32| {
+        let email = format!("ada.lovelace+{}@analytical.example", number % 5);
+        Event::lead("Ada").phone(PHONE).email(&email).time("2026-01-01T00:00:00Z")
+    };
+    app.broker.publish(&event(0)).await;
+    app.broker.hear(1).await;
+    let id = contact_id(app, "acme", "ada.lovelace+0@analytical.example").await;
+    let events: Vec<Event> = (1..200).map(event).collect();
+    let (report, ()) = tokio::join!(erase(app, &id), app.broker.publish_all(&events));
+    app.count_becomes("SELECT count(*) FROM trigger_events", 200).await;
+    app.queues_are_empty().await;
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0, "{report}");
+    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 0, "{report}");
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_no_trace(&dump(app).await.0);
+}
