@@ -17,6 +17,7 @@ mod contacts;
 mod dead_letters;
 mod faults;
 mod harness;
+mod identity;
 mod kept;
 mod once;
 mod privacy;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         dead_letters::tests(),
         faults::tests(),
         harness::tests(),
+        identity::tests(),
         kept::tests(),
         once::tests(),
         privacy::tests(),
