@@ -83,6 +83,8 @@ async fn a_history_names_what_superseded_what(app: &TestApp) {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(!text.contains("Paris") && !text.contains(PHONE), "fields, not their values\n{text}");
+    app.pool.execute("UPDATE trigger_events SET erased = true WHERE event_id = 'late'").await.unwrap();
+    assert_eq!(history(app, &ids[0]).await, [entries[0].clone(), entries[2].clone()]);
 }
 
 /// The ledger keeps what an event gave and what was not understood of it.
