@@ -1,22 +1,27 @@
 //! Contacts as operators look at them. Personal data: whoever shows it masks what must be masked.
 
-use std::collections::BTreeMap;
-
+use serde_json::Value;
+use sqlx::PgConnection;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
     domain::{
         contact::{Contact, ContactId, Identifier},
         email::Email,
-        event::CompanyId,
-        field::Field,
+        event::{CompanyId, EventRef},
+        field::{Field, FieldMap},
         phone::{Phone, Region},
     },
     postgres::{
         Database,
-        contacts::{self as store, HistoryRow, Known},
+        contacts::{self as store, Alias, Behind, HistoryRow, Known},
+        links::{self, LinkRow, Separation},
     },
 };
+
+/// The reason of a value that is kept as it was given and was not understood.
+const UNVERIFIED: &str = "unverified";
 
 /// Why no search could be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +42,74 @@ pub enum FindError {
     Database(#[from] sqlx::Error),
 }
 
-/// One event in a contact's history, and what of it still stands.
+/// Why there is no contact to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No contact has or had this id.
+    #[error("there is no such contact")]
+    Unknown,
+    /// The person was erased: that is all that is known.
+    #[error("the person behind this contact was erased at {}", .0.format(&Rfc3339).unwrap_or_default())]
+    Erased(OffsetDateTime),
+    /// The database refused or is away.
+    #[error("could not read the contact")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A contact with all that there is to know about it.
 #[derive(Clone, Debug)]
-pub struct HistoryEntry {
-    /// The ledger's row.
-    pub row: HistoryRow,
-    /// Those of its accepted fields whose value another event has replaced.
-    pub superseded: Vec<String>,
+pub struct Profile {
+    /// The contact.
+    pub contact: Contact,
+    /// Ids that lost a merge into it.
+    pub aliases: Vec<Alias>,
+    /// What the ledger tells about the event behind each value.
+    pub behind: FieldMap<Behind>,
+    /// What it is kept apart from.
+    pub separations: Vec<Separation>,
+}
+
+impl Profile {
+    /// Whether a key is not, or no longer, the contact's phone or email: it only goes on finding it.
+    #[must_use]
+    pub fn is_former(&self, key: &Identifier) -> bool {
+        self.contact.values.get(key.field()).is_none_or(|stands| stands.value != key.value())
+    }
+
+    /// Whether the field's value is kept as it was given and was not understood.
+    #[must_use]
+    pub fn is_unverified(&self, field: Field) -> bool {
+        let rejected = self.behind.get(field).and_then(|behind| behind.rejected.as_ref()?.as_array());
+        let says = |one: &Value, member: &str, text: &str| one.get(member).is_some_and(|is| is == text);
+        rejected.is_some_and(|all| {
+            all.iter().any(|one| says(one, "field", field.name()) && says(one, "reason", UNVERIFIED))
+        })
+    }
+}
+
+/// One entry of a contact's history.
+#[derive(Clone, Debug)]
+pub enum HistoryEntry {
+    /// What one step of an event did, and what of it no longer stands.
+    Event {
+        /// The ledger's row.
+        row: HistoryRow,
+        /// Those of its accepted fields whose value another event has replaced, and that event.
+        superseded: Vec<(String, EventRef)>,
+    },
+    /// A merge, an unmerge, or a conflict.
+    Link(LinkRow),
+}
+
+impl HistoryEntry {
+    /// An event's own time; for the others when it happened.
+    #[must_use]
+    pub const fn time(&self) -> OffsetDateTime {
+        match self {
+            Self::Event { row, .. } => row.event_time,
+            Self::Link(row) => row.happened_at,
+        }
+    }
 }
 
 /// The contacts that have this phone or this email, now or formerly, by the same normalization as
@@ -71,46 +137,77 @@ pub async fn find(
 /// The contact that `id` is, or has been merged into.
 ///
 /// # Errors
-/// When the database refuses or is away.
-pub async fn show(
-    database: &Database,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<Known>, sqlx::Error> {
-    database.unit(async |conn| store::get(conn, company, id).await).await
+/// When there is none, or the database refuses or is away.
+pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Result<Profile, LookupError> {
+    let look = async |conn: &mut PgConnection| {
+        let (known, ids) = get(conn, company, id).await?;
+        let Known { contact, aliases } = known;
+        let behind = store::behind(conn, &contact).await?;
+        let separations = links::separations(conn, &contact, &ids).await?;
+        Ok(Profile { contact, aliases, behind, separations })
+    };
+    in_one_view(database, look).await
 }
 
-/// What each event did to the contact that `id` is or has been merged into, those of its aliases
-/// included, oldest event first.
+/// Everything that was done, or not done, to the contact that `id` is or has been merged into, and to
+/// those merged into it, oldest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When there is none, or the database refuses or is away.
 pub async fn history(
     database: &Database,
     company: &CompanyId,
     id: ContactId,
-) -> Result<Option<Vec<HistoryEntry>>, sqlx::Error> {
-    database
-        .unit(async |conn| {
-            let Some(known) = store::get(conn, company, id).await? else { return Ok(None) };
-            let mut ids: Vec<Uuid> = known.aliases.iter().map(|alias| alias.id).collect();
-            ids.push(known.contact.id.0);
-            let rows = store::history(conn, company, &ids).await?;
-            Ok(Some(rows.into_iter().map(|row| entry(&known.contact, row)).collect()))
-        })
-        .await
+) -> Result<Vec<HistoryEntry>, LookupError> {
+    let look = async |conn: &mut PgConnection| {
+        let (known, ids) = get(conn, company, id).await?;
+        let events = store::history(conn, company, &ids).await?.into_iter();
+        let links = links::of(conn, company, &ids).await?.into_iter().map(HistoryEntry::Link);
+        let mut entries: Vec<_> = events.map(|row| entry(&known.contact, row)).chain(links).collect();
+        // Stable: of the same time an event stands before what it led to.
+        entries.sort_by_key(HistoryEntry::time);
+        Ok(entries)
+    };
+    in_one_view(database, look).await
+}
+
+/// Looks without seeing half of what a worker does meanwhile: a contact that is being merged would
+/// seem to be none.
+async fn in_one_view<T>(
+    database: &Database,
+    look: impl AsyncFnOnce(&mut PgConnection) -> Result<T, LookupError>,
+) -> Result<T, LookupError> {
+    let unit = async |conn: &mut PgConnection| {
+        let mut snapshot = store::snapshot(conn).await?;
+        let seen = look(&mut snapshot).await?;
+        snapshot.rollback().await?;
+        Ok(seen)
+    };
+    database.unit(unit).await
+}
+
+/// The contact, and all ids that lead to it.
+async fn get(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<(Known, Vec<Uuid>), LookupError> {
+    let Some(known) = store::get(conn, company, id).await? else {
+        let erased = store::erased_at(conn, company, id).await?;
+        return Err(erased.map_or(LookupError::Unknown, LookupError::Erased));
+    };
+    let aliases = known.aliases.iter().map(|alias| alias.id);
+    let ids = aliases.chain([known.contact.id.0]).collect();
+    Ok((known, ids))
 }
 
 fn entry(contact: &Contact, row: HistoryRow) -> HistoryEntry {
-    let standing: BTreeMap<Field, _> =
-        contact.values.iter().map(|(field, value)| (field, &value.stamp)).collect();
-    let superseded = row.accepted.iter().filter(|name| {
-        let stamp = Field::from_name(name).and_then(|field| standing.get(&field));
-        !stamp.is_some_and(|stamp| {
-            stamp.event.id() == row.event_id
-                && stamp.event.source() == row.source
-                && i32::from(stamp.step) == i32::from(row.step)
-        })
+    let superseded = row.accepted.iter().filter_map(|name| {
+        let stamp = &contact.values.get(Field::from_name(name)?)?.stamp;
+        let stands = stamp.event.id() == row.event_id
+            && stamp.event.source() == row.source
+            && i32::from(stamp.step) == i32::from(row.step);
+        (!stands).then(|| (name.clone(), stamp.event.clone()))
     });
-    HistoryEntry { superseded: superseded.cloned().collect(), row }
+    HistoryEntry::Event { superseded: superseded.collect(), row }
 }

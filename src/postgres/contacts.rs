@@ -1,6 +1,6 @@
 //! Contacts as operators look at them: by key, by id, and what each event did. Read only.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -8,6 +8,7 @@ use super::contact_row::ContactRow;
 use crate::domain::{
     contact::{Contact, ContactId, Identifier},
     event::CompanyId,
+    field::FieldMap,
 };
 
 /// A contact with all that leads to it.
@@ -53,8 +54,27 @@ pub struct HistoryRow {
     pub accepted: Vec<String>,
     /// What it gave and what was not taken: `[{"field": "phone", "reason": "…"}]`.
     pub rejected: Option<serde_json::Value>,
+    /// Names of the fields whose value it changed.
+    pub changed: Vec<String>,
     /// Contacts that it merged into this one.
     pub merged: Vec<Uuid>,
+}
+
+/// What the ledger tells about the event behind a value.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// The trigger's name.
+    pub trigger: String,
+    /// What the event gave and what was not taken, or not understood: `[{"field": "phone", "reason": "…"}]`.
+    pub rejected: Option<serde_json::Value>,
+}
+
+/// A transaction that sees the database as it is now, whatever others commit meanwhile.
+///
+/// # Errors
+/// When the database is away.
+pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
 /// The contacts of `company` that any of the keys finds, by id.
@@ -124,14 +144,57 @@ pub async fn history(
     sqlx::query_as!(
         HistoryRow,
         r#"SELECT applied_at, event_time, source, event_id, step, trigger_name AS trigger, contact_id, operation,
-               version, COALESCE(merged, '{}') AS "merged!", rejected,
+               version, COALESCE(changed, '{}') AS "changed!", COALESCE(merged, '{}') AS "merged!", rejected,
                ARRAY(SELECT jsonb_object_keys(COALESCE(fields, '{}'))) AS "accepted!"
-           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
+           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2) AND NOT erased
            ORDER BY event_time, event_id, source, step"#,
         company.as_str(),
         ids,
     )
     .fetch_all(conn)
+    .await
+}
+
+/// What the ledger tells about the event behind each value of a contact.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn behind(conn: &mut PgConnection, contact: &Contact) -> Result<FieldMap<Behind>, sqlx::Error> {
+    let keys: Vec<Uuid> = contact.values.iter().map(|(_, value)| value.stamp.event.key()).collect();
+    let rows = sqlx::query!(
+        "SELECT event_key, step, trigger_name, rejected FROM trigger_events
+         WHERE company_id = $1 AND event_key = ANY($2)",
+        contact.company.as_str(),
+        &keys,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut behind = FieldMap::default();
+    for (field, value) in contact.values.iter() {
+        let (key, step) = (value.stamp.event.key(), i32::from(value.stamp.step));
+        if let Some(row) = rows.iter().find(|row| row.event_key == key && i32::from(row.step) == step) {
+            behind
+                .insert(field, Behind { trigger: row.trigger_name.clone(), rejected: row.rejected.clone() });
+        }
+    }
+    Ok(behind)
+}
+
+/// When the person whose id this was has been erased, if so.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn erased_at(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT erased_at FROM contact_erasures WHERE company_id = $1 AND contact_id = $2",
+        company.as_str(),
+        id.0,
+    )
+    .fetch_optional(conn)
     .await
 }
 

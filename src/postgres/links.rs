@@ -1,13 +1,48 @@
 //! What linked two contacts, parted them, or would have linked them.
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::ContactId,
+    contact::{Contact, ContactId},
     directory::{Conflict, Merge},
     event::{CompanyId, EventRef},
 };
+
+/// A link of a contact's history.
+#[derive(Clone, Debug)]
+pub struct LinkRow {
+    /// `merged`, `unmerged` or `conflict`.
+    pub kind: String,
+    /// When it was stored.
+    pub happened_at: OffsetDateTime,
+    /// The contact that lived on, or that the event was for.
+    pub contact_id: Uuid,
+    /// The contact that was merged away, or that was kept apart.
+    pub other_id: Uuid,
+    /// Of a conflict: what forbade the merge.
+    pub rule: Option<String>,
+    /// `CloudEvents` `source` of the event behind it; none where an operator did it.
+    pub source: Option<String>,
+    /// `CloudEvents` `id` of that event.
+    pub event_id: Option<String>,
+    /// The step of that event's chain, from 1.
+    pub step: Option<i16>,
+    /// The operator who did it.
+    pub operator: Option<String>,
+}
+
+/// A contact that another one is kept apart from.
+#[derive(Clone, Debug)]
+pub struct Separation {
+    /// That contact, as of then.
+    pub other: Uuid,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// Who parted them.
+    pub operator: Option<String>,
+}
 
 /// A link that an event made or that it was not allowed to make.
 pub struct NewLink<'a> {
@@ -105,4 +140,50 @@ pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<()
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What linked or parted one of the contacts with these ids (a contact's own and its aliases), or would
+/// have linked it, oldest first.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn of(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    ids: &[Uuid],
+) -> Result<Vec<LinkRow>, sqlx::Error> {
+    sqlx::query_as!(
+        LinkRow,
+        "SELECT kind, happened_at, contact_id, other_id, rule, source, event_id, step, operator
+         FROM contact_links WHERE company_id = $1 AND (contact_id = ANY($2) OR other_id = ANY($2))
+         ORDER BY happened_at, link_id",
+        company.as_str(),
+        ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What a contact is kept apart from, oldest first. `ids` are its own and its aliases.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn separations(
+    conn: &mut PgConnection,
+    contact: &Contact,
+    ids: &[Uuid],
+) -> Result<Vec<Separation>, sqlx::Error> {
+    let links: Vec<Uuid> = contact.sides.iter().map(|side| side.separation).collect();
+    sqlx::query_as!(
+        Separation,
+        r#"SELECT CASE WHEN contact_id = ANY($3) THEN other_id ELSE contact_id END AS "other!",
+               happened_at AS since, operator
+           FROM contact_links WHERE company_id = $1 AND link_id = ANY($2)
+           ORDER BY happened_at, link_id"#,
+        contact.company.as_str(),
+        &links,
+        ids,
+    )
+    .fetch_all(conn)
+    .await
 }

@@ -18,6 +18,7 @@ mod dead_letters;
 mod erasure;
 mod faults;
 mod harness;
+mod identity;
 mod kept;
 mod once;
 mod privacy;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         erasure::tests(),
         faults::tests(),
         harness::tests(),
+        identity::tests(),
         kept::tests(),
         once::tests(),
         privacy::tests(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{Test, app::TestApp, dice::Dice, event::Event, only, tests};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 
@@ -165,23 +165,6 @@ async fn assert_all_was_told_once(app: &TestApp) {
     let requests = app.receiver.requests();
     let ids: BTreeSet<_> = requests.iter().map(|request| request.header("webhook-id").unwrap()).collect();
     assert_eq!((requests.len(), ids.len()), (EVENTS, EVENTS));
-}
-
-/// Pseudo-random numbers below `bound`, the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, bound: usize) -> usize {
-        // The constants of Knuth's MMIX.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.roll(last + 1));
-        }
-    }
 }
 
 /// Events of a handful of people who are found, in the course of time, to be fewer.

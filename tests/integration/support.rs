@@ -6,6 +6,7 @@
 pub(crate) mod app;
 pub(crate) mod broker;
 pub(crate) mod dead_letters;
+pub(crate) mod dice;
 mod environment;
 pub(crate) mod event;
 pub(crate) mod process;

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    contacts::publish_in_turn,
-    support::{Test, app::TestApp, event::Event, eventually, only, tests},
-};
+use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
 
 const PHONE: &str = "+5511987654321";
 
@@ -46,7 +43,7 @@ fn both(name: &str) -> Event {
 
 async fn both_are_as_if_never_merged(app: &TestApp) {
     app.run(&[]).await;
-    let ids = publish_in_turn(app, &[by_phone(), by_email()]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
     let [ada, bob] = ids.as_slice() else { panic!("{ids:?}") };
     let (ada_before, bob_before) = (show(app, ada).await, show(app, bob).await);
     let link = Event::bare()
@@ -55,7 +52,7 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
         .email("bob@x.example")
         .time("2025-12-31T00:00:00Z");
     let later = Event::lead("Bobby").email("bob@x.example").time("2026-01-05T00:00:00Z");
-    let merged = publish_in_turn(app, &[link, later]).await;
+    let merged = app.broker.publish_in_turn(&[link, later]).await;
     assert!(merged.iter().all(|id| id == ada), "{merged:?}");
     let version = app.count("SELECT max(version) FROM contacts").await;
 
@@ -101,19 +98,18 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
 
 async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
     app.run(&[]).await;
-    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     unmerge(app, &ids[1]).await;
-    let again = publish_in_turn(
-        app,
-        &[
+    let again = app
+        .broker
+        .publish_in_turn(&[
             both("Mallory").time("2026-02-01T00:00:00Z"),
             Event::lead("Bob B").email("bob@x.example").time("2026-02-02T00:00:00Z"),
             Event::lead("Bob C").email("bob@x.example").phone("+5511987654322").time("2026-02-03T00:00:00Z"),
             // A new key of the one and a key of the other.
             Event::lead("Zoe").email("bob@x.example").phone(PHONE).time("2026-02-04T00:00:00Z"),
-        ],
-    )
-    .await;
+        ])
+        .await;
     assert_eq!(again, [&ids[0], &ids[1], &ids[1], &ids[0]].map(ToOwned::to_owned));
     assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
     assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"Zoe".into()));
@@ -129,17 +125,16 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
 async fn a_third_contact_goes_with_its_own(app: &TestApp) {
     app.run(&[]).await;
     let third = "+5511987654329";
-    let ids = publish_in_turn(
-        app,
-        &[
+    let ids = app
+        .broker
+        .publish_in_turn(&[
             by_phone(),
             by_email(),
             both("Eve"),
             Event::lead("Carl").phone(third).time("2026-01-10T00:00:00Z"),
             Event::lead("Carl").phone(third).email("bob@x.example").time("2026-01-11T00:00:00Z"),
-        ],
-    )
-    .await;
+        ])
+        .await;
     let [ada, bob, _, carl, _] = ids.as_slice() else { panic!("{ids:?}") };
     let refused = app.cli(&["contact", "unmerge", "--company", "acme", ada]).await;
     assert_eq!(refused.code, Some(1));
@@ -160,7 +155,7 @@ async fn a_third_contact_goes_with_its_own(app: &TestApp) {
 
 async fn what_cannot_be_parted_is_told(app: &TestApp) {
     app.run(&[]).await;
-    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let nobody = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
     for (company, id, told) in
         [("acme", nobody, "no such contact"), ("globex", ids[1].as_str(), "no such contact")]
@@ -187,7 +182,7 @@ async fn parted_under_load(app: &TestApp) {
     app.set("UPSERT__BATCH_SIZE", "7");
     app.run(&[]).await;
     app.run(&["upsert"]).await;
-    let ids = publish_in_turn(app, &[by_phone(), by_email(), both("Eve")]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let events: Vec<Event> = (0..300)
         .map(|n| {
             let lead =

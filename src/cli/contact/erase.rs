@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     super::{
         confirm,
-        exit::{Exit, Usage},
+        exit::Exit,
         output::{self, Output, moment, printable},
     },
     company,
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Erase {
     /// Change nothing: show what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; required where standard input is no terminal
+    /// Do not ask on a terminal
     #[arg(long)]
     yes: bool,
     /// Who erases; recorded with the erased ids
@@ -45,24 +45,17 @@ pub(in crate::cli) struct Erase {
 }
 
 pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = match confirm::operator(args.operator.as_deref()) {
-        Some(name) => name,
-        None if args.dry_run => String::new(),
-        None => return Err(Usage("--operator must say who erases".to_owned()).into()),
-    };
-    if !args.dry_run {
-        confirm::askable(args.yes, "erase")?;
-    }
+    let operator = confirm::operator_or_user(args.operator.as_deref());
     let request = Request {
         company: &args.company,
         id: ContactId(args.id),
         operator: &operator,
-        region: settings.contacts.default_region,
+        region: settings.contacts.regions().of(&args.company),
         pepper: settings.contacts.suppression_pepper.expose_secret(),
         source: &settings.events.source,
         dry_run: args.dry_run,
     };
-    if !args.dry_run && !args.yes {
+    if !args.dry_run && confirm::asks(args.yes) {
         let planned = erasure::erase(database, &Request { dry_run: true, ..request }).await?;
         if planned.already_erased {
             return print(args, &planned);

@@ -120,6 +120,26 @@ impl Broker {
         all.await.expect("the broker takes the events");
     }
 
+    /// Publishes one after the other, each once the one before is applied, and returns the contact ids.
+    pub(crate) async fn publish_in_turn(&self, events: &[Event]) -> Vec<String> {
+        let mut ids = Vec::new();
+        for event in events {
+            self.publish(event).await;
+            ids.push(self.upserted(event).await.at("/subject").as_str().expect("an id").to_owned());
+        }
+        ids
+    }
+
+    /// Waits for the `contact.upserted` of an event.
+    pub(crate) async fn upserted(&self, event: &Event) -> Heard {
+        eventually("the event is applied", async || {
+            let heard = self.heard().await;
+            let mut upserted = heard.into_iter().filter(|heard| heard.at("/type") == "contact.upserted");
+            upserted.find(|heard| heard.at("/data/trigger/eventId") == event.event_id())
+        })
+        .await
+    }
+
     /// Publishes any bytes with any properties to the events exchange.
     pub(crate) async fn publish_bytes(&self, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let publish = async |channel: Channel| {

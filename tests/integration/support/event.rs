@@ -145,6 +145,11 @@ impl Event {
         self.0.pointer(pointer).and_then(Value::as_str).expect("a text")
     }
 
+    /// The argument of that name, if it is a text.
+    pub(crate) fn argument_text(&self, name: &str) -> Option<&str> {
+        self.0.pointer("/data/arguments")?.get(name)?.as_str()
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.to_string().into_bytes()
     }

@@ -1,0 +1,114 @@
+//! `contact show`: a contact, and for each value the event behind it.
+
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+
+use super::{
+    super::{
+        exit::Exit,
+        output::{self, moment},
+    },
+    One, as_json, shown,
+};
+use crate::{
+    domain::{contact::ContactId, field::Field},
+    operator::contacts::{self, Profile},
+    postgres::Database,
+};
+
+pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
+    let profile = contacts::show(database, &args.company, ContactId(args.id)).await?;
+    output::object(args.output.format, &profile_json(&profile), |_| as_text(&profile))?;
+    Ok(Exit::Done)
+}
+
+fn profile_json(profile: &Profile) -> Value {
+    let Profile { contact, aliases, separations, .. } = profile;
+    let identifiers = contact
+        .keys
+        .iter()
+        .map(|key| json!({ "kind": key.kind(), "value": key.value(), "former": profile.is_former(key) }));
+    let merged =
+        aliases.iter().map(|alias| json!({ "contactId": alias.id, "mergedAt": moment(alias.merged_at) }));
+    let separations = separations
+        .iter()
+        .map(|one| json!({ "contactId": one.other, "since": moment(one.since), "operator": one.operator }));
+    json!({
+        "contact": as_json(contact),
+        "provenance": provenance(profile),
+        "identifiers": identifiers.collect::<Vec<_>>(),
+        "mergedContactIds": aliases.iter().map(|alias| alias.id).collect::<Vec<_>>(),
+        "merged": merged.collect::<Vec<_>>(),
+        "separations": separations.collect::<Vec<_>>(),
+    })
+}
+
+fn provenance(profile: &Profile) -> Value {
+    let entries = profile.contact.values.iter().map(|(field, value)| {
+        let stamp = &value.stamp;
+        let event = json!({
+            "time": stamp.time.format(&Rfc3339).unwrap_or_default(),
+            "trigger": trigger(profile, field),
+            "eventId": stamp.event.id(),
+            "eventSource": stamp.event.source(),
+            "step": stamp.step,
+            "unverified": profile.is_unverified(field),
+        });
+        (field.name().to_owned(), event)
+    });
+    Value::Object(entries.collect())
+}
+
+fn trigger(profile: &Profile, field: Field) -> Option<&str> {
+    profile.behind.get(field).map(|behind| behind.trigger.as_str())
+}
+
+fn as_text(profile: &Profile) -> String {
+    let contact = &profile.contact;
+    let mut text = format!(
+        "contact {} of company {}, version {}\ncreated {}, updated {}",
+        contact.id,
+        output::printable(contact.company.as_str()),
+        contact.version,
+        moment(contact.created_at),
+        moment(contact.updated_at),
+    );
+    let keys = contact.keys.iter().map(|key| {
+        let former = if profile.is_former(key) { "former" } else { "" };
+        [key.kind().to_owned(), key.value().to_owned(), former.to_owned()]
+    });
+    let merged = profile.aliases.iter().map(|alias| [alias.id.to_string(), moment(alias.merged_at)]);
+    let parted = profile
+        .separations
+        .iter()
+        .map(|one| [one.other.to_string(), moment(one.since), one.operator.clone().unwrap_or_default()]);
+    for (any, table) in [
+        (true, fields(profile)),
+        (true, output::table(["key", "value", ""], keys)),
+        (!profile.aliases.is_empty(), output::table(["merged contact", "at"], merged)),
+        (!profile.separations.is_empty(), output::table(["kept apart from", "since", "by"], parted)),
+    ] {
+        if any {
+            text.push_str("\n\n");
+            text.push_str(&table);
+        }
+    }
+    text
+}
+
+fn fields(profile: &Profile) -> String {
+    let rows = profile.contact.values.iter().map(|(field, value)| {
+        let stamp = &value.stamp;
+        [
+            field.name().to_owned(),
+            shown(&profile.contact, field),
+            if profile.is_unverified(field) { "unverified".to_owned() } else { String::new() },
+            moment(stamp.time),
+            trigger(profile, field).unwrap_or_default().to_owned(),
+            stamp.event.id().to_owned(),
+            stamp.event.source().to_owned(),
+            stamp.step.to_string(),
+        ]
+    });
+    output::table(["field", "value", "", "event time", "trigger", "event", "source", "step"], rows)
+}

@@ -1,0 +1,150 @@
+//! `contact show` and `contact history`: where every value comes from, and what became of the others.
+
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+
+use super::{EMAIL, PHONE, by_both, by_email, by_phone, history, kinds, show};
+use crate::support::{Test, app::TestApp, event::Event, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        every_value_names_its_event,
+        a_history_names_what_superseded_what,
+        what_was_not_understood_is_marked,
+        separations_are_shown,
+        an_erased_person_is_not_shown,
+    ]
+}
+
+const SOURCE: &str = "/companies/acme/assistants/sales";
+
+async fn table(app: &TestApp, command: &str, id: &str) -> String {
+    let ended = app.cli(&["contact", command, "--company", "acme", id]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    ended.stdout
+}
+
+async fn every_value_names_its_event(app: &TestApp) {
+    app.run(&[]).await;
+    let renamed = by_both().with("/data/trigger/name", "confirm_lead".into());
+    let moved = Event::lead("Ada").id("moved").phone(PHONE).email("new@x.example");
+    let moved = moved.time("2026-01-04T00:00:00Z").argument("identity", "529.982.247-25");
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), renamed, moved]).await;
+    let shown = show(app, &ids[1]).await;
+    let provenance = &shown["provenance"];
+    for (field, event, trigger, time) in [
+        ("name", "moved", "register_lead", "2026-01-04T00:00:00Z"),
+        ("email", "moved", "register_lead", "2026-01-04T00:00:00Z"),
+        ("city", "by both", "confirm_lead", "2026-01-03T00:00:00Z"),
+    ] {
+        let expected = json!({"time": time, "trigger": trigger, "eventId": event, "eventSource": SOURCE,
+                              "step": 1, "unverified": false});
+        assert_eq!(provenance[field], expected, "{field}");
+    }
+    let keys = json!([
+        {"kind": "email", "value": EMAIL, "former": true},
+        {"kind": "email", "value": "new@x.example", "former": false},
+        {"kind": "phone", "value": PHONE, "former": false},
+    ]);
+    assert_eq!(shown["identifiers"], keys);
+    assert_eq!((&shown["mergedContactIds"], &shown["separations"]), (&json!([ids[1]]), &json!([])));
+    assert_eq!(shown["merged"][0]["contactId"], json!(ids[1]));
+    assert!(shown["merged"][0]["mergedAt"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(shown["contact"]["identity"], "***-25");
+
+    let text = table(app, "show", &ids[1]).await;
+    for part in ["confirm_lead", "by both", "former", "MERGED CONTACT", &ids[1], "***-25", SOURCE] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let all = [text, table(app, "history", &ids[0]).await, shown.to_string()].concat();
+    assert!(!all.contains("529.982") && !all.contains("KEPT APART"), "{all}");
+}
+
+async fn a_history_names_what_superseded_what(app: &TestApp) {
+    app.run(&[]).await;
+    // The middle one comes last.
+    let late = Event::lead("Late").id("late").phone(PHONE).argument("city", "Paris");
+    let late = late.argument("street", "Rue de Rome").time("2026-01-02T12:00:00Z");
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_both(), late]).await;
+    let entries = history(app, &ids[0]).await;
+    assert_eq!(kinds(&entries), ["event", "event", "event"]);
+    let ordered: Vec<&Value> = entries.iter().map(|entry| &entry["eventId"]).collect();
+    assert_eq!(ordered, ["by phone", "late", "by both"], "in the order of the events' own times");
+    let late = &entries[1];
+    assert_eq!(late["accepted"], json!(["city", "name", "phone", "street"]));
+    assert_eq!(late["changed"], json!(["street"]));
+    assert_eq!(late["superseded"], json!(["city", "name", "phone"]));
+    let by = json!({"eventId": "by both", "eventSource": SOURCE});
+    assert_eq!(late["supersededBy"], json!({"city": by, "name": by, "phone": by}));
+    assert_eq!((&late["operation"], &late["contactId"]), (&json!("updated"), &json!(ids[0])));
+    assert_eq!((&entries[2]["superseded"], &entries[2]["supersededBy"]), (&json!([]), &json!({})));
+    let text = table(app, "history", &ids[0]).await;
+    for part in ["KIND", "SUPERSEDED", "late", "register_lead", "city, name, phone"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("Paris") && !text.contains(PHONE), "fields, not their values\n{text}");
+    app.pool.execute("UPDATE trigger_events SET erased = true WHERE event_id = 'late'").await.unwrap();
+    assert_eq!(history(app, &ids[0]).await, [entries[0].clone(), entries[2].clone()]);
+}
+
+/// The ledger keeps what an event gave and what was not understood of it.
+async fn what_was_not_understood_is_marked(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_both()]).await;
+    let rejected = r#"UPDATE trigger_events SET rejected = '[{"field": "city", "reason": "unverified"},
+        {"field": "name", "reason": "too_long"}]' WHERE event_id = 'by both'"#;
+    app.pool.execute(rejected).await.unwrap();
+    let shown = show(app, &ids[0]).await;
+    for (field, expected) in [("city", true), ("name", false), ("phone", false)] {
+        assert_eq!(shown["provenance"][field]["unverified"], expected, "{field}");
+    }
+    let text = table(app, "show", &ids[0]).await;
+    let marked: Vec<&str> = text.lines().filter(|line| line.contains("unverified")).collect();
+    assert!(matches!(marked.as_slice(), [line] if line.starts_with("city")), "{text}");
+}
+
+/// As an unmerge leaves them: a link, and a side of it on each contact.
+async fn separations_are_shown(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
+    let link = "INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, operator, happened_at)
+        VALUES ('acme', '6f1c0000-0000-4000-8000-000000000001', 'unmerged', $1::uuid, $2::uuid, 'grace', '2026-02-03T04:05:06Z')";
+    sqlx::query(link).bind(&ids[0]).bind(&ids[1]).execute(&app.pool).await.unwrap();
+    let sides = "UPDATE contacts SET separations = ARRAY['6f1c0000-0000-4000-8000-000000000001/'
+        || CASE WHEN contact_id = $1::uuid THEN 'a' ELSE 'b' END]";
+    sqlx::query(sides).bind(&ids[0]).execute(&app.pool).await.unwrap();
+    for (id, other) in [(&ids[0], &ids[1]), (&ids[1], &ids[0])] {
+        let expected = json!([{"contactId": other, "since": "2026-02-03T04:05:06Z", "operator": "grace"}]);
+        assert_eq!(show(app, id).await["separations"], expected);
+        let text = table(app, "show", id).await;
+        assert!(text.contains("KEPT APART FROM") && text.contains("grace"), "{text}");
+        let entries = history(app, id).await;
+        assert_eq!(kinds(&entries), ["event", "unmerged"]);
+        let parted = json!({"kind": "unmerged", "time": "2026-02-03T04:05:06Z", "contactId": ids[0],
+                            "otherContactId": ids[1], "operator": "grace"});
+        assert_eq!(entries[1], parted);
+    }
+    // What an operator parted no event joins again, and that is told.
+    let heard = app.broker.publish_in_turn(&[by_both()]).await;
+    assert_eq!(heard[0], ids[0]);
+    let entries = history(app, &ids[1]).await;
+    assert_eq!(kinds(&entries), ["event", "unmerged", "conflict"]);
+    assert_eq!(entries[2]["rule"], "separated");
+    let told = app.broker.upserted(&by_both()).await;
+    let rejected = json!([{"field": "email", "reason": "contacts_kept_apart"}]);
+    assert_eq!(told.at("/data/rejected"), &rejected);
+}
+
+async fn an_erased_person_is_not_shown(app: &TestApp) {
+    let id = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+    let erased = "INSERT INTO contact_erasures (company_id, contact_id, erased_at, operator)
+        VALUES ('acme', $1::uuid, '2026-02-03T04:05:06Z', 'grace')";
+    sqlx::query(erased).bind(id).execute(&app.pool).await.unwrap();
+    for command in ["show", "history"] {
+        let ended = app.cli(&["contact", command, "--company", "acme", id, "-o", "json"]).await;
+        let told = "error: the person behind this contact was erased at 2026-02-03T04:05:06Z\n";
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(1), "", told));
+        let other = app.cli(&["contact", command, "--company", "globex", id]).await;
+        assert_eq!(other.stderr, "error: there is no such contact\n");
+    }
+}
