@@ -77,8 +77,8 @@ fn read(text: &str, order: Order) -> Option<Date> {
         return None;
     }
     let [first, second, third] = parts;
-    if let Some(date) = with_month_name(parts) {
-        return Some(date);
+    if parts.iter().any(|part| part.starts_with(char::is_alphabetic)) {
+        return with_month_name(parts);
     }
     match (number(first)?, number(second)?, number(third)?) {
         ((year, 4), (month, 1 | 2), (day, 1 | 2)) => date(year, month, day),

@@ -99,18 +99,24 @@ fn bare(text: &str) -> &str {
 /// Folded, with one space for what parts words and none around a slash: `Não_Informado`, `N / A`.
 fn spelled(text: &str) -> String {
     let mut spelled = String::with_capacity(text.len());
-    for c in folded(text).chars() {
-        match c {
-            '_' | '-' | ' ' | '\u{a0}' if spelled.ends_with([' ', '/']) => {}
-            '_' | '-' | ' ' | '\u{a0}' => spelled.push(' '),
-            '/' => {
-                spelled.truncate(spelled.trim_end().len());
-                spelled.push('/');
-            }
-            _ => spelled.push(c),
-        }
+    if text.is_ascii() {
+        text.chars().for_each(|c| spell(&mut spelled, c.to_ascii_lowercase()));
+    } else {
+        folded(text).chars().for_each(|c| spell(&mut spelled, c));
     }
     spelled
+}
+
+fn spell(spelled: &mut String, c: char) {
+    match c {
+        '_' | '-' | ' ' | '\u{a0}' if spelled.ends_with([' ', '/']) => {}
+        '_' | '-' | ' ' | '\u{a0}' => spelled.push(' '),
+        '/' => {
+            spelled.truncate(spelled.trim_end().len());
+            spelled.push('/');
+        }
+        _ => spelled.push(c),
+    }
 }
 
 /// Signs that are no value by themselves: "-", "...", "??", "—".
