@@ -16,6 +16,7 @@ use crate::{
     postgres::{
         Database,
         contacts::{self as store, Alias, Behind, HistoryRow, Known},
+        erasure,
         links::{self, LinkRow, Separation},
     },
 };
@@ -193,7 +194,7 @@ async fn get(
     id: ContactId,
 ) -> Result<(Known, Vec<Uuid>), LookupError> {
     let Some(known) = store::get(conn, company, id).await? else {
-        let erased = store::erased_at(conn, company, id).await?;
+        let erased = erasure::erased_at(conn, company, id).await?;
         return Err(erased.map_or(LookupError::Unknown, LookupError::Erased));
     };
     let aliases = known.aliases.iter().map(|alias| alias.id);

@@ -180,24 +180,6 @@ pub async fn behind(conn: &mut PgConnection, contact: &Contact) -> Result<FieldM
     Ok(behind)
 }
 
-/// When the person whose id this was has been erased, if so.
-///
-/// # Errors
-/// When the database refuses or is away.
-pub async fn erased_at(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT erased_at FROM contact_erasures WHERE company_id = $1 AND contact_id = $2",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await
-}
-
 async fn read(
     conn: &mut PgConnection,
     company: &CompanyId,

@@ -72,82 +72,107 @@ pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sq
 
 /// Inserts contacts, or replaces what is stored of them.
 pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]) -> Result<(), sqlx::Error> {
-    let companies: Vec<&str> = contacts.iter().map(|contact| contact.company.as_str()).collect();
-    let ids: Vec<Uuid> = contacts.iter().map(|contact| contact.id.0).collect();
-    let versions: Vec<i64> = contacts.iter().map(|contact| contact.version).collect();
-    let column = |field: Field| -> Vec<Option<&str>> {
-        contacts
-            .iter()
-            .map(|contact| contact.values.get(field).map(|stamped| stamped.value.as_str()))
-            .collect()
-    };
-    let provenance: Vec<String> =
-        contacts.iter().map(|contact| provenance::to_json(&contact.values)).collect();
-    // No key and no side holds a space.
-    let keys = |kind: &str| -> Vec<String> {
-        let of_kind = |contact: &Contact| {
-            let keys = contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value);
-            keys.collect::<Vec<_>>().join(" ")
-        };
-        contacts.iter().map(of_kind).collect()
-    };
-    let sides = contacts
-        .iter()
-        .map(|contact| contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-    let created: Vec<OffsetDateTime> = contacts.iter().map(|contact| contact.created_at).collect();
-    let updated: Vec<OffsetDateTime> = contacts.iter().map(|contact| contact.updated_at).collect();
-    let written = sqlx::query!(
-        "INSERT INTO contacts (company_id, contact_id, version, name, identity, phone, email, company, position,
-             birthday, zip_code, country, state, city, district, street, number, complement, provenance,
-             created_at, updated_at, phones, emails, separations)
-         SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-             country, state, city, district, street, number, complement, provenance::jsonb, created_at, updated_at,
-             string_to_array(phones, ' '), string_to_array(emails, ' '), string_to_array(separations, ' ')
-         FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-             $17::text[], $18::text[], $19::text[], $20::timestamptz[], $21::timestamptz[], $22::text[], $23::text[], $24::text[])
-             AS u(company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-                 country, state, city, district, street, number, complement, provenance, created_at, updated_at,
-                 phones, emails, separations)
-         ON CONFLICT (company_id, contact_id) DO UPDATE SET
-             version = excluded.version, name = excluded.name, identity = excluded.identity, phone = excluded.phone,
-             email = excluded.email, company = excluded.company, position = excluded.position,
-             birthday = excluded.birthday, zip_code = excluded.zip_code, country = excluded.country,
-             state = excluded.state, city = excluded.city, district = excluded.district, street = excluded.street,
-             number = excluded.number, complement = excluded.complement, provenance = excluded.provenance,
-             created_at = excluded.created_at, updated_at = excluded.updated_at,
-             phones = excluded.phones, emails = excluded.emails, separations = excluded.separations",
-        &companies as &[&str],
-        &ids,
-        &versions,
-        &column(Field::Name) as &[Option<&str>],
-        &column(Field::Identity) as &[Option<&str>],
-        &column(Field::Phone) as &[Option<&str>],
-        &column(Field::Email) as &[Option<&str>],
-        &column(Field::Company) as &[Option<&str>],
-        &column(Field::Position) as &[Option<&str>],
-        &column(Field::Birthday) as &[Option<&str>],
-        &column(Field::ZipCode) as &[Option<&str>],
-        &column(Field::Country) as &[Option<&str>],
-        &column(Field::State) as &[Option<&str>],
-        &column(Field::City) as &[Option<&str>],
-        &column(Field::District) as &[Option<&str>],
-        &column(Field::Street) as &[Option<&str>],
-        &column(Field::Number) as &[Option<&str>],
-        &column(Field::Complement) as &[Option<&str>],
-        &provenance,
-        &created,
-        &updated,
-        &keys("phone"),
-        &keys("email"),
-        &sides.collect::<Vec<String>>(),
+    let c = Columns::of(contacts);
+    let column = |field| c.fields.get(field as usize).map_or(&[] as &[Option<&str>], Vec::as_slice);
+    sqlx::query!(
+        "INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
+             name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
+             number, complement)
+         SELECT company_id, contact_id, version, created_at, updated_at, provenance::jsonb,
+             string_to_array(phones, ' '), string_to_array(emails, ' '), string_to_array(separations, ' '),
+             name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
+             number, complement
+         FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
+             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+             $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+             $24::text[])
+             AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name,
+                 identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
+                 number, complement)
+         ON CONFLICT (company_id, contact_id) DO UPDATE SET (version, created_at, updated_at, provenance, phones, emails,
+             separations, name, identity, phone, email, company, position, birthday, zip_code, country, state, city,
+             district, street, number, complement)
+         = (excluded.version, excluded.created_at, excluded.updated_at, excluded.provenance, excluded.phones,
+             excluded.emails, excluded.separations, excluded.name, excluded.identity, excluded.phone, excluded.email,
+             excluded.company, excluded.position, excluded.birthday, excluded.zip_code, excluded.country, excluded.state,
+             excluded.city, excluded.district, excluded.street, excluded.number, excluded.complement)",
+        &c.companies as &[&str],
+        &c.ids,
+        &c.versions,
+        &c.created,
+        &c.updated,
+        &c.provenance,
+        &c.phones,
+        &c.emails,
+        &c.sides,
+        column(Field::Name) as &[Option<&str>],
+        column(Field::Identity) as &[Option<&str>],
+        column(Field::Phone) as &[Option<&str>],
+        column(Field::Email) as &[Option<&str>],
+        column(Field::Company) as &[Option<&str>],
+        column(Field::Position) as &[Option<&str>],
+        column(Field::Birthday) as &[Option<&str>],
+        column(Field::ZipCode) as &[Option<&str>],
+        column(Field::Country) as &[Option<&str>],
+        column(Field::State) as &[Option<&str>],
+        column(Field::City) as &[Option<&str>],
+        column(Field::District) as &[Option<&str>],
+        column(Field::Street) as &[Option<&str>],
+        column(Field::Number) as &[Option<&str>],
+        column(Field::Complement) as &[Option<&str>],
     )
     .execute(conn)
     .await?;
-    debug_assert_eq!(written.rows_affected(), contacts.len() as u64);
     Ok(())
 }
 
+struct Columns<'a> {
+    companies: Vec<&'a str>,
+    ids: Vec<Uuid>,
+    versions: Vec<i64>,
+    created: Vec<OffsetDateTime>,
+    updated: Vec<OffsetDateTime>,
+    provenance: Vec<String>,
+    // Lists with spaces between: no key and no side holds one.
+    phones: Vec<String>,
+    emails: Vec<String>,
+    sides: Vec<String>,
+    /// For each field, in declaration order, its value in each contact.
+    fields: Vec<Vec<Option<&'a str>>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(contacts: &'a [Contact]) -> Self {
+        let keys = |kind: &str| -> Vec<String> {
+            let of_kind = |contact: &Contact| {
+                let keys = contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value);
+                keys.collect::<Vec<_>>().join(" ")
+            };
+            contacts.iter().map(of_kind).collect()
+        };
+        let sides = |contact: &Contact| contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let column = |field| -> Vec<Option<&str>> {
+            contacts
+                .iter()
+                .map(|contact| contact.values.get(field).map(|value| value.value.as_str()))
+                .collect()
+        };
+        Self {
+            companies: contacts.iter().map(|contact| contact.company.as_str()).collect(),
+            ids: contacts.iter().map(|contact| contact.id.0).collect(),
+            versions: contacts.iter().map(|contact| contact.version).collect(),
+            created: contacts.iter().map(|contact| contact.created_at).collect(),
+            updated: contacts.iter().map(|contact| contact.updated_at).collect(),
+            provenance: contacts.iter().map(|contact| provenance::to_json(&contact.values)).collect(),
+            phones: keys("phone"),
+            emails: keys("email"),
+            sides: contacts.iter().map(|contact| sides(contact).join(" ")).collect(),
+            fields: Field::ALL.into_iter().map(column).collect(),
+        }
+    }
+}
+
+/// Inserts identifiers. `false` where somebody owns one of them already.
 async fn claim_identifiers(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier, ContactId)],

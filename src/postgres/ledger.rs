@@ -71,22 +71,32 @@ pub struct Effect<'a> {
 /// Stands for the ids of an event of an erased person.
 pub const ERASED: &str = "erased";
 
-/// The digests of those of the events that are applied already.
+/// What the ledger knows of an event.
+pub enum Known {
+    /// It was applied, and this is the SHA-256 of its body.
+    Digest(Vec<u8>),
+    /// It was about a person who has been erased.
+    Erased,
+}
+
+/// Those of the events that are in the ledger already.
 pub async fn known(
     conn: &mut PgConnection,
     events: &[(&CompanyId, Uuid)],
-) -> Result<HashMap<(String, Uuid), Vec<u8>>, sqlx::Error> {
+) -> Result<HashMap<(String, Uuid), Known>, sqlx::Error> {
     let companies: Vec<String> = events.iter().map(|(company, _)| company.to_string()).collect();
     let keys: Vec<Uuid> = events.iter().map(|(_, key)| *key).collect();
     let rows = sqlx::query!(
-        "SELECT t.company_id, t.event_key, t.digest FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, event_key)
+        "SELECT t.company_id, t.event_key, t.digest, t.erased
+         FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, event_key)
          JOIN trigger_events t USING (company_id, event_key)",
         &companies,
         &keys
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.company_id, row.event_key), row.digest)).collect())
+    let known = |erased, digest| if erased { Known::Erased } else { Known::Digest(digest) };
+    Ok(rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.digest))).collect())
 }
 
 /// Inserts entries, sorted by the caller, after their contacts are locked, and returns how many of them are new: fewer than given

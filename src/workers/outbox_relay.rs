@@ -218,7 +218,8 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
         properties = properties.with_correlation_id(message.correlation_id.into());
     }
     // These may find no subscriber; the webhook queue is bound for all others.
-    let mandatory = !["contact.merged", "contact.erased"].contains(&message.routing_key.as_str());
+    let mandatory =
+        !["contact.merged", "contact.unmerged", "contact.erased"].contains(&message.routing_key.as_str());
     Message {
         exchange: exchange.to_owned(),
         routing_key: message.routing_key,

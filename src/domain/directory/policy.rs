@@ -110,6 +110,21 @@ pub struct Conflict {
     pub other: ContactId,
 }
 
+impl Conflict {
+    /// The same between contacts that are known: an event that was refused leaves none that it would have
+    /// created. None where it leaves none at all.
+    #[must_use]
+    pub fn among(self, is_known: impl Fn(ContactId) -> bool) -> Option<Self> {
+        let Self { rule, contact, other } = self;
+        match (is_known(contact), is_known(other)) {
+            (true, true) => Some(self),
+            (true, false) => Some(Self { rule, contact, other: contact }),
+            (false, true) => Some(Self { rule, contact: other, other }),
+            (false, false) => None,
+        }
+    }
+}
+
 /// What the policy makes of an event that names two contacts.
 pub(super) enum Link {
     /// They become one.

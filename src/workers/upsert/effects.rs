@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         contact::{ContactId, ContactUpdate},
-        directory::{Applied, Conflict, Directory, Policy},
+        directory::{Applied, Conflict, Directory, Policy, Rule},
         fault::{Fault, Reason},
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work},
@@ -51,7 +51,9 @@ type Updates<'a> = Vec<(&'a Step, &'a ContactUpdate, Applied)>;
 struct Refusal<'a> {
     accepted: &'a Accepted<'a>,
     step: u16,
-    conflict: Conflict,
+    rule: Rule,
+    /// None where it was with a contact that the same event would have created.
+    conflict: Option<Conflict>,
 }
 
 /// What the events of a batch have in common.
@@ -117,7 +119,8 @@ impl<'a> Effects<'a> {
                 Some((event.accepted, step.index, &applied.kept_apart.as_ref()?.1))
             })
         });
-        let refused = self.refused.iter().map(|one| (one.accepted, one.step, &one.conflict));
+        let refused = self.refused.iter();
+        let refused = refused.filter_map(|one| Some((one.accepted, one.step, one.conflict.as_ref()?)));
         let link = |(accepted, step, conflict): (&'a Accepted<'a>, u16, _)| {
             let event = &accepted.plan.event;
             NewLink::conflict(&event.company, &event.event, step, conflict)
@@ -144,7 +147,8 @@ impl<'a> Effects<'a> {
                 if let Some(before) = before {
                     *directory = before;
                 }
-                self.refused.push(Refusal { accepted, step, conflict });
+                let known = conflict.among(|id| directory.get(&accepted.plan.event.company, id).is_some());
+                self.refused.push(Refusal { accepted, step, rule: conflict.rule, conflict: known });
             }
         }
     }
@@ -226,9 +230,12 @@ impl<'a> Effects<'a> {
 
 impl Refusal<'_> {
     fn dead_letter(&self) -> NewDeadLetter {
-        let Conflict { rule, contact, other } = self.conflict;
-        let contacts = if other == contact { contact.to_string() } else { format!("{contact} and {other}") };
-        let text = format!("step {}: {} (contact {contacts})", self.step, rule.sentence());
+        let contacts = match self.conflict {
+            None => "a contact of the same event".to_owned(),
+            Some(Conflict { contact, other, .. }) if contact == other => format!("contact {contact}"),
+            Some(Conflict { contact, other, .. }) => format!("contacts {contact} and {other}"),
+        };
+        let text = format!("step {}: {} ({contacts})", self.step, self.rule.sentence());
         let event = &self.accepted.plan.event;
         let fault = Fault {
             company: Some(event.company.clone()),

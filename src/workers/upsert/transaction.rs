@@ -1,9 +1,11 @@
 //! The one transaction of a batch: ledger, contacts, identifiers, outbox, deliveries, dead letters.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::collections::{BTreeMap, hash_map};
 
+use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -17,7 +19,6 @@ use crate::{
         contact::Identifier,
         event::CompanyId,
         fault::{Fault, Reason, Stage},
-        plan::Work,
     },
     postgres::{
         Failure, classify,
@@ -26,6 +27,7 @@ use crate::{
         ledger::{self, Entry},
         links,
         outbox::{self, OutboxMessage},
+        suppressions,
     },
 };
 
@@ -108,12 +110,18 @@ async fn write(
     let mut written = Written::default();
     let mut dead = [rejected, &conflicts].concat();
     if !fresh.is_empty() {
-        let mut directory = directory::load(conn, &identifiers(&fresh)).await?;
+        let keys = identifiers(&fresh);
+        let mut directory = directory::load(conn, &keys).await?;
+        // Asked once the contacts are locked: an erasure that was in the middle is finished then.
+        let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
+        let erased = suppressions::suppressed(conn, pepper, &keys).await?;
+        let (late, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|one| names_erased(one, &erased));
         let effects = Effects::of(worker, &fresh, &mut directory);
         if !directory::save(conn, &directory.into_changes()).await? {
             return Err(Refused::Race);
         }
-        insert_entries(conn, effects.ledger_entries()).await?;
+        let late = late.into_iter().map(Accepted::entry_of_erased);
+        insert_entries(conn, effects.ledger_entries().into_iter().chain(late).collect()).await?;
         let links = effects.conflicts();
         if !links.is_empty() {
             links::insert(conn, &links).await?;
@@ -134,6 +142,14 @@ async fn write(
         dead_letters::resolve(conn, &replayed).await?;
     }
     Ok(written)
+}
+
+/// Whether an event names a person who has been erased since it happened.
+fn names_erased(one: &Accepted<'_>, erased: &[(CompanyId, Identifier, OffsetDateTime)]) -> bool {
+    let event = &one.plan.event;
+    erased.iter().any(|(company, key, erased_at)| {
+        *company == event.company && event.time <= *erased_at && one.identifiers().any(|own| own == *key)
+    })
 }
 
 async fn insert_entries(conn: &mut PgConnection, mut entries: Vec<Entry<'_>>) -> Result<(), Refused> {
@@ -166,16 +182,20 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
     }
     let keys: Vec<(&CompanyId, Uuid)> =
         accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
-    let mut known: HashMap<(String, Uuid), Vec<u8>> = ledger::known(conn, &keys).await?;
+    let mut known = ledger::known(conn, &keys).await?;
     for one in accepted {
         let company = one.plan.event.company.to_string();
         let applied = match known.entry((company.clone(), one.key)) {
             hash_map::Entry::Vacant(slot) => {
-                slot.insert(one.digest.to_vec());
+                slot.insert(ledger::Known::Digest(one.digest.to_vec()));
                 sorted.fresh.push(one);
                 true
             }
-            hash_map::Entry::Occupied(before) => *before.get() == one.digest,
+            hash_map::Entry::Occupied(before) => match before.get() {
+                ledger::Known::Digest(digest) => *digest == one.digest,
+                // Whatever it says now is about a person who is gone.
+                ledger::Known::Erased => true,
+            },
         };
         if applied {
             let replayed = |id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest };
@@ -201,15 +221,11 @@ fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
 }
 
 fn identifiers(fresh: &[&Accepted<'_>]) -> Vec<(CompanyId, Identifier)> {
-    let mut identifiers: Vec<_> = fresh
-        .iter()
-        .flat_map(|one| one.plan.steps.iter().map(move |step| (&one.plan.event.company, &step.work)))
-        .filter_map(|(company, work)| match work {
-            Work::UpsertContact(update) => Some(update.identifiers().map(|key| (company.clone(), key))),
-            Work::Webhook(_) => None,
-        })
-        .flatten()
-        .collect();
+    let keys = |one: &&Accepted<'_>| {
+        let company = one.plan.event.company.clone();
+        one.identifiers().map(move |key| (company.clone(), key)).collect::<Vec<_>>()
+    };
+    let mut identifiers: Vec<_> = fresh.iter().flat_map(keys).collect();
     identifiers.sort_unstable();
     identifiers.dedup();
     identifiers

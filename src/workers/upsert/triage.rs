@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::{
     amqp::{Received, properties},
     domain::{
+        contact::{ContactUpdate, Identifier},
         fault::{Fault, Reason, Stage},
-        plan::{Plan, Rules, plan},
+        plan::{Plan, Rules, Work, plan},
         trace_context,
         trigger_cache::TriggerCache,
         trigger_fired,
@@ -58,6 +59,27 @@ impl Accepted<'_> {
             erased: false,
             contact,
         }
+    }
+
+    /// The ledger's row of an event about a person who has been erased: that it was seen, and no more.
+    pub(super) fn entry_of_erased(&self) -> ledger::Entry<'_> {
+        ledger::Entry {
+            assistant: None,
+            session: None,
+            traceparent: None,
+            tracestate: None,
+            erased: true,
+            ..self.entry((0, 0), self.first_trigger(), None)
+        }
+    }
+
+    /// The keys that its CRM steps give.
+    pub(super) fn identifiers(&self) -> impl Iterator<Item = Identifier> {
+        let updates = self.plan.steps.iter().filter_map(|step| match &step.work {
+            Work::UpsertContact(update) => Some(update),
+            Work::Webhook(_) => None,
+        });
+        updates.flat_map(ContactUpdate::identifiers)
     }
 
     pub(super) fn first_trigger(&self) -> &str {
