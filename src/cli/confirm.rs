@@ -33,6 +33,10 @@ pub(super) fn asks(yes: bool) -> bool {
 }
 
 /// The operator; where neither an option nor the session names one, the user id of the process.
-pub(super) fn operator_or_user(named: Option<&str>) -> String {
-    operator(named).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+pub(super) fn operator_or_user(named: Option<&str>) -> Result<String, Usage> {
+    match (operator(named), named) {
+        (Some(name), _) => Ok(name),
+        (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
+        (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
+    }
 }

@@ -45,7 +45,7 @@ pub(in crate::cli) struct Erase {
 }
 
 pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = confirm::operator_or_user(args.operator.as_deref());
+    let operator = confirm::operator_or_user(args.operator.as_deref())?;
     let request = Request {
         company: &args.company,
         id: ContactId(args.id),

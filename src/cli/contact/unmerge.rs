@@ -47,7 +47,7 @@ pub(in crate::cli) struct Unmerge {
 }
 
 pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = confirm::operator_or_user(args.operator.as_deref());
+    let operator = confirm::operator_or_user(args.operator.as_deref())?;
     let id = ContactId(args.id);
     let unmerge = async |dry_run| {
         let done = unmerge::unmerge(database, &settings.events, &args.company, id, &operator, dry_run).await;
