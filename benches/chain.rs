@@ -3,6 +3,9 @@
 //!
 //! Options after `--`: `--events N` (default 50000), `--waiting N` (memory with N events waiting,
 //! default 0: not measured), `--rate N` and `--seconds N` of the latency part (50 and 20).
+//!
+//! Two other measurements, in place of the table: `--compare BINARY` runs worker 1 of this build and of
+//! another one in turn; `--contacts N,M` runs it on databases that hold so many contacts already.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
@@ -10,12 +13,17 @@
 mod floor;
 #[path = "chain/load.rs"]
 mod load;
+#[path = "chain/pairs.rs"]
+mod pairs;
 #[path = "chain/receiver.rs"]
 mod receiver;
 #[path = "chain/stage.rs"]
 mod stage;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use contact_relay::{
@@ -33,6 +41,8 @@ struct Arguments {
     waiting: usize,
     rate: u32,
     seconds: u32,
+    compare: Option<PathBuf>,
+    contacts: Vec<usize>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,15 +51,20 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("receiver") {
         return runtime()?.block_on(receiver::serve());
     }
-    let mut parsed = Arguments { events: 50_000, waiting: 0, rate: 50, seconds: 20 };
+    let mut parsed =
+        Arguments { events: 50_000, waiting: 0, rate: 50, seconds: 20, compare: None, contacts: Vec::new() };
     while let Some(name) = arguments.next() {
-        let mut number =
-            || arguments.next().context("a number is missing").and_then(|text| Ok(text.parse()?));
+        let mut value = || arguments.next().context("a value is missing");
+        let mut number = || Ok::<usize, anyhow::Error>(value()?.parse()?);
         match name.as_str() {
             "--events" => parsed.events = number()?,
             "--waiting" => parsed.waiting = number()?,
             "--rate" => parsed.rate = u32::try_from(number()?)?,
             "--seconds" => parsed.seconds = u32::try_from(number()?)?,
+            "--compare" => parsed.compare = Some(value()?.into()),
+            "--contacts" => {
+                parsed.contacts = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            }
             // What cargo itself passes.
             "--bench" => {}
             other => anyhow::bail!("unknown option {other}"),
@@ -58,22 +73,36 @@ fn main() -> anyhow::Result<()> {
     runtime()?.block_on(bench(&parsed))
 }
 
+/// The service as it is built now.
+fn own_binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_contact-relay"))
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     // Kept, not disposable: commits and confirms reach the disk as they do in production.
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_contact-relay"));
+    let binary = own_binary().to_owned();
     let state = Options::disposable(binary.clone()).state;
     let options = Options { binary, state: state.clone(), mode: Mode::Kept, fresh: true };
     eprintln!("starting private services");
     let services = Services::start(options).await?;
-    let outcome = measure(arguments, &services).await;
+    let pairs = if let Some(other) = &arguments.compare {
+        Some(pairs::builds(&base(&services)?, &services, other, arguments.events).await)
+    } else if arguments.contacts.is_empty() {
+        None
+    } else {
+        Some(pairs::sizes(&base(&services)?, &services, &arguments.contacts, arguments.events).await)
+    };
+    let outcome = match pairs {
+        Some(done) => done,
+        None => measure(arguments, &services).await.map(|results| print(arguments, &results)),
+    };
     services.stop().await?;
     std::fs::remove_dir_all(&state)?;
-    print(arguments, &outcome?);
-    Ok(())
+    outcome
 }
 
 struct Results {
@@ -100,13 +129,13 @@ async fn measure(arguments: &Arguments, services: &Services) -> anyhow::Result<R
     let floor_chain = floor::chain(&settings, &receiver, events).await?;
 
     eprintln!("worker 1 alone");
-    let halves = Stage::new(&settings, services, "halves").await?;
+    let halves = Stage::new(&settings, services, own_binary(), "halves").await?;
     halves.preload(&receiver, events).await?;
     let upsert = halves.upsert_alone(events).await?;
     eprintln!("worker 2 alone");
     let webhook = halves.webhook_alone(&receiver, events).await?;
     eprintln!("the whole chain");
-    let whole = Stage::new(&settings, services, "whole").await?;
+    let whole = Stage::new(&settings, services, own_binary(), "whole").await?;
     whole.preload(&receiver, events).await?;
     let chain = whole.chain(&receiver, events).await?;
     eprintln!("latency at {} events/s for {} s", arguments.rate, arguments.seconds);
@@ -114,7 +143,7 @@ async fn measure(arguments: &Arguments, services: &Services) -> anyhow::Result<R
     let mut waiting_rss = None;
     if arguments.waiting > 0 {
         eprintln!("memory with {} events waiting", arguments.waiting);
-        let full = Stage::new(&settings, services, "full").await?;
+        let full = Stage::new(&settings, services, own_binary(), "full").await?;
         full.preload(&receiver, arguments.waiting).await?;
         waiting_rss = Some(full.peak_rss(Duration::from_secs(20)).await?);
     }

@@ -18,6 +18,16 @@ fn person(number: usize) -> usize {
 /// The `number`th event of a run, its webhook going to `receiver`.
 pub(crate) fn event(number: usize, receiver: &str) -> Vec<u8> {
     let person = person(number);
+    let phone = format!("+55119{:08}", person % 100_000_000);
+    event_about(number, &format!("lead-{person}@customers.example"), &phone, receiver)
+}
+
+/// Email and phone of the `number`th contact that was stored before a run.
+fn stored(number: usize) -> (String, String) {
+    (format!("stored-{number}@customers.example"), format!("+55219{number:08}"))
+}
+
+fn event_about(number: usize, email: &str, phone: &str, receiver: &str) -> Vec<u8> {
     let time = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339);
     json!({
         "specversion": "1.0",
@@ -54,8 +64,8 @@ pub(crate) fn event(number: usize, receiver: &str) -> Vec<u8> {
             },
             "arguments": {
                 "name": format!("Lead {number}"),
-                "email": format!("lead-{person}@customers.example"),
-                "phone": format!("+55119{:08}", person % 100_000_000),
+                "email": email,
+                "phone": phone,
                 "company": "Analytical Engines",
                 "interest": "growth",
             },
@@ -73,11 +83,39 @@ pub(crate) async fn publish(
     receiver: &str,
     range: std::ops::Range<usize>,
 ) -> anyhow::Result<()> {
+    publish_all(settings, range, |number| message(exchange, routing_key, event(number, receiver))).await
+}
+
+/// Publishes events of which one in five is about one of `contacts` stored people, all over the table.
+pub(crate) async fn publish_about_stored(
+    settings: &Settings,
+    exchange: &str,
+    events: usize,
+    contacts: usize,
+) -> anyhow::Result<()> {
+    let receiver = "http://127.0.0.1:9/";
+    publish_all(settings, 0..events, |number| {
+        let body = if number % 5 == 4 {
+            // Knuth's multiplicative hash: the same people in every run, and no two neighbors.
+            let (email, phone) = stored(number.wrapping_mul(2_654_435_761) % contacts);
+            event_about(number, &email, &phone, receiver)
+        } else {
+            event(number, receiver)
+        };
+        message(exchange, "trigger.fired", body)
+    })
+    .await
+}
+
+async fn publish_all(
+    settings: &Settings,
+    range: std::ops::Range<usize>,
+    message: impl Fn(usize) -> Message,
+) -> anyhow::Result<()> {
     let mut publisher = Publisher::connect(&settings.amqp, "load").await?;
     let numbers: Vec<usize> = range.collect();
     for window in numbers.chunks(WINDOW) {
-        let messages: Vec<Message> =
-            window.iter().map(|number| message(exchange, routing_key, event(*number, receiver))).collect();
+        let messages: Vec<Message> = window.iter().map(|number| message(*number)).collect();
         for sent in publisher.publish(&messages).await? {
             sent?;
         }

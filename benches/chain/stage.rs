@@ -1,6 +1,7 @@
 //! One namespace and database with the real binary on them, and what is measured of it.
 
 use std::{
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use anyhow::Context as _;
 use contact_relay::{
     amqp::{self, Topology},
     dev::services::Services,
-    postgres::{Database, MIGRATIONS},
+    postgres::Database,
     settings::Settings,
 };
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
@@ -41,12 +42,19 @@ impl Measured {
 }
 
 pub(crate) struct Stage {
+    binary: PathBuf,
     settings: Settings,
     environment: Vec<(String, String)>,
 }
 
 impl Stage {
-    pub(crate) async fn new(base: &Settings, services: &Services, name: &str) -> anyhow::Result<Self> {
+    /// A new namespace and database with the schema of `binary`.
+    pub(crate) async fn new(
+        base: &Settings,
+        services: &Services,
+        binary: &Path,
+        name: &str,
+    ) -> anyhow::Result<Self> {
         let admin = Database::new(&base.postgres)?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.pool()).await?;
         let mut settings = base.clone();
@@ -55,8 +63,6 @@ impl Stage {
         let url = format!("{server}/{name}");
         settings.postgres.url = SecretString::from(url.as_str());
         settings.amqp.namespace = format!("bench-{name}");
-        let database = Database::new(&settings.postgres)?;
-        MIGRATIONS.run(database.pool()).await?;
         let connection = amqp::connect(&settings.amqp, "bench").await?;
         let channel = connection.create_channel().await?;
         Topology::new(&settings.amqp.namespace).declare(&channel).await?;
@@ -70,7 +76,44 @@ impl Stage {
             set("HTTP__BIND", "127.0.0.1:0"),
             set("LOG__FILTER", "warn"),
         ];
-        Ok(Self { settings, environment })
+        let stage = Self { binary: binary.to_owned(), settings, environment };
+        let status = stage.command("migrate").status().await?;
+        anyhow::ensure!(status.success(), "migrate ended with {status}");
+        Ok(stage)
+    }
+
+    /// Stores contacts as if events had made them; the `n`th has the keys of [`load::stored`].
+    pub(crate) async fn store_contacts(&self, contacts: usize) -> anyhow::Result<()> {
+        let database = Database::new(&self.settings.postgres)?;
+        for statement in [
+            "INSERT INTO contacts (company_id, contact_id, version, name, phone, email, company, provenance,
+                 created_at, updated_at, phones, emails)
+             SELECT 'bench', gen_random_uuid(), 1, 'Lead ' || n, '+55219' || lpad(n::text, 8, '0'),
+                 'stored-' || n || '@customers.example', 'Analytical Engines',
+                 '{\"events\": [{\"time\": 1767225600000000, \"id\": \"e\", \"source\": \"/s\", \"step\": 1}],
+                   \"fields\": {\"name\": 0, \"phone\": 0, \"email\": 0, \"company\": 0}}',
+                 '2026-01-01', '2026-01-01', ARRAY['+55219' || lpad(n::text, 8, '0')],
+                 ARRAY['stored-' || n || '@customers.example']
+             FROM generate_series(0, $1 - 1) AS n",
+            "INSERT INTO contact_identifiers SELECT company_id, 'phone', phone, contact_id FROM contacts WHERE $1 > 0",
+            "INSERT INTO contact_identifiers SELECT company_id, 'email', email, contact_id FROM contacts WHERE $1 > 0",
+        ] {
+            sqlx::query(statement).bind(i64::try_from(contacts)?).execute(database.pool()).await?;
+        }
+        sqlx::raw_sql("VACUUM ANALYZE; CHECKPOINT").execute(database.pool()).await?;
+        Ok(())
+    }
+
+    /// Publishes events one in five of which is about one of `contacts` stored people.
+    pub(crate) async fn preload_about_stored(&self, events: usize, contacts: usize) -> anyhow::Result<()> {
+        let topology = Topology::new(&self.settings.amqp.namespace);
+        load::publish_about_stored(&self.settings, &topology.events(), events, contacts).await
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg(name).envs(self.environment.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
+        command
     }
 
     pub(crate) async fn preload(&self, receiver: &Receiver, events: usize) -> anyhow::Result<()> {
@@ -140,8 +183,7 @@ impl Stage {
     }
 
     fn start(&self, roles: &[&str]) -> anyhow::Result<(Service, Instant)> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-relay"));
-        command.arg("run").envs(self.environment.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut command = self.command("run");
         for role in roles {
             command.args(["--role", role]);
         }
