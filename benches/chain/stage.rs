@@ -14,7 +14,8 @@ use contact_relay::{
     settings::Settings,
 };
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::Connection as _;
 use tokio::process::{Child, Command};
 
 use crate::{load, receiver::Receiver};
@@ -84,7 +85,8 @@ impl Stage {
 
     /// Stores contacts as if events had made them; the `n`th has the keys of [`load::stored`].
     pub(crate) async fn store_contacts(&self, contacts: usize) -> anyhow::Result<()> {
-        let database = Database::new(&self.settings.postgres)?;
+        // Not of the service's pool, whose statements may not take minutes.
+        let mut conn = sqlx::PgConnection::connect(self.settings.postgres.url.expose_secret()).await?;
         for statement in [
             "INSERT INTO contacts (company_id, contact_id, version, name, phone, email, company, provenance,
                  created_at, updated_at, phones, emails)
@@ -98,9 +100,11 @@ impl Stage {
             "INSERT INTO contact_identifiers SELECT company_id, 'phone', phone, contact_id FROM contacts WHERE $1 > 0",
             "INSERT INTO contact_identifiers SELECT company_id, 'email', email, contact_id FROM contacts WHERE $1 > 0",
         ] {
-            sqlx::query(statement).bind(i64::try_from(contacts)?).execute(database.pool()).await?;
+            sqlx::query(statement).bind(i64::try_from(contacts)?).execute(&mut conn).await?;
         }
-        sqlx::raw_sql("VACUUM ANALYZE; CHECKPOINT").execute(database.pool()).await?;
+        for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::query(statement).execute(&mut conn).await?;
+        }
         Ok(())
     }
 
