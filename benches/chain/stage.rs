@@ -102,9 +102,7 @@ impl Stage {
         ] {
             sqlx::query(statement).bind(i64::try_from(contacts)?).execute(&mut conn).await?;
         }
-        for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
-            sqlx::query(statement).execute(&mut conn).await?;
-        }
+        sqlx::query("VACUUM ANALYZE").execute(&mut conn).await?;
         Ok(())
     }
 
