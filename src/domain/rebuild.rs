@@ -46,10 +46,12 @@ pub struct Rebuilt {
 }
 
 impl Rebuilt {
-    /// The contact that `id` is, or was merged into.
+    /// The contact that `id` is, or was merged into. None where the events do not make it.
     #[must_use]
-    pub fn living(&self, id: ContactId) -> ContactId {
-        self.merges.iter().find(|merge| merge.loser == id).map_or(id, |merge| merge.winner)
+    pub fn living(&self, id: ContactId) -> Option<ContactId> {
+        let merged = self.merges.iter().find(|merge| merge.loser == id);
+        let living = merged.map_or(id, |merge| merge.winner);
+        self.contacts.iter().any(|contact| contact.id == living).then_some(living)
     }
 }
 
