@@ -41,8 +41,8 @@ pub struct Rebuilt {
     pub contacts: Vec<Contact>,
     /// The merges that happened, in order, each loser pointing at the contact that lives on.
     pub merges: Vec<Merge>,
-    /// For each step, the contact that it is for now and the key that was not taken any more.
-    pub steps: Vec<(ContactId, Option<Rejected>)>,
+    /// For each step, the contact that it is for now, and the key that was not taken any more and why.
+    pub steps: Vec<(ContactId, Option<(Rejected, Conflict)>)>,
 }
 
 impl Rebuilt {
@@ -85,7 +85,7 @@ pub fn rebuild(company: &CompanyId, said: &[Said], separations: &[Separation]) -
                 directory.separate(company, applied.id, side);
             }
         }
-        steps.push((applied.id, applied.kept_apart.map(|(rejected, _)| rejected)));
+        steps.push((applied.id, applied.kept_apart));
     }
     let Changes { contacts, merges, .. } = directory.into_changes();
     Ok(Rebuilt { contacts, merges, steps })

@@ -117,7 +117,7 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
     let heard = app.broker.heard().await;
     let zoe = only(heard.iter().filter(|heard| heard.at("/data/contact/name") == "Zoe"));
     assert_eq!(zoe.at("/data/rejected"), &json!([{"field": "email", "reason": "contacts_kept_apart"}]));
-    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 2);
+    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 3);
     assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
 }
 
