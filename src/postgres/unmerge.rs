@@ -26,12 +26,39 @@ pub struct Step {
     pub said: Said,
 }
 
+/// How often a contact is looked for that is merged away while its lock is waited for.
+const TRIES: usize = 5;
+
 /// The contact that `id` is, or was merged into, locked, and the ids that lost a merge into it.
 pub async fn lock(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<(Contact, Vec<ContactId>)>, sqlx::Error> {
+    let mut contact = None;
+    for _ in 0..TRIES {
+        contact = lock_living(conn, company, id).await?;
+        if contact.is_some() {
+            break;
+        }
+    }
+    let Some(contact) = contact else { return Ok(None) };
+    let aliases = sqlx::query_scalar!(
+        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
+        company.as_str(),
+        contact.id.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+}
+
+/// None as well where the contact was merged away while its lock was waited for.
+async fn lock_living(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<Contact>, sqlx::Error> {
     let row = sqlx::query_as!(
         ContactRow,
         r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
@@ -43,18 +70,9 @@ pub async fn lock(
         company.as_str(),
         id.0,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let contact = Contact::try_from(row)?;
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
-        company.as_str(),
-        contact.id.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+    row.map(Contact::try_from).transpose()
 }
 
 /// The contact that absorbed `merged`, as of then.
