@@ -1,5 +1,5 @@
-//! The events that the service publishes: `contact.upserted`, `contact.merged`, `contact.erased`,
-//! `webhook.requested`.
+//! The events that the service publishes: `contact.upserted`, `contact.merged`, `contact.unmerged`,
+//! `contact.erased`, `webhook.requested`.
 //!
 //! One CloudEvents 1.0 JSON object each. No action configuration, header, secret or raw argument
 //! rides on them, and the identity document only where the deployment allows it.

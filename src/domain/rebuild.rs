@@ -41,15 +41,17 @@ pub struct Rebuilt {
     pub contacts: Vec<Contact>,
     /// The merges that happened, in order, each loser pointing at the contact that lives on.
     pub merges: Vec<Merge>,
-    /// For each step, the contact that it is for now and the key that was not taken any more.
-    pub steps: Vec<(ContactId, Option<Rejected>)>,
+    /// For each step, the contact that it is for now, and the key that was not taken any more and why.
+    pub steps: Vec<(ContactId, Option<(Rejected, Conflict)>)>,
 }
 
 impl Rebuilt {
-    /// The contact that `id` is, or was merged into.
+    /// The contact that `id` is, or was merged into. None where the events do not make it.
     #[must_use]
-    pub fn living(&self, id: ContactId) -> ContactId {
-        self.merges.iter().find(|merge| merge.loser == id).map_or(id, |merge| merge.winner)
+    pub fn living(&self, id: ContactId) -> Option<ContactId> {
+        let merged = self.merges.iter().find(|merge| merge.loser == id);
+        let living = merged.map_or(id, |merge| merge.winner);
+        self.contacts.iter().any(|contact| contact.id == living).then_some(living)
     }
 }
 
@@ -83,7 +85,7 @@ pub fn rebuild(company: &CompanyId, said: &[Said], separations: &[Separation]) -
                 directory.separate(company, applied.id, side);
             }
         }
-        steps.push((applied.id, applied.kept_apart.map(|(rejected, _)| rejected)));
+        steps.push((applied.id, applied.kept_apart));
     }
     let Changes { contacts, merges, .. } = directory.into_changes();
     Ok(Rebuilt { contacts, merges, steps })

@@ -118,6 +118,13 @@ async fn part(
     let separation = Separation { id: Uuid::now_v7(), one: absorber, other: merged };
     separations.push(separation);
     let mut rebuilt = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;
+    // Every id goes on leading to a contact, and these two to two of them.
+    let (Some(contact), Some(restored)) = (rebuilt.living(absorber), rebuilt.living(merged)) else {
+        return Err(UnmergeError::Incomplete);
+    };
+    if contact == restored || ids.iter().any(|id| rebuilt.living(ContactId(*id)).is_none()) {
+        return Err(UnmergeError::Incomplete);
+    }
     // Whoever knows any of these ids knows a version that is not greater.
     for contact in &mut rebuilt.contacts {
         contact.version = living.version + 1;
@@ -126,7 +133,6 @@ async fn part(
         return Err(UnmergeError::Incomplete);
     }
     store::record(conn, company, &separation, operator).await?;
-    let (contact, restored) = (rebuilt.living(absorber), rebuilt.living(merged));
     let message = message(events, &rebuilt, separation.id, contact);
     outbox::insert(conn, message.as_slice(), Duration::ZERO).await?;
     let moved = said.iter().zip(&rebuilt.steps).filter(|(said, (now, _))| said.contact != *now);

@@ -5,9 +5,14 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{contact_row::ContactRow, directory};
+use super::{
+    contact_row::ContactRow,
+    directory,
+    links::{self, NewLink},
+};
 use crate::domain::{
     contact::{Contact, ContactId, ContactUpdate, Identifier, Rejected},
+    directory::Conflict,
     event::{CompanyId, EventRef, Stamp},
     field::{Field, FieldMap},
     rebuild::{Rebuilt, Said, Separation},
@@ -21,12 +26,39 @@ pub struct Step {
     pub said: Said,
 }
 
+/// How often a contact is looked for that is merged away while its lock is waited for.
+const TRIES: usize = 5;
+
 /// The contact that `id` is, or was merged into, locked, and the ids that lost a merge into it.
 pub async fn lock(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<(Contact, Vec<ContactId>)>, sqlx::Error> {
+    let mut contact = None;
+    for _ in 0..TRIES {
+        contact = lock_living(conn, company, id).await?;
+        if contact.is_some() {
+            break;
+        }
+    }
+    let Some(contact) = contact else { return Ok(None) };
+    let aliases = sqlx::query_scalar!(
+        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
+        company.as_str(),
+        contact.id.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+}
+
+/// None as well where the contact was merged away while its lock was waited for.
+async fn lock_living(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<Contact>, sqlx::Error> {
     let row = sqlx::query_as!(
         ContactRow,
         r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
@@ -38,18 +70,9 @@ pub async fn lock(
         company.as_str(),
         id.0,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let contact = Contact::try_from(row)?;
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
-        company.as_str(),
-        contact.id.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+    row.map(Contact::try_from).transpose()
 }
 
 /// The contact that absorbed `merged`, as of then.
@@ -176,6 +199,15 @@ pub async fn replace(
         directory::write_merges(conn, &rebuilt.merges).await?;
         keep_times(conn, company, rebuilt).await?;
     }
+    // A key that is not taken any more is told in the history of both, as that of any later event.
+    let kept_apart = steps.iter().zip(&rebuilt.steps).filter_map(|(step, (_, kept_apart))| {
+        let stamp = &step.said.update.stamp;
+        Some(NewLink::conflict(company, &stamp.event, stamp.step, &kept_apart.as_ref()?.1))
+    });
+    let kept_apart: Vec<_> = kept_apart.collect();
+    if !kept_apart.is_empty() {
+        links::insert(conn, &kept_apart).await?;
+    }
     let reassigned = reassign(conn, company, steps, &rebuilt.steps).await?;
     Ok(moved == owners.len() as u64 && reassigned == steps.len() as u64)
 }
@@ -204,16 +236,18 @@ async fn reassign(
     conn: &mut PgConnection,
     company: &CompanyId,
     steps: &[Step],
-    now: &[(ContactId, Option<Rejected>)],
+    now: &[(ContactId, Option<(Rejected, Conflict)>)],
 ) -> Result<u64, sqlx::Error> {
     let keys: Vec<Uuid> = steps.iter().map(|step| step.event_key).collect();
     let ordinals: Vec<i16> = steps.iter().map(|step| step.ordinal).collect();
     let contacts: Vec<Uuid> = now.iter().map(|(contact, _)| contact.0).collect();
+    let rejected: Vec<Option<Rejected>> =
+        now.iter().map(|(_, kept_apart)| kept_apart.map(|(rejected, _)| rejected)).collect();
     let fields: Vec<Option<&str>> =
-        now.iter().map(|(_, rejected)| rejected.map(|rejected| rejected.field.name())).collect();
-    let rejected: Vec<Option<String>> = now
+        rejected.iter().map(|rejected| rejected.map(|rejected| rejected.field.name())).collect();
+    let rejected: Vec<Option<String>> = rejected
         .iter()
-        .map(|(_, rejected)| rejected.map(|rejected| serde_json::to_string(&[rejected]).unwrap_or_default()))
+        .map(|rejected| rejected.map(|rejected| serde_json::to_string(&[rejected]).unwrap_or_default()))
         .collect();
     let done = sqlx::query!(
         "UPDATE trigger_events t SET

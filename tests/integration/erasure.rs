@@ -29,6 +29,7 @@ const TRACES: [&str; 8] = [
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         nothing_of_the_person_is_left,
+        what_was_said_of_her_in_anothers_event_goes,
         a_webhook_on_its_way_is_not_recorded,
         what_was_not_published_is_not,
         erasing_is_refused,
@@ -249,6 +250,29 @@ async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
     assert_eq!(data.as_object().unwrap().len(), 3, "{data}");
     assert_eq!(data["erasedAt"], *erased.at("/time"));
     assert_no_trace(&[erased.body.to_string()]);
+}
+
+/// Events of Grace that also named Ada: one while the policy kept the two apart, two that an operator
+/// gave to Grace when parting them. Their webhooks were sent with both keys.
+async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
+    app.set("contacts.on_conflict", "prefer_phone");
+    let service = app.run(&[]).await;
+    let grace = || Event::lead("Grace").phone("+5511900000001");
+    let both = || grace().email(EMAIL).webhook(&app.receiver.url("/ok?email=$email"));
+    let ids = app.broker.publish_in_turn(&[grace(), Event::lead("Ada").email(EMAIL), both()]).await;
+    service.sigterm();
+    assert!(service.ended().await.success());
+    app.set("contacts.on_conflict", "merge");
+    app.run(&[]).await;
+    app.broker.publish_in_turn(&[both(), both()]).await;
+    app.count_becomes("SELECT count(*) FROM webhook_attempts", 3).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.json(&["contact", "unmerge", "--company", "acme", &ids[1], "--operator", "grace"]).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    let report = erase(app, &ids[1]).await;
+    assert_eq!(report["removed"]["deliveries"], 3);
+    assert_no_trace(&dump(app).await.0);
+    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE name = 'Grace'").await, 1);
 }
 
 /// A request cannot be recalled, but its answer is not kept, and it is not sent again.

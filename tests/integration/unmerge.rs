@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_third_contact_goes_with_its_own,
         what_cannot_be_parted_is_told,
         parted_under_load,
+        what_is_merged_meanwhile_is_found,
     ]
 }
 
@@ -117,7 +118,7 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
     let heard = app.broker.heard().await;
     let zoe = only(heard.iter().filter(|heard| heard.at("/data/contact/name") == "Zoe"));
     assert_eq!(zoe.at("/data/rejected"), &json!([{"field": "email", "reason": "contacts_kept_apart"}]));
-    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 2);
+    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 3);
     assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
 }
 
@@ -201,4 +202,30 @@ async fn parted_under_load(app: &TestApp) {
     assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"n299".into()));
     assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"n298".into()));
     assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// The contact is merged away while its lock is waited for: then the one that absorbed it is meant.
+async fn what_is_merged_meanwhile_is_found(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
+    let mut merge = app.pool.begin().await.unwrap();
+    for statement in [
+        "CREATE TEMPORARY TABLE merged ON COMMIT DROP AS SELECT * FROM contacts FOR UPDATE",
+        "UPDATE merged SET contact_id = gen_random_uuid()",
+        "INSERT INTO contacts SELECT * FROM merged",
+        "UPDATE contact_aliases a SET contact_id = m.contact_id FROM merged m",
+        "DELETE FROM contacts c WHERE NOT EXISTS (SELECT FROM merged m WHERE m.contact_id = c.contact_id)",
+    ] {
+        sqlx::query(statement).execute(&mut *merge).await.unwrap();
+    }
+    let waits = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        app.count_becomes(waiting, 1).await;
+        merge.commit().await.unwrap();
+    };
+    let part = ["contact", "unmerge", "--company", "acme", &ids[1], "--operator", "grace"];
+    let (told, ()) = tokio::join!(app.cli(&part), waits);
+    // It is found, and told that no event made it what it is.
+    assert!(told.stderr.contains("ledger no longer holds"), "{}", told.stderr);
 }

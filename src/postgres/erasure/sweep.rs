@@ -20,7 +20,8 @@ use crate::domain::{
 pub enum Table {
     /// Events that touched no contact.
     Ledger,
-    /// Webhooks that belong to no contact, or to an event that is no longer the contact's.
+    /// Webhooks that belong to no contact, or to an event that is no longer the contact's, or to one that
+    /// named the contact and was for another.
     Deliveries,
     /// Messages about no contact.
     Outbox,
@@ -169,7 +170,13 @@ impl<'a> Sweep<'a> {
                          WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
                FROM webhook_deliveries d
                WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
-                 AND (d.contact_id IS NULL OR d.contact_id = ANY($4))"#,
+                 AND (d.contact_id IS NULL OR d.contact_id = ANY($4)
+                      -- An event for somebody else that named a key of this person.
+                      OR d.event_key = ANY(ARRAY(SELECT l.event_key FROM contact_links l
+                          WHERE l.company_id = $1 AND l.contact_id = ANY($4) AND l.event_key IS NOT NULL
+                          UNION ALL
+                          SELECT l.event_key FROM contact_links l
+                          WHERE l.company_id = $1 AND l.other_id = ANY($4) AND l.event_key IS NOT NULL)))"#,
             part.company,
             part.after,
             part.to,

@@ -136,9 +136,13 @@ async fn write(
         dead_letters::insert(conn, &dead).await?;
         written.dead = dead.iter().map(|dead_letter| dead_letter.reason).collect();
     }
-    // A replay that meets a conflict again is not done.
-    replayed.retain(|replay| dead.iter().all(|dead_letter| dead_letter.replays != Some(replay.id)));
     if !replayed.is_empty() {
+        // A replay that meets a conflict again is not done. Nor is one whose message came twice in this
+        // batch, where the other copy met it.
+        let is_of = |dead_letter: &NewDeadLetter, replay: &Replayed| {
+            dead_letter.company == replay.company && digest(&dead_letter.body) == replay.digest
+        };
+        replayed.retain(|replay| !dead.iter().any(|dead_letter| is_of(dead_letter, replay)));
         dead_letters::resolve(conn, &replayed).await?;
     }
     Ok(written)

@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
         prefer_email_leaves_the_phone,
         reject_waits_for_a_decision,
         a_rejected_event_can_be_decided_either_way,
+        a_replay_beside_another_copy_is_not_lost,
     ]
 }
 
@@ -182,4 +183,24 @@ async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
         let conflict = only(of_kind(&entries, "conflict"));
         assert_eq!(conflict["rule"], "prefer_email", "the conflict is told as it was decided");
     }
+}
+
+/// The platform publishes the event once more while its replay waits: one batch has both, and what is
+/// told of the one must not settle the other.
+async fn a_replay_beside_another_copy_is_not_lost(app: &TestApp) {
+    app.set("contacts.on_conflict", "reject");
+    app.set("upsert.consumers", "1");
+    app.set("upsert.batch_linger", "500ms");
+    let service = app.run(&[]).await;
+    app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
+    let both = by_both();
+    app.broker.publish(&both).await;
+    let dead = app.the_dead_letter("there", |dead| dead.state == "open").await;
+    service.sigterm();
+    assert!(service.ended().await.success());
+    app.broker.publish(&both).await;
+    replay(app, &dead.id.to_string()).await;
+    app.run(&[]).await;
+    let tried = app.the_dead_letter("refused again", |dead| dead.attempts > 1).await;
+    assert_eq!((tried.state.as_str(), tried.reason.as_str()), ("open", "contact_conflict"));
 }
