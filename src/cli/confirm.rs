@@ -27,16 +27,33 @@ pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-/// Whether somebody is there to be asked and wants to be. A script that names one thing by its id means it.
-pub(super) fn asks(yes: bool) -> bool {
-    !yes && stdin().is_terminal()
+/// The options of a command that changes one thing, named by its id.
+#[derive(Debug, clap::Args)]
+pub(super) struct Decision {
+    /// Change nothing: show what would be
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Who decides it; recorded with what is done
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
 }
 
-/// The operator; where neither an option nor the session names one, the user id of the process.
-pub(super) fn operator_or_user(named: Option<&str>) -> Result<String, Usage> {
-    match (operator(named), named) {
-        (Some(name), _) => Ok(name),
-        (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
-        (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
+impl Decision {
+    /// Whether somebody is there to be asked and wants to be. A script that names one thing means it.
+    pub(super) fn asks(&self) -> bool {
+        !self.dry_run && !self.yes && stdin().is_terminal()
+    }
+
+    /// The operator; where neither an option nor the session names one, the user id of the process.
+    pub(super) fn operator(&self) -> Result<String, Usage> {
+        let named = self.operator.as_deref();
+        match (operator(named), named) {
+            (Some(name), _) => Ok(name),
+            (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
+            (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
+        }
     }
 }

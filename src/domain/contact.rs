@@ -60,7 +60,7 @@ impl Identifier {
     }
 }
 
-/// A value that an event gave and that was not taken, without the value.
+/// A value that an event gave and that was not taken, or not understood, without the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Rejected {
     /// The field.
@@ -68,6 +68,11 @@ pub struct Rejected {
     pub field: Field,
     /// A stable code such as `not_a_phone_number`.
     pub reason: &'static str,
+}
+
+impl Rejected {
+    /// The reason of a value that was taken as it was given, for it was not understood.
+    pub const UNVERIFIED: &str = "unverified";
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

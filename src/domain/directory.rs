@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Contacts of any number of companies, by id and by identifier.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Directory {
     contacts: BTreeMap<(CompanyId, ContactId), Slot>,
     owners: HashMap<(CompanyId, Identifier), ContactId>,
@@ -93,6 +93,20 @@ impl Directory {
     #[must_use]
     pub fn get(&self, company: &CompanyId, id: ContactId) -> Option<&Contact> {
         self.contacts.get(&(company.clone(), id)).map(|slot| &slot.contact)
+    }
+
+    /// A directory of only those contacts that these keys find: enough to try what an event with these keys
+    /// would do.
+    #[must_use]
+    pub fn around(&self, company: &CompanyId, keys: impl Iterator<Item = Identifier>) -> Self {
+        let mut around = Self::default();
+        for key in keys {
+            let owner = self.owners.get(&(company.clone(), key));
+            if let Some(contact) = owner.and_then(|id| self.get(company, *id)) {
+                around.add(contact.clone());
+            }
+        }
+        around
     }
 
     /// Gives a contact a side of a separation.

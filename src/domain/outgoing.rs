@@ -122,12 +122,26 @@ impl Publisher<'_> {
     }
 
     /// `contact.unmerged`: `contact` is what lives on under the id of the merged one, `restored` what was
-    /// in it too. All of them have changed. `separation` becomes the event's id.
+    /// in it too. All of them have changed. `aliases` are the ids that lead to one of them, and which.
+    /// `separation` becomes the event's id.
     #[must_use]
-    pub fn contact_unmerged(&self, separation: Uuid, contact: &Contact, restored: &[&Contact]) -> Outgoing {
+    pub fn contact_unmerged(
+        &self,
+        separation: Uuid,
+        contact: &Contact,
+        restored: &[&Contact],
+        aliases: &[(ContactId, ContactId)],
+    ) -> Outgoing {
         let kind = "contact.unmerged";
         let restored: Vec<Value> = restored.iter().map(|contact| self.contact(contact)).collect();
-        let data = json!({ "contact": self.contact(contact), "restoredContacts": restored });
+        let aliases = aliases
+            .iter()
+            .map(|(id, contact)| json!({ "id": id.to_string(), "contactId": contact.to_string() }));
+        let data = json!({
+            "contact": self.contact(contact),
+            "restoredContacts": restored,
+            "aliases": aliases.collect::<Vec<Value>>(),
+        });
         self.envelope(separation, kind, kind.into(), Some(contact.id.to_string()), data)
     }
 

@@ -1,6 +1,5 @@
 //! Contacts as operators look at them. Personal data: whoever shows it masks what must be masked.
 
-use serde_json::Value;
 use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -12,17 +11,15 @@ use crate::{
         event::{CompanyId, EventRef},
         field::{Field, FieldMap},
         phone::{Phone, Region},
+        quality,
     },
     postgres::{
         Database,
-        contacts::{self as store, Alias, Behind, HistoryRow, Known},
+        contacts::{self as store, Alias, HistoryRow, Known},
         erasure,
         links::{self, LinkRow, Separation},
     },
 };
-
-/// The reason of a value that is kept as it was given and was not understood.
-const UNVERIFIED: &str = "unverified";
 
 /// Why no search could be made.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +61,8 @@ pub struct Profile {
     pub contact: Contact,
     /// Ids that lost a merge into it.
     pub aliases: Vec<Alias>,
-    /// What the ledger tells about the event behind each value.
-    pub behind: FieldMap<Behind>,
+    /// The name of the trigger behind each value.
+    pub triggers: FieldMap<String>,
     /// What it is kept apart from.
     pub separations: Vec<Separation>,
 }
@@ -80,11 +77,8 @@ impl Profile {
     /// Whether the field's value is kept as it was given and was not understood.
     #[must_use]
     pub fn is_unverified(&self, field: Field) -> bool {
-        let rejected = self.behind.get(field).and_then(|behind| behind.rejected.as_ref()?.as_array());
-        let says = |one: &Value, member: &str, text: &str| one.get(member).is_some_and(|is| is == text);
-        rejected.is_some_and(|all| {
-            all.iter().any(|one| says(one, "field", field.name()) && says(one, "reason", UNVERIFIED))
-        })
+        let value = self.contact.values.get(field);
+        value.is_some_and(|value| !quality::is_verified(field, &value.value, value.stamp.time))
     }
 }
 
@@ -143,9 +137,9 @@ pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Re
     let look = async |conn: &mut PgConnection| {
         let (known, ids) = get(conn, company, id).await?;
         let Known { contact, aliases } = known;
-        let behind = store::behind(conn, &contact).await?;
+        let triggers = store::triggers(conn, &contact).await?;
         let separations = links::separations(conn, &contact, &ids).await?;
-        Ok(Profile { contact, aliases, behind, separations })
+        Ok(Profile { contact, aliases, triggers, separations })
     };
     in_one_view(database, look).await
 }

@@ -151,7 +151,8 @@ fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) 
     let publisher = Publisher { source: &events.source, include_identity: events.include_identity, now };
     let contact = rebuilt.contacts.iter().find(|contact| contact.id == id)?;
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();
-    let event = publisher.contact_unmerged(separation, contact, &restored);
+    let aliases: Vec<_> = rebuilt.merges.iter().map(|merge| (merge.loser, merge.winner)).collect();
+    let event = publisher.contact_unmerged(separation, contact, &restored, &aliases);
     Some(OutboxMessage {
         company: contact.company.to_string(),
         id: event.id,

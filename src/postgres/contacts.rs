@@ -60,15 +60,6 @@ pub struct HistoryRow {
     pub merged: Vec<Uuid>,
 }
 
-/// What the ledger tells about the event behind a value.
-#[derive(Clone, Debug)]
-pub struct Behind {
-    /// The trigger's name.
-    pub trigger: String,
-    /// What the event gave and what was not taken, or not understood: `[{"field": "phone", "reason": "…"}]`.
-    pub rejected: Option<serde_json::Value>,
-}
-
 /// A transaction that sees the database as it is now, whatever others commit meanwhile.
 ///
 /// # Errors
@@ -155,29 +146,28 @@ pub async fn history(
     .await
 }
 
-/// What the ledger tells about the event behind each value of a contact.
+/// The name of the trigger behind each value of a contact, from the ledger.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn behind(conn: &mut PgConnection, contact: &Contact) -> Result<FieldMap<Behind>, sqlx::Error> {
+pub async fn triggers(conn: &mut PgConnection, contact: &Contact) -> Result<FieldMap<String>, sqlx::Error> {
     let keys: Vec<Uuid> = contact.values.iter().map(|(_, value)| value.stamp.event.key()).collect();
     let rows = sqlx::query!(
-        "SELECT event_key, step, trigger_name, rejected FROM trigger_events
+        "SELECT event_key, step, trigger_name FROM trigger_events
          WHERE company_id = $1 AND event_key = ANY($2)",
         contact.company.as_str(),
         &keys,
     )
     .fetch_all(conn)
     .await?;
-    let mut behind = FieldMap::default();
+    let mut triggers = FieldMap::default();
     for (field, value) in contact.values.iter() {
         let (key, step) = (value.stamp.event.key(), i32::from(value.stamp.step));
         if let Some(row) = rows.iter().find(|row| row.event_key == key && i32::from(row.step) == step) {
-            behind
-                .insert(field, Behind { trigger: row.trigger_name.clone(), rejected: row.rejected.clone() });
+            triggers.insert(field, row.trigger_name.clone());
         }
     }
-    Ok(behind)
+    Ok(triggers)
 }
 
 async fn read(

@@ -1,7 +1,7 @@
 //! Who does not come back: a keyed hash of each phone and email of an erased person.
 //!
-//! The key of a company lies in the database, the pepper in the settings, so neither a dump nor a
-//! list of all phone numbers tells who was erased.
+//! The key of a company lies in the database. With a pepper in the settings neither a dump nor a list of
+//! all phone numbers tells who was erased; without one, both together do.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -82,8 +82,9 @@ pub async fn absorber(
     merged: ContactId,
 ) -> Result<Option<ContactId>, sqlx::Error> {
     let absorber = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_links WHERE company_id = $1 AND other_id = $2 AND kind = 'merged'
-         ORDER BY happened_at DESC LIMIT 1",
+        "SELECT l.contact_id FROM contact_aliases a JOIN contact_links l
+             ON l.company_id = a.company_id AND l.other_id = a.alias_id AND l.event_key = a.merged_by
+         WHERE a.company_id = $1 AND a.alias_id = $2 AND l.kind = 'merged' ORDER BY l.step LIMIT 1",
         company.as_str(),
         merged.0,
     )

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        confirm,
+        confirm::{self, Decision},
         exit::Exit,
         output::{self, Output, moment, printable},
     },
@@ -31,21 +31,14 @@ pub(in crate::cli) struct Erase {
     company: CompanyId,
     /// Contact id; one that was merged away erases the contact that it became
     id: Uuid,
-    /// Change nothing: show what would be removed
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask on a terminal
-    #[arg(long)]
-    yes: bool,
-    /// Who erases; recorded with the erased ids
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
+    #[command(flatten)]
+    decision: Decision,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = confirm::operator_or_user(args.operator.as_deref())?;
+    let operator = args.decision.operator()?;
     let request = Request {
         company: &args.company,
         id: ContactId(args.id),
@@ -53,9 +46,9 @@ pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) 
         region: settings.contacts.regions().of(&args.company),
         pepper: settings.contacts.suppression_pepper.expose_secret(),
         source: &settings.events.source,
-        dry_run: args.dry_run,
+        dry_run: args.decision.dry_run,
     };
-    if !args.dry_run && confirm::asks(args.yes) {
+    if args.decision.asks() {
         let planned = erasure::erase(database, &Request { dry_run: true, ..request }).await?;
         if planned.already_erased {
             return print(args, &planned);

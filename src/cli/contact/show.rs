@@ -60,7 +60,7 @@ fn provenance(profile: &Profile) -> Value {
 }
 
 fn trigger(profile: &Profile, field: Field) -> Option<&str> {
-    profile.behind.get(field).map(|behind| behind.trigger.as_str())
+    profile.triggers.get(field).map(String::as_str)
 }
 
 fn as_text(profile: &Profile) -> String {

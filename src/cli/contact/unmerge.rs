@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        confirm,
+        confirm::{self, Decision},
         exit::Exit,
         output::{self, Output},
     },
@@ -33,43 +33,36 @@ pub(in crate::cli) struct Unmerge {
     company: CompanyId,
     /// Id of the contact that was merged away; where only one was, the contact that lives on will do
     id: Uuid,
-    /// Change nothing: show what would be
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask on a terminal
-    #[arg(long)]
-    yes: bool,
-    /// Who decides it; recorded in the history of both
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
+    #[command(flatten)]
+    decision: Decision,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = confirm::operator_or_user(args.operator.as_deref())?;
+    let operator = args.decision.operator()?;
     let id = ContactId(args.id);
     let unmerge = async |dry_run| {
         let done = unmerge::unmerge(database, &settings.events, &args.company, id, &operator, dry_run).await;
         done.context("nothing was changed")
     };
-    if !args.dry_run && confirm::asks(args.yes) {
+    if args.decision.asks() {
         let planned = unmerge(true).await?;
         output::note(as_text(&planned, true));
         if !confirm::confirmed("part these contacts?")? {
             anyhow::bail!("nothing was changed");
         }
     }
-    let done = unmerge(args.dry_run).await?;
+    let done = unmerge(args.decision.dry_run).await?;
     let value = json!({
         "contactId": done.contact.to_string(),
         "restoredContactId": done.restored.to_string(),
         "contacts": done.contacts.iter().map(as_json).collect::<Vec<Value>>(),
         "events": done.events,
         "movedEvents": done.moved_events,
-        "dryRun": args.dry_run,
+        "dryRun": args.decision.dry_run,
     });
-    output::report(args.output.format, &value, |_| as_text(&done, args.dry_run))?;
+    output::report(args.output.format, &value, |_| as_text(&done, args.decision.dry_run))?;
     Ok(Exit::Done)
 }
 

@@ -16,9 +16,10 @@ use super::{
 use crate::{
     app::rules,
     domain::{
-        contact::{ContactId, ContactUpdate},
+        contact::{ContactId, ContactUpdate, Rejected},
         directory::{Applied, Conflict, Directory},
         egress::Policy,
+        field::Field,
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work, plan},
         trigger_cache::TriggerCache,
@@ -146,8 +147,12 @@ impl<'a> Firing<'a> {
         };
         let mut shown = match &step.work {
             Work::UpsertContact(update) => {
-                let fields: BTreeMap<&str, &String> =
-                    update.values.iter().map(|(field, value)| (field.name(), value)).collect();
+                let shown = |field, value: &String| match field {
+                    Field::Identity => output::masked(value),
+                    _ => value.clone(),
+                };
+                let fields = update.values.iter().map(|(field, value)| (field.name(), shown(field, value)));
+                let fields: BTreeMap<&str, String> = fields.collect();
                 let mut shown = json!({ "type": "CRM", "fields": fields, "rejected": update.rejected });
                 if let (Err(conflict), Value::Object(members)) = (self.upsert(update, origin), &mut shown) {
                     let text = format!("dead letter contact_conflict: {}", conflict.rule.sentence());
@@ -235,7 +240,9 @@ fn as_text(preview: &Value) -> String {
             push(format!("  {name:<11} {}", output::printable(value.as_str().unwrap_or_default())));
         }
         for rejected in step.get("rejected").and_then(Value::as_array).into_iter().flatten() {
-            push(format!("  {:<11} not taken: {}", text(rejected, "field"), text(rejected, "reason")));
+            let (field, reason) = (text(rejected, "field"), text(rejected, "reason"));
+            let taken = if reason == Rejected::UNVERIFIED { "kept as given" } else { "not taken" };
+            push(format!("  {field:<11} {taken}: {reason}"));
         }
         if step.get("url").is_some() {
             push(format!("  {} {}", text(step, "method"), text(step, "url")));

@@ -6,7 +6,7 @@ use crate::domain::{
     field::{Field, FieldMap},
 };
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Slot {
     pub(super) contact: Contact,
     stored: bool,

@@ -22,9 +22,6 @@ use crate::domain::{
     text, zip_code,
 };
 
-/// A value that is taken although it has not been understood.
-const UNVERIFIED: &str = "unverified";
-
 /// What a mapping and the arguments say about a person. `region` is the company's.
 pub(super) fn fill(
     mapping: &Mapping,
@@ -90,7 +87,7 @@ fn value(
         _ => return Ok(text.into_owned()),
     };
     Ok(understood.unwrap_or_else(|| {
-        update.rejected.push(Rejected { field, reason: UNVERIFIED });
+        update.rejected.push(Rejected { field, reason: Rejected::UNVERIFIED });
         text.into_owned()
     }))
 }

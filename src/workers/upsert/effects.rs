@@ -135,18 +135,13 @@ impl<'a> Effects<'a> {
 
     /// Carries out one event, or nothing of it.
     fn run(&mut self, context: &Context<'_>, accepted: &'a Accepted<'a>, directory: &mut Directory) {
-        // Only a chain that upserts more than once can be refused after something has been done.
-        let upserts = accepted.plan.steps.iter().filter(|step| matches!(step.work, Work::UpsertContact(_)));
-        let before = (upserts.count() > 1).then(|| directory.clone());
         let (outbox, deliveries) = (self.outbox.len(), self.deliveries.len());
-        match self.carry_out(context, accepted, directory) {
+        let tried = attempt(accepted, directory, &context.policy);
+        match tried.and_then(|()| self.carry_out(context, accepted, directory)) {
             Ok(updates) => self.events.push(Event { accepted, updates }),
             Err((step, conflict)) => {
                 self.outbox.truncate(outbox);
                 self.deliveries.truncate(deliveries);
-                if let Some(before) = before {
-                    *directory = before;
-                }
                 let known = conflict.among(|id| directory.get(&accepted.plan.event.company, id).is_some());
                 self.refused.push(Refusal { accepted, step, rule: conflict.rule, conflict: known });
             }
@@ -245,6 +240,25 @@ impl Refusal<'_> {
         };
         triage::dead_letter(self.accepted.message, fault)
     }
+}
+
+/// Whether all CRM steps of an event may be applied. Only a chain that upserts more than once could be
+/// refused after something has been done; it is tried on copies of its contacts first.
+fn attempt(accepted: &Accepted<'_>, directory: &Directory, policy: &Policy) -> Result<(), (u16, Conflict)> {
+    let company = &accepted.plan.event.company;
+    let upserts = accepted.plan.steps.iter().filter_map(|step| match &step.work {
+        Work::UpsertContact(update) => Some((step.index, update)),
+        Work::Webhook(_) => None,
+    });
+    if upserts.clone().nth(1).is_none() {
+        return Ok(());
+    }
+    let mut copies = directory.around(company, accepted.identifiers());
+    for (step, update) in upserts {
+        let fresh = ContactId(Uuid::now_v7());
+        copies.apply(company, update, fresh, policy).map_err(|conflict| (step, conflict))?;
+    }
+    Ok(())
 }
 
 fn origin<'a>(plan: &'a Plan, step: &'a Step) -> Origin<'a> {

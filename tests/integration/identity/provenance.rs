@@ -87,20 +87,18 @@ async fn a_history_names_what_superseded_what(app: &TestApp) {
     assert_eq!(history(app, &ids[0]).await, [entries[0].clone(), entries[2].clone()]);
 }
 
-/// The ledger keeps what an event gave and what was not understood of it.
 async fn what_was_not_understood_is_marked(app: &TestApp) {
     app.run(&[]).await;
-    let ids = app.broker.publish_in_turn(&[by_phone(), by_both()]).await;
-    let rejected = r#"UPDATE trigger_events SET rejected = '[{"field": "city", "reason": "unverified"},
-        {"field": "name", "reason": "too_long"}]' WHERE event_id = 'by both'"#;
-    app.pool.execute(rejected).await.unwrap();
+    let lead = by_phone().argument("country", "Neverland").argument("birthday", "20/05/1990");
+    let ids = app.broker.publish_in_turn(&[lead]).await;
     let shown = show(app, &ids[0]).await;
-    for (field, expected) in [("city", true), ("name", false), ("phone", false)] {
-        assert_eq!(shown["provenance"][field]["unverified"], expected, "{field}");
+    for (field, value, unverified) in [("country", "Neverland", true), ("birthday", "1990-05-20", false)] {
+        assert_eq!(shown["contact"][field], value);
+        assert_eq!(shown["provenance"][field]["unverified"], unverified, "{field}");
     }
     let text = table(app, "show", &ids[0]).await;
     let marked: Vec<&str> = text.lines().filter(|line| line.contains("unverified")).collect();
-    assert!(matches!(marked.as_slice(), [line] if line.starts_with("city")), "{text}");
+    assert!(matches!(marked.as_slice(), [line] if line.starts_with("country")), "{text}");
 }
 
 /// As an unmerge leaves them: a link, and a side of it on each contact.
