@@ -21,12 +21,37 @@ pub struct Step {
     pub said: Said,
 }
 
+/// How often a contact is looked for that is merged or parted while its lock is waited for.
+const TRIES: usize = 10;
+
 /// The contact that `id` is, or was merged into, locked, and the ids that lost a merge into it.
 pub async fn lock(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<(Contact, Vec<ContactId>)>, sqlx::Error> {
+    let mut expected = directory::living(conn, company, id).await?;
+    for _ in 0..TRIES {
+        let contact = lock_living(conn, company, id).await?;
+        // What the id leads to is settled once that is locked, and may have changed before.
+        let living = directory::living(conn, company, id).await?;
+        match contact {
+            Some(contact) if contact.id == living => {
+                let aliases = aliases(conn, company, living).await?;
+                return Ok(Some((contact, aliases)));
+            }
+            None if living == expected => return Ok(None),
+            _ => expected = living,
+        }
+    }
+    Ok(None)
+}
+
+async fn lock_living(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<Contact>, sqlx::Error> {
     let row = sqlx::query_as!(
         ContactRow,
         r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
@@ -38,18 +63,24 @@ pub async fn lock(
         company.as_str(),
         id.0,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let contact = Contact::try_from(row)?;
+    row.map(Contact::try_from).transpose()
+}
+
+async fn aliases(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    living: ContactId,
+) -> Result<Vec<ContactId>, sqlx::Error> {
     let aliases = sqlx::query_scalar!(
         "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
         company.as_str(),
-        contact.id.0,
+        living.0,
     )
     .fetch_all(conn)
     .await?;
-    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+    Ok(aliases.into_iter().map(ContactId).collect())
 }
 
 /// The contact that absorbed `merged`, as of then.

@@ -13,6 +13,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_third_contact_goes_with_its_own,
         what_cannot_be_parted_is_told,
         parted_under_load,
+        two_at_once_part_once,
+        merged_away_while_it_is_parted,
     ]
 }
 
@@ -201,4 +203,50 @@ async fn parted_under_load(app: &TestApp) {
     assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"n299".into()));
     assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"n298".into()));
     assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// Begins to wait, with all that this test starts meanwhile, for whoever holds the contact.
+async fn wait_behind(app: &TestApp, count: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    app.count_becomes(waiting, count).await;
+}
+
+const HELD: &str = "SELECT FROM contacts WHERE contact_id = $1::uuid FOR UPDATE";
+
+async fn two_at_once_part_once(app: &TestApp) {
+    app.run(&[]).await;
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
+    let mut holder = app.pool.begin().await.unwrap();
+    sqlx::query(HELD).bind(&ids[0]).execute(&mut *holder).await.unwrap();
+    let part = ["contact", "unmerge", "--company", "acme", ids[1].as_str(), "--operator", "grace"];
+    let (one, other, ()) = tokio::join!(app.cli(&part), app.cli(&part), async {
+        wait_behind(app, 2).await;
+        holder.rollback().await.unwrap();
+    });
+    let (done, refused) = if one.code == Some(0) { (one, other) } else { (other, one) };
+    assert_eq!((done.code, refused.code), (Some(0), Some(1)));
+    assert!(refused.stderr.contains("nothing was merged"), "{}", refused.stderr);
+    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE kind = 'unmerged'").await, 1);
+    let sides = "SELECT count(*) FROM contacts WHERE cardinality(separations) = 1";
+    assert_eq!(app.count(sides).await, 2);
+}
+
+/// A contact that was there before absorbs the two before they can be parted.
+async fn merged_away_while_it_is_parted(app: &TestApp) {
+    app.run(&[]).await;
+    let old = Event::lead("Old").email("old@x.example").time("2020-01-01T00:00:00Z");
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve"), old]).await;
+    let mut holder = app.pool.begin().await.unwrap();
+    sqlx::query(HELD).bind(&ids[0]).execute(&mut *holder).await.unwrap();
+    let link = Event::lead("Old").phone(PHONE).email("old@x.example").time("2026-02-01T00:00:00Z");
+    app.broker.publish(&link).await;
+    wait_behind(app, 1).await;
+    let (done, ()) = tokio::join!(unmerge(app, &ids[1]), async {
+        wait_behind(app, 2).await;
+        holder.rollback().await.unwrap();
+    });
+    assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
+    assert_eq!(show(app, &ids[0]).await, show(app, &ids[3]).await);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
 }
