@@ -115,7 +115,6 @@ async fn part(
         (true, [only]) => *only,
         (true, _) => return Err(UnmergeError::Ambiguous(aliases)),
     };
-    let absorber = store::absorber(conn, company, merged).await?.ok_or(UnmergeError::Incomplete)?;
     let ids: Vec<Uuid> = aliases.iter().chain([&living.id]).map(|id| id.0).collect();
     let steps = store::steps(conn, company, &ids).await?;
     let said: Vec<Said> = steps.iter().map(|step| step.said.clone()).collect();
@@ -124,6 +123,9 @@ async fn part(
     if !gives(&as_it_is, &living) {
         return Err(UnmergeError::Incomplete);
     }
+    // As it stands now: an unmerge may have changed who absorbed whom.
+    let absorbed = as_it_is.merges.iter().find(|merge| merge.loser == merged);
+    let absorber = absorbed.ok_or(UnmergeError::Incomplete)?.into;
     let separation = Separation { id: Uuid::now_v7(), one: absorber, other: merged };
     separations.push(separation);
     let mut rebuilt = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;

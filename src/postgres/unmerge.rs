@@ -83,23 +83,6 @@ async fn aliases(
     Ok(aliases.into_iter().map(ContactId).collect())
 }
 
-/// The contact that absorbed `merged`, as of then.
-pub async fn absorber(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    merged: ContactId,
-) -> Result<Option<ContactId>, sqlx::Error> {
-    let absorber = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_links WHERE company_id = $1 AND other_id = $2 AND kind = 'merged'
-         ORDER BY happened_at DESC LIMIT 1",
-        company.as_str(),
-        merged.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(absorber.map(ContactId))
-}
-
 /// The separations that concern any of these ids.
 pub async fn separations(
     conn: &mut PgConnection,

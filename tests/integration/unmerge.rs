@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_cannot_be_parted_is_told,
         parted_under_load,
         two_at_once_part_once,
+        who_absorbed_it_is_as_it_stands,
         merged_away_while_it_is_parted,
     ]
 }
@@ -249,4 +250,32 @@ async fn merged_away_while_it_is_parted(app: &TestApp) {
     assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
     assert_eq!(show(app, &ids[0]).await, show(app, &ids[3]).await);
     assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+}
+
+/// A parted contact may be the one that absorbed another, and lose to that one once a third is parted from
+/// it: then it is parted from whom it is merged into, not from whom it was merged into last.
+async fn who_absorbed_it_is_as_it_stands(app: &TestApp) {
+    app.run(&[]).await;
+    let [k, x, a] = ["+5511987654331", "+5511987654332", "+5511987654333"];
+    let at = |time: &str| Event::lead("Eve").time(&format!("{time}T00:00:00Z"));
+    let ids = app
+        .broker
+        .publish_in_turn(&[
+            at("2026-01-05").email("bob@x.example"),
+            at("2026-01-06").phone(k),
+            at("2026-01-07").phone(k).email("bob@x.example"),
+            at("2025-01-01").phone(k),
+            at("2026-01-03").phone(x),
+            at("2026-01-08").phone(x).email("bob@x.example"),
+            at("2024-01-01").phone(a),
+            at("2026-01-09").phone(a).email("bob@x.example"),
+        ])
+        .await;
+    let [bob, other, _, _, older, _, oldest, _] = ids.as_slice() else { panic!("{ids:?}") };
+    for (id, from) in [(bob, oldest), (other, older), (bob, older)] {
+        let done = unmerge(app, id).await;
+        assert_eq!([&done["contactId"], &done["restoredContactId"]], [from, id]);
+    }
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 4);
+    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
 }
