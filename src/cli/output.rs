@@ -100,9 +100,12 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item
     table.trim_fmt()
 }
 
-/// Text without what could move a terminal's cursor or end a table's line: senders choose names.
+/// Text without what could move a terminal's cursor, end a table's line or turn round what stands
+/// beside it: senders choose names.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    // Line and paragraph separators; what sets a direction for more than itself (UAX 9, 2).
+    let moves = |c| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || moves(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A moment with whole seconds, UTC.
@@ -116,9 +119,10 @@ mod tests {
 
     #[test]
     fn tables_keep_to_their_lines() {
-        let rows = [["1".to_owned(), "a\nb\u{1b}[2J".to_owned()]];
+        let rows = [["1".to_owned(), "a\nb\u{1b}[2J\u{202e}c\u{2028}d\u{2066}".to_owned()]];
         let shown = table(["id", "name"], rows.into_iter());
         assert_eq!(shown.lines().count(), 2);
-        assert!(!shown.contains('\u{1b}') && shown.contains("ID"), "{shown}");
+        let cell = "a\u{fffd}b\u{fffd}[2J\u{fffd}c\u{fffd}d\u{fffd}";
+        assert!(shown.ends_with(cell) && shown.contains("ID"), "{shown:?}");
     }
 }

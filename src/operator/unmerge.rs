@@ -18,12 +18,15 @@ use crate::{
         rebuild::{Rebuilt, Said, Separation, rebuild},
     },
     postgres::{
-        Database,
+        Database, Failure, classify,
         outbox::{self, OutboxMessage},
         unmerge as store,
     },
     settings::Events,
 };
+
+/// How often a transaction is tried that loses against a worker.
+const TRIES: u32 = 5;
 
 /// What an unmerge did, or would do.
 #[derive(Clone, Debug)]
@@ -80,16 +83,22 @@ pub async fn unmerge(
     operator: &str,
     dry_run: bool,
 ) -> Result<Unmerged, UnmergeError> {
-    database
-        .unit(async |conn: &mut PgConnection| {
+    let mut tries = 0;
+    loop {
+        let unit = async |conn: &mut PgConnection| {
             let mut transaction = conn.begin().await?;
             match part(&mut transaction, events, company, id, operator).await {
                 Ok(unmerged) if !dry_run => transaction.commit().await.map(|()| Ok(unmerged)),
                 Err(UnmergeError::Database(error)) => Err(error),
                 other => transaction.rollback().await.map(|()| other),
             }
-        })
-        .await?
+        };
+        match database.unit(unit).await {
+            // It and a worker waited for each other.
+            Err(error) if classify(&error) == Failure::Race && tries < TRIES => tries += 1,
+            ended => return ended?,
+        }
+    }
 }
 
 async fn part(
@@ -106,7 +115,6 @@ async fn part(
         (true, [only]) => *only,
         (true, _) => return Err(UnmergeError::Ambiguous(aliases)),
     };
-    let absorber = store::absorber(conn, company, merged).await?.ok_or(UnmergeError::Incomplete)?;
     let ids: Vec<Uuid> = aliases.iter().chain([&living.id]).map(|id| id.0).collect();
     let steps = store::steps(conn, company, &ids).await?;
     let said: Vec<Said> = steps.iter().map(|step| step.said.clone()).collect();
@@ -115,6 +123,9 @@ async fn part(
     if !gives(&as_it_is, &living) {
         return Err(UnmergeError::Incomplete);
     }
+    // As it stands now: an unmerge may have changed who absorbed whom.
+    let merge = as_it_is.merges.iter().find(|merge| merge.loser == merged);
+    let absorber = merge.ok_or(UnmergeError::Incomplete)?.into;
     let separation = Separation { id: Uuid::now_v7(), one: absorber, other: merged };
     separations.push(separation);
     let mut rebuilt = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;

@@ -50,6 +50,22 @@ pub async fn load(
     Ok(directory)
 }
 
+/// The contact that `id` was merged into, or `id` itself.
+pub(super) async fn living(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<ContactId, sqlx::Error> {
+    let living = sqlx::query_scalar!(
+        "SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2",
+        company.as_str(),
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(living.map_or(id, ContactId))
+}
+
 /// Writes the changes. `false` means that another transaction took one of the new identifiers
 /// meanwhile: the caller rolls back and begins again.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {

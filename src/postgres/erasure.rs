@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub use removal::erase;
 pub use sweep::{Sweep, Table};
 
+use super::directory;
 use crate::domain::{
     contact::{ContactId, Identifier},
     email::Email,
@@ -24,7 +25,7 @@ use crate::domain::{
     phone::{Phone, Region},
 };
 
-/// How often a contact is looked for that is merged away while its lock is waited for.
+/// How often a contact is looked for that is merged or parted while its lock is waited for.
 const TRIES: usize = 10;
 
 /// What has been, or would be, removed, by place.
@@ -109,8 +110,12 @@ pub async fn find(
 ) -> Result<Found, sqlx::Error> {
     let mut last = None;
     for _ in 0..TRIES {
-        let contact = living(conn, company, id).await?;
+        let contact = directory::living(conn, company, id).await?;
         if let Some(row) = lock(conn, company, contact).await? {
+            // It was parted from what the id leads to while its lock was waited for.
+            if directory::living(conn, company, id).await? != contact {
+                continue;
+            }
             return Ok(Found::Contact(read(conn, company, contact, row, region).await?));
         }
         // It was merged away while its lock was waited for, or is not there.
@@ -137,21 +142,6 @@ pub async fn erased_at(
     )
     .fetch_optional(conn)
     .await
-}
-
-async fn living(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<ContactId, sqlx::Error> {
-    let living = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(living.map_or(id, ContactId))
 }
 
 /// The columns of a contact, or the fields of an entry of the ledger, that hold keys.

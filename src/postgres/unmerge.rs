@@ -26,8 +26,8 @@ pub struct Step {
     pub said: Said,
 }
 
-/// How often a contact is looked for that is merged away while its lock is waited for.
-const TRIES: usize = 5;
+/// How often a contact is looked for that is merged or parted while its lock is waited for.
+const TRIES: usize = 10;
 
 /// The contact that `id` is, or was merged into, locked, and the ids that lost a merge into it.
 pub async fn lock(
@@ -35,25 +35,23 @@ pub async fn lock(
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<(Contact, Vec<ContactId>)>, sqlx::Error> {
-    let mut contact = None;
+    let mut expected = directory::living(conn, company, id).await?;
     for _ in 0..TRIES {
-        contact = lock_living(conn, company, id).await?;
-        if contact.is_some() {
-            break;
+        let contact = lock_living(conn, company, id).await?;
+        // What the id leads to is settled once that is locked, and may have changed before.
+        let living = directory::living(conn, company, id).await?;
+        match contact {
+            Some(contact) if contact.id == living => {
+                let aliases = aliases(conn, company, living).await?;
+                return Ok(Some((contact, aliases)));
+            }
+            None if living == expected => return Ok(None),
+            _ => expected = living,
         }
     }
-    let Some(contact) = contact else { return Ok(None) };
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
-        company.as_str(),
-        contact.id.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some((contact, aliases.into_iter().map(ContactId).collect())))
+    Ok(None)
 }
 
-/// None as well where the contact was merged away while its lock was waited for.
 async fn lock_living(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -75,22 +73,19 @@ async fn lock_living(
     row.map(Contact::try_from).transpose()
 }
 
-/// The contact that absorbed `merged`, as of then.
-pub async fn absorber(
+async fn aliases(
     conn: &mut PgConnection,
     company: &CompanyId,
-    merged: ContactId,
-) -> Result<Option<ContactId>, sqlx::Error> {
-    let absorber = sqlx::query_scalar!(
-        "SELECT l.contact_id FROM contact_aliases a JOIN contact_links l
-             ON l.company_id = a.company_id AND l.other_id = a.alias_id AND l.event_key = a.merged_by
-         WHERE a.company_id = $1 AND a.alias_id = $2 AND l.kind = 'merged' ORDER BY l.step LIMIT 1",
+    living: ContactId,
+) -> Result<Vec<ContactId>, sqlx::Error> {
+    let aliases = sqlx::query_scalar!(
+        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
         company.as_str(),
-        merged.0,
+        living.0,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(absorber.map(ContactId))
+    Ok(aliases.into_iter().map(ContactId).collect())
 }
 
 /// The separations that concern any of these ids.

@@ -13,7 +13,9 @@ pub(crate) fn tests() -> Vec<Test> {
         a_third_contact_goes_with_its_own,
         what_cannot_be_parted_is_told,
         parted_under_load,
-        what_is_merged_meanwhile_is_found,
+        two_at_once_part_once,
+        who_absorbed_it_is_as_it_stands,
+        merged_away_while_it_is_parted,
     ]
 }
 
@@ -204,28 +206,76 @@ async fn parted_under_load(app: &TestApp) {
     assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
 }
 
-/// The contact is merged away while its lock is waited for: then the one that absorbed it is meant.
-async fn what_is_merged_meanwhile_is_found(app: &TestApp) {
+/// Begins to wait, with all that this test starts meanwhile, for whoever holds the contact.
+async fn wait_behind(app: &TestApp, count: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    app.count_becomes(waiting, count).await;
+}
+
+const HELD: &str = "SELECT FROM contacts WHERE contact_id = $1::uuid FOR UPDATE";
+
+async fn two_at_once_part_once(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
-    let mut merge = app.pool.begin().await.unwrap();
-    for statement in [
-        "CREATE TEMPORARY TABLE merged ON COMMIT DROP AS SELECT * FROM contacts FOR UPDATE",
-        "UPDATE merged SET contact_id = gen_random_uuid()",
-        "INSERT INTO contacts SELECT * FROM merged",
-        "UPDATE contact_aliases a SET contact_id = m.contact_id FROM merged m",
-        "DELETE FROM contacts c WHERE NOT EXISTS (SELECT FROM merged m WHERE m.contact_id = c.contact_id)",
-    ] {
-        sqlx::query(statement).execute(&mut *merge).await.unwrap();
+    let mut holder = app.pool.begin().await.unwrap();
+    sqlx::query(HELD).bind(&ids[0]).execute(&mut *holder).await.unwrap();
+    let part = ["contact", "unmerge", "--company", "acme", ids[1].as_str(), "--operator", "grace"];
+    let (one, other, ()) = tokio::join!(app.cli(&part), app.cli(&part), async {
+        wait_behind(app, 2).await;
+        holder.rollback().await.unwrap();
+    });
+    let (done, refused) = if one.code == Some(0) { (one, other) } else { (other, one) };
+    assert_eq!((done.code, refused.code), (Some(0), Some(1)));
+    assert!(refused.stderr.contains("nothing was merged"), "{}", refused.stderr);
+    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE kind = 'unmerged'").await, 1);
+    let sides = "SELECT count(*) FROM contacts WHERE cardinality(separations) = 1";
+    assert_eq!(app.count(sides).await, 2);
+}
+
+/// A contact that was there before absorbs the two before they can be parted.
+async fn merged_away_while_it_is_parted(app: &TestApp) {
+    app.run(&[]).await;
+    let old = Event::lead("Old").email("old@x.example").time("2020-01-01T00:00:00Z");
+    let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve"), old]).await;
+    let mut holder = app.pool.begin().await.unwrap();
+    sqlx::query(HELD).bind(&ids[0]).execute(&mut *holder).await.unwrap();
+    let link = Event::lead("Old").phone(PHONE).email("old@x.example").time("2026-02-01T00:00:00Z");
+    app.broker.publish(&link).await;
+    wait_behind(app, 1).await;
+    let (done, ()) = tokio::join!(unmerge(app, &ids[1]), async {
+        wait_behind(app, 2).await;
+        holder.rollback().await.unwrap();
+    });
+    assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
+    assert_eq!(show(app, &ids[0]).await, show(app, &ids[3]).await);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+}
+
+/// A parted contact may be the one that absorbed another, and lose to that one once a third is parted from
+/// it: then it is parted from whom it is merged into, not from whom it was merged into last.
+async fn who_absorbed_it_is_as_it_stands(app: &TestApp) {
+    app.run(&[]).await;
+    let [k, x, a] = ["+5511987654331", "+5511987654332", "+5511987654333"];
+    let at = |time: &str| Event::lead("Eve").time(&format!("{time}T00:00:00Z"));
+    let ids = app
+        .broker
+        .publish_in_turn(&[
+            at("2026-01-05").email("bob@x.example"),
+            at("2026-01-06").phone(k),
+            at("2026-01-07").phone(k).email("bob@x.example"),
+            at("2025-01-01").phone(k),
+            at("2026-01-03").phone(x),
+            at("2026-01-08").phone(x).email("bob@x.example"),
+            at("2024-01-01").phone(a),
+            at("2026-01-09").phone(a).email("bob@x.example"),
+        ])
+        .await;
+    let [bob, other, _, _, older, _, oldest, _] = ids.as_slice() else { panic!("{ids:?}") };
+    for (id, from) in [(bob, oldest), (other, older), (bob, older)] {
+        let done = unmerge(app, id).await;
+        assert_eq!([&done["contactId"], &done["restoredContactId"]], [from, id]);
     }
-    let waits = async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        app.count_becomes(waiting, 1).await;
-        merge.commit().await.unwrap();
-    };
-    let part = ["contact", "unmerge", "--company", "acme", &ids[1], "--operator", "grace"];
-    let (told, ()) = tokio::join!(app.cli(&part), waits);
-    // It is found, and told that no event made it what it is.
-    assert!(told.stderr.contains("ledger no longer holds"), "{}", told.stderr);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 4);
+    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
 }

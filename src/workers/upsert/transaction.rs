@@ -106,16 +106,23 @@ async fn write(
     accepted: &[Accepted<'_>],
     rejected: &[NewDeadLetter],
 ) -> Result<Written, Refused> {
-    let Sorted { fresh, conflicts, mut replayed } = sort(conn, accepted).await?;
+    let Sorted { fresh, changed, mut replayed } = sort(conn, accepted).await?;
     let mut written = Written::default();
-    let mut dead = [rejected, &conflicts].concat();
-    if !fresh.is_empty() {
-        let keys = identifiers(&fresh);
+    let mut dead = rejected.to_vec();
+    if !fresh.is_empty() || !changed.is_empty() {
+        let keys = identifiers(fresh.iter().chain(&changed));
         let mut directory = directory::load(conn, &keys).await?;
         // Asked once the contacts are locked: an erasure that was in the middle is finished then.
         let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
         let erased = suppressions::suppressed(conn, pepper, &keys).await?;
         let (late, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|one| names_erased(one, &erased));
+        // Of an erased person not even a dead letter is kept.
+        let is_gone = |one: &&Accepted<'_>| {
+            names_erased(one, &erased) || late.iter().any(|late| one.is_same_event(late))
+        };
+        let (gone, changed): (Vec<_>, Vec<_>) = changed.into_iter().partition(is_gone);
+        replayed.extend(gone.into_iter().filter_map(as_replayed));
+        dead.extend(changed.into_iter().map(conflict));
         let effects = Effects::of(worker, &fresh, &mut directory);
         if !directory::save(conn, &directory.into_changes()).await? {
             return Err(Refused::Race);
@@ -173,8 +180,8 @@ async fn insert_entries(conn: &mut PgConnection, mut entries: Vec<Entry<'_>>) ->
 struct Sorted<'a> {
     /// Seen for the first time.
     fresh: Vec<&'a Accepted<'a>>,
-    /// The same event with another body.
-    conflicts: Vec<NewDeadLetter>,
+    /// Of an event that is known with another body.
+    changed: Vec<&'a Accepted<'a>>,
     /// Dead letters whose replay is applied now, or was before.
     replayed: Vec<Replayed>,
 }
@@ -188,8 +195,7 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
         accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
     let mut known = ledger::known(conn, &keys).await?;
     for one in accepted {
-        let company = one.plan.event.company.to_string();
-        let applied = match known.entry((company.clone(), one.key)) {
+        let applied = match known.entry((one.plan.event.company.to_string(), one.key)) {
             hash_map::Entry::Vacant(slot) => {
                 slot.insert(ledger::Known::Digest(one.digest.to_vec()));
                 sorted.fresh.push(one);
@@ -202,13 +208,18 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
             },
         };
         if applied {
-            let replayed = |id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest };
-            sorted.replayed.extend(one.replays.map(replayed));
+            sorted.replayed.extend(as_replayed(one));
         } else {
-            sorted.conflicts.push(conflict(one));
+            sorted.changed.push(one);
         }
     }
     Ok(sorted)
+}
+
+/// The dead letter that is done with this message.
+fn as_replayed(one: &Accepted<'_>) -> Option<Replayed> {
+    let company = one.plan.event.company.to_string();
+    one.replays.map(|id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest })
 }
 
 fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
@@ -224,12 +235,12 @@ fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
     triage::dead_letter(one.message, fault)
 }
 
-fn identifiers(fresh: &[&Accepted<'_>]) -> Vec<(CompanyId, Identifier)> {
+fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(CompanyId, Identifier)> {
     let keys = |one: &&Accepted<'_>| {
         let company = one.plan.event.company.clone();
         one.identifiers().map(move |key| (company.clone(), key)).collect::<Vec<_>>()
     };
-    let mut identifiers: Vec<_> = fresh.iter().flat_map(keys).collect();
+    let mut identifiers: Vec<_> = all.flat_map(keys).collect();
     identifiers.sort_unstable();
     identifiers.dedup();
     identifiers

@@ -82,6 +82,11 @@ impl Accepted<'_> {
         updates.flat_map(ContactUpdate::identifiers)
     }
 
+    /// Whether both say what the same event said.
+    pub(super) fn is_same_event(&self, other: &Self) -> bool {
+        self.key == other.key && self.plan.event.company == other.plan.event.company
+    }
+
     pub(super) fn first_trigger(&self) -> &str {
         self.plan.event.triggers.first().map_or("", |trigger| trigger.name())
     }

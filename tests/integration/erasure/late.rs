@@ -9,7 +9,12 @@ use super::{EMAIL, OLD_EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
 use crate::support::{Test, app::TestApp, event::Event, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![only_the_keys_of_the_erased_are_suppressed, nobody_comes_back, nobody_comes_back_in_the_middle,]
+    tests![
+        only_the_keys_of_the_erased_are_suppressed,
+        nobody_comes_back,
+        nobody_comes_back_in_the_middle,
+        another_body_is_no_way_back,
+    ]
 }
 
 async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
@@ -87,6 +92,32 @@ async fn nobody_comes_back_in_the_middle(app: &TestApp) {
     app.queues_are_empty().await;
     assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0, "{report}");
     assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 0, "{report}");
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_no_trace(&dump(app).await.0);
+}
+
+/// Neither in the batch of its own first body nor after a body that spoke of somebody else.
+async fn another_body_is_no_way_back(app: &TestApp) {
+    let service = app.run(&[]).await;
+    let old = |event: Event| event.time("2026-01-01T00:00:00Z");
+    let grace = old(Event::lead("Grace").email("grace@navy.example"));
+    app.broker.publish_all(&[old(Event::lead("Ada").email(EMAIL)), grace.clone()]).await;
+    app.broker.hear(2).await;
+    erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    app.broker.hear(3).await;
+    service.sigterm();
+    assert!(service.ended().await.success());
+
+    let late = old(Event::lead("Ada").email(EMAIL).argument("city", "London"));
+    let without_key = late.clone().email("sem email");
+    app.broker
+        .publish_all(&[late.clone(), late.argument("city", "Paris"), without_key, grace.email(EMAIL)])
+        .await;
+    app.run(&[]).await;
+    app.count_becomes("SELECT count(*) FROM trigger_events WHERE erased", 2).await;
+    app.queues_are_empty().await;
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
     app.count_becomes("SELECT count(*) FROM outbox", 0).await;
     assert_no_trace(&dump(app).await.0);
 }
