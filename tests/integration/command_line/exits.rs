@@ -135,7 +135,7 @@ async fn config_check_tells_all_faults_at_once(app: &TestApp) {
     app.set("amqp.url", "guest:hunter2");
     app.set("postgres.url", "mysql://u:hunter2@h/d");
     app.set("contacts.default_region", "XX");
-    app.set("contacts.on_conflict", "reject");
+    app.set("contacts.on_conflict", "perhaps");
     app.set("webhook.retry_schedule", "5s,soon");
     app.set("webhook.allowed_networks", "10.0.0.0/40");
     app.set("webhook.retry_jitter", "2");
