@@ -50,6 +50,12 @@ impl Identifier {
         }
     }
 
+    /// Whether it does not prove that two contacts are one person.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        matches!(self, Self::Phone(phone) if phone.strength() == Strength::Weak)
+    }
+
     /// The canonical value. Personal data.
     #[must_use]
     pub fn value(&self) -> &str {
@@ -124,8 +130,8 @@ impl ContactUpdate {
     /// share. So whether it links never depends on what is stored already, and the contact stays a
     /// function of the set of its events.
     pub(super) fn settle_keys(&mut self) {
-        let is_weak = |phone: &Phone| phone.strength() == Strength::Weak;
-        if self.email.is_some() && self.phone.as_ref().is_some_and(is_weak) {
+        if self.email.is_some() && self.phone.as_ref().is_some_and(|phone| phone.strength() == Strength::Weak)
+        {
             self.phone = None;
         }
     }

@@ -22,7 +22,7 @@ pub enum Reason {
     ArgumentsInvalid,
     /// A phone or email was given, none is usable, and there is no other key.
     IdentifierInvalid,
-    /// Phone and email match different contacts and policy forbids a merge.
+    /// The event would merge two contacts, or give one more keys, and policy or a guard forbids it.
     ContactConflict,
     /// The same source and id came with another body.
     EventIdConflict,

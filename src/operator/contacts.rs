@@ -108,7 +108,7 @@ impl HistoryEntry {
 }
 
 /// The contacts that have this phone or this email, now or formerly, by the same normalization as
-/// events. `region` is the company's. A weak phone finds whom it was given for without an email.
+/// events. `region` is the company's. A weak phone finds everybody who has exactly this one.
 ///
 /// # Errors
 /// When a key is not usable, or the database refuses or is away.

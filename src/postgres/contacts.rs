@@ -68,7 +68,8 @@ pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgre
     conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
-/// The contacts of `company` that any of the keys finds, by id.
+/// The contacts of `company` that any of the keys finds, by id. A weak phone finds those as well that have
+/// it as a value only: that reads the company's whole table, for such numbers are in no index.
 ///
 /// # Errors
 /// When the database refuses, is away, or holds a contact that cannot be read.
@@ -79,7 +80,7 @@ pub async fn find(
 ) -> Result<Vec<Contact>, sqlx::Error> {
     let (kinds, values): (Vec<String>, Vec<String>) =
         keys.iter().map(|key| (key.kind().to_owned(), key.value().to_owned())).unzip();
-    let ids = sqlx::query_scalar!(
+    let mut ids = sqlx::query_scalar!(
         r#"SELECT DISTINCT contact_id FROM contact_identifiers
            JOIN UNNEST($2::text[], $3::text[]) AS wanted (kind, value) USING (kind, value)
            WHERE company_id = $1"#,
@@ -89,6 +90,14 @@ pub async fn find(
     )
     .fetch_all(&mut *conn)
     .await?;
+    for key in keys.iter().filter(|key| key.is_weak()) {
+        let same_value = sqlx::query_scalar!(
+            "SELECT contact_id FROM contacts WHERE company_id = $1 AND phone = $2",
+            company.as_str(),
+            key.value(),
+        );
+        ids.extend(same_value.fetch_all(&mut *conn).await?);
+    }
     read(conn, company, &ids).await
 }
 

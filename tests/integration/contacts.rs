@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
         people_without_keys_are_created_each_time,
         people_without_keys_can_be_rejected,
         companies_never_touch,
+        a_weak_phone_joins_nobody,
     ]
 }
 
@@ -237,5 +238,31 @@ async fn companies_never_touch(app: &TestApp) {
     for webhook in webhooks {
         let company = webhook.path.trim_start_matches('/').to_owned();
         assert_eq!(webhook.json().unwrap().pointer("/data/contact/companyId"), Some(&company.into()));
+    }
+}
+
+/// A desk behind a switchboard: found by exactly this number, and never a reason to merge.
+async fn a_weak_phone_joins_nobody(app: &TestApp) {
+    app.run(&[]).await;
+    let desk = "(11) 3333-4444 ramal 12";
+    let ids = app
+        .broker
+        .publish_in_turn(&[
+            Event::lead("Ada").phone(desk).time("2026-01-01T00:00:00Z"),
+            Event::lead("Bob").phone(desk).email("bob@x.example").time("2026-01-02T00:00:00Z"),
+            Event::lead("Ada L").phone("+551133334444;ext=12").time("2026-01-03T00:00:00Z"),
+            Event::lead("Firm").phone("(11) 3333-4444").time("2026-01-04T00:00:00Z"),
+        ])
+        .await;
+    let [ada, bob, again, firm] = ids.as_slice() else { panic!("{ids:?}") };
+    assert!(ada == again && ada != bob && ada != firm && bob != firm, "{ids:?}");
+    for (number, expected) in [(desk, vec![ada, bob]), ("11 3333 4444", vec![firm])] {
+        let found = app.json(&["contact", "find", "--company", "acme", "--phone", number]).await;
+        let mut found: Vec<_> =
+            found.as_array().unwrap().iter().map(|contact| contact["id"].as_str().unwrap()).collect();
+        found.sort_unstable();
+        let mut expected: Vec<_> = expected.into_iter().map(String::as_str).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{number}");
     }
 }
