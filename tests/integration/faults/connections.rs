@@ -113,6 +113,16 @@ async fn a_queue_is_deleted(app: &TestApp) {
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads(app, 0..3)).await;
     all_done(app, 3).await;
+    for queue in ["trigger-fired", "webhook"] {
+        app.broker.delete(queue).await;
+        let part = format!("the consumer of queue `{}.{queue}`", app.setting("amqp.namespace"));
+        eventually("the end of the consumer is noticed", async || {
+            process.log().contains(&part).then_some(())
+        })
+        .await;
+        app.broker.declare().await;
+    }
+    process.ready().await;
     // Declared again at once: the broker may tell no consumer, count it for the new queue, and hand it
     // messages that never arrive.
     for queue in ["trigger-fired", "webhook", "dead-letters"] {
