@@ -2,25 +2,24 @@
 //!
 //! What lies around is swept first, while the contact still tells what to look for, so whatever dies
 //! in the middle is finished by erasing again. The contact goes in one transaction, which also keeps
-//! it from coming back. What was written meanwhile is swept last.
+//! it from coming back. What was written meanwhile is swept last; nobody finishes that sweep if it is
+//! interrupted, for the keys to look for are gone.
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     domain::{contact::ContactId, event::CompanyId, outgoing, phone::Region},
     postgres::{
-        Database, Failure, classify,
+        Database,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
         outbox::{self, OutboxMessage},
     },
 };
 
-/// How often a transaction is tried that loses against a worker.
-const TRIES: u32 = 5;
 /// How often a contact is read anew that gets another key while its traces are looked for.
 const ROUNDS: u32 = 10;
 
@@ -148,26 +147,15 @@ async fn remove(
         outbox::insert(conn, &[erased_event(request, &dossier, erased_at)], Duration::ZERO).await?;
         Ok(Some((dossier, erased_at, counts)))
     };
-    transact(database, !request.dry_run, work).await
+    database.transact(|_| !request.dry_run, work).await
 }
 
 fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutboxMessage {
     let publisher = outgoing::Publisher { source: request.source, include_identity: false, now: erased_at };
     let event = publisher.contact_erased(request.company, dossier.contact, &dossier.aliases);
-    OutboxMessage {
-        company: request.company.to_string(),
-        id: event.id,
-        routing_key: event.routing_key,
-        kind: event.kind.to_owned(),
-        source: request.source.to_owned(),
-        subject: event.subject,
-        // No trigger event is behind it.
-        correlation_id: event.id.to_string(),
-        traceparent: None,
-        tracestate: None,
-        time: erased_at,
-        body: event.body,
-    }
+    // No trigger event is behind it.
+    let correlation_id = event.id.to_string();
+    OutboxMessage::new(request.company, event, request.source, correlation_id, erased_at)
 }
 
 /// Removes what belongs to no contact and speaks of the person, page by page.
@@ -178,36 +166,10 @@ async fn sweep(database: &Database, request: &Request<'_>, dossier: &Dossier) ->
         let mut from = Some(Uuid::nil());
         while let Some(after) = from {
             let page = async |conn: &mut PgConnection| sweep.page(conn, table, after).await;
-            let (next, counts) = transact(database, !request.dry_run, page).await?;
+            let (next, counts) = database.transact(|_| !request.dry_run, page).await?;
             removed += counts;
             from = next;
         }
     }
     Ok(removed)
-}
-
-/// Does one piece of work in one transaction, again when a worker was faster or they waited for each
-/// other, and commits it or, for a dry run, takes it back.
-async fn transact<T>(
-    database: &Database,
-    commit: bool,
-    mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, sqlx::Error>,
-) -> Result<T, sqlx::Error> {
-    let mut tries = 0;
-    loop {
-        let unit = async |conn: &mut PgConnection| {
-            let mut transaction = conn.begin().await?;
-            let done = work(&mut transaction).await?;
-            if commit {
-                transaction.commit().await?;
-            } else {
-                transaction.rollback().await?;
-            }
-            Ok(done)
-        };
-        match database.unit(unit).await {
-            Err(error) if classify(&error) == Failure::Race && tries < TRIES => tries += 1,
-            ended => return ended,
-        }
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,15 +18,12 @@ use crate::{
         rebuild::{Rebuilt, Said, Separation, rebuild},
     },
     postgres::{
-        Database, Failure, classify,
+        Database,
         outbox::{self, OutboxMessage},
         unmerge as store,
     },
     settings::Events,
 };
-
-/// How often a transaction is tried that loses against a worker.
-const TRIES: u32 = 5;
 
 /// What an unmerge did, or would do.
 #[derive(Clone, Debug)]
@@ -83,22 +80,11 @@ pub async fn unmerge(
     operator: &str,
     dry_run: bool,
 ) -> Result<Unmerged, UnmergeError> {
-    let mut tries = 0;
-    loop {
-        let unit = async |conn: &mut PgConnection| {
-            let mut transaction = conn.begin().await?;
-            match part(&mut transaction, events, company, id, operator).await {
-                Ok(unmerged) if !dry_run => transaction.commit().await.map(|()| Ok(unmerged)),
-                Err(UnmergeError::Database(error)) => Err(error),
-                other => transaction.rollback().await.map(|()| other),
-            }
-        };
-        match database.unit(unit).await {
-            // It and a worker waited for each other.
-            Err(error) if classify(&error) == Failure::Race && tries < TRIES => tries += 1,
-            ended => return ended?,
-        }
-    }
+    let work = async |conn: &mut PgConnection| match part(conn, events, company, id, operator).await {
+        Err(UnmergeError::Database(error)) => Err(error),
+        ended => Ok(ended),
+    };
+    database.transact(|ended| ended.is_ok() && !dry_run, work).await?
 }
 
 async fn part(
@@ -164,17 +150,5 @@ fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) 
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();
     let aliases: Vec<_> = rebuilt.merges.iter().map(|merge| (merge.loser, merge.winner)).collect();
     let event = publisher.contact_unmerged(separation, contact, &restored, &aliases);
-    Some(OutboxMessage {
-        company: contact.company.to_string(),
-        id: event.id,
-        routing_key: event.routing_key,
-        kind: event.kind.to_owned(),
-        source: events.source.clone(),
-        subject: event.subject,
-        correlation_id: separation.to_string(),
-        traceparent: None,
-        tracestate: None,
-        time: now,
-        body: event.body,
-    })
+    Some(OutboxMessage::new(&contact.company, event, &events.source, separation.to_string(), now))
 }

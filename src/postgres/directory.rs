@@ -188,23 +188,39 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Identifiers and whose they are, as columns.
+struct Owners<'a> {
+    companies: Vec<&'a str>,
+    kinds: Vec<&'a str>,
+    values: Vec<&'a str>,
+    ids: Vec<Uuid>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(identifiers: &'a [(CompanyId, Identifier, ContactId)]) -> Self {
+        Self {
+            companies: identifiers.iter().map(|(company, ..)| company.as_str()).collect(),
+            kinds: identifiers.iter().map(|(_, identifier, _)| identifier.kind()).collect(),
+            values: identifiers.iter().map(|(_, identifier, _)| identifier.value()).collect(),
+            ids: identifiers.iter().map(|(.., owner)| owner.0).collect(),
+        }
+    }
+}
+
 /// Inserts identifiers. `false` where somebody owns one of them already.
 async fn claim_identifiers(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<bool, sqlx::Error> {
-    let companies: Vec<&str> = identifiers.iter().map(|(company, ..)| company.as_str()).collect();
-    let kinds: Vec<&str> = identifiers.iter().map(|(_, identifier, _)| identifier.kind()).collect();
-    let values: Vec<&str> = identifiers.iter().map(|(_, identifier, _)| identifier.value()).collect();
-    let owners: Vec<Uuid> = identifiers.iter().map(|(.., owner)| owner.0).collect();
+    let o = Owners::of(identifiers);
     let claimed = sqlx::query!(
         "INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
          SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[])
          ON CONFLICT DO NOTHING",
-        &companies as &[&str],
-        &kinds as &[&str],
-        &values as &[&str],
-        &owners,
+        &o.companies as &[&str],
+        &o.kinds as &[&str],
+        &o.values as &[&str],
+        &o.ids,
     )
     .execute(conn)
     .await?;
@@ -216,18 +232,15 @@ pub(super) async fn move_identifiers(
     conn: &mut PgConnection,
     moved: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<u64, sqlx::Error> {
-    let companies: Vec<&str> = moved.iter().map(|(company, ..)| company.as_str()).collect();
-    let kinds: Vec<&str> = moved.iter().map(|(_, identifier, _)| identifier.kind()).collect();
-    let values: Vec<&str> = moved.iter().map(|(_, identifier, _)| identifier.value()).collect();
-    let owners: Vec<Uuid> = moved.iter().map(|(.., owner)| owner.0).collect();
+    let o = Owners::of(moved);
     let done = sqlx::query!(
         "UPDATE contact_identifiers i SET contact_id = k.contact_id
          FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[]) AS k(company_id, kind, value, contact_id)
          WHERE i.company_id = k.company_id AND i.kind = k.kind AND i.value = k.value",
-        &companies as &[&str],
-        &kinds as &[&str],
-        &values as &[&str],
-        &owners,
+        &o.companies as &[&str],
+        &o.kinds as &[&str],
+        &o.values as &[&str],
+        &o.ids,
     )
     .execute(conn)
     .await?;

@@ -6,6 +6,8 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::{event::CompanyId, outgoing::Outgoing};
+
 /// One message to publish to the events exchange.
 #[derive(Clone)]
 pub struct OutboxMessage {
@@ -31,6 +33,32 @@ pub struct OutboxMessage {
     pub time: OffsetDateTime,
     /// The exact bytes.
     pub body: Vec<u8>,
+}
+
+impl OutboxMessage {
+    /// The message of an event that happens now in `company`, without a trace.
+    #[must_use]
+    pub fn new(
+        company: &CompanyId,
+        event: Outgoing,
+        source: &str,
+        correlation_id: String,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            company: company.to_string(),
+            id: event.id,
+            routing_key: event.routing_key,
+            kind: event.kind.to_owned(),
+            source: source.to_owned(),
+            subject: event.subject,
+            correlation_id,
+            traceparent: None,
+            tracestate: None,
+            time: now,
+            body: event.body,
+        }
+    }
 }
 
 /// Inserts messages, left to the caller to publish until `lease` runs out. A message that is there

@@ -11,6 +11,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+use super::{Failure, classify};
 use crate::settings;
 
 /// How long a pooled connection may be idle and still be used without a test.
@@ -18,6 +19,9 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to answer that test.
 const PING: Duration = Duration::from_secs(2);
+
+/// How often an operator's transaction is tried that loses against a worker.
+const TRIES: u32 = 6;
 
 /// The schema, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -89,6 +93,35 @@ impl Database {
             Ok(done)
         };
         timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+    }
+
+    /// Runs one transaction as one unit of work, and again where it lost a race or a deadlock against a
+    /// worker. It is committed where `keeps` says so of its result, and rolled back otherwise.
+    ///
+    /// # Errors
+    /// Those of the work and of [`Self::unit`]; then nothing has changed.
+    pub async fn transact<T>(
+        &self,
+        keeps: impl Fn(&T) -> bool,
+        mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut tries = 1;
+        loop {
+            let unit = async |conn: &mut PgConnection| {
+                let mut transaction = conn.begin().await?;
+                let done = work(&mut transaction).await?;
+                if keeps(&done) {
+                    transaction.commit().await?;
+                } else {
+                    transaction.rollback().await?;
+                }
+                Ok(done)
+            };
+            match self.unit(unit).await {
+                Err(error) if classify(&error) == Failure::Race && tries < TRIES => tries += 1,
+                ended => return ended,
+            }
+        }
     }
 
     /// The pool, for whole-database tasks such as migrations.

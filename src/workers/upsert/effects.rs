@@ -207,18 +207,12 @@ impl<'a> Effects<'a> {
     }
 
     fn publish(&mut self, accepted: &Accepted<'_>, publisher: &Publisher<'_>, event: Outgoing) {
+        let trigger = &accepted.plan.event;
+        let correlation_id = trigger.event.id().to_owned();
         self.outbox.push(OutboxMessage {
-            company: accepted.plan.event.company.to_string(),
-            id: event.id,
-            routing_key: event.routing_key,
-            kind: event.kind.to_owned(),
-            source: publisher.source.to_owned(),
-            subject: event.subject,
-            correlation_id: accepted.plan.event.event.id().to_owned(),
             traceparent: accepted.traceparent.map(str::to_owned),
             tracestate: accepted.tracestate.map(str::to_owned),
-            time: publisher.now,
-            body: event.body,
+            ..OutboxMessage::new(&trigger.company, event, publisher.source, correlation_id, publisher.now)
         });
     }
 }
