@@ -54,18 +54,20 @@ impl Received {
 ///
 /// The beginning of the path says how it answers:
 /// `/status/503` with this status; `/flaky/2` twice with 503 (counted for each whole path), then with
-/// 200; `/slow/250` with 200 after 250 ms; `/hang` never; `/retry-after/7` with 429 and this
+/// 200; `/slow/250` with 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never; `/retry-after/7` with 429 and this
 /// `Retry-After`; `/redirect` with 302 to `/redirected`; anything else with 200.
 #[derive(Debug)]
 pub struct DemoReceiver {
     address: SocketAddr,
     received: watch::Receiver<Vec<Received>>,
+    released: Arc<watch::Sender<bool>>,
     server: AbortHandle,
 }
 
 #[derive(Clone)]
 struct Shared {
     received: Arc<watch::Sender<Vec<Received>>>,
+    released: Arc<watch::Sender<bool>>,
 }
 
 impl DemoReceiver {
@@ -74,15 +76,22 @@ impl DemoReceiver {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (sender, received) = watch::channel(Vec::new());
-        let router = Router::new().fallback(receive).with_state(Shared { received: Arc::new(sender) });
+        let released = Arc::new(watch::Sender::new(false));
+        let shared = Shared { received: Arc::new(sender), released: Arc::clone(&released) };
+        let router = Router::new().fallback(receive).with_state(shared);
         let server = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
-        Ok(Self { address, received, server })
+        Ok(Self { address, received, released, server })
     }
 
     /// The address of a path (which begins with `/`) on this receiver.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Answers what is held at `/held`, and from now on everything there at once.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// Everything received so far, in order of arrival.
@@ -122,10 +131,10 @@ async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Respon
         earlier = all.iter().filter(|other| other.path == path).count();
         all.push(received);
     });
-    answer(&path, earlier).await
+    answer(&path, earlier, shared.released.subscribe()).await
 }
 
-async fn answer(path: &str, earlier: usize) -> Response {
+async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>) -> Response {
     let mut segments = path.split(['/', '?']).skip(1);
     let (behavior, argument) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
     match behavior {
@@ -135,6 +144,11 @@ async fn answer(path: &str, earlier: usize) -> Response {
         }
         "slow" => {
             tokio::time::sleep(Duration::from_millis(argument.parse().unwrap_or_default())).await;
+            StatusCode::OK.into_response()
+        }
+        "held" => {
+            // An error says that the receiver is gone, and with it whoever would release.
+            let _ = released.wait_for(|released| *released).await;
             StatusCode::OK.into_response()
         }
         "hang" => std::future::pending().await,
@@ -185,6 +199,22 @@ mod tests {
             assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{path}: {answer}");
         }
         assert!(post(&receiver, "/retry-after/7").await.contains("\r\nretry-after: 7\r\n"));
+    }
+
+    #[tokio::test]
+    async fn holds_until_it_is_released() {
+        let receiver = DemoReceiver::start().await.unwrap();
+        let held = async {
+            let answer = post(&receiver, "/held").await;
+            assert!(*receiver.released.borrow(), "{answer}");
+            answer
+        };
+        let release = async {
+            receiver.wait_for(Duration::from_secs(5), |all| all.len() == 1).await.unwrap();
+            receiver.release();
+        };
+        let (answer, ()) = tokio::join!(held, release);
+        assert!(answer.starts_with("http/1.1 200 "), "{answer}");
     }
 
     #[tokio::test]

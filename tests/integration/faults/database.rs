@@ -57,9 +57,10 @@ async fn away_for_longer_than_a_lease(app: &TestApp) {
     let database = Proxy::before(&app.setting("postgres.url")).await;
     app.set("postgres.url", database.url());
     let process = app.run(&[]).await;
-    app.broker.publish_all(&leads_to(&app.receiver.url("/slow/1000"), 0..20)).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/held"), 0..20)).await;
     app.webhooks(20).await;
     database.close();
+    app.receiver.release();
     let due = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()";
     app.count_becomes(due, 20).await;
     database.open();

@@ -77,11 +77,13 @@ async fn between_commit_and_publish(app: &TestApp) {
 /// Sent, and the outcome not recorded: sent again when the lease ends, with the same id.
 async fn between_claim_and_record(app: &TestApp) {
     impatient(app);
+    app.set("webhook.timeout", "5s");
     app.broker.declare().await;
-    app.broker.publish_all(&leads_to(&app.receiver.url("/slow/700"), 0..20)).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/held"), 0..20)).await;
     let process = app.run(&[]).await;
     app.webhooks(20).await;
     process.kill9().await;
+    app.receiver.release();
     app.run(&[]).await;
     all_done(app, 20).await;
     assert!(app.receiver.requests().len() >= 40);
@@ -93,7 +95,7 @@ async fn frozen_beyond_its_lease(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "6s");
     app.broker.declare().await;
-    app.broker.publish_all(&leads_to(&app.receiver.url("/slow/3000"), 0..20)).await;
+    app.broker.publish_all(&leads_to(&app.receiver.url("/held"), 0..20)).await;
     let frozen = app.run(&[]).await;
     app.webhooks(20).await;
     frozen.freeze();
@@ -101,6 +103,7 @@ async fn frozen_beyond_its_lease(app: &TestApp) {
     app.webhooks(40).await;
     frozen.thaw();
     eventually("the late outcome is refused", async || frozen.log().contains("was lost").then_some(())).await;
+    app.receiver.release();
     all_done(app, 20).await;
     assert!(!other.log().contains("was lost"), "the late outcome took the claim away");
     assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 20);
