@@ -20,6 +20,7 @@ mod faults;
 mod harness;
 mod identity;
 mod kept;
+mod lanes;
 mod once;
 mod privacy;
 mod replays;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         harness::tests(),
         identity::tests(),
         kept::tests(),
+        lanes::tests(),
         once::tests(),
         privacy::tests(),
         replays::tests(),

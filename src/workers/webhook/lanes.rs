@@ -15,7 +15,10 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use super::routes::{Route, Routes};
-use crate::postgres::deliveries::{ClaimedDelivery, LaneKey};
+use crate::{
+    domain::endpoint::Profile,
+    postgres::deliveries::{ClaimedDelivery, LaneKey},
+};
 
 /// How often a lane that succeeds says so in its row.
 const NOTE_INTERVAL: Duration = Duration::from_mins(1);
@@ -76,6 +79,11 @@ impl Lanes {
         lane.claimed.fetch_add(1, Ordering::Relaxed);
         lane.cap.store(delivery.cap, Ordering::Relaxed);
         Place(lane)
+    }
+
+    /// What the receiver at this endpoint understands.
+    pub(super) fn profile(&self, key: &LaneKey, url: &str) -> Profile {
+        self.routes.of(&key.company, url).profile(url)
     }
 
     /// The lane, where this process has something of it.
