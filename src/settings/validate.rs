@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::{Settings, types::is_plain_name};
+use crate::domain::signature::SigningSecret;
 
 /// What is wrong, by key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
@@ -125,11 +125,9 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         "must be 0 to 1: the share by which a wait may be longer",
     );
     for (index, secret) in webhook.signing_secrets.iter().enumerate() {
-        faults.unless(
-            is_signing_secret(secret.expose_secret()),
-            "webhook.signing_secrets",
-            format!("entry {}: expected whsec_ and the base64 of 24 to 64 bytes", index + 1),
-        );
+        if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
+            faults.unless(false, "webhook.signing_secrets", format!("entry {}: {bad}", index + 1));
+        }
     }
 }
 
@@ -157,11 +155,4 @@ fn surface(settings: &Settings, faults: &mut Faults) {
 fn is_address(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text)
         .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|h| !h.is_empty()))
-}
-
-/// Standard Webhooks 1.0: `whsec_` and the base64 of 24 to 64 random bytes.
-fn is_signing_secret(text: &str) -> bool {
-    text.strip_prefix("whsec_")
-        .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }
