@@ -22,6 +22,7 @@ use crate::{
         field::Field,
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work, plan},
+        slack::Profile,
         trigger_cache::TriggerCache,
         trigger_fired::decode,
         variables::{ContactView, Variables},
@@ -191,7 +192,7 @@ impl<'a> Firing<'a> {
         let variables = Variables::of(&self.plan.event, view);
         let requested = self.publisher.webhook_requested(origin);
         let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
-        match render(action, &variables, default_body) {
+        match render(action, Profile::Plain, &variables, default_body) {
             Err(invalid) => {
                 json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {invalid}") })
             }

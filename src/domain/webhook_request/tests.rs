@@ -64,7 +64,7 @@ fn rendered_with(
         client_data: client_data.as_object().unwrap_or(&nothing),
         contact: Some(ContactView { contact: &contact, operation: Operation::Created, include_identity }),
     };
-    render(&action, &variables, EVENT)
+    render(&action, Profile::Plain, &variables, EVENT)
 }
 
 fn rendered(members: &Json) -> Result<WebhookRequest, WebhookInvalid> {

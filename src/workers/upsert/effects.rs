@@ -15,6 +15,7 @@ use crate::{
         fault::{Fault, Reason},
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work},
+        slack::Profile,
         variables::{ContactView, Variables},
         webhook_action::WebhookAction,
         webhook_request::render,
@@ -285,7 +286,7 @@ fn delivery(
 ) -> NewDelivery {
     let event = &accepted.plan.event;
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, Profile::Plain, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };
