@@ -11,6 +11,7 @@ pub mod country;
 pub mod directory;
 pub mod egress;
 pub mod email;
+pub mod endpoint;
 pub mod erasure;
 pub mod event;
 pub mod fault;

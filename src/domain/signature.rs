@@ -87,22 +87,29 @@ impl SigningSecret {
         }
     }
 
+    /// What its signatures begin with, before a comma.
+    #[must_use]
+    pub const fn version(&self) -> &'static str {
+        match self.0 {
+            Key::Shared(_) => "v1",
+            Key::Private(_) => "v1a",
+        }
+    }
+
     /// The version, a comma, and the base64 of the signature over `{id}.{timestamp}.{body}`.
     fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let head = format!("{id}.{timestamp}.");
-        match &self.0 {
+        let signature = match &self.0 {
             Key::Shared(mac) => {
                 let mut mac = mac.clone();
                 mac.update(head.as_bytes());
                 mac.update(body);
-                format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+                STANDARD.encode(mac.finalize().into_bytes())
             }
-            Key::Private(pair) => {
-                // ed25519 reads its message twice, so it has to be in one piece.
-                let signature = pair.sign(&[head.as_bytes(), body].concat());
-                format!("v1a,{}", STANDARD.encode(signature))
-            }
-        }
+            // ed25519 reads its message twice, so it has to be in one piece.
+            Key::Private(pair) => STANDARD.encode(pair.sign(&[head.as_bytes(), body].concat())),
+        };
+        format!("{},{signature}", self.version())
     }
 }
 

@@ -11,16 +11,6 @@ use serde_json::{Value, json};
 
 pub use self::answer::{Problem, problem};
 
-/// What a receiver understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Profile {
-    /// Whatever the trigger's author writes.
-    #[default]
-    Plain,
-    /// Slack's incoming webhooks.
-    Slack,
-}
-
 /// The longest `text`, in characters; Slack cuts what is longer
 /// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).
 pub const MAX_TEXT: usize = 40_000;

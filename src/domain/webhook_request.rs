@@ -7,13 +7,16 @@
 use std::fmt;
 
 use super::{
+    endpoint::Profile,
     problem::shortened,
-    slack::{self, Profile},
+    slack,
     template::{Piece, Template},
     variables::{Value, Variables},
     webhook_action::WebhookAction,
 };
 
+/// The `user-agent` of every request.
+pub const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
 /// The longest URL, in bytes. RFC 9110, 4.1 asks everyone to support 8,000.
 pub const MAX_URL: usize = 8 * 1024;
 /// The most bytes of all header values together.

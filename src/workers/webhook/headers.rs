@@ -3,12 +3,10 @@
 use crate::{
     domain::{
         signature::{self, SigningSecret},
-        webhook_request::WebhookRequest,
+        webhook_request::{USER_AGENT, WebhookRequest},
     },
     postgres::deliveries::ClaimedDelivery,
 };
-
-const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
 
 /// The request of one attempt. `timestamp` is in Unix seconds.
 pub(super) fn with_own_headers(

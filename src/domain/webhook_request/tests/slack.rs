@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{header, rendered_for, shape};
 use crate::domain::{
-    slack::Profile,
+    endpoint::Profile,
     webhook_request::{MAX_BODY, WebhookInvalid, WebhookRequest},
 };
 
