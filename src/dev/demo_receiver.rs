@@ -2,6 +2,7 @@
 //!
 //! It stands for somebody else's server, in `dev` and in tests: nothing here knows the service.
 
+mod email;
 mod slack;
 
 use std::{
@@ -59,7 +60,8 @@ impl Received {
 /// `/status/503` with this status; `/flaky/2` twice with 503 (counted for each whole path), then with
 /// 200; `/slow/250` with 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never; `/retry-after/7` with 429 and this
 /// `Retry-After`; `/redirect` with 302 to `/redirected`; `/slack/…` as Slack's incoming webhooks, which
-/// take one message a second for each whole path, `/slack/gone` as one that was removed; anything else with 200.
+/// take one message a second for each whole path, `/slack/gone` as one that was removed; `/email/…` as a
+/// service that sends mail; anything else with 200.
 #[derive(Debug)]
 pub struct DemoReceiver {
     address: SocketAddr,
@@ -132,13 +134,17 @@ async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Respon
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let received = Received { method: parts.method, path: path.clone(), headers: parts.headers, body };
-    let slack = path.starts_with("/slack/").then(|| shared.slack.answer(&received, Instant::now()));
+    let imitated = match path.split('/').nth(1) {
+        Some("slack") => Some(shared.slack.answer(&received, Instant::now())),
+        Some("email") => Some(email::answer(&received)),
+        _ => None,
+    };
     let mut earlier = 0;
     shared.received.send_modify(|all| {
         earlier = all.iter().filter(|other| other.path == path).count();
         all.push(received);
     });
-    match slack {
+    match imitated {
         Some(answer) => answer,
         None => answer(&path, earlier, shared.released.subscribe()).await,
     }
