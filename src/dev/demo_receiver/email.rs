@@ -31,7 +31,7 @@ fn check(request: &Received) -> Result<(), (StatusCode, &'static str)> {
             return Err(bad("an address is missing"));
         }
     }
-    if !text("/subject").is_some_and(|subject| !subject.contains(['\r', '\n'])) {
+    if text("/subject").is_none_or(|subject| subject.contains(['\r', '\n'])) {
         return Err(bad("the subject is missing, or has more than one line"));
     }
     text("/text").map(|_| ()).ok_or(bad("there is no text"))

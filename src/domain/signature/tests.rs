@@ -1,8 +1,8 @@
 //! Tests of signing, with other people's verifiers: the specification's own crate for `v1`, and for
 //! `v1a` ring's verification, which shares no code with its signing, and figures of another library.
 
+use axum::http::HeaderMap;
 use proptest::prelude::*;
-use reqwest::header::HeaderMap;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use standardwebhooks::{Webhook, WebhookError};
 use time::OffsetDateTime;
