@@ -79,6 +79,15 @@ impl Class {
     }
 }
 
+/// When an attempt got how far, each counted from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Until a new connection stood, TLS included. `None` on a kept connection, or where none came about.
+    pub connect: Option<Duration>,
+    /// Until the head of the answer was there.
+    pub answer: Option<Duration>,
+}
+
 /// One finished attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -90,6 +99,8 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// The beginning of the answer's body, at most 64 KiB. May be personal data.
     pub response_body: Vec<u8>,
+    /// How it took its time.
+    pub timing: Timing,
     /// From the start of name resolution to the end of the body.
     pub duration: Duration,
     /// What went wrong, for a person. No address, no secret, nothing that the receiver sent.
@@ -100,7 +111,8 @@ impl Outcome {
     /// An attempt that ended without an answer.
     pub fn without_answer(class: Class, duration: Duration, error: impl Into<String>) -> Self {
         let error = Some(error.into());
-        Self { class, status: None, retry_after: None, response_body: Vec::new(), duration, error }
+        let (response_body, timing) = (Vec::new(), Timing::default());
+        Self { class, status: None, retry_after: None, response_body, timing, duration, error }
     }
 }
 

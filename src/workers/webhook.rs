@@ -28,7 +28,7 @@ use crate::{
         signature::{BadSecret, SigningSecret},
     },
     health::Health,
-    http_client::{self, HttpClient},
+    http_client::{self, HttpClient, Route},
     postgres::{
         Database,
         deliveries::{self, ClaimedDelivery},
@@ -64,6 +64,7 @@ pub struct WebhookWorker {
     wake_ups: mpsc::Receiver<WakeUp>,
     health: Health,
     client: HttpClient,
+    route: Route,
     secrets: Vec<SigningSecret>,
 }
 
@@ -90,10 +91,11 @@ impl WebhookWorker {
         let settings::Webhook { allow_http, allowed_networks, timeout, signing_secrets, .. } =
             &settings.webhook;
         let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
-        let client = HttpClient::new(policy, *timeout)?;
+        let client = HttpClient::new(policy);
+        let route = Route { timeout: *timeout, tls: HttpClient::tls(None, None, None)? };
         let secrets: Result<_, _> =
             signing_secrets.iter().map(|secret| SigningSecret::parse(secret.expose_secret())).collect();
-        Ok(Self { secrets: secrets?, settings, database, wake_ups, health, client })
+        Ok(Self { secrets: secrets?, settings, database, wake_ups, health, client, route })
     }
 
     /// Works until `stop`, then until every request in flight has ended and is recorded.
@@ -118,6 +120,7 @@ impl WebhookWorker {
         let timeout = self.settings.webhook.timeout;
         let sender = Arc::new(Sender {
             client: self.client,
+            route: self.route,
             secrets: self.secrets,
             slots: Semaphore::new(concurrency),
             patience: PATIENCE,

@@ -15,13 +15,14 @@ use crate::{
         attempt::{Class, Outcome},
         signature::SigningSecret,
     },
-    http_client::HttpClient,
+    http_client::{HttpClient, Route},
     postgres::deliveries::ClaimedDelivery,
 };
 
 /// What the attempts of one worker share.
 pub(super) struct Sender {
     pub(super) client: HttpClient,
+    pub(super) route: Route,
     pub(super) secrets: Vec<SigningSecret>,
     /// One for each request that may be in flight.
     pub(super) slots: Semaphore,
@@ -60,7 +61,7 @@ impl Sender {
         let outcome = match &delivery.request {
             Ok(request) => {
                 let request = with_own_headers(request, delivery, started_at.unix_timestamp(), &self.secrets);
-                self.client.send(request).await
+                self.client.send(request, &self.route).await
             }
             Err(fault) => Outcome::without_answer(Class::Invalid, Duration::ZERO, fault.as_str()),
         };
