@@ -48,7 +48,7 @@ fn block(info: &str) -> String {
 struct Case {
     what: String,
     key: &'static str,
-    headers: Map<String, Value>,
+    headers: Headers,
     body: Vec<u8>,
     genuine: bool,
 }
@@ -85,72 +85,83 @@ fn of_request(request: &Received) -> Vec<Case> {
     keys.map(case).into()
 }
 
-fn headers(request: &Received) -> Map<String, Value> {
+fn headers(request: &Received) -> Headers {
     let header = |name: &HeaderName| (name.to_string(), request.header(name.as_str()).unwrap().into());
     request.headers.keys().map(header).collect()
 }
 
-/// Everything that a forger may do to a request, each for each kind of key.
-fn forgeries(request: &Received) -> Vec<Case> {
-    let mut forged = Vec::new();
-    let mut forge = |what: &str, change: &dyn Fn(&mut Map<String, Value>, &mut Vec<u8>)| {
-        for key in [OLD, NEW, PUBLIC] {
-            let (mut headers, mut body) = (headers(request), request.body.to_vec());
-            change(&mut headers, &mut body);
-            forged.push(Case { what: what.to_owned(), key, headers, body, genuine: false });
-        }
+type Headers = Map<String, Value>;
+
+/// What is made of a header's value.
+type Rewrite = fn(&str) -> String;
+
+/// A request with a change, for each kind of key. No receiver may accept it.
+fn forge(request: &Received, what: &str, change: impl Fn(&mut Headers, &mut Vec<u8>)) -> Vec<Case> {
+    let case = |key| {
+        let (mut headers, mut body) = (headers(request), request.body.to_vec());
+        change(&mut headers, &mut body);
+        Case { what: what.to_owned(), key, headers, body, genuine: false }
     };
-    let (first, last) = (0, request.body.len() - 1);
-    for (at, bit) in [(first, 0), (first, 7), (last / 2, 3), (last, 0)] {
-        forge("a bit of the body", &|_, body| body[at] ^= 1 << bit);
-    }
-    forge("a longer body", &|_, body| body.push(b' '));
-    forge("a shorter body", &|_, body| body.truncate(last));
-    forge("no body", &|_, body| body.clear());
+    [OLD, NEW, PUBLIC].map(case).into()
+}
+
+/// Everything that a forger may do to a request.
+fn forgeries(request: &Received) -> Vec<Case> {
+    let last = request.body.len() - 1;
+    let bits = [(0, 0), (0, 7), (last / 2, 3), (last, 0)].into_iter();
+    let bits =
+        bits.flat_map(|(at, bit)| forge(request, "a bit of the body", move |_, body| body[at] ^= 1 << bit));
+    let mut forged: Vec<Case> = bits.collect();
+    forged.extend(forge(request, "a longer body", |_, body| body.push(b' ')));
+    forged.extend(forge(request, "a shorter body", |_, body| body.truncate(last)));
+    forged.extend(forge(request, "no body", |_, body| body.clear()));
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        forge(name, &|headers, _| drop(headers.remove(name)));
-        forge(name, &|headers, _| drop(headers.insert(name.to_owned(), "".into())));
-        forge(name, &|headers, _| drop(headers.insert(name.to_owned(), "é, v1,".into())));
+        forged.extend(forge(request, name, |headers, _| drop(headers.remove(name))));
+        for value in ["", "é, v1,"] {
+            forged.extend(forge(request, name, |headers, _| headers[name] = value.into()));
+        }
     }
     let digits = "9".repeat(400);
-    for timestamp in ["soon", "NaN", "-1", "1e9", "Infinity", digits.as_str()] {
-        forge("the time", &|headers, _| {
-            drop(headers.insert("webhook-timestamp".to_owned(), timestamp.into()))
-        });
+    for time in ["soon", "NaN", "-1", "1e9", "Infinity", digits.as_str()] {
+        forged.extend(forge(request, time, |headers, _| headers["webhook-timestamp"] = time.into()));
     }
-    let set = |headers: &mut Map<String, Value>, name: &str, change: &dyn Fn(&str) -> String| {
-        let changed = change(headers[name].as_str().unwrap());
-        headers.insert(name.to_owned(), changed.into());
-    };
     let later = |text: &str| (text.parse::<i64>().unwrap() + 1).to_string();
-    forge("a second later", &|headers, _| set(headers, "webhook-timestamp", &later));
-    forge("another id", &|headers, _| set(headers, "webhook-id", &|id| id.replace('-', "_")));
-    // The first character of each signature becomes another one.
-    let swap = |text: &str| {
-        let one = |signature: &str| {
-            let (version, rest) = signature.split_once(',').unwrap();
-            let first = if rest.starts_with('A') { 'B' } else { 'A' };
-            format!("{version},{first}{}", &rest[1..])
-        };
-        text.split(' ').map(one).collect::<Vec<_>>().join(" ")
-    };
-    forge("other signatures", &|headers, _| set(headers, "webhook-signature", &swap));
-    let strange_version = |text: &str| text.replace("v1a,", "v2,").replace("v1,", "v3,");
-    forge("strange versions", &|headers, _| set(headers, "webhook-signature", &strange_version));
-    let cut = |text: &str| text.split(' ').map(|one| &one[..one.len() - 8]).collect::<Vec<_>>().join(" ");
-    forge("cut signatures", &|headers, _| set(headers, "webhook-signature", &cut));
-    // Genuine signatures, of a time that is not now.
-    let secrets = [OLD, PRIVATE, NEW].map(|secret| SigningSecret::parse(secret).unwrap());
-    let now = OffsetDateTime::now_utc().unix_timestamp();
-    for timestamp in [now - 330, now + 330] {
-        forge("five minutes and a half from now", &|headers, body| {
-            let signed =
-                signature::header(&secrets, headers["webhook-id"].as_str().unwrap(), timestamp, body);
-            headers.insert("webhook-timestamp".to_owned(), timestamp.to_string().into());
-            headers.insert("webhook-signature".to_owned(), signed.into());
-        });
+    let rewritten: [(&str, &str, Rewrite); 5] = [
+        ("webhook-timestamp", "a second later", later),
+        ("webhook-id", "another id", |id| id.replace('-', "_")),
+        ("webhook-signature", "other signatures", |all| of_each(all, other_signature)),
+        ("webhook-signature", "cut signatures", |all| of_each(all, |one| one[..one.len() - 8].to_owned())),
+        ("webhook-signature", "strange versions", |all| all.replace("v1a,", "v2,").replace("v1,", "v3,")),
+    ];
+    for (name, what, rewrite) in rewritten {
+        forged.extend(forge(request, what, |headers, _| {
+            headers[name] = rewrite(headers[name].as_str().unwrap()).into();
+        }));
     }
+    forged.extend([-330, 330].into_iter().flat_map(|seconds| at_another_time(request, seconds)));
     forged
+}
+
+fn of_each(signatures: &str, change: Rewrite) -> String {
+    signatures.split(' ').map(change).collect::<Vec<_>>().join(" ")
+}
+
+/// The signature with another first character.
+fn other_signature(signature: &str) -> String {
+    let (version, rest) = signature.split_once(',').unwrap();
+    let first = if rest.starts_with('A') { 'B' } else { 'A' };
+    format!("{version},{first}{}", &rest[1..])
+}
+
+/// Signed as it should be, but not now.
+fn at_another_time(request: &Received, seconds: i64) -> Vec<Case> {
+    let secrets = [OLD, PRIVATE, NEW].map(|secret| SigningSecret::parse(secret).unwrap());
+    let timestamp = OffsetDateTime::now_utc().unix_timestamp() + seconds;
+    forge(request, "five minutes and a half from now", |headers, body| {
+        let signed = signature::header(&secrets, headers["webhook-id"].as_str().unwrap(), timestamp, body);
+        headers["webhook-timestamp"] = timestamp.to_string().into();
+        headers["webhook-signature"] = signed.into();
+    })
 }
 
 /// Runs the snippet with `driver` after it, which prints `true` or `false` for each line of input.
@@ -167,13 +178,12 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let lines: String = cases
-        .iter()
-        .map(|case| {
-            let body = STANDARD.encode(&case.body);
-            format!("{}\n", json!({"keys": [case.key], "headers": case.headers, "body": body}))
-        })
-        .collect();
+    let mut lines = String::new();
+    for case in cases {
+        let body = STANDARD.encode(&case.body);
+        lines += &json!({"keys": [case.key], "headers": case.headers, "body": body}).to_string();
+        lines.push('\n');
+    }
     let write = async move { input.write_all(lines.as_bytes()).await.unwrap() };
     let (output, ()) =
         timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) }).await.unwrap();
