@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
 pub use record::{Recorded, record};
 
 use crate::domain::{
