@@ -29,6 +29,7 @@ pub mod problem;
 pub mod quality;
 pub mod rebuild;
 pub mod signature;
+pub mod slack;
 pub mod template;
 mod text;
 pub mod trace_context;

@@ -24,9 +24,11 @@ mod lanes;
 mod once;
 mod privacy;
 mod replays;
+mod slack;
 mod support;
 mod unmerge;
 mod upserted;
+mod webhook_docs;
 mod webhook_outcomes;
 mod webhook_requests;
 
@@ -48,8 +50,10 @@ fn main() -> ExitCode {
         once::tests(),
         privacy::tests(),
         replays::tests(),
+        slack::tests(),
         unmerge::tests(),
         upserted::tests(),
+        webhook_docs::tests(),
         webhook_outcomes::tests(),
         webhook_requests::tests(),
     ];

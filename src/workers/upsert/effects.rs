@@ -292,7 +292,7 @@ fn delivery(
     let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
     let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, terms.profile, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };

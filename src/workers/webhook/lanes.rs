@@ -36,6 +36,7 @@ pub(super) struct Lane {
     /// One for each request that may be in flight.
     pub(super) slots: Semaphore,
     pub(super) route: Arc<Route>,
+    pub(super) profile: Profile,
     most: u32,
     /// Claimed and not recorded.
     claimed: AtomicU32,
@@ -70,7 +71,8 @@ impl Lanes {
             Some(lane) if lane.most == most => Arc::clone(lane),
             _ => {
                 let route = self.routes.of(&delivery.lane.company, &delivery.endpoint_url);
-                let lane = Arc::new(Lane::new(route, most, Arc::clone(&self.freed)));
+                let profile = route.profile(&delivery.endpoint_url);
+                let lane = Arc::new(Lane::new(route, profile, most, Arc::clone(&self.freed)));
                 lanes.insert(delivery.lane.clone(), Arc::clone(&lane));
                 lane
             }
@@ -107,10 +109,11 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(route: Arc<Route>, most: u32, freed: Arc<Notify>) -> Self {
+    fn new(route: Arc<Route>, profile: Profile, most: u32, freed: Arc<Notify>) -> Self {
         Self {
             slots: Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)),
             route,
+            profile,
             most,
             claimed: AtomicU32::new(0),
             cap: AtomicU32::new(most),
