@@ -72,7 +72,8 @@ impl Client {
 
 fn client_with(networks: &[&str], timeout: Duration) -> Client {
     let allowed_networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    let client = HttpClient::new(Policy { allow_http: true, allowed_networks });
+    let client =
+        HttpClient::new(Policy { allow_http: true, allowed_networks, ..Policy::default() }, Vec::new());
     Client { client, route: Route { timeout, tls: HttpClient::tls(None, None, None).unwrap() } }
 }
 
@@ -250,7 +251,10 @@ async fn no_connection_and_no_tls() {
 async fn names_are_judged_by_their_addresses() {
     let (url, connections) = receiver(|_| async {}).await;
     let named = url.replace("127.0.0.1", "localhost");
-    let strict = client_with(&[], Duration::from_secs(5));
+    let mut strict = client_with(&[], Duration::from_secs(5));
+    let port = Url::parse(&url).unwrap().port().unwrap();
+    let policy = Policy { allow_http: true, allowed_ports: vec![port], ..Policy::default() };
+    strict.client = HttpClient::new(policy, Vec::new());
     for url in [&url, &named] {
         let outcome = strict.send(request(url)).await;
         assert_eq!(outcome.class, Class::Blocked);

@@ -124,6 +124,11 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         "webhook.retry_jitter",
         "must be 0 to 1: the share by which a wait may be longer",
     );
+    faults.unless(
+        !webhook.allowed_ports.contains(&0),
+        "webhook.allowed_ports",
+        "every port must be 1 to 65535",
+    );
     for (index, secret) in webhook.signing_secrets.iter().enumerate() {
         faults.unless(
             is_signing_secret(secret.expose_secret()),

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod headers;
+mod own_services;
 mod recorder;
 
 use std::{
@@ -24,7 +25,7 @@ use super::backoff::Backoff;
 use crate::{
     domain::{
         attempt::RetryRule,
-        egress::Policy,
+        egress,
         signature::{BadSecret, SigningSecret},
     },
     health::Health,
@@ -88,10 +89,9 @@ impl WebhookWorker {
         wake_ups: mpsc::Receiver<WakeUp>,
         health: Health,
     ) -> Result<Self, SetUpError> {
-        let settings::Webhook { allow_http, allowed_networks, timeout, signing_secrets, .. } =
-            &settings.webhook;
-        let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
-        let client = HttpClient::new(policy);
+        let settings::Webhook { timeout, signing_secrets, .. } = &settings.webhook;
+        let policy = egress::Policy { own: own_services::console(&settings), ..settings.webhook.egress() };
+        let client = HttpClient::new(policy, own_services::named(&settings));
         let route = Route { timeout: *timeout, tls: HttpClient::tls(None, None, None)? };
         let secrets: Result<_, _> =
             signing_secrets.iter().map(|secret| SigningSecret::parse(secret.expose_secret())).collect();
