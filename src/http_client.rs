@@ -11,6 +11,7 @@ mod guard;
 mod message;
 mod pool;
 mod retry_after;
+mod stream;
 mod tls;
 
 use std::{

@@ -13,11 +13,7 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::{
-    connection::{Connection, Stream},
-    failure::Failure,
-    guard::Guard,
-    pool::Origin,
-    tls::TlsSetup,
+    connection::Connection, failure::Failure, guard::Guard, pool::Origin, stream::Stream, tls::TlsSetup,
 };
 
 /// How many addresses of one name are tried.
