@@ -7,6 +7,7 @@
 mod attempt;
 mod headers;
 mod lanes;
+mod own_services;
 mod recorder;
 mod routes;
 
@@ -30,14 +31,14 @@ use self::{
 };
 use super::backoff::Backoff;
 use crate::{
-    domain::{breaker::BreakerRule, egress::Policy, signature::BadSecret},
+    domain::{breaker::BreakerRule, egress, signature::BadSecret},
     health::Health,
     http_client::{self, HttpClient},
     postgres::{
         Database,
         deliveries::{self, Claim, ClaimedDelivery, LaneKey},
     },
-    settings::{self, Settings},
+    settings::Settings,
     telemetry::chain,
 };
 
@@ -96,9 +97,8 @@ impl WebhookWorker {
         wake_ups: mpsc::Receiver<WakeUp>,
         health: Health,
     ) -> Result<Self, SetUpError> {
-        let settings::Webhook { allow_http, allowed_networks, .. } = &settings.webhook;
-        let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
-        let client = HttpClient::new(policy);
+        let policy = egress::Policy { own: own_services::console(&settings), ..settings.webhook.egress() };
+        let client = HttpClient::new(policy, own_services::named(&settings));
         let routes = Routes::new(&settings.webhook)?;
         Ok(Self { settings, database, wake_ups, health, client, routes })
     }
