@@ -136,7 +136,8 @@ impl HttpClient {
                 },
             }
         }
-        let mut connection = self.connector.connect(origin).await?;
+        // In a box: it is rare, and would make the future of every attempt several times as large.
+        let mut connection = Box::pin(self.connector.connect(origin)).await?;
         progress.timing.connect = Some(started.elapsed());
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),

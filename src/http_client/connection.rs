@@ -42,8 +42,8 @@ type Driver = http1::Connection<TokioIo<Metered>, Body>;
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     /// `None` once it has ended. It must be dropped then: a request that it left in its queue is
-    /// answered by that.
-    driver: Option<Driver>,
+    /// answered by that. In a box, as it is large and a connection moves in and out of the pool.
+    driver: Option<Box<Driver>>,
     /// How many bytes may still come before the head of the answer.
     room: Arc<AtomicUsize>,
     /// When it was made.
@@ -60,7 +60,7 @@ impl Connection {
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, driver: Some(driver), room, opened: Instant::now() })
+        Ok(Self { sender, driver: Some(Box::new(driver)), room, opened: Instant::now() })
     }
 
     /// Sends a request and waits for the head of the final answer. The error returns the request when
@@ -110,9 +110,9 @@ impl Connection {
     }
 }
 
-fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
     if let Some(running) = driver
-        && Pin::new(running).poll(cx).is_ready()
+        && Pin::new(&mut **running).poll(cx).is_ready()
     {
         // Its error has reached whoever waits for an answer; otherwise it is that of an idle connection.
         *driver = None;
