@@ -1,15 +1,13 @@
 //! Digests: many deliveries to one endpoint, gathered for a while and sent as one request.
 //!
-//! A digest is a delivery like any other once it is made: its bytes are stored, its id follows from its
-//! members, and it is retried, dead-lettered and replayed as one.
+//! A digest is a delivery like any other once it is made: its bytes are stored, and it is retried,
+//! dead-lettered and replayed as one.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::{
     endpoint::Profile,
-    event::name_based,
     webhook_request::{MAX_BODY, WebhookRequest},
 };
 
@@ -82,13 +80,6 @@ pub fn combine(profile: Profile, members: &[&WebhookRequest]) -> Option<(Webhook
         Profile::Slack => body = json!({ "text": String::from_utf8(body).ok()? }).to_string().into_bytes(),
     }
     Some((WebhookRequest { headers, body: Some(body), ..first.clone() }, taken))
-}
-
-/// The id of the digest of these deliveries: the same for the same members.
-#[must_use]
-pub fn id(members: &[Uuid]) -> Uuid {
-    let members: Vec<String> = members.iter().map(Uuid::to_string).collect();
-    name_based(["digest"].into_iter().chain(members.iter().map(String::as_str)), 0)
 }
 
 /// In bytes; every character has one at least.

@@ -122,7 +122,8 @@ struct Row {
     body: Option<Vec<u8>>,
 }
 
-/// Writes the digest, due now, and closes its members. It belongs to the event of the first.
+/// Writes the digest, due now, and closes its members. It is told of with the event of the first, and belongs
+/// to no event.
 async fn insert(
     conn: &mut PgConnection,
     members: &[Member],
@@ -131,30 +132,23 @@ async fn insert(
 ) -> Result<(), sqlx::Error> {
     let Some(first) = members.first() else { return Ok(()) };
     let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
-    let digest_id = digest::id(&ids);
     sqlx::query!(
-        "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
-             traceparent, tracestate, method, url, headers, body, endpoint_id, state, next_attempt_at)
-         SELECT company_id, $3, event_key, step, source, event_id, trigger_name, traceparent, tracestate, method, url,
-             $4, $5, endpoint_id, 'pending', now()
-         FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
-         ON CONFLICT DO NOTHING",
+        "WITH made AS (
+             INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
+                 traceparent, tracestate, method, url, headers, body, endpoint_id, state, next_attempt_at)
+             SELECT company_id, gen_random_uuid(), gen_random_uuid(), step, source, event_id, trigger_name,
+                 traceparent, tracestate, method, url, $3, $4, endpoint_id, 'pending', now()
+             FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
+             RETURNING delivery_id)
+         UPDATE webhook_deliveries d
+         SET state = 'digested', digest_id = made.delivery_id, finished_at = now(), lease_token = NULL
+         FROM made, UNNEST($5::uuid[]) AS k(delivery_id)
+         WHERE d.company_id = $1 AND d.delivery_id = k.delivery_id AND d.lease_token = $6",
         &first.lane.company,
         first.id,
-        digest_id,
         headers(request),
         request.body.as_deref(),
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!(
-        "UPDATE webhook_deliveries d
-         SET state = 'digested', digest_id = $3, finished_at = now(), lease_token = NULL
-         FROM UNNEST($2::uuid[]) AS k(delivery_id)
-         WHERE d.company_id = $1 AND d.delivery_id = k.delivery_id AND d.lease_token = $4",
-        &first.lane.company,
         &ids,
-        digest_id,
         token,
     )
     .execute(conn)

@@ -50,8 +50,8 @@ pub async fn erase(
     counts.suppressed_keys = dossier.keys.len() as u64;
     counts.ledger_events = dossier.events.len() as u64;
     ledger(conn, company, &ids).await?;
-    for ids in delivery_ids(company, dossier).chunks(CHUNK) {
-        let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), ids).await?;
+    for deliveries in delivery_ids(company, dossier).chunks(CHUNK) {
+        let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), deliveries, &ids).await?;
         counts.deliveries += deliveries;
         counts.attempts += attempts;
     }
@@ -142,7 +142,8 @@ fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
 
 /// Takes everything from these deliveries that their events said, and their attempts. What was not
 /// sent yet never will be: it has no lease, so what is just being sent is not recorded either, and a
-/// fault, so nothing is sent even if it is made due again. Returns how many deliveries and attempts.
+/// fault, so nothing is sent even if it is made due again. `contacts` are the person's ids. Returns how many
+/// deliveries and attempts.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -150,6 +151,7 @@ pub(super) async fn blank_deliveries(
     conn: &mut PgConnection,
     company: &str,
     ids: &[Uuid],
+    contacts: &[Uuid],
 ) -> Result<(u64, u64), sqlx::Error> {
     let blanked = sqlx::query_scalar!(
         "WITH held AS MATERIALIZED (
@@ -168,6 +170,22 @@ pub(super) async fn blank_deliveries(
         ids,
     )
     .fetch_all(&mut *conn)
+    .await?;
+    // A digest that was not delivered spoke of others too. They go into one without this person, whose own
+    // deliveries are blank by then or will be.
+    sqlx::query!(
+        "UPDATE webhook_deliveries m
+         SET state = 'pending', digest_id = NULL, finished_at = NULL, next_attempt_at = now(), round_started_at = now()
+         FROM UNNEST($2::uuid[]) AS k(digest_id)
+         JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.digest_id
+             AND d.state IS NOT DISTINCT FROM 'discarded'
+         WHERE m.company_id = $1 AND m.digest_id = k.digest_id AND m.state = 'digested' AND m.source <> 'erased'
+           AND (m.contact_id IS NULL OR m.contact_id <> ALL ($3))",
+        company,
+        &blanked,
+        contacts,
+    )
+    .execute(&mut *conn)
     .await?;
     let attempts = sqlx::query!(
         "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS k(delivery_id)

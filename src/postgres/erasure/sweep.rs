@@ -200,7 +200,7 @@ impl<'a> Sweep<'a> {
         if found.is_empty() {
             return Ok((0, 0));
         }
-        blank_deliveries(conn, part.company, &found).await
+        blank_deliveries(conn, part.company, &found, &self.ids).await
     }
 
     async fn outbox(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {

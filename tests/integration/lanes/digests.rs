@@ -10,7 +10,8 @@ pub(super) fn tests() -> Vec<Test> {
         a_window_becomes_one_request,
         slack_gets_one_message,
         a_digest_is_retried_as_one,
-        one_alone_is_sent_as_it_is
+        one_alone_is_sent_as_it_is,
+        an_erasure_leaves_the_others_in,
     ]
 }
 
@@ -93,4 +94,24 @@ async fn one_alone_is_sent_as_it_is(app: &TestApp) {
     let request = only(app.receiver.requests());
     assert_eq!(request.header("content-type"), Some("application/cloudevents+json"));
     assert_eq!(app.count(DIGESTED).await, 0);
+}
+
+/// The digest is made and could not be sent when one of its people is erased.
+async fn an_erasure_leaves_the_others_in(app: &TestApp) {
+    let url = app.receiver.url("/status/503/1");
+    window(app, &url, "");
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    publish(app, &leads(&url, 0, 3)).await;
+    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    assert_eq!(app.count(DIGESTED).await, 3);
+    let found = app.json(&["contact", "find", "--company", "acme", "--email", "lead-1@lane.example"]).await;
+    let id = found[0]["id"].as_str().unwrap().to_owned();
+    let erased = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+    app.count_becomes(DELIVERED, 1).await;
+    let sent = String::from_utf8(app.receiver.requests().last().unwrap().body.to_vec()).unwrap();
+    assert!(sent.contains("lead-0@") && sent.contains("lead-2@") && !sent.contains("lead-1@"), "{sent}");
+    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE body::text LIKE '%' || encode('lead-1@', 'hex') || '%'").await, 0);
 }
