@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         every_body_is_a_message_that_slack_takes,
         a_preview_shows_the_bytes_that_slack_gets,
         what_slack_refuses_is_a_dead_letter,
+        an_answer_that_the_webhook_is_gone_disables_the_endpoint,
         too_many_messages_are_sent_later,
     ]
 }
@@ -110,6 +111,22 @@ async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
     let bodies = "SELECT convert_from(response_body, 'UTF8') FROM webhook_attempts ORDER BY 1";
     let bodies: Vec<String> = sqlx::query_scalar(bodies).fetch_all(&app.pool).await.unwrap();
     assert_eq!(bodies, ["invalid_blocks", "no_text"]);
+    let listed = app.json(&["dead-letter", "list"]).await.to_string();
+    assert!(listed.contains("Slack answered 400 (the message is empty"), "{listed}");
+}
+
+async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
+    let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL";
+    app.count_becomes(disabled, 1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
+    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0", 1)
+        .await;
+    app.queues_are_empty().await;
+    assert_eq!(app.receiver.requests().len(), 1, "sent to an endpoint that is gone");
 }
 
 async fn too_many_messages_are_sent_later(app: &TestApp) {

@@ -15,7 +15,11 @@ use super::{
     routes::Route,
 };
 use crate::{
-    domain::attempt::{Class, Outcome, hold},
+    domain::{
+        attempt::{Class, Outcome, hold},
+        endpoint::Profile,
+        slack,
+    },
     http_client::HttpClient,
     postgres::deliveries::ClaimedDelivery,
 };
@@ -93,6 +97,9 @@ impl Sender {
                 self.client.send(request, http).await
             }
         };
+        if lane.route.profile(&delivery.endpoint_url) == Profile::Slack {
+            slack::explain(&mut outcome);
+        }
         outcome.class = lane.route.rule.class(&outcome);
         if let Some(wait) = hold(&outcome) {
             lane.hold(wait);
