@@ -9,6 +9,7 @@ pub mod birthday;
 pub mod breaker;
 pub mod contact;
 pub mod country;
+pub mod digest;
 pub mod directory;
 pub mod egress;
 pub mod email;

@@ -56,12 +56,12 @@ impl Received {
 
 /// The running receiver. It ends when this is dropped.
 ///
-/// The beginning of the path says how it answers:
-/// `/status/503` with this status; `/flaky/2` twice with 503 (counted for each whole path), then with
-/// 200; `/slow/250` with 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never; `/retry-after/7` with 429 and this
-/// `Retry-After`; `/redirect` with 302 to `/redirected`; `/slack/…` as Slack's incoming webhooks, which
-/// take one message a second for each whole path, `/slack/gone` as one that was removed; `/email/…` as a
-/// service that sends mail; anything else with 200.
+/// The beginning of the path says how it answers, counting for each whole path: `/status/503` with this
+/// status, `/status/410/1` once and then with 200; `/flaky/2` twice with 503, then with 200; `/slow/250` with
+/// 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never;
+/// `/retry-after/7` with 429 and this `Retry-After`, `/retry-after/7/2` twice; `/redirect` with 302 to
+/// `/redirected`; `/slack/…` as Slack's incoming webhooks, which take one message a second, `/slack/gone` as
+/// one that was removed; `/email/…` as a service that sends mail; anything else with 200.
 #[derive(Debug)]
 pub struct DemoReceiver {
     address: SocketAddr,
@@ -153,7 +153,11 @@ async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Respon
 async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>) -> Response {
     let mut segments = path.split(['/', '?']).skip(1);
     let (behavior, argument) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    // Counted for each whole path, as is `flaky`.
+    let is_over =
+        segments.next().is_some_and(|times| times.parse().is_ok_and(|times: usize| earlier >= times));
     match behavior {
+        "status" | "retry-after" if is_over => StatusCode::OK.into_response(),
         "status" => argument.parse().unwrap_or(StatusCode::BAD_REQUEST).into_response(),
         "flaky" if argument.parse().is_ok_and(|failures: usize| earlier < failures) => {
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -203,6 +207,10 @@ mod tests {
             ("/ok", "200"),
             ("/status/503", "503"),
             ("/status/nonsense", "400"),
+            ("/status/410/1", "410"),
+            ("/status/410/1", "200"),
+            ("/retry-after/7/1", "429"),
+            ("/retry-after/7/1", "200"),
             ("/flaky/2?key=a", "503"),
             ("/flaky/2?key=b", "503"),
             ("/flaky/2?key=a", "503"),

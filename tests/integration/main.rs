@@ -20,6 +20,7 @@ mod faults;
 mod harness;
 mod identity;
 mod kept;
+mod lanes;
 mod once;
 mod privacy;
 mod replays;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         harness::tests(),
         identity::tests(),
         kept::tests(),
+        lanes::tests(),
         once::tests(),
         privacy::tests(),
         replays::tests(),

@@ -59,10 +59,10 @@ fn each_class_is_decided() {
         let expected = match class {
             Class::Delivered => Next::Delivered,
             Class::Rejected => dead(Reason::WebhookRejected),
-            Class::Gone => {
-                let text = "no answer; its endpoint is disabled until an operator enables it";
-                Next::Dead(Reason::WebhookRejected, text.to_owned())
-            }
+            Class::Gone => Next::Dead(
+                Reason::WebhookRejected,
+                "no answer; its endpoint is disabled until an operator enables it".to_owned(),
+            ),
             Class::Expired => dead(Reason::WebhookExhausted),
             Class::Blocked => dead(Reason::WebhookBlocked),
             Class::Invalid => dead(Reason::WebhookInvalid),

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         contact::{ContactId, ContactUpdate},
+        digest,
         directory::{Applied, Conflict, Directory, Policy, Rule},
         endpoint::Endpoint,
         fault::{Fault, Reason},
@@ -303,7 +304,9 @@ fn delivery(
         contact: contact.map(|view| (view.contact.id, view.contact.version)),
         endpoint,
         newest_only: terms.newest_only && contact.is_some(),
-        digest_window: terms.digest_window.filter(|_| fault.is_none()),
+        digest_window: terms
+            .digest_window
+            .filter(|_| fault.is_none() && digest::is_digestible(terms.profile, &request)),
         awaited: false,
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),

@@ -97,7 +97,7 @@ impl Sender {
                 self.client.send(request, http).await
             }
         };
-        if lane.route.profile(&delivery.endpoint_url) == Profile::Slack {
+        if lane.profile == Profile::Slack {
             slack::explain(&mut outcome);
         }
         outcome.class = lane.route.rule.class(&outcome);
