@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-pub use self::answer::{Problem, problem};
+pub use self::answer::{Problem, explain, problem};
 
 /// The longest `text`, in characters; Slack cuts what is longer
 /// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).

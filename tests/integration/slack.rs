@@ -14,8 +14,8 @@ pub(crate) fn tests() -> Vec<Test> {
         every_body_is_a_message_that_slack_takes,
         a_preview_shows_the_bytes_that_slack_gets,
         what_slack_refuses_is_a_dead_letter,
+        an_answer_that_the_webhook_is_gone_disables_the_endpoint,
         too_many_messages_are_sent_later,
-        a_webhook_that_slack_removed_is_disabled,
     ]
 }
 
@@ -111,6 +111,23 @@ async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
     let bodies = "SELECT convert_from(response_body, 'UTF8') FROM webhook_attempts ORDER BY 1";
     let bodies: Vec<String> = sqlx::query_scalar(bodies).fetch_all(&app.pool).await.unwrap();
     assert_eq!(bodies, ["invalid_blocks", "no_text"]);
+    let listed = app.json(&["dead-letter", "list"]).await.to_string();
+    assert!(listed.contains("Slack answered 400 (the message is empty"), "{listed}");
+}
+
+async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
+    let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+                    AND disabled_because LIKE '%Slack has disabled%'";
+    app.count_becomes(disabled, 1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
+    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0", 1)
+        .await;
+    app.queues_are_empty().await;
+    assert_eq!(app.receiver.requests().len(), 1, "sent to an endpoint that is gone");
 }
 
 async fn too_many_messages_are_sent_later(app: &TestApp) {
@@ -120,14 +137,4 @@ async fn too_many_messages_are_sent_later(app: &TestApp) {
     let event = lead().action(post(&url, &json!("one"))).action(post(&url, &json!("two")));
     app.broker.publish(&event).await;
     app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
-}
-
-async fn a_webhook_that_slack_removed_is_disabled(app: &TestApp) {
-    declare(app);
-    app.run(&[]).await;
-    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
-    let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
-                    AND disabled_because LIKE 'Slack has disabled%'";
-    app.count_becomes(disabled, 1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
 }

@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::domain::attempt::{Class, Outcome};
+
 /// What is wrong, told by Slack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -53,6 +55,20 @@ const PROBLEMS: [(&str, bool, &str); 21] = [
     ("rate_limited", false, "Slack takes about one message a second for each webhook, and got more"),
     ("ratelimited", false, "Slack takes about one message a second for each webhook, and got more"),
 ];
+
+/// Puts what Slack means with its answer into the outcome of an attempt.
+pub fn explain(outcome: &mut Outcome) {
+    let (Class::HttpStatus | Class::Rejected | Class::Gone, Some(status)) = (outcome.class, outcome.status)
+    else {
+        return;
+    };
+    if let Some(problem) = problem(status, &outcome.response_body) {
+        outcome.error = Some(format!("Slack answered {status} ({})", problem.sentence));
+        if problem.gone {
+            outcome.class = Class::Gone;
+        }
+    }
+}
 
 /// What Slack means with this answer. `None` for a 2xx, and for an answer that is not one of Slack's words.
 #[must_use]

@@ -2,7 +2,13 @@
 
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
+use crate::domain::{
+    attempt::{Class, Next, Outcome, RetryRule, Round, after_attempt},
+    fault::Reason,
+};
 
 fn event(data: &Value) -> Vec<u8> {
     json!({"type": "contact.upserted", "data": data}).to_string().into_bytes()
@@ -125,6 +131,55 @@ fn answers_have_a_meaning() {
     assert_eq!(problem(404, " ".repeat(2000).as_bytes()), None);
     let sentence = problem(404, b"no_service").unwrap().sentence;
     assert_eq!(sentence, "Slack has disabled or removed this webhook: make a new one");
+}
+
+#[test]
+fn an_answer_of_slack_explains_the_outcome() {
+    let rule = RetryRule {
+        schedule: Vec::new(),
+        jitter: 0.0,
+        max_age: Duration::MAX,
+        retry_statuses: Vec::new(),
+        dead_statuses: Vec::new(),
+    };
+    for (status, body, class, says) in [
+        (
+            404,
+            "no_service",
+            Class::Gone,
+            "Slack answered 404 (Slack has disabled or removed this webhook: make a new one); its endpoint is disabled",
+        ),
+        (410, "channel_is_archived", Class::Gone, "Slack answered 410 (the Slack channel is archived"),
+        (410, "", Class::Gone, "told before; its endpoint is disabled until an operator enables it"),
+        (
+            400,
+            "no_text",
+            Class::Rejected,
+            "Slack answered 400 (the message is empty: it needs text, blocks or attachments), which no retry mends",
+        ),
+        (400, "?", Class::Rejected, "told before, which no retry mends"),
+        (
+            500,
+            "rollup_error",
+            Class::HttpStatus,
+            "at last: Slack answered 500 (Slack had a failure of its own)",
+        ),
+    ] {
+        let before = Class::of_status(status);
+        let mut outcome = Outcome::without_answer(before, Duration::ZERO, "told before");
+        (outcome.status, outcome.response_body) = (Some(status), body.as_bytes().to_vec());
+        explain(&mut outcome);
+        assert_eq!(outcome.class, class, "{status} {body}");
+        let round = Round { attempts: 1, age: Duration::ZERO };
+        let Next::Dead(reason, text) = after_attempt(&outcome, round, &rule, 0.0) else { panic!("{status}") };
+        assert_eq!(reason == Reason::WebhookExhausted, class == Class::HttpStatus);
+        assert!(text.contains(says), "{text}");
+    }
+    let mut late = Outcome::without_answer(Class::Timeout, Duration::ZERO, "late");
+    (late.status, late.response_body) = (Some(404), b"no_service".to_vec());
+    let before = late.clone();
+    explain(&mut late);
+    assert_eq!(late, before, "an answer that did not end in time");
 }
 
 proptest! {

@@ -98,23 +98,12 @@ impl Sender {
             }
         };
         if lane.profile == Profile::Slack {
-            read_slack(&mut outcome);
+            slack::explain(&mut outcome);
         }
         outcome.class = lane.route.rule.class(&outcome);
         if let Some(wait) = hold(&outcome) {
             lane.hold(wait);
         }
         (started_at, outcome)
-    }
-}
-
-/// Puts what Slack says into the outcome.
-fn read_slack(outcome: &mut Outcome) {
-    let problem = outcome.status.and_then(|status| slack::problem(status, &outcome.response_body));
-    if let Some(problem) = problem {
-        outcome.error = Some(problem.sentence.to_owned());
-        if problem.gone {
-            outcome.class = Class::Gone;
-        }
     }
 }
