@@ -24,7 +24,7 @@ use crate::{
         backoff::Backoff,
         dead_letter_collector::{self, DeadLetterCollector},
         outbox_relay::{self, OutboxRelay},
-        upsert::UpsertWorker,
+        upsert::{Endpoints, UpsertWorker},
         wake_ups::{self, WakeUps},
         webhook::{self, WebhookWorker},
     },
@@ -163,6 +163,7 @@ impl App {
         for number in 1..=self.settings.upsert.consumers {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
+                endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
                 database: self.database.clone(),
                 relay: relay.clone(),

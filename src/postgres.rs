@@ -8,6 +8,7 @@ pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
+pub mod endpoints;
 pub mod erasure;
 mod failure;
 pub mod ledger;

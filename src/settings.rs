@@ -2,6 +2,7 @@
 //! The meaning of each key stands once, in `config/default.toml`, which is embedded in the binary.
 //! No setting is replaced by a silent default.
 
+mod endpoints;
 mod load;
 mod types;
 mod validate;
@@ -17,6 +18,7 @@ use crate::domain::{
     phone::Regions,
 };
 
+pub use endpoints::{EndpointRule, EndpointTerms};
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
     CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
@@ -150,17 +152,26 @@ pub struct Outbox {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Webhook {
     pub concurrency: usize,
+    pub max_in_flight: u32,
     #[serde(deserialize_with = "types::duration")]
     pub timeout: Duration,
     #[serde(deserialize_with = "types::durations")]
     pub retry_schedule: Vec<Duration>,
     pub retry_jitter: f64,
+    #[serde(deserialize_with = "types::duration")]
+    pub max_age: Duration,
+    pub breaker_failures: u32,
+    #[serde(deserialize_with = "types::duration")]
+    pub breaker_after: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub breaker_wait: Duration,
     pub allow_http: bool,
     pub allowed_ports: Vec<u16>,
     pub allowed_networks: Vec<AllowedNetwork>,
     pub signing_secrets: Vec<SecretString>,
     #[serde(deserialize_with = "types::duration")]
     pub poll_interval: Duration,
+    pub endpoints: Vec<EndpointRule>,
 }
 
 impl Webhook {

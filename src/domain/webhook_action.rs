@@ -108,6 +108,13 @@ impl WebhookAction {
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
+    /// Scheme, host, port and path as the author wrote them: what names the endpoint. `None` when the URL
+    /// cannot be used at all.
+    #[must_use]
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.url.as_ref().ok().map(UrlTemplate::endpoint)
+    }
+
     /// How to make something of the answer; for the platform.
     #[must_use]
     pub fn response_directive(&self) -> Option<&str> {

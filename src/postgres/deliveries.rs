@@ -5,6 +5,8 @@
 //! token; what is recorded under a token that is no longer there changes nothing.
 
 mod claim;
+mod digest;
+mod order;
 mod record;
 
 use std::time::Duration;
@@ -12,11 +14,13 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
+pub use digest::fold;
 pub use record::{Recorded, record};
 
 use crate::domain::{
     contact::ContactId,
+    endpoint::Endpoint,
     event::{CompanyId, EventRef},
     webhook_request::WebhookRequest,
 };
@@ -31,8 +35,16 @@ pub struct NewDelivery {
     pub step: u16,
     /// Name of the trigger whose step it is.
     pub trigger: String,
-    /// The contact that the chain upserted before.
-    pub contact: Option<ContactId>,
+    /// The contact that the chain upserted before, in this version.
+    pub contact: Option<(ContactId, i64)>,
+    /// Whom it is sent to. `None` where the address cannot be used; such a delivery has a fault.
+    pub endpoint: Option<Endpoint>,
+    /// Whether an older version of the contact must not follow a newer one.
+    pub newest_only: bool,
+    /// Gathered for so long with others into one request.
+    pub digest_window: Option<Duration>,
+    /// Whether somebody is told the end of the chain.
+    pub awaited: bool,
     /// W3C trace context of the trigger message.
     pub traceparent: Option<String>,
     /// W3C trace context of the trigger message.
@@ -50,7 +62,14 @@ impl NewDelivery {
     pub fn id(&self) -> Uuid {
         delivery_id(&self.event, &self.company, self.step)
     }
+
+    fn endpoint_id(&self) -> Uuid {
+        self.endpoint.as_ref().map_or(NO_ENDPOINT, Endpoint::id)
+    }
 }
+
+/// The lane of what has no endpoint: it is never sent, only recorded.
+const NO_ENDPOINT: Uuid = Uuid::nil();
 
 /// The id of the delivery of this step of this event.
 #[must_use]
@@ -58,7 +77,7 @@ pub fn delivery_id(event: &EventRef, company: &CompanyId, step: u16) -> Uuid {
     event.id_of(company, "webhook", step)
 }
 
-/// Inserts deliveries, due at once. One that is there already stays as it is.
+/// Inserts deliveries, due at once or at the end of their digest window. One that is there already stays as it is.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -75,17 +94,33 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
     let steps: Vec<i16> =
         deliveries.iter().map(|delivery| i16::try_from(delivery.step).unwrap_or(i16::MAX)).collect();
     let contacts: Vec<Option<Uuid>> =
-        deliveries.iter().map(|delivery| delivery.contact.map(|contact| contact.0)).collect();
+        deliveries.iter().map(|delivery| delivery.contact.map(|(contact, _)| contact.0)).collect();
+    let versions: Vec<Option<i64>> =
+        deliveries.iter().map(|delivery| delivery.contact.map(|(_, version)| version)).collect();
+    let endpoints: Vec<Uuid> = deliveries.iter().map(NewDelivery::endpoint_id).collect();
+    let newest_only: Vec<bool> = deliveries.iter().map(|delivery| delivery.newest_only).collect();
+    let awaited: Vec<bool> = deliveries.iter().map(|delivery| delivery.awaited).collect();
+    let windows: Vec<Option<i64>> =
+        deliveries.iter().map(|delivery| delivery.digest_window.map(microseconds)).collect();
     let headers: Vec<serde_json::Value> =
         deliveries.iter().map(|delivery| headers(&delivery.request)).collect();
     let bodies: Vec<Option<&[u8]>> =
         deliveries.iter().map(|delivery| delivery.request.body.as_deref()).collect();
     sqlx::query!(
         "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
-             contact_id, traceparent, tracestate, method, url, headers, body, fault, state, next_attempt_at)
-         SELECT u.*, 'pending', now() FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[],
-             $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[],
-             $14::bytea[], $15::text[]) AS u
+             contact_id, traceparent, tracestate, method, url, headers, body, fault, endpoint_id, contact_version,
+             newest_only, awaited, digest, state, next_attempt_at)
+         SELECT u.company_id, u.delivery_id, u.event_key, u.step, u.source, u.event_id, u.trigger_name, u.contact_id,
+             u.traceparent, u.tracestate, u.method, u.url, u.headers, u.body, u.fault, u.endpoint_id, u.version,
+             u.newest_only, u.awaited, u.digest_us IS NOT NULL, 'pending',
+             CASE WHEN u.digest_us IS NULL THEN now()
+                  ELSE date_bin(u.digest_us * interval '1 microsecond', now(), 'epoch')
+                      + u.digest_us * interval '1 microsecond' END
+         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+             $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::bytea[], $15::text[], $16::uuid[],
+             $17::bigint[], $18::boolean[], $19::boolean[], $20::bigint[])
+             AS u(company_id, delivery_id, event_key, step, source, event_id, trigger_name, contact_id, traceparent,
+                 tracestate, method, url, headers, body, fault, endpoint_id, version, newest_only, awaited, digest_us)
          ON CONFLICT DO NOTHING",
         &text(|delivery| delivery.company.as_str()) as &[&str],
         &ids,
@@ -102,6 +137,11 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
         &headers,
         &bodies as &[Option<&[u8]>],
         &optional(|delivery| delivery.fault.as_deref()) as &[Option<&str>],
+        &endpoints,
+        &versions as &[Option<i64>],
+        &newest_only,
+        &awaited,
+        &windows as &[Option<i64>],
     )
     .execute(conn)
     .await?;
@@ -114,6 +154,6 @@ fn headers(request: &WebhookRequest) -> serde_json::Value {
 }
 
 /// Whole microseconds, which is what Postgres counts.
-fn microseconds(duration: Duration) -> i64 {
+pub(super) fn microseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

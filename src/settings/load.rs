@@ -22,8 +22,15 @@ use layers::Layers;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Settings whose values are never shown.
-const SECRETS: [&str; 5] =
-    ["amqp.url", "postgres.url", "contacts.suppression_pepper", "webhook.signing_secrets", "http.tokens"];
+const SECRETS: [&str; 6] = [
+    "amqp.url",
+    "postgres.url",
+    "contacts.suppression_pepper",
+    "webhook.signing_secrets",
+    // They may hold signing secrets, and addresses whose path is one.
+    "webhook.endpoints",
+    "http.tokens",
+];
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +188,8 @@ fn describe(key: &str, error: &ConfigError) -> String {
     match key {
         "amqp.url" | "postgres.url" => "expected an address, as text".to_owned(),
         "contacts.suppression_pepper" => "expected a text".to_owned(),
-        "webhook.signing_secrets" => "expected a list of texts, each whsec_ and base64".to_owned(),
+        "webhook.signing_secrets" => "expected a list of texts, each whsec_ or whsk_ and base64".to_owned(),
+        "webhook.endpoints" => endpoints_fault(error),
         "http.tokens" => {
             "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()
         }
@@ -192,6 +200,29 @@ fn describe(key: &str, error: &ConfigError) -> String {
             ConfigError::At { error, .. } => describe(key, error),
             other => other.to_string(),
         },
+    }
+}
+
+/// Only words of our own, and names of settings: a value may be a secret.
+fn endpoints_fault(error: &ConfigError) -> String {
+    match error {
+        ConfigError::At { error, .. } => endpoints_fault(error),
+        ConfigError::Message(message)
+            if [
+                "unknown field",
+                "missing field",
+                "rate must",
+                "profile must",
+                "a duration",
+                "expected a duration",
+            ]
+            .iter()
+            .any(|known| message.starts_with(known)) =>
+        {
+            message.clone()
+        }
+        ConfigError::Type { expected, .. } => format!("a value has the wrong type; expected {expected}"),
+        _ => "expected a list of entries, each with at least url (see config/default.toml)".to_owned(),
     }
 }
 

@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::{Settings, types::is_plain_name};
+use super::{EndpointRule, Settings, types::is_plain_name};
+use crate::domain::signature::SigningSecret;
 
 /// What is wrong, by key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
@@ -129,13 +129,69 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         "webhook.allowed_ports",
         "every port must be 1 to 65535",
     );
-    for (index, secret) in webhook.signing_secrets.iter().enumerate() {
-        faults.unless(
-            is_signing_secret(secret.expose_secret()),
-            "webhook.signing_secrets",
-            format!("entry {}: expected whsec_ and the base64 of 24 to 64 bytes", index + 1),
-        );
+    faults.unless(
+        (1..=10_000).contains(&webhook.max_in_flight),
+        "webhook.max_in_flight",
+        "must be 1 to 10000",
+    );
+    faults.unless(
+        (Duration::from_secs(1)..=Duration::from_hours(365 * 24)).contains(&webhook.max_age),
+        "webhook.max_age",
+        "must be 1s to 365d",
+    );
+    faults.positive("webhook.breaker_wait", webhook.breaker_wait);
+    for (index, rule) in webhook.endpoints.iter().enumerate() {
+        endpoint(index + 1, rule, faults);
     }
+    for (index, secret) in webhook.signing_secrets.iter().enumerate() {
+        if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
+            faults.unless(false, "webhook.signing_secrets", format!("entry {}: {bad}", index + 1));
+        }
+    }
+}
+
+fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
+    let mut unless = |fine: bool, message: &str| {
+        faults.unless(fine, "webhook.endpoints", format!("entry {entry}: {message}"));
+    };
+    unless(
+        rule.pattern().is_some(),
+        "url must be the beginning of an address, such as https://hooks.example/sales",
+    );
+    unless(
+        rule.max_in_flight.is_none_or(|most| (1..=10_000).contains(&most)),
+        "max_in_flight must be 1 to 10000",
+    );
+    unless(rule.timeout.is_none_or(|timeout| !timeout.is_zero()), "timeout must be longer than 0");
+    let schedule = rule.retry_schedule.iter().flatten();
+    unless(
+        schedule.clone().all(|wait| !wait.is_zero()),
+        "every wait of retry_schedule must be longer than 0",
+    );
+    let statuses = rule.retry_statuses.iter().chain(&rule.dead_statuses);
+    unless(
+        statuses.clone().all(|status| (300..=599).contains(status)),
+        "retry_statuses and dead_statuses must be statuses of failure, 300 to 599",
+    );
+    let both = rule.retry_statuses.iter().any(|status| rule.dead_statuses.contains(status));
+    unless(!both, "a status cannot be in retry_statuses and in dead_statuses");
+    for secret in rule.signing_secrets.iter().flatten() {
+        if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
+            unless(false, &format!("signing_secrets: {bad}"));
+        }
+    }
+    unless(
+        rule.digest_window.is_none_or(|window| (1..=86_400).contains(&window.as_secs())),
+        "digest_window must be 1s to 24h",
+    );
+    unless(
+        !(rule.digest_window.is_some() && rule.newest_only),
+        "digest_window and newest_only exclude each other",
+    );
+    unless(
+        rule.client_certificate_file.is_some() == rule.client_key_file.is_some(),
+        "client_certificate_file and client_key_file go together",
+    );
 }
 
 fn surface(settings: &Settings, faults: &mut Faults) {
@@ -162,11 +218,4 @@ fn surface(settings: &Settings, faults: &mut Faults) {
 fn is_address(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text)
         .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|h| !h.is_empty()))
-}
-
-/// Standard Webhooks 1.0: `whsec_` and the base64 of 24 to 64 random bytes.
-fn is_signing_secret(text: &str) -> bool {
-    text.strip_prefix("whsec_")
-        .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }

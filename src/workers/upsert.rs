@@ -4,6 +4,7 @@
 //! multiple-ack, then the outbox relay publishes. No step after the commit can lose anything.
 
 mod effects;
+mod endpoints;
 mod settle;
 mod transaction;
 mod triage;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::endpoints::Endpoints;
 use self::settle::Settler;
 use super::consumption::{Consumption, Settle};
 use crate::{
@@ -35,6 +37,8 @@ pub struct UpsertWorker {
     pub database: Database,
     /// The rules of planning, from the settings.
     pub rules: Rules,
+    /// What is known of the endpoints of webhooks.
+    pub endpoints: Endpoints,
     /// Takes what is committed and must be published.
     pub relay: mpsc::Sender<Vec<OutboxMessage>>,
     /// Where this worker reports.

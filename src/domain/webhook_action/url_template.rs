@@ -23,6 +23,8 @@ pub(in crate::domain) struct UrlTemplate {
     segments: Vec<Template>,
     query: Option<Template>,
     fragment: Option<Template>,
+    /// Base and path as written.
+    endpoint: String,
 }
 
 impl UrlTemplate {
@@ -55,13 +57,20 @@ impl UrlTemplate {
         let (rest, fragment) = split(rest, '#');
         let (path, query) = split(rest, '?');
         let path = path.strip_prefix(['/', '\\']).unwrap_or(path);
+        let endpoint = format!("{base}{path}");
         Ok(Self {
+            endpoint,
             base,
             // A URL parser takes a backslash for a slash.
             segments: path.split(['/', '\\']).map(Template::parse).collect(),
             query: query.map(Template::parse),
             fragment: fragment.map(Template::parse),
         })
+    }
+
+    /// Scheme, host, port and path as the author wrote them.
+    pub(in crate::domain) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<String, WebhookInvalid> {

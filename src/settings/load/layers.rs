@@ -129,6 +129,14 @@ impl<'a> Layers<'a> {
         let kind = match (is_list, text.trim()) {
             (false, _) => ValueKind::from(text),
             (true, "") => ValueKind::Array(Vec::new()),
+            // Entries with names cannot be told apart by commas: they are written as in a file.
+            (true, entries) if entries.starts_with('[') => match parse(&format!("list = {entries}"), &origin)
+            {
+                Ok(mut parsed) => parsed.remove("list").map_or(ValueKind::Nil, |list| list.kind),
+                Err(_) => {
+                    return self.faults.push(fault(&key, &origin, "expected a list as in TOML, [{…}, {…}]"));
+                }
+            },
             (true, items) => {
                 ValueKind::Array(items.split(',').map(|item| Value::from(item.trim())).collect())
             }

@@ -5,13 +5,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    UpsertWorker,
+    Endpoints, UpsertWorker,
     triage::{self, Accepted},
 };
 use crate::{
     domain::{
         contact::{ContactId, ContactUpdate},
+        digest,
         directory::{Applied, Conflict, Directory, Policy, Rule},
+        endpoint::Endpoint,
         fault::{Fault, Reason},
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work},
@@ -58,6 +60,7 @@ struct Refusal<'a> {
 
 /// What the events of a batch have in common.
 struct Context<'a> {
+    endpoints: &'a Endpoints,
     publisher: Publisher<'a>,
     policy: Policy,
 }
@@ -74,7 +77,8 @@ impl<'a> Effects<'a> {
             include_identity: events.include_identity,
             now: OffsetDateTime::now_utc(),
         };
-        let context = Context { publisher, policy: worker.settings.contacts.policy() };
+        let policy = worker.settings.contacts.policy();
+        let context = Context { endpoints: &worker.endpoints, publisher, policy };
         let mut effects = Self {
             events: Vec::with_capacity(fresh.len()),
             refused: Vec::new(),
@@ -150,7 +154,7 @@ impl<'a> Effects<'a> {
 
     fn carry_out(
         &mut self,
-        Context { publisher, policy }: &Context<'_>,
+        Context { endpoints, publisher, policy }: &Context<'_>,
         accepted: &'a Accepted<'a>,
         directory: &mut Directory,
     ) -> Result<Updates<'a>, (u16, Conflict)> {
@@ -193,7 +197,7 @@ impl<'a> Effects<'a> {
                             include_identity: publisher.include_identity,
                         })
                     });
-                    let delivery = delivery(accepted, step, action, contact, body);
+                    let delivery = delivery(endpoints, accepted, step, action, contact, body);
                     self.deliveries.push(within(&mut room, action, delivery));
                 }
             }
@@ -277,6 +281,7 @@ fn within(room: &mut usize, action: &WebhookAction, delivery: NewDelivery) -> Ne
 }
 
 fn delivery(
+    endpoints: &Endpoints,
     accepted: &Accepted<'_>,
     step: &Step,
     action: &WebhookAction,
@@ -284,8 +289,10 @@ fn delivery(
     body: &[u8],
 ) -> NewDelivery {
     let event = &accepted.plan.event;
+    let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
+    let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, terms.profile, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };
@@ -294,7 +301,13 @@ fn delivery(
         event: event.event.clone(),
         step: step.index,
         trigger: step.trigger.name().to_owned(),
-        contact: contact.map(|view| view.contact.id),
+        contact: contact.map(|view| (view.contact.id, view.contact.version)),
+        endpoint,
+        newest_only: terms.newest_only && contact.is_some(),
+        digest_window: terms
+            .digest_window
+            .filter(|_| fault.is_none() && digest::is_digestible(terms.profile, &request)),
+        awaited: false,
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),
         request,

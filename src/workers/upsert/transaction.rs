@@ -23,7 +23,7 @@ use crate::{
     postgres::{
         Failure, classify,
         dead_letters::{self, NewDeadLetter, Replayed},
-        deliveries, directory,
+        deliveries, directory, endpoints,
         ledger::{self, Entry},
         links,
         outbox::{self, OutboxMessage},
@@ -70,7 +70,8 @@ pub(super) async fn apply(
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     };
-    let Written { messages, dead } = worker.database.unit(unit).await??;
+    let Written { messages, dead, endpoints } = worker.database.unit(unit).await??;
+    worker.endpoints.remember(endpoints);
     tell(&worker.name, &dead);
     Ok(messages)
 }
@@ -98,6 +99,8 @@ struct Written {
     messages: Vec<OutboxMessage>,
     /// Why messages are dead letters now.
     dead: Vec<Reason>,
+    /// Endpoints that have their row now.
+    endpoints: Vec<Uuid>,
 }
 
 async fn write(
@@ -136,7 +139,11 @@ async fn write(
         drop(links);
         dead.extend(effects.dead_letters());
         outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
+        // Last, and with few locks: the rows of endpoints are everybody's.
         deliveries::insert(conn, &effects.deliveries).await?;
+        let endpoints = worker.endpoints.unknown(&effects.deliveries);
+        endpoints::register(conn, &endpoints).await?;
+        written.endpoints = endpoints.iter().map(|(endpoint, _)| endpoint.id()).collect();
         written.messages = effects.outbox;
     }
     if !dead.is_empty() {
