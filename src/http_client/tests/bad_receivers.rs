@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use super::{peer::Peer, *};
 
 /// Fewer bytes than this are taken from any of them: what is read, and what lies in the buffers of the system.
-const FLAT: usize = 1024 * 1024;
+const FLAT: usize = 2 * 1024 * 1024;
 /// The deadline of those that are expected to pass it.
 const SHORT: Duration = Duration::from_millis(400);
 /// The deadline of all others, which do not come near it.
