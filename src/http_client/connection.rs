@@ -33,6 +33,9 @@ const MAX_HEAD: usize = 64 * 1024;
 /// The most bytes of an answer until its head is there: that, and what may come before it (1xx). Bounds the
 /// work as well, which the deadline alone does not: it is looked at between reads only.
 const MAX_BEFORE_BODY: usize = 256 * 1024;
+/// The most bytes of the rest of an answer: what is read of its body, in the smallest chunks, and more.
+/// Bounds a frame around the body that never ends.
+const MAX_OF_BODY: usize = 1024 * 1024;
 /// The most header lines of an answer.
 const MAX_HEADERS: usize = 128;
 
@@ -44,7 +47,7 @@ pub(super) struct Connection {
     /// `None` once it has ended. It must be dropped then: a request that it left in its queue is
     /// answered by that. In a box, as it is large and a connection moves in and out of the pool.
     driver: Option<Box<Driver>>,
-    /// How many bytes may still come before the head of the answer.
+    /// How many bytes may still come.
     room: Arc<AtomicUsize>,
     /// When it was made.
     pub(super) opened: Instant,
@@ -53,7 +56,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Speaks HTTP on a stream.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
-        let room = Arc::new(AtomicUsize::new(usize::MAX));
+        let room = Arc::new(AtomicUsize::new(MAX_BEFORE_BODY));
         let stream = Metered { stream, room: Arc::clone(&room) };
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
@@ -79,7 +82,7 @@ impl Connection {
             answer.as_mut().poll(cx)
         })
         .await;
-        self.room.store(usize::MAX, Ordering::Relaxed);
+        self.room.store(MAX_OF_BODY, Ordering::Relaxed);
         answer
     }
 

@@ -51,13 +51,14 @@ async fn a_connection_that_was_closed_meanwhile_fails_no_attempt() {
     let receiver = receiver(|mut peer| async move {
         peer.read_head().await;
         peer.write(OK).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     })
     .await;
     let client = client();
     for count in 1..=20 {
         assert_eq!(client.send(bodyless(&receiver.url)).await.class, Class::Delivered);
         // Until the close is here; it is told by no call of this client.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(receiver.connections(), count);
     }
 }

@@ -32,6 +32,13 @@ fn endless() -> Vec<Bad> {
         endless("an endless chunk extension", "transfer-encoding: chunked\r\n\r\n1;", &[b'a'; 4096]),
         endless("endless trailers", "transfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
         endless("a gzip bomb", "content-encoding: gzip\r\n\r\n", &[0; 4096]).body(CAP),
+        Bad::runs("an endless chunk size, later", Class::Delivered, |mut peer| async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            peer.write_for_ever(&[b'0'; 4096]).await;
+        })
+        .status(200),
         Bad::runs("an endless failure", Class::HttpStatus, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 500 Oops\r\n\r\n").await;
