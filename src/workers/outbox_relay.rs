@@ -1,5 +1,5 @@
-//! Publishes what is committed: at once what the upsert workers hand over, and by a sweep what a
-//! crash or an outage left in the outbox.
+//! Publishes what is committed: at once what the workers hand over, and by a sweep what a crash or an
+//! outage left in the outbox.
 //!
 //! A message is deleted only after the broker confirmed it, so it is published at least once, and
 //! always with the same id.
@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use super::backoff::Backoff;
 use crate::{
-    amqp::{Message, Publisher, Topology, headers},
+    amqp::{Message, PublishError, Publisher, Topology, headers},
+    domain::chain_result,
     health::Health,
     postgres::{
         Database,
@@ -60,7 +61,7 @@ enum Lost {
 type Keys = Vec<(String, Uuid)>;
 
 impl OutboxRelay {
-    /// Publishes until `stop` and until every upsert worker is gone, so that nothing committed by
+    /// Publishes until `stop` and until every worker is gone, so that nothing committed by
     /// them is left to another's sweep.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
@@ -138,6 +139,7 @@ impl OutboxRelay {
     ) -> Result<(), Lost> {
         let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
         let exchange = topology.events();
+        let replies: Vec<Message> = window.iter().filter_map(reply).collect();
         let messages: Vec<Message> = window.into_iter().map(|message| to_amqp(&exchange, message)).collect();
         let outcome = match publisher.publish(&messages).await {
             Ok(outcome) => outcome,
@@ -147,6 +149,13 @@ impl OutboxRelay {
                 return Err(lost.into());
             }
         };
+        let answered = answer(publisher, &replies).await;
+        if let Err(lost) = &answered
+            && !is_refusal(lost)
+        {
+            self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
+            return answered.map_err(Lost::Publish);
+        }
         let mut confirmed = Keys::with_capacity(keys.len());
         let mut unpublished = 0;
         for (key, result) in keys.into_iter().zip(outcome) {
@@ -168,7 +177,7 @@ impl OutboxRelay {
         }
         // A row that cannot be deleted now is published again, with the same id.
         self.unit(async |conn| outbox::delete(conn, &confirmed).await).await;
-        Ok(())
+        answered.map_err(Lost::Publish)
     }
 
     async fn unit<T>(
@@ -187,7 +196,53 @@ impl OutboxRelay {
     }
 }
 
+/// Publishes answers to the queues of others. Whether they get there is theirs to care for: a queue that
+/// is gone or full loses its answer, and holds nobody up.
+async fn answer(publisher: &mut Publisher, replies: &[Message]) -> Result<(), PublishError> {
+    if replies.is_empty() {
+        return Ok(());
+    }
+    let outcome = publisher.publish(replies).await;
+    let dropped = match &outcome {
+        Ok(outcome) => outcome.iter().filter(|result| result.is_err()).count(),
+        Err(lost) if is_refusal(lost) => replies.len(),
+        Err(_) => 0,
+    };
+    if dropped > 0 {
+        warn!(messages = dropped, "the broker refused {dropped} answers to queues of others; they are dropped");
+    }
+    outcome.map(drop)
+}
+
+/// Whether the broker closed the channel because of what was published, and would do so again.
+fn is_refusal(lost: &PublishError) -> bool {
+    matches!(lost, PublishError::Lapin(error) if error.is_amqp_soft_error())
+}
+
+/// The same message for the queue that asked for it, with the asker's own correlation id.
+fn reply(message: &OutboxMessage) -> Option<Message> {
+    Some(Message {
+        exchange: String::new(),
+        routing_key: message.reply_to.clone()?,
+        mandatory: false,
+        body: message.body.clone(),
+        properties: properties(message, message.reply_correlation_id.as_deref()),
+    })
+}
+
 fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
+    // These may find no subscriber; the webhook queue is bound for all others.
+    let optional = ["contact.merged", "contact.unmerged", "contact.erased", chain_result::KIND];
+    Message {
+        exchange: exchange.to_owned(),
+        mandatory: !optional.contains(&message.routing_key.as_str()),
+        properties: properties(&message, Some(&message.correlation_id)),
+        routing_key: message.routing_key,
+        body: message.body,
+    }
+}
+
+fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicProperties {
     let mut table = FieldTable::default();
     let mut header = |name: &str, value: &str| {
         table.insert(name.into(), lapin::types::AMQPValue::LongString(value.into()));
@@ -206,25 +261,16 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
             header(name, value);
         }
     }
-    // The correlation id is a short string of at most 255 bytes; a longer event id stands in the body only.
-    let mut properties = BasicProperties::default()
+    let properties = BasicProperties::default()
         .with_message_id(message.id.to_string().into())
-        .with_type(message.kind.into())
+        .with_type(message.kind.as_str().into())
         .with_timestamp(u64::try_from(message.time.unix_timestamp()).unwrap_or_default())
         .with_content_type("application/cloudevents+json".into())
         .with_delivery_mode(2)
         .with_headers(table);
-    if message.correlation_id.len() <= 255 {
-        properties = properties.with_correlation_id(message.correlation_id.into());
-    }
-    // These may find no subscriber; the webhook queue is bound for all others.
-    let mandatory =
-        !["contact.merged", "contact.unmerged", "contact.erased"].contains(&message.routing_key.as_str());
-    Message {
-        exchange: exchange.to_owned(),
-        routing_key: message.routing_key,
-        mandatory,
-        body: message.body,
-        properties,
+    // A short string of at most 255 bytes; a longer event id stands in the body only.
+    match correlation_id.filter(|id| id.len() <= 255) {
+        Some(id) => properties.with_correlation_id(id.into()),
+        None => properties,
     }
 }

@@ -31,7 +31,9 @@ use crate::{
     http_client::{self, HttpClient},
     postgres::{
         Database,
+        chain_results::Terms,
         deliveries::{self, ClaimedDelivery},
+        outbox::OutboxMessage,
     },
     settings::{self, Settings},
     telemetry::chain,
@@ -62,6 +64,7 @@ pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
     wake_ups: mpsc::Receiver<WakeUp>,
+    relay: mpsc::Sender<Vec<OutboxMessage>>,
     health: Health,
     client: HttpClient,
     secrets: Vec<SigningSecret>,
@@ -79,12 +82,15 @@ pub enum SetUpError {
 }
 
 impl WebhookWorker {
+    /// `relay` takes what is committed and must be published.
+    ///
     /// # Errors
     /// When the system has no CA certificates, or a signing secret is none.
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
         wake_ups: mpsc::Receiver<WakeUp>,
+        relay: mpsc::Sender<Vec<OutboxMessage>>,
         health: Health,
     ) -> Result<Self, SetUpError> {
         let settings::Webhook { allow_http, allowed_networks, timeout, signing_secrets, .. } =
@@ -93,7 +99,7 @@ impl WebhookWorker {
         let client = HttpClient::new(policy, *timeout)?;
         let secrets: Result<_, _> =
             signing_secrets.iter().map(|secret| SigningSecret::parse(secret.expose_secret())).collect();
-        Ok(Self { secrets: secrets?, settings, database, wake_ups, health, client })
+        Ok(Self { secrets: secrets?, settings, database, wake_ups, relay, health, client })
     }
 
     /// Works until `stop`, then until every request in flight has ended and is recorded.
@@ -112,6 +118,11 @@ impl WebhookWorker {
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
             stuck,
+            relay: self.relay,
+            results: Terms {
+                source: self.settings.events.source.clone(),
+                lease: self.settings.outbox.lease,
+            },
         };
         tasks.spawn(recorder.run(outcomes));
         let concurrency = self.settings.webhook.concurrency;

@@ -34,6 +34,8 @@ pub struct ClaimedDelivery {
     pub traceparent: Option<String>,
     /// W3C trace context of the trigger message.
     pub tracestate: Option<String>,
+    /// Whether its end has to be counted: see `postgres::chain_results`.
+    pub awaited: bool,
     /// What to send, or why it can never be sent.
     pub request: Result<WebhookRequest, String>,
     /// Attempts so far, of all rounds.
@@ -51,6 +53,7 @@ struct Row {
     trigger_name: String,
     traceparent: Option<String>,
     tracestate: Option<String>,
+    awaited: bool,
     method: String,
     url: String,
     headers: serde_json::Value,
@@ -78,6 +81,7 @@ impl Row {
             trigger: self.trigger_name,
             traceparent: self.traceparent,
             tracestate: self.tracestate,
+            awaited: self.awaited,
             request,
             attempts: u32::try_from(self.attempts).unwrap_or_default(),
             attempts_in_round: u32::try_from(attempts_in_round).unwrap_or_default(),
@@ -116,7 +120,7 @@ pub async fn claim(
          SET next_attempt_at = now() + $2::bigint * interval '1 microsecond', lease_token = $3
          FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id
          RETURNING d.company_id, d.delivery_id, d.source, d.event_id, d.trigger_name, d.traceparent, d.tracestate,
-             d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from",
+             d.awaited, d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from",
         i64::try_from(limit).unwrap_or(i64::MAX),
         microseconds(lease),
         lease_token,
@@ -182,6 +186,7 @@ mod tests {
             trigger_name: "t".to_owned(),
             traceparent: None,
             tracestate: None,
+            awaited: false,
             method: method.to_owned(),
             url: "https://hooks.example/".to_owned(),
             headers,

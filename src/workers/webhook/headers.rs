@@ -68,6 +68,7 @@ mod tests {
             trigger: "t".to_owned(),
             traceparent: traceparent.map(str::to_owned),
             tracestate: tracestate.map(str::to_owned),
+            awaited: false,
             request: Err("taken apart".to_owned()),
             attempts: 0,
             attempts_in_round: 0,
