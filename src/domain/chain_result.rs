@@ -98,9 +98,11 @@ impl Chain {
             };
             Some(Step { trigger: step.trigger.name().to_owned(), what })
         });
-        let all = plan.event.triggers.iter().flat_map(|trigger| {
-            trigger.actions().iter().map(|action| Step::skipped(trigger, action))
-        });
+        let all = plan
+            .event
+            .triggers
+            .iter()
+            .flat_map(|trigger| trigger.actions().iter().map(|action| Step::skipped(trigger, action)));
         Self {
             event: plan.event.event.clone(),
             session: plan.event.session_id.clone(),

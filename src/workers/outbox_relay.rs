@@ -209,7 +209,10 @@ async fn answer(publisher: &mut Publisher, replies: &[Message]) -> Result<(), Pu
         Err(_) => 0,
     };
     if dropped > 0 {
-        warn!(messages = dropped, "the broker refused {dropped} answers to queues of others; they are dropped");
+        warn!(
+            messages = dropped,
+            "the broker refused {dropped} answers to queues of others; they are dropped"
+        );
     }
     outcome.map(drop)
 }

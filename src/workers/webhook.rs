@@ -119,10 +119,7 @@ impl WebhookWorker {
             retry_noted: Arc::clone(&retry_noted),
             stuck,
             relay: self.relay,
-            results: Terms {
-                source: self.settings.events.source.clone(),
-                lease: self.settings.outbox.lease,
-            },
+            results: Terms { source: self.settings.events.source.clone(), lease: self.settings.outbox.lease },
         };
         tasks.spawn(recorder.run(outcomes));
         let concurrency = self.settings.webhook.concurrency;
