@@ -23,6 +23,7 @@ mod kept;
 mod once;
 mod privacy;
 mod replays;
+mod results;
 mod support;
 mod unmerge;
 mod upserted;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         once::tests(),
         privacy::tests(),
         replays::tests(),
+        results::tests(),
         unmerge::tests(),
         upserted::tests(),
         webhook_outcomes::tests(),
