@@ -4,6 +4,8 @@
 //! A message is deleted only after the broker confirmed it, so it is published at least once, and
 //! always with the same id.
 
+mod answers;
+
 use std::sync::Arc;
 
 use lapin::{BasicProperties, types::FieldTable};
@@ -16,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use self::answers::{Answers, answer};
 use super::backoff::Backoff;
 use crate::{
-    amqp::{Message, PublishError, Publisher, Topology, headers},
+    amqp::{Message, Publisher, Topology, headers},
     domain::chain_result,
     health::Health,
     postgres::{
@@ -83,6 +86,7 @@ impl OutboxRelay {
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
         let mut publisher = Publisher::connect(&self.settings.amqp, PART).await?;
+        let mut answers = Answers::default();
         let topology = Topology::new(&self.settings.amqp.namespace);
         topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
         let mut sweep = interval(self.settings.outbox.sweep_interval);
@@ -105,7 +109,7 @@ impl OutboxRelay {
                 // Not before: that a broker lets us in does not mean that it lets us publish.
                 self.health.ready(PART);
             } else {
-                self.window(&mut publisher, &topology, window).await?;
+                self.window(&mut publisher, &mut answers, &topology, window).await?;
                 backoff.reset();
             }
         }
@@ -134,28 +138,27 @@ impl OutboxRelay {
     async fn window(
         &self,
         publisher: &mut Publisher,
+        answers: &mut Answers,
         topology: &Topology,
         window: Vec<OutboxMessage>,
     ) -> Result<(), Lost> {
         let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
         let exchange = topology.events();
-        let replies: Vec<Message> = window.iter().filter_map(reply).collect();
+        let wanted: Vec<Message> = window.iter().filter_map(answer).collect();
         let messages: Vec<Message> = window.into_iter().map(|message| to_amqp(&exchange, message)).collect();
-        let outcome = match publisher.publish(&messages).await {
+        let published = async {
+            let outcome = publisher.publish(&messages).await?;
+            answers.publish(&self.settings.amqp, &wanted).await?;
+            Ok::<_, Lost>(outcome)
+        };
+        let outcome = match published.await {
             Ok(outcome) => outcome,
             Err(lost) => {
                 // Best effort: without it the lease runs out by itself.
                 self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
-                return Err(lost.into());
+                return Err(lost);
             }
         };
-        let answered = answer(publisher, &replies).await;
-        if let Err(lost) = &answered
-            && !is_refusal(lost)
-        {
-            self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
-            return answered.map_err(Lost::Publish);
-        }
         let mut confirmed = Keys::with_capacity(keys.len());
         let mut unpublished = 0;
         for (key, result) in keys.into_iter().zip(outcome) {
@@ -177,7 +180,7 @@ impl OutboxRelay {
         }
         // A row that cannot be deleted now is published again, with the same id.
         self.unit(async |conn| outbox::delete(conn, &confirmed).await).await;
-        answered.map_err(Lost::Publish)
+        Ok(())
     }
 
     async fn unit<T>(
@@ -194,43 +197,6 @@ impl OutboxRelay {
             }
         }
     }
-}
-
-/// Publishes answers to the queues of others. Whether they get there is theirs to care for: a queue that
-/// is gone or full loses its answer, and holds nobody up.
-async fn answer(publisher: &mut Publisher, replies: &[Message]) -> Result<(), PublishError> {
-    if replies.is_empty() {
-        return Ok(());
-    }
-    let outcome = publisher.publish(replies).await;
-    let dropped = match &outcome {
-        Ok(outcome) => outcome.iter().filter(|result| result.is_err()).count(),
-        Err(lost) if is_refusal(lost) => replies.len(),
-        Err(_) => 0,
-    };
-    if dropped > 0 {
-        warn!(
-            messages = dropped,
-            "the broker refused {dropped} answers to queues of others; they are dropped"
-        );
-    }
-    outcome.map(drop)
-}
-
-/// Whether the broker closed the channel because of what was published, and would do so again.
-fn is_refusal(lost: &PublishError) -> bool {
-    matches!(lost, PublishError::Lapin(error) if error.is_amqp_soft_error())
-}
-
-/// The same message for the queue that asked for it, with the asker's own correlation id.
-fn reply(message: &OutboxMessage) -> Option<Message> {
-    Some(Message {
-        exchange: String::new(),
-        routing_key: message.reply_to.clone()?,
-        mandatory: false,
-        body: message.body.clone(),
-        properties: properties(message, message.reply_correlation_id.as_deref()),
-    })
 }
 
 fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {

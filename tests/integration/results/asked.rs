@@ -141,8 +141,22 @@ async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
     }
     app.count_becomes("SELECT count(*) FROM outbox", 0).await;
     assert_eq!(hear(app, gone.len()).await.len(), gone.len());
+    // What is refused takes nothing with it.
+    let mut asker = Asker::new(app, false).await;
+    let asked: Vec<Event> = (0..20).map(|_| lead()).collect();
+    for event in &asked {
+        let refused = lead();
+        app.broker.publish_bytes("trigger.fired", &refused.bytes(), asking(&refused, gone[1])).await;
+        asker.ask(event, None).await;
+    }
+    let mut missing: Vec<String> = asked.iter().map(|event| id_of(event).to_string()).collect();
+    while !missing.is_empty() {
+        let answered = body(&asker.answer().await)["id"].clone();
+        missing.retain(|id| *id != answered);
+    }
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
     service.ready().await;
-    assert!(!service.log().contains("reconnects"), "{}", service.log());
+    assert!(service.log().contains("they are dropped") && !service.log().contains("reconnects"));
 }
 
 async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
