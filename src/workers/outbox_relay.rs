@@ -146,12 +146,12 @@ impl OutboxRelay {
         let exchange = topology.events();
         let wanted: Vec<Message> = window.iter().filter_map(answer).collect();
         let messages: Vec<Message> = window.into_iter().map(|message| to_amqp(&exchange, message)).collect();
-        let published = async {
+        let attempt = async {
             let outcome = publisher.publish(&messages).await?;
             answers.publish(&self.settings.amqp, &wanted).await?;
             Ok::<_, Lost>(outcome)
         };
-        let outcome = match published.await {
+        let outcome = match attempt.await {
             Ok(outcome) => outcome,
             Err(lost) => {
                 // Best effort: without it the lease runs out by itself.

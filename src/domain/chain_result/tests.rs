@@ -160,7 +160,7 @@ fn all_answers_together_are_bounded() {
     let event = with(with(event, "/data/next", json!([next])), "/data/assistant/maxInteractions", 20.into());
     let chain = Chain::new(&planned(&event), []);
     let ends: Vec<_> =
-        chain.webhooks().map(|step| (step, end(End::Succeeded, Some(200), &[1; 70_000]))).collect();
+        chain.webhooks().map(|step| (step, end(End::Succeeded, Some(200), &vec![1; 70_000]))).collect();
     assert_eq!(ends.len(), 20);
     let (event, body) = completed(&chain, &ends);
     let with_member = |name: &str| {

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{Lost, PART, properties};
 use crate::{
-    amqp::{Message, Publisher},
+    amqp::{Message, PublishError, Publisher},
     postgres::outbox::OutboxMessage,
     settings,
 };
@@ -44,14 +44,16 @@ impl Answers {
                 Ok(outcome) => dropped += outcome.iter().filter(|result| result.is_err()).count(),
                 Err(lost) => {
                     self.publisher = None;
-                    if !lost.is_refusal() {
-                        return Err(lost.into());
-                    }
-                    if part.len() == 1 {
-                        dropped += 1;
-                    } else {
+                    let is_timeout = matches!(lost, PublishError::Timeout(_));
+                    if part.len() > 1 && !is_timeout {
+                        // Any error, for some may meet a connection that is closed by now because of another one.
+                        // Where it is the broker that is away, the next connection tells.
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.extend([second, first]);
+                    } else if lost.is_refusal() {
+                        dropped += 1;
+                    } else {
+                        return Err(lost.into());
                     }
                 }
             }
