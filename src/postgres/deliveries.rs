@@ -5,6 +5,8 @@
 //! token; what is recorded under a token that is no longer there changes nothing.
 
 mod claim;
+mod digest;
+mod order;
 mod record;
 
 use std::time::Duration;
@@ -12,7 +14,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
+pub use digest::fold;
 pub use record::{Recorded, record};
 
 use crate::domain::{

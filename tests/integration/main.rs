@@ -20,13 +20,16 @@ mod faults;
 mod harness;
 mod identity;
 mod kept;
+mod lanes;
 mod once;
 mod privacy;
 mod replays;
 mod results;
+mod slack;
 mod support;
 mod unmerge;
 mod upserted;
+mod webhook_docs;
 mod webhook_outcomes;
 mod webhook_requests;
 
@@ -44,12 +47,15 @@ fn main() -> ExitCode {
         harness::tests(),
         identity::tests(),
         kept::tests(),
+        lanes::tests(),
         once::tests(),
         privacy::tests(),
         replays::tests(),
         results::tests(),
+        slack::tests(),
         unmerge::tests(),
         upserted::tests(),
+        webhook_docs::tests(),
         webhook_outcomes::tests(),
         webhook_requests::tests(),
     ];

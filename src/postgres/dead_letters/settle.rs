@@ -61,8 +61,8 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
     // A delivery that is pending already keeps its lease and its clock: it is being worked on.
     sqlx::query!(
         r#"UPDATE webhook_deliveries AS delivery
-           SET state = 'pending', schedule_from = attempts, next_attempt_at = now(), finished_at = NULL,
-               lease_token = NULL
+           SET state = 'pending', schedule_from = attempts, round_started_at = now(), next_attempt_at = now(),
+               finished_at = NULL, lease_token = NULL
            FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, delivery_id)
            WHERE delivery.company_id = wanted.company_id AND delivery.delivery_id = wanted.delivery_id
              AND delivery.state IN ('dead', 'discarded')"#,

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         chain_result::Chain,
         contact::{ContactId, ContactUpdate},
+        digest,
         directory::{Applied, Conflict, Directory, Policy, Rule},
         endpoint::Endpoint,
         fault::{Fault, Reason},
@@ -320,7 +321,7 @@ fn delivery(
     let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
     let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, terms.profile, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };
@@ -333,7 +334,9 @@ fn delivery(
         endpoint,
         newest_only: terms.newest_only && contact.is_some(),
         // Whoever waits for the chain's end does not wait for a digest.
-        digest_window: terms.digest_window.filter(|_| fault.is_none() && !awaited),
+        digest_window: terms
+            .digest_window
+            .filter(|_| !awaited && fault.is_none() && digest::is_digestible(terms.profile, &request)),
         awaited,
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),
