@@ -37,7 +37,7 @@ ALTER TABLE webhook_deliveries
     ADD COLUMN contact_version  bigint,
     -- Never delivered after a newer version of its contact.
     ADD COLUMN newest_only      boolean NOT NULL DEFAULT false,
-    -- The end of its event's chain is told once it has ended: see chain_results.
+    -- Its end has to be counted: see chain_results. Once that is done it is false for ever.
     ADD COLUMN awaited          boolean NOT NULL DEFAULT false,
     -- Waits to be sent with others as one digest; the delivery that took it in.
     ADD COLUMN digest           boolean NOT NULL DEFAULT false,
@@ -79,15 +79,16 @@ CREATE TABLE chain_results (
     company_id     text NOT NULL,
     event_key      uuid NOT NULL,
     waiting        integer NOT NULL,                 -- webhook steps that have not ended
-    steps          jsonb NOT NULL,                   -- what is known of each step when the chain is applied
-    envelope       jsonb NOT NULL,                   -- what the event says of trigger, session and assistant
+    chain          jsonb NOT NULL,                   -- what is known of the event and its steps when it is applied
     reply_to       text,
-    correlation_id text,
+    correlation_id text,                             -- what the asker knows its request by
     traceparent    text,
     tracestate     text,
     created_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, event_key)
 );
 
--- A result that goes to the queue that asked for it, by the default exchange.
-ALTER TABLE outbox ADD COLUMN reply_to text;
+-- The queue that is answered as well, by the default exchange, and what the asker knows its request by.
+ALTER TABLE outbox
+    ADD COLUMN reply_to             text,
+    ADD COLUMN reply_correlation_id text;

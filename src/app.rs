@@ -17,7 +17,7 @@ use crate::{
     console::Console,
     domain::{placeholder::Placeholders, plan::Rules},
     health::Health,
-    postgres::Database,
+    postgres::{Database, outbox::OutboxMessage},
     settings::Settings,
     telemetry::chain,
     workers::{
@@ -35,7 +35,7 @@ use crate::{
 pub enum Role {
     /// Worker 1 and the outbox relay.
     Upsert,
-    /// Worker 2.
+    /// Worker 2 and the outbox relay.
     Webhook,
     /// The collector of the broker's dead-letter queue.
     DeadLetter,
@@ -128,11 +128,15 @@ impl App {
             self.tasks.spawn(console.run(self.stop.clone()));
         }
         self.check_topology().await?;
-        if has(Role::Upsert) {
-            self.start_upsert();
-        }
-        if has(Role::Webhook) {
-            self.start_webhook()?;
+        if has(Role::Upsert) || has(Role::Webhook) {
+            // It ends with the last worker that has something to publish.
+            let relay = self.start_relay();
+            if has(Role::Upsert) {
+                self.start_upsert(&relay);
+            }
+            if has(Role::Webhook) {
+                self.start_webhook(relay)?;
+            }
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
@@ -149,17 +153,21 @@ impl App {
                 .map(upsert_worker)
                 .chain([outbox_relay::PART.to_owned()])
                 .collect(),
-            Role::Webhook => [wake_ups::PART, webhook::PART].map(str::to_owned).to_vec(),
+            Role::Webhook => [wake_ups::PART, webhook::PART, outbox_relay::PART].map(str::to_owned).to_vec(),
             Role::DeadLetter => vec![dead_letter_collector::PART.to_owned()],
             Role::Console => Vec::new(),
         }
     }
 
-    fn start_upsert(&mut self) {
+    fn start_relay(&mut self) -> mpsc::Sender<Vec<OutboxMessage>> {
         let (relay, committed) = mpsc::channel(8);
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let outbox = OutboxRelay { settings, database, committed, health: self.health.clone() };
         self.tasks.spawn(outbox.run(self.stop.clone()));
+        relay
+    }
+
+    fn start_upsert(&mut self, relay: &mpsc::Sender<Vec<OutboxMessage>>) {
         for number in 1..=self.settings.upsert.consumers {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
@@ -174,12 +182,12 @@ impl App {
         }
     }
 
-    fn start_webhook(&mut self) -> anyhow::Result<()> {
+    fn start_webhook(&mut self, relay: mpsc::Sender<Vec<OutboxMessage>>) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
         let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
         self.tasks.spawn(consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let worker = WebhookWorker::new(settings, database, wake_ups, self.health.clone())?;
+        let worker = WebhookWorker::new(settings, database, wake_ups, relay, self.health.clone())?;
         self.tasks.spawn(worker.run(self.stop.clone()));
         Ok(())
     }

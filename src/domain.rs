@@ -7,6 +7,7 @@ mod arguments;
 pub mod attempt;
 pub mod birthday;
 pub mod breaker;
+pub mod chain_result;
 pub mod contact;
 pub mod country;
 pub mod digest;

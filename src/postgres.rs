@@ -3,6 +3,7 @@
 //! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
 //! broker or decides what happens next.
 
+pub mod chain_results;
 mod contact_row;
 pub mod contacts;
 pub mod dead_letters;

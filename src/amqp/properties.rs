@@ -115,6 +115,16 @@ pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
     from_json(&Value::Object(kept))
 }
 
+/// The queue that the sender wants an answer on, and what it knows its request by. `None` where it wants
+/// none, or where one of both cannot be stored.
+#[must_use]
+pub fn reply_to(properties: &BasicProperties) -> Option<(&str, Option<&str>)> {
+    let queue = properties.reply_to().as_ref().map(ShortString::as_str).filter(|queue| !queue.is_empty())?;
+    let correlation_id = properties.correlation_id().as_ref().map(ShortString::as_str);
+    let is_storable = |text: &str| !text.contains('\0');
+    (is_storable(queue) && correlation_id.is_none_or(is_storable)).then_some((queue, correlation_id))
+}
+
 /// The dead letter that this message replays, if it is a replay.
 #[must_use]
 pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<uuid::Uuid> {

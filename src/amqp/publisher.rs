@@ -7,13 +7,16 @@ use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::try_join_all;
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    BasicProperties, Channel, Confirmation, ErrorKind,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::time::timeout;
 
 use super::{ConnectError, Connection, connect};
 use crate::settings;
+
+/// Reply code of AMQP 0-9-1 (1.2).
+const CONNECTION_FORCED: u16 = 320;
 
 /// One message to publish.
 #[derive(Clone)]
@@ -50,6 +53,20 @@ pub enum PublishError {
     /// The broker did not confirm in time: it is blocked, or gone.
     #[error("the broker did not confirm within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+impl PublishError {
+    /// Whether the broker closed the channel or the connection because of what was published, and would do
+    /// so again.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let Self::Lapin(error) = self else { return false };
+        match error.kind() {
+            // A broker that shuts down, or an operator who closes the connection.
+            ErrorKind::ProtocolError(error) => error.get_id() != CONNECTION_FORCED,
+            _ => false,
+        }
+    }
 }
 
 /// A connection and one channel in confirm mode, with one owner.

@@ -93,6 +93,12 @@ impl Topology {
         format!("{}.dead-letters", self.namespace)
     }
 
+    /// Whether the service itself consumes the queue of this name.
+    #[must_use]
+    pub fn is_own_queue(&self, name: &str) -> bool {
+        [self.trigger_fired(), self.webhook(), self.dead_letters()].iter().any(|own| own == name)
+    }
+
     /// Declares every object, on a channel of its own, in at most `limit`.
     pub async fn declare_over(
         &self,

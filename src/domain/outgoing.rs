@@ -1,5 +1,5 @@
 //! The events that the service publishes: `contact.upserted`, `contact.merged`, `contact.unmerged`,
-//! `contact.erased`, `webhook.requested`.
+//! `contact.erased`, `webhook.requested`; `trigger.completed` is made in `chain_result`.
 //!
 //! One CloudEvents 1.0 JSON object each. No action configuration, header, secret or raw argument
 //! rides on them, and the identity document only where the deployment allows it.
@@ -186,7 +186,7 @@ impl Publisher<'_> {
         self.envelope(id, kind, routing_key, subject.map(|id| id.to_string()), Value::Object(data))
     }
 
-    fn envelope(
+    pub(super) fn envelope(
         &self,
         id: Uuid,
         kind: &'static str,

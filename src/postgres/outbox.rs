@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{event::CompanyId, outgoing::Outgoing};
 
-/// One message to publish to the events exchange.
+/// One message to publish to the events exchange, and, where somebody asked for it, to their queue as well.
 #[derive(Clone)]
 pub struct OutboxMessage {
     /// The company that it concerns.
@@ -33,6 +33,10 @@ pub struct OutboxMessage {
     pub time: OffsetDateTime,
     /// The exact bytes.
     pub body: Vec<u8>,
+    /// The queue that is answered as well.
+    pub reply_to: Option<String>,
+    /// What the asker knows its request by.
+    pub reply_correlation_id: Option<String>,
 }
 
 impl OutboxMessage {
@@ -57,6 +61,8 @@ impl OutboxMessage {
             tracestate: None,
             time: now,
             body: event.body,
+            reply_to: None,
+            reply_correlation_id: None,
         }
     }
 }
@@ -80,9 +86,10 @@ pub async fn insert(
     let bodies: Vec<&[u8]> = messages.iter().map(|message| message.body.as_slice()).collect();
     sqlx::query!(
         "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id,
-             traceparent, tracestate, time, body, leased_until)
-         SELECT u.*, now() + $12::interval FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-             $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[]) AS u
+             traceparent, tracestate, time, body, reply_to, reply_correlation_id, leased_until)
+         SELECT u.*, now() + $14::interval FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+             $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[],
+             $12::text[], $13::text[]) AS u
          ON CONFLICT DO NOTHING",
         &text(|message| &message.company) as &[&str],
         &ids,
@@ -95,6 +102,8 @@ pub async fn insert(
         &optional(|message| message.tracestate.as_deref()) as &[Option<&str>],
         &times,
         &bodies as &[&[u8]],
+        &optional(|message| message.reply_to.as_deref()) as &[Option<&str>],
+        &optional(|message| message.reply_correlation_id.as_deref()) as &[Option<&str>],
         interval(lease),
     )
     .execute(conn)
@@ -116,7 +125,8 @@ pub async fn take_expired(
          UPDATE outbox o SET leased_until = now() + $2::interval
          FROM expired e WHERE o.company_id = e.company_id AND o.message_id = e.message_id
          RETURNING o.company_id AS company, o.message_id AS id, o.routing_key, o.type AS kind, o.source, o.subject,
-             o.correlation_id, o.traceparent, o.tracestate, o.time, o.body"#,
+             o.correlation_id, o.traceparent, o.tracestate, o.time, o.body, o.reply_to,
+             o.reply_correlation_id"#,
         limit,
         interval(lease),
     )

@@ -1,8 +1,10 @@
-//! Publishes what is committed: at once what the upsert workers hand over, and by a sweep what a
-//! crash or an outage left in the outbox.
+//! Publishes what is committed: at once what the workers hand over, and by a sweep what a crash or an
+//! outage left in the outbox.
 //!
 //! A message is deleted only after the broker confirmed it, so it is published at least once, and
 //! always with the same id.
+
+mod answers;
 
 use std::sync::Arc;
 
@@ -16,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use self::answers::{Answers, answer};
 use super::backoff::Backoff;
 use crate::{
     amqp::{Message, Publisher, Topology, headers},
+    domain::chain_result,
     health::Health,
     postgres::{
         Database,
@@ -60,7 +64,7 @@ enum Lost {
 type Keys = Vec<(String, Uuid)>;
 
 impl OutboxRelay {
-    /// Publishes until `stop` and until every upsert worker is gone, so that nothing committed by
+    /// Publishes until `stop` and until every worker is gone, so that nothing committed by
     /// them is left to another's sweep.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
@@ -82,6 +86,7 @@ impl OutboxRelay {
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
         let mut publisher = Publisher::connect(&self.settings.amqp, PART).await?;
+        let mut answers = Answers::default();
         let topology = Topology::new(&self.settings.amqp.namespace);
         topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
         let mut sweep = interval(self.settings.outbox.sweep_interval);
@@ -104,7 +109,7 @@ impl OutboxRelay {
                 // Not before: that a broker lets us in does not mean that it lets us publish.
                 self.health.ready(PART);
             } else {
-                self.window(&mut publisher, &topology, window).await?;
+                self.window(&mut publisher, &mut answers, &topology, window).await?;
                 backoff.reset();
             }
         }
@@ -133,18 +138,25 @@ impl OutboxRelay {
     async fn window(
         &self,
         publisher: &mut Publisher,
+        answers: &mut Answers,
         topology: &Topology,
         window: Vec<OutboxMessage>,
     ) -> Result<(), Lost> {
         let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
         let exchange = topology.events();
+        let wanted: Vec<Message> = window.iter().filter_map(answer).collect();
         let messages: Vec<Message> = window.into_iter().map(|message| to_amqp(&exchange, message)).collect();
-        let outcome = match publisher.publish(&messages).await {
+        let attempt = async {
+            let outcome = publisher.publish(&messages).await?;
+            answers.publish(&self.settings.amqp, &wanted).await?;
+            Ok::<_, Lost>(outcome)
+        };
+        let outcome = match attempt.await {
             Ok(outcome) => outcome,
             Err(lost) => {
                 // Best effort: without it the lease runs out by itself.
                 self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
-                return Err(lost.into());
+                return Err(lost);
             }
         };
         let mut confirmed = Keys::with_capacity(keys.len());
@@ -188,6 +200,18 @@ impl OutboxRelay {
 }
 
 fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
+    // These may find no subscriber; the webhook queue is bound for all others.
+    let optional = ["contact.merged", "contact.unmerged", "contact.erased", chain_result::KIND];
+    Message {
+        exchange: exchange.to_owned(),
+        mandatory: !optional.contains(&message.routing_key.as_str()),
+        properties: properties(&message, Some(&message.correlation_id)),
+        routing_key: message.routing_key,
+        body: message.body,
+    }
+}
+
+fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicProperties {
     let mut table = FieldTable::default();
     let mut header = |name: &str, value: &str| {
         table.insert(name.into(), lapin::types::AMQPValue::LongString(value.into()));
@@ -206,25 +230,16 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
             header(name, value);
         }
     }
-    // The correlation id is a short string of at most 255 bytes; a longer event id stands in the body only.
-    let mut properties = BasicProperties::default()
+    let properties = BasicProperties::default()
         .with_message_id(message.id.to_string().into())
-        .with_type(message.kind.into())
+        .with_type(message.kind.as_str().into())
         .with_timestamp(u64::try_from(message.time.unix_timestamp()).unwrap_or_default())
         .with_content_type("application/cloudevents+json".into())
         .with_delivery_mode(2)
         .with_headers(table);
-    if message.correlation_id.len() <= 255 {
-        properties = properties.with_correlation_id(message.correlation_id.into());
-    }
-    // These may find no subscriber; the webhook queue is bound for all others.
-    let mandatory =
-        !["contact.merged", "contact.unmerged", "contact.erased"].contains(&message.routing_key.as_str());
-    Message {
-        exchange: exchange.to_owned(),
-        routing_key: message.routing_key,
-        mandatory,
-        body: message.body,
-        properties,
+    // A short string of at most 255 bytes; a longer event id stands in the body only.
+    match correlation_id.filter(|id| id.len() <= 255) {
+        Some(id) => properties.with_correlation_id(id.into()),
+        None => properties,
     }
 }

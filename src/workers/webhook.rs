@@ -36,7 +36,9 @@ use crate::{
     http_client::{self, HttpClient},
     postgres::{
         Database,
+        chain_results::Terms,
         deliveries::{self, Claim, ClaimedDelivery, LaneKey},
+        outbox::OutboxMessage,
     },
     settings::Settings,
     telemetry::chain,
@@ -71,6 +73,7 @@ pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
     wake_ups: mpsc::Receiver<WakeUp>,
+    relay: mpsc::Sender<Vec<OutboxMessage>>,
     health: Health,
     client: HttpClient,
     routes: Routes,
@@ -88,6 +91,8 @@ pub enum SetUpError {
 }
 
 impl WebhookWorker {
+    /// `relay` takes what is committed and must be published.
+    ///
     /// # Errors
     /// When the system has no CA certificates, a file of an endpoint's TLS cannot be used, or a signing
     /// secret is none.
@@ -95,12 +100,13 @@ impl WebhookWorker {
         settings: Arc<Settings>,
         database: Database,
         wake_ups: mpsc::Receiver<WakeUp>,
+        relay: mpsc::Sender<Vec<OutboxMessage>>,
         health: Health,
     ) -> Result<Self, SetUpError> {
         let policy = egress::Policy { own: own_services::console(&settings), ..settings.webhook.egress() };
         let client = HttpClient::new(policy, own_services::named(&settings));
         let routes = Routes::new(&settings.webhook)?;
-        Ok(Self { settings, database, wake_ups, health, client, routes })
+        Ok(Self { settings, database, wake_ups, relay, health, client, routes })
     }
 
     /// Works until `stop`, then until every request in flight has ended and is recorded.
@@ -122,6 +128,8 @@ impl WebhookWorker {
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
             stuck,
+            relay: self.relay,
+            results: Terms { source: self.settings.events.source.clone(), lease: self.settings.outbox.lease },
         };
         tasks.spawn(recorder.run(outcomes));
         let sender = Arc::new(Sender {
@@ -142,6 +150,7 @@ impl WebhookWorker {
             enough_room: u32::try_from(webhook.concurrency / 2).unwrap_or(u32::MAX).max(1),
             lease: PATIENCE + webhook.longest_timeout() + LEASE_MARGIN,
             max_age: webhook.max_age,
+            source: self.settings.events.source.clone(),
             poll_interval: webhook.poll_interval,
             next_look: Instant::now(),
             retry_noted,
@@ -170,6 +179,8 @@ struct Claims {
     lanes: Arc<Lanes>,
     lease: Duration,
     max_age: Duration,
+    /// CloudEvents `source` of what is published.
+    source: String,
     poll_interval: Duration,
     /// When to look for due deliveries though no message said so.
     next_look: Instant,
@@ -277,6 +288,7 @@ impl Claims {
             busy: &self.lanes.busy(),
             ahead: AHEAD,
             max_age: self.max_age,
+            source: &self.source,
         };
         let claimed = self.database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
         let claimed = self.without_digests(claimed, &claim).await?;
@@ -299,7 +311,7 @@ impl Claims {
 impl Claims {
     /// Makes digests of what waited for one; they are due with the next claim.
     async fn without_digests(
-        &mut self,
+        &self,
         claimed: Vec<ClaimedDelivery>,
         claim: &Claim<'_>,
     ) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {

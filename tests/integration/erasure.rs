@@ -1,5 +1,6 @@
 //! Erasure: nothing of the person is left, nothing of anybody else is touched, and nobody comes back.
 
+mod awaited;
 mod late;
 
 use lapin::BasicProperties;
@@ -36,6 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
         an_interrupted_erasure_is_finished,
     ]
     .into_iter()
+    .chain(awaited::tests())
     .chain(late::tests())
     .collect()
 }
@@ -124,7 +126,14 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
             .time("2026-01-01T00:00:00Z")
             .webhook(&webhook("/ok")),
         ada().id("5585999990001-1").phone(OTHER_PHONE).time("2026-01-02T00:00:00Z"),
-        ada().phone(PHONE).email(EMAIL).time("2026-01-03T00:00:00Z").webhook(&webhook("/status/503")),
+        // Somebody waits for the end of this one.
+        ada()
+            .with("/data/trigger/interpretResponse", true.into())
+            .with("/data/session/id", "session of +55 11 98765-4321".into())
+            .phone(PHONE)
+            .email(EMAIL)
+            .time("2026-01-03T00:00:00Z")
+            .webhook(&webhook("/status/503")),
         ada().phone(OTHER_PHONE).email(EMAIL).time("2026-01-04T00:00:00Z").webhook(&webhook("/status/404")),
         // Nobody's: no CRM step, so no contact.
         bare(&webhook("/ok?email=$email")).id("5511987654321 said").phone(PHONE),

@@ -24,6 +24,7 @@ mod lanes;
 mod once;
 mod privacy;
 mod replays;
+mod results;
 mod slack;
 mod support;
 mod unmerge;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         once::tests(),
         privacy::tests(),
         replays::tests(),
+        results::tests(),
         slack::tests(),
         unmerge::tests(),
         upserted::tests(),

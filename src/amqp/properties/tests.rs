@@ -167,3 +167,24 @@ fn what_is_not_properties_is_empty_properties() {
         assert_eq!(from_json(&value), BasicProperties::default());
     }
 }
+
+#[test]
+fn an_answer_is_wanted_on_a_queue_that_can_be_stored() {
+    let of = |queue: &str, id: Option<&str>| {
+        let properties = BasicProperties::default().with_reply_to(queue.into());
+        let properties = match id {
+            Some(id) => properties.with_correlation_id(id.into()),
+            None => properties,
+        };
+        reply_to(&properties).map(|(queue, id)| (queue.to_owned(), id.map(str::to_owned)))
+    };
+    assert_eq!(reply_to(&BasicProperties::default().with_correlation_id("7".into())), None);
+    assert_eq!(of("q", Some("7")), Some(("q".to_owned(), Some("7".to_owned()))));
+    assert_eq!(of("q", Some("")), Some(("q".to_owned(), Some(String::new()))));
+    assert_eq!(of("q", None), Some(("q".to_owned(), None)));
+    let longest = "q".repeat(255);
+    assert_eq!(of(&longest, None), Some((longest.clone(), None)));
+    for (queue, id) in [("", None), ("a\0", None), ("q", Some("\0"))] {
+        assert_eq!(of(queue, id), None, "{queue:?} {id:?}");
+    }
+}

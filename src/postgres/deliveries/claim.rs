@@ -62,7 +62,7 @@ pub struct ClaimedDelivery {
     pub is_expired: bool,
     /// Whether it is to be sent with others as one digest.
     pub is_digest: bool,
-    /// Whether somebody is told the end of its chain.
+    /// Whether its end has to be counted: see `postgres::chain_results`.
     pub is_awaited: bool,
     /// Whether an older version of its contact must not follow a newer one.
     pub newest_only: bool,
@@ -93,6 +93,8 @@ pub struct Claim<'a> {
     pub ahead: i32,
     /// What has waited this long for an endpoint that is not to be reached is taken, to be ended.
     pub max_age: Duration,
+    /// CloudEvents `source` of the results of chains that end because what is claimed is superseded.
+    pub source: &'a str,
 }
 
 /// A row as it is stored.
@@ -194,7 +196,7 @@ pub async fn claim(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<Cla
     .await?;
     let mut claimed: Vec<ClaimedDelivery> = rows.into_iter().map(|row| row.claimed(claim.token)).collect();
     if claimed.iter().any(|delivery| delivery.newest_only) {
-        order::keep(conn, claim.token, &mut claimed).await?;
+        order::keep(conn, claim, &mut claimed).await?;
     }
     Ok(claimed)
 }

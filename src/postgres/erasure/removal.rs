@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::{Counts, Dossier, columns};
 use crate::{
-    domain::event::{CompanyId, EventRef},
+    domain::{
+        chain_result,
+        event::{CompanyId, EventRef},
+    },
     postgres::{deliveries, suppressions},
 };
 
@@ -56,10 +59,14 @@ pub async fn erase(
         counts.attempts += attempts;
     }
     let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    // The result of a chain may be about another contact that the same chain upserted.
+    let results: Vec<Uuid> =
+        dossier.events.iter().map(|event| event.id_of(company, chain_result::KIND, 0)).collect();
     let unpublished = sqlx::query!(
-        "DELETE FROM outbox WHERE company_id = $1 AND subject = ANY($2)",
+        "DELETE FROM outbox WHERE company_id = $1 AND (subject = ANY($2) OR message_id = ANY($3))",
         company.as_str(),
         &subjects,
+        &results,
     )
     .execute(conn)
     .await?;
@@ -140,10 +147,32 @@ fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
     ids
 }
 
-/// Takes everything from these deliveries that their events said, and their attempts. What was not
-/// sent yet never will be: it has no lease, so what is just being sent is not recorded either, and a
-/// fault, so nothing is sent even if it is made due again. `contacts` are the person's ids. Returns how many
-/// deliveries and attempts.
+/// Takes away what is known of the chains of these events: nobody is told their end.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub(super) async fn remove_chains(
+    conn: &mut PgConnection,
+    company: &str,
+    events: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH held AS MATERIALIZED (
+             SELECT event_key FROM chain_results WHERE company_id = $1 AND event_key = ANY($2)
+             ORDER BY event_key FOR UPDATE)
+         DELETE FROM chain_results c USING held WHERE c.company_id = $1 AND c.event_key = held.event_key",
+        company,
+        events,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes everything from these deliveries that their events said, their attempts, and what is known of their
+/// chains. What was not sent yet never will be: it has no lease, so what is just being sent is not recorded
+/// either, and a fault, so nothing is sent even if it is made due again. `contacts` are the person's ids.
+/// Returns how many deliveries and attempts.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -153,7 +182,7 @@ pub(super) async fn blank_deliveries(
     ids: &[Uuid],
     contacts: &[Uuid],
 ) -> Result<(u64, u64), sqlx::Error> {
-    let blanked = sqlx::query_scalar!(
+    let blanked = sqlx::query!(
         "WITH held AS MATERIALIZED (
              SELECT d.delivery_id FROM UNNEST($2::uuid[]) AS k(delivery_id)
              JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.delivery_id
@@ -165,12 +194,15 @@ pub(super) async fn blank_deliveries(
              state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
              lease_token = NULL, finished_at = COALESCE(d.finished_at, now())
          FROM held WHERE d.company_id = $1 AND d.delivery_id = held.delivery_id
-         RETURNING d.delivery_id",
+         RETURNING d.delivery_id, d.event_key",
         company,
         ids,
     )
     .fetch_all(&mut *conn)
     .await?;
+    let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
+        blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
+    remove_chains(conn, company, &events).await?;
     // A digest that was not delivered spoke of others too. They go into one without this person, whose own
     // deliveries are blank by then or will be.
     sqlx::query!(

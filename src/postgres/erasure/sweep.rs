@@ -9,7 +9,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Counts, Dossier, removal::blank_deliveries};
+use super::{
+    Counts, Dossier,
+    removal::{blank_deliveries, remove_chains},
+};
 use crate::domain::{
     erasure::Person,
     event::{CompanyId, EventRef},
@@ -23,7 +26,9 @@ pub enum Table {
     /// Webhooks that belong to no contact, or to an event that is no longer the contact's, or to one that
     /// named the contact and was for another.
     Deliveries,
-    /// Messages about no contact.
+    /// Chains whose end is awaited.
+    ChainResults,
+    /// Messages about no contact, and results of chains.
     Outbox,
     /// Dead letters of the company.
     DeadLetters,
@@ -33,14 +38,21 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order in which they must be swept.
-    pub const ALL: [Self; 5] =
-        [Self::Ledger, Self::Deliveries, Self::Outbox, Self::DeadLetters, Self::StrayDeadLetters];
+    pub const ALL: [Self; 6] = [
+        Self::Ledger,
+        Self::Deliveries,
+        Self::ChainResults,
+        Self::Outbox,
+        Self::DeadLetters,
+        Self::StrayDeadLetters,
+    ];
 
     /// Name, key and rows of a page: bodies are large, other rows are not read but skipped.
     const fn page(self) -> (&'static str, &'static str, i64) {
         match self {
             Self::Ledger => ("trigger_events", "event_key", 5_000),
             Self::Deliveries => ("webhook_deliveries", "delivery_id", 2_000),
+            Self::ChainResults => ("chain_results", "event_key", 500),
             Self::Outbox => ("outbox", "message_id", 500),
             Self::DeadLetters | Self::StrayDeadLetters => ("dead_letters", "dead_letter_id", 100),
         }
@@ -109,6 +121,7 @@ impl<'a> Sweep<'a> {
             Table::Deliveries => {
                 (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &part).await?;
             }
+            Table::ChainResults => self.chain_results(conn, &part).await?,
             Table::Outbox => counts.outbox_messages = self.outbox(conn, &part).await?,
             Table::DeadLetters | Table::StrayDeadLetters => {
                 counts.dead_letters = self.dead_letters(conn, &part).await?;
@@ -203,19 +216,44 @@ impl<'a> Sweep<'a> {
         blank_deliveries(conn, part.company, &found, &self.ids).await
     }
 
+    async fn chain_results(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<(), sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate
+               FROM chain_results WHERE company_id = $1 AND event_key > $2 AND event_key <= $3"#,
+            part.company,
+            part.after,
+            part.to,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let found: Vec<Uuid> = rows
+            .iter()
+            .filter(|row| {
+                let optional = [&row.reply_to, &row.correlation_id, &row.traceparent, &row.tracestate];
+                self.in_texts([Some(&row.chain)]) || self.in_texts(optional.map(Option::as_deref))
+            })
+            .map(|row| row.event_key)
+            .collect();
+        remove_chains(conn, part.company, &found).await
+    }
+
     async fn outbox(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
-            "SELECT message_id, correlation_id, tracestate, body FROM outbox
-             WHERE company_id = $1 AND message_id > $2 AND message_id <= $3 AND subject IS NULL",
+            "SELECT message_id, correlation_id, tracestate, body, reply_to, reply_correlation_id FROM outbox
+             WHERE company_id = $1 AND message_id > $2 AND message_id <= $3
+               AND (subject IS NULL OR type = 'trigger.completed')",
             part.company,
             part.after,
             part.to,
         )
         .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
-            let texts = [Some(row.correlation_id.as_str()), row.tracestate.as_deref()];
-            if self.in_texts(texts) || self.in_bytes(Some(&row.body)) {
+            let optional = [&row.tracestate, &row.reply_to, &row.reply_correlation_id];
+            if self.in_texts([Some(&row.correlation_id)])
+                || self.in_texts(optional.map(Option::as_deref))
+                || self.in_bytes(Some(&row.body))
+            {
                 found.push(row.message_id);
             }
         }

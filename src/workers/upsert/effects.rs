@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
+        chain_result::Chain,
         contact::{ContactId, ContactUpdate},
         digest,
         directory::{Applied, Conflict, Directory, Policy, Rule},
@@ -22,6 +23,7 @@ use crate::{
         webhook_request::render,
     },
     postgres::{
+        chain_results::NewChainResult,
         dead_letters::NewDeadLetter,
         deliveries::NewDelivery,
         ledger::{self, Entry},
@@ -39,6 +41,8 @@ pub(super) struct Effects<'a> {
     refused: Vec<Refusal<'a>>,
     pub(super) outbox: Vec<OutboxMessage>,
     pub(super) deliveries: Vec<NewDelivery>,
+    /// Chains whose end somebody waits for, and which have webhooks.
+    pub(super) chain_results: Vec<NewChainResult>,
 }
 
 /// One event and what its CRM steps did.
@@ -84,6 +88,7 @@ impl<'a> Effects<'a> {
             refused: Vec::new(),
             outbox: Vec::new(),
             deliveries: Vec::new(),
+            chain_results: Vec::new(),
         };
         for accepted in fresh {
             effects.run(&context, accepted, directory);
@@ -142,7 +147,12 @@ impl<'a> Effects<'a> {
         let (outbox, deliveries) = (self.outbox.len(), self.deliveries.len());
         let tried = attempt(accepted, directory, &context.policy);
         match tried.and_then(|()| self.carry_out(context, accepted, directory)) {
-            Ok(updates) => self.events.push(Event { accepted, updates }),
+            Ok(updates) => {
+                if accepted.is_awaited() {
+                    self.tell_end(&context.publisher, accepted, &updates);
+                }
+                self.events.push(Event { accepted, updates });
+            }
             Err((step, conflict)) => {
                 self.outbox.truncate(outbox);
                 self.deliveries.truncate(deliveries);
@@ -208,6 +218,24 @@ impl<'a> Effects<'a> {
             self.publish(accepted, publisher, publisher.webhook_requested(origin(plan, step)));
         }
         Ok(updates)
+    }
+
+    /// The result of a chain: at once where no webhook is to be waited for.
+    fn tell_end(&mut self, publisher: &Publisher<'_>, accepted: &Accepted<'_>, updates: &Updates<'_>) {
+        let upserted = updates.iter().map(|(.., applied)| (applied.operation, applied.id));
+        let chain = NewChainResult {
+            company: accepted.plan.event.company.clone(),
+            chain: Chain::new(&accepted.plan, upserted),
+            reply_to: accepted.reply_to.map(|(queue, _)| queue.to_owned()),
+            correlation_id: accepted.reply_to.and_then(|(_, id)| id).map(str::to_owned),
+            traceparent: accepted.traceparent.map(str::to_owned),
+            tracestate: accepted.tracestate.map(str::to_owned),
+        };
+        if chain.chain.webhooks().next().is_some() {
+            self.chain_results.push(chain);
+        } else {
+            self.outbox.push(chain.completed(publisher, &[]));
+        }
     }
 
     fn publish(&mut self, accepted: &Accepted<'_>, publisher: &Publisher<'_>, event: Outgoing) {
@@ -289,6 +317,7 @@ fn delivery(
     body: &[u8],
 ) -> NewDelivery {
     let event = &accepted.plan.event;
+    let awaited = accepted.is_awaited();
     let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
     let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
@@ -304,10 +333,11 @@ fn delivery(
         contact: contact.map(|view| (view.contact.id, view.contact.version)),
         endpoint,
         newest_only: terms.newest_only && contact.is_some(),
+        // Whoever waits for the chain's end does not wait for a digest.
         digest_window: terms
             .digest_window
-            .filter(|_| fault.is_none() && digest::is_digestible(terms.profile, &request)),
-        awaited: false,
+            .filter(|_| !awaited && fault.is_none() && digest::is_digestible(terms.profile, &request)),
+        awaited,
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),
         request,

@@ -14,7 +14,7 @@ use super::{
     triage::{self, Accepted, Triaged},
 };
 use crate::{
-    amqp::Received,
+    amqp::{Received, Topology},
     domain::{
         fault::{Fault, Reason},
         trigger_cache::TriggerCache,
@@ -59,7 +59,12 @@ impl<'a> Settler<'a> {
         messages: &[&Received],
         triggers: &mut TriggerCache,
     ) -> Option<Vec<OutboxMessage>> {
-        self.commit(triage::triage(messages, triggers, &self.worker.rules)).await
+        self.commit(self.triage(messages, triggers)).await
+    }
+
+    fn triage<'m>(&self, messages: &[&'m Received], triggers: &mut TriggerCache) -> Triaged<'m> {
+        let topology = Topology::new(&self.worker.settings.amqp.namespace);
+        triage::triage(messages, triggers, &self.worker.rules, &topology)
     }
 
     async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutboxMessage>> {
@@ -117,7 +122,7 @@ impl<'a> Settler<'a> {
             let dead = triage::undecoded(message, Fault::new(Reason::CrashLoop, text));
             Triaged { rejected: vec![dead], ..Triaged::default() }
         } else {
-            triage::triage(&[message], triggers, &self.worker.rules)
+            self.triage(&[message], triggers)
         };
         let committed = self.commit(triaged).await;
         // Stopped before the commit, too: what was counted is the try that never comes to an end.

@@ -21,7 +21,7 @@ use crate::{
         fault::{Fault, Reason, Stage},
     },
     postgres::{
-        Failure, classify,
+        Failure, chain_results, classify,
         dead_letters::{self, NewDeadLetter, Replayed},
         deliveries, directory, endpoints,
         ledger::{self, Entry},
@@ -141,6 +141,7 @@ async fn write(
         outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
         // Last, and with few locks: the rows of endpoints are everybody's.
         deliveries::insert(conn, &effects.deliveries).await?;
+        chain_results::insert(conn, &effects.chain_results).await?;
         let endpoints = worker.endpoints.unknown(&effects.deliveries);
         endpoints::register(conn, &endpoints).await?;
         written.endpoints = endpoints.iter().map(|(endpoint, _)| endpoint.id()).collect();

@@ -3,11 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    amqp::{Received, properties},
+    amqp::{Received, Topology, properties},
     domain::{
+        chain_result,
         contact::{ContactUpdate, Identifier},
         fault::{Fault, Reason, Stage},
         plan::{Plan, Rules, Work, plan},
@@ -30,6 +32,8 @@ pub(super) struct Accepted<'a> {
     pub(super) tracestate: Option<&'a str>,
     /// The dead letter that this message replays.
     pub(super) replays: Option<Uuid>,
+    /// The queue that the sender wants an answer on, and what it knows its request by.
+    pub(super) reply_to: Option<(&'a str, Option<&'a str>)>,
 }
 
 impl Accepted<'_> {
@@ -82,6 +86,11 @@ impl Accepted<'_> {
         updates.flat_map(ContactUpdate::identifiers)
     }
 
+    /// Whether somebody is told the end of its chain.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.reply_to.is_some() || chain_result::is_interpreted(&self.plan)
+    }
+
     /// Whether both say what the same event said.
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
         self.key == other.key && self.plan.event.company == other.plan.event.company
@@ -103,14 +112,23 @@ pub(super) fn triage<'a>(
     messages: &[&'a Received],
     triggers: &mut TriggerCache,
     rules: &Rules,
+    topology: &Topology,
 ) -> Triaged<'a> {
     let mut triaged = Triaged::default();
+    let mut unanswered = 0_u32;
     for message in messages {
         let planned = catch_unwind(AssertUnwindSafe(|| {
             trigger_fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
         }));
         match planned {
-            Ok(Ok(plan)) => triaged.accepted.push(accept(message, plan)),
+            Ok(Ok(plan)) => {
+                let mut accepted = accept(message, plan);
+                // An answer would be taken for a message, fail, and be answered again or kept for ever.
+                if accepted.reply_to.take_if(|(queue, _)| topology.is_own_queue(queue)).is_some() {
+                    unanswered += 1;
+                }
+                triaged.accepted.push(accepted);
+            }
             Ok(Err(fault)) => triaged.rejected.push(dead_letter(message, fault)),
             Err(_) => {
                 *triggers = TriggerCache::default();
@@ -118,6 +136,12 @@ pub(super) fn triage<'a>(
                 triaged.rejected.push(undecoded(message, fault));
             }
         }
+    }
+    if unanswered > 0 {
+        warn!(
+            messages = unanswered,
+            "{unanswered} messages want an answer on a queue that this service consumes; they get none there"
+        );
     }
     triaged
 }
@@ -155,6 +179,7 @@ fn accept(message: &Received, plan: Plan) -> Accepted<'_> {
         traceparent,
         tracestate,
         replays: properties::replayed_dead_letter(&message.properties),
+        reply_to: properties::reply_to(&message.properties),
         message,
         plan,
     }

@@ -1,10 +1,13 @@
 //! Records what attempts came to, in batches of whatever is there. An outcome is never dropped: while
 //! the database is away the same batch is tried again, and no new delivery is claimed meanwhile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sqlx::Connection as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -21,9 +24,10 @@ use crate::{
     },
     health::Health,
     postgres::{
-        Database,
+        Database, chain_results,
         deliveries::{self, DeliveryKey, LaneKey, Recorded},
         endpoints::{self, Change},
+        outbox::OutboxMessage,
     },
     telemetry::chain,
     workers::backoff::Backoff,
@@ -31,6 +35,9 @@ use crate::{
 
 /// Most outcomes of one transaction.
 const BATCH: usize = 256;
+
+/// How long the recorder waits for the relay.
+const RELAY_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The one task of a worker that writes outcomes.
 pub(super) struct Recorder {
@@ -42,6 +49,9 @@ pub(super) struct Recorder {
     pub(super) retry_noted: Arc<Notify>,
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
+    /// Takes the results of chains that are over.
+    pub(super) relay: mpsc::Sender<Vec<OutboxMessage>>,
+    pub(super) results: chain_results::Terms,
 }
 
 /// A batch, ready to be written.
@@ -105,14 +115,17 @@ impl Recorder {
                 let mut transaction = conn.begin().await?;
                 let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
                 deliveries::hand_back(&mut transaction, &batch.given_back).await?;
+                let over = awaited_ends(&batch.attempted, &lost);
+                let results = chain_results::ended(&mut transaction, &over, &self.results).await?;
                 let changes = self.report(&mut transaction, &batch.reports).await?;
                 transaction.commit().await?;
-                Ok::<_, sqlx::Error>((lost, changes))
+                Ok::<_, sqlx::Error>((lost, changes, results))
             };
             match self.database.unit(unit).await {
-                Ok((lost, changes)) => {
+                Ok((lost, changes, results)) => {
                     self.tell(batch, &lost);
-                    return self.tell_of_endpoints(&changes);
+                    self.tell_of_endpoints(&changes);
+                    return self.hand_over(results).await;
                 }
                 Err(error) => {
                     self.stuck.send_replace(true);
@@ -126,6 +139,14 @@ impl Recorder {
                     backoff.wait(&never).await;
                 }
             }
+        }
+    }
+
+    /// Whoever waits for a result should not wait for a sweep of the outbox. But where the relay stands
+    /// still, because the broker does, outcomes are recorded all the same.
+    async fn hand_over(&self, results: Vec<OutboxMessage>) {
+        if !results.is_empty() {
+            let _ = timeout(RELAY_PATIENCE, self.relay.send(results)).await;
         }
     }
 
@@ -221,4 +242,14 @@ impl Report {
             error: outcome.error.clone(),
         }
     }
+}
+
+/// The deliveries that have ended, of chains whose end somebody waits for.
+fn awaited_ends(attempted: &[Recorded], lost: &[DeliveryKey]) -> Vec<DeliveryKey> {
+    attempted
+        .iter()
+        .filter(|one| one.delivery.is_awaited && !matches!(one.next, Next::Retry { .. }))
+        .map(|one| one.delivery.key.clone())
+        .filter(|key| !lost.contains(key))
+        .collect()
 }

@@ -1,0 +1,68 @@
+//! What is kept for whoever waits for the end of a chain.
+
+use super::{EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
+use crate::support::{Test, app::TestApp, event::Event, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![chains_that_speak_of_her_are_told_to_nobody]
+}
+
+async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    let busy = app.receiver.url("/status/503");
+    let ada = || Event::lead("Ada").email(EMAIL);
+    let grace = || Event::lead("Grace").email("grace@navy.example");
+    let session = |event: Event, id: &str| event.with("/data/session/id", id.into());
+    let her_session = format!("session of {PHONE}");
+    let with_phone = ada().phone(PHONE);
+    let events = [
+        // Hers; one that is nobody's and whose webhook does not tell whom it is about; and Grace's.
+        (with_phone.webhook(&busy), "answers"),
+        (
+            session(Event::bare().without("/data/arguments/name"), &her_session).action(quiet(&busy)),
+            "answers",
+        ),
+        (
+            Event::bare().without("/data/arguments/name").action(quiet(&busy)),
+            "answers of ada.lovelace@analytical.example",
+        ),
+        (grace().webhook(&busy), "answers"),
+        (Event::bare().without("/data/arguments/name").action(quiet(&busy)), "answers"),
+    ];
+    for (event, queue) in &events {
+        let properties = event.properties().with_reply_to((*queue).into());
+        app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
+    }
+    app.count_becomes("SELECT count(*) FROM webhook_attempts", 5).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 5);
+    let id = contact_id(app, "acme", EMAIL).await;
+    // Results that no broker takes yet: of her chain, about her, and about Grace.
+    let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time,
+             body, reply_to, leased_until)
+         VALUES ('acme', gen_random_uuid(), 'trigger.completed', 'trigger.completed', '/x', $1, 'x', now(), $2, $3,
+             now() + interval '1 hour')";
+    let told = format!(r#"{{"responseBody": "{EMAIL} is known"}}"#);
+    let other = contact_id(app, "acme", "grace@navy.example").await;
+    for (subject, body, queue) in [
+        (Some(&id), "{}", "answers"),
+        (None, told.as_str(), "answers"),
+        (Some(&other), &told, "answers"),
+        (Some(&other), "{}", EMAIL),
+        (Some(&other), "{}", "answers"),
+    ] {
+        let row = sqlx::query(insert).bind(subject).bind(body.as_bytes()).bind(queue);
+        row.execute(&app.pool).await.unwrap();
+    }
+    let report = erase(app, &id).await;
+    assert_eq!(report["removed"]["outboxMessages"], 4);
+    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 2);
+    assert_no_trace(&dump(app).await.0);
+    sqlx::query("DELETE FROM outbox WHERE type = 'trigger.completed'").execute(&app.pool).await.unwrap();
+}
+
+/// A webhook that says nothing of the event.
+fn quiet(url: &str) -> serde_json::Value {
+    serde_json::json!({"type": "WEBHOOK", "url": url, "body": "hello"})
+}

@@ -1,0 +1,201 @@
+//! Answers to the queue that a message names.
+
+use std::time::{Duration, Instant};
+
+use contact_relay::amqp::Topology;
+use futures_util::StreamExt as _;
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    message::Delivery,
+    options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{hear, id_of, interpreted, lead, result_of, results};
+use crate::support::{PATIENCE, Test, app::TestApp, event::Event, only, tests};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        the_queue_that_asks_is_answered,
+        a_direct_reply,
+        an_answer_does_not_wait_for_a_sweep,
+        an_answer_that_nobody_takes_holds_nothing_up,
+        a_refused_answer_takes_no_other_with_it,
+        the_service_s_own_queues_are_not_answered,
+        a_replayed_message_is_answered,
+    ]
+}
+
+/// A direct reply-to that no broker gave out. `RabbitMQ` 3.10 closes the connection that answers it.
+const MADE_UP: &str = "amq.rabbitmq.reply-to.g1h2AA==.x";
+
+/// An assistant with a queue of its own.
+struct Asker {
+    _connection: Connection,
+    channel: Channel,
+    queue: String,
+    answers: lapin::Consumer,
+    exchange: String,
+}
+
+impl Asker {
+    async fn new(app: &TestApp, direct: bool) -> Self {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&app.setting("amqp.url"), properties).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let queue = if direct {
+            "amq.rabbitmq.reply-to".to_owned()
+        } else {
+            let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+            let declared = channel.queue_declare("".into(), options, FieldTable::default()).await;
+            declared.unwrap().name().to_string()
+        };
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let answers =
+            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await;
+        let exchange = Topology::new(&app.setting("amqp.namespace")).events();
+        Self { _connection: connection, channel, queue, answers: answers.unwrap(), exchange }
+    }
+
+    async fn ask(&self, event: &Event, correlation_id: Option<&str>) {
+        let mut properties = asking(event, &self.queue);
+        if let Some(id) = correlation_id {
+            properties = properties.with_correlation_id(id.into());
+        }
+        let (exchange, key) = (self.exchange.as_str().into(), "trigger.fired".into());
+        let options = BasicPublishOptions::default();
+        let body = event.bytes();
+        self.channel.basic_publish(exchange, key, options, &body, properties).await.unwrap().await.unwrap();
+    }
+
+    async fn answer(&mut self) -> Delivery {
+        timeout(PATIENCE, self.answers.next()).await.expect("an answer").unwrap().unwrap()
+    }
+}
+
+fn asking(event: &Event, queue: &str) -> BasicProperties {
+    event.properties().with_reply_to(queue.into())
+}
+
+fn body(answer: &Delivery) -> Value {
+    serde_json::from_slice(&answer.data).unwrap()
+}
+
+async fn the_queue_that_asks_is_answered(app: &TestApp) {
+    app.run(&[]).await;
+    let mut asker = Asker::new(app, false).await;
+    // A message that asks needs no trigger that does.
+    let event = lead().webhook(&app.receiver.url("/ok"));
+    asker.ask(&event, Some("request 7")).await;
+    let answer = asker.answer().await;
+    let heard = only(hear(app, 1).await);
+    assert_eq!(body(&answer), heard.body, "the same event");
+    let (to_asker, to_all) = (&answer.properties, &heard.properties);
+    assert_eq!(to_asker.correlation_id().as_ref().unwrap().as_str(), "request 7");
+    assert_eq!(to_all.correlation_id().as_ref().unwrap().as_str(), event.event_id());
+    assert_eq!((to_asker.message_id(), to_asker.kind()), (to_all.message_id(), to_all.kind()));
+    assert_eq!((to_asker.content_type(), to_asker.headers()), (to_all.content_type(), to_all.headers()));
+    assert_eq!(answer.exchange.as_str(), "");
+
+    // Without a webhook, and without a correlation id.
+    let event = lead();
+    asker.ask(&event, None).await;
+    let answer = asker.answer().await;
+    assert_eq!(body(&answer), result_of(app, &event).await.body);
+    assert_eq!(answer.properties.correlation_id(), &None);
+}
+
+async fn a_direct_reply(app: &TestApp) {
+    app.run(&[]).await;
+    let mut asker = Asker::new(app, true).await;
+    for event in [lead(), lead().webhook(&app.receiver.url("/ok"))] {
+        asker.ask(&event, Some("request 8")).await;
+        let answer = asker.answer().await;
+        assert_eq!(body(&answer)["id"], id_of(&event).to_string());
+        assert_eq!(answer.properties.correlation_id().as_ref().unwrap().as_str(), "request 8");
+    }
+}
+
+/// The two workers in processes of their own, so that nothing of one helps the other.
+async fn an_answer_does_not_wait_for_a_sweep(app: &TestApp) {
+    app.set("outbox.sweep_interval", "60s");
+    app.run(&["upsert"]).await;
+    app.run(&["webhook"]).await;
+    let mut asker = Asker::new(app, false).await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        asker.ask(&lead().webhook(&app.receiver.url("/ok")), None).await;
+        asker.answer().await;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    assert!(times[10] < Duration::from_secs(1), "{times:?}");
+}
+
+async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
+    let service = app.run(&[]).await;
+    let gone = ["nobody-listens", "amq.rabbitmq.reply-to.gone", MADE_UP, " "];
+    for queue in gone {
+        let event = lead().webhook(&app.receiver.url("/ok"));
+        app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, queue)).await;
+        result_of(app, &event).await;
+    }
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_eq!(hear(app, gone.len()).await.len(), gone.len());
+    service.ready().await;
+    assert!(!service.log().contains("reconnects"), "{}", service.log());
+}
+
+/// All wait when the service starts, so that their answers go in one window.
+async fn a_refused_answer_takes_no_other_with_it(app: &TestApp) {
+    app.broker.declare().await;
+    let mut asker = Asker::new(app, false).await;
+    let mut missing = Vec::new();
+    for _ in 0..20 {
+        let (refused, event) = (lead(), lead());
+        let properties = asking(&refused, MADE_UP);
+        app.broker.publish_bytes("trigger.fired", &refused.bytes(), properties).await;
+        asker.ask(&event, None).await;
+        missing.push(id_of(&event).to_string());
+    }
+    let service = app.run(&[]).await;
+    while !missing.is_empty() {
+        let answered = body(&asker.answer().await)["id"].clone();
+        missing.retain(|id| *id != answered);
+    }
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert!(!service.log().contains("reconnects"), "{}", service.log());
+}
+
+async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
+    let service = app.run(&[]).await;
+    let topology = Topology::new(&app.setting("amqp.namespace"));
+    for queue in [topology.trigger_fired(), topology.webhook(), topology.dead_letters()] {
+        for event in [lead(), interpreted(lead())] {
+            app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, &queue)).await;
+        }
+    }
+    assert_eq!(hear(app, 3).await.len(), 3, "who asks for nothing else is told nothing");
+    app.assert_settled().await;
+    assert_eq!(results(app).await.len(), 3);
+    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert!(service.log().contains("want an answer on a queue that this service consumes"));
+}
+
+async fn a_replayed_message_is_answered(app: &TestApp) {
+    app.set("contacts.on_unidentified", "reject");
+    let service = app.run(&[]).await;
+    let mut asker = Asker::new(app, false).await;
+    asker.ask(&Event::lead("Ada"), Some("request 9")).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    service.sigterm();
+    service.ended().await;
+    app.set("contacts.on_unidentified", "create");
+    app.run(&[]).await;
+    let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    assert_eq!(asker.answer().await.properties.correlation_id().as_ref().unwrap().as_str(), "request 9");
+}
