@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_replay_tells_nothing_new,
         a_webhook_that_is_replayed_meanwhile_counts_once,
         discarding_tells_nothing_new,
+        a_superseded_webhook_ends_its_chain,
     ]
 }
 
@@ -158,4 +159,18 @@ async fn discarding_tells_nothing_new(app: &TestApp) {
     });
     settled.await;
     assert_eq!(results(app).await.len(), 2);
+}
+
+async fn a_superseded_webhook_ends_its_chain(app: &TestApp) {
+    let url = app.receiver.url("/status/503/1");
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    let [old, new] = ["Old", "New"].map(|name| interpreted(lead().argument("name", name).webhook(&url)));
+    app.broker.publish(&old).await;
+    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.broker.publish(&new).await;
+    assert_eq!(statuses(&result_of(app, &new).await), ["succeeded"; 2]);
+    assert_eq!(statuses(&result_of(app, &old).await), ["succeeded", "skipped"]);
+    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
 }
