@@ -5,7 +5,11 @@
 //! token; what is recorded under a token that is no longer there changes nothing.
 
 mod claim;
+mod details;
+mod message;
+mod read;
 mod record;
+mod resend;
 
 use std::time::Duration;
 
@@ -13,7 +17,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use details::{Attempt, DeadLetterRef, Details, details};
+pub use read::{Filter, State, Summary, keys, list, matching, summaries};
 pub use record::{Recorded, record};
+pub use resend::{Held, hasten, hold, replay_dead_letters, restart};
 
 use crate::domain::{
     contact::ContactId,

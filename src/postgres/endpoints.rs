@@ -1,9 +1,15 @@
-//! Webhook endpoints: the row of each, made with its first delivery.
+//! Webhook endpoints: the row of each, made with its first delivery, and what operators see and change of it.
+
+mod control;
+mod read;
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
+
+pub use control::{enable, pause, resume};
+pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
 use super::deliveries::microseconds;
 use crate::domain::endpoint::{Endpoint, Terms};

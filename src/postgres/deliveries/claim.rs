@@ -85,7 +85,7 @@ impl Row {
     }
 }
 
-fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, String)>> {
+pub(super) fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, String)>> {
     let pair = |entry: &serde_json::Value| match entry.as_array()?.as_slice() {
         [name, value] => Some((name.as_str()?.to_owned(), value.as_str()?.to_owned())),
         _ => None,
