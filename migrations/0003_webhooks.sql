@@ -16,11 +16,11 @@ CREATE TABLE webhook_endpoints (
     disabled_at      timestamptz,
     disabled_because text,
     -- Retry-After.
-    held_until       timestamptz NOT NULL DEFAULT '-infinity',
+    held_until       timestamptz NOT NULL DEFAULT 'epoch',
     -- When the next request of a limited rate may begin.
-    next_slot_at     timestamptz NOT NULL DEFAULT '-infinity',
+    next_slot_at     timestamptz NOT NULL DEFAULT 'epoch',
     breaker          text NOT NULL DEFAULT 'closed' CHECK (breaker IN ('closed', 'open', 'half_open', 'ramp_up')),
-    breaker_until    timestamptz NOT NULL DEFAULT '-infinity', -- open: until then; half_open: the end of the probe's lease
+    breaker_until    timestamptz NOT NULL DEFAULT 'epoch', -- open: until then; half_open: the end of the probe's lease
     openings         integer NOT NULL DEFAULT 0,     -- in a row
     allowance        integer NOT NULL DEFAULT 0,     -- ramp_up: requests at once of one process
     failures         integer NOT NULL DEFAULT 0,     -- in a row

@@ -6,6 +6,7 @@
 mod arguments;
 pub mod attempt;
 pub mod birthday;
+pub mod breaker;
 pub mod contact;
 pub mod country;
 pub mod directory;

@@ -1,154 +1,193 @@
-//! The HTTP client for webhooks: one request, one answer, one deadline.
+//! The HTTP/1.1 client for webhooks: one request, one answer, one deadline.
 //!
 //! Whatever a receiver does (hang, drip, lie, redirect, close) is an [`Outcome`], never an error and never
 //! more memory than a bounded head and 64 KiB of body. Nothing here decides what happens next, knows
 //! the database or follows a redirect, a proxy setting of the environment, or a name into a private network.
 
+mod connection;
+mod connector;
 mod failure;
-mod resolver;
+mod message;
+mod pool;
 mod retry_after;
+mod tls;
 
-use std::time::{Duration, Instant};
-
-use reqwest::{
-    Client, Method, Response,
-    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
-    redirect,
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use tokio::time::timeout_at;
+
+use hyper::{Request, Response, body::Incoming, header::RETRY_AFTER};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::domain::{
-    attempt::{Class, Outcome},
+    attempt::{Class, Outcome, Timing},
     egress::Policy,
-    webhook_request::{self, WebhookRequest},
+    webhook_request::WebhookRequest,
 };
-use resolver::Resolver;
+use connection::{Body, Connection};
+use connector::Connector;
+use failure::Failure;
+use pool::{Origin, Pool};
+
+pub use tls::{SetUpError, TlsSetup};
 
 /// How much of an answer is read.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// How long an idle connection is kept. Shorter than the usual 5 s of servers: a request on a
-/// connection that the server is closing is a failed attempt.
-const IDLE: Duration = Duration::from_secs(4);
-
 /// Sends webhooks. Cheap to clone; clones share connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpClient {
-    client: Client,
-    policy: Policy,
-    timeout: Duration,
+    connector: Arc<Connector>,
+    pool: Arc<Pool>,
 }
 
-/// The client could not be made: no TLS provider is installed or the system has no CA certificates.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up the HTTP client (are the system's CA certificates installed?)")]
-pub struct SetUpError(#[source] reqwest::Error);
+/// How a request gets to its receiver.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The one deadline over name resolution, connection, TLS, headers and body.
+    pub timeout: Duration,
+    /// Whom to trust and who to be on `https`. Setups share no connections.
+    pub tls: TlsSetup,
+}
+
+/// How far an attempt has come, kept outside of it because the deadline may cut it off anywhere.
+#[derive(Default)]
+struct Progress {
+    timing: Timing,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
 
 impl HttpClient {
-    /// `timeout` is the one deadline over name resolution, connection, TLS, headers and body.
+    /// A client that connects as `policy` allows.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { connector: Arc::new(Connector::new(policy)), pool: Arc::default() }
+    }
+
+    /// What `https` requests of some endpoints are made with, read once, at start: the system's CA
+    /// certificates and those of `ca_file`, and the client certificate of `certificate_file` with the key of
+    /// `key_file`. All files are PEM.
     ///
     /// # Errors
-    /// When the system has no CA certificates.
-    pub fn new(policy: Policy, timeout: Duration) -> Result<Self, SetUpError> {
-        let client = Client::builder()
-            .dns_resolver(Resolver::new(policy.clone()))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(SetUpError)?;
-        Ok(Self { client, policy, timeout })
+    /// When there are no CA certificates at all, a file cannot be read or does not hold what it should, or a
+    /// certificate has no key or a key no certificate. The error names the file.
+    pub fn tls(
+        ca_file: Option<&Path>,
+        certificate_file: Option<&Path>,
+        key_file: Option<&Path>,
+    ) -> Result<TlsSetup, SetUpError> {
+        TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
     /// Sends one request and reads the answer.
-    pub async fn send(&self, request: WebhookRequest) -> Outcome {
+    pub async fn send(&self, request: WebhookRequest, route: &Route) -> Outcome {
         let started = Instant::now();
-        let deadline = started + self.timeout;
-        let mut outcome = match timeout_at(deadline.into(), self.exchange(request)).await {
-            Ok(Ok(response)) => read(response, deadline).await,
-            Ok(Err(outcome)) => outcome,
-            Err(_) => without_answer(Class::Timeout, "the receiver did not answer in time"),
-        };
-        outcome.duration = started.elapsed();
-        outcome
+        let mut progress = Progress::default();
+        let attempt = self.attempt(request, &route.tls, started, &mut progress);
+        let ended = timeout(route.timeout, attempt).await;
+        progress.into_outcome(ended.unwrap_or(Err(Failure::Timeout)), started.elapsed())
     }
 
-    /// Sends the request and waits for the head of the answer.
-    async fn exchange(&self, request: WebhookRequest) -> Result<Response, Outcome> {
-        let url =
-            Url::parse(&request.url).map_err(|_| without_answer(Class::Invalid, "the url is not valid"))?;
-        self.policy.check_url(&url).map_err(|blocked| without_answer(Class::Blocked, blocked.to_string()))?;
-        let headers =
-            header_map(&request).ok_or_else(|| without_answer(Class::Invalid, "a header is not valid"))?;
-        let mut builder = self.client.request(method(request.method), url).headers(headers);
-        if let Some(body) = request.body {
-            builder = builder.body(body);
+    async fn attempt(
+        &self,
+        request: WebhookRequest,
+        tls: &TlsSetup,
+        started: Instant,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the url is not valid"))?;
+        self.connector.check_url(&url)?;
+        let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the url has no host"))?;
+        let request = message::of(request, &url).map_err(Failure::Invalid)?;
+        let (connection, response) = self.exchange(&origin, request, started, progress).await?;
+        progress.timing.answer = Some(started.elapsed());
+        if let Some(connection) = read(connection, response, progress).await {
+            self.pool.keep(origin, connection);
         }
-        builder.send().await.map_err(|error| {
-            let (class, message) = failure::classify(&error);
-            without_answer(class, message)
-        })
+        Ok(())
     }
-}
 
-fn method(method: webhook_request::Method) -> Method {
-    match method {
-        webhook_request::Method::Get => Method::GET,
-        webhook_request::Method::Post => Method::POST,
-        webhook_request::Method::Put => Method::PUT,
-        webhook_request::Method::Patch => Method::PATCH,
-        webhook_request::Method::Delete => Method::DELETE,
-    }
-}
-
-fn without_answer(class: Class, message: impl Into<String>) -> Outcome {
-    Outcome::without_answer(class, Duration::ZERO, message)
-}
-
-fn header_map(request: &WebhookRequest) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 1);
-    headers.insert("accept-encoding", HeaderValue::from_static("identity"));
-    for (name, value) in &request.headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
-    }
-    Some(headers)
-}
-
-/// Reads the body up to its bound; what is beyond stays unread and the connection is closed.
-///
-/// A body that breaks off does not undo the status, which is the receiver's answer. One that does not
-/// end in time does: the deadline is over the whole attempt.
-async fn read(mut response: Response, deadline: Instant) -> Outcome {
-    let status = response.status().as_u16();
-    let now = time::OffsetDateTime::now_utc();
-    let retry_after =
-        response.headers().get(RETRY_AFTER).and_then(|value| retry_after::parse(value.as_bytes(), now));
-    let mut response_body = Vec::new();
-    let in_time = timeout_at(deadline.into(), async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            let room = MAX_RESPONSE_BODY.saturating_sub(response_body.len());
-            response_body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            if response_body.len() >= MAX_RESPONSE_BODY {
-                break;
+    /// Sends the request and waits for the head of the answer: on a kept connection, or on a new one where
+    /// there is none, or where the kept one turns out to be closed before anything was written to it.
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        mut request: Request<Body>,
+        started: Instant,
+        progress: &mut Progress,
+    ) -> Result<(Connection, Response<Incoming>), Failure> {
+        if let Some(mut kept) = self.pool.take(origin) {
+            match kept.send(request).await {
+                Ok(response) => return Ok((kept, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Failure::Exchange(error.into_error())),
+                },
             }
         }
-    })
-    .await
-    .is_ok();
-    let class = if in_time { Class::of_status(status) } else { Class::Timeout };
-    let error = match class {
-        Class::Delivered => None,
-        Class::Timeout => {
-            Some(format!("the receiver answered {status} and did not finish its answer in time"))
+        let mut connection = self.connector.connect(origin).await?;
+        progress.timing.connect = Some(started.elapsed());
+        match connection.send(request).await {
+            Ok(response) => Ok((connection, response)),
+            Err(error) => Err(Failure::Exchange(error.into_error())),
         }
-        _ => Some(format!("the receiver answered {status}")),
-    };
-    Outcome { class, status: Some(status), retry_after, response_body, duration: Duration::ZERO, error }
+    }
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClient").finish_non_exhaustive()
+    }
+}
+
+/// Reads the answer, its body up to the bound. The connection, where it can serve another request.
+///
+/// A body that breaks off does not undo the status, which is the receiver's answer. What is beyond the
+/// bound stays unread and costs the connection.
+async fn read(
+    mut connection: Connection,
+    response: Response<Incoming>,
+    progress: &mut Progress,
+) -> Option<Connection> {
+    progress.status = Some(response.status().as_u16());
+    let now = time::OffsetDateTime::now_utc();
+    let asked = response.headers().get(RETRY_AFTER);
+    progress.retry_after = asked.and_then(|value| retry_after::parse(value.as_bytes(), now));
+    let mut body = response.into_body();
+    while let Some(chunk) = connection.chunk(&mut body).await {
+        let chunk = chunk.ok()?;
+        let room = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
+        if chunk.len() > room {
+            progress.body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            return None;
+        }
+        progress.body.extend_from_slice(&chunk);
+    }
+    connection.is_reusable().await.then_some(connection)
+}
+
+impl Progress {
+    fn into_outcome(self, ended: Result<(), Failure>, duration: Duration) -> Outcome {
+        let Self { timing, status, retry_after, body: response_body } = self;
+        let (class, error) = match (ended, status) {
+            (Ok(()), Some(status)) => match Class::of_status(status) {
+                Class::Delivered => (Class::Delivered, None),
+                class => (class, Some(format!("the receiver answered {status}"))),
+            },
+            (Err(Failure::Timeout), Some(status)) => {
+                let text = format!("the receiver answered {status} and did not finish its answer in time");
+                (Class::Timeout, Some(text))
+            }
+            (Err(failure), _) => (failure.class(), Some(failure.sentence())),
+            (Ok(()), None) => (Class::Protocol, Some("the receiver did not answer".to_owned())),
+        };
+        Outcome { class, status, retry_after, response_body, timing, duration, error }
+    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,12 @@ use crate::settings::{Log, LogFormat};
 /// What libraries may log at most, whatever the filter says, each with all of its modules: below these
 /// levels, and in what the broker client says of a returned message, stand payloads, addresses and
 /// headers.
-const CAPS: [(&str, LevelFilter); 8] = [
+const CAPS: [(&str, LevelFilter); 7] = [
     ("lapin", LevelFilter::WARN),
     ("lapin::returned_messages", LevelFilter::OFF),
     ("sqlx", LevelFilter::WARN),
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),
-    ("reqwest", LevelFilter::INFO),
     ("rlibphonenumber", LevelFilter::OFF),
     ("rustls", LevelFilter::INFO),
 ];

@@ -35,7 +35,7 @@ const IMPURE: [&str; 25] = [
     "tracing",
     "sqlx",
     "lapin",
-    "reqwest",
+    "hyper",
     "axum",
     "futures_util",
     "rand::",

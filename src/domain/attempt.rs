@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::Reason;
+use super::{breaker::Signal, fault::Reason};
 
 /// How an attempt ended. What the receiver does wrong is data, never an error of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +23,10 @@ pub enum Class {
     HttpStatus,
     /// Any other status: the request as it is will never be accepted.
     Rejected,
+    /// 410, or what means the same to this receiver: nothing will ever be accepted at this address.
+    Gone,
+    /// It waited longer than the oldest age for an endpoint that was not to be reached. Nothing was sent.
+    Expired,
     /// The address is one that the service does not call. Nothing was sent.
     Blocked,
     /// The request could not be made. Nothing was sent.
@@ -31,7 +35,7 @@ pub enum Class {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Delivered,
         Self::Dns,
         Self::Connect,
@@ -40,6 +44,8 @@ impl Class {
         Self::Protocol,
         Self::HttpStatus,
         Self::Rejected,
+        Self::Gone,
+        Self::Expired,
         Self::Blocked,
         Self::Invalid,
     ];
@@ -56,6 +62,8 @@ impl Class {
             Self::Protocol => "protocol",
             Self::HttpStatus => "http_status",
             Self::Rejected => "rejected",
+            Self::Gone => "gone",
+            Self::Expired => "expired",
             Self::Blocked => "blocked",
             Self::Invalid => "invalid",
         }
@@ -73,10 +81,20 @@ impl Class {
         match status {
             200..=299 => Self::Delivered,
             408 | 425 | 429 | 500..=599 => Self::HttpStatus,
+            410 => Self::Gone,
             300..=499 => Self::Rejected,
             _ => Self::Protocol,
         }
     }
+}
+
+/// When an attempt got how far, each counted from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Until a new connection stood, TLS included. `None` on a kept connection, or where none came about.
+    pub connect: Option<Duration>,
+    /// Until the head of the answer was there.
+    pub answer: Option<Duration>,
 }
 
 /// One finished attempt.
@@ -90,6 +108,8 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// The beginning of the answer's body, at most 64 KiB. May be personal data.
     pub response_body: Vec<u8>,
+    /// How it took its time.
+    pub timing: Timing,
     /// From the start of name resolution to the end of the body.
     pub duration: Duration,
     /// What went wrong, for a person. No address, no secret, nothing that the receiver sent.
@@ -100,7 +120,8 @@ impl Outcome {
     /// An attempt that ended without an answer.
     pub fn without_answer(class: Class, duration: Duration, error: impl Into<String>) -> Self {
         let error = Some(error.into());
-        Self { class, status: None, retry_after: None, response_body: Vec::new(), duration, error }
+        let (response_body, timing) = (Vec::new(), Timing::default());
+        Self { class, status: None, retry_after: None, response_body, timing, duration, error }
     }
 }
 
@@ -121,6 +142,26 @@ pub struct RetryRule {
     pub schedule: Vec<Duration>,
     /// The most that chance adds to a wait, as a share of it. 0 to 1.
     pub jitter: f64,
+    /// A round older than this ends with its next failure.
+    pub max_age: Duration,
+    /// Statuses that are tried again although they would not be.
+    pub retry_statuses: Vec<u16>,
+    /// Statuses that end a round although they would be tried again.
+    pub dead_statuses: Vec<u16>,
+}
+
+impl RetryRule {
+    /// The class of an outcome for an endpoint with this rule.
+    #[must_use]
+    pub fn class(&self, outcome: &Outcome) -> Class {
+        match (outcome.class, outcome.status) {
+            (Class::HttpStatus, Some(status)) if self.dead_statuses.contains(&status) => Class::Rejected,
+            (Class::Rejected | Class::Gone, Some(status)) if self.retry_statuses.contains(&status) => {
+                Class::HttpStatus
+            }
+            (class, _) => class,
+        }
+    }
 }
 
 /// What happens to a delivery after an attempt.
@@ -128,8 +169,13 @@ pub struct RetryRule {
 pub enum Next {
     /// Done.
     Delivered,
-    /// Another attempt after this wait.
-    RetryAfter(Duration),
+    /// Another attempt.
+    Retry {
+        /// The wait before it.
+        after: Duration,
+        /// Whether this attempt took a place of the schedule.
+        counted: bool,
+    },
     /// A dead letter, with a message for a person.
     Dead(Reason, String),
 }
@@ -138,25 +184,68 @@ pub enum Next {
 /// also keeps the sum within what Postgres counts.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
+/// Where a delivery stands when its attempt ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Attempts since the delivery was made or replayed, this one included, without those that did not count.
+    pub attempts: u32,
+    /// Time since then.
+    pub age: Duration,
+}
+
 /// Decides what follows an attempt.
 ///
-/// `attempts_in_round` counts the attempts since the delivery was made or replayed, this one included.
-/// `chance` is drawn evenly from 0 to 1 and only ever lengthens a wait. `Retry-After` is a floor.
+/// `chance` is drawn evenly from 0 to 1 and only ever lengthens a wait. `Retry-After` is a floor; with 429
+/// and 503 the attempt does not count, for the receiver said that it was too early.
 #[must_use]
-pub fn after_attempt(outcome: &Outcome, attempts_in_round: u32, rule: &RetryRule, chance: f64) -> Next {
+pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: f64) -> Next {
     match outcome.class {
         Class::Delivered => Next::Delivered,
         Class::Rejected => Next::Dead(Reason::WebhookRejected, rejected(outcome)),
+        Class::Gone => Next::Dead(Reason::WebhookRejected, describe(outcome)),
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
         Class::Invalid => Next::Dead(Reason::WebhookInvalid, describe(outcome)),
+        Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
         Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
-            let attempts_before = usize::try_from(attempts_in_round.saturating_sub(1)).unwrap_or(usize::MAX);
+            let attempts_before = usize::try_from(round.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
             match rule.schedule.get(attempts_before) {
-                Some(wait) => Next::RetryAfter(lengthened(*wait, outcome.retry_after, rule.jitter, chance)),
-                None => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, attempts_in_round)),
+                _ if round.age >= rule.max_age => {
+                    let text = format!("too old for another attempt; at last: {}", describe(outcome));
+                    Next::Dead(Reason::WebhookExhausted, text)
+                }
+                Some(wait) => Next::Retry {
+                    after: lengthened(*wait, outcome.retry_after, rule.jitter, chance),
+                    counted: !(asks_for_patience(outcome) && matches!(outcome.status, Some(429 | 503))),
+                },
+                None => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
             }
         }
     }
+}
+
+/// How long nothing is to be sent to the endpoint, because the receiver said so.
+#[must_use]
+pub fn hold(outcome: &Outcome) -> Option<Duration> {
+    let asked = outcome.retry_after.filter(|_| asks_for_patience(outcome))?;
+    Some(asked.min(LONGEST_RETRY_AFTER))
+}
+
+/// What an attempt says about the endpoint.
+#[must_use]
+pub fn signal(outcome: &Outcome) -> Signal {
+    match outcome.class {
+        Class::Delivered | Class::Rejected | Class::Gone => Signal::Alive,
+        Class::Blocked | Class::Invalid | Class::Expired => Signal::None,
+        Class::HttpStatus if asks_for_patience(outcome) => Signal::None,
+        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
+            Signal::Failing
+        }
+    }
+}
+
+/// Whether a `Retry-After` is to be obeyed. One that is over asks for nothing.
+fn asks_for_patience(outcome: &Outcome) -> bool {
+    outcome.class == Class::HttpStatus && outcome.retry_after.is_some_and(|wait| !wait.is_zero())
 }
 
 fn lengthened(wait: Duration, retry_after: Option<Duration>, jitter: f64, chance: f64) -> Duration {
@@ -188,6 +277,11 @@ fn exhausted(outcome: &Outcome, attempts: u32) -> String {
 fn describe(outcome: &Outcome) -> String {
     match (outcome.status, &outcome.error) {
         (_, Some(error)) => error.clone(),
+        (Some(status), None) if outcome.class == Class::Gone => {
+            format!(
+                "the receiver answered {status}: it is gone; its endpoint is disabled until an operator enables it"
+            )
+        }
         (Some(status), None) => format!("the receiver answered {status}"),
         (None, None) => outcome.class.name().to_owned(),
     }

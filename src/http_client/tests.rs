@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::domain::webhook_request;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -57,13 +58,25 @@ async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-fn client_with(networks: &[&str], timeout: Duration) -> HttpClient {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let allowed_networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    HttpClient::new(Policy { allow_http: true, allowed_networks }, timeout).unwrap()
+/// A client with its route.
+struct Client {
+    client: HttpClient,
+    route: Route,
 }
 
-fn client() -> HttpClient {
+impl Client {
+    async fn send(&self, request: WebhookRequest) -> Outcome {
+        self.client.send(request, &self.route).await
+    }
+}
+
+fn client_with(networks: &[&str], timeout: Duration) -> Client {
+    let allowed_networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    let client = HttpClient::new(Policy { allow_http: true, allowed_networks });
+    Client { client, route: Route { timeout, tls: HttpClient::tls(None, None, None).unwrap() } }
+}
+
+fn client() -> Client {
     client_with(&["127.0.0.0/8", "::1/128"], Duration::from_secs(5))
 }
 

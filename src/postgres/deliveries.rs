@@ -16,7 +16,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
+pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
 pub use details::{Attempt, DeadLetterRef, Details, details};
 pub use read::{Filter, State, Summary, keys, list, matching, summaries};
 pub use record::{Recorded, record};

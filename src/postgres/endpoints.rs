@@ -1,4 +1,5 @@
-//! Webhook endpoints: the row of each, made with its first delivery, and what operators see and change of it.
+//! Webhook endpoints: the row of each, made with its first delivery, what attempts say about it, and what
+//! operators see and change of it.
 
 mod control;
 mod read;
@@ -6,13 +7,17 @@ mod read;
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use control::{enable, pause, resume};
 pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
-use super::deliveries::microseconds;
-use crate::domain::endpoint::{Endpoint, Terms};
+use super::deliveries::{LaneKey, microseconds};
+use crate::domain::{
+    breaker::{Breaker, State},
+    endpoint::{Endpoint, Terms},
+};
 
 /// Makes the rows of endpoints that have none. One that is there stays as it is. In the order of their ids,
 /// so that two transactions that make the same ones wait and do not lock each other out.
@@ -49,4 +54,132 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
 /// Whole microseconds; 0 where there is no limit.
 fn interval(interval: Option<Duration>) -> i64 {
     interval.map_or(0, microseconds)
+}
+
+/// An endpoint as it stands, locked, and what is to become of it.
+#[derive(Debug)]
+pub struct Change {
+    /// Which.
+    pub key: LaneKey,
+    /// Its breaker's state before.
+    pub was: State,
+    /// Its breaker; to be changed.
+    pub breaker: Breaker,
+    /// Most requests at once of one process.
+    pub most_in_flight: u32,
+    /// The database's clock.
+    pub now: OffsetDateTime,
+    /// To be set: nothing is sent for this long.
+    pub hold: Option<Duration>,
+    /// To be set: it said that it is gone.
+    pub is_gone: bool,
+    /// To be set: it answered as it should.
+    pub has_succeeded: bool,
+    /// To be set: what went wrong last.
+    pub error: Option<String>,
+}
+
+impl Change {
+    /// How long its breaker stays open from now on.
+    #[must_use]
+    pub fn opens_for(&self) -> Option<Duration> {
+        let open = self.breaker.state == State::Open;
+        open.then(|| Duration::try_from(self.breaker.until - self.now).unwrap_or_default())
+    }
+}
+
+/// Locks the rows of these endpoints, in the order of their keys. One that has no row is left out.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn lock(conn: &mut PgConnection, keys: &[&LaneKey]) -> Result<Vec<Change>, sqlx::Error> {
+    let companies: Vec<&str> = keys.iter().map(|key| key.company.as_str()).collect();
+    let ids: Vec<Uuid> = keys.iter().map(|key| key.endpoint).collect();
+    let rows = sqlx::query!(
+        r#"SELECT e.company_id, e.endpoint_id, e.breaker, e.breaker_until, e.openings, e.allowance, e.failures,
+             e.failing_since, e.max_in_flight, now() AS "now!"
+         FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, endpoint_id)
+         JOIN webhook_endpoints e ON e.company_id = k.company_id AND e.endpoint_id = k.endpoint_id
+         ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e"#,
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let counted = |number: i32| u32::try_from(number).unwrap_or_default();
+    let changes = rows.into_iter().map(|row| {
+        // The schema allows no other state.
+        let state = State::from_name(&row.breaker).unwrap_or(State::Closed);
+        Change {
+            key: LaneKey { company: row.company_id, endpoint: row.endpoint_id },
+            was: state,
+            breaker: Breaker {
+                state,
+                until: row.breaker_until,
+                openings: counted(row.openings),
+                allowance: counted(row.allowance),
+                failures: counted(row.failures),
+                failing_since: row.failing_since,
+            },
+            most_in_flight: counted(row.max_in_flight),
+            now: row.now,
+            hold: None,
+            is_gone: false,
+            has_succeeded: false,
+            error: None,
+        }
+    });
+    Ok(changes.collect())
+}
+
+/// Writes what became of endpoints that [`lock`] gave, in the same transaction.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
+    let companies: Vec<&str> = changes.iter().map(|change| change.key.company.as_str()).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.key.endpoint).collect();
+    let states: Vec<&str> = changes.iter().map(|change| change.breaker.state.name()).collect();
+    let until: Vec<OffsetDateTime> = changes.iter().map(|change| change.breaker.until).collect();
+    let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let openings: Vec<i32> = changes.iter().map(|change| stored(change.breaker.openings)).collect();
+    let allowances: Vec<i32> = changes.iter().map(|change| stored(change.breaker.allowance)).collect();
+    let failures: Vec<i32> = changes.iter().map(|change| stored(change.breaker.failures)).collect();
+    let since: Vec<Option<OffsetDateTime>> =
+        changes.iter().map(|change| change.breaker.failing_since).collect();
+    let holds: Vec<Option<i64>> = changes.iter().map(|change| change.hold.map(microseconds)).collect();
+    let gone: Vec<bool> = changes.iter().map(|change| change.is_gone).collect();
+    let succeeded: Vec<bool> = changes.iter().map(|change| change.has_succeeded).collect();
+    let errors: Vec<Option<&str>> = changes.iter().map(|change| change.error.as_deref()).collect();
+    sqlx::query!(
+        "UPDATE webhook_endpoints e
+         SET breaker = u.breaker, breaker_until = u.until, openings = u.openings, allowance = u.allowance,
+             failures = u.failures, failing_since = u.since,
+             held_until = GREATEST(e.held_until, now() + u.hold_us * interval '1 microsecond'),
+             disabled_at = CASE WHEN u.gone THEN COALESCE(e.disabled_at, now()) ELSE e.disabled_at END,
+             disabled_because = CASE WHEN u.gone THEN u.error ELSE e.disabled_because END,
+             last_success_at = CASE WHEN u.succeeded THEN now() ELSE e.last_success_at END,
+             last_failure_at = CASE WHEN u.error IS NOT NULL THEN now() ELSE e.last_failure_at END,
+             last_error = COALESCE(u.error, e.last_error)
+         FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::integer[], $6::integer[],
+             $7::integer[], $8::timestamptz[], $9::bigint[], $10::boolean[], $11::boolean[], $12::text[])
+             AS u(company_id, endpoint_id, breaker, until, openings, allowance, failures, since, hold_us, gone,
+                 succeeded, error)
+         WHERE e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id",
+        &companies as &[&str],
+        &ids,
+        &states as &[&str],
+        &until,
+        &openings,
+        &allowances,
+        &failures,
+        &since as &[Option<OffsetDateTime>],
+        &holds as &[Option<i64>],
+        &gone,
+        &succeeded,
+        &errors as &[Option<&str>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -57,6 +57,12 @@ impl Webhook {
         PerEndpoint::new(self.endpoints.iter().filter_map(|rule| Some((rule.pattern()?, said(rule)))))
     }
 
+    /// The longest deadline of any attempt.
+    #[must_use]
+    pub fn longest_timeout(&self) -> Duration {
+        self.endpoints.iter().filter_map(|rule| rule.timeout).fold(self.timeout, Duration::max)
+    }
+
     /// What worker 1 has to know of an endpoint.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {

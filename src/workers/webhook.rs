@@ -6,32 +6,35 @@
 
 mod attempt;
 mod headers;
+mod lanes;
 mod recorder;
+mod routes;
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use self::{attempt::Sender, recorder::Recorder};
+use self::{
+    attempt::{Claimed, Sender},
+    lanes::Lanes,
+    recorder::Recorder,
+    routes::Routes,
+};
 use super::backoff::Backoff;
 use crate::{
-    domain::{
-        attempt::RetryRule,
-        egress::Policy,
-        signature::{BadSecret, SigningSecret},
-    },
+    domain::{breaker::BreakerRule, egress::Policy, signature::BadSecret},
     health::Health,
     http_client::{self, HttpClient},
     postgres::{
         Database,
-        deliveries::{self, ClaimedDelivery},
+        deliveries::{self, Claim, ClaimedDelivery, LaneKey},
     },
     settings::{self, Settings},
     telemetry::chain,
@@ -46,6 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a lease lasts beyond waiting and sending, for recording the outcome. Short, because a delivery
 /// whose worker was killed waits for the end of its lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// How many times its requests at once a lane without failures holds claimed: the next are at hand when one
+/// ends, and a claim is worth its query.
+const AHEAD: i32 = 4;
 
 /// The shortest pause between two looks for what is due, when another worker is about to take it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
@@ -64,7 +71,7 @@ pub struct WebhookWorker {
     wake_ups: mpsc::Receiver<WakeUp>,
     health: Health,
     client: HttpClient,
-    secrets: Vec<SigningSecret>,
+    routes: Routes,
 }
 
 /// Why there can be no worker.
@@ -74,26 +81,25 @@ pub enum SetUpError {
     #[error(transparent)]
     Http(#[from] http_client::SetUpError),
     /// A secret that cannot sign.
-    #[error("webhook.signing_secrets is not usable")]
+    #[error("a signing secret is not usable")]
     Secret(#[from] BadSecret),
 }
 
 impl WebhookWorker {
     /// # Errors
-    /// When the system has no CA certificates, or a signing secret is none.
+    /// When the system has no CA certificates, a file of an endpoint's TLS cannot be used, or a signing
+    /// secret is none.
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
         wake_ups: mpsc::Receiver<WakeUp>,
         health: Health,
     ) -> Result<Self, SetUpError> {
-        let settings::Webhook { allow_http, allowed_networks, timeout, signing_secrets, .. } =
-            &settings.webhook;
+        let settings::Webhook { allow_http, allowed_networks, .. } = &settings.webhook;
         let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
-        let client = HttpClient::new(policy, *timeout)?;
-        let secrets: Result<_, _> =
-            signing_secrets.iter().map(|secret| SigningSecret::parse(secret.expose_secret())).collect();
-        Ok(Self { secrets: secrets?, settings, database, wake_ups, health, client })
+        let client = HttpClient::new(policy);
+        let routes = Routes::new(&settings.webhook)?;
+        Ok(Self { settings, database, wake_ups, health, client, routes })
     }
 
     /// Works until `stop`, then until every request in flight has ended and is recorded.
@@ -102,24 +108,24 @@ impl WebhookWorker {
         let (finished, outcomes) = mpsc::unbounded_channel();
         let retry_noted = Arc::new(Notify::new());
         let (stuck, recorder_stuck) = watch::channel(false);
-        let rule = RetryRule {
-            schedule: self.settings.webhook.retry_schedule.clone(),
-            jitter: self.settings.webhook.retry_jitter,
-        };
+        let webhook = &self.settings.webhook;
+        let lanes = Arc::new(Lanes::new(self.routes));
         let recorder = Recorder {
             database: self.database.clone(),
-            rule,
+            breaker: BreakerRule {
+                failures: webhook.breaker_failures,
+                after: webhook.breaker_after,
+                wait: webhook.breaker_wait,
+            },
+            lanes: Arc::clone(&lanes),
             health: self.health.clone(),
             retry_noted: Arc::clone(&retry_noted),
             stuck,
         };
         tasks.spawn(recorder.run(outcomes));
-        let concurrency = self.settings.webhook.concurrency;
-        let timeout = self.settings.webhook.timeout;
         let sender = Arc::new(Sender {
             client: self.client,
-            secrets: self.secrets,
-            slots: Semaphore::new(concurrency),
+            slots: Semaphore::new(webhook.concurrency),
             patience: PATIENCE,
             finished,
             stop: stop.clone(),
@@ -129,11 +135,13 @@ impl WebhookWorker {
             health: self.health,
             wake_ups: Some(self.wake_ups),
             hints: Vec::new(),
+            lanes,
             // Twice what may be in flight, so that the next requests are at hand when a slot is free.
-            room: Arc::new(Semaphore::new(2 * concurrency)),
-            enough_room: u32::try_from(concurrency / 2).unwrap_or(u32::MAX).max(1),
-            lease: PATIENCE + timeout + LEASE_MARGIN,
-            poll_interval: self.settings.webhook.poll_interval,
+            room: Arc::new(Semaphore::new(2 * webhook.concurrency)),
+            enough_room: u32::try_from(webhook.concurrency / 2).unwrap_or(u32::MAX).max(1),
+            lease: PATIENCE + webhook.longest_timeout() + LEASE_MARGIN,
+            max_age: webhook.max_age,
+            poll_interval: webhook.poll_interval,
             next_look: Instant::now(),
             retry_noted,
             recorder_stuck,
@@ -158,7 +166,9 @@ struct Claims {
     room: Arc<Semaphore>,
     /// How many permits must be free before the next claim: one by one would cost a query each.
     enough_room: u32,
+    lanes: Arc<Lanes>,
     lease: Duration,
+    max_age: Duration,
     poll_interval: Duration,
     /// When to look for due deliveries though no message said so.
     next_look: Instant,
@@ -182,14 +192,16 @@ impl Claims {
             self.take_hints();
             let limit = room.num_permits();
             match self.claim(limit).await {
-                Ok(claimed) => {
+                Ok(deliveries) => {
                     backoff.reset();
                     self.health.ready(PART);
-                    more = claimed.len() == limit;
+                    more = deliveries.len() == limit || may_have_more(&deliveries);
                     let claimed_at = Instant::now();
-                    for delivery in claimed {
-                        if let Some(permit) = room.split(1) {
-                            tasks.spawn(Arc::clone(&sender).run(delivery, claimed_at, permit));
+                    for delivery in deliveries {
+                        if let Some(room) = room.split(1) {
+                            let place = self.lanes.place(&delivery);
+                            let claimed = Claimed { delivery, claimed_at, place, room };
+                            tasks.spawn(Arc::clone(&sender).run(claimed));
                         }
                     }
                 }
@@ -243,6 +255,7 @@ impl Claims {
                 None => self.wake_ups = None,
             },
             () = self.retry_noted.notified() => self.next_look = Instant::now(),
+            () = self.lanes.freed.notified() => {}
             () = tokio::time::sleep_until(self.next_look.into()) => {}
         }
     }
@@ -256,19 +269,37 @@ impl Claims {
 
     /// Claims, answers the hints, and finds out when to look again. When this fails the hints stay.
     async fn claim(&mut self, limit: usize) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
-        let (lease, token) = (self.lease, Uuid::now_v7());
-        let claimed =
-            self.database.unit(async |conn| deliveries::claim(conn, limit, lease, token).await).await?;
+        let claim = Claim {
+            limit,
+            lease: self.lease,
+            token: Uuid::now_v7(),
+            busy: &self.lanes.busy(),
+            ahead: AHEAD,
+            max_age: self.max_age,
+        };
+        let claimed = self.database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
         for hint in self.hints.drain(..) {
             // Nobody listens any more when its broker connection has gone; the message comes again.
             let _ = hint.ack.send(());
         }
         if claimed.len() < limit && self.next_look <= Instant::now() {
             // What was claimed is ours already: it must be sent though this query may fail.
-            let due = self.database.unit(deliveries::next_due).await.unwrap_or_default();
+            let full = self.lanes.full();
+            let due = self.database.unit(async |conn| deliveries::next_due(conn, &full).await).await;
+            let due = due.unwrap_or_default();
             let wait = due.map_or(self.poll_interval, |due| due.clamp(SHORTEST_LOOK, self.poll_interval));
             self.next_look = Instant::now() + wait;
         }
         Ok(claimed)
     }
+}
+
+/// Whether a lane may have more to claim at once: its share was all that it got, and all that it got.
+fn may_have_more(claimed: &[ClaimedDelivery]) -> bool {
+    let mut counts: HashMap<&LaneKey, u32> = HashMap::new();
+    claimed.iter().any(|delivery| {
+        let count = counts.entry(&delivery.lane).or_default();
+        *count += 1;
+        delivery.share.is_some_and(|share| *count >= share)
+    })
 }

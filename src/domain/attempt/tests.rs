@@ -11,7 +11,21 @@ fn outcome(class: Class, retry_after: Option<Duration>) -> Outcome {
 }
 
 fn rule(jitter: f64) -> RetryRule {
-    RetryRule { schedule: vec![5 * SECOND, 30 * SECOND, 120 * SECOND], jitter }
+    RetryRule {
+        schedule: vec![5 * SECOND, 30 * SECOND, 120 * SECOND],
+        jitter,
+        max_age: Duration::from_hours(1),
+        retry_statuses: Vec::new(),
+        dead_statuses: Vec::new(),
+    }
+}
+
+fn after_attempt(outcome: &Outcome, attempts: u32, rule: &RetryRule, chance: f64) -> Next {
+    super::after_attempt(outcome, Round { attempts, age: Duration::ZERO }, rule, chance)
+}
+
+fn retry(after: Duration) -> Next {
+    Next::Retry { after, counted: true }
 }
 
 #[test]
@@ -19,9 +33,8 @@ fn statuses_have_their_class() {
     for status in 0..=1000 {
         let expected = match status {
             200 | 201 | 202 | 204 | 299 => Class::Delivered,
-            301 | 302 | 304 | 307 | 308 | 399 | 400 | 401 | 403 | 404 | 409 | 410 | 422 | 499 => {
-                Class::Rejected
-            }
+            301 | 302 | 304 | 307 | 308 | 399 | 400 | 401 | 403 | 404 | 409 | 422 | 499 => Class::Rejected,
+            410 => Class::Gone,
             408 | 425 | 429 | 500 | 501 | 502 | 503 | 504 | 599 => Class::HttpStatus,
             0 | 100 | 101 | 199 | 600 | 999 | 1000 => Class::Protocol,
             _ => continue,
@@ -45,10 +58,11 @@ fn each_class_is_decided() {
     for class in Class::ALL {
         let expected = match class {
             Class::Delivered => Next::Delivered,
-            Class::Rejected => dead(Reason::WebhookRejected),
+            Class::Rejected | Class::Gone => dead(Reason::WebhookRejected),
+            Class::Expired => dead(Reason::WebhookExhausted),
             Class::Blocked => dead(Reason::WebhookBlocked),
             Class::Invalid => dead(Reason::WebhookInvalid),
-            _ => Next::RetryAfter(5 * SECOND),
+            _ => retry(5 * SECOND),
         };
         assert_eq!(decide(class), expected, "{class:?}");
     }
@@ -57,13 +71,13 @@ fn each_class_is_decided() {
 #[test]
 fn the_whole_schedule_is_used_and_no_more() {
     let decide = |attempts| after_attempt(&outcome(Class::Connect, None), attempts, &rule(0.0), 1.0);
-    assert_eq!(decide(1), Next::RetryAfter(5 * SECOND));
-    assert_eq!(decide(2), Next::RetryAfter(30 * SECOND));
-    assert_eq!(decide(3), Next::RetryAfter(120 * SECOND));
+    assert_eq!(decide(1), retry(5 * SECOND));
+    assert_eq!(decide(2), retry(30 * SECOND));
+    assert_eq!(decide(3), retry(120 * SECOND));
     let message = "no success in 4 attempts; at last: no answer".to_owned();
     assert_eq!(decide(4), Next::Dead(Reason::WebhookExhausted, message));
     assert!(matches!(decide(u32::MAX), Next::Dead(Reason::WebhookExhausted, _)));
-    let empty = RetryRule { schedule: Vec::new(), jitter: 0.0 };
+    let empty = RetryRule { schedule: Vec::new(), ..rule(0.0) };
     let next = after_attempt(&outcome(Class::Connect, None), 1, &empty, 0.0);
     let message = "no success in 1 attempt; at last: no answer".to_owned();
     assert_eq!(next, Next::Dead(Reason::WebhookExhausted, message));
@@ -73,7 +87,7 @@ fn the_whole_schedule_is_used_and_no_more() {
 fn retry_after_is_a_floor_with_a_ceiling() {
     let check = |asked: Duration, expected: Duration| {
         let next = after_attempt(&outcome(Class::HttpStatus, Some(asked)), 2, &rule(0.0), 0.0);
-        assert_eq!(next, Next::RetryAfter(expected));
+        assert_eq!(next, retry(expected));
     };
     check(Duration::ZERO, 30 * SECOND);
     check(29 * SECOND, 30 * SECOND);
@@ -96,6 +110,56 @@ fn a_refusal_says_what_to_do() {
     assert!(refused(302).contains("redirects are not followed"));
 }
 
+#[test]
+fn patience_that_is_asked_for_does_not_count() {
+    let check =
+        |status: u16, asked: Option<Duration>, counted: bool, held: Option<Duration>, says: Signal| {
+            let outcome = Outcome { status: Some(status), ..outcome(Class::of_status(status), asked) };
+            match after_attempt(&outcome, 1, &rule(0.0), 0.0) {
+                Next::Retry { counted: known, .. } => assert_eq!(known, counted, "{status} {asked:?}"),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!((hold(&outcome), signal(&outcome)), (held, says), "{status} {asked:?}");
+        };
+    let minute = Some(60 * SECOND);
+    check(429, minute, false, minute, Signal::None);
+    check(503, minute, false, minute, Signal::None);
+    check(500, minute, true, minute, Signal::None);
+    check(429, None, true, None, Signal::Failing);
+    check(503, Some(Duration::ZERO), true, None, Signal::Failing);
+    check(503, Some(Duration::MAX), false, Some(LONGEST_RETRY_AFTER), Signal::None);
+}
+
+#[test]
+fn only_an_answer_that_can_be_tried_again_holds_the_endpoint() {
+    for (status, says) in [(200, Signal::Alive), (400, Signal::Alive), (410, Signal::Alive)] {
+        let outcome = Outcome { status: Some(status), ..outcome(Class::of_status(status), Some(SECOND)) };
+        assert_eq!((hold(&outcome), signal(&outcome)), (None, says), "{status}");
+    }
+    for class in [Class::Blocked, Class::Invalid, Class::Expired] {
+        assert_eq!(signal(&outcome(class, None)), Signal::None);
+    }
+}
+
+#[test]
+fn an_old_round_ends_with_its_next_failure() {
+    let next = |age| {
+        super::after_attempt(&outcome(Class::Connect, None), Round { attempts: 1, age }, &rule(0.0), 0.0)
+    };
+    assert_eq!(next(Duration::from_hours(1) - SECOND), retry(5 * SECOND));
+    assert!(matches!(next(Duration::from_hours(1)), Next::Dead(Reason::WebhookExhausted, _)));
+}
+
+#[test]
+fn a_rule_may_judge_statuses_otherwise() {
+    let rule = RetryRule { retry_statuses: vec![404, 410], dead_statuses: vec![501], ..rule(0.0) };
+    let class = |status: u16| {
+        rule.class(&Outcome { status: Some(status), ..outcome(Class::of_status(status), None) })
+    };
+    assert_eq!([404, 410, 501].map(class), [Class::HttpStatus, Class::HttpStatus, Class::Rejected]);
+    assert_eq!([400, 500, 200].map(class), [Class::Rejected, Class::HttpStatus, Class::Delivered]);
+}
+
 proptest! {
     #[test]
     fn a_wait_is_never_shorter_and_never_much_longer(
@@ -105,7 +169,7 @@ proptest! {
         let asked = asked.map(Duration::from_secs);
         let wait = rule.schedule[attempts as usize - 1].max(asked.unwrap_or_default());
         match after_attempt(&outcome(Class::Timeout, asked), attempts, &rule, chance) {
-            Next::RetryAfter(delay) => {
+            Next::Retry { after: delay, .. } => {
                 prop_assert!(delay >= wait);
                 prop_assert!(delay <= wait.mul_f64(1.0 + jitter) + Duration::from_micros(1));
             }
@@ -115,8 +179,9 @@ proptest! {
 
     #[test]
     fn no_chance_panics(jitter in proptest::num::f64::ANY, chance in proptest::num::f64::ANY, seconds in any::<u64>()) {
-        let rule = RetryRule { schedule: vec![Duration::from_secs(seconds)], jitter };
+        let rule = RetryRule { schedule: vec![Duration::from_secs(seconds)], ..rule(jitter) };
         let next = after_attempt(&outcome(Class::Dns, Some(Duration::MAX)), 1, &rule, chance);
-        prop_assert!(matches!(next, Next::RetryAfter(delay) if delay >= Duration::from_secs(seconds)));
+        let long_enough = matches!(next, Next::Retry { after, .. } if after >= Duration::from_secs(seconds));
+        prop_assert!(long_enough);
     }
 }

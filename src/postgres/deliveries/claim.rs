@@ -1,4 +1,8 @@
-//! Taking due deliveries under a lease, and giving them back.
+//! Taking due deliveries under a lease, lane by lane, and giving them back.
+//!
+//! A lane is an endpoint's waiting deliveries. The index `webhook_deliveries_lanes` gives the first of each
+//! with one look, so a claim costs a look for each endpoint that has anything waiting, and a row for each
+//! delivery that it returns: what waits behind a closed lane is never read.
 
 use std::time::Duration;
 
@@ -38,8 +42,57 @@ pub struct ClaimedDelivery {
     pub request: Result<WebhookRequest, String>,
     /// Attempts so far, of all rounds.
     pub attempts: u32,
-    /// Attempts so far, of this round: since the delivery was made or replayed.
+    /// Attempts so far that counted, of this round: since the delivery was made or replayed.
     pub attempts_in_round: u32,
+    /// Time since this round began.
+    pub age: Duration,
+    /// The lane that it came from.
+    pub lane: LaneKey,
+    /// The endpoint's address as written; empty where it has none.
+    pub endpoint_url: String,
+    /// Most requests at once to this endpoint, of one process.
+    pub most_in_flight: u32,
+    /// Whether the endpoint has had no failure of late.
+    pub is_calm: bool,
+    /// Most deliveries of its lane that this process may hold claimed.
+    pub cap: u32,
+    /// Most deliveries of its lane that this claim took, where the lane had room for more: as many may wait.
+    pub share: Option<u32>,
+    /// It has waited too long for an endpoint that is not to be reached, and is not to be sent.
+    pub is_expired: bool,
+    /// Whether it is to be sent with others as one digest.
+    pub is_digest: bool,
+    /// Whether somebody is told the end of its chain.
+    pub is_awaited: bool,
+    /// Whether an older version of its contact must not follow a newer one.
+    pub newest_only: bool,
+}
+
+/// Names a lane: an endpoint of a company.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneKey {
+    /// The company's id.
+    pub company: String,
+    /// The endpoint; nil where a delivery has none.
+    pub endpoint: Uuid,
+}
+
+/// What a claim may take.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// Most deliveries.
+    pub limit: usize,
+    /// How long they are ours.
+    pub lease: Duration,
+    /// Proof of that.
+    pub token: Uuid,
+    /// Deliveries claimed by this process and not recorded, for each endpoint: `{"<uuid>": count}`.
+    pub busy: &'a serde_json::Value,
+    /// How many times its requests at once a lane without failures may hold claimed, so that the next are at
+    /// hand when one ends.
+    pub ahead: i32,
+    /// What has waited this long for an endpoint that is not to be reached is taken, to be ended.
+    pub max_age: Duration,
 }
 
 /// A row as it is stored.
@@ -58,6 +111,18 @@ struct Row {
     fault: Option<String>,
     attempts: i32,
     schedule_from: i32,
+    age_ms: f64,
+    endpoint_id: Uuid,
+    endpoint_url: String,
+    most_in_flight: i32,
+    is_calm: bool,
+    cap: i32,
+    share: i64,
+    has_room: bool,
+    is_expired: bool,
+    is_digest: bool,
+    is_awaited: bool,
+    newest_only: bool,
 }
 
 impl Row {
@@ -71,7 +136,6 @@ impl Row {
             (None, ..) => Err("the stored request cannot be read".to_owned()),
         };
         ClaimedDelivery {
-            key: DeliveryKey { company: self.company_id, id: self.delivery_id },
             lease_token,
             source: self.source,
             event_id: self.event_id,
@@ -81,6 +145,18 @@ impl Row {
             request,
             attempts: u32::try_from(self.attempts).unwrap_or_default(),
             attempts_in_round: u32::try_from(attempts_in_round).unwrap_or_default(),
+            age: Duration::try_from_secs_f64(self.age_ms / 1000.0).unwrap_or_default(),
+            lane: LaneKey { company: self.company_id.clone(), endpoint: self.endpoint_id },
+            endpoint_url: self.endpoint_url,
+            most_in_flight: u32::try_from(self.most_in_flight).unwrap_or(1),
+            is_calm: self.is_calm,
+            cap: u32::try_from(self.cap).unwrap_or(1),
+            share: u32::try_from(self.share).ok().filter(|_| self.has_room),
+            is_expired: self.is_expired,
+            is_digest: self.is_digest,
+            is_awaited: self.is_awaited,
+            newest_only: self.newest_only,
+            key: DeliveryKey { company: self.company_id, id: self.delivery_id },
         }
     }
 }
@@ -93,51 +169,127 @@ pub(super) fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, St
     stored.as_array()?.iter().map(pair).collect()
 }
 
-/// Takes up to `limit` due deliveries, the longest due first, and leaves the others to other workers.
+/// Takes due deliveries of every lane that is open and has room, the longest due of each, and leaves the
+/// others to other workers. A lane's share of a claim is even, so that none waits for another.
+///
+/// Lanes whose row must change with the claim (a limited rate, the probe of a breaker) are locked; another
+/// worker that meets the lock passes them by.
 ///
 /// # Errors
 /// When the database refuses or is away. What was claimed then becomes due again with its lease.
-pub async fn claim(
-    conn: &mut PgConnection,
-    limit: usize,
-    lease: Duration,
-    lease_token: Uuid,
-) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
+pub async fn claim(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
     // A lease that a crash of the database forgets only means one request more, with the same id; so
     // nothing waits for the disk here.
     let rows = sqlx::query_as!(
         Row,
-        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-         due AS (
-             SELECT company_id, delivery_id FROM webhook_deliveries, relaxed
-             WHERE state = 'pending' AND next_attempt_at <= now()
-             ORDER BY next_attempt_at LIMIT $1 FOR UPDATE OF webhook_deliveries SKIP LOCKED)
+        r#"WITH RECURSIVE relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+         waiting AS (
+             (SELECT company_id, endpoint_id, next_attempt_at FROM webhook_deliveries, relaxed
+              WHERE state = 'pending' ORDER BY company_id, endpoint_id, next_attempt_at LIMIT 1)
+             UNION ALL
+             SELECT next.* FROM waiting w CROSS JOIN LATERAL (
+                 SELECT d.company_id, d.endpoint_id, d.next_attempt_at FROM webhook_deliveries d
+                 WHERE d.state = 'pending' AND (d.company_id, d.endpoint_id) > (w.company_id, w.endpoint_id)
+                 ORDER BY d.company_id, d.endpoint_id, d.next_attempt_at LIMIT 1) next),
+         -- What is known of each, with what a lane without a row is.
+         states AS MATERIALIZED (
+             SELECT w.company_id, w.endpoint_id, w.next_attempt_at, COALESCE(e.url, '') AS url,
+                 COALESCE(e.max_in_flight, 1) AS most, COALESCE(e.send_interval_us, 0) AS interval_us,
+                 GREATEST(e.next_slot_at, now() - interval '1 minute') AS next_slot_at,
+                 COALESCE(e.breaker, 'closed') AS breaker, COALESCE(e.allowance, 0) AS allowance,
+                 COALESCE(e.failures, 0) = 0 AND COALESCE(e.breaker, 'closed') = 'closed' AS calm,
+                 COALESCE(e.held_until <= now() AND e.next_slot_at <= now()
+                     AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS open,
+                 COALESCE(($5::jsonb ->> w.endpoint_id::text)::integer, 0) AS busy
+             FROM waiting w
+             LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
+             WHERE e.paused_at IS NULL AND e.disabled_at IS NULL),
+         lanes AS MATERIALIZED (
+             SELECT s.*, s.open AND (s.interval_us > 0 OR s.breaker IN ('open', 'half_open')) AS locked,
+                 CASE WHEN s.open THEN now() ELSE now() - $6::bigint * interval '1 microsecond' END AS due_before,
+                 CASE WHEN s.open AND s.breaker IN ('open', 'half_open') THEN 1
+                      WHEN s.breaker = 'ramp_up' THEN LEAST(s.most, s.allowance)
+                      WHEN s.calm AND s.interval_us = 0 THEN s.most * $4
+                      ELSE s.most END AS cap,
+                 -- Of a limited rate the slots that have passed, and a tenth of a second's at most at once.
+                 CASE WHEN s.interval_us > 0 THEN LEAST(1 + (100000 / s.interval_us)::integer,
+                     1 + floor(extract(epoch FROM now() - s.next_slot_at) * 1e6 / s.interval_us)::integer) END AS slots
+             FROM states s),
+         taken AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id FROM lanes l
+             JOIN webhook_endpoints e ON e.company_id = l.company_id AND e.endpoint_id = l.endpoint_id
+             WHERE l.locked AND l.busy * 2 <= l.cap AND l.next_attempt_at <= l.due_before AND e.next_slot_at <= now()
+               AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now())
+             FOR UPDATE OF e SKIP LOCKED),
+         shares AS MATERIALIZED (
+             -- Room of less than half is not taken: one by one would cost a claim each.
+             SELECT l.*, LEAST(l.cap - l.busy, l.slots) AS room,
+                 LEAST(l.cap - l.busy, l.slots, GREATEST(1, $1 / (count(*) OVER ()))) AS share
+             FROM lanes l
+             WHERE l.busy * 2 <= l.cap AND l.busy < l.cap AND l.next_attempt_at <= l.due_before
+               AND (NOT l.locked OR (l.company_id, l.endpoint_id) IN (SELECT t.company_id, t.endpoint_id FROM taken t))
+             ORDER BY l.next_attempt_at LIMIT $1),
+         due AS MATERIALIZED (
+             SELECT s.*, first.delivery_id FROM shares s CROSS JOIN LATERAL (
+                 SELECT d.delivery_id FROM webhook_deliveries d
+                 WHERE d.company_id = s.company_id AND d.endpoint_id = s.endpoint_id AND d.state = 'pending'
+                   AND d.next_attempt_at <= s.due_before
+                 ORDER BY d.next_attempt_at LIMIT s.share FOR UPDATE SKIP LOCKED) first),
+         moved AS (
+             UPDATE webhook_endpoints e
+             SET next_slot_at = CASE WHEN c.interval_us = 0 THEN e.next_slot_at
+                     ELSE GREATEST(e.next_slot_at, now() - least(c.interval_us, 100000) * interval '1 microsecond')
+                         + c.deliveries * c.interval_us * interval '1 microsecond' END,
+                 breaker = CASE WHEN e.breaker = 'open' THEN 'half_open' ELSE e.breaker END,
+                 breaker_until = CASE WHEN e.breaker IN ('open', 'half_open')
+                     THEN now() + $2::bigint * interval '1 microsecond' ELSE e.breaker_until END
+             FROM (SELECT company_id, endpoint_id, interval_us, count(*) AS deliveries FROM due WHERE locked
+                   GROUP BY 1, 2, 3) c
+             WHERE e.company_id = c.company_id AND e.endpoint_id = c.endpoint_id)
          UPDATE webhook_deliveries d
          SET next_attempt_at = now() + $2::bigint * interval '1 microsecond', lease_token = $3
          FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id
          RETURNING d.company_id, d.delivery_id, d.source, d.event_id, d.trigger_name, d.traceparent, d.tracestate,
-             d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from",
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        microseconds(lease),
-        lease_token,
+             d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from,
+             (extract(epoch FROM now() - d.round_started_at) * 1000)::double precision AS "age_ms!",
+             d.endpoint_id, due.url AS "endpoint_url!", due.most AS "most_in_flight!", due.calm AS "is_calm!",
+             due.cap AS "cap!", due.share AS "share!", due.share < due.room AS "has_room!", NOT due.open AS "is_expired!", d.digest AS is_digest, d.awaited AS is_awaited, d.newest_only"#,
+        i64::try_from(claim.limit).unwrap_or(i64::MAX),
+        microseconds(claim.lease),
+        claim.token,
+        claim.ahead,
+        claim.busy,
+        microseconds(claim.max_age),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| row.claimed(lease_token)).collect())
+    Ok(rows.into_iter().map(|row| row.claimed(claim.token)).collect())
 }
 
-/// How long until the next delivery is due, zero when one is; `None` when none is pending.
+/// How long until the next delivery of a lane that is neither paused nor disabled nor one of `full` is due,
+/// zero when one is; `None` when none is pending.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn next_due(conn: &mut PgConnection) -> Result<Option<Duration>, sqlx::Error> {
+pub async fn next_due(conn: &mut PgConnection, full: &[Uuid]) -> Result<Option<Duration>, sqlx::Error> {
     let wait = sqlx::query_scalar!(
-        "SELECT (EXTRACT(EPOCH FROM next_attempt_at - now()) * 1000)::double precision FROM webhook_deliveries
-         WHERE state = 'pending' ORDER BY next_attempt_at LIMIT 1"
+        "WITH RECURSIVE waiting AS (
+             (SELECT company_id, endpoint_id, next_attempt_at FROM webhook_deliveries
+              WHERE state = 'pending' ORDER BY company_id, endpoint_id, next_attempt_at LIMIT 1)
+             UNION ALL
+             SELECT next.* FROM waiting w CROSS JOIN LATERAL (
+                 SELECT d.company_id, d.endpoint_id, d.next_attempt_at FROM webhook_deliveries d
+                 WHERE d.state = 'pending' AND (d.company_id, d.endpoint_id) > (w.company_id, w.endpoint_id)
+                 ORDER BY d.company_id, d.endpoint_id, d.next_attempt_at LIMIT 1) next)
+         SELECT (extract(epoch FROM min(GREATEST(w.next_attempt_at, e.held_until, e.next_slot_at,
+             CASE WHEN e.breaker IN ('open', 'half_open') THEN e.breaker_until END)) - now()) * 1000)::double precision
+         FROM waiting w
+         LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
+         WHERE e.paused_at IS NULL AND e.disabled_at IS NULL AND w.endpoint_id <> ALL ($1)",
+        full
     )
-    .fetch_optional(conn)
-    .await?
-    .flatten();
+    .fetch_one(conn)
+    .await?;
     // A wait that is over is negative, which is no duration.
     Ok(wait.map(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or_default()))
 }
@@ -189,6 +341,18 @@ mod tests {
             fault: fault.map(str::to_owned),
             attempts: 7,
             schedule_from: 5,
+            age_ms: 1500.0,
+            endpoint_id: Uuid::nil(),
+            endpoint_url: String::new(),
+            most_in_flight: 1,
+            is_calm: true,
+            cap: 4,
+            share: 1,
+            has_room: false,
+            is_expired: false,
+            is_digest: false,
+            is_awaited: false,
+            newest_only: false,
         }
     }
 

@@ -230,9 +230,9 @@ pub async fn summaries(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<
                d.lease_token IS NOT NULL AND d.next_attempt_at > now() AS "in_flight!", now() AS "now!",
                (SELECT outcome FROM webhook_attempts a WHERE a.company_id = d.company_id
                 AND a.delivery_id = d.delivery_id ORDER BY attempt DESC LIMIT 1) AS last_class,
-               e.url AS "url?", e.paused_at, e.disabled_at, NULLIF(e.held_until, '-infinity') AS held_until,
-               NULLIF(e.next_slot_at, '-infinity') AS next_slot_at, e.breaker AS "breaker?",
-               NULLIF(e.breaker_until, '-infinity') AS breaker_until, e.failures AS "failures?", e.failing_since
+               e.url AS "url?", e.paused_at, e.disabled_at, NULLIF(e.held_until, 'epoch') AS held_until,
+               NULLIF(e.next_slot_at, 'epoch') AS next_slot_at, e.breaker AS "breaker?",
+               NULLIF(e.breaker_until, 'epoch') AS breaker_until, e.failures AS "failures?", e.failing_since
            FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, delivery_id, position)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id

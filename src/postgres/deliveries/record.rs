@@ -70,6 +70,12 @@ async fn update(
         .map(|entry| Some(entry.outcome.response_body.as_slice()).filter(|body| !body.is_empty()))
         .collect();
     let states: Vec<String> = batch.iter().map(|entry| state(&entry.next).to_owned()).collect();
+    let uncounted: Vec<bool> =
+        batch.iter().map(|entry| matches!(entry.next, Next::Retry { counted: false, .. })).collect();
+    let connected: Vec<Option<i32>> =
+        batch.iter().map(|entry| entry.outcome.timing.connect.map(milliseconds)).collect();
+    let answered: Vec<Option<i32>> =
+        batch.iter().map(|entry| entry.outcome.timing.answer.map(milliseconds)).collect();
     let delays: Vec<i64> = batch.iter().map(|entry| delay(&entry.next)).collect();
     // `held` carries every value on, so that no step joins two lists. IS NOT DISTINCT FROM keeps the planner
     // from walking the index of all pending deliveries, which `=` would let it take for the key's.
@@ -77,19 +83,22 @@ async fn update(
         r#"WITH held AS (
              SELECT d.attempts + 1 AS attempt, u.*
              FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::integer[], $6::text[],
-                 $7::integer[], $8::text[], $9::bytea[], $10::text[], $11::bigint[])
+                 $7::integer[], $8::text[], $9::bytea[], $10::text[], $11::bigint[], $12::boolean[], $13::integer[],
+                 $14::integer[])
                  AS u(company_id, delivery_id, token, started_at, duration_ms, outcome, status, error, response_body,
-                     state, delay)
+                     state, delay, uncounted, connect_ms, answer_ms)
              JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
                  AND d.lease_token = u.token AND d.state IS NOT DISTINCT FROM 'pending'
              FOR UPDATE OF d),
          logged AS (
              INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, outcome, status,
-                 error, response_body)
-             SELECT company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error, response_body
+                 error, response_body, connect_ms, answer_ms)
+             SELECT company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error, response_body,
+                 connect_ms, answer_ms
              FROM held)
          UPDATE webhook_deliveries d
-         SET state = h.state, attempts = h.attempt, lease_token = NULL, last_status = h.status, last_error = h.error,
+         SET state = h.state, attempts = h.attempt, schedule_from = d.schedule_from + h.uncounted::integer,
+             lease_token = NULL, last_status = h.status, last_error = h.error,
              next_attempt_at = now() + h.delay * interval '1 microsecond',
              finished_at = CASE WHEN h.state <> 'pending' THEN now() END
          FROM held h WHERE d.company_id = h.company_id AND d.delivery_id = h.delivery_id
@@ -105,6 +114,9 @@ async fn update(
         &bodies as &[Option<&[u8]>],
         &states,
         &delays,
+        &uncounted,
+        &connected as &[Option<i32>],
+        &answered as &[Option<i32>],
     )
     .fetch_all(conn)
     .await?;
@@ -125,14 +137,14 @@ fn milliseconds(duration: Duration) -> i32 {
 fn state(next: &Next) -> &'static str {
     match next {
         Next::Delivered => "delivered",
-        Next::RetryAfter(_) => "pending",
+        Next::Retry { .. } => "pending",
         Next::Dead(..) => "dead",
     }
 }
 
 fn delay(next: &Next) -> i64 {
     match next {
-        Next::RetryAfter(wait) => microseconds(*wait),
+        Next::Retry { after, .. } => microseconds(*after),
         Next::Delivered | Next::Dead(..) => 0,
     }
 }

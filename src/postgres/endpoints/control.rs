@@ -45,8 +45,8 @@ pub async fn resume(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, 
 pub async fn enable(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints
-         SET disabled_at = NULL, disabled_because = NULL, breaker = 'closed', breaker_until = '-infinity', openings = 0,
-             allowance = 0, failures = 0, failing_since = NULL, held_until = '-infinity'
+         SET disabled_at = NULL, disabled_because = NULL, breaker = 'closed', breaker_until = 'epoch', openings = 0,
+             allowance = 0, failures = 0, failing_since = NULL, held_until = 'epoch'
          WHERE company_id = $1 AND endpoint_id = $2
            AND (disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0 OR openings > 0 OR held_until > now())",
         key.company,

@@ -117,8 +117,8 @@ async fn rows(
 ) -> Result<Vec<EndpointRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT e.company_id, e.endpoint_id, e.url, e.paused_at, e.paused_by, e.disabled_at, e.disabled_because,
-               NULLIF(e.held_until, '-infinity') AS held_until, NULLIF(e.next_slot_at, '-infinity') AS next_slot_at,
-               e.breaker, NULLIF(e.breaker_until, '-infinity') AS breaker_until, e.failures, e.failing_since,
+               NULLIF(e.held_until, 'epoch') AS held_until, NULLIF(e.next_slot_at, 'epoch') AS next_slot_at,
+               e.breaker, NULLIF(e.breaker_until, 'epoch') AS breaker_until, e.failures, e.failing_since,
                e.last_success_at, e.last_failure_at, e.last_error, e.created_at, now() AS "now!",
                (SELECT count(*) FROM webhook_deliveries d WHERE d.company_id = e.company_id
                 AND d.endpoint_id = e.endpoint_id AND d.state = 'pending') AS "waiting!",

@@ -1,30 +1,39 @@
 //! The headers that the service adds to each attempt.
 
-use crate::{
-    domain::{
-        signature::{self, SigningSecret},
-        webhook_request::WebhookRequest,
-    },
-    postgres::deliveries::ClaimedDelivery,
+use uuid::Uuid;
+
+use crate::domain::{
+    signature::{self, SigningSecret},
+    webhook_request::WebhookRequest,
 };
 
 const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
 
+/// What a request belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Belonging<'a> {
+    /// The delivery, `webhook-id`.
+    pub(super) id: Uuid,
+    /// W3C trace context of the trigger message.
+    pub(super) traceparent: Option<&'a str>,
+    /// W3C trace context of the trigger message.
+    pub(super) tracestate: Option<&'a str>,
+}
+
 /// The request of one attempt. `timestamp` is in Unix seconds.
 pub(super) fn with_own_headers(
-    request: &WebhookRequest,
-    delivery: &ClaimedDelivery,
+    mut request: WebhookRequest,
+    of: Belonging<'_>,
     timestamp: i64,
     secrets: &[SigningSecret],
 ) -> WebhookRequest {
-    let mut request = request.clone();
-    let id = delivery.key.id.to_string();
+    let id = of.id.to_string();
     let signature = signature::header(secrets, &id, timestamp, request.body.as_deref().unwrap_or_default());
     let mut add = |name: &str, value: String| request.headers.push((name.to_owned(), value));
     add("user-agent", USER_AGENT.to_owned());
-    add("traceparent", delivery.traceparent.clone().unwrap_or_else(|| own_traceparent(delivery)));
-    if let Some(tracestate) = &delivery.tracestate {
-        add("tracestate", tracestate.clone());
+    add("traceparent", of.traceparent.map_or_else(|| own_traceparent(of.id), str::to_owned));
+    if let Some(tracestate) = of.tracestate {
+        add("tracestate", tracestate.to_owned());
     }
     add("webhook-timestamp", timestamp.to_string());
     if let Some(signature) = signature {
@@ -36,18 +45,15 @@ pub(super) fn with_own_headers(
 
 /// A trace of its own for a delivery whose event came without one: the same for every attempt, and
 /// not sampled.
-fn own_traceparent(delivery: &ClaimedDelivery) -> String {
-    let id = delivery.key.id;
+fn own_traceparent(id: Uuid) -> String {
     // Never zero, which is not allowed: a UUID has its version and variant bits.
     format!("00-{}-{:016x}-00", id.simple(), id.as_u64_pair().1)
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::{domain::webhook_request::Method, postgres::deliveries::DeliveryKey};
+    use crate::domain::webhook_request::Method;
 
     const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -60,19 +66,8 @@ mod tests {
         let url = "https://hooks.example/".to_owned();
         let request = WebhookRequest { method: Method::Post, url, headers, body: Some(b"{}".to_vec()) };
         let id = Uuid::parse_str("0193f5a0-7c1e-8b8a-9a55-3f6f1f0c2b11").unwrap();
-        let delivery = ClaimedDelivery {
-            key: DeliveryKey { company: "acme".to_owned(), id },
-            lease_token: Uuid::nil(),
-            source: "/s".to_owned(),
-            event_id: "e".to_owned(),
-            trigger: "t".to_owned(),
-            traceparent: traceparent.map(str::to_owned),
-            tracestate: tracestate.map(str::to_owned),
-            request: Err("taken apart".to_owned()),
-            attempts: 0,
-            attempts_in_round: 0,
-        };
-        with_own_headers(&request, &delivery, 1_700_000_000, secrets).headers
+        let of = Belonging { id, traceparent, tracestate };
+        with_own_headers(request, of, 1_700_000_000, secrets).headers
     }
 
     fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {

@@ -1,7 +1,7 @@
 //! Records what attempts came to, in batches of whatever is there. An outcome is never dropped: while
 //! the database is away the same batch is tried again, and no new delivery is claimed meanwhile.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use sqlx::Connection as _;
 use tokio::sync::{Notify, mpsc, watch};
@@ -9,13 +9,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{PART, attempt::Finished};
+use super::{
+    PART,
+    attempt::{Claimed, Finished},
+    lanes::Lanes,
+};
 use crate::{
-    domain::attempt::{Next, RetryRule, after_attempt},
+    domain::{
+        attempt::{Class, Next, Round, after_attempt, hold, signal},
+        breaker::{BreakerRule, Signal, State},
+    },
     health::Health,
     postgres::{
         Database,
-        deliveries::{self, DeliveryKey, Recorded},
+        deliveries::{self, DeliveryKey, LaneKey, Recorded},
+        endpoints::{self, Change},
     },
     telemetry::chain,
     workers::backoff::Backoff,
@@ -27,7 +35,8 @@ const BATCH: usize = 256;
 /// The one task of a worker that writes outcomes.
 pub(super) struct Recorder {
     pub(super) database: Database,
-    pub(super) rule: RetryRule,
+    pub(super) breaker: BreakerRule,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) health: Health,
     /// Told when a delivery will be due again.
     pub(super) retry_noted: Arc<Notify>,
@@ -40,6 +49,16 @@ pub(super) struct Recorder {
 struct Batch {
     attempted: Vec<Recorded>,
     given_back: Vec<(DeliveryKey, Uuid)>,
+    /// Lanes whose endpoint must hear of it, in the one order of locks of all workers.
+    reports: BTreeMap<LaneKey, Vec<Report>>,
+}
+
+/// What one attempt says about its endpoint.
+struct Report {
+    signal: Signal,
+    hold: Option<std::time::Duration>,
+    is_gone: bool,
+    error: Option<String>,
 }
 
 impl Recorder {
@@ -50,18 +69,26 @@ impl Recorder {
             // Room is given back when the batch is recorded, not before.
             let mut rooms = Vec::with_capacity(taken.len());
             let mut batch = Batch::default();
-            for Finished { delivery, attempted, room } in taken.drain(..) {
-                rooms.push(room);
+            for Finished { claimed, attempted } in taken.drain(..) {
+                let Claimed { delivery, place, room, .. } = claimed;
                 match attempted {
                     Some((started_at, outcome)) => {
-                        let attempts_in_round = delivery.attempts_in_round.saturating_add(1);
-                        let next = after_attempt(&outcome, attempts_in_round, &self.rule, rand::random());
-                        batch.attempted.push(Recorded { delivery, started_at, outcome, next });
+                        let attempts = delivery.attempts_in_round.saturating_add(1);
+                        let round = Round { attempts, age: delivery.age };
+                        let next = after_attempt(&outcome, round, &place.0.route.rule, rand::random());
+                        let recorded = Recorded { delivery, started_at, outcome, next };
+                        if !recorded.delivery.is_calm || !is_success(&recorded) || place.0.is_to_be_noted() {
+                            let lane = recorded.delivery.lane.clone();
+                            batch.reports.entry(lane).or_default().push(Report::of(&recorded));
+                        }
+                        batch.attempted.push(recorded);
                     }
                     None => batch.given_back.push((delivery.key, delivery.lease_token)),
                 }
+                rooms.push((place, room));
             }
             self.record(&batch).await;
+            drop(rooms);
             // Not before all that ended meanwhile is written: each of them may look due by now.
             if finished.is_empty() {
                 self.stuck.send_if_modified(std::mem::take);
@@ -78,11 +105,15 @@ impl Recorder {
                 let mut transaction = conn.begin().await?;
                 let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
                 deliveries::hand_back(&mut transaction, &batch.given_back).await?;
+                let changes = self.report(&mut transaction, &batch.reports).await?;
                 transaction.commit().await?;
-                Ok::<_, sqlx::Error>(lost)
+                Ok::<_, sqlx::Error>((lost, changes))
             };
             match self.database.unit(unit).await {
-                Ok(lost) => return self.tell(batch, &lost),
+                Ok((lost, changes)) => {
+                    self.tell(batch, &lost);
+                    return self.tell_of_endpoints(&changes);
+                }
                 Err(error) => {
                     self.stuck.send_replace(true);
                     let error = chain(&error);
@@ -98,6 +129,33 @@ impl Recorder {
         }
     }
 
+    /// Carries the signals of a batch to the rows of its endpoints.
+    async fn report(
+        &self,
+        conn: &mut sqlx::PgConnection,
+        reports: &BTreeMap<LaneKey, Vec<Report>>,
+    ) -> Result<Vec<Change>, sqlx::Error> {
+        if reports.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<&LaneKey> = reports.keys().collect();
+        let mut changes = endpoints::lock(conn, &keys).await?;
+        for change in &mut changes {
+            for report in reports.get(&change.key).into_iter().flatten() {
+                let breaker = &mut change.breaker;
+                *breaker = breaker.after(report.signal, change.now, change.most_in_flight, &self.breaker);
+                change.hold = change.hold.max(report.hold);
+                change.is_gone |= report.is_gone;
+                change.has_succeeded |= report.signal == Signal::Alive;
+                if report.error.is_some() {
+                    change.error.clone_from(&report.error);
+                }
+            }
+        }
+        endpoints::save(conn, &changes).await?;
+        Ok(changes)
+    }
+
     fn tell(&self, batch: &Batch, lost: &[DeliveryKey]) {
         for key in lost {
             warn!(delivery_id = %key.id, "the lease of delivery {} was lost; its outcome is not recorded", key.id);
@@ -106,9 +164,9 @@ impl Recorder {
             let id = delivery.key.id;
             match next {
                 Next::Delivered => {}
-                Next::RetryAfter(wait) => {
+                Next::Retry { after, .. } => {
                     self.retry_noted.notify_one();
-                    let (class, delay_ms) = (outcome.class.name(), wait.as_millis());
+                    let (class, delay_ms) = (outcome.class.name(), after.as_millis());
                     info!(delivery_id = %id, class, delay_ms, "delivery {id} failed ({class}) and is tried again");
                 }
                 Next::Dead(reason, _) => {
@@ -116,6 +174,51 @@ impl Recorder {
                     warn!(delivery_id = %id, reason, "delivery {id} is a dead letter ({reason})");
                 }
             }
+        }
+    }
+
+    /// One line for each endpoint that changed, and no request from what this process holds of it.
+    fn tell_of_endpoints(&self, changes: &[Change]) {
+        for change in changes {
+            let id = change.key.endpoint;
+            let wait = change.hold.or_else(|| change.opens_for());
+            if change.is_gone {
+                warn!(endpoint_id = %id, "endpoint {id} is gone and disabled; its deliveries wait until it is enabled");
+            }
+            match (change.was, change.breaker.state) {
+                (State::Open, State::Open) => {}
+                (_, State::Open) => {
+                    let delay_ms = change.opens_for().unwrap_or_default().as_millis();
+                    warn!(endpoint_id = %id, delay_ms, "the breaker of endpoint {id} opened");
+                }
+                (State::Closed, State::Closed) => {}
+                (_, State::Closed) => info!(endpoint_id = %id, "the breaker of endpoint {id} closed"),
+                _ => {}
+            }
+            if let Some(lane) = self.lanes.get(&change.key) {
+                // What is claimed and not begun goes back; the row says when to go on.
+                if let Some(wait) = wait.or(change.is_gone.then_some(super::PATIENCE)) {
+                    lane.hold(wait);
+                }
+            }
+            if wait.is_some() || !change.breaker.is_calm() {
+                self.retry_noted.notify_one();
+            }
+        }
+    }
+}
+
+fn is_success(recorded: &Recorded) -> bool {
+    recorded.outcome.class == Class::Delivered
+}
+
+impl Report {
+    fn of(Recorded { outcome, .. }: &Recorded) -> Self {
+        Self {
+            signal: signal(outcome),
+            hold: hold(outcome),
+            is_gone: outcome.class == Class::Gone,
+            error: outcome.error.clone(),
         }
     }
 }

@@ -1,0 +1,65 @@
+//! The HTTP message of a webhook request: what was rendered, and the headers that belong to the
+//! connection. `webhook_action` refuses definitions that set one of those.
+
+use hyper::{
+    Method, Request, Uri,
+    body::Bytes,
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue},
+};
+use url::{Position, Url};
+
+use super::connection::Body;
+use crate::domain::webhook_request::{self, WebhookRequest};
+
+/// The message, or what about the request cannot be sent. `url` is the request's.
+pub(super) fn of(request: WebhookRequest, url: &Url) -> Result<Request<Body>, &'static str> {
+    let WebhookRequest { method, headers, body, url: _ } = request;
+    let mut message = Request::new(Body::new(Bytes::new()));
+    *message.headers_mut() = header_map(&headers, url).ok_or("a header is not valid")?;
+    // The fragment is not for the receiver.
+    let target = Uri::try_from(&url[Position::BeforePath..Position::AfterQuery]);
+    *message.uri_mut() = target.map_err(|_| "the url is not valid")?;
+    *message.method_mut() = method_of(method);
+    let length = body.as_ref().map(Vec::len);
+    // A server may wait for the body of a method that has one until it knows that there is none (RFC 9110, 8.6).
+    if let Some(length) = length.or_else(|| sends_body(method).then_some(0)) {
+        message.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *message.body_mut() = Body::new(body.unwrap_or_default().into());
+    Ok(message)
+}
+
+const fn sends_body(method: webhook_request::Method) -> bool {
+    use webhook_request::Method::{Delete, Get, Patch, Post, Put};
+    match method {
+        Post | Put | Patch => true,
+        Get | Delete => false,
+    }
+}
+
+const fn method_of(method: webhook_request::Method) -> Method {
+    match method {
+        webhook_request::Method::Get => Method::GET,
+        webhook_request::Method::Post => Method::POST,
+        webhook_request::Method::Put => Method::PUT,
+        webhook_request::Method::Patch => Method::PATCH,
+        webhook_request::Method::Delete => Method::DELETE,
+    }
+}
+
+fn header_map(headers: &[(String, String)], url: &Url) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(headers.len() + 3);
+    map.insert(HOST, HeaderValue::try_from(host(url)?).ok()?);
+    map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        map.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    Some(map)
+}
+
+/// The port only where it is not the scheme's own, an IPv6 address in brackets.
+fn host(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}

@@ -1,0 +1,158 @@
+//! The lanes of one process: what it holds claimed of each endpoint, and how many requests at once it may
+//! send there. What all processes must agree on stands in the database.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
+
+use super::routes::{Route, Routes};
+use crate::postgres::deliveries::{ClaimedDelivery, LaneKey};
+
+/// How often a lane that succeeds says so in its row.
+const NOTE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// All lanes that this process has anything of, or had lately.
+pub(super) struct Lanes {
+    routes: Routes,
+    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    /// Told when a lane has room for a claim again.
+    pub(super) freed: Arc<Notify>,
+}
+
+/// One lane.
+pub(super) struct Lane {
+    /// One for each request that may be in flight.
+    pub(super) slots: Semaphore,
+    pub(super) route: Arc<Route>,
+    most: u32,
+    /// Claimed and not recorded.
+    claimed: AtomicU32,
+    /// Most of them.
+    cap: AtomicU32,
+    state: Mutex<State>,
+    freed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nothing that waits for its slot is sent before.
+    held_until: Option<Instant>,
+    /// When its success was last written down.
+    noted_at: Option<Instant>,
+}
+
+/// One claimed delivery's place in its lane, until it is recorded.
+pub(super) struct Place(pub(super) Arc<Lane>);
+
+impl Lanes {
+    pub(super) fn new(routes: Routes) -> Self {
+        Self { routes, lanes: Mutex::default(), freed: Arc::default() }
+    }
+
+    /// The place of a claimed delivery.
+    pub(super) fn place(&self, delivery: &ClaimedDelivery) -> Place {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = delivery.most_in_flight.max(1);
+        let lane = match lanes.get(&delivery.lane) {
+            // Another limit since: requests in flight end in the old lane.
+            Some(lane) if lane.most == most => Arc::clone(lane),
+            _ => {
+                let route = self.routes.of(&delivery.lane.company, &delivery.endpoint_url);
+                let lane = Arc::new(Lane::new(route, most, Arc::clone(&self.freed)));
+                lanes.insert(delivery.lane.clone(), Arc::clone(&lane));
+                lane
+            }
+        };
+        drop(lanes);
+        lane.claimed.fetch_add(1, Ordering::Relaxed);
+        lane.cap.store(delivery.cap, Ordering::Relaxed);
+        Place(lane)
+    }
+
+    /// The lane, where this process has something of it.
+    pub(super) fn get(&self, key: &LaneKey) -> Option<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// What is claimed of each endpoint, as a claim asks for it. Forgets lanes that are long idle.
+    pub(super) fn busy(&self) -> Value {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
+        let busy = lanes.iter().filter(|(_, lane)| lane.claimed() > 0);
+        Value::Object(busy.map(|(key, lane)| (key.endpoint.to_string(), lane.claimed().into())).collect())
+    }
+
+    /// Endpoints of which nothing more is claimed before something ends.
+    pub(super) fn full(&self) -> Vec<Uuid> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.endpoint).collect()
+    }
+}
+
+impl Lane {
+    fn new(route: Arc<Route>, most: u32, freed: Arc<Notify>) -> Self {
+        Self {
+            slots: Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)),
+            route,
+            most,
+            claimed: AtomicU32::new(0),
+            cap: AtomicU32::new(most),
+            state: Mutex::default(),
+            freed,
+        }
+    }
+
+    fn claimed(&self) -> u32 {
+        self.claimed.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.claimed().saturating_mul(2) > self.cap.load(Ordering::Relaxed)
+    }
+
+    fn is_remembered(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL)
+    }
+
+    /// Lets nothing begin for this long.
+    pub(super) fn hold(&self, wait: Duration) {
+        let until = Instant::now().checked_add(wait);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held_until = state.held_until.max(until);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held_until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// Whether its success should be written down now; the next answer is yes after a minute.
+    pub(super) fn is_to_be_noted(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = state.noted_at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+        if due {
+            state.noted_at = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let was_full = self.0.is_full();
+        self.0.claimed.fetch_sub(1, Ordering::Relaxed);
+        if was_full && !self.0.is_full() {
+            self.0.freed.notify_one();
+        }
+    }
+}
