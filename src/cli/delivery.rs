@@ -22,7 +22,7 @@ use crate::{
 };
 pub(super) use resend::wake;
 use select::Filters;
-pub(super) use show::{attempt_json, attempt_text};
+pub(super) use show::{attempt_json, attempt_text, body_text};
 
 /// What a listing shows without `--limit`.
 const LIMIT: u32 = 50;

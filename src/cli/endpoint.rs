@@ -1,6 +1,7 @@
-//! `endpoint list|show|pause|resume|enable`.
+//! `endpoint list|show|pause|resume|enable|test`.
 
 mod show;
+mod test;
 
 use anyhow::Context as _;
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
@@ -33,6 +34,9 @@ pub(super) enum Command {
     Resume(One),
     /// Trust an endpoint again: undo that it said it is gone (410), close its breaker, wait for it no longer
     Enable(One),
+    /// Send a test event to an endpoint, or to any address, and tell what was answered
+    #[command(after_help = test::HELP)]
+    Test(One),
 }
 
 const LIST_HELP: &str = "\
@@ -95,6 +99,7 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
     match command {
         Command::List(args) => list(&database, &args).await,
         Command::Show(args) => show::run(&database, &args, settings).await,
+        Command::Test(args) => test::run(&database, &args, settings).await,
         Command::Pause(args) => {
             let operator = confirm::operator_or_user(args.operator.as_deref())?;
             change(&database, &args.one, Change::Pause(&operator), settings).await

@@ -48,6 +48,7 @@ fn commands_of_the_contract_parse() {
         "endpoint pause https://hooks.example/sales --operator ada",
         "endpoint resume 4e4f",
         "endpoint enable 4e4f",
+        "endpoint test https://hooks.example/sales --company acme -o json",
         "config check",
         "config show -o json",
         "config example",

@@ -231,6 +231,15 @@ pub async fn resolve(
     }
 }
 
+/// One endpoint, as a listing shows it.
+///
+/// # Errors
+/// When it is gone, or the database refuses or is away.
+pub async fn get(database: &Database, key: &EndpointKey) -> Result<Endpoint, ResolveError> {
+    let row = database.unit(async |conn| store::get(conn, key).await).await?;
+    row.map(Endpoint::new).ok_or(ResolveError::Unknown)
+}
+
 /// One endpoint with everything.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 mod attempt;
 mod headers;
 mod lanes;
+pub mod probe;
 mod recorder;
 mod routes;
 

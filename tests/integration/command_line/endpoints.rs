@@ -1,4 +1,4 @@
-//! `endpoint list|show|pause|resume|enable`.
+//! `endpoint list|show|pause|resume|enable|test`, and what they make of what waits.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,15 @@ use super::assert_failed;
 use crate::support::{Test, app::TestApp, event::Event, only, tests};
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![endpoints_are_listed_and_shown, a_state_is_one_word, a_lane_is_changed, settings_of_one_are_shown]
+    tests![
+        nothing_is_sent_while_it_is_paused,
+        what_was_gone_goes_on_once_it_is_enabled,
+        a_test_is_sent_and_not_recorded,
+        endpoints_are_listed_and_shown,
+        a_state_is_one_word,
+        a_lane_is_changed,
+        settings_of_one_are_shown
+    ]
 }
 
 async fn list(app: &TestApp, filters: &[&str]) -> Vec<Value> {
@@ -154,4 +162,108 @@ async fn settings_of_one_are_shown(app: &TestApp) {
     assert_eq!(shown["settings"], expected);
     let text = app.cli(&["endpoint", "show", &url, "--company", "b"]).await.stdout;
     assert!(text.contains("one in 2s") && text.contains("1m, 1m 30s") && !text.contains("whsec"), "{text}");
+}
+
+async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
+    let url = two(app).await;
+    app.json(&["endpoint", "pause", &url, "--company", "acme", "--operator", "ada"]).await;
+    for name in ["Grace", "Edsger"] {
+        app.broker.publish(&Event::lead(name).email("ada@x.example").webhook(&url)).await;
+        // Of the other company the same address is another endpoint.
+        app.broker.publish(&Event::lead(name).email("ada@x.example").company("b").webhook(&url)).await;
+    }
+    app.count_becomes(
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND company_id = 'b'",
+        3,
+    )
+    .await;
+    app.count_becomes(
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND company_id = 'acme'",
+        2,
+    )
+    .await;
+    let acme = only(list(app, &["--state", "paused"]).await);
+    assert_eq!(
+        (&acme["waiting"], &acme["inFlight"], &acme["pausedBy"]),
+        (&json!(2), &json!(0), &json!("ada"))
+    );
+    assert!(acme["oldestDueAt"].is_string() && acme["since"].is_string());
+    let waiting = app.json(&["delivery", "list", "--state", "pending"]).await;
+    assert!(
+        waiting.as_array().unwrap().iter().all(|row| row["waitsFor"] == "endpoint_paused"),
+        "{waiting:#}"
+    );
+    // Due at once, and yet behind a closed lane.
+    let resent = app.json(&["delivery", "resend", "--state", "pending", "--yes"]).await;
+    assert_eq!(resent["resent"], 2);
+    app.queues_are_empty().await;
+    assert_eq!(app.receiver.requests().len(), 4);
+    let resumed = app.cli(&["endpoint", "resume", &url, "--company", "acme"]).await;
+    assert!(resumed.stdout.contains("2 deliveries go on"), "{resumed:?}");
+    app.webhooks(6).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
+}
+
+async fn what_was_gone_goes_on_once_it_is_enabled(app: &TestApp) {
+    app.run(&[]).await;
+    let url = app.receiver.url("/status/410");
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&url)).await;
+    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    let gone = only(list(app, &["--state", "disabled"]).await);
+    assert!(gone["disabledBecause"].as_str().unwrap().contains("410"), "{gone:#}");
+    app.broker.publish(&Event::lead("Bob").email("bob@x.example").webhook(&url)).await;
+    app.count_becomes(
+        "SELECT count(*) FROM webhook_deliveries WHERE created_at > now() - interval '1 day'",
+        2,
+    )
+    .await;
+    let before = app.receiver.requests().len();
+    let parked = app.json(&["delivery", "list", "--state", "pending"]).await;
+    assert!(!parked.as_array().unwrap().is_empty());
+    assert!(
+        parked.as_array().unwrap().iter().all(|row| row["waitsFor"] == "endpoint_disabled"),
+        "{parked:#}"
+    );
+    let enabled = app.json(&["endpoint", "enable", &url]).await;
+    assert_eq!((&enabled["changed"], &enabled["state"]), (&json!(true), &json!("open")));
+    // It is asked again, and is as gone as before.
+    app.webhooks(before + 1).await;
+    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+}
+
+async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    app.set("webhook.signing_secrets", secret);
+    let url = two(app).await;
+    app.json(&["endpoint", "pause", &url, "--company", "acme"]).await;
+    let tested = app.json(&["endpoint", "test", &url, "--company", "acme"]).await;
+    let attempt = &tested["attempt"];
+    assert_eq!(
+        (&attempt["class"], &attempt["status"], &attempt["responseBody"]),
+        (&json!("delivered"), &json!(200), &json!("received"))
+    );
+    let sent = app.webhooks(3).await.pop().unwrap();
+    let event = sent.json().unwrap();
+    assert_eq!(
+        (&event["type"], &event["data"]["company"]["id"]),
+        (&json!("contact-relay.test"), &json!("acme"))
+    );
+    assert_eq!(sent.header("webhook-id"), event["id"].as_str());
+    assert!(sent.header("webhook-signature").is_some_and(|signature| signature.starts_with("v1,")));
+    let failed = app.cli(&["endpoint", "test", &app.receiver.url("/status/503?a=b"), "-o", "json"]).await;
+    let told: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!((failed.code, &told["attempt"]["status"]), (Some(1), &json!(503)), "{}", failed.stderr);
+    assert!(!failed.stdout.contains(secret));
+    let text = app.cli(&["endpoint", "test", &app.receiver.url("/new")]).await;
+    assert!(text.code == Some(0) && text.stdout.contains("delivered 200"), "{text:?}");
+    assert_failed(&app.cli(&["endpoint", "test", "https://x.example/$name"]).await, 2, "variables");
+    assert_failed(&app.cli(&["endpoint", "test", "00000000"]).await, 1, "there is no such endpoint");
+    assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "several endpoints are meant");
+    app.set("webhook.allowed_networks", "");
+    let blocked = app.cli(&["endpoint", "test", &url, "--company", "b", "-o", "json"]).await;
+    let told: Value = serde_json::from_str(&blocked.stdout).unwrap();
+    assert_eq!((blocked.code, &told["attempt"]["class"]), (Some(1), &json!("blocked")), "{told:#}");
+    assert_eq!(app.receiver.requests().len(), 5);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 2);
+    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints").await, 2);
 }
