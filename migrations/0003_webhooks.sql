@@ -66,8 +66,7 @@ CREATE INDEX webhook_deliveries_lanes ON webhook_deliveries (company_id, endpoin
     WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_newest ON webhook_deliveries (company_id, contact_id, endpoint_id, contact_version)
     WHERE newest_only;
--- What went into a digest; holds an entry for such deliveries only.
-CREATE INDEX webhook_deliveries_digested ON webhook_deliveries (company_id, digest_id) WHERE digest_id IS NOT NULL;
+CREATE INDEX webhook_deliveries_members ON webhook_deliveries (company_id, digest_id) WHERE digest_id IS NOT NULL;
 -- For listings by time; next to nothing to keep.
 CREATE INDEX webhook_deliveries_created ON webhook_deliveries USING brin (created_at) WITH (pages_per_range = 16, autosummarize = on);
 

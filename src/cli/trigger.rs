@@ -45,6 +45,9 @@ pub(super) struct Preview {
     /// Client data as a JSON object, or @FILE to read it from there
     #[arg(long, value_name = "JSON", default_value = "{}")]
     client_data: String,
+    /// Company that it fires for; settings may differ for its endpoints [default: the file's, else preview]
+    #[arg(long, value_name = "ID")]
+    company: Option<String>,
     #[command(flatten)]
     output: Output,
 }

@@ -2,11 +2,14 @@
 //!
 //! It stands for somebody else's server, in `dev` and in tests: nothing here knows the service.
 
+mod email;
+mod slack;
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -16,6 +19,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use slack::Slack;
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle, time::timeout};
 
 /// Longest body that is kept, in bytes. A longer one is answered 413.
@@ -52,10 +56,12 @@ impl Received {
 
 /// The running receiver. It ends when this is dropped.
 ///
-/// The beginning of the path says how it answers:
-/// `/status/503` with this status; `/flaky/2` twice with 503 (counted for each whole path), then with
-/// 200; `/slow/250` with 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never; `/retry-after/7` with 429 and this
-/// `Retry-After`; `/redirect` with 302 to `/redirected`; anything else with 200.
+/// The beginning of the path says how it answers, counting for each whole path: `/status/503` with this
+/// status, `/status/410/1` once and then with 200; `/flaky/2` twice with 503, then with 200; `/slow/250` with
+/// 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never;
+/// `/retry-after/7` with 429 and this `Retry-After`, `/retry-after/7/2` twice; `/redirect` with 302 to
+/// `/redirected`; `/slack/…` as Slack's incoming webhooks, which take one message a second, `/slack/gone` as
+/// one that was removed; `/email/…` as a service that sends mail; anything else with 200.
 #[derive(Debug)]
 pub struct DemoReceiver {
     address: SocketAddr,
@@ -68,6 +74,7 @@ pub struct DemoReceiver {
 struct Shared {
     received: Arc<watch::Sender<Vec<Received>>>,
     released: Arc<watch::Sender<bool>>,
+    slack: Arc<Slack>,
 }
 
 impl DemoReceiver {
@@ -77,7 +84,8 @@ impl DemoReceiver {
         let address = listener.local_addr()?;
         let (sender, received) = watch::channel(Vec::new());
         let released = Arc::new(watch::Sender::new(false));
-        let shared = Shared { received: Arc::new(sender), released: Arc::clone(&released) };
+        let (received_here, slack) = (Arc::new(sender), Arc::default());
+        let shared = Shared { received: received_here, released: Arc::clone(&released), slack };
         let router = Router::new().fallback(receive).with_state(shared);
         let server = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
         Ok(Self { address, received, released, server })
@@ -126,18 +134,30 @@ async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Respon
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let received = Received { method: parts.method, path: path.clone(), headers: parts.headers, body };
+    let imitated = match path.split('/').nth(1) {
+        Some("slack") => Some(shared.slack.answer(&received, Instant::now())),
+        Some("email") => Some(email::answer(&received)),
+        _ => None,
+    };
     let mut earlier = 0;
     shared.received.send_modify(|all| {
         earlier = all.iter().filter(|other| other.path == path).count();
         all.push(received);
     });
-    answer(&path, earlier, shared.released.subscribe()).await
+    match imitated {
+        Some(answer) => answer,
+        None => answer(&path, earlier, shared.released.subscribe()).await,
+    }
 }
 
 async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>) -> Response {
     let mut segments = path.split(['/', '?']).skip(1);
     let (behavior, argument) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+    // Counted for each whole path, as is `flaky`.
+    let is_over =
+        segments.next().is_some_and(|times| times.parse().is_ok_and(|times: usize| earlier >= times));
     match behavior {
+        "status" | "retry-after" if is_over => StatusCode::OK.into_response(),
         "status" => argument.parse().unwrap_or(StatusCode::BAD_REQUEST).into_response(),
         "flaky" if argument.parse().is_ok_and(|failures: usize| earlier < failures) => {
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -187,6 +207,10 @@ mod tests {
             ("/ok", "200"),
             ("/status/503", "503"),
             ("/status/nonsense", "400"),
+            ("/status/410/1", "410"),
+            ("/status/410/1", "200"),
+            ("/retry-after/7/1", "429"),
+            ("/retry-after/7/1", "200"),
             ("/flaky/2?key=a", "503"),
             ("/flaky/2?key=b", "503"),
             ("/flaky/2?key=a", "503"),

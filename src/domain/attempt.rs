@@ -202,7 +202,11 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
     match outcome.class {
         Class::Delivered => Next::Delivered,
         Class::Rejected => Next::Dead(Reason::WebhookRejected, rejected(outcome)),
-        Class::Gone => Next::Dead(Reason::WebhookRejected, describe(outcome)),
+        Class::Gone => {
+            let text =
+                format!("{}; its endpoint is disabled until an operator enables it", describe(outcome));
+            Next::Dead(Reason::WebhookRejected, text)
+        }
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
         Class::Invalid => Next::Dead(Reason::WebhookInvalid, describe(outcome)),
         Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
@@ -264,7 +268,7 @@ fn rejected(outcome: &Outcome) -> String {
                 "the receiver answered {status}, a redirect; redirects are not followed: write the final address"
             )
         }
-        Some(status) => format!("the receiver answered {status}, which no retry mends"),
+        Some(_) => format!("{}, which no retry mends", describe(outcome)),
         None => describe(outcome),
     }
 }
@@ -277,11 +281,6 @@ fn exhausted(outcome: &Outcome, attempts: u32) -> String {
 fn describe(outcome: &Outcome) -> String {
     match (outcome.status, &outcome.error) {
         (_, Some(error)) => error.clone(),
-        (Some(status), None) if outcome.class == Class::Gone => {
-            format!(
-                "the receiver answered {status}: it is gone; its endpoint is disabled until an operator enables it"
-            )
-        }
         (Some(status), None) => format!("the receiver answered {status}"),
         (None, None) => outcome.class.name().to_owned(),
     }

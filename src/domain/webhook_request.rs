@@ -7,12 +7,16 @@
 use std::fmt;
 
 use super::{
+    endpoint::Profile,
     problem::shortened,
+    slack,
     template::{Piece, Template},
     variables::{Value, Variables},
     webhook_action::WebhookAction,
 };
 
+/// The `user-agent` of every request.
+pub const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
 /// The longest URL, in bytes. RFC 9110, 4.1 asks everyone to support 8,000.
 pub const MAX_URL: usize = 8 * 1024;
 /// The most bytes of all header values together.
@@ -101,9 +105,11 @@ impl WebhookInvalid {
 /// Renders the request of one webhook step.
 ///
 /// `default_body` is the public `contact.upserted` event as JSON: what POST, PUT and PATCH send when
-/// the action has no body.
+/// the action has no body. A Slack endpoint gets a message in any case, of content type JSON, with the
+/// values escaped.
 pub fn render(
     action: &WebhookAction,
+    profile: Profile,
     variables: &Variables<'_>,
     default_body: &[u8],
 ) -> Result<WebhookRequest, WebhookInvalid> {
@@ -116,12 +122,25 @@ pub fn render(
         room = room.saturating_sub(value.len());
         headers.push((name.clone(), value));
     }
-    let (body, content_type) = match action.body.as_ref().map_err(Clone::clone)? {
-        Some(body) => (Some(body.render(variables)?), body.content_type()),
-        None if action.method.sends_event() => (Some(default_body.to_vec()), "application/cloudevents+json"),
+    let body = action.body.as_ref().map_err(Clone::clone)?.as_ref();
+    let (body, content_type) = match (body, profile) {
+        (Some(body), Profile::Plain) => (Some(body.render(variables)?), body.content_type()),
+        (None, Profile::Plain) if action.method.sends_event() => {
+            (Some(default_body.to_vec()), "application/cloudevents+json")
+        }
+        (Some(body), Profile::Slack) => {
+            (Some(body.render_for_slack(variables, default_body)?), "application/json")
+        }
+        (None, Profile::Slack) if action.method.sends_event() => {
+            (Some(slack::event_message(default_body)), "application/json")
+        }
         // Receivers may rely on a content type, so one is sent although nothing follows it.
-        None => (None, "application/json"),
+        (None, Profile::Plain | Profile::Slack) => (None, "application/json"),
     };
+    if profile == Profile::Slack {
+        // What the author declares is the body as written, not the message that is made of it.
+        headers.retain(|(name, _)| name != "content-type");
+    }
     if !headers.iter().any(|(name, _)| name == "content-type") {
         headers.insert(0, ("content-type".to_owned(), content_type.to_owned()));
     }

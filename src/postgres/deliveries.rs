@@ -6,7 +6,9 @@
 
 mod claim;
 mod details;
+mod digest;
 mod message;
+mod order;
 mod read;
 mod record;
 mod resend;
@@ -18,6 +20,7 @@ use uuid::Uuid;
 
 pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
 pub use details::{Attempt, DeadLetterRef, Details, details};
+pub use digest::fold;
 pub use read::{Filter, State, Summary, keys, list, matching, summaries};
 pub use record::{Recorded, record};
 pub use resend::{Held, hasten, hold, replay_dead_letters, restart};

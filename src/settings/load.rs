@@ -188,7 +188,7 @@ fn describe(key: &str, error: &ConfigError) -> String {
     match key {
         "amqp.url" | "postgres.url" => "expected an address, as text".to_owned(),
         "contacts.suppression_pepper" => "expected a text".to_owned(),
-        "webhook.signing_secrets" => "expected a list of texts, each whsec_ and base64".to_owned(),
+        "webhook.signing_secrets" => "expected a list of texts, each whsec_ or whsk_ and base64".to_owned(),
         "webhook.endpoints" => endpoints_fault(error),
         "http.tokens" => {
             "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()

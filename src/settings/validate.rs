@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::{EndpointRule, Settings, types::is_plain_name};
+use crate::domain::signature::SigningSecret;
 
 /// What is wrong, by key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
@@ -139,11 +139,9 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         endpoint(index + 1, rule, faults);
     }
     for (index, secret) in webhook.signing_secrets.iter().enumerate() {
-        faults.unless(
-            is_signing_secret(secret.expose_secret()),
-            "webhook.signing_secrets",
-            format!("entry {}: expected whsec_ and the base64 of 24 to 64 bytes", index + 1),
-        );
+        if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
+            faults.unless(false, "webhook.signing_secrets", format!("entry {}: {bad}", index + 1));
+        }
     }
 }
 
@@ -172,11 +170,11 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
     );
     let both = rule.retry_statuses.iter().any(|status| rule.dead_statuses.contains(status));
     unless(!both, "a status cannot be in retry_statuses and in dead_statuses");
-    let mut secrets = rule.signing_secrets.iter().flatten();
-    unless(
-        secrets.all(|secret| is_signing_secret(secret.expose_secret())),
-        "every one of signing_secrets must be whsec_ and the base64 of 24 to 64 bytes",
-    );
+    for secret in rule.signing_secrets.iter().flatten() {
+        if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
+            unless(false, &format!("signing_secrets: {bad}"));
+        }
+    }
     unless(
         rule.digest_window.is_none_or(|window| (1..=86_400).contains(&window.as_secs())),
         "digest_window must be 1s to 24h",
@@ -215,11 +213,4 @@ fn surface(settings: &Settings, faults: &mut Faults) {
 fn is_address(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text)
         .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|h| !h.is_empty()))
-}
-
-/// Standard Webhooks 1.0: `whsec_` and the base64 of 24 to 64 random bytes.
-fn is_signing_secret(text: &str) -> bool {
-    text.strip_prefix("whsec_")
-        .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }

@@ -12,11 +12,12 @@ mod recorder;
 mod routes;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -279,6 +280,7 @@ impl Claims {
             max_age: self.max_age,
         };
         let claimed = self.database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
+        let claimed = self.without_digests(claimed, &claim).await?;
         for hint in self.hints.drain(..) {
             // Nobody listens any more when its broker connection has gone; the message comes again.
             let _ = hint.ack.send(());
@@ -292,6 +294,32 @@ impl Claims {
             self.next_look = Instant::now() + wait;
         }
         Ok(claimed)
+    }
+}
+
+impl Claims {
+    /// Makes digests of what waited for one; they are due with the next claim.
+    async fn without_digests(
+        &mut self,
+        claimed: Vec<ClaimedDelivery>,
+        claim: &Claim<'_>,
+    ) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
+        let (members, others): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|one| one.is_digest && !one.is_expired);
+        if members.is_empty() {
+            return Ok(others);
+        }
+        let profile =
+            |one: &ClaimedDelivery| (one.lane.clone(), self.lanes.profile(&one.lane, &one.endpoint_url));
+        let lanes: BTreeMap<_, _> = members.iter().map(profile).collect();
+        let unit = async |conn: &mut PgConnection| {
+            let mut transaction = conn.begin().await?;
+            deliveries::fold(&mut transaction, &lanes, claim.token, claim.lease).await?;
+            transaction.commit().await
+        };
+        self.database.unit(unit).await?;
+        self.retry_noted.notify_one();
+        Ok(others)
     }
 }
 

@@ -20,12 +20,15 @@ mod faults;
 mod harness;
 mod identity;
 mod kept;
+mod lanes;
 mod once;
 mod privacy;
 mod replays;
+mod slack;
 mod support;
 mod unmerge;
 mod upserted;
+mod webhook_docs;
 mod webhook_outcomes;
 mod webhook_requests;
 
@@ -43,11 +46,14 @@ fn main() -> ExitCode {
         harness::tests(),
         identity::tests(),
         kept::tests(),
+        lanes::tests(),
         once::tests(),
         privacy::tests(),
         replays::tests(),
+        slack::tests(),
         unmerge::tests(),
         upserted::tests(),
+        webhook_docs::tests(),
         webhook_outcomes::tests(),
         webhook_requests::tests(),
     ];

@@ -14,7 +14,13 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 
 use std::{
-    any::Any, fmt::Debug, panic::AssertUnwindSafe, pin::Pin, process::ExitCode, sync::Arc, time::Duration,
+    any::Any,
+    fmt::Debug,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::Duration,
 };
 
 use app::TestApp;
@@ -39,6 +45,15 @@ pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) body: for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) alone: bool,
+    /// A program without which there is nothing to test.
+    pub(crate) needs: Option<&'static str>,
+}
+
+impl Test {
+    /// The test, skipped on a machine that cannot run this program.
+    pub(crate) fn needing(self, program: &'static str) -> Self {
+        Self { needs: Some(program), ..self }
+    }
 }
 
 /// `tests![a, b]`: the async functions `a` and `b` of this module as tests. `tests![a; alone: c]`: and
@@ -55,6 +70,7 @@ macro_rules! tests {
             name: concat!(module_path!(), "::", stringify!($name)),
             body: |app| Box::pin($name(app)),
             alone: $alone,
+            needs: None,
         }
     };
 }
@@ -88,6 +104,11 @@ pub(crate) fn run(mut tests: Vec<Test>) -> ExitCode {
 
 impl Stage {
     async fn perform(&self, test: Test) -> Result<Completion, Failed> {
+        if let Some(program) = test.needs
+            && Command::new(program).arg("--version").output().is_err()
+        {
+            return Ok(Completion::ignored_with(format!("there is no {program} on this machine")));
+        }
         let environment = self.environment.get_or_init(async || Environment::open().await.map(Arc::new));
         let environment = environment.await.as_ref().map_err(|error| format!("no services: {error}"))?;
         if test.alone && !environment.is_private() {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json, value::RawValue};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use url::Url;
@@ -22,13 +23,14 @@ use crate::{
         field::Field,
         outgoing::{Origin, Outgoing, Publisher},
         plan::{Plan, Step, Work, plan},
+        signature::SigningSecret,
         trigger_cache::TriggerCache,
         trigger_fired::decode,
         variables::{ContactView, Variables},
         webhook_action::WebhookAction,
-        webhook_request::{WebhookRequest, render},
+        webhook_request::{USER_AGENT, WebhookRequest, render},
     },
-    settings::Settings,
+    settings::{EndpointTerms, Settings},
 };
 
 /// Prints the steps of one firing. Exits 1 when the event or a step would be a dead letter.
@@ -36,7 +38,8 @@ pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::
     let text = definition::read(&args.file)?;
     let arguments = argument(&args.arguments, "--arguments")?;
     let client_data = argument(&args.client_data, "--client-data")?;
-    let fired = fire(&text, &arguments, &client_data, settings)?;
+    let company = args.company.as_deref();
+    let fired = fire(&text, &arguments, &client_data, company, settings)?;
     output::object(args.output.format, &fired, as_text)?;
     let steps = fired.get("steps").and_then(Value::as_array);
     let fine = steps.into_iter().flatten().all(|step| step.get("error").is_none());
@@ -48,9 +51,10 @@ fn fire(
     text: &str,
     arguments: &RawValue,
     client_data: &RawValue,
+    company: Option<&str>,
     settings: &Settings,
 ) -> anyhow::Result<Value> {
-    let event = event(text, arguments, client_data)?;
+    let event = event(text, arguments, client_data, company)?;
     let planned =
         decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
@@ -70,7 +74,12 @@ fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
 }
 
 /// The event of a firing. What the file says of company, assistant, session and images stands.
-fn event(text: &str, arguments: &RawValue, client_data: &RawValue) -> anyhow::Result<Vec<u8>> {
+fn event(
+    text: &str,
+    arguments: &RawValue,
+    client_data: &RawValue,
+    company: Option<&str>,
+) -> anyhow::Result<Vec<u8>> {
     let (_, mut given) = definition::data(text);
     let mut found = definition::find(text)?.into_iter();
     let trigger = found.next().map(|found| found.raw).unwrap_or_default();
@@ -84,6 +93,9 @@ fn event(text: &str, arguments: &RawValue, client_data: &RawValue) -> anyhow::Re
     ] {
         let value = given.remove(name).map_or_else(|| RawValue::from_string(default.to_owned()), Ok)?;
         data.insert(name, value);
+    }
+    if let Some(id) = company {
+        data.insert("company", serde_json::value::to_raw_value(&json!({ "id": id }))?);
     }
     let kept = given.remove("clientData").filter(|_| client_data.get() == "{}");
     data.insert("clientData", kept.unwrap_or_else(|| client_data.to_owned()));
@@ -110,6 +122,7 @@ struct Firing<'a> {
     plan: &'a Plan,
     settings: &'a Settings,
     policy: Policy,
+    terms: EndpointTerms,
     publisher: Publisher<'a>,
     directory: Directory,
     /// What the last CRM step did, and the event that it would publish.
@@ -124,6 +137,7 @@ impl<'a> Firing<'a> {
             plan,
             settings,
             policy: Policy { allow_http: webhook.allow_http, allowed_networks },
+            terms: webhook.terms(),
             publisher: Publisher {
                 source: &settings.events.source,
                 include_identity: settings.events.include_identity,
@@ -191,11 +205,14 @@ impl<'a> Firing<'a> {
         let variables = Variables::of(&self.plan.event, view);
         let requested = self.publisher.webhook_requested(origin);
         let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
-        match render(action, &variables, default_body) {
+        let url = action.endpoint_url().unwrap_or_default();
+        let profile = self.terms.of(self.plan.event.company.as_str(), url).profile;
+        match render(action, profile, &variables, default_body) {
             Err(invalid) => {
                 json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {invalid}") })
             }
-            Ok(request) => {
+            Ok(mut request) => {
+                request.headers.extend(self.own_headers(url));
                 let mut shown = request_json(&request);
                 let allowed = Url::parse(&request.url).map(|url| self.policy.check_url(&url));
                 if let (Ok(Err(blocked)), Value::Object(members)) = (allowed, &mut shown) {
@@ -206,7 +223,30 @@ impl<'a> Firing<'a> {
             }
         }
     }
+
+    /// The headers that each attempt adds, in their order. Signatures are named, not made.
+    fn own_headers(&self, url: &str) -> Vec<(String, String)> {
+        let webhook = &self.settings.webhook;
+        let own = webhook.per_endpoint(|rule| rule.signing_secrets.clone());
+        let own = own.get(self.plan.event.company.as_str(), url).and_then(Option::as_ref);
+        let secrets = own.unwrap_or(&webhook.signing_secrets);
+        let secrets = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose_secret()).ok());
+        let signatures: Vec<_> = secrets.map(|secret| format!("{},<signature>", secret.version())).collect();
+        let mut headers =
+            vec![("user-agent", USER_AGENT), ("traceparent", TRACEPARENT), ("webhook-timestamp", TIMESTAMP)];
+        let signatures = signatures.join(" ");
+        if !signatures.is_empty() {
+            headers.push(("webhook-signature", &signatures));
+        }
+        headers.push(("webhook-id", ID));
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
 }
+
+/// What stands in place of something that differs from attempt to attempt.
+const ID: &str = "<the id of the delivery>";
+const TIMESTAMP: &str = "<Unix seconds of the attempt>";
+const TRACEPARENT: &str = "<of the event, or made from the id>";
 
 fn request_json(request: &WebhookRequest) -> Value {
     let mut shown = json!({
@@ -260,11 +300,7 @@ fn as_text(preview: &Value) -> String {
         push(String::new());
     }
     if preview.pointer("/steps").is_some_and(|steps| steps.to_string().contains("\"method\"")) {
-        push(
-            "Each attempt adds user-agent, webhook-id, webhook-timestamp and, with signing secrets,"
-                .to_owned(),
-        );
-        push("webhook-signature.".to_owned());
+        push("What stands in <> differs from attempt to attempt.".to_owned());
     }
     if let Some(skipped) = preview.get("skipped").and_then(Value::as_u64).filter(|skipped| *skipped > 0) {
         push(format!("{skipped} further steps are skipped: the chain may have no more interactions"));

@@ -58,7 +58,11 @@ fn each_class_is_decided() {
     for class in Class::ALL {
         let expected = match class {
             Class::Delivered => Next::Delivered,
-            Class::Rejected | Class::Gone => dead(Reason::WebhookRejected),
+            Class::Rejected => dead(Reason::WebhookRejected),
+            Class::Gone => Next::Dead(
+                Reason::WebhookRejected,
+                "no answer; its endpoint is disabled until an operator enables it".to_owned(),
+            ),
             Class::Expired => dead(Reason::WebhookExhausted),
             Class::Blocked => dead(Reason::WebhookBlocked),
             Class::Invalid => dead(Reason::WebhookInvalid),

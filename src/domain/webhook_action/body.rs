@@ -1,9 +1,12 @@
 //! The body of a webhook: JSON with variables in its strings, or text.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::url_template::percent_encode;
 use crate::domain::{
+    slack,
     template::{Piece, Template},
     variables::Variables,
     webhook_request::{MAX_BODY, WebhookInvalid, push_text, too_long},
@@ -18,6 +21,9 @@ pub(in crate::domain) enum Body {
     /// Any other string.
     Text(Template),
 }
+
+/// What is done to the text of a value, or to its JSON, before it takes its place.
+type Escape = for<'t> fn(&'t str) -> Cow<'t, str>;
 
 /// JSON with its strings parsed.
 pub(in crate::domain) enum Json {
@@ -71,10 +77,11 @@ impl Body {
         }
     }
 
+    /// The body as a receiver without a profile gets it.
     pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<Vec<u8>, WebhookInvalid> {
         let mut out = String::new();
         match self {
-            Self::Json(json) => json.render(&mut out, variables)?,
+            Self::Json(json) => json.render(&mut out, variables, |text| text.into())?,
             Self::Form(template) => push_text(&mut out, template, variables, |out, value| {
                 percent_encode(out, &value.to_text());
             })?,
@@ -83,6 +90,30 @@ impl Body {
             }
         }
         Ok(out.into_bytes())
+    }
+
+    /// The body as a message for Slack. `event` is what is sent where there is nothing to say.
+    pub(in crate::domain) fn render_for_slack(
+        &self,
+        variables: &Variables<'_>,
+        event: &[u8],
+    ) -> Result<Vec<u8>, WebhookInvalid> {
+        let mut out = String::new();
+        match self {
+            Self::Json(json) => {
+                json.render(&mut out, variables, slack::escape)?;
+                // It is JSON, but a value may nest it deeper than any reader goes.
+                let message = serde_json::from_str(&out)
+                    .map_err(|_| WebhookInvalid::new("the body is nested too deep for Slack"))?;
+                Ok(slack::json_message(message, event))
+            }
+            Self::Form(template) | Self::Text(template) => {
+                push_text(&mut out, template, variables, |out, value| {
+                    out.push_str(&slack::escape(&value.to_text()));
+                })?;
+                Ok(slack::text_message(&out))
+            }
+        }
     }
 }
 
@@ -104,15 +135,20 @@ impl Json {
         }
     }
 
-    fn render(&self, out: &mut String, variables: &Variables<'_>) -> Result<(), WebhookInvalid> {
+    fn render(
+        &self,
+        out: &mut String,
+        variables: &Variables<'_>,
+        escape: Escape,
+    ) -> Result<(), WebhookInvalid> {
         match self {
             Self::Fixed(json) => out.push_str(json),
-            Self::Text(template) => render_string(out, template, variables)?,
+            Self::Text(template) => render_string(out, template, variables, escape)?,
             Self::Array(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     out.push_str(if index > 0 { "," } else { "" });
-                    item.render(out, variables)?;
+                    item.render(out, variables, escape)?;
                 }
                 out.push(']');
             }
@@ -122,7 +158,7 @@ impl Json {
                     out.push_str(if index > 0 { "," } else { "" });
                     out.push_str(key);
                     out.push(':');
-                    value.render(out, variables)?;
+                    value.render(out, variables, escape)?;
                 }
                 out.push('}');
             }
@@ -136,15 +172,16 @@ fn render_string(
     out: &mut String,
     template: &Template,
     variables: &Variables<'_>,
+    escape: Escape,
 ) -> Result<(), WebhookInvalid> {
     if let [Piece::Variable(reference)] = template.pieces()
         && let Some((value, "")) = variables.resolve(reference)
     {
-        out.push_str(&value.to_json());
+        out.push_str(&escape(&value.to_json()));
         return Ok(());
     }
     let mut text = String::new();
-    push_text(&mut text, template, variables, |out, value| out.push_str(&value.to_text()))?;
+    push_text(&mut text, template, variables, |out, value| out.push_str(&escape(&value.to_text())))?;
     out.push_str(&Value::from(text).to_string());
     Ok(())
 }

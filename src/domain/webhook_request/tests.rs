@@ -1,5 +1,7 @@
 //! Tests of rendering: values by place, and values that attack.
 
+mod slack;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
@@ -50,6 +52,15 @@ fn rendered_with(
     arguments: &Json,
     include_identity: bool,
 ) -> Result<WebhookRequest, WebhookInvalid> {
+    rendered_for(Profile::Plain, definition, arguments, include_identity)
+}
+
+fn rendered_for(
+    profile: Profile,
+    definition: &Json,
+    arguments: &Json,
+    include_identity: bool,
+) -> Result<WebhookRequest, WebhookInvalid> {
     let action = WebhookAction::parse(definition).unwrap_or_else(|e| panic!("{definition}: {e}"));
     let (contact, nothing) = (contact(), Map::new());
     let client_data =
@@ -64,7 +75,7 @@ fn rendered_with(
         client_data: client_data.as_object().unwrap_or(&nothing),
         contact: Some(ContactView { contact: &contact, operation: Operation::Created, include_identity }),
     };
-    render(&action, &variables, EVENT)
+    render(&action, profile, &variables, EVENT)
 }
 
 fn rendered(members: &Json) -> Result<WebhookRequest, WebhookInvalid> {

@@ -85,7 +85,6 @@ fn a_delivery_waits_for_one_thing() {
         let waits = Waits::of(&delivery).unwrap();
         assert_eq!((waits.name(), waits.until()), (name, until));
     };
-    let change_lane = |delivery: &mut Summary, change: fn(&mut Lane)| change(delivery.lane.as_mut().unwrap());
     check(|_| (), "worker", None);
     check(|delivery| delivery.lane = None, "worker", None);
     check(|delivery| delivery.next_attempt_at = Some(later(3)), "due", Some(later(3)));
@@ -114,6 +113,11 @@ fn a_delivery_waits_for_one_thing() {
         "due",
         Some(later(3)),
     );
+}
+
+#[test]
+fn a_delivery_waits_for_its_lane() {
+    let change_lane = |delivery: &mut Summary, change: fn(&mut Lane)| change(delivery.lane.as_mut().unwrap());
     for (change, name, until) in [
         ((|lane| lane.paused_at = Some(NOW)) as fn(&mut Lane), "endpoint_paused", None),
         (|lane| lane.disabled_at = Some(NOW), "endpoint_disabled", None),

@@ -47,7 +47,9 @@ pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<D
     let (held, lost): (Vec<&Recorded>, Vec<&Recorded>) = batch.iter().partition(is_held);
     let dead: Vec<NewDeadLetter> = held.iter().filter_map(|entry| dead_letter(entry)).collect();
     dead_letters::insert(conn, &dead).await?;
-    resolve(conn, &held).await?;
+    let delivered = held.iter().filter(|entry| entry.next == Next::Delivered);
+    let delivered: Vec<&ClaimedDelivery> = delivered.map(|entry| &entry.delivery).collect();
+    resolve(conn, &delivered).await?;
     Ok(lost.into_iter().map(|entry| entry.delivery.key.clone()).collect())
 }
 
@@ -149,13 +151,11 @@ fn delay(next: &Next) -> i64 {
     }
 }
 
-/// Settles the dead letters of deliveries that got through in a later round.
-async fn resolve(conn: &mut PgConnection, held: &[&Recorded]) -> Result<(), sqlx::Error> {
-    let replayed = held.iter().filter(|entry| {
-        entry.next == Next::Delivered && entry.delivery.attempts > entry.delivery.attempts_in_round
-    });
+/// Settles the dead letters of deliveries that ended well in a later round.
+pub(super) async fn resolve(conn: &mut PgConnection, done: &[&ClaimedDelivery]) -> Result<(), sqlx::Error> {
+    let replayed = done.iter().filter(|delivery| delivery.attempts > delivery.attempts_in_round);
     let (companies, digests): (Vec<String>, Vec<Vec<u8>>) = replayed
-        .map(|entry| (entry.delivery.key.company.clone(), Sha256::digest(body(&entry.delivery)).to_vec()))
+        .map(|delivery| (delivery.key.company.clone(), Sha256::digest(body(delivery)).to_vec()))
         .unzip();
     if companies.is_empty() {
         return Ok(());

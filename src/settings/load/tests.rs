@@ -169,6 +169,34 @@ fn each_kind_of_fault() {
 }
 
 #[test]
+fn signing_secrets_are_read_as_they_will_be_used() {
+    let (shared, private) =
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=");
+    for (secret, said) in [
+        (shared, None),
+        (private, None),
+        ("hunter2", Some("must begin with \"whsec_\"")),
+        ("whsec_hunter2", Some("standard base64")),
+        ("whsec_AAAA", Some("24 to 64 bytes")),
+        ("whsk_AAAA", Some("32 bytes")),
+        ("whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", Some("public key")),
+    ] {
+        let list = format!("{shared},{secret}");
+        let rule = format!(r#"[{{url = "https://a.example", signing_secrets = ["{secret}"]}}]"#);
+        for (name, value, entry) in
+            [("WEBHOOK__SIGNING_SECRETS", list, "entry 2: "), ("WEBHOOK__ENDPOINTS", rule, "entry 1: ")]
+        {
+            let fault = with_env(&[(name, &value)]).err().map(|error| error.faults[0].message.clone());
+            assert_eq!(fault.is_some(), said.is_some(), "{name} {secret}: {fault:?}");
+            for part in said.into_iter().chain(said.and(Some(entry))) {
+                assert!(fault.as_ref().unwrap().contains(part), "{name} {secret}: {fault:?}");
+            }
+            assert!(!fault.unwrap_or_default().contains("hunter2"));
+        }
+    }
+}
+
+#[test]
 fn each_kind_of_fault_in_a_file() {
     for (text, key, said) in [
         ("[amqp]\nhost = 1", "amqp.host", "unknown setting; [amqp] has connect_timeout, heartbeat"),

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         contact::{ContactId, ContactUpdate},
+        digest,
         directory::{Applied, Conflict, Directory, Policy, Rule},
         endpoint::Endpoint,
         fault::{Fault, Reason},
@@ -291,7 +292,7 @@ fn delivery(
     let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
     let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, terms.profile, &Variables::of(event, contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };
@@ -303,7 +304,9 @@ fn delivery(
         contact: contact.map(|view| (view.contact.id, view.contact.version)),
         endpoint,
         newest_only: terms.newest_only && contact.is_some(),
-        digest_window: terms.digest_window.filter(|_| fault.is_none()),
+        digest_window: terms
+            .digest_window
+            .filter(|_| fault.is_none() && digest::is_digestible(terms.profile, &request)),
         awaited: false,
         traceparent: accepted.traceparent.map(str::to_owned),
         tracestate: accepted.tracestate.map(str::to_owned),

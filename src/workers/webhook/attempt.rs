@@ -15,7 +15,11 @@ use super::{
     routes::Route,
 };
 use crate::{
-    domain::attempt::{Class, Outcome, hold},
+    domain::{
+        attempt::{Class, Outcome, hold},
+        endpoint::Profile,
+        slack,
+    },
     http_client::HttpClient,
     postgres::deliveries::ClaimedDelivery,
 };
@@ -93,10 +97,24 @@ impl Sender {
                 self.client.send(request, http).await
             }
         };
+        if lane.profile == Profile::Slack {
+            read_slack(&mut outcome);
+        }
         outcome.class = lane.route.rule.class(&outcome);
         if let Some(wait) = hold(&outcome) {
             lane.hold(wait);
         }
         (started_at, outcome)
+    }
+}
+
+/// Puts what Slack says into the outcome.
+fn read_slack(outcome: &mut Outcome) {
+    let problem = outcome.status.and_then(|status| slack::problem(status, &outcome.response_body));
+    if let Some(problem) = problem {
+        outcome.error = Some(problem.sentence.to_owned());
+        if problem.gone {
+            outcome.class = Class::Gone;
+        }
     }
 }

@@ -4,10 +4,8 @@ use uuid::Uuid;
 
 use crate::domain::{
     signature::{self, SigningSecret},
-    webhook_request::WebhookRequest,
+    webhook_request::{USER_AGENT, WebhookRequest},
 };
-
-const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
 
 /// What a request belongs to.
 #[derive(Clone, Copy)]

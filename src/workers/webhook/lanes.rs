@@ -15,7 +15,10 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use super::routes::{Route, Routes};
-use crate::postgres::deliveries::{ClaimedDelivery, LaneKey};
+use crate::{
+    domain::endpoint::Profile,
+    postgres::deliveries::{ClaimedDelivery, LaneKey},
+};
 
 /// How often a lane that succeeds says so in its row.
 const NOTE_INTERVAL: Duration = Duration::from_mins(1);
@@ -33,6 +36,7 @@ pub(super) struct Lane {
     /// One for each request that may be in flight.
     pub(super) slots: Semaphore,
     pub(super) route: Arc<Route>,
+    pub(super) profile: Profile,
     most: u32,
     /// Claimed and not recorded.
     claimed: AtomicU32,
@@ -67,7 +71,8 @@ impl Lanes {
             Some(lane) if lane.most == most => Arc::clone(lane),
             _ => {
                 let route = self.routes.of(&delivery.lane.company, &delivery.endpoint_url);
-                let lane = Arc::new(Lane::new(route, most, Arc::clone(&self.freed)));
+                let profile = route.profile(&delivery.endpoint_url);
+                let lane = Arc::new(Lane::new(route, profile, most, Arc::clone(&self.freed)));
                 lanes.insert(delivery.lane.clone(), Arc::clone(&lane));
                 lane
             }
@@ -76,6 +81,11 @@ impl Lanes {
         lane.claimed.fetch_add(1, Ordering::Relaxed);
         lane.cap.store(delivery.cap, Ordering::Relaxed);
         Place(lane)
+    }
+
+    /// What the receiver at this endpoint understands.
+    pub(super) fn profile(&self, key: &LaneKey, url: &str) -> Profile {
+        self.routes.of(&key.company, url).profile(url)
     }
 
     /// The lane, where this process has something of it.
@@ -99,10 +109,11 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(route: Arc<Route>, most: u32, freed: Arc<Notify>) -> Self {
+    fn new(route: Arc<Route>, profile: Profile, most: u32, freed: Arc<Notify>) -> Self {
         Self {
             slots: Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)),
             route,
+            profile,
             most,
             claimed: AtomicU32::new(0),
             cap: AtomicU32::new(most),

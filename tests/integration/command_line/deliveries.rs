@@ -16,6 +16,8 @@ pub(crate) fn tests() -> Vec<Test> {
         what_has_ended_is_sent_again,
         what_is_pending_is_due_at_once,
         some_are_not_sent_again,
+        an_old_version_is_closed_again,
+        a_digest_tells_what_is_in_it,
         nothing_is_resent_by_accident,
         the_broker_is_not_needed,
     ]
@@ -296,4 +298,41 @@ async fn the_broker_is_not_needed(app: &TestApp) {
     app.set("amqp.url", &broker);
     // The worker looks by itself.
     app.count_becomes("SELECT count(*) FROM webhook_attempts", 2).await;
+}
+
+async fn an_old_version_is_closed_again(app: &TestApp) {
+    let url = app.receiver.url("/status/503/1");
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    let superseded =
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded' AND finished_at IS NOT NULL";
+    for (name, query) in [("Old", "SELECT count(*) FROM webhook_attempts"), ("New", superseded)] {
+        app.broker.publish(&Event::lead(name).email("ada@x.example").webhook(&url)).await;
+        app.count_becomes(query, 1).await;
+    }
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    let ended = app.cli(&["delivery", "resend", "--state", "superseded", "--yes"]).await;
+    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "resent 1, skipped 0"));
+    assert!(ended.stderr.contains("1 had been superseded"), "{}", ended.stderr);
+    app.count_becomes(superseded, 1).await;
+    assert_eq!(app.receiver.requests().len(), 2);
+}
+
+async fn a_digest_tells_what_is_in_it(app: &TestApp) {
+    let url = app.receiver.url("/ok");
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
+    app.run(&[]).await;
+    let lead = |index| Event::lead("Ada").email(&format!("ada{index}@x.example")).webhook(&url);
+    app.broker.publish_all(&(0..10).map(lead).collect::<Vec<_>>()).await;
+    app.broker.hear(10).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    let member = list(app, &["--state", "digested"]).await.pop().expect("a member");
+    let digest = member["digestId"].as_str().unwrap();
+    let shown = app.json(&["delivery", "show", digest]).await;
+    assert!(shown["digestMembers"].as_array().unwrap().contains(&member["id"]), "{shown:#}");
+    let text = app.cli(&["delivery", "show", &id(&member)]).await.stdout;
+    assert!(text.contains(&format!("went out as a part of {digest}")), "{text}");
+    let refused = app.cli(&["delivery", "resend", &id(&member), "--yes"]).await;
+    assert!(refused.code == Some(3) && refused.stdout.contains("resend that"), "{refused:?}");
 }

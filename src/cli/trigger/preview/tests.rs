@@ -21,9 +21,19 @@ fn fired(
     client_data: &str,
     environment: &[(&str, &str)],
 ) -> anyhow::Result<Value> {
+    fired_for(None, text, arguments, client_data, environment)
+}
+
+fn fired_for(
+    company: Option<&str>,
+    text: &str,
+    arguments: &str,
+    client_data: &str,
+    environment: &[(&str, &str)],
+) -> anyhow::Result<Value> {
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     let settings = settings::load(None, environment).unwrap().settings;
-    fire(text, &argument(arguments, "a")?, &argument(client_data, "c")?, &settings)
+    fire(text, &argument(arguments, "a")?, &argument(client_data, "c")?, company, &settings)
 }
 
 #[test]
@@ -78,4 +88,58 @@ fn what_the_event_says_stands() {
     assert_eq!(fired(&event, r#"{"name": "Ada"}"#, "{}", &[]).unwrap()["skipped"], 2);
     assert!(argument("5", "--arguments").is_err());
     assert!(argument("{", "--arguments").is_err());
+}
+
+#[test]
+fn an_endpoint_of_slack_is_sent_a_message() {
+    let shown = |company: Option<&str>, url: &str, environment: &[(&str, &str)]| {
+        let definition = json!({
+            "name": "lead", "parameters": {"properties": {"name": {"type": "string"}}},
+            "actions": [
+                {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name"},
+                {"type": "WEBHOOK", "url": url, "body": {"Name": "$name", "Of": "$company.id"}}
+            ]
+        });
+        let shown = fired_for(company, &definition.to_string(), r#"{"name": "<!here>"}"#, "{}", environment);
+        shown.unwrap()["steps"][1]["body"].as_str().unwrap().to_owned()
+    };
+    let message = r#"{"text":"*Name*: &lt;!here&gt;\n*Of*: preview"}"#;
+    assert_eq!(shown(None, "https://hooks.slack.com/services/T/B/x", &[]), message);
+    assert_eq!(shown(None, "https://chat.example/x", &[]), r#"{"Name":"<!here>","Of":"preview"}"#);
+    let rule = r#"[{url = "https://chat.example", company = "acme", profile = "slack"}]"#;
+    let rule = [("CONTACT_RELAY__WEBHOOK__ENDPOINTS", rule)];
+    assert_eq!(shown(None, "https://chat.example/x", &rule), r#"{"Name":"<!here>","Of":"preview"}"#);
+    assert_eq!(shown(Some("acme"), "https://chat.example/x", &rule), message.replace("preview", "acme"));
+}
+
+#[test]
+fn the_service_s_own_headers_are_shown_without_secrets() {
+    let names = |secrets: &str, endpoints: &str| {
+        let environment = [
+            ("CONTACT_RELAY__WEBHOOK__SIGNING_SECRETS", secrets),
+            ("CONTACT_RELAY__WEBHOOK__ENDPOINTS", endpoints),
+        ];
+        let shown =
+            fired(REFERENCE, r#"{"name": "Ada", "email": "a@b.example"}"#, r#"{"plan": "x"}"#, &environment);
+        let shown = shown.unwrap()["steps"][1]["headers"].clone();
+        assert!(!shown.to_string().contains("whs"), "{shown}");
+        let headers: Vec<[String; 2]> = serde_json::from_value(shown).unwrap();
+        headers.into_iter().map(|[name, value]| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+    };
+    let (shared, private) =
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=");
+    let plain = names("", "[]");
+    assert!(
+        plain.contains(&format!("user-agent: {USER_AGENT}")) && plain.contains("x-session: preview"),
+        "{plain}"
+    );
+    assert!(!plain.contains("webhook-signature"), "{plain}");
+    let signed = names(&format!("{shared},{private}"), "[]");
+    assert!(
+        signed.contains("\nwebhook-signature: v1,<signature> v1a,<signature>\nwebhook-id: <"),
+        "{signed}"
+    );
+    let own =
+        names(shared, &format!(r#"[{{url = "https://hooks.example", signing_secrets = ["{private}"]}}]"#));
+    assert!(own.contains("webhook-signature: v1a,<signature>\n"), "{own}");
 }

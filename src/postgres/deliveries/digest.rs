@@ -1,0 +1,177 @@
+//! Making digests: deliveries that waited for the end of their window become one that is sent.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{LaneKey, claim::read_headers, headers, microseconds};
+use crate::domain::{
+    digest,
+    endpoint::Profile,
+    webhook_request::{Method, WebhookRequest},
+};
+
+/// Most members that one transaction takes of a lane.
+const MOST: i64 = 500;
+
+struct Member {
+    lane: LaneKey,
+    id: Uuid,
+    request: WebhookRequest,
+}
+
+/// Makes digests of what is due in these lanes, in the caller's transaction: of what was claimed with `token`
+/// and of what no claim took. What is alone is given back, to be sent as it is.
+///
+/// # Errors
+/// When the database refuses or is away; what was claimed then becomes due again with its lease.
+pub async fn fold(
+    conn: &mut PgConnection,
+    lanes: &BTreeMap<LaneKey, Profile>,
+    token: Uuid,
+    lease: Duration,
+) -> Result<(), sqlx::Error> {
+    let members = gather(conn, lanes, token, lease).await?;
+    let mut rest: &[Member] = &members;
+    while let Some(first) = rest.first() {
+        let alike = |other: &&Member| {
+            other.lane == first.lane && digest::fit_together(&other.request, &first.request)
+        };
+        let requests: Vec<&WebhookRequest> =
+            rest.iter().take_while(alike).map(|member| &member.request).collect();
+        let profile = lanes.get(&first.lane).copied().unwrap_or_default();
+        let combined = digest::combine(profile, &requests).filter(|(_, taken)| *taken > 1);
+        let (taken, others) = rest.split_at(combined.as_ref().map_or(1, |(_, taken)| *taken));
+        match combined {
+            Some((request, _)) => insert(conn, taken, &request, token).await?,
+            None => send_alone(conn, first, token).await?,
+        }
+        rest = others;
+    }
+    Ok(())
+}
+
+/// Leases what else is due, and reads all of it: what fits together stands together, in the order in which
+/// it was made.
+async fn gather(
+    conn: &mut PgConnection,
+    lanes: &BTreeMap<LaneKey, Profile>,
+    token: Uuid,
+    lease: Duration,
+) -> Result<Vec<Member>, sqlx::Error> {
+    let (companies, endpoints): (Vec<&str>, Vec<Uuid>) =
+        lanes.keys().map(|lane| (lane.company.as_str(), lane.endpoint)).unzip();
+    sqlx::query!(
+        "WITH due AS MATERIALIZED (
+             SELECT l.company_id, first.delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS l(company_id, endpoint_id)
+             CROSS JOIN LATERAL (
+                 SELECT d.delivery_id FROM webhook_deliveries d
+                 WHERE d.company_id = l.company_id AND d.endpoint_id = l.endpoint_id AND d.state = 'pending'
+                   AND d.next_attempt_at <= now() AND d.digest
+                 ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) first)
+         UPDATE webhook_deliveries d
+         SET lease_token = $4, next_attempt_at = now() + $5::bigint * interval '1 microsecond'
+         FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id",
+        &companies as &[&str],
+        &endpoints,
+        MOST,
+        token,
+        microseconds(lease),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.method, d.url, d.headers, d.body
+         FROM UNNEST($1::text[], $2::uuid[]) AS l(company_id, endpoint_id)
+         JOIN webhook_deliveries d ON d.company_id = l.company_id AND d.endpoint_id = l.endpoint_id
+             AND d.state = 'pending' AND d.lease_token = $3 AND d.digest
+         ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers::text, d.created_at, d.delivery_id",
+        &companies as &[&str],
+        &endpoints,
+        token,
+    )
+    .fetch_all(conn)
+    .await?;
+    let member = |row: Row| {
+        let Row { company_id, endpoint_id, delivery_id, method, url, headers, body } = row;
+        let request = WebhookRequest {
+            method: Method::from_name(&method)?,
+            url,
+            headers: read_headers(&headers)?,
+            body,
+        };
+        Some(Member {
+            lane: LaneKey { company: company_id, endpoint: endpoint_id },
+            id: delivery_id,
+            request,
+        })
+    };
+    // One that cannot be read stays claimed, and is told of when it is claimed alone.
+    Ok(rows.into_iter().filter_map(member).collect())
+}
+
+struct Row {
+    company_id: String,
+    endpoint_id: Uuid,
+    delivery_id: Uuid,
+    method: String,
+    url: String,
+    headers: serde_json::Value,
+    body: Option<Vec<u8>>,
+}
+
+/// Writes the digest, due now, and closes its members. It belongs to the event of the first.
+async fn insert(
+    conn: &mut PgConnection,
+    members: &[Member],
+    request: &WebhookRequest,
+    token: Uuid,
+) -> Result<(), sqlx::Error> {
+    let Some(first) = members.first() else { return Ok(()) };
+    let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
+    let digest_id = digest::id(&ids);
+    sqlx::query!(
+        "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
+             traceparent, tracestate, method, url, headers, body, endpoint_id, state, next_attempt_at)
+         SELECT company_id, $3, event_key, step, source, event_id, trigger_name, traceparent, tracestate, method, url,
+             $4, $5, endpoint_id, 'pending', now()
+         FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
+         ON CONFLICT DO NOTHING",
+        &first.lane.company,
+        first.id,
+        digest_id,
+        headers(request),
+        request.body.as_deref(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE webhook_deliveries d
+         SET state = 'digested', digest_id = $3, finished_at = now(), lease_token = NULL
+         FROM UNNEST($2::uuid[]) AS k(delivery_id)
+         WHERE d.company_id = $1 AND d.delivery_id = k.delivery_id AND d.lease_token = $4",
+        &first.lane.company,
+        &ids,
+        digest_id,
+        token,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes it a delivery like any other, due now.
+async fn send_alone(conn: &mut PgConnection, member: &Member, token: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE webhook_deliveries SET digest = false, next_attempt_at = now(), lease_token = NULL
+         WHERE company_id = $1 AND delivery_id = $2 AND lease_token = $3",
+        &member.lane.company,
+        member.id,
+        token,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Digests: many contacts, one post.
+
+use serde_json::{Value, json};
+
+use super::{DELIVERED, leads};
+use crate::support::{Test, app::TestApp, event::Event, only, tests};
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![
+        a_window_becomes_one_request,
+        slack_gets_one_message,
+        a_digest_is_retried_as_one,
+        one_alone_is_sent_as_it_is
+    ]
+}
+
+const DIGESTED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'digested'";
+
+/// Publishes in the beginning of a window, so that all of it ends together.
+async fn publish(app: &TestApp, events: &[Event]) {
+    let into = "SELECT (extract(epoch FROM now() - date_bin('3 seconds', now(), 'epoch')) * 1000)::float8";
+    loop {
+        let milliseconds: f64 = sqlx::query_scalar(into).fetch_one(&app.pool).await.unwrap();
+        if milliseconds < 1000.0 {
+            break;
+        }
+    }
+    app.broker.publish_all(events).await;
+}
+
+fn window(app: &TestApp, url: &str, more: &str) {
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "3s"{more} }}]"#));
+}
+
+async fn a_window_becomes_one_request(app: &TestApp) {
+    let url = app.receiver.url("/ok");
+    window(app, &url, "");
+    app.run(&[]).await;
+    publish(app, &leads(&url, 0, 30)).await;
+    app.count_becomes(DELIVERED, 1).await;
+    assert_eq!(app.count(DIGESTED).await, 30);
+    let request = only(app.receiver.requests());
+    assert_eq!(request.header("content-type"), Some("application/cloudevents-batch+json"));
+    let events = request.json().unwrap();
+    let emails: std::collections::BTreeSet<&str> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["data"]["contact"]["email"].as_str().unwrap())
+        .collect();
+    assert_eq!(emails.len(), 30, "each contact once");
+    let members = "SELECT count(*) FROM webhook_deliveries m JOIN webhook_deliveries d
+                   ON d.company_id = m.company_id AND d.delivery_id = m.digest_id AND d.state = 'delivered'";
+    assert_eq!(app.count(members).await, 30);
+}
+
+async fn slack_gets_one_message(app: &TestApp) {
+    let url = app.receiver.url("/hook");
+    window(app, &url, r#", profile = "slack""#);
+    app.run(&[]).await;
+    let lead = |name: &str| {
+        let action =
+            json!({ "type": "WEBHOOK", "url": url, "method": "POST", "body": { "text": "New: $name" } });
+        Event::lead(name).email(&format!("{name}@slack.example")).action(action)
+    };
+    publish(app, &["Ada", "Grace", "Katherine"].map(lead)).await;
+    app.count_becomes(DELIVERED, 1).await;
+    let body: Value = only(app.receiver.requests()).json().unwrap();
+    let mut lines: Vec<&str> = body["text"].as_str().unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["New: Ada", "New: Grace", "New: Katherine"]);
+}
+
+async fn a_digest_is_retried_as_one(app: &TestApp) {
+    let url = app.receiver.url("/status/503/2");
+    window(app, &url, "");
+    app.run(&[]).await;
+    app.run(&[]).await;
+    publish(app, &leads(&url, 0, 10)).await;
+    app.count_becomes(DELIVERED, 1).await;
+    let requests = app.receiver.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.body == requests[0].body));
+    assert!(requests.iter().all(|request| request.header("webhook-id") == requests[0].header("webhook-id")));
+}
+
+async fn one_alone_is_sent_as_it_is(app: &TestApp) {
+    let url = app.receiver.url("/ok");
+    window(app, &url, "");
+    app.run(&[]).await;
+    app.broker.publish_all(&leads(&url, 0, 1)).await;
+    app.count_becomes(DELIVERED, 1).await;
+    let request = only(app.receiver.requests());
+    assert_eq!(request.header("content-type"), Some("application/cloudevents+json"));
+    assert_eq!(app.count(DIGESTED).await, 0);
+}

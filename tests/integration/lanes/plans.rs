@@ -1,0 +1,121 @@
+//! What a claim reads: no more than it returns, and a look for each endpoint that has anything waiting.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::support::{Test, app::TestApp, tests};
+
+pub(super) fn tests() -> Vec<Test> {
+    tests![a_claim_reads_what_it_returns, finished_and_shut_deliveries_are_not_read]
+}
+
+const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
+
+/// Deliveries: endpoint number, count, state, and when they are due.
+const FILL: &str = "
+    INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name, method,
+        url, headers, state, next_attempt_at, endpoint_id, attempts)
+    SELECT 'acme', gen_random_uuid(), gen_random_uuid(), 1, '/s', 'e', 't', 'POST', 'https://a.example/', '[]', $3,
+        now() + $4::integer * interval '1 second' - n * interval '1 millisecond',
+        ('00000000-0000-0000-0000-' || lpad(($1::integer + n % $5)::text, 12, '0'))::uuid, 1
+    FROM generate_series(1, $2::integer) n";
+
+async fn fill(conn: &mut PgConnection, endpoint: i32, count: i32, state: &str, due_in: i32, endpoints: i32) {
+    let fill = sqlx::query(FILL).bind(endpoint).bind(count).bind(state).bind(due_in).bind(endpoints);
+    fill.execute(&mut *conn).await.unwrap();
+    let rows = "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight)
+                SELECT DISTINCT company_id, endpoint_id, endpoint_id::text, 64 FROM webhook_deliveries
+                ON CONFLICT DO NOTHING";
+    sqlx::query(rows).execute(conn).await.unwrap();
+}
+
+/// A connection with the planner's settings of the service.
+async fn connection(app: &TestApp) -> PgConnection {
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    let mut conn = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
+    for setting in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"] {
+        sqlx::query(AssertSqlSafe(format!("SET {setting} = off"))).execute(&mut conn).await.unwrap();
+    }
+    conn
+}
+
+/// Claims up to `limit`, and returns how many it took and its plan.
+async fn claim(conn: &mut PgConnection, limit: i64) -> (i64, Value) {
+    let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
+    let row = sqlx::query(explained)
+        .bind(limit)
+        .bind(60_000_000_i64)
+        .bind(Uuid::now_v7())
+        .bind(4)
+        .bind(json!({}))
+        .bind(3_600_000_000_i64)
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    let plan: Value = row.get(0);
+    let plan = plan[0]["Plan"].clone();
+    (plan["Actual Rows"].as_f64().unwrap() as i64, plan)
+}
+
+/// Each scan of the deliveries: rows that it gave, and rows that it read for nothing.
+fn scans(plan: &Value) -> Vec<(f64, f64)> {
+    let mut scans = Vec::new();
+    let mut nodes = vec![plan];
+    while let Some(node) = nodes.pop() {
+        nodes.extend(node["Plans"].as_array().into_iter().flatten());
+        assert_ne!(node["Node Type"], "Seq Scan", "{node:#}");
+        if node["Relation Name"] == "webhook_deliveries"
+            && node["Node Type"].as_str().unwrap().ends_with("Scan")
+        {
+            let loops = node["Actual Loops"].as_f64().unwrap();
+            let number = |name: &str| node[name].as_f64().unwrap_or_default() * loops;
+            let removed = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
+            scans.push((number("Actual Rows"), removed));
+        }
+    }
+    scans
+}
+
+/// What `scans` of a claim of `claimed` may add up to: the rows twice (found, then written), and one look for
+/// each endpoint.
+fn assert_lean(plan: &Value, claimed: i64, endpoints: i64) {
+    let scans = scans(plan);
+    let most = (2 * claimed + endpoints + 1) as f64;
+    let read: f64 = scans.iter().map(|(given, removed)| given + removed).sum();
+    assert!(read <= most, "{read} rows read for {claimed} of {endpoints} endpoints: {plan:#}");
+    assert!(scans.iter().all(|(_, removed)| *removed == 0.0), "{scans:?}");
+}
+
+async fn a_claim_reads_what_it_returns(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 100, 10_000, "pending", 0, 50).await;
+    let mut claimed = 0;
+    for _ in 0..10 {
+        let (count, plan) = claim(&mut conn, 1_000).await;
+        assert_lean(&plan, count, 50);
+        assert_eq!(count, 1_000);
+        claimed += count;
+    }
+    assert_eq!(claimed, 10_000, "each of them once");
+    let (count, _) = claim(&mut conn, 1_000).await;
+    assert_eq!(count, 0);
+}
+
+/// As it is in service: statistics of a table that was small, and hundreds of times more that is done.
+async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 1, 50_000, "delivered", 0, 10).await;
+    // Paused with work waiting, and work of others that is not due.
+    fill(&mut conn, 50, 5_000, "pending", 0, 1).await;
+    sqlx::query("UPDATE webhook_endpoints SET paused_at = now() WHERE endpoint_id::text LIKE '%50'")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    fill(&mut conn, 60, 5_000, "pending", 3_600, 5).await;
+    fill(&mut conn, 70, 20, "pending", 0, 1).await;
+    let (count, plan) = claim(&mut conn, 1_000).await;
+    assert_eq!(count, 20);
+    assert_lean(&plan, count, 7);
+}

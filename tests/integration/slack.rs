@@ -1,0 +1,133 @@
+//! An endpoint of Slack: whatever the trigger's author writes, Slack takes it, and no contact calls anybody.
+
+use contact_relay::dev::demo_receiver::Received;
+use serde_json::{Value, json};
+
+use crate::support::{Test, app::TestApp, event::Event, only, tests};
+
+/// Calls everybody and leads elsewhere, unless it is escaped.
+const HOSTILE: &str = "<!channel> & <https://evil.example|click>";
+const ESCAPED: &str = "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;";
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        every_body_is_a_message_that_slack_takes,
+        a_preview_shows_the_bytes_that_slack_gets,
+        what_slack_refuses_is_a_dead_letter,
+        too_many_messages_are_sent_later,
+        a_webhook_that_slack_removed_is_disabled,
+    ]
+}
+
+/// Says in the settings that everything under `/slack` of the receiver is Slack.
+fn declare(app: &TestApp) {
+    let url = app.receiver.url("/slack");
+    app.set("webhook.endpoints", &format!(r#"[{{url = "{url}", profile = "slack"}}]"#));
+}
+
+fn lead() -> Event {
+    Event::lead(HOSTILE).email("ada@x.example").phone("+55 11 98765-4321").argument("company", "A & B")
+}
+
+fn post(url: &str, body: &Value) -> Value {
+    json!({"type": "WEBHOOK", "url": url, "method": "POST", "body": body})
+}
+
+fn message(request: &Received) -> Value {
+    assert_eq!(request.header("content-type"), Some("application/json"), "{}", request.path);
+    request.json().unwrap()
+}
+
+async fn every_body_is_a_message_that_slack_takes(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    let default = format!(
+        "*New contact*: {ESCAPED}\n*Company*: A &amp; B\n*Email*: ada@x.example\n*Phone*: +5511987654321\n*Trigger*: register_lead"
+    );
+    let blocks = json!([{"type": "section", "text": {"type": "mrkdwn", "text": "*$name*"}}]);
+    let rendered = json!([{"type": "section", "text": {"type": "mrkdwn", "text": format!("*{ESCAPED}*")}}]);
+    let cases = [
+        ("/slack/default", Value::Null, json!({ "text": default })),
+        ("/slack/string", json!("<!here> $name"), json!({"text": format!("<!here> {ESCAPED}")})),
+        ("/slack/text", json!({"text": "$name"}), json!({ "text": ESCAPED })),
+        ("/slack/blocks", json!({ "blocks": blocks }), json!({ "blocks": rendered })),
+        (
+            "/slack/members",
+            json!({"Name": "$name", "Phone": "$contact.phone", "Street": "$contact.street"}),
+            json!({"text": format!("*Name*: {ESCAPED}\n*Phone*: +5511987654321")}),
+        ),
+    ];
+    let event =
+        cases.iter().fold(lead(), |event, (path, body, _)| event.action(post(&app.receiver.url(path), body)));
+    app.broker.publish(&event.action(post(&app.receiver.url("/plain"), &json!({"text": "$name"})))).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
+    let requests = app.receiver.requests();
+    for (path, _, expected) in cases {
+        let request = only(requests.iter().filter(|request| request.path == path));
+        assert_eq!(message(request), expected, "{path}");
+    }
+    let plain = only(requests.iter().filter(|request| request.path == "/plain"));
+    assert_eq!(plain.json().unwrap(), json!({ "text": HOSTILE }), "escaped for whom it is no Slack");
+}
+
+async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
+    declare(app);
+    app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let url = app.receiver.url("/slack/preview");
+    let body = json!({"Who": "$name", "Of": "$company.id", "Tags": "$tags"});
+    let event = lead().with("/data/clientData", json!({"tags": ["<a>"]})).action(post(&url, &body));
+    let event = event.with("/data/trigger/actions/1/headers", json!([{"key": "x-who", "value": "$email"}]));
+    let arguments = json!({"name": HOSTILE, "email": "ada@x.example", "phone": "+55 11 98765-4321"});
+    let arguments = arguments.to_string();
+    let command = ["trigger", "preview", "-", "--arguments", arguments.as_str(), "-o", "json"];
+    let preview = app.cli_with_input(&command, &event.bytes()).await;
+    assert_eq!(preview.code, Some(0), "{}{}", preview.stdout, preview.stderr);
+    let preview: Value = serde_json::from_str(&preview.stdout).unwrap();
+    app.run(&[]).await;
+    app.broker.publish(&event).await;
+    let sent = app.webhooks(1).await.remove(0);
+    let shown = &preview["steps"][1];
+    assert_eq!(shown["body"].as_str().unwrap().as_bytes(), sent.body);
+    let headers: Vec<[String; 2]> = serde_json::from_value(shown["headers"].clone()).unwrap();
+    for [name, value] in &headers {
+        let real = sent.header(name).unwrap_or_else(|| panic!("{name} is shown and not sent"));
+        assert!(value == real || value.contains('<'), "{name}: {value} {real}");
+    }
+    let of_the_connection = ["host", "accept", "accept-encoding", "content-length"];
+    for name in sent.headers.keys().filter(|name| !of_the_connection.contains(&name.as_str())) {
+        assert!(headers.iter().any(|[shown, _]| shown == name.as_str()), "{name} is sent and not shown");
+    }
+}
+
+async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    let empty = lead().action(post(&app.receiver.url("/slack/empty"), &json!({"text": "$contact.street"})));
+    app.broker.publish(&empty).await;
+    let unknown_block = json!({"blocks": [{"text": "$name"}]});
+    let strange = lead().action(post(&app.receiver.url("/slack/blocks"), &unknown_block));
+    app.broker.publish(&strange).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 2).await;
+    let bodies = "SELECT convert_from(response_body, 'UTF8') FROM webhook_attempts ORDER BY 1";
+    let bodies: Vec<String> = sqlx::query_scalar(bodies).fetch_all(&app.pool).await.unwrap();
+    assert_eq!(bodies, ["invalid_blocks", "no_text"]);
+}
+
+async fn too_many_messages_are_sent_later(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    let url = app.receiver.url("/slack/busy");
+    let event = lead().action(post(&url, &json!("one"))).action(post(&url, &json!("two")));
+    app.broker.publish(&event).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
+}
+
+async fn a_webhook_that_slack_removed_is_disabled(app: &TestApp) {
+    declare(app);
+    app.run(&[]).await;
+    app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
+    let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+                    AND disabled_because LIKE 'Slack has disabled%'";
+    app.count_becomes(disabled, 1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
+}
