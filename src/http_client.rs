@@ -7,9 +7,11 @@
 mod connection;
 mod connector;
 mod failure;
+mod guard;
 mod message;
 mod pool;
 mod retry_after;
+mod stream;
 mod tls;
 
 use std::{
@@ -30,8 +32,10 @@ use crate::domain::{
 use connection::{Body, Connection};
 use connector::Connector;
 use failure::Failure;
+use guard::Guard;
 use pool::{Origin, Pool};
 
+pub use guard::OwnService;
 pub use tls::{SetUpError, TlsSetup};
 
 /// How much of an answer is read.
@@ -63,10 +67,12 @@ struct Progress {
 }
 
 impl HttpClient {
-    /// A client that connects as `policy` allows.
+    /// A client that connects as `policy` allows, and never to what `own` names, which is resolved again and
+    /// again.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
-        Self { connector: Arc::new(Connector::new(policy)), pool: Arc::default() }
+    pub fn new(policy: Policy, own: Vec<OwnService>) -> Self {
+        let connector = Connector { guard: Guard::new(policy, own) };
+        Self { connector: Arc::new(connector), pool: Arc::default() }
     }
 
     /// What `https` requests of some endpoints are made with, read once, at start: the system's CA
@@ -101,7 +107,7 @@ impl HttpClient {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the url is not valid"))?;
-        self.connector.check_url(&url)?;
+        self.connector.guard.check_url(&url)?;
         let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the url has no host"))?;
         let request = message::of(request, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(&origin, request, started, progress).await?;
@@ -130,7 +136,8 @@ impl HttpClient {
                 },
             }
         }
-        let mut connection = self.connector.connect(origin).await?;
+        // In a box: it is rare, and would make the future of every attempt several times as large.
+        let mut connection = Box::pin(self.connector.connect(origin)).await?;
         progress.timing.connect = Some(started.elapsed());
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),

@@ -9,12 +9,12 @@ mod validate;
 
 use std::{net::SocketAddr, time::Duration};
 
-use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::{
     directory::{Guards, Policy},
+    egress::{self, AllowedNetwork},
     phone::Regions,
 };
 
@@ -166,11 +166,25 @@ pub struct Webhook {
     #[serde(deserialize_with = "types::duration")]
     pub breaker_wait: Duration,
     pub allow_http: bool,
-    pub allowed_networks: Vec<IpNet>,
+    pub allowed_ports: Vec<u16>,
+    pub allowed_networks: Vec<AllowedNetwork>,
     pub signing_secrets: Vec<SecretString>,
     #[serde(deserialize_with = "types::duration")]
     pub poll_interval: Duration,
     pub endpoints: Vec<EndpointRule>,
+}
+
+impl Webhook {
+    /// Where webhooks may go, as far as the settings say. What is the service's own is not among it.
+    #[must_use]
+    pub fn egress(&self) -> egress::Policy {
+        egress::Policy {
+            allow_http: self.allow_http,
+            allowed_ports: self.allowed_ports.clone(),
+            allowed_networks: self.allowed_networks.clone(),
+            own: Vec::new(),
+        }
+    }
 }
 
 /// Section `[dead_letter]`.

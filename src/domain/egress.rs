@@ -1,20 +1,29 @@
-//! Which addresses webhooks may go to: `https` to public addresses, and what the settings add.
+//! Which addresses webhooks may go to: `https` to port 443 of public addresses, and what the settings add.
 //!
-//! Every address is checked twice over: literals before the request (an HTTP client resolves no
-//! literal), and what a name resolves to before the connection.
+//! Every address is checked twice over: what a URL tells by itself before the request, and what a name
+//! resolves to, with the port, before each connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod network;
+mod ranges;
 
-use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+
 use url::{Host, Url};
 
-/// What the settings `webhook.allow_http` and `webhook.allowed_networks` allow beyond the default.
+pub use network::{AllowedNetwork, BadNetwork};
+
+/// What is allowed beyond the default, and what never is.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Whether `http://` is allowed.
+    /// Whether `http://`, and with it port 80, is allowed.
     pub allow_http: bool,
+    /// Ports of public addresses that are allowed beside 443.
+    pub allowed_ports: Vec<u16>,
     /// Networks that are allowed although they are not public.
-    pub allowed_networks: Vec<IpNet>,
+    pub allowed_networks: Vec<AllowedNetwork>,
+    /// Where the service's own broker, database and console listen: refused whatever else is allowed. An
+    /// unspecified or a loopback address stands for every such address of this machine.
+    pub own: Vec<SocketAddr>,
 }
 
 /// Why an address is not called. Names the rule, not the address.
@@ -32,11 +41,22 @@ pub enum Blocked {
     /// An address that is not public, and the kind of network that it is in.
     #[error("the receiver has {0}, and no network of webhook.allowed_networks holds it")]
     Address(&'static str),
+    /// A port that webhooks do not go to.
+    #[error(
+        "the receiver's port is not allowed: it is neither 443 (or 80, with webhook.allow_http), nor one of \
+         webhook.allowed_ports, nor that of its network in webhook.allowed_networks"
+    )]
+    Port,
+    /// A part of the service itself.
+    #[error("the address is that of the service's own broker, database or console")]
+    Own,
 }
 
 impl Policy {
-    /// Whether a request to this URL may be made, as far as the URL tells: scheme, userinfo and an
+    /// Whether a request to this URL may be made, as far as the URL tells: scheme, userinfo, port and an
     /// IP literal. [`Url`] has turned every spelling of a literal (decimal, octal, hex) into an address.
+    ///
+    /// What passes may still be refused by [`Policy::check_address`], once its name is resolved.
     pub fn check_url(&self, url: &Url) -> Result<(), Blocked> {
         match url.scheme() {
             "https" => {}
@@ -47,97 +67,76 @@ impl Policy {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Blocked::Userinfo);
         }
+        let port = url.port_or_known_default().ok_or(Blocked::Scheme)?;
         match url.host() {
-            Some(Host::Domain(_)) => Ok(()),
-            Some(Host::Ipv4(ip)) => self.check_ip(ip.into()),
-            Some(Host::Ipv6(ip)) => self.check_ip(ip.into()),
+            Some(Host::Domain(_)) => self.check_port_of_a_name(port),
+            Some(Host::Ipv4(ip)) => self.check_address((ip, port).into()),
+            Some(Host::Ipv6(ip)) => self.check_address((ip, port).into()),
             None => Err(Blocked::Scheme),
         }
     }
 
-    /// Whether a connection to this address may be made.
-    ///
-    /// An IPv6 address that stands for an IPv4 one (mapped, RFC 4291; NAT64, RFC 6052) is judged as that one.
-    pub fn check_ip(&self, ip: IpAddr) -> Result<(), Blocked> {
-        if self.allowed_networks.iter().any(|network| network.contains(&ip)) {
+    /// Whether a connection to this address and port may be made.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), Blocked> {
+        if self.is_own(address) { Err(Blocked::Own) } else { self.check(address.ip(), address.port()) }
+    }
+
+    /// Whether the service itself listens there, as far as the addresses tell.
+    #[must_use]
+    pub fn is_own(&self, address: SocketAddr) -> bool {
+        let wanted = Listener::of(address);
+        self.own.iter().any(|own| Listener::of(*own) == wanted)
+    }
+
+    /// An IPv6 address that is another spelling of an IPv4 one is judged as that one; one that leads through
+    /// a tunnel to an IPv4 address is allowed only where that is, too.
+    fn check(&self, ip: IpAddr, port: u16) -> Result<(), Blocked> {
+        if self.allowed_networks.iter().any(|network| network.allows(ip, port)) {
             return Ok(());
         }
-        if let IpAddr::V6(ip) = ip
-            && let Some(inner) = ip.to_ipv4_mapped().or_else(|| translated(ip))
-        {
-            return self.check_ip(inner.into());
+        if let Some(inner) = ranges::other_spelling(ip) {
+            return self.check(inner.into(), port);
         }
-        kind(ip).map_or(Ok(()), |kind| Err(Blocked::Address(kind)))
+        if let Some(kind) = ranges::kind(ip) {
+            let in_network = self.allowed_networks.iter().any(|network| network.contains(ip));
+            return Err(if in_network { Blocked::Port } else { Blocked::Address(kind) });
+        }
+        if let Some(inner) = ranges::embedded(ip) {
+            self.check(inner.into(), port)?;
+        }
+        if self.is_public_port(port) { Ok(()) } else { Err(Blocked::Port) }
+    }
+
+    fn is_public_port(&self, port: u16) -> bool {
+        port == 443 || (port == 80 && self.allow_http) || self.allowed_ports.contains(&port)
+    }
+
+    /// A name may have any address, so its port is refused only where no address would allow it.
+    fn check_port_of_a_name(&self, port: u16) -> Result<(), Blocked> {
+        let somewhere = || self.allowed_networks.iter().any(|network| network.allows_port(port));
+        if self.is_public_port(port) || somewhere() { Ok(()) } else { Err(Blocked::Port) }
     }
 }
 
-/// The address behind NAT64's well-known prefix, `64:ff9b::/96`.
-fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [.., a, b, c, d] = ip.octets();
-    matches!(ip.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]).then(|| Ipv4Addr::new(a, b, c, d))
+/// Who listens at an address: equal for all addresses that reach the same.
+#[derive(PartialEq, Eq)]
+enum Listener {
+    /// A port of this machine.
+    Here(u16),
+    There(IpAddr, u16),
 }
 
-/// The kind of network, when it is not a public one.
-fn kind(ip: IpAddr) -> Option<&'static str> {
-    match ip {
-        IpAddr::V4(ip) => first_match(u32::from(ip).into(), 32, &V4),
-        IpAddr::V6(ip) => {
-            let bits = u128::from(ip);
-            // Only 2000::/3 is given out as global unicast (RFC 4291, 2.4).
-            let unassigned = || (bits >> 125 != 0b001).then_some("an unassigned address");
-            first_match(bits, 128, &V6).or_else(unassigned)
+impl Listener {
+    fn of(address: SocketAddr) -> Self {
+        let ip = ranges::embedded(address.ip()).map_or(address.ip(), IpAddr::V4);
+        let is_this_network = matches!(ip, IpAddr::V4(ip) if ip.octets().starts_with(&[0]));
+        if ip.is_loopback() || ip.is_unspecified() || is_this_network {
+            Self::Here(address.port())
+        } else {
+            Self::There(ip, address.port())
         }
     }
 }
-
-fn first_match(bits: u128, width: u32, table: &[(u128, u32, &'static str)]) -> Option<&'static str> {
-    let inside = |network: u128, length: u32| (bits ^ network).checked_shr(width - length).unwrap_or(0) == 0;
-    table.iter().find(|(network, length, _)| inside(*network, *length)).map(|(_, _, kind)| *kind)
-}
-
-const fn v4(a: u8, b: u8, c: u8, d: u8) -> u128 {
-    u32::from_be_bytes([a, b, c, d]) as u128
-}
-
-/// IANA IPv4 Special-Purpose Address Registry, and multicast.
-const V4: [(u128, u32, &str); 17] = [
-    (v4(0, 0, 0, 0), 8, "an unspecified address"),
-    (v4(10, 0, 0, 0), 8, "a private address"),
-    (v4(100, 64, 0, 0), 10, "a shared (carrier-grade NAT) address"),
-    (v4(127, 0, 0, 0), 8, "a loopback address"),
-    (v4(169, 254, 0, 0), 16, "a link-local address"),
-    (v4(172, 16, 0, 0), 12, "a private address"),
-    (v4(192, 0, 0, 0), 24, "a reserved address"),
-    (v4(192, 0, 2, 0), 24, "a documentation address"),
-    (v4(192, 31, 196, 0), 24, "a reserved address"),
-    (v4(192, 52, 193, 0), 24, "a reserved address"),
-    (v4(192, 88, 99, 0), 24, "a reserved address"),
-    (v4(192, 168, 0, 0), 16, "a private address"),
-    (v4(198, 18, 0, 0), 15, "a benchmark address"),
-    (v4(198, 51, 100, 0), 24, "a documentation address"),
-    (v4(203, 0, 113, 0), 24, "a documentation address"),
-    (v4(224, 0, 0, 0), 4, "a multicast address"),
-    (v4(240, 0, 0, 0), 4, "a reserved or broadcast address"),
-];
-
-/// IANA IPv6 Special-Purpose Address Registry, and what was withdrawn or is no unicast.
-const V6: [(u128, u32, &str); 15] = [
-    (0, 128, "an unspecified address"),
-    (1, 128, "a loopback address"),
-    (0, 96, "an IPv4-compatible address"),
-    (0x0064_ff9b_0001 << 80, 48, "a private translation address"),
-    (0x0100 << 112, 64, "a discard-only address"),
-    (0x2001 << 112, 32, "a Teredo address"),
-    (0x2001 << 112, 23, "a reserved address"),
-    (0x2001_0db8 << 96, 32, "a documentation address"),
-    (0x2002 << 112, 16, "a 6to4 address"),
-    (0x3fff << 112, 20, "a documentation address"),
-    (0x5f00 << 112, 16, "a segment-routing address"),
-    (0xfc00 << 112, 7, "a private (unique local) address"),
-    (0xfe80 << 112, 10, "a link-local address"),
-    (0xfec0 << 112, 10, "a site-local address"),
-    (0xff00 << 112, 8, "a multicast address"),
-];
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,11 @@
 
 use std::{
     future::poll_fn,
-    io,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -19,26 +22,30 @@ use hyper::{
     },
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::client::TlsStream;
+
+use super::stream::{Metered, Stream};
 
 /// The body of a request.
 pub(super) type Body = Full<Bytes>;
 
 /// The most bytes of one head of an answer, and of what is read at once.
 const MAX_HEAD: usize = 64 * 1024;
+/// The most bytes of an answer until its head is there: that, and what may come before it (1xx). Bounds the
+/// work as well, which the deadline alone does not: it is looked at between reads only.
+const MAX_BEFORE_BODY: usize = 256 * 1024;
 /// The most header lines of an answer.
 const MAX_HEADERS: usize = 128;
+
+type Driver = http1::Connection<TokioIo<Metered>, Body>;
 
 /// A connection that is open, or was when it was last looked at.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     /// `None` once it has ended. It must be dropped then: a request that it left in its queue is
-    /// answered by that.
-    driver: Option<http1::Connection<TokioIo<Stream>, Body>>,
+    /// answered by that. In a box, as it is large and a connection moves in and out of the pool.
+    driver: Option<Box<Driver>>,
+    /// How many bytes may still come before the head of the answer.
+    room: Arc<AtomicUsize>,
     /// When it was made.
     pub(super) opened: Instant,
 }
@@ -46,12 +53,14 @@ pub(super) struct Connection {
 impl Connection {
     /// Speaks HTTP on a stream.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
+        let room = Arc::new(AtomicUsize::new(usize::MAX));
+        let stream = Metered { stream, room: Arc::clone(&room) };
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, driver: Some(driver), opened: Instant::now() })
+        Ok(Self { sender, driver: Some(Box::new(driver)), room, opened: Instant::now() })
     }
 
     /// Sends a request and waits for the head of the final answer. The error returns the request when
@@ -63,12 +72,15 @@ impl Connection {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        self.room.store(MAX_BEFORE_BODY, Ordering::Relaxed);
         let mut answer = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| {
+        let answer = poll_fn(|cx| {
             drive(&mut self.driver, cx);
             answer.as_mut().poll(cx)
         })
-        .await
+        .await;
+        self.room.store(usize::MAX, Ordering::Relaxed);
+        answer
     }
 
     /// The next piece of an answer's body, `None` at its end. Trailers are passed over.
@@ -98,73 +110,11 @@ impl Connection {
     }
 }
 
-fn drive(driver: &mut Option<http1::Connection<TokioIo<Stream>, Body>>, cx: &mut Context<'_>) {
+fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
     if let Some(running) = driver
-        && Pin::new(running).poll(cx).is_ready()
+        && Pin::new(&mut **running).poll(cx).is_ready()
     {
         // Its error has reached whoever waits for an answer; otherwise it is that of an idle connection.
         *driver = None;
-    }
-}
-
-/// What HTTP is spoken on.
-pub(super) enum Stream {
-    /// `http`.
-    Plain(TcpStream),
-    /// `https`.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

@@ -10,15 +10,11 @@ use tokio::{
     time::sleep,
 };
 use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use url::Host;
 
 use super::{
-    connection::{Connection, Stream},
-    failure::Failure,
-    pool::Origin,
-    tls::TlsSetup,
+    connection::Connection, failure::Failure, guard::Guard, pool::Origin, stream::Stream, tls::TlsSetup,
 };
-use crate::domain::egress::{Blocked, Policy};
 
 /// How many addresses of one name are tried.
 const MAX_TRIED: usize = 8;
@@ -27,23 +23,14 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Makes connections.
 pub(super) struct Connector {
-    policy: Policy,
+    pub(super) guard: Guard,
 }
 
 impl Connector {
-    pub(super) fn new(policy: Policy) -> Self {
-        Self { policy }
-    }
-
-    /// What can be refused without looking further.
-    pub(super) fn check_url(&self, url: &Url) -> Result<(), Blocked> {
-        self.policy.check_url(url)
-    }
-
     /// A new connection to an origin.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Failure> {
         let addresses = resolve(origin).await?;
-        self.check(&addresses)?;
+        self.guard.check(&addresses).await?;
         let stream = first_of(&addresses).await.map_err(Failure::Connect)?;
         // A request is written at once; there is nothing to wait for.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
@@ -53,15 +40,6 @@ impl Connector {
         };
         Connection::open(stream).await.map_err(Failure::Exchange)
     }
-
-    /// Refuses all when one is forbidden. Were the forbidden ones only left out, a name could pass once
-    /// and lead inside on the next look.
-    fn check(&self, addresses: &[SocketAddr]) -> Result<(), Failure> {
-        if addresses.is_empty() {
-            return Err(Failure::Dns);
-        }
-        Ok(addresses.iter().try_for_each(|address| self.policy.check_ip(address.ip()))?)
-    }
 }
 
 async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
@@ -70,7 +48,8 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
         Host::Ipv6(ip) => Ok(vec![(*ip, origin.port).into()]),
         Host::Domain(name) => {
             let found = lookup_host((name.as_str(), origin.port)).await.map_err(|_| Failure::Dns)?;
-            Ok(found.collect())
+            let addresses: Vec<_> = found.collect();
+            if addresses.is_empty() { Err(Failure::Dns) } else { Ok(addresses) }
         }
     }
 }

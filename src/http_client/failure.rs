@@ -3,6 +3,7 @@
 
 use std::{error::Error, io};
 
+use super::stream::TooMuch;
 use crate::domain::{attempt::Class, egress::Blocked};
 
 /// Why there is no answer.
@@ -65,7 +66,7 @@ impl Failure {
 }
 
 fn exchange(error: &hyper::Error) -> String {
-    if error.is_parse_too_large() {
+    if error.is_parse_too_large() || find::<TooMuch>(error).is_some() {
         return "the head of the receiver's answer is too large".to_owned();
     }
     if error.is_parse() {
@@ -94,6 +95,7 @@ fn tls(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),
         rustls::Error::AlertReceived(_) => "the receiver refused it",
+        rustls::Error::InvalidMessage(_) => "what came is not TLS",
         rustls::Error::PeerIncompatible(_) => "no common version or cipher",
         _ => "the handshake failed",
     }

@@ -125,6 +125,11 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         "must be 0 to 1: the share by which a wait may be longer",
     );
     faults.unless(
+        !webhook.allowed_ports.contains(&0),
+        "webhook.allowed_ports",
+        "every port must be 1 to 65535",
+    );
+    faults.unless(
         (1..=10_000).contains(&webhook.max_in_flight),
         "webhook.max_in_flight",
         "must be 1 to 10000",

@@ -7,6 +7,7 @@
 mod attempt;
 mod headers;
 mod lanes;
+mod own_services;
 pub mod probe;
 mod recorder;
 mod routes;
@@ -31,14 +32,14 @@ use self::{
 };
 use super::backoff::Backoff;
 use crate::{
-    domain::{breaker::BreakerRule, egress::Policy, signature::BadSecret},
+    domain::{breaker::BreakerRule, egress, signature::BadSecret},
     health::Health,
     http_client::{self, HttpClient},
     postgres::{
         Database,
         deliveries::{self, Claim, ClaimedDelivery, LaneKey},
     },
-    settings::{self, Settings},
+    settings::Settings,
     telemetry::chain,
 };
 
@@ -87,6 +88,12 @@ pub enum SetUpError {
     Secret(#[from] BadSecret),
 }
 
+/// The client of this process, which goes nowhere that the settings do not allow.
+fn client(settings: &Settings) -> HttpClient {
+    let policy = egress::Policy { own: own_services::console(settings), ..settings.webhook.egress() };
+    HttpClient::new(policy, own_services::named(settings))
+}
+
 impl WebhookWorker {
     /// # Errors
     /// When the system has no CA certificates, a file of an endpoint's TLS cannot be used, or a signing
@@ -97,9 +104,7 @@ impl WebhookWorker {
         wake_ups: mpsc::Receiver<WakeUp>,
         health: Health,
     ) -> Result<Self, SetUpError> {
-        let settings::Webhook { allow_http, allowed_networks, .. } = &settings.webhook;
-        let policy = Policy { allow_http: *allow_http, allowed_networks: allowed_networks.clone() };
-        let client = HttpClient::new(policy);
+        let client = client(&settings);
         let routes = Routes::new(&settings.webhook)?;
         Ok(Self { settings, database, wake_ups, health, client, routes })
     }

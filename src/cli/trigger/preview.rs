@@ -131,13 +131,11 @@ struct Firing<'a> {
 
 impl<'a> Firing<'a> {
     fn new(plan: &'a Plan, settings: &'a Settings) -> Self {
-        let webhook = &settings.webhook;
-        let allowed_networks = webhook.allowed_networks.clone();
         Self {
             plan,
             settings,
-            policy: Policy { allow_http: webhook.allow_http, allowed_networks },
-            terms: webhook.terms(),
+            policy: settings.webhook.egress(),
+            terms: settings.webhook.terms(),
             publisher: Publisher {
                 source: &settings.events.source,
                 include_identity: settings.events.include_identity,

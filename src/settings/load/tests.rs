@@ -54,7 +54,8 @@ fn text_of_the_environment_becomes_every_type() {
         ("WEBHOOK__ALLOW_HTTP", "true"),
         ("WEBHOOK__RETRY_JITTER", "0.5"),
         ("WEBHOOK__RETRY_SCHEDULE", "100ms, 2s,1h"),
-        ("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
+        ("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8,::1/128,[fd00::/8]:8443"),
+        ("WEBHOOK__ALLOWED_PORTS", "8443, 9443"),
         ("WEBHOOK__SIGNING_SECRETS", &secret),
         ("HTTP__BIND", "[::1]:0"),
         ("HTTP__TOKENS", "a:viewer:x,b:admin:y:z"),
@@ -69,7 +70,8 @@ fn text_of_the_environment_becomes_every_type() {
         settings.webhook.retry_schedule,
         [Duration::from_millis(100), Duration::from_secs(2), Duration::from_hours(1)]
     );
-    assert_eq!(settings.webhook.allowed_networks.len(), 2);
+    assert_eq!(settings.webhook.allowed_networks.len(), 3);
+    assert_eq!(settings.webhook.allowed_ports, [8443, 9443]);
     assert_eq!(settings.webhook.signing_secrets[0].expose_secret(), secret);
     assert_eq!(settings.http.tokens[1].role, Role::Admin);
     assert_eq!(settings.http.tokens[1].token.expose_secret(), "y:z");
@@ -149,6 +151,7 @@ fn each_kind_of_fault() {
         ("WEBHOOK__RETRY_JITTER", "NaN", "webhook.retry_jitter", "0 to 1"),
         ("WEBHOOK__ALLOW_HTTP", "maybe", "webhook.allow_http", "true or false"),
         ("WEBHOOK__ALLOWED_NETWORKS", "10.0.0.0", "webhook.allowed_networks", "invalid"),
+        ("WEBHOOK__ALLOWED_PORTS", "443,0", "webhook.allowed_ports", "1 to 65535"),
         ("WEBHOOK__SIGNING_SECRETS", "whsec_AAAA", "webhook.signing_secrets", "entry 1"),
         ("HTTP__BIND", "localhost", "http.bind", "socket address"),
         ("HTTP__TOKENS", "a:root:x", "http.tokens", "name:role:token"),

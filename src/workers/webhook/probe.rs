@@ -6,18 +6,16 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
-    SetUpError,
+    SetUpError, client,
     headers::{Belonging, with_own_headers},
     routes::Routes,
 };
 use crate::{
     domain::{
         attempt::Outcome,
-        egress::Policy,
         endpoint::Profile,
         webhook_request::{Method, WebhookRequest},
     },
-    http_client::HttpClient,
     settings::Settings,
 };
 
@@ -61,11 +59,7 @@ pub async fn probe(settings: &Settings, company: &str, url: &str) -> Result<Prob
     };
     let of = Belonging { id, traceparent: None, tracestate: None };
     let request = with_own_headers(request, of, started_at.unix_timestamp(), &route.secrets);
-    let policy = Policy {
-        allow_http: settings.webhook.allow_http,
-        allowed_networks: settings.webhook.allowed_networks.clone(),
-    };
-    let mut outcome = HttpClient::new(policy).send(request.clone(), &route.http).await;
+    let mut outcome = client(settings).send(request.clone(), &route.http).await;
     outcome.class = route.rule.class(&outcome);
     Ok(Probe { id, started_at, request, outcome })
 }
