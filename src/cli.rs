@@ -7,13 +7,16 @@ mod config;
 mod confirm;
 mod contact;
 mod dead_letter;
+mod delivery;
 mod dev;
+mod endpoint;
 mod exit;
 mod migrate;
 mod output;
 mod progress;
 mod publish;
 mod service;
+mod since;
 mod tail;
 mod trigger;
 
@@ -66,6 +69,12 @@ enum Command {
     /// Look at contacts, part and erase them
     #[command(subcommand)]
     Contact(contact::Command),
+    /// Look at webhook deliveries and their attempts, and send them again
+    #[command(subcommand)]
+    Delivery(delivery::Command),
+    /// Look at, pause and try the receivers of webhooks
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
     /// Look at, replay and discard what could not be done
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
@@ -149,6 +158,8 @@ async fn with_settings(command: Command, effective: Effective) -> anyhow::Result
         Command::Trigger(trigger::Command::Preview(args)) => trigger::preview(&args, settings),
         Command::Trigger(trigger::Command::Check(args)) => trigger::check(&args),
         Command::Contact(command) => contact::run(command, settings).await,
+        Command::Delivery(command) => delivery::run(command, settings).await,
+        Command::Endpoint(command) => endpoint::run(command, settings).await,
         Command::DeadLetter(command) => dead_letter::run(command, settings).await,
         Command::Config(command) => config::run(&command, &effective),
         Command::DevServices(args) => service::dev_services(&args),

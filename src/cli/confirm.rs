@@ -47,13 +47,17 @@ impl Decision {
         !self.dry_run && !self.yes && stdin().is_terminal()
     }
 
-    /// The operator; where neither an option nor the session names one, the user id of the process.
+    /// The operator, see [`operator_or_user`].
     pub(super) fn operator(&self) -> Result<String, Usage> {
-        let named = self.operator.as_deref();
-        match (operator(named), named) {
-            (Some(name), _) => Ok(name),
-            (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
-            (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
-        }
+        operator_or_user(self.operator.as_deref())
+    }
+}
+
+/// The operator; where neither an option nor the session names one, the user id of the process.
+pub(super) fn operator_or_user(named: Option<&str>) -> Result<String, Usage> {
+    match (operator(named), named) {
+        (Some(name), _) => Ok(name),
+        (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
+        (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     amqp::{ConnectError, PublishError, SubscribeError},
-    operator::dead_letters::ResolveError,
+    operator::{dead_letters, deliveries, endpoints},
     settings::LoadError,
 };
 
@@ -76,13 +76,20 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             ConnectError::Refused(_) | ConnectError::Timeout(_) => Exit::Unavailable,
         });
     }
-    if let Some(ResolveError::NotAnId(_)) = cause.downcast_ref() {
+    if is_no_name(cause) {
         return Some(Exit::Usage);
     }
     if cause.is::<PublishError>() || cause.is::<SubscribeError>() {
         return Some(Exit::Unavailable);
     }
     cause.downcast_ref::<sqlx::Error>().map(of_database)
+}
+
+/// Whether what should name something cannot name anything.
+fn is_no_name(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(dead_letters::ResolveError::NotAnId(_)))
+        || matches!(cause.downcast_ref(), Some(deliveries::ResolveError::NotAnId(_)))
+        || matches!(cause.downcast_ref(), Some(endpoints::ResolveError::NotAnEndpoint(_)))
 }
 
 /// Connection faults, and refusals by SQLSTATE (`PostgreSQL`, appendix A) that no query can cause:
@@ -118,8 +125,12 @@ mod tests {
             (anyhow::Error::new(io()), Exit::Failed),
             (OutputClosed.into(), Exit::Done),
             (Usage("x".to_owned()).into(), Exit::Usage),
-            (ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
-            (ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
+            (dead_letters::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
+            (dead_letters::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
+            (deliveries::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
+            (deliveries::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
+            (endpoints::ResolveError::NotAnEndpoint("x".to_owned()).into(), Exit::Usage),
+            (endpoints::ResolveError::Unknown.into(), Exit::Failed),
             (load.into(), Exit::BadConfiguration),
             (ConnectError::Uri.into(), Exit::BadConfiguration),
             (ConnectError::Timeout(std::time::Duration::ZERO).into(), Exit::Unavailable),

@@ -5,9 +5,11 @@ use std::{
     io::{ErrorKind, Write as _},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
@@ -113,9 +115,44 @@ pub(super) fn moment(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
+/// A span of time in its largest unit, rounded down: `45s`, `3m`, `26h`, `9d`.
+pub(super) fn span(duration: time::Duration) -> String {
+    let duration = duration.max(time::Duration::ZERO);
+    match (duration.whole_minutes(), duration.whole_hours()) {
+        (0, _) => format!("{}s", duration.whole_seconds()),
+        (minutes, 0) => format!("{minutes}m"),
+        (_, hours @ ..48) => format!("{hours}h"),
+        _ => format!("{}d", duration.whole_days()),
+    }
+}
+
+/// Bytes as JSON: as text where they are, with this member name, and otherwise in base64 under another.
+pub(super) fn bytes(name: &str, bytes: &[u8]) -> (String, Value) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (name.to_owned(), text.into()),
+        Err(_) => (format!("{name}Base64"), STANDARD.encode(bytes).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_have_one_unit() {
+        for (seconds, expected) in [
+            (-5, "0s"),
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(span(time::Duration::seconds(seconds)), expected);
+        }
+    }
 
     #[test]
     fn tables_keep_to_their_lines() {

@@ -3,13 +3,12 @@
 //! A replay goes to the queue of the stage that failed, through the default exchange, so that no
 //! subscriber of the topic exchange sees it a second time.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
-use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
+use super::{ids, pace::Pace};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::fault::Stage,
@@ -18,9 +17,6 @@ use crate::{
         dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Replayed, Summary},
     },
 };
-
-/// Most dead letters in one transaction and one window of confirms.
-const WINDOW: usize = 100;
 
 /// How far an operation over many dead letters has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -91,7 +87,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
 /// # Errors
 /// When there is none or are several, or the database refuses or is away.
 pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveError> {
-    let range = id_range(text).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
+    let range = ids::range(text, ids::DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
@@ -227,63 +223,4 @@ async fn publish(
     let missing =
         replayables.iter().zip(outcomes).filter(|(one, outcome)| outcome.is_err() && one.is_its_message());
     Ok(missing.map(|(one, _)| one.key.clone()).collect())
-}
-
-/// Holds an operation to so many dead letters a second.
-struct Pace {
-    rate: Option<NonZeroU32>,
-    due: Instant,
-}
-
-impl Pace {
-    fn new(rate: Option<NonZeroU32>) -> Self {
-        Self { rate, due: Instant::now() }
-    }
-
-    /// How many make one window: a tenth of a second's worth, so that the rate is even.
-    fn window(&self) -> usize {
-        self.rate
-            .map_or(WINDOW, |rate| usize::try_from(rate.get().div_ceil(10)).map_or(WINDOW, |n| n.min(WINDOW)))
-    }
-
-    /// Waits until a window of `count` may begin. There is no catching up after a slow one.
-    async fn wait(&mut self, count: usize) {
-        sleep_until(self.due).await;
-        if let Some(rate) = self.rate {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            self.due = Instant::now() + Duration::from_secs(1) * count / rate.get();
-        }
-    }
-}
-
-/// The least and the greatest id that begin with `text`, hyphens aside.
-fn id_range(text: &str) -> Option<(Uuid, Uuid)> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    if !(8..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let bound = |filler: char| {
-        let padding: String = std::iter::repeat_n(filler, 32 - digits.len()).collect();
-        Uuid::try_parse(&format!("{digits}{padding}")).ok()
-    };
-    Some((bound('0')?, bound('f')?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_may_be_cut_short() {
-        let id = Uuid::now_v7();
-        let whole = id.to_string();
-        assert_eq!(id_range(&whole), Some((id, id)));
-        assert_eq!(id_range(&whole.to_uppercase()), Some((id, id)));
-        let (first, last) = id_range(&whole[..11]).unwrap();
-        assert!(first <= id && id <= last && first < last);
-        assert_eq!(id_range("0193f5a"), None);
-        assert_eq!(id_range("0193f5ag"), None);
-        assert_eq!(id_range(&format!("{whole}0")), None);
-        assert_eq!(id_range("ﬀ93f5a0"), None);
-    }
 }

@@ -5,9 +5,13 @@
 //! token; what is recorded under a token that is no longer there changes nothing.
 
 mod claim;
+mod details;
 mod digest;
+mod message;
 mod order;
+mod read;
 mod record;
+mod resend;
 
 use std::time::Duration;
 
@@ -15,8 +19,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
+pub use details::{Attempt, DeadLetterRef, Details, details};
 pub use digest::fold;
+pub use read::{Filter, State, Summary, keys, list, matching, summaries};
 pub use record::{Recorded, record};
+pub use resend::{Held, hasten, hold, replay_dead_letters, restart};
 
 use crate::domain::{
     contact::ContactId,

@@ -1,10 +1,17 @@
-//! Webhook endpoints: the row of each, made with its first delivery, and what attempts say about it.
+//! Webhook endpoints: the row of each, made with its first delivery, what attempts say about it, and what
+//! operators see and change of it.
+
+mod control;
+mod read;
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+pub use control::{enable, pause, resume};
+pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
 use super::deliveries::{LaneKey, microseconds};
 use crate::domain::{

@@ -8,6 +8,7 @@ mod attempt;
 mod headers;
 mod lanes;
 mod own_services;
+pub mod probe;
 mod recorder;
 mod routes;
 
@@ -90,6 +91,12 @@ pub enum SetUpError {
     Secret(#[from] BadSecret),
 }
 
+/// The client of this process, which goes nowhere that the settings do not allow.
+fn client(settings: &Settings) -> HttpClient {
+    let policy = egress::Policy { own: own_services::console(settings), ..settings.webhook.egress() };
+    HttpClient::new(policy, own_services::named(settings))
+}
+
 impl WebhookWorker {
     /// `relay` takes what is committed and must be published.
     ///
@@ -103,8 +110,7 @@ impl WebhookWorker {
         relay: mpsc::Sender<Vec<OutboxMessage>>,
         health: Health,
     ) -> Result<Self, SetUpError> {
-        let policy = egress::Policy { own: own_services::console(&settings), ..settings.webhook.egress() };
-        let client = HttpClient::new(policy, own_services::named(&settings));
+        let client = client(&settings);
         let routes = Routes::new(&settings.webhook)?;
         Ok(Self { settings, database, wake_ups, relay, health, client, routes })
     }

@@ -1,6 +1,8 @@
 //! The command line from outside: exit codes, what goes to standard output and what to standard error.
 
 mod contacts;
+mod deliveries;
+mod endpoints;
 mod exits;
 mod publishing;
 mod triggers;
@@ -8,7 +10,15 @@ mod triggers;
 use crate::support::{Test, process::Finished};
 
 pub(crate) fn tests() -> Vec<Test> {
-    [contacts::tests(), exits::tests(), publishing::tests(), triggers::tests()].concat()
+    [
+        contacts::tests(),
+        deliveries::tests(),
+        endpoints::tests(),
+        exits::tests(),
+        publishing::tests(),
+        triggers::tests(),
+    ]
+    .concat()
 }
 
 /// Asserts that a command failed with this code, told why on standard error, and printed no data.

@@ -1,11 +1,8 @@
 //! Which dead letters: the filters of `list`, and ids.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser as _};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::super::exit::Usage;
+use super::super::{exit::Usage, since::Since};
 use crate::{
     domain::fault::{Reason, Stage},
     operator::dead_letters,
@@ -50,7 +47,7 @@ pub(super) struct Filters {
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
     /// Last seen since: a time such as 2026-11-22T10:00:00Z, or how long ago, such as 24h
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
     /// In this state; may be given several times [default: open and replaying]
     #[arg(long, value_enum, value_name = "STATE")]
@@ -60,23 +57,9 @@ pub(super) struct Filters {
     pub(super) limit: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
-    Moment(OffsetDateTime),
-    Ago(Duration),
-}
-
 impl Filters {
     pub(super) fn filter(&self) -> Result<Filter, Usage> {
-        let since = match self.since {
-            None => None,
-            Some(Since::Moment(moment)) => Some(moment),
-            Some(Since::Ago(ago)) => {
-                let ago = time::Duration::try_from(ago).ok();
-                let since = ago.and_then(|ago| OffsetDateTime::now_utc().checked_sub(ago));
-                Some(since.ok_or_else(|| Usage("--since is too long ago".to_owned()))?)
-            }
-        };
+        let since = self.since.map(Since::moment).transpose()?;
         let given = !self.state.is_empty();
         let states = if given {
             self.state.iter().map(|state| (*state).into()).collect()
@@ -157,17 +140,10 @@ fn stages() -> impl clap::builder::TypedValueParser<Value = Stage> {
         .try_map(|name| Stage::from_name(&name).ok_or("no such stage"))
 }
 
-fn since(text: &str) -> Result<Since, &'static str> {
-    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(Since::Moment(moment));
-    }
-    let ago = humantime::parse_duration(text).map_err(|_| "expected 2026-11-22T10:00:00Z or 24h")?;
-    Ok(Since::Ago(ago))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use time::OffsetDateTime;
 
     use super::*;
 

@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::read::Key;
-use crate::domain::fault::Stage;
+use crate::{
+    domain::fault::Stage,
+    postgres::deliveries::{self, DeliveryKey, State},
+};
 
 /// A dead letter that is being replayed: what to publish, and where.
 pub struct Replayable {
@@ -56,21 +59,12 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
     )
     .fetch_all(&mut *conn)
     .await?;
-    let (companies, delivery_ids): (Vec<String>, Vec<Uuid>) =
-        rows.iter().filter_map(|row| Some((row.company_id.clone(), row.delivery_id?))).unzip();
+    let deliveries: Vec<DeliveryKey> = rows
+        .iter()
+        .filter_map(|row| Some(DeliveryKey { company: row.company_id.clone(), id: row.delivery_id? }))
+        .collect();
     // A delivery that is pending already keeps its lease and its clock: it is being worked on.
-    sqlx::query!(
-        r#"UPDATE webhook_deliveries AS delivery
-           SET state = 'pending', schedule_from = attempts, round_started_at = now(), next_attempt_at = now(),
-               finished_at = NULL, lease_token = NULL
-           FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, delivery_id)
-           WHERE delivery.company_id = wanted.company_id AND delivery.delivery_id = wanted.delivery_id
-             AND delivery.state IN ('dead', 'discarded')"#,
-        &companies,
-        &delivery_ids,
-    )
-    .execute(conn)
-    .await?;
+    deliveries::restart(conn, &deliveries, &[State::Dead, State::Discarded]).await?;
     let mut marked: Vec<Replayable> = rows
         .into_iter()
         .filter_map(|row| {

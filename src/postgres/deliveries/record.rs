@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{ClaimedDelivery, DeliveryKey, microseconds};
+use super::{ClaimedDelivery, DeliveryKey, message::message, microseconds};
 use crate::{
     domain::{
         attempt::{Next, Outcome},
@@ -198,15 +198,7 @@ fn dead_letter(entry: &Recorded) -> Option<NewDeadLetter> {
 }
 
 /// The message that stands for the delivery in a dead letter, and that a replay publishes to wake the
-/// worker. The same delivery always gives the same bytes: they are what dead letters are told apart by.
+/// worker.
 fn body(delivery: &ClaimedDelivery) -> Vec<u8> {
-    let body = json!({
-        "specversion": "1.0", "id": delivery.key.id, "source": "contact-relay", "type": "webhook.requested",
-        "datacontenttype": "application/json",
-        "data": {
-            "company": {"id": delivery.key.company}, "deliveryId": delivery.key.id,
-            "trigger": {"name": delivery.trigger, "eventId": delivery.event_id, "eventSource": delivery.source},
-        },
-    });
-    body.to_string().into_bytes()
+    message(&delivery.key, &delivery.trigger, &delivery.event_id, &delivery.source)
 }

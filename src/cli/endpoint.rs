@@ -1,0 +1,193 @@
+//! `endpoint list|show|pause|resume|enable|test`.
+
+mod show;
+mod test;
+
+use anyhow::Context as _;
+use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+
+use super::{
+    confirm, delivery,
+    exit::Exit,
+    output::{self, Output, moment, printable},
+};
+use crate::{
+    operator::{
+        endpoints::{self, Change, Changed, Endpoint, EndpointKey, shortened},
+        lane::LaneState,
+    },
+    postgres::Database,
+    settings::Settings,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List endpoints: whom webhooks are sent to, how it goes, and what waits
+    #[command(after_help = LIST_HELP)]
+    List(List),
+    /// Show everything of one endpoint: its settings, its last attempts, its deliveries of the last 24 hours
+    Show(One),
+    /// Send nothing to an endpoint until it is resumed; its deliveries wait
+    #[command(after_help = PAUSE_HELP)]
+    Pause(Pause),
+    /// Let a paused endpoint's deliveries go on
+    Resume(One),
+    /// Trust an endpoint again: undo that it said it is gone (410), close its breaker, wait for it no longer
+    Enable(One),
+    /// Send a test event to an endpoint, or to any address, and tell what was answered
+    #[command(after_help = test::HELP)]
+    Test(One),
+}
+
+const LIST_HELP: &str = "\
+An endpoint is a company and an address as the trigger's author wrote it, without query. The end of a path may be
+a secret, so the table leaves it out; -o json has all of it.
+
+Example: contact-relay endpoint list --company acme --state paused";
+
+const PAUSE_HELP: &str = "\
+What is in flight ends. Pausing twice does no harm.
+
+Example: contact-relay endpoint pause https://hooks.example/sales --company acme --operator ada";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Of this company
+    #[arg(long)]
+    company: Option<String>,
+    /// In this state; may be given several times
+    #[arg(long, value_name = "STATE", value_parser = states())]
+    state: Vec<LaneState>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct One {
+    /// Its address as `endpoint list -o json` shows it, its id, or the first 4 or more digits of that
+    #[arg(value_name = "ID|URL")]
+    endpoint: String,
+    /// Of this company
+    #[arg(long)]
+    company: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl One {
+    async fn key(&self, database: &Database) -> anyhow::Result<EndpointKey> {
+        Ok(endpoints::resolve(database, self.company.as_deref(), &self.endpoint).await?)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    one: One,
+    /// Who pauses; recorded with the endpoint
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+}
+
+fn states() -> impl clap::builder::TypedValueParser<Value = LaneState> {
+    PossibleValuesParser::new(LaneState::ALL.map(LaneState::name))
+        .try_map(|name| LaneState::from_name(&name).ok_or("no such state"))
+}
+
+pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
+    let database = super::database(settings).await?;
+    match command {
+        Command::List(args) => list(&database, &args).await,
+        Command::Show(args) => show::run(&database, &args, settings).await,
+        Command::Test(args) => test::run(&database, &args, settings).await,
+        Command::Pause(args) => {
+            let operator = confirm::operator_or_user(args.operator.as_deref())?;
+            change(&database, &args.one, Change::Pause(&operator), settings).await
+        }
+        Command::Resume(args) => change(&database, &args, Change::Resume, settings).await,
+        Command::Enable(args) => change(&database, &args, Change::Enable, settings).await,
+    }
+}
+
+async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
+    let mut rows = endpoints::list(database, args.company.as_deref()).await?;
+    rows.retain(|row| args.state.is_empty() || args.state.iter().any(|state| state.name() == row.state));
+    let columns = [
+        "id",
+        "company",
+        "endpoint",
+        "state",
+        "since",
+        "waiting",
+        "oldest due",
+        "in flight",
+        "failures",
+        "last success",
+        "last error",
+    ];
+    output::listing(args.output.format, columns, &rows, |row| {
+        [
+            // Enough to name one among thousands.
+            row.id.to_string().chars().take(8).collect(),
+            row.company.clone(),
+            shortened(&row.url),
+            row.state.to_owned(),
+            row.since.map(moment).unwrap_or_default(),
+            row.waiting.to_string(),
+            row.oldest_due_at.map(moment).unwrap_or_default(),
+            row.in_flight.to_string(),
+            row.failures.to_string(),
+            row.last_success_at.map(moment).unwrap_or_default(),
+            row.last_error.clone().unwrap_or_default(),
+        ]
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn change(
+    database: &Database,
+    args: &One,
+    change: Change<'_>,
+    settings: &Settings,
+) -> anyhow::Result<Exit> {
+    let key = args.key(database).await?;
+    let changed = endpoints::change(database, &key, change).await.context("nothing was changed")?;
+    let goes_on = !matches!(change, Change::Pause(_));
+    if changed.changed && goes_on && changed.endpoint.waiting > 0 {
+        delivery::wake(settings).await;
+    }
+    output::report(args.output.format, &changed, |changed| as_text(changed, change))?;
+    Ok(Exit::Done)
+}
+
+fn as_text(changed: &Changed, change: Change<'_>) -> String {
+    let Changed { changed, endpoint } = changed;
+    let name = name(endpoint);
+    let waiting = endpoint.waiting;
+    let deliveries = if waiting == 1 { "delivery" } else { "deliveries" };
+    let parked = [LaneState::Paused, LaneState::Disabled, LaneState::BreakerOpen, LaneState::Held]
+        .map(LaneState::name)
+        .contains(&endpoint.state);
+    let then = if parked {
+        format!("it is {}, and {waiting} {deliveries} wait", endpoint.state.replace('_', " "))
+    } else {
+        format!("{waiting} {deliveries} go on")
+    };
+    match (change, changed) {
+        (Change::Pause(_), true) => format!("paused {name}; {waiting} {deliveries} wait"),
+        (Change::Pause(_), false) => {
+            let by = printable(endpoint.paused_by.as_deref().unwrap_or_default());
+            let since = endpoint.since.map(moment).unwrap_or_default();
+            format!("{name} has been paused since {since} by {by}; nothing was changed")
+        }
+        (Change::Resume, true) => format!("resumed {name}; {then}"),
+        (Change::Resume, false) => format!("{name} was not paused; nothing was changed"),
+        (Change::Enable, true) => format!("enabled {name}; {then}"),
+        (Change::Enable, false) => format!("{name} had nothing against it; nothing was changed"),
+    }
+}
+
+/// How an endpoint is called in a sentence.
+fn name(endpoint: &Endpoint) -> String {
+    printable(&format!("{} of company {}", shortened(&endpoint.url), endpoint.company))
+}

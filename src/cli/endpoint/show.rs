@@ -1,0 +1,108 @@
+//! One endpoint with everything. Secrets are counted, never shown; its path is, because it was asked for.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{
+        delivery::{attempt_json, attempt_text},
+        exit::Exit,
+        output::{self, moment, printable},
+    },
+    One,
+};
+use crate::{
+    operator::endpoints::{self, Shown},
+    postgres::Database,
+    settings::Settings,
+};
+
+pub(super) async fn run(database: &Database, args: &One, settings: &Settings) -> anyhow::Result<Exit> {
+    let key = args.key(database).await?;
+    let shown = endpoints::show(database, &settings.webhook, &key).await?;
+    let value = as_json(&shown)?;
+    output::object(args.output.format, &value, |_| as_text(&shown))?;
+    Ok(Exit::Done)
+}
+
+fn as_json(shown: &Shown) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(&shown.endpoint)?;
+    let states: Map<String, Value> =
+        shown.states.iter().map(|(state, count)| (state.clone(), (*count).into())).collect();
+    if let Value::Object(members) = &mut value {
+        members.extend([
+            ("settings".to_owned(), json!(shown.terms)),
+            ("deliveriesOfTheDay".to_owned(), Value::Object(states)),
+            ("lastAttempts".to_owned(), shown.attempts.iter().map(attempt_json).collect()),
+        ]);
+    }
+    Ok(value)
+}
+
+fn as_text(shown: &Shown) -> String {
+    let mut text: Vec<String> = facts(shown)
+        .into_iter()
+        .chain(terms(shown))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:<15}{}", printable(&value)))
+        .collect();
+    for attempt in &shown.attempts {
+        let mut lines = attempt_text(attempt).into_iter();
+        let first = lines.next().unwrap_or_default();
+        // The answer is shown with its delivery.
+        text.extend([String::new(), format!("{} {first}", attempt.delivery_id)]);
+        text.extend(attempt.error.as_deref().map(|error| format!("  {}", printable(error))));
+    }
+    text.join("\n")
+}
+
+fn facts(shown: &Shown) -> Vec<(&'static str, String)> {
+    let endpoint = &shown.endpoint;
+    let states = shown.states.iter().map(|(state, count)| format!("{count} {state}"));
+    vec![
+        ("id", endpoint.id.to_string()),
+        ("company", endpoint.company.clone()),
+        ("url", endpoint.url.clone()),
+        ("state", endpoint.state.to_owned()),
+        ("since", endpoint.since.map(moment).unwrap_or_default()),
+        ("until", endpoint.until.map(moment).unwrap_or_default()),
+        ("paused by", endpoint.paused_by.clone().unwrap_or_default()),
+        ("disabled", endpoint.disabled_because.clone().unwrap_or_default()),
+        ("breaker", endpoint.breaker.clone()),
+        ("waiting", endpoint.waiting.to_string()),
+        ("oldest due", endpoint.oldest_due_at.map(moment).unwrap_or_default()),
+        ("in flight", endpoint.in_flight.to_string()),
+        ("failures", endpoint.failures.to_string()),
+        ("last success", endpoint.last_success_at.map(moment).unwrap_or_default()),
+        ("last failure", endpoint.last_failure_at.map(moment).unwrap_or_default()),
+        ("last error", endpoint.last_error.clone().unwrap_or_default()),
+        ("created", moment(endpoint.created_at)),
+        ("of 24 hours", states.collect::<Vec<_>>().join(", ")),
+    ]
+}
+
+fn terms(shown: &Shown) -> Vec<(&'static str, String)> {
+    let terms = &shown.terms;
+    let list = |codes: &[u16]| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let schedule = terms.retry_schedule_ms.iter().map(|ms| span(*ms)).collect::<Vec<_>>().join(", ");
+    vec![
+        ("profile", terms.profile.to_owned()),
+        ("max in flight", format!("{} in each process", terms.max_in_flight)),
+        ("rate", terms.send_interval_ms.map(|ms| format!("one in {}", span(ms))).unwrap_or_default()),
+        ("timeout", span(terms.timeout_ms)),
+        ("retries after", schedule),
+        ("retried too", list(&terms.retry_statuses)),
+        ("not retried", list(&terms.dead_statuses)),
+        ("secrets", terms.signing_secrets.to_string()),
+        ("newest only", if terms.newest_only { "yes".to_owned() } else { String::new() }),
+        ("digest window", terms.digest_window_ms.map(span).unwrap_or_default()),
+        ("authorities", terms.ca_file.clone().unwrap_or_default()),
+        ("certificate", terms.client_certificate_file.clone().unwrap_or_default()),
+    ]
+}
+
+/// A setting's duration, as settings are written.
+fn span(ms: u64) -> String {
+    humantime::format_duration(Duration::from_millis(ms)).to_string()
+}

@@ -1,0 +1,165 @@
+//! Why deliveries wait, in words: an endpoint's state, and what one delivery waits for. Pure.
+
+use time::OffsetDateTime;
+
+use crate::postgres::{
+    deliveries::{State, Summary},
+    endpoints::Lane,
+};
+
+/// The state of an endpoint in one word: what an operator can end comes before what ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    /// An operator paused it.
+    Paused,
+    /// It said that it is gone (410).
+    Disabled,
+    /// It fails so often that only probes are sent.
+    BreakerOpen,
+    /// It asked for patience (`Retry-After`).
+    Held,
+    /// The last attempt failed; it goes on.
+    Failing,
+    /// Nothing is in the way.
+    Open,
+}
+
+impl LaneState {
+    /// All states.
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::Paused, Self::Disabled, Self::Held, Self::BreakerOpen, Self::Failing];
+
+    /// The name in listings and filters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+            Self::BreakerOpen => "breaker_open",
+            Self::Held => "held",
+            Self::Failing => "failing",
+            Self::Open => "open",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// The state of this lane at `now`.
+    #[must_use]
+    pub fn of(lane: &Lane, now: OffsetDateTime) -> Self {
+        if lane.paused_at.is_some() {
+            Self::Paused
+        } else if lane.disabled_at.is_some() {
+            Self::Disabled
+        } else if matches!(lane.breaker.as_str(), "open" | "half_open") {
+            Self::BreakerOpen
+        } else if lane.held_until.is_some_and(|until| until > now) {
+            Self::Held
+        } else if lane.failures > 0 {
+            Self::Failing
+        } else {
+            Self::Open
+        }
+    }
+
+    /// Since when the lane is in this state, where that is known.
+    #[must_use]
+    pub fn since(self, lane: &Lane) -> Option<OffsetDateTime> {
+        match self {
+            Self::Paused => lane.paused_at,
+            Self::Disabled => lane.disabled_at,
+            Self::BreakerOpen | Self::Failing => lane.failing_since,
+            Self::Held | Self::Open => None,
+        }
+    }
+
+    /// When the lane leaves this state by itself, where that is known.
+    #[must_use]
+    pub fn until(self, lane: &Lane) -> Option<OffsetDateTime> {
+        match self {
+            Self::Held => lane.held_until,
+            Self::BreakerOpen => lane.breaker_until,
+            Self::Paused | Self::Disabled | Self::Failing | Self::Open => None,
+        }
+    }
+}
+
+/// What a pending delivery waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// The answer: a worker has it in hand.
+    Answer,
+    /// The endpoint, which is not open.
+    Endpoint(LaneState, Option<OffsetDateTime>),
+    /// Its next attempt after one that failed.
+    Retry(OffsetDateTime),
+    /// The end of its digest window.
+    Digest(OffsetDateTime),
+    /// Its first attempt, at a time that is not there yet.
+    Due(OffsetDateTime),
+    /// Its turn in the endpoint's limited rate.
+    Rate(OffsetDateTime),
+    /// A worker.
+    Worker,
+}
+
+impl Waits {
+    /// What this delivery waits for; `None` when it has ended.
+    #[must_use]
+    pub fn of(delivery: &Summary) -> Option<Self> {
+        if delivery.state != State::Pending.name() {
+            return None;
+        }
+        let now = delivery.now;
+        let state = delivery.lane.as_ref().map(|lane| (LaneState::of(lane, now), lane));
+        let later = delivery.next_attempt_at.filter(|at| *at > now);
+        Some(match (state, later) {
+            _ if delivery.in_flight => Self::Answer,
+            (Some((state, lane)), _) if !matches!(state, LaneState::Open | LaneState::Failing) => {
+                Self::Endpoint(state, state.until(lane))
+            }
+            (_, Some(at)) if delivery.attempts > delivery.schedule_from => Self::Retry(at),
+            (_, Some(at)) if delivery.digest => Self::Digest(at),
+            (_, Some(at)) => Self::Due(at),
+            (Some((_, lane)), None) => match lane.next_slot_at.filter(|at| *at > now) {
+                Some(at) => Self::Rate(at),
+                None => Self::Worker,
+            },
+            (None, None) => Self::Worker,
+        })
+    }
+
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "in_flight",
+            Self::Endpoint(LaneState::Paused, _) => "endpoint_paused",
+            Self::Endpoint(LaneState::Disabled, _) => "endpoint_disabled",
+            Self::Endpoint(LaneState::BreakerOpen, _) => "breaker_open",
+            Self::Endpoint(LaneState::Held, _) => "endpoint_held",
+            Self::Endpoint(LaneState::Failing | LaneState::Open, _) | Self::Worker => "worker",
+            Self::Retry(_) => "retry",
+            Self::Digest(_) => "digest",
+            Self::Due(_) => "due",
+            Self::Rate(_) => "rate",
+        }
+    }
+
+    /// When that is over, where it is known.
+    #[must_use]
+    pub const fn until(self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Answer | Self::Worker => None,
+            Self::Endpoint(_, until) => until,
+            Self::Retry(at) | Self::Digest(at) | Self::Due(at) | Self::Rate(at) => Some(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

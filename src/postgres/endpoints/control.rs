@@ -1,0 +1,58 @@
+//! What operators change about an endpoint's lane. Each statement says whether it changed anything.
+
+use sqlx::PgConnection;
+
+use super::EndpointKey;
+
+/// Pauses an endpoint in the name of `operator`. One that is paused stays in the name of whoever did it.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn pause(conn: &mut PgConnection, key: &EndpointKey, operator: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE webhook_endpoints SET paused_at = now(), paused_by = $3
+         WHERE company_id = $1 AND endpoint_id = $2 AND paused_at IS NULL",
+        key.company,
+        key.id,
+        operator,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a pause.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn resume(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE webhook_endpoints SET paused_at = NULL, paused_by = NULL
+         WHERE company_id = $1 AND endpoint_id = $2 AND paused_at IS NOT NULL",
+        key.company,
+        key.id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Trusts an endpoint again: it is not disabled, its breaker is closed, its failures are forgotten and it is
+/// waited for no longer. A pause stays.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn enable(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE webhook_endpoints
+         SET disabled_at = NULL, disabled_because = NULL, breaker = 'closed', breaker_until = 'epoch', openings = 0,
+             allowance = 0, failures = 0, failing_since = NULL, held_until = 'epoch'
+         WHERE company_id = $1 AND endpoint_id = $2
+           AND (disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0 OR openings > 0 OR held_until > now())",
+        key.company,
+        key.id,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
