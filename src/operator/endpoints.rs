@@ -16,7 +16,7 @@ use crate::{
         deliveries::Attempt,
         endpoints::{self as store, EndpointRow},
     },
-    settings::Webhook,
+    settings::{EndpointRule, Webhook},
 };
 
 /// The fewest digits of an endpoint's id: there are not many.
@@ -148,7 +148,8 @@ impl Terms {
         let rule = rules.get(company, url);
         let terms = settings.terms().of(company, url);
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let schedule = rule.and_then(|rule| rule.retry_schedule.as_ref()).unwrap_or(&settings.retry_schedule);
+        let schedule =
+            rule.and_then(EndpointRule::retry_schedule).unwrap_or_else(|| settings.retry_schedule.clone());
         let path = |file: Option<&std::path::PathBuf>| file.map(|file| file.display().to_string());
         Self {
             profile: match terms.profile {
@@ -157,10 +158,10 @@ impl Terms {
             },
             max_in_flight: terms.max_in_flight,
             send_interval_ms: terms.send_interval.map(ms),
-            timeout_ms: ms(rule.and_then(|rule| rule.timeout).unwrap_or(settings.timeout)),
+            timeout_ms: ms(rule.and_then(|rule| rule.timeout()).unwrap_or(settings.timeout)),
             retry_schedule_ms: schedule.iter().copied().map(ms).collect(),
-            retry_statuses: rule.map(|rule| rule.retry_statuses.clone()).unwrap_or_default(),
-            dead_statuses: rule.map(|rule| rule.dead_statuses.clone()).unwrap_or_default(),
+            retry_statuses: rule.map(|rule| rule.retry_statuses().to_vec()).unwrap_or_default(),
+            dead_statuses: rule.map(|rule| rule.dead_statuses().to_vec()).unwrap_or_default(),
             signing_secrets: rule
                 .and_then(|rule| rule.signing_secrets.as_ref())
                 .unwrap_or(&settings.signing_secrets)

@@ -113,22 +113,8 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
         deliveries.iter().map(|delivery| headers(&delivery.request)).collect();
     let bodies: Vec<Option<&[u8]>> =
         deliveries.iter().map(|delivery| delivery.request.body.as_deref()).collect();
-    sqlx::query!(
-        "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
-             contact_id, traceparent, tracestate, method, url, headers, body, fault, endpoint_id, contact_version,
-             newest_only, awaited, digest, state, next_attempt_at)
-         SELECT u.company_id, u.delivery_id, u.event_key, u.step, u.source, u.event_id, u.trigger_name, u.contact_id,
-             u.traceparent, u.tracestate, u.method, u.url, u.headers, u.body, u.fault, u.endpoint_id, u.version,
-             u.newest_only, u.awaited, u.digest_us IS NOT NULL, 'pending',
-             CASE WHEN u.digest_us IS NULL THEN now()
-                  ELSE date_bin(u.digest_us * interval '1 microsecond', now(), 'epoch')
-                      + u.digest_us * interval '1 microsecond' END
-         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::uuid[],
-             $9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::bytea[], $15::text[], $16::uuid[],
-             $17::bigint[], $18::boolean[], $19::boolean[], $20::bigint[])
-             AS u(company_id, delivery_id, event_key, step, source, event_id, trigger_name, contact_id, traceparent,
-                 tracestate, method, url, headers, body, fault, endpoint_id, version, newest_only, awaited, digest_us)
-         ON CONFLICT DO NOTHING",
+    sqlx::query_file!(
+        "src/postgres/deliveries/insert.sql",
         &text(|delivery| delivery.company.as_str()) as &[&str],
         &ids,
         &event_keys,

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::Deserialize;
 
-use super::{Webhook, types};
+use super::{Webhook, types::Span};
 use crate::domain::{
     endpoint::{Pattern, PerEndpoint, Profile, Terms},
     event::CompanyId,
@@ -18,24 +18,16 @@ use crate::domain::{
 pub struct EndpointRule {
     url: String,
     company: Option<String>,
-    #[serde(default, deserialize_with = "profile")]
-    pub profile: Option<Profile>,
+    profile: Option<NamedProfile>,
     pub max_in_flight: Option<u32>,
-    #[serde(default, deserialize_with = "rate")]
-    pub rate: Option<Duration>,
-    #[serde(default, deserialize_with = "types::optional_duration")]
-    pub timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "types::optional_durations")]
-    pub retry_schedule: Option<Vec<Duration>>,
-    #[serde(default)]
-    pub retry_statuses: Vec<u16>,
-    #[serde(default)]
-    pub dead_statuses: Vec<u16>,
+    rate: Option<Rate>,
+    timeout: Option<Span>,
+    retry_schedule: Option<Vec<Span>>,
+    retry_statuses: Option<Vec<u16>>,
+    dead_statuses: Option<Vec<u16>>,
     pub signing_secrets: Option<Vec<SecretString>>,
-    #[serde(default)]
-    pub newest_only: bool,
-    #[serde(default, deserialize_with = "types::optional_duration")]
-    pub digest_window: Option<Duration>,
+    newest_only: Option<bool>,
+    digest_window: Option<Span>,
     pub ca_file: Option<PathBuf>,
     pub client_certificate_file: Option<PathBuf>,
     pub client_key_file: Option<PathBuf>,
@@ -47,6 +39,85 @@ impl EndpointRule {
     pub fn pattern(&self) -> Option<Pattern> {
         let company = self.company.as_deref().map(CompanyId::new).transpose().ok()?;
         Pattern::new(&self.url, company)
+    }
+
+    /// What the receiver understands.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.profile.map(|profile| profile.0)
+    }
+
+    /// The time between two requests.
+    #[must_use]
+    pub fn send_interval(&self) -> Option<Duration> {
+        self.rate.map(|rate| rate.0)
+    }
+
+    /// The deadline of an attempt.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout.map(|span| span.0)
+    }
+
+    /// The waits between attempts.
+    #[must_use]
+    pub fn retry_schedule(&self) -> Option<Vec<Duration>> {
+        Some(self.retry_schedule.as_ref()?.iter().map(|span| span.0).collect())
+    }
+
+    /// Statuses that are tried again although they would not be.
+    #[must_use]
+    pub fn retry_statuses(&self) -> &[u16] {
+        self.retry_statuses.as_deref().unwrap_or_default()
+    }
+
+    /// Statuses that end a round although they would be tried again.
+    #[must_use]
+    pub fn dead_statuses(&self) -> &[u16] {
+        self.dead_statuses.as_deref().unwrap_or_default()
+    }
+
+    /// Whether an older version of a contact must not follow a newer one.
+    #[must_use]
+    pub fn is_newest_only(&self) -> bool {
+        self.newest_only == Some(true)
+    }
+
+    /// How long deliveries are gathered for one request.
+    #[must_use]
+    pub fn digest_window(&self) -> Option<Duration> {
+        self.digest_window.map(|span| span.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct NamedProfile(Profile);
+
+impl TryFrom<String> for NamedProfile {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "plain" => Ok(Self(Profile::Plain)),
+            "slack" => Ok(Self(Profile::Slack)),
+            _ => Err("profile must be \"plain\" or \"slack\""),
+        }
+    }
+}
+
+/// `10/s`, `30/m` or `100/h`, as the time between two requests.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Rate(Duration);
+
+impl TryFrom<String> for Rate {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        interval(&text)
+            .map(Self)
+            .ok_or("rate must be requests in a time, such as \"10/s\", \"30/m\" or \"100/h\"")
     }
 }
 
@@ -60,7 +131,7 @@ impl Webhook {
     /// The longest deadline of any attempt.
     #[must_use]
     pub fn longest_timeout(&self) -> Duration {
-        self.endpoints.iter().filter_map(|rule| rule.timeout).fold(self.timeout, Duration::max)
+        self.endpoints.iter().filter_map(EndpointRule::timeout).fold(self.timeout, Duration::max)
     }
 
     /// What worker 1 has to know of an endpoint.
@@ -82,32 +153,15 @@ impl EndpointTerms {
     #[must_use]
     pub fn of(&self, company: &str, url: &str) -> Terms {
         let rule = self.rules.get(company, url);
-        let profile = rule.and_then(|rule| rule.profile).unwrap_or_else(|| Profile::of_url(url));
+        let profile = rule.and_then(EndpointRule::profile).unwrap_or_else(|| Profile::of_url(url));
         Terms {
             profile,
             max_in_flight: rule.and_then(|rule| rule.max_in_flight).unwrap_or(self.max_in_flight),
-            send_interval: rule.and_then(|rule| rule.rate).or_else(|| profile.send_interval()),
-            newest_only: rule.is_some_and(|rule| rule.newest_only),
-            digest_window: rule.and_then(|rule| rule.digest_window),
+            send_interval: rule.and_then(EndpointRule::send_interval).or_else(|| profile.send_interval()),
+            newest_only: rule.is_some_and(EndpointRule::is_newest_only),
+            digest_window: rule.and_then(EndpointRule::digest_window),
         }
     }
-}
-
-fn profile<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Profile>, D::Error> {
-    match Option::<String>::deserialize(deserializer)?.as_deref() {
-        None => Ok(None),
-        Some("plain") => Ok(Some(Profile::Plain)),
-        Some("slack") => Ok(Some(Profile::Slack)),
-        Some(_) => Err(D::Error::custom("profile must be \"plain\" or \"slack\"")),
-    }
-}
-
-/// Reads `10/s`, `30/m` or `100/h` as the time between two requests.
-fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    interval(&text).map(Some).ok_or_else(|| {
-        D::Error::custom("rate must be requests in a time, such as \"10/s\", \"30/m\" or \"100/h\"")
-    })
 }
 
 fn interval(text: &str) -> Option<Duration> {

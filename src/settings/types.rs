@@ -158,22 +158,9 @@ pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
     Ok(Vec::<Span>::deserialize(deserializer)?.into_iter().map(|span| span.0).collect())
 }
 
-/// A duration with its unit, where one is given.
-pub(super) fn optional_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    Ok(Option::<Span>::deserialize(deserializer)?.map(|span| span.0))
-}
-
-/// A list of durations with their units, where one is given.
-pub(super) fn optional_durations<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<Duration>>, D::Error> {
-    let spans = Option::<Vec<Span>>::deserialize(deserializer)?;
-    Ok(spans.map(|spans| spans.into_iter().map(|span| span.0).collect()))
-}
-
-struct Span(Duration);
+/// The same as a type of its own, for what may be left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -162,18 +162,15 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
         rule.max_in_flight.is_none_or(|most| (1..=10_000).contains(&most)),
         "max_in_flight must be 1 to 10000",
     );
-    unless(rule.timeout.is_none_or(|timeout| !timeout.is_zero()), "timeout must be longer than 0");
-    let schedule = rule.retry_schedule.iter().flatten();
-    unless(
-        schedule.clone().all(|wait| !wait.is_zero()),
-        "every wait of retry_schedule must be longer than 0",
-    );
-    let statuses = rule.retry_statuses.iter().chain(&rule.dead_statuses);
+    unless(rule.timeout().is_none_or(|timeout| !timeout.is_zero()), "timeout must be longer than 0");
+    let schedule = rule.retry_schedule().unwrap_or_default();
+    unless(schedule.iter().all(|wait| !wait.is_zero()), "every wait of retry_schedule must be longer than 0");
+    let statuses = rule.retry_statuses().iter().chain(rule.dead_statuses());
     unless(
         statuses.clone().all(|status| (300..=599).contains(status)),
         "retry_statuses and dead_statuses must be statuses of failure, 300 to 599",
     );
-    let both = rule.retry_statuses.iter().any(|status| rule.dead_statuses.contains(status));
+    let both = rule.retry_statuses().iter().any(|status| rule.dead_statuses().contains(status));
     unless(!both, "a status cannot be in retry_statuses and in dead_statuses");
     for secret in rule.signing_secrets.iter().flatten() {
         if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
@@ -181,11 +178,11 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
         }
     }
     unless(
-        rule.digest_window.is_none_or(|window| (1..=86_400).contains(&window.as_secs())),
+        rule.digest_window().is_none_or(|window| (1..=86_400).contains(&window.as_secs())),
         "digest_window must be 1s to 24h",
     );
     unless(
-        !(rule.digest_window.is_some() && rule.newest_only),
+        !(rule.digest_window().is_some() && rule.is_newest_only()),
         "digest_window and newest_only exclude each other",
     );
     unless(

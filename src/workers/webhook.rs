@@ -214,11 +214,11 @@ impl Claims {
                     backoff.reset();
                     self.health.ready(PART);
                     more = deliveries.len() == limit || may_have_more(&deliveries);
-                    let claimed_at = Instant::now();
+                    let since = Instant::now();
                     for delivery in deliveries {
                         if let Some(room) = room.split(1) {
                             let place = self.lanes.place(&delivery);
-                            let claimed = Claimed { delivery, claimed_at, place, room };
+                            let claimed = Claimed { delivery, since, place, room };
                             tasks.spawn(Arc::clone(&sender).run(claimed));
                         }
                     }

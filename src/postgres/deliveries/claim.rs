@@ -23,6 +23,7 @@ pub struct DeliveryKey {
 
 /// A delivery that this worker may attempt until its lease ends.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
 pub struct ClaimedDelivery {
     /// Which.
     pub key: DeliveryKey,
@@ -98,6 +99,7 @@ pub struct Claim<'a> {
 }
 
 /// A row as it is stored.
+#[expect(clippy::struct_excessive_bools, reason = "columns, and none excludes another")]
 struct Row {
     company_id: String,
     delivery_id: Uuid,

@@ -33,21 +33,21 @@ pub async fn fold(
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
     let members = gather(conn, lanes, token, lease).await?;
-    let mut rest: &[Member] = &members;
-    while let Some(first) = rest.first() {
+    let mut waiting: &[Member] = &members;
+    while let Some(first) = waiting.first() {
         let alike = |other: &&Member| {
             other.lane == first.lane && digest::fit_together(&other.request, &first.request)
         };
         let requests: Vec<&WebhookRequest> =
-            rest.iter().take_while(alike).map(|member| &member.request).collect();
+            waiting.iter().take_while(alike).map(|member| &member.request).collect();
         let profile = lanes.get(&first.lane).copied().unwrap_or_default();
-        let combined = digest::combine(profile, &requests).filter(|(_, taken)| *taken > 1);
-        let (taken, others) = rest.split_at(combined.as_ref().map_or(1, |(_, taken)| *taken));
+        let combined = digest::combine(profile, &requests).filter(|(_, count)| *count > 1);
+        let (folded, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
         match combined {
-            Some((request, _)) => insert(conn, taken, &request, token).await?,
+            Some((request, _)) => insert(conn, folded, &request, token).await?,
             None => send_alone(conn, first, token).await?,
         }
-        rest = others;
+        waiting = others;
     }
     Ok(())
 }

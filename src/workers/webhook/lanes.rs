@@ -26,7 +26,7 @@ const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 /// All lanes that this process has anything of, or had lately.
 pub(super) struct Lanes {
     routes: Routes,
-    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    by_key: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     /// Told when a lane has room for a claim again.
     pub(super) freed: Arc<Notify>,
 }
@@ -59,12 +59,12 @@ pub(super) struct Place(pub(super) Arc<Lane>);
 
 impl Lanes {
     pub(super) fn new(routes: Routes) -> Self {
-        Self { routes, lanes: Mutex::default(), freed: Arc::default() }
+        Self { routes, by_key: Mutex::default(), freed: Arc::default() }
     }
 
     /// The place of a claimed delivery.
     pub(super) fn place(&self, delivery: &ClaimedDelivery) -> Place {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         let most = delivery.most_in_flight.max(1);
         let lane = match lanes.get(&delivery.lane) {
             // Another limit since: requests in flight end in the old lane.
@@ -90,12 +90,12 @@ impl Lanes {
 
     /// The lane, where this process has something of it.
     pub(super) fn get(&self, key: &LaneKey) -> Option<Arc<Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// What is claimed of each endpoint, as a claim asks for it. Forgets lanes that are long idle.
     pub(super) fn busy(&self) -> Value {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
         let busy = lanes.iter().filter(|(_, lane)| lane.claimed() > 0);
         Value::Object(busy.map(|(key, lane)| (key.endpoint.to_string(), lane.claimed().into())).collect())
@@ -103,7 +103,7 @@ impl Lanes {
 
     /// Endpoints of which nothing more is claimed before something ends.
     pub(super) fn full(&self) -> Vec<Uuid> {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.endpoint).collect()
     }
 }

@@ -207,12 +207,11 @@ impl Recorder {
                 warn!(endpoint_id = %id, "endpoint {id} is gone and disabled; its deliveries wait until it is enabled");
             }
             match (change.was, change.breaker.state) {
-                (State::Open, State::Open) => {}
+                (State::Open, State::Open) | (State::Closed, State::Closed) => {}
                 (_, State::Open) => {
                     let delay_ms = change.opens_for().unwrap_or_default().as_millis();
                     warn!(endpoint_id = %id, delay_ms, "the breaker of endpoint {id} opened");
                 }
-                (State::Closed, State::Closed) => {}
                 (_, State::Closed) => info!(endpoint_id = %id, "the breaker of endpoint {id} closed"),
                 _ => {}
             }

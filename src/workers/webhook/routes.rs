@@ -80,18 +80,18 @@ impl Route {
             self.http.tls.clone()
         };
         Ok(Self {
-            http: http_client::Route { timeout: entry.timeout.unwrap_or(self.http.timeout), tls },
+            http: http_client::Route { timeout: entry.timeout().unwrap_or(self.http.timeout), tls },
             secrets: match &entry.signing_secrets {
                 Some(own) => secrets(own)?,
                 None => self.secrets.clone(),
             },
             rule: RetryRule {
-                schedule: entry.retry_schedule.clone().unwrap_or_else(|| self.rule.schedule.clone()),
-                retry_statuses: entry.retry_statuses.clone(),
-                dead_statuses: entry.dead_statuses.clone(),
+                schedule: entry.retry_schedule().unwrap_or_else(|| self.rule.schedule.clone()),
+                retry_statuses: entry.retry_statuses().to_vec(),
+                dead_statuses: entry.dead_statuses().to_vec(),
                 ..self.rule.clone()
             },
-            profile: entry.profile,
+            profile: entry.profile(),
         })
     }
 }

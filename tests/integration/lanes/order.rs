@@ -57,7 +57,7 @@ async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
     app.receiver.release();
     app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
     let names = names(app);
-    assert_eq!(names.iter().filter(|name| *name != "Grace").last().unwrap(), "Third", "{names:?}");
+    assert_eq!(names.iter().rfind(|name| *name != "Grace").unwrap(), "Third", "{names:?}");
     assert_eq!(names.first().unwrap(), "First");
     let versions = "SELECT count(*) FROM (
             SELECT d.contact_version < lag(d.contact_version) OVER (PARTITION BY d.contact_id ORDER BY a.started_at) AS back

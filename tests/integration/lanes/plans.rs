@@ -42,10 +42,10 @@ async fn connection(app: &TestApp) -> PgConnection {
 }
 
 /// Claims up to `limit`, and returns how many it took and its plan.
-async fn claim(conn: &mut PgConnection, limit: i64) -> (i64, Value) {
+async fn claim(conn: &mut PgConnection, limit: i32) -> (i32, Value) {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
-        .bind(limit)
+        .bind(i64::from(limit))
         .bind(60_000_000_i64)
         .bind(Uuid::now_v7())
         .bind(4)
@@ -56,7 +56,9 @@ async fn claim(conn: &mut PgConnection, limit: i64) -> (i64, Value) {
         .unwrap();
     let plan: Value = row.get(0);
     let plan = plan[0]["Plan"].clone();
-    (plan["Actual Rows"].as_f64().unwrap() as i64, plan)
+    // Newer servers write it with a fraction.
+    let rows = plan["Actual Rows"].to_string();
+    (rows.split('.').next().unwrap().parse().unwrap(), plan)
 }
 
 /// Each scan of the deliveries: rows that it gave, and rows that it read for nothing.
@@ -80,12 +82,12 @@ fn scans(plan: &Value) -> Vec<(f64, f64)> {
 
 /// What `scans` of a claim of `claimed` may add up to: the rows twice (found, then written), and one look for
 /// each endpoint.
-fn assert_lean(plan: &Value, claimed: i64, endpoints: i64) {
+fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     let scans = scans(plan);
-    let most = (2 * claimed + endpoints + 1) as f64;
+    let most = f64::from(2 * claimed + endpoints + 1);
     let read: f64 = scans.iter().map(|(given, removed)| given + removed).sum();
     assert!(read <= most, "{read} rows read for {claimed} of {endpoints} endpoints: {plan:#}");
-    assert!(scans.iter().all(|(_, removed)| *removed == 0.0), "{scans:?}");
+    assert!(scans.iter().all(|(_, removed)| *removed < 1.0), "{scans:?}");
 }
 
 async fn a_claim_reads_what_it_returns(app: &TestApp) {
