@@ -158,7 +158,7 @@ impl Terms {
             },
             max_in_flight: terms.max_in_flight,
             send_interval_ms: terms.send_interval.map(ms),
-            timeout_ms: ms(rule.and_then(|rule| rule.timeout()).unwrap_or(settings.timeout)),
+            timeout_ms: ms(rule.and_then(EndpointRule::timeout).unwrap_or(settings.timeout)),
             retry_schedule_ms: schedule.iter().copied().map(ms).collect(),
             retry_statuses: rule.map(|rule| rule.retry_statuses().to_vec()).unwrap_or_default(),
             dead_statuses: rule.map(|rule| rule.dead_statuses().to_vec()).unwrap_or_default(),
