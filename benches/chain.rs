@@ -4,13 +4,16 @@
 //! Options after `--`: `--events N` (default 50000), `--waiting N` (memory with N events waiting,
 //! default 0: not measured), `--rate N` and `--seconds N` of the latency part (50 and 20).
 //!
-//! Two other measurements, in place of the table: `--compare BINARY` runs worker 1 of this build and of
-//! another one in turn; `--contacts N,M` runs it on databases that hold so many contacts already.
+//! Three other measurements, in place of the table: `--compare BINARY` runs worker 1 of this build and of
+//! another one in turn; `--contacts N,M` runs it on databases that hold so many contacts already; `--lanes`
+//! measures worker 2 with many endpoints, beside one that hangs, and beside a long log.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
 #[path = "chain/floor.rs"]
 mod floor;
+#[path = "chain/lanes.rs"]
+mod lanes;
 #[path = "chain/load.rs"]
 mod load;
 #[path = "chain/pairs.rs"]
@@ -43,6 +46,7 @@ struct Arguments {
     seconds: u32,
     compare: Option<PathBuf>,
     contacts: Vec<usize>,
+    lanes: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,8 +55,15 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("receiver") {
         return runtime()?.block_on(receiver::serve());
     }
-    let mut parsed =
-        Arguments { events: 50_000, waiting: 0, rate: 50, seconds: 20, compare: None, contacts: Vec::new() };
+    let mut parsed = Arguments {
+        events: 50_000,
+        waiting: 0,
+        rate: 50,
+        seconds: 20,
+        compare: None,
+        contacts: Vec::new(),
+        lanes: false,
+    };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().context("a value is missing");
         let mut number = || Ok::<usize, anyhow::Error>(value()?.parse()?);
@@ -65,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             "--contacts" => {
                 parsed.contacts = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
+            "--lanes" => parsed.lanes = true,
             // What cargo itself passes.
             "--bench" => {}
             other => anyhow::bail!("unknown option {other}"),
@@ -89,7 +101,9 @@ async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     let options = Options { binary, state: state.clone(), mode: Mode::Kept, fresh: true };
     eprintln!("starting private services");
     let services = Services::start(options).await?;
-    let pairs = if let Some(other) = &arguments.compare {
+    let pairs = if arguments.lanes {
+        Some(lanes::measure(&base(&services)?, &services, arguments.events).await)
+    } else if let Some(other) = &arguments.compare {
         Some(pairs::builds(&base(&services)?, &services, other, arguments.events).await)
     } else if arguments.contacts.is_empty() {
         None

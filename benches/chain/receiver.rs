@@ -1,6 +1,8 @@
 //! The receiver of webhooks: a process of its own, so that its work is not the service's.
 
 use std::{
+    collections::HashSet,
+    net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,7 +12,7 @@ use anyhow::Context as _;
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
+    extract::{ConnectInfo, State},
     routing::{get, post},
 };
 use tokio::{
@@ -19,19 +21,28 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// What the receiver process knows: when each request came after its event was published.
-type Delays = Arc<Mutex<Vec<u64>>>;
+/// What the receiver process knows.
+#[derive(Clone, Default)]
+struct Shared {
+    /// When each request came after its event was published, or was due.
+    delays: Arc<Mutex<Vec<u64>>>,
+    /// Who connected.
+    peers: Arc<Mutex<HashSet<SocketAddr>>>,
+}
 
 /// Serves until standard input ends.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    let delays = Delays::default();
     let routes = Router::new()
         .route("/hook", post(hook))
+        .route("/hook/{endpoint}", post(hook))
+        .route("/hang/{endpoint}", post(async || std::future::pending::<()>().await))
         .route("/count", get(count))
+        .route("/connections", get(connections))
         .route("/delays", get(take))
-        .with_state(delays);
+        .with_state(Shared::default())
+        .into_make_service_with_connect_info::<SocketAddr>();
     let parent_gone = async {
         let mut nothing = Vec::new();
         drop(tokio::io::stdin().read_to_end(&mut nothing).await);
@@ -42,23 +53,32 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     }
 }
 
-async fn hook(State(delays): State<Delays>, body: Bytes) -> &'static str {
+async fn hook(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Bytes,
+) -> &'static str {
     let now = micros();
+    shared.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
     let marker = b"\"sentAt\":";
     let place = body.windows(marker.len()).position(|window| window == marker);
     let digits =
         place.map(|place| body.iter().skip(place + marker.len()).take_while(|byte| byte.is_ascii_digit()));
     let sent = digits.map_or(now, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-    delays.lock().unwrap_or_else(PoisonError::into_inner).push(now.saturating_sub(sent));
+    shared.delays.lock().unwrap_or_else(PoisonError::into_inner).push(now.saturating_sub(sent));
     "ok"
 }
 
-async fn count(State(delays): State<Delays>) -> String {
-    delays.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
+async fn connections(State(shared): State<Shared>) -> String {
+    shared.peers.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
 }
 
-async fn take(State(delays): State<Delays>) -> String {
-    let taken = std::mem::take(&mut *delays.lock().unwrap_or_else(PoisonError::into_inner));
+async fn count(State(shared): State<Shared>) -> String {
+    shared.delays.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
+}
+
+async fn take(State(shared): State<Shared>) -> String {
+    let taken = std::mem::take(&mut *shared.delays.lock().unwrap_or_else(PoisonError::into_inner));
     taken.iter().map(u64::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -90,6 +110,16 @@ impl Receiver {
             BufReader::new(output).lines().next_line().await?.context("the receiver did not start")?;
         let url = format!("http://{address}/hook");
         Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, _process: process })
+    }
+
+    /// An address that never answers.
+    pub(crate) fn hanging(&self) -> String {
+        format!("http://{}/hang", self.address)
+    }
+
+    /// From how many connections webhooks have come since it started.
+    pub(crate) async fn connections(&self) -> anyhow::Result<usize> {
+        Ok(self.get("connections").await?.parse()?)
     }
 
     /// Forgets what came so far.

@@ -83,6 +83,11 @@ impl Stage {
         Ok(stage)
     }
 
+    /// The settings of its processes.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Stores contacts as if events had made them; the `n`th has the keys of [`load::stored`].
     pub(crate) async fn store_contacts(&self, contacts: usize) -> anyhow::Result<()> {
         // Not of the service's pool, whose statements may not take minutes.

@@ -113,6 +113,8 @@ impl Breaker {
     #[must_use]
     pub fn after(self, signal: Signal, now: OffsetDateTime, most: u32, rule: &BreakerRule) -> Self {
         match signal {
+            // A probe that said nothing makes room for the next one.
+            Signal::None if self.state == State::HalfOpen => Self { state: State::Open, until: now, ..self },
             Signal::None => self,
             Signal::Alive => self.alive(most),
             Signal::Failing => self.failing(now, rule),
@@ -228,6 +230,9 @@ mod tests {
         assert_eq!(after(open, &[(Failing, 31)]).until, open.until);
         assert_eq!(after(open, &[(Alive, 31)]).state, State::RampUp);
         assert_eq!(open.after(Signal::None, at(31), 8, &RULE), open);
+        let probing = Breaker { state: State::HalfOpen, ..open };
+        let again = probing.after(Signal::None, at(41), 8, &RULE);
+        assert_eq!((again.state, again.until, again.openings), (State::Open, at(41), 1));
     }
 
     #[test]

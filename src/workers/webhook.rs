@@ -209,12 +209,12 @@ impl Claims {
             }
             self.take_hints();
             let limit = room.num_permits();
+            let since = Instant::now();
             match self.claim(limit).await {
                 Ok(deliveries) => {
                     backoff.reset();
                     self.health.ready(PART);
                     more = deliveries.len() == limit || may_have_more(&deliveries);
-                    let since = Instant::now();
                     for delivery in deliveries {
                         if let Some(room) = room.split(1) {
                             let place = self.lanes.place(&delivery);

@@ -50,6 +50,8 @@ pub(super) struct Lane {
 struct State {
     /// Nothing that waits for its slot is sent before.
     held_until: Option<Instant>,
+    /// Since when the database knows that, and claims obey it.
+    told_at: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
 }
@@ -135,16 +137,26 @@ impl Lane {
         state.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL)
     }
 
-    /// Lets nothing begin for this long.
+    /// Lets nothing begin for this long of what is claimed before the database knows it.
     pub(super) fn hold(&self, wait: Duration) {
         let until = Instant::now().checked_add(wait);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.held_until = state.held_until.max(until);
+        state.told_at = None;
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    /// The database knows what the lane is held for.
+    pub(super) fn told(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.told_at = Some(Instant::now());
+    }
+
+    /// Whether what was claimed then must not begin now.
+    pub(super) fn is_held_for(&self, claim: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A later claim knew better: it may be the probe of an open breaker.
         state.held_until.is_some_and(|until| until > Instant::now())
+            && state.told_at.is_none_or(|at| claim < at)
     }
 
     /// Whether its success should be written down now; the next answer is yes after a minute.

@@ -220,6 +220,7 @@ impl Recorder {
                 if let Some(wait) = wait.or(change.is_gone.then_some(super::PATIENCE)) {
                     lane.hold(wait);
                 }
+                lane.told();
             }
             if wait.is_some() || !change.breaker.is_calm() {
                 self.retry_noted.notify_one();

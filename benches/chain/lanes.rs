@@ -1,0 +1,164 @@
+//! `--lanes`: worker 2 with many endpoints, with one that hangs, with a long log, and with due retries.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use contact_relay::{
+    dev::services::Services,
+    postgres::deliveries::{self, Claim},
+    settings::Settings,
+};
+use secrecy::ExposeSecret as _;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use crate::{
+    floor, own_binary,
+    receiver::Receiver,
+    stage::{Measured, Stage},
+};
+
+/// Endpoints of the parts with many.
+const MANY: usize = 50;
+/// What waits for the endpoint that hangs.
+const BACKLOG: usize = 100_000;
+/// Deliveries of the steady parts, and how many become due a second.
+const STEADY: (usize, usize) = (10_000, 1_000);
+
+/// Deliveries that are made without worker 1: `endpoints` addresses below `url`, due at once, or
+/// `rate` of them a second from a second on. The body says when it is due, for the receiver's clock.
+async fn fill(stage: &Stage, url: &str, endpoints: usize, count: usize, rate: usize) -> anyhow::Result<()> {
+    let mut conn = PgConnection::connect(stage.settings().postgres.url.expose_secret()).await?;
+    let statement = "
+        WITH made AS (
+            SELECT n, $2 || '/' || n % $3 AS url,
+                now() + CASE WHEN $5 = 0 THEN interval '0' ELSE interval '1 second' * (1 + n::float8 / $5) END AS due
+            FROM generate_series(0, $4 - 1) n),
+        endpoints AS (
+            INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight)
+            SELECT DISTINCT 'bench', encode(substring(sha256(convert_to('bench' || E'\\n' || url, 'UTF8')) for 16), 'hex')::uuid,
+                url, 64 FROM made ON CONFLICT DO NOTHING)
+        INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name, method, url,
+            headers, body, state, next_attempt_at, endpoint_id, attempts)
+        SELECT 'bench', gen_random_uuid(), gen_random_uuid(), 1, '/bench', n::text, 'bench', 'POST', url,
+            '[[\"content-type\", \"application/json\"], [\"authorization\", \"Bearer my_token\"]]',
+            convert_to('{\"sentAt\":' || (extract(epoch FROM due) * 1e6)::bigint || ',\"text\":\"New growth lead\"}', 'UTF8'),
+            'pending', due, encode(substring(sha256(convert_to('bench' || E'\\n' || url, 'UTF8')) for 16), 'hex')::uuid, $1
+        FROM made";
+    sqlx::query(statement)
+        .bind(1)
+        .bind(url)
+        .bind(i32::try_from(endpoints)?)
+        .bind(i32::try_from(count)?)
+        .bind(i32::try_from(rate)?)
+        .execute(&mut conn)
+        .await?;
+    sqlx::query("ANALYZE webhook_deliveries").execute(&mut conn).await?;
+    Ok(())
+}
+
+/// Runs all of it and prints it.
+pub(crate) async fn measure(base: &Settings, services: &Services, events: usize) -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    eprintln!("floor: consume, POST, ack");
+    let floor = floor::post(base, &receiver, events).await?;
+    println!("{events} deliveries of one and of {MANY} endpoints, worker 2 alone\n");
+    println!("| what | deliveries/s | of the floor | connections | CPU s per 1,000 |");
+    println!("|---|---:|---:|---:|---:|");
+    println!("| floor: consume, POST, ack | {:.0} | | | |", floor.rate());
+    for endpoints in [1, MANY] {
+        eprintln!("worker 2, {endpoints} endpoints");
+        let stage = Stage::new(base, services, own_binary(), &format!("lanes{endpoints}")).await?;
+        fill(&stage, &receiver.url, endpoints, events, 0).await?;
+        let connections = receiver.connections().await?;
+        let measured = stage.webhook_alone(&receiver, events).await?;
+        let connections = receiver.connections().await? - connections;
+        row(&format!("{endpoints} endpoints"), &measured, &floor, connections);
+    }
+    eprintln!("worker 2, {MANY} endpoints, and one that hangs with {BACKLOG} waiting");
+    let stage = Stage::new(base, services, own_binary(), "hanging").await?;
+    fill(&stage, &receiver.hanging(), 1, BACKLOG, 0).await?;
+    fill(&stage, &receiver.url, MANY, events, 0).await?;
+    let connections = receiver.connections().await?;
+    let measured = stage.webhook_alone(&receiver, events).await?;
+    let connections = receiver.connections().await? - connections;
+    row(
+        &format!("{MANY} endpoints beside one that hangs with {BACKLOG} waiting"),
+        &measured,
+        &floor,
+        connections,
+    );
+    steady(base, services, &receiver).await?;
+    long_log(base, services).await
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn row(name: &str, measured: &Measured, floor: &Measured, connections: usize) {
+    let cpu = measured.cpu.unwrap_or_default().as_secs_f64() * 1000.0 / measured.events as f64;
+    let ratio = measured.rate() / floor.rate();
+    println!("| {name} | {:.0} | {ratio:.2} | {connections} | {cpu:.3} |", measured.rate());
+}
+
+/// How late deliveries are sent that become due one after another, with and without a hanging neighbor.
+async fn steady(base: &Settings, services: &Services, receiver: &Receiver) -> anyhow::Result<()> {
+    let (count, rate) = STEADY;
+    println!("\n{count} deliveries to {MANY} endpoints that become due {rate} a second: sent after");
+    for hanging in [false, true] {
+        let name = if hanging { "beside" } else { "without" };
+        eprintln!("steady, {name} a hanging endpoint");
+        let stage = Stage::new(base, services, own_binary(), &format!("steady{name}")).await?;
+        if hanging {
+            fill(&stage, &receiver.hanging(), 1, BACKLOG, 0).await?;
+        }
+        fill(&stage, &receiver.url, MANY, count, rate).await?;
+        stage.webhook_alone(receiver, count).await?;
+        let mut delays = receiver.delays().await?;
+        delays.sort_unstable();
+        let quantile = |percent: usize| delays.get(delays.len() * percent / 100).copied().unwrap_or_default();
+        println!("- {name} a hanging endpoint: p50 {:.1?}, p99 {:.1?}", quantile(50), quantile(99));
+    }
+    Ok(())
+}
+
+/// What a claim takes when a million deliveries are done.
+async fn long_log(base: &Settings, services: &Services) -> anyhow::Result<()> {
+    eprintln!("claims beside a million finished deliveries");
+    let stage = Stage::new(base, services, own_binary(), "longlog").await?;
+    fill(&stage, "http://127.0.0.1:9/done", MANY, 1_000_000, 0).await?;
+    let url = stage.settings().postgres.url.expose_secret().to_owned();
+    let mut conn = PgConnection::connect(&url).await?;
+    sqlx::query("UPDATE webhook_deliveries SET state = 'delivered', finished_at = now()")
+        .execute(&mut conn)
+        .await?;
+    sqlx::query("VACUUM ANALYZE webhook_deliveries").execute(&mut conn).await?;
+    fill(&stage, "http://127.0.0.1:9/due", MANY, 10_000, 0).await?;
+    let database = contact_relay::postgres::Database::new(&stage.settings().postgres)?;
+    let mut times = Vec::new();
+    loop {
+        let claim = Claim {
+            limit: 250,
+            lease: Duration::from_mins(1),
+            token: Uuid::now_v7(),
+            busy: &serde_json::json!({}),
+            ahead: 4,
+            max_age: Duration::from_hours(1),
+            source: "/bench",
+        };
+        let began = Instant::now();
+        let claimed = database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
+        times.push(began.elapsed());
+        if claimed.is_empty() {
+            break;
+        }
+    }
+    let empty = times.pop().context("a claim")?;
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    println!(
+        "\nclaims of 250 of 10,000 due deliveries beside 1,000,000 finished ones: median {median:.1?} of {}, slowest {:.1?}; \
+         when nothing is due {empty:.1?}",
+        times.len(),
+        times.last().copied().unwrap_or_default()
+    );
+    Ok(())
+}
