@@ -89,10 +89,8 @@ async fn an_endpoint_that_is_gone_parks_what_comes(app: &TestApp) {
     app.broker.publish_all(&leads(&url, 1, 3)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), 4, 1)).await;
     app.count_becomes(DELIVERED, 1).await;
-    assert_eq!(
-        app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0").await,
-        3
-    );
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0", 3)
+        .await;
     let enable = "UPDATE webhook_endpoints SET disabled_at = NULL";
     sqlx::query(enable).execute(&app.pool).await.unwrap();
     app.count_becomes(DELIVERED, 4).await;
@@ -108,7 +106,7 @@ async fn a_paused_endpoint_waits(app: &TestApp) {
     app.broker.publish_all(&leads(&url, 1, 3)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/other"), 4, 1)).await;
     app.count_becomes(DELIVERED, 2).await;
-    assert_eq!(app.count(PENDING).await, 3);
+    app.count_becomes(PENDING, 3).await;
     let resume = "UPDATE webhook_endpoints SET paused_at = NULL";
     sqlx::query(resume).execute(&app.pool).await.unwrap();
     app.count_becomes(DELIVERED, 5).await;

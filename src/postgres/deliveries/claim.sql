@@ -16,6 +16,7 @@ states AS MATERIALIZED (
         COALESCE(e.max_in_flight, 1) AS most, COALESCE(e.send_interval_us, 0) AS interval_us,
         GREATEST(e.next_slot_at, now() - interval '1 minute') AS next_slot_at,
         COALESCE(e.breaker, 'closed') AS breaker, COALESCE(e.allowance, 0) AS allowance,
+        COALESCE(e.failures, 0) AS failures,
         COALESCE(e.failures, 0) = 0 AND COALESCE(e.breaker, 'closed') = 'closed' AS calm,
         COALESCE(e.held_until <= now() AND e.next_slot_at <= now()
             AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS open,
@@ -29,7 +30,8 @@ lanes AS MATERIALIZED (
         CASE WHEN s.open AND s.breaker IN ('open', 'half_open') THEN 1
              WHEN s.breaker = 'ramp_up' THEN LEAST(s.most, s.allowance)
              WHEN s.calm AND s.interval_us = 0 THEN s.most * $4
-             ELSE s.most END AS cap,
+             -- Each failure in a row leaves less: an endpoint that hangs soon holds one request, not all its own.
+             ELSE GREATEST(1, s.most / (1 + s.failures)) END AS cap,
         -- Of a limited rate the slots that have passed, and a tenth of a second's at most at once.
         CASE WHEN s.interval_us > 0 THEN LEAST(1 + (100000 / s.interval_us)::integer,
             1 + floor(extract(epoch FROM now() - s.next_slot_at) * 1e6 / s.interval_us)::integer) END AS slots

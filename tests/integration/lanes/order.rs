@@ -54,6 +54,7 @@ async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
     // Somebody else's is not held up.
     app.broker.publish(&Event::lead("Grace").email("grace@order.example").webhook(&url)).await;
     app.webhooks(2).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries", 4).await;
     app.receiver.release();
     app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
     let names = names(app);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::support::{Test, app::TestApp, tests};
 
 pub(super) fn tests() -> Vec<Test> {
-    tests![a_claim_reads_what_it_returns, finished_and_shut_deliveries_are_not_read]
+    tests![a_claim_reads_what_it_returns, finished_and_shut_deliveries_are_not_read, failures_leave_less]
 }
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
@@ -120,4 +120,15 @@ async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
     let (count, plan) = claim(&mut conn, 1_000).await;
     assert_eq!(count, 20);
     assert_lean(&plan, count, 7);
+}
+
+/// An endpoint that hangs holds fewer requests with each failure in a row, one at last.
+async fn failures_leave_less(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 1, 1_000, "pending", 0, 1).await;
+    for (failures, expected) in [(0, 256), (1, 32), (7, 8), (1_000, 1)] {
+        let fail = "UPDATE webhook_endpoints SET failures = $1";
+        sqlx::query(fail).bind(failures).execute(&mut conn).await.unwrap();
+        assert_eq!(claim(&mut conn, 1_000).await.0, expected, "{failures}");
+    }
 }
