@@ -48,8 +48,10 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct State {
-    /// Nothing that waits for its slot is sent before.
+    /// Nothing begins before: the endpoint asked for a pause, which is not written down yet.
     held_until: Option<Instant>,
+    /// What was claimed before goes back. The row has closed the lane since, and says when to go on.
+    outdated_at: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
 }
@@ -135,16 +137,25 @@ impl Lane {
         state.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL)
     }
 
-    /// Lets nothing begin for this long.
+    /// Lets nothing begin for this long, or until the row says so.
     pub(super) fn hold(&self, wait: Duration) {
         let until = Instant::now().checked_add(wait);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.held_until = state.held_until.max(until);
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    /// The row has closed the lane: nothing begins of what was claimed until now. What is claimed from now on
+    /// may: only the row knows when the lane opens, for an operator or another process may open it early.
+    pub(super) fn outdate(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { held_until: None, outdated_at: Some(Instant::now()), ..*state };
+    }
+
+    /// Whether what was claimed `since` may begin.
+    pub(super) fn is_open(&self, since: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.held_until.is_some_and(|until| until > Instant::now())
+        state.held_until.is_none_or(|until| until <= Instant::now())
+            && state.outdated_at.is_none_or(|at| at < since)
     }
 
     /// Whether its success should be written down now; the next answer is yes after a minute.
