@@ -212,16 +212,23 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
         Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
         Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
             let attempts_before = usize::try_from(round.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+            let counted = !(asks_for_patience(outcome) && matches!(outcome.status, Some(429 | 503)));
             match rule.schedule.get(attempts_before) {
                 _ if round.age >= rule.max_age => {
                     let text = format!("too old for another attempt; at last: {}", describe(outcome));
                     Next::Dead(Reason::WebhookExhausted, text)
                 }
-                Some(wait) => Next::Retry {
-                    after: lengthened(*wait, outcome.retry_after, rule.jitter, chance),
-                    counted: !(asks_for_patience(outcome) && matches!(outcome.status, Some(429 | 503))),
+                None if counted => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
+                // After the last wait of the schedule, too: what does not count ends nothing.
+                wait => Next::Retry {
+                    after: lengthened(
+                        wait.copied().unwrap_or_default(),
+                        outcome.retry_after,
+                        rule.jitter,
+                        chance,
+                    ),
+                    counted,
                 },
-                None => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
             }
         }
     }

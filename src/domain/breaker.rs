@@ -2,7 +2,9 @@
 //!
 //! Closed, everything is sent. After enough failures in a row, over enough time, it opens and nothing is
 //! sent. Then one request probes the endpoint (half open): a failure opens it again for twice as long, a
-//! success lets one more request through with each further success (ramp up), until it is closed.
+//! success lets one more request through with each further success (ramp up), until it is closed. A few
+//! failures in a row open it once more; single ones do not, for a receiver that refuses one request in twenty
+//! would never be closed again.
 //!
 //! A number of failures alone opens nothing: a burst that fails within a second has its retries.
 
@@ -15,6 +17,9 @@ pub const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// Requests at once after a probe that succeeded.
 const FIRST_ALLOWANCE: u32 = 2;
+
+/// Failures in a row that open a breaker again while it ramps up, where the rule does not ask for fewer.
+const RAMP_UP_FAILURES: u32 = 3;
 
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +118,8 @@ impl Breaker {
     #[must_use]
     pub fn after(self, signal: Signal, now: OffsetDateTime, most: u32, rule: &BreakerRule) -> Self {
         match signal {
-            // A probe that said nothing makes room for the next one.
-            Signal::None if self.state == State::HalfOpen => Self { state: State::Open, until: now, ..self },
+            // A probe that found nothing out is over: the next may begin.
+            Signal::None if self.state == State::HalfOpen => Self { until: now, ..self },
             Signal::None => self,
             Signal::Alive => self.alive(most),
             Signal::Failing => self.failing(now, rule),
@@ -140,10 +145,14 @@ impl Breaker {
         let since = self.failing_since.unwrap_or(now);
         let failing = Self { failures, failing_since: Some(since), ..self };
         let opens = match self.state {
-            State::Closed => rule.failures > 0 && failures >= rule.failures && now - since >= rule.after,
+            State::Closed => failures >= rule.failures && now - since >= rule.after,
             State::Open => false,
-            State::HalfOpen | State::RampUp => true,
+            State::HalfOpen => true,
+            State::RampUp => failures >= RAMP_UP_FAILURES.min(rule.failures),
         };
+        if rule.failures == 0 {
+            return Self { failures, failing_since: Some(since), ..Self::closed() };
+        }
         if !opens {
             return failing;
         }
@@ -220,8 +229,28 @@ mod tests {
         }
         let closed = after(breaker, &[(Alive, 42)]);
         assert_eq!((closed.state, closed.openings, closed.is_calm()), (State::Closed, 0, true));
-        let again = after(breaker, &[(Failing, 43)]);
+        let again = after(breaker, &[(Failing, 43), (Failing, 43), (Failing, 43)]);
         assert_eq!((again.state, again.until), (State::Open, at(63)));
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_now_and_then_is_closed_again() {
+        let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
+        let ramp_up = after(Breaker { state: State::HalfOpen, ..open }, &[(Alive, 40)]);
+        let mut breaker = after(ramp_up, &[(Failing, 41), (Failing, 42)]);
+        assert_eq!((breaker.state, breaker.allowance), (State::RampUp, 2));
+        for _ in 0..6 {
+            breaker = after(breaker, &[(Alive, 43), (Failing, 44)]);
+        }
+        assert_eq!((breaker.state, breaker.failures), (State::Closed, 1));
+        let open = after(ramp_up, &[(Failing, 41), (Failing, 42), (Failing, 43)]);
+        assert_eq!((open.state, open.until, open.openings), (State::Open, at(63), 2));
+    }
+
+    #[test]
+    fn a_probe_that_finds_nothing_out_makes_room_for_the_next() {
+        let probe = Breaker { state: State::HalfOpen, until: at(100), ..Breaker::closed() };
+        assert_eq!(probe.after(Signal::None, at(40), 8, &RULE), Breaker { until: at(40), ..probe });
     }
 
     #[test]
@@ -232,7 +261,7 @@ mod tests {
         assert_eq!(open.after(Signal::None, at(31), 8, &RULE), open);
         let probing = Breaker { state: State::HalfOpen, ..open };
         let again = probing.after(Signal::None, at(41), 8, &RULE);
-        assert_eq!((again.state, again.until, again.openings), (State::Open, at(41), 1));
+        assert_eq!((again.state, again.until, again.openings), (State::HalfOpen, at(41), 1));
     }
 
     #[test]
@@ -241,6 +270,8 @@ mod tests {
         let breaker =
             (0..1000).fold(Breaker::closed(), |breaker, second| breaker.after(Failing, at(second), 8, &off));
         assert_eq!((breaker.state, breaker.failures), (State::Closed, 1000));
+        let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
+        assert_eq!(open.after(Failing, at(40), 8, &off).state, State::Closed, "one that was open");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod control;
 mod read;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -13,14 +13,14 @@ use uuid::Uuid;
 pub use control::{enable, pause, resume};
 pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
-use super::deliveries::{LaneKey, microseconds};
+use super::deliveries::{ClaimedDelivery, LaneKey, microseconds};
 use crate::domain::{
     breaker::{Breaker, State},
     endpoint::{Endpoint, Terms},
 };
 
-/// Makes the rows of endpoints that have none. One that is there stays as it is. In the order of their ids,
-/// so that two transactions that make the same ones wait and do not lock each other out.
+/// Makes the rows of endpoints that have none, and writes what the settings say by now into the others. In the
+/// order of their ids, so that two transactions that make the same ones wait and do not lock each other out.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -39,7 +39,13 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])
              AS u(company_id, endpoint_id, url, max_in_flight, send_interval_us)
          ORDER BY u.company_id, u.endpoint_id
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT (company_id, endpoint_id) DO UPDATE
+         SET max_in_flight = excluded.max_in_flight, send_interval_us = excluded.send_interval_us,
+             -- The slot that a slower rate gave away may be far off.
+             next_slot_at = LEAST(webhook_endpoints.next_slot_at,
+                 now() + excluded.send_interval_us * interval '1 microsecond')
+         WHERE webhook_endpoints.max_in_flight <> excluded.max_in_flight
+            OR webhook_endpoints.send_interval_us <> excluded.send_interval_us",
         &companies as &[&str],
         &ids,
         &urls as &[&str],
@@ -86,6 +92,35 @@ impl Change {
         let open = self.breaker.state == State::Open;
         open.then(|| Duration::try_from(self.breaker.until - self.now).unwrap_or_default())
     }
+}
+
+/// Ends the wait for those of these deliveries that are probes and find nothing out, because they are not sent:
+/// the next claim takes another one. Without it nobody would probe until the lease of this one ends.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn release_probes(
+    conn: &mut PgConnection,
+    deliveries: impl IntoIterator<Item = &ClaimedDelivery>,
+) -> Result<(), sqlx::Error> {
+    let probes = deliveries.into_iter().filter(|delivery| delivery.is_probe);
+    // One order for all workers.
+    let lanes: BTreeSet<(&str, Uuid)> =
+        probes.map(|probe| (probe.lane.company.as_str(), probe.lane.endpoint)).collect();
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let (companies, ids): (Vec<&str>, Vec<Uuid>) = lanes.into_iter().unzip();
+    sqlx::query!(
+        "UPDATE webhook_endpoints e SET breaker_until = now()
+         FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, endpoint_id)
+         WHERE e.company_id = k.company_id AND e.endpoint_id = k.endpoint_id AND e.breaker = 'half_open'",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Locks the rows of these endpoints, in the order of their keys. One that has no row is left out.

@@ -39,6 +39,7 @@ use crate::{
         Database,
         chain_results::Terms,
         deliveries::{self, Claim, ClaimedDelivery, LaneKey},
+        endpoints,
         outbox::OutboxMessage,
     },
     settings::Settings,
@@ -209,6 +210,7 @@ impl Claims {
             }
             self.take_hints();
             let limit = room.num_permits();
+            // Before the claim looks: what closes a lane after this may have come too late for it.
             let since = Instant::now();
             match self.claim(limit).await {
                 Ok(deliveries) => {
@@ -332,6 +334,8 @@ impl Claims {
         let unit = async |conn: &mut PgConnection| {
             let mut transaction = conn.begin().await?;
             deliveries::fold(&mut transaction, &lanes, claim.token, claim.lease).await?;
+            // The digest itself is the next probe.
+            endpoints::release_probes(&mut transaction, &members).await?;
             transaction.commit().await
         };
         self.database.unit(unit).await?;

@@ -1,5 +1,6 @@
 //! Lanes: what one endpoint does costs the others nothing, and what it asks for it gets.
 
+mod control;
 mod digests;
 mod order;
 mod plans;
@@ -17,7 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_waits_too_long_ends,
         settings_of_an_endpoint_are_its_own,
     ];
-    [own, digests::tests(), order::tests(), plans::tests()].concat()
+    [own, control::tests(), digests::tests(), order::tests(), plans::tests()].concat()
 }
 
 fn leads(url: &str, from: usize, count: usize) -> Vec<Event> {

@@ -135,6 +135,18 @@ fn patience_that_is_asked_for_does_not_count() {
 }
 
 #[test]
+fn patience_that_is_asked_for_does_not_end_a_round() {
+    let asked = |status, attempts| {
+        let outcome = Outcome { status: Some(status), ..outcome(Class::HttpStatus, Some(60 * SECOND)) };
+        after_attempt(&outcome, attempts, &rule(0.0), 0.0)
+    };
+    for status in [429, 503] {
+        assert_eq!(asked(status, 4), Next::Retry { after: 60 * SECOND, counted: false }, "{status}");
+    }
+    assert!(matches!(asked(500, 4), Next::Dead(Reason::WebhookExhausted, _)));
+}
+
+#[test]
 fn only_an_answer_that_can_be_tried_again_holds_the_endpoint() {
     for (status, says) in [(200, Signal::Alive), (400, Signal::Alive), (410, Signal::Alive)] {
         let outcome = Outcome { status: Some(status), ..outcome(Class::of_status(status), Some(SECOND)) };

@@ -61,6 +61,8 @@ pub struct ClaimedDelivery {
     pub share: Option<u32>,
     /// It has waited too long for an endpoint that is not to be reached, and is not to be sent.
     pub is_expired: bool,
+    /// Whether it is to find out for a breaker whether the endpoint answers again.
+    pub is_probe: bool,
     /// Whether it is to be sent with others as one digest.
     pub is_digest: bool,
     /// Whether its end has to be counted: see `postgres::chain_results`.
@@ -124,6 +126,7 @@ struct Row {
     share: i64,
     has_room: bool,
     is_expired: bool,
+    is_probe: bool,
     is_digest: bool,
     is_awaited: bool,
     newest_only: bool,
@@ -157,6 +160,7 @@ impl Row {
             cap: u32::try_from(self.cap).unwrap_or(1),
             share: u32::try_from(self.share).ok().filter(|_| self.has_room),
             is_expired: self.is_expired,
+            is_probe: self.is_probe,
             is_digest: self.is_digest,
             is_awaited: self.is_awaited,
             newest_only: self.newest_only,
@@ -231,17 +235,17 @@ pub async fn next_due(conn: &mut PgConnection, full: &[Uuid]) -> Result<Option<D
     Ok(wait.map(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or_default()))
 }
 
-/// Makes deliveries due again that were claimed under `lease_token` and not attempted.
+/// Makes deliveries due again that were claimed and not attempted.
 ///
 /// # Errors
 /// When the database refuses or is away; they then become due with their lease.
-pub async fn hand_back(conn: &mut PgConnection, claims: &[(DeliveryKey, Uuid)]) -> Result<(), sqlx::Error> {
+pub async fn hand_back(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> Result<(), sqlx::Error> {
     if claims.is_empty() {
         return Ok(());
     }
-    let companies: Vec<String> = claims.iter().map(|(key, _)| key.company.clone()).collect();
-    let ids: Vec<Uuid> = claims.iter().map(|(key, _)| key.id).collect();
-    let tokens: Vec<Uuid> = claims.iter().map(|(_, token)| *token).collect();
+    let companies: Vec<String> = claims.iter().map(|claim| claim.key.company.clone()).collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.key.id).collect();
+    let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.lease_token).collect();
     sqlx::query!(
         "WITH given AS (
              UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
@@ -293,6 +297,7 @@ mod tests {
             share: 1,
             has_room: false,
             is_expired: false,
+            is_probe: false,
             is_digest: false,
             is_awaited: false,
             newest_only: false,

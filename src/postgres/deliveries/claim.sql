@@ -18,8 +18,8 @@ states AS MATERIALIZED (
         COALESCE(e.breaker, 'closed') AS breaker, COALESCE(e.allowance, 0) AS allowance,
         COALESCE(e.failures, 0) AS failures,
         COALESCE(e.failures, 0) = 0 AND COALESCE(e.breaker, 'closed') = 'closed' AS calm,
-        COALESCE(e.held_until <= now() AND e.next_slot_at <= now()
-            AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS open,
+        COALESCE(e.next_slot_at <= now(), true) AS has_slot,
+        COALESCE(e.held_until <= now() AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS open,
         COALESCE(($5::jsonb ->> w.endpoint_id::text)::integer, 0) AS busy
     FROM waiting w
     LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
@@ -48,6 +48,8 @@ shares AS MATERIALIZED (
         LEAST(l.cap - l.busy, l.slots, GREATEST(1, $1 / (count(*) OVER ()))) AS share
     FROM lanes l
     WHERE l.busy * 2 <= l.cap AND l.busy < l.cap AND l.next_attempt_at <= l.due_before
+      -- A limited rate alone makes nothing too old: what waits for its slot waits.
+      AND (l.has_slot OR NOT l.open)
       AND (NOT l.locked OR (l.company_id, l.endpoint_id) IN (SELECT t.company_id, t.endpoint_id FROM taken t))
     ORDER BY l.next_attempt_at LIMIT $1),
 due AS MATERIALIZED (
@@ -74,4 +76,5 @@ RETURNING d.company_id, d.delivery_id, d.source, d.event_id, d.trigger_name, d.t
     d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from,
     (extract(epoch FROM now() - d.round_started_at) * 1000)::double precision AS "age_ms!",
     d.endpoint_id, due.url AS "endpoint_url!", due.most AS "most_in_flight!", due.calm AS "is_calm!",
-    due.cap AS "cap!", due.share AS "share!", due.share < due.room AS "has_room!", NOT due.open AS "is_expired!", d.digest AS is_digest, d.awaited AS is_awaited, d.newest_only
+    due.cap AS "cap!", due.share AS "share!", due.share < due.room AS "has_room!", NOT due.open AS "is_expired!",
+    due.locked AND due.breaker IN ('open', 'half_open') AS "is_probe!", d.digest AS is_digest, d.awaited AS is_awaited, d.newest_only

@@ -9,7 +9,10 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Claim, ClaimedDelivery, DeliveryKey, record};
-use crate::postgres::chain_results::{self, Terms};
+use crate::postgres::{
+    chain_results::{self, Terms},
+    endpoints,
+};
 
 /// Leaves in `claimed` what may be sent. What a newer version makes needless is closed as `superseded`, and
 /// with it what waits of older versions; what comes while an older version is on its way is given back, to be
@@ -42,6 +45,8 @@ pub(super) async fn keep(
     // Left to the sweep of a relay: nobody is in a hurry for what a newer one made needless.
     let terms = Terms { source: claim.source.to_owned(), lease: Duration::ZERO };
     chain_results::ended(&mut transaction, &awaited, &terms).await?;
+    let probes = claimed.iter().filter(|delivery| ended.contains_key(&delivery.key));
+    endpoints::release_probes(&mut transaction, probes).await?;
     transaction.commit().await?;
     claimed.retain(|delivery| !ended.contains_key(&delivery.key));
     Ok(())

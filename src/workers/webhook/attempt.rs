@@ -6,7 +6,10 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -38,7 +41,7 @@ pub(super) struct Sender {
 /// A delivery of ours.
 pub(super) struct Claimed {
     pub(super) delivery: ClaimedDelivery,
-    /// When its claim began.
+    /// Before it was claimed.
     pub(super) since: Instant,
     /// Its place in its lane.
     pub(super) place: Place,
@@ -61,8 +64,10 @@ impl Sender {
             let slot = lane.slots.acquire().await.ok()?;
             Some((slot, self.slots.acquire().await.ok()?))
         };
+        // Not for longer: what waits behind a slow endpoint keeps the room of others' deliveries.
+        let slots = timeout_at((claimed.since + self.patience).into(), slots);
         let attempted = match self.stop.run_until_cancelled(slots).await {
-            Some(Some(_slots)) if self.may_begin(&claimed) => Some(self.attempt(&mut claimed).await),
+            Some(Ok(Some(_slots))) if self.may_begin(&claimed) => Some(self.attempt(&mut claimed).await),
             _ => None,
         };
         // The recorder ends after the last sender only.
@@ -72,7 +77,7 @@ impl Sender {
     /// Whether the lease leaves time enough, and the endpoint has not asked for a pause meanwhile.
     fn may_begin(&self, claimed: &Claimed) -> bool {
         claimed.delivery.is_expired
-            || (claimed.since.elapsed() < self.patience && !claimed.place.0.is_held_for(claimed.since))
+            || (claimed.since.elapsed() < self.patience && claimed.place.0.is_open(claimed.since))
     }
 
     async fn attempt(&self, Claimed { delivery, place, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {
@@ -103,7 +108,8 @@ impl Sender {
         }
         outcome.class = lane.route.rule.class(&outcome);
         if let Some(wait) = hold(&outcome) {
-            lane.hold(wait);
+            // Until it is recorded; by then what is claimed now is too old to begin.
+            lane.hold(wait.min(self.patience));
         }
         (started_at, outcome)
     }

@@ -48,10 +48,10 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct State {
-    /// Nothing that waits for its slot is sent before.
+    /// Nothing begins before: the endpoint asked for a pause, which is not written down yet.
     held_until: Option<Instant>,
-    /// Since when the database knows that, and claims obey it.
-    told_at: Option<Instant>,
+    /// What was claimed before goes back. The row has closed the lane since, and says when to go on.
+    outdated_at: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
 }
@@ -137,26 +137,25 @@ impl Lane {
         state.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL)
     }
 
-    /// Lets nothing begin for this long of what is claimed before the database knows it.
+    /// Lets nothing begin for this long, or until the row says so.
     pub(super) fn hold(&self, wait: Duration) {
         let until = Instant::now().checked_add(wait);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.held_until = state.held_until.max(until);
-        state.told_at = None;
     }
 
-    /// The database knows what the lane is held for.
-    pub(super) fn told(&self) {
+    /// The row has closed the lane: nothing begins of what was claimed until now. What is claimed from now on
+    /// may: only the row knows when the lane opens, for an operator or another process may open it early.
+    pub(super) fn outdate(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.told_at = Some(Instant::now());
+        *state = State { held_until: None, outdated_at: Some(Instant::now()), ..*state };
     }
 
-    /// Whether what was claimed then must not begin now.
-    pub(super) fn is_held_for(&self, claim: Instant) -> bool {
+    /// Whether what was claimed `since` may begin.
+    pub(super) fn is_open(&self, since: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // A later claim knew better: it may be the probe of an open breaker.
-        state.held_until.is_some_and(|until| until > Instant::now())
-            && state.told_at.is_none_or(|at| claim < at)
+        state.held_until.is_none_or(|until| until <= Instant::now())
+            && state.outdated_at.is_none_or(|at| at < since)
     }
 
     /// Whether its success should be written down now; the next answer is yes after a minute.

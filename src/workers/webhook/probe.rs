@@ -14,6 +14,7 @@ use crate::{
     domain::{
         attempt::Outcome,
         endpoint::Profile,
+        slack,
         webhook_request::{Method, WebhookRequest},
     },
     settings::Settings,
@@ -60,6 +61,9 @@ pub async fn probe(settings: &Settings, company: &str, url: &str) -> Result<Prob
     let of = Belonging { id, traceparent: None, tracestate: None };
     let request = with_own_headers(request, of, started_at.unix_timestamp(), &route.secrets);
     let mut outcome = client(settings).send(request.clone(), &route.http).await;
+    if route.profile(address(url)) == Profile::Slack {
+        slack::explain(&mut outcome);
+    }
     outcome.class = route.rule.class(&outcome);
     Ok(Probe { id, started_at, request, outcome })
 }

@@ -10,7 +10,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::{
     PART,
@@ -25,7 +24,7 @@ use crate::{
     health::Health,
     postgres::{
         Database, chain_results,
-        deliveries::{self, DeliveryKey, LaneKey, Recorded},
+        deliveries::{self, ClaimedDelivery, DeliveryKey, LaneKey, Recorded},
         endpoints::{self, Change},
         outbox::OutboxMessage,
     },
@@ -58,7 +57,7 @@ pub(super) struct Recorder {
 #[derive(Default)]
 struct Batch {
     attempted: Vec<Recorded>,
-    given_back: Vec<(DeliveryKey, Uuid)>,
+    given_back: Vec<ClaimedDelivery>,
     /// Lanes whose endpoint must hear of it, in the one order of locks of all workers.
     reports: BTreeMap<LaneKey, Vec<Report>>,
 }
@@ -93,7 +92,7 @@ impl Recorder {
                         }
                         batch.attempted.push(recorded);
                     }
-                    None => batch.given_back.push((delivery.key, delivery.lease_token)),
+                    None => batch.given_back.push(delivery),
                 }
                 rooms.push((place, room));
             }
@@ -118,6 +117,7 @@ impl Recorder {
                 let over = awaited_ends(&batch.attempted, &lost);
                 let results = chain_results::ended(&mut transaction, &over, &self.results).await?;
                 let changes = self.report(&mut transaction, &batch.reports).await?;
+                endpoints::release_probes(&mut transaction, &batch.given_back).await?;
                 transaction.commit().await?;
                 Ok::<_, sqlx::Error>((lost, changes, results))
             };
@@ -215,12 +215,10 @@ impl Recorder {
                 (_, State::Closed) => info!(endpoint_id = %id, "the breaker of endpoint {id} closed"),
                 _ => {}
             }
-            if let Some(lane) = self.lanes.get(&change.key) {
-                // What is claimed and not begun goes back; the row says when to go on.
-                if let Some(wait) = wait.or(change.is_gone.then_some(super::PATIENCE)) {
-                    lane.hold(wait);
-                }
-                lane.told();
+            if (wait.is_some() || change.is_gone)
+                && let Some(lane) = self.lanes.get(&change.key)
+            {
+                lane.outdate();
             }
             if wait.is_some() || !change.breaker.is_calm() {
                 self.retry_noted.notify_one();
