@@ -19,8 +19,8 @@ use crate::domain::{
     endpoint::{Endpoint, Terms},
 };
 
-/// Makes the rows of endpoints that have none. One that is there stays as it is. In the order of their ids,
-/// so that two transactions that make the same ones wait and do not lock each other out.
+/// Makes the rows of endpoints that have none, and gives these terms to those that are there. In the order of
+/// their ids, so that two transactions that make the same ones wait and do not lock each other out.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -39,7 +39,10 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])
              AS u(company_id, endpoint_id, url, max_in_flight, send_interval_us)
          ORDER BY u.company_id, u.endpoint_id
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT (company_id, endpoint_id) DO UPDATE
+         SET max_in_flight = excluded.max_in_flight, send_interval_us = excluded.send_interval_us
+         WHERE (webhook_endpoints.max_in_flight, webhook_endpoints.send_interval_us)
+             IS DISTINCT FROM (excluded.max_in_flight, excluded.send_interval_us)",
         &companies as &[&str],
         &ids,
         &urls as &[&str],
