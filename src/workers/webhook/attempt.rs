@@ -38,6 +38,7 @@ pub(super) struct Sender {
 /// A delivery of ours.
 pub(super) struct Claimed {
     pub(super) delivery: ClaimedDelivery,
+    /// Just before it was claimed: never later than its lease began.
     pub(super) since: Instant,
     /// Its place in its lane.
     pub(super) place: Place,
@@ -70,7 +71,8 @@ impl Sender {
 
     /// Whether the lease leaves time enough, and the endpoint has not asked for a pause meanwhile.
     fn may_begin(&self, claimed: &Claimed) -> bool {
-        claimed.delivery.is_expired || (claimed.since.elapsed() < self.patience && !claimed.place.0.is_held())
+        claimed.delivery.is_expired
+            || (claimed.since.elapsed() < self.patience && !claimed.place.0.is_held(claimed.since))
     }
 
     async fn attempt(&self, Claimed { delivery, place, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {

@@ -50,6 +50,9 @@ pub(super) struct Lane {
 struct State {
     /// Nothing that waits for its slot is sent before.
     held_until: Option<Instant>,
+    /// Since when the database knows: what was claimed later may be sent, for the claim has seen it, or that an
+    /// operator has ended it.
+    known_since: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
 }
@@ -137,14 +140,26 @@ impl Lane {
 
     /// Lets nothing begin for this long.
     pub(super) fn hold(&self, wait: Duration) {
+        self.hold_what_was_claimed(wait, None);
+    }
+
+    /// Lets nothing begin for this long that is claimed by now: what the database knows, later claims know.
+    pub(super) fn hold_as_recorded(&self, wait: Duration) {
+        self.hold_what_was_claimed(wait, Some(Instant::now()));
+    }
+
+    fn hold_what_was_claimed(&self, wait: Duration, known_since: Option<Instant>) {
         let until = Instant::now().checked_add(wait);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.held_until = state.held_until.max(until);
+        state.known_since = known_since;
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    /// Whether what was claimed `since` must not begin.
+    pub(super) fn is_held(&self, since: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.held_until.is_some_and(|until| until > Instant::now())
+        let is_known = state.known_since.is_some_and(|known| known < since);
+        !is_known && state.held_until.is_some_and(|until| until > Instant::now())
     }
 
     /// Whether its success should be written down now; the next answer is yes after a minute.

@@ -218,7 +218,7 @@ impl Recorder {
             if let Some(lane) = self.lanes.get(&change.key) {
                 // What is claimed and not begun goes back; the row says when to go on.
                 if let Some(wait) = wait.or(change.is_gone.then_some(super::PATIENCE)) {
-                    lane.hold(wait);
+                    lane.hold_as_recorded(wait);
                 }
             }
             if wait.is_some() || !change.breaker.is_calm() {
