@@ -3,6 +3,7 @@
 mod digests;
 mod order;
 mod plans;
+mod terms;
 
 use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
 
@@ -17,7 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_waits_too_long_ends,
         settings_of_an_endpoint_are_its_own,
     ];
-    [own, digests::tests(), order::tests(), plans::tests()].concat()
+    [own, digests::tests(), order::tests(), plans::tests(), terms::tests()].concat()
 }
 
 fn leads(url: &str, from: usize, count: usize) -> Vec<Event> {
