@@ -58,8 +58,8 @@ pub(super) fn listing<T: Serialize, const N: usize>(
 ) -> anyhow::Result<()> {
     match format {
         Format::Table => line(table(columns, rows.iter().map(cells))),
-        Format::Json => line(serde_json::to_string_pretty(rows)?),
-        Format::Ndjson => rows.iter().try_for_each(|row| line(serde_json::to_string(row)?)),
+        Format::Json => line(harmless(&serde_json::to_string_pretty(rows)?)),
+        Format::Ndjson => rows.iter().try_for_each(|row| line(harmless(&serde_json::to_string(row)?))),
     }
 }
 
@@ -71,8 +71,8 @@ pub(super) fn object<T: Serialize>(
 ) -> anyhow::Result<()> {
     match format {
         Format::Table => line(text(value)),
-        Format::Json => line(serde_json::to_string_pretty(value)?),
-        Format::Ndjson => line(serde_json::to_string(value)?),
+        Format::Json => line(harmless(&serde_json::to_string_pretty(value)?)),
+        Format::Ndjson => line(harmless(&serde_json::to_string(value)?)),
     }
 }
 
@@ -105,9 +105,26 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item
 /// Text without what could move a terminal's cursor, end a table's line or turn round what stands
 /// beside it: senders choose names.
 pub(super) fn printable(text: &str) -> String {
-    // Line and paragraph separators; what sets a direction for more than itself (UAX 9, 2).
-    let moves = |c| matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || moves(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if moves(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same JSON document, with the same characters escaped. The breaks between its lines are the writer's.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        // All of them are in the basic plane, and stand in strings only.
+        if c != '\n' && moves(c) {
+            text.extend(format!("\\u{:04x}", u32::from(c)).chars());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Control characters, line and paragraph separators, and what sets a direction for more than itself (UAX 9, 2).
+fn moves(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A moment with whole seconds, UTC.
@@ -152,6 +169,14 @@ mod tests {
         ] {
             assert_eq!(span(time::Duration::seconds(seconds)), expected);
         }
+    }
+
+    #[test]
+    fn json_moves_no_cursor_and_stays_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{9b}2J\u{202e}\u{7f}é\n"});
+        let shown = harmless(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!shown.chars().any(|c| c != '\n' && moves(c)) && shown.contains('é'), "{shown:?}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
     }
 
     #[test]

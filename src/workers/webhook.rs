@@ -210,10 +210,8 @@ impl Claims {
             }
             self.take_hints();
             let limit = room.num_permits();
-            // Before the claim looks: what closes a lane after this may have come too late for it.
-            let since = Instant::now();
             match self.claim(limit).await {
-                Ok(deliveries) => {
+                Ok((since, deliveries)) => {
                     backoff.reset();
                     self.health.ready(PART);
                     more = deliveries.len() == limit || may_have_more(&deliveries);
@@ -288,7 +286,7 @@ impl Claims {
     }
 
     /// Claims, answers the hints, and finds out when to look again. When this fails the hints stay.
-    async fn claim(&mut self, limit: usize) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
+    async fn claim(&mut self, limit: usize) -> Result<(Instant, Vec<ClaimedDelivery>), sqlx::Error> {
         let claim = Claim {
             limit,
             lease: self.lease,
@@ -298,8 +296,13 @@ impl Claims {
             max_age: self.max_age,
             source: &self.source,
         };
-        let claimed = self.database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
-        let claimed = self.without_digests(claimed, &claim).await?;
+        // Whoever is frozen in the middle must not take an old lease for a new one.
+        let unit = async |conn: &mut PgConnection| {
+            let since = Instant::now();
+            Ok::<_, sqlx::Error>((since, deliveries::claim(conn, &claim).await?))
+        };
+        let (since, claimed) = self.database.unit(unit).await?;
+        let claimed = self.without_digests(claimed, &claim).await;
         for hint in self.hints.drain(..) {
             // Nobody listens any more when its broker connection has gone; the message comes again.
             let _ = hint.ack.send(());
@@ -312,21 +315,22 @@ impl Claims {
             let wait = due.map_or(self.poll_interval, |due| due.clamp(SHORTEST_LOOK, self.poll_interval));
             self.next_look = Instant::now() + wait;
         }
-        Ok(claimed)
+        Ok((since, claimed))
     }
 }
 
 impl Claims {
-    /// Makes digests of what waited for one; they are due with the next claim.
+    /// Makes digests of what waited for one; they are due with the next claim. Where that fails they wait for the
+    /// end of their lease: what else was claimed is ours already and must be sent.
     async fn without_digests(
         &self,
         claimed: Vec<ClaimedDelivery>,
         claim: &Claim<'_>,
-    ) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
+    ) -> Vec<ClaimedDelivery> {
         let (members, others): (Vec<_>, Vec<_>) =
             claimed.into_iter().partition(|one| one.is_digest && !one.is_expired);
         if members.is_empty() {
-            return Ok(others);
+            return others;
         }
         let profile =
             |one: &ClaimedDelivery| (one.lane.clone(), self.lanes.profile(&one.lane, &one.endpoint_url));
@@ -338,9 +342,17 @@ impl Claims {
             endpoints::release_probes(&mut transaction, &members).await?;
             transaction.commit().await
         };
-        self.database.unit(unit).await?;
-        self.retry_noted.notify_one();
-        Ok(others)
+        match self.database.unit(unit).await {
+            Ok(()) => self.retry_noted.notify_one(),
+            Err(error) => {
+                let (error, members) = (chain(&error), members.len());
+                warn!(
+                    error,
+                    members, "{PART} cannot make digests of {members} deliveries; they are tried again"
+                );
+            }
+        }
+        others
     }
 }
 

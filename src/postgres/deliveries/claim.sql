@@ -18,23 +18,26 @@ states AS MATERIALIZED (
         COALESCE(e.breaker, 'closed') AS breaker, COALESCE(e.allowance, 0) AS allowance,
         COALESCE(e.failures, 0) AS failures,
         COALESCE(e.failures, 0) = 0 AND COALESCE(e.breaker, 'closed') = 'closed' AS calm,
+        COALESCE(e.held_until <= now()
+            AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS reachable,
         COALESCE(e.next_slot_at <= now(), true) AS has_slot,
-        COALESCE(e.held_until <= now() AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS open,
         COALESCE(($5::jsonb ->> w.endpoint_id::text)::integer, 0) AS busy
     FROM waiting w
     LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
     WHERE e.paused_at IS NULL AND e.disabled_at IS NULL),
 lanes AS MATERIALIZED (
-    SELECT s.*, s.open AND (s.interval_us > 0 OR s.breaker IN ('open', 'half_open')) AS locked,
-        CASE WHEN s.open THEN now() ELSE now() - $6::bigint * interval '1 microsecond' END AS due_before,
-        CASE WHEN s.open AND s.breaker IN ('open', 'half_open') THEN 1
+    SELECT s.*, s.reachable AND (s.interval_us > 0 OR s.breaker IN ('open', 'half_open')) AS locked,
+        -- What only waits for its slot never expires.
+        CASE WHEN NOT s.reachable THEN now() - $6::bigint * interval '1 microsecond'
+             WHEN s.has_slot THEN now() ELSE '-infinity' END AS due_before,
+        CASE WHEN s.reachable AND s.breaker IN ('open', 'half_open') THEN 1
              WHEN s.breaker = 'ramp_up' THEN LEAST(s.most, s.allowance)
              WHEN s.calm AND s.interval_us = 0 THEN s.most * $4
              -- Each failure in a row leaves less: an endpoint that hangs soon holds one request, not all its own.
              ELSE GREATEST(1, s.most / (1 + s.failures)) END AS cap,
         -- Of a limited rate the slots that have passed, and a tenth of a second's at most at once.
-        CASE WHEN s.interval_us > 0 THEN LEAST(1 + (100000 / s.interval_us)::integer,
-            1 + floor(extract(epoch FROM now() - s.next_slot_at) * 1e6 / s.interval_us)::integer) END AS slots
+        CASE WHEN s.interval_us > 0 THEN GREATEST(0, LEAST(1 + (100000 / s.interval_us)::integer,
+            1 + floor(extract(epoch FROM now() - s.next_slot_at) * 1e6 / s.interval_us)::integer)) END AS slots
     FROM states s),
 taken AS MATERIALIZED (
     SELECT e.company_id, e.endpoint_id FROM lanes l
@@ -49,7 +52,6 @@ shares AS MATERIALIZED (
     FROM lanes l
     WHERE l.busy * 2 <= l.cap AND l.busy < l.cap AND l.next_attempt_at <= l.due_before
       -- A limited rate alone makes nothing too old: what waits for its slot waits.
-      AND (l.has_slot OR NOT l.open)
       AND (NOT l.locked OR (l.company_id, l.endpoint_id) IN (SELECT t.company_id, t.endpoint_id FROM taken t))
     ORDER BY l.next_attempt_at LIMIT $1),
 due AS MATERIALIZED (
@@ -76,5 +78,5 @@ RETURNING d.company_id, d.delivery_id, d.source, d.event_id, d.trigger_name, d.t
     d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from,
     (extract(epoch FROM now() - d.round_started_at) * 1000)::double precision AS "age_ms!",
     d.endpoint_id, due.url AS "endpoint_url!", due.most AS "most_in_flight!", due.calm AS "is_calm!",
-    due.cap AS "cap!", due.share AS "share!", due.share < due.room AS "has_room!", NOT due.open AS "is_expired!",
+    due.cap AS "cap!", due.share AS "share!", due.share < due.room AS "has_room!", NOT due.reachable AS "is_expired!",
     due.locked AND due.breaker IN ('open', 'half_open') AS "is_probe!", d.digest AS is_digest, d.awaited AS is_awaited, d.newest_only

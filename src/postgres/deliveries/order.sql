@@ -2,7 +2,9 @@
 WITH mine AS MATERIALIZED (
     SELECT d.company_id, d.delivery_id, d.contact_id, d.endpoint_id, d.contact_version
     FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, delivery_id)
-    JOIN webhook_deliveries d ON d.company_id = k.company_id AND d.delivery_id = k.delivery_id),
+    JOIN webhook_deliveries d ON d.company_id = k.company_id AND d.delivery_id = k.delivery_id
+        -- Whoever was held up until its lease had ended judges nothing of others.
+        AND d.lease_token = $3 AND d.state IS NOT DISTINCT FROM 'pending'),
 judged AS MATERIALIZED (
     SELECT m.*,
         EXISTS (SELECT FROM webhook_deliveries n

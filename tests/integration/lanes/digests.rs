@@ -12,6 +12,7 @@ pub(super) fn tests() -> Vec<Test> {
         a_digest_is_retried_as_one,
         one_alone_is_sent_as_it_is,
         an_erasure_leaves_the_others_in,
+        one_that_cannot_be_made_holds_nobody_up,
     ]
 }
 
@@ -107,4 +108,28 @@ async fn an_erasure_leaves_the_others_in(app: &TestApp) {
     assert!(sent.contains("lead-0@") && sent.contains("lead-2@") && !sent.contains("lead-1@"), "{sent}");
     assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 0);
     assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE body::text LIKE '%' || encode('lead-1@', 'hex') || '%'").await, 0);
+}
+
+/// All are claimed together.
+async fn one_that_cannot_be_made_holds_nobody_up(app: &TestApp) {
+    let url = app.receiver.url("/digest");
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
+    // Longer than the patience of a test.
+    app.set("webhook.timeout", "60s");
+    let upsert = app.run(&["upsert"]).await;
+    app.broker.publish_all(&leads(&url, 0, 5)).await;
+    app.broker.publish_all(&leads(&app.receiver.url("/ok"), 5, 5)).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE next_attempt_at <= now()", 10).await;
+    let refusal = [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON webhook_deliveries FOR EACH ROW WHEN (NEW.state = 'digested')
+             EXECUTE FUNCTION refuse()",
+    ];
+    for statement in refusal {
+        sqlx::query(statement).execute(&app.pool).await.unwrap();
+    }
+    upsert.sigterm();
+    upsert.ended().await;
+    app.run(&["webhook"]).await;
+    app.count_becomes(DELIVERED, 5).await;
 }

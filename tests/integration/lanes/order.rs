@@ -1,5 +1,8 @@
 //! "Newest only": an older version of a contact never follows a newer one.
 
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
 use super::DELIVERED;
 use crate::support::{Test, app::TestApp, event::Event, tests};
 
@@ -8,9 +11,11 @@ pub(super) fn tests() -> Vec<Test> {
         a_waiting_older_version_is_superseded,
         a_newer_version_waits_for_one_on_its_way,
         a_replayed_older_version_is_not_sent,
+        who_lost_a_lease_supersedes_nothing,
     ]
 }
 
+const ORDER: &str = include_str!("../../../src/postgres/deliveries/order.sql");
 const SUPERSEDED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded'";
 
 /// The same person, each time with another name.
@@ -79,4 +84,25 @@ async fn a_replayed_older_version_is_not_sent(app: &TestApp) {
     app.count_becomes(SUPERSEDED, 1).await;
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 1).await;
     assert_eq!(names(app), ["Old", "New"]);
+}
+
+/// A worker that was frozen after its claim, until others had sent what it claimed.
+async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    let mut conn = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
+    let fill = "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id,
+            trigger_name, contact_id, method, url, headers, state, next_attempt_at, endpoint_id, contact_version,
+            newest_only, finished_at)
+        SELECT 'acme', lpad(n::text, 32, '0')::uuid, gen_random_uuid(), 1, '/s', 'e', 't', $1, 'POST',
+            'https://a.example/', '[]', CASE n WHEN 1 THEN 'delivered' ELSE 'pending' END, now(), $1, n, true,
+            CASE n WHEN 1 THEN now() END
+        FROM generate_series(1, 2) n";
+    sqlx::query(fill).bind(Uuid::max()).execute(&mut conn).await.unwrap();
+    let mine = vec![Uuid::from_u128(1)];
+    let judged = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(Uuid::now_v7());
+    judged.execute(&mut conn).await.unwrap();
+    let kept =
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND finished_at IS NOT NULL";
+    assert_eq!(app.count(kept).await, 1);
 }

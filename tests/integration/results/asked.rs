@@ -25,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_refused_answer_takes_no_other_with_it,
         the_service_s_own_queues_are_not_answered,
         a_replayed_message_is_answered,
+        names_of_any_bytes_hold_nothing_up,
     ]
 }
 
@@ -198,4 +199,19 @@ async fn a_replayed_message_is_answered(app: &TestApp) {
     let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
     assert_eq!(asker.answer().await.properties.correlation_id().as_ref().unwrap().as_str(), "request 9");
+}
+
+async fn names_of_any_bytes_hold_nothing_up(app: &TestApp) {
+    app.run(&[]).await;
+    let long = "é".repeat(127);
+    for name in ["a\0b", "", "\u{1b}[2J", "\n", &long] {
+        let event = lead().webhook(&app.receiver.url("/ok"));
+        let properties = asking(&event, name).with_correlation_id(name.into());
+        app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
+    }
+    let last = interpreted(lead().webhook(&app.receiver.url("/ok")));
+    app.broker.publish(&last).await;
+    result_of(app, &last).await;
+    app.count_becomes("SELECT count(*) FROM chain_results", 0).await;
+    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
 }
