@@ -184,7 +184,7 @@ pub(super) async fn blank_deliveries(
 ) -> Result<(u64, u64), sqlx::Error> {
     let blanked = sqlx::query!(
         "WITH held AS MATERIALIZED (
-             SELECT d.delivery_id FROM UNNEST($2::uuid[]) AS k(delivery_id)
+             SELECT d.delivery_id, d.state FROM UNNEST($2::uuid[]) AS k(delivery_id)
              JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.delivery_id
              WHERE NOT (d.url = '' AND d.source = 'erased')
              ORDER BY d.delivery_id FOR UPDATE OF d)
@@ -194,12 +194,18 @@ pub(super) async fn blank_deliveries(
              state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
              lease_token = NULL, finished_at = COALESCE(d.finished_at, now())
          FROM held WHERE d.company_id = $1 AND d.delivery_id = held.delivery_id
-         RETURNING d.delivery_id, d.event_key",
+         RETURNING d.delivery_id, d.event_key, held.state",
         company,
         ids,
     )
     .fetch_all(&mut *conn)
     .await?;
+    // Not what an operator gave up before.
+    let unsent: Vec<Uuid> = blanked
+        .iter()
+        .filter(|row| ["pending", "dead"].contains(&row.state.as_str()))
+        .map(|row| row.delivery_id)
+        .collect();
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
     remove_chains(conn, company, &events).await?;
@@ -209,12 +215,10 @@ pub(super) async fn blank_deliveries(
         "UPDATE webhook_deliveries m
          SET state = 'pending', digest_id = NULL, finished_at = NULL, next_attempt_at = now(), round_started_at = now()
          FROM UNNEST($2::uuid[]) AS k(digest_id)
-         JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.digest_id
-             AND d.state IS NOT DISTINCT FROM 'discarded'
          WHERE m.company_id = $1 AND m.digest_id = k.digest_id AND m.state = 'digested' AND m.source <> 'erased'
            AND (m.contact_id IS NULL OR m.contact_id <> ALL ($3))",
         company,
-        &blanked,
+        &unsent,
         contacts,
     )
     .execute(&mut *conn)

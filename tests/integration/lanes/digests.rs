@@ -13,6 +13,7 @@ pub(super) fn tests() -> Vec<Test> {
         one_alone_is_sent_as_it_is,
         an_erasure_leaves_the_others_in,
         one_that_cannot_be_made_holds_nobody_up,
+        an_erasure_revives_no_digest_that_was_given_up,
     ]
 }
 
@@ -132,4 +133,20 @@ async fn one_that_cannot_be_made_holds_nobody_up(app: &TestApp) {
     upsert.ended().await;
     app.run(&["webhook"]).await;
     app.count_becomes(DELIVERED, 5).await;
+}
+
+async fn an_erasure_revives_no_digest_that_was_given_up(app: &TestApp) {
+    let url = app.receiver.url("/status/400");
+    window(app, &url, "");
+    publish(app, &leads(&url, 0, 3)).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    let discarded = app
+        .cli(&["dead-letter", "discard", "--reason", "webhook_rejected", "--operator", "ana", "--yes"])
+        .await;
+    assert_eq!(discarded.code, Some(0), "{}", discarded.stderr);
+    let found = app.json(&["contact", "find", "--company", "acme", "--email", "lead-1@lane.example"]).await;
+    let id = found[0]["id"].as_str().unwrap().to_owned();
+    let erased = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+    assert_eq!(app.count(DIGESTED).await, 3);
 }
