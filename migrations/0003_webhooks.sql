@@ -33,6 +33,7 @@ CREATE TABLE webhook_endpoints (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
 
 ALTER TABLE webhook_deliveries
+    -- The default is for processes of the version before, which may still run while this one starts.
     ADD COLUMN endpoint_id      uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     ADD COLUMN contact_version  bigint,
     -- Never delivered after a newer version of its contact.
@@ -57,8 +58,6 @@ FROM webhook_deliveries WHERE state IN ('pending', 'dead') AND fault IS NULL;
 UPDATE webhook_deliveries
 SET endpoint_id = encode(substring(sha256(convert_to(company_id || E'\n' || split_part(split_part(url, '#', 1), '?', 1), 'UTF8')) for 16), 'hex')::uuid
 WHERE state IN ('pending', 'dead') AND fault IS NULL;
-
-ALTER TABLE webhook_deliveries ALTER COLUMN endpoint_id DROP DEFAULT;
 
 -- Lanes: the first waiting delivery of each endpoint is one look into this index.
 DROP INDEX webhook_deliveries_due;

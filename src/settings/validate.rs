@@ -33,8 +33,9 @@ impl Faults {
         self.unless((min..=max).contains(&value), key, format!("must be {min} to {max}"));
     }
 
+    /// The database cannot reckon with any time that can be written.
     fn positive(&mut self, key: &'static str, value: Duration) {
-        self.unless(!value.is_zero(), key, "must be longer than 0");
+        self.unless(is_usable(value), key, "must be longer than 0 and at most 365d");
     }
 }
 
@@ -115,9 +116,9 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
     faults.positive("webhook.timeout", webhook.timeout);
     faults.positive("webhook.poll_interval", webhook.poll_interval);
     faults.unless(
-        webhook.retry_schedule.iter().all(|wait| !wait.is_zero()),
+        webhook.retry_schedule.iter().all(|wait| is_usable(*wait)),
         "webhook.retry_schedule",
-        "every wait must be longer than 0",
+        "every wait must be longer than 0 and at most 365d",
     );
     faults.unless(
         (0.0..=1.0).contains(&webhook.retry_jitter),
@@ -162,9 +163,12 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
         rule.max_in_flight.is_none_or(|most| (1..=10_000).contains(&most)),
         "max_in_flight must be 1 to 10000",
     );
-    unless(rule.timeout().is_none_or(|timeout| !timeout.is_zero()), "timeout must be longer than 0");
+    unless(rule.timeout().is_none_or(is_usable), "timeout must be longer than 0 and at most 365d");
     let schedule = rule.retry_schedule().unwrap_or_default();
-    unless(schedule.iter().all(|wait| !wait.is_zero()), "every wait of retry_schedule must be longer than 0");
+    unless(
+        schedule.into_iter().all(is_usable),
+        "every wait of retry_schedule must be longer than 0 and at most 365d",
+    );
     let statuses = rule.retry_statuses().iter().chain(rule.dead_statuses());
     unless(
         statuses.clone().all(|status| (300..=599).contains(status)),
@@ -210,6 +214,10 @@ fn surface(settings: &Settings, faults: &mut Faults) {
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&settings.log.filter) {
         faults.unless(false, "log.filter", format!("not a filter: {error}"));
     }
+}
+
+fn is_usable(time: Duration) -> bool {
+    !time.is_zero() && time <= Duration::from_hours(365 * 24)
 }
 
 fn is_address(text: &str, schemes: &[&str]) -> bool {

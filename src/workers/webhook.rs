@@ -13,7 +13,7 @@ mod recorder;
 mod routes;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -59,6 +59,12 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How many times its requests at once a lane without failures holds claimed: the next are at hand when one
 /// ends, and a claim is worth its query.
 const AHEAD: i32 = 4;
+
+/// Lanes whose digests are made in one transaction.
+const LANES_AT_ONCE: usize = 4;
+
+/// How long digests are made before what else is due has its turn.
+const FOLDING: Duration = Duration::from_millis(500);
 
 /// The shortest pause between two looks for what is due, when another worker is about to take it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
@@ -334,24 +340,39 @@ impl Claims {
         }
         let profile =
             |one: &ClaimedDelivery| (one.lane.clone(), self.lanes.profile(&one.lane, &one.endpoint_url));
-        let lanes: BTreeMap<_, _> = members.iter().map(profile).collect();
-        let unit = async |conn: &mut PgConnection| {
-            let mut transaction = conn.begin().await?;
-            deliveries::fold(&mut transaction, &lanes, claim.token, claim.lease).await?;
-            // The digest itself is the next probe.
-            endpoints::release_probes(&mut transaction, &members).await?;
-            transaction.commit().await
-        };
-        match self.database.unit(unit).await {
-            Ok(()) => self.retry_noted.notify_one(),
-            Err(error) => {
-                let (error, members) = (chain(&error), members.len());
-                warn!(
-                    error,
-                    members, "{PART} cannot make digests of {members} deliveries; they are tried again"
-                );
+        let lanes: Vec<_> = members.iter().map(profile).collect::<BTreeMap<_, _>>().into_iter().collect();
+        let mut waiting = lanes.chunks(LANES_AT_ONCE);
+        let began = Instant::now();
+        // Windows of one length end together, those of many lanes, too.
+        while began.elapsed() < FOLDING
+            && let Some(lanes) = waiting.next()
+        {
+            let lanes = lanes.iter().cloned().collect();
+            let unit = async |conn: &mut PgConnection| {
+                let mut transaction = conn.begin().await?;
+                deliveries::fold(&mut transaction, &lanes, claim.token, claim.lease).await?;
+                transaction.commit().await
+            };
+            if let Err(error) = self.database.unit(unit).await {
+                let (error, count) = (chain(&error), lanes.len());
+                warn!(error, "{PART} cannot make the digests of {count} endpoints; they are tried again");
             }
         }
+        let left: BTreeSet<LaneKey> = waiting.flatten().map(|(lane, _)| lane.clone()).collect();
+        let (given_back, folded): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| left.contains(&member.lane));
+        let unit = async |conn: &mut PgConnection| {
+            deliveries::hand_back(conn, &given_back).await?;
+            // The digest itself is the next probe.
+            endpoints::release_probes(conn, given_back.iter().chain(&folded)).await
+        };
+        if let Err(error) = self.database.unit(unit).await {
+            warn!(
+                error = chain(&error),
+                "{PART} cannot give back what it made no digests of; their leases end"
+            );
+        }
+        self.retry_noted.notify_one();
         others
     }
 }

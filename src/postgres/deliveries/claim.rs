@@ -247,16 +247,10 @@ pub async fn hand_back(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> R
     let ids: Vec<Uuid> = claims.iter().map(|claim| claim.key.id).collect();
     let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.lease_token).collect();
     sqlx::query!(
-        "WITH given AS (
-             UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
-             FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS k(company_id, delivery_id, token)
-             WHERE d.company_id = k.company_id AND d.delivery_id = k.delivery_id AND d.lease_token = k.token
-               AND d.state IS NOT DISTINCT FROM 'pending'
-             RETURNING d.company_id, d.endpoint_id)
-         -- A probe that was not sent: the next claim takes another one.
-         UPDATE webhook_endpoints e SET breaker_until = now()
-         FROM (SELECT DISTINCT company_id, endpoint_id FROM given) g
-         WHERE e.company_id = g.company_id AND e.endpoint_id = g.endpoint_id AND e.breaker = 'half_open'",
+        "UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
+         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS k(company_id, delivery_id, token)
+         WHERE d.company_id = k.company_id AND d.delivery_id = k.delivery_id AND d.lease_token = k.token
+           AND d.state IS NOT DISTINCT FROM 'pending'",
         &companies,
         &ids,
         &tokens,

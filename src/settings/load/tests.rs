@@ -97,6 +97,23 @@ fn an_empty_list_is_an_empty_list() {
 }
 
 #[test]
+fn a_time_that_the_database_cannot_reckon_with_is_refused() {
+    let endless = "300000y";
+    let rule = r#"[{url = "https://a.example", timeout = "300000y", retry_schedule = ["300000y"]}]"#;
+    for (name, key, value) in [
+        ("WEBHOOK__TIMEOUT", "webhook.timeout", endless),
+        ("WEBHOOK__RETRY_SCHEDULE", "webhook.retry_schedule", endless),
+        ("WEBHOOK__BREAKER_WAIT", "webhook.breaker_wait", endless),
+        ("WEBHOOK__POLL_INTERVAL", "webhook.poll_interval", endless),
+        ("WEBHOOK__ENDPOINTS", "webhook.endpoints", rule),
+        ("OUTBOX__LEASE", "outbox.lease", endless),
+    ] {
+        let refused = faults(with_env(&[(name, value)]));
+        assert!(refused.get(key).is_some_and(|why| why.contains("at most 365d")), "{key}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_value_can_be_read_from_a_file() {
     let secret = file("amqp://me:pass@broker/v\n");
     let path = secret.path().to_str().unwrap();
