@@ -16,9 +16,9 @@ const IDLE: Duration = Duration::from_secs(4);
 /// How old a connection gets. Then the name is resolved and judged anew, whatever its address is now.
 const MAX_AGE: Duration = Duration::from_mins(3);
 /// Most idle connections of one origin.
-const MAX_OF_ORIGIN: usize = 128;
+const MAX_OF_ORIGIN: usize = 1024;
 /// Most idle connections of all.
-const MAX_OF_ALL: usize = 1024;
+const MAX_OF_ALL: usize = 2048;
 /// How often connections are looked at that nobody asks for.
 const SWEEP: Duration = Duration::from_secs(1);
 
