@@ -1,6 +1,9 @@
 //! Before something that cannot be taken back: in whose name, and whether it is meant.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin},
+    num::NonZeroU32,
+};
 
 use super::exit::Usage;
 
@@ -9,14 +12,6 @@ pub(super) fn operator(named: Option<&str>) -> Option<String> {
     let named = named.map(str::to_owned);
     let named = named.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
     named.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control))
-}
-
-/// Refuses to go on where nobody can be asked.
-pub(super) fn askable(yes: bool, verb: &str) -> Result<(), Usage> {
-    if yes || stdin().is_terminal() {
-        return Ok(());
-    }
-    Err(Usage(format!("--yes is required to {verb} where standard input is no terminal")))
 }
 
 /// Asks on standard error; anything but yes means no.
@@ -50,6 +45,41 @@ impl Decision {
     /// The operator, see [`operator_or_user`].
     pub(super) fn operator(&self) -> Result<String, Usage> {
         operator_or_user(self.operator.as_deref())
+    }
+}
+
+/// The options of a command that changes many things.
+#[derive(Debug, clap::Args)]
+pub(super) struct Many {
+    /// Change nothing: show how many, and a sample
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask; required where standard input is no terminal
+    #[arg(long)]
+    yes: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "N")]
+    pub(super) rate: Option<NonZeroU32>,
+}
+
+impl Many {
+    /// Refuses to go on where a question will have to be asked and nobody can be.
+    pub(super) fn askable(&self, verb: &str) -> Result<(), Usage> {
+        if self.dry_run || self.yes || stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(Usage(format!("--yes is required to {verb} where standard input is no terminal")))
+    }
+
+    /// Asks, unless told not to.
+    ///
+    /// # Errors
+    /// When the answer is not yes.
+    pub(super) fn ask(&self, question: &str) -> anyhow::Result<()> {
+        if !self.yes && !confirmed(question)? {
+            anyhow::bail!("nothing was changed");
+        }
+        Ok(())
     }
 }
 

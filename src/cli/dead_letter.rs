@@ -4,11 +4,10 @@ mod select;
 mod settle;
 mod show;
 
-use std::num::NonZeroU32;
-
 use clap::Subcommand;
 
 use super::{
+    confirm::Many,
     exit::Exit,
     output::{self, Output, moment},
 };
@@ -71,15 +70,8 @@ pub(super) struct Show {
 pub(super) struct Settle {
     #[command(flatten)]
     selection: Selection,
-    /// Change nothing: show how many, and a sample
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask; required where standard input is no terminal
-    #[arg(long)]
-    yes: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "N")]
-    rate: Option<NonZeroU32>,
+    #[command(flatten)]
+    many: Many,
     #[command(flatten)]
     output: Output,
 }
@@ -105,16 +97,10 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let mut filter = args.filters.filter()?;
-    let limit = i64::from(args.filters.limit.unwrap_or(LIMIT));
-    // One more than is shown, to know whether there are more.
-    filter.limit = Some(limit + 1);
-    let mut rows = dead_letters::list(database, &filter).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    print(args.output, &rows)?;
-    if more {
-        output::note(format_args!("there are more than these {limit}; --limit shows more"));
-    }
+    let limit = args.filters.limit.unwrap_or(LIMIT);
+    filter.limit = Some(i64::from(limit) + 1);
+    let rows = dead_letters::list(database, &filter).await?;
+    output::page(limit, &rows, |rows| print(args.output, rows))?;
     Ok(Exit::Done)
 }
 

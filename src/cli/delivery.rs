@@ -67,16 +67,9 @@ pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let mut filter = args.filters.filter(database).await?;
     let limit = args.filters.limit.unwrap_or(LIMIT);
-    // One more than is shown, to know whether there are more.
     filter.limit = Some(i64::from(limit) + 1);
-    let mut rows = deliveries::list(database, &filter).await?;
-    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > shown;
-    rows.truncate(shown);
-    print(args.output, &rows)?;
-    if more {
-        output::note(format_args!("there are more than these {limit}; --limit shows more"));
-    }
+    let rows = deliveries::list(database, &filter).await?;
+    output::page(limit, &rows, |rows| print(args.output, rows))?;
     Ok(Exit::Done)
 }
 

@@ -43,6 +43,20 @@ pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// Prints at most `limit` of the rows, and says where there are more: give it one more than that.
+pub(super) fn page<T>(
+    limit: u32,
+    rows: &[T],
+    print: impl FnOnce(&[T]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let shown = usize::try_from(limit).ok().and_then(|limit| rows.get(..limit));
+    print(shown.unwrap_or(rows))?;
+    if shown.is_some_and(|shown| shown.len() < rows.len()) {
+        note(format_args!("there are more than these {limit}; --limit shows more"));
+    }
+    Ok(())
+}
+
 /// Tells the person, on standard error, what is no data.
 pub(super) fn note(text: impl Display) {
     // Nothing is left to tell an error to.

@@ -29,11 +29,12 @@ pub(super) async fn replay(database: &Database, args: &Settle, settings: &Settin
     let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
     let topology = Topology::new(&settings.amqp.namespace);
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
-    let ended = dead_letters::replay(database, &mut publisher, &topology, &keys, args.rate, |progress| {
-        reached = progress;
-        bar.set_position(progress.done + progress.skipped + progress.failed);
-    })
-    .await;
+    let ended =
+        dead_letters::replay(database, &mut publisher, &topology, &keys, args.many.rate, |progress| {
+            reached = progress;
+            bar.set_position(progress.done + progress.skipped + progress.failed);
+        })
+        .await;
     bar.finish_and_clear();
     finish(args, "replayed", reached)?;
     ended?;
@@ -45,7 +46,7 @@ pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Resu
     let args = &args.settle;
     let Some(keys) = prepare(database, args, "discard").await? else { return Ok(Exit::Done) };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
-    let ended = dead_letters::discard(database, &keys, &operator, args.rate, |progress| {
+    let ended = dead_letters::discard(database, &keys, &operator, args.many.rate, |progress| {
         reached = progress;
         bar.set_position(progress.done + progress.skipped);
     })
@@ -60,7 +61,7 @@ pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Resu
 fn operator(args: &Discard) -> Result<String, Usage> {
     match confirm::operator(args.operator.as_deref()) {
         Some(name) => Ok(name),
-        None if args.settle.dry_run => Ok(String::new()),
+        None if args.settle.many.dry_run => Ok(String::new()),
         None => Err(Usage("--operator must say who discards".to_owned())),
     }
 }
@@ -68,11 +69,9 @@ fn operator(args: &Discard) -> Result<String, Usage> {
 /// The keys to go on with; `None` when there is nothing (more) to do.
 async fn prepare(database: &Database, args: &Settle, verb: &str) -> anyhow::Result<Option<Vec<Key>>> {
     args.selection.check()?;
-    if !args.dry_run {
-        confirm::askable(args.yes, verb)?;
-    }
+    args.many.askable(verb)?;
     let keys = args.selection.keys(database).await?;
-    if args.dry_run {
+    if args.many.dry_run {
         let sample = sample(database, &keys).await?;
         if args.output.format == Format::Table {
             print(args.output, &sample)?;
@@ -88,9 +87,7 @@ async fn prepare(database: &Database, args: &Settle, verb: &str) -> anyhow::Resu
         finish(args, if verb == "replay" { "replayed" } else { "discarded" }, Progress::default())?;
         return Ok(None);
     }
-    if !args.yes && !confirm::confirmed(&format!("{verb} {} dead letters?", keys.len()))? {
-        anyhow::bail!("nothing was changed");
-    }
+    args.many.ask(&format!("{verb} {} dead letters?", keys.len()))?;
     Ok(Some(keys))
 }
 

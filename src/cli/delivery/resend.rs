@@ -1,12 +1,10 @@
 //! `delivery resend`: select, show what is meant, ask, do it with progress, say what was done.
 
-use std::num::NonZeroU32;
-
 use serde_json::{Map, Value, json};
 
 use super::{
     super::{
-        confirm,
+        confirm::Many,
         exit::Exit,
         output::{self, Format, Output},
         progress,
@@ -41,35 +39,25 @@ const SAMPLE: usize = 10;
 pub(in crate::cli) struct Resend {
     #[command(flatten)]
     selection: Selection,
-    /// Change nothing: show how many, and a sample
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask; required where standard input is no terminal
-    #[arg(long)]
-    yes: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "N")]
-    rate: Option<NonZeroU32>,
+    #[command(flatten)]
+    many: Many,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: &Resend, settings: &Settings) -> anyhow::Result<Exit> {
     args.selection.check()?;
-    if !args.dry_run {
-        confirm::askable(args.yes, "resend")?;
-    }
+    args.many.askable("resend")?;
     let keys = args.selection.keys(database).await?;
-    if args.dry_run {
+    if args.many.dry_run {
         return plan(database, args, &keys).await;
     }
-    let asks = !args.yes && !keys.is_empty();
-    if asks && !confirm::confirmed(&format!("resend {} deliveries?", keys.len()))? {
-        anyhow::bail!("nothing was changed");
+    if !keys.is_empty() {
+        args.many.ask(&format!("resend {} deliveries?", keys.len()))?;
     }
     let mut wake_up = if keys.is_empty() { None } else { connect(settings).await };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "resending"), Resent::default());
-    let ended = deliveries::resend(database, wake_up.as_mut(), &keys, args.rate, |progress| {
+    let ended = deliveries::resend(database, wake_up.as_mut(), &keys, args.many.rate, |progress| {
         reached.clone_from(progress);
         bar.set_position(progress.done + progress.skipped());
     })
