@@ -7,7 +7,12 @@ use uuid::Uuid;
 use crate::support::{Test, app::TestApp, tests};
 
 pub(super) fn tests() -> Vec<Test> {
-    tests![a_claim_reads_what_it_returns, finished_and_shut_deliveries_are_not_read, failures_leave_less]
+    tests![
+        a_claim_reads_what_it_returns,
+        finished_and_shut_deliveries_are_not_read,
+        failures_leave_less,
+        one_probe_at_a_time
+    ]
 }
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
@@ -131,4 +136,23 @@ async fn failures_leave_less(app: &TestApp) {
         sqlx::query(fail).bind(failures).execute(&mut conn).await.unwrap();
         assert_eq!(claim(&mut conn, 1_000).await.0, expected, "{failures}");
     }
+}
+
+/// Also where the worker that probed was killed: the next probe is sent when its lease has ended.
+async fn one_probe_at_a_time(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 1, 100, "pending", 0, 1).await;
+    let set = async |conn: &mut PgConnection, state: &str, until: i32| {
+        let set =
+            "UPDATE webhook_endpoints SET breaker = $1, breaker_until = now() + $2 * interval '1 second'";
+        sqlx::query(set).bind(state).bind(until).execute(conn).await.unwrap();
+    };
+    set(&mut conn, "open", 60).await;
+    assert_eq!(claim(&mut conn, 50).await.0, 0, "open");
+    set(&mut conn, "open", -1).await;
+    assert_eq!(claim(&mut conn, 50).await.0, 1, "a probe");
+    assert_eq!(claim(&mut conn, 50).await.0, 0, "it is on its way");
+    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'half_open'").await, 1);
+    set(&mut conn, "half_open", -1).await;
+    assert_eq!(claim(&mut conn, 50).await.0, 1, "its lease has ended");
 }
