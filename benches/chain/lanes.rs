@@ -143,6 +143,7 @@ async fn long_log(base: &Settings, services: &Services) -> anyhow::Result<()> {
             ahead: 4,
             max_age: Duration::from_hours(1),
             source: "/bench",
+            now: time::OffsetDateTime::now_utc(),
         };
         let began = Instant::now();
         let claimed = database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;

@@ -83,7 +83,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[NewChainResult]) -> Resul
     Ok(())
 }
 
-/// Counts deliveries whose end has just been written in this transaction. A delivery counts once, however
+/// Counts deliveries whose end has just been written in this transaction, `now`. A delivery counts once, however
 /// often it ends. Returns the results of the chains that are over, which are in the outbox: to be published
 /// once this is committed.
 ///
@@ -95,13 +95,13 @@ pub async fn ended(
     conn: &mut PgConnection,
     ended: &[DeliveryKey],
     terms: &Terms,
+    now: OffsetDateTime,
 ) -> Result<Vec<OutboxMessage>, sqlx::Error> {
     let mut results = Vec::new();
     if !ended.is_empty() {
         let over = count_down(conn, ended).await?;
         if !over.is_empty() {
             let mut ends = ends(conn, &over).await?;
-            let now = OffsetDateTime::now_utc();
             results.extend(over.into_iter().map(|one| one.result(&mut ends, &terms.source, now)));
             outbox::insert(conn, &results, terms.lease).await?;
         }

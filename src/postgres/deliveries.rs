@@ -18,7 +18,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{Claim, ClaimedDelivery, DeliveryKey, LaneKey, claim, hand_back, next_due};
+pub use claim::{Claim, ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
 pub use details::{Attempt, DeadLetterRef, Details, details};
 pub use digest::fold;
 pub use read::{Filter, State, Summary, keys, list, matching, summaries};

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use control::{enable, pause, resume};
 pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
-use super::deliveries::{ClaimedDelivery, LaneKey, microseconds};
+use super::deliveries::{ClaimedDelivery, microseconds};
 use crate::domain::{
     breaker::{Breaker, State},
     endpoint::{Endpoint, Terms},
@@ -66,7 +66,7 @@ fn interval(interval: Option<Duration>) -> i64 {
 #[derive(Debug)]
 pub struct Change {
     /// Which.
-    pub key: LaneKey,
+    pub key: EndpointKey,
     /// Its breaker's state before.
     pub was: State,
     /// Its breaker; to be changed.
@@ -106,7 +106,7 @@ pub async fn release_probes(
     let probes = deliveries.into_iter().filter(|delivery| delivery.is_probe);
     // One order for all workers.
     let lanes: BTreeSet<(&str, Uuid)> =
-        probes.map(|probe| (probe.lane.company.as_str(), probe.lane.endpoint)).collect();
+        probes.map(|probe| (probe.lane.company.as_str(), probe.lane.id)).collect();
     if lanes.is_empty() {
         return Ok(());
     }
@@ -127,9 +127,9 @@ pub async fn release_probes(
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn lock(conn: &mut PgConnection, keys: &[&LaneKey]) -> Result<Vec<Change>, sqlx::Error> {
+pub async fn lock(conn: &mut PgConnection, keys: &[&EndpointKey]) -> Result<Vec<Change>, sqlx::Error> {
     let companies: Vec<&str> = keys.iter().map(|key| key.company.as_str()).collect();
-    let ids: Vec<Uuid> = keys.iter().map(|key| key.endpoint).collect();
+    let ids: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
     let rows = sqlx::query!(
         r#"SELECT e.company_id, e.endpoint_id, e.breaker, e.breaker_until, e.openings, e.allowance, e.failures,
              e.failing_since, e.max_in_flight, now() AS "now!"
@@ -146,7 +146,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&LaneKey]) -> Result<Vec<Chan
         // The schema allows no other state.
         let state = State::from_name(&row.breaker).unwrap_or(State::Closed);
         Change {
-            key: LaneKey { company: row.company_id, endpoint: row.endpoint_id },
+            key: EndpointKey { company: row.company_id, id: row.endpoint_id },
             was: state,
             breaker: Breaker {
                 state,
@@ -173,7 +173,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&LaneKey]) -> Result<Vec<Chan
 /// When the database refuses or is away.
 pub async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
     let companies: Vec<&str> = changes.iter().map(|change| change.key.company.as_str()).collect();
-    let ids: Vec<Uuid> = changes.iter().map(|change| change.key.endpoint).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.key.id).collect();
     let states: Vec<&str> = changes.iter().map(|change| change.breaker.state.name()).collect();
     let until: Vec<OffsetDateTime> = changes.iter().map(|change| change.breaker.until).collect();
     let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);

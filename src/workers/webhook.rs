@@ -19,6 +19,7 @@ use std::{
 };
 
 use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -38,8 +39,8 @@ use crate::{
     postgres::{
         Database,
         chain_results::Terms,
-        deliveries::{self, Claim, ClaimedDelivery, LaneKey},
-        endpoints,
+        deliveries::{self, Claim, ClaimedDelivery},
+        endpoints::{self, EndpointKey},
         outbox::OutboxMessage,
     },
     settings::Settings,
@@ -301,6 +302,7 @@ impl Claims {
             ahead: AHEAD,
             max_age: self.max_age,
             source: &self.source,
+            now: OffsetDateTime::now_utc(),
         };
         // Whoever is frozen in the middle must not take an old lease for a new one.
         let unit = async |conn: &mut PgConnection| {
@@ -323,9 +325,7 @@ impl Claims {
         }
         Ok((since, claimed))
     }
-}
 
-impl Claims {
     /// Makes digests of what waited for one; they are due with the next claim. Where that fails they wait for the
     /// end of their lease: what else was claimed is ours already and must be sent.
     async fn without_digests(
@@ -358,7 +358,7 @@ impl Claims {
                 warn!(error, "{PART} cannot make the digests of {count} endpoints; they are tried again");
             }
         }
-        let left: BTreeSet<LaneKey> = waiting.flatten().map(|(lane, _)| lane.clone()).collect();
+        let left: BTreeSet<EndpointKey> = waiting.flatten().map(|(lane, _)| lane.clone()).collect();
         let (given_back, folded): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| left.contains(&member.lane));
         let unit = async |conn: &mut PgConnection| {
@@ -379,7 +379,7 @@ impl Claims {
 
 /// Whether a lane may have more to claim at once: its share was all that it got, and all that it got.
 fn may_have_more(claimed: &[ClaimedDelivery]) -> bool {
-    let mut counts: HashMap<&LaneKey, u32> = HashMap::new();
+    let mut counts: HashMap<&EndpointKey, u32> = HashMap::new();
     claimed.iter().any(|delivery| {
         let count = counts.entry(&delivery.lane).or_default();
         *count += 1;

@@ -7,10 +7,14 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{microseconds, order};
-use crate::domain::webhook_request::{Method, WebhookRequest};
+use crate::{
+    domain::webhook_request::{Method, WebhookRequest},
+    postgres::endpoints::EndpointKey,
+};
 
 /// Names a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +51,8 @@ pub struct ClaimedDelivery {
     pub attempts_in_round: u32,
     /// Time since this round began.
     pub age: Duration,
-    /// The lane that it came from.
-    pub lane: LaneKey,
+    /// The endpoint whose lane it came from; nil where it has none.
+    pub lane: EndpointKey,
     /// The endpoint's address as written; empty where it has none.
     pub endpoint_url: String,
     /// Most requests at once to this endpoint, of one process.
@@ -71,15 +75,6 @@ pub struct ClaimedDelivery {
     pub newest_only: bool,
 }
 
-/// Names a lane: an endpoint of a company.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneKey {
-    /// The company's id.
-    pub company: String,
-    /// The endpoint; nil where a delivery has none.
-    pub endpoint: Uuid,
-}
-
 /// What a claim may take.
 #[derive(Debug)]
 pub struct Claim<'a> {
@@ -98,6 +93,8 @@ pub struct Claim<'a> {
     pub max_age: Duration,
     /// CloudEvents `source` of the results of chains that end because what is claimed is superseded.
     pub source: &'a str,
+    /// When they end, by the worker's clock.
+    pub now: OffsetDateTime,
 }
 
 /// A row as it is stored.
@@ -153,7 +150,7 @@ impl Row {
             attempts: u32::try_from(self.attempts).unwrap_or_default(),
             attempts_in_round: u32::try_from(attempts_in_round).unwrap_or_default(),
             age: Duration::try_from_secs_f64(self.age_ms / 1000.0).unwrap_or_default(),
-            lane: LaneKey { company: self.company_id.clone(), endpoint: self.endpoint_id },
+            lane: EndpointKey { company: self.company_id.clone(), id: self.endpoint_id },
             endpoint_url: self.endpoint_url,
             most_in_flight: u32::try_from(self.most_in_flight).unwrap_or(1),
             is_calm: self.is_calm,

@@ -5,18 +5,21 @@ use std::{collections::BTreeMap, time::Duration};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{LaneKey, claim::read_headers, headers, microseconds};
-use crate::domain::{
-    digest,
-    endpoint::Profile,
-    webhook_request::{Method, WebhookRequest},
+use super::{claim::read_headers, headers, microseconds};
+use crate::{
+    domain::{
+        digest,
+        endpoint::Profile,
+        webhook_request::{Method, WebhookRequest},
+    },
+    postgres::endpoints::EndpointKey,
 };
 
 /// Most members that one transaction takes of a lane.
 const MOST: i64 = 500;
 
 struct Member {
-    lane: LaneKey,
+    lane: EndpointKey,
     id: Uuid,
     request: WebhookRequest,
 }
@@ -28,7 +31,7 @@ struct Member {
 /// When the database refuses or is away; what was claimed then becomes due again with its lease.
 pub async fn fold(
     conn: &mut PgConnection,
-    lanes: &BTreeMap<LaneKey, Profile>,
+    lanes: &BTreeMap<EndpointKey, Profile>,
     token: Uuid,
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
@@ -56,12 +59,12 @@ pub async fn fold(
 /// it was made.
 async fn gather(
     conn: &mut PgConnection,
-    lanes: &BTreeMap<LaneKey, Profile>,
+    lanes: &BTreeMap<EndpointKey, Profile>,
     token: Uuid,
     lease: Duration,
 ) -> Result<Vec<Member>, sqlx::Error> {
     let (companies, endpoints): (Vec<&str>, Vec<Uuid>) =
-        lanes.keys().map(|lane| (lane.company.as_str(), lane.endpoint)).unzip();
+        lanes.keys().map(|lane| (lane.company.as_str(), lane.id)).unzip();
     sqlx::query!(
         "WITH due AS MATERIALIZED (
              SELECT l.company_id, first.delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS l(company_id, endpoint_id)
@@ -102,11 +105,7 @@ async fn gather(
             headers: read_headers(&headers)?,
             body,
         };
-        Some(Member {
-            lane: LaneKey { company: company_id, endpoint: endpoint_id },
-            id: delivery_id,
-            request,
-        })
+        Some(Member { lane: EndpointKey { company: company_id, id: endpoint_id }, id: delivery_id, request })
     };
     // One that cannot be read stays claimed, and is told of when it is claimed alone.
     Ok(rows.into_iter().filter_map(member).collect())

@@ -44,7 +44,7 @@ pub(super) async fn keep(
     record::resolve(&mut transaction, &superseded).await?;
     // Left to the sweep of a relay: nobody is in a hurry for what a newer one made needless.
     let terms = Terms { source: claim.source.to_owned(), lease: Duration::ZERO };
-    chain_results::ended(&mut transaction, &awaited, &terms).await?;
+    chain_results::ended(&mut transaction, &awaited, &terms, claim.now).await?;
     let probes = claimed.iter().filter(|delivery| ended.contains_key(&delivery.key));
     endpoints::release_probes(&mut transaction, probes).await?;
     transaction.commit().await?;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::postgres::deliveries::Attempt;
 
-/// Names an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Names an endpoint, and its lane.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointKey {
     /// The company's id.
     pub company: String,

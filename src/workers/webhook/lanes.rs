@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::routes::{Route, Routes};
 use crate::{
     domain::endpoint::Profile,
-    postgres::deliveries::{ClaimedDelivery, LaneKey},
+    postgres::{deliveries::ClaimedDelivery, endpoints::EndpointKey},
 };
 
 /// How often a lane that succeeds says so in its row.
@@ -26,7 +26,7 @@ const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 /// All lanes that this process has anything of, or had lately.
 pub(super) struct Lanes {
     routes: Routes,
-    by_key: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    by_key: Mutex<HashMap<EndpointKey, Arc<Lane>>>,
     /// Told when a lane has room for a claim again.
     pub(super) freed: Arc<Notify>,
 }
@@ -86,12 +86,12 @@ impl Lanes {
     }
 
     /// What the receiver at this endpoint understands.
-    pub(super) fn profile(&self, key: &LaneKey, url: &str) -> Profile {
+    pub(super) fn profile(&self, key: &EndpointKey, url: &str) -> Profile {
         self.routes.of(&key.company, url).profile(url)
     }
 
     /// The lane, where this process has something of it.
-    pub(super) fn get(&self, key: &LaneKey) -> Option<Arc<Lane>> {
+    pub(super) fn get(&self, key: &EndpointKey) -> Option<Arc<Lane>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -100,13 +100,13 @@ impl Lanes {
         let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
         let busy = lanes.iter().filter(|(_, lane)| lane.claimed() > 0);
-        Value::Object(busy.map(|(key, lane)| (key.endpoint.to_string(), lane.claimed().into())).collect())
+        Value::Object(busy.map(|(key, lane)| (key.id.to_string(), lane.claimed().into())).collect())
     }
 
     /// Endpoints of which nothing more is claimed before something ends.
     pub(super) fn full(&self) -> Vec<Uuid> {
         let lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.endpoint).collect()
+        lanes.iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.id).collect()
     }
 }
 

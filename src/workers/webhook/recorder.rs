@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sqlx::Connection as _;
+use time::OffsetDateTime;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
@@ -24,8 +25,8 @@ use crate::{
     health::Health,
     postgres::{
         Database, chain_results,
-        deliveries::{self, ClaimedDelivery, DeliveryKey, LaneKey, Recorded},
-        endpoints::{self, Change},
+        deliveries::{self, ClaimedDelivery, DeliveryKey, Recorded},
+        endpoints::{self, Change, EndpointKey},
         outbox::OutboxMessage,
     },
     telemetry::chain,
@@ -59,7 +60,7 @@ struct Batch {
     attempted: Vec<Recorded>,
     given_back: Vec<ClaimedDelivery>,
     /// Lanes whose endpoint must hear of it, in the one order of locks of all workers.
-    reports: BTreeMap<LaneKey, Vec<Report>>,
+    reports: BTreeMap<EndpointKey, Vec<Report>>,
 }
 
 /// What one attempt says about its endpoint.
@@ -114,8 +115,9 @@ impl Recorder {
                 let mut transaction = conn.begin().await?;
                 let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
                 deliveries::hand_back(&mut transaction, &batch.given_back).await?;
+                let now = OffsetDateTime::now_utc();
                 let over = awaited_ends(&batch.attempted, &lost);
-                let results = chain_results::ended(&mut transaction, &over, &self.results).await?;
+                let results = chain_results::ended(&mut transaction, &over, &self.results, now).await?;
                 let changes = self.report(&mut transaction, &batch.reports).await?;
                 endpoints::release_probes(&mut transaction, &batch.given_back).await?;
                 transaction.commit().await?;
@@ -154,12 +156,12 @@ impl Recorder {
     async fn report(
         &self,
         conn: &mut sqlx::PgConnection,
-        reports: &BTreeMap<LaneKey, Vec<Report>>,
+        reports: &BTreeMap<EndpointKey, Vec<Report>>,
     ) -> Result<Vec<Change>, sqlx::Error> {
         if reports.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<&LaneKey> = reports.keys().collect();
+        let keys: Vec<&EndpointKey> = reports.keys().collect();
         let mut changes = endpoints::lock(conn, &keys).await?;
         for change in &mut changes {
             for report in reports.get(&change.key).into_iter().flatten() {
@@ -201,7 +203,7 @@ impl Recorder {
     /// One line for each endpoint that changed, and no request from what this process holds of it.
     fn tell_of_endpoints(&self, changes: &[Change]) {
         for change in changes {
-            let id = change.key.endpoint;
+            let id = change.key.id;
             let wait = change.hold.or_else(|| change.opens_for());
             if change.is_gone {
                 warn!(endpoint_id = %id, "endpoint {id} is gone and disabled; its deliveries wait until it is enabled");
