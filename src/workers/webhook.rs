@@ -8,6 +8,7 @@ mod attempt;
 mod headers;
 mod lanes;
 mod own_services;
+mod pace;
 pub mod probe;
 mod recorder;
 mod routes;
@@ -56,10 +57,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a lease lasts beyond waiting and sending, for recording the outcome. Short, because a delivery
 /// whose worker was killed waits for the end of its lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-
-/// How many times its requests at once a lane without failures holds claimed: the next are at hand when one
-/// ends, and a claim is worth its query.
-const AHEAD: i32 = 4;
 
 /// Lanes whose digests are made in one transaction.
 const LANES_AT_ONCE: usize = 4;
@@ -299,7 +296,6 @@ impl Claims {
             lease: self.lease,
             token: Uuid::now_v7(),
             busy: &self.lanes.busy(),
-            ahead: AHEAD,
             max_age: self.max_age,
             source: &self.source,
             now: OffsetDateTime::now_utc(),
@@ -315,7 +311,7 @@ impl Claims {
             // Nobody listens any more when its broker connection has gone; the message comes again.
             let _ = hint.ack.send(());
         }
-        if claimed.len() < limit && self.next_look <= Instant::now() {
+        if claimed.len() < limit && !may_have_more(&claimed) && self.next_look <= Instant::now() {
             // What was claimed is ours already: it must be sent though this query may fail.
             let full = self.lanes.full();
             let due = self.database.unit(async |conn| deliveries::next_due(conn, &full).await).await;

@@ -1,6 +1,6 @@
 -- Takes due deliveries of every lane that is open and has room. See claim.rs.
---   $1 most deliveries, $2 the lease in microseconds, $3 its token, $4 how many times its requests at once a lane
---   without failures may hold, $5 what this process holds by endpoint, $6 the oldest age in microseconds
+--   $1 most deliveries, $2 the lease in microseconds, $3 its token, $4 what this process holds by endpoint and
+--   would use up in a moment, $5 the oldest age in microseconds
 WITH RECURSIVE relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
 waiting AS (
     (SELECT company_id, endpoint_id, next_attempt_at FROM webhook_deliveries, relaxed
@@ -21,18 +21,20 @@ states AS MATERIALIZED (
         COALESCE(e.held_until <= now()
             AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now()), true) AS reachable,
         COALESCE(e.next_slot_at <= now(), true) AS has_slot,
-        COALESCE(($5::jsonb ->> w.endpoint_id::text)::integer, 0) AS busy
+        COALESCE(($4::jsonb -> w.endpoint_id::text ->> 0)::integer, 0) AS busy,
+        COALESCE(($4::jsonb -> w.endpoint_id::text ->> 1)::integer, 0) AS pace
     FROM waiting w
     LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
     WHERE e.paused_at IS NULL AND e.disabled_at IS NULL),
 lanes AS MATERIALIZED (
     SELECT s.*, s.reachable AND (s.interval_us > 0 OR s.breaker IN ('open', 'half_open')) AS locked,
         -- What only waits for its slot never expires.
-        CASE WHEN NOT s.reachable THEN now() - $6::bigint * interval '1 microsecond'
+        CASE WHEN NOT s.reachable THEN now() - $5::bigint * interval '1 microsecond'
              WHEN s.has_slot THEN now() ELSE '-infinity' END AS due_before,
         CASE WHEN s.reachable AND s.breaker IN ('open', 'half_open') THEN 1
              WHEN s.breaker = 'ramp_up' THEN LEAST(s.most, s.allowance)
-             WHEN s.calm AND s.interval_us = 0 THEN s.most * $4
+             -- The next ones are at hand when one ends.
+             WHEN s.calm AND s.interval_us = 0 THEN GREATEST(2 * s.most, s.pace)
              -- Each failure in a row leaves less: an endpoint that hangs soon holds one request, not all its own.
              ELSE GREATEST(1, s.most / (1 + s.failures)) END AS cap,
         -- Of a limited rate the slots that have passed, and a tenth of a second's at most at once.
@@ -55,8 +57,8 @@ shares AS MATERIALIZED (
       AND (NOT l.locked OR (l.company_id, l.endpoint_id) IN (SELECT t.company_id, t.endpoint_id FROM taken t))
     ORDER BY l.next_attempt_at LIMIT $1),
 due AS MATERIALIZED (
-    SELECT s.*, first.delivery_id FROM shares s CROSS JOIN LATERAL (
-        SELECT d.delivery_id FROM webhook_deliveries d
+    SELECT s.*, first.place FROM shares s CROSS JOIN LATERAL (
+        SELECT d.ctid AS place FROM webhook_deliveries d
         WHERE d.company_id = s.company_id AND d.endpoint_id = s.endpoint_id AND d.state = 'pending'
           AND d.next_attempt_at <= s.due_before
         ORDER BY d.next_attempt_at LIMIT s.share FOR UPDATE SKIP LOCKED) first),
@@ -73,7 +75,7 @@ moved AS (
     WHERE e.company_id = c.company_id AND e.endpoint_id = c.endpoint_id)
 UPDATE webhook_deliveries d
 SET next_attempt_at = now() + $2::bigint * interval '1 microsecond', lease_token = $3
-FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id
+FROM due WHERE d.ctid = due.place
 RETURNING d.company_id, d.delivery_id, d.source, d.event_id, d.trigger_name, d.traceparent, d.tracestate,
     d.method, d.url, d.headers, d.body, d.fault, d.attempts, d.schedule_from,
     (extract(epoch FROM now() - d.round_started_at) * 1000)::double precision AS "age_ms!",

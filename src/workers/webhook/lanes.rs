@@ -10,11 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
-use super::routes::{Route, Routes};
+use super::{
+    pace::Pace,
+    routes::{Route, Routes},
+};
 use crate::{
     domain::endpoint::Profile,
     postgres::{deliveries::ClaimedDelivery, endpoints::EndpointKey},
@@ -54,6 +57,7 @@ struct State {
     outdated_at: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
+    pace: Pace,
 }
 
 /// One claimed delivery's place in its lane, until it is recorded.
@@ -95,12 +99,14 @@ impl Lanes {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// What is claimed of each endpoint, as a claim asks for it. Forgets lanes that are long idle.
+    /// What is claimed of each endpoint and its pace, as a claim asks for it. Forgets lanes that are long idle.
     pub(super) fn busy(&self) -> Value {
         let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
-        let busy = lanes.iter().filter(|(_, lane)| lane.claimed() > 0);
-        Value::Object(busy.map(|(key, lane)| (key.id.to_string(), lane.claimed().into())).collect())
+        let now = Instant::now();
+        let busy = lanes.iter().map(|(key, lane)| (key, lane.claimed(), lane.pace(now)));
+        let busy = busy.filter(|(_, claimed, pace)| claimed + pace > 0);
+        Value::Object(busy.map(|(key, claimed, pace)| (key.id.to_string(), json!([claimed, pace]))).collect())
     }
 
     /// Endpoints of which nothing more is claimed before something ends.
@@ -130,6 +136,19 @@ impl Lane {
 
     fn is_full(&self) -> bool {
         self.claimed().saturating_mul(2) > self.cap.load(Ordering::Relaxed)
+    }
+
+    /// One more attempt has ended.
+    pub(super) fn has_ended(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pace.count();
+    }
+
+    /// How many deliveries may be claimed ahead by its pace. Where that has become less than what the last claim
+    /// counted on, the next claim waits for as much less.
+    fn pace(&self, now: Instant) -> u32 {
+        let pace = self.state.lock().unwrap_or_else(PoisonError::into_inner).pace.ahead(now);
+        self.cap.fetch_min(pace.max(self.most.saturating_mul(2)), Ordering::Relaxed);
+        pace
     }
 
     fn is_remembered(&self) -> bool {

@@ -83,6 +83,7 @@ impl Recorder {
                 let Claimed { delivery, place, room, .. } = claimed;
                 match attempted {
                     Some((started_at, outcome)) => {
+                        place.0.has_ended();
                         let attempts = delivery.attempts_in_round.saturating_add(1);
                         let round = Round { attempts, age: delivery.age };
                         let next = after_attempt(&outcome, round, &place.0.route.rule, rand::random());

@@ -53,7 +53,6 @@ async fn claim(conn: &mut PgConnection, limit: i32) -> (i32, Value) {
         .bind(i64::from(limit))
         .bind(60_000_000_i64)
         .bind(Uuid::now_v7())
-        .bind(4)
         .bind(json!({}))
         .bind(3_600_000_000_i64)
         .fetch_one(&mut *conn)
@@ -131,7 +130,7 @@ async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
 async fn failures_leave_less(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1_000, "pending", 0, 1).await;
-    for (failures, expected) in [(0, 256), (1, 32), (7, 8), (1_000, 1)] {
+    for (failures, expected) in [(0, 128), (1, 32), (7, 8), (1_000, 1)] {
         let fail = "UPDATE webhook_endpoints SET failures = $1";
         sqlx::query(fail).bind(failures).execute(&mut conn).await.unwrap();
         assert_eq!(claim(&mut conn, 1_000).await.0, expected, "{failures}");
