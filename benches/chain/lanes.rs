@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use contact_relay::{
     dev::services::Services,
-    postgres::deliveries::{self, Claim},
+    postgres::{
+        Database,
+        deliveries::{self, Claim},
+    },
     settings::Settings,
 };
 use secrecy::ExposeSecret as _;
@@ -100,7 +103,10 @@ pub(crate) async fn measure(base: &Settings, services: &Services, events: usize)
         row(&format!("{endpoints} endpoints{beside}"), rounds)?;
     }
     steady(base, services, &receiver).await?;
-    long_log(base, services).await
+    for done in [0, 1_000_000] {
+        log(base, services, done).await?;
+    }
+    Ok(())
 }
 
 /// One part of one round.
@@ -151,23 +157,48 @@ async fn steady(base: &Settings, services: &Services, receiver: &Receiver) -> an
     Ok(())
 }
 
-/// What a claim takes when a million deliveries are done.
-async fn long_log(base: &Settings, services: &Services) -> anyhow::Result<()> {
-    eprintln!("claims beside a million finished deliveries");
-    let stage = Stage::new(base, services, own_binary(), "longlog").await?;
-    fill(&stage, "http://127.0.0.1:9/done", MANY, 1_000_000, 0).await?;
+/// What a claim takes beside so many deliveries that are done.
+async fn log(base: &Settings, services: &Services, done: usize) -> anyhow::Result<()> {
+    eprintln!("claims beside {done} finished deliveries");
+    let stage = Stage::new(base, services, own_binary(), &format!("log{done}")).await?;
     let url = stage.settings().postgres.url.expose_secret().to_owned();
     let mut conn = PgConnection::connect(&url).await?;
-    sqlx::query("UPDATE webhook_deliveries SET state = 'delivered', finished_at = now()")
-        .execute(&mut conn)
-        .await?;
-    sqlx::query("VACUUM ANALYZE webhook_deliveries").execute(&mut conn).await?;
+    if done > 0 {
+        fill(&stage, "http://127.0.0.1:9/done", MANY, done, 0).await?;
+        sqlx::query("UPDATE webhook_deliveries SET state = 'delivered', finished_at = now()")
+            .execute(&mut conn)
+            .await?;
+        sqlx::query("VACUUM ANALYZE webhook_deliveries").execute(&mut conn).await?;
+    }
     fill(&stage, "http://127.0.0.1:9/due", MANY, 10_000, 0).await?;
-    let database = contact_relay::postgres::Database::new(&stage.settings().postgres)?;
+    let database = Database::new(&stage.settings().postgres)?;
+    println!("\nclaims of 10,000 due deliveries of {MANY} endpoints beside {done} finished ones:");
+    // The first of each connection plan their statement.
+    claims(&database, 50, 20).await?;
+    for limit in [50, 250] {
+        let (mut times, _) = claims(&database, limit, 20).await?;
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        println!(
+            "- of {limit}: median {median:.1?}, slowest {:.1?}",
+            times.last().copied().unwrap_or_default()
+        );
+    }
+    let (_, empty) = claims(&database, 250, usize::MAX).await?;
+    println!("- when nothing is due: {:.1?}", empty.context("an empty claim")?);
+    Ok(())
+}
+
+/// How long each of some claims took, and the one that found nothing.
+async fn claims(
+    database: &Database,
+    limit: usize,
+    most: usize,
+) -> anyhow::Result<(Vec<Duration>, Option<Duration>)> {
     let mut times = Vec::new();
-    loop {
+    while times.len() < most {
         let claim = Claim {
-            limit: 250,
+            limit,
             lease: Duration::from_mins(1),
             token: Uuid::now_v7(),
             busy: &serde_json::json!({}),
@@ -177,19 +208,10 @@ async fn long_log(base: &Settings, services: &Services) -> anyhow::Result<()> {
         };
         let began = Instant::now();
         let claimed = database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;
-        times.push(began.elapsed());
         if claimed.is_empty() {
-            break;
+            return Ok((times, Some(began.elapsed())));
         }
+        times.push(began.elapsed());
     }
-    let empty = times.pop().context("a claim")?;
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    println!(
-        "\nclaims of 250 of 10,000 due deliveries beside 1,000,000 finished ones: median {median:.1?} of {}, slowest {:.1?}; \
-         when nothing is due {empty:.1?}",
-        times.len(),
-        times.last().copied().unwrap_or_default()
-    );
-    Ok(())
+    Ok((times, None))
 }
