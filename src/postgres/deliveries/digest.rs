@@ -25,7 +25,8 @@ struct Member {
 }
 
 /// Makes digests of what is due in these lanes, in the caller's transaction: of what was claimed with `token`
-/// and of what no claim took. What is alone is given back, to be sent as it is.
+/// and of what no claim took. What is alone is given back, to be sent as it is, and so is what cannot be read,
+/// to be told of.
 ///
 /// # Errors
 /// When the database refuses or is away; what was claimed then becomes due again with its lease.
@@ -48,7 +49,7 @@ pub async fn fold(
         let (folded, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
         match combined {
             Some((request, _)) => insert(conn, folded, &request, token).await?,
-            None => send_alone(conn, first, token).await?,
+            None => send_alone(conn, &first.lane.company, first.id, token).await?,
         }
         waiting = others;
     }
@@ -95,20 +96,18 @@ async fn gather(
         &endpoints,
         token,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let member = |row: Row| {
-        let Row { company_id, endpoint_id, delivery_id, method, url, headers, body } = row;
-        let request = WebhookRequest {
-            method: Method::from_name(&method)?,
-            url,
-            headers: read_headers(&headers)?,
-            body,
-        };
-        Some(Member { lane: EndpointKey { company: company_id, id: endpoint_id }, id: delivery_id, request })
-    };
-    // One that cannot be read stays claimed, and is told of when it is claimed alone.
-    Ok(rows.into_iter().filter_map(member).collect())
+    let mut members = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (company, id) = (row.company_id.clone(), row.delivery_id);
+        match row.member() {
+            Some(member) => members.push(member),
+            // Whoever claims it alone tells of it.
+            None => send_alone(conn, &company, id, token).await?,
+        }
+    }
+    Ok(members)
 }
 
 struct Row {
@@ -119,6 +118,20 @@ struct Row {
     url: String,
     headers: serde_json::Value,
     body: Option<Vec<u8>>,
+}
+
+impl Row {
+    /// `None` where the stored request cannot be read.
+    fn member(self) -> Option<Member> {
+        let request = WebhookRequest {
+            method: Method::from_name(&self.method)?,
+            headers: read_headers(&self.headers)?,
+            url: self.url,
+            body: self.body,
+        };
+        let lane = EndpointKey { company: self.company_id, id: self.endpoint_id };
+        Some(Member { lane, id: self.delivery_id, request })
+    }
 }
 
 /// Writes the digest, due now, and closes its members. It is told of with the event of the first, and belongs
@@ -156,12 +169,17 @@ async fn insert(
 }
 
 /// Makes it a delivery like any other, due now.
-async fn send_alone(conn: &mut PgConnection, member: &Member, token: Uuid) -> Result<(), sqlx::Error> {
+async fn send_alone(
+    conn: &mut PgConnection,
+    company: &str,
+    id: Uuid,
+    token: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE webhook_deliveries SET digest = false, next_attempt_at = now(), lease_token = NULL
          WHERE company_id = $1 AND delivery_id = $2 AND lease_token = $3",
-        &member.lane.company,
-        member.id,
+        company,
+        id,
         token,
     )
     .execute(conn)

@@ -18,11 +18,15 @@ judged AS MATERIALIZED (
               AND o.next_attempt_at > now()) AS is_early
     FROM mine m),
 waiting AS (
-    SELECT o.company_id, o.delivery_id FROM judged j
-    JOIN webhook_deliveries o ON o.company_id = j.company_id AND o.contact_id = j.contact_id
-        AND o.endpoint_id = j.endpoint_id AND o.newest_only AND o.contact_version < j.contact_version
-    WHERE NOT j.is_old AND o.state IS NOT DISTINCT FROM 'pending' AND o.lease_token IS NULL
-    FOR UPDATE OF o SKIP LOCKED),
+    -- LATERAL: a plan that was made while little was pending must not read all that is pending for each.
+    SELECT older.company_id, older.delivery_id FROM judged j
+    CROSS JOIN LATERAL (
+        SELECT o.company_id, o.delivery_id FROM webhook_deliveries o
+        WHERE o.company_id = j.company_id AND o.contact_id = j.contact_id
+          AND o.endpoint_id = j.endpoint_id AND o.newest_only AND o.contact_version < j.contact_version
+          AND o.state IS NOT DISTINCT FROM 'pending' AND o.lease_token IS NULL
+        FOR UPDATE SKIP LOCKED) older
+    WHERE NOT j.is_old),
 ended AS (
     SELECT company_id, delivery_id, true AS is_old FROM judged WHERE is_old
     UNION SELECT company_id, delivery_id, true FROM waiting
@@ -32,4 +36,5 @@ SET state = CASE WHEN e.is_old THEN 'superseded' ELSE d.state END,
     finished_at = CASE WHEN e.is_old THEN now() END, lease_token = NULL,
     next_attempt_at = CASE WHEN e.is_old THEN d.next_attempt_at ELSE now() + interval '250 milliseconds' END
 FROM ended e WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id
-RETURNING d.company_id, d.delivery_id, e.is_old AS "is_old!", d.awaited
+RETURNING d.company_id, d.delivery_id, e.is_old AS "is_old!", d.awaited, d.schedule_from > 0 AS "is_replayed!",
+    d.trigger_name, d.event_id, d.source

@@ -48,8 +48,11 @@ pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<D
     let dead: Vec<NewDeadLetter> = held.iter().filter_map(|entry| dead_letter(entry)).collect();
     dead_letters::insert(conn, &dead).await?;
     let delivered = held.iter().filter(|entry| entry.next == Next::Delivered);
-    let delivered: Vec<&ClaimedDelivery> = delivered.map(|entry| &entry.delivery).collect();
-    resolve(conn, &delivered).await?;
+    let replayed = delivered
+        .map(|entry| &entry.delivery)
+        .filter(|delivery| delivery.attempts > delivery.attempts_in_round)
+        .map(|delivery| (delivery.key.company.clone(), body(delivery)));
+    resolve(conn, replayed.collect()).await?;
     Ok(lost.into_iter().map(|entry| entry.delivery.key.clone()).collect())
 }
 
@@ -129,15 +132,17 @@ fn delay(next: &Next) -> i64 {
     }
 }
 
-/// Settles the dead letters of deliveries that ended well in a later round.
-pub(super) async fn resolve(conn: &mut PgConnection, done: &[&ClaimedDelivery]) -> Result<(), sqlx::Error> {
-    let replayed = done.iter().filter(|delivery| delivery.attempts > delivery.attempts_in_round);
-    let (companies, digests): (Vec<String>, Vec<Vec<u8>>) = replayed
-        .map(|delivery| (delivery.key.company.clone(), Sha256::digest(body(delivery)).to_vec()))
-        .unzip();
-    if companies.is_empty() {
+/// Settles the dead letters of deliveries that ended well in a later round, each given by its company and its
+/// message.
+pub(super) async fn resolve(
+    conn: &mut PgConnection,
+    replayed: Vec<(String, Vec<u8>)>,
+) -> Result<(), sqlx::Error> {
+    if replayed.is_empty() {
         return Ok(());
     }
+    let (companies, digests): (Vec<String>, Vec<Vec<u8>>) =
+        replayed.into_iter().map(|(company, message)| (company, Sha256::digest(message).to_vec())).unzip();
     sqlx::query!(
         "UPDATE dead_letters d SET state = 'resolved', settled_at = now()
          FROM UNNEST($1::text[], $2::bytea[]) AS k(company_id, digest)

@@ -13,6 +13,7 @@ pub(super) fn tests() -> Vec<Test> {
         one_alone_is_sent_as_it_is,
         an_erasure_leaves_the_others_in,
         one_that_cannot_be_made_holds_nobody_up,
+        a_member_that_cannot_be_read_is_told_of,
         an_erasure_revives_no_digest_that_was_given_up,
     ]
 }
@@ -133,6 +134,26 @@ async fn one_that_cannot_be_made_holds_nobody_up(app: &TestApp) {
     upsert.ended().await;
     app.run(&["webhook"]).await;
     app.count_becomes(DELIVERED, 5).await;
+}
+
+/// Its request was damaged, or written by a later version.
+async fn a_member_that_cannot_be_read_is_told_of(app: &TestApp) {
+    let url = app.receiver.url("/ok");
+    window(app, &url, "");
+    let upsert = app.run(&["upsert"]).await;
+    app.broker.publish_all(&leads(&url, 0, 3)).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE next_attempt_at <= now()", 3).await;
+    upsert.sigterm();
+    upsert.ended().await;
+    let damage = "UPDATE webhook_deliveries SET headers = '{}'
+                  WHERE delivery_id = (SELECT delivery_id FROM webhook_deliveries LIMIT 1)";
+    sqlx::query(damage).execute(&app.pool).await.unwrap();
+    app.run(&["webhook", "dead-letter"]).await;
+    let dead = app.the_dead_letter("that of the damaged one", |_| true).await;
+    assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("webhook_invalid", "webhook"));
+    assert!(dead.message.contains("cannot be read"), "{}", dead.message);
+    app.count_becomes(DELIVERED, 1).await;
+    assert_eq!(app.count(DIGESTED).await, 2);
 }
 
 async fn an_erasure_revives_no_digest_that_was_given_up(app: &TestApp) {

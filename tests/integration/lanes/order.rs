@@ -1,6 +1,7 @@
 //! "Newest only": an older version of a contact never follows a newer one.
 
-use sqlx::{Connection as _, PgConnection};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::DELIVERED;
@@ -11,6 +12,8 @@ pub(super) fn tests() -> Vec<Test> {
         a_waiting_older_version_is_superseded,
         a_newer_version_waits_for_one_on_its_way,
         a_replayed_older_version_is_not_sent,
+        a_replayed_older_version_that_waits_is_settled,
+        finished_and_other_versions_are_not_read,
         who_lost_a_lease_supersedes_nothing,
     ]
 }
@@ -86,19 +89,87 @@ async fn a_replayed_older_version_is_not_sent(app: &TestApp) {
     assert_eq!(names(app), ["Old", "New"]);
 }
 
-/// A worker that was frozen after its claim, until others had sent what it claimed.
-async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
+/// Its replay failed as well, so that it waits for its next attempt when the newer one is claimed.
+async fn a_replayed_older_version_that_waits_is_settled(app: &TestApp) {
+    let url = app.receiver.url("/status/503/2");
+    newest_only(app, &url);
+    app.set("webhook.retry_schedule", "[]");
+    let service = app.run(&[]).await;
+    app.broker.publish(&version(&url, "Old")).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    service.sigterm();
+    service.ended().await;
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    let replayed = app.cli(&["dead-letter", "replay", "--reason", "webhook_exhausted", "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    let waits = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 2";
+    app.count_becomes(waits, 1).await;
+    app.broker.publish(&version(&url, "New")).await;
+    app.count_becomes(DELIVERED, 1).await;
+    app.count_becomes(SUPERSEDED, 1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 1).await;
+    assert_eq!(names(app), ["Old", "Old", "New"]);
+}
+
+/// Deliveries of one endpoint: id and version are their number, up to the last; up to which one they are of one
+/// contact, each of the others of its own; from which one on they are pending.
+const FILL: &str = "
+    INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
+        contact_id, method, url, headers, state, next_attempt_at, endpoint_id, contact_version, newest_only,
+        finished_at)
+    SELECT 'acme', lpad(n::text, 32, '0')::uuid, gen_random_uuid(), 1, '/s', 'e', 't',
+        CASE WHEN n <= $2 THEN $4 ELSE gen_random_uuid() END, 'POST', 'https://a.example/', '[]',
+        CASE WHEN n < $3 THEN 'delivered' ELSE 'pending' END, now(), $4, n, true, CASE WHEN n < $3 THEN now() END
+    FROM generate_series(1, $1) n";
+
+/// A connection to a database with such deliveries, after `before` was done in the empty one.
+async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32; 3]) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
     let mut conn = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
-    let fill = "INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id,
-            trigger_name, contact_id, method, url, headers, state, next_attempt_at, endpoint_id, contact_version,
-            newest_only, finished_at)
-        SELECT 'acme', lpad(n::text, 32, '0')::uuid, gen_random_uuid(), 1, '/s', 'e', 't', $1, 'POST',
-            'https://a.example/', '[]', CASE n WHEN 1 THEN 'delivered' ELSE 'pending' END, now(), $1, n, true,
-            CASE n WHEN 1 THEN now() END
-        FROM generate_series(1, 2) n";
-    sqlx::query(fill).bind(Uuid::max()).execute(&mut conn).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(before.to_owned())).execute(&mut conn).await.unwrap();
+    let fill = sqlx::query(FILL).bind(last).bind(of_one).bind(pending_from).bind(Uuid::max());
+    fill.execute(&mut conn).await.unwrap();
+    conn
+}
+
+/// Rows of deliveries that a plan read.
+fn read(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or_default();
+    let is_scan = node["Relation Name"] == "webhook_deliveries" && node["Node Type"] != "ModifyTable";
+    let rows = ["Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"].map(number);
+    let own = if is_scan { rows.iter().sum::<f64>() * number("Actual Loops") } else { 0.0 };
+    own + node["Plans"].as_array().into_iter().flatten().map(read).sum::<f64>()
+}
+
+/// Also with a plan that was made when there were none: it is kept until the statistics are made anew.
+async fn finished_and_other_versions_are_not_read(app: &TestApp) {
+    let execute =
+        |id: u32, token: Uuid| format!("EXECUTE keep(ARRAY['acme'], ARRAY['{id:0>32}']::uuid[], '{token}')");
+    let token = Uuid::now_v7();
+    // With the planner's settings of the service.
+    let before = format!(
+        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+         SET plan_cache_mode = force_generic_plan;
+         PREPARE keep (text[], uuid[], uuid) AS {ORDER};
+         {}",
+        execute(0, token)
+    );
+    let mut conn = filled(app, &before, [10_000, 5_000, 4_999]).await;
+    let lease = "UPDATE webhook_deliveries SET lease_token = $1 WHERE contact_version = 5000";
+    sqlx::query(lease).bind(token).execute(&mut conn).await.unwrap();
+    let explained = format!("EXPLAIN (ANALYZE, FORMAT JSON) {}", execute(5_000, token));
+    let row = sqlx::raw_sql(AssertSqlSafe(explained)).fetch_one(&mut conn).await.unwrap();
+    let plan: Value = row.get(0);
+    assert_eq!(app.count(SUPERSEDED).await, 1, "the one before");
+    let read = read(&plan[0]["Plan"]);
+    assert!(read <= 8.0, "{read} rows read for two: {plan:#}");
+}
+
+/// A worker that was frozen after its claim, until others had sent what it claimed.
+async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
+    let mut conn = filled(app, "", [2, 2, 2]).await;
     let mine = vec![Uuid::from_u128(1)];
     let judged = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(Uuid::now_v7());
     judged.execute(&mut conn).await.unwrap();
