@@ -1,0 +1,52 @@
+//! The limits of endpoints, from the settings into their rows: once, before the first claim, so that what waits
+//! already is sent as the settings say by now. Endpoints that are made later get theirs from worker 1.
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::PART;
+use crate::{
+    health::Health,
+    postgres::{Database, endpoints},
+    settings::EndpointTerms,
+    telemetry::chain,
+    workers::backoff::Backoff,
+};
+
+/// Goes through all rows, a page at a time, for as long as it takes the database to be there. `false` when stopped:
+/// whatever was not written then is written by the next process.
+pub(super) async fn align(
+    database: &Database,
+    terms: &EndpointTerms,
+    health: &Health,
+    stop: &CancellationToken,
+) -> bool {
+    let mut backoff = Backoff::default();
+    let (mut after, mut written) = (None, 0);
+    loop {
+        let step = database.unit(async |conn| endpoints::align(conn, after.as_ref(), terms).await);
+        match stop.run_until_cancelled(step).await {
+            None => return false,
+            Some(Ok(step)) => {
+                backoff.reset();
+                written += step.written;
+                if step.next.is_none() {
+                    break;
+                }
+                after = step.next;
+            }
+            Some(Err(error)) => {
+                let error = chain(&error);
+                warn!(error, "{PART} waits for the database");
+                health.failing(PART, format!("database: {error}"));
+                if !backoff.wait(stop).await {
+                    return false;
+                }
+            }
+        }
+    }
+    if written > 0 {
+        info!(endpoints = written, "{PART} has written the limits that have changed, of {written} endpoints");
+    }
+    true
+}
