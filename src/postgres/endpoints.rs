@@ -22,7 +22,7 @@ use crate::{
     settings::EndpointTerms,
 };
 
-/// Most rows of one step of [`align`].
+/// Rows of a page of [`align`].
 const PAGE: i64 = 1_000;
 
 /// Makes the rows of endpoints that have none, and writes what the settings say by now into the others. In the
@@ -41,8 +41,8 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
     Ok(())
 }
 
-/// One step of bringing all rows in line with the settings: looks at the next ones `after` this key, in the order
-/// of keys, and writes those that differ. Without a transaction around it, it locks what it writes and nothing else.
+/// Brings a page of rows in line with the settings: looks at the next ones `after` this key, in the order of keys,
+/// and writes those that differ. Without a transaction around it, it locks what it writes and nothing else.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -78,7 +78,7 @@ pub async fn align(
     Ok(Aligned { next, written })
 }
 
-/// What a step of [`align`] did.
+/// What [`align`] did.
 #[derive(Debug)]
 pub struct Aligned {
     /// After which key to go on; `None` where no rows were left.

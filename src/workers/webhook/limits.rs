@@ -24,16 +24,17 @@ pub(super) async fn align(
     let mut backoff = Backoff::default();
     let (mut after, mut written) = (None, 0);
     loop {
-        let step = database.unit(async |conn| endpoints::align(conn, after.as_ref(), terms).await);
-        match stop.run_until_cancelled(step).await {
+        let page = database.unit(async |conn| endpoints::align(conn, after.as_ref(), terms).await);
+        // Cut off in the middle, too: a row may be locked for long, and what a page writes can be written again.
+        match stop.run_until_cancelled(page).await {
             None => return false,
-            Some(Ok(step)) => {
+            Some(Ok(page)) => {
                 backoff.reset();
-                written += step.written;
-                if step.next.is_none() {
+                written += page.written;
+                if page.next.is_none() {
                     break;
                 }
-                after = step.next;
+                after = page.next;
             }
             Some(Err(error)) => {
                 let error = chain(&error);
