@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// List endpoints: whom webhooks are sent to, how it goes, and what waits
     #[command(after_help = LIST_HELP)]
     List(List),
-    /// Show everything of one endpoint: its settings, its last attempts, its deliveries of the last 24 hours
+    /// Show everything of one endpoint: its settings, the public keys for its receiver, its last attempts and deliveries
     Show(One),
     /// Send nothing to an endpoint until it is resumed; its deliveries wait
     #[command(after_help = PAUSE_HELP)]

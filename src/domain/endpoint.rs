@@ -135,7 +135,7 @@ impl<T> PerEndpoint<T> {
     }
 }
 
-/// What worker 1 has to know of an endpoint to write a delivery for it.
+/// How deliveries for an endpoint are written, and how fast they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Terms {
     /// How bodies are shaped.

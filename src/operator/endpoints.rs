@@ -3,6 +3,7 @@
 //! All that a lane is stands in its row, so that every worker keeps to what is changed here from its next
 //! claim on.
 
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::{ids, lane::LaneState};
 pub use crate::postgres::endpoints::EndpointKey;
 use crate::{
-    domain::endpoint::Profile,
+    domain::{endpoint::Profile, signature::SigningSecret},
     postgres::{
         Database,
         deliveries::Attempt,
@@ -110,6 +111,22 @@ impl Endpoint {
     }
 }
 
+/// One signature of each request, and what a receiver may know of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signing {
+    /// `v1` (HMAC-SHA256) or `v1a` (ed25519).
+    pub version: &'static str,
+    /// `whpk_…`, with which a receiver verifies `v1a`. A shared secret has none, and nothing of it is told.
+    pub public_key: Option<String>,
+}
+
+impl Signing {
+    fn new(secret: &SigningSecret) -> Self {
+        Self { version: secret.version(), public_key: secret.public_key() }
+    }
+}
+
 /// What the settings make of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,8 +145,8 @@ pub struct Terms {
     pub retry_statuses: Vec<u16>,
     /// Statuses that are not tried again although they would be.
     pub dead_statuses: Vec<u16>,
-    /// How many secrets sign its requests.
-    pub signing_secrets: usize,
+    /// The signatures of its requests, in the order of the secrets; none where they are not signed.
+    pub signing: Vec<Signing>,
     /// Whether an older version of a contact is never sent after a newer one.
     pub newest_only: bool,
     /// How long deliveries are gathered for one request, in milliseconds.
@@ -150,6 +167,10 @@ impl Terms {
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let schedule =
             rule.and_then(EndpointRule::retry_schedule).unwrap_or_else(|| settings.retry_schedule.clone());
+        let secrets =
+            rule.and_then(|rule| rule.signing_secrets.as_ref()).unwrap_or(&settings.signing_secrets);
+        // One that is none is told when the settings are loaded.
+        let secrets = secrets.iter().filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
         let path = |file: Option<&std::path::PathBuf>| file.map(|file| file.display().to_string());
         Self {
             profile: match terms.profile {
@@ -162,10 +183,7 @@ impl Terms {
             retry_schedule_ms: schedule.iter().copied().map(ms).collect(),
             retry_statuses: rule.map(|rule| rule.retry_statuses().to_vec()).unwrap_or_default(),
             dead_statuses: rule.map(|rule| rule.dead_statuses().to_vec()).unwrap_or_default(),
-            signing_secrets: rule
-                .and_then(|rule| rule.signing_secrets.as_ref())
-                .unwrap_or(&settings.signing_secrets)
-                .len(),
+            signing: secrets.map(|secret| Signing::new(&secret)).collect(),
             newest_only: terms.newest_only,
             digest_window_ms: terms.digest_window.map(ms),
             ca_file: path(rule.and_then(|rule| rule.ca_file.as_ref())),

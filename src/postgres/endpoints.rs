@@ -14,10 +14,16 @@ pub use control::{enable, pause, resume};
 pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, states};
 
 use super::deliveries::{ClaimedDelivery, microseconds};
-use crate::domain::{
-    breaker::{Breaker, State},
-    endpoint::{Endpoint, Terms},
+use crate::{
+    domain::{
+        breaker::{Breaker, State},
+        endpoint::{Endpoint, Terms},
+    },
+    settings::EndpointTerms,
 };
+
+/// Rows of a page of [`align`].
+const PAGE: i64 = 1_000;
 
 /// Makes the rows of endpoints that have none, and writes what the settings say by now into the others. In the
 /// order of their ids, so that two transactions that make the same ones wait and do not lock each other out.
@@ -25,16 +31,97 @@ use crate::domain::{
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
 pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)]) -> Result<(), sqlx::Error> {
-    if endpoints.is_empty() {
-        return Ok(());
+    let endpoints = endpoints.iter().map(|(endpoint, terms)| Row {
+        company: endpoint.company().as_str(),
+        id: endpoint.id(),
+        url: endpoint.url(),
+        limits: Limits::of(terms),
+    });
+    write(conn, &endpoints.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Brings a page of rows in line with the settings: looks at the next ones `after` this key, in the order of keys,
+/// and writes those that differ. Without a transaction around it, it locks what it writes and nothing else.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn align(
+    conn: &mut PgConnection,
+    after: Option<&EndpointKey>,
+    terms: &EndpointTerms,
+) -> Result<Aligned, sqlx::Error> {
+    // No company's id is empty.
+    let (company, id) = after.map_or(("", Uuid::nil()), |key| (&key.company, key.id));
+    let rows = sqlx::query!(
+        "SELECT company_id, endpoint_id, url, max_in_flight, send_interval_us FROM webhook_endpoints
+         WHERE (company_id, endpoint_id) > ($1, $2) ORDER BY company_id, endpoint_id LIMIT $3",
+        company,
+        id,
+        PAGE,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let differing = rows.iter().filter_map(|row| {
+        let limits = Limits::of(&terms.of(&row.company_id, &row.url));
+        let stored = Limits { max_in_flight: row.max_in_flight, send_interval_us: row.send_interval_us };
+        (limits != stored).then(|| Row {
+            company: &row.company_id,
+            id: row.endpoint_id,
+            url: &row.url,
+            limits,
+        })
+    });
+    let written = write(conn, &differing.collect::<Vec<_>>()).await?;
+    let last = rows.into_iter().last();
+    let next = last.map(|row| EndpointKey { company: row.company_id, id: row.endpoint_id });
+    Ok(Aligned { next, written })
+}
+
+/// What [`align`] did.
+#[derive(Debug)]
+pub struct Aligned {
+    /// After which key to go on; `None` where no rows were left.
+    pub next: Option<EndpointKey>,
+    /// Rows that differed.
+    pub written: u64,
+}
+
+/// What an endpoint's row has from the settings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    max_in_flight: i32,
+    /// 0 where there is no limit.
+    send_interval_us: i64,
+}
+
+impl Limits {
+    fn of(terms: &Terms) -> Self {
+        Self {
+            max_in_flight: i32::try_from(terms.max_in_flight).unwrap_or(i32::MAX),
+            send_interval_us: terms.send_interval.map_or(0, microseconds),
+        }
     }
-    let companies: Vec<&str> = endpoints.iter().map(|(endpoint, _)| endpoint.company().as_str()).collect();
-    let ids: Vec<Uuid> = endpoints.iter().map(|(endpoint, _)| endpoint.id()).collect();
-    let urls: Vec<&str> = endpoints.iter().map(|(endpoint, _)| endpoint.url()).collect();
-    let limits: Vec<i32> =
-        endpoints.iter().map(|(_, terms)| i32::try_from(terms.max_in_flight).unwrap_or(i32::MAX)).collect();
-    let intervals: Vec<i64> = endpoints.iter().map(|(_, terms)| interval(terms.send_interval)).collect();
-    sqlx::query!(
+}
+
+struct Row<'a> {
+    company: &'a str,
+    id: Uuid,
+    url: &'a str,
+    limits: Limits,
+}
+
+/// Makes these rows, or writes their limits where they differ; returns how many it made or wrote.
+async fn write(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<u64, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let companies: Vec<&str> = rows.iter().map(|row| row.company).collect();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let urls: Vec<&str> = rows.iter().map(|row| row.url).collect();
+    let limits: Vec<i32> = rows.iter().map(|row| row.limits.max_in_flight).collect();
+    let intervals: Vec<i64> = rows.iter().map(|row| row.limits.send_interval_us).collect();
+    let done = sqlx::query!(
         "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])
              AS u(company_id, endpoint_id, url, max_in_flight, send_interval_us)
@@ -54,12 +141,7 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
     )
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-/// Whole microseconds; 0 where there is no limit.
-fn interval(interval: Option<Duration>) -> i64 {
-    interval.map_or(0, microseconds)
+    Ok(done.rows_affected())
 }
 
 /// An endpoint as it stands, locked, and what is to become of it.

@@ -47,12 +47,6 @@ impl EndpointRule {
         self.profile.map(|profile| profile.0)
     }
 
-    /// The time between two requests.
-    #[must_use]
-    pub fn send_interval(&self) -> Option<Duration> {
-        self.rate.map(|rate| rate.0)
-    }
-
     /// The deadline of an attempt.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
@@ -87,6 +81,16 @@ impl EndpointRule {
     #[must_use]
     pub fn digest_window(&self) -> Option<Duration> {
         self.digest_window.map(|span| span.0)
+    }
+
+    fn said(&self) -> Said {
+        Said {
+            profile: self.profile(),
+            max_in_flight: self.max_in_flight,
+            send_interval: self.rate.map(|rate| rate.0),
+            newest_only: self.is_newest_only(),
+            digest_window: self.digest_window(),
+        }
     }
 }
 
@@ -134,32 +138,42 @@ impl Webhook {
         self.endpoints.iter().filter_map(EndpointRule::timeout).fold(self.timeout, Duration::max)
     }
 
-    /// What worker 1 has to know of an endpoint.
+    /// The terms of every endpoint, apart from everything else that the settings say.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {
-        EndpointTerms { rules: self.per_endpoint(Clone::clone), max_in_flight: self.max_in_flight }
+        EndpointTerms { rules: self.per_endpoint(EndpointRule::said), max_in_flight: self.max_in_flight }
     }
 }
 
-/// The terms of every endpoint.
+/// The terms of every endpoint. Whoever keeps them keeps no secrets with them.
 #[derive(Clone, Debug)]
 pub struct EndpointTerms {
-    rules: PerEndpoint<EndpointRule>,
+    rules: PerEndpoint<Said>,
     max_in_flight: u32,
+}
+
+/// What an entry says of terms.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    profile: Option<Profile>,
+    max_in_flight: Option<u32>,
+    send_interval: Option<Duration>,
+    newest_only: bool,
+    digest_window: Option<Duration>,
 }
 
 impl EndpointTerms {
     /// Those of one endpoint.
     #[must_use]
     pub fn of(&self, company: &str, url: &str) -> Terms {
-        let rule = self.rules.get(company, url);
-        let profile = rule.and_then(EndpointRule::profile).unwrap_or_else(|| Profile::of_url(url));
+        let said = self.rules.get(company, url);
+        let profile = said.and_then(|said| said.profile).unwrap_or_else(|| Profile::of_url(url));
         Terms {
             profile,
-            max_in_flight: rule.and_then(|rule| rule.max_in_flight).unwrap_or(self.max_in_flight),
-            send_interval: rule.and_then(EndpointRule::send_interval).or_else(|| profile.send_interval()),
-            newest_only: rule.is_some_and(EndpointRule::is_newest_only),
-            digest_window: rule.and_then(EndpointRule::digest_window),
+            max_in_flight: said.and_then(|said| said.max_in_flight).unwrap_or(self.max_in_flight),
+            send_interval: said.and_then(|said| said.send_interval).or_else(|| profile.send_interval()),
+            newest_only: said.is_some_and(|said| said.newest_only),
+            digest_window: said.and_then(|said| said.digest_window),
         }
     }
 }

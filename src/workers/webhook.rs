@@ -7,6 +7,7 @@
 mod attempt;
 mod headers;
 mod lanes;
+mod limits;
 mod own_services;
 mod pace;
 pub mod probe;
@@ -44,7 +45,7 @@ use crate::{
         endpoints::{self, EndpointKey},
         outbox::OutboxMessage,
     },
-    settings::Settings,
+    settings::{EndpointTerms, Settings},
     telemetry::chain,
 };
 
@@ -153,6 +154,7 @@ impl WebhookWorker {
         let claims = Claims {
             database: self.database,
             health: self.health,
+            terms: webhook.terms(),
             wake_ups: Some(self.wake_ups),
             hints: Vec::new(),
             lanes,
@@ -178,6 +180,7 @@ impl WebhookWorker {
 struct Claims {
     database: Database,
     health: Health,
+    terms: EndpointTerms,
     /// `None` once nobody can send any more.
     wake_ups: Option<mpsc::Receiver<WakeUp>>,
     /// Taken and not yet answered.
@@ -203,6 +206,9 @@ struct Claims {
 
 impl Claims {
     async fn run(mut self, stop: &CancellationToken, tasks: &TaskTracker, sender: Arc<Sender>) {
+        if !limits::align(&self.database, &self.terms, &self.health, stop).await {
+            return;
+        }
         let mut backoff = Backoff::default();
         let mut more = true;
         while let Some(Some(mut room)) = stop.run_until_cancelled(self.free_room()).await {

@@ -4,6 +4,7 @@ mod control;
 mod digests;
 mod order;
 mod plans;
+mod settings;
 
 use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
 
@@ -18,7 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         what_waits_too_long_ends,
         settings_of_an_endpoint_are_its_own,
     ];
-    [own, control::tests(), digests::tests(), order::tests(), plans::tests()].concat()
+    [own, control::tests(), digests::tests(), order::tests(), plans::tests(), settings::tests()].concat()
 }
 
 fn leads(url: &str, from: usize, count: usize) -> Vec<Event> {

@@ -1,4 +1,4 @@
-//! One endpoint with everything. Secrets are counted, never shown; its path is, because it was asked for.
+//! One endpoint with everything. Of signing secrets only public keys are shown; its path is, because it was asked for.
 
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ fn as_text(shown: &Shown) -> String {
     let mut text: Vec<String> = facts(shown)
         .into_iter()
         .chain(terms(shown))
+        .chain(signing(shown))
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name:<15}{}", printable(&value)))
         .collect();
@@ -94,12 +95,24 @@ fn terms(shown: &Shown) -> Vec<(&'static str, String)> {
         ("retries after", schedule),
         ("retried too", list(&terms.retry_statuses)),
         ("not retried", list(&terms.dead_statuses)),
-        ("secrets", terms.signing_secrets.to_string()),
         ("newest only", if terms.newest_only { "yes".to_owned() } else { String::new() }),
         ("digest window", terms.digest_window_ms.map(span).unwrap_or_default()),
         ("authorities", terms.ca_file.clone().unwrap_or_default()),
         ("certificate", terms.client_certificate_file.clone().unwrap_or_default()),
     ]
+}
+
+/// A line for each signature: a receiver's public key must be easy to copy.
+fn signing(shown: &Shown) -> Vec<(&'static str, String)> {
+    let lines = shown.terms.signing.iter().map(|signing| match &signing.public_key {
+        Some(key) => format!("{} {key}", signing.version),
+        None => signing.version.to_owned(),
+    });
+    let mut lines: Vec<_> = lines.map(|line| ("signing", line)).collect();
+    if lines.is_empty() {
+        lines.push(("signing", "none".to_owned()));
+    }
+    lines
 }
 
 /// A setting's duration, as settings are written.

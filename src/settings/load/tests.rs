@@ -216,6 +216,21 @@ fn signing_secrets_are_read_as_they_will_be_used() {
     }
 }
 
+/// Worker 1 keeps them for as long as it runs.
+#[test]
+fn the_terms_of_endpoints_hold_no_secret() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let rule = format!(
+        r#"[{{url = "https://a.example", signing_secrets = ["{secret}"], max_in_flight = 3, rate = "2/s"}}]"#
+    );
+    let webhook = with_env(&[("WEBHOOK__ENDPOINTS", &rule)]).unwrap().settings.webhook;
+    assert!(format!("{webhook:?}").contains("SecretBox"), "it is told where there is one");
+    let terms = webhook.terms();
+    assert!(!format!("{terms:?}").contains("SecretBox"), "{terms:?}");
+    let terms = terms.of("acme", "https://a.example/x");
+    assert_eq!((terms.max_in_flight, terms.send_interval), (3, Some(Duration::from_millis(500))));
+}
+
 #[test]
 fn each_kind_of_fault_in_a_file() {
     for (text, key, said) in [

@@ -53,7 +53,7 @@ async fn endpoints_are_listed_and_shown(app: &TestApp) {
         let attempt = only(shown["lastAttempts"].as_array().unwrap());
         assert_eq!((&attempt["class"], &attempt["status"]), (&json!("delivered"), &json!(200)));
         let settings = &shown["settings"];
-        assert_eq!((&settings["profile"], &settings["signingSecrets"]), (&json!("plain"), &json!(0)));
+        assert_eq!((&settings["profile"], &settings["signing"]), (&json!("plain"), &json!([])));
         assert_eq!(settings["retryScheduleMs"], json!([100, 200]));
     }
     for format in ["table", "json", "ndjson"] {
@@ -144,10 +144,18 @@ async fn a_lane_is_changed(app: &TestApp) {
 }
 
 async fn settings_of_one_are_shown(app: &TestApp) {
-    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let shared = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let (seed, public) = (
+        "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
+        "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    );
+    let (next_seed, next_public) = (
+        "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs=",
+        "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+    );
     let rules = json!([{
         "url": app.receiver.url("/ok"), "company": "b", "rate": "30/m", "timeout": "5s", "retry_schedule": ["1m", "90s"],
-        "signing_secrets": [secret, secret], "newest_only": true, "max_in_flight": 3,
+        "signing_secrets": [seed, shared, next_seed], "newest_only": true, "max_in_flight": 3,
     }]);
     // A list of inline tables, as TOML writes it.
     let rules = rules.to_string().replace("\":", "\" = ");
@@ -156,12 +164,27 @@ async fn settings_of_one_are_shown(app: &TestApp) {
     let shown = app.json(&["endpoint", "show", &url, "--company", "b"]).await;
     let expected = json!({
         "profile": "plain", "maxInFlight": 3, "sendIntervalMs": 2000, "timeoutMs": 5000,
-        "retryScheduleMs": [60_000, 90_000], "retryStatuses": [], "deadStatuses": [], "signingSecrets": 2,
+        "retryScheduleMs": [60_000, 90_000], "retryStatuses": [], "deadStatuses": [],
+        "signing": [
+            { "version": "v1a", "publicKey": public },
+            { "version": "v1", "publicKey": null },
+            { "version": "v1a", "publicKey": next_public },
+        ],
         "newestOnly": true, "digestWindowMs": null, "caFile": null, "clientCertificateFile": null,
     });
     assert_eq!(shown["settings"], expected);
     let text = app.cli(&["endpoint", "show", &url, "--company", "b"]).await.stdout;
-    assert!(text.contains("one in 2s") && text.contains("1m, 1m 30s") && !text.contains("whsec"), "{text}");
+    assert!(text.contains("one in 2s") && text.contains("1m, 1m 30s"), "{text}");
+    let line = |text: &str| format!("{:<15}{text}", "signing");
+    let [first, then, last] = [&format!("v1a {public}"), "v1", &format!("v1a {next_public}")].map(line);
+    assert!(text.contains(&format!("\n{first}\n{then}\n{last}\n")), "{text}");
+    for text in [&text, &shown.to_string()] {
+        for secret in [shared, seed, next_seed] {
+            assert!(!text.contains(secret.split_once('_').unwrap().1), "{text}");
+        }
+    }
+    let other = app.cli(&["endpoint", "show", &url, "--company", "acme"]).await.stdout;
+    assert!(other.contains(&line("none")), "{other}");
 }
 
 async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
