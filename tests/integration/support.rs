@@ -37,7 +37,7 @@ use tokio::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tests at a time, unless `--test-threads` says otherwise. Most of their time is waiting.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 /// One test: a name and an async function of a [`TestApp`].
 #[derive(Clone, Copy)]
