@@ -70,8 +70,10 @@ moved AS (
         breaker = CASE WHEN e.breaker = 'open' THEN 'half_open' ELSE e.breaker END,
         breaker_until = CASE WHEN e.breaker IN ('open', 'half_open')
             THEN now() + $2::bigint * interval '1 microsecond' ELSE e.breaker_until END
-    FROM (SELECT company_id, endpoint_id, interval_us, count(*) AS deliveries FROM due WHERE locked
-          GROUP BY 1, 2, 3) c
+    FROM (SELECT t.company_id, t.endpoint_id, t.interval_us, count(*) AS deliveries
+          -- What has changed since this statement began is locked and not claimed: it takes no slot and probes nothing.
+          FROM due t JOIN webhook_deliveries d ON d.ctid = t.place
+          WHERE t.locked GROUP BY 1, 2, 3) c
     WHERE e.company_id = c.company_id AND e.endpoint_id = c.endpoint_id)
 UPDATE webhook_deliveries d
 SET next_attempt_at = now() + $2::bigint * interval '1 microsecond', lease_token = $3

@@ -32,8 +32,9 @@ ended AS (
     UNION SELECT company_id, delivery_id, true FROM waiting
     UNION SELECT company_id, delivery_id, false FROM judged WHERE is_early AND NOT is_old)
 UPDATE webhook_deliveries d
-SET state = CASE WHEN e.is_old THEN 'superseded' ELSE d.state END,
-    finished_at = CASE WHEN e.is_old THEN now() END, lease_token = NULL,
+-- What an operator or an erasure has just ended stays as they left it, and is not sent either.
+SET state = CASE WHEN e.is_old AND d.state = 'pending' THEN 'superseded' ELSE d.state END,
+    finished_at = CASE WHEN d.state <> 'pending' THEN d.finished_at WHEN e.is_old THEN now() END, lease_token = NULL,
     next_attempt_at = CASE WHEN e.is_old THEN d.next_attempt_at ELSE now() + interval '250 milliseconds' END
 FROM ended e WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id
 RETURNING d.company_id, d.delivery_id, e.is_old AS "is_old!", d.awaited, d.schedule_from > 0 AS "is_replayed!",

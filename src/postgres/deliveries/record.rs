@@ -82,7 +82,7 @@ async fn update(
     let answered: Vec<Option<i32>> =
         batch.iter().map(|entry| entry.outcome.timing.answer.map(milliseconds)).collect();
     let delays: Vec<i64> = batch.iter().map(|entry| delay(&entry.next)).collect();
-    // `held` carries every value on, so that no step joins two lists. IS NOT DISTINCT FROM keeps the planner
+    // `done` carries every value on, so that no step joins two lists. IS NOT DISTINCT FROM keeps the planner
     // from walking the index of all pending deliveries, which `=` would let it take for the key's.
     let rows = sqlx::query_file!(
         "src/postgres/deliveries/record.sql",

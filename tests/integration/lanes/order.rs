@@ -15,6 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
         a_replayed_older_version_that_waits_is_settled,
         finished_and_other_versions_are_not_read,
         who_lost_a_lease_supersedes_nothing,
+        what_was_ended_meanwhile_stays_so,
     ]
 }
 
@@ -176,4 +177,29 @@ async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
     let kept =
         "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND finished_at IS NOT NULL";
     assert_eq!(app.count(kept).await, 1);
+}
+
+/// An operator gives it up, or its person is erased, while the worker that claimed it looks for other versions.
+async fn what_was_ended_meanwhile_stays_so(app: &TestApp) {
+    let mut conn = filled(app, "", [3, 3, 2]).await;
+    let token = Uuid::now_v7();
+    let lease = "UPDATE webhook_deliveries SET lease_token = $1 WHERE contact_version = 2";
+    sqlx::query(lease).bind(token).execute(&mut conn).await.unwrap();
+    let mut operator = app.pool.begin().await.unwrap();
+    let end = "UPDATE webhook_deliveries SET state = 'discarded', finished_at = 'epoch', lease_token = NULL
+               WHERE contact_version = 2";
+    sqlx::query(end).execute(&mut *operator).await.unwrap();
+    let judging = tokio::spawn(async move {
+        let mine = vec![Uuid::from_u128(2)];
+        let judge = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(token);
+        judge.execute(&mut conn).await.unwrap().rows_affected()
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    app.count_becomes(waits, 1).await;
+    operator.commit().await.unwrap();
+    assert_eq!(judging.await.unwrap(), 1, "nor is it sent");
+    let discarded =
+        "SELECT count(*) FROM webhook_deliveries WHERE state = 'discarded' AND finished_at = 'epoch'";
+    assert_eq!(app.count(discarded).await, 1);
 }

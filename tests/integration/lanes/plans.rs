@@ -11,7 +11,9 @@ pub(super) fn tests() -> Vec<Test> {
         a_claim_reads_what_it_returns,
         finished_and_shut_deliveries_are_not_read,
         failures_leave_less,
-        one_probe_at_a_time
+        a_fast_lane_is_claimed_ahead,
+        one_probe_at_a_time,
+        what_changed_meanwhile_is_no_probe,
     ]
 }
 
@@ -48,12 +50,17 @@ async fn connection(app: &TestApp) -> PgConnection {
 
 /// Claims up to `limit`, and returns how many it took and its plan.
 async fn claim(conn: &mut PgConnection, limit: i32) -> (i32, Value) {
+    claim_beside(conn, limit, json!({})).await
+}
+
+/// The same of a process that holds `busy` already.
+async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32, Value) {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
         .bind(i64::from(limit))
         .bind(60_000_000_i64)
         .bind(Uuid::now_v7())
-        .bind(json!({}))
+        .bind(busy)
         .bind(3_600_000_000_i64)
         .fetch_one(&mut *conn)
         .await
@@ -137,6 +144,22 @@ async fn failures_leave_less(app: &TestApp) {
     }
 }
 
+/// What a lane gets done in a moment may be claimed where that is more than twice its requests at once, and only
+/// while it has no failures.
+async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 1, 2_000, "pending", 0, 1).await;
+    let lane = "00000000-0000-0000-0000-000000000001";
+    for (busy, pace, expected) in
+        [(0, 100, 128), (0, 500, 500), (250, 500, 250), (251, 500, 0), (64, 100, 64)]
+    {
+        let claimed = claim_beside(&mut conn, 1_000, json!({ lane: [busy, pace] })).await.0;
+        assert_eq!(claimed, expected, "{busy} of {pace}");
+    }
+    sqlx::query("UPDATE webhook_endpoints SET failures = 1").execute(&mut conn).await.unwrap();
+    assert_eq!(claim_beside(&mut conn, 1_000, json!({ lane: [0, 500] })).await.0, 32, "after a failure");
+}
+
 /// Also where the worker that probed was killed: the next probe is sent when its lease has ended.
 async fn one_probe_at_a_time(app: &TestApp) {
     let mut conn = connection(app).await;
@@ -154,4 +177,34 @@ async fn one_probe_at_a_time(app: &TestApp) {
     assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'half_open'").await, 1);
     set(&mut conn, "half_open", -1).await;
     assert_eq!(claim(&mut conn, 50).await.0, 1, "its lease has ended");
+}
+
+/// An operator hastens the delivery that would be the probe, and is done after the claim has begun.
+async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
+    let mut conn = connection(app).await;
+    fill(&mut conn, 1, 1, "pending", 0, 1).await;
+    sqlx::query("UPDATE webhook_endpoints SET breaker = 'open'").execute(&mut conn).await.unwrap();
+    // Due all the same, for it is from before the claim.
+    let mut operator = app.pool.begin().await.unwrap();
+    let hasten = "UPDATE webhook_deliveries SET next_attempt_at = now()";
+    sqlx::query(hasten).execute(&mut *operator).await.unwrap();
+    // A claim that stands still before it looks for anything.
+    let relaxed = "set_config('synchronous_commit', 'off', true)";
+    let slow = CLAIM.replace(relaxed, "pg_advisory_xact_lock(1)::text");
+    assert_ne!(slow, CLAIM);
+    let mut gate = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut gate).await.unwrap();
+    let claiming = tokio::spawn(async move {
+        let slow = sqlx::query(AssertSqlSafe(slow)).bind(10_i64).bind(60_000_000_i64).bind(Uuid::now_v7());
+        let rows = slow.bind(json!({})).bind(3_600_000_000_i64).fetch_all(&mut conn).await.unwrap();
+        (conn, rows.len())
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event = 'advisory'";
+    app.count_becomes(waits, 1).await;
+    operator.commit().await.unwrap();
+    sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut gate).await.unwrap();
+    let (mut conn, claimed) = claiming.await.unwrap();
+    let next = claim(&mut conn, 10).await.0;
+    assert_eq!((claimed, next), (0, 1), "the next claim probes");
 }
