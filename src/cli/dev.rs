@@ -23,7 +23,7 @@ use crate::{
         services::{Options, Services},
     },
     health::Health,
-    postgres::{Database, MIGRATIONS},
+    postgres::{Database, schema},
     settings::{Effective, Origin, Settings},
 };
 
@@ -93,7 +93,7 @@ async fn show(
     began: Instant,
 ) -> anyhow::Result<Exit> {
     let database = Database::new(&settings.postgres)?;
-    MIGRATIONS.run(database.pool()).await.context("could not migrate the database")?;
+    schema::migrate(&database).await.context("could not migrate the database")?;
     let receiver = DemoReceiver::start().await?;
     let app = App::new(settings.clone())?;
     let (stop, health) = (app.stop_token(), app.health());

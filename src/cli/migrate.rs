@@ -3,10 +3,7 @@
 use anyhow::Context as _;
 
 use super::{exit::Exit, output};
-use crate::{
-    postgres::{MIGRATIONS, schema},
-    settings::Settings,
-};
+use crate::{postgres::schema, settings::Settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,7 +23,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
         return Ok(Exit::Failed);
     }
     if !pending.is_empty() {
-        MIGRATIONS.run(database.pool()).await.context("could not migrate the database")?;
+        schema::migrate(&database).await.context("could not migrate the database")?;
     }
     output::line("the schema is up to date")?;
     Ok(Exit::Done)

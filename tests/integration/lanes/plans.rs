@@ -14,6 +14,7 @@ pub(super) fn tests() -> Vec<Test> {
         a_fast_lane_is_claimed_ahead,
         one_probe_at_a_time,
         what_changed_meanwhile_is_no_probe,
+        a_migration_has_the_time_that_it_takes,
     ]
 }
 
@@ -207,4 +208,26 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
     let (mut conn, claimed) = claiming.await.unwrap();
     let next = claim(&mut conn, 10).await.0;
     assert_eq!((claimed, next), (0, 1), "the next claim probes");
+}
+
+/// Building an index of a long log takes longer than any statement of a worker may.
+async fn a_migration_has_the_time_that_it_takes(app: &TestApp) {
+    let mut conn = connection(app).await;
+    let before = "DELETE FROM _sqlx_migrations WHERE version = 4; DROP INDEX webhook_deliveries_waiting";
+    sqlx::raw_sql(before).execute(&mut conn).await.unwrap();
+    app.set("postgres.statement_timeout", "500ms");
+    // Stands for the time that it takes.
+    let mut writer = app.pool.begin().await.unwrap();
+    let lock = "LOCK TABLE webhook_deliveries IN ROW EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut *writer).await.unwrap();
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        writer.rollback().await.unwrap();
+    };
+    let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    assert_eq!(
+        app.count("SELECT count(*) FROM pg_class WHERE relname = 'webhook_deliveries_waiting'").await,
+        1
+    );
 }
