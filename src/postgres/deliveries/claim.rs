@@ -238,6 +238,9 @@ pub async fn hand_back(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> R
     if claims.is_empty() {
         return Ok(());
     }
+    // One order for all who lock deliveries.
+    let mut claims: Vec<&ClaimedDelivery> = claims.iter().collect();
+    claims.sort_by_key(|claim| &claim.key);
     let companies: Vec<String> = claims.iter().map(|claim| claim.key.company.clone()).collect();
     let ids: Vec<Uuid> = claims.iter().map(|claim| claim.key.id).collect();
     let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.lease_token).collect();
