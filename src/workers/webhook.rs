@@ -221,10 +221,10 @@ impl Claims {
             self.take_hints();
             let limit = room.num_permits();
             match self.claim(limit).await {
-                Ok((since, deliveries)) => {
+                Ok((since, deliveries, has_more)) => {
                     backoff.reset();
                     self.health.ready(PART);
-                    more = deliveries.len() == limit || may_have_more(&deliveries);
+                    more = has_more;
                     for delivery in deliveries {
                         if let Some(room) = room.split(1) {
                             let place = self.lanes.place(&delivery);
@@ -295,8 +295,9 @@ impl Claims {
         }
     }
 
-    /// Claims, answers the hints, and finds out when to look again. When this fails the hints stay.
-    async fn claim(&mut self, limit: usize) -> Result<(Instant, Vec<ClaimedDelivery>), sqlx::Error> {
+    /// Claims, answers the hints, and finds out when to look again: at once where the last value says that there
+    /// may be more. When this fails the hints stay.
+    async fn claim(&mut self, limit: usize) -> Result<(Instant, Vec<ClaimedDelivery>, bool), sqlx::Error> {
         let claim = Claim {
             limit,
             lease: self.lease,
@@ -317,7 +318,8 @@ impl Claims {
             // Nobody listens any more when its broker connection has gone; the message comes again.
             let _ = hint.ack.send(());
         }
-        if claimed.len() < limit && !may_have_more(&claimed) && self.next_look <= Instant::now() {
+        let has_more = claimed.len() == limit || may_have_more(&claimed);
+        if !has_more && self.next_look <= Instant::now() {
             // What was claimed is ours already: it must be sent though this query may fail.
             let full = self.lanes.full();
             let due = self.database.unit(async |conn| deliveries::next_due(conn, &full).await).await;
@@ -325,7 +327,7 @@ impl Claims {
             let wait = due.map_or(self.poll_interval, |due| due.clamp(SHORTEST_LOOK, self.poll_interval));
             self.next_look = Instant::now() + wait;
         }
-        Ok((since, claimed))
+        Ok((since, claimed, has_more))
     }
 
     /// Makes digests of what waited for one; they are due with the next claim. Where that fails they wait for the

@@ -4,7 +4,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::DELIVERED;
+use super::{
+    DELIVERED,
+    plans::{rows_read, scans},
+};
 use crate::support::{Test, app::TestApp, event::Event, tests};
 
 pub(super) fn tests() -> Vec<Test> {
@@ -135,15 +138,6 @@ async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32;
     conn
 }
 
-/// Rows of deliveries that a plan read.
-fn read(node: &Value) -> f64 {
-    let number = |name: &str| node[name].as_f64().unwrap_or_default();
-    let is_scan = node["Relation Name"] == "webhook_deliveries" && node["Node Type"] != "ModifyTable";
-    let rows = ["Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"].map(number);
-    let own = if is_scan { rows.iter().sum::<f64>() * number("Actual Loops") } else { 0.0 };
-    own + node["Plans"].as_array().into_iter().flatten().map(read).sum::<f64>()
-}
-
 /// Also with a plan that was made when there were none: it is kept until the statistics are made anew.
 async fn finished_and_other_versions_are_not_read(app: &TestApp) {
     let execute =
@@ -164,7 +158,7 @@ async fn finished_and_other_versions_are_not_read(app: &TestApp) {
     let row = sqlx::raw_sql(AssertSqlSafe(explained)).fetch_one(&mut conn).await.unwrap();
     let plan: Value = row.get(0);
     assert_eq!(app.count(SUPERSEDED).await, 1, "the one before");
-    let read = read(&plan[0]["Plan"]);
+    let read = rows_read(&scans(&plan[0]["Plan"]));
     assert!(read <= 8.0, "{read} rows read for two: {plan:#}");
 }
 

@@ -74,7 +74,7 @@ async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32,
 }
 
 /// Each scan of the deliveries: rows that it gave, and rows that it read for nothing.
-fn scans(plan: &Value) -> Vec<(f64, f64)> {
+pub(super) fn scans(plan: &Value) -> Vec<(f64, f64)> {
     let mut scans = Vec::new();
     let mut nodes = vec![plan];
     while let Some(node) = nodes.pop() {
@@ -92,12 +92,16 @@ fn scans(plan: &Value) -> Vec<(f64, f64)> {
     scans
 }
 
+pub(super) fn rows_read(scans: &[(f64, f64)]) -> f64 {
+    scans.iter().map(|(given, removed)| given + removed).sum()
+}
+
 /// What `scans` of a claim of `claimed` may add up to: the rows twice (found, then written), and one look for
 /// each endpoint.
 fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     let scans = scans(plan);
     let most = f64::from(2 * claimed + endpoints + 1);
-    let read: f64 = scans.iter().map(|(given, removed)| given + removed).sum();
+    let read = rows_read(&scans);
     assert!(read <= most, "{read} rows read for {claimed} of {endpoints} endpoints: {plan:#}");
     assert!(scans.iter().all(|(_, removed)| *removed < 1.0), "{scans:?}");
 }
@@ -220,7 +224,10 @@ async fn a_migration_has_the_time_that_it_takes(app: &TestApp) {
     let mut writer = app.pool.begin().await.unwrap();
     let lock = "LOCK TABLE webhook_deliveries IN ROW EXCLUSIVE MODE";
     sqlx::query(lock).execute(&mut *writer).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let release = async {
+        app.count_becomes(waits, 1).await;
         tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
         writer.rollback().await.unwrap();
     };
