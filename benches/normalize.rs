@@ -6,15 +6,18 @@
 use contact_relay::{
     app,
     domain::{
-        birthday, country,
-        email::Email,
-        field::Field,
-        identity,
-        phone::{Phone, Region},
-        placeholder::Placeholders,
-        plan::{Plan, Rules, plan},
-        trigger_cache::TriggerCache,
-        trigger_fired::{TriggerFired, decode},
+        chain::plan::{Plan, Rules, plan},
+        contact::{field::Field, placeholder::Placeholders},
+        trigger::{
+            cache::TriggerCache,
+            fired::{TriggerFired, decode},
+        },
+        value::{
+            birthday, country,
+            email::Email,
+            identity,
+            phone::{Phone, Region},
+        },
     },
     settings::{self, Settings},
 };

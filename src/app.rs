@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::{placeholder::Placeholders, plan::Rules},
+    domain::{chain::plan::Rules, contact::placeholder::Placeholders},
     health::Health,
     postgres::{Database, outbox::OutboxMessage},
     settings::Settings,

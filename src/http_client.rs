@@ -24,10 +24,10 @@ use hyper::{Request, Response, body::Incoming, header::RETRY_AFTER};
 use tokio::time::timeout;
 use url::Url;
 
-use crate::domain::{
+use crate::domain::webhook::{
     attempt::{Class, Outcome, Timing},
     egress::Policy,
-    webhook_request::WebhookRequest,
+    request::WebhookRequest,
 };
 use connection::{Body, Connection};
 use connector::Connector;

@@ -13,9 +13,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::{
-    directory::{Guards, Policy},
-    egress::{self, AllowedNetwork},
-    phone::Regions,
+    contact::directory::{Guards, Policy},
+    value::phone::Regions,
+    webhook::egress::{self, AllowedNetwork},
 };
 
 pub use endpoints::{EndpointRule, EndpointTerms};

@@ -17,7 +17,10 @@ use super::{
     output::{Output, masked, moment},
 };
 use crate::{
-    domain::{contact::Contact, event::CompanyId, field::Field},
+    domain::{
+        contact::{Contact, field::Field},
+        event::CompanyId,
+    },
     settings::Settings,
 };
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
-pub(super) use crate::domain::identity::masked;
+pub(super) use crate::domain::value::identity::masked;
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

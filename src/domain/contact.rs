@@ -1,15 +1,24 @@
 //! What one event says about a person, and the contact that all events together make.
 
+pub mod directory;
+pub mod erasure;
+pub mod field;
+pub mod placeholder;
+pub mod quality;
+pub mod rebuild;
+
 use std::fmt;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    email::Email,
+use crate::domain::{
+    contact::field::{Field, FieldMap},
     event::{CompanyId, Stamp},
-    field::{Field, FieldMap},
-    phone::{Phone, Strength},
+    value::{
+        email::Email,
+        phone::{Phone, Strength},
+    },
 };
 
 /// A contact's id within its company. Resolves for ever, through aliases after a merge.

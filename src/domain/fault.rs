@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::event::{CompanyId, EventRef};
+use crate::domain::event::{CompanyId, EventRef};
 
 /// Why a message or a delivery is a dead letter. A closed list: operators filter by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

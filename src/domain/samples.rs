@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::placeholder::{PlaceholderLists, Placeholders};
+use crate::domain::contact::placeholder::{PlaceholderLists, Placeholders};
 
 /// The placeholders of the default settings.
 pub(super) fn placeholders() -> Placeholders {

@@ -4,7 +4,7 @@
 use std::{error::Error, io};
 
 use super::stream::TooMuch;
-use crate::domain::{attempt::Class, egress::Blocked};
+use crate::domain::webhook::{attempt::Class, egress::Blocked};
 
 /// Why there is no answer.
 pub(super) enum Failure {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::{net::lookup_host, sync::Mutex, time::timeout};
 use url::Url;
 
-use crate::domain::egress::{Blocked, Policy};
+use crate::domain::webhook::egress::{Blocked, Policy};
 
 /// How long an answer about the own services is good for: a broker may move.
 const GOOD_FOR: Duration = Duration::from_mins(1);

@@ -1,5 +1,5 @@
 //! The HTTP message of a webhook request: what was rendered, and the headers that belong to the
-//! connection. `webhook_action` refuses definitions that set one of those.
+//! connection. `domain::webhook::action` refuses definitions that set one of those.
 
 use hyper::{
     Method, Request, Uri,
@@ -9,7 +9,7 @@ use hyper::{
 use url::{Position, Url};
 
 use super::connection::Body;
-use crate::domain::webhook_request::{self, WebhookRequest};
+use crate::domain::webhook::request::{self, WebhookRequest};
 
 /// The message, or what about the request cannot be sent. `url` is the request's.
 pub(super) fn of(request: WebhookRequest, url: &Url) -> Result<Request<Body>, &'static str> {
@@ -29,21 +29,21 @@ pub(super) fn of(request: WebhookRequest, url: &Url) -> Result<Request<Body>, &'
     Ok(message)
 }
 
-const fn sends_body(method: webhook_request::Method) -> bool {
-    use webhook_request::Method::{Delete, Get, Patch, Post, Put};
+const fn sends_body(method: request::Method) -> bool {
+    use request::Method::{Delete, Get, Patch, Post, Put};
     match method {
         Post | Put | Patch => true,
         Get | Delete => false,
     }
 }
 
-const fn method_of(method: webhook_request::Method) -> Method {
+const fn method_of(method: request::Method) -> Method {
     match method {
-        webhook_request::Method::Get => Method::GET,
-        webhook_request::Method::Post => Method::POST,
-        webhook_request::Method::Put => Method::PUT,
-        webhook_request::Method::Patch => Method::PATCH,
-        webhook_request::Method::Delete => Method::DELETE,
+        request::Method::Get => Method::GET,
+        request::Method::Post => Method::POST,
+        request::Method::Put => Method::PUT,
+        request::Method::Patch => Method::PATCH,
+        request::Method::Delete => Method::DELETE,
     }
 }
 

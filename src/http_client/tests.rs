@@ -10,7 +10,7 @@ mod tls;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc};
 
 use super::*;
-use crate::domain::webhook_request;
+use crate::domain::webhook::request;
 use peer::{OK, Receiver, answering, receiver};
 
 /// A client with its route.
@@ -41,12 +41,7 @@ fn client() -> Client {
 
 fn request(url: &str) -> WebhookRequest {
     let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    WebhookRequest {
-        method: webhook_request::Method::Post,
-        url: url.to_owned(),
-        headers,
-        body: Some(b"x".to_vec()),
-    }
+    WebhookRequest { method: request::Method::Post, url: url.to_owned(), headers, body: Some(b"x".to_vec()) }
 }
 
 async fn send_to(url: &str) -> Outcome {
@@ -93,7 +88,7 @@ async fn the_request_is_sent_as_it_is() {
 
 #[tokio::test]
 async fn a_body_that_is_not_there_has_a_length_where_one_is_expected() {
-    use webhook_request::Method;
+    use request::Method;
     for method in Method::ALL {
         let lines = head_of(|request| {
             request.method = method;

@@ -6,12 +6,16 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        contact::{Contact, ContactId, Identifier},
-        email::Email,
+        contact::{
+            Contact, ContactId, Identifier,
+            field::{Field, FieldMap},
+            quality,
+        },
         event::{CompanyId, EventRef},
-        field::{Field, FieldMap},
-        phone::{Phone, Region},
-        quality,
+        value::{
+            email::Email,
+            phone::{Phone, Region},
+        },
     },
     postgres::{
         Database,

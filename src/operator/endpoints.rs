@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{ids, lane::LaneState};
 pub use crate::postgres::endpoints::EndpointKey;
 use crate::{
-    domain::{endpoint::Profile, signature::SigningSecret},
+    domain::webhook::{endpoint::Profile, signature::SigningSecret},
     postgres::{
         Database,
         deliveries::Attempt,

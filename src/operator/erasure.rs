@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{contact::ContactId, event::CompanyId, outgoing, phone::Region},
+    domain::{chain::outgoing, contact::ContactId, event::CompanyId, value::phone::Region},
     postgres::{
         Database,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},

@@ -11,11 +11,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        contact::{Contact, ContactId},
-        directory::Conflict,
+        chain::outgoing::Publisher,
+        contact::{
+            Contact, ContactId,
+            directory::Conflict,
+            rebuild::{Rebuilt, Said, Separation, rebuild},
+        },
         event::CompanyId,
-        outgoing::Publisher,
-        rebuild::{Rebuilt, Said, Separation, rebuild},
     },
     postgres::{
         Database,

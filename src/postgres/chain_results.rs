@@ -16,9 +16,11 @@ use super::{
     outbox::{self, OutboxMessage},
 };
 use crate::domain::{
-    chain_result::{Chain, End, WebhookEnd},
+    chain::{
+        completed::{Chain, End, WebhookEnd},
+        outgoing::Publisher,
+    },
     event::CompanyId,
-    outgoing::Publisher,
 };
 
 /// A chain that waits for its webhooks.

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::provenance;
 use crate::domain::{
-    contact::{Contact, ContactId, Identifier, Side, Stamped},
-    email::Email,
+    contact::{
+        Contact, ContactId, Identifier, Side, Stamped,
+        field::{Field, FieldMap},
+    },
     event::CompanyId,
-    field::{Field, FieldMap},
-    phone::Phone,
+    value::{email::Email, phone::Phone},
 };
 
 /// The columns, as they are.

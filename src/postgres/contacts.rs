@@ -6,9 +6,8 @@ use uuid::Uuid;
 
 use super::contact_row::ContactRow;
 use crate::domain::{
-    contact::{Contact, ContactId, Identifier},
+    contact::{Contact, ContactId, Identifier, field::FieldMap},
     event::CompanyId,
-    field::FieldMap,
 };
 
 /// A contact with all that leads to it.

@@ -27,9 +27,8 @@ pub use resend::{Held, hasten, hold, replay_dead_letters, restart};
 
 use crate::domain::{
     contact::ContactId,
-    endpoint::Endpoint,
     event::{CompanyId, EventRef},
-    webhook_request::WebhookRequest,
+    webhook::{endpoint::Endpoint, request::WebhookRequest},
 };
 
 /// One webhook step of one event, rendered and not yet attempted.

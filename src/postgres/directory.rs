@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::{contact_row::ContactRow, links, provenance};
 use crate::domain::{
-    contact::{Contact, ContactId, Identifier},
-    directory::{Changes, Directory, Merge},
+    contact::{
+        Contact, ContactId, Identifier,
+        directory::{Changes, Directory, Merge},
+        field::Field,
+    },
     event::CompanyId,
-    field::Field,
 };
 
 /// Loads and locks the contacts that own one of `identifiers`.

@@ -15,7 +15,7 @@ pub use read::{EndpointKey, EndpointRow, Lane, attempts, get, list, matching, st
 
 use super::deliveries::{ClaimedDelivery, microseconds};
 use crate::{
-    domain::{
+    domain::webhook::{
         breaker::{Breaker, State},
         endpoint::{Endpoint, Terms},
     },

@@ -18,11 +18,12 @@ pub use sweep::{Sweep, Table};
 
 use super::directory;
 use crate::domain::{
-    contact::{ContactId, Identifier},
-    email::Email,
-    erasure::Person,
+    contact::{ContactId, Identifier, erasure::Person},
     event::{CompanyId, EventRef},
-    phone::{Phone, Region},
+    value::{
+        email::Email,
+        phone::{Phone, Region},
+    },
 };
 
 /// How often a contact is looked for that is merged or parted while its lock is waited for.

@@ -7,9 +7,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::{ContactId, Operation, Rejected},
+    contact::{
+        ContactId, Operation, Rejected,
+        field::{Field, FieldMap},
+    },
     event::{CompanyId, EventRef},
-    field::{Field, FieldMap},
 };
 
 /// What the ledger keeps of one CRM step, or of an event without one (then `contact` is `None`).

@@ -5,8 +5,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::{
-    contact::{Contact, ContactId},
-    directory::{Conflict, Merge},
+    contact::{
+        Contact, ContactId,
+        directory::{Conflict, Merge},
+    },
     event::{CompanyId, EventRef},
 };
 

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::{event::CompanyId, outgoing::Outgoing};
+use crate::domain::{chain::outgoing::Outgoing, event::CompanyId};
 
 /// One message to publish to the events exchange, and, where somebody asked for it, to their queue as well.
 #[derive(Clone)]

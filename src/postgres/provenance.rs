@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use crate::domain::contact::Stamped;
 use crate::domain::{
+    contact::field::{Field, FieldMap},
     event::{EventRef, Stamp},
-    field::{Field, FieldMap},
 };
 
 #[derive(Serialize, Deserialize)]

@@ -6,7 +6,11 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::domain::{contact::Identifier, email::Email, event::CompanyId, phone::Phone};
+use crate::domain::{
+    contact::Identifier,
+    event::CompanyId,
+    value::{email::Email, phone::Phone},
+};
 
 /// Suppresses these keys: from now on [`suppressed`] finds them, with the latest `erased_at`.
 ///

@@ -11,11 +11,13 @@ use super::{
     links::{self, NewLink},
 };
 use crate::domain::{
-    contact::{Contact, ContactId, ContactUpdate, Identifier, Rejected},
-    directory::Conflict,
+    contact::{
+        Contact, ContactId, ContactUpdate, Identifier, Rejected,
+        directory::Conflict,
+        field::{Field, FieldMap},
+        rebuild::{Rebuilt, Said, Separation},
+    },
     event::{CompanyId, EventRef, Stamp},
-    field::{Field, FieldMap},
-    rebuild::{Rebuilt, Said, Separation},
 };
 
 /// A ledger row and what it said.

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{Webhook, types::Span};
 use crate::domain::{
-    endpoint::{Pattern, PerEndpoint, Profile, Terms},
     event::CompanyId,
+    webhook::endpoint::{Pattern, PerEndpoint, Profile, Terms},
 };
 
 /// One entry. What it does not give is as for all endpoints.

@@ -12,7 +12,9 @@ use serde::{
 
 use crate::domain::event::CompanyId;
 pub use crate::domain::{
-    directory::OnConflict, phone::Region, placeholder::PlaceholderLists, plan::OnUnidentified,
+    chain::plan::OnUnidentified,
+    contact::{directory::OnConflict, placeholder::PlaceholderLists},
+    value::phone::Region,
 };
 
 /// The region of one company, `company=REGION`.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::{EndpointRule, Settings, types::is_plain_name};
-use crate::domain::signature::SigningSecret;
+use crate::domain::webhook::signature::SigningSecret;
 
 /// What is wrong, by key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {

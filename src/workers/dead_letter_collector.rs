@@ -19,7 +19,7 @@ use crate::{
     domain::{
         event::{CompanyId, EventRef},
         fault::{Fault, Reason, Stage},
-        trigger_fired,
+        trigger::fired,
     },
     health::Health,
     postgres::{
@@ -114,7 +114,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
     let fault = Fault::new(Reason::Broker, text);
     let known = match stage {
         // Not decoded: it may be here because decoding it ended processes.
-        Stage::Upsert => trigger_fired::placed(&message.body, fault),
+        Stage::Upsert => fired::placed(&message.body, fault),
         Stage::Webhook => placed(&message.body, fault),
     };
     NewDeadLetter {

@@ -22,7 +22,7 @@ use self::answers::{Answers, answer};
 use super::backoff::Backoff;
 use crate::{
     amqp::{Message, Publisher, Topology, headers},
-    domain::chain_result,
+    domain::chain::completed,
     health::Health,
     postgres::{
         Database,
@@ -201,7 +201,7 @@ impl OutboxRelay {
 
 fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
     // These may find no subscriber; the webhook queue is bound for all others.
-    let optional = ["contact.merged", "contact.unmerged", "contact.erased", chain_result::KIND];
+    let optional = ["contact.merged", "contact.unmerged", "contact.erased", completed::KIND];
     Message {
         exchange: exchange.to_owned(),
         mandatory: !optional.contains(&message.routing_key.as_str()),
@@ -219,7 +219,7 @@ fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicPro
     header(headers::ID, &message.id.to_string());
     header(headers::SOURCE, &message.source);
     header(headers::TYPE, &message.kind);
-    header(headers::TIME, &crate::domain::outgoing::rfc3339(message.time));
+    header(headers::TIME, &crate::domain::chain::outgoing::rfc3339(message.time));
     if let Some(subject) = &message.subject {
         header(headers::SUBJECT, subject);
     }

@@ -19,7 +19,7 @@ use self::settle::Settler;
 use super::consumption::{Consumption, Settle};
 use crate::{
     amqp::{BatchLimits, Received, Topology},
-    domain::{plan::Rules, trigger_cache::TriggerCache},
+    domain::{chain::plan::Rules, trigger::cache::TriggerCache},
     health::Health,
     postgres::{Database, outbox::OutboxMessage},
     settings::Settings,

@@ -35,7 +35,7 @@ use self::{
 };
 use super::backoff::Backoff;
 use crate::{
-    domain::{breaker::BreakerRule, egress, signature::BadSecret},
+    domain::webhook::{breaker::BreakerRule, egress, signature::BadSecret},
     health::Health,
     http_client::{self, HttpClient},
     postgres::{

@@ -6,7 +6,7 @@ mod texts;
 
 use std::collections::HashMap;
 
-use contact_relay::domain::trigger_fired::MAX_BODY;
+use contact_relay::domain::trigger::fired::MAX_BODY;
 use lapin::BasicProperties;
 
 use crate::support::{Test, app::TestApp, event::Event, tests};

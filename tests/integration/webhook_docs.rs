@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use contact_relay::{
     dev::demo_receiver::Received,
-    domain::{
+    domain::webhook::{
         attempt::Class,
         signature::{self, SigningSecret},
     },

@@ -11,7 +11,7 @@ use super::{
     One, as_json, shown,
 };
 use crate::{
-    domain::{contact::ContactId, field::Field},
+    domain::contact::{ContactId, field::Field},
     operator::contacts::{self, Profile},
     postgres::Database,
 };

@@ -6,7 +6,7 @@ use super::super::output::{line, table};
 use super::demo::Outcome;
 use crate::{
     dev::{demo_receiver::DemoReceiver, services::Services},
-    domain::field::Field,
+    domain::contact::field::Field,
     settings::Settings,
 };
 

@@ -13,7 +13,7 @@ use super::{
     One,
 };
 use crate::{
-    domain::attempt::Class,
+    domain::webhook::attempt::Class,
     operator::endpoints::{self, ResolveError},
     postgres::{Database, deliveries::Attempt},
     settings::Settings,

@@ -12,10 +12,12 @@ use serde_json::{Value, value::RawValue};
 
 use super::{Finding, Severity};
 use crate::domain::{
-    field::Field,
-    template::{Piece, Template},
-    trigger::{Action, Trigger},
-    webhook_action::WebhookAction,
+    contact::field::Field,
+    trigger::definition::{Action, Trigger},
+    webhook::{
+        action::WebhookAction,
+        template::{Piece, Template},
+    },
 };
 
 /// Members of an object, each as it is written.

@@ -17,18 +17,24 @@ use super::{
 use crate::{
     app::rules,
     domain::{
-        contact::{ContactId, ContactUpdate, Rejected},
-        directory::{Applied, Conflict, Directory},
-        egress::Policy,
-        field::Field,
-        outgoing::{Origin, Outgoing, Publisher},
-        plan::{Plan, Step, Work, plan},
-        signature::SigningSecret,
-        trigger_cache::TriggerCache,
-        trigger_fired::decode,
-        variables::{ContactView, Variables},
-        webhook_action::WebhookAction,
-        webhook_request::{USER_AGENT, WebhookRequest, render},
+        chain::{
+            outgoing::{Origin, Outgoing, Publisher},
+            plan::{Plan, Step, Work, plan},
+        },
+        contact::{
+            ContactId, ContactUpdate, Rejected,
+            directory::{Applied, Conflict, Directory},
+            field::Field,
+        },
+        trigger::{cache::TriggerCache, fired::decode},
+        webhook::{
+            action::WebhookAction,
+            action::render::render,
+            egress::Policy,
+            request::{USER_AGENT, WebhookRequest},
+            signature::SigningSecret,
+            variables::ContactView,
+        },
     },
     settings::{EndpointTerms, Settings},
 };
@@ -200,7 +206,7 @@ impl<'a> Firing<'a> {
                 include_identity: self.settings.events.include_identity,
             })
         });
-        let variables = Variables::of(&self.plan.event, view);
+        let variables = self.plan.event.variables(view);
         let requested = self.publisher.webhook_requested(origin);
         let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
         let url = action.endpoint_url().unwrap_or_default();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{microseconds, order};
 use crate::{
-    domain::webhook_request::{Method, WebhookRequest},
+    domain::webhook::request::{Method, WebhookRequest},
     postgres::endpoints::EndpointKey,
 };
 

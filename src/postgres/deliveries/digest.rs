@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::{claim::read_headers, headers, microseconds};
 use crate::{
-    domain::{
+    domain::webhook::{
         digest,
         endpoint::Profile,
-        webhook_request::{Method, WebhookRequest},
+        request::{Method, WebhookRequest},
     },
     postgres::endpoints::EndpointKey,
 };

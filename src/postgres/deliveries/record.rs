@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{ClaimedDelivery, DeliveryKey, message::message, microseconds};
 use crate::{
     domain::{
-        attempt::{Next, Outcome},
         fault::Stage,
+        webhook::attempt::{Next, Outcome},
     },
     postgres::dead_letters::{self, NewDeadLetter},
 };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Counts, Dossier, columns};
 use crate::{
     domain::{
-        chain_result,
+        chain::completed,
         event::{CompanyId, EventRef},
     },
     postgres::{deliveries, suppressions},
@@ -61,7 +61,7 @@ pub async fn erase(
     let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
     // The result of a chain may be about another contact that the same chain upserted.
     let results: Vec<Uuid> =
-        dossier.events.iter().map(|event| event.id_of(company, chain_result::KIND, 0)).collect();
+        dossier.events.iter().map(|event| event.id_of(company, completed::KIND, 0)).collect();
     let unpublished = sqlx::query!(
         "DELETE FROM outbox WHERE company_id = $1 AND (subject = ANY($2) OR message_id = ANY($3))",
         company.as_str(),

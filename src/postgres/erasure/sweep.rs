@@ -14,7 +14,7 @@ use super::{
     removal::{blank_deliveries, remove_chains},
 };
 use crate::domain::{
-    erasure::Person,
+    contact::erasure::Person,
     event::{CompanyId, EventRef},
 };
 

@@ -10,17 +10,19 @@ use super::{
 };
 use crate::{
     domain::{
-        chain_result::Chain,
-        contact::{ContactId, ContactUpdate},
-        digest,
-        directory::{Applied, Conflict, Directory, Policy, Rule},
-        endpoint::Endpoint,
+        chain::{
+            completed::Chain,
+            outgoing::{Origin, Outgoing, Publisher},
+            plan::{Plan, Step, Work},
+        },
+        contact::{
+            ContactId, ContactUpdate,
+            directory::{Applied, Conflict, Directory, Policy, Rule},
+        },
         fault::{Fault, Reason},
-        outgoing::{Origin, Outgoing, Publisher},
-        plan::{Plan, Step, Work},
-        variables::{ContactView, Variables},
-        webhook_action::WebhookAction,
-        webhook_request::render,
+        webhook::{
+            action::WebhookAction, action::render::render, digest, endpoint::Endpoint, variables::ContactView,
+        },
     },
     postgres::{
         chain_results::NewChainResult,
@@ -321,7 +323,7 @@ fn delivery(
     let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
     let terms = endpoint.as_ref().map(|endpoint| endpoints.terms(endpoint)).unwrap_or_default();
     // The contact is applied all the same; the webhook worker makes this step alone a dead letter.
-    let (request, fault) = match render(action, terms.profile, &Variables::of(event, contact), body) {
+    let (request, fault) = match render(action, terms.profile, &event.variables(contact), body) {
         Ok(request) => (request, None),
         Err(invalid) => (action.as_written(), Some(invalid.to_string())),
     };

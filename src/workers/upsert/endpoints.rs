@@ -8,7 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::endpoint::{Endpoint, Terms},
+    domain::webhook::endpoint::{Endpoint, Terms},
     postgres::deliveries::NewDelivery,
     settings::{EndpointTerms, Webhook},
 };

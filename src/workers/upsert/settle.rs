@@ -17,7 +17,7 @@ use crate::{
     amqp::{Received, Topology},
     domain::{
         fault::{Fault, Reason},
-        trigger_cache::TriggerCache,
+        trigger::cache::TriggerCache,
     },
     postgres::{dead_letters::NewDeadLetter, outbox::OutboxMessage, suspects},
     telemetry::chain,

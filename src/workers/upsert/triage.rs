@@ -9,13 +9,14 @@ use uuid::Uuid;
 use crate::{
     amqp::{Received, Topology, properties},
     domain::{
-        chain_result,
+        chain::{
+            completed,
+            plan::{Plan, Rules, Work, plan},
+        },
         contact::{ContactUpdate, Identifier},
         fault::{Fault, Reason, Stage},
-        plan::{Plan, Rules, Work, plan},
         trace_context,
-        trigger_cache::TriggerCache,
-        trigger_fired,
+        trigger::{cache::TriggerCache, fired},
     },
     postgres::{dead_letters::NewDeadLetter, ledger},
 };
@@ -88,7 +89,7 @@ impl Accepted<'_> {
 
     /// Whether somebody is told the end of its chain.
     pub(super) fn is_awaited(&self) -> bool {
-        self.reply_to.is_some() || chain_result::is_interpreted(&self.plan)
+        self.reply_to.is_some() || completed::is_interpreted(&self.plan)
     }
 
     /// Whether both say what the same event said.
@@ -118,7 +119,7 @@ pub(super) fn triage<'a>(
     let mut unanswered = 0_u32;
     for message in messages {
         let planned = catch_unwind(AssertUnwindSafe(|| {
-            trigger_fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
+            fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
         }));
         match planned {
             Ok(Ok(plan)) => {
@@ -148,7 +149,7 @@ pub(super) fn triage<'a>(
 
 /// The dead letter of a message that must not be decoded.
 pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
-    dead_letter(message, trigger_fired::placed(&message.body, fault))
+    dead_letter(message, fired::placed(&message.body, fault))
 }
 
 /// The dead letter of a message of this stage.

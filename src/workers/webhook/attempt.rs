@@ -18,7 +18,7 @@ use super::{
     routes::Route,
 };
 use crate::{
-    domain::{
+    domain::webhook::{
         attempt::{Class, Outcome, hold},
         endpoint::Profile,
         slack,

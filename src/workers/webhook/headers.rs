@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::domain::{
+use crate::domain::webhook::{
+    request::{USER_AGENT, WebhookRequest},
     signature::{self, SigningSecret},
-    webhook_request::{USER_AGENT, WebhookRequest},
 };
 
 /// What a request belongs to.
@@ -51,7 +51,7 @@ fn own_traceparent(id: Uuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::webhook_request::Method;
+    use crate::domain::webhook::request::Method;
 
     const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

@@ -19,7 +19,7 @@ use super::{
     routes::{Route, Routes},
 };
 use crate::{
-    domain::endpoint::Profile,
+    domain::webhook::endpoint::Profile,
     postgres::{deliveries::ClaimedDelivery, endpoints::EndpointKey},
 };
 

@@ -11,11 +11,11 @@ use super::{
     routes::Routes,
 };
 use crate::{
-    domain::{
+    domain::webhook::{
         attempt::Outcome,
         endpoint::Profile,
+        request::{Method, WebhookRequest},
         slack,
-        webhook_request::{Method, WebhookRequest},
     },
     settings::Settings,
 };

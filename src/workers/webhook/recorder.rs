@@ -18,7 +18,7 @@ use super::{
     lanes::Lanes,
 };
 use crate::{
-    domain::{
+    domain::webhook::{
         attempt::{Class, Next, Round, after_attempt, hold, signal},
         breaker::{BreakerRule, Signal, State},
     },

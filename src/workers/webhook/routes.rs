@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::SetUpError;
 use crate::{
-    domain::{
+    domain::webhook::{
         attempt::RetryRule,
         endpoint::{PerEndpoint, Profile},
         signature::{BadSecret, SigningSecret},

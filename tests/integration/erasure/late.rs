@@ -1,7 +1,12 @@
 //! Whom an erasure keeps from coming back, and whom not.
 
 use contact_relay::{
-    domain::{contact::Identifier, email::Email, event::CompanyId, outgoing::rfc3339, phone::Phone},
+    domain::{
+        chain::outgoing::rfc3339,
+        contact::Identifier,
+        event::CompanyId,
+        value::{email::Email, phone::Phone},
+    },
     postgres::suppressions,
 };
 

@@ -1,0 +1,5 @@
+//! Chains: the steps of a fired trigger, planned, run, and reported.
+
+pub mod completed;
+pub mod outgoing;
+pub mod plan;

@@ -1,0 +1,202 @@
+//! Tables of chains and ends, and what is told of them.
+
+use std::sync::Arc;
+
+use time::macros::datetime;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::{
+    chain::plan::{OnUnidentified, Rules, plan},
+    samples::{event, placeholders, with},
+    trigger::{cache::TriggerCache, fired::decode},
+    value::phone::{Region, Regions},
+};
+
+const CONTACT: Uuid = Uuid::from_u128(7);
+
+fn planned(event: &Value) -> Plan {
+    let rules = Rules {
+        default_max_interactions: 2,
+        regions: Regions::new(Region::new("BR").unwrap(), []).into(),
+        on_unidentified: OnUnidentified::Create,
+        max_value_length: 100,
+        placeholders: Arc::new(placeholders()),
+    };
+    plan(decode(event.to_string().as_bytes(), &mut TriggerCache::default()).unwrap(), &rules).unwrap()
+}
+
+fn webhook(directive: Option<&str>) -> Value {
+    json!({"type": "WEBHOOK", "url": "https://hooks.example/x", "responseDirective": directive})
+}
+
+/// The contract's event with these actions, of which so many run.
+fn chain(actions: &Value, max: u32) -> Chain {
+    let event = with(event(), "/data/trigger/actions", actions.clone());
+    let plan = planned(&with(event, "/data/assistant/maxInteractions", max.into()));
+    Chain::new(&plan, [(Operation::Created, ContactId(CONTACT))])
+}
+
+fn upsert() -> Value {
+    json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"})
+}
+
+/// As it is stored, so that the tests see what a webhook worker sees.
+fn completed(chain: &Chain, ends: &[(u16, WebhookEnd)]) -> (Outgoing, Value) {
+    let stored = serde_json::to_string(chain).unwrap();
+    let chain: Chain = serde_json::from_str(&stored).unwrap();
+    let now = datetime!(2026-11-22 10:00:05 UTC);
+    let publisher = Publisher { source: "contact-relay", include_identity: false, now };
+    let event = chain.completed(&CompanyId::new("acme").unwrap(), &publisher, ends);
+    let body = serde_json::from_slice(&event.body).unwrap();
+    (event, body)
+}
+
+fn end(end: End, http_status: Option<u16>, body: &[u8]) -> WebhookEnd {
+    let error = Some(("http_status".to_owned(), "the receiver answered".to_owned()));
+    WebhookEnd { end, http_status, body: body.to_vec(), error }
+}
+
+/// What is told of the one webhook, but for what every step has.
+fn told(of: WebhookEnd) -> Value {
+    let (_, body) = completed(&chain(&json!([webhook(None)]), 1), &[(1, of)]);
+    let mut step = body["data"]["steps"][0].clone();
+    let step_members = step.as_object_mut().unwrap();
+    for (member, value) in
+        [("index", json!(1)), ("trigger", json!("register_qualified_lead")), ("type", json!("WEBHOOK"))]
+    {
+        assert_eq!(step_members.shift_remove(member), Some(value), "{member}");
+    }
+    step
+}
+
+#[test]
+fn the_whole_event() {
+    let chain = chain(&json!([upsert(), webhook(Some("Say the ticket.")), webhook(None)]), 2);
+    assert_eq!(chain.webhooks().collect::<Vec<_>>(), [2]);
+    let (event, body) = completed(&chain, &[(2, end(End::Succeeded, Some(200), b"{\"ticket\": 7}"))]);
+    let id = chain.event().id_of(&CompanyId::new("acme").unwrap(), "trigger.completed", 0);
+    assert_eq!((event.id, event.kind, event.routing_key.as_str()), (id, KIND, KIND));
+    assert_eq!(event.subject, Some(CONTACT.to_string()));
+    let name = "register_qualified_lead";
+    let expected = json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": "contact-relay",
+        "type": "trigger.completed",
+        "subject": CONTACT,
+        "time": "2026-11-22T10:00:05Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "company": {"id": "acme"},
+            "steps": [
+                {"index": 1, "trigger": name, "type": "CRM", "status": "succeeded", "operation": "created",
+                 "contactId": CONTACT},
+                {"index": 2, "trigger": name, "type": "WEBHOOK", "status": "succeeded", "httpStatus": 200,
+                 "responseBody": "{\"ticket\": 7}", "responseDirective": "Say the ticket."},
+                {"index": 3, "trigger": name, "type": "WEBHOOK", "status": "skipped"},
+            ],
+            "trigger": {
+                "name": name, "eventId": "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11",
+                "eventSource": "/companies/acme/assistants/sales",
+            },
+            "session": {"id": "5e0c4a36-90c4-4b0c-8a4e-0d6f5b8f2f55"},
+            "assistant": {"id": "sales"},
+            "interaction": {"index": 2, "max": 2},
+        },
+    });
+    assert_eq!(body, expected, "{body:#}");
+}
+
+#[test]
+fn what_is_told_of_a_webhook() {
+    let error = json!({"class": "http_status", "message": "the receiver answered"});
+    for (of, expected) in [
+        (end(End::Succeeded, Some(204), b""), json!({"status": "succeeded", "httpStatus": 204})),
+        (
+            end(End::Succeeded, Some(200), "olá\0".as_bytes()),
+            json!({"status": "succeeded", "httpStatus": 200, "responseBody": "olá\0"}),
+        ),
+        (
+            end(End::Succeeded, Some(200), b"\xff\x00x"),
+            json!({"status": "succeeded", "httpStatus": 200, "responseBodyBase64": "/wB4"}),
+        ),
+        (
+            end(End::Failed, Some(400), b"no"),
+            json!({"status": "failed", "httpStatus": 400, "responseBody": "no", "error": error}),
+        ),
+        (end(End::Failed, None, b""), json!({"status": "failed", "error": error})),
+        (WebhookEnd { error: None, ..end(End::Failed, None, b"") }, json!({"status": "failed"})),
+        (end(End::Superseded, None, b""), json!({"status": "skipped"})),
+    ] {
+        assert_eq!(told(of), expected);
+    }
+    let (_, body) = completed(&chain(&json!([webhook(None)]), 1), &[]);
+    assert_eq!(body["data"]["steps"][0]["status"], "failed", "an end that nobody knows is none");
+}
+
+#[test]
+fn the_first_64_kib_of_an_answer_are_told() {
+    let whole = |body: &[u8]| told(end(End::Succeeded, Some(200), body));
+    for (length, expected) in [(65_535, 65_535), (65_536, 65_536), (65_537, 65_536), (1_000_000, 65_536)] {
+        let step = whole(&vec![b'x'; length]);
+        assert_eq!(step["responseBody"].as_str().unwrap().len(), expected, "{length}");
+    }
+    // Cut within a character.
+    let cut = format!("x{}", "ã".repeat(40_000));
+    assert_eq!(whole(&cut.as_bytes()[..65_536])["responseBody"].as_str().unwrap().len(), 65_535);
+    assert_eq!(whole(cut.as_bytes())["responseBody"].as_str().unwrap().len(), 65_535);
+    // Shorter, and so not cut by us.
+    let step = whole(&cut.as_bytes()[..100]);
+    assert_eq!((step.get("responseBody"), step["responseBodyBase64"].as_str().unwrap().len()), (None, 136));
+}
+
+#[test]
+fn all_answers_together_are_bounded() {
+    let actions: Vec<Value> = (0..10).map(|_| webhook(None)).collect();
+    let next = json!({"name": "next", "actions": actions});
+    let event = with(event(), "/data/trigger/actions", json!(actions));
+    let event = with(with(event, "/data/next", json!([next])), "/data/assistant/maxInteractions", 20.into());
+    let chain = Chain::new(&planned(&event), []);
+    let ends: Vec<_> =
+        chain.webhooks().map(|step| (step, end(End::Succeeded, Some(200), &vec![1; 70_000]))).collect();
+    assert_eq!(ends.len(), 20);
+    let (event, body) = completed(&chain, &ends);
+    let with_member = |name: &str| {
+        body["data"]["steps"].as_array().unwrap().iter().filter(|s| s.get(name).is_some()).count()
+    };
+    assert_eq!((with_member("responseBody"), with_member("responseBodyOmitted")), (16, 4));
+    // Each byte of this body takes six as JSON; a broker takes 16 MiB.
+    assert!(event.body.len() < 8 * 1024 * 1024, "{}", event.body.len());
+}
+
+#[test]
+fn chains_that_do_nothing_or_upsert_twice() {
+    let (event, body) = completed(&chain(&json!([upsert(), webhook(Some("x"))]), 0), &[]);
+    assert_eq!(event.subject, None);
+    let name = "register_qualified_lead";
+    let steps = json!([
+        {"index": 1, "trigger": name, "type": "CRM", "status": "skipped"},
+        {"index": 2, "trigger": name, "type": "WEBHOOK", "status": "skipped", "responseDirective": "x"},
+    ]);
+    assert_eq!(body["data"]["steps"], steps);
+    assert_eq!(body["data"]["interaction"], json!({"index": 0, "max": 0}));
+
+    let twice = with(crate::domain::samples::event(), "/data/trigger/actions", json!([upsert(), upsert()]));
+    let last = ContactId(Uuid::from_u128(8));
+    let chain =
+        Chain::new(&planned(&twice), [(Operation::Created, ContactId(CONTACT)), (Operation::Updated, last)]);
+    let (event, body) = completed(&chain, &[]);
+    assert_eq!(event.subject, Some(last.to_string()), "where the chain ended");
+    assert_eq!(body["data"]["steps"][0]["contactId"], CONTACT.to_string());
+}
+
+#[test]
+fn any_trigger_of_the_chain_may_ask() {
+    let next = |interpret: bool| {
+        let asks = json!({"name": "next", "interpretResponse": interpret, "action": webhook(None)});
+        is_interpreted(&planned(&with(event(), "/data/next", json!([asks]))))
+    };
+    assert!(!is_interpreted(&planned(&event())) && !next(false) && next(true));
+    assert!(is_interpreted(&planned(&with(event(), "/data/trigger/interpretResponse", true.into()))));
+}

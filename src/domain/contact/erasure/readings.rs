@@ -1,0 +1,118 @@
+//! The texts that bytes of an unknown format may stand for. Nothing here knows what is looked for.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::domain::value::text;
+
+/// How many layers of encoding are taken off: JSON within JSON within a web address.
+const DEPTH: usize = 3;
+/// Shortest word that is tried as base64.
+const MIN_BASE64: usize = 12;
+
+/// `bytes` as text, and what that text is without its escapes, each without invisible characters.
+pub(super) fn of(bytes: &[u8]) -> Vec<String> {
+    let mut readings = vec![visible(&String::from_utf8_lossy(bytes))];
+    let mut from = 0;
+    for _ in 0..DEPTH {
+        let end = readings.len();
+        for index in from..end {
+            let decoded: Vec<String> = readings.get(index).map(|text| decoded(text)).unwrap_or_default();
+            for text in decoded {
+                if !readings.contains(&text) {
+                    readings.push(text);
+                }
+            }
+        }
+        from = end;
+    }
+    readings
+}
+
+/// UTF-16 read byte by byte has a NUL at every other place, so these go as well.
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0' && !text::is_invisible(*c)).collect()
+}
+
+fn decoded(text: &str) -> Vec<String> {
+    let mut decoded = Vec::new();
+    if text.contains('\\') {
+        decoded.push(visible(&unescaped(text)));
+    }
+    if text.contains('%') {
+        decoded.push(visible(&percent_decoded(text)));
+    }
+    let words = base64_decoded(text);
+    if !words.is_empty() {
+        decoded.push(visible(&words));
+    }
+    decoded
+}
+
+/// Without the escapes of JSON strings (RFC 8259, 7). What is none stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut parts = text.split('\\');
+    plain.extend(parts.next());
+    let mut literal = false;
+    for part in parts {
+        // After an escaped backslash the next part is plain.
+        if std::mem::take(&mut literal) {
+            plain.push_str(part);
+            continue;
+        }
+        let mut rest = part.chars();
+        match rest.next() {
+            None => {
+                plain.push('\\');
+                literal = true;
+            }
+            Some('u') => match part.get(1..5).and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
+                Some(code) => {
+                    // Half a surrogate pair is never part of a key.
+                    plain.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                    plain.push_str(part.get(5..).unwrap_or_default());
+                }
+                None => plain.push_str(part),
+            },
+            Some('n' | 'r' | 't' | 'b' | 'f') => {
+                plain.push(' ');
+                plain.push_str(rest.as_str());
+            }
+            Some(_) => plain.push_str(part),
+        }
+    }
+    plain
+}
+
+/// As a form or a web address encodes it, `+` for a space included.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let encoded = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        if let Some(encoded) = encoded {
+            bytes.push(encoded);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(if *byte == b'+' { b' ' } else { *byte });
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What the words that are base64 of a text say, one a line. Headers that are no text are kept so.
+fn base64_decoded(text: &str) -> String {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let words = text.split(|c| !is_base64(c)).filter(|word| word.len() >= MIN_BASE64 && word.len() % 4 == 0);
+    let texts = words.filter_map(|word| STANDARD.decode(word).ok()).map(|bytes| {
+        // Random bytes are no text; what is nearly text is.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let broken = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
+        if broken * 4 > text.chars().count() { String::new() } else { text }
+    });
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}

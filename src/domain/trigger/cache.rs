@@ -1,0 +1,109 @@
+//! Trigger definitions that were parsed before. A publisher sends the same few definitions with
+//! every event, and compiling a JSON Schema takes a hundred times longer than checking by it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::domain::trigger::definition::{BadTrigger, Trigger};
+
+/// Largest definition that is kept, in bytes.
+const MAX_DEFINITION: usize = 64 * 1024;
+/// Most definitions of one generation.
+const MAX_COUNT: usize = 512;
+/// Heaviest generation. What is compiled from a text takes several times its length.
+const MAX_WEIGHT: usize = 8 * 1024 * 1024;
+/// What a regular expression weighs beside its text: most are small, and a large one takes 1 MiB.
+const PATTERN_WEIGHT: usize = 16 * 1024;
+
+type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
+
+/// Parsed definitions by their exact text, faulty ones included. Holds nothing of a company or an
+/// event, so one cache serves all companies.
+///
+/// Two generations bound it: a full one becomes the former one, and what was not used since falls out.
+///
+/// The texts hold secrets (headers of webhooks): no `Debug`.
+#[derive(Default)]
+pub struct TriggerCache {
+    current: HashMap<Box<str>, Parsed>,
+    former: HashMap<Box<str>, Parsed>,
+    /// Of all of `current`.
+    weight: usize,
+}
+
+impl TriggerCache {
+    /// The trigger that `raw` defines.
+    pub(super) fn parse(&mut self, raw: &str) -> Parsed {
+        if let Some(parsed) = self.current.get(raw) {
+            return parsed.clone();
+        }
+        if raw.len() > MAX_DEFINITION {
+            return parse(raw);
+        }
+        let parsed = self.former.remove(raw).unwrap_or_else(|| parse(raw));
+        let weight = weight(raw, &parsed);
+        if self.current.len() >= MAX_COUNT || self.weight + weight > MAX_WEIGHT {
+            self.former = std::mem::take(&mut self.current);
+            self.weight = 0;
+        }
+        self.weight += weight;
+        self.current.insert(raw.into(), parsed.clone());
+        parsed
+    }
+}
+
+fn parse(raw: &str) -> Parsed {
+    Trigger::parse(raw).map(Arc::new).map_err(Arc::new)
+}
+
+fn weight(raw: &str, parsed: &Parsed) -> usize {
+    let patterns = parsed.as_ref().map_or(0, |trigger| trigger.patterns());
+    raw.len() + patterns * PATTERN_WEIGHT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(name: &str) -> String {
+        format!(r#"{{"name": "{name}", "action": {{"type": "CRM", "subtype": "UPSERT_CONTACT"}}}}"#)
+    }
+
+    #[test]
+    fn the_same_text_is_parsed_once() {
+        let mut cache = TriggerCache::default();
+        let first = cache.parse(&definition("a")).unwrap();
+        assert!(Arc::ptr_eq(&first, &cache.parse(&definition("a")).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &cache.parse(&format!("{} ", definition("a"))).unwrap()));
+        let bad = cache.parse("{}").unwrap_err();
+        assert!(Arc::ptr_eq(&bad, &cache.parse("{}").unwrap_err()));
+    }
+
+    #[test]
+    fn regular_expressions_weigh_more_than_their_text() {
+        let schema = r#"{"properties": {"a": {"pattern": "^x"}}}"#;
+        let raw = definition("a").replacen('{', &format!(r#"{{"parameters": {schema}, "#), 1);
+        let mut cache = TriggerCache::default();
+        cache.parse(&raw).unwrap();
+        assert_eq!(cache.weight, raw.len() + PATTERN_WEIGHT);
+    }
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_bounded() {
+        let mut cache = TriggerCache::default();
+        let used = cache.parse(&definition("used")).unwrap();
+        for number in 0..5 * MAX_COUNT {
+            cache.parse(&definition(&number.to_string())).unwrap();
+            assert!(Arc::ptr_eq(&used, &cache.parse(&definition("used")).unwrap()));
+            assert!(cache.current.len() <= MAX_COUNT && cache.former.len() <= MAX_COUNT);
+        }
+        for number in 0..300 {
+            cache.parse(&definition(&"x".repeat(MAX_DEFINITION - 200 - number))).unwrap_err();
+            let weight: usize = cache.current.iter().map(|(raw, parsed)| weight(raw, parsed)).sum();
+            assert!(weight <= MAX_WEIGHT);
+            assert_eq!(weight, cache.weight);
+        }
+        let count = cache.current.len();
+        cache.parse(&definition(&"x".repeat(MAX_DEFINITION))).unwrap_err();
+        assert_eq!(cache.current.len(), count);
+    }
+}

@@ -1,0 +1,276 @@
+//! A trigger definition as its author writes it: parameters and actions. Source: the platform's
+//! reference page. What arguments fill in is not read here; the definition alone decides.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    fault::Reason,
+    trigger::{
+        json::{self, Defect},
+        mapping::Mapping,
+        parameters::Parameters,
+        problem::{Problem, Problems},
+    },
+    value::text::quote,
+    webhook::action::WebhookAction,
+};
+
+/// Longest name of a trigger, in characters.
+const MAX_NAME: usize = 255;
+/// Most actions of one trigger.
+pub const MAX_ACTIONS: usize = 10;
+
+/// A trigger definition without fault. Only [`Trigger::parse`] makes one.
+pub struct Trigger {
+    /// 1 to 255 characters, none of them a control character.
+    name: String,
+    description: Option<String>,
+    parameters: Parameters,
+    interpret_response: bool,
+    /// 1 to 10.
+    actions: Vec<Action>,
+}
+
+/// What one step of a chain does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `CRM / UPSERT_CONTACT`.
+    UpsertContact(Mapping),
+    /// `WEBHOOK`.
+    Webhook(Arc<WebhookAction>),
+}
+
+/// Why a text is no trigger definition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
+pub struct BadTrigger {
+    /// `undecodable`, `event_invalid` (a required member is missing) or `trigger_invalid`.
+    pub reason: Reason,
+    /// The trigger's name, where it can be read.
+    pub name: Option<String>,
+    /// Every problem that was found; at least one.
+    pub problems: Vec<Problem>,
+}
+
+impl BadTrigger {
+    /// All problems in one sentence, each with its place.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let say = |problem: &Problem| match problem.place.as_str() {
+            "" => problem.message.clone(),
+            place => format!("{place}: {}", problem.message),
+        };
+        self.problems.iter().map(say).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Trigger {
+    /// Reads a definition, a JSON object. Members that the service does not know are ignored.
+    ///
+    /// # Errors
+    /// Every problem of the definition at once.
+    pub fn parse(raw: &str) -> Result<Self, BadTrigger> {
+        let object = object(raw)?;
+        let mut problems = Problems::default();
+        let name = name(&object, &mut problems);
+        // Members that the contract requires of every event; the rest is the definition's own.
+        let actions = listed_actions(&object, &mut problems);
+        let reason = if problems.count() > 0 { Reason::EventInvalid } else { Reason::TriggerInvalid };
+
+        check_name(name, &mut problems);
+        let description = optional(&object, "description", Value::as_str, "a string", &mut problems);
+        let interpret =
+            optional(&object, "interpretResponse", Value::as_bool, "true or false", &mut problems);
+        let parameters = match given(&object, "parameters") {
+            Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
+            None => Parameters::default(),
+        };
+        let actions = actions.into_iter().filter_map(|(place, action)| {
+            problems.within_all(&place, |problems| parse_action(action, &parameters, problems))
+        });
+        let actions: Vec<Action> = actions.collect();
+
+        let problems = problems.into_vec();
+        if !problems.is_empty() {
+            return Err(BadTrigger { reason, name: name.map(ToOwned::to_owned), problems });
+        }
+        Ok(Self {
+            name: name.unwrap_or_default().to_owned(),
+            description: description.map(ToOwned::to_owned),
+            parameters,
+            interpret_response: interpret.unwrap_or_default(),
+            actions,
+        })
+    }
+
+    /// The trigger's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its author says it is for.
+    #[must_use]
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Whether the platform waits for `trigger.completed`.
+    #[must_use]
+    pub const fn interprets_response(&self) -> bool {
+        self.interpret_response
+    }
+
+    /// What it does, in order; 1 to 10.
+    #[must_use]
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// The names of the declared parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &[String] {
+        self.parameters.declared()
+    }
+
+    /// How many regular expressions its parameters have.
+    pub(super) const fn patterns(&self) -> usize {
+        self.parameters.patterns()
+    }
+
+    /// Checks arguments, an object without nulls, against the declared parameters.
+    ///
+    /// # Errors
+    /// A sentence that names a parameter and a rule, never values.
+    pub fn check_arguments(&self, arguments: &Value) -> Result<(), String> {
+        self.parameters.check(arguments)
+    }
+}
+
+impl fmt::Debug for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers of a webhook hold secrets.
+        f.debug_struct("Trigger").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
+    json::object(raw).map_err(|bad| {
+        let reason = match bad.defect {
+            Defect::Syntax | Defect::DuplicateKey => Reason::Undecodable,
+            Defect::NotAnObject => Reason::EventInvalid,
+            Defect::Nul | Defect::WideNumber => Reason::TriggerInvalid,
+        };
+        let mut problems = Problems::default();
+        match bad.member {
+            Some(member) => problems.push_in(member, bad.defect.to_string()),
+            None => problems.push(bad.defect.to_string()),
+        }
+        BadTrigger { reason, name: peek_name(raw), problems: problems.into_vec() }
+    })
+}
+
+/// The name in a definition that cannot be read whole.
+fn peek_name(raw: &str) -> Option<String> {
+    let members = json::members(raw).ok()?;
+    let (_, name) = members.into_iter().find(|(key, _)| key == "name")?;
+    serde_json::from_str(name.get()).ok().filter(|name: &String| is_name(name))
+}
+
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(char::is_control) && name.chars().nth(MAX_NAME).is_none()
+}
+
+/// The member `key`; null is as good as absent.
+fn given<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    object.get(key).filter(|value| !value.is_null())
+}
+
+fn name<'a>(object: &'a Map<String, Value>, problems: &mut Problems) -> Option<&'a str> {
+    let name = given(object, "name");
+    let text = name.and_then(Value::as_str);
+    match (name, text) {
+        (None, _) => problems.push_in("name", "is required"),
+        (Some(_), None) => problems.push_in("name", "must be a string"),
+        (Some(_), Some(_)) => {}
+    }
+    text
+}
+
+fn check_name(name: Option<&str>, problems: &mut Problems) {
+    if name.is_some_and(|name| !is_name(name)) {
+        problems.push_in("name", format!("must be 1 to {MAX_NAME} characters without control characters"));
+    }
+}
+
+fn optional<'a, T>(
+    object: &'a Map<String, Value>,
+    key: &str,
+    read: impl FnOnce(&'a Value) -> Option<T>,
+    kind: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let value = given(object, key)?;
+    let read = read(value);
+    if read.is_none() {
+        problems.push_in(key, format!("must be {kind}"));
+    }
+    read
+}
+
+/// The actions with their places: `action` (one) or `actions` (1 to 10).
+fn listed_actions<'a>(
+    object: &'a Map<String, Value>,
+    problems: &mut Problems,
+) -> Vec<(Vec<String>, &'a Value)> {
+    match (given(object, "action"), given(object, "actions")) {
+        (Some(action), None) => return vec![(vec!["action".into()], action)],
+        (None, Some(Value::Array(actions))) if (1..=MAX_ACTIONS).contains(&actions.len()) => {
+            let place = |index: usize| vec!["actions".into(), index.to_string()];
+            return actions.iter().enumerate().map(|(index, action)| (place(index), action)).collect();
+        }
+        (None, Some(_)) => {
+            problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions"));
+        }
+        (None, None) => problems.push("one of `action` and `actions` is required"),
+        (Some(_), Some(_)) => problems.push("`action` and `actions` exclude each other"),
+    }
+    Vec::new()
+}
+
+fn parse_action(action: &Value, parameters: &Parameters, problems: &mut Problems) -> Option<Action> {
+    let Some(object) = action.as_object() else {
+        problems.push("must be an object");
+        return None;
+    };
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    match (text("type"), text("subtype")) {
+        (Some("CRM"), Some("UPSERT_CONTACT")) => {
+            Some(Action::UpsertContact(Mapping::read(object, parameters, problems)))
+        }
+        (Some("CRM"), _) => {
+            problems.push_in("subtype", "must be `UPSERT_CONTACT`");
+            None
+        }
+        (Some("WEBHOOK"), _) => match WebhookAction::parse(action) {
+            Ok(webhook) => Some(Action::Webhook(Arc::new(webhook))),
+            Err(message) => {
+                problems.push(message);
+                None
+            }
+        },
+        (Some(other), _) => {
+            problems.push_in("type", format!("unknown type {}; write `CRM` or `WEBHOOK`", quote(other)));
+            None
+        }
+        (None, _) => {
+            problems.push_in("type", "is required: `CRM` or `WEBHOOK`");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

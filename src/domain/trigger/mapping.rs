@@ -1,0 +1,136 @@
+//! The configuration of a `CRM / UPSERT_CONTACT` action: which parameter fills which field.
+//! Source: the platform's reference page. What the arguments then say is not read here.
+
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    contact::field::Field,
+    trigger::{parameters::Parameters, problem::Problems},
+    value::text::quote,
+};
+
+/// Which parameter fills which field. Every parameter in it is declared by the trigger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping(Vec<(Field, String)>);
+
+impl Mapping {
+    /// Reads the action object, and notes in `problems` every key that is no field and every value
+    /// that is no declared parameter.
+    pub(super) fn read(
+        action: &Map<String, Value>,
+        parameters: &Parameters,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut fields = Vec::new();
+        for (key, value) in action.iter().filter(|(key, _)| !matches!(key.as_str(), "type" | "subtype")) {
+            let entry = field(key).and_then(|field| Ok((field, parameter(value, parameters)?)));
+            match entry {
+                Ok((field, parameter)) => fields.push((field, parameter.to_owned())),
+                Err(message) => problems.push_in(key, message),
+            }
+        }
+        // The order of the fields, whatever order the keys have.
+        fields.sort_by_key(|(field, _)| *field);
+        Self(fields)
+    }
+
+    /// The fields in declaration order, each with the name of its parameter.
+    pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
+        self.0.iter().map(|(field, parameter)| (*field, parameter.as_str()))
+    }
+}
+
+fn field(key: &str) -> Result<Field, String> {
+    Field::from_name(key).ok_or_else(|| {
+        let alike = |field: &Field| field.name().eq_ignore_ascii_case(&key.replace(['_', '-', ' '], ""));
+        if let Some(field) = Field::ALL.into_iter().find(alike) {
+            return format!("unknown field {}; write `{field}`", quote(key));
+        }
+        let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
+        format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
+    })
+}
+
+fn parameter<'a>(value: &'a Value, parameters: &Parameters) -> Result<&'a str, String> {
+    let Value::String(name) = value else {
+        return Err("must be a string: the name of a parameter".into());
+    };
+    if let Some(bare) = bare_name(name) {
+        return Err(format!(
+            "write the bare parameter name, {}, without `$` and without `{{{{}}}}`",
+            quote(bare)
+        ));
+    }
+    if !parameters.declares(name) {
+        return Err(format!("{} is not a parameter that this trigger declares", quote(name)));
+    }
+    Ok(name)
+}
+
+/// The name in `$name`, `${name}` and `{{name}}`.
+fn bare_name(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let inner = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+    let inner = inner.or_else(|| text.strip_prefix("${").and_then(|text| text.strip_suffix('}')));
+    let name = inner.or_else(|| text.strip_prefix('$'))?;
+    Some(name.trim().trim_start_matches('$'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(action: &Value) -> Result<Vec<(Field, String)>, Vec<String>> {
+        let mut problems = Problems::default();
+        let schema = json!({"properties": {"customerName": {}, "mail": {}, "5": {}}});
+        let parameters = Parameters::compile(&schema, &mut problems);
+        let mapping = Mapping::read(action.as_object().unwrap(), &parameters, &mut problems);
+        let found = problems.into_vec();
+        if found.is_empty() {
+            Ok(mapping.0)
+        } else {
+            Err(found.into_iter().map(|problem| format!("{} {}", problem.place, problem.message)).collect())
+        }
+    }
+
+    #[test]
+    fn maps_in_field_order() {
+        let action =
+            json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "mail", "name": "customerName"});
+        let expected = vec![(Field::Name, "customerName".into()), (Field::Email, "mail".into())];
+        assert_eq!(read(&action), Ok(expected));
+        assert_eq!(read(&json!({"type": "CRM"})), Ok(vec![]));
+    }
+
+    #[test]
+    fn says_what_to_write_instead() {
+        for (action, expected) in [
+            (
+                json!({"name": "$customerName"}),
+                "/name write the bare parameter name, `customerName`, without `$` and without `{{}}`",
+            ),
+            (
+                json!({"name": "{{ customerName }}"}),
+                "/name write the bare parameter name, `customerName`, without `$` and without `{{}}`",
+            ),
+            (
+                json!({"name": "${customerName}"}),
+                "/name write the bare parameter name, `customerName`, without `$` and without `{{}}`",
+            ),
+            (json!({"name": "customer"}), "/name `customer` is not a parameter that this trigger declares"),
+            (json!({"name": ""}), "/name `` is not a parameter that this trigger declares"),
+            (json!({"name": 5}), "/name must be a string: the name of a parameter"),
+            (json!({"name": null}), "/name must be a string: the name of a parameter"),
+            (json!({"zip_code": "mail"}), "/zip_code unknown field `zip_code`; write `zipCode`"),
+        ] {
+            assert_eq!(read(&action), Err(vec![expected.to_owned()]), "{action}");
+        }
+        let unknown = read(&json!({"nickname": "mail"})).unwrap_err();
+        assert!(
+            unknown[0].starts_with("/nickname unknown field `nickname`; the fields are name, identity, ")
+        );
+        assert_eq!(read(&json!({"name": "$mail", "x": 1, "email": "mail"})).unwrap_err().len(), 2);
+    }
+}

@@ -1,0 +1,303 @@
+//! Dates of birth: from what people write to ISO 8601, `YYYY-MM-DD`. What could be two dates is none.
+
+use time::{Date, Month, OffsetDateTime};
+
+use crate::domain::value::{
+    phone::Region,
+    text::{folded, plain},
+};
+
+/// Nobody who is asked for a birthday today was born earlier.
+const FIRST_YEAR: i32 = 1900;
+/// Longest text that can be a date, in bytes.
+const MAX_TEXT: usize = 64;
+
+/// The date that `text` says, as `YYYY-MM-DD`, where it is certain and not after `said_at`.
+///
+/// Year first is read as year, month, day (ISO 8601). Otherwise day and month are in the order of
+/// `region` (Unicode CLDR); where only the other order gives a date, that one is meant. Years of two
+/// digits, ages and dates before 1900 are none.
+#[must_use]
+pub fn parse(text: &str, region: Region, said_at: OffsetDateTime) -> Option<String> {
+    let date = read(text, Order::of(region))?;
+    is_credible(date, said_at).then(|| iso(date))
+}
+
+/// Whether a stored value is a date that [`parse`] gave, said at that time.
+#[must_use]
+pub fn is_verified(stored: &str, said_at: OffsetDateTime) -> bool {
+    let written = |date: Date| is_credible(date, said_at) && iso(date) == stored;
+    read(stored, Order::Unsure).is_some_and(written)
+}
+
+fn is_credible(date: Date, said_at: OffsetDateTime) -> bool {
+    date.year() >= FIRST_YEAR && date <= said_at.date()
+}
+
+fn iso(date: Date) -> String {
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+/// What comes first where the year is last.
+#[derive(Clone, Copy)]
+enum Order {
+    DayMonth,
+    MonthDay,
+    /// Both are usual, or neither is: year first is.
+    Unsure,
+}
+
+impl Order {
+    fn of(region: Region) -> Self {
+        match region.code() {
+            "US" | "AS" | "FM" | "GU" | "MH" | "MP" | "PR" | "PW" | "UM" | "VI" => Self::MonthDay,
+            "CA" | "PA" | "PH" | "CN" | "HU" | "JP" | "KP" | "KR" | "LT" | "MN" | "TW" => Self::Unsure,
+            _ => Self::DayMonth,
+        }
+    }
+}
+
+fn read(text: &str, order: Order) -> Option<Date> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
+    let text = folded(&plain(text));
+    let text = without_time(&text);
+    if let Some(date) = undivided(text, order) {
+        return Some(date);
+    }
+    let mut parts = [""; 3];
+    let words =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
+    for (place, word) in words.enumerate() {
+        *parts.get_mut(place)? = word;
+    }
+    let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,".contains(c));
+    if !is_divided || text.starts_with('-') {
+        return None;
+    }
+    let [first, second, third] = parts;
+    if parts.iter().any(|part| part.starts_with(char::is_alphabetic)) {
+        return with_month_name(parts);
+    }
+    match (number(first)?, number(second)?, number(third)?) {
+        ((year, 4), (month, 1 | 2), (day, 1 | 2)) => date(year, month, day),
+        ((one, 1 | 2), (two, 1 | 2), (year, 4)) => ordered(one, two, year, order),
+        _ => None,
+    }
+}
+
+/// Eight digits: ISO 8601's basic form, or the day first. No text is both: a month is none of 19 and 20.
+fn undivided(text: &str, order: Order) -> Option<Date> {
+    let (all, 8) = number(text)? else { return None };
+    date(all / 10_000, all / 100 % 100, all % 100)
+        .filter(|date| date.year() >= FIRST_YEAR)
+        .or_else(|| ordered(all / 1_000_000, all / 10_000 % 100, all % 10_000, order))
+}
+
+/// Cuts off what begins with a time of day: `1990-05-20T00:00:00Z`, `20/05/1990 00:00`.
+fn without_time(text: &str) -> &str {
+    let starts = |rest: &str| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        (1..=2).contains(&digits) && rest.get(digits..).is_some_and(|rest| rest.starts_with(':'))
+    };
+    let mut cuts = text
+        .match_indices(['t', ' '])
+        .filter(|(place, cut)| text.get(place + cut.len()..).is_some_and(starts));
+    match cuts.next().and_then(|(place, _)| text.get(..place)) {
+        Some(date) => date.trim_end_matches([',', ' ']),
+        None => text,
+    }
+}
+
+fn ordered(one: i32, two: i32, year: i32, order: Order) -> Option<Date> {
+    let (day_first, month_first) = (date(year, two, one), date(year, one, two));
+    match order {
+        Order::DayMonth => day_first.or(month_first),
+        Order::MonthDay => month_first.or(day_first),
+        Order::Unsure if day_first.is_none() || month_first.is_none() || one == two => {
+            day_first.or(month_first)
+        }
+        Order::Unsure => None,
+    }
+}
+
+/// `20 maio 1990`, `may 20 1990`, `1990 may 20`: the year has four digits, the day has not.
+fn with_month_name(parts: [&str; 3]) -> Option<Date> {
+    let month =
+        |text: &str| MONTHS.iter().position(|names| names.split(' ').any(|name| is_month(text, name)));
+    let names = parts.map(month);
+    let mut found = names.into_iter().flatten();
+    let (Some(month), None) = (found.next(), found.next()) else { return None };
+    let (mut year, mut day) = (None, None);
+    for (part, _) in parts.into_iter().zip(names).filter(|(_, name)| name.is_none()) {
+        match number(part).or_else(|| number(without_ordinal(part)))? {
+            (value, 4) => year = Some(value),
+            (value, 1 | 2) => day = Some(value),
+            _ => return None,
+        }
+    }
+    date(year?, i32::try_from(month + 1).ok()?, day?)
+}
+
+/// Names of the months in Portuguese, Spanish and English, without accents. Three letters stand for each.
+const MONTHS: [&str; 12] = [
+    "janeiro enero january",
+    "fevereiro febrero february",
+    "marco marzo march",
+    "abril april",
+    "maio mayo may",
+    "junho junio june",
+    "julho julio july",
+    "agosto august",
+    "setembro septiembre setiembre september sept",
+    "outubro octubre october",
+    "novembro noviembre november",
+    "dezembro diciembre december",
+];
+
+/// Whether `text` is this name or its first three letters: "mai" and "may", "dez", "dic" and "dec".
+fn is_month(text: &str, name: &str) -> bool {
+    text == name || text.len() == 3 && name.starts_with(text)
+}
+
+fn is_particle(word: &str) -> bool {
+    matches!(word, "de" | "del" | "do" | "of" | "the")
+}
+
+/// `20th`, `1º`, `1er`.
+fn without_ordinal(text: &str) -> &str {
+    ["st", "nd", "rd", "th", "o", "\u{ba}", "\u{aa}", "er"]
+        .iter()
+        .find_map(|ending| text.strip_suffix(ending))
+        .unwrap_or(text)
+}
+
+/// A number of at most eight digits, and how many they are.
+fn number(text: &str) -> Option<(i32, usize)> {
+    let fits = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.parse().ok().map(|value| (value, text.len())))?
+}
+
+fn date(year: i32, month: i32, day: i32) -> Option<Date> {
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    Date::from_calendar_date(year, month, u8::try_from(day).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const SAID_AT: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
+
+    fn parsed(text: &str, region: &str) -> Option<String> {
+        parse(text, Region::new(region).unwrap(), SAID_AT)
+    }
+
+    #[test]
+    fn certain_dates() {
+        for (text, region, source) in [
+            ("1990-05-20", "BR", "ISO 8601; the platform's reference page"),
+            ("1990-05-20", "US", "ISO 8601: the same everywhere"),
+            ("19900520", "BR", "ISO 8601, basic form"),
+            ("1990-05-20T00:00:00Z", "BR", "RFC 3339"),
+            ("1990-05-20T00:00:00.000+03:00", "US", "RFC 3339: the date as written"),
+            ("1990-05-20 00:00:00", "BR", "SQL"),
+            ("1990/05/20", "JP", "CLDR ja: year first"),
+            ("1990. 5. 20.", "KR", "CLDR ko: year first"),
+            ("1990.05.20.", "HU", "CLDR hu: year first"),
+            ("20/05/1990", "BR", "CLDR pt"),
+            ("20-05-1990", "BR", "CLDR pt"),
+            ("20.05.1990", "DE", "CLDR de"),
+            ("20 05 1990", "BR", "observed"),
+            ("20/5/1990", "MX", "CLDR es"),
+            ("20051990", "BR", "observed: day first without separators"),
+            ("20/05/1990 00:00", "BR", "observed: spreadsheets"),
+            ("05/20/1990", "US", "CLDR en-US"),
+            ("05-20-1990", "PR", "CLDR es-PR"),
+            ("05/20/1990", "BR", "no other order gives a date"),
+            ("20/05/1990", "US", "no other order gives a date"),
+            ("20/05/1990", "CA", "no other order gives a date"),
+            ("20/05/1990", "JP", "no other order gives a date"),
+            ("20 de maio de 1990", "BR", "CLDR pt"),
+            ("20 de Maio de 1990", "US", "CLDR pt"),
+            ("20 de mayo del 1990", "MX", "CLDR es"),
+            ("20 mai. 1990", "BR", "CLDR pt, short"),
+            ("May 20, 1990", "BR", "CLDR en"),
+            ("May 20th, 1990", "US", "CLDR en"),
+            ("20th of May 1990", "US", "CLDR en-GB"),
+            ("20-May-1990", "BR", "observed: spreadsheets"),
+            ("1990 May 20", "US", "observed LLM habit"),
+            ("２０／０５／１９９０", "BR", "Unicode: full-width forms"),
+            ("\u{200f}20/05/1990\u{200e}", "BR", "copied from web pages"),
+        ] {
+            assert_eq!(parsed(text, region).as_deref(), Some("1990-05-20"), "{text} {region} ({source})");
+        }
+        assert_eq!(parsed("05/06/1990", "BR").as_deref(), Some("1990-06-05"), "CLDR pt");
+        assert_eq!(parsed("05/06/1990", "US").as_deref(), Some("1990-05-06"), "CLDR en-US");
+        assert_eq!(parsed("1º de março de 1990", "BR").as_deref(), Some("1990-03-01"), "CLDR pt");
+        assert_eq!(parsed("05/05/1990", "CA").as_deref(), Some("1990-05-05"), "both orders say so");
+        assert_eq!(parsed("29/02/2000", "BR").as_deref(), Some("2000-02-29"), "the Gregorian calendar");
+    }
+
+    #[test]
+    fn uncertain_and_absurd_dates() {
+        for (text, region, source) in [
+            ("05/06/1990", "CA", "both orders are usual"),
+            ("05/06/1990", "JP", "the region puts the year first"),
+            ("20/05/90", "BR", "two-digit year"),
+            ("May 20, 90", "US", "two-digit year"),
+            ("35", "BR", "an age"),
+            ("35 anos", "BR", "an age"),
+            ("1990", "BR", "a year"),
+            ("05/1990", "BR", "no day"),
+            ("20 de maio", "BR", "no year"),
+            ("30/02/1990", "BR", "the Gregorian calendar"),
+            ("29/02/1900", "BR", "the Gregorian calendar"),
+            ("1990-20-05", "BR", "ISO 8601: no such month"),
+            ("1899-12-31", "BR", "before 1900"),
+            ("0000-00-00", "BR", "MySQL's zero date"),
+            ("2026-11-23", "BR", "after it was said"),
+            ("2990-05-20", "BR", "after it was said"),
+            ("20/13/1990", "BR", "no such month"),
+            ("20 de brumaire de 1990", "BR", "no such month"),
+            ("maio maio 1990", "BR", "two months"),
+            ("20:05:1990", "BR", "not a separator of dates"),
+            ("-20/05/1990", "BR", "a sign"),
+            ("20/05/1990 ou 21/05/1990", "BR", "two dates"),
+            ("32994", "BR", "a spreadsheet's serial number"),
+            ("643161600000", "BR", "a Unix time"),
+            ("", "BR", "nothing"),
+        ] {
+            assert_eq!(parsed(text, region), None, "{text} {region} ({source})");
+        }
+        assert_eq!(parsed("2026-11-22", "BR").as_deref(), Some("2026-11-22"));
+        assert_eq!(parsed("1900-01-01", "BR").as_deref(), Some("1900-01-01"));
+    }
+
+    #[test]
+    fn stored_dates_are_told_from_texts() {
+        assert!(is_verified("1990-05-20", SAID_AT));
+        for text in
+            ["20/05/1990", "1990-5-20", "19900520", "2027-01-01", "1899-12-31", "1990-02-30", "35", ""]
+        {
+            assert!(!is_verified(text, SAID_AT), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_is_stable(
+            text in "\\PC{0,30}|[0-9]{1,8}[-/. ]?[0-9]{0,2}[-/. ]?[0-9]{0,4}|[0-9]{1,2} de [a-z]{3,9} de [0-9]{4}",
+            region in "BR|US|CA|JP",
+        ) {
+            if let Some(date) = parsed(&text, &region) {
+                prop_assert_eq!(parsed(&date, "US"), Some(date.clone()));
+                prop_assert!(is_verified(&date, SAID_AT));
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Countries: from codes and names to ISO 3166-1 alpha-2. The names stand in `country::table`.
+
+mod table;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::domain::value::text::{folded, plain};
+use table::COUNTRIES;
+
+/// Longest text that can be a country, in bytes.
+const MAX_TEXT: usize = 128;
+
+/// The regional indicator A; two such signs are the flag of the country with these letters (Unicode 6.0).
+const FLAG_A: u32 = 0x1f1e6;
+
+/// The alpha-2 code of a country given by alpha-2 or alpha-3 code, by its name in Portuguese, Spanish or
+/// English, or by its flag; case, accents and punctuation do not matter. None where it is not known.
+#[must_use]
+pub fn code(text: &str) -> Option<&'static str> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
+    let text = plain(text);
+    BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied()
+}
+
+/// Whether a stored value is an alpha-2 code.
+#[must_use]
+pub fn is_code(stored: &str) -> bool {
+    COUNTRIES.binary_search_by_key(&stored, |(alpha2, ..)| alpha2).is_ok()
+}
+
+static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    let mut by_name = HashMap::new();
+    for (alpha2, alpha3, names) in COUNTRIES {
+        for name in [alpha2, alpha3].into_iter().chain(names.split('|')) {
+            by_name.insert(key(name), alpha2);
+        }
+    }
+    by_name
+});
+
+/// The letters of a name alone.
+fn key(text: &str) -> String {
+    let mut key = folded(text);
+    key.retain(char::is_alphanumeric);
+    key
+}
+
+fn flag(text: &str) -> Option<String> {
+    let letters = text.chars().map(|c| (c as u32).checked_sub(FLAG_A).filter(|letter| *letter < 26));
+    letters.map(|letter| char::from_digit(letter? + 10, 36)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_country_stands_once() {
+        let alpha2: HashSet<_> = COUNTRIES.iter().map(|(alpha2, ..)| alpha2).collect();
+        let alpha3: HashSet<_> = COUNTRIES.iter().map(|(_, alpha3, _)| alpha3).collect();
+        assert_eq!((alpha2.len(), alpha3.len()), (249, 249));
+        assert!(COUNTRIES.is_sorted_by_key(|(alpha2, ..)| alpha2));
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for (alpha2, alpha3, names) in COUNTRIES {
+            assert!(alpha2.len() == 2 && alpha3.len() == 3 && is_code(alpha2), "{alpha2}");
+            for name in [alpha2, alpha3].into_iter().chain(names.split('|')) {
+                let other = seen.insert(key(name), alpha2);
+                assert!(other.is_none_or(|other| other == alpha2), "{name} is {alpha2} and {other:?}");
+                assert_eq!(code(name), Some(alpha2), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn regions_of_phones_are_countries() {
+        // A second list of the standard, kept by others: what has phone numbers and is assigned.
+        let phones = rlibphonenumber::PHONE_NUMBER_UTIL.get_supported_regions();
+        let unassigned = ["AC", "TA", "XK"];
+        let codes: Vec<String> = phones.map(|region| region.as_region_str().to_string()).collect();
+        assert!(codes.len() > 240);
+        for code in codes {
+            assert!(is_code(&code) || unassigned.contains(&&*code), "{code}");
+        }
+    }
+
+    #[test]
+    fn recognizes() {
+        for (text, expected, source) in [
+            ("BR", "BR", "ISO 3166-1 alpha-2"),
+            ("br", "BR", "ISO 3166-1 alpha-2"),
+            ("bra", "BR", "ISO 3166-1 alpha-3"),
+            ("Brasil", "BR", "Portuguese, Spanish"),
+            ("BRAZIL", "BR", "English"),
+            ("🇧🇷", "BR", "Unicode: regional indicators"),
+            ("EUA", "US", "Portuguese"),
+            ("E.U.A.", "US", "Portuguese"),
+            ("EE.UU.", "US", "Spanish"),
+            ("Estados Unidos", "US", "Portuguese, Spanish"),
+            ("U.S.", "US", "English"),
+            ("usa", "US", "ISO 3166-1 alpha-3"),
+            ("the United States of America", "US", "English"),
+            ("UK", "GB", "ISO 3166-1: exceptionally reserved"),
+            ("England", "GB", "part of the United Kingdom"),
+            ("Inglaterra", "GB", "Portuguese, Spanish"),
+            ("Escócia", "GB", "Portuguese"),
+            ("Holanda", "NL", "Portuguese, Spanish"),
+            ("Alemanha", "DE", "Portuguese"),
+            ("ALEMANIA", "DE", "Spanish"),
+            ("Coreia do Sul", "KR", "Portuguese"),
+            ("mexico", "MX", "without its accent"),
+            ("Cote d’Ivoire", "CI", "with a typographic apostrophe"),
+            ("Sa\u{303}o Tome\u{301} e Príncipe", "ST", "Unicode: decomposed"),
+            ("ＪＡＰＡＮ", "JP", "Unicode: full-width forms"),
+            ("\u{200f}España\u{200f}", "ES", "copied from web pages"),
+            ("NA", "NA", "ISO 3166-1 alpha-2: Namibia"),
+            ("NO", "NO", "ISO 3166-1 alpha-2: Norway"),
+        ] {
+            assert_eq!(code(text), Some(expected), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn does_not_guess() {
+        for (text, source) in [
+            ("", "nothing"),
+            ("XX", "ISO 3166-1: user-assigned"),
+            ("Congo", "two countries"),
+            ("Coreia", "two countries"),
+            ("Virgin Islands", "two territories"),
+            ("America", "a continent"),
+            ("Brasil ou Portugal", "two countries"),
+            ("Neverland", "J. M. Barrie"),
+            ("🇽🇽", "Unicode: no such flag"),
+            ("076", "ISO 3166-1 numeric: not read"),
+        ] {
+            assert_eq!(code(text), None, "{text} ({source})");
+        }
+        assert!(!is_code("br") && !is_code("Brasil") && !is_code(""));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_is_stable(text in "\\PC{0,20}|[A-Za-z]{2,3}") {
+            if let Some(found) = code(&text) {
+                prop_assert_eq!(code(found), Some(found));
+                prop_assert!(is_code(found));
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What people, links and chat apps write around and between the digits of one number. Which digits
+//! are a number is not known here.
+
+use crate::domain::value::text::{after_prefix, folded, percent_decoded};
+
+/// Schemes before a number; `sms:` as RFC 5724, `tel:` as RFC 3966.
+const SCHEMES: [&str; 10] =
+    ["tel:", "callto:", "sms:", "smsto:", "mms:", "whatsapp:", "facetime:", "wa:", "phone:", "fone:"];
+/// Links to a chat with the number in the path.
+const PATHS: [&str; 2] = ["wa.me/", "api.whatsapp.com/phone/"];
+/// Links to a chat with the number in the query, as `phone=`.
+const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "whatsapp.com/send"];
+/// What chat apps append to the number of a person. Groups (`@g.us`) have another ending, and the ids
+/// before `@lid` are no phone numbers.
+const CHATS: [&str; 2] = ["@c.us", "@s.whatsapp.net"];
+/// Words before an extension, folded, each before its own beginnings.
+const EXTENSIONS: [&str; 13] = [
+    "ext=",
+    "extension",
+    "extensao",
+    "extn",
+    "ext",
+    "ramal",
+    "rml",
+    "anexo",
+    "interno",
+    "int",
+    "durchwahl",
+    "x",
+    "#",
+];
+/// Longest extension, in digits: what libphonenumber takes after a label that may be something else.
+const MAX_EXTENSION: usize = 9;
+
+/// A number as written.
+pub(super) struct Written {
+    /// ASCII digits, at least one.
+    pub(super) number: String,
+    /// Whether it begins with the country code for certain.
+    pub(super) international: bool,
+    /// ASCII digits.
+    pub(super) extension: Option<String>,
+}
+
+/// Takes off what is around a number. None where what is left is not one number.
+pub(super) fn read(text: &str) -> Option<Written> {
+    let mut text = text;
+    while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
+        text = rest.trim_start();
+    }
+    if let Some(number) = linked(text) {
+        let number = percent_decoded(number)?;
+        return Some(Written { international: true, ..bare(&number)? });
+    }
+    if let Some((id, _)) = text.split_once('@') {
+        CHATS.iter().find(|end| text.get(id.len()..).is_some_and(|found| found.eq_ignore_ascii_case(end)))?;
+        // A WhatsApp id may name an agent after a dot and a device after a colon.
+        return Some(Written { international: true, ..bare(id.split(['.', ':']).next()?)? });
+    }
+    match text.find(|c: char| c.is_alphabetic() && !is_punctuation(c) || c == '#' || c == ';') {
+        None => bare(text),
+        Some(start) => {
+            let (number, label) = text.split_at_checked(start)?;
+            let number = number.trim_end_matches([' ', ',', '(', '[', '-', '.']);
+            Some(Written { extension: Some(extension(label)?), ..bare(number)? })
+        }
+    }
+}
+
+/// The number in a link to a chat.
+fn linked(text: &str) -> Option<&str> {
+    let text = ["https://", "http://", "whatsapp://", "//"]
+        .iter()
+        .find_map(|scheme| after_prefix(text, scheme))
+        .unwrap_or(text);
+    let text = after_prefix(text, "www.").unwrap_or(text);
+    if let Some(path) = PATHS.iter().find_map(|host| after_prefix(text, host)) {
+        return path.split(['?', '#', '/']).next();
+    }
+    let query =
+        QUERIES.iter().find_map(|host| after_prefix(text, host)).or_else(|| after_prefix(text, "send"))?;
+    let query = query.strip_prefix('/').unwrap_or(query).strip_prefix('?')?;
+    query.split(['&', '#']).find_map(|pair| after_prefix(pair, "phone="))
+}
+
+/// A number of digits and punctuation alone.
+fn bare(text: &str) -> Option<Written> {
+    let text = text.trim();
+    let body = text.trim_start_matches(['(', '[', ' ']);
+    let digits = body.trim_start_matches('+');
+    let mut number = String::with_capacity(digits.len());
+    for c in digits.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+        } else if !is_punctuation(c) {
+            return None;
+        }
+    }
+    let international = digits.len() < body.len();
+    (!number.is_empty()).then_some(Written { number, international, extension: None })
+}
+
+/// The digits after a word that means extension.
+fn extension(label: &str) -> Option<String> {
+    let label = folded(label);
+    let label = label.trim_start_matches(';');
+    let digits = EXTENSIONS.iter().find_map(|word| label.strip_prefix(word))?;
+    let digits =
+        digits.trim_start_matches(['.', ':', '=', ' ', '#']).trim_end_matches([' ', ')', ']', '.', '#']);
+    let fits =
+        (1..=MAX_EXTENSION).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| digits.to_owned())
+}
+
+/// What is written between the digits of one number. Not `,` and `;`: they part two numbers.
+fn is_punctuation(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '-' | '.' | '/' | '(' | ')' | '[' | ']' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}'
+        )
+}

@@ -1,0 +1,200 @@
+//! Postal codes, tidied by country. Sources: the Universal Postal Union's addressing sheets and the
+//! patterns of Unicode CLDR's postal code data. What does not fit its country stays as it was given.
+
+use crate::domain::value::text::{after_prefix, plain};
+
+/// Longest text that can be a postal code, in bytes.
+const MAX_TEXT: usize = 32;
+
+/// How the codes of a country are written: `9` is a digit, `A` a letter, everything else stands as it is.
+const PATTERNS: [(&str, &[&str]); 61] = [
+    ("AR", &["9999", "A9999AAA"]),
+    ("AT", &["9999"]),
+    ("AU", &["9999"]),
+    ("BE", &["9999"]),
+    ("BG", &["9999"]),
+    ("BR", &["99999-999"]),
+    ("CA", &["A9A 9A9"]),
+    ("CH", &["9999"]),
+    ("CL", &["9999999"]),
+    ("CN", &["999999"]),
+    ("CO", &["999999"]),
+    ("CR", &["99999"]),
+    ("CU", &["99999"]),
+    ("CY", &["9999"]),
+    ("CZ", &["999 99"]),
+    ("DE", &["99999"]),
+    ("DK", &["9999"]),
+    ("DO", &["99999"]),
+    ("EC", &["999999"]),
+    ("EE", &["99999"]),
+    ("ES", &["99999"]),
+    ("FI", &["99999"]),
+    ("FR", &["99999"]),
+    ("GR", &["999 99"]),
+    ("GT", &["99999"]),
+    ("HN", &["99999"]),
+    ("HR", &["99999"]),
+    ("HU", &["9999"]),
+    ("ID", &["99999"]),
+    ("IE", &["A99 ****", "A9A ****"]),
+    ("IL", &["9999999"]),
+    ("IN", &["999999"]),
+    ("IT", &["99999"]),
+    ("JP", &["999-9999"]),
+    ("KR", &["99999"]),
+    ("LU", &["9999"]),
+    ("MA", &["99999"]),
+    ("MX", &["99999"]),
+    ("MY", &["99999"]),
+    ("NI", &["99999"]),
+    ("NL", &["9999 AA"]),
+    ("NO", &["9999"]),
+    ("NZ", &["9999"]),
+    ("PE", &["99999"]),
+    ("PH", &["9999"]),
+    ("PL", &["99-999"]),
+    ("PR", &["99999", "99999-9999"]),
+    ("PT", &["9999-999", "9999"]),
+    ("RO", &["999999"]),
+    ("RS", &["99999"]),
+    ("RU", &["999999"]),
+    ("SE", &["999 99"]),
+    ("SG", &["999999"]),
+    ("SI", &["9999"]),
+    ("SK", &["999 99"]),
+    ("TH", &["99999"]),
+    ("TR", &["99999"]),
+    ("UA", &["99999"]),
+    ("US", &["99999", "99999-9999"]),
+    ("UY", &["99999"]),
+    ("ZA", &["9999"]),
+];
+
+/// The code as its country writes it, where it is one of this country (ISO 3166-1 alpha-2). A code that
+/// lost a leading zero on its way through a spreadsheet is none: where the zero was is not known.
+#[must_use]
+pub fn tidy(text: &str, country: &str) -> Option<String> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
+    let text = plain(text);
+    let text = ["cep", "zip", "cp"].iter().find_map(|name| after_name(&text, name)).unwrap_or(&text);
+    let mut code = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ' ' | '-' | '.' | '\u{a0}' | '\u{2010}'..='\u{2015}' => {}
+            _ if c.is_ascii_alphanumeric() => code.push(c.to_ascii_uppercase()),
+            _ => return None,
+        }
+    }
+    if country == "GB" {
+        return british(&code);
+    }
+    let (_, patterns) = PATTERNS.get(PATTERNS.binary_search_by_key(&country, |(known, _)| known).ok()?)?;
+    patterns.iter().find_map(|pattern| laid_out(&code, pattern))
+}
+
+/// What follows the word for a postal code: `CEP: 60175-055`.
+fn after_name<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let rest = after_prefix(text, name)?;
+    let code = rest.trim_start_matches([' ', ':', '.']);
+    (code.len() < rest.len()).then_some(code)
+}
+
+fn laid_out(code: &str, pattern: &str) -> Option<String> {
+    let mut code = code.chars();
+    let place = |place| match place {
+        '9' => code.next().filter(char::is_ascii_digit),
+        'A' => code.next().filter(char::is_ascii_alphabetic),
+        '*' => code.next(),
+        _ => Some(place),
+    };
+    let laid_out = pattern.chars().map(place).collect::<Option<String>>()?;
+    code.next().is_none().then_some(laid_out)
+}
+
+/// Two to four characters, and a digit and two letters after a space (BS 7666; Royal Mail).
+fn british(code: &str) -> Option<String> {
+    let (outward, inward) = code.split_at_checked(code.len().checked_sub(3)?)?;
+    let inward = laid_out(inward, "9AA")?;
+    ["A9", "A99", "AA9", "AA99", "A9A", "AA9A"]
+        .iter()
+        .find_map(|pattern| laid_out(outward, pattern))
+        .map(|outward| format!("{outward} {inward}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tidies() {
+        for (text, country, expected, source) in [
+            ("60175-055", "BR", "60175-055", "Correios"),
+            ("60175055", "BR", "60175-055", "Correios"),
+            ("60.175-055", "BR", "60175-055", "observed"),
+            ("CEP: 60175 055", "BR", "60175-055", "observed LLM habit"),
+            ("６０１７５－０５５", "BR", "60175-055", "Unicode: full-width forms"),
+            ("60175\u{200b}-055", "BR", "60175-055", "copied from web pages"),
+            ("12345", "US", "12345", "USPS"),
+            ("123456789", "US", "12345-6789", "USPS: ZIP+4"),
+            ("12345-6789", "US", "12345-6789", "USPS: ZIP+4"),
+            ("k1a0b1", "CA", "K1A 0B1", "Canada Post"),
+            ("K1A-0B1", "CA", "K1A 0B1", "Canada Post"),
+            ("sw1a1aa", "GB", "SW1A 1AA", "Royal Mail"),
+            ("M1 1AE", "GB", "M1 1AE", "Royal Mail"),
+            ("1000205", "PT", "1000-205", "CTT"),
+            ("1000", "PT", "1000", "CTT, before 1998"),
+            ("06600", "MX", "06600", "Correos de México"),
+            ("C1425CLA", "AR", "C1425CLA", "Correo Argentino"),
+            ("1425", "AR", "1425", "Correo Argentino, before 1998"),
+            ("1012ab", "NL", "1012 AB", "PostNL"),
+            ("00950", "PL", "00-950", "Poczta Polska"),
+            ("1000001", "JP", "100-0001", "Japan Post"),
+            ("D02 af30", "IE", "D02 AF30", "Eircode"),
+            ("D6WXH92", "IE", "D6W XH92", "Eircode"),
+            ("11455", "SE", "114 55", "PostNord"),
+        ] {
+            assert_eq!(tidy(text, country).as_deref(), Some(expected), "{text} {country} ({source})");
+        }
+    }
+
+    #[test]
+    fn does_not_guess() {
+        for (text, country, source) in [
+            ("1310100", "BR", "a lost zero: 01310-100, or a digit is missing"),
+            ("6600", "MX", "a lost zero"),
+            ("1234", "US", "a lost zero"),
+            ("60175-055", "US", "another country's"),
+            ("K1A 0B1", "US", "another country's"),
+            ("SW1A 1A", "GB", "incomplete"),
+            ("1AA", "GB", "the inward half alone"),
+            ("60175-055, Fortaleza", "BR", "more than a code"),
+            ("60175055", "ZZ", "no such country"),
+            ("60175055", "AO", "has no postal codes"),
+            ("", "BR", "nothing"),
+        ] {
+            assert_eq!(tidy(text, country), None, "{text} {country} ({source})");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(PATTERNS.is_sorted_by_key(|(country, _)| country));
+        assert!(PATTERNS.iter().all(|(country, _)| crate::domain::value::country::is_code(country)));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_is_stable(text in "\\PC{0,12}|[0-9A-Z -]{4,10}", index in 0..PATTERNS.len()) {
+            for country in [PATTERNS[index].0, "GB"] {
+                if let Some(tidied) = tidy(&text, country) {
+                    prop_assert_eq!(tidy(&tidied, country), Some(tidied.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The body of a webhook: JSON with variables in its strings, or text.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::url_template::percent_encode;
+use crate::domain::webhook::{
+    request::{MAX_BODY, WebhookInvalid, too_long},
+    slack,
+    template::{Piece, Template},
+    variables::{Variables, push_text},
+};
+
+/// What an author wrote as `body`.
+pub(in crate::domain) enum Body {
+    /// JSON, or a string that holds JSON.
+    Json(Json),
+    /// A string that is a form: values are percent-encoded, so none adds a parameter.
+    Form(Template),
+    /// Any other string.
+    Text(Template),
+}
+
+/// What is done to the text of a value, or to its JSON, before it takes its place.
+type Escape = for<'t> fn(&'t str) -> Cow<'t, str>;
+
+/// JSON with its strings parsed.
+pub(in crate::domain) enum Json {
+    /// A value without variables, as compact JSON.
+    Fixed(String),
+    /// A string with variables.
+    Text(Template),
+    Array(Vec<Self>),
+    /// Keys as JSON strings; variables in keys are not replaced.
+    Object(Vec<(String, Self)>),
+}
+
+impl Body {
+    /// `content_type` is the one that the author declared in the headers, if any.
+    ///
+    /// A string is JSON when it is a JSON object or list, or is declared as JSON and becomes JSON once
+    /// bare variables (`{"age": $age}`) are put in quotes. Its values then are typed and escaped by
+    /// place like those of any JSON body, and cannot break out of it.
+    ///
+    /// # Errors
+    /// When it has variables, is declared as JSON and does not become it: written as text, a value could
+    /// change its structure.
+    pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Result<Self, WebhookInvalid> {
+        let Value::String(text) = value else { return Ok(Self::Json(Json::parse(value))) };
+        let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        let media_type = media_type.trim().to_ascii_lowercase();
+        let json = if media_type == "application/json" || media_type.ends_with("+json") {
+            let json = serde_json::from_str(&quote_bare_variables(text)).ok();
+            if json.is_none() && Template::parse(text).has_variables() {
+                return Err(WebhookInvalid::new("the body is declared as JSON and is not JSON"));
+            }
+            json
+        } else if content_type.is_none() {
+            serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+        } else {
+            None
+        };
+        Ok(match json {
+            Some(json) => Self::Json(Json::parse(&json)),
+            None if media_type == "application/x-www-form-urlencoded" => Self::Form(Template::parse(text)),
+            None => Self::Text(Template::parse(text)),
+        })
+    }
+
+    /// The content type where the author declared none.
+    pub(in crate::domain) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Text(_) => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// The body as a receiver without a profile gets it.
+    pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<Vec<u8>, WebhookInvalid> {
+        let mut out = String::new();
+        match self {
+            Self::Json(json) => json.render(&mut out, variables, |text| text.into())?,
+            Self::Form(template) => push_text(&mut out, template, variables, |out, value| {
+                percent_encode(out, &value.to_text());
+            })?,
+            Self::Text(template) => {
+                push_text(&mut out, template, variables, |out, value| out.push_str(&value.to_text()))?;
+            }
+        }
+        Ok(out.into_bytes())
+    }
+
+    /// The body as a message for Slack. `event` is what is sent where there is nothing to say.
+    pub(in crate::domain) fn render_for_slack(
+        &self,
+        variables: &Variables<'_>,
+        event: &[u8],
+    ) -> Result<Vec<u8>, WebhookInvalid> {
+        let mut out = String::new();
+        match self {
+            Self::Json(json) => {
+                json.render(&mut out, variables, slack::escape)?;
+                // It is JSON, but a value may nest it deeper than any reader goes.
+                let message = serde_json::from_str(&out)
+                    .map_err(|_| WebhookInvalid::new("the body is nested too deep for Slack"))?;
+                Ok(slack::json_message(message, event))
+            }
+            Self::Form(template) | Self::Text(template) => {
+                push_text(&mut out, template, variables, |out, value| {
+                    out.push_str(&slack::escape(&value.to_text()));
+                })?;
+                Ok(slack::text_message(&out))
+            }
+        }
+    }
+}
+
+impl Json {
+    fn parse(value: &Value) -> Self {
+        match value {
+            Value::String(text) => {
+                let template = Template::parse(text);
+                if template.has_variables() { Self::Text(template) } else { Self::Fixed(value.to_string()) }
+            }
+            Value::Array(items) => Self::Array(items.iter().map(Self::parse).collect()),
+            Value::Object(members) => {
+                let member = |(key, value): (&String, &Value)| {
+                    (Value::from(key.as_str()).to_string(), Self::parse(value))
+                };
+                Self::Object(members.iter().map(member).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value.to_string()),
+        }
+    }
+
+    fn render(
+        &self,
+        out: &mut String,
+        variables: &Variables<'_>,
+        escape: Escape,
+    ) -> Result<(), WebhookInvalid> {
+        match self {
+            Self::Fixed(json) => out.push_str(json),
+            Self::Text(template) => render_string(out, template, variables, escape)?,
+            Self::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    item.render(out, variables, escape)?;
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    out.push_str(key);
+                    out.push(':');
+                    value.render(out, variables, escape)?;
+                }
+                out.push('}');
+            }
+        }
+        if out.len() > MAX_BODY { Err(too_long()) } else { Ok(()) }
+    }
+}
+
+/// A string that is exactly one variable takes the variable's own type; any other is a string.
+fn render_string(
+    out: &mut String,
+    template: &Template,
+    variables: &Variables<'_>,
+    escape: Escape,
+) -> Result<(), WebhookInvalid> {
+    if let [Piece::Variable(reference)] = template.pieces()
+        && let Some((value, "")) = variables.resolve(reference)
+    {
+        out.push_str(&escape(&value.to_json()));
+        return Ok(());
+    }
+    let mut text = String::new();
+    push_text(&mut text, template, variables, |out, value| out.push_str(&escape(&value.to_text())))?;
+    out.push_str(&Value::from(text).to_string());
+    Ok(())
+}
+
+/// The text with quotes around each variable that stands outside of a JSON string.
+fn quote_bare_variables(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut inside, mut escaped) = (false, false);
+    for piece in Template::parse(text).pieces() {
+        match piece {
+            Piece::Text(text) => {
+                for c in text.chars() {
+                    inside ^= c == '"' && !escaped;
+                    escaped = inside && c == '\\' && !escaped;
+                }
+                out.push_str(text);
+            }
+            Piece::Variable(reference) if inside => {
+                escaped = false;
+                out.push_str(reference.as_written());
+            }
+            Piece::Variable(reference) => {
+                out.extend(["\"", reference.as_written(), "\""]);
+            }
+        }
+    }
+    out
+}

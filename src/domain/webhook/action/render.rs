@@ -1,0 +1,102 @@
+//! Renders the request of a [`WebhookAction`] from the values of an event.
+//!
+//! Each value is written into its own place: none can change the structure of a JSON body, the host or
+//! the path structure of the URL, or add a header.
+
+use crate::domain::{
+    value::text::shortened,
+    webhook::{
+        action::WebhookAction,
+        endpoint::Profile,
+        request::{MAX_HEADERS, WebhookInvalid, WebhookRequest},
+        slack,
+        template::{Piece, Template},
+        variables::Variables,
+    },
+};
+
+/// Renders the request of one webhook step.
+///
+/// `default_body` is the public `contact.upserted` event as JSON: what POST, PUT and PATCH send when
+/// the action has no body. A Slack endpoint gets a message in any case, of content type JSON, with the
+/// values escaped.
+pub fn render(
+    action: &WebhookAction,
+    profile: Profile,
+    variables: &Variables<'_>,
+    default_body: &[u8],
+) -> Result<WebhookRequest, WebhookInvalid> {
+    let url = action.url.as_ref().map_err(Clone::clone)?.render(variables)?;
+    let templates = action.headers.as_ref().map_err(Clone::clone)?;
+    let mut headers = Vec::with_capacity(templates.len() + 1);
+    let mut room = MAX_HEADERS;
+    for (name, template) in templates {
+        let value = header_value(name, template, variables, room)?;
+        room = room.saturating_sub(value.len());
+        headers.push((name.clone(), value));
+    }
+    let body = action.body.as_ref().map_err(Clone::clone)?.as_ref();
+    let (body, content_type) = match (body, profile) {
+        (Some(body), Profile::Plain) => (Some(body.render(variables)?), body.content_type()),
+        (None, Profile::Plain) if action.method.sends_event() => {
+            (Some(default_body.to_vec()), "application/cloudevents+json")
+        }
+        (Some(body), Profile::Slack) => {
+            (Some(body.render_for_slack(variables, default_body)?), "application/json")
+        }
+        (None, Profile::Slack) if action.method.sends_event() => {
+            (Some(slack::event_message(default_body)), "application/json")
+        }
+        // Receivers may rely on a content type, so one is sent although nothing follows it.
+        (None, Profile::Plain | Profile::Slack) => (None, "application/json"),
+    };
+    if profile == Profile::Slack {
+        // What the author declares is the body as written, not the message that is made of it.
+        headers.retain(|(name, _)| name != "content-type");
+    }
+    if !headers.iter().any(|(name, _)| name == "content-type") {
+        headers.insert(0, ("content-type".to_owned(), content_type.to_owned()));
+    }
+    Ok(WebhookRequest { method: action.method, url, headers, body })
+}
+
+fn header_value(
+    name: &str,
+    template: &Template,
+    variables: &Variables<'_>,
+    room: usize,
+) -> Result<String, WebhookInvalid> {
+    let mut value = String::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(text) => value.push_str(text),
+            Piece::Variable(reference) => {
+                let (found, rest) = variables.resolve(reference).ok_or_else(|| {
+                    WebhookInvalid::new(format!(
+                        "{} in header {} is unknown",
+                        shortened(reference.as_written()),
+                        shortened(name)
+                    ))
+                })?;
+                value.push_str(&found.to_text());
+                value.push_str(rest);
+            }
+        }
+        if value.len() > room {
+            return Err(WebhookInvalid::new(format!(
+                "the header values are longer than {MAX_HEADERS} bytes"
+            )));
+        }
+    }
+    if value.chars().any(char::is_control) {
+        let message = format!(
+            "the value of header {} holds a line break or another control character",
+            shortened(name)
+        );
+        return Err(WebhookInvalid::new(message));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;
