@@ -9,6 +9,6 @@ pub mod endpoints;
 pub mod erasure;
 mod ids;
 pub mod lane;
-mod pace;
+mod rate_limit;
 pub mod unmerge;
 pub mod wake_up;

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 
-use super::{ids, pace::Pace};
+use super::{ids, rate_limit::RateLimit};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::fault::Stage,
@@ -112,10 +112,10 @@ pub async fn replay(
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Progress, ReplayError> {
-    let mut pace = Pace::new(rate);
+    let mut rate_limit = RateLimit::new(rate);
     let mut total = Progress::default();
-    for keys in keys.chunks(pace.window()) {
-        pace.wait(keys.len()).await;
+    for keys in keys.chunks(rate_limit.window()) {
+        rate_limit.wait(keys.len()).await;
         let replayables = database
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
@@ -155,9 +155,9 @@ pub async fn discard(
     mut progress: impl FnMut(Progress),
 ) -> Result<Progress, sqlx::Error> {
     let mut total = Progress::default();
-    let mut pace = Pace::new(rate);
-    for keys in keys.chunks(pace.window()) {
-        pace.wait(keys.len()).await;
+    let mut rate_limit = RateLimit::new(rate);
+    for keys in keys.chunks(rate_limit.window()) {
+        rate_limit.wait(keys.len()).await;
         let discarded = database
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;

@@ -14,7 +14,7 @@ use self::request::RequestView;
 use super::{
     ids,
     lane::Waits,
-    pace::Pace,
+    rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
 pub use crate::postgres::deliveries::{DeliveryKey, Filter, State, Summary};
@@ -230,10 +230,10 @@ pub async fn resend(
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(&Resent),
 ) -> Result<(Resent, Result<(), WakeUpError>), sqlx::Error> {
-    let mut pace = Pace::new(rate);
+    let mut rate_limit = RateLimit::new(rate);
     let (mut total, mut wake_up, mut woken) = (Resent::default(), wake_up, Ok(()));
-    for keys in keys.chunks(pace.window()) {
-        pace.wait(keys.len()).await;
+    for keys in keys.chunks(rate_limit.window()) {
+        rate_limit.wait(keys.len()).await;
         let window = database.transact(|_| true, async |conn| resend_window(conn, keys).await).await?;
         total.done += window.done;
         total.superseded += window.superseded;

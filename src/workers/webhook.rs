@@ -5,14 +5,14 @@
 //! due again when its lease ends, and is sent with the same `webhook-id`.
 
 mod attempt;
+pub mod endpoint_test;
 mod headers;
 mod lanes;
 mod limits;
 mod own_services;
-mod pace;
-pub mod probe;
 mod recorder;
 mod routes;
+mod throughput;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -17,7 +17,7 @@ use crate::{
     operator::endpoints::{self, ResolveError},
     postgres::{Database, deliveries::Attempt},
     settings::Settings,
-    workers::webhook::probe::{Probe, probe},
+    workers::webhook::endpoint_test::{EndpointTest, run},
 };
 
 pub(super) const HELP: &str = "\
@@ -33,10 +33,10 @@ pub(super) async fn run(database: &Database, args: &One, settings: &Settings) ->
         let text = "this address has variables; give a whole one, such as https://hooks.example/contacts/1";
         return Err(Usage(text.to_owned()).into());
     }
-    let probe = probe(settings, &company, &url).await?;
-    let attempt = recorded(&probe);
-    output::object(args.output.format, &as_json(&probe, &attempt), |_| as_text(&probe, &attempt))?;
-    Ok(if probe.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })
+    let test = run(settings, &company, &url).await?;
+    let attempt = recorded(&test);
+    output::object(args.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
+    Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })
 }
 
 /// Company and URL of the endpoint that is meant; or the URL as given, where no endpoint has it.
@@ -56,13 +56,13 @@ async fn target(database: &Database, args: &One) -> anyhow::Result<(String, Stri
 }
 
 /// The test as if it had been recorded.
-fn recorded(probe: &Probe) -> Attempt {
+fn recorded(test: &EndpointTest) -> Attempt {
     let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-    let outcome = &probe.outcome;
+    let outcome = &test.outcome;
     Attempt {
-        delivery_id: probe.id,
+        delivery_id: test.id,
         attempt: 1,
-        started_at: probe.started_at,
+        started_at: test.started_at,
         duration_ms: ms(outcome.duration),
         connect_ms: outcome.timing.connect.map(ms),
         answer_ms: outcome.timing.answer.map(ms),
@@ -73,17 +73,17 @@ fn recorded(probe: &Probe) -> Attempt {
     }
 }
 
-fn as_json(probe: &Probe, attempt: &Attempt) -> Value {
+fn as_json(test: &EndpointTest, attempt: &Attempt) -> Value {
     let mut request = Map::new();
-    request.insert("method".to_owned(), probe.request.method.name().into());
-    request.insert("url".to_owned(), probe.request.url.clone().into());
-    request.insert("headers".to_owned(), json!(probe.request.headers));
-    request.extend(probe.request.body.as_deref().map(|body| bytes("body", body)));
+    request.insert("method".to_owned(), test.request.method.name().into());
+    request.insert("url".to_owned(), test.request.url.clone().into());
+    request.insert("headers".to_owned(), json!(test.request.headers));
+    request.extend(test.request.body.as_deref().map(|body| bytes("body", body)));
     json!({ "request": request, "attempt": attempt_json(attempt) })
 }
 
-fn as_text(probe: &Probe, attempt: &Attempt) -> String {
-    let request = &probe.request;
+fn as_text(test: &EndpointTest, attempt: &Attempt) -> String {
+    let request = &test.request;
     let mut text = vec![printable(&format!("{} {}", request.method.name(), request.url))];
     text.extend(request.headers.iter().map(|(name, value)| printable(&format!("{name}: {value}"))));
     text.push(String::new());

@@ -85,8 +85,8 @@ pub struct Claim<'a> {
     /// Proof of that.
     pub token: Uuid,
     /// For each endpoint, deliveries claimed by this process and not recorded, and how many it would get done
-    /// in a moment: `{"<uuid>": [claimed, pace]}`. A lane without failures is given twice its requests at once,
-    /// or its pace where that is more.
+    /// in a moment: `{"<uuid>": [claimed, throughput]}`. A lane without failures is given twice its requests at once,
+    /// or its throughput where that is more.
     pub busy: &'a serde_json::Value,
     /// What has waited this long for an endpoint that is not to be reached is taken, to be ended.
     pub max_age: Duration,

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use super::{
-    pace::Pace,
     routes::{Route, Routes},
+    throughput::Throughput,
 };
 use crate::{
     domain::webhook::endpoint::Profile,
@@ -57,7 +57,7 @@ struct State {
     outdated_at: Option<Instant>,
     /// When its success was last written down.
     noted_at: Option<Instant>,
-    pace: Pace,
+    throughput: Throughput,
 }
 
 /// One claimed delivery's place in its lane, until it is recorded.
@@ -99,14 +99,17 @@ impl Lanes {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// What is claimed of each endpoint and its pace, as a claim asks for it. Forgets lanes that are long idle.
+    /// What is claimed of each endpoint and its throughput, as a claim asks for it. Forgets lanes that are long idle.
     pub(super) fn busy(&self) -> Value {
         let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
         let now = Instant::now();
-        let busy = lanes.iter().map(|(key, lane)| (key, lane.claimed(), lane.pace(now)));
-        let busy = busy.filter(|(_, claimed, pace)| claimed + pace > 0);
-        Value::Object(busy.map(|(key, claimed, pace)| (key.id.to_string(), json!([claimed, pace]))).collect())
+        let busy = lanes.iter().map(|(key, lane)| (key, lane.claimed(), lane.throughput(now)));
+        let busy = busy.filter(|(_, claimed, throughput)| claimed + throughput > 0);
+        Value::Object(
+            busy.map(|(key, claimed, throughput)| (key.id.to_string(), json!([claimed, throughput])))
+                .collect(),
+        )
     }
 
     /// Endpoints of which nothing more is claimed before something ends.
@@ -140,15 +143,15 @@ impl Lane {
 
     /// One more attempt has ended.
     pub(super) fn has_ended(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pace.count();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).throughput.count();
     }
 
-    /// How many deliveries may be claimed ahead by its pace. Where that has become less than what the last claim
+    /// How many deliveries may be claimed ahead by its throughput. Where that has become less than what the last claim
     /// counted on, the next claim waits for as much less.
-    fn pace(&self, now: Instant) -> u32 {
-        let pace = self.state.lock().unwrap_or_else(PoisonError::into_inner).pace.ahead(now);
-        self.cap.fetch_min(pace.max(self.most.saturating_mul(2)), Ordering::Relaxed);
-        pace
+    fn throughput(&self, now: Instant) -> u32 {
+        let throughput = self.state.lock().unwrap_or_else(PoisonError::into_inner).throughput.ahead(now);
+        self.cap.fetch_min(throughput.max(self.most.saturating_mul(2)), Ordering::Relaxed);
+        throughput
     }
 
     fn is_remembered(&self) -> bool {

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 /// hangs holds little.
 const AHEAD: Duration = Duration::from_millis(100);
 
-/// No pace is reckoned from less: attempts are recorded in batches.
+/// No throughput is reckoned from less: attempts are recorded in batches.
 const SHORTEST_LOOK: Duration = Duration::from_millis(50);
 
 /// The attempts of one lane, counted.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     /// Since `since`.
     ended: u32,
     since: Option<Instant>,
     ahead: u32,
 }
 
-impl Pace {
+impl Throughput {
     /// One more has ended.
     pub(super) const fn count(&mut self) {
         self.ended = self.ended.saturating_add(1);
@@ -45,32 +45,32 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn after(pace: &mut Pace, ended: u32, now: &mut Instant, time: Duration) -> u32 {
-        (0..ended).for_each(|_| pace.count());
+    fn after(throughput: &mut Throughput, ended: u32, now: &mut Instant, time: Duration) -> u32 {
+        (0..ended).for_each(|_| throughput.count());
         *now += time;
-        pace.ahead(*now)
+        throughput.ahead(*now)
     }
 
     #[test]
     fn a_tenth_of_a_second_of_what_it_did() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut throughput, mut now) = (Throughput::default(), Instant::now());
         assert_eq!(
-            after(&mut pace, 1_000, &mut now, Duration::from_secs(1)),
+            after(&mut throughput, 1_000, &mut now, Duration::from_secs(1)),
             0,
             "nobody knows how long these took"
         );
-        assert_eq!(after(&mut pace, 1_000, &mut now, Duration::from_millis(200)), 500);
-        assert_eq!(after(&mut pace, 4_000, &mut now, Duration::from_secs(1)), 400);
-        assert_eq!(after(&mut pace, 0, &mut now, Duration::from_mins(1)), 200);
-        assert_eq!(after(&mut pace, 0, &mut now, Duration::from_mins(1)), 100);
+        assert_eq!(after(&mut throughput, 1_000, &mut now, Duration::from_millis(200)), 500);
+        assert_eq!(after(&mut throughput, 4_000, &mut now, Duration::from_secs(1)), 400);
+        assert_eq!(after(&mut throughput, 0, &mut now, Duration::from_mins(1)), 200);
+        assert_eq!(after(&mut throughput, 0, &mut now, Duration::from_mins(1)), 100);
     }
 
     #[test]
     fn a_look_that_is_too_short_is_none() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.ahead(now), 0);
-        assert_eq!(after(&mut pace, 100, &mut now, Duration::from_millis(49)), 0);
-        assert_eq!(after(&mut pace, 100, &mut now, Duration::from_millis(51)), 200);
-        assert_eq!(after(&mut pace, 100, &mut now, Duration::ZERO), 200);
+        let (mut throughput, mut now) = (Throughput::default(), Instant::now());
+        assert_eq!(throughput.ahead(now), 0);
+        assert_eq!(after(&mut throughput, 100, &mut now, Duration::from_millis(49)), 0);
+        assert_eq!(after(&mut throughput, 100, &mut now, Duration::from_millis(51)), 200);
+        assert_eq!(after(&mut throughput, 100, &mut now, Duration::ZERO), 200);
     }
 }

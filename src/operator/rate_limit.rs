@@ -8,12 +8,12 @@ use tokio::time::{Instant, sleep_until};
 const WINDOW: usize = 100;
 
 /// Holds an operation to so many things a second.
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     rate: Option<NonZeroU32>,
     due: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     pub(super) fn new(rate: Option<NonZeroU32>) -> Self {
         Self { rate, due: Instant::now() }
     }

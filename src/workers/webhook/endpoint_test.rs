@@ -22,7 +22,7 @@ use crate::{
 
 /// What a test came to.
 #[derive(Debug)]
-pub struct Probe {
+pub struct EndpointTest {
     /// Its `webhook-id`.
     pub id: Uuid,
     /// When it began.
@@ -37,7 +37,7 @@ pub struct Probe {
 ///
 /// # Errors
 /// When the settings cannot be used. Whatever the receiver does is an outcome.
-pub async fn probe(settings: &Settings, company: &str, url: &str) -> Result<Probe, SetUpError> {
+pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<EndpointTest, SetUpError> {
     let route = Routes::new(&settings.webhook)?.of(company, address(url));
     let (id, started_at) = (Uuid::now_v7(), OffsetDateTime::now_utc());
     let body = match route.profile(address(url)) {
@@ -65,7 +65,7 @@ pub async fn probe(settings: &Settings, company: &str, url: &str) -> Result<Prob
         slack::explain(&mut outcome);
     }
     outcome.class = route.rule.class(&outcome);
-    Ok(Probe { id, started_at, request, outcome })
+    Ok(EndpointTest { id, started_at, request, outcome })
 }
 
 /// What an endpoint's address is of this URL.
