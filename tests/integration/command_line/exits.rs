@@ -13,8 +13,8 @@ const ID: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         nonsense_is_usage,
-        unreachable_broker_is_named_with_cause_and_setting,
-        unreachable_database_is_named_with_cause_and_setting,
+        a_broker_that_is_away,
+        a_database_that_is_away,
         bad_configuration,
         config_check_tells_all_faults_at_once,
         config_show_tells_no_secret,
@@ -61,7 +61,7 @@ async fn nonsense_is_usage(app: &TestApp) {
     }
 }
 
-async fn unreachable_broker_is_named_with_cause_and_setting(app: &TestApp) {
+async fn a_broker_that_is_away(app: &TestApp) {
     let bad = crate::support::event::Event::lead("Ada").phone("12");
     app.run(&[]).await;
     app.broker.publish(&bad).await;
@@ -77,7 +77,7 @@ async fn unreachable_broker_is_named_with_cause_and_setting(app: &TestApp) {
     app.the_dead_letter("left as it was", |dead| dead.state == "open" && dead.replays == 0).await;
 }
 
-async fn unreachable_database_is_named_with_cause_and_setting(app: &TestApp) {
+async fn a_database_that_is_away(app: &TestApp) {
     let url = app.setting("postgres.url");
     let gone = url.replace("crt_", "gone_");
     let (server, database) = gone.rsplit_once('@').unwrap().1.split_once('/').unwrap();
