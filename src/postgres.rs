@@ -24,4 +24,4 @@ pub mod suspects;
 pub mod unmerge;
 
 pub use failure::{Failure, classify};
-pub use pool::{Database, MIGRATIONS};
+pub use pool::{ConnectError, Database, MIGRATIONS};

@@ -33,18 +33,56 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// The largest frame, in bytes.
 const FRAME_MAX: u32 = 128 * 1024;
 
-/// Why the broker could not be reached. Never holds the address: it carries the password.
+/// Why the broker could not be reached. Names host and port, never user or password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// `amqp.url` is no AMQP URI.
+    /// `amqp.url` cannot be parsed.
     #[error("amqp.url is not an amqp:// or amqps:// address")]
     Uri,
-    /// The broker, or something on the way to it, refused.
-    #[error("could not connect to the broker")]
-    Refused(#[source] lapin::Error),
+    /// The broker, or something on the way to it, refused. The cause is not a `source`, because the advice
+    /// follows it.
+    #[error("could not reach RabbitMQ at {address}: {}; check amqp.url", cause(.error))]
+    Refused {
+        /// Host and port.
+        address: String,
+        /// The client library's error.
+        error: lapin::Error,
+    },
     /// No answer within `amqp.connect_timeout`.
-    #[error("the broker did not answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
+    #[error("could not reach RabbitMQ at {address}: no answer within {} ms; check amqp.url", limit.as_millis())]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The deadline.
+        limit: Duration,
+    },
+}
+
+/// The library's error without the words that only say that it is one.
+fn cause(error: &lapin::Error) -> String {
+    match error.kind() {
+        lapin::ErrorKind::IOError(error) => error.to_string(),
+        lapin::ErrorKind::ProtocolError(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Waits for `opening` within `amqp.connect_timeout`; an error names the broker's address.
+pub(super) async fn within_timeout<T>(
+    settings: &settings::Amqp,
+    opening: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, ConnectError> {
+    let limit = settings.connect_timeout;
+    let address = || uri(settings).map(|uri| format!("{}:{}", uri.authority.host, uri.authority.port));
+    match timeout(limit, opening).await {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) => Err(ConnectError::Refused { address: address()?, error }),
+        Err(_) => Err(ConnectError::Timeout { address: address()?, limit }),
+    }
+}
+
+fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
+    settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)
 }
 
 /// An open connection. Dropped, it is closed: in good order, or by force after a few seconds.
@@ -67,7 +105,7 @@ impl Deref for Connection {
 /// Consumers and publishers use connections of their own: a broker in a resource alarm blocks a
 /// publishing connection as a whole, acks and heartbeats included.
 pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connection, ConnectError> {
-    let mut uri: AMQPUri = settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)?;
+    let mut uri = uri(settings)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
     // The broker's own default. Where it is not given, the library makes its buffers small and then
@@ -95,14 +133,9 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
         },
         properties,
     );
-    match timeout(limit, connecting).await {
-        Ok(connected) => {
-            let connection = connected.map_err(ConnectError::Refused)?;
-            socket.patience = CLOSE_PATIENCE;
-            Ok(Connection { connection, _socket: socket })
-        }
-        Err(_) => Err(ConnectError::Timeout(limit)),
-    }
+    let connection = within_timeout(settings, connecting).await?;
+    socket.patience = CLOSE_PATIENCE;
+    Ok(Connection { connection, _socket: socket })
 }
 
 /// A second handle to the connection's socket. When it is dropped the socket has `patience` left.

@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, Connection, connect};
+use super::{ConnectError, Connection, connect, connection::within_timeout};
 use crate::settings;
 
 /// Reply code of AMQP 0-9-1 (1.2).
@@ -85,10 +85,7 @@ impl Publisher {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
-        let channel = match timeout(settings.connect_timeout, opened).await {
-            Ok(opened) => opened.map_err(ConnectError::Refused)?,
-            Err(_) => return Err(ConnectError::Timeout(settings.connect_timeout)),
-        };
+        let channel = within_timeout(settings, opened).await?;
         Ok(Self { connection, channel, timeout: settings.publish_timeout })
     }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use crate::domain::{
     contact::placeholder::Placeholders,
     event::CompanyId,
@@ -34,8 +32,8 @@ impl Rules {
 }
 
 /// How to treat an update that gives neither phone nor email.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnUnidentified {
     /// Create a contact.
     Create,

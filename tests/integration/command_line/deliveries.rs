@@ -294,7 +294,7 @@ async fn the_broker_is_not_needed(app: &TestApp) {
     let broker = app.setting("amqp.url");
     app.set("amqp.url", "amqp://127.0.0.1:1");
     let ended = app.cli(&["delivery", "resend", &id, "--yes"]).await;
-    assert!(ended.code == Some(0) && ended.stderr.contains("the worker is not woken"), "{ended:?}");
+    assert!(ended.code == Some(0) && ended.stderr.contains("could not wake the worker"), "{ended:?}");
     app.set("amqp.url", &broker);
     // The worker looks by itself.
     app.count_becomes("SELECT count(*) FROM webhook_attempts", 2).await;
@@ -332,7 +332,7 @@ async fn a_digest_tells_what_is_in_it(app: &TestApp) {
     let shown = app.json(&["delivery", "show", digest]).await;
     assert!(shown["digestMembers"].as_array().unwrap().contains(&member["id"]), "{shown:#}");
     let text = app.cli(&["delivery", "show", &id(&member)]).await.stdout;
-    assert!(text.contains(&format!("went out as a part of {digest}")), "{text}");
+    assert!(text.contains(&format!("sent as part of {digest}")), "{text}");
     let refused = app.cli(&["delivery", "resend", &id(&member), "--yes"]).await;
     assert!(refused.code == Some(3) && refused.stdout.contains("resend that"), "{refused:?}");
 }

@@ -222,7 +222,7 @@ async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
     app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 4);
     let resumed = app.cli(&["endpoint", "resume", &url, "--company", "acme"]).await;
-    assert!(resumed.stdout.contains("2 deliveries go on"), "{resumed:?}");
+    assert!(resumed.stdout.contains("sending 2 deliveries"), "{resumed:?}");
     app.webhooks(6).await;
     app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
 }

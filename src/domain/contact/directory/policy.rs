@@ -7,7 +7,8 @@ use crate::domain::{
 };
 
 /// What happens when phone and email match two contacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnConflict {
     /// The two become one.
     Merge,

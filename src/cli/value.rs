@@ -1,12 +1,22 @@
-//! A moment in the past, as an option gives it: a time, or how long ago.
+//! Values of options: a name out of a list, and a moment in the past.
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::Usage;
 
-/// The value of `--since`.
+/// Parses the name of one of `all`. Help and errors list the names.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().copied().map(name))
+        .try_map(move |given| all.iter().copied().find(|one| name(*one) == given).ok_or("unknown name"))
+}
+
+/// The value of `--since`: a moment, or how long ago it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
     Moment(OffsetDateTime),
@@ -14,7 +24,7 @@ pub(super) enum Since {
 }
 
 impl Since {
-    /// What a listing by time shows that names none.
+    /// The default of listings that are indexed by time.
     pub(super) const DAY: Self = Self::Ago(Duration::from_hours(24));
 
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
@@ -26,7 +36,7 @@ impl Since {
     }
 
     /// # Errors
-    /// When it is before all time.
+    /// When the moment is too early to be represented.
     pub(super) fn moment(self) -> Result<OffsetDateTime, Usage> {
         match self {
             Self::Moment(moment) => Ok(moment),
