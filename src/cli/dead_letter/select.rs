@@ -1,6 +1,7 @@
 //! Which dead letters: the filters of `list`, and ids.
 
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use strum::VariantArray as _;
 
 use super::super::{exit::Usage, since::Since};
 use crate::{
@@ -131,13 +132,13 @@ impl Selection {
 }
 
 fn reasons() -> impl clap::builder::TypedValueParser<Value = Reason> {
-    PossibleValuesParser::new(Reason::ALL.map(Reason::name))
-        .try_map(|name| Reason::from_name(&name).ok_or("no such reason"))
+    PossibleValuesParser::new(Reason::VARIANTS.iter().map(|reason| reason.name()))
+        .try_map(|name| name.parse::<Reason>())
 }
 
 fn stages() -> impl clap::builder::TypedValueParser<Value = Stage> {
-    PossibleValuesParser::new([Stage::Upsert, Stage::Webhook].map(Stage::name))
-        .try_map(|name| Stage::from_name(&name).ok_or("no such stage"))
+    PossibleValuesParser::new(Stage::VARIANTS.iter().map(|stage| stage.name()))
+        .try_map(|name| name.parse::<Stage>())
 }
 
 #[cfg(test)]
