@@ -1,4 +1,5 @@
-//! Webhooks: what an author writes, the request that is rendered from it, where it may go, and what an answer means.
+//! Webhooks: the action that an author writes, the request rendered from it, where the request may go, and what
+//! happens after an attempt.
 
 pub mod action;
 pub mod attempt;

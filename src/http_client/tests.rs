@@ -89,7 +89,8 @@ async fn the_request_is_sent_as_it_is() {
 #[tokio::test]
 async fn a_body_that_is_not_there_has_a_length_where_one_is_expected() {
     use request::Method;
-    for method in Method::ALL {
+    use strum::VariantArray as _;
+    for method in Method::VARIANTS.iter().copied() {
         let lines = head_of(|request| {
             request.method = method;
             request.body = None;

@@ -202,7 +202,7 @@ async fn get(
 
 fn entry(contact: &Contact, row: HistoryRow) -> HistoryEntry {
     let superseded = row.accepted.iter().filter_map(|name| {
-        let stamp = &contact.values.get(Field::from_name(name)?)?.stamp;
+        let stamp = &contact.values.get(name.parse().ok()?)?.stamp;
         let stands = stamp.event.id() == row.event_id
             && stamp.event.source() == row.source
             && i32::from(stamp.step) == i32::from(row.step);

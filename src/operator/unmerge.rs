@@ -15,7 +15,7 @@ use crate::{
         contact::{
             Contact, ContactId,
             directory::Conflict,
-            rebuild::{Rebuilt, Said, Separation, rebuild},
+            rebuild::{Entry, Rebuilt, Separation, rebuild},
         },
         event::CompanyId,
     },
@@ -101,7 +101,7 @@ async fn part(
     };
     let ids: Vec<Uuid> = aliases.iter().chain([&living.id]).map(|id| id.0).collect();
     let steps = store::steps(conn, company, &ids).await?;
-    let said: Vec<Said> = steps.iter().map(|step| step.said.clone()).collect();
+    let said: Vec<Entry> = steps.iter().map(|step| step.said.clone()).collect();
     let mut separations = store::separations(conn, company, &ids).await?;
     let as_it_is = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;
     if !gives(&as_it_is, &living) {

@@ -3,6 +3,7 @@
 //! Lock order, the same in every worker: contacts by key, then identifiers by key, then the ledger.
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -185,7 +186,7 @@ impl<'a> Columns<'a> {
             phones: keys("phone"),
             emails: keys("email"),
             sides: contacts.iter().map(|contact| sides(contact).join(" ")).collect(),
-            fields: Field::ALL.into_iter().map(column).collect(),
+            fields: Field::VARIANTS.iter().copied().map(column).collect(),
         }
     }
 }

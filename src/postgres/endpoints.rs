@@ -226,7 +226,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&EndpointKey]) -> Result<Vec<
     let counted = |number: i32| u32::try_from(number).unwrap_or_default();
     let changes = rows.into_iter().map(|row| {
         // The schema allows no other state.
-        let state = State::from_name(&row.breaker).unwrap_or(State::Closed);
+        let state = row.breaker.parse().unwrap_or(State::Closed);
         Change {
             key: EndpointKey { company: row.company_id, id: row.endpoint_id },
             was: state,

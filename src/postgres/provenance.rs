@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::domain::contact::Stamped;
 use crate::domain::{
-    contact::field::{Field, FieldMap},
+    contact::field::FieldMap,
     event::{EventRef, Stamp},
 };
 
@@ -74,7 +74,7 @@ pub(super) fn from_json(text: &str) -> Result<FieldMap<Stamp>, ProvenanceError> 
     let stamps = stamps.collect::<Result<Vec<_>, ProvenanceError>>()?;
     let mut fields = FieldMap::default();
     for (name, place) in stored.fields {
-        let field = Field::from_name(name).ok_or(ProvenanceError::Stamp)?;
+        let field = name.parse().map_err(|_| ProvenanceError::Stamp)?;
         fields.insert(field, stamps.get(place).ok_or(ProvenanceError::Stamp)?.clone());
     }
     Ok(fields)

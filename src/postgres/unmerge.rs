@@ -14,8 +14,8 @@ use crate::domain::{
     contact::{
         Contact, ContactId, ContactUpdate, Identifier, Rejected,
         directory::Conflict,
-        field::{Field, FieldMap},
-        rebuild::{Rebuilt, Said, Separation},
+        field::FieldMap,
+        rebuild::{Entry, Rebuilt, Separation},
     },
     event::{CompanyId, EventRef, Stamp},
 };
@@ -25,7 +25,7 @@ pub struct Step {
     event_key: Uuid,
     ordinal: i16,
     /// What it said, and the contact that it was applied to.
-    pub said: Said,
+    pub said: Entry,
 }
 
 /// How often a contact is looked for that is merged or parted while its lock is waited for.
@@ -148,14 +148,14 @@ impl Row {
             serde_json::from_str(&self.fields).map_err(decode)?;
         let mut values = FieldMap::default();
         for (name, value) in said {
-            let field = Field::from_name(&name).ok_or_else(|| decode("an unknown field"))?;
+            let field = name.parse().map_err(decode)?;
             values.insert(field, value);
         }
         let stamp = Stamp { time: self.event_time, event, step };
         Ok(Step {
             event_key: self.event_key,
             ordinal: self.ordinal,
-            said: Said {
+            said: Entry {
                 contact: ContactId(self.contact_id),
                 update: ContactUpdate::from_accepted(stamp, values),
             },

@@ -114,7 +114,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
     let fault = Fault::new(Reason::Broker, text);
     let known = match stage {
         // Not decoded: it may be here because decoding it ended processes.
-        Stage::Upsert => fired::placed(&message.body, fault),
+        Stage::Upsert => fired::with_origin(&message.body, fault),
         Stage::Webhook => placed(&message.body, fault),
     };
     NewDeadLetter {

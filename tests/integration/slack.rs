@@ -120,7 +120,7 @@ async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp)
     app.run(&[]).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
     let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
-                    AND disabled_because LIKE '%Slack has disabled%'";
+                    AND disabled_because LIKE '%Slack disabled%'";
     app.count_becomes(disabled, 1).await;
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;

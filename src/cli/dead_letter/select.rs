@@ -1,6 +1,7 @@
 //! Which dead letters: the filters of `list`, `replay` and `discard`.
 
 use clap::Args;
+use strum::VariantArray as _;
 
 use super::{
     super::{
@@ -24,10 +25,10 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 pub(in crate::cli) struct Filters {
     /// With this reason
-    #[arg(long, value_parser = one_of(&Reason::ALL, Reason::name))]
+    #[arg(long, value_parser = one_of(Reason::VARIANTS, Reason::name))]
     reason: Option<Reason>,
     /// Of this stage
-    #[arg(long, value_parser = one_of(&[Stage::Upsert, Stage::Webhook], Stage::name))]
+    #[arg(long, value_parser = one_of(Stage::VARIANTS, Stage::name))]
     stage: Option<Stage>,
     /// Of this company; '' selects messages that name no company
     #[arg(long)]

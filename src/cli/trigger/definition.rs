@@ -122,7 +122,7 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         Err(bad) => {
             let problems = bad.problems.into_iter();
             findings
-                .extend(problems.map(|problem| finding(Severity::Error, &problem.place, problem.message)));
+                .extend(problems.map(|problem| finding(Severity::Error, &problem.pointer, problem.message)));
             findings.sort_by(|a, b| a.place.cmp(&b.place));
         }
         Ok(trigger) => {
@@ -230,7 +230,7 @@ fn references(text: &str) -> Vec<Vec<String>> {
 fn is_built_in(name: &str) -> bool {
     BUILT_IN.contains(&name)
         || name.starts_with("images[")
-        || name.strip_prefix("contact.").is_some_and(|field| Field::from_name(field).is_some())
+        || name.strip_prefix("contact.").is_some_and(|field| field.parse::<Field>().is_ok())
 }
 
 /// Every text in a JSON value, at any depth.

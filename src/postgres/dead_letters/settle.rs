@@ -69,7 +69,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
         .into_iter()
         .filter_map(|row| {
             // The schema allows no other stage.
-            let stage = Stage::from_name(&row.stage)?;
+            let stage = row.stage.parse().ok()?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
             let (body, properties) = (row.body, row.properties);
             Some(Replayable { key, stage, delivery_id: row.delivery_id, body, properties })

@@ -12,10 +12,7 @@ use uuid::Uuid;
 
 use super::{microseconds, order};
 use crate::{
-    domain::{
-        trace_context::TraceContext,
-        webhook::request::{Method, WebhookRequest},
-    },
+    domain::{trace_context::TraceContext, webhook::request::WebhookRequest},
     postgres::endpoints::EndpointKey,
 };
 
@@ -132,7 +129,7 @@ struct Row {
 impl Row {
     fn claimed(self, lease_token: Uuid) -> ClaimedDelivery {
         let attempts_in_round = self.attempts.saturating_sub(self.schedule_from);
-        let request = match (self.fault, Method::from_name(&self.method), read_headers(&self.headers)) {
+        let request = match (self.fault, self.method.parse().ok(), read_headers(&self.headers)) {
             (Some(fault), ..) => Err(fault),
             (None, Some(method), Some(headers)) => {
                 Ok(WebhookRequest { method, url: self.url, headers, body: self.body })
@@ -263,6 +260,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::webhook::request::Method;
 
     fn row(method: &str, headers: serde_json::Value, fault: Option<&str>) -> Row {
         Row {

@@ -7,11 +7,7 @@ use uuid::Uuid;
 
 use super::{claim::read_headers, headers, microseconds};
 use crate::{
-    domain::webhook::{
-        digest,
-        endpoint::Profile,
-        request::{Method, WebhookRequest},
-    },
+    domain::webhook::{digest, endpoint::Profile, request::WebhookRequest},
     postgres::endpoints::EndpointKey,
 };
 
@@ -124,7 +120,7 @@ impl Row {
     /// `None` where the stored request cannot be read.
     fn member(self) -> Option<Member> {
         let request = WebhookRequest {
-            method: Method::from_name(&self.method)?,
+            method: self.method.parse().ok()?,
             headers: read_headers(&self.headers)?,
             url: self.url,
             body: self.body,

@@ -110,7 +110,7 @@ pub(super) fn triage<'a>(
 
 /// The dead letter of a message that must not be decoded.
 pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
-    dead_letter(message, fired::placed(&message.body, fault))
+    dead_letter(message, fired::with_origin(&message.body, fault))
 }
 
 /// The dead letter of a message that worker 1 cannot apply.

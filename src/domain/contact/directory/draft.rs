@@ -1,4 +1,6 @@
-//! One contact of a directory while updates are applied to it.
+//! A contact of a directory while updates are applied to it.
+
+use strum::VariantArray as _;
 
 use crate::domain::{
     contact::{
@@ -9,13 +11,13 @@ use crate::domain::{
 };
 
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Draft {
     pub(super) contact: Contact,
     stored: bool,
     changed: bool,
 }
 
-impl Slot {
+impl Draft {
     pub(super) fn stored(contact: Contact) -> Self {
         Self { contact, stored: true, changed: false }
     }
@@ -38,12 +40,12 @@ impl Slot {
         self.stored
     }
 
-    /// The contact, if it must be written.
+    /// The contact, if it changed.
     pub(super) fn into_change(self) -> Option<Contact> {
         self.changed.then_some(self.contact)
     }
 
-    /// Takes over what another contact has, and returns the keys that came with it.
+    /// Takes over another contact's values, keys and separations. Returns the keys.
     pub(super) fn absorb(&mut self, other: Self) -> Vec<Identifier> {
         let other = other.contact;
         let mine = &mut self.contact;
@@ -62,22 +64,22 @@ impl Slot {
     }
 
     pub(super) fn add_key(&mut self, key: Identifier) {
-        if let Err(place) = self.contact.keys.binary_search(&key) {
-            self.contact.keys.insert(place, key);
+        if let Err(index) = self.contact.keys.binary_search(&key) {
+            self.contact.keys.insert(index, key);
             self.changed = true;
         }
     }
 
     pub(super) fn separate(&mut self, sides: &[Side]) {
         for side in sides {
-            if let Err(place) = self.contact.sides.binary_search(side) {
-                self.contact.sides.insert(place, *side);
+            if let Err(index) = self.contact.sides.binary_search(side) {
+                self.contact.sides.insert(index, *side);
                 self.changed = true;
             }
         }
     }
 
-    /// Takes the values that are newer than what stands, and returns the fields that now differ.
+    /// Writes the values that are newer than the current ones. Returns the fields that changed.
     pub(super) fn write(&mut self, update: &ContactUpdate, dropped: Option<Field>) -> Vec<Field> {
         let mut changed = Vec::new();
         for (field, value) in update.values.iter().filter(|(field, _)| Some(*field) != dropped) {
@@ -91,17 +93,17 @@ impl Slot {
             self.contact.values.insert(field, Stamped { value: value.clone(), stamp: update.stamp.clone() });
             self.changed = true;
         }
-        in_order_of_names(changed)
+        sorted_by_name(changed)
     }
 
-    /// The fields whose value is not what `before` said.
+    /// The fields whose value differs from `before`.
     pub(super) fn differences(&self, before: &FieldMap<Stamped>) -> Vec<Field> {
         let differs = |field: &Field| {
             let [before, after] =
                 [before, &self.contact.values].map(|map| map.get(*field).map(|stamped| &stamped.value));
             before != after
         };
-        in_order_of_names(Field::ALL.into_iter().filter(differs).collect())
+        sorted_by_name(Field::VARIANTS.iter().copied().filter(differs).collect())
     }
 
     pub(super) fn finish(&mut self, operation: Operation, update: &ContactUpdate) {
@@ -118,7 +120,7 @@ impl Slot {
     }
 }
 
-fn in_order_of_names(mut fields: Vec<Field>) -> Vec<Field> {
+fn sorted_by_name(mut fields: Vec<Field>) -> Vec<Field> {
     fields.sort_unstable_by_key(|field| field.name());
     fields
 }
