@@ -12,7 +12,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{
-    deliveries::{DeliveryKey, delivery_id},
+    deliveries::delivery_id,
     outbox::{self, OutboxMessage},
 };
 use crate::domain::{
@@ -20,7 +20,7 @@ use crate::domain::{
         completed::{Chain, End, WebhookEnd},
         outgoing::Publisher,
     },
-    event::CompanyId,
+    event::{CompanyId, Key},
 };
 
 /// A chain that waits for its webhooks.
@@ -95,7 +95,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[NewChainResult]) -> Resul
 /// When the database refuses or is away; the caller's transaction is then lost.
 pub async fn ended(
     conn: &mut PgConnection,
-    ended: &[DeliveryKey],
+    ended: &[Key],
     terms: &Terms,
     now: OffsetDateTime,
 ) -> Result<Vec<OutboxMessage>, sqlx::Error> {
@@ -112,10 +112,7 @@ pub async fn ended(
 }
 
 /// Takes the rows of the chains that have no webhook left.
-async fn count_down(
-    conn: &mut PgConnection,
-    ended: &[DeliveryKey],
-) -> Result<Vec<NewChainResult>, sqlx::Error> {
+async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<NewChainResult>, sqlx::Error> {
     let companies: Vec<String> = ended.iter().map(|key| key.company.clone()).collect();
     let ids: Vec<Uuid> = ended.iter().map(|key| key.id).collect();
     // The rows are locked in the order of their keys. Whoever waits for one sees what the other has counted.

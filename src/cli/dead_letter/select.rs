@@ -4,11 +4,14 @@ use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValuePa
 
 use super::super::{exit::Usage, since::Since};
 use crate::{
-    domain::fault::{Reason, Stage},
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
     operator::dead_letters,
     postgres::{
         Database,
-        dead_letters::{Filter, Key, State},
+        dead_letters::{Filter, State},
     },
 };
 

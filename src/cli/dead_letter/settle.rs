@@ -13,11 +13,9 @@ use super::{
 };
 use crate::{
     amqp::{Publisher, Topology},
+    domain::event::Key,
     operator::dead_letters::{self, Progress},
-    postgres::{
-        Database,
-        dead_letters::{Key, Summary},
-    },
+    postgres::{Database, dead_letters::Summary},
     settings::Settings,
 };
 

@@ -13,8 +13,9 @@ use super::{
     select::Selection,
 };
 use crate::{
+    domain::event::Key,
     operator::{
-        deliveries::{self, DeliveryKey, Resent},
+        deliveries::{self, Resent},
         wake_up::{WakeUp, WakeUpError},
     },
     postgres::Database,
@@ -90,7 +91,7 @@ fn not_woken(error: &WakeUpError, settings: &Settings) {
     output::note(format_args!("the worker is not woken and looks within {wait} s by itself: {error}"));
 }
 
-async fn plan(database: &Database, args: &Resend, keys: &[DeliveryKey]) -> anyhow::Result<Exit> {
+async fn plan(database: &Database, args: &Resend, keys: &[Key]) -> anyhow::Result<Exit> {
     let sample = deliveries::look(database, keys.get(..SAMPLE).unwrap_or(keys)).await?;
     if args.output.format == Format::Table {
         print(args.output, &sample)?;

@@ -1,12 +1,14 @@
 //! Which deliveries: the filters of `list`, and ids.
 
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use strum::VariantArray as _;
 use uuid::Uuid;
 
 use super::super::{exit::Usage, since::Since};
 use crate::{
+    domain::event::Key,
     operator::{
-        deliveries::{self, DeliveryKey, Filter, State},
+        deliveries::{self, Filter, State},
         endpoints,
     },
     postgres::Database,
@@ -107,11 +109,11 @@ impl Selection {
     }
 
     /// The keys of the deliveries that are meant: as given, or oldest first.
-    pub(super) async fn keys(&self, database: &Database) -> anyhow::Result<Vec<DeliveryKey>> {
+    pub(super) async fn keys(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
         if self.ids.is_empty() {
             return Ok(deliveries::keys(database, &self.filters.filter(database).await?).await?);
         }
-        let mut keys: Vec<DeliveryKey> = Vec::with_capacity(self.ids.len());
+        let mut keys: Vec<Key> = Vec::with_capacity(self.ids.len());
         for id in &self.ids {
             let key = deliveries::resolve(database, self.filters.company.as_deref(), id).await?;
             if !keys.contains(&key) {
@@ -123,8 +125,8 @@ impl Selection {
 }
 
 fn states() -> impl clap::builder::TypedValueParser<Value = State> {
-    PossibleValuesParser::new(State::ALL.map(State::name))
-        .try_map(|name| State::from_name(&name).ok_or("no such state"))
+    PossibleValuesParser::new(State::VARIANTS.iter().map(|state| state.name()))
+        .try_map(|name| name.parse::<State>())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Endpoint {
         &self.url
     }
 
-    /// Its id: the same for the same endpoint, whoever makes it (migration 0003 does so too).
+    /// Its id: the same for the same endpoint, whoever makes it.
     #[must_use]
     pub const fn id(&self) -> Uuid {
         self.id

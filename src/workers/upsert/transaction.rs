@@ -155,7 +155,7 @@ async fn write(
         // A replay that meets a conflict again is not done. Nor is one whose message came twice in this
         // batch, where the other copy met it.
         let is_of = |dead_letter: &NewDeadLetter, replay: &Replayed| {
-            dead_letter.company == replay.company && digest(&dead_letter.body) == replay.digest
+            dead_letter.company == replay.company && digest(&dead_letter.body) == replay.body_hash
         };
         replayed.retain(|replay| !dead.iter().any(|dead_letter| is_of(dead_letter, replay)));
         dead_letters::resolve(conn, &replayed).await?;
@@ -227,7 +227,7 @@ async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Resu
 /// The dead letter that is done with this message.
 fn as_replayed(one: &Accepted<'_>) -> Option<Replayed> {
     let company = one.plan.event.company.to_string();
-    one.replays.map(|id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest })
+    one.replays.map(|id| Replayed { company, stage: Stage::Upsert, id, body_hash: one.digest })
 }
 
 fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
