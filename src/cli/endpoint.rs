@@ -13,8 +13,9 @@ use super::{
     value::one_of,
 };
 use crate::{
+    domain::event::Key,
     operator::{
-        endpoints::{self, Change, Changed, Endpoint, EndpointKey, shortened},
+        endpoints::{self, Change, Changed, Endpoint, shortened},
         lane::LaneState,
     },
     postgres::Database,
@@ -76,7 +77,7 @@ pub(super) struct One {
 }
 
 impl One {
-    async fn key(&self, database: &Database) -> anyhow::Result<EndpointKey> {
+    async fn key(&self, database: &Database) -> anyhow::Result<Key> {
         Ok(endpoints::resolve(database, self.company.as_deref(), &self.endpoint).await?)
     }
 }

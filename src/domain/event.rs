@@ -130,6 +130,15 @@ pub struct Stamp {
     pub step: u16,
 }
 
+/// Names a row of one company: a delivery, an endpoint, a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The company's id. Empty for a dead letter whose company could not be read.
+    pub company: String,
+    /// The row's id.
+    pub id: Uuid,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod egress;
 pub mod endpoint;
 pub mod request;
+pub mod requested;
 pub mod signature;
 pub mod slack;
 pub mod template;

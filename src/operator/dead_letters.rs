@@ -11,10 +11,11 @@ use sqlx::Connection as _;
 use super::{ids, rate_limit::RateLimit};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::fault::Stage,
+    domain::{event::Key, fault::Stage},
     postgres::{
         Database,
-        dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Replayed, Summary},
+        dead_letters::{self as store, DeadLetter, Filter, Replayable, Replayed, Summary},
+        deliveries::{self, State},
     },
 };
 
@@ -120,6 +121,9 @@ pub async fn replay(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let replayables = store::begin_replay(&mut transaction, keys).await?;
+                // A delivery that is pending keeps its lease and its schedule: a worker is on it.
+                let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
+                deliveries::restart(&mut transaction, &due, &[State::Dead, State::Discarded]).await?;
                 transaction.commit().await?;
                 Ok::<_, sqlx::Error>(replayables)
             })
@@ -162,8 +166,9 @@ pub async fn discard(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let discarded = store::discard(&mut transaction, keys, operator).await?;
+                deliveries::discard(&mut transaction, &discarded.deliveries).await?;
                 transaction.commit().await?;
-                Ok::<_, sqlx::Error>(discarded)
+                Ok::<_, sqlx::Error>(discarded.count)
             })
             .await?;
         total.done += discarded;
@@ -183,7 +188,7 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
             company: one.key.company.clone(),
             stage: one.stage,
             id: one.key.id,
-            digest: Sha256::digest(&one.body).into(),
+            body_hash: Sha256::digest(&one.body).into(),
         })
         .collect();
     if reopen.is_empty() && done.is_empty() {
@@ -191,7 +196,7 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
     }
     database
         .unit(async |conn| {
-            store::mark_open_again(conn, reopen).await?;
+            store::reopen(conn, reopen).await?;
             store::resolve(conn, &done).await
         })
         .await

@@ -8,6 +8,7 @@ pub mod request;
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use self::request::RequestView;
@@ -17,10 +18,15 @@ use super::{
     rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
-pub use crate::postgres::deliveries::{DeliveryKey, Filter, State, Summary};
-use crate::postgres::{
-    Database,
-    deliveries::{self as store, Attempt, DeadLetterRef, Held},
+pub use crate::postgres::deliveries::{Filter, State, Summary};
+use crate::{
+    domain::event::Key,
+    postgres::{
+        Database,
+        attempts::Attempt,
+        dead_letters,
+        deliveries::{self as store, DeadLetterRef, Locked},
+    },
 };
 
 /// What an erased delivery says of itself.
@@ -98,7 +104,7 @@ pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Listed>, s
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn look(database: &Database, keys: &[DeliveryKey]) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn look(database: &Database, keys: &[Key]) -> Result<Vec<Listed>, sqlx::Error> {
     let listed = database.unit(async |conn| store::summaries(conn, keys).await).await?;
     Ok(listed.into_iter().map(Listed::new).collect())
 }
@@ -107,7 +113,7 @@ pub async fn look(database: &Database, keys: &[DeliveryKey]) -> Result<Vec<Liste
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     database.unit(async |conn| store::keys(conn, filter).await).await
 }
 
@@ -115,11 +121,7 @@ pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<DeliveryKe
 ///
 /// # Errors
 /// When there is none or are several, or the database refuses or is away.
-pub async fn resolve(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<DeliveryKey, ResolveError> {
+pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let range = ids::range(text, ids::DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, company, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
@@ -133,7 +135,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn get(database: &Database, key: &DeliveryKey) -> Result<Option<Delivery>, sqlx::Error> {
+pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sqlx::Error> {
     let (summary, details) = database
         .unit(async |conn| {
             let summary = store::summaries(conn, std::slice::from_ref(key)).await?.pop();
@@ -226,7 +228,7 @@ impl Resent {
 pub async fn resend(
     database: &Database,
     wake_up: Option<&mut WakeUp>,
-    keys: &[DeliveryKey],
+    keys: &[Key],
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(&Resent),
 ) -> Result<(Resent, Result<(), WakeUpError>), sqlx::Error> {
@@ -249,40 +251,41 @@ pub async fn resend(
     Ok((total, woken))
 }
 
-async fn resend_window(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<Resent, sqlx::Error> {
-    let held = store::hold(conn, keys).await?;
-    let (mut restarted, mut hastened, mut resent) = (Vec::new(), Vec::new(), Resent::default());
+async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, sqlx::Error> {
+    let locked = store::lock(conn, keys).await?;
+    let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
     let mut refuse = |refusal: Refusal, count: u64| {
         if count > 0 {
             *resent.refused.entry(refusal).or_default() += count;
         }
     };
-    refuse(Refusal::Gone, (keys.len() - held.len()) as u64);
-    for one in &held {
+    refuse(Refusal::Gone, (keys.len() - locked.len()) as u64);
+    for one in &locked {
         match judge(one) {
-            Ok(State::Pending) => hastened.push(one.key.clone()),
+            Ok(State::Pending) => made_due.push(one.key.clone()),
             Ok(_) => restarted.push(one),
             Err(refusal) => refuse(refusal, 1),
         }
     }
-    let ended: Vec<DeliveryKey> = restarted.iter().map(|one| one.key.clone()).collect();
+    let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
     let superseded = restarted.iter().filter(|one| one.state == Some(State::Superseded)).count();
-    store::restart(conn, &ended, &State::ALL).await?;
-    store::hasten(conn, &hastened).await?;
-    store::replay_dead_letters(conn, &restarted).await?;
-    resent.done = (restarted.len() + hastened.len()) as u64;
+    store::restart(conn, &ended, State::VARIANTS).await?;
+    store::make_due(conn, &made_due).await?;
+    let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
+    dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
+    resent.done = (restarted.len() + made_due.len()) as u64;
     resent.superseded = superseded as u64;
     Ok(resent)
 }
 
 /// Whether it can be sent again, and from which state.
-fn judge(held: &Held) -> Result<State, Refusal> {
-    match (held.state, held.fault.as_deref()) {
+fn judge(locked: &Locked) -> Result<State, Refusal> {
+    match (locked.state, locked.fault.as_deref()) {
         (None, _) => Err(Refusal::Unknown),
         (_, Some(ERASED)) => Err(Refusal::Erased),
         (_, Some(_)) => Err(Refusal::Invalid),
         (Some(State::Digested), None) => Err(Refusal::Digested),
-        (Some(State::Pending), None) if held.in_flight => Err(Refusal::InFlight),
+        (Some(State::Pending), None) if locked.in_flight => Err(Refusal::InFlight),
         (Some(state), None) => Ok(state),
     }
 }

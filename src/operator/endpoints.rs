@@ -9,12 +9,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ids, lane::LaneState};
-pub use crate::postgres::endpoints::EndpointKey;
 use crate::{
-    domain::webhook::{endpoint::Profile, signature::SigningSecret},
+    domain::{
+        event::Key,
+        webhook::{endpoint::Profile, signature::SigningSecret},
+    },
     postgres::{
         Database,
-        deliveries::Attempt,
+        attempts::{self, Attempt},
         endpoints::{self as store, EndpointRow},
     },
     settings::{EndpointRule, Webhook},
@@ -219,11 +221,7 @@ pub async fn list(database: &Database, company: Option<&str>) -> Result<Vec<Endp
 ///
 /// # Errors
 /// When there is none, or the database refuses or is away.
-pub async fn find(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<Vec<EndpointKey>, ResolveError> {
+pub async fn find(database: &Database, company: Option<&str>, text: &str) -> Result<Vec<Key>, ResolveError> {
     let url = Some(text).filter(|text| text.contains("://"));
     let range = match url {
         Some(_) => (Uuid::nil(), Uuid::max()),
@@ -237,11 +235,7 @@ pub async fn find(
 ///
 /// # Errors
 /// When there is none or are several, or the database refuses or is away.
-pub async fn resolve(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<EndpointKey, ResolveError> {
+pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let mut found = find(database, company, text).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
@@ -254,7 +248,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// When it is gone, or the database refuses or is away.
-pub async fn get(database: &Database, key: &EndpointKey) -> Result<Endpoint, ResolveError> {
+pub async fn get(database: &Database, key: &Key) -> Result<Endpoint, ResolveError> {
     let row = database.unit(async |conn| store::get(conn, key).await).await?;
     row.map(Endpoint::new).ok_or(ResolveError::Unknown)
 }
@@ -263,11 +257,15 @@ pub async fn get(database: &Database, key: &EndpointKey) -> Result<Endpoint, Res
 ///
 /// # Errors
 /// When it is gone, or the database refuses or is away.
-pub async fn show(database: &Database, settings: &Webhook, key: &EndpointKey) -> Result<Shown, ResolveError> {
+pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<Shown, ResolveError> {
     let (row, states, attempts) = database
         .unit(async |conn| {
             let row = store::get(conn, key).await?;
-            Ok::<_, sqlx::Error>((row, store::states(conn, key).await?, store::attempts(conn, key).await?))
+            Ok::<_, sqlx::Error>((
+                row,
+                store::states(conn, key).await?,
+                attempts::of_endpoint(conn, key).await?,
+            ))
         })
         .await?;
     let endpoint = Endpoint::new(row.ok_or(ResolveError::Unknown)?);
@@ -300,11 +298,7 @@ pub struct Changed {
 ///
 /// # Errors
 /// When the endpoint is gone, or the database refuses or is away.
-pub async fn change(
-    database: &Database,
-    key: &EndpointKey,
-    change: Change<'_>,
-) -> Result<Changed, ResolveError> {
+pub async fn change(database: &Database, key: &Key, change: Change<'_>) -> Result<Changed, ResolveError> {
     let (changed, row) = database
         .unit(async |conn| {
             let changed = match change {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -164,7 +165,7 @@ fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateT
 async fn sweep(database: &Database, request: &Request<'_>, dossier: &Dossier) -> Result<Counts, sqlx::Error> {
     let mut sweep = Sweep::new(request.company, dossier);
     let mut removed = Counts::default();
-    for table in Table::ALL {
+    for table in Table::VARIANTS.iter().copied() {
         let mut from = Some(Uuid::nil());
         while let Some(after) = from {
             let page = async |conn: &mut PgConnection| sweep.page(conn, table, after).await;

@@ -19,7 +19,11 @@ use crate::{
         },
         event::CompanyId,
     },
-    postgres::{Database, outbox, unmerge as store},
+    postgres::{
+        Database,
+        living::{self, Living},
+        outbox, unmerge as store,
+    },
     settings::Events,
 };
 
@@ -92,7 +96,8 @@ async fn part(
     id: ContactId,
     operator: &str,
 ) -> Result<Unmerged, UnmergeError> {
-    let (living, aliases) = store::lock(conn, company, id).await?.ok_or(UnmergeError::NotFound)?;
+    let found = living::lock(conn, company, id).await?;
+    let Living { contact: living, aliases } = found.ok_or(UnmergeError::NotFound)?;
     let merged = match (id == living.id, aliases.as_slice()) {
         (false, _) => id,
         (true, []) => return Err(UnmergeError::NotMerged),
@@ -127,7 +132,7 @@ async fn part(
     if !store::replace(conn, &living, &steps, &rebuilt).await? {
         return Err(UnmergeError::Incomplete);
     }
-    store::record(conn, company, &separation, operator).await?;
+    store::insert_separation(conn, company, &separation, operator).await?;
     let message = message(events, &rebuilt, separation.id, contact);
     outbox::insert(conn, message.as_slice(), Duration::ZERO).await?;
     let moved = said.iter().zip(&rebuilt.steps).filter(|(said, (now, _))| said.contact != *now);

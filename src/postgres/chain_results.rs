@@ -11,13 +11,13 @@ use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{columns::column, deliveries::DeliveryKey, outbox};
+use super::{columns::{column, key_columns}, outbox};
 use crate::domain::{
     chain::{
         completed::{AwaitedChain, WebhookEnd, WebhookResult},
         outgoing::{OutgoingEvent, Publisher, ReplyTo},
     },
-    event::CompanyId,
+    event::{CompanyId, Key},
     trace_context::TraceContext,
     webhook::delivery::delivery_id,
 };
@@ -71,7 +71,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
 /// When the database refuses or is away; the caller's transaction is then lost.
 pub async fn ended(
     conn: &mut PgConnection,
-    ended: &[DeliveryKey],
+    ended: &[Key],
     terms: &Terms,
     now: OffsetDateTime,
 ) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
@@ -91,10 +91,9 @@ pub async fn ended(
 /// Takes the rows of the chains that have no webhook left.
 async fn count_down(
     conn: &mut PgConnection,
-    ended: &[DeliveryKey],
+    ended: &[Key],
 ) -> Result<Vec<AwaitedChain>, sqlx::Error> {
-    let companies: Vec<String> = ended.iter().map(|key| key.company.clone()).collect();
-    let ids: Vec<Uuid> = ended.iter().map(|key| key.id).collect();
+    let (companies, ids) = key_columns(ended);
     // The rows are locked in the order of their keys. Whoever waits for one sees what the other has counted.
     let counted = sqlx::query!(
         "WITH counted AS (

@@ -7,23 +7,23 @@
 mod claim;
 mod details;
 mod digest;
-mod message;
-mod order;
 mod read;
 mod record;
 mod resend;
+mod supersede;
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use claim::{Claim, ClaimedDelivery, DeliveryKey, claim, hand_back, next_due};
-pub use details::{Attempt, DeadLetterRef, Details, details};
-pub use digest::fold;
+pub use claim::{Claim, ClaimedDelivery, claim, next_due, release};
+pub use details::{DeadLetterRef, Details, details};
+pub use digest::make_digests;
 pub use read::{Filter, State, Summary, keys, list, matching, summaries};
 pub use record::{Recorded, record};
-pub use resend::{Held, hasten, hold, replay_dead_letters, restart};
+pub use resend::{Locked, discard, lock, make_due, restart};
+pub use supersede::{Yielded, supersede};
 
 use super::columns::column;
 use crate::domain::webhook::{delivery::NewDelivery, request::WebhookRequest};
@@ -72,6 +72,6 @@ fn headers(request: &WebhookRequest) -> serde_json::Value {
 }
 
 /// Postgres counts whole microseconds.
-pub(super) fn microseconds(duration: Duration) -> i64 {
+fn microseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -32,7 +32,7 @@ pub async fn known(
     let companies: Vec<String> = events.iter().map(|(company, _)| company.to_string()).collect();
     let keys: Vec<Uuid> = events.iter().map(|(_, key)| *key).collect();
     let rows = sqlx::query!(
-        "SELECT t.company_id, t.event_key, t.digest, t.erased
+        "SELECT t.company_id, t.event_key, t.body_hash, t.erased
          FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, event_key)
          JOIN trigger_events t USING (company_id, event_key)",
         &companies,
@@ -40,8 +40,9 @@ pub async fn known(
     )
     .fetch_all(conn)
     .await?;
-    let known = |erased, digest| if erased { Known::Erased } else { Known::Applied(digest) };
-    Ok(rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.digest))).collect())
+    let known = |erased, body_hash| if erased { Known::Erased } else { Known::Applied(body_hash) };
+    let known = rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.body_hash)));
+    Ok(known.collect())
 }
 
 /// Inserts the entries of one batch, given in the order in which they were applied. Their contacts must be
@@ -52,17 +53,17 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<bo
     // The one lock order of all workers.
     rows.sort_unstable_by_key(|(_, entry)| (entry.company, entry.key, entry.ordinal));
     let inserted = sqlx::query!(
-        "INSERT INTO trigger_events (company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name,
+        "INSERT INTO trigger_events (company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name,
              assistant_id, session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
              changed, merged, fields, rejected, position, erased, batch)
-         SELECT company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
+         SELECT company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name, assistant_id,
              session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
              string_to_array(changed, ','), string_to_array(merged, ',')::uuid[], fields::jsonb, rejected::jsonb,
              position, erased, (SELECT nextval('applied_batches'))
          FROM UNNEST($1::text[], $2::uuid[], $21::smallint[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[],
              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[], $14::uuid[], $15::text[],
              $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[], $22::integer[], $23::boolean[])
-             AS u(company_id, event_key, ordinal, step, source, event_id, event_time, digest, trigger_name, assistant_id,
+             AS u(company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name, assistant_id,
                  session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version, changed, merged,
                  fields, rejected, position, erased)
          ON CONFLICT DO NOTHING",

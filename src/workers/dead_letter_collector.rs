@@ -130,7 +130,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         trigger: known.trigger,
         delivery_id: None,
         attempts: 1,
-        replays: None,
+        replay_of: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! due again when its lease ends, and is sent with the same `webhook-id`.
 
 mod attempt;
+mod dead_letters;
 pub mod endpoint_test;
 mod headers;
 mod lanes;
@@ -12,6 +13,7 @@ mod limits;
 mod own_services;
 mod recorder;
 mod routes;
+mod supersede;
 mod throughput;
 
 use std::{
@@ -21,7 +23,6 @@ use std::{
 };
 
 use sqlx::{Connection as _, PgConnection};
-use time::OffsetDateTime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -35,15 +36,18 @@ use self::{
 };
 use super::backoff::Backoff;
 use crate::{
-    domain::chain::outgoing::OutgoingEvent,
-    domain::webhook::{breaker::BreakerRule, egress, signature::BadSecret},
+    domain::{
+        event::Key,
+        webhook::{breaker::BreakerRule, egress, signature::BadSecret},
+    },
     health::Health,
     http_client::{self, HttpClient},
     postgres::{
         Database,
         chain_results::Terms,
         deliveries::{self, Claim, ClaimedDelivery},
-        endpoints::{self, EndpointKey},
+        endpoints,
+        outbox::OutboxMessage,
     },
     settings::{EndpointTerms, Settings},
     telemetry::chain,
@@ -304,13 +308,13 @@ impl Claims {
             token: Uuid::now_v7(),
             busy: &self.lanes.busy(),
             max_age: self.max_age,
-            source: &self.source,
-            now: OffsetDateTime::now_utc(),
         };
         // Whoever is frozen in the middle must not take an old lease for a new one.
         let unit = async |conn: &mut PgConnection| {
             let since = Instant::now();
-            Ok::<_, sqlx::Error>((since, deliveries::claim(conn, &claim).await?))
+            let claimed = deliveries::claim(conn, &claim).await?;
+            let claimed = supersede::supersede(conn, claimed, claim.token, &self.source).await?;
+            Ok::<_, sqlx::Error>((since, claimed))
         };
         let (since, claimed) = self.database.unit(unit).await?;
         let claimed = self.without_digests(claimed, &claim).await;
@@ -354,7 +358,7 @@ impl Claims {
             let lanes = lanes.iter().cloned().collect();
             let unit = async |conn: &mut PgConnection| {
                 let mut transaction = conn.begin().await?;
-                deliveries::fold(&mut transaction, &lanes, claim.token, claim.lease).await?;
+                deliveries::make_digests(&mut transaction, &lanes, claim.token, claim.lease).await?;
                 transaction.commit().await
             };
             if let Err(error) = self.database.unit(unit).await {
@@ -362,13 +366,14 @@ impl Claims {
                 warn!(error, "{PART} cannot make the digests of {count} endpoints; they are tried again");
             }
         }
-        let left: BTreeSet<EndpointKey> = waiting.flatten().map(|(lane, _)| lane.clone()).collect();
+        let left: BTreeSet<Key> = waiting.flatten().map(|(lane, _)| lane.clone()).collect();
         let (given_back, folded): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| left.contains(&member.lane));
         let unit = async |conn: &mut PgConnection| {
-            deliveries::hand_back(conn, &given_back).await?;
+            deliveries::release(conn, &given_back).await?;
             // The digest itself is the next probe.
-            endpoints::release_probes(conn, given_back.iter().chain(&folded)).await
+            let probes = given_back.iter().chain(&folded).filter(|delivery| delivery.is_probe);
+            endpoints::release_probes(conn, probes.map(|delivery| &delivery.lane)).await
         };
         if let Err(error) = self.database.unit(unit).await {
             warn!(
@@ -383,7 +388,7 @@ impl Claims {
 
 /// Whether a lane may have more to claim at once: its share was all that it got, and all that it got.
 fn may_have_more(claimed: &[ClaimedDelivery]) -> bool {
-    let mut counts: HashMap<&EndpointKey, u32> = HashMap::new();
+    let mut counts: HashMap<&Key, u32> = HashMap::new();
     claimed.iter().any(|delivery| {
         let count = counts.entry(&delivery.lane).or_default();
         *count += 1;

@@ -13,11 +13,14 @@ use super::{
     print,
 };
 use crate::{
-    domain::fault::{Reason, Stage},
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
     operator::dead_letters,
     postgres::{
         Database,
-        dead_letters::{Filter, Key, State, Summary},
+        dead_letters::{Filter, State, Summary},
     },
 };
 
@@ -40,7 +43,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
     /// In this state; repeat the option for several [default: open and replaying]
-    #[arg(long, value_name = "STATE", value_parser = one_of(&State::ALL, State::name))]
+    #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
     state: Vec<State>,
     /// Only the newest N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

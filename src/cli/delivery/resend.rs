@@ -12,6 +12,7 @@ use super::{
     select::Filters,
 };
 use crate::{
+    domain::event::Key,
     operator::{
         deliveries::{self, Resent},
         wake_up::{WakeUp, WakeUpError},

@@ -1,6 +1,7 @@
 //! Which deliveries: the filters of `list` and `resend`.
 
 use clap::Args;
+use strum::VariantArray as _;
 use uuid::Uuid;
 
 use super::{
@@ -13,8 +14,9 @@ use super::{
     print,
 };
 use crate::{
+    domain::event::Key,
     operator::{
-        deliveries::{self, DeliveryKey, Filter, Listed, State},
+        deliveries::{self, Filter, Listed, State},
         endpoints,
     },
     postgres::Database,
@@ -27,7 +29,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long)]
     company: Option<String>,
     /// In this state; repeat the option for several
-    #[arg(long, value_name = "STATE", value_parser = one_of(&State::ALL, State::name))]
+    #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
     state: Vec<State>,
     /// To this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
     #[arg(long, value_name = "ID|URL")]
@@ -78,7 +80,7 @@ impl Filters {
 }
 
 impl Select for Filters {
-    type Key = DeliveryKey;
+    type Key = Key;
     type Row = Listed;
     const PLURAL: &'static str = "deliveries";
 
@@ -104,15 +106,15 @@ impl Select for Filters {
         Ok(())
     }
 
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<DeliveryKey>> {
+    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
         Ok(deliveries::keys(database, &self.filter(database).await?).await?)
     }
 
-    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<DeliveryKey> {
+    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key> {
         Ok(deliveries::resolve(database, self.company.as_deref(), id).await?)
     }
 
-    async fn rows(database: &Database, keys: &[DeliveryKey]) -> anyhow::Result<Vec<Listed>> {
+    async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Listed>> {
         Ok(deliveries::look(database, keys).await?)
     }
 

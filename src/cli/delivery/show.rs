@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     operator::deliveries::{self, Delivery},
-    postgres::{Database, deliveries::Attempt},
+    postgres::{Database, attempts::Attempt},
 };
 
 pub(super) const HELP: &str = "\

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::webhook::attempt::Class,
     operator::endpoints::{self, ResolveError},
-    postgres::{Database, deliveries::Attempt},
+    postgres::{Database, attempts::Attempt},
     settings::Settings,
     workers::webhook::endpoint_test::{self, EndpointTest},
 };

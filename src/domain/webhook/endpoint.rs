@@ -43,7 +43,7 @@ impl Endpoint {
         &self.url
     }
 
-    /// Derived from company and URL, so every process (and migration 0003) computes the same id.
+    /// Its id: the same for the same endpoint, whoever makes it.
     #[must_use]
     pub const fn id(&self) -> Uuid {
         self.id

@@ -1,5 +1,6 @@
 //! What is told of a lane and of a delivery, for every combination that matters.
 
+use strum::VariantArray as _;
 use time::Duration;
 use uuid::Uuid;
 
@@ -136,7 +137,7 @@ fn a_delivery_waits_for_its_lane() {
         assert_eq!((waits.name(), waits.until()), (name, until));
         delivery.in_flight = true;
         assert_eq!(Waits::of(&delivery), Some(Waits::Answer));
-        for state in State::ALL.into_iter().filter(|state| *state != State::Pending) {
+        for state in State::VARIANTS.iter().filter(|state| **state != State::Pending) {
             state.name().clone_into(&mut delivery.state);
             assert_eq!(Waits::of(&delivery), None);
         }

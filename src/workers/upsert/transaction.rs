@@ -197,7 +197,7 @@ fn names_erased(one: &Accepted<'_>, erased: &[(CompanyId, Identifier, OffsetDate
 
 fn replayed(one: &Accepted<'_>) -> Option<Replayed> {
     let company = one.plan.event.company.to_string();
-    one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, digest: one.body_hash })
+    one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, body_hash: one.body_hash })
 }
 
 fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(CompanyId, Identifier)> {
@@ -251,7 +251,7 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
 }
 
 fn is_of(dead: &NewDeadLetter, replay: &Replayed) -> bool {
-    dead.company == replay.company && body_hash(&dead.body) == replay.digest
+    dead.company == replay.company && body_hash(&dead.body) == replay.body_hash
 }
 
 fn conflict(one: &Accepted<'_>) -> NewDeadLetter {

@@ -128,6 +128,6 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         trigger: fault.trigger,
         delivery_id: None,
         attempts: 1,
-        replays: properties::replayed_dead_letter(&message.properties),
+        replay_of: properties::replayed_dead_letter(&message.properties),
     }
 }

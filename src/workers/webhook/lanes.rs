@@ -19,8 +19,8 @@ use super::{
     throughput::Throughput,
 };
 use crate::{
-    domain::webhook::endpoint::Profile,
-    postgres::{deliveries::ClaimedDelivery, endpoints::EndpointKey},
+    domain::{event::Key, webhook::endpoint::Profile},
+    postgres::deliveries::ClaimedDelivery,
 };
 
 /// How often a lane that succeeds says so in its row.
@@ -29,7 +29,7 @@ const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 /// All lanes that this process has anything of, or had lately.
 pub(super) struct Lanes {
     routes: Routes,
-    by_key: Mutex<HashMap<EndpointKey, Arc<Lane>>>,
+    by_key: Mutex<HashMap<Key, Arc<Lane>>>,
     /// Told when a lane has room for a claim again.
     pub(super) freed: Arc<Notify>,
 }
@@ -71,7 +71,7 @@ impl Lanes {
     /// The place of a claimed delivery.
     pub(super) fn place(&self, delivery: &ClaimedDelivery) -> Place {
         let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = delivery.most_in_flight.max(1);
+        let most = delivery.max_in_flight.max(1);
         let lane = match lanes.get(&delivery.lane) {
             // Another limit since: requests in flight end in the old lane.
             Some(lane) if lane.most == most => Arc::clone(lane),
@@ -90,12 +90,12 @@ impl Lanes {
     }
 
     /// What the receiver at this endpoint understands.
-    pub(super) fn profile(&self, key: &EndpointKey, url: &str) -> Profile {
+    pub(super) fn profile(&self, key: &Key, url: &str) -> Profile {
         self.routes.of(&key.company, url).profile(url)
     }
 
     /// The lane, where this process has something of it.
-    pub(super) fn get(&self, key: &EndpointKey) -> Option<Arc<Lane>> {
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Lane>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 

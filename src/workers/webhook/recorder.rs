@@ -15,19 +15,23 @@ use tracing::{info, warn};
 use super::{
     PART,
     attempt::{Claimed, Finished},
+    dead_letters,
     lanes::Lanes,
 };
 use crate::{
-    domain::chain::outgoing::OutgoingEvent,
-    domain::webhook::{
-        attempt::{Class, Next, Round, after_attempt, hold, signal},
-        breaker::{BreakerRule, Signal, State},
+    domain::{
+        event::Key,
+        webhook::{
+            attempt::{Class, Next, Round, after_attempt, hold, signal},
+            breaker::{BreakerRule, Signal, State},
+        },
     },
     health::Health,
     postgres::{
         Database, chain_results,
-        deliveries::{self, ClaimedDelivery, DeliveryKey, Recorded},
-        endpoints::{self, Change, EndpointKey},
+        deliveries::{self, ClaimedDelivery, Recorded},
+        endpoints::{self, Change},
+        outbox::OutboxMessage,
     },
     telemetry::chain,
     workers::backoff::Backoff,
@@ -60,7 +64,7 @@ struct Batch {
     attempted: Vec<Recorded>,
     given_back: Vec<ClaimedDelivery>,
     /// Lanes whose endpoint must hear of it, in the one order of locks of all workers.
-    reports: BTreeMap<EndpointKey, Vec<Report>>,
+    reports: BTreeMap<Key, Vec<Report>>,
 }
 
 /// What one attempt says about its endpoint.
@@ -115,12 +119,14 @@ impl Recorder {
             let unit = async |conn: &mut sqlx::PgConnection| {
                 let mut transaction = conn.begin().await?;
                 let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
-                deliveries::hand_back(&mut transaction, &batch.given_back).await?;
+                dead_letters::record(&mut transaction, &batch.attempted, &lost).await?;
+                deliveries::release(&mut transaction, &batch.given_back).await?;
                 let now = OffsetDateTime::now_utc();
                 let over = awaited_ends(&batch.attempted, &lost);
                 let results = chain_results::ended(&mut transaction, &over, &self.results, now).await?;
                 let changes = self.report(&mut transaction, &batch.reports).await?;
-                endpoints::release_probes(&mut transaction, &batch.given_back).await?;
+                let probes = batch.given_back.iter().filter(|delivery| delivery.is_probe);
+                endpoints::release_probes(&mut transaction, probes.map(|delivery| &delivery.lane)).await?;
                 transaction.commit().await?;
                 Ok::<_, sqlx::Error>((lost, changes, results))
             };
@@ -157,17 +163,17 @@ impl Recorder {
     async fn report(
         &self,
         conn: &mut sqlx::PgConnection,
-        reports: &BTreeMap<EndpointKey, Vec<Report>>,
+        reports: &BTreeMap<Key, Vec<Report>>,
     ) -> Result<Vec<Change>, sqlx::Error> {
         if reports.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<&EndpointKey> = reports.keys().collect();
+        let keys: Vec<&Key> = reports.keys().collect();
         let mut changes = endpoints::lock(conn, &keys).await?;
         for change in &mut changes {
             for report in reports.get(&change.key).into_iter().flatten() {
                 let breaker = &mut change.breaker;
-                *breaker = breaker.after(report.signal, change.now, change.most_in_flight, &self.breaker);
+                *breaker = breaker.after(report.signal, change.now, change.max_in_flight, &self.breaker);
                 change.hold = change.hold.max(report.hold);
                 change.is_gone |= report.is_gone;
                 change.has_succeeded |= report.signal == Signal::Alive;
@@ -180,7 +186,7 @@ impl Recorder {
         Ok(changes)
     }
 
-    fn tell(&self, batch: &Batch, lost: &[DeliveryKey]) {
+    fn tell(&self, batch: &Batch, lost: &[Key]) {
         for key in lost {
             warn!(delivery_id = %key.id, "the lease of delivery {} was lost; its outcome is not recorded", key.id);
         }
@@ -246,7 +252,7 @@ impl Report {
 }
 
 /// The deliveries that have ended, of chains whose end somebody waits for.
-fn awaited_ends(attempted: &[Recorded], lost: &[DeliveryKey]) -> Vec<DeliveryKey> {
+fn awaited_ends(attempted: &[Recorded], lost: &[Key]) -> Vec<Key> {
     attempted
         .iter()
         .filter(|one| one.delivery.is_awaited && !matches!(one.next, Next::Retry { .. }))

@@ -22,7 +22,7 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-const ORDER: &str = include_str!("../../../src/postgres/deliveries/order.sql");
+const ORDER: &str = include_str!("../../../src/postgres/deliveries/supersede.sql");
 const SUPERSEDED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded'";
 
 /// The same person, each time with another name.
