@@ -5,6 +5,7 @@ mod test;
 
 use anyhow::Context as _;
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use strum::VariantArray as _;
 
 use super::{
     confirm, delivery,
@@ -90,8 +91,8 @@ pub(super) struct Pause {
 }
 
 fn states() -> impl clap::builder::TypedValueParser<Value = LaneState> {
-    PossibleValuesParser::new(LaneState::ALL.map(LaneState::name))
-        .try_map(|name| LaneState::from_name(&name).ok_or("no such state"))
+    PossibleValuesParser::new(LaneState::VARIANTS.iter().map(|state| state.name()))
+        .try_map(|name| name.parse::<LaneState>())
 }
 
 pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {

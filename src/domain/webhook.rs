@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod digest;
 pub mod egress;
 pub mod endpoint;
+pub mod own_headers;
 pub mod request;
 pub mod signature;
 pub mod slack;

@@ -91,7 +91,7 @@ fn not_woken(error: &WakeUpError, settings: &Settings) {
 }
 
 async fn plan(database: &Database, args: &Resend, keys: &[DeliveryKey]) -> anyhow::Result<Exit> {
-    let sample = deliveries::look(database, keys.get(..SAMPLE).unwrap_or(keys)).await?;
+    let sample = deliveries::summaries(database, keys.get(..SAMPLE).unwrap_or(keys)).await?;
     if args.output.format == Format::Table {
         print(args.output, &sample)?;
         output::line(format_args!("would resend {} deliveries; nothing was changed", keys.len()))?;
