@@ -1,5 +1,5 @@
 //! The adapter to RabbitMQ: connections, topology, consuming in batches, publishing with confirms.
-//! Nothing here knows Postgres or what a message means.
+//! Nothing here uses Postgres or interprets a message.
 
 mod connection;
 mod consumer;

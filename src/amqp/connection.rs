@@ -1,10 +1,10 @@
-//! Opening a connection, and closing it for certain. There is no recovery here: a connection that
-//! fails is dropped, and the loop that owns it opens the next one.
+//! Opens connections and makes sure that they close. A failed connection is not recovered: its owner drops it and
+//! opens the next one.
 //!
-//! The client library runs each connection in a thread of its own, which ends when the broker answers:
-//! the handshake or the close. A broker that is silent (frozen, or in an alarm that keeps the close
-//! from being written) would leave one thread and one socket behind with every try. So the socket is
-//! kept here too, and shut down when its time is over.
+//! The client library runs each connection in a thread, which ends only when the broker answers the handshake or
+//! the close. A silent broker (frozen, or in an alarm that keeps the close from being written) would leak a thread
+//! and a socket with every connection. So this module keeps a second handle of the socket and shuts it down after
+//! a timeout.
 
 use std::{
     io,
@@ -27,8 +27,8 @@ use tokio::{runtime::Handle, time::timeout};
 use super::transport::{self, Repaired};
 use crate::settings;
 
-/// How long a dropped connection may take for closing in good order.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time for a dropped connection to close in an orderly way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest frame, in bytes.
 const FRAME_MAX: u32 = 128 * 1024;
@@ -85,9 +85,9 @@ fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
     settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)
 }
 
-/// An open connection. Dropped, it is closed: in good order, or by force after a few seconds.
+/// An open connection. Dropping it closes it, by force after 5 seconds.
 pub struct Connection {
-    // Dropped first, so that the close is on its way before the socket's time begins to run.
+    // Dropped first, so that the close is sent before the timeout of the socket begins.
     connection: lapin::Connection,
     _socket: Socket,
 }
@@ -100,22 +100,22 @@ impl Deref for Connection {
     }
 }
 
-/// Opens one connection, named for `purpose` in the broker's own listings.
+/// Opens a connection that appears as `purpose` in the broker's list of connections.
 ///
-/// Consumers and publishers use connections of their own: a broker in a resource alarm blocks a
-/// publishing connection as a whole, acks and heartbeats included.
+/// Consumers and publishers use separate connections: in a resource alarm the broker blocks a publishing
+/// connection as a whole, including acks and heartbeats.
 pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connection, ConnectError> {
     let mut uri = uri(settings)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
-    // The broker's own default. Where it is not given, the library makes its buffers small and then
-    // writes all 8 MB of them to make them large.
+    // The broker's default. Without it the library starts with small buffers and then writes all 8 MB of them to
+    // grow them.
     uri.query.frame_max.get_or_insert(FRAME_MAX);
     let name = format!("{} {purpose}", settings.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let mut socket = Socket { state: Arc::default(), patience: Duration::ZERO };
+    let mut socket = Socket { state: Arc::default(), timeout: Duration::ZERO };
     let state = Arc::clone(&socket.state);
-    // The library's own deadline covers neither the name, nor TLS, nor the handshake.
+    // The library's own timeout covers neither name resolution, nor TLS, nor the handshake.
     let connecting = lapin::Connection::connector(
         uri,
         transport::runtime(),
@@ -134,14 +134,14 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
         properties,
     );
     let connection = within_timeout(settings, connecting).await?;
-    socket.patience = CLOSE_PATIENCE;
+    socket.timeout = CLOSE_TIMEOUT;
     Ok(Connection { connection, _socket: socket })
 }
 
-/// A second handle to the connection's socket. When it is dropped the socket has `patience` left.
+/// A second handle of the connection's socket, which is shut down `timeout` after this is dropped.
 struct Socket {
     state: Arc<Mutex<State>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 #[derive(Default)]
@@ -149,7 +149,7 @@ enum State {
     #[default]
     Dialing,
     Open(TcpStream),
-    /// Nobody waits for it any more.
+    /// Its owner is gone.
     Abandoned,
 }
 
@@ -165,7 +165,7 @@ impl State {
 
     fn abandon(state: &Mutex<Self>) {
         if let Self::Open(socket) = std::mem::replace(&mut *lock(state), Self::Abandoned) {
-            // An error means that it is closed already.
+            // An error means that the socket is closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -174,10 +174,10 @@ impl State {
 impl Drop for Socket {
     fn drop(&mut self) {
         match Handle::try_current() {
-            Ok(runtime) if !self.patience.is_zero() => {
-                let (state, patience) = (Arc::clone(&self.state), self.patience);
+            Ok(runtime) if !self.timeout.is_zero() => {
+                let (state, timeout) = (Arc::clone(&self.state), self.timeout);
                 runtime.spawn(async move {
-                    tokio::time::sleep(patience).await;
+                    tokio::time::sleep(timeout).await;
                     State::abandon(&state);
                 });
             }

@@ -97,7 +97,7 @@ async fn show(
     let receiver = DemoReceiver::start().await?;
     let app = App::new(settings.clone())?;
     let (stop, health) = (app.stop_token(), app.health());
-    let mut service = tokio::spawn(app.run(&Role::ALL));
+    let mut service = tokio::spawn(app.run(<Role as clap::ValueEnum>::value_variants()));
     let demo = Demo { settings: &settings, database: &database, receiver: &receiver };
     let shown = async {
         ready(&health).await?;

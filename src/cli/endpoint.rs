@@ -5,6 +5,7 @@ mod test;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use strum::VariantArray as _;
 
 use super::{
     confirm, delivery,
@@ -58,7 +59,7 @@ pub(super) struct List {
     #[arg(long)]
     company: Option<String>,
     /// In this state; repeat the option for several
-    #[arg(long, value_name = "STATE", value_parser = one_of(&LaneState::ALL, LaneState::name))]
+    #[arg(long, value_name = "STATE", value_parser = one_of(LaneState::VARIANTS, LaneState::name))]
     state: Vec<LaneState>,
     #[command(flatten)]
     output: Output,

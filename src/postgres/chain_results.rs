@@ -11,7 +11,10 @@ use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{columns::{column, key_columns}, outbox};
+use super::{
+    columns::{column, key_columns},
+    outbox,
+};
 use crate::domain::{
     chain::{
         completed::{AwaitedChain, WebhookEnd, WebhookResult},
@@ -89,10 +92,7 @@ pub async fn ended(
 }
 
 /// Takes the rows of the chains that have no webhook left.
-async fn count_down(
-    conn: &mut PgConnection,
-    ended: &[Key],
-) -> Result<Vec<AwaitedChain>, sqlx::Error> {
+async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
     let (companies, ids) = key_columns(ended);
     // The rows are locked in the order of their keys. Whoever waits for one sees what the other has counted.
     let counted = sqlx::query!(

@@ -41,7 +41,8 @@ pub async fn known(
     .fetch_all(conn)
     .await?;
     let known = |erased, body_hash| if erased { Known::Erased } else { Known::Applied(body_hash) };
-    let known = rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.body_hash)));
+    let known =
+        rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.body_hash)));
     Ok(known.collect())
 }
 

@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::domain::{
-    contact::{
-        Stamped,
-        field::FieldMap,
-    },
+    contact::{Stamped, field::FieldMap},
     event::{EventRef, Stamp},
 };
 

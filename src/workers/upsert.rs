@@ -22,7 +22,7 @@ impl UpsertWorker {
     pub async fn run(self, stop: CancellationToken) {
         let upsert = &self.settings.upsert;
         let consumption = Consumption {
-            part: &self.name,
+            component: &self.name,
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).trigger_fired(),
             limits: BatchLimits {

@@ -326,7 +326,7 @@ async fn what_was_not_published_is_not(app: &TestApp) {
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 2);
     app.count_becomes("SELECT count(*) FROM outbox", 2).await;
-    assert!(service.log().contains("takes over 1 messages"), "contact.erased is published by the sweep");
+    assert!(service.log().contains("took over 1 messages"), "contact.erased is published by the sweep");
     sqlx::query("DELETE FROM outbox").execute(&app.pool).await.unwrap();
 }
 

@@ -26,9 +26,7 @@ use crate::{
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired::decode},
         webhook::{
-            delivery::NewDelivery,
-            endpoint::Endpoint,
-            request::{USER_AGENT, WebhookRequest},
+            delivery::NewDelivery, endpoint::Endpoint, own_headers::OwnHeaders, request::WebhookRequest,
             signature::SigningSecret,
         },
     },
@@ -194,14 +192,15 @@ fn own_headers(company: &str, url: &str, settings: &Settings) -> Vec<(String, St
     let secrets = own.get(company, url).and_then(Option::as_ref).unwrap_or(&webhook.signing_secrets);
     let secrets = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose_secret()).ok());
     let signatures: Vec<_> = secrets.map(|secret| format!("{},<signature>", secret.version())).collect();
-    let mut headers =
-        vec![("user-agent", USER_AGENT), ("traceparent", TRACEPARENT), ("webhook-timestamp", TIMESTAMP)];
-    let signatures = signatures.join(" ");
-    if !signatures.is_empty() {
-        headers.push(("webhook-signature", &signatures));
-    }
-    headers.push(("webhook-id", ID));
-    headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let signature = Some(signatures.join(" ")).filter(|signature| !signature.is_empty());
+    let headers = OwnHeaders {
+        traceparent: TRACEPARENT,
+        tracestate: None,
+        timestamp: TIMESTAMP,
+        signature: signature.as_deref(),
+        id: ID,
+    };
+    headers.list()
 }
 
 /// Placeholders of values that differ between attempts.

@@ -30,7 +30,7 @@ const LOCK: &str = "contact-relay.lock";
 pub enum HoldError {
     /// Another holder uses the folder.
     #[error("another process uses the private services in {}; stop it or choose another folder", .0.display())]
-    Locked(PathBuf),
+    Held(PathBuf),
     /// The folder, a pipe or a thread failed.
     #[error("could not use the state folder or a pipe: {0}")]
     Io(#[from] io::Error),
@@ -130,7 +130,7 @@ impl Held {
         let lock = File::options().create(true).append(true).open(lock_path)?;
         match lock.try_lock() {
             Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Err(HoldError::Locked(state.to_owned())),
+            Err(TryLockError::WouldBlock) => return Err(HoldError::Held(state.to_owned())),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         if fresh && was_ours {

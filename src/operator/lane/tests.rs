@@ -1,4 +1,4 @@
-//! What is told of a lane and of a delivery, for every combination that matters.
+//! States of lanes and waits of deliveries.
 
 use strum::VariantArray as _;
 use time::Duration;
@@ -54,7 +54,7 @@ fn pending() -> Summary {
 }
 
 #[test]
-fn a_lane_is_in_one_state() {
+fn lane_state_prefers_what_an_operator_ends() {
     let check = |change: fn(&mut Lane), expected: LaneState| {
         let mut lane = lane();
         change(&mut lane);
@@ -73,13 +73,14 @@ fn a_lane_is_in_one_state() {
         lane.paused_at = Some(NOW);
         assert_eq!(LaneState::of(&lane, NOW), LaneState::Paused);
     }
-    for state in LaneState::ALL {
-        assert_eq!(LaneState::from_name(state.name()), Some(state));
+    for &state in LaneState::VARIANTS {
+        assert_eq!(state.name().parse(), Ok(state));
     }
+    assert_eq!(LaneState::BreakerOpen.name(), "breaker_open");
 }
 
 #[test]
-fn a_delivery_waits_for_one_thing() {
+fn pending_delivery_waits_for_its_time_or_a_worker() {
     let check = |change: fn(&mut Summary), name: &str, until: Option<OffsetDateTime>| {
         let mut delivery = pending();
         change(&mut delivery);
@@ -105,7 +106,7 @@ fn a_delivery_waits_for_one_thing() {
         "retry",
         Some(later(3)),
     );
-    // Resent: what it was tried before does not count.
+    // Resent: earlier attempts do not count.
     check(
         |delivery| {
             delivery.next_attempt_at = Some(later(3));
@@ -117,7 +118,7 @@ fn a_delivery_waits_for_one_thing() {
 }
 
 #[test]
-fn a_delivery_waits_for_its_lane() {
+fn pending_delivery_waits_for_its_closed_lane() {
     let change_lane = |delivery: &mut Summary, change: fn(&mut Lane)| change(delivery.lane.as_mut().unwrap());
     for (change, name, until) in [
         ((|lane| lane.paused_at = Some(NOW)) as fn(&mut Lane), "endpoint_paused", None),

@@ -9,11 +9,7 @@ use super::{claim::read_headers, headers};
 use crate::{
     domain::{
         event::Key,
-        webhook::{
-            digest,
-            endpoint::Profile,
-            request::WebhookRequest,
-        },
+        webhook::{digest, endpoint::Profile, request::WebhookRequest},
     },
     postgres::columns::{column, interval, key_columns},
 };

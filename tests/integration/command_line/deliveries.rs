@@ -89,7 +89,7 @@ async fn filters_list_what_they_say(app: &TestApp) {
     assert_eq!(lines.lines().count(), 3);
     let unknown = app.cli(&["delivery", "list", "--endpoint", "https://nobody.example/"]).await;
     assert_failed(&unknown, 1, "there is no such endpoint");
-    assert_failed(&app.cli(&["delivery", "list", "--endpoint", "nonsense"]).await, 2, "is no endpoint");
+    assert_failed(&app.cli(&["delivery", "list", "--endpoint", "nonsense"]).await, 2, "no endpoint matches");
     sqlx::query(
         "UPDATE webhook_deliveries SET created_at = now() - interval '25 hours', state = 'pending',
                  next_attempt_at = now() + interval '1 hour' WHERE state = 'dead'",
@@ -156,7 +156,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
     );
     assert_failed(&app.cli(&["delivery", "show", &id, "--company", "b"]).await, 1, "there is no delivery");
     assert_failed(&app.cli(&["delivery", "show", UNKNOWN]).await, 1, "there is no delivery");
-    assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is no delivery's id");
+    assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is not an id of a delivery");
 }
 
 /// The words that a shell reads in a line that begins with `curl`.

@@ -70,8 +70,8 @@ async fn endpoints_are_listed_and_shown(app: &TestApp) {
         };
         assert_failed(&ended(vec!["https://nobody.example/"]).await, 1, "there is no such endpoint");
         assert_failed(&ended(vec!["00000000"]).await, 1, "there is no such endpoint");
-        assert_failed(&ended(vec!["abc"]).await, 2, "is no endpoint");
-        assert_failed(&app.cli(&["endpoint", command, &url]).await, 1, "several endpoints are meant");
+        assert_failed(&ended(vec!["abc"]).await, 2, "no endpoint matches");
+        assert_failed(&app.cli(&["endpoint", command, &url]).await, 1, "matches several endpoints");
         let other = app.cli(&["endpoint", command, id, "--company", "b"]).await;
         assert_failed(&other, 1, "there is no such endpoint");
     }
@@ -281,7 +281,7 @@ async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
     assert!(text.code == Some(0) && text.stdout.contains("delivered 200"), "{text:?}");
     assert_failed(&app.cli(&["endpoint", "test", "https://x.example/$name"]).await, 2, "variables");
     assert_failed(&app.cli(&["endpoint", "test", "00000000"]).await, 1, "there is no such endpoint");
-    assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "several endpoints are meant");
+    assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "matches several endpoints");
     app.set("webhook.allowed_networks", "");
     let blocked = app.cli(&["endpoint", "test", &url, "--company", "b", "-o", "json"]).await;
     let told: Value = serde_json::from_str(&blocked.stdout).unwrap();

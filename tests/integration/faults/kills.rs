@@ -71,7 +71,7 @@ async fn between_commit_and_publish(app: &TestApp) {
     app.control(Calm, Rabbitmq).await;
     let next = app.run(&[]).await;
     all_done(app, 50).await;
-    assert!(next.log().contains("takes over"), "{}", next.log());
+    assert!(next.log().contains("took over"), "{}", next.log());
 }
 
 /// Sent, and the outcome not recorded: sent again when the lease ends, with the same id.
