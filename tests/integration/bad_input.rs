@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use contact_relay::domain::trigger::fired::MAX_BODY;
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 
-use crate::support::{Test, app::TestApp, event::Event, tests};
+use crate::support::{app::TestApp, event::Event, test};
 
 /// Stands in every value that a bad message gives, and must not stand in any dead letter's text.
 const MARKER: &str = "Zaphod";
@@ -34,42 +35,37 @@ fn event() -> Event {
     Event::lead(&format!("{MARKER} Beeblebrox")).email("zaphod.Zaphod@heart-of-gold.example")
 }
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        texts_that_are_no_json,
-        texts_that_are_hostile_json,
-        events_without_a_required_member,
-        events_with_wrong_members,
-        triggers_that_are_none,
-        arguments_that_do_not_fit,
-        one_mebibyte_passes_and_one_byte_more_does_not,
-    ]
-}
-
+#[apply(test)]
 async fn texts_that_are_no_json(app: &TestApp) {
     each_among_neighbors(app, texts::no_json()).await;
 }
 
+#[apply(test)]
 async fn texts_that_are_hostile_json(app: &TestApp) {
     each_among_neighbors(app, texts::hostile_json()).await;
 }
 
+#[apply(test)]
 async fn events_without_a_required_member(app: &TestApp) {
     each_among_neighbors(app, events::missing()).await;
 }
 
+#[apply(test)]
 async fn events_with_wrong_members(app: &TestApp) {
     each_among_neighbors(app, events::wrong()).await;
 }
 
+#[apply(test)]
 async fn triggers_that_are_none(app: &TestApp) {
     each_among_neighbors(app, events::triggers()).await;
 }
 
+#[apply(test)]
 async fn arguments_that_do_not_fit(app: &TestApp) {
     each_among_neighbors(app, events::arguments()).await;
 }
 
+#[apply(test)]
 async fn one_mebibyte_passes_and_one_byte_more_does_not(app: &TestApp) {
     let padded = |bytes: usize| {
         let event = event().with("/padding", "".into());
@@ -82,7 +78,7 @@ async fn one_mebibyte_passes_and_one_byte_more_does_not(app: &TestApp) {
     app.broker.publish_bytes("trigger.fired", &padded(MAX_BODY), BasicProperties::default()).await;
     each_among_neighbors(app, vec![Bad::new("too large", padded(MAX_BODY + 1), "too_large", "1048576")])
         .await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE email LIKE '%heart-of-gold%'").await, 1);
+    assert_eq!(app.rows("contacts WHERE email LIKE '%heart-of-gold%'").await, 1);
     // What it is of can still be told.
     let dead = app.dead_letters().await;
     assert_eq!((dead[0].company.as_str(), dead[0].trigger.as_deref()), ("acme", Some("register_lead")));
@@ -99,7 +95,7 @@ async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
     app.broker.publish(&neighbor(bad.len())).await;
     let service = app.run(&[]).await;
     let neighbors = i64::try_from(bad.len() + 1).unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts WHERE email LIKE '%@neighbor.example'", neighbors).await;
+    app.wait_for_rows("contacts WHERE email LIKE '%@neighbor.example'", neighbors).await;
     app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", neighbors - 1).await;
     let dead = app.dead_letters().await;
     let by_body: HashMap<&[u8], _> = dead.iter().map(|dead| (dead.body.as_slice(), dead)).collect();

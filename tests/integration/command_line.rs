@@ -7,19 +7,7 @@ mod exits;
 mod publishing;
 mod triggers;
 
-use crate::support::{Test, process::Finished};
-
-pub(crate) fn tests() -> Vec<Test> {
-    [
-        contacts::tests(),
-        deliveries::tests(),
-        endpoints::tests(),
-        exits::tests(),
-        publishing::tests(),
-        triggers::tests(),
-    ]
-    .concat()
-}
+use crate::support::process::Finished;
 
 /// Asserts that a command failed with this code, told why on standard error, and printed no data.
 #[track_caller]

@@ -2,21 +2,12 @@
 //! cause, with its reason, and nothing else is held up.
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, dead_letters::Dead, event::Event, eventually, tests};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_same_id_with_another_body,
-        webhooks_of_every_fate,
-        webhooks_that_cannot_be_rendered,
-        private_addresses_and_http_are_blocked,
-        the_broker_expires_and_strangers_reject,
-        a_message_that_ends_the_process,
-    ]
-}
-
+#[apply(test)]
 async fn the_same_id_with_another_body(app: &TestApp) {
     app.run(&[]).await;
     let first = Event::lead("Ada").email("ada@analytical.example");
@@ -39,7 +30,7 @@ async fn the_same_id_with_another_body(app: &TestApp) {
         assert!(attempts > 1 || !dead.seen_again);
         assert!(!dead.message.contains("Lovelace"), "{}", dead.message);
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE name = 'Ada' AND version = 1").await, 1);
+    assert_eq!(app.rows("contacts WHERE name = 'Ada' AND version = 1").await, 1);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
@@ -50,6 +41,7 @@ async fn of_url(app: &TestApp, url: &str) -> Option<Dead> {
     app.dead_letters().await.into_iter().find(|dead| dead.delivery_id == Some(id))
 }
 
+#[apply(test)]
 async fn webhooks_of_every_fate(app: &TestApp) {
     app.run(&[]).await;
     let fates = [
@@ -66,8 +58,7 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     // Nobody listens there.
     let refused = "http://127.0.0.1:1/x";
     app.broker.publish(&event.clone().webhook(refused)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state IN ('dead', 'delivered')", 8)
-        .await;
+    app.wait_for_rows("webhook_deliveries WHERE state IN ('dead', 'delivered')", 8).await;
     for (path, reason, says, attempts) in fates {
         let came = app.receiver.requests().iter().filter(|request| request.path == path).count();
         assert_eq!(came, attempts, "{path}");
@@ -79,7 +70,7 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     let unreachable = of_url(app, refused).await.expect("a dead letter");
     assert_eq!(unreachable.reason, "webhook_exhausted");
     assert!(of_webhook(&unreachable, &event, ""));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
 /// Whether a dead letter of stage webhook tells what it must of its event, and no address.
@@ -94,6 +85,7 @@ fn of_webhook(dead: &Dead, event: &Event, says: &str) -> bool {
         && serde_json::from_slice::<Value>(&dead.body).is_ok()
 }
 
+#[apply(test)]
 async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
     app.run(&[]).await;
     let ok = app.receiver.url("/ok");
@@ -116,7 +108,7 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
     }
     let count = actions.len();
     app.webhooks(count).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", i64::try_from(count).unwrap()).await;
+    app.wait_for_rows("dead_letters", i64::try_from(count).unwrap()).await;
     for (action, says) in &actions {
         let as_written = action["url"].as_str().unwrap();
         let dead = of_url(app, as_written).await.unwrap_or_else(|| panic!("{action} is no dead letter"));
@@ -128,10 +120,11 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
         );
     }
     // The contact is applied all the same, and only the sound webhooks were sent.
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
     assert_eq!(app.receiver.requests().len(), count);
 }
 
+#[apply(test)]
 async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     app.set("webhook.allowed_networks", "");
     app.run(&[]).await;
@@ -147,7 +140,7 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     let event = Event::lead("Ada").email("ada@analytical.example");
     let event = blocked.iter().fold(event, |event, url| event.webhook(url));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_blocked'", 7).await;
+    app.wait_for_dead_letters_because("webhook_blocked", 7).await;
     assert!(app.dead_letters().await.iter().all(|dead| of_webhook(dead, &event, "")));
     app.stop().await;
     // By name and by network allowed, but not without TLS.
@@ -155,10 +148,11 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     app.set("webhook.allow_http", "false");
     app.run(&[]).await;
     app.broker.publish(&Event::bare().webhook(&app.receiver.url("/http"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_blocked'", 8).await;
+    app.wait_for_dead_letters_because("webhook_blocked", 8).await;
     assert_eq!(app.receiver.requests().len(), 0);
 }
 
+#[apply(test)]
 async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     app.broker.declare().await;
     let [expired, rejected] = ["expired", "rejected"].map(|id| Event::lead("Ada").id(id));
@@ -175,7 +169,7 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     let properties = soon(BasicProperties::default());
     app.broker.publish_bytes("contact.upserted.created", published.to_string().as_bytes(), properties).await;
     app.run(&[]).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 4).await;
+    app.wait_for_rows("dead_letters", 4).await;
     let all = app.dead_letters().await;
     let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
     for (body, stage, says, known) in [
@@ -194,6 +188,7 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     assert_eq!(of(&expired.bytes()).routing_key, "trigger.fired");
 }
 
+#[apply(test)]
 async fn a_message_that_ends_the_process(app: &TestApp) {
     app.set("upsert.consumers", "1");
     let service = app.run(&["upsert"]).await;
@@ -207,16 +202,15 @@ async fn a_message_that_ends_the_process(app: &TestApp) {
     let deadly = victim.clone().id("deadly").argument("name", "Countess");
     let neighbor = |name: &str| Event::lead(name).email(&format!("{name}@neighbor.example"));
     app.broker.publish_all(&[neighbor("before"), deadly.clone(), neighbor("after")]).await;
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND wait_event_type = 'Lock'";
     // Three times with its neighbors, which makes all of them suspicious, and five times alone.
     for _ in 0..8 {
         let service = app.run(&["upsert"]).await;
-        app.count_becomes(waiting, 1).await;
+        app.wait_for_blocked_sessions(1).await;
         service.kill9().await;
         app.count(end).await;
-        app.count_becomes(waiting, 0).await;
+        app.wait_for_blocked_sessions(0).await;
     }
     assert_eq!(app.dead_letters().await, []);
     app.run(&["upsert", "webhook"]).await;
@@ -224,12 +218,12 @@ async fn a_message_that_ends_the_process(app: &TestApp) {
     assert_eq!((dead.reason.as_str(), dead.company.as_str()), ("crash_loop", "acme"));
     assert_eq!((dead.event_id.as_deref(), dead.trigger.as_deref()), (Some("deadly"), Some("register_lead")));
     assert!(dead.body == deadly.bytes() && dead.message.contains('5'), "{dead:?}");
-    app.count_becomes("SELECT count(*) FROM contacts WHERE email LIKE '%neighbor.example'", 2).await;
+    app.wait_for_rows("contacts WHERE email LIKE '%neighbor.example'", 2).await;
     // The cause is gone, and a replay begins with a clean record.
     lock.rollback().await.unwrap();
     let replayed = app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     assert_eq!(replayed, json!({"replayed": 1, "skipped": 0, "failed": 0}));
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE name = 'Countess' AND version = 2", 1).await;
-    assert_eq!(app.count("SELECT count(*) FROM crash_suspects").await, 0);
+    app.wait_for_rows("contacts WHERE name = 'Countess' AND version = 2", 1).await;
+    assert_eq!(app.rows("crash_suspects").await, 0);
 }

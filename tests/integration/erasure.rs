@@ -4,10 +4,11 @@ mod awaited;
 mod late;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 const PHONE: &str = "+5511987654321";
 const OTHER_PHONE: &str = "+5585999990001";
@@ -26,21 +27,6 @@ const TRACES: [&str; 8] = [
     "529.982.247-25",
     "52998224725",
 ];
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nothing_of_the_person_is_left,
-        what_was_said_of_her_in_anothers_event_goes,
-        a_webhook_on_its_way_is_not_recorded,
-        what_was_not_published_is_not,
-        erasing_is_refused,
-        an_interrupted_erasure_is_finished,
-    ]
-    .into_iter()
-    .chain(awaited::tests())
-    .chain(late::tests())
-    .collect()
-}
 
 /// Every row of every table as text, those of `globex` apart; bytes as text and as they are shown.
 async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
@@ -161,6 +147,7 @@ async fn publish_in_turn(app: &TestApp, events: &[Event]) {
     }
 }
 
+#[apply(test)]
 async fn nothing_of_the_person_is_left(app: &TestApp) {
     // One wait of an hour: what fails once is pending to the end of the test.
     app.set("webhook.retry_schedule", "1h");
@@ -172,10 +159,10 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
     app.broker.publish_bytes("trigger.fired", escaped, BasicProperties::default()).await;
     app.broker.publish_bytes("trigger.fired", b"Grace {", BasicProperties::default()).await;
     // Delivered: two of Ada, hers without a contact, two of Grace; each company.
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 12).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 8).await;
+    app.wait_for_rows("webhook_attempts", 12).await;
+    app.wait_for_rows("dead_letters", 8).await;
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let id = contact_id(app, "acme", EMAIL).await;
     let loser: Uuid = sqlx::query_scalar("SELECT alias_id FROM contact_aliases WHERE company_id = 'acme'")
         .fetch_one(&app.pool)
@@ -220,27 +207,21 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
 }
 
 async fn assert_others_and_proofs_stay(app: &TestApp) {
-    for (query, expected) in [
-        ("SELECT count(*) FROM contacts WHERE company_id = 'acme' AND email = 'grace@navy.example'", 1),
-        ("SELECT count(*) FROM dead_letters WHERE company_id IN ('acme', '')", 2),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
-        ("SELECT count(*) FROM webhook_attempts WHERE company_id = 'acme'", 2),
-        ("SELECT count(*) FROM trigger_events WHERE company_id = 'acme'", 7),
-        (
-            "SELECT count(*) FROM trigger_events WHERE company_id = 'acme' AND erased AND event_id = 'erased'",
-            5,
-        ),
-        (
-            "SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL",
-            4,
-        ),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'discarded'", 2),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'pending'", 0),
-        ("SELECT count(*) FROM contact_erasures WHERE company_id = 'acme' AND operator = 'grace'", 2),
-        ("SELECT count(*) FROM suppressions WHERE company_id <> 'acme'", 0),
-        ("SELECT count(*) FROM contact_identifiers WHERE company_id = 'acme'", 1),
+    for (rows, expected) in [
+        ("contacts WHERE company_id = 'acme' AND email = 'grace@navy.example'", 1),
+        ("dead_letters WHERE company_id IN ('acme', '')", 2),
+        ("webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
+        ("webhook_attempts WHERE company_id = 'acme'", 2),
+        ("trigger_events WHERE company_id = 'acme'", 7),
+        ("trigger_events WHERE company_id = 'acme' AND erased AND event_id = 'erased'", 5),
+        ("webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL", 4),
+        ("webhook_deliveries WHERE company_id = 'acme' AND state = 'discarded'", 2),
+        ("webhook_deliveries WHERE company_id = 'acme' AND state = 'pending'", 0),
+        ("contact_erasures WHERE company_id = 'acme' AND operator = 'grace'", 2),
+        ("suppressions WHERE company_id <> 'acme'", 0),
+        ("contact_identifiers WHERE company_id = 'acme'", 1),
     ] {
-        assert_eq!(app.count(query).await, expected, "{query}");
+        assert_eq!(app.rows(rows).await, expected, "{rows}");
     }
 }
 
@@ -263,6 +244,7 @@ async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
 
 /// Events of Grace that also named Ada: one while the policy kept the two apart, two that an operator
 /// gave to Grace when parting them. Their webhooks were sent with both keys.
+#[apply(test)]
 async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     let service = app.run(&[]).await;
@@ -274,17 +256,18 @@ async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
     app.set("contacts.on_conflict", "merge");
     app.run(&[]).await;
     app.broker.publish_in_turn(&[both(), both()]).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 3).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("webhook_attempts", 3).await;
+    app.wait_for_rows("outbox", 0).await;
     app.json(&["contact", "unmerge", "--company", "acme", &ids[1], "--operator", "grace"]).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let report = erase(app, &ids[1]).await;
     assert_eq!(report["removed"]["deliveries"], 3);
     assert_no_trace(&dump(app).await.0);
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE name = 'Grace'").await, 1);
+    assert_eq!(app.rows("contacts WHERE name = 'Grace'").await, 1);
 }
 
 /// A request cannot be recalled, but its answer is not kept, and it is not sent again.
+#[apply(test)]
 async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     let service = app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL).webhook(&app.receiver.url("/slow/3000"))).await;
@@ -293,11 +276,12 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     let report = erase(app, &id).await;
     assert_eq!((&report["removed"]["deliveries"], &report["removed"]["attempts"]), (&json!(1), &json!(0)));
     eventually("the answer comes too late", async || service.log().contains("was lost").then_some(())).await;
-    let kept =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'discarded' AND attempts = 0 AND url = ''";
-    assert_eq!(app.count(kept).await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(
+        app.rows("webhook_deliveries WHERE state = 'discarded' AND attempts = 0 AND url = ''").await,
+        1
+    );
+    assert_eq!(app.rows("webhook_attempts").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_no_trace(&dump(app).await.0);
     // Even a hand that makes it due again sends nothing.
     let again = "UPDATE webhook_deliveries SET state = 'pending', next_attempt_at = now()";
@@ -307,6 +291,7 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 1);
 }
 
+#[apply(test)]
 async fn what_was_not_published_is_not(app: &TestApp) {
     let service = app.run(&[]).await;
     for (name, email) in [("Ada", EMAIL), ("Grace", "grace@navy.example")] {
@@ -314,7 +299,7 @@ async fn what_was_not_published_is_not(app: &TestApp) {
     }
     let id = contact_id(app, "acme", EMAIL).await;
     app.broker.hear(2).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let other = contact_id(app, "acme", "grace@navy.example").await;
     let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time, body, leased_until)
          VALUES ('acme', gen_random_uuid(), 'contact.upserted.updated', 'contact.upserted', '/x', $1, 'x', now(), $2, now() + interval '1 hour')";
@@ -325,11 +310,12 @@ async fn what_was_not_published_is_not(app: &TestApp) {
     }
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 2);
-    app.count_becomes("SELECT count(*) FROM outbox", 2).await;
+    app.wait_for_rows("outbox", 2).await;
     assert!(service.log().contains("takes over 1 messages"), "contact.erased is published by the sweep");
     sqlx::query("DELETE FROM outbox").execute(&app.pool).await.unwrap();
 }
 
+#[apply(test)]
 async fn erasing_is_refused(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
@@ -346,7 +332,7 @@ async fn erasing_is_refused(app: &TestApp) {
         assert_eq!(ended.code, Some(code), "{more:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(why), "{more:?}: {}", ended.stderr);
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
     // A script is not asked.
     let table = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
@@ -354,12 +340,13 @@ async fn erasing_is_refused(app: &TestApp) {
 }
 
 /// What lies around goes first, while the contact still tells what to look for.
+#[apply(test)]
 async fn an_interrupted_erasure_is_finished(app: &TestApp) {
     app.run(&[]).await;
     let bad = Event::lead("Ada").email(EMAIL).with("/data/trigger/parameters/required", json!(["interest"]));
     app.broker.publish_all(&[bad, Event::lead("Ada").email(EMAIL)]).await;
     app.broker.hear(1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     let id = contact_id(app, "acme", EMAIL).await;
     // The transaction that removes the contact waits for this one, and gives up.
     let mut transaction = app.pool.begin().await.unwrap();
@@ -371,8 +358,8 @@ async fn an_interrupted_erasure_is_finished(app: &TestApp) {
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
     transaction.rollback().await.unwrap();
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
     app.set("postgres.statement_timeout", "10s");
     let report = erase(app, &id).await;
     assert_eq!((&report["removed"]["contacts"], &report["removed"]["deadLetters"]), (&json!(1), &json!(0)));

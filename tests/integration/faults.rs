@@ -12,11 +12,7 @@ use std::{
     ops::Range,
 };
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, process::Process};
-
-pub(crate) fn tests() -> Vec<Test> {
-    [connections::tests(), database::tests(), kills::tests(), outages::tests(), shutdown::tests()].concat()
-}
+use crate::support::{app::TestApp, event::Event, eventually, process::Process};
 
 /// Short deadlines, so that a test need not wait for those of production.
 fn impatient(app: &TestApp) {
@@ -45,12 +41,7 @@ fn leads_to(url: &str, numbers: Range<usize>) -> Vec<Event> {
 
 /// Waits until so many events are applied.
 async fn applied(app: &TestApp, count: usize) {
-    eventually(&format!("{count} events are applied"), async || {
-        let query = "SELECT count(*) FROM trigger_events";
-        let known: i64 = sqlx::query_scalar(query).fetch_one(&app.pool).await.ok()?;
-        (usize::try_from(known).unwrap() >= count).then_some(())
-    })
-    .await;
+    app.wait_for_at_least(count.try_into().unwrap(), "trigger_events").await;
 }
 
 /// Starts the service with `count` leads before it, in small batches, and waits until a tenth is applied.
@@ -66,15 +57,15 @@ async fn mid_load(app: &TestApp, count: usize) -> Process {
 /// Waits for the end of `count` leads, and checks that the numbers add up.
 async fn all_done(app: &TestApp, count: usize) {
     let expected = i64::try_from(count).unwrap();
-    app.count_becomes("SELECT count(*) FROM trigger_events", expected).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", expected).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE version = 1").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
-    app.count_becomes("SELECT count(*) FROM crash_suspects", 0).await;
+    app.wait_for_rows("trigger_events", expected).await;
+    app.wait_for_deliveries("delivered", expected).await;
+    app.wait_for_rows("outbox", 0).await;
+    assert_eq!(app.rows("webhook_deliveries").await, expected);
+    assert_eq!(app.rows("contacts").await, expected);
+    assert_eq!(app.rows("contacts WHERE version = 1").await, expected);
+    assert_eq!(app.rows("contact_identifiers").await, expected);
+    assert_eq!(app.rows("dead_letters").await, 0);
+    app.wait_for_rows("crash_suspects", 0).await;
     let requests = app.receiver.requests();
     let webhooks: BTreeSet<_> = requests.iter().filter_map(|request| request.header("webhook-id")).collect();
     assert_eq!(webhooks.len(), count, "webhooks");

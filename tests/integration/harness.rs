@@ -1,38 +1,29 @@
 //! Tests of the harness itself: the services, what each test owns of them, and their restarts.
 
 use contact_relay::dev::services::{Action, Service};
+use macro_rules_attribute::apply;
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        a_database_of_its_own,
-        a_database_of_its_own_again,
-        a_broker_confirms_and_routes,
-        events_wait_for_the_service,
-        the_service_runs_and_stops,
-        the_service_falls_and_another_goes_on,
-        commands_give_their_output;
-        alone: restarts_keep_addresses_and_data, a_paused_service_is_silent,
-    ]
-}
+use crate::support::{alone, app::TestApp, event::Event, eventually, test};
 
 /// Twice, so that the second fails if the two share a database.
+#[apply(test)]
 async fn a_database_of_its_own(app: &TestApp) {
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0);
+    assert_eq!(app.rows("contacts").await, 0);
     sqlx::query("INSERT INTO contacts SELECT 'acme', gen_random_uuid(), 1, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}', now(), now()")
         .execute(&app.pool)
         .await
         .unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_rows("contacts", 1).await;
 }
 
+#[apply(test)]
 async fn a_database_of_its_own_again(app: &TestApp) {
     a_database_of_its_own(app).await;
 }
 
+#[apply(test)]
 async fn a_broker_confirms_and_routes(app: &TestApp) {
     let body = json!({"hello": "world"});
     let event = Event::lead("Ada");
@@ -46,6 +37,7 @@ async fn a_broker_confirms_and_routes(app: &TestApp) {
     assert_eq!(id.as_str(), event.event_id());
 }
 
+#[apply(test)]
 async fn events_wait_for_the_service(app: &TestApp) {
     app.broker.declare().await;
     let events = [Event::lead("Ada"), Event::lead("Grace").email("grace@navy.example")];
@@ -55,6 +47,7 @@ async fn events_wait_for_the_service(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
+#[apply(test)]
 async fn the_service_runs_and_stops(app: &TestApp) {
     let service = app.run(&[]).await;
     let hook =
@@ -66,10 +59,11 @@ async fn the_service_runs_and_stops(app: &TestApp) {
     let heard = app.broker.hear(1).await;
     let id = heard.first().unwrap().properties.correlation_id().as_ref().unwrap();
     assert_eq!(id.as_str(), event.event_id());
-    app.count_becomes("SELECT count(*) FROM contacts WHERE company_id = 'navy'", 1).await;
+    app.wait_for_rows("contacts WHERE company_id = 'navy'", 1).await;
     assert!(service.get("/healthz").await.unwrap().starts_with("HTTP/1.1 200 "));
 }
 
+#[apply(test)]
 async fn the_service_falls_and_another_goes_on(app: &TestApp) {
     let first = app.run(&["upsert", "webhook"]).await;
     let event = Event::lead("Ada").id("1").time("2026-01-01T00:00:00Z").argument("city", "London");
@@ -80,11 +74,12 @@ async fn the_service_falls_and_another_goes_on(app: &TestApp) {
     assert!(!first.ended().await.success());
     let second = app.spawn(&["run"]);
     second.ready().await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE city = 'London'", 1).await;
+    app.wait_for_rows("contacts WHERE city = 'London'", 1).await;
     second.sigterm();
     assert!(second.ended().await.success(), "{}", second.log());
 }
 
+#[apply(test)]
 async fn commands_give_their_output(app: &TestApp) {
     app.broker.declare().await;
     let shown = app.cli(&["config", "show", "-o", "json"]).await;
@@ -97,6 +92,7 @@ async fn commands_give_their_output(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
+#[apply(alone)]
 async fn restarts_keep_addresses_and_data(app: &TestApp) {
     let event = Event::lead("Ada");
     app.broker.publish_bytes("contact.merged", &event.bytes(), event.properties()).await;
@@ -112,6 +108,7 @@ async fn restarts_keep_addresses_and_data(app: &TestApp) {
     assert_eq!(app.broker.hear(1).await.len(), 1);
 }
 
+#[apply(alone)]
 async fn a_paused_service_is_silent(app: &TestApp) {
     let now = async || sqlx::query("SELECT 1").fetch_one(&app.pool).await.map(|row| row.get::<i32, _>(0));
     now().await.unwrap();

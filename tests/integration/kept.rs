@@ -8,26 +8,16 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
 };
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Test,
     app::TestApp,
     event::Event,
     eventually,
     raw::{self, HEADERS, MESSAGE_ID, RawMessage, long, short},
-    tests,
+    test,
 };
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        bytes_and_properties_are_kept_and_replayed,
-        forged_and_huge_headers_harm_nobody,
-        the_broker_may_keep_hostile_headers_too,
-        attempts_and_replays_are_counted,
-        what_the_client_library_cannot_read,
-    ]
-}
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text.as_bytes()))
@@ -82,6 +72,7 @@ fn every_property() -> BasicProperties {
         .with_headers(every_header())
 }
 
+#[apply(test)]
 async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     app.broker.declare().await;
     let body: Vec<u8> = (0..=255).collect();
@@ -110,6 +101,7 @@ async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     assert_eq!(to_json(&message.properties), expected);
 }
 
+#[apply(test)]
 async fn forged_and_huge_headers_harm_nobody(app: &TestApp) {
     app.broker.declare().await;
     let death = |queue: &str| {
@@ -140,20 +132,20 @@ async fn forged_and_huge_headers_harm_nobody(app: &TestApp) {
     }
     app.run(&[]).await;
     let count = i64::try_from(forged.len()).unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts", count).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'undecodable'", count).await;
+    app.wait_for_rows("contacts", count).await;
+    app.wait_for_dead_letters_because("undecodable", count).await;
     for dead in app.dead_letters().await {
         assert_eq!((dead.stage.as_str(), dead.attempts), ("upsert", 1));
     }
     // Sent back with 100 kB of headers they fail again, and are the same dead letters.
     let replay = app.json(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replay, json!({"replayed": count, "skipped": 0, "failed": 0}));
-    let again = "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 2";
-    app.count_becomes(again, count).await;
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, count);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE traceparent IS NOT NULL").await, 0);
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 2", count).await;
+    assert_eq!(app.rows("dead_letters").await, count);
+    assert_eq!(app.rows("trigger_events WHERE traceparent IS NOT NULL").await, 0);
 }
 
+#[apply(test)]
 async fn the_broker_may_keep_hostile_headers_too(app: &TestApp) {
     app.broker.declare().await;
     let properties = every_property().with_expiration("1".into());
@@ -173,6 +165,7 @@ async fn the_broker_may_keep_hostile_headers_too(app: &TestApp) {
     assert_eq!((dead.reason.as_str(), dead.attempts), ("undecodable", 2));
 }
 
+#[apply(test)]
 async fn attempts_and_replays_are_counted(app: &TestApp) {
     app.run(&[]).await;
     let bad = Event::lead("Ada").phone("12");
@@ -195,6 +188,7 @@ async fn attempts_and_replays_are_counted(app: &TestApp) {
 
 /// Names that are not UTF-8 and tables nested thousands deep: `RabbitMQ` passes them on, and the client
 /// library gives up its connection, or the process, with every redelivery.
+#[apply(test)]
 async fn what_the_client_library_cannot_read(app: &TestApp) {
     app.run(&[]).await;
     let bad = |routing_key, flag, property, body| RawMessage { routing_key, flag, property, body };
@@ -208,8 +202,8 @@ async fn what_the_client_library_cannot_read(app: &TestApp) {
     raw::publish(app, bad(b"trigger.fired.\xff", MESSAGE_ID, short(b"x"), b"a key")).await;
     raw::publish(app, bad(key, HEADERS, deep, b"depth")).await;
     app.broker.publish(&Event::lead("Ada").email("ada@analytical.example")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'undecodable'", 4).await;
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_dead_letters_because("undecodable", 4).await;
+    app.wait_for_rows("contacts", 1).await;
     let all = app.dead_letters().await;
     let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
     assert_eq!(of(b"an id").properties["messageId"], "??");

@@ -4,13 +4,10 @@
 use std::fs;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::json;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![text_lines_tell_nothing, json_lines_tell_nothing, commands_tell_nothing]
-}
+use crate::support::{app::TestApp, event::Event, eventually, test};
 
 /// Asks for everything, and for libraries by the names of their modules.
 const FILTER: &str = "trace,lapin=trace,lapin::channel=trace,lapin::io_loop=trace,lapin::returned_messages=trace,\
@@ -89,7 +86,7 @@ async fn everything(app: &TestApp) {
     let expires = event.properties().with_expiration("0".into());
     app.broker.publish_bytes("trigger.fired", &again("expires").bytes(), expires).await;
     app.webhooks(1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    app.wait_for_deliveries("pending", 0).await;
     eventually("all kinds are there", async || {
         let reasons = "SELECT count(DISTINCT reason) FROM dead_letters";
         (app.count(reasons).await >= 8).then_some(())
@@ -125,14 +122,17 @@ async fn lines_tell_nothing(app: &TestApp, format: &str) {
     assert_eq!(told(&messages.join("\n")), [""; 0], "{messages:?}");
 }
 
+#[apply(test)]
 async fn text_lines_tell_nothing(app: &TestApp) {
     lines_tell_nothing(app, "text").await;
 }
 
+#[apply(test)]
 async fn json_lines_tell_nothing(app: &TestApp) {
     lines_tell_nothing(app, "json").await;
 }
 
+#[apply(test)]
 async fn commands_tell_nothing(app: &TestApp) {
     set_up(app, "text");
     app.broker.declare().await;

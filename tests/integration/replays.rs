@@ -1,22 +1,9 @@
 //! `dead-letter list|show|replay|discard` against what is kept, and what becomes of what is replayed.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, dead_letters::Dead, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        filters_list_what_they_say,
-        formats_can_be_read,
-        ids_and_their_beginnings,
-        a_replay_after_the_cause_is_gone,
-        a_replay_waits_for_a_stopped_worker,
-        a_replay_of_a_webhook_message_without_delivery,
-        webhooks_are_replayed_and_discarded_with_their_delivery,
-        nothing_is_settled_by_accident,
-        a_rate_is_kept,
-    ]
-}
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
 async fn list(app: &TestApp, filters: &[&str]) -> Vec<Value> {
     let rows = app.json(&[&["dead-letter", "list"], filters].concat()).await;
@@ -32,10 +19,11 @@ async fn five(app: &TestApp) -> Vec<Dead> {
     let webhook = Event::bare().with("/data/trigger/name", "tell".into());
     app.broker.publish(&webhook.clone().webhook(&app.receiver.url("/status/404"))).await;
     app.broker.publish(&webhook.id("gone").company("b").webhook(&app.receiver.url("/status/503"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 5).await;
+    app.wait_for_rows("dead_letters", 5).await;
     app.dead_letters().await
 }
 
+#[apply(test)]
 async fn filters_list_what_they_say(app: &TestApp) {
     five(app).await;
     let operator = ["--yes", "--operator", "grace"];
@@ -72,6 +60,7 @@ async fn filters_list_what_they_say(app: &TestApp) {
     assert_eq!((discarded.settled_by.as_deref(), discarded.stage.as_str()), (Some("grace"), "webhook"));
 }
 
+#[apply(test)]
 async fn formats_can_be_read(app: &TestApp) {
     let dead = five(app).await;
     let id = dead.last().unwrap().id.to_string();
@@ -100,6 +89,7 @@ async fn formats_can_be_read(app: &TestApp) {
     assert_eq!(app.dead_letters().await, dead);
 }
 
+#[apply(test)]
 async fn ids_and_their_beginnings(app: &TestApp) {
     let dead = five(app).await;
     let (first, id) = (&dead[0], dead[0].id.to_string());
@@ -122,6 +112,7 @@ async fn ids_and_their_beginnings(app: &TestApp) {
     assert_eq!(done, json!({"discarded": 2, "skipped": 0, "failed": 0}));
 }
 
+#[apply(test)]
 async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
     app.set("contacts.default_region", "PT");
     let service = app.run(&[]).await;
@@ -139,7 +130,7 @@ async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
     app.run(&[]).await;
     app.json(&["dead-letter", "replay", "--company", "acme", "--yes"]).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE phone = '+5511987654321'", 1).await;
+    app.wait_for_rows("contacts WHERE phone = '+5511987654321'", 1).await;
     app.webhooks(1).await;
     assert_eq!(app.broker.hear(1).await.len(), 1);
     // Settled is settled.
@@ -150,6 +141,7 @@ async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
     app.the_dead_letter("left alone", |dead| dead.replays == 1 && dead.settled_by.is_none()).await;
 }
 
+#[apply(test)]
 async fn a_replay_waits_for_a_stopped_worker(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     let service = app.run(&[]).await;
@@ -167,9 +159,10 @@ async fn a_replay_waits_for_a_stopped_worker(app: &TestApp) {
     app.run(&[]).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
     app.queues_are_empty().await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
+#[apply(test)]
 async fn a_replay_of_a_webhook_message_without_delivery(app: &TestApp) {
     app.broker.declare().await;
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&app.receiver.url("/ok"));
@@ -188,20 +181,17 @@ async fn a_replay_of_a_webhook_message_without_delivery(app: &TestApp) {
     app.webhooks(1).await;
 }
 
+#[apply(test)]
 async fn webhooks_are_replayed_and_discarded_with_their_delivery(app: &TestApp) {
     let service = app.run(&[]).await;
     let (lost, found) = (app.receiver.url("/status/500"), app.receiver.url("/flaky/3"));
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&lost).webhook(&found);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_exhausted'", 2).await;
+    app.wait_for_dead_letters_because("webhook_exhausted", 2).await;
     let replayed = app.json(&["dead-letter", "replay", "--stage", "webhook", "--yes"]).await;
     assert_eq!(replayed["replayed"], 2);
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND replays = 1", 1).await;
-    app.count_becomes(
-        "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 6",
-        1,
-    )
-    .await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved' AND replays = 1", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 6", 1).await;
     assert_eq!(app.receiver.requests().len(), 3 + 3 + 1 + 3);
     // While nobody works, one is replayed and then given up: its delivery is not sent any more.
     service.sigterm();
@@ -210,12 +200,12 @@ async fn webhooks_are_replayed_and_discarded_with_their_delivery(app: &TestApp) 
     app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
     app.run(&[]).await;
     app.queues_are_empty().await;
-    let states = "SELECT count(*) FROM webhook_deliveries WHERE state IN ('delivered', 'discarded')";
-    assert_eq!(app.count(states).await, 2);
+    assert_eq!(app.rows("webhook_deliveries WHERE state IN ('delivered', 'discarded')").await, 2);
     assert_eq!(app.receiver.requests().len(), 10);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
+#[apply(test)]
 async fn nothing_is_settled_by_accident(app: &TestApp) {
     let dead = five(app).await;
     let id = dead[0].id.to_string();
@@ -242,16 +232,17 @@ async fn nothing_is_settled_by_accident(app: &TestApp) {
     assert_eq!(app.dead_letters().await, dead);
 }
 
+#[apply(test)]
 async fn a_rate_is_kept(app: &TestApp) {
     app.run(&[]).await;
     for index in 0..6 {
         app.broker.publish(&Event::lead(&format!("Ada {index}")).phone("12")).await;
     }
-    app.count_becomes("SELECT count(*) FROM dead_letters", 6).await;
+    app.wait_for_rows("dead_letters", 6).await;
     let begun = std::time::Instant::now();
     let done = app.json(&["dead-letter", "replay", "--all", "--yes", "--rate", "5"]).await;
     assert_eq!(done["replayed"], 6);
     // The first goes at once, and each of the five others a fifth of a second later.
     assert!(begun.elapsed().as_millis() >= 1_000, "{:?}", begun.elapsed());
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE replays = 1 AND state = 'open'", 6).await;
+    app.wait_for_rows("dead_letters WHERE replays = 1 AND state = 'open'", 6).await;
 }

@@ -6,24 +6,12 @@ mod once;
 
 use axum::{Router, http::StatusCode};
 use contact_relay::domain::event::{CompanyId, EventRef};
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, broker::Heard, event::Event, eventually, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    let own = tests![
-        a_chain_without_a_webhook,
-        a_webhook_s_answer_and_its_directive,
-        webhooks_that_fail,
-        steps_that_do_not_run,
-        a_long_answer_is_cut_and_bytes_are_base64,
-        nobody_waits,
-        an_event_that_is_not_applied_tells_nothing,
-    ];
-    [own, asked::tests(), once::tests()].concat()
-}
+use crate::support::{app::TestApp, broker::Heard, event::Event, eventually, only, test};
 
 /// The results heard so far.
 async fn results(app: &TestApp) -> Vec<Heard> {
@@ -80,6 +68,7 @@ async fn answering(status: StatusCode, body: Vec<u8>) -> (String, AbortHandle) {
     (url, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }).abort_handle())
 }
 
+#[apply(test)]
 async fn a_chain_without_a_webhook(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(lead());
@@ -121,9 +110,10 @@ async fn a_chain_without_a_webhook(app: &TestApp) {
     ] {
         assert_eq!(result.header(header).as_deref(), result.at(pointer).as_str(), "{header}");
     }
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
+#[apply(test)]
 async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
     app.run(&[]).await;
     let directive = "Tell the client the ticket's number.";
@@ -139,11 +129,11 @@ async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
     assert_eq!(result.at("/data/steps/0/status"), "succeeded");
     assert_eq!(result.at("/id"), &json!(id_of(&event)));
     assert_eq!(result.at("/subject"), app.broker.upserted(&event).await.at("/subject"));
-    let traced = "SELECT count(*) FROM webhook_deliveries WHERE awaited";
-    assert_eq!(app.count(traced).await, 0, "its end is counted");
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("webhook_deliveries WHERE awaited").await, 0, "its end is counted");
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
+#[apply(test)]
 async fn webhooks_that_fail(app: &TestApp) {
     let (url, refuses) = answering(StatusCode::BAD_REQUEST, b"no such plan".to_vec()).await;
     app.run(&[]).await;
@@ -175,10 +165,11 @@ async fn webhooks_that_fail(app: &TestApp) {
     assert_eq!(result.at("/data/steps/2/httpStatus"), 503);
     assert_eq!(result.at("/data/steps/2/responseBody"), &Value::Null);
     assert_eq!(result.at("/data/steps/3/httpStatus"), &Value::Null);
-    app.count_becomes("SELECT count(*) FROM dead_letters", 5).await;
+    app.wait_for_rows("dead_letters", 5).await;
     refuses.abort();
 }
 
+#[apply(test)]
 async fn steps_that_do_not_run(app: &TestApp) {
     app.run(&[]).await;
     let three = || interpreted(lead().webhook(&app.receiver.url("/ok")).webhook(&app.receiver.url("/ok")));
@@ -208,6 +199,7 @@ async fn steps_that_do_not_run(app: &TestApp) {
     );
 }
 
+#[apply(test)]
 async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
     let (long, first) = answering(StatusCode::OK, "ã".repeat(51_200).into_bytes()).await;
     let (bytes, second) = answering(StatusCode::OK, b"\x00\xff\xfe".to_vec()).await;
@@ -226,22 +218,23 @@ async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
     }
 }
 
+#[apply(test)]
 async fn nobody_waits(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish_all(&[lead().webhook(&app.receiver.url("/ok")), lead()]).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND NOT awaited", 1)
-        .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND NOT awaited", 1).await;
     app.assert_settled().await;
     assert!(results(app).await.is_empty());
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
 /// A dead letter is answered when its replay is applied.
+#[apply(test)]
 async fn an_event_that_is_not_applied_tells_nothing(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(Event::lead("Ada").phone("12"));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("dead_letters", 1).await;
+    app.wait_for_rows("outbox", 0).await;
     assert!(results(app).await.is_empty());
 }

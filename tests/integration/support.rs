@@ -12,6 +12,7 @@ pub(crate) mod event;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+mod rows;
 
 use std::{
     any::Any,
@@ -39,42 +40,44 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Tests at a time, unless `--test-threads` says otherwise. Most of their time is waiting.
 const THREADS: usize = 6;
 
-/// One test: a name and an async function of a [`TestApp`].
+/// One test: an async function of a [`TestApp`], and its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) body: for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) alone: bool,
-    /// A program without which there is nothing to test.
+    /// The program that the test runs. The test is skipped on a machine that lacks it.
     pub(crate) needs: Option<&'static str>,
 }
 
-impl Test {
-    /// The test, skipped on a machine that cannot run this program.
-    pub(crate) fn needing(self, program: &'static str) -> Self {
-        Self { needs: Some(program), ..self }
-    }
-}
+inventory::collect!(Test);
 
-/// `tests![a, b]`: the async functions `a` and `b` of this module as tests. `tests![a; alone: c]`: and
-/// `c`, which stops or restarts the shared services.
-macro_rules! tests {
-    ($($name:ident),* $(,)? $(; alone: $($alone:ident),* $(,)?)?) => {
-        vec![
-            $($crate::support::tests!(@one $name, false),)*
-            $($($crate::support::tests!(@one $alone, true),)*)?
-        ]
-    };
-    (@one $name:ident, $alone:literal) => {
-        $crate::support::Test {
+/// `#[apply(test)]` makes an `async fn(&TestApp)` a test.
+macro_rules! test {
+    ($($function:tt)+) => { $crate::support::register!(false, None, $($function)+); };
+}
+pub(crate) use test;
+
+/// `#[apply(alone)]` makes an `async fn(&TestApp)` a test that stops or restarts the shared services.
+macro_rules! alone {
+    ($($function:tt)+) => { $crate::support::register!(true, None, $($function)+); };
+}
+pub(crate) use alone;
+
+/// Registers a test under the name of its function.
+macro_rules! register {
+    ($alone:literal, $needs:expr, $(#[$attribute:meta])* async fn $name:ident $($rest:tt)+) => {
+        $(#[$attribute])*
+        async fn $name $($rest)+
+        inventory::submit!($crate::support::Test {
             name: concat!(module_path!(), "::", stringify!($name)),
             body: |app| Box::pin($name(app)),
             alone: $alone,
-            needs: None,
-        }
+            needs: $needs,
+        });
     };
 }
-pub(crate) use tests;
+pub(crate) use register;
 
 struct Stage {
     runtime: Runtime,
@@ -84,10 +87,11 @@ struct Stage {
 }
 
 /// Runs the tests that the command line asks for.
-pub(crate) fn run(mut tests: Vec<Test>) -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    tests.sort_by_key(|test| test.alone);
+    let mut tests: Vec<Test> = inventory::iter::<Test>.into_iter().copied().collect();
+    tests.sort_by_key(|test| (test.alone, test.name));
     let runtime = Runtime::new().expect("a runtime");
     let stage = Arc::new(Stage { runtime, environment: OnceCell::new(), floor: RwLock::new(()) });
     let trial = |test: Test| {

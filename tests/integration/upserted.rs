@@ -3,27 +3,13 @@
 use std::collections::BTreeSet;
 
 use lapin::types::{AMQPValue, FieldTable};
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::support::{Test, app::TestApp, broker::Heard, event::Event, only, tests};
+use crate::support::{app::TestApp, broker::Heard, event::Event, only, test};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        every_member_is_as_agreed,
-        the_identity_document_only_where_it_is_allowed,
-        properties_and_headers,
-        a_trace_goes_on_from_message_to_message_and_request,
-        a_trace_that_is_none_is_dropped,
-        the_routing_key_names_the_operation,
-        a_batch_is_applied_in_the_order_of_arrival,
-        what_is_not_taken_is_told,
-        the_same_event_always_gives_the_same_ids,
-        a_merge_is_told,
-    ]
-}
 
 /// Names a value for each of the 15 fields and has secrets in every other place.
 fn full(app: &TestApp) -> Event {
@@ -58,6 +44,7 @@ fn full(app: &TestApp) -> Event {
         }))
 }
 
+#[apply(test)]
 async fn every_member_is_as_agreed(app: &TestApp) {
     app.run(&[]).await;
     let event = full(app);
@@ -104,6 +91,7 @@ async fn every_member_is_as_agreed(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"told": "secret-body secret-interest"}));
 }
 
+#[apply(test)]
 async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
     app.set("events.include_identity", "true");
     app.run(&[]).await;
@@ -116,6 +104,7 @@ async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"document": "123.456.789-09"}));
 }
 
+#[apply(test)]
 async fn properties_and_headers(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada");
@@ -155,6 +144,7 @@ async fn publish_traced(app: &TestApp, name: &str, headers: &[(&str, &str)]) {
     app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
 }
 
+#[apply(test)]
 async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
     app.run(&[]).await;
     publish_traced(app, "traced", &[("traceparent", TRACEPARENT), ("tracestate", "vendor=1")]).await;
@@ -164,10 +154,11 @@ async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
     let webhook = only(app.webhooks(1).await);
     assert_eq!(webhook.header("traceparent"), Some(TRACEPARENT));
     assert_eq!(webhook.header("tracestate"), Some("vendor=1"));
-    let kept = "SELECT count(*) FROM trigger_events WHERE traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'";
-    assert_eq!(app.count(kept).await, 1);
+    let kept = "trigger_events WHERE traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'";
+    assert_eq!(app.rows(kept).await, 1);
 }
 
+#[apply(test)]
 async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
     app.run(&[]).await;
     let bad = [
@@ -205,6 +196,7 @@ async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
     assert_eq!(traces.len(), count, "one trace for each");
 }
 
+#[apply(test)]
 async fn the_routing_key_names_the_operation(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@x.example").time(time);
@@ -245,6 +237,7 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
     assert_eq!(told, expected);
 }
 
+#[apply(test)]
 async fn a_batch_is_applied_in_the_order_of_arrival(app: &TestApp) {
     app.broker.declare().await;
     let names: Vec<String> = (0..9).map(|n| format!("Ada {n}")).collect();
@@ -258,6 +251,7 @@ async fn a_batch_is_applied_in_the_order_of_arrival(app: &TestApp) {
     assert!(operations.eq(["created"].iter().chain(&["updated"; 8])), "{heard:#?}");
 }
 
+#[apply(test)]
 async fn what_is_not_taken_is_told(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example").phone("call me maybe")).await;
@@ -269,13 +263,14 @@ async fn what_is_not_taken_is_told(app: &TestApp) {
 
 /// As after the restore of an old backup: what was published before is published again under the
 /// same ids, and requested again under the same `webhook-id`.
+#[apply(test)]
 async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/"));
     app.broker.publish(&event).await;
     app.webhooks(1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_rows("outbox", 0).await;
     let forget =
         "TRUNCATE contacts, contact_identifiers, trigger_events, webhook_deliveries, webhook_attempts";
     sqlx::query(forget).execute(&app.pool).await.unwrap();
@@ -292,6 +287,7 @@ async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
     assert_eq!((webhooks.len(), ids.len()), (3, 2), "{webhooks:#?}");
 }
 
+#[apply(test)]
 async fn a_merge_is_told(app: &TestApp) {
     app.run(&[]).await;
     let events = [

@@ -14,12 +14,13 @@ use contact_relay::{
         signature::{self, SigningSecret},
     },
 };
+use macro_rules_attribute::apply;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use crate::support::{PATIENCE, Test, app::TestApp, event::Event, only, tests};
+use crate::support::{PATIENCE, app::TestApp, event::Event, only, register, test};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
@@ -28,13 +29,6 @@ const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 /// Keys with which nothing was signed.
 const STRANGE: [&str; 2] =
     ["whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH", "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="];
-
-pub(crate) fn tests() -> Vec<Test> {
-    let [python, node] = tests![python_verifies, node_verifies].try_into().unwrap_or_else(|_| unreachable!());
-    let others =
-        tests![rust_verifies, the_slack_trigger_works, the_mail_trigger_works, answers_have_these_classes];
-    [vec![python.needing("python3"), node.needing("node")], others].concat()
-}
 
 /// The text of the only code block that is fenced with this info string.
 fn block(info: &str) -> String {
@@ -196,6 +190,15 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
     }
 }
 
+macro_rules! python {
+    ($($function:tt)+) => { register!(false, Some("python3"), $($function)+); };
+}
+
+macro_rules! node {
+    ($($function:tt)+) => { register!(false, Some("node"), $($function)+); };
+}
+
+#[apply(python)]
 async fn python_verifies(app: &TestApp) {
     let cases: Vec<Case> =
         cases(app).await.into_iter().filter(|case| case.key.starts_with("whsec_")).collect();
@@ -210,6 +213,7 @@ for line in sys.stdin:
     judge("python3", "verify.py", &block("python verify"), driver, &cases).await;
 }
 
+#[apply(node)]
 async fn node_verifies(app: &TestApp) {
     let driver = r#"
 for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")) {
@@ -220,6 +224,7 @@ for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")
     judge("node", "verify.cjs", &block("js verify"), driver, &cases(app).await).await;
 }
 
+#[apply(test)]
 async fn rust_verifies(app: &TestApp) {
     let compiled = include_str!("webhook_docs/verify.rs");
     let code = compiled.split_once("\n\n").unwrap().1;
@@ -248,10 +253,11 @@ async fn fire(app: &TestApp, info: &str, url: &str, path: &str, arguments: Value
     app.run(&[]).await;
     let event = Event::bare().with("/data/trigger", definition).with("/data/arguments", arguments);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     only(app.receiver.requests())
 }
 
+#[apply(test)]
 async fn the_slack_trigger_works(app: &TestApp) {
     let at = app.receiver.url("/slack");
     app.set("webhook.endpoints", &format!(r#"[{{url = "{at}", profile = "slack"}}]"#));
@@ -263,6 +269,7 @@ async fn the_slack_trigger_works(app: &TestApp) {
     assert_eq!(sent.json().unwrap(), json!({ "text": text }));
 }
 
+#[apply(test)]
 async fn the_mail_trigger_works(app: &TestApp) {
     let url = "https://mail-gateway.example/v1/messages";
     let arguments = json!({"name": "Ada \"<b>\"", "email": " ADA@x.example", "message": "Hello,\nyou."});
@@ -274,6 +281,7 @@ async fn the_mail_trigger_works(app: &TestApp) {
 }
 
 /// The table of answers says what the service does.
+#[apply(test)]
 async fn answers_have_these_classes(_: &TestApp) {
     let docs = fs::read_to_string("docs/webhooks.md").unwrap();
     let table = docs.split_once("| Answer | Class | What happens |\n").unwrap().1;

@@ -2,28 +2,15 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use contact_relay::dev::demo_receiver::Received;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{app::TestApp, event::Event, only, test};
 
 /// Tries to leave every place that it is written into.
 const HOSTILE: &str = "\", \"admin\": true, \"x\": \"$name ${name} {{name}} \\";
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        variables_take_their_type_in_json,
-        keys_keep_the_author_s_order,
-        values_cannot_leave_the_url_s_path_and_query,
-        headers_take_values,
-        what_cannot_be_written_fails_that_step_alone,
-        without_a_body_the_public_event_is_sent,
-        a_string_is_sent_as_it_is,
-        the_service_s_own_headers,
-        signatures_verify,
-    ]
-}
 
 fn lead(action: Value) -> Event {
     Event::lead("Ada").email("ada@x.example").argument("company", "Analytical").action(action)
@@ -35,6 +22,7 @@ async fn one_webhook(app: &TestApp, event: &Event) -> Received {
     only(app.webhooks(1).await)
 }
 
+#[apply(test)]
 async fn variables_take_their_type_in_json(app: &TestApp) {
     let body = json!({
         "age": "$age", "score": "$score", "vip": "$vip", "tags": "$tags", "images": "$images", "first": "$images[0]",
@@ -79,6 +67,7 @@ async fn variables_take_their_type_in_json(app: &TestApp) {
     assert_eq!(sent, expected);
 }
 
+#[apply(test)]
 async fn keys_keep_the_author_s_order(app: &TestApp) {
     let body = json!({"z": 1, "a": {"y": "$name", "b": null}, "m": "$profile"});
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/"), "method": "POST", "body": body});
@@ -87,6 +76,7 @@ async fn keys_keep_the_author_s_order(app: &TestApp) {
     assert_eq!(webhook.body, r#"{"z":1,"a":{"y":"Ada","b":null},"m":{"x":1,"c":2}}"#);
 }
 
+#[apply(test)]
 async fn values_cannot_leave_the_url_s_path_and_query(app: &TestApp) {
     let url = app.receiver.url("/to/$name/x?q=$q&plan=$plan&id=$contact.id");
     let event = lead(json!({"type": "WEBHOOK", "url": url, "method": "GET"}))
@@ -100,6 +90,7 @@ async fn values_cannot_leave_the_url_s_path_and_query(app: &TestApp) {
     assert_eq!((webhook.method.as_str(), webhook.path.as_str()), ("GET", expected.as_str()));
 }
 
+#[apply(test)]
 async fn headers_take_values(app: &TestApp) {
     let headers = json!([
         {"key": "X-Who", "value": "$name of $company.id"},
@@ -121,6 +112,7 @@ async fn headers_take_values(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"a": "Ada"}));
 }
 
+#[apply(test)]
 async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
     app.run(&[]).await;
     let to = |url: String| json!({"type": "WEBHOOK", "url": url, "method": "POST"});
@@ -144,7 +136,7 @@ async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
             .webhook(&app.receiver.url(&format!("/neighbor-{index}")));
         app.broker.publish(&event).await;
     }
-    app.count_becomes("SELECT count(*) FROM dead_letters", 6).await;
+    app.wait_for_rows("dead_letters", 6).await;
     let mut paths: Vec<String> = app.webhooks(6).await.into_iter().map(|request| request.path).collect();
     paths.sort();
     assert_eq!(paths, (0..6).map(|index| format!("/neighbor-{index}")).collect::<Vec<_>>());
@@ -154,9 +146,10 @@ async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
         assert!(!dead.to_string().contains("evil"), "{dead:#}");
     }
     assert_eq!(app.broker.hear(6).await.len(), 6);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
+#[apply(test)]
 async fn without_a_body_the_public_event_is_sent(app: &TestApp) {
     app.run(&[]).await;
     let methods = ["POST", "PUT", "PATCH", "GET", "DELETE"];
@@ -183,6 +176,7 @@ async fn without_a_body_the_public_event_is_sent(app: &TestApp) {
     }
 }
 
+#[apply(test)]
 async fn a_string_is_sent_as_it_is(app: &TestApp) {
     let body = "Hello $name,\nyou have $5 and ${this}. $nobody";
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/"), "method": "POST", "body": body});
@@ -191,6 +185,7 @@ async fn a_string_is_sent_as_it_is(app: &TestApp) {
     assert!(webhook.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
 }
 
+#[apply(test)]
 async fn the_service_s_own_headers(app: &TestApp) {
     let before = OffsetDateTime::now_utc().unix_timestamp();
     let event = Event::lead("Ada").webhook(&app.receiver.url("/"));
@@ -219,6 +214,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
 }
 
+#[apply(test)]
 async fn signatures_verify(app: &TestApp) {
     let keys = [[7_u8; 24].as_slice(), &[9; 64]];
     let secrets = keys.map(|key| format!("whsec_{}", STANDARD.encode(key)));

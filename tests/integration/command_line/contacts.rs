@@ -1,13 +1,10 @@
 //! `contact find|show|history`. The identity document is masked everywhere.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![contacts_are_found_and_shown, a_history_tells_what_stands]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 async fn the_contact(app: &TestApp, key: &[&str]) -> Value {
     let found = app.json(&[&["contact", "find", "--company", "acme"], key].concat()).await;
@@ -15,6 +12,7 @@ async fn the_contact(app: &TestApp, key: &[&str]) -> Value {
     found[0].clone()
 }
 
+#[apply(test)]
 async fn contacts_are_found_and_shown(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").phone("(11) 98765-4321").email("Ada@Analytical.example");
@@ -53,6 +51,7 @@ async fn contacts_are_found_and_shown(app: &TestApp) {
     assert_failed(&app.cli(&other).await, 1, "there is no such contact");
 }
 
+#[apply(test)]
 async fn a_history_tells_what_stands(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@analytical.example").time(time);

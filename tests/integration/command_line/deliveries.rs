@@ -2,26 +2,13 @@
 
 use std::process::Stdio;
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use uuid::Uuid;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        filters_list_what_they_say,
-        a_delivery_is_shown_without_its_secrets,
-        what_has_ended_is_sent_again,
-        what_is_pending_is_due_at_once,
-        some_are_not_sent_again,
-        an_old_version_is_closed_again,
-        a_digest_tells_what_is_in_it,
-        nothing_is_resent_by_accident,
-        the_broker_is_not_needed,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 const UNKNOWN: &str = "0193f5a0-7c1e-8b8a-9a55-3f6f1f0c2b11";
 
@@ -42,10 +29,11 @@ async fn three(app: &TestApp) -> Event {
     app.broker.publish(&event).await;
     let other = Event::bare().with("/data/trigger/name", "tell".into()).company("b");
     app.broker.publish(&other.webhook(&app.receiver.url("/status/404"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 3).await;
     event
 }
 
+#[apply(test)]
 async fn filters_list_what_they_say(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@analytical.example");
@@ -53,7 +41,7 @@ async fn filters_list_what_they_say(app: &TestApp) {
     app.broker.publish(&event.clone().webhook(&fine).webhook(&refused)).await;
     let other = Event::bare().with("/data/trigger/name", "tell".into()).company("b");
     app.broker.publish(&other.webhook(&fine)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 3).await;
     let contact: Uuid =
         sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
     let contact = contact.to_string();
@@ -102,6 +90,7 @@ async fn filters_list_what_they_say(app: &TestApp) {
     assert_eq!((&pending["waitsFor"], &pending["lastStatus"]), (&json!("retry"), &json!(404)), "{pending:#}");
 }
 
+#[apply(test)]
 async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
     app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     app.run(&[]).await;
@@ -113,7 +102,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
         "body": {"text": hostile, "name": "$name"},
     }));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let row = only(list(app, &[]).await);
     let id = id(&row);
     assert_eq!(
@@ -168,13 +157,14 @@ async fn words_of(curl: &str) -> Vec<String> {
     words.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
 }
 
+#[apply(test)]
 async fn what_has_ended_is_sent_again(app: &TestApp) {
     app.set("webhook.retry_schedule", "10ms");
     app.run(&[]).await;
     let (fine, flaky) = (app.receiver.url("/ok"), app.receiver.url("/flaky/3"));
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&fine).webhook(&flaky);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 2).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 2).await;
     let dead = only(list(app, &["--state", "dead"]).await);
     let shown = app.json(&["delivery", "show", &id(&dead)]).await;
     assert_eq!(
@@ -187,20 +177,12 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
     let resent = app.json(&["delivery", "resend", "--state", "dead", "--yes", "--rate", "50"]).await;
     assert_eq!(resent, json!({"resent": 1, "skipped": 0, "reasons": {}}));
     // The third attempt fails still, the fourth is of the new schedule.
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 4",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 4", 1).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
     let delivered = only(list(app, &["--endpoint", &fine]).await);
     let ended = app.cli(&["delivery", "resend", &id(&delivered)[..13], "--yes"]).await;
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "resent 1, skipped 0"), "{}", ended.stderr);
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 2",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 2", 1).await;
     let mut by_delivery = std::collections::BTreeMap::<_, Vec<_>>::new();
     for request in app.receiver.requests() {
         by_delivery.entry(request.header("webhook-id").unwrap().to_owned()).or_default().push(request.body);
@@ -214,24 +196,22 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
     assert_eq!(app.broker.heard().await.len(), 1, "nothing but the webhooks is done again");
 }
 
+#[apply(test)]
 async fn what_is_pending_is_due_at_once(app: &TestApp) {
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/flaky/1"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
     let waiting = only(list(app, &["--state", "pending"]).await);
     assert_eq!((&waiting["waitsFor"], &waiting["attempts"]), (&json!("retry"), &json!(1)), "{waiting:#}");
     assert!(waiting["waitsUntil"].is_string());
     let table = app.cli(&["delivery", "list"]).await.stdout;
     assert!(table.contains("retry in 59m") || table.contains("retry in 1h"), "{table}");
     assert_eq!(app.json(&["delivery", "resend", &id(&waiting), "--yes"]).await["resent"], 1);
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 2",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 2", 1).await;
 }
 
+#[apply(test)]
 async fn some_are_not_sent_again(app: &TestApp) {
     app.run(&[]).await;
     let held = app.receiver.url("/held");
@@ -239,7 +219,7 @@ async fn some_are_not_sent_again(app: &TestApp) {
     let event = event.webhook(&app.receiver.url("/ok")).webhook("https://$nothing.example/").webhook(&held);
     app.broker.publish(&event).await;
     app.webhooks(2).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 2).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 2).await;
     let flying = only(list(app, &["--state", "pending"]).await);
     assert_eq!(flying["waitsFor"], "in_flight", "{flying:#}");
     let invalid = only(list(app, &["--state", "dead"]).await);
@@ -251,8 +231,8 @@ async fn some_are_not_sent_again(app: &TestApp) {
     let told: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(told, json!({"resent": 1, "skipped": 2, "reasons": {"in_flight": 1, "invalid": 1}}));
     app.receiver.release();
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 4).await;
+    app.wait_for_deliveries("delivered", 2).await;
+    app.wait_for_rows("webhook_attempts", 4).await;
     let contact: Uuid =
         sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
     app.json(&["contact", "erase", "--company", "acme", &contact.to_string(), "--yes"]).await;
@@ -261,6 +241,7 @@ async fn some_are_not_sent_again(app: &TestApp) {
     assert!(ended.stdout.contains("1 the person was erased"), "{}", ended.stdout);
 }
 
+#[apply(test)]
 async fn nothing_is_resent_by_accident(app: &TestApp) {
     three(app).await;
     let id = id(&list(app, &[]).await[0]);
@@ -286,10 +267,11 @@ async fn nothing_is_resent_by_accident(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 3);
 }
 
+#[apply(test)]
 async fn the_broker_is_not_needed(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/ok"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let id = id(&only(list(app, &[]).await));
     let broker = app.setting("amqp.url");
     app.set("amqp.url", "amqp://127.0.0.1:1");
@@ -297,28 +279,29 @@ async fn the_broker_is_not_needed(app: &TestApp) {
     assert!(ended.code == Some(0) && ended.stderr.contains("the worker is not woken"), "{ended:?}");
     app.set("amqp.url", &broker);
     // The worker looks by itself.
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 2).await;
+    app.wait_for_rows("webhook_attempts", 2).await;
 }
 
+#[apply(test)]
 async fn an_old_version_is_closed_again(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
-    let superseded =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded' AND finished_at IS NOT NULL";
-    for (name, query) in [("Old", "SELECT count(*) FROM webhook_attempts"), ("New", superseded)] {
+    let superseded = "webhook_deliveries WHERE state = 'superseded' AND finished_at IS NOT NULL";
+    for (name, rows) in [("Old", "webhook_attempts"), ("New", superseded)] {
         app.broker.publish(&Event::lead(name).email("ada@x.example").webhook(&url)).await;
-        app.count_becomes(query, 1).await;
+        app.wait_for_rows(rows, 1).await;
     }
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let ended = app.cli(&["delivery", "resend", "--state", "superseded", "--yes"]).await;
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "resent 1, skipped 0"));
     assert!(ended.stderr.contains("1 had been superseded"), "{}", ended.stderr);
-    app.count_becomes(superseded, 1).await;
+    app.wait_for_rows(superseded, 1).await;
     assert_eq!(app.receiver.requests().len(), 2);
 }
 
+#[apply(test)]
 async fn a_digest_tells_what_is_in_it(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
@@ -326,7 +309,7 @@ async fn a_digest_tells_what_is_in_it(app: &TestApp) {
     let lead = |index| Event::lead("Ada").email(&format!("ada{index}@x.example")).webhook(&url);
     app.broker.publish_all(&(0..10).map(lead).collect::<Vec<_>>()).await;
     app.broker.hear(10).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    app.wait_for_deliveries("pending", 0).await;
     let member = list(app, &["--state", "digested"]).await.pop().expect("a member");
     let digest = member["digestId"].as_str().unwrap();
     let shown = app.json(&["delivery", "show", digest]).await;

@@ -1,21 +1,10 @@
 //! `endpoint list|show|pause|resume|enable|test`, and what they make of what waits.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nothing_is_sent_while_it_is_paused,
-        what_was_gone_goes_on_once_it_is_enabled,
-        a_test_is_sent_and_not_recorded,
-        endpoints_are_listed_and_shown,
-        a_state_is_one_word,
-        a_lane_is_changed,
-        settings_of_one_are_shown
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 async fn list(app: &TestApp, filters: &[&str]) -> Vec<Value> {
     let rows = app.json(&[&["endpoint", "list"], filters].concat()).await;
@@ -34,10 +23,11 @@ async fn two(app: &TestApp) -> String {
         .publish(&Event::lead("Ada").email("ada@x.example").webhook(&format!("{url}?name=$name")))
         .await;
     app.broker.publish(&Event::lead("Bob").email("bob@x.example").company("b").webhook(&url)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
+    app.wait_for_deliveries("delivered", 2).await;
     url
 }
 
+#[apply(test)]
 async fn endpoints_are_listed_and_shown(app: &TestApp) {
     let url = two(app).await;
     let rows = list(app, &[]).await;
@@ -78,6 +68,7 @@ async fn endpoints_are_listed_and_shown(app: &TestApp) {
     assert_eq!(app.cli(&["endpoint", "list", "--state", "closed"]).await.code, Some(2));
 }
 
+#[apply(test)]
 async fn a_state_is_one_word(app: &TestApp) {
     two(app).await;
     for (statement, state) in [
@@ -98,6 +89,7 @@ async fn a_state_is_one_word(app: &TestApp) {
     assert_eq!(list(app, &["--state", "open", "--state", "paused"]).await.len(), 2);
 }
 
+#[apply(test)]
 async fn a_lane_is_changed(app: &TestApp) {
     let url = two(app).await;
     let one = ["--company", "b"];
@@ -133,9 +125,9 @@ async fn a_lane_is_changed(app: &TestApp) {
     let enabled = run("enable", &[]).await;
     assert_eq!((&enabled["changed"], &enabled["state"]), (&json!(true), &json!("open")), "{enabled:#}");
     assert_eq!((&enabled["failures"], &enabled["breaker"]), (&json!(0), &json!("closed")));
-    let untouched = "SELECT count(*) FROM webhook_endpoints WHERE company_id = 'b' AND openings = 0
+    let untouched = "webhook_endpoints WHERE company_id = 'b' AND openings = 0
         AND paused_by IS NULL AND disabled_because IS NULL AND breaker_until = 'epoch'";
-    assert_eq!(app.count(untouched).await, 1);
+    assert_eq!(app.rows(untouched).await, 1);
     for operator in ["", "a\nb"] {
         let refused = app.cli(&["endpoint", "pause", &url, "--company", "b", "--operator", operator]).await;
         assert_failed(&refused, 2, "--operator");
@@ -143,6 +135,7 @@ async fn a_lane_is_changed(app: &TestApp) {
     assert_eq!(list(app, &["--state", "open"]).await.len(), 2);
 }
 
+#[apply(test)]
 async fn settings_of_one_are_shown(app: &TestApp) {
     let shared = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let (seed, public) = (
@@ -187,6 +180,7 @@ async fn settings_of_one_are_shown(app: &TestApp) {
     assert!(other.contains(&line("none")), "{other}");
 }
 
+#[apply(test)]
 async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
     let url = two(app).await;
     app.json(&["endpoint", "pause", &url, "--company", "acme", "--operator", "ada"]).await;
@@ -195,16 +189,8 @@ async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
         // Of the other company the same address is another endpoint.
         app.broker.publish(&Event::lead(name).email("ada@x.example").company("b").webhook(&url)).await;
     }
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND company_id = 'b'",
-        3,
-    )
-    .await;
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND company_id = 'acme'",
-        2,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND company_id = 'b'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND company_id = 'acme'", 2).await;
     let acme = only(list(app, &["--state", "paused"]).await);
     assert_eq!(
         (&acme["waiting"], &acme["inFlight"], &acme["pausedBy"]),
@@ -224,22 +210,19 @@ async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
     let resumed = app.cli(&["endpoint", "resume", &url, "--company", "acme"]).await;
     assert!(resumed.stdout.contains("2 deliveries go on"), "{resumed:?}");
     app.webhooks(6).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
+    app.wait_for_deliveries("delivered", 6).await;
 }
 
+#[apply(test)]
 async fn what_was_gone_goes_on_once_it_is_enabled(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/status/410");
     app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&url)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
     let gone = only(list(app, &["--state", "disabled"]).await);
     assert!(gone["disabledBecause"].as_str().unwrap().contains("410"), "{gone:#}");
     app.broker.publish(&Event::lead("Bob").email("bob@x.example").webhook(&url)).await;
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE created_at > now() - interval '1 day'",
-        2,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE created_at > now() - interval '1 day'", 2).await;
     let before = app.receiver.requests().len();
     let parked = app.json(&["delivery", "list", "--state", "pending"]).await;
     assert!(!parked.as_array().unwrap().is_empty());
@@ -251,9 +234,10 @@ async fn what_was_gone_goes_on_once_it_is_enabled(app: &TestApp) {
     assert_eq!((&enabled["changed"], &enabled["state"]), (&json!(true), &json!("open")));
     // It is asked again, and is as gone as before.
     app.webhooks(before + 1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
 }
 
+#[apply(test)]
 async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     app.set("webhook.signing_secrets", secret);
@@ -287,6 +271,6 @@ async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
     let told: Value = serde_json::from_str(&blocked.stdout).unwrap();
     assert_eq!((blocked.code, &told["attempt"]["class"]), (Some(1), &json!("blocked")), "{told:#}");
     assert_eq!(app.receiver.requests().len(), 5);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints").await, 2);
+    assert_eq!(app.rows("webhook_attempts").await, 2);
+    assert_eq!(app.rows("webhook_endpoints").await, 2);
 }

@@ -3,27 +3,15 @@
 
 use std::fs;
 
+use macro_rules_attribute::apply;
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, tests};
+use crate::support::{app::TestApp, test};
 
 const ID: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nonsense_is_usage,
-        a_broker_that_is_away,
-        a_database_that_is_away,
-        bad_configuration,
-        config_check_tells_all_faults_at_once,
-        config_show_tells_no_secret,
-        values_from_files,
-        migrating,
-        run_refuses_another_topology,
-    ]
-}
-
+#[apply(test)]
 async fn nonsense_is_usage(app: &TestApp) {
     for line in [
         "",
@@ -61,6 +49,7 @@ async fn nonsense_is_usage(app: &TestApp) {
     }
 }
 
+#[apply(test)]
 async fn a_broker_that_is_away(app: &TestApp) {
     let bad = crate::support::event::Event::lead("Ada").phone("12");
     app.run(&[]).await;
@@ -76,6 +65,7 @@ async fn a_broker_that_is_away(app: &TestApp) {
     app.the_dead_letter("left as it was", |dead| dead.state == "open" && dead.replays == 0).await;
 }
 
+#[apply(test)]
 async fn a_database_that_is_away(app: &TestApp) {
     app.set("postgres.acquire_timeout", "300ms");
     let gone = app.setting("postgres.url").replace("crt_", "gone_");
@@ -99,6 +89,7 @@ async fn a_database_that_is_away(app: &TestApp) {
     }
 }
 
+#[apply(test)]
 async fn bad_configuration(app: &TestApp) {
     app.set("amqp.heartbeat", "soon");
     for line in [
@@ -126,6 +117,7 @@ async fn bad_configuration(app: &TestApp) {
     assert_eq!(app.cli(&["--config", path, "config", "check"]).await.code, Some(0));
 }
 
+#[apply(test)]
 async fn config_check_tells_all_faults_at_once(app: &TestApp) {
     assert_eq!(app.cli(&["config", "check"]).await.stdout, "the settings are fine\n");
     let file = NamedTempFile::new().unwrap();
@@ -171,6 +163,7 @@ async fn config_check_tells_all_faults_at_once(app: &TestApp) {
     assert!(!["hunter2", "file-secret"].iter().any(|s| ended.stderr.contains(s)), "{}", ended.stderr);
 }
 
+#[apply(test)]
 async fn config_show_tells_no_secret(app: &TestApp) {
     app.set("http.tokens", "ci:operator:hunter2,ops:admin:hunter3");
     app.set("webhook.signing_secrets", "whsec_c2lnbmluZy1tYXJrZXItc2lnbmluZy1tYXJrZXI=");
@@ -186,6 +179,7 @@ async fn config_show_tells_no_secret(app: &TestApp) {
     assert!(origin.contains("CONTACT_RELAY__WEBHOOK__ALLOW_HTTP"), "{origin}");
 }
 
+#[apply(test)]
 async fn values_from_files(app: &TestApp) {
     let file = NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
@@ -199,6 +193,7 @@ async fn values_from_files(app: &TestApp) {
     assert_failed(&app.cli(&["run"]).await, 78, "/nowhere");
 }
 
+#[apply(test)]
 async fn migrating(app: &TestApp) {
     sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
     let url = app.setting("postgres.url");
@@ -221,6 +216,7 @@ async fn migrating(app: &TestApp) {
     app.set("postgres.url", &url);
 }
 
+#[apply(test)]
 async fn run_refuses_another_topology(app: &TestApp) {
     app.broker.declare_otherwise("trigger-fired").await;
     let service = app.spawn(&["run"]);

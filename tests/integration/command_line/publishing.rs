@@ -3,26 +3,18 @@
 use std::fs;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        good_lines_and_bad_ones,
-        many_lines_of_a_file,
-        nowhere_to_publish_to,
-        nobody_reads_the_output,
-        tail_prints_so_many,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 fn lines(bodies: &[Vec<u8>]) -> Vec<u8> {
     bodies.join(b"\n".as_slice())
 }
 
+#[apply(test)]
 async fn good_lines_and_bad_ones(app: &TestApp) {
     app.run(&[]).await;
     let good =
@@ -46,7 +38,7 @@ async fn good_lines_and_bad_ones(app: &TestApp) {
         assert!(partly.stderr.contains(line), "{line}: {}", partly.stderr);
     }
     assert!(!partly.stderr.contains("Zaphod"), "{}", partly.stderr);
-    app.count_becomes("SELECT count(*) FROM contacts", 2).await;
+    app.wait_for_rows("contacts", 2).await;
     let failed = app.cli_with_input(&["publish", "-", "-o", "json"], &lines(&bad)).await;
     let summary: Value = serde_json::from_str(&failed.stdout).unwrap();
     assert_eq!((failed.code, summary), (Some(1), json!({"sent": 0, "failed": 4})));
@@ -60,6 +52,7 @@ async fn good_lines_and_bad_ones(app: &TestApp) {
     assert_eq!(app.dead_letters().await, []);
 }
 
+#[apply(test)]
 async fn many_lines_of_a_file(app: &TestApp) {
     app.broker.declare().await;
     let events: Vec<Vec<u8>> = (0..1_200).map(|n| Event::lead("Ada").id(&format!("{n}")).bytes()).collect();
@@ -78,6 +71,7 @@ async fn many_lines_of_a_file(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
+#[apply(test)]
 async fn nowhere_to_publish_to(app: &TestApp) {
     let input = Event::lead("Ada").bytes();
     // The exchange is there, as the platform declares it, but no queue takes what comes.
@@ -91,6 +85,7 @@ async fn nowhere_to_publish_to(app: &TestApp) {
     }
 }
 
+#[apply(test)]
 async fn nobody_reads_the_output(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").phone("12")).await;
@@ -112,9 +107,10 @@ async fn nobody_reads_the_output(app: &TestApp) {
     let file = NamedTempFile::new().unwrap();
     fs::write(&file, lines(&[Event::lead("Ada").bytes(), b"nonsense".to_vec()])).unwrap();
     assert_eq!(app.cli_unheard(&["publish", file.path().to_str().unwrap()]).await.code, Some(3));
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_rows("contacts", 1).await;
 }
 
+#[apply(test)]
 async fn tail_prints_so_many(app: &TestApp) {
     let event = json!({"type": "contact.merged", "time": "t", "z": 1, "a": "\u{1b}[2J"}).to_string();
     for (format, expected) in [("ndjson", 2), ("table", 3), ("json", 12)] {

@@ -2,15 +2,12 @@
 
 use std::fs;
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![definitions_are_checked, a_preview_is_what_a_firing_gives, previews_of_what_would_be_dead_letters]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 fn definition(url: &str) -> Value {
     json!({
@@ -28,6 +25,7 @@ fn definition(url: &str) -> Value {
     })
 }
 
+#[apply(test)]
 async fn definitions_are_checked(app: &TestApp) {
     let good = definition("https://hooks.example/sales").to_string();
     let sound = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], good.as_bytes()).await;
@@ -53,6 +51,7 @@ async fn definitions_are_checked(app: &TestApp) {
     assert_failed(&app.cli(&["trigger", "check", "/nowhere.json"]).await, 1, "/nowhere.json");
 }
 
+#[apply(test)]
 async fn a_preview_is_what_a_firing_gives(app: &TestApp) {
     let definition = definition(&app.receiver.url("/sales"));
     let arguments = json!({"name": "Ada & Co", "email": " Ada@Analytical.example ", "interest": "growth"});
@@ -84,6 +83,7 @@ async fn a_preview_is_what_a_firing_gives(app: &TestApp) {
     assert!(shown["headers"].to_string().contains("Ada@Analytical.example"), "{shown}");
 }
 
+#[apply(test)]
 async fn previews_of_what_would_be_dead_letters(app: &TestApp) {
     let fine = r#"{"name": "Ada", "email": "ada@analytical.example"}"#;
     let preview = async |definition: Value, arguments: &str| {

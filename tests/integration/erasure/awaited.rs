@@ -1,12 +1,11 @@
 //! What is kept for whoever waits for the end of a chain.
 
+use macro_rules_attribute::apply;
+
 use super::{EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
-use crate::support::{Test, app::TestApp, event::Event, tests};
+use crate::support::{app::TestApp, event::Event, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![chains_that_speak_of_her_are_told_to_nobody]
-}
-
+#[apply(test)]
 async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
@@ -34,9 +33,9 @@ async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
         let properties = event.properties().with_reply_to((*queue).into());
         app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
     }
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 5).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 5);
+    app.wait_for_rows("webhook_attempts", 5).await;
+    app.wait_for_rows("outbox", 0).await;
+    assert_eq!(app.rows("chain_results").await, 5);
     let id = contact_id(app, "acme", EMAIL).await;
     // Results that no broker takes yet: of her chain, about her, and about Grace.
     let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time,
@@ -57,7 +56,7 @@ async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
     }
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 4);
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 2);
+    assert_eq!(app.rows("chain_results").await, 2);
     assert_no_trace(&dump(app).await.0);
     sqlx::query("DELETE FROM outbox WHERE type = 'trigger.completed'").execute(&app.pool).await.unwrap();
 }

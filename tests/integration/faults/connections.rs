@@ -4,19 +4,12 @@ use contact_relay::dev::services::{
     Action::{Alarm, Calm},
     Service::Rabbitmq,
 };
+use macro_rules_attribute::apply;
 
 use super::{all_done, applied, assert_calm, impatient, leads, leads_to, mid_load, not_ready};
-use crate::support::{Test, app::TestApp, eventually, proxy::Proxy, tests};
+use crate::support::{alone, app::TestApp, eventually, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        cut_under_load, a_silent_broker_connection, silent_database_connections,
-        connections_that_fall_silent_as_they_come_back, a_frozen_broker,
-        a_queue_is_deleted, a_receiver_that_hangs_stops_no_other;
-        alone: a_blocked_publisher,
-    ]
-}
-
+#[apply(test)]
 async fn cut_under_load(app: &TestApp) {
     const EVENTS: usize = 1000;
     impatient(app);
@@ -38,6 +31,7 @@ async fn cut_under_load(app: &TestApp) {
 }
 
 /// The connections stay open and carry nothing any more: heartbeats tell.
+#[apply(test)]
 async fn a_silent_broker_connection(app: &TestApp) {
     const EVENTS: usize = 500;
     impatient(app);
@@ -52,6 +46,7 @@ async fn a_silent_broker_connection(app: &TestApp) {
 }
 
 /// Each time every connection of the pool falls silent for ever, whatever it was doing.
+#[apply(test)]
 async fn silent_database_connections(app: &TestApp) {
     const EVENTS: usize = 1000;
     impatient(app);
@@ -72,6 +67,7 @@ async fn silent_database_connections(app: &TestApp) {
 
 /// The worst moment: the work is done, and the pool tests the connection before it takes it back. More
 /// connections are lost in that way than the pool has places.
+#[apply(test)]
 async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     impatient(app);
@@ -88,6 +84,7 @@ async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
 }
 
 /// New connections are accepted and hear nothing, as from a host that is out of memory.
+#[apply(test)]
 async fn a_frozen_broker(app: &TestApp) {
     impatient(app);
     app.set("amqp.connect_timeout", "500ms");
@@ -108,6 +105,7 @@ async fn a_frozen_broker(app: &TestApp) {
     process.threads_fall_to(threads).await;
 }
 
+#[apply(test)]
 async fn a_queue_is_deleted(app: &TestApp) {
     impatient(app);
     let process = app.run(&[]).await;
@@ -134,20 +132,22 @@ async fn a_queue_is_deleted(app: &TestApp) {
     process.ready().await;
     assert_calm(&process);
     app.broker.give_up(b"given up by the broker").await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
 }
 
+#[apply(test)]
 async fn a_receiver_that_hangs_stops_no_other(app: &TestApp) {
     app.set("webhook.timeout", "10s");
     app.run(&[]).await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/hang"), 0..40)).await;
     app.webhooks(40).await;
     app.broker.publish_all(&leads(app, 40..140)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 100).await;
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts WHERE outcome <> 'delivered'").await, 0);
+    app.wait_for_deliveries("delivered", 100).await;
+    assert_eq!(app.rows("webhook_attempts WHERE outcome <> 'delivered'").await, 0);
 }
 
 /// A memory alarm blocks whoever publishes. What is committed meanwhile waits in the outbox.
+#[apply(alone)]
 async fn a_blocked_publisher(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;

@@ -1,14 +1,12 @@
 //! A database that is there and cannot be used: read-only, without rights, without its schema.
 
+use macro_rules_attribute::apply;
 use sqlx::AssertSqlSafe;
 
 use super::{all_done, assert_calm, impatient, leads, leads_to, not_ready};
-use crate::support::{Test, app::TestApp, process::Process, proxy::Proxy, tests};
+use crate::support::{alone, app::TestApp, process::Process, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![read_only, without_its_schema, away_for_longer_than_a_lease; alone: without_rights]
-}
-
+#[apply(test)]
 async fn read_only(app: &TestApp) {
     let process = app.run(&[]).await;
     let name = app.setting("amqp.namespace");
@@ -28,6 +26,7 @@ async fn read_only(app: &TestApp) {
 }
 
 /// Alone: the user of services that are not ours may be one that needs no rights.
+#[apply(alone)]
 async fn without_rights(app: &TestApp) {
     let process = app.run(&[]).await;
     execute(app, "REVOKE INSERT ON contacts FROM CURRENT_USER".to_owned()).await;
@@ -36,6 +35,7 @@ async fn without_rights(app: &TestApp) {
     resumes(app, &process).await;
 }
 
+#[apply(test)]
 async fn without_its_schema(app: &TestApp) {
     execute(app, "DROP SCHEMA public CASCADE".to_owned()).await;
     execute(app, "CREATE SCHEMA public".to_owned()).await;
@@ -51,6 +51,7 @@ async fn without_its_schema(app: &TestApp) {
 }
 
 /// The outcomes in hand are recorded before what looks due is claimed: nothing is sent twice.
+#[apply(test)]
 async fn away_for_longer_than_a_lease(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "5s");
@@ -61,8 +62,7 @@ async fn away_for_longer_than_a_lease(app: &TestApp) {
     app.webhooks(20).await;
     database.close();
     app.receiver.release();
-    let due = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()";
-    app.count_becomes(due, 20).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()", 20).await;
     database.open();
     all_done(app, 20).await;
     assert_eq!(app.receiver.requests().len(), 20);
@@ -75,8 +75,8 @@ async fn waits(app: &TestApp, process: &Process, why: &str) {
     impatient(app);
     app.broker.publish_all(&leads(app, 0..100)).await;
     not_ready(process, why).await;
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
 async fn resumes(app: &TestApp, process: &Process) {

@@ -4,20 +4,15 @@ use contact_relay::dev::services::{
     Action::{Alarm, Calm},
     Service::Rabbitmq,
 };
+use macro_rules_attribute::apply;
 use rand::RngExt as _;
 use sqlx::{Acquire as _, Executor as _};
 
 use super::{all_done, applied, impatient, leads, leads_to};
-use crate::support::{Test, app::TestApp, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        again_and_again_under_load, inside_the_transaction, between_claim_and_record, frozen_beyond_its_lease;
-        alone: between_commit_and_publish,
-    ]
-}
+use crate::support::{alone, app::TestApp, eventually, test};
 
 /// Two processes; at ten random moments one of them is killed and another one started.
+#[apply(test)]
 async fn again_and_again_under_load(app: &TestApp) {
     const EVENTS: usize = 2000;
     impatient(app);
@@ -40,6 +35,7 @@ async fn again_and_again_under_load(app: &TestApp) {
     all_done(app, EVENTS).await;
 }
 
+#[apply(test)]
 async fn inside_the_transaction(app: &TestApp) {
     impatient(app);
     app.set("postgres.statement_timeout", "30s");
@@ -49,9 +45,7 @@ async fn inside_the_transaction(app: &TestApp) {
     let mut transaction = holder.begin().await.unwrap();
     transaction.execute("LOCK TABLE trigger_events IN SHARE MODE").await.unwrap();
     let process = app.run(&["upsert"]).await;
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("it waits inside its transaction", async || (app.count(waiting).await > 0).then_some(()))
+    eventually("it waits inside its transaction", async || (app.blocked_sessions().await > 0).then_some(()))
         .await;
     process.kill9().await;
     transaction.rollback().await.unwrap();
@@ -60,13 +54,14 @@ async fn inside_the_transaction(app: &TestApp) {
 }
 
 /// Committed and acked, and not published: the next process takes over the outbox.
+#[apply(alone)]
 async fn between_commit_and_publish(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
     app.control(Alarm, Rabbitmq).await;
     let process = app.spawn(&["run", "--role", "upsert", "--role", "console"]);
-    app.count_becomes("SELECT count(*) FROM outbox", 50).await;
+    app.wait_for_rows("outbox", 50).await;
     process.kill9().await;
     app.control(Calm, Rabbitmq).await;
     let next = app.run(&[]).await;
@@ -75,6 +70,7 @@ async fn between_commit_and_publish(app: &TestApp) {
 }
 
 /// Sent, and the outcome not recorded: sent again when the lease ends, with the same id.
+#[apply(test)]
 async fn between_claim_and_record(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "5s");
@@ -91,6 +87,7 @@ async fn between_claim_and_record(app: &TestApp) {
 
 /// What a process that stood still would record comes too late and changes nothing: another one has the
 /// claims by now, and its requests are in flight.
+#[apply(test)]
 async fn frozen_beyond_its_lease(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "6s");
@@ -106,6 +103,6 @@ async fn frozen_beyond_its_lease(app: &TestApp) {
     app.receiver.release();
     all_done(app, 20).await;
     assert!(!other.log().contains("was lost"), "the late outcome took the claim away");
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 20);
+    assert_eq!(app.rows("webhook_attempts").await, 20);
     frozen.ready().await;
 }

@@ -4,28 +4,20 @@ use contact_relay::dev::services::{
     Action::{self, Kill, Pause, Resume, Start, Stop},
     Service::{self, Postgres, Rabbitmq},
 };
+use macro_rules_attribute::apply;
 
 use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
-use crate::support::{Test, app::TestApp, tests};
+use crate::support::{alone, app::TestApp};
 
 /// Events of a test under load.
 const LOAD: usize = 1500;
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![;
-        alone:
-        idle_while_the_broker_restarts, idle_while_the_database_restarts,
-        the_broker_restarts_under_load, the_broker_is_killed_under_load,
-        the_database_restarts_under_load, the_database_is_killed_under_load,
-        both_are_killed_under_load, both_come_after_the_service,
-        the_database_is_paused, the_broker_is_paused,
-    ]
-}
-
+#[apply(alone)]
 async fn idle_while_the_broker_restarts(app: &TestApp) {
     idle_restarts(app, Rabbitmq, "broker").await;
 }
 
+#[apply(alone)]
 async fn idle_while_the_database_restarts(app: &TestApp) {
     idle_restarts(app, Postgres, "database").await;
 }
@@ -44,22 +36,27 @@ async fn idle_restarts(app: &TestApp, service: Service, name: &str) {
     all_done(app, 3).await;
 }
 
+#[apply(alone)]
 async fn the_broker_restarts_under_load(app: &TestApp) {
     loaded_restart(app, Stop, &[Rabbitmq]).await;
 }
 
+#[apply(alone)]
 async fn the_broker_is_killed_under_load(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq]).await;
 }
 
+#[apply(alone)]
 async fn the_database_restarts_under_load(app: &TestApp) {
     loaded_restart(app, Stop, &[Postgres]).await;
 }
 
+#[apply(alone)]
 async fn the_database_is_killed_under_load(app: &TestApp) {
     loaded_restart(app, Kill, &[Postgres]).await;
 }
 
+#[apply(alone)]
 async fn both_are_killed_under_load(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq, Postgres]).await;
 }
@@ -78,6 +75,7 @@ async fn loaded_restart(app: &TestApp, end: Action, services: &[Service]) {
     assert_calm(&process);
 }
 
+#[apply(alone)]
 async fn both_come_after_the_service(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
@@ -94,6 +92,7 @@ async fn both_come_after_the_service(app: &TestApp) {
     assert_calm(&process);
 }
 
+#[apply(alone)]
 async fn the_database_is_paused(app: &TestApp) {
     impatient(app);
     app.set("postgres.max_connections", "4");
@@ -105,11 +104,12 @@ async fn the_database_is_paused(app: &TestApp) {
         process.ready().await;
     }
     all_done(app, LOAD).await;
-    let sessions = "SELECT count(*) FROM pg_stat_activity
+    let sessions = "pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'contact-relay'";
-    assert!(app.count(sessions).await <= 4);
+    assert!(app.rows(sessions).await <= 4);
 }
 
+#[apply(alone)]
 async fn the_broker_is_paused(app: &TestApp) {
     impatient(app);
     let process = mid_load(app, LOAD).await;

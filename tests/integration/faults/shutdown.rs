@@ -2,23 +2,13 @@
 
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{all_done, applied, impatient, leads_to, mid_load};
-use crate::support::{Test, app::TestApp, eventually, process::Process, proxy::Proxy, tests};
+use crate::support::{app::TestApp, eventually, process::Process, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        under_load,
-        idle_with_an_open_http_connection,
-        a_request_in_flight_is_finished,
-        a_second_signal_ends_at_once,
-        a_hanging_receiver_outlasts_the_grace_period,
-        in_an_outage_of_both,
-        before_the_broker_is_there,
-    ]
-}
-
+#[apply(test)]
 async fn under_load(app: &TestApp) {
     const EVENTS: usize = 2000;
     impatient(app);
@@ -33,6 +23,7 @@ async fn under_load(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), EVENTS);
 }
 
+#[apply(test)]
 async fn idle_with_an_open_http_connection(app: &TestApp) {
     let process = app.run(&[]).await;
     let mut fresh = TcpStream::connect(process.http()).await.unwrap();
@@ -44,6 +35,7 @@ async fn idle_with_an_open_http_connection(app: &TestApp) {
     let _ = fresh.shutdown().await;
 }
 
+#[apply(test)]
 async fn a_request_in_flight_is_finished(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "10s");
@@ -58,6 +50,7 @@ async fn a_request_in_flight_is_finished(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 20);
 }
 
+#[apply(test)]
 async fn a_second_signal_ends_at_once(app: &TestApp) {
     let process = hanging(app, "30s").await;
     process.sigterm();
@@ -71,17 +64,19 @@ async fn a_second_signal_ends_at_once(app: &TestApp) {
     app.broker.purge("webhook").await;
 }
 
+#[apply(test)]
 async fn a_hanging_receiver_outlasts_the_grace_period(app: &TestApp) {
     let process = hanging(app, "1s").await;
     let (code, took) = stops(&process).await;
     assert_eq!(code, Some(1), "work was left");
     assert!(took < Duration::from_secs(4), "{took:?}");
     // The claim stands until its lease ends, and nothing is recorded that did not happen.
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
+    assert_eq!(app.deliveries("pending").await, 1);
+    assert_eq!(app.rows("webhook_attempts").await, 0);
     app.broker.purge("webhook").await;
 }
 
+#[apply(test)]
 async fn in_an_outage_of_both(app: &TestApp) {
     impatient(app);
     let broker = Proxy::before(&app.setting("amqp.url")).await;
@@ -100,6 +95,7 @@ async fn in_an_outage_of_both(app: &TestApp) {
     all_done(app, 500).await;
 }
 
+#[apply(test)]
 async fn before_the_broker_is_there(app: &TestApp) {
     app.broker.declare().await;
     let url = app.setting("amqp.url");

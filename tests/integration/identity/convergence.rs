@@ -3,15 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
 use super::assert_keys_agree;
-use crate::support::{Test, app::TestApp, dice::Dice, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![two_workers_and_any_order_end_like_one_worker_in_order]
-}
+use crate::support::{app::TestApp, dice::Dice, event::Event, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const PEOPLE: usize = 12;
@@ -52,6 +49,7 @@ fn of(company: &str, events: &[Event]) -> Vec<Event> {
     events.iter().map(|event| event.clone().company(company)).collect()
 }
 
+#[apply(test)]
 async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     let mut dice = Dice(20_260_101);
     let history = random_history(&mut dice);
@@ -61,7 +59,7 @@ async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     app.set("upsert.consumers", "1");
     let one = app.run(&[]).await;
     app.broker.publish_all(&of("in order", &in_order)).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 150).await;
+    app.wait_for_rows("trigger_events", 150).await;
     one.sigterm();
     assert!(one.ended().await.success());
 
@@ -72,11 +70,11 @@ async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     let mut twice = [history.clone(), history].concat();
     dice.shuffle(&mut twice);
     app.broker.publish_all(&of("shuffled", &twice)).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 300).await;
+    app.wait_for_rows("trigger_events", 300).await;
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
     let [expected, rows] = [rows(app, "in order").await, rows(app, "shuffled").await];
     assert_eq!(expected.len(), known_people(&in_order), "whoever is linked is one, and nobody else");
@@ -84,7 +82,7 @@ async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     for (row, expected) in rows.iter().zip(&expected) {
         assert_eq!(row, expected);
     }
-    assert!(app.count("SELECT count(*) FROM contact_aliases WHERE company_id = 'shuffled'").await > 5);
+    assert!(app.rows("contact_aliases WHERE company_id = 'shuffled'").await > 5);
     assert_every_published_id_resolves(app, "shuffled").await;
 }
 

@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use macro_rules_attribute::apply;
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
 use super::assert_keys_agree;
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![sixty_four_publishers_three_workers_and_kills, two_companies_with_the_same_people_never_touch,]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const PEOPLE: usize = 20;
@@ -41,12 +38,10 @@ async fn publish_as(app: &TestApp, task: usize) {
 }
 
 async fn applied(app: &TestApp, count: i64) {
-    eventually(&format!("{count} events are applied"), async || {
-        (app.count("SELECT count(*) FROM trigger_events").await >= count).then_some(())
-    })
-    .await;
+    app.wait_for_at_least(count, "trigger_events").await;
 }
 
+#[apply(test)]
 async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
     app.set("upsert.batch_size", "4");
     app.set("outbox.lease", "2s");
@@ -62,18 +57,18 @@ async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
     };
     tokio::join!(join_all((0..TASKS).map(|task| publish_as(app, task))), kills);
     app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 640).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 640);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 640);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(people(app, "acme").await, (0..PEOPLE).map(whole).collect::<Vec<_>>());
     assert_keys_agree(app).await;
-    let unresolved = "SELECT count(*) FROM trigger_events e
+    let unresolved = "trigger_events e
         LEFT JOIN contact_aliases a ON a.company_id = e.company_id AND a.alias_id = e.contact_id
         LEFT JOIN contacts c ON c.company_id = e.company_id AND c.contact_id = coalesce(a.contact_id, e.contact_id)
         WHERE c.contact_id IS NULL";
-    assert_eq!(app.count(unresolved).await, 0);
-    assert!(app.count("SELECT count(*) FROM contact_links WHERE kind = 'merged'").await > 0);
+    assert_eq!(app.rows(unresolved).await, 0);
+    assert!(app.rows("contact_links WHERE kind = 'merged'").await > 0);
     // The other roles finish what they wake up for.
     app.run(&[]).await;
 }
@@ -94,6 +89,7 @@ async fn people(app: &TestApp, company: &str) -> Vec<Person> {
 }
 
 /// The same people, the very same event ids; but only one company ever learns who is who.
+#[apply(test)]
 async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
     app.set("upsert.batch_size", "16");
     app.run(&[]).await;
@@ -103,10 +99,10 @@ async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
         (0..PEOPLE).flat_map(of_one).map(|event| event.company(company)).collect()
     };
     app.broker.publish_all(&[halves("acme"), halves("globex")].concat()).await;
-    app.count_becomes("SELECT count(*) FROM contacts", 80).await;
+    app.wait_for_rows("contacts", 80).await;
     let whole_ones = (0..PEOPLE).map(|person| about(person, 2, &format!("{person}-2"), 2));
     app.broker.publish_all(&whole_ones.collect::<Vec<_>>()).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 100).await;
+    app.wait_for_rows("trigger_events", 100).await;
     app.queues_are_empty().await;
 
     assert_eq!(people(app, "acme").await, (0..PEOPLE).map(whole).collect::<Vec<_>>());
@@ -115,12 +111,12 @@ async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
         [(name.clone(), phones, vec![]), (name, vec![], emails)]
     });
     assert_eq!(people(app, "globex").await, halves.collect::<Vec<_>>());
-    for table in [
-        "SELECT count(*) FROM contact_aliases WHERE company_id <> 'acme'",
-        "SELECT count(*) FROM contact_links WHERE company_id <> 'acme'",
-        "SELECT count(*) FROM dead_letters",
+    for rows in [
+        "contact_aliases WHERE company_id <> 'acme'",
+        "contact_links WHERE company_id <> 'acme'",
+        "dead_letters",
     ] {
-        assert_eq!(app.count(table).await, 0, "{table}");
+        assert_eq!(app.rows(rows).await, 0, "{rows}");
     }
     assert_keys_agree(app).await;
 

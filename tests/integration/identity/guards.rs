@@ -1,22 +1,13 @@
 //! What no merge may do: join two CPFs, or gather too many keys; and that a chain is all or nothing.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{
     EMAIL, PHONE, assert_keys_agree, by_both, by_email, by_phone, history, of_kind, replay, restart_with,
     show,
 };
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        two_cpfs_are_two_people,
-        a_third_cpf_in_the_event_itself,
-        the_sixth_email_is_refused,
-        the_limit_is_a_setting,
-        a_chain_that_meets_a_conflict_leaves_nothing,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 const CPF: &str = "529.982.247-25";
 const OTHER_CPF: &str = "111.444.777-35";
@@ -27,6 +18,7 @@ async fn the_conflict(app: &TestApp, id: &str) -> Value {
     only(of_kind(&entries, "conflict")).clone()
 }
 
+#[apply(test)]
 async fn two_cpfs_are_two_people(app: &TestApp) {
     app.run(&[]).await;
     let events = [by_phone().argument("identity", CPF), by_email().argument("identity", OTHER_CPF)];
@@ -50,28 +42,30 @@ async fn two_cpfs_are_two_people(app: &TestApp) {
     let merged = app.broker.publish_in_turn(&[again, same]).await;
     assert_eq!(merged[1], ids[0]);
     assert_eq!(show(app, &merged[0]).await["mergedContactIds"], json!([merged[0]]));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     assert_keys_agree(app).await;
 }
 
 /// Neither contact has a CPF that differs from the other's, but the event brings one.
+#[apply(test)]
 async fn a_third_cpf_in_the_event_itself(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone().argument("identity", CPF), by_email()]).await;
     app.broker.publish(&by_both().argument("identity", OTHER_CPF)).await;
     app.the_dead_letter("there", |dead| dead.reason == "contact_conflict").await;
     assert_eq!(the_conflict(app, &ids[0]).await, the_conflict(app, &ids[1]).await);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     // One that is no CPF says nothing about who it is.
     let unlike = by_both().id("no cpf").argument("identity", "111.444.777-36");
     assert_eq!(app.broker.publish_in_turn(&[unlike]).await[0], ids[0]);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
 fn shared_phone(n: usize) -> Event {
     Event::lead("Ada").id(&format!("email {n}")).phone(PHONE).email(&format!("guest{n}@x.example"))
 }
 
+#[apply(test)]
 async fn the_sixth_email_is_refused(app: &TestApp) {
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&(1..=5).map(shared_phone).collect::<Vec<_>>()).await;
@@ -98,6 +92,7 @@ async fn the_sixth_email_is_refused(app: &TestApp) {
     assert_keys_agree(app).await;
 }
 
+#[apply(test)]
 async fn the_limit_is_a_setting(app: &TestApp) {
     app.set("contacts.max_identifiers", "2");
     app.run(&[]).await;
@@ -108,7 +103,7 @@ async fn the_limit_is_a_setting(app: &TestApp) {
     assert_eq!(ids[0], ids[1]);
     // Neither a merge nor a new key makes them three.
     app.broker.publish_all(&[of_ada(3).id("merge"), of_ada(4).id("new")]).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'contact_conflict'", 2).await;
+    app.wait_for_dead_letters_because("contact_conflict", 2).await;
     let entries = history(app, &ids[0]).await;
     let conflicts = of_kind(&entries, "conflict");
     assert!(conflicts.iter().all(|conflict| conflict["rule"] == "too_many_phones"), "{conflicts:#?}");
@@ -116,12 +111,13 @@ async fn the_limit_is_a_setting(app: &TestApp) {
     events.sort_unstable();
     assert_eq!(events, ["merge", "new"]);
     assert_eq!(the_conflict(app, &ids[2]).await["eventId"], "merge");
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 4);
+    assert_eq!(app.rows("contacts").await, 2);
+    assert_eq!(app.rows("contact_identifiers").await, 4);
     assert_keys_agree(app).await;
 }
 
 /// All in one batch, so that what is undone has neighbors that must stay.
+#[apply(test)]
 async fn a_chain_that_meets_a_conflict_leaves_nothing(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     app.broker.declare().await;
@@ -151,12 +147,12 @@ async fn a_chain_that_meets_a_conflict_leaves_nothing(app: &TestApp) {
     assert_eq!((shown["contact"].get("city"), shown["contact"].get("street")), (None, None));
     assert_eq!((&shown["contact"]["name"], &shown["contact"]["version"]), (&json!("Ada"), &json!(2)));
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let events: Vec<_> = app.broker.heard().await;
     assert!(events.iter().all(|heard| heard.at("/data/trigger/eventId") != "chain"), "{events:#?}");
     assert_eq!(events.len(), 3);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE event_id = 'chain'").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_eq!(app.rows("trigger_events WHERE event_id = 'chain'").await, 0);
+    assert_eq!(app.rows("webhook_deliveries").await, 0);
     assert!(app.receiver.requests().is_empty());
     assert_keys_agree(app).await;
 }

@@ -1,24 +1,15 @@
 //! `contacts.on_conflict`: the same three events under each policy.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{
     EMAIL, PHONE, assert_keys_agree, by_both, by_email, by_phone, history, kinds, of_kind, replay,
     restart_with, show,
 };
-use crate::support::{Test, app::TestApp, broker::Heard, only, tests};
+use crate::support::{app::TestApp, broker::Heard, only, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        merge_makes_them_one,
-        prefer_phone_leaves_the_email,
-        prefer_email_leaves_the_phone,
-        reject_waits_for_a_decision,
-        a_rejected_event_can_be_decided_either_way,
-        a_replay_beside_another_copy_is_not_lost,
-    ]
-}
-
+#[apply(test)]
 async fn merge_makes_them_one(app: &TestApp) {
     app.set("contacts.on_conflict", "merge");
     app.run(&[]).await;
@@ -38,11 +29,12 @@ async fn merge_makes_them_one(app: &TestApp) {
     let link = &entries[3];
     assert_eq!((&link["contactId"], &link["otherContactId"]), (&json!(phone), &json!(email)));
     assert_eq!((&link["eventId"], &link["step"]), (&json!("by both"), &json!(1)));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
 }
 
+#[apply(test)]
 async fn prefer_phone_leaves_the_email(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     app.run(&[]).await;
@@ -54,6 +46,7 @@ async fn prefer_phone_leaves_the_email(app: &TestApp) {
     assert_eq!(only(found.as_array().unwrap())["id"], json!(email));
 }
 
+#[apply(test)]
 async fn prefer_email_leaves_the_phone(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_email");
     app.run(&[]).await;
@@ -108,8 +101,8 @@ async fn assert_kept_apart(app: &TestApp, Apart { rule, dropped, taken, left }: 
     let other = history(app, left).await;
     assert_eq!(kinds(&other), ["event", "conflict"], "nothing is dropped in silence");
     assert_eq!(&other[1], conflict);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 2);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
 }
 
@@ -127,6 +120,7 @@ async fn assert_one_conflict(app: &TestApp, ids: [&str; 2]) {
     }
 }
 
+#[apply(test)]
 async fn reject_waits_for_a_decision(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
@@ -151,8 +145,8 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
     assert_eq!((still.id, still.attempts, still.reason.as_str()), (dead.id, 2, "contact_conflict"));
     assert_one_conflict(app, [phone, email]).await;
     assert_eq!([show(app, phone).await, show(app, email).await], before, "nothing is applied");
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 2);
+    assert_eq!(app.rows("webhook_deliveries").await, 0);
     assert_eq!((app.broker.heard().await.len(), app.receiver.requests().len()), (2, 0));
 
     restart_with(app, service, "contacts.on_conflict", "merge").await;
@@ -167,6 +161,7 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
 }
 
 /// After `reject` an operator may as well decide that they are two.
+#[apply(test)]
 async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
@@ -177,7 +172,7 @@ async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
     replay(app, &dead.id.to_string()).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
     assert_eq!(app.broker.upserted(&by_both()).await.at("/subject"), &json!(ids[1]));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     for id in &ids {
         let entries = history(app, id).await;
         let conflict = only(of_kind(&entries, "conflict"));
@@ -187,6 +182,7 @@ async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
 
 /// The platform publishes the event once more while its replay waits: one batch has both, and what is
 /// told of the one must not settle the other.
+#[apply(test)]
 async fn a_replay_beside_another_copy_is_not_lost(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     app.set("upsert.consumers", "1");

@@ -1,20 +1,11 @@
 //! `contact show` and `contact history`: where every value comes from, and what became of the others.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
 use super::{EMAIL, PHONE, by_both, by_email, by_phone, history, kinds, show};
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        every_value_names_its_event,
-        a_history_names_what_superseded_what,
-        what_was_not_understood_is_marked,
-        separations_are_shown,
-        an_erased_person_is_not_shown,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 const SOURCE: &str = "/companies/acme/assistants/sales";
 
@@ -24,6 +15,7 @@ async fn table(app: &TestApp, command: &str, id: &str) -> String {
     ended.stdout
 }
 
+#[apply(test)]
 async fn every_value_names_its_event(app: &TestApp) {
     app.run(&[]).await;
     let renamed = by_both().with("/data/trigger/name", "confirm_lead".into());
@@ -60,6 +52,7 @@ async fn every_value_names_its_event(app: &TestApp) {
     assert!(!all.contains("529.982") && !all.contains("KEPT APART"), "{all}");
 }
 
+#[apply(test)]
 async fn a_history_names_what_superseded_what(app: &TestApp) {
     app.run(&[]).await;
     // The middle one comes last.
@@ -87,6 +80,7 @@ async fn a_history_names_what_superseded_what(app: &TestApp) {
     assert_eq!(history(app, &ids[0]).await, [entries[0].clone(), entries[2].clone()]);
 }
 
+#[apply(test)]
 async fn what_was_not_understood_is_marked(app: &TestApp) {
     app.run(&[]).await;
     let lead = by_phone().argument("country", "Neverland").argument("birthday", "20/05/1990");
@@ -102,6 +96,7 @@ async fn what_was_not_understood_is_marked(app: &TestApp) {
 }
 
 /// As an unmerge leaves them: a link, and a side of it on each contact.
+#[apply(test)]
 async fn separations_are_shown(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
@@ -133,6 +128,7 @@ async fn separations_are_shown(app: &TestApp) {
     assert_eq!(told.at("/data/rejected"), &rejected);
 }
 
+#[apply(test)]
 async fn an_erased_person_is_not_shown(app: &TestApp) {
     let id = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
     let erased = "INSERT INTO contact_erasures (company_id, contact_id, erased_at, operator)

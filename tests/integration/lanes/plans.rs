@@ -1,22 +1,11 @@
 //! What a claim reads: no more than it returns, and a look for each endpoint that has anything waiting.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        a_claim_reads_what_it_returns,
-        finished_and_shut_deliveries_are_not_read,
-        failures_leave_less,
-        a_fast_lane_is_claimed_ahead,
-        one_probe_at_a_time,
-        what_changed_meanwhile_is_no_probe,
-        a_migration_has_the_time_that_it_takes,
-    ]
-}
+use crate::support::{app::TestApp, test};
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
 
@@ -106,6 +95,7 @@ fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     assert!(scans.iter().all(|(_, removed)| *removed < 1.0), "{scans:?}");
 }
 
+#[apply(test)]
 async fn a_claim_reads_what_it_returns(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 100, 10_000, "pending", 0, 50).await;
@@ -122,6 +112,7 @@ async fn a_claim_reads_what_it_returns(app: &TestApp) {
 }
 
 /// As it is in service: statistics of a table that was small, and hundreds of times more that is done.
+#[apply(test)]
 async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 50_000, "delivered", 0, 10).await;
@@ -139,6 +130,7 @@ async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
 }
 
 /// An endpoint that hangs holds fewer requests with each failure in a row, one at last.
+#[apply(test)]
 async fn failures_leave_less(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1_000, "pending", 0, 1).await;
@@ -151,6 +143,7 @@ async fn failures_leave_less(app: &TestApp) {
 
 /// What a lane gets done in a moment may be claimed where that is more than twice its requests at once, and only
 /// while it has no failures.
+#[apply(test)]
 async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 2_000, "pending", 0, 1).await;
@@ -166,6 +159,7 @@ async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
 }
 
 /// Also where the worker that probed was killed: the next probe is sent when its lease has ended.
+#[apply(test)]
 async fn one_probe_at_a_time(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 100, "pending", 0, 1).await;
@@ -179,12 +173,13 @@ async fn one_probe_at_a_time(app: &TestApp) {
     set(&mut conn, "open", -1).await;
     assert_eq!(claim(&mut conn, 50).await.0, 1, "a probe");
     assert_eq!(claim(&mut conn, 50).await.0, 0, "it is on its way");
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'half_open'").await, 1);
+    assert_eq!(app.rows("webhook_endpoints WHERE breaker = 'half_open'").await, 1);
     set(&mut conn, "half_open", -1).await;
     assert_eq!(claim(&mut conn, 50).await.0, 1, "its lease has ended");
 }
 
 /// An operator hastens the delivery that would be the probe, and is done after the claim has begun.
+#[apply(test)]
 async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1, "pending", 0, 1).await;
@@ -204,9 +199,9 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
         let rows = slow.bind(json!({})).bind(3_600_000_000_i64).fetch_all(&mut conn).await.unwrap();
         (conn, rows.len())
     });
-    let waits = "SELECT count(*) FROM pg_stat_activity
+    let waits = "pg_stat_activity
                  WHERE datname = current_database() AND wait_event = 'advisory'";
-    app.count_becomes(waits, 1).await;
+    app.wait_for_rows(waits, 1).await;
     operator.commit().await.unwrap();
     sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut gate).await.unwrap();
     let (mut conn, claimed) = claiming.await.unwrap();
@@ -215,6 +210,7 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
 }
 
 /// Building an index of a long log takes longer than any statement of a worker may.
+#[apply(test)]
 async fn a_migration_has_the_time_that_it_takes(app: &TestApp) {
     let mut conn = connection(app).await;
     let before = "DELETE FROM _sqlx_migrations WHERE version = 4; DROP INDEX webhook_deliveries_waiting";
@@ -224,17 +220,12 @@ async fn a_migration_has_the_time_that_it_takes(app: &TestApp) {
     let mut writer = app.pool.begin().await.unwrap();
     let lock = "LOCK TABLE webhook_deliveries IN ROW EXCLUSIVE MODE";
     sqlx::query(lock).execute(&mut *writer).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let release = async {
-        app.count_becomes(waits, 1).await;
+        app.wait_for_blocked_sessions(1).await;
         tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
         writer.rollback().await.unwrap();
     };
     let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
-    assert_eq!(
-        app.count("SELECT count(*) FROM pg_class WHERE relname = 'webhook_deliveries_waiting'").await,
-        1
-    );
+    assert_eq!(app.rows("pg_class WHERE relname = 'webhook_deliveries_waiting'").await, 1);
 }

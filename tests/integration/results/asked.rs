@@ -10,24 +10,12 @@ use lapin::{
     options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{hear, id_of, interpreted, lead, result_of, results};
-use crate::support::{PATIENCE, Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_queue_that_asks_is_answered,
-        a_direct_reply,
-        an_answer_does_not_wait_for_a_sweep,
-        an_answer_that_nobody_takes_holds_nothing_up,
-        a_refused_answer_takes_no_other_with_it,
-        the_service_s_own_queues_are_not_answered,
-        a_replayed_message_is_answered,
-        names_of_any_bytes_hold_nothing_up,
-    ]
-}
+use crate::support::{PATIENCE, app::TestApp, event::Event, only, test};
 
 /// A direct reply-to that no broker gave out. `RabbitMQ` 3.10 closes the connection that answers it.
 const MADE_UP: &str = "amq.rabbitmq.reply-to.g1h2AA==.x";
@@ -84,6 +72,7 @@ fn body(answer: &Delivery) -> Value {
     serde_json::from_slice(&answer.data).unwrap()
 }
 
+#[apply(test)]
 async fn the_queue_that_asks_is_answered(app: &TestApp) {
     app.run(&[]).await;
     let mut asker = Asker::new(app, false).await;
@@ -108,6 +97,7 @@ async fn the_queue_that_asks_is_answered(app: &TestApp) {
     assert_eq!(answer.properties.correlation_id(), &None);
 }
 
+#[apply(test)]
 async fn a_direct_reply(app: &TestApp) {
     app.run(&[]).await;
     let mut asker = Asker::new(app, true).await;
@@ -120,6 +110,7 @@ async fn a_direct_reply(app: &TestApp) {
 }
 
 /// The two workers in processes of their own, so that nothing of one helps the other.
+#[apply(test)]
 async fn an_answer_does_not_wait_for_a_sweep(app: &TestApp) {
     app.set("outbox.sweep_interval", "60s");
     app.run(&["upsert"]).await;
@@ -136,6 +127,7 @@ async fn an_answer_does_not_wait_for_a_sweep(app: &TestApp) {
     assert!(times[10] < Duration::from_secs(1), "{times:?}");
 }
 
+#[apply(test)]
 async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
     let service = app.run(&[]).await;
     let gone = ["nobody-listens", "amq.rabbitmq.reply-to.gone", MADE_UP, " "];
@@ -144,13 +136,14 @@ async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
         app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, queue)).await;
         result_of(app, &event).await;
     }
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     assert_eq!(hear(app, gone.len()).await.len(), gone.len());
     service.ready().await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
 }
 
 /// All wait when the service starts, so that their answers go in one window.
+#[apply(test)]
 async fn a_refused_answer_takes_no_other_with_it(app: &TestApp) {
     app.broker.declare().await;
     let mut asker = Asker::new(app, false).await;
@@ -167,10 +160,11 @@ async fn a_refused_answer_takes_no_other_with_it(app: &TestApp) {
         let answered = body(&asker.answer().await)["id"].clone();
         missing.retain(|id| *id != answered);
     }
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
 }
 
+#[apply(test)]
 async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
     let service = app.run(&[]).await;
     let topology = Topology::new(&app.setting("amqp.namespace"));
@@ -182,16 +176,17 @@ async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
     assert_eq!(hear(app, 3).await.len(), 3, "who asks for nothing else is told nothing");
     app.assert_settled().await;
     assert_eq!(results(app).await.len(), 3);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert!(service.log().contains("want an answer on a queue that this service consumes"));
 }
 
+#[apply(test)]
 async fn a_replayed_message_is_answered(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     let service = app.run(&[]).await;
     let mut asker = Asker::new(app, false).await;
     asker.ask(&Event::lead("Ada"), Some("request 9")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     service.sigterm();
     service.ended().await;
     app.set("contacts.on_unidentified", "create");
@@ -201,6 +196,7 @@ async fn a_replayed_message_is_answered(app: &TestApp) {
     assert_eq!(asker.answer().await.properties.correlation_id().as_ref().unwrap().as_str(), "request 9");
 }
 
+#[apply(test)]
 async fn names_of_any_bytes_hold_nothing_up(app: &TestApp) {
     app.run(&[]).await;
     let long = "é".repeat(127);
@@ -212,6 +208,6 @@ async fn names_of_any_bytes_hold_nothing_up(app: &TestApp) {
     let last = interpreted(lead().webhook(&app.receiver.url("/ok")));
     app.broker.publish(&last).await;
     result_of(app, &last).await;
-    app.count_becomes("SELECT count(*) FROM chain_results", 0).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("chain_results", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 }

@@ -121,22 +121,6 @@ impl TestApp {
         serde_json::from_str(&finished.stdout).expect("JSON")
     }
 
-    /// Waits until this query, which gives one number, gives `expected`.
-    pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
-        let mut last = None;
-        eventually(&format!("{query} gives {expected}"), async || {
-            // A database that is being restarted gives an error.
-            last = sqlx::query_scalar(query).fetch_one(&self.pool).await.ok();
-            (last == Some(expected)).then_some(())
-        })
-        .await;
-    }
-
-    /// The number that this query gives.
-    pub(crate) async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.expect("a number")
-    }
-
     /// Waits until `count` webhooks have been received.
     pub(crate) async fn webhooks(&self, count: usize) -> Vec<Received> {
         let received = self.receiver.wait_for(PATIENCE, |all| all.len() >= count).await;
@@ -158,7 +142,7 @@ impl TestApp {
         for quiet in [0, 1, 3, 9].map(Duration::from_secs) {
             if !self.running().await.is_empty() {
                 // What is committed is published first, or stopping would publish it after its consumer stopped.
-                self.count_becomes("SELECT count(*) FROM outbox", 0).await;
+                self.wait_for_rows("outbox", 0).await;
                 self.queues_stay_empty(quiet).await;
                 self.stop().await;
             }

@@ -216,6 +216,7 @@ impl Broker {
     }
 
     /// Waits for a message of a queue and rejects it for good, as a stranger's consumer would.
+    #[expect(clippy::disallowed_methods, reason = "the service never rejects a message; a stranger may")]
     pub(crate) async fn reject(&self, queue: &str) {
         let queue = self.name(queue);
         let options = BasicRejectOptions { requeue: false };
