@@ -1,11 +1,11 @@
-//! The chain from a `trigger.fired` event to its webhooks: which steps run, in which order, and how many.
+//! The chain from a `trigger.fired` event to its webhooks: which steps run, and in which order.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::support::{app::TestApp, event::Event, only, test};
 
-/// The example of the contract, letter by letter but for the webhook's address.
+/// A complete event as the platform publishes it, with the webhook sent to `url`.
 fn example(url: &str) -> Event {
     Event::from_json(json!({
         "specversion": "1.0",
@@ -46,7 +46,7 @@ fn example(url: &str) -> Event {
 }
 
 #[apply(test)]
-async fn the_contract_s_example(app: &TestApp) {
+async fn documented_example_upserts_and_sends(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&example(&app.receiver.url("/sales"))).await;
 
@@ -80,8 +80,7 @@ fn three_steps(app: &TestApp, name: &str) -> Event {
     Event::lead("Ada").id(name).email(&format!("{name}@x.example")).webhook(&second).webhook(&third)
 }
 
-/// What ran of each event: its id, the upsert's step (0: none), how many steps were skipped; and the
-/// paths of the webhooks.
+/// Each event's id, the upsert's step (0: none) and the number of skipped steps; and the paths of the webhooks.
 async fn what_ran(app: &TestApp, events: i64) -> (Vec<(String, i16, i16)>, Vec<String>) {
     app.wait_for_rows("trigger_events", events).await;
     app.wait_for_rows("webhook_deliveries WHERE state <> 'delivered'", 0).await;
@@ -142,7 +141,7 @@ async fn steps_beyond_max_interactions_are_skipped(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_setting_counts_where_the_event_says_nothing(app: &TestApp) {
+async fn default_max_interactions_applies_without_one_in_the_event(app: &TestApp) {
     app.set("chain.default_max_interactions", "3");
     app.run(&[]).await;
     let absent = three_steps(app, "absent").without("/data/assistant/maxInteractions");
@@ -159,7 +158,7 @@ async fn sequential_triggers_run_in_order(app: &TestApp) {
         let body = json!({"id": "$contact.id", "did": "$contact.operation", "who": "$name"});
         json!({"type": "WEBHOOK", "url": app.receiver.url(path), "method": "POST", "body": body})
     };
-    // One `action` each, as on the reference page, and a list at last.
+    // Triggers with one `action` each, and one with a list.
     let upsert = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"});
     let event = Event::bare()
         .without("/data/trigger/actions")
@@ -191,7 +190,7 @@ async fn sequential_triggers_run_in_order(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn two_upserts_in_one_chain(app: &TestApp) {
+async fn second_upsert_of_a_chain_updates_the_contact(app: &TestApp) {
     app.run(&[]).await;
     let again =
         json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "email", "complement": "interest"});
@@ -216,7 +215,7 @@ async fn two_upserts_in_one_chain(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_webhook_alone_is_requested(app: &TestApp) {
+async fn webhook_without_an_upsert_is_requested(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::bare().webhook(&app.receiver.url("/alone")).max_interactions(1);
     app.broker.publish(&event).await;
@@ -244,7 +243,7 @@ async fn a_webhook_alone_is_requested(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_failing_webhook_does_not_hold_up_the_next(app: &TestApp) {
+async fn failing_webhook_does_not_delay_the_next(app: &TestApp) {
     // The first would wait an hour for its second attempt.
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;

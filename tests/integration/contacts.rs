@@ -1,4 +1,4 @@
-//! What becomes of a contact: identity, merging, and values that nothing erases.
+//! Contacts: identity, merging, and values that no event erases.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ async fn show(app: &TestApp, id: &str) -> Value {
 }
 
 #[apply(test)]
-async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
+async fn event_with_identifiers_of_two_contacts_merges_them(app: &TestApp) {
     app.run(&[]).await;
     let by_phone =
         Event::lead("Ada").phone("(11) 98765-4321").argument("city", "London").time("2026-01-01T00:00:00Z");
@@ -47,9 +47,9 @@ async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
     assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// Four contacts become one, two by two and then all: every id ever published resolves.
+/// Four contacts become one, first in pairs. Every published id resolves.
 #[apply(test)]
-async fn merges_of_merges_resolve(app: &TestApp) {
+async fn ids_of_repeated_merges_resolve(app: &TestApp) {
     app.run(&[]).await;
     let phone = |number: u32| format!("+55119876543{number}");
     let day = |day: u32| format!("2026-01-0{day}T00:00:00Z");
@@ -78,7 +78,7 @@ async fn merges_of_merges_resolve(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn former_keys_go_on_finding_their_contact(app: &TestApp) {
+async fn former_identifiers_still_find_their_contact(app: &TestApp) {
     app.run(&[]).await;
     let events = [
         Event::lead("Ada").phone(PHONE).email("old@x.example").time("2026-01-01T00:00:00Z"),
@@ -96,7 +96,7 @@ async fn former_keys_go_on_finding_their_contact(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn nothing_that_is_left_out_erases_a_value(app: &TestApp) {
+async fn missing_values_erase_nothing(app: &TestApp) {
     app.run(&[]).await;
     let full = Event::lead("Ada")
         .email("ada@x.example")
@@ -159,7 +159,7 @@ async fn numbers_and_booleans_become_text(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_parameter_that_no_field_names_stays_out(app: &TestApp) {
+async fn unmapped_parameter_is_not_stored(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").argument("interest", "growth").argument("undeclared", "growth");
     app.broker.publish_in_turn(&[event]).await;
@@ -169,7 +169,7 @@ async fn a_parameter_that_no_field_names_stays_out(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn people_without_keys_are_created_each_time(app: &TestApp) {
+async fn events_without_identifiers_create_a_contact_each(app: &TestApp) {
     app.run(&[]).await;
     let events = [Event::lead("Ada"), Event::lead("Ada"), Event::lead("Ada").phone("N/A").email(" ")];
     let mut ids = app.broker.publish_in_turn(&events).await;
@@ -181,7 +181,7 @@ async fn people_without_keys_are_created_each_time(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn people_without_keys_can_be_rejected(app: &TestApp) {
+async fn events_without_identifiers_can_be_rejected(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     app.run(&[]).await;
     let hook = app.receiver.url("/");
@@ -199,9 +199,9 @@ async fn people_without_keys_can_be_rejected(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 1);
 }
 
-/// Two companies, the same people, the very same event ids: two worlds.
+/// Two companies with the same people and the same event ids.
 #[apply(test)]
-async fn companies_never_touch(app: &TestApp) {
+async fn companies_stay_apart(app: &TestApp) {
     app.run(&[]).await;
     let history = |company: &str| {
         let lead = |name: &str| Event::lead(&format!("{name} of {company}")).company(company);
@@ -213,7 +213,7 @@ async fn companies_never_touch(app: &TestApp) {
         ]
     };
     app.broker.publish_all(&[history("acme"), history("globex")].concat()).await;
-    // Only acme goes on; globex must not move.
+    // Only acme receives more events; globex must not change.
     app.wait_for_rows("trigger_events", 8).await;
     let before = app.json(&["contact", "find", "--company", "globex", "--phone", PHONE]).await;
     let more = Event::lead("Ada of acme").company("acme").phone(PHONE).email("grace@x.example");
@@ -234,9 +234,9 @@ async fn companies_never_touch(app: &TestApp) {
     }
 }
 
-/// A desk behind a switchboard: found by exactly this number, and never a reason to merge.
+/// An extension behind a switchboard: it finds its contact by exactly this number and never merges.
 #[apply(test)]
-async fn a_weak_phone_joins_nobody(app: &TestApp) {
+async fn weak_phone_merges_nobody(app: &TestApp) {
     app.run(&[]).await;
     let desk = "(11) 3333-4444 ramal 12";
     let ids = app

@@ -1,5 +1,4 @@
-//! Why messages and deliveries become dead letters, beyond what is wrong with a message: one for each
-//! cause, with its reason, and nothing else is held up.
+//! Dead letters with a cause other than an invalid message: each has its reason and delays nothing else.
 
 use lapin::BasicProperties;
 use macro_rules_attribute::apply;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
 #[apply(test)]
-async fn the_same_id_with_another_body(app: &TestApp) {
+async fn known_id_with_another_body_becomes_a_dead_letter(app: &TestApp) {
     app.run(&[]).await;
     let first = Event::lead("Ada").email("ada@analytical.example");
     app.broker.publish(&first).await;
@@ -26,7 +25,7 @@ async fn the_same_id_with_another_body(app: &TestApp) {
         assert_eq!((dead.company.as_str(), dead.event_id.as_deref()), ("acme", Some(first.event_id())));
         assert_eq!(dead.source.as_deref(), Some(first.text("/source")));
         assert_eq!(dead.trigger.as_deref(), Some("register_lead"));
-        // Two of one batch are seen at the same moment.
+        // Two of one batch have the same time.
         assert!(attempts > 1 || !dead.seen_again);
         assert!(!dead.message.contains("Lovelace"), "{}", dead.message);
     }
@@ -42,7 +41,7 @@ async fn of_url(app: &TestApp, url: &str) -> Option<Dead> {
 }
 
 #[apply(test)]
-async fn webhooks_of_every_fate(app: &TestApp) {
+async fn each_outcome_has_its_reason_and_attempts(app: &TestApp) {
     app.run(&[]).await;
     let fates = [
         ("/status/404", Some("webhook_rejected"), "404", 1),
@@ -55,7 +54,7 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     ];
     let event = Event::lead("Ada").email("ada@analytical.example");
     let event = fates.iter().fold(event, |event, (path, ..)| event.webhook(&app.receiver.url(path)));
-    // Nobody listens there.
+    // Nothing listens there.
     let refused = "http://127.0.0.1:1/x";
     app.broker.publish(&event.clone().webhook(refused)).await;
     app.wait_for_rows("webhook_deliveries WHERE state IN ('dead', 'delivered')", 8).await;
@@ -73,7 +72,7 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 1);
 }
 
-/// Whether a dead letter of stage webhook tells what it must of its event, and no address.
+/// Whether a dead letter of the webhook stage names its event and no address.
 fn of_webhook(dead: &Dead, event: &Event, says: &str) -> bool {
     let known = (dead.event_id.as_deref(), dead.source.as_deref(), dead.trigger.as_deref());
     let tells_no_address = !["127.0.0.1", "http:", "ada"].iter().any(|part| dead.message.contains(part));
@@ -86,7 +85,7 @@ fn of_webhook(dead: &Dead, event: &Event, says: &str) -> bool {
 }
 
 #[apply(test)]
-async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
+async fn unrenderable_webhooks_become_dead_letters(app: &TestApp) {
     app.run(&[]).await;
     let ok = app.receiver.url("/ok");
     let header = |url: &str, value: &str| json!({"type": "WEBHOOK", "url": url, "headers": [{"key": "X-Name", "value": value}]});
@@ -111,7 +110,7 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
     app.wait_for_rows("dead_letters", i64::try_from(count).unwrap()).await;
     for (action, says) in &actions {
         let as_written = action["url"].as_str().unwrap();
-        let dead = of_url(app, as_written).await.unwrap_or_else(|| panic!("{action} is no dead letter"));
+        let dead = of_url(app, as_written).await.unwrap_or_else(|| panic!("{action} has no dead letter"));
         assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("webhook_invalid", "webhook"), "{action}");
         assert!(
             dead.message.contains(says) && !dead.message.contains("Zaphod"),
@@ -119,7 +118,7 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
             dead.message
         );
     }
-    // The contact is applied all the same, and only the sound webhooks were sent.
+    // The contact is upserted, and only the valid webhooks are sent.
     assert_eq!(app.rows("contacts").await, 1);
     assert_eq!(app.receiver.requests().len(), count);
 }
@@ -143,7 +142,7 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     app.wait_for_dead_letters_because("webhook_blocked", 7).await;
     assert!(app.dead_letters().await.iter().all(|dead| of_webhook(dead, &event, "")));
     app.stop().await;
-    // By name and by network allowed, but not without TLS.
+    // The network is allowed, but TLS is required.
     app.set("webhook.allowed_networks", "127.0.0.0/8");
     app.set("webhook.allow_http", "false");
     app.run(&[]).await;
@@ -153,7 +152,7 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
+async fn messages_expired_or_rejected_at_the_broker_are_collected(app: &TestApp) {
     app.broker.declare().await;
     let [expired, rejected] = ["expired", "rejected"].map(|id| Event::lead("Ada").id(id));
     let no_event = b"Zaphod \xff".as_slice();
@@ -180,8 +179,8 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     ] {
         let dead = of(body);
         assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("broker", stage));
-        let told = (dead.company.as_str(), dead.event_id.as_deref(), dead.trigger.as_deref());
-        assert_eq!(told, known);
+        let found = (dead.company.as_str(), dead.event_id.as_deref(), dead.trigger.as_deref());
+        assert_eq!(found, known);
         assert!(dead.message.contains(says) && !dead.message.contains("Zaphod"), "{}", dead.message);
         assert!(dead.properties.pointer("/headers/x-death").is_some(), "{}", dead.properties);
     }
@@ -189,14 +188,14 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_message_that_ends_the_process(app: &TestApp) {
+async fn message_that_crashes_the_process_becomes_a_dead_letter(app: &TestApp) {
     app.set("upsert.consumers", "1");
     let service = app.run(&["upsert"]).await;
     let victim = Event::lead("Ada").email("ada@analytical.example");
     app.broker.publish(&victim).await;
     app.broker.hear(1).await;
     service.kill9().await;
-    // Whoever touches this contact hangs in the middle of its transaction, where the kill meets it.
+    // The lock stops each process in the middle of its transaction, where it is killed.
     let mut lock = app.pool.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
     let deadly = victim.clone().id("deadly").argument("name", "Countess");
@@ -204,7 +203,7 @@ async fn a_message_that_ends_the_process(app: &TestApp) {
     app.broker.publish_all(&[neighbor("before"), deadly.clone(), neighbor("after")]).await;
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    // Three times with its neighbors, which makes all of them suspicious, and five times alone.
+    // Three times with its neighbors, which makes all three suspects, and five times alone.
     for _ in 0..8 {
         let service = app.run(&["upsert"]).await;
         app.wait_for_blocked_sessions(1).await;
@@ -214,12 +213,12 @@ async fn a_message_that_ends_the_process(app: &TestApp) {
     }
     assert_eq!(app.dead_letters().await, []);
     app.run(&["upsert", "webhook"]).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.company.as_str()), ("crash_loop", "acme"));
     assert_eq!((dead.event_id.as_deref(), dead.trigger.as_deref()), (Some("deadly"), Some("register_lead")));
     assert!(dead.body == deadly.bytes() && dead.message.contains('5'), "{dead:?}");
     app.wait_for_rows("contacts WHERE email LIKE '%neighbor.example'", 2).await;
-    // The cause is gone, and a replay begins with a clean record.
+    // The cause is gone, and a replay starts with a clean record.
     lock.rollback().await.unwrap();
     let replayed = app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     assert_eq!(replayed, json!({"replayed": 1, "skipped": 0, "failed": 0}));

@@ -1,4 +1,4 @@
-//! Erasure: nothing of the person is left, nothing of anybody else is touched, and nobody comes back.
+//! Erasure removes everything about a contact and nothing about others, and late events do not restore it.
 
 mod awaited;
 mod late;
@@ -16,7 +16,7 @@ const OLD_EMAIL: &str = "ada.byron@old.example";
 const EMAIL: &str = "ada.lovelace@analytical.example";
 const CPF: &str = "529.982.247-25";
 
-/// Parts of every spelling of these keys. None is part of anything else.
+/// Parts of every spelling of the erased identifiers. No other data contains them.
 const TRACES: [&str; 8] = [
     "11987654321",
     "987654321",
@@ -28,7 +28,7 @@ const TRACES: [&str; 8] = [
     "52998224725",
 ];
 
-/// Every row of every table as text, those of `globex` apart; bytes as text and as they are shown.
+/// Every row of every table as text, those of `globex` separately. Bytes are decoded as well.
 async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
     let tables: Vec<String> =
         sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
@@ -48,7 +48,7 @@ async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
     (rows, of_globex)
 }
 
-/// With what `\x6162` stands for.
+/// Appends the decoded text of each `\x6162`.
 fn without_hex(row: &str) -> String {
     let mut parts = row.split("\\x");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ async fn erase(app: &TestApp, id: &str) -> Value {
     app.json(&["contact", "erase", "--company", "acme", id, "--yes", "--operator", "grace"]).await
 }
 
-/// What one company hears of Ada, with everything that can become of an event, and of Grace.
+/// Events of one company about Ada, with every possible outcome, and about Grace.
 fn history(app: &TestApp, company: &str) -> Vec<Event> {
     let webhook = |path: &str| app.receiver.url(path);
     let ada = || Event::lead("Ada").company(company);
@@ -112,7 +112,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
             .time("2026-01-01T00:00:00Z")
             .webhook(&webhook("/ok")),
         ada().id("5585999990001-1").phone(OTHER_PHONE).time("2026-01-02T00:00:00Z"),
-        // Somebody waits for the end of this one.
+        // This one has a result.
         ada()
             .with("/data/trigger/interpretResponse", true.into())
             .with("/data/session/id", "session of +55 11 98765-4321".into())
@@ -121,7 +121,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
             .time("2026-01-03T00:00:00Z")
             .webhook(&webhook("/status/503")),
         ada().phone(OTHER_PHONE).email(EMAIL).time("2026-01-04T00:00:00Z").webhook(&webhook("/status/404")),
-        // Nobody's: no CRM step, so no contact.
+        // Without a contact, because it has no CRM step.
         bare(&webhook("/ok?email=$email")).id("5511987654321 said").phone(PHONE),
         bare(&webhook("/ok?email=$email")).email("grace@navy.example"),
         // Dead letters.
@@ -131,7 +131,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
     ]
 }
 
-/// Publishes one after the other, in the order in which they must be applied.
+/// Publishes events one at a time, in the order in which they must be applied.
 async fn publish_in_turn(app: &TestApp, events: &[Event]) {
     for event in events {
         app.broker.publish(event).await;
@@ -148,8 +148,8 @@ async fn publish_in_turn(app: &TestApp, events: &[Event]) {
 }
 
 #[apply(test)]
-async fn nothing_of_the_person_is_left(app: &TestApp) {
-    // One wait of an hour: what fails once is pending to the end of the test.
+async fn erasure_leaves_no_trace(app: &TestApp) {
+    // After one failure, a delivery stays pending to the end of the test.
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     for company in ["acme", "globex"] {
@@ -173,7 +173,7 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
          SELECT company_id, gen_random_uuid(), 'merged', contact_id, alias_id, '/s', 'wa-5511987654321', 1
          FROM contact_aliases";
     sqlx::query(link).execute(&app.pool).await.unwrap();
-    // An event may have named a key that is somebody else's, and stays that.
+    // An event may name an identifier of another contact, which keeps it.
     let named = r#"UPDATE trigger_events SET fields = fields || '{"email": "grace@navy.example"}'
         WHERE company_id = 'acme' AND event_id = '5585999990001-1'"#;
     sqlx::query(named).execute(&app.pool).await.unwrap();
@@ -242,10 +242,10 @@ async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
     assert_no_trace(&[erased.body.to_string()]);
 }
 
-/// Events of Grace that also named Ada: one while the policy kept the two apart, two that an operator
-/// gave to Grace when parting them. Their webhooks were sent with both keys.
+/// Events of Grace that also named Ada: one while the policy kept the two apart, and two that an unmerge assigned to
+/// Grace. Their webhooks were sent with both identifiers.
 #[apply(test)]
-async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
+async fn erasure_removes_mentions_in_other_events(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     let service = app.run(&[]).await;
     let grace = || Event::lead("Grace").phone("+5511900000001");
@@ -266,9 +266,9 @@ async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
     assert_eq!(app.rows("contacts WHERE name = 'Grace'").await, 1);
 }
 
-/// A request cannot be recalled, but its answer is not kept, and it is not sent again.
+/// A request cannot be recalled, but its answer is not stored, and it is not sent again.
 #[apply(test)]
-async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
+async fn webhook_in_flight_is_not_recorded(app: &TestApp) {
     let service = app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL).webhook(&app.receiver.url("/slow/3000"))).await;
     app.webhooks(1).await;
@@ -283,7 +283,7 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     assert_eq!(app.rows("webhook_attempts").await, 0);
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_no_trace(&dump(app).await.0);
-    // Even a hand that makes it due again sends nothing.
+    // Even making it due by hand sends nothing.
     let again = "UPDATE webhook_deliveries SET state = 'pending', next_attempt_at = now()";
     sqlx::query(again).execute(&app.pool).await.unwrap();
     app.the_dead_letter("that of a webhook that is never sent", |dead| dead.reason == "webhook_invalid")
@@ -292,7 +292,7 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn what_was_not_published_is_not(app: &TestApp) {
+async fn erasure_drops_unpublished_events_about_the_contact(app: &TestApp) {
     let service = app.run(&[]).await;
     for (name, email) in [("Ada", EMAIL), ("Grace", "grace@navy.example")] {
         app.broker.publish(&Event::lead(name).email(email)).await;
@@ -316,7 +316,7 @@ async fn what_was_not_published_is_not(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn erasing_is_refused(app: &TestApp) {
+async fn erase_refuses_unknown_contacts(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
     app.broker.hear(1).await;
@@ -333,22 +333,22 @@ async fn erasing_is_refused(app: &TestApp) {
         assert!(ended.stderr.contains(why), "{more:?}: {}", ended.stderr);
     }
     assert_eq!(app.rows("contacts").await, 1);
-    // A script is not asked.
+    // Without a terminal there is no confirmation.
     let table = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
 }
 
-/// What lies around goes first, while the contact still tells what to look for.
+/// Dependent rows are removed first, while the contact still has the identifiers to search for.
 #[apply(test)]
-async fn an_interrupted_erasure_is_finished(app: &TestApp) {
+async fn interrupted_erasure_is_finished(app: &TestApp) {
     app.run(&[]).await;
     let bad = Event::lead("Ada").email(EMAIL).with("/data/trigger/parameters/required", json!(["interest"]));
     app.broker.publish_all(&[bad, Event::lead("Ada").email(EMAIL)]).await;
     app.broker.hear(1).await;
     app.wait_for_rows("dead_letters", 1).await;
     let id = contact_id(app, "acme", EMAIL).await;
-    // The transaction that removes the contact waits for this one, and gives up.
+    // The transaction that removes the contact waits for this one and times out.
     let mut transaction = app.pool.begin().await.unwrap();
     let key = "INSERT INTO suppression_keys (company_id, key) VALUES ('acme', 'key')";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the harness itself: the services, what each test owns of them, and their restarts.
+//! Tests of the harness itself: the services, each test's share of them, and their restarts.
 
 use contact_relay::dev::services::{Action, Service};
 use macro_rules_attribute::apply;
@@ -7,9 +7,9 @@ use sqlx::Row as _;
 
 use crate::support::{alone, app::TestApp, event::Event, eventually, test};
 
-/// Twice, so that the second fails if the two share a database.
+/// Runs twice, so that the second fails if both share a database.
 #[apply(test)]
-async fn a_database_of_its_own(app: &TestApp) {
+async fn test_has_its_own_database(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 0);
     sqlx::query("INSERT INTO contacts SELECT 'acme', gen_random_uuid(), 1, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}', now(), now()")
         .execute(&app.pool)
@@ -19,12 +19,12 @@ async fn a_database_of_its_own(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_database_of_its_own_again(app: &TestApp) {
-    a_database_of_its_own(app).await;
+async fn next_test_has_its_own_database(app: &TestApp) {
+    test_has_its_own_database(app).await;
 }
 
 #[apply(test)]
-async fn a_broker_confirms_and_routes(app: &TestApp) {
+async fn broker_confirms_and_routes(app: &TestApp) {
     let body = json!({"hello": "world"});
     let event = Event::lead("Ada");
     app.broker
@@ -38,7 +38,7 @@ async fn a_broker_confirms_and_routes(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn events_wait_for_the_service(app: &TestApp) {
+async fn events_wait_without_the_service(app: &TestApp) {
     app.broker.declare().await;
     let events = [Event::lead("Ada"), Event::lead("Grace").email("grace@navy.example")];
     app.broker.publish_all(&events).await;
@@ -48,7 +48,7 @@ async fn events_wait_for_the_service(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_service_runs_and_stops(app: &TestApp) {
+async fn service_runs_and_stops(app: &TestApp) {
     let service = app.run(&[]).await;
     let hook =
         json!({"type": "WEBHOOK", "url": app.receiver.url("/ok?step=3"), "method": "POST", "body": "$phone"});
@@ -64,7 +64,7 @@ async fn the_service_runs_and_stops(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_service_falls_and_another_goes_on(app: &TestApp) {
+async fn next_process_continues_after_a_kill(app: &TestApp) {
     let first = app.run(&["upsert", "webhook"]).await;
     let event = Event::lead("Ada").id("1").time("2026-01-01T00:00:00Z").argument("city", "London");
     first.freeze();
@@ -80,7 +80,7 @@ async fn the_service_falls_and_another_goes_on(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn commands_give_their_output(app: &TestApp) {
+async fn commands_return_their_output(app: &TestApp) {
     app.broker.declare().await;
     let shown = app.cli(&["config", "show", "-o", "json"]).await;
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
@@ -109,7 +109,7 @@ async fn restarts_keep_addresses_and_data(app: &TestApp) {
 }
 
 #[apply(alone)]
-async fn a_paused_service_is_silent(app: &TestApp) {
+async fn paused_database_does_not_answer(app: &TestApp) {
     let now = async || sqlx::query("SELECT 1").fetch_one(&app.pool).await.map(|row| row.get::<i32, _>(0));
     now().await.unwrap();
     app.control(Action::Pause, Service::Postgres).await;

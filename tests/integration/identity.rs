@@ -1,5 +1,4 @@
-//! Who is one person, seen from outside: what each policy makes of a conflict, what no merge may do,
-//! that nothing depends on order, and that everything can be looked up afterwards.
+//! Identity, seen from outside: conflict policies, guards, independence of order, and provenance.
 
 mod convergence;
 mod crowd;
@@ -22,7 +21,7 @@ fn by_email() -> Event {
     Event::lead("Countess").id("by email").email(EMAIL).time("2026-01-02T00:00:00Z")
 }
 
-/// Says that the two are one.
+/// An event that links the two contacts.
 fn by_both() -> Event {
     let event = Event::lead("Augusta").id("by both").phone(PHONE).email(EMAIL);
     event.argument("city", "London").time("2026-01-03T00:00:00Z")
@@ -60,7 +59,7 @@ async fn restart_with(app: &TestApp, service: Process, key: &str, value: &str) -
     app.run(&[]).await
 }
 
-/// What must hold of all keys at all times: the contact's own list is what finds it.
+/// Checks that each contact's own list of identifiers matches the rows that find it.
 async fn assert_keys_agree(app: &TestApp) {
     let wrong = "contacts c CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(value ORDER BY value) FILTER (WHERE kind = 'phone'), '{}') AS phones,

@@ -1,4 +1,4 @@
-//! Lanes: what one endpoint does costs the others nothing, and what it asks for it gets.
+//! Lanes: no endpoint delays another, and each gets the treatment that it asks for.
 
 mod control;
 mod digests;
@@ -15,9 +15,9 @@ fn leads(url: &str, from: usize, count: usize) -> Vec<Event> {
     (from..from + count).map(lead).collect()
 }
 
-/// More wait for it than the process may have in flight and claimed together.
+/// More deliveries wait for it than the process may have claimed and in flight together.
 #[apply(test)]
-async fn a_hanging_endpoint_costs_the_others_nothing(app: &TestApp) {
+async fn hanging_endpoint_does_not_delay_others(app: &TestApp) {
     app.set("webhook.concurrency", "16");
     app.set("webhook.max_in_flight", "4");
     app.run(&[]).await;
@@ -32,7 +32,7 @@ async fn a_hanging_endpoint_costs_the_others_nothing(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn retry_after_pauses_the_whole_endpoint(app: &TestApp) {
+async fn retry_after_holds_the_whole_endpoint(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/retry-after/2/1");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
@@ -41,13 +41,13 @@ async fn retry_after_pauses_the_whole_endpoint(app: &TestApp) {
     app.wait_for_deliveries("delivered", 6).await;
     let early = "webhook_attempts a
                  WHERE a.started_at < (SELECT min(started_at) FROM webhook_attempts) + interval '2 seconds'";
-    assert_eq!(app.rows(early).await, 1, "only the one that was told to wait");
+    assert_eq!(app.rows(early).await, 1, "only the request that was answered with Retry-After");
     assert_eq!(app.rows("webhook_deliveries WHERE attempts = 2 AND schedule_from = 1").await, 1);
 }
 
-/// One request at a time, so that their number is certain.
+/// One request at a time makes their number exact.
 #[apply(test)]
-async fn a_breaker_opens_probes_and_closes(app: &TestApp) {
+async fn breaker_opens_probes_and_closes(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.set("webhook.breaker_failures", "3");
     app.set("webhook.breaker_after", "0s");
@@ -56,11 +56,11 @@ async fn a_breaker_opens_probes_and_closes(app: &TestApp) {
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads(&app.receiver.url("/status/503/6"), 0, 20)).await;
     app.wait_for_deliveries("delivered", 20).await;
-    assert_eq!(app.receiver.requests().len(), 26, "every failure was needed to find out");
+    assert_eq!(app.receiver.requests().len(), 26, "20 successes and 6 failures");
     let waits = "SELECT extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY started_at))::float8
                  FROM webhook_attempts ORDER BY started_at OFFSET 1";
     let waits: Vec<f64> = sqlx::query_scalar(waits).fetch_all(&app.pool).await.unwrap();
-    // What was claimed with the third failure is sent; then there are probes.
+    // Deliveries claimed with the third failure are sent; probes follow.
     let probes: Vec<f64> = waits.iter().copied().filter(|wait| *wait >= 1.0).collect();
     assert!(probes.len() >= 2 && probes.windows(2).all(|pair| pair[1] >= pair[0] * 1.5), "{waits:?}");
     app.wait_for_rows("webhook_endpoints WHERE breaker = 'closed' AND failures = 0", 1).await;
@@ -69,7 +69,7 @@ async fn a_breaker_opens_probes_and_closes(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn an_endpoint_that_is_gone_parks_what_comes(app: &TestApp) {
+async fn endpoint_that_is_gone_keeps_deliveries_pending(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/status/410/1");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
@@ -85,7 +85,7 @@ async fn an_endpoint_that_is_gone_parks_what_comes(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_paused_endpoint_waits(app: &TestApp) {
+async fn paused_endpoint_keeps_deliveries_pending(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/ok");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
@@ -102,7 +102,7 @@ async fn a_paused_endpoint_waits(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_rate_is_kept_by_two_processes(app: &TestApp) {
+async fn two_processes_share_one_rate(app: &TestApp) {
     let url = app.receiver.url("/limited");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "5/s" }}]"#));
     app.run(&[]).await;
@@ -114,13 +114,13 @@ async fn a_rate_is_kept_by_two_processes(app: &TestApp) {
         "SELECT extract(epoch FROM max(a.started_at) - min(a.started_at))::float8 FROM webhook_attempts a
                 JOIN webhook_deliveries d USING (company_id, delivery_id) WHERE d.url LIKE '%/limited'";
     let took: f64 = sqlx::query_scalar(took).fetch_one(&app.pool).await.unwrap();
-    // Ten intervals of 200 ms; the first request may have begun late within its own.
+    // Ten intervals of 200 ms; the first request may have started late in its own.
     assert!(took >= 1.8, "{took}");
 }
 
-/// What an endpoint keeps waiting for longer than the oldest age becomes a dead letter without a request.
+/// Such deliveries become dead letters without a request.
 #[apply(test)]
-async fn what_waits_too_long_ends(app: &TestApp) {
+async fn delivery_older_than_max_age_becomes_a_dead_letter(app: &TestApp) {
     app.set("webhook.max_age", "2s");
     app.run(&[]).await;
     let url = app.receiver.url("/retry-after/3600");
@@ -133,7 +133,7 @@ async fn what_waits_too_long_ends(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn settings_of_an_endpoint_are_its_own(app: &TestApp) {
+async fn endpoint_settings_apply_to_that_endpoint_alone(app: &TestApp) {
     let (special, slow) = (app.receiver.url("/status/404/1"), app.receiver.url("/hang"));
     let rules = format!(
         r#"[{{ url = "{special}", retry_statuses = [404], retry_schedule = ["10ms"], company = "acme" }},

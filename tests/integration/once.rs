@@ -1,4 +1,4 @@
-//! Once, whatever is delivered again, to whom, and in which order.
+//! Each event is applied once, however often, where and in which order it is delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ use crate::support::{app::TestApp, dice::Dice, event::Event, only, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 
-/// What must have happened exactly once.
+/// Checks that everything happened exactly once.
 async fn assert_once(app: &TestApp) {
     let webhook = only(app.webhooks(1).await);
     let upserted = only(app.broker.hear(1).await);
     assert_eq!(webhook.json().unwrap(), upserted.body);
     app.wait_for_deliveries("delivered", 1).await;
-    // Every copy is settled before anything is counted.
+    // All copies are settled before the count.
     app.assert_settled().await;
     assert_eq!(app.broker.heard().await.len(), 1, "events");
     assert_eq!(app.receiver.requests().len(), 1, "requests");
@@ -33,7 +33,7 @@ fn lead(app: &TestApp) -> Event {
 }
 
 #[apply(test)]
-async fn the_same_message_fifty_times_over_two_processes(app: &TestApp) {
+async fn fifty_copies_over_two_processes_are_applied_once(app: &TestApp) {
     // One at a time, so that the copies are spread over all consumers.
     app.set("upsert.batch_size", "1");
     app.run(&[]).await;
@@ -43,7 +43,7 @@ async fn the_same_message_fifty_times_over_two_processes(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_same_message_fifty_times_in_one_batch(app: &TestApp) {
+async fn fifty_copies_in_one_batch_are_applied_once(app: &TestApp) {
     app.broker.declare().await;
     app.broker.publish_all(&vec![lead(app); 50]).await;
     app.run(&[]).await;
@@ -51,7 +51,7 @@ async fn the_same_message_fifty_times_in_one_batch(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_same_message_after_a_restart(app: &TestApp) {
+async fn copy_after_a_restart_is_not_applied(app: &TestApp) {
     let event = lead(app);
     app.run(&[]).await;
     app.broker.publish(&event).await;
@@ -82,13 +82,13 @@ fn of_a_crowd(n: usize, hook: &str) -> Event {
 }
 
 #[apply(test)]
-async fn two_processes_and_the_same_few_people(app: &TestApp) {
+async fn two_processes_create_each_contact_once(app: &TestApp) {
     // Small batches: many transactions that meet.
     app.set("upsert.batch_size", "5");
     let hook = app.receiver.url("/");
     app.run(&[]).await;
     app.run(&[]).await;
-    // 421 is prime, so this is every event once, far from the order of their times.
+    // 421 is prime, so this visits each event once, far from their order in time.
     let events: Vec<Event> = (1..=EVENTS).map(|n| of_a_crowd(n * 211 % 421 - 1, &hook)).collect();
     app.broker.publish_all(&events).await;
     app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 420).await;
@@ -123,7 +123,7 @@ async fn assert_each_person_is_one_contact(app: &TestApp) {
     assert_eq!(app.rows(unresolved).await, 0, "every contact id in the ledger resolves");
 }
 
-/// Of each contact that ever was: created once, and each change one version, without a gap.
+/// Checks that each contact was created once, and that each change is one version without a gap.
 async fn assert_versions_count_changes(app: &TestApp) {
     let wrong = "(
         SELECT contact_id FROM trigger_events GROUP BY contact_id
@@ -141,7 +141,7 @@ async fn assert_all_was_told_once(app: &TestApp) {
     let upserted: Vec<_> = heard.iter().filter(|heard| heard.at("/type") == "contact.upserted").collect();
     let ids: BTreeSet<String> = upserted.iter().map(|heard| heard.at("/id").to_string()).collect();
     assert_eq!((upserted.len(), ids.len()), (EVENTS, EVENTS));
-    // The same version of a contact is the same contact, whoever published it.
+    // Both publications of a version show the same contact.
     let mut versions: BTreeMap<(String, i64), Value> = BTreeMap::new();
     for heard in upserted {
         let mut contact = heard.at("/data/contact").clone();
@@ -158,7 +158,7 @@ async fn assert_all_was_told_once(app: &TestApp) {
     assert_eq!((requests.len(), ids.len()), (EVENTS, EVENTS));
 }
 
-/// Events of a handful of people who are found, in the course of time, to be fewer.
+/// Events about a few contacts that merge over time.
 fn history(dice: &mut Dice) -> Vec<Event> {
     let event = |n: usize| {
         // Some have the same time: then the ids decide.
@@ -186,7 +186,7 @@ fn history(dice: &mut Dice) -> Vec<Event> {
 
 #[apply(test)]
 async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
-    // One by one and one after the other, so that the order is the one published.
+    // One at a time, so that they are applied in the order of publication.
     app.set("upsert.batch_size", "1");
     app.set("upsert.consumers", "1");
     app.run(&[]).await;
@@ -205,7 +205,7 @@ async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
     }
     app.wait_for_rows("trigger_events", 200).await;
     app.stop().await;
-    // The last company gets the same in batches, everything twice, in yet another order.
+    // The last company receives everything twice, in batches and in yet another order.
     dice.shuffle(&mut shuffled);
     let twice =
         [in_order("company-5", &shuffled), in_order("company-0", &shuffled), in_order("company-5", &history)];

@@ -1,5 +1,4 @@
-//! What an assistant is told of the end of a chain: `trigger.completed`, on the exchange and on the queue
-//! that asked for it.
+//! `trigger.completed` at the end of a chain, on the exchange and on the queue in `reply_to`.
 
 mod asked;
 mod once;
@@ -19,7 +18,7 @@ async fn results(app: &TestApp) -> Vec<Heard> {
     heard.into_iter().filter(|heard| heard.routing_key == "trigger.completed").collect()
 }
 
-/// Waits for so many results.
+/// Waits for this many results.
 async fn hear(app: &TestApp, count: usize) -> Vec<Heard> {
     eventually(&format!("{count} results are heard"), async || {
         let results = results(app).await;
@@ -60,7 +59,7 @@ fn statuses(result: &Heard) -> Vec<Value> {
     each(result, "status")
 }
 
-/// A receiver that answers everything with this.
+/// A receiver that answers every request with this.
 async fn answering(status: StatusCode, body: Vec<u8>) -> (String, AbortHandle) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -69,7 +68,7 @@ async fn answering(status: StatusCode, body: Vec<u8>) -> (String, AbortHandle) {
 }
 
 #[apply(test)]
-async fn a_chain_without_a_webhook(app: &TestApp) {
+async fn chain_without_a_webhook_has_a_result(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(lead());
     app.broker.publish(&event).await;
@@ -114,7 +113,7 @@ async fn a_chain_without_a_webhook(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
+async fn result_has_the_webhooks_answer_and_its_directive(app: &TestApp) {
     app.run(&[]).await;
     let directive = "Tell the client the ticket's number.";
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/ok"), "responseDirective": directive});
@@ -134,7 +133,7 @@ async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn webhooks_that_fail(app: &TestApp) {
+async fn result_names_failed_webhooks(app: &TestApp) {
     let (url, refuses) = answering(StatusCode::BAD_REQUEST, b"no such plan".to_vec()).await;
     app.run(&[]).await;
     let event = interpreted(
@@ -170,7 +169,7 @@ async fn webhooks_that_fail(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn steps_that_do_not_run(app: &TestApp) {
+async fn result_lists_skipped_steps(app: &TestApp) {
     app.run(&[]).await;
     let three = || interpreted(lead().webhook(&app.receiver.url("/ok")).webhook(&app.receiver.url("/ok")));
     for (max, expected) in [
@@ -186,7 +185,7 @@ async fn steps_that_do_not_run(app: &TestApp) {
         assert_eq!(each(&result, "type"), ["CRM", "WEBHOOK", "WEBHOOK"]);
         assert_eq!(result.at("/data/interaction"), &json!({"index": max, "max": max}));
     }
-    // The second trigger asks, and none of its steps runs.
+    // Only the second trigger asks for an interpretation, and none of its steps runs.
     let asks = json!({"type": "WEBHOOK", "url": app.receiver.url("/ok"), "responseDirective": "x"});
     let event = lead().next(&asks).with("/data/assistant/maxInteractions", 1.into());
     let next = json!([{"name": "next", "interpretResponse": true, "action": asks}]);
@@ -200,7 +199,7 @@ async fn steps_that_do_not_run(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
+async fn long_answer_is_truncated_and_bytes_are_base64(app: &TestApp) {
     let (long, first) = answering(StatusCode::OK, "ã".repeat(51_200).into_bytes()).await;
     let (bytes, second) = answering(StatusCode::OK, b"\x00\xff\xfe".to_vec()).await;
     let (empty, third) = answering(StatusCode::NO_CONTENT, Vec::new()).await;
@@ -219,7 +218,7 @@ async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn nobody_waits(app: &TestApp) {
+async fn event_that_asks_for_none_has_no_result(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish_all(&[lead().webhook(&app.receiver.url("/ok")), lead()]).await;
     app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND NOT awaited", 1).await;
@@ -228,9 +227,9 @@ async fn nobody_waits(app: &TestApp) {
     assert_eq!(app.rows("chain_results").await, 0);
 }
 
-/// A dead letter is answered when its replay is applied.
+/// The result follows when the dead letter's replay is applied.
 #[apply(test)]
-async fn an_event_that_is_not_applied_tells_nothing(app: &TestApp) {
+async fn event_that_is_not_applied_has_no_result(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(Event::lead("Ada").phone("12"));
     app.broker.publish(&event).await;

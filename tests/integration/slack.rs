@@ -1,4 +1,4 @@
-//! An endpoint of Slack: whatever the trigger's author writes, Slack takes it, and no contact calls anybody.
+//! Slack endpoints: Slack accepts every body that an author writes, and no contact's value mentions anybody.
 
 use contact_relay::dev::demo_receiver::Received;
 use macro_rules_attribute::apply;
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::{app::TestApp, event::Event, only, test};
 
-/// Calls everybody and leads elsewhere, unless it is escaped.
+/// Mentions everybody and links elsewhere, unless it is escaped.
 const HOSTILE: &str = "<!channel> & <https://evil.example|click>";
 const ESCAPED: &str = "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;";
 
-/// Says in the settings that everything under `/slack` of the receiver is Slack.
+/// Sets the profile `slack` for everything under `/slack` of the receiver.
 fn declare(app: &TestApp) {
     let url = app.receiver.url("/slack");
     app.set("webhook.endpoints", &format!(r#"[{{url = "{url}", profile = "slack"}}]"#));
@@ -30,7 +30,7 @@ fn message(request: &Received) -> Value {
 }
 
 #[apply(test)]
-async fn every_body_is_a_message_that_slack_takes(app: &TestApp) {
+async fn every_body_becomes_a_valid_slack_message(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let default = format!(
@@ -59,11 +59,11 @@ async fn every_body_is_a_message_that_slack_takes(app: &TestApp) {
         assert_eq!(message(request), expected, "{path}");
     }
     let plain = only(requests.iter().filter(|request| request.path == "/plain"));
-    assert_eq!(plain.json().unwrap(), json!({ "text": HOSTILE }), "escaped for whom it is no Slack");
+    assert_eq!(plain.json().unwrap(), json!({ "text": HOSTILE }), "only Slack endpoints get escaped values");
 }
 
 #[apply(test)]
-async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
+async fn preview_shows_the_bytes_that_slack_receives(app: &TestApp) {
     declare(app);
     app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let url = app.receiver.url("/slack/preview");
@@ -83,7 +83,7 @@ async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
     assert_eq!(shown["body"].as_str().unwrap().as_bytes(), sent.body);
     let headers: Vec<[String; 2]> = serde_json::from_value(shown["headers"].clone()).unwrap();
     for [name, value] in &headers {
-        let real = sent.header(name).unwrap_or_else(|| panic!("{name} is shown and not sent"));
+        let real = sent.header(name).unwrap_or_else(|| panic!("{name} is shown but not sent"));
         assert!(value == real || value.contains('<'), "{name}: {value} {real}");
     }
     let of_the_connection = ["host", "accept", "accept-encoding", "content-length"];
@@ -93,7 +93,7 @@ async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
+async fn message_refused_by_slack_becomes_a_dead_letter(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let empty = lead().action(post(&app.receiver.url("/slack/empty"), &json!({"text": "$contact.street"})));
@@ -110,7 +110,7 @@ async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
+async fn answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
@@ -125,7 +125,7 @@ async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp)
 }
 
 #[apply(test)]
-async fn too_many_messages_are_sent_later(app: &TestApp) {
+async fn rate_limited_messages_are_sent_later(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let url = app.receiver.url("/slack/busy");

@@ -1,4 +1,4 @@
-//! Parting two contacts that were merged: both as if they never had been, and apart from then on.
+//! `contact unmerge`: splits a merged contact in two, which stay apart from then on.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ const PHONE: &str = "+5511987654321";
 
 async fn show(app: &TestApp, id: &str) -> Value {
     let mut shown = app.json(&["contact", "show", "--company", "acme", id]).await;
-    // It only ever grows: whoever knows the merged contact must take what is told now.
+    // The version only grows, so that subscribers of the merged contact accept the new state.
     shown.pointer_mut("/contact").and_then(Value::as_object_mut).unwrap().remove("version");
-    // The mark of the separation itself.
+    // Only the separation differs.
     shown.as_object_mut().unwrap().remove("separations");
     shown
 }
@@ -33,7 +33,7 @@ fn both(name: &str) -> Event {
 }
 
 #[apply(test)]
-async fn both_are_as_if_never_merged(app: &TestApp) {
+async fn unmerge_restores_both_contacts(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
     let [ada, bob] = ids.as_slice() else { panic!("{ids:?}") };
@@ -89,7 +89,7 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
+async fn unmerged_contacts_do_not_merge_again(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     unmerge(app, &ids[1]).await;
@@ -99,7 +99,7 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
             both("Mallory").time("2026-02-01T00:00:00Z"),
             Event::lead("Bob B").email("bob@x.example").time("2026-02-02T00:00:00Z"),
             Event::lead("Bob C").email("bob@x.example").phone("+5511987654322").time("2026-02-03T00:00:00Z"),
-            // A new key of the one and a key of the other.
+            // A new identifier of one and an identifier of the other.
             Event::lead("Zoe").email("bob@x.example").phone(PHONE).time("2026-02-04T00:00:00Z"),
         ])
         .await;
@@ -114,9 +114,9 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
     assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// What was merged through one of the two stays with that one, whichever of them had absorbed the other.
+/// A contact that was merged through one of the two stays with that one, whichever absorbed the other.
 #[apply(test)]
-async fn a_third_contact_goes_with_its_own(app: &TestApp) {
+async fn third_contact_stays_with_the_one_it_merged_through(app: &TestApp) {
     app.run(&[]).await;
     let third = "+5511987654329";
     let ids = app
@@ -138,7 +138,7 @@ async fn a_third_contact_goes_with_its_own(app: &TestApp) {
     assert_eq!(show(app, carl).await, show(app, bob).await);
     let found = app.json(&["contact", "find", "--company", "acme", "--phone", third]).await;
     assert_eq!(only(found.as_array().unwrap()).get("id"), Some(&json!(bob)));
-    // The two that are left are one person after all? An operator may part these as well.
+    // An operator may unmerge the remaining two as well.
     unmerge(app, carl).await;
     assert_eq!(app.rows("contacts").await, 3);
     assert_eq!(app.rows("contact_aliases").await, 0);
@@ -148,18 +148,18 @@ async fn a_third_contact_goes_with_its_own(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn what_cannot_be_parted_is_told(app: &TestApp) {
+async fn refused_unmerge_says_why(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let nobody = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
-    for (company, id, told) in
+    for (company, id, why) in
         [("acme", nobody, "no such contact"), ("globex", ids[1].as_str(), "no such contact")]
     {
         let refused = app.cli(&["contact", "unmerge", "--company", company, id]).await;
-        assert_eq!(refused.code, Some(1), "{told}");
-        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+        assert_eq!(refused.code, Some(1), "{why}");
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
     }
-    // The one that lives on will do where it absorbed only one.
+    // The living contact's id suffices if it absorbed only one.
     unmerge(app, &ids[0]).await;
     for id in &ids[..2] {
         let refused = app.cli(&["contact", "unmerge", "--company", "acme", id]).await;
@@ -172,9 +172,9 @@ async fn what_cannot_be_parted_is_told(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 2);
 }
 
-/// Events of both arrive by the hundred while they are parted: nothing is lost, nothing is merged again.
+/// Hundreds of events of both arrive during the unmerge.
 #[apply(test)]
-async fn parted_under_load(app: &TestApp) {
+async fn unmerge_under_load_loses_no_event(app: &TestApp) {
     app.set("UPSERT__BATCH_SIZE", "7");
     app.run(&[]).await;
     app.run(&["upsert"]).await;
@@ -199,7 +199,7 @@ async fn parted_under_load(app: &TestApp) {
     assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// Begins to wait, with all that this test starts meanwhile, for whoever holds the contact.
+/// Waits until `count` sessions wait for the contact's lock.
 async fn wait_behind(app: &TestApp, count: i64) {
     app.wait_for_blocked_sessions(count).await;
 }
@@ -207,7 +207,7 @@ async fn wait_behind(app: &TestApp, count: i64) {
 const HELD: &str = "SELECT FROM contacts WHERE contact_id = $1::uuid FOR UPDATE";
 
 #[apply(test)]
-async fn two_at_once_part_once(app: &TestApp) {
+async fn concurrent_unmerges_split_once(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let mut holder = app.pool.begin().await.unwrap();
@@ -224,9 +224,9 @@ async fn two_at_once_part_once(app: &TestApp) {
     assert_eq!(app.rows("contacts WHERE cardinality(separations) = 1").await, 2);
 }
 
-/// A contact that was there before absorbs the two before they can be parted.
+/// An older contact absorbs the two before the unmerge has the lock.
 #[apply(test)]
-async fn merged_away_while_it_is_parted(app: &TestApp) {
+async fn contact_merged_away_meanwhile_is_still_unmerged(app: &TestApp) {
     app.run(&[]).await;
     let old = Event::lead("Old").email("old@x.example").time("2020-01-01T00:00:00Z");
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve"), old]).await;
@@ -244,10 +244,10 @@ async fn merged_away_while_it_is_parted(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 2);
 }
 
-/// A parted contact may be the one that absorbed another, and lose to that one once a third is parted from
-/// it: then it is parted from whom it is merged into, not from whom it was merged into last.
+/// An unmerge may change which of two contacts absorbs the other. The next unmerge splits from the contact that
+/// absorbs now, not from the one that did at the merge.
 #[apply(test)]
-async fn who_absorbed_it_is_as_it_stands(app: &TestApp) {
+async fn unmerge_splits_from_the_contact_that_absorbed_it_now(app: &TestApp) {
     app.run(&[]).await;
     let [k, x, a] = ["+5511987654331", "+5511987654332", "+5511987654333"];
     let at = |time: &str| Event::lead("Eve").time(&format!("{time}T00:00:00Z"));

@@ -1,4 +1,4 @@
-//! `contact.upserted` and `contact.merged` as a subscriber gets them.
+//! `contact.upserted` and `contact.merged` as a subscriber receives them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::{app::TestApp, broker::Heard, event::Event, only, test};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Names a value for each of the 15 fields and has secrets in every other place.
+/// An event with a value for each of the 15 fields and a secret everywhere else.
 fn full(app: &TestApp) -> Event {
     let fields = [
         ("identity", "123.456.789-09"),
@@ -45,7 +45,7 @@ fn full(app: &TestApp) -> Event {
 }
 
 #[apply(test)]
-async fn every_member_is_as_agreed(app: &TestApp) {
+async fn event_has_exactly_the_documented_members(app: &TestApp) {
     app.run(&[]).await;
     let event = full(app);
     app.broker.publish(&event).await;
@@ -92,7 +92,7 @@ async fn every_member_is_as_agreed(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
+async fn identity_document_is_published_only_where_allowed(app: &TestApp) {
     app.set("events.include_identity", "true");
     app.run(&[]).await;
     let body = json!({"document": "$contact.identity"});
@@ -105,7 +105,7 @@ async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn properties_and_headers(app: &TestApp) {
+async fn message_has_the_documented_properties_and_headers(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada");
     let before = OffsetDateTime::now_utc().unix_timestamp();
@@ -145,7 +145,7 @@ async fn publish_traced(app: &TestApp, name: &str, headers: &[(&str, &str)]) {
 }
 
 #[apply(test)]
-async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
+async fn trace_continues_in_messages_and_requests(app: &TestApp) {
     app.run(&[]).await;
     publish_traced(app, "traced", &[("traceparent", TRACEPARENT), ("tracestate", "vendor=1")]).await;
     let upserted = only(app.broker.hear(1).await);
@@ -159,7 +159,7 @@ async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
+async fn invalid_trace_is_dropped(app: &TestApp) {
     app.run(&[]).await;
     let bad = [
         String::new(),
@@ -180,7 +180,7 @@ async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
         let of = heard.at("/data/trigger/eventId");
         assert_eq!((heard.header("traceparent"), heard.header("tracestate")), (None, None), "{of}");
     }
-    // The contract has a traceparent on every request: one that begins here.
+    // Every request has a traceparent: this one starts at the service.
     let mut traces = BTreeSet::new();
     for webhook in app.webhooks(count).await {
         let own = webhook.header("traceparent").unwrap();
@@ -197,7 +197,7 @@ async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_routing_key_names_the_operation(app: &TestApp) {
+async fn routing_key_names_the_operation(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@x.example").time(time);
     let events = [
@@ -211,7 +211,7 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
         app.broker.publish(event).await;
         app.broker.hear(index + 1).await;
     }
-    let told = |heard: &Heard| {
+    let seen = |heard: &Heard| {
         let contact = [&heard.body].map(|body| body.pointer("/data/contact").unwrap());
         let [contact] = contact;
         let member = |name: &str| contact.get(name).cloned().unwrap_or_default();
@@ -223,7 +223,7 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
             heard.at("/data/changed").clone(),
         )
     };
-    let told: Vec<_> = app.broker.heard().await.iter().map(told).collect();
+    let seen: Vec<_> = app.broker.heard().await.iter().map(seen).collect();
     let expected = [
         ("created", 1, "Ada", json!(["email", "name"])),
         ("updated", 2, "Ada Lovelace", json!(["name"])),
@@ -234,25 +234,25 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
     let expected = expected.map(|(operation, version, name, changed)| {
         (format!("contact.upserted.{operation}"), json!(operation), json!(version), json!(name), changed)
     });
-    assert_eq!(told, expected);
+    assert_eq!(seen, expected);
 }
 
 #[apply(test)]
-async fn a_batch_is_applied_in_the_order_of_arrival(app: &TestApp) {
+async fn batch_is_applied_in_order_of_arrival(app: &TestApp) {
     app.broker.declare().await;
     let names: Vec<String> = (0..9).map(|n| format!("Ada {n}")).collect();
     let events: Vec<Event> = names.iter().map(|name| Event::lead(name).email("ada@x.example")).collect();
     app.broker.publish_all(&events).await;
     app.run(&[]).await;
     let heard = app.broker.hear(names.len()).await;
-    let told: Vec<_> = heard.iter().map(|heard| heard.at("/data/contact/name")).collect();
-    assert_eq!(told, names.iter().collect::<Vec<_>>());
+    let seen: Vec<_> = heard.iter().map(|heard| heard.at("/data/contact/name")).collect();
+    assert_eq!(seen, names.iter().collect::<Vec<_>>());
     let operations = heard.iter().map(|heard| heard.at("/data/operation"));
     assert!(operations.eq(["created"].iter().chain(&["updated"; 8])), "{heard:#?}");
 }
 
 #[apply(test)]
-async fn what_is_not_taken_is_told(app: &TestApp) {
+async fn values_left_out_are_listed(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example").phone("call me maybe")).await;
     let upserted = only(app.broker.hear(1).await);
@@ -261,10 +261,10 @@ async fn what_is_not_taken_is_told(app: &TestApp) {
     assert_eq!(upserted.at("/data/changed"), &json!(["email", "name"]));
 }
 
-/// As after the restore of an old backup: what was published before is published again under the
-/// same ids, and requested again under the same `webhook-id`.
+/// As after the restore of an old backup: the events are published again with the same ids, and the webhooks sent
+/// again with the same `webhook-id`.
 #[apply(test)]
-async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
+async fn same_event_always_yields_the_same_ids(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/"));
     app.broker.publish(&event).await;
@@ -288,7 +288,7 @@ async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_merge_is_told(app: &TestApp) {
+async fn merge_is_published(app: &TestApp) {
     app.run(&[]).await;
     let events = [
         Event::lead("Ada").phone("+55 11 98765-4321").time("2026-11-22T10:00:00Z"),
@@ -314,7 +314,7 @@ async fn a_merge_is_told(app: &TestApp) {
         assert_eq!(event.at("/data/contact/city"), "London");
     }
     assert_eq!(upserted.at("/data/contact/version"), 2);
-    // What a subscriber who follows the older contact has not seen of it yet.
+    // Fields new to a subscriber that follows the older contact.
     assert_eq!(upserted.at("/data/changed"), &json!(["city", "email", "name"]));
     assert_ne!(merged.at("/id"), upserted.at("/id"));
     assert_eq!(merged.header("cloudEvents_type").as_deref(), Some("contact.merged"));

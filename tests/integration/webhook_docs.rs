@@ -1,5 +1,5 @@
-//! What `docs/webhooks.md` shows is run: its verification snippets on requests that the service really sent
-//! and on forged ones, its triggers against imitations of those whom they are for.
+//! Runs the code of `docs/webhooks.md`: its verification snippets on genuine and forged requests, its triggers
+//! against imitations of their receivers.
 
 mod verify;
 
@@ -20,13 +20,13 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use crate::support::{PATIENCE, app::TestApp, event::Event, only, register, test};
+use crate::support::{WAIT_TIMEOUT, app::TestApp, event::Event, only, register, test};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
 const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-/// Keys with which nothing was signed.
+/// Keys that signed nothing.
 const STRANGE: [&str; 2] =
     ["whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH", "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="];
 
@@ -47,7 +47,7 @@ struct Case {
     genuine: bool,
 }
 
-/// Genuine requests of the service, first and later attempts, and what can be made of them.
+/// Genuine requests of the service, first and later attempts, and forgeries of each.
 async fn cases(app: &TestApp) -> Vec<Case> {
     app.set("webhook.signing_secrets", &[OLD, PRIVATE, NEW].join(","));
     app.run(&[]).await;
@@ -86,10 +86,10 @@ fn headers(request: &Received) -> Headers {
 
 type Headers = Map<String, Value>;
 
-/// What is made of a header's value.
+/// A change to a header's value.
 type Rewrite = fn(&str) -> String;
 
-/// A request with a change, for each kind of key. No receiver may accept it.
+/// A forged request for each kind of key. No receiver may accept it.
 fn forge(request: &Received, what: &str, change: impl Fn(&mut Headers, &mut Vec<u8>)) -> Vec<Case> {
     let case = |key| {
         let (mut headers, mut body) = (headers(request), request.body.to_vec());
@@ -99,7 +99,7 @@ fn forge(request: &Received, what: &str, change: impl Fn(&mut Headers, &mut Vec<
     [OLD, NEW, PUBLIC].map(case).into()
 }
 
-/// Everything that a forger may do to a request.
+/// The ways to forge a request.
 fn forgeries(request: &Received) -> Vec<Case> {
     let last = request.body.len() - 1;
     let bits = [(0, 0), (0, 7), (last / 2, 3), (last, 0)].into_iter();
@@ -147,7 +147,7 @@ fn other_signature(signature: &str) -> String {
     format!("{version},{first}{}", &rest[1..])
 }
 
-/// Signed as it should be, but not now.
+/// A correct signature with a timestamp other than now.
 fn at_another_time(request: &Received, seconds: i64) -> Vec<Case> {
     let secrets = [OLD, PRIVATE, NEW].map(|secret| SigningSecret::parse(secret).unwrap());
     let timestamp = OffsetDateTime::now_utc().unix_timestamp() + seconds;
@@ -180,7 +180,7 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
     }
     let write = async move { input.write_all(lines.as_bytes()).await.unwrap() };
     let (output, ()) =
-        timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) }).await.unwrap();
+        timeout(WAIT_TIMEOUT, async { tokio::join!(child.wait_with_output(), write) }).await.unwrap();
     let output = output.unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let verdicts: Vec<bool> = stdout.lines().map(|line| line.parse().unwrap()).collect();
@@ -199,7 +199,7 @@ macro_rules! node {
 }
 
 #[apply(python)]
-async fn python_verifies(app: &TestApp) {
+async fn python_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let cases: Vec<Case> =
         cases(app).await.into_iter().filter(|case| case.key.starts_with("whsec_")).collect();
     let driver = r#"
@@ -214,7 +214,7 @@ for line in sys.stdin:
 }
 
 #[apply(node)]
-async fn node_verifies(app: &TestApp) {
+async fn node_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let driver = r#"
 for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")) {
   const { keys, headers, body } = JSON.parse(line);
@@ -225,7 +225,7 @@ for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")
 }
 
 #[apply(test)]
-async fn rust_verifies(app: &TestApp) {
+async fn rust_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let compiled = include_str!("webhook_docs/verify.rs");
     let code = compiled.split_once("\n\n").unwrap().1;
     assert_eq!(block("rust verify"), code, "the docs show another snippet than the one that is compiled");
@@ -258,7 +258,7 @@ async fn fire(app: &TestApp, info: &str, url: &str, path: &str, arguments: Value
 }
 
 #[apply(test)]
-async fn the_slack_trigger_works(app: &TestApp) {
+async fn slack_trigger_of_the_docs_works(app: &TestApp) {
     let at = app.receiver.url("/slack");
     app.set("webhook.endpoints", &format!(r#"[{{url = "{at}", profile = "slack"}}]"#));
     let url = "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
@@ -270,7 +270,7 @@ async fn the_slack_trigger_works(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_mail_trigger_works(app: &TestApp) {
+async fn mail_trigger_of_the_docs_works(app: &TestApp) {
     let url = "https://mail-gateway.example/v1/messages";
     let arguments = json!({"name": "Ada \"<b>\"", "email": " ADA@x.example", "message": "Hello,\nyou."});
     let sent = fire(app, "json trigger email", url, "/email/v1/messages", arguments).await.json().unwrap();
@@ -280,9 +280,9 @@ async fn the_mail_trigger_works(app: &TestApp) {
     assert!(text.starts_with("Ada \"<b>\" <ada@x.example> writes:\n\nHello,\nyou.\n\nSession "), "{text}");
 }
 
-/// The table of answers says what the service does.
+/// The table of answers in the docs matches the service.
 #[apply(test)]
-async fn answers_have_these_classes(_: &TestApp) {
+async fn answers_have_the_documented_classes(_: &TestApp) {
     let docs = fs::read_to_string("docs/webhooks.md").unwrap();
     let table = docs.split_once("| Answer | Class | What happens |\n").unwrap().1;
     let table = table.split_once("\n\n").unwrap().0;
@@ -294,7 +294,7 @@ async fn answers_have_these_classes(_: &TestApp) {
         let numbers =
             answers.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u16>().ok());
         let families = answers.split(' ').filter_map(|word| word.strip_suffix("xx")?.parse::<u16>().ok());
-        // "any other 4xx": one that stands nowhere else.
+        // "any other 4xx": a status that no other row names.
         let families = families.map(|family| family * 100 + if family == 4 { 18 } else { 1 });
         for status in numbers.filter(|number| *number >= 200).chain(families) {
             assert_eq!(Class::of_status(status).name(), class, "{status}");

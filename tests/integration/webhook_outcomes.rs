@@ -1,4 +1,4 @@
-//! What becomes of a webhook: retries, dead letters, replays, and where requests never go.
+//! Webhook outcomes: retries, dead letters, replays, and addresses that never get a request.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn the_dead_letter(app: &TestApp, states: &[&str]) -> Value {
 }
 
 #[apply(test)]
-async fn a_failure_is_tried_again(app: &TestApp) {
+async fn failed_attempt_is_retried(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/flaky/2"))).await;
     app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 3", 1).await;
@@ -64,9 +64,9 @@ async fn assert_waits(app: &TestApp, least: &[Duration]) {
     }
 }
 
-/// More often than the schedule has places: with 429 and 503 it does not count.
+/// More often than the schedule has entries: a 429 or 503 with it does not count.
 #[apply(test)]
-async fn retry_after_is_a_floor(app: &TestApp) {
+async fn retry_after_is_a_minimum_wait(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/retry-after/1/4"))).await;
     app.wait_for_deliveries("delivered", 1).await;
@@ -75,7 +75,7 @@ async fn retry_after_is_a_floor(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers(app: &TestApp) {
+async fn exhausted_delivery_becomes_a_dead_letter_and_its_replay_delivers(app: &TestApp) {
     app.run(&[]).await;
     let event = lead(&app.receiver.url("/flaky/3"));
     app.broker.publish(&event).await;
@@ -101,7 +101,7 @@ async fn an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers(app: 
     assert_same_delivery(&requests);
     app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 4", 1).await;
     assert_eq!(the_dead_letter(app, &["resolved"]).await.get("replays"), Some(&json!(1)));
-    // Nothing but the webhook was done again.
+    // The replay repeated only the webhook.
     app.assert_settled().await;
     assert_eq!(app.broker.heard().await.len(), 1);
     assert_eq!(app.count("SELECT version FROM contacts").await, 1);
@@ -109,7 +109,7 @@ async fn an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers(app: 
 }
 
 #[apply(test)]
-async fn a_replay_has_the_whole_schedule_again(app: &TestApp) {
+async fn replay_restarts_the_retry_schedule(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/status/500"))).await;
     app.wait_for_rows("dead_letters WHERE state = 'open'", 1).await;
@@ -132,7 +132,7 @@ async fn redirects_are_not_followed(app: &TestApp) {
     assert_eq!(only(app.receiver.requests()).path, "/redirect");
 }
 
-/// Sends webhooks to these addresses and sees that none is called.
+/// Sends webhooks to these addresses and checks that none gets a request.
 async fn assert_blocked(app: &TestApp, urls: &[String]) {
     app.run(&[]).await;
     let event = urls.iter().fold(Event::lead("Ada"), |event, url| event.webhook(url));
@@ -145,13 +145,13 @@ async fn assert_blocked(app: &TestApp, urls: &[String]) {
         assert_eq!(dead.get("reason"), Some(&json!("webhook_blocked")), "{dead:#}");
     }
     assert_eq!(app.receiver.requests(), []);
-    assert_eq!(app.rows("webhook_deliveries WHERE attempts <> 1").await, 0, "not tried again");
+    assert_eq!(app.rows("webhook_deliveries WHERE attempts <> 1").await, 0, "not retried");
     assert_eq!(app.broker.hear(1).await.len(), 1, "the contact is upserted all the same");
 }
 
-/// As in a new deployment but for `http`, so that it is the address that is refused.
+/// The default settings except for `allow_http`, so that the address is the reason.
 #[apply(test)]
-async fn private_addresses_are_refused(app: &TestApp) {
+async fn private_addresses_get_no_request(app: &TestApp) {
     app.set("webhook.allowed_networks", "");
     let port = app.receiver.url("").rsplit_once(':').unwrap().1.to_owned();
     let hosts = [
@@ -169,7 +169,7 @@ async fn private_addresses_are_refused(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn plain_http_is_refused(app: &TestApp) {
+async fn plain_http_gets_no_request(app: &TestApp) {
     app.set("webhook.allow_http", "false");
     assert_blocked(app, &[app.receiver.url("/")]).await;
 }

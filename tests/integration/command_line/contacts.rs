@@ -13,7 +13,7 @@ async fn the_contact(app: &TestApp, key: &[&str]) -> Value {
 }
 
 #[apply(test)]
-async fn contacts_are_found_and_shown(app: &TestApp) {
+async fn find_and_show_print_the_contact(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").phone("(11) 98765-4321").email("Ada@Analytical.example");
     let event = event.argument("identity", "529.982.247-25");
@@ -52,7 +52,7 @@ async fn contacts_are_found_and_shown(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_history_tells_what_stands(app: &TestApp) {
+async fn history_lists_events_by_time_and_names_superseded_fields(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@analytical.example").time(time);
     let first = lead("Ada Byron", "2026-01-01T00:00:00Z").argument("city", "London");
@@ -71,5 +71,5 @@ async fn a_history_tells_what_stands(app: &TestApp) {
     assert_eq!((&rows[0]["operation"], &rows[1]["operation"]), (&json!("updated"), &json!("created")));
     assert_eq!(rows[0]["superseded"], json!(["name", "email"]));
     assert_eq!((&rows[1]["superseded"], &rows[1]["rejected"][0]["field"]), (&json!([]), &json!("phone")));
-    assert!(!history.to_string().contains("Lovelace"), "a history tells which fields, not their values");
+    assert!(!history.to_string().contains("Lovelace"), "a history names fields, not their values");
 }

@@ -1,4 +1,4 @@
-//! `delivery list|show|resend`: what is told of deliveries, what is never told, and what is sent again.
+//! `delivery list|show|resend`: what they print, what they mask, and what is sent again.
 
 use std::process::Stdio;
 
@@ -21,7 +21,7 @@ fn id(row: &Value) -> String {
     row["id"].as_str().expect("an id").to_owned()
 }
 
-/// Of company acme one delivered and one dead, of company b one dead.
+/// One delivered and one dead delivery of company acme, one dead of company b.
 async fn three(app: &TestApp) -> Event {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@analytical.example");
@@ -34,7 +34,7 @@ async fn three(app: &TestApp) -> Event {
 }
 
 #[apply(test)]
-async fn filters_list_what_they_say(app: &TestApp) {
+async fn list_filters_deliveries(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@analytical.example");
     let (fine, refused) = (app.receiver.url("/ok"), app.receiver.url("/status/404"));
@@ -91,7 +91,7 @@ async fn filters_list_what_they_say(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
+async fn show_masks_secrets(app: &TestApp) {
     app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     app.run(&[]).await;
     let hostile = "it's $(touch x) `id` \"q\" \\ \n;&";
@@ -132,7 +132,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
             }
         }
     }
-    // The command that is printed sends the same bytes to the same place.
+    // The printed command sends the same bytes to the same URL.
     let sent = app.receiver.requests();
     let curl = shown["request"]["curl"].as_str().unwrap();
     let table = app.cli(&["delivery", "show", &id]).await.stdout;
@@ -148,7 +148,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
     assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is no delivery's id");
 }
 
-/// The words that a shell reads in a line that begins with `curl`.
+/// The words that a shell reads in the line that begins with `curl`.
 async fn words_of(curl: &str) -> Vec<String> {
     let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}\n{curl}");
     let ran = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().await.unwrap();
@@ -158,7 +158,7 @@ async fn words_of(curl: &str) -> Vec<String> {
 }
 
 #[apply(test)]
-async fn what_has_ended_is_sent_again(app: &TestApp) {
+async fn resend_sends_ended_deliveries_again(app: &TestApp) {
     app.set("webhook.retry_schedule", "10ms");
     app.run(&[]).await;
     let (fine, flaky) = (app.receiver.url("/ok"), app.receiver.url("/flaky/3"));
@@ -176,7 +176,7 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 3);
     let resent = app.json(&["delivery", "resend", "--state", "dead", "--yes", "--rate", "50"]).await;
     assert_eq!(resent, json!({"resent": 1, "skipped": 0, "reasons": {}}));
-    // The third attempt fails still, the fourth is of the new schedule.
+    // The third attempt still fails; the fourth follows the new schedule.
     app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 4", 1).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
     let delivered = only(list(app, &["--endpoint", &fine]).await);
@@ -193,11 +193,11 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
         by_delivery.values().all(|bodies| bodies.iter().all(|body| *body == bodies[0])),
         "the same bytes"
     );
-    assert_eq!(app.broker.heard().await.len(), 1, "nothing but the webhooks is done again");
+    assert_eq!(app.broker.heard().await.len(), 1, "only the webhooks are repeated");
 }
 
 #[apply(test)]
-async fn what_is_pending_is_due_at_once(app: &TestApp) {
+async fn resend_makes_pending_deliveries_due(app: &TestApp) {
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/flaky/1"))).await;
@@ -212,7 +212,7 @@ async fn what_is_pending_is_due_at_once(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn some_are_not_sent_again(app: &TestApp) {
+async fn resend_skips_deliveries_that_cannot_be_sent(app: &TestApp) {
     app.run(&[]).await;
     let held = app.receiver.url("/held");
     let event = Event::lead("Ada").email("ada@analytical.example");
@@ -228,8 +228,8 @@ async fn some_are_not_sent_again(app: &TestApp) {
         .cli(&["delivery", "resend", &id(&flying), &id(&invalid), &id(&fine), "--yes", "-o", "json"])
         .await;
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(told, json!({"resent": 1, "skipped": 2, "reasons": {"in_flight": 1, "invalid": 1}}));
+    let printed: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(printed, json!({"resent": 1, "skipped": 2, "reasons": {"in_flight": 1, "invalid": 1}}));
     app.receiver.release();
     app.wait_for_deliveries("delivered", 2).await;
     app.wait_for_rows("webhook_attempts", 4).await;
@@ -242,7 +242,7 @@ async fn some_are_not_sent_again(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn nothing_is_resent_by_accident(app: &TestApp) {
+async fn resend_refuses_ambiguous_arguments(app: &TestApp) {
     three(app).await;
     let id = id(&list(app, &[]).await[0]);
     for arguments in [
@@ -268,7 +268,7 @@ async fn nothing_is_resent_by_accident(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_broker_is_not_needed(app: &TestApp) {
+async fn resend_works_without_a_broker(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/ok"))).await;
     app.wait_for_deliveries("delivered", 1).await;
@@ -278,12 +278,12 @@ async fn the_broker_is_not_needed(app: &TestApp) {
     let ended = app.cli(&["delivery", "resend", &id, "--yes"]).await;
     assert!(ended.code == Some(0) && ended.stderr.contains("the worker is not woken"), "{ended:?}");
     app.set("amqp.url", &broker);
-    // The worker looks by itself.
+    // The worker polls by itself.
     app.wait_for_rows("webhook_attempts", 2).await;
 }
 
 #[apply(test)]
-async fn an_old_version_is_closed_again(app: &TestApp) {
+async fn resent_older_version_is_superseded_again(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.retry_schedule", "1h");
@@ -302,7 +302,7 @@ async fn an_old_version_is_closed_again(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_digest_tells_what_is_in_it(app: &TestApp) {
+async fn show_lists_the_members_of_a_digest(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
     app.run(&[]).await;

@@ -1,4 +1,4 @@
-//! Whom an erasure keeps from coming back, and whom not.
+//! Events that arrive during or after an erasure: which are suppressed, and which are applied.
 
 use contact_relay::{
     domain::{
@@ -15,7 +15,7 @@ use super::{EMAIL, OLD_EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
 use crate::support::{app::TestApp, event::Event, test};
 
 #[apply(test)]
-async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
+async fn only_identifiers_of_the_erased_contact_are_suppressed(app: &TestApp) {
     app.set("contacts.suppression_pepper", "pepper");
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL).phone(PHONE)).await;
@@ -44,9 +44,9 @@ async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
     assert_eq!(app.rows(hashed).await, 2);
 }
 
-/// A late event is not applied, and tells the same when it comes again; a new one is a new relation.
+/// A late event is not applied, and neither is its copy. An event from after the erasure creates a new contact.
 #[apply(test)]
-async fn nobody_comes_back(app: &TestApp) {
+async fn late_event_does_not_restore_an_erased_contact(app: &TestApp) {
     app.run(&[]).await;
     let lead = || Event::lead("Ada").email(EMAIL);
     let first = lead().phone(PHONE).time("2026-01-01T00:00:00Z");
@@ -73,9 +73,9 @@ async fn nobody_comes_back(app: &TestApp) {
     assert_ne!(contact_id(app, "acme", EMAIL).await, id);
 }
 
-/// Events of the person come in while it is erased.
+/// Events about the contact arrive during its erasure.
 #[apply(test)]
-async fn nobody_comes_back_in_the_middle(app: &TestApp) {
+async fn event_during_the_erasure_does_not_restore_the_contact(app: &TestApp) {
     app.set("upsert.batch_size", "3");
     app.run(&[]).await;
     app.run(&[]).await;
@@ -96,9 +96,9 @@ async fn nobody_comes_back_in_the_middle(app: &TestApp) {
     assert_no_trace(&dump(app).await.0);
 }
 
-/// Neither in the batch of its own first body nor after a body that spoke of somebody else.
+/// Neither in the same batch as the first body nor after a body about somebody else.
 #[apply(test)]
-async fn another_body_is_no_way_back(app: &TestApp) {
+async fn known_id_with_another_body_does_not_restore_the_contact(app: &TestApp) {
     let service = app.run(&[]).await;
     let old = |event: Event| event.time("2026-01-01T00:00:00Z");
     let grace = old(Event::lead("Grace").email("grace@navy.example"));

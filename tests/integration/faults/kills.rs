@@ -1,4 +1,4 @@
-//! The process is killed (SIGKILL) or frozen at the steps where something could be lost or done twice.
+//! Kills (SIGKILL) and freezes at the steps where work could be lost or done twice.
 
 use contact_relay::dev::services::{
     Action::{Alarm, Calm},
@@ -11,9 +11,9 @@ use sqlx::{Acquire as _, Executor as _};
 use super::{all_done, applied, impatient, leads, leads_to};
 use crate::support::{alone, app::TestApp, eventually, test};
 
-/// Two processes; at ten random moments one of them is killed and another one started.
+/// Two processes; ten times, at a random moment, one is killed and another started.
 #[apply(test)]
-async fn again_and_again_under_load(app: &TestApp) {
+async fn repeated_kills_under_load_lose_nothing(app: &TestApp) {
     const EVENTS: usize = 2000;
     impatient(app);
     app.set("upsert.batch_size", "20");
@@ -36,7 +36,7 @@ async fn again_and_again_under_load(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn inside_the_transaction(app: &TestApp) {
+async fn kill_inside_the_transaction_loses_nothing(app: &TestApp) {
     impatient(app);
     app.set("postgres.statement_timeout", "30s");
     app.broker.declare().await;
@@ -53,9 +53,9 @@ async fn inside_the_transaction(app: &TestApp) {
     all_done(app, 50).await;
 }
 
-/// Committed and acked, and not published: the next process takes over the outbox.
+/// Committed and acknowledged, but not published.
 #[apply(alone)]
-async fn between_commit_and_publish(app: &TestApp) {
+async fn next_process_publishes_the_outbox_of_a_killed_one(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
@@ -69,9 +69,9 @@ async fn between_commit_and_publish(app: &TestApp) {
     assert!(next.log().contains("takes over"), "{}", next.log());
 }
 
-/// Sent, and the outcome not recorded: sent again when the lease ends, with the same id.
+/// Sent, but not recorded: sent again when the lease expires.
 #[apply(test)]
-async fn between_claim_and_record(app: &TestApp) {
+async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "5s");
     app.broker.declare().await;
@@ -85,10 +85,9 @@ async fn between_claim_and_record(app: &TestApp) {
     assert!(app.receiver.requests().len() >= 40);
 }
 
-/// What a process that stood still would record comes too late and changes nothing: another one has the
-/// claims by now, and its requests are in flight.
+/// When the frozen process thaws, another one has claimed its deliveries and has their requests in flight.
 #[apply(test)]
-async fn frozen_beyond_its_lease(app: &TestApp) {
+async fn outcome_recorded_after_the_lease_changes_nothing(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "6s");
     app.broker.declare().await;

@@ -1,4 +1,4 @@
-//! Broker and database go away and come back: stopped, killed, paused, one or both, at any time.
+//! Outages of broker and database: stopped, killed or paused, one or both, idle and under load.
 
 use contact_relay::dev::services::{
     Action::{self, Kill, Pause, Resume, Start, Stop},
@@ -9,16 +9,16 @@ use macro_rules_attribute::apply;
 use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
 use crate::support::{alone, app::TestApp};
 
-/// Events of a test under load.
+/// Number of events in a test under load.
 const LOAD: usize = 1500;
 
 #[apply(alone)]
-async fn idle_while_the_broker_restarts(app: &TestApp) {
+async fn idle_service_survives_a_broker_restart(app: &TestApp) {
     idle_restarts(app, Rabbitmq, "broker").await;
 }
 
 #[apply(alone)]
-async fn idle_while_the_database_restarts(app: &TestApp) {
+async fn idle_service_survives_a_database_restart(app: &TestApp) {
     idle_restarts(app, Postgres, "database").await;
 }
 
@@ -37,27 +37,27 @@ async fn idle_restarts(app: &TestApp, service: Service, name: &str) {
 }
 
 #[apply(alone)]
-async fn the_broker_restarts_under_load(app: &TestApp) {
+async fn broker_restart_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Stop, &[Rabbitmq]).await;
 }
 
 #[apply(alone)]
-async fn the_broker_is_killed_under_load(app: &TestApp) {
+async fn broker_kill_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq]).await;
 }
 
 #[apply(alone)]
-async fn the_database_restarts_under_load(app: &TestApp) {
+async fn database_restart_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Stop, &[Postgres]).await;
 }
 
 #[apply(alone)]
-async fn the_database_is_killed_under_load(app: &TestApp) {
+async fn database_kill_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Postgres]).await;
 }
 
 #[apply(alone)]
-async fn both_are_killed_under_load(app: &TestApp) {
+async fn kill_of_both_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq, Postgres]).await;
 }
 
@@ -76,7 +76,7 @@ async fn loaded_restart(app: &TestApp, end: Action, services: &[Service]) {
 }
 
 #[apply(alone)]
-async fn both_come_after_the_service(app: &TestApp) {
+async fn service_waits_for_broker_and_database_at_start(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
@@ -93,7 +93,7 @@ async fn both_come_after_the_service(app: &TestApp) {
 }
 
 #[apply(alone)]
-async fn the_database_is_paused(app: &TestApp) {
+async fn paused_database_loses_nothing(app: &TestApp) {
     impatient(app);
     app.set("postgres.max_connections", "4");
     let process = mid_load(app, LOAD).await;
@@ -110,7 +110,7 @@ async fn the_database_is_paused(app: &TestApp) {
 }
 
 #[apply(alone)]
-async fn the_broker_is_paused(app: &TestApp) {
+async fn paused_broker_loses_nothing(app: &TestApp) {
     impatient(app);
     let process = mid_load(app, LOAD).await;
     let threads = process.threads();

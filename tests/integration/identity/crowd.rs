@@ -27,11 +27,11 @@ fn about(person: usize, keys: usize, id: &str, minute: usize) -> Event {
     }
 }
 
-/// What one task publishes, one event after the other.
+/// Publishes the events of one task, one after the other.
 async fn publish_as(app: &TestApp, task: usize) {
     for n in 0..EVENTS_OF_A_TASK {
         let serial = task * EVENTS_OF_A_TASK + n;
-        // Each round over all people names them in another way.
+        // Each round over all people uses another identifier.
         let event = about(serial * 7 % PEOPLE, serial / PEOPLE, &format!("{task}-{n}"), serial % 97);
         app.broker.publish(&event).await;
     }
@@ -42,7 +42,7 @@ async fn applied(app: &TestApp, count: i64) {
 }
 
 #[apply(test)]
-async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
+async fn concurrent_publishers_and_killed_workers_lose_nothing(app: &TestApp) {
     app.set("upsert.batch_size", "4");
     app.set("outbox.lease", "2s");
     app.broker.declare().await;
@@ -69,7 +69,7 @@ async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
         WHERE c.contact_id IS NULL";
     assert_eq!(app.rows(unresolved).await, 0);
     assert!(app.rows("contact_links WHERE kind = 'merged'").await > 0);
-    // The other roles finish what they wake up for.
+    // The other roles finish the remaining work.
     app.run(&[]).await;
 }
 
@@ -88,9 +88,9 @@ async fn people(app: &TestApp, company: &str) -> Vec<Person> {
     sqlx::query_as(people).bind(company).fetch_all(&app.pool).await.unwrap()
 }
 
-/// The same people, the very same event ids; but only one company ever learns who is who.
+/// The same people and event ids, but only one company receives the events that link them.
 #[apply(test)]
-async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
+async fn companies_with_the_same_people_stay_apart(app: &TestApp) {
     app.set("upsert.batch_size", "16");
     app.run(&[]).await;
     app.run(&[]).await;
@@ -120,7 +120,7 @@ async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
     }
     assert_keys_agree(app).await;
 
-    // An id says nothing to another company, neither the one that lives nor the one that was merged away.
+    // Another company resolves neither the living id nor the merged one.
     let ids = "SELECT contact_id::text FROM contacts WHERE company_id = 'acme' AND name = 'person 7'
                UNION ALL SELECT alias_id::text FROM contact_aliases a JOIN contacts c USING (company_id, contact_id)
                WHERE c.name = 'person 7'";

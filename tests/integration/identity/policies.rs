@@ -10,7 +10,7 @@ use super::{
 use crate::support::{app::TestApp, broker::Heard, only, test};
 
 #[apply(test)]
-async fn merge_makes_them_one(app: &TestApp) {
+async fn merge_unites_the_contacts(app: &TestApp) {
     app.set("contacts.on_conflict", "merge");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -24,7 +24,7 @@ async fn merge_makes_them_one(app: &TestApp) {
     assert_eq!(only(merged).at("/data/mergedContactIds"), &json!([email]));
 
     let entries = history(app, email).await;
-    assert_eq!(history(app, phone).await, entries, "one history, whichever id asks");
+    assert_eq!(history(app, phone).await, entries, "both ids show one history");
     assert_eq!(kinds(&entries), ["event", "event", "event", "merged"]);
     let link = &entries[3];
     assert_eq!((&link["contactId"], &link["otherContactId"]), (&json!(phone), &json!(email)));
@@ -35,7 +35,7 @@ async fn merge_makes_them_one(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn prefer_phone_leaves_the_email(app: &TestApp) {
+async fn prefer_phone_leaves_the_email_out(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -47,7 +47,7 @@ async fn prefer_phone_leaves_the_email(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn prefer_email_leaves_the_phone(app: &TestApp) {
+async fn prefer_email_leaves_the_phone_out(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_email");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -60,15 +60,15 @@ async fn prefer_email_leaves_the_phone(app: &TestApp) {
 
 struct Apart<'a> {
     rule: &'a str,
-    /// The key that was not taken.
+    /// The identifier that was left out.
     dropped: &'a str,
-    /// The contact that the event was for.
+    /// The contact that took the event.
     taken: &'a str,
-    /// The other one.
+    /// The other contact.
     left: &'a str,
 }
 
-/// The event is for one of the two, the other is as it was, and both histories tell of it.
+/// Checks that one contact took the event, the other is unchanged, and both histories show the conflict.
 async fn assert_kept_apart(app: &TestApp, Apart { rule, dropped, taken, left }: Apart<'_>) {
     let rejected = json!([{"field": dropped, "reason": "belongs_to_another_contact"}]);
     let heard: Heard = app.broker.upserted(&by_both()).await;
@@ -99,7 +99,7 @@ async fn assert_kept_apart(app: &TestApp, Apart { rule, dropped, taken, left }: 
         assert_eq!(conflict[member], value, "{member}");
     }
     let other = history(app, left).await;
-    assert_eq!(kinds(&other), ["event", "conflict"], "nothing is dropped in silence");
+    assert_eq!(kinds(&other), ["event", "conflict"], "no value is dropped silently");
     assert_eq!(&other[1], conflict);
     assert_eq!(app.rows("contacts").await, 2);
     assert_eq!(app.rows("dead_letters").await, 0);
@@ -121,7 +121,7 @@ async fn assert_one_conflict(app: &TestApp, ids: [&str; 2]) {
 }
 
 #[apply(test)]
-async fn reject_waits_for_a_decision(app: &TestApp) {
+async fn reject_makes_a_dead_letter_until_an_operator_decides(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
@@ -138,7 +138,7 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
     assert!(!dead.message.contains(EMAIL) && !dead.message.contains(&PHONE[4..]), "{}", dead.message);
     assert_one_conflict(app, [phone, email]).await;
 
-    // The same policy again: the same dead letter, and nothing else.
+    // A replay under the same policy reopens the same dead letter and does nothing else.
     replay(app, &dead.id.to_string()).await;
     let again = |is: &crate::support::dead_letters::Dead| is.state == "open" && is.replays == 1;
     let still = app.the_dead_letter("open again", again).await;
@@ -160,9 +160,9 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
     assert_keys_agree(app).await;
 }
 
-/// After `reject` an operator may as well decide that they are two.
+/// After `reject`, an operator may decide that the contacts are two.
 #[apply(test)]
-async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
+async fn rejected_event_can_be_replayed_under_another_policy(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
@@ -176,14 +176,14 @@ async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
     for id in &ids {
         let entries = history(app, id).await;
         let conflict = only(of_kind(&entries, "conflict"));
-        assert_eq!(conflict["rule"], "prefer_email", "the conflict is told as it was decided");
+        assert_eq!(conflict["rule"], "prefer_email", "the history shows the policy that decided");
     }
 }
 
-/// The platform publishes the event once more while its replay waits: one batch has both, and what is
-/// told of the one must not settle the other.
+/// The platform publishes the event again while its replay waits. One batch has both, and the outcome of one must
+/// not settle the other.
 #[apply(test)]
-async fn a_replay_beside_another_copy_is_not_lost(app: &TestApp) {
+async fn replay_in_a_batch_with_a_copy_is_not_lost(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     app.set("upsert.consumers", "1");
     app.set("upsert.batch_linger", "500ms");

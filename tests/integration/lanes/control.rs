@@ -1,4 +1,4 @@
-//! A lane that was closed opens when its row says so: for operators, new settings, and probes that were none.
+//! Closed lanes open when their row says so: by an operator, by new settings, or after an unsent probe.
 
 use macro_rules_attribute::apply;
 
@@ -11,10 +11,10 @@ async fn enable(app: &TestApp, path: &str) {
 }
 
 #[apply(test)]
-async fn enabling_ends_a_pause_that_was_asked_for(app: &TestApp) {
+async fn enable_ends_a_hold_by_retry_after(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.run(&[]).await;
-    // The query is no part of the endpoint. It has had a success, so that the process remembers its lane.
+    // The query string is not part of the endpoint. A first success makes the process remember the lane.
     let (first, url) = (app.receiver.url("/retry-after?60/0"), app.receiver.url("/retry-after?60/1"));
     app.broker.publish_all(&leads(&first, 9, 1)).await;
     app.wait_for_deliveries("delivered", 1).await;
@@ -29,7 +29,7 @@ async fn enabling_ends_a_pause_that_was_asked_for(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn enabling_closes_a_breaker(app: &TestApp) {
+async fn enable_closes_the_breaker(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.set("webhook.breaker_failures", "1");
     app.set("webhook.breaker_after", "0s");
@@ -55,7 +55,7 @@ async fn resend(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn new_settings_reach_endpoints_that_are_known(app: &TestApp) {
+async fn changed_settings_reach_known_endpoints(app: &TestApp) {
     let url = app.receiver.url("/ok");
     let rule = |rate: &str| format!(r#"[{{ url = "{url}", rate = "{rate}", max_in_flight = 3 }}]"#);
     app.set("webhook.endpoints", &rule("1/h"));
@@ -70,9 +70,9 @@ async fn new_settings_reach_endpoints_that_are_known(app: &TestApp) {
     app.wait_for_deliveries("delivered", 3).await;
 }
 
-/// What waited through a long pause is sent as the rate allows, and none of it is given up.
+/// Deliveries that waited through a long pause are sent at the rate's pace, and none expires.
 #[apply(test)]
-async fn a_limited_rate_makes_nothing_too_old(app: &TestApp) {
+async fn rate_limited_deliveries_do_not_expire_after_a_pause(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "2/s" }}]"#));
     app.set("webhook.max_age", "2s");
@@ -90,9 +90,9 @@ async fn a_limited_rate_makes_nothing_too_old(app: &TestApp) {
     assert_eq!(app.rows("webhook_attempts").await, 6);
 }
 
-/// Were each of them waited for as for a probe, it would take the lease of each.
+/// Waiting for each of them as for a probe would take one lease each.
 #[apply(test)]
-async fn a_superseded_delivery_is_no_probe(app: &TestApp) {
+async fn superseded_delivery_does_not_use_up_the_probe(app: &TestApp) {
     let url = app.receiver.url("/status/500/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.max_in_flight", "1");

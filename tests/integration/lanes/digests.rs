@@ -1,4 +1,4 @@
-//! Digests: many contacts, one post.
+//! Digests: several deliveries in one request.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::leads;
 use crate::support::{app::TestApp, event::Event, only, test};
 
-/// Has worker 1 take these events, and worker 2 begin once all of their windows have ended: whatever the
-/// machine takes, there is one digest.
+/// Lets worker 1 apply these events, and starts worker 2 once all windows have ended. So there is one digest, however
+/// slow the machine.
 async fn publish(app: &TestApp, events: &[Event]) {
     app.run(&["upsert"]).await;
     app.broker.publish_all(events).await;
@@ -21,7 +21,7 @@ fn window(app: &TestApp, url: &str, more: &str) {
 }
 
 #[apply(test)]
-async fn a_window_becomes_one_request(app: &TestApp) {
+async fn deliveries_of_a_window_become_one_request(app: &TestApp) {
     let url = app.receiver.url("/ok");
     window(app, &url, "");
     publish(app, &leads(&url, 0, 30)).await;
@@ -43,7 +43,7 @@ async fn a_window_becomes_one_request(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn slack_gets_one_message(app: &TestApp) {
+async fn slack_receives_one_message(app: &TestApp) {
     let url = app.receiver.url("/hook");
     window(app, &url, r#", profile = "slack""#);
     let lead = |name: &str| {
@@ -60,7 +60,7 @@ async fn slack_gets_one_message(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_digest_is_retried_as_one(app: &TestApp) {
+async fn digest_is_retried_as_one_delivery(app: &TestApp) {
     let url = app.receiver.url("/status/503/2");
     window(app, &url, "");
     publish(app, &leads(&url, 0, 10)).await;
@@ -72,7 +72,7 @@ async fn a_digest_is_retried_as_one(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn one_alone_is_sent_as_it_is(app: &TestApp) {
+async fn single_delivery_is_sent_without_a_digest(app: &TestApp) {
     let url = app.receiver.url("/ok");
     window(app, &url, "");
     app.run(&[]).await;
@@ -83,9 +83,9 @@ async fn one_alone_is_sent_as_it_is(app: &TestApp) {
     assert_eq!(app.deliveries("digested").await, 0);
 }
 
-/// The digest is made and could not be sent when one of its people is erased.
+/// The digest's first attempt failed before one of its contacts is erased.
 #[apply(test)]
-async fn an_erasure_leaves_the_others_in(app: &TestApp) {
+async fn erasure_keeps_the_other_members(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     window(app, &url, "");
     app.set("webhook.retry_schedule", "1h");
@@ -108,10 +108,10 @@ async fn an_erasure_leaves_the_others_in(app: &TestApp) {
 
 /// All are claimed together.
 #[apply(test)]
-async fn one_that_cannot_be_made_holds_nobody_up(app: &TestApp) {
+async fn failing_digest_does_not_delay_other_endpoints(app: &TestApp) {
     let url = app.receiver.url("/digest");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
-    // Longer than the patience of a test.
+    // Longer than a test waits.
     app.set("webhook.timeout", "60s");
     let upsert = app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&url, 0, 5)).await;
@@ -131,9 +131,9 @@ async fn one_that_cannot_be_made_holds_nobody_up(app: &TestApp) {
     app.wait_for_deliveries("delivered", 5).await;
 }
 
-/// Its request was damaged, or written by a later version.
+/// As if the request were damaged or written by a later version.
 #[apply(test)]
-async fn a_member_that_cannot_be_read_is_told_of(app: &TestApp) {
+async fn unreadable_member_becomes_a_dead_letter(app: &TestApp) {
     let url = app.receiver.url("/ok");
     window(app, &url, "");
     let upsert = app.run(&["upsert"]).await;
@@ -153,7 +153,7 @@ async fn a_member_that_cannot_be_read_is_told_of(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn an_erasure_revives_no_digest_that_was_given_up(app: &TestApp) {
+async fn erasure_does_not_revive_a_discarded_digest(app: &TestApp) {
     let url = app.receiver.url("/status/400");
     window(app, &url, "");
     publish(app, &leads(&url, 0, 3)).await;

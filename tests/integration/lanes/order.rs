@@ -26,7 +26,7 @@ fn names(app: &TestApp) -> Vec<String> {
 }
 
 #[apply(test)]
-async fn a_waiting_older_version_is_superseded(app: &TestApp) {
+async fn pending_older_version_is_superseded(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     newest_only(app, &url);
     app.set("webhook.retry_schedule", "1h");
@@ -40,7 +40,7 @@ async fn a_waiting_older_version_is_superseded(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
+async fn newer_version_waits_for_one_in_flight(app: &TestApp) {
     let url = app.receiver.url("/held");
     newest_only(app, &url);
     app.run(&[]).await;
@@ -50,7 +50,7 @@ async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
     for name in ["Second", "Third"] {
         app.broker.publish(&version(&url, name)).await;
     }
-    // Somebody else's is not held up.
+    // Another contact's delivery does not wait.
     app.broker.publish(&Event::lead("Grace").email("grace@order.example").webhook(&url)).await;
     app.webhooks(2).await;
     app.wait_for_rows("webhook_deliveries", 4).await;
@@ -66,7 +66,7 @@ async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_replayed_older_version_is_not_sent(app: &TestApp) {
+async fn replayed_older_version_is_not_sent(app: &TestApp) {
     let url = app.receiver.url("/status/400/1");
     newest_only(app, &url);
     app.run(&[]).await;
@@ -81,9 +81,9 @@ async fn a_replayed_older_version_is_not_sent(app: &TestApp) {
     assert_eq!(names(app), ["Old", "New"]);
 }
 
-/// Its replay failed as well, so that it waits for its next attempt when the newer one is claimed.
+/// The replay failed as well, so it waits for its next attempt when the newer version is claimed.
 #[apply(test)]
-async fn a_replayed_older_version_that_waits_is_settled(app: &TestApp) {
+async fn dead_letter_of_a_superseded_replay_is_resolved(app: &TestApp) {
     let url = app.receiver.url("/status/503/2");
     newest_only(app, &url);
     app.set("webhook.retry_schedule", "[]");
@@ -104,8 +104,8 @@ async fn a_replayed_older_version_that_waits_is_settled(app: &TestApp) {
     assert_eq!(names(app), ["Old", "Old", "New"]);
 }
 
-/// Deliveries of one endpoint: id and version are their number, up to the last; up to which one they are of one
-/// contact, each of the others of its own; from which one on they are pending.
+/// Inserts deliveries of one endpoint, numbered from 1 in id and version. `$1` is the last, up to `$2` they belong
+/// to contact `$4`, and from `$3` on they are pending.
 const FILL: &str = "
     INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
         contact_id, method, url, headers, state, next_attempt_at, endpoint_id, contact_version, newest_only,
@@ -115,7 +115,7 @@ const FILL: &str = "
         CASE WHEN n < $3 THEN 'delivered' ELSE 'pending' END, now(), $4, n, true, CASE WHEN n < $3 THEN now() END
     FROM generate_series(1, $1) n";
 
-/// A connection to a database with such deliveries, after `before` was done in the empty one.
+/// A connection to a database with these deliveries. `before` runs while the table is still empty.
 async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32; 3]) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
@@ -126,13 +126,13 @@ async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32;
     conn
 }
 
-/// Also with a plan that was made when there were none: it is kept until the statistics are made anew.
+/// Even with a plan that was cached on an empty table.
 #[apply(test)]
-async fn finished_and_other_versions_are_not_read(app: &TestApp) {
+async fn version_check_reads_no_finished_or_unrelated_rows(app: &TestApp) {
     let execute =
         |id: u32, token: Uuid| format!("EXECUTE keep(ARRAY['acme'], ARRAY['{id:0>32}']::uuid[], '{token}')");
     let token = Uuid::now_v7();
-    // With the planner's settings of the service.
+    // The service's planner settings.
     let before = format!(
         "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
          SET plan_cache_mode = force_generic_plan;
@@ -151,9 +151,9 @@ async fn finished_and_other_versions_are_not_read(app: &TestApp) {
     assert!(read <= 8.0, "{read} rows read for two: {plan:#}");
 }
 
-/// A worker that was frozen after its claim, until others had sent what it claimed.
+/// The worker was frozen after its claim, and others sent its deliveries.
 #[apply(test)]
-async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
+async fn worker_with_a_lost_lease_supersedes_nothing(app: &TestApp) {
     let mut conn = filled(app, "", [2, 2, 2]).await;
     let mine = vec![Uuid::from_u128(1)];
     let judged = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(Uuid::now_v7());
@@ -161,9 +161,9 @@ async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
     assert_eq!(app.rows("webhook_deliveries WHERE state = 'delivered' AND finished_at IS NOT NULL").await, 1);
 }
 
-/// An operator gives it up, or its person is erased, while the worker that claimed it looks for other versions.
+/// An operator discards the delivery while the worker that claimed it looks for other versions.
 #[apply(test)]
-async fn what_was_ended_meanwhile_stays_so(app: &TestApp) {
+async fn delivery_discarded_meanwhile_stays_discarded(app: &TestApp) {
     let mut conn = filled(app, "", [3, 3, 2]).await;
     let token = Uuid::now_v7();
     let lease = "UPDATE webhook_deliveries SET lease_token = $1 WHERE contact_version = 2";
@@ -179,6 +179,6 @@ async fn what_was_ended_meanwhile_stays_so(app: &TestApp) {
     });
     app.wait_for_blocked_sessions(1).await;
     operator.commit().await.unwrap();
-    assert_eq!(judging.await.unwrap(), 1, "nor is it sent");
+    assert_eq!(judging.await.unwrap(), 1, "it is not sent either");
     assert_eq!(app.rows("webhook_deliveries WHERE state = 'discarded' AND finished_at = 'epoch'").await, 1);
 }

@@ -1,4 +1,4 @@
-//! What a claim reads: no more than it returns, and a look for each endpoint that has anything waiting.
+//! A claim reads only the rows that it returns, and one for each endpoint with pending deliveries.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::{app::TestApp, test};
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
 
-/// Deliveries: endpoint number, count, state, and when they are due.
+/// Inserts `$2` deliveries in state `$3`, due in `$4` seconds, of `$5` endpoints from number `$1` on.
 const FILL: &str = "
     INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name, method,
         url, headers, state, next_attempt_at, endpoint_id, attempts)
@@ -27,7 +27,7 @@ async fn fill(conn: &mut PgConnection, endpoint: i32, count: i32, state: &str, d
     sqlx::query(rows).execute(conn).await.unwrap();
 }
 
-/// A connection with the planner's settings of the service.
+/// A connection with the service's planner settings.
 async fn connection(app: &TestApp) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
@@ -38,12 +38,12 @@ async fn connection(app: &TestApp) -> PgConnection {
     conn
 }
 
-/// Claims up to `limit`, and returns how many it took and its plan.
+/// Claims up to `limit` deliveries, and returns their number and the plan.
 async fn claim(conn: &mut PgConnection, limit: i32) -> (i32, Value) {
     claim_beside(conn, limit, json!({})).await
 }
 
-/// The same of a process that holds `busy` already.
+/// Claims for a process whose lanes are already `busy`.
 async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32, Value) {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
@@ -57,12 +57,12 @@ async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32,
         .unwrap();
     let plan: Value = row.get(0);
     let plan = plan[0]["Plan"].clone();
-    // Newer servers write it with a fraction.
+    // Newer servers print a fraction.
     let rows = plan["Actual Rows"].to_string();
     (rows.split('.').next().unwrap().parse().unwrap(), plan)
 }
 
-/// Each scan of the deliveries: rows that it gave, and rows that it read for nothing.
+/// Rows returned and rows removed by each scan of the deliveries.
 pub(super) fn scans(plan: &Value) -> Vec<(f64, f64)> {
     let mut scans = Vec::new();
     let mut nodes = vec![plan];
@@ -85,8 +85,7 @@ pub(super) fn rows_read(scans: &[(f64, f64)]) -> f64 {
     scans.iter().map(|(given, removed)| given + removed).sum()
 }
 
-/// What `scans` of a claim of `claimed` may add up to: the rows twice (found, then written), and one look for
-/// each endpoint.
+/// Checks that a claim reads each claimed row at most twice (found, then written), and one row for each endpoint.
 fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     let scans = scans(plan);
     let most = f64::from(2 * claimed + endpoints + 1);
@@ -96,7 +95,7 @@ fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
 }
 
 #[apply(test)]
-async fn a_claim_reads_what_it_returns(app: &TestApp) {
+async fn claim_reads_only_what_it_returns(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 100, 10_000, "pending", 0, 50).await;
     let mut claimed = 0;
@@ -111,12 +110,12 @@ async fn a_claim_reads_what_it_returns(app: &TestApp) {
     assert_eq!(count, 0);
 }
 
-/// As it is in service: statistics of a table that was small, and hundreds of times more that is done.
+/// As in production: statistics from a small table, and many more finished deliveries than pending ones.
 #[apply(test)]
-async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
+async fn claim_reads_no_finished_or_paused_deliveries(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 50_000, "delivered", 0, 10).await;
-    // Paused with work waiting, and work of others that is not due.
+    // A paused endpoint with due deliveries, and others with none due.
     fill(&mut conn, 50, 5_000, "pending", 0, 1).await;
     sqlx::query("UPDATE webhook_endpoints SET paused_at = now() WHERE endpoint_id::text LIKE '%50'")
         .execute(&mut conn)
@@ -129,9 +128,9 @@ async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
     assert_lean(&plan, count, 7);
 }
 
-/// An endpoint that hangs holds fewer requests with each failure in a row, one at last.
+/// Each consecutive failure lowers the number, down to one.
 #[apply(test)]
-async fn failures_leave_less(app: &TestApp) {
+async fn failures_lower_the_number_claimed(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1_000, "pending", 0, 1).await;
     for (failures, expected) in [(0, 128), (1, 32), (7, 8), (1_000, 1)] {
@@ -141,10 +140,9 @@ async fn failures_leave_less(app: &TestApp) {
     }
 }
 
-/// What a lane gets done in a moment may be claimed where that is more than twice its requests at once, and only
-/// while it has no failures.
+/// A lane without failures may claim its throughput's worth if that exceeds twice its cap.
 #[apply(test)]
-async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
+async fn fast_lane_is_claimed_ahead(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 2_000, "pending", 0, 1).await;
     let lane = "00000000-0000-0000-0000-000000000001";
@@ -158,9 +156,9 @@ async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
     assert_eq!(claim_beside(&mut conn, 1_000, json!({ lane: [0, 500] })).await.0, 32, "after a failure");
 }
 
-/// Also where the worker that probed was killed: the next probe is sent when its lease has ended.
+/// After the prober was killed, the next probe is claimed when its lease expires.
 #[apply(test)]
-async fn one_probe_at_a_time(app: &TestApp) {
+async fn one_probe_is_claimed_at_a_time(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 100, "pending", 0, 1).await;
     let set = async |conn: &mut PgConnection, state: &str, until: i32| {
@@ -178,17 +176,17 @@ async fn one_probe_at_a_time(app: &TestApp) {
     assert_eq!(claim(&mut conn, 50).await.0, 1, "its lease has ended");
 }
 
-/// An operator hastens the delivery that would be the probe, and is done after the claim has begun.
+/// An operator's update of the delivery that would be the probe commits after the claim started.
 #[apply(test)]
-async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
+async fn delivery_changed_during_the_claim_is_not_the_probe(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1, "pending", 0, 1).await;
     sqlx::query("UPDATE webhook_endpoints SET breaker = 'open'").execute(&mut conn).await.unwrap();
-    // Due all the same, for it is from before the claim.
+    // Still due, because the new time is before the claim.
     let mut operator = app.pool.begin().await.unwrap();
     let hasten = "UPDATE webhook_deliveries SET next_attempt_at = now()";
     sqlx::query(hasten).execute(&mut *operator).await.unwrap();
-    // A claim that stands still before it looks for anything.
+    // A claim that waits before it reads anything.
     let relaxed = "set_config('synchronous_commit', 'off', true)";
     let slow = CLAIM.replace(relaxed, "pg_advisory_xact_lock(1)::text");
     assert_ne!(slow, CLAIM);
@@ -209,14 +207,14 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
     assert_eq!((claimed, next), (0, 1), "the next claim probes");
 }
 
-/// Building an index of a long log takes longer than any statement of a worker may.
+/// Building an index on a long log takes longer than a worker's statement may.
 #[apply(test)]
-async fn a_migration_has_the_time_that_it_takes(app: &TestApp) {
+async fn migration_ignores_the_statement_timeout(app: &TestApp) {
     let mut conn = connection(app).await;
     let before = "DELETE FROM _sqlx_migrations WHERE version = 4; DROP INDEX webhook_deliveries_waiting";
     sqlx::raw_sql(before).execute(&mut conn).await.unwrap();
     app.set("postgres.statement_timeout", "500ms");
-    // Stands for the time that it takes.
+    // The lock stands in for a slow build.
     let mut writer = app.pool.begin().await.unwrap();
     let lock = "LOCK TABLE webhook_deliveries IN ROW EXCLUSIVE MODE";
     sqlx::query(lock).execute(&mut *writer).await.unwrap();

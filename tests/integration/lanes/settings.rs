@@ -1,5 +1,4 @@
-//! What the settings say of endpoints by now holds from the start of a webhook worker on, also for those that
-//! get nothing new.
+//! Changed endpoint settings apply from the start of a webhook worker, even to endpoints without new deliveries.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use macro_rules_attribute::apply;
 use super::leads;
 use crate::support::{app::TestApp, eventually, test};
 
-/// Leads to `/held` and `/ok` that wait with the settings of before, for no webhook worker runs.
+/// Leads to `/held` and `/ok` that were applied with the old settings and wait for a webhook worker.
 async fn waiting(app: &TestApp, held: usize, ok: usize) {
     app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&app.receiver.url("/held"), 0, held)).await;
@@ -18,21 +17,21 @@ async fn waiting(app: &TestApp, held: usize, ok: usize) {
 }
 
 #[apply(test)]
-async fn a_lower_limit_reaches_what_waits(app: &TestApp) {
+async fn lower_limit_applies_to_pending_deliveries(app: &TestApp) {
     waiting(app, 20, 5).await;
     app.set("webhook.max_in_flight", "2");
     app.run(&["webhook"]).await;
     app.wait_for_deliveries("delivered", 5).await;
     app.webhooks(7).await;
     let held = app.receiver.requests().iter().filter(|request| request.path == "/held").count();
-    assert_eq!(held, 2, "its cap by now");
+    assert_eq!(held, 2, "its new cap");
     app.receiver.release();
     app.wait_for_deliveries("delivered", 25).await;
 }
 
-/// The slot that the slower rate gave away is far off.
+/// The next slot of the slower rate is far off.
 #[apply(test)]
-async fn another_rate_reaches_what_waits(app: &TestApp) {
+async fn changed_rate_applies_to_pending_deliveries(app: &TestApp) {
     let url = app.receiver.url("/ok");
     let rule = |rate: &str| format!(r#"[{{ url = "{url}", rate = "{rate}", company = "acme" }}]"#);
     app.set("webhook.endpoints", &rule("1/h"));
@@ -46,7 +45,7 @@ async fn another_rate_reaches_what_waits(app: &TestApp) {
     app.wait_for_deliveries("delivered", 3).await;
 }
 
-/// Endpoints of two companies, more than a page of them, and of each kind some as the settings have them.
+/// Endpoints of two companies, more than one page, of which half already match the settings.
 const ENDPOINTS: &str = "
     INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
     SELECT company, gen_random_uuid(), host || n, CASE WHEN n % 2 = 0 THEN 64 ELSE 7 END, 0
@@ -54,7 +53,7 @@ const ENDPOINTS: &str = "
         unnest('{https://a.example/,https://hooks.slack.com/services/}'::text[]) host";
 
 #[apply(test)]
-async fn what_differs_is_written_and_nothing_else(app: &TestApp) {
+async fn only_rows_that_differ_are_written(app: &TestApp) {
     assert_eq!(app.cli(&["migrate"]).await.code, Some(0));
     for statement in [
         ENDPOINTS,
@@ -86,7 +85,7 @@ async fn what_differs_is_written_and_nothing_else(app: &TestApp) {
     assert_eq!(app.rows("webhook_endpoints").await, 2_400);
 }
 
-/// A webhook worker whose settings have changed, while somebody else holds an endpoint's row.
+/// Locks an endpoint's row, with a changed limit in the settings.
 async fn behind_a_lock(app: &TestApp) -> sqlx::Transaction<'static, sqlx::Postgres> {
     waiting(app, 0, 1).await;
     app.set("webhook.max_in_flight", "2");
@@ -96,13 +95,12 @@ async fn behind_a_lock(app: &TestApp) -> sqlx::Transaction<'static, sqlx::Postgr
     lock
 }
 
-/// Until its rows are right nothing is claimed.
 #[apply(test)]
-async fn a_row_that_cannot_be_written_is_waited_for(app: &TestApp) {
+async fn worker_claims_nothing_until_its_limits_are_written(app: &TestApp) {
     app.set("postgres.statement_timeout", "1s");
     let lock = behind_a_lock(app).await;
     let process = app.spawn(&["run", "--role", "webhook", "--role", "console"]);
-    eventually("the worker tells that it waits", async || {
+    eventually("the worker reports that it waits", async || {
         let answer = process.get("/readyz").await?;
         (answer.starts_with("HTTP/1.1 503 ") && answer.contains("database")).then_some(())
     })
@@ -114,7 +112,7 @@ async fn a_row_that_cannot_be_written_is_waited_for(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn stopping_does_not_wait_for_rows(app: &TestApp) {
+async fn stop_does_not_wait_for_locked_rows(app: &TestApp) {
     app.set("postgres.statement_timeout", "1m");
     app.set("shutdown.grace", "50s");
     let lock = behind_a_lock(app).await;

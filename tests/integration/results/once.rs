@@ -1,4 +1,4 @@
-//! One result for each event, whatever ends when, is delivered twice, is killed, replayed or discarded.
+//! Each event has one result, despite redeliveries, kills, replays and discards.
 
 use macro_rules_attribute::apply;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{hear, id_of, interpreted, lead, result_of, results, statuses};
 use crate::support::{app::TestApp, event::Event, eventually, only, proxy::Proxy, test};
 
 #[apply(test)]
-async fn the_last_webhook_tells(app: &TestApp) {
+async fn result_is_published_after_the_last_webhook(app: &TestApp) {
     app.run(&[]).await;
     let [ok, held] = ["/ok", "/held"].map(|path| app.receiver.url(path));
     let events =
@@ -27,7 +27,7 @@ async fn the_last_webhook_tells(app: &TestApp) {
 
 /// Two processes, and all webhooks of 100 chains end together.
 #[apply(test)]
-async fn webhooks_that_end_at_the_same_moment(app: &TestApp) {
+async fn webhooks_that_end_together_publish_one_result(app: &TestApp) {
     const CHAINS: usize = 100;
     app.set("webhook.concurrency", "60");
     let upserts = app.run(&["upsert"]).await;
@@ -62,7 +62,7 @@ async fn webhooks_that_end_at_the_same_moment(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_redelivery_tells_nothing(app: &TestApp) {
+async fn redelivery_publishes_no_second_result(app: &TestApp) {
     app.run(&[]).await;
     let events = [interpreted(lead()), interpreted(lead().webhook(&app.receiver.url("/ok")))];
     for _ in 0..2 {
@@ -73,9 +73,9 @@ async fn a_redelivery_tells_nothing(app: &TestApp) {
     assert_eq!(results(app).await.len(), 2);
 }
 
-/// The webhook has ended, and the broker does not hear of it before the process is gone.
+/// The webhook ended, but the process dies before it can publish the result.
 #[apply(test)]
-async fn killed_before_it_is_published(app: &TestApp) {
+async fn result_of_a_killed_process_is_published(app: &TestApp) {
     app.set("outbox.lease", "2s");
     let upserts = app.run(&["upsert"]).await;
     let direct = app.setting("amqp.url");
@@ -106,7 +106,7 @@ async fn replay(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_replay_tells_nothing_new(app: &TestApp) {
+async fn replay_publishes_no_second_result(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&interpreted(lead().webhook(&app.receiver.url("/flaky/3")))).await;
     assert_eq!(statuses(&only(hear(app, 1).await)), ["succeeded", "failed"]);
@@ -117,7 +117,7 @@ async fn a_replay_tells_nothing_new(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_webhook_that_is_replayed_meanwhile_counts_once(app: &TestApp) {
+async fn webhook_replayed_meanwhile_counts_once(app: &TestApp) {
     app.run(&[]).await;
     let [flaky, held] = ["/flaky/3", "/held"].map(|path| app.receiver.url(path));
     app.broker.publish(&interpreted(lead().webhook(&flaky).webhook(&held))).await;
@@ -128,12 +128,12 @@ async fn a_webhook_that_is_replayed_meanwhile_counts_once(app: &TestApp) {
     assert!(results(app).await.is_empty(), "the other one has not ended");
     app.receiver.release();
     let result = only(hear(app, 1).await);
-    assert_eq!(statuses(&result), ["succeeded"; 3], "as it stands when the chain ends");
+    assert_eq!(statuses(&result), ["succeeded"; 3], "the state at the end of the chain");
 }
 
-/// A webhook ends when it becomes a dead letter; what an operator makes of that comes too late to be told.
+/// A webhook ends when it becomes a dead letter. What an operator does with it no longer changes the result.
 #[apply(test)]
-async fn discarding_tells_nothing_new(app: &TestApp) {
+async fn discard_publishes_no_second_result(app: &TestApp) {
     app.run(&[]).await;
     let [refused, held] = ["/status/400", "/held"].map(|path| app.receiver.url(path));
     let alone = interpreted(lead().webhook(&refused));
@@ -155,7 +155,7 @@ async fn discarding_tells_nothing_new(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn a_superseded_webhook_ends_its_chain(app: &TestApp) {
+async fn superseded_webhook_ends_its_chain(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.retry_schedule", "1h");
