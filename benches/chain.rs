@@ -1,12 +1,12 @@
-//! `cargo bench --bench chain`: the whole chain and each half of it, side by side with the bare floor
-//! on the same machine, services and events. Prints one table; asserts nothing.
+//! `cargo bench --bench chain`: the whole chain and each half of it, beside the bare floor with the same machine,
+//! services and events. Prints one table; asserts nothing.
 //!
 //! Options after `--`: `--events N` (default 50000), `--waiting N` (memory with N events waiting,
 //! default 0: not measured), `--rate N` and `--seconds N` of the latency part (50 and 20).
 //!
-//! Three other measurements, in place of the table: `--compare BINARY` runs worker 1 of this build and of
-//! another one in turn; `--contacts N,M` runs it on databases that hold so many contacts already; `--lanes`
-//! measures worker 2 with many endpoints, beside one that hangs, and beside a long log.
+//! Three other measurements replace the table: `--compare BINARY` alternates worker 1 of this build and of another
+//! one; `--contacts N,M` runs it on databases with that many contacts; `--lanes` measures worker 2 with many
+//! endpoints, beside one that hangs, and beside a long log.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
                 parsed.contacts = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--lanes" => parsed.lanes = true,
-            // What cargo itself passes.
+            // Passed by cargo.
             "--bench" => {}
             other => anyhow::bail!("unknown option {other}"),
         }
@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
     runtime()?.block_on(bench(&parsed))
 }
 
-/// The service as it is built now.
+/// The service of this build.
 fn own_binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_contact-relay"))
 }
@@ -95,7 +95,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
-    // Kept, not disposable: commits and confirms reach the disk as they do in production.
+    // Persistent, not disposable: commits and confirms reach the disk as in production.
     let binary = own_binary().to_owned();
     let state = Options::disposable(binary.clone()).state;
     let options = Options { binary, state: state.clone(), mode: Mode::Kept, fresh: true };

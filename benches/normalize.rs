@@ -1,5 +1,5 @@
-//! `cargo bench --bench normalize`: what it costs to make an event's values canonical, without database and
-//! broker. The aim is less than 10 µs for one event; asserts nothing.
+//! `cargo bench --bench normalize`: the cost of normalizing an event's values, without database and broker. The aim
+//! is less than 10 µs for one event; asserts nothing.
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by a panic")]
 
@@ -71,14 +71,14 @@ fn identity() -> bool {
     matches!(identity::recognize(black_box("529.982.247-25"), region("BR")), identity::Recognized::Cpf(_))
 }
 
-/// Name, email and company, and a webhook step: the reference event.
+/// The reference event: name, email and company, and a webhook step.
 #[divan::bench]
 fn event_of_the_contract(bencher: Bencher) {
     let arguments = r#"{"name": "Ada Lovelace", "email": "ada@analytical.example", "company": "Analytical"}"#;
     planned(bencher, "name email company", arguments);
 }
 
-/// The same with a phone: what nearly every lead has.
+/// The reference event with a phone, which nearly every lead has.
 #[divan::bench]
 fn event_with_phone(bencher: Bencher) {
     let arguments = r#"{"name": "Ada Lovelace", "email": "ada@analytical.example", "company": "Analytical",
@@ -102,7 +102,7 @@ fn settings() -> Settings {
     settings::load(None, []).expect("the defaults").settings
 }
 
-/// Arguments to contact update, with the check of the arguments; decoding the event is not in it.
+/// From arguments to contact update, including their validation but not the decoding of the event.
 fn planned(bencher: Bencher, fields: &str, arguments: &str) {
     let rules: Rules = app::rules(&settings());
     let each =

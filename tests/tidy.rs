@@ -1,20 +1,25 @@
-//! House rules that a machine can check: layers, purity of the domain, sizes, and what must not stand
-//! in the tree. Rules with their reasons are in `ARCHITECTURE.md`; here is only the check.
+//! House rules that neither the compiler nor clippy checks: layers, cycles, a pure domain, short files, and texts that
+//! must not be in the tree. `ARCHITECTURE.md` has the reasons.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "tidy/cycles.rs"]
+mod cycles;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/lexer.rs"]
 mod lexer;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use lexer::{blank, functions};
+use imports::{Import, Module, imports};
+use lexer::{blank, without_tests};
 
-/// The layers, from the bottom up. A module imports from lower layers only, and from no other module
-/// of its own.
+/// The layers, from the bottom up. A module imports from lower layers and from itself, never from its own layer.
 const LAYERS: [&[&str]; 6] = [
     &["domain"],
     &["amqp", "postgres", "http_client"],
@@ -24,10 +29,14 @@ const LAYERS: [&[&str]; 6] = [
     &["cli"],
 ];
 
-/// What every layer above the domain may use. They use the domain and each other.
-const LEAVES: [&str; 5] = ["settings", "telemetry", "metrics", "health", "shutdown"];
+/// Modules that every layer above the domain may use. They use the domain and each other.
+const LEAVES: [&str; 3] = ["settings", "telemetry", "health"];
 
-/// What the domain is free of: waiting, the outside world, clocks, chance and logs.
+/// The modules of the domain, from the bottom up. Each imports from its own line and the lines above it.
+const DOMAIN: [&[&str]; 6] =
+    [&["event", "fault", "trace_context"], &["value"], &["contact"], &["webhook"], &["trigger"], &["chain"]];
+
+/// Signs of waiting, the outside world, clocks, randomness and logs.
 const IMPURE: [&str; 25] = [
     "async ",
     ".await",
@@ -56,22 +65,21 @@ const IMPURE: [&str; 25] = [
     "ToSocketAddrs",
 ];
 
-/// Neither in sources nor in tests, with what to do instead.
-const NOWHERE: [(&str, &str); 4] = [
-    ("#[allow(", "use #[expect(lint, reason = \"…\")], which says when it is no longer needed"),
-    ("#![allow(", "use #![expect(lint, reason = \"…\")], which says when it is no longer needed"),
-    ("#[ignore", "a test that is not run protects nothing: fix or delete it"),
-    ("thread::sleep", "wait for a condition with a deadline"),
+/// Attributes that clippy accepts once they have a reason.
+const BANNED_ATTRIBUTES: [(&str, &str); 2] = [
+    ("#![allow(", "use #![expect(lint, reason = \"…\")], which reports when it is no longer needed"),
+    ("#[ignore", "fix the test or delete it"),
 ];
 
 const MAX_FILE_LINES: usize = 400;
-const MAX_FUNCTION_LINES: usize = 60;
 
 struct Source {
     path: PathBuf,
     text: String,
-    /// The text with comments and literals blanked out, line by line the same.
+    /// The text with comments and literals blanked out. Lines stay.
     code: String,
+    /// The code without tests; empty for a file of tests.
+    untested: String,
 }
 
 impl Source {
@@ -79,10 +87,15 @@ impl Source {
         self.path.display().to_string()
     }
 
-    /// `workers` for `src/workers.rs` and everything in `src/workers/`.
-    fn module(&self) -> Option<&str> {
-        let rest = self.path.strip_prefix("src").ok()?.components().next()?.as_os_str().to_str()?;
-        Some(rest.strip_suffix(".rs").unwrap_or(rest))
+    /// `["workers", "webhook"]` for `src/workers/webhook.rs`. Empty for the crate's roots and outside of `src`.
+    fn module(&self) -> Module {
+        let inside = self.path.strip_prefix("src").unwrap_or(Path::new("")).with_extension("");
+        let module: Module = inside.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+        if module == ["lib"] || module == ["main"] { Module::new() } else { module }
+    }
+
+    fn is_below(&self, top: &str) -> bool {
+        self.module().first().is_some_and(|first| first == top)
     }
 }
 
@@ -113,61 +126,50 @@ fn sources() -> Vec<Source> {
         path.extension().is_some_and(|extension| extension == "rs")
             && ["src", "tests", "benches"].iter().any(|folder| path.starts_with(folder))
     };
-    let read = |path: PathBuf| {
+    let mut test_modules = BTreeSet::new();
+    let mut read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        Source { code: blank(&text), text, path }
+        let code = blank(&text);
+        let (untested, tests) = without_tests(&code);
+        let tests: Vec<_> = tests.into_iter().map(str::to_owned).collect();
+        let source = Source { path, text, code, untested };
+        test_modules.extend(tests.into_iter().map(|name| [source.module(), vec![name]].concat()));
+        source
     };
-    tree().into_iter().filter(wanted).map(read).collect()
+    let mut sources: Vec<Source> = tree().into_iter().filter(wanted).map(&mut read).collect();
+    for source in &mut sources {
+        let module = source.module();
+        if (1..=module.len()).any(|length| test_modules.contains(&module[..length])) {
+            source.untested.clear();
+        }
+    }
+    sources
+}
+
+/// The imports among files below `src`, each with its source.
+fn all_imports<'a>(sources: &'a [Source], code: fn(&Source) -> &str) -> Vec<(&'a Source, Import)> {
+    let mut files: BTreeSet<Module> = sources.iter().map(Source::module).collect();
+    files.remove(&[][..]);
+    let of = |source: &'a Source| {
+        let module = source.module();
+        let found = if module.is_empty() { Vec::new() } else { imports(&module, code(source), &files) };
+        found.into_iter().map(move |import| (source, import))
+    };
+    sources.iter().flat_map(of).collect()
 }
 
 fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// The first name of every path that begins with `crate::`, groups included, with its line.
-fn imports(code: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    for (start, word) in code.match_indices("crate::") {
-        if code[..start].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '$')
-        {
-            continue;
-        }
-        let line = code[..start].matches('\n').count() + 1;
-        let rest = &code[start + word.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            found.push((line, first_name(rest)));
-            continue;
-        };
-        let (mut depth, mut at_item) = (0_i32, true);
-        for (offset, symbol) in group.char_indices() {
-            match symbol {
-                '}' if depth == 0 => break,
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 0 => at_item = true,
-                _ if at_item && !symbol.is_whitespace() => {
-                    found.push((line, first_name(&group[offset..])));
-                    at_item = false;
-                }
-                _ => (),
-            }
-        }
-    }
-    found
+fn level(levels: &[&[&str]], module: &str) -> Option<usize> {
+    levels.iter().position(|level| level.contains(&module))
 }
 
-fn first_name(path: &str) -> String {
-    path.chars().take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_').collect()
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
-}
-
-/// Whether `from` may use `to`. Nothing when one of them has no place in the layers.
+/// Whether `from` may use `to`. Nothing when one of them is in neither list.
 fn allowed(from: &str, to: &str) -> Option<bool> {
     let is_leaf = |module: &str| LEAVES.contains(&module);
-    Some(match (layer(from), layer(to)) {
+    Some(match (level(&LAYERS, from), level(&LAYERS, to)) {
         _ if from == to => true,
         (Some(from), Some(to)) => to < from,
         (Some(from), None) if is_leaf(to) => from > 0,
@@ -179,31 +181,54 @@ fn allowed(from: &str, to: &str) -> Option<bool> {
 
 #[test]
 fn imports_point_down() {
+    let sources = sources();
     let mut faults = Vec::new();
-    for source in sources() {
-        let Some(module) = source.module().filter(|module| !["lib", "main"].contains(module)) else {
-            continue;
-        };
-        for (line, used) in imports(&source.code) {
-            let place = format!("{}:{line}", source.name());
-            match allowed(module, &used) {
-                Some(true) => (),
-                Some(false) => faults.push(format!("{place}: {module} must not use {used}")),
-                None => faults.push(format!("{place}: {module} or {used} has no place in LAYERS or LEAVES")),
-            }
+    for (source, import) in all_imports(&sources, |source| &source.code) {
+        let (from, to) = (&import.from[0], &import.to[0]);
+        let place = format!("{}:{}", source.name(), import.line);
+        match allowed(from, to) {
+            Some(true) => (),
+            Some(false) => faults.push(format!("{place}: {from} must not use {to}")),
+            None => faults.push(format!("{place}: {from} or {to} has no place in LAYERS or LEAVES")),
         }
     }
     assert_none(&faults);
 }
 
 #[test]
+fn modules_of_the_domain_import_in_order() {
+    let sources = sources();
+    let mut faults = Vec::new();
+    for (source, import) in all_imports(&sources, |source| &source.untested) {
+        let ([domain, from, ..], [_, to, ..]) = (&*import.from, &*import.to) else { continue };
+        if domain != "domain" || import.to[0] != "domain" {
+            continue;
+        }
+        match (level(&DOMAIN, from), level(&DOMAIN, to)) {
+            (Some(from), Some(to)) if to <= from => (),
+            (Some(_), Some(_)) => {
+                faults.push(format!("{}:{}: {from} must not use {to}", source.name(), import.line));
+            }
+            _ => faults.push(format!("{}: {from} or {to} has no place in DOMAIN", source.name())),
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn no_modules_import_each_other() {
+    let sources = sources();
+    let imports = all_imports(&sources, |source| &source.untested);
+    let imports: Vec<Import> = imports.into_iter().map(|(_, import)| import).collect();
+    assert_none(&[cycles::among_files(&imports), cycles::among_siblings(&imports)].concat());
+}
+
+#[test]
 fn the_domain_is_pure() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|source| source.module() == Some("domain")) {
-        // Tests of the domain may do what they like; they stand at the end of a file or in one of their own.
-        let code = source.code.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let is_test = source.path.ends_with("tests.rs");
-        for word in IMPURE.iter().filter(|word| !is_test && code.contains(**word)) {
+    for source in sources().iter().filter(|source| source.is_below("domain")) {
+        // Tests of the domain may wait, read files and log.
+        for word in IMPURE.iter().filter(|word| source.untested.contains(**word)) {
             faults.push(format!("{}: `{word}` has no place in the domain", source.name()));
         }
     }
@@ -211,20 +236,12 @@ fn the_domain_is_pure() {
 }
 
 #[test]
-fn files_and_functions_are_short() {
+fn files_are_short() {
     let mut faults = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
         if lines >= MAX_FILE_LINES {
             faults.push(format!("{}: {lines} lines; files stay under {MAX_FILE_LINES}", source.name()));
-        }
-        for (name, line, lines) in functions(&source.code) {
-            if lines >= MAX_FUNCTION_LINES {
-                faults.push(format!(
-                    "{}:{line}: {name} has {lines} lines; functions stay under {MAX_FUNCTION_LINES}",
-                    source.name()
-                ));
-            }
         }
     }
     assert_none(&faults);
@@ -246,18 +263,18 @@ fn modules_are_named_by_their_file() {
 }
 
 #[test]
-fn shortcuts_are_nowhere() {
+fn banned_attributes_are_nowhere() {
     let mut faults = Vec::new();
     for source in sources() {
-        for (word, instead) in NOWHERE.iter().filter(|(word, _)| source.code.contains(word)) {
+        for (word, instead) in BANNED_ATTRIBUTES.iter().filter(|(word, _)| source.code.contains(word)) {
             faults.push(format!("{}: `{word}`: {instead}", source.name()));
         }
     }
     assert_none(&faults);
 }
 
-/// Every setting has its comment, and none has a second default: a key that the file does not
-/// mention is refused when the embedded file is read.
+/// Each setting has a comment in `config/default.toml` and no second default in the code. Reading the embedded
+/// file rejects a key that it lacks.
 #[test]
 fn every_setting_is_described_once() {
     let mut faults = Vec::new();
@@ -268,7 +285,7 @@ fn every_setting_is_described_once() {
         }
         line.clone_into(&mut previous);
     }
-    for source in sources().iter().filter(|source| source.module() == Some("settings")) {
+    for source in sources().iter().filter(|source| source.is_below("settings")) {
         if source.code.contains("serde(default") {
             faults.push(format!("{}: a default beside config/default.toml", source.name()));
         }
@@ -278,7 +295,7 @@ fn every_setting_is_described_once() {
 
 #[test]
 fn nothing_of_one_machine_is_in_the_tree() {
-    // In two parts, or this file would be a fault itself.
+    // In two parts, or this file would contain them itself.
     let words = [
         concat!("/wo", "rk/"),
         concat!("/ho", "me/"),
@@ -296,14 +313,8 @@ fn nothing_of_one_machine_is_in_the_tree() {
     assert_none(&faults);
 }
 
-/// The checks see what they are there for.
 #[test]
-fn the_checks_can_fail() {
-    let code = blank(
-        "use crate::{\n    amqp::{a, b},\n    domain,\n};\nfn f() { crate::cli::x(); \"crate::y\"; } // crate::z\n$crate::q",
-    );
-    let names: Vec<_> = imports(&code).into_iter().map(|(_, name)| name).collect();
-    assert_eq!(names, ["amqp", "domain", "cli"]);
+fn layers_allow_only_lower_ones() {
     assert_eq!(allowed("amqp", "domain"), Some(true));
     assert_eq!(allowed("amqp", "postgres"), Some(false));
     assert_eq!(allowed("amqp", "workers"), Some(false));

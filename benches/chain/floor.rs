@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::{FLOOR_BATCH, load, receiver::Receiver, stage::Measured};
 
-/// As many consumers and requests in flight as the service has by default.
+/// The service's default numbers of consumers and requests in flight.
 const CONSUMERS: usize = 2;
 const IN_FLIGHT: usize = 128;
 
@@ -86,7 +86,7 @@ async fn prepare(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `work` on batches of `queue` in parallel consumers until `events` messages are through.
+/// Runs `work` on batches of `queue` in parallel consumers until `events` messages are done.
 async fn forward(settings: &Settings, events: usize) -> anyhow::Result<()> {
     let pool = PgPool::connect(settings.postgres.url.expose_secret()).await?;
     let mut tasks = JoinSet::new();
@@ -136,7 +136,7 @@ struct Row {
     company: String,
 }
 
-/// The rows of a batch in one statement: the last of each email, as the statement allows only one.
+/// The rows of a batch for one statement: the last of each email, because the statement allows one.
 async fn plain_upsert(pool: &PgPool, bodies: &[&[u8]]) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Data {

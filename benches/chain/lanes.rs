@@ -23,17 +23,17 @@ use crate::{
 
 /// Endpoints of the parts with many.
 const MANY: usize = 50;
-/// What waits for the endpoint that hangs.
+/// Deliveries pending for the hanging endpoint.
 const BACKLOG: usize = 100_000;
 /// The speed of the machine may change between two parts; a part is compared with the floor of its round.
 const ROUNDS: usize = 5;
-/// Endpoints, and what waits for one that hangs.
+/// Numbers of endpoints, and of deliveries pending for a hanging one.
 const PARTS: [(usize, usize); 3] = [(1, 0), (MANY, 0), (MANY, BACKLOG)];
 /// Deliveries of the steady parts, and how many become due a second.
 const STEADY: (usize, usize) = (10_000, 1_000);
 
-/// Deliveries that are made without worker 1: `endpoints` addresses below `url`, due at once, or
-/// `rate` of them a second from a second on. The body says when it is due, for the receiver's clock.
+/// Inserts deliveries without worker 1, to `endpoints` addresses below `url`. They are due at once, or `rate` of them
+/// per second after one second. Each body has its due time, for the receiver's clock.
 async fn fill(stage: &Stage, url: &str, endpoints: usize, count: usize, rate: usize) -> anyhow::Result<()> {
     let mut conn = PgConnection::connect(stage.settings().postgres.url.expose_secret()).await?;
     let statement = "
@@ -64,7 +64,7 @@ async fn fill(stage: &Stage, url: &str, endpoints: usize, count: usize, rate: us
     Ok(())
 }
 
-/// Runs all of it and prints it.
+/// Runs and prints all parts.
 pub(crate) async fn measure(base: &Settings, services: &Services, events: usize) -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
     println!(
@@ -112,7 +112,7 @@ pub(crate) async fn measure(base: &Settings, services: &Services, events: usize)
 /// One part of one round.
 struct Round {
     measured: Measured,
-    /// Of the floor of this round.
+    /// The floor of this round.
     ratio: f64,
     connections: usize,
 }
@@ -136,7 +136,7 @@ fn row(name: &str, mut rounds: Vec<Round>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How late deliveries are sent that become due one after another, with and without a hanging neighbor.
+/// Measures how late deliveries that fall due one after another are sent, with and without a hanging endpoint.
 async fn steady(base: &Settings, services: &Services, receiver: &Receiver) -> anyhow::Result<()> {
     let (count, rate) = STEADY;
     println!("\n{count} deliveries to {MANY} endpoints that become due {rate} a second: sent after");
@@ -157,7 +157,7 @@ async fn steady(base: &Settings, services: &Services, receiver: &Receiver) -> an
     Ok(())
 }
 
-/// What a claim takes beside so many deliveries that are done.
+/// Measures claims beside this many finished deliveries.
 async fn log(base: &Settings, services: &Services, done: usize) -> anyhow::Result<()> {
     eprintln!("claims beside {done} finished deliveries");
     let stage = Stage::new(base, services, own_binary(), &format!("log{done}")).await?;
@@ -189,7 +189,7 @@ async fn log(base: &Settings, services: &Services, done: usize) -> anyhow::Resul
     Ok(())
 }
 
-/// How long each of some claims took, and the one that found nothing.
+/// The times of the claims that found deliveries, and of the one that found none.
 async fn claims(
     database: &Database,
     limit: usize,

@@ -1,4 +1,4 @@
-//! The events: what a platform publishes for the two-interaction chain.
+//! The events that a platform publishes for the chain of two interactions.
 
 use contact_relay::amqp::{Message, Publisher};
 use contact_relay::settings::Settings;
@@ -7,15 +7,15 @@ use serde_json::json;
 
 use crate::receiver::micros;
 
-/// Most unconfirmed messages.
+/// Maximum number of unconfirmed messages.
 const WINDOW: usize = 1000;
 
-/// One event in five is about a person that an earlier event was about.
+/// One event in five is about the contact of an earlier event.
 fn person(number: usize) -> usize {
     if number % 5 == 4 { number - 4 } else { number }
 }
 
-/// The `number`th event of a run, its webhook going to `receiver`.
+/// The `number`th event of a run, with its webhook sent to `receiver`.
 pub(crate) fn event(number: usize, receiver: &str) -> Vec<u8> {
     let person = person(number);
     let phone = format!("+55119{:08}", person % 100_000_000);
@@ -86,7 +86,7 @@ pub(crate) async fn publish(
     publish_all(settings, range, |number| message(exchange, routing_key, event(number, receiver))).await
 }
 
-/// Publishes events of which one in five is about one of `contacts` stored people, all over the table.
+/// Publishes events, of which one in five is about one of `contacts` stored contacts, spread over the table.
 pub(crate) async fn publish_about_stored(
     settings: &Settings,
     exchange: &str,
@@ -96,7 +96,7 @@ pub(crate) async fn publish_about_stored(
     let receiver = "http://127.0.0.1:9/";
     publish_all(settings, 0..events, |number| {
         let body = if number % 5 == 4 {
-            // Knuth's multiplicative hash: the same people in every run, and no two neighbors.
+            // Knuth's multiplicative hash: the same contacts in every run, none adjacent.
             let (email, phone) = stored(number.wrapping_mul(2_654_435_761) % contacts);
             event_about(number, &email, &phone, receiver)
         } else {

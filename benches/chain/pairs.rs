@@ -1,4 +1,4 @@
-//! Worker 1 measured twice in one run: by another build, or with other amounts of contacts.
+//! Worker 1 measured several times in one run: with two builds, or with different numbers of contacts.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use contact_relay::{dev::services::Services, settings::Settings};
 
 use crate::{own_binary, receiver::Receiver, stage::Stage};
 
-/// How often each of two builds runs.
+/// Rounds of each build.
 const ROUNDS: usize = 3;
 
-/// This build and another one in turn, each time on an empty database.
+/// Alternates this build and another one, each time on an empty database.
 pub(crate) async fn builds(
     settings: &Settings,
     services: &Services,
@@ -33,7 +33,7 @@ pub(crate) async fn builds(
     Ok(())
 }
 
-/// This build on databases that hold contacts already.
+/// Runs this build on databases with stored contacts.
 pub(crate) async fn sizes(
     settings: &Settings,
     services: &Services,

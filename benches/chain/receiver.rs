@@ -1,4 +1,4 @@
-//! The receiver of webhooks: a process of its own, so that its work is not the service's.
+//! The webhook receiver, a separate process so that its work does not count as the service's.
 
 use std::{
     collections::HashSet,
@@ -21,12 +21,12 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// What the receiver process knows.
+/// The receiver's records.
 #[derive(Clone, Default)]
 struct Shared {
-    /// When each request came after its event was published, or was due.
+    /// The delay of each request after its event's publication or due time.
     delays: Arc<Mutex<Vec<u64>>>,
-    /// Who connected.
+    /// The addresses of all connections.
     peers: Arc<Mutex<HashSet<SocketAddr>>>,
 }
 
@@ -88,9 +88,9 @@ pub(crate) fn micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The receiver process, as its parent sees it.
+/// The receiver process, from its parent.
 pub(crate) struct Receiver {
-    /// Where webhooks go.
+    /// The URL for webhooks.
     pub(crate) url: String,
     address: String,
     client: reqwest::Client,
@@ -117,17 +117,17 @@ impl Receiver {
         format!("http://{}/hang", self.address)
     }
 
-    /// From how many connections webhooks have come since it started.
+    /// Number of connections with webhooks since the start.
     pub(crate) async fn connections(&self) -> anyhow::Result<usize> {
         Ok(self.get("connections").await?.parse()?)
     }
 
-    /// Forgets what came so far.
+    /// Clears the records.
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {
         self.delays().await.map(drop)
     }
 
-    /// Waits until this many requests have come since the last reset.
+    /// Waits until this many requests have arrived since the last reset.
     pub(crate) async fn wait_for(&self, requests: usize) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {

@@ -1,4 +1,4 @@
-//! One namespace and database with the real binary on them, and what is measured of it.
+//! One namespace and database for the real binary, and its measurements.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 
 use crate::{load, receiver::Receiver};
 
-/// What one part of the benchmark gave.
+/// The measurements of one part of the benchmark.
 pub(crate) struct Measured {
     pub(crate) events: usize,
     elapsed: Duration,
@@ -88,9 +88,9 @@ impl Stage {
         &self.settings
     }
 
-    /// Stores contacts as if events had made them; the `n`th has the keys of [`load::stored`].
+    /// Stores contacts as events would; the `n`th has the identifiers of [`load::stored`].
     pub(crate) async fn store_contacts(&self, contacts: usize) -> anyhow::Result<()> {
-        // Not of the service's pool, whose statements may not take minutes.
+        // Outside the service's pool, which limits statements to seconds.
         let mut conn = sqlx::PgConnection::connect(self.settings.postgres.url.expose_secret()).await?;
         for statement in [
             "INSERT INTO contacts (company_id, contact_id, version, name, phone, email, company, provenance,
@@ -111,7 +111,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Publishes events one in five of which is about one of `contacts` stored people.
+    /// Publishes events, of which one in five is about one of `contacts` stored contacts.
     pub(crate) async fn preload_about_stored(&self, events: usize, contacts: usize) -> anyhow::Result<()> {
         let topology = Topology::new(&self.settings.amqp.namespace);
         load::publish_about_stored(&self.settings, &topology.events(), events, contacts).await
@@ -128,7 +128,7 @@ impl Stage {
         load::publish(&self.settings, &topology.events(), "trigger.fired", &receiver.url, 0..events).await
     }
 
-    /// Worker 1 until everything is committed and published.
+    /// Runs worker 1 until everything is committed and published.
     pub(crate) async fn upsert_alone(&self, events: usize) -> anyhow::Result<Measured> {
         let (service, began) = self.start(&["upsert"])?;
         let queue = Topology::new(&self.settings.amqp.namespace).webhook();
@@ -136,7 +136,7 @@ impl Stage {
         service.end(events, began.elapsed()).await
     }
 
-    /// Worker 2 until everything has reached the receiver.
+    /// Runs worker 2 until everything has reached the receiver.
     pub(crate) async fn webhook_alone(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
         receiver.reset().await?;
         let (service, began) = self.start(&["webhook"])?;
@@ -144,7 +144,7 @@ impl Stage {
         service.end(events, began.elapsed()).await
     }
 
-    /// All roles until everything has reached the receiver.
+    /// Runs all roles until everything has reached the receiver.
     pub(crate) async fn chain(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
         receiver.reset().await?;
         let (service, began) = self.start(&[])?;
@@ -152,7 +152,7 @@ impl Stage {
         service.end(events, began.elapsed()).await
     }
 
-    /// Resident memory when idle, and how long each of some steadily published events takes.
+    /// Measures resident memory when idle, and the latency of steadily published events.
     pub(crate) async fn latency(
         &self,
         receiver: &Receiver,
@@ -180,7 +180,7 @@ impl Stage {
         Ok((idle, receiver.delays().await?))
     }
 
-    /// Peak resident memory of all roles that begin on a full queue.
+    /// Measures the peak resident memory of all roles started on a full queue.
     pub(crate) async fn peak_rss(&self, time: Duration) -> anyhow::Result<u64> {
         let (service, _) = self.start(&[])?;
         tokio::time::sleep(time).await;
@@ -217,7 +217,7 @@ impl Stage {
 struct Service(Child);
 
 impl Service {
-    /// Reads the figures and stops the process in good order.
+    /// Reads the measurements and stops the process in order.
     async fn end(mut self, events: usize, elapsed: Duration) -> anyhow::Result<Measured> {
         let cpu = self.cpu()?;
         let peak_rss = self.status("VmHWM:")?;

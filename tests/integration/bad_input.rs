@@ -1,5 +1,5 @@
-//! Messages that cannot be applied, each among good neighbors in one batch: one dead letter with the
-//! right reason and nothing of the message in its text, the neighbors applied, nothing in a loop.
+//! Invalid messages, each between valid neighbors in one batch. Each becomes one dead letter with the right reason
+//! and no content of the message in its text; the neighbors are applied, and nothing loops.
 
 mod events;
 mod texts;
@@ -8,18 +8,19 @@ use std::collections::HashMap;
 
 use contact_relay::domain::trigger::fired::MAX_BODY;
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 
-use crate::support::{Test, app::TestApp, event::Event, tests};
+use crate::support::{app::TestApp, event::Event, test};
 
-/// Stands in every value that a bad message gives, and must not stand in any dead letter's text.
+/// Part of every value in a bad message. No dead letter's text may contain it.
 const MARKER: &str = "Zaphod";
 
-/// A message that cannot be applied.
+/// An invalid message.
 struct Bad {
     what: &'static str,
     body: Vec<u8>,
     reason: &'static str,
-    /// Something that the dead letter's text must say.
+    /// Text that the dead letter's message must contain.
     says: &'static str,
 }
 
@@ -29,48 +30,43 @@ impl Bad {
     }
 }
 
-/// An event that would be applied; whose values are marked.
+/// A valid event with marked values.
 fn event() -> Event {
     Event::lead(&format!("{MARKER} Beeblebrox")).email("zaphod.Zaphod@heart-of-gold.example")
 }
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        texts_that_are_no_json,
-        texts_that_are_hostile_json,
-        events_without_a_required_member,
-        events_with_wrong_members,
-        triggers_that_are_none,
-        arguments_that_do_not_fit,
-        one_mebibyte_passes_and_one_byte_more_does_not,
-    ]
-}
-
-async fn texts_that_are_no_json(app: &TestApp) {
+#[apply(test)]
+async fn text_that_is_not_json_becomes_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, texts::no_json()).await;
 }
 
-async fn texts_that_are_hostile_json(app: &TestApp) {
+#[apply(test)]
+async fn hostile_json_becomes_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, texts::hostile_json()).await;
 }
 
-async fn events_without_a_required_member(app: &TestApp) {
+#[apply(test)]
+async fn event_without_a_required_member_becomes_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, events::missing()).await;
 }
 
-async fn events_with_wrong_members(app: &TestApp) {
+#[apply(test)]
+async fn event_with_an_invalid_member_becomes_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, events::wrong()).await;
 }
 
-async fn triggers_that_are_none(app: &TestApp) {
+#[apply(test)]
+async fn invalid_trigger_becomes_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, events::triggers()).await;
 }
 
-async fn arguments_that_do_not_fit(app: &TestApp) {
+#[apply(test)]
+async fn invalid_arguments_become_a_dead_letter(app: &TestApp) {
     each_among_neighbors(app, events::arguments()).await;
 }
 
-async fn one_mebibyte_passes_and_one_byte_more_does_not(app: &TestApp) {
+#[apply(test)]
+async fn body_over_one_mebibyte_becomes_a_dead_letter(app: &TestApp) {
     let padded = |bytes: usize| {
         let event = event().with("/padding", "".into());
         let missing = bytes - event.bytes().len();
@@ -82,13 +78,13 @@ async fn one_mebibyte_passes_and_one_byte_more_does_not(app: &TestApp) {
     app.broker.publish_bytes("trigger.fired", &padded(MAX_BODY), BasicProperties::default()).await;
     each_among_neighbors(app, vec![Bad::new("too large", padded(MAX_BODY + 1), "too_large", "1048576")])
         .await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE email LIKE '%heart-of-gold%'").await, 1);
-    // What it is of can still be told.
+    assert_eq!(app.rows("contacts WHERE email LIKE '%heart-of-gold%'").await, 1);
+    // Company and trigger are still known.
     let dead = app.dead_letters().await;
     assert_eq!((dead[0].company.as_str(), dead[0].trigger.as_deref()), ("acme", Some("register_lead")));
 }
 
-/// Publishes each bad message between two good ones, starts the service, and checks what became of all.
+/// Publishes each bad message between two good ones, starts the service, and checks every outcome.
 async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
     app.broker.declare().await;
     let neighbor = |index: usize| Event::lead("Neighbor").email(&format!("n{index}@neighbor.example"));
@@ -99,7 +95,7 @@ async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
     app.broker.publish(&neighbor(bad.len())).await;
     let service = app.run(&[]).await;
     let neighbors = i64::try_from(bad.len() + 1).unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts WHERE email LIKE '%@neighbor.example'", neighbors).await;
+    app.wait_for_rows("contacts WHERE email LIKE '%@neighbor.example'", neighbors).await;
     app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", neighbors - 1).await;
     let dead = app.dead_letters().await;
     let by_body: HashMap<&[u8], _> = dead.iter().map(|dead| (dead.body.as_slice(), dead)).collect();
@@ -109,9 +105,9 @@ async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
             wrong.push(format!("{what}: no dead letter has its bytes"));
             continue;
         };
-        let told = dead.message.to_lowercase().contains(&MARKER.to_lowercase());
+        let leaks = dead.message.to_lowercase().contains(&MARKER.to_lowercase());
         let right = dead.reason == *reason && dead.message.contains(says);
-        if told || !right || dead.attempts != 1 || dead.stage != "upsert" || dead.message.len() > 4096 {
+        if leaks || !right || dead.attempts != 1 || dead.stage != "upsert" || dead.message.len() > 4096 {
             wrong
                 .push(format!("{what}: expected {reason} and \"{says}\": {}: {}", dead.reason, dead.message));
         }
@@ -119,5 +115,5 @@ async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(dead.len(), bad.len());
     app.queues_are_empty().await;
-    assert!(!service.log().contains(MARKER), "the log tells of a message");
+    assert!(!service.log().contains(MARKER), "the log holds content of a message");
 }

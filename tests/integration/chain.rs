@@ -1,22 +1,11 @@
-//! The chain from a `trigger.fired` event to its webhooks: which steps run, in which order, and how many.
+//! The chain from a `trigger.fired` event to its webhooks: which steps run, and in which order.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{app::TestApp, event::Event, only, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_contract_s_example,
-        steps_beyond_max_interactions_are_skipped,
-        the_setting_counts_where_the_event_says_nothing,
-        sequential_triggers_run_in_order,
-        two_upserts_in_one_chain,
-        a_webhook_alone_is_requested,
-        a_failing_webhook_does_not_hold_up_the_next,
-    ]
-}
-
-/// The example of the contract, letter by letter but for the webhook's address.
+/// A complete event as the platform publishes it, with the webhook sent to `url`.
 fn example(url: &str) -> Event {
     Event::from_json(json!({
         "specversion": "1.0",
@@ -56,7 +45,8 @@ fn example(url: &str) -> Event {
     }))
 }
 
-async fn the_contract_s_example(app: &TestApp) {
+#[apply(test)]
+async fn documented_example_upserts_and_sends(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&example(&app.receiver.url("/sales"))).await;
 
@@ -72,7 +62,7 @@ async fn the_contract_s_example(app: &TestApp) {
     let text = "New growth lead: Ada Lovelace (ada@analytical.example), session 5e0c4a36-90c4-4b0c-8a4e-0d6f5b8f2f55";
     assert_eq!(webhook.json().unwrap(), json!({ "text": text }));
 
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let found =
         app.json(&["contact", "find", "--company", "acme", "--email", "ada@analytical.example"]).await;
     let contact = only(found.as_array().unwrap());
@@ -80,7 +70,7 @@ async fn the_contract_s_example(app: &TestApp) {
         assert_eq!(contact.get(member), Some(&value.into()), "{member}");
     }
     assert_eq!(contact.get("id"), Some(upserted.at("/subject")));
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!((app.broker.heard().await.len(), app.receiver.requests().len()), (1, 1));
 }
 
@@ -90,11 +80,10 @@ fn three_steps(app: &TestApp, name: &str) -> Event {
     Event::lead("Ada").id(name).email(&format!("{name}@x.example")).webhook(&second).webhook(&third)
 }
 
-/// What ran of each event: its id, the upsert's step (0: none), how many steps were skipped; and the
-/// paths of the webhooks.
+/// Each event's id, the upsert's step (0: none) and the number of skipped steps; and the paths of the webhooks.
 async fn what_ran(app: &TestApp, events: i64) -> (Vec<(String, i16, i16)>, Vec<String>) {
-    app.count_becomes("SELECT count(*) FROM trigger_events", events).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'delivered'", 0).await;
+    app.wait_for_rows("trigger_events", events).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'delivered'", 0).await;
     let ledger = "SELECT event_id, step, skipped_steps FROM trigger_events ORDER BY event_id";
     let ledger = sqlx::query_as(ledger).fetch_all(&app.pool).await.unwrap();
     let mut paths: Vec<String> = app.receiver.requests().into_iter().map(|request| request.path).collect();
@@ -102,6 +91,7 @@ async fn what_ran(app: &TestApp, events: i64) -> (Vec<(String, i16, i16)>, Vec<S
     (ledger, paths)
 }
 
+#[apply(test)]
 async fn steps_beyond_max_interactions_are_skipped(app: &TestApp) {
     app.run(&[]).await;
     let without = |pointer: &str, name: &str| three_steps(app, name).without(pointer);
@@ -140,7 +130,7 @@ async fn steps_beyond_max_interactions_are_skipped(app: &TestApp) {
         "/h-null/2",
     ];
     assert_eq!(paths, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 7);
+    assert_eq!(app.rows("contacts").await, 7);
     let heard = app.broker.hear(7).await;
     assert_eq!(heard.len(), 7, "{heard:#?}");
     let max = |event: &str| {
@@ -150,7 +140,8 @@ async fn steps_beyond_max_interactions_are_skipped(app: &TestApp) {
     assert_eq!([max("a-zero"), max("b-one"), max("f-absent")], [None, Some(json!(1)), Some(json!(2))]);
 }
 
-async fn the_setting_counts_where_the_event_says_nothing(app: &TestApp) {
+#[apply(test)]
+async fn default_max_interactions_applies_without_one_in_the_event(app: &TestApp) {
     app.set("chain.default_max_interactions", "3");
     app.run(&[]).await;
     let absent = three_steps(app, "absent").without("/data/assistant/maxInteractions");
@@ -160,13 +151,14 @@ async fn the_setting_counts_where_the_event_says_nothing(app: &TestApp) {
     assert_eq!(paths, ["/absent/2", "/absent/3"]);
 }
 
+#[apply(test)]
 async fn sequential_triggers_run_in_order(app: &TestApp) {
     app.run(&[]).await;
     let webhook = |path: &str| {
         let body = json!({"id": "$contact.id", "did": "$contact.operation", "who": "$name"});
         json!({"type": "WEBHOOK", "url": app.receiver.url(path), "method": "POST", "body": body})
     };
-    // One `action` each, as on the reference page, and a list at last.
+    // Triggers with one `action` each, and one with a list.
     let upsert = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"});
     let event = Event::bare()
         .without("/data/trigger/actions")
@@ -197,7 +189,8 @@ async fn sequential_triggers_run_in_order(app: &TestApp) {
     assert_eq!(steps, [(2, "notify_sales".to_owned()), (3, "notify_more".to_owned())]);
 }
 
-async fn two_upserts_in_one_chain(app: &TestApp) {
+#[apply(test)]
+async fn second_upsert_of_a_chain_updates_the_contact(app: &TestApp) {
     app.run(&[]).await;
     let again =
         json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "email", "complement": "interest"});
@@ -218,10 +211,11 @@ async fn two_upserts_in_one_chain(app: &TestApp) {
     assert_ne!(first.at("/id"), second.at("/id"));
     let webhook = only(app.webhooks(1).await);
     assert_eq!(webhook.json().unwrap(), second.body, "the webhook sends the latest");
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
-async fn a_webhook_alone_is_requested(app: &TestApp) {
+#[apply(test)]
+async fn webhook_without_an_upsert_is_requested(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::bare().webhook(&app.receiver.url("/alone")).max_interactions(1);
     app.broker.publish(&event).await;
@@ -244,11 +238,12 @@ async fn a_webhook_alone_is_requested(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), requested.body);
     let (ledger, _) = what_ran(app, 1).await;
     assert_eq!(ledger, [(event.event_id().to_owned(), 0, 0)]);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0);
+    assert_eq!(app.rows("contacts").await, 0);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
-async fn a_failing_webhook_does_not_hold_up_the_next(app: &TestApp) {
+#[apply(test)]
+async fn failing_webhook_does_not_delay_the_next(app: &TestApp) {
     // The first would wait an hour for its second attempt.
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
@@ -257,9 +252,8 @@ async fn a_failing_webhook_does_not_hold_up_the_next(app: &TestApp) {
         .webhook("http://127.0.0.1:9/nobody-listens")
         .webhook(&app.receiver.url("/ok"));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 1", 2)
-        .await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND attempts = 1", 2).await;
     let mut paths: Vec<String> = app.receiver.requests().into_iter().map(|request| request.path).collect();
     paths.sort();
     assert_eq!(paths, ["/ok", "/status/503"]);

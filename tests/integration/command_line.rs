@@ -1,4 +1,4 @@
-//! The command line from outside: exit codes, what goes to standard output and what to standard error.
+//! The command line from outside: exit codes, standard output and standard error.
 
 mod contacts;
 mod deliveries;
@@ -7,25 +7,13 @@ mod exits;
 mod publishing;
 mod triggers;
 
-use crate::support::{Test, process::Finished};
+use crate::support::process::Finished;
 
-pub(crate) fn tests() -> Vec<Test> {
-    [
-        contacts::tests(),
-        deliveries::tests(),
-        endpoints::tests(),
-        exits::tests(),
-        publishing::tests(),
-        triggers::tests(),
-    ]
-    .concat()
-}
-
-/// Asserts that a command failed with this code, told why on standard error, and printed no data.
+/// Asserts that a command failed with this code, printed `why` to standard error and nothing to standard output.
 #[track_caller]
 fn assert_failed(finished: &Finished, code: i32, says: &str) {
     let Finished { stdout, stderr, .. } = finished;
     assert_eq!(finished.code, Some(code), "{stdout}{stderr}");
-    assert_eq!(stdout, "", "data of a failure");
+    assert_eq!(stdout, "", "a failure prints no data");
     assert!(stderr.contains(says), "expected \"{says}\": {stderr}");
 }

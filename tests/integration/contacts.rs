@@ -1,31 +1,18 @@
-//! What becomes of a contact: identity, merging, and values that nothing erases.
+//! Contacts: identity, merging, and values that no event erases.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{app::TestApp, event::Event, only, test};
 
 const PHONE: &str = "+5511987654321";
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        phone_and_email_of_two_contacts_merge_them,
-        merges_of_merges_resolve,
-        former_keys_go_on_finding_their_contact,
-        nothing_that_is_left_out_erases_a_value,
-        numbers_and_booleans_become_text,
-        a_parameter_that_no_field_names_stays_out,
-        people_without_keys_are_created_each_time,
-        people_without_keys_can_be_rejected,
-        companies_never_touch,
-        a_weak_phone_joins_nobody,
-    ]
-}
 
 async fn show(app: &TestApp, id: &str) -> Value {
     app.json(&["contact", "show", "--company", "acme", id]).await
 }
 
-async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
+#[apply(test)]
+async fn event_with_identifiers_of_two_contacts_merges_them(app: &TestApp) {
     app.run(&[]).await;
     let by_phone =
         Event::lead("Ada").phone("(11) 98765-4321").argument("city", "London").time("2026-01-01T00:00:00Z");
@@ -41,7 +28,7 @@ async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
     assert_ne!(older, newer);
     assert_eq!(older, merged);
 
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
     let shown = show(app, older).await;
     for (member, value) in [
         ("name", "Countess"),
@@ -57,11 +44,12 @@ async fn phone_and_email_of_two_contacts_merge_them(app: &TestApp) {
     let history = app.json(&["contact", "history", "--company", "acme", newer]).await;
     let kinds: Vec<&Value> = history.as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
     assert_eq!(kinds, ["event", "event", "event", "merged"], "{history:#}");
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// Four contacts become one, two by two and then all: every id ever published resolves.
-async fn merges_of_merges_resolve(app: &TestApp) {
+/// Four contacts become one, first in pairs. Every published id resolves.
+#[apply(test)]
+async fn ids_of_repeated_merges_resolve(app: &TestApp) {
     app.run(&[]).await;
     let phone = |number: u32| format!("+55119876543{number}");
     let day = |day: u32| format!("2026-01-0{day}T00:00:00Z");
@@ -75,7 +63,7 @@ async fn merges_of_merges_resolve(app: &TestApp) {
         Event::lead("BC").phone(&phone(22)).email("b@x.example").time(&day(7)),
     ];
     let ids = app.broker.publish_in_turn(&events).await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
     let last = ids.last().unwrap();
     let shown = show(app, last).await;
     assert_eq!(shown.pointer("/contact/name"), Some(&"BC".into()));
@@ -83,14 +71,14 @@ async fn merges_of_merges_resolve(app: &TestApp) {
         assert_eq!(show(app, id).await, shown, "{id}");
     }
     assert_eq!(shown.get("mergedContactIds").and_then(Value::as_array).map(Vec::len), Some(3));
-    let strays =
-        "SELECT count(*) FROM contact_identifiers i LEFT JOIN contacts c USING (company_id, contact_id)
+    let strays = "contact_identifiers i LEFT JOIN contacts c USING (company_id, contact_id)
                   WHERE c.contact_id IS NULL";
-    assert_eq!(app.count(strays).await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 4);
+    assert_eq!(app.rows(strays).await, 0);
+    assert_eq!(app.rows("contact_identifiers").await, 4);
 }
 
-async fn former_keys_go_on_finding_their_contact(app: &TestApp) {
+#[apply(test)]
+async fn former_identifiers_still_find_their_contact(app: &TestApp) {
     app.run(&[]).await;
     let events = [
         Event::lead("Ada").phone(PHONE).email("old@x.example").time("2026-01-01T00:00:00Z"),
@@ -107,7 +95,8 @@ async fn former_keys_go_on_finding_their_contact(app: &TestApp) {
     }
 }
 
-async fn nothing_that_is_left_out_erases_a_value(app: &TestApp) {
+#[apply(test)]
+async fn missing_values_erase_nothing(app: &TestApp) {
     app.run(&[]).await;
     let full = Event::lead("Ada")
         .email("ada@x.example")
@@ -131,18 +120,19 @@ async fn nothing_that_is_left_out_erases_a_value(app: &TestApp) {
     events.push(empty(Value::Null));
     events.push(Event::lead("Ada").email("ada@x.example").without("/data/arguments/name"));
     app.broker.publish_all(&events).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 13).await;
+    app.wait_for_rows("trigger_events", 13).await;
 
     let after = show(app, &id).await;
     for field in ["name", "phone", "city", "company", "email", "version"] {
         let pointer = format!("/contact/{field}");
         assert_eq!(after.pointer(&pointer), before.pointer(&pointer), "{field}");
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE operation = 'unchanged'").await, 12);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
+    assert_eq!(app.rows("trigger_events WHERE operation = 'unchanged'").await, 12);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
+#[apply(test)]
 async fn numbers_and_booleans_become_text(app: &TestApp) {
     app.run(&[]).await;
     let typed = [
@@ -168,7 +158,8 @@ async fn numbers_and_booleans_become_text(app: &TestApp) {
     }
 }
 
-async fn a_parameter_that_no_field_names_stays_out(app: &TestApp) {
+#[apply(test)]
+async fn unmapped_parameter_is_not_stored(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").argument("interest", "growth").argument("undeclared", "growth");
     app.broker.publish_in_turn(&[event]).await;
@@ -177,37 +168,40 @@ async fn a_parameter_that_no_field_names_stays_out(app: &TestApp) {
     assert!(!stored.contains("growth"), "{stored}");
 }
 
-async fn people_without_keys_are_created_each_time(app: &TestApp) {
+#[apply(test)]
+async fn events_without_identifiers_create_a_contact_each(app: &TestApp) {
     app.run(&[]).await;
     let events = [Event::lead("Ada"), Event::lead("Ada"), Event::lead("Ada").phone("N/A").email(" ")];
     let mut ids = app.broker.publish_in_turn(&events).await;
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 3);
+    assert_eq!(app.rows("contacts").await, 3);
     assert!(app.broker.heard().await.iter().all(|heard| heard.at("/data/operation") == "created"));
 }
 
-async fn people_without_keys_can_be_rejected(app: &TestApp) {
+#[apply(test)]
+async fn events_without_identifiers_can_be_rejected(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     app.run(&[]).await;
     let hook = app.receiver.url("/");
     let events =
         [Event::lead("Ada").webhook(&hook), Event::lead("Grace").email("grace@navy.example").webhook(&hook)];
     app.broker.publish_all(&events).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     app.webhooks(1).await;
     let listed = app.json(&["dead-letter", "list"]).await;
     let dead = only(listed.as_array().unwrap());
     assert_eq!(dead.get("reason"), Some(&"identifier_invalid".into()), "{dead:#}");
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
     let heard = only(app.broker.hear(1).await);
     assert_eq!(heard.at("/data/contact/email"), "grace@navy.example");
     assert_eq!(app.receiver.requests().len(), 1);
 }
 
-/// Two companies, the same people, the very same event ids: two worlds.
-async fn companies_never_touch(app: &TestApp) {
+/// Two companies with the same people and the same event ids.
+#[apply(test)]
+async fn companies_stay_apart(app: &TestApp) {
     app.run(&[]).await;
     let history = |company: &str| {
         let lead = |name: &str| Event::lead(&format!("{name} of {company}")).company(company);
@@ -219,17 +213,16 @@ async fn companies_never_touch(app: &TestApp) {
         ]
     };
     app.broker.publish_all(&[history("acme"), history("globex")].concat()).await;
-    // Only acme goes on; globex must not move.
-    app.count_becomes("SELECT count(*) FROM trigger_events", 8).await;
+    // Only acme receives more events; globex must not change.
+    app.wait_for_rows("trigger_events", 8).await;
     let before = app.json(&["contact", "find", "--company", "globex", "--phone", PHONE]).await;
     let more = Event::lead("Ada of acme").company("acme").phone(PHONE).email("grace@x.example");
     app.broker.publish(&more).await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE company_id = 'acme'", 1).await;
+    app.wait_for_rows("contacts WHERE company_id = 'acme'", 1).await;
     assert_eq!(app.json(&["contact", "find", "--company", "globex", "--phone", PHONE]).await, before);
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE company_id = 'globex'").await, 2);
-    let mixed = "SELECT count(*) FROM contacts WHERE name NOT LIKE '% of ' || company_id";
-    assert_eq!(app.count(mixed).await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers WHERE company_id = 'globex'").await, 3);
+    assert_eq!(app.rows("contacts WHERE company_id = 'globex'").await, 2);
+    assert_eq!(app.rows("contacts WHERE name NOT LIKE '% of ' || company_id").await, 0);
+    assert_eq!(app.rows("contact_identifiers WHERE company_id = 'globex'").await, 3);
 
     let id = only(before.as_array().unwrap()).get("id").and_then(Value::as_str).unwrap();
     let stranger = app.cli(&["contact", "show", "--company", "acme", id]).await;
@@ -241,8 +234,9 @@ async fn companies_never_touch(app: &TestApp) {
     }
 }
 
-/// A desk behind a switchboard: found by exactly this number, and never a reason to merge.
-async fn a_weak_phone_joins_nobody(app: &TestApp) {
+/// An extension behind a switchboard: it finds its contact by exactly this number and never merges.
+#[apply(test)]
+async fn weak_phone_merges_nobody(app: &TestApp) {
     app.run(&[]).await;
     let desk = "(11) 3333-4444 ramal 12";
     let ids = app

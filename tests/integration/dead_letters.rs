@@ -1,23 +1,13 @@
-//! Why messages and deliveries become dead letters, beyond what is wrong with a message: one for each
-//! cause, with its reason, and nothing else is held up.
+//! Dead letters with a cause other than an invalid message: each has its reason and delays nothing else.
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, dead_letters::Dead, event::Event, eventually, tests};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_same_id_with_another_body,
-        webhooks_of_every_fate,
-        webhooks_that_cannot_be_rendered,
-        private_addresses_and_http_are_blocked,
-        the_broker_expires_and_strangers_reject,
-        a_message_that_ends_the_process,
-    ]
-}
-
-async fn the_same_id_with_another_body(app: &TestApp) {
+#[apply(test)]
+async fn known_id_with_another_body_becomes_a_dead_letter(app: &TestApp) {
     app.run(&[]).await;
     let first = Event::lead("Ada").email("ada@analytical.example");
     app.broker.publish(&first).await;
@@ -35,11 +25,11 @@ async fn the_same_id_with_another_body(app: &TestApp) {
         assert_eq!((dead.company.as_str(), dead.event_id.as_deref()), ("acme", Some(first.event_id())));
         assert_eq!(dead.source.as_deref(), Some(first.text("/source")));
         assert_eq!(dead.trigger.as_deref(), Some("register_lead"));
-        // Two of one batch are seen at the same moment.
+        // Two of one batch have the same time.
         assert!(attempts > 1 || !dead.seen_again);
         assert!(!dead.message.contains("Lovelace"), "{}", dead.message);
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE name = 'Ada' AND version = 1").await, 1);
+    assert_eq!(app.rows("contacts WHERE name = 'Ada' AND version = 1").await, 1);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
@@ -50,7 +40,8 @@ async fn of_url(app: &TestApp, url: &str) -> Option<Dead> {
     app.dead_letters().await.into_iter().find(|dead| dead.delivery_id == Some(id))
 }
 
-async fn webhooks_of_every_fate(app: &TestApp) {
+#[apply(test)]
+async fn each_outcome_has_its_reason_and_attempts(app: &TestApp) {
     app.run(&[]).await;
     let fates = [
         ("/status/404", Some("webhook_rejected"), "404", 1),
@@ -63,11 +54,10 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     ];
     let event = Event::lead("Ada").email("ada@analytical.example");
     let event = fates.iter().fold(event, |event, (path, ..)| event.webhook(&app.receiver.url(path)));
-    // Nobody listens there.
+    // Nothing listens there.
     let refused = "http://127.0.0.1:1/x";
     app.broker.publish(&event.clone().webhook(refused)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state IN ('dead', 'delivered')", 8)
-        .await;
+    app.wait_for_rows("webhook_deliveries WHERE state IN ('dead', 'delivered')", 8).await;
     for (path, reason, says, attempts) in fates {
         let came = app.receiver.requests().iter().filter(|request| request.path == path).count();
         assert_eq!(came, attempts, "{path}");
@@ -79,10 +69,10 @@ async fn webhooks_of_every_fate(app: &TestApp) {
     let unreachable = of_url(app, refused).await.expect("a dead letter");
     assert_eq!(unreachable.reason, "webhook_exhausted");
     assert!(of_webhook(&unreachable, &event, ""));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
-/// Whether a dead letter of stage webhook tells what it must of its event, and no address.
+/// Whether a dead letter of the webhook stage names its event and no address.
 fn of_webhook(dead: &Dead, event: &Event, says: &str) -> bool {
     let known = (dead.event_id.as_deref(), dead.source.as_deref(), dead.trigger.as_deref());
     let tells_no_address = !["127.0.0.1", "http:", "ada"].iter().any(|part| dead.message.contains(part));
@@ -94,7 +84,8 @@ fn of_webhook(dead: &Dead, event: &Event, says: &str) -> bool {
         && serde_json::from_slice::<Value>(&dead.body).is_ok()
 }
 
-async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
+#[apply(test)]
+async fn unrenderable_webhooks_become_dead_letters(app: &TestApp) {
     app.run(&[]).await;
     let ok = app.receiver.url("/ok");
     let header = |url: &str, value: &str| json!({"type": "WEBHOOK", "url": url, "headers": [{"key": "X-Name", "value": value}]});
@@ -116,10 +107,10 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
     }
     let count = actions.len();
     app.webhooks(count).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", i64::try_from(count).unwrap()).await;
+    app.wait_for_rows("dead_letters", i64::try_from(count).unwrap()).await;
     for (action, says) in &actions {
         let as_written = action["url"].as_str().unwrap();
-        let dead = of_url(app, as_written).await.unwrap_or_else(|| panic!("{action} is no dead letter"));
+        let dead = of_url(app, as_written).await.unwrap_or_else(|| panic!("{action} has no dead letter"));
         assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("webhook_invalid", "webhook"), "{action}");
         assert!(
             dead.message.contains(says) && !dead.message.contains("Zaphod"),
@@ -127,11 +118,12 @@ async fn webhooks_that_cannot_be_rendered(app: &TestApp) {
             dead.message
         );
     }
-    // The contact is applied all the same, and only the sound webhooks were sent.
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    // The contact is upserted, and only the valid webhooks are sent.
+    assert_eq!(app.rows("contacts").await, 1);
     assert_eq!(app.receiver.requests().len(), count);
 }
 
+#[apply(test)]
 async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     app.set("webhook.allowed_networks", "");
     app.run(&[]).await;
@@ -147,19 +139,20 @@ async fn private_addresses_and_http_are_blocked(app: &TestApp) {
     let event = Event::lead("Ada").email("ada@analytical.example");
     let event = blocked.iter().fold(event, |event, url| event.webhook(url));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_blocked'", 7).await;
+    app.wait_for_dead_letters_because("webhook_blocked", 7).await;
     assert!(app.dead_letters().await.iter().all(|dead| of_webhook(dead, &event, "")));
     app.stop().await;
-    // By name and by network allowed, but not without TLS.
+    // The network is allowed, but TLS is required.
     app.set("webhook.allowed_networks", "127.0.0.0/8");
     app.set("webhook.allow_http", "false");
     app.run(&[]).await;
     app.broker.publish(&Event::bare().webhook(&app.receiver.url("/http"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_blocked'", 8).await;
+    app.wait_for_dead_letters_because("webhook_blocked", 8).await;
     assert_eq!(app.receiver.requests().len(), 0);
 }
 
-async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
+#[apply(test)]
+async fn messages_expired_or_rejected_at_the_broker_are_collected(app: &TestApp) {
     app.broker.declare().await;
     let [expired, rejected] = ["expired", "rejected"].map(|id| Event::lead("Ada").id(id));
     let no_event = b"Zaphod \xff".as_slice();
@@ -175,7 +168,7 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     let properties = soon(BasicProperties::default());
     app.broker.publish_bytes("contact.upserted.created", published.to_string().as_bytes(), properties).await;
     app.run(&[]).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 4).await;
+    app.wait_for_rows("dead_letters", 4).await;
     let all = app.dead_letters().await;
     let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
     for (body, stage, says, known) in [
@@ -186,50 +179,50 @@ async fn the_broker_expires_and_strangers_reject(app: &TestApp) {
     ] {
         let dead = of(body);
         assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("broker", stage));
-        let told = (dead.company.as_str(), dead.event_id.as_deref(), dead.trigger.as_deref());
-        assert_eq!(told, known);
+        let found = (dead.company.as_str(), dead.event_id.as_deref(), dead.trigger.as_deref());
+        assert_eq!(found, known);
         assert!(dead.message.contains(says) && !dead.message.contains("Zaphod"), "{}", dead.message);
         assert!(dead.properties.pointer("/headers/x-death").is_some(), "{}", dead.properties);
     }
     assert_eq!(of(&expired.bytes()).routing_key, "trigger.fired");
 }
 
-async fn a_message_that_ends_the_process(app: &TestApp) {
+#[apply(test)]
+async fn message_that_crashes_the_process_becomes_a_dead_letter(app: &TestApp) {
     app.set("upsert.consumers", "1");
     let service = app.run(&["upsert"]).await;
     let victim = Event::lead("Ada").email("ada@analytical.example");
     app.broker.publish(&victim).await;
     app.broker.hear(1).await;
     service.kill9().await;
-    // Whoever touches this contact hangs in the middle of its transaction, where the kill meets it.
+    // The lock stops each process in the middle of its transaction, where it is killed.
     let mut lock = app.pool.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
     let deadly = victim.clone().id("deadly").argument("name", "Countess");
     let neighbor = |name: &str| Event::lead(name).email(&format!("{name}@neighbor.example"));
     app.broker.publish_all(&[neighbor("before"), deadly.clone(), neighbor("after")]).await;
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    // Three times with its neighbors, which makes all of them suspicious, and five times alone.
+    // Three times with its neighbors, which makes all three suspects, and five times alone.
     for _ in 0..8 {
         let service = app.run(&["upsert"]).await;
-        app.count_becomes(waiting, 1).await;
+        app.wait_for_blocked_sessions(1).await;
         service.kill9().await;
         app.count(end).await;
-        app.count_becomes(waiting, 0).await;
+        app.wait_for_blocked_sessions(0).await;
     }
     assert_eq!(app.dead_letters().await, []);
     app.run(&["upsert", "webhook"]).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.company.as_str()), ("crash_loop", "acme"));
     assert_eq!((dead.event_id.as_deref(), dead.trigger.as_deref()), (Some("deadly"), Some("register_lead")));
     assert!(dead.body == deadly.bytes() && dead.message.contains('5'), "{dead:?}");
-    app.count_becomes("SELECT count(*) FROM contacts WHERE email LIKE '%neighbor.example'", 2).await;
-    // The cause is gone, and a replay begins with a clean record.
+    app.wait_for_rows("contacts WHERE email LIKE '%neighbor.example'", 2).await;
+    // The cause is gone, and a replay starts with a clean record.
     lock.rollback().await.unwrap();
     let replayed = app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     assert_eq!(replayed, json!({"replayed": 1, "skipped": 0, "failed": 0}));
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE name = 'Countess' AND version = 2", 1).await;
-    assert_eq!(app.count("SELECT count(*) FROM crash_suspects").await, 0);
+    app.wait_for_rows("contacts WHERE name = 'Countess' AND version = 2", 1).await;
+    assert_eq!(app.rows("crash_suspects").await, 0);
 }

@@ -1,13 +1,14 @@
-//! Erasure: nothing of the person is left, nothing of anybody else is touched, and nobody comes back.
+//! Erasure removes everything about a contact and nothing about others, and late events do not restore it.
 
 mod awaited;
 mod late;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 const PHONE: &str = "+5511987654321";
 const OTHER_PHONE: &str = "+5585999990001";
@@ -15,7 +16,7 @@ const OLD_EMAIL: &str = "ada.byron@old.example";
 const EMAIL: &str = "ada.lovelace@analytical.example";
 const CPF: &str = "529.982.247-25";
 
-/// Parts of every spelling of these keys. None is part of anything else.
+/// Parts of every spelling of the erased identifiers. No other data contains them.
 const TRACES: [&str; 8] = [
     "11987654321",
     "987654321",
@@ -27,22 +28,7 @@ const TRACES: [&str; 8] = [
     "52998224725",
 ];
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nothing_of_the_person_is_left,
-        what_was_said_of_her_in_anothers_event_goes,
-        a_webhook_on_its_way_is_not_recorded,
-        what_was_not_published_is_not,
-        erasing_is_refused,
-        an_interrupted_erasure_is_finished,
-    ]
-    .into_iter()
-    .chain(awaited::tests())
-    .chain(late::tests())
-    .collect()
-}
-
-/// Every row of every table as text, those of `globex` apart; bytes as text and as they are shown.
+/// Every row of every table as text, those of `globex` separately. Bytes are decoded as well.
 async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
     let tables: Vec<String> =
         sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
@@ -62,7 +48,7 @@ async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
     (rows, of_globex)
 }
 
-/// With what `\x6162` stands for.
+/// Appends the decoded text of each `\x6162`.
 fn without_hex(row: &str) -> String {
     let mut parts = row.split("\\x");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -110,7 +96,7 @@ async fn erase(app: &TestApp, id: &str) -> Value {
     app.json(&["contact", "erase", "--company", "acme", id, "--yes", "--operator", "grace"]).await
 }
 
-/// What one company hears of Ada, with everything that can become of an event, and of Grace.
+/// Events of one company about Ada, with every possible outcome, and about Grace.
 fn history(app: &TestApp, company: &str) -> Vec<Event> {
     let webhook = |path: &str| app.receiver.url(path);
     let ada = || Event::lead("Ada").company(company);
@@ -126,7 +112,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
             .time("2026-01-01T00:00:00Z")
             .webhook(&webhook("/ok")),
         ada().id("5585999990001-1").phone(OTHER_PHONE).time("2026-01-02T00:00:00Z"),
-        // Somebody waits for the end of this one.
+        // This one has a result.
         ada()
             .with("/data/trigger/interpretResponse", true.into())
             .with("/data/session/id", "session of +55 11 98765-4321".into())
@@ -135,7 +121,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
             .time("2026-01-03T00:00:00Z")
             .webhook(&webhook("/status/503")),
         ada().phone(OTHER_PHONE).email(EMAIL).time("2026-01-04T00:00:00Z").webhook(&webhook("/status/404")),
-        // Nobody's: no CRM step, so no contact.
+        // Without a contact, because it has no CRM step.
         bare(&webhook("/ok?email=$email")).id("5511987654321 said").phone(PHONE),
         bare(&webhook("/ok?email=$email")).email("grace@navy.example"),
         // Dead letters.
@@ -145,7 +131,7 @@ fn history(app: &TestApp, company: &str) -> Vec<Event> {
     ]
 }
 
-/// Publishes one after the other, in the order in which they must be applied.
+/// Publishes events one at a time, in the order in which they must be applied.
 async fn publish_in_turn(app: &TestApp, events: &[Event]) {
     for event in events {
         app.broker.publish(event).await;
@@ -161,8 +147,9 @@ async fn publish_in_turn(app: &TestApp, events: &[Event]) {
     }
 }
 
-async fn nothing_of_the_person_is_left(app: &TestApp) {
-    // One wait of an hour: what fails once is pending to the end of the test.
+#[apply(test)]
+async fn erasure_leaves_no_trace(app: &TestApp) {
+    // After one failure, a delivery stays pending to the end of the test.
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     for company in ["acme", "globex"] {
@@ -172,10 +159,10 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
     app.broker.publish_bytes("trigger.fired", escaped, BasicProperties::default()).await;
     app.broker.publish_bytes("trigger.fired", b"Grace {", BasicProperties::default()).await;
     // Delivered: two of Ada, hers without a contact, two of Grace; each company.
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 12).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 8).await;
+    app.wait_for_rows("webhook_attempts", 12).await;
+    app.wait_for_rows("dead_letters", 8).await;
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let id = contact_id(app, "acme", EMAIL).await;
     let loser: Uuid = sqlx::query_scalar("SELECT alias_id FROM contact_aliases WHERE company_id = 'acme'")
         .fetch_one(&app.pool)
@@ -186,7 +173,7 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
          SELECT company_id, gen_random_uuid(), 'merged', contact_id, alias_id, '/s', 'wa-5511987654321', 1
          FROM contact_aliases";
     sqlx::query(link).execute(&app.pool).await.unwrap();
-    // An event may have named a key that is somebody else's, and stays that.
+    // An event may name an identifier of another contact, which keeps it.
     let named = r#"UPDATE trigger_events SET fields = fields || '{"email": "grace@navy.example"}'
         WHERE company_id = 'acme' AND event_id = '5585999990001-1'"#;
     sqlx::query(named).execute(&app.pool).await.unwrap();
@@ -220,27 +207,21 @@ async fn nothing_of_the_person_is_left(app: &TestApp) {
 }
 
 async fn assert_others_and_proofs_stay(app: &TestApp) {
-    for (query, expected) in [
-        ("SELECT count(*) FROM contacts WHERE company_id = 'acme' AND email = 'grace@navy.example'", 1),
-        ("SELECT count(*) FROM dead_letters WHERE company_id IN ('acme', '')", 2),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
-        ("SELECT count(*) FROM webhook_attempts WHERE company_id = 'acme'", 2),
-        ("SELECT count(*) FROM trigger_events WHERE company_id = 'acme'", 7),
-        (
-            "SELECT count(*) FROM trigger_events WHERE company_id = 'acme' AND erased AND event_id = 'erased'",
-            5,
-        ),
-        (
-            "SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL",
-            4,
-        ),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'discarded'", 2),
-        ("SELECT count(*) FROM webhook_deliveries WHERE company_id = 'acme' AND state = 'pending'", 0),
-        ("SELECT count(*) FROM contact_erasures WHERE company_id = 'acme' AND operator = 'grace'", 2),
-        ("SELECT count(*) FROM suppressions WHERE company_id <> 'acme'", 0),
-        ("SELECT count(*) FROM contact_identifiers WHERE company_id = 'acme'", 1),
+    for (rows, expected) in [
+        ("contacts WHERE company_id = 'acme' AND email = 'grace@navy.example'", 1),
+        ("dead_letters WHERE company_id IN ('acme', '')", 2),
+        ("webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
+        ("webhook_attempts WHERE company_id = 'acme'", 2),
+        ("trigger_events WHERE company_id = 'acme'", 7),
+        ("trigger_events WHERE company_id = 'acme' AND erased AND event_id = 'erased'", 5),
+        ("webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL", 4),
+        ("webhook_deliveries WHERE company_id = 'acme' AND state = 'discarded'", 2),
+        ("webhook_deliveries WHERE company_id = 'acme' AND state = 'pending'", 0),
+        ("contact_erasures WHERE company_id = 'acme' AND operator = 'grace'", 2),
+        ("suppressions WHERE company_id <> 'acme'", 0),
+        ("contact_identifiers WHERE company_id = 'acme'", 1),
     ] {
-        assert_eq!(app.count(query).await, expected, "{query}");
+        assert_eq!(app.rows(rows).await, expected, "{rows}");
     }
 }
 
@@ -261,9 +242,10 @@ async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
     assert_no_trace(&[erased.body.to_string()]);
 }
 
-/// Events of Grace that also named Ada: one while the policy kept the two apart, two that an operator
-/// gave to Grace when parting them. Their webhooks were sent with both keys.
-async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
+/// Events of Grace that also named Ada: one while the policy kept the two apart, and two that an unmerge assigned to
+/// Grace. Their webhooks were sent with both identifiers.
+#[apply(test)]
+async fn erasure_removes_mentions_in_other_events(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     let service = app.run(&[]).await;
     let grace = || Event::lead("Grace").phone("+5511900000001");
@@ -274,18 +256,19 @@ async fn what_was_said_of_her_in_anothers_event_goes(app: &TestApp) {
     app.set("contacts.on_conflict", "merge");
     app.run(&[]).await;
     app.broker.publish_in_turn(&[both(), both()]).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 3).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("webhook_attempts", 3).await;
+    app.wait_for_rows("outbox", 0).await;
     app.json(&["contact", "unmerge", "--company", "acme", &ids[1], "--operator", "grace"]).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let report = erase(app, &ids[1]).await;
     assert_eq!(report["removed"]["deliveries"], 3);
     assert_no_trace(&dump(app).await.0);
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE name = 'Grace'").await, 1);
+    assert_eq!(app.rows("contacts WHERE name = 'Grace'").await, 1);
 }
 
-/// A request cannot be recalled, but its answer is not kept, and it is not sent again.
-async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
+/// A request cannot be recalled, but its answer is not stored, and it is not sent again.
+#[apply(test)]
+async fn webhook_in_flight_is_not_recorded(app: &TestApp) {
     let service = app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL).webhook(&app.receiver.url("/slow/3000"))).await;
     app.webhooks(1).await;
@@ -293,13 +276,14 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     let report = erase(app, &id).await;
     assert_eq!((&report["removed"]["deliveries"], &report["removed"]["attempts"]), (&json!(1), &json!(0)));
     eventually("the answer comes too late", async || service.log().contains("was lost").then_some(())).await;
-    let kept =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'discarded' AND attempts = 0 AND url = ''";
-    assert_eq!(app.count(kept).await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(
+        app.rows("webhook_deliveries WHERE state = 'discarded' AND attempts = 0 AND url = ''").await,
+        1
+    );
+    assert_eq!(app.rows("webhook_attempts").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_no_trace(&dump(app).await.0);
-    // Even a hand that makes it due again sends nothing.
+    // Even making it due by hand sends nothing.
     let again = "UPDATE webhook_deliveries SET state = 'pending', next_attempt_at = now()";
     sqlx::query(again).execute(&app.pool).await.unwrap();
     app.the_dead_letter("that of a webhook that is never sent", |dead| dead.reason == "webhook_invalid")
@@ -307,14 +291,15 @@ async fn a_webhook_on_its_way_is_not_recorded(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 1);
 }
 
-async fn what_was_not_published_is_not(app: &TestApp) {
+#[apply(test)]
+async fn erasure_drops_unpublished_events_about_the_contact(app: &TestApp) {
     let service = app.run(&[]).await;
     for (name, email) in [("Ada", EMAIL), ("Grace", "grace@navy.example")] {
         app.broker.publish(&Event::lead(name).email(email)).await;
     }
     let id = contact_id(app, "acme", EMAIL).await;
     app.broker.hear(2).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let other = contact_id(app, "acme", "grace@navy.example").await;
     let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time, body, leased_until)
          VALUES ('acme', gen_random_uuid(), 'contact.upserted.updated', 'contact.upserted', '/x', $1, 'x', now(), $2, now() + interval '1 hour')";
@@ -325,12 +310,13 @@ async fn what_was_not_published_is_not(app: &TestApp) {
     }
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 2);
-    app.count_becomes("SELECT count(*) FROM outbox", 2).await;
+    app.wait_for_rows("outbox", 2).await;
     assert!(service.log().contains("took over 1 messages"), "contact.erased is published by the sweep");
     sqlx::query("DELETE FROM outbox").execute(&app.pool).await.unwrap();
 }
 
-async fn erasing_is_refused(app: &TestApp) {
+#[apply(test)]
+async fn erase_refuses_unknown_contacts(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
     app.broker.hear(1).await;
@@ -346,22 +332,23 @@ async fn erasing_is_refused(app: &TestApp) {
         assert_eq!(ended.code, Some(code), "{more:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(why), "{more:?}: {}", ended.stderr);
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
-    // A script is not asked.
+    assert_eq!(app.rows("contacts").await, 1);
+    // Without a terminal there is no confirmation.
     let table = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
 }
 
-/// What lies around goes first, while the contact still tells what to look for.
-async fn an_interrupted_erasure_is_finished(app: &TestApp) {
+/// Dependent rows are removed first, while the contact still has the identifiers to search for.
+#[apply(test)]
+async fn interrupted_erasure_is_finished(app: &TestApp) {
     app.run(&[]).await;
     let bad = Event::lead("Ada").email(EMAIL).with("/data/trigger/parameters/required", json!(["interest"]));
     app.broker.publish_all(&[bad, Event::lead("Ada").email(EMAIL)]).await;
     app.broker.hear(1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     let id = contact_id(app, "acme", EMAIL).await;
-    // The transaction that removes the contact waits for this one, and gives up.
+    // The transaction that removes the contact waits for this one and times out.
     let mut transaction = app.pool.begin().await.unwrap();
     let key = "INSERT INTO suppression_keys (company_id, key) VALUES ('acme', 'key')";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();
@@ -371,8 +358,8 @@ async fn an_interrupted_erasure_is_finished(app: &TestApp) {
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
     transaction.rollback().await.unwrap();
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
     app.set("postgres.statement_timeout", "10s");
     let report = erase(app, &id).await;
     assert_eq!((&report["removed"]["contacts"], &report["removed"]["deadLetters"]), (&json!(1), &json!(0)));

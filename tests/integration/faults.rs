@@ -1,5 +1,5 @@
-//! Faults: kills, outages, drains. Whatever happens, at the end every event is applied once, every
-//! webhook delivered, every `contact.upserted` published, and there is no dead letter.
+//! Faults: kills, outages, drains. In the end, every event is applied once, every webhook delivered, every
+//! `contact.upserted` published, and no message is a dead letter.
 
 mod connections;
 mod database;
@@ -12,13 +12,9 @@ use std::{
     ops::Range,
 };
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, process::Process};
+use crate::support::{app::TestApp, event::Event, eventually, process::Process};
 
-pub(crate) fn tests() -> Vec<Test> {
-    [connections::tests(), database::tests(), kills::tests(), outages::tests(), shutdown::tests()].concat()
-}
-
-/// Short deadlines, so that a test need not wait for those of production.
+/// Sets shorter deadlines than in production.
 fn impatient(app: &TestApp) {
     for (key, value) in [
         ("amqp.heartbeat", "2s"),
@@ -43,17 +39,12 @@ fn leads_to(url: &str, numbers: Range<usize>) -> Vec<Event> {
     numbers.map(|n| Event::lead("Ada").email(&format!("lead-{n}@load.example")).webhook(url)).collect()
 }
 
-/// Waits until so many events are applied.
+/// Waits until at least `count` events are applied.
 async fn applied(app: &TestApp, count: usize) {
-    eventually(&format!("{count} events are applied"), async || {
-        let query = "SELECT count(*) FROM trigger_events";
-        let known: i64 = sqlx::query_scalar(query).fetch_one(&app.pool).await.ok()?;
-        (usize::try_from(known).unwrap() >= count).then_some(())
-    })
-    .await;
+    app.wait_for_at_least(count.try_into().unwrap(), "trigger_events").await;
 }
 
-/// Starts the service with `count` leads before it, in small batches, and waits until a tenth is applied.
+/// Publishes `count` leads, starts the service with small batches, and waits until a tenth is applied.
 async fn mid_load(app: &TestApp, count: usize) -> Process {
     app.set("upsert.batch_size", "20");
     app.broker.declare().await;
@@ -63,18 +54,18 @@ async fn mid_load(app: &TestApp, count: usize) -> Process {
     process
 }
 
-/// Waits for the end of `count` leads, and checks that the numbers add up.
+/// Waits until `count` leads are done, and checks all numbers.
 async fn all_done(app: &TestApp, count: usize) {
     let expected = i64::try_from(count).unwrap();
-    app.count_becomes("SELECT count(*) FROM trigger_events", expected).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", expected).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contacts WHERE version = 1").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, expected);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
-    app.count_becomes("SELECT count(*) FROM crash_suspects", 0).await;
+    app.wait_for_rows("trigger_events", expected).await;
+    app.wait_for_deliveries("delivered", expected).await;
+    app.wait_for_rows("outbox", 0).await;
+    assert_eq!(app.rows("webhook_deliveries").await, expected);
+    assert_eq!(app.rows("contacts").await, expected);
+    assert_eq!(app.rows("contacts WHERE version = 1").await, expected);
+    assert_eq!(app.rows("contact_identifiers").await, expected);
+    assert_eq!(app.rows("dead_letters").await, 0);
+    app.wait_for_rows("crash_suspects", 0).await;
     let requests = app.receiver.requests();
     let webhooks: BTreeSet<_> = requests.iter().filter_map(|request| request.header("webhook-id")).collect();
     assert_eq!(webhooks.len(), count, "webhooks");
@@ -89,9 +80,9 @@ async fn all_done(app: &TestApp, count: usize) {
     assert!(ids.values().all(|ids| ids.len() == 1), "one id for each event");
 }
 
-/// Waits until `/readyz` says that something is wrong, in words that hold `what`.
+/// Waits until `/readyz` reports a fault whose text contains `what`.
 async fn not_ready(process: &Process, what: &str) {
-    eventually(&format!("/readyz tells of `{what}`"), async || {
+    eventually(&format!("/readyz reports `{what}`"), async || {
         let answer = process.get("/readyz").await?;
         (answer.starts_with("HTTP/1.1 503 ") && answer.contains(what)).then_some(())
     })
@@ -100,7 +91,7 @@ async fn not_ready(process: &Process, what: &str) {
     assert!(alive.starts_with("HTTP/1.1 200 "), "{alive}");
 }
 
-/// An outage must not turn into a hot loop: however long it took, the log is no flood.
+/// An outage must not cause a hot loop, however long it takes: the log stays short.
 fn assert_calm(process: &Process) {
     let lines = process.log().lines().count();
     let most = 100 + 20 * process.age().as_secs();

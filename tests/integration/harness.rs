@@ -1,39 +1,30 @@
-//! Tests of the harness itself: the services, what each test owns of them, and their restarts.
+//! Tests of the harness itself: the services, each test's share of them, and their restarts.
 
 use contact_relay::dev::services::{Action, Service};
+use macro_rules_attribute::apply;
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+use crate::support::{alone, app::TestApp, event::Event, eventually, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        a_database_of_its_own,
-        a_database_of_its_own_again,
-        a_broker_confirms_and_routes,
-        events_wait_for_the_service,
-        the_service_runs_and_stops,
-        the_service_falls_and_another_goes_on,
-        commands_give_their_output;
-        alone: restarts_keep_addresses_and_data, a_paused_service_is_silent,
-    ]
-}
-
-/// Twice, so that the second fails if the two share a database.
-async fn a_database_of_its_own(app: &TestApp) {
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0);
+/// Runs twice, so that the second fails if both share a database.
+#[apply(test)]
+async fn test_has_its_own_database(app: &TestApp) {
+    assert_eq!(app.rows("contacts").await, 0);
     sqlx::query("INSERT INTO contacts SELECT 'acme', gen_random_uuid(), 1, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}', now(), now()")
         .execute(&app.pool)
         .await
         .unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_rows("contacts", 1).await;
 }
 
-async fn a_database_of_its_own_again(app: &TestApp) {
-    a_database_of_its_own(app).await;
+#[apply(test)]
+async fn next_test_has_its_own_database(app: &TestApp) {
+    test_has_its_own_database(app).await;
 }
 
-async fn a_broker_confirms_and_routes(app: &TestApp) {
+#[apply(test)]
+async fn broker_confirms_and_routes(app: &TestApp) {
     let body = json!({"hello": "world"});
     let event = Event::lead("Ada");
     app.broker
@@ -46,7 +37,8 @@ async fn a_broker_confirms_and_routes(app: &TestApp) {
     assert_eq!(id.as_str(), event.event_id());
 }
 
-async fn events_wait_for_the_service(app: &TestApp) {
+#[apply(test)]
+async fn events_wait_without_the_service(app: &TestApp) {
     app.broker.declare().await;
     let events = [Event::lead("Ada"), Event::lead("Grace").email("grace@navy.example")];
     app.broker.publish_all(&events).await;
@@ -55,7 +47,8 @@ async fn events_wait_for_the_service(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
-async fn the_service_runs_and_stops(app: &TestApp) {
+#[apply(test)]
+async fn service_runs_and_stops(app: &TestApp) {
     let service = app.run(&[]).await;
     let hook =
         json!({"type": "WEBHOOK", "url": app.receiver.url("/ok?step=3"), "method": "POST", "body": "$phone"});
@@ -66,11 +59,12 @@ async fn the_service_runs_and_stops(app: &TestApp) {
     let heard = app.broker.hear(1).await;
     let id = heard.first().unwrap().properties.correlation_id().as_ref().unwrap();
     assert_eq!(id.as_str(), event.event_id());
-    app.count_becomes("SELECT count(*) FROM contacts WHERE company_id = 'navy'", 1).await;
+    app.wait_for_rows("contacts WHERE company_id = 'navy'", 1).await;
     assert!(service.get("/healthz").await.unwrap().starts_with("HTTP/1.1 200 "));
 }
 
-async fn the_service_falls_and_another_goes_on(app: &TestApp) {
+#[apply(test)]
+async fn next_process_continues_after_a_kill(app: &TestApp) {
     let first = app.run(&["upsert", "webhook"]).await;
     let event = Event::lead("Ada").id("1").time("2026-01-01T00:00:00Z").argument("city", "London");
     first.freeze();
@@ -80,12 +74,13 @@ async fn the_service_falls_and_another_goes_on(app: &TestApp) {
     assert!(!first.ended().await.success());
     let second = app.spawn(&["run"]);
     second.ready().await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE city = 'London'", 1).await;
+    app.wait_for_rows("contacts WHERE city = 'London'", 1).await;
     second.sigterm();
     assert!(second.ended().await.success(), "{}", second.log());
 }
 
-async fn commands_give_their_output(app: &TestApp) {
+#[apply(test)]
+async fn commands_return_their_output(app: &TestApp) {
     app.broker.declare().await;
     let shown = app.cli(&["config", "show", "-o", "json"]).await;
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
@@ -97,6 +92,7 @@ async fn commands_give_their_output(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
+#[apply(alone)]
 async fn restarts_keep_addresses_and_data(app: &TestApp) {
     let event = Event::lead("Ada");
     app.broker.publish_bytes("contact.merged", &event.bytes(), event.properties()).await;
@@ -112,7 +108,8 @@ async fn restarts_keep_addresses_and_data(app: &TestApp) {
     assert_eq!(app.broker.hear(1).await.len(), 1);
 }
 
-async fn a_paused_service_is_silent(app: &TestApp) {
+#[apply(alone)]
+async fn paused_database_does_not_answer(app: &TestApp) {
     let now = async || sqlx::query("SELECT 1").fetch_one(&app.pool).await.map(|row| row.get::<i32, _>(0));
     now().await.unwrap();
     app.control(Action::Pause, Service::Postgres).await;

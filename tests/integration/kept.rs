@@ -1,5 +1,5 @@
-//! What is kept of a dead letter: the bytes, the AMQP properties and headers, whatever they hold, and
-//! how often and when; and that they go out again with a replay.
+//! A dead letter keeps the message's bytes, AMQP properties and headers, whatever they contain, and counts attempts.
+//! A replay sends them again.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,16 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
 };
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Test,
     app::TestApp,
     event::Event,
     eventually,
     raw::{self, HEADERS, MESSAGE_ID, RawMessage, long, short},
-    tests,
+    test,
 };
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        bytes_and_properties_are_kept_and_replayed,
-        forged_and_huge_headers_harm_nobody,
-        the_broker_may_keep_hostile_headers_too,
-        attempts_and_replays_are_counted,
-        what_the_client_library_cannot_read,
-    ]
-}
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text.as_bytes()))
@@ -38,7 +28,7 @@ fn table(members: &[(&str, AMQPValue)]) -> FieldTable {
     FieldTable::from(members.collect::<BTreeMap<_, _>>())
 }
 
-/// One header of every type, some with what databases and JSON cannot hold.
+/// A header of each type, some with values that neither databases nor JSON can store.
 fn every_header() -> FieldTable {
     let list = vec![AMQPValue::Void, text("x"), AMQPValue::FieldTable(table(&[("n\0", text("\0"))]))];
     let mut deep = text("deepest");
@@ -82,12 +72,13 @@ fn every_property() -> BasicProperties {
         .with_headers(every_header())
 }
 
+#[apply(test)]
 async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     app.broker.declare().await;
     let body: Vec<u8> = (0..=255).collect();
     app.broker.publish_bytes("trigger.fired.any.thing", &body, every_property()).await;
     let service = app.run(&[]).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.body, dead.routing_key.as_str()), (body.clone(), "trigger.fired.any.thing"));
     assert_eq!(dead.properties, to_json(&every_property()));
     let shown = app.json(&["dead-letter", "show", &dead.id.to_string()]).await;
@@ -103,14 +94,15 @@ async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     let object = expected.as_object_mut().unwrap();
     object.remove("userId");
     object["headers"][DEAD_LETTER_HEADER] = json!({"string": dead.id.to_string()});
-    // A short string with NUL is the one thing that is not kept as it came.
+    // Only a short string with NUL changes.
     object["contentType"] = json!("application/json\u{fffd}");
-    // The broker's own, for whoever takes the message.
+    // The broker adds this one.
     object["headers"]["x-delivery-count"] = json!({"i64": 0});
     assert_eq!(to_json(&message.properties), expected);
 }
 
-async fn forged_and_huge_headers_harm_nobody(app: &TestApp) {
+#[apply(test)]
+async fn forged_and_huge_headers_are_harmless(app: &TestApp) {
     app.broker.declare().await;
     let death = |queue: &str| {
         let death = table(&[("queue", text(queue)), ("reason", text("rejected")), ("count", text("x"))]);
@@ -140,39 +132,40 @@ async fn forged_and_huge_headers_harm_nobody(app: &TestApp) {
     }
     app.run(&[]).await;
     let count = i64::try_from(forged.len()).unwrap();
-    app.count_becomes("SELECT count(*) FROM contacts", count).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'undecodable'", count).await;
+    app.wait_for_rows("contacts", count).await;
+    app.wait_for_dead_letters_because("undecodable", count).await;
     for dead in app.dead_letters().await {
         assert_eq!((dead.stage.as_str(), dead.attempts), ("upsert", 1));
     }
-    // Sent back with 100 kB of headers they fail again, and are the same dead letters.
+    // Replayed with 100 kB of headers, they fail again and reopen the same dead letters.
     let replay = app.json(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replay, json!({"replayed": count, "skipped": 0, "failed": 0}));
-    let again = "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 2";
-    app.count_becomes(again, count).await;
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, count);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE traceparent IS NOT NULL").await, 0);
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 2", count).await;
+    assert_eq!(app.rows("dead_letters").await, count);
+    assert_eq!(app.rows("trigger_events WHERE traceparent IS NOT NULL").await, 0);
 }
 
-async fn the_broker_may_keep_hostile_headers_too(app: &TestApp) {
+#[apply(test)]
+async fn hostile_headers_of_an_expired_message_are_kept(app: &TestApp) {
     app.broker.declare().await;
     let properties = every_property().with_expiration("1".into());
     app.broker.publish_bytes("trigger.fired", b"\0 no event", properties).await;
     eventually("it has expired", async || (app.broker.depth("dead-letters").await == 1).then_some(())).await;
     app.run(&[]).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.body.as_slice()), ("broker", b"\0 no event".as_slice()));
     let mut headers = dead.properties["headers"].clone();
     for added in ["x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"] {
         headers.as_object_mut().unwrap().remove(added).unwrap_or_else(|| panic!("{added}"));
     }
     assert_eq!(headers, to_json(&every_property())["headers"]);
-    // A replay carries nothing that makes a broker drop or expire it once more.
+    // A replay drops the properties that would make a broker expire it again.
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     let dead = app.the_dead_letter("open again", |dead| dead.state == "open" && dead.replays == 1).await;
     assert_eq!((dead.reason.as_str(), dead.attempts), ("undecodable", 2));
 }
 
+#[apply(test)]
 async fn attempts_and_replays_are_counted(app: &TestApp) {
     app.run(&[]).await;
     let bad = Event::lead("Ada").phone("12");
@@ -193,9 +186,10 @@ async fn attempts_and_replays_are_counted(app: &TestApp) {
     }
 }
 
-/// Names that are not UTF-8 and tables nested thousands deep: `RabbitMQ` passes them on, and the client
-/// library gives up its connection, or the process, with every redelivery.
-async fn what_the_client_library_cannot_read(app: &TestApp) {
+/// Names that are not UTF-8 and tables nested thousands deep. `RabbitMQ` forwards them, and with every redelivery
+/// the client library would close its connection or end the process.
+#[apply(test)]
+async fn bytes_that_crash_the_client_library_become_dead_letters(app: &TestApp) {
     app.run(&[]).await;
     let bad = |routing_key, flag, property, body| RawMessage { routing_key, flag, property, body };
     let key = b"trigger.fired".as_slice();
@@ -208,8 +202,8 @@ async fn what_the_client_library_cannot_read(app: &TestApp) {
     raw::publish(app, bad(b"trigger.fired.\xff", MESSAGE_ID, short(b"x"), b"a key")).await;
     raw::publish(app, bad(key, HEADERS, deep, b"depth")).await;
     app.broker.publish(&Event::lead("Ada").email("ada@analytical.example")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'undecodable'", 4).await;
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_dead_letters_because("undecodable", 4).await;
+    app.wait_for_rows("contacts", 1).await;
     let all = app.dead_letters().await;
     let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
     assert_eq!(of(b"an id").properties["messageId"], "??");

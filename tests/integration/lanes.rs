@@ -1,4 +1,4 @@
-//! Lanes: what one endpoint does costs the others nothing, and what it asks for it gets.
+//! Lanes: no endpoint delays another, and each gets the treatment that it asks for.
 
 mod control;
 mod digests;
@@ -6,61 +6,48 @@ mod order;
 mod plans;
 mod settings;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+use macro_rules_attribute::apply;
 
-pub(crate) fn tests() -> Vec<Test> {
-    let own = tests![
-        a_hanging_endpoint_costs_the_others_nothing,
-        retry_after_pauses_the_whole_endpoint,
-        a_breaker_opens_probes_and_closes,
-        an_endpoint_that_is_gone_parks_what_comes,
-        a_paused_endpoint_waits,
-        a_rate_is_kept_by_two_processes,
-        what_waits_too_long_ends,
-        settings_of_an_endpoint_are_its_own,
-    ];
-    [own, control::tests(), digests::tests(), order::tests(), plans::tests(), settings::tests()].concat()
-}
+use crate::support::{app::TestApp, event::Event, eventually, test};
 
 fn leads(url: &str, from: usize, count: usize) -> Vec<Event> {
     let lead = |n: usize| Event::lead("Ada").email(&format!("lead-{n}@lane.example")).webhook(url);
     (from..from + count).map(lead).collect()
 }
 
-const DELIVERED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'";
-const PENDING: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'";
-
-/// More wait for it than the process may have in flight and claimed together.
-async fn a_hanging_endpoint_costs_the_others_nothing(app: &TestApp) {
+/// More deliveries wait for it than the process may have claimed and in flight together.
+#[apply(test)]
+async fn hanging_endpoint_does_not_delay_others(app: &TestApp) {
     app.set("webhook.concurrency", "16");
     app.set("webhook.max_in_flight", "4");
     app.run(&[]).await;
     app.broker.publish_all(&leads(&app.receiver.url("/held"), 0, 100)).await;
     app.webhooks(4).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), 100, 100)).await;
-    app.count_becomes(DELIVERED, 100).await;
+    app.wait_for_deliveries("delivered", 100).await;
     let held = app.receiver.requests().iter().filter(|request| request.path == "/held").count();
     assert_eq!(held, 4, "its cap");
     app.receiver.release();
-    app.count_becomes(DELIVERED, 200).await;
+    app.wait_for_deliveries("delivered", 200).await;
 }
 
-async fn retry_after_pauses_the_whole_endpoint(app: &TestApp) {
+#[apply(test)]
+async fn retry_after_holds_the_whole_endpoint(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/retry-after/2/1");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
     app.broker.publish_all(&leads(&url, 1, 5)).await;
-    app.count_becomes(DELIVERED, 6).await;
-    let early = "SELECT count(*) FROM webhook_attempts a
+    app.wait_for_deliveries("delivered", 6).await;
+    let early = "webhook_attempts a
                  WHERE a.started_at < (SELECT min(started_at) FROM webhook_attempts) + interval '2 seconds'";
-    assert_eq!(app.count(early).await, 1, "only the one that was told to wait");
-    let uncounted = "SELECT count(*) FROM webhook_deliveries WHERE attempts = 2 AND schedule_from = 1";
-    assert_eq!(app.count(uncounted).await, 1);
+    assert_eq!(app.rows(early).await, 1, "only the request that was answered with Retry-After");
+    assert_eq!(app.rows("webhook_deliveries WHERE attempts = 2 AND schedule_from = 1").await, 1);
 }
 
-/// One request at a time, so that their number is certain.
-async fn a_breaker_opens_probes_and_closes(app: &TestApp) {
+/// One request at a time makes their number exact.
+#[apply(test)]
+async fn breaker_opens_probes_and_closes(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.set("webhook.breaker_failures", "3");
     app.set("webhook.breaker_after", "0s");
@@ -68,82 +55,85 @@ async fn a_breaker_opens_probes_and_closes(app: &TestApp) {
     app.set("webhook.retry_schedule", "50ms,50ms,50ms,50ms,50ms,50ms");
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads(&app.receiver.url("/status/503/6"), 0, 20)).await;
-    app.count_becomes(DELIVERED, 20).await;
-    assert_eq!(app.receiver.requests().len(), 26, "every failure was needed to find out");
+    app.wait_for_deliveries("delivered", 20).await;
+    assert_eq!(app.receiver.requests().len(), 26, "20 successes and 6 failures");
     let waits = "SELECT extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY started_at))::float8
                  FROM webhook_attempts ORDER BY started_at OFFSET 1";
     let waits: Vec<f64> = sqlx::query_scalar(waits).fetch_all(&app.pool).await.unwrap();
-    // What was claimed with the third failure is sent; then there are probes.
+    // Deliveries claimed with the third failure are sent; probes follow.
     let probes: Vec<f64> = waits.iter().copied().filter(|wait| *wait >= 1.0).collect();
     assert!(probes.len() >= 2 && probes.windows(2).all(|pair| pair[1] >= pair[0] * 1.5), "{waits:?}");
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'closed' AND failures = 0", 1)
-        .await;
+    app.wait_for_rows("webhook_endpoints WHERE breaker = 'closed' AND failures = 0", 1).await;
     assert!(process.log().contains("opened") && process.log().contains("closed"), "{}", process.log());
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-async fn an_endpoint_that_is_gone_parks_what_comes(app: &TestApp) {
+#[apply(test)]
+async fn endpoint_that_is_gone_keeps_deliveries_pending(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/status/410/1");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
     app.the_dead_letter("that of a gone endpoint", |dead| dead.reason == "webhook_rejected").await;
     app.broker.publish_all(&leads(&url, 1, 3)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), 4, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0", 3)
-        .await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND attempts = 0", 3).await;
     let enable = "UPDATE webhook_endpoints SET disabled_at = NULL";
     sqlx::query(enable).execute(&app.pool).await.unwrap();
-    app.count_becomes(DELIVERED, 4).await;
+    app.wait_for_deliveries("delivered", 4).await;
 }
 
-async fn a_paused_endpoint_waits(app: &TestApp) {
+#[apply(test)]
+async fn paused_endpoint_keeps_deliveries_pending(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/ok");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let pause = "UPDATE webhook_endpoints SET paused_at = now()";
     sqlx::query(pause).execute(&app.pool).await.unwrap();
     app.broker.publish_all(&leads(&url, 1, 3)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/other"), 4, 1)).await;
-    app.count_becomes(DELIVERED, 2).await;
-    app.count_becomes(PENDING, 3).await;
+    app.wait_for_deliveries("delivered", 2).await;
+    app.wait_for_deliveries("pending", 3).await;
     let resume = "UPDATE webhook_endpoints SET paused_at = NULL";
     sqlx::query(resume).execute(&app.pool).await.unwrap();
-    app.count_becomes(DELIVERED, 5).await;
+    app.wait_for_deliveries("delivered", 5).await;
 }
 
-async fn a_rate_is_kept_by_two_processes(app: &TestApp) {
+#[apply(test)]
+async fn two_processes_share_one_rate(app: &TestApp) {
     let url = app.receiver.url("/limited");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "5/s" }}]"#));
     app.run(&[]).await;
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 0, 11)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/free"), 11, 20)).await;
-    app.count_becomes(DELIVERED, 31).await;
+    app.wait_for_deliveries("delivered", 31).await;
     let took =
         "SELECT extract(epoch FROM max(a.started_at) - min(a.started_at))::float8 FROM webhook_attempts a
                 JOIN webhook_deliveries d USING (company_id, delivery_id) WHERE d.url LIKE '%/limited'";
     let took: f64 = sqlx::query_scalar(took).fetch_one(&app.pool).await.unwrap();
-    // Ten intervals of 200 ms; the first request may have begun late within its own.
+    // Ten intervals of 200 ms; the first request may have started late in its own.
     assert!(took >= 1.8, "{took}");
 }
 
-/// What an endpoint keeps waiting for longer than the oldest age becomes a dead letter without a request.
-async fn what_waits_too_long_ends(app: &TestApp) {
+/// Such deliveries become dead letters without a request.
+#[apply(test)]
+async fn delivery_older_than_max_age_becomes_a_dead_letter(app: &TestApp) {
     app.set("webhook.max_age", "2s");
     app.run(&[]).await;
     let url = app.receiver.url("/retry-after/3600");
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
     app.broker.publish_all(&leads(&url, 1, 2)).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_exhausted'", 2).await;
+    app.wait_for_dead_letters_because("webhook_exhausted", 2).await;
     assert_eq!(app.receiver.requests().len(), 1);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts WHERE outcome = 'expired'").await, 2);
+    assert_eq!(app.rows("webhook_attempts WHERE outcome = 'expired'").await, 2);
 }
 
-async fn settings_of_an_endpoint_are_its_own(app: &TestApp) {
+#[apply(test)]
+async fn endpoint_settings_apply_to_that_endpoint_alone(app: &TestApp) {
     let (special, slow) = (app.receiver.url("/status/404/1"), app.receiver.url("/hang"));
     let rules = format!(
         r#"[{{ url = "{special}", retry_statuses = [404], retry_schedule = ["10ms"], company = "acme" }},
@@ -152,14 +142,13 @@ async fn settings_of_an_endpoint_are_its_own(app: &TestApp) {
     app.set("webhook.endpoints", &rules);
     app.run(&[]).await;
     app.broker.publish_all(&leads(&special, 0, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     app.broker.publish_all(&leads(&slow, 1, 1)).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_exhausted'", 1).await;
+    app.wait_for_dead_letters_because("webhook_exhausted", 1).await;
     let others = leads(&app.receiver.url("/status/404/9"), 2, 1);
     app.broker.publish_all(&others).await;
     eventually("a 404 elsewhere is final", async || {
-        (app.count("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'").await == 1)
-            .then_some(())
+        (app.dead_letters_because("webhook_rejected").await == 1).then_some(())
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The integration tests: the real binary on a real Postgres and a real RabbitMQ.
 //!
-//! Each module lists its tests in `tests()`; [`support`] runs them. The services are started once and
-//! shared; each test has its own database, queue namespace, subscriber and webhook receiver.
+//! `#[apply(test)]` marks a test; [`support`] finds and runs all of them. They share the services, and each has a
+//! database, a queue namespace, a subscriber and a webhook receiver of its own.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,29 +37,5 @@ mod webhook_requests;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests = [
-        bad_input::tests(),
-        chain::tests(),
-        command_line::tests(),
-        contacts::tests(),
-        dead_letters::tests(),
-        erasure::tests(),
-        faults::tests(),
-        harness::tests(),
-        identity::tests(),
-        kept::tests(),
-        lanes::tests(),
-        once::tests(),
-        previews::tests(),
-        privacy::tests(),
-        replays::tests(),
-        results::tests(),
-        slack::tests(),
-        unmerge::tests(),
-        upserted::tests(),
-        webhook_docs::tests(),
-        webhook_outcomes::tests(),
-        webhook_requests::tests(),
-    ];
-    support::run(tests.concat())
+    support::run()
 }

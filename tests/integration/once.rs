@@ -1,51 +1,39 @@
-//! Once, whatever is delivered again, to whom, and in which order.
+//! Each event is applied once, however often, where and in which order it is delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
-use crate::support::{Test, app::TestApp, dice::Dice, event::Event, only, tests};
+use crate::support::{app::TestApp, dice::Dice, event::Event, only, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_same_message_fifty_times_over_two_processes,
-        the_same_message_fifty_times_in_one_batch,
-        the_same_message_after_a_restart,
-        two_processes_and_the_same_few_people,
-        any_order_ends_in_the_same_contacts,
-    ]
-}
-
-/// What must have happened exactly once.
+/// Checks that everything happened exactly once.
 async fn assert_once(app: &TestApp) {
     let webhook = only(app.webhooks(1).await);
     let upserted = only(app.broker.hear(1).await);
     assert_eq!(webhook.json().unwrap(), upserted.body);
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
-    // Every copy is settled before anything is counted.
+    app.wait_for_deliveries("delivered", 1).await;
+    // All copies are settled before the count.
     app.assert_settled().await;
     assert_eq!(app.broker.heard().await.len(), 1, "events");
     assert_eq!(app.receiver.requests().len(), 1, "requests");
-    for table in [
-        "SELECT count(*) FROM contacts",
-        "SELECT count(*) FROM trigger_events",
-        "SELECT count(*) FROM webhook_attempts",
-        "SELECT version FROM contacts",
-    ] {
-        assert_eq!(app.count(table).await, 1, "{table}");
+    for table in ["contacts", "trigger_events", "webhook_attempts"] {
+        assert_eq!(app.rows(table).await, 1, "{table}");
     }
-    assert_eq!(app.count("SELECT count(*) FROM outbox").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.count("SELECT version FROM contacts").await, 1);
+    assert_eq!(app.rows("outbox").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
 fn lead(app: &TestApp) -> Event {
     Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/"))
 }
 
-async fn the_same_message_fifty_times_over_two_processes(app: &TestApp) {
+#[apply(test)]
+async fn fifty_copies_over_two_processes_are_applied_once(app: &TestApp) {
     // One at a time, so that the copies are spread over all consumers.
     app.set("upsert.batch_size", "1");
     app.run(&[]).await;
@@ -54,19 +42,21 @@ async fn the_same_message_fifty_times_over_two_processes(app: &TestApp) {
     assert_once(app).await;
 }
 
-async fn the_same_message_fifty_times_in_one_batch(app: &TestApp) {
+#[apply(test)]
+async fn fifty_copies_in_one_batch_are_applied_once(app: &TestApp) {
     app.broker.declare().await;
     app.broker.publish_all(&vec![lead(app); 50]).await;
     app.run(&[]).await;
     assert_once(app).await;
 }
 
-async fn the_same_message_after_a_restart(app: &TestApp) {
+#[apply(test)]
+async fn copy_after_a_restart_is_not_applied(app: &TestApp) {
     let event = lead(app);
     app.run(&[]).await;
     app.broker.publish(&event).await;
     app.webhooks(1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     app.stop().await;
     app.broker.publish(&event).await;
     app.run(&[]).await;
@@ -91,21 +81,22 @@ fn of_a_crowd(n: usize, hook: &str) -> Event {
     }
 }
 
-async fn two_processes_and_the_same_few_people(app: &TestApp) {
+#[apply(test)]
+async fn two_processes_create_each_contact_once(app: &TestApp) {
     // Small batches: many transactions that meet.
     app.set("upsert.batch_size", "5");
     let hook = app.receiver.url("/");
     app.run(&[]).await;
     app.run(&[]).await;
-    // 421 is prime, so this is every event once, far from the order of their times.
+    // 421 is prime, so this visits each event once, far from their order in time.
     let events: Vec<Event> = (1..=EVENTS).map(|n| of_a_crowd(n * 211 % 421 - 1, &hook)).collect();
     app.broker.publish_all(&events).await;
     app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 420).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 420).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_deliveries("delivered", 420).await;
+    app.wait_for_rows("outbox", 0).await;
 
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 420);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 420);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_each_person_is_one_contact(app).await;
     assert_versions_count_changes(app).await;
     assert_all_was_told_once(app).await;
@@ -124,25 +115,25 @@ async fn assert_each_person_is_one_contact(app: &TestApp) {
         (format!("city of {person}"), format!("name {last}"), phone, email, 2)
     });
     assert_eq!(people, expected.collect::<Vec<_>>());
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 7);
-    let unresolved = "SELECT count(*) FROM trigger_events e
+    assert_eq!(app.rows("contacts").await, 7);
+    let unresolved = "trigger_events e
         LEFT JOIN contact_aliases a ON a.company_id = e.company_id AND a.alias_id = e.contact_id
         LEFT JOIN contacts c ON c.company_id = e.company_id AND c.contact_id = coalesce(a.contact_id, e.contact_id)
         WHERE c.contact_id IS NULL";
-    assert_eq!(app.count(unresolved).await, 0, "every contact id in the ledger resolves");
+    assert_eq!(app.rows(unresolved).await, 0, "every contact id in the ledger resolves");
 }
 
-/// Of each contact that ever was: created once, and each change one version, without a gap.
+/// Checks that each contact was created once, and that each change is one version without a gap.
 async fn assert_versions_count_changes(app: &TestApp) {
-    let wrong = "SELECT count(*) FROM (
+    let wrong = "(
         SELECT contact_id FROM trigger_events GROUP BY contact_id
         HAVING count(*) FILTER (WHERE operation = 'created') <> 1
             OR count(*) FILTER (WHERE operation <> 'unchanged') <> max(version)
             OR count(DISTINCT version) <> max(version)) wrong";
-    assert_eq!(app.count(wrong).await, 0);
-    let behind = "SELECT count(*) FROM contacts c WHERE c.version <>
+    assert_eq!(app.rows(wrong).await, 0);
+    let behind = "contacts c WHERE c.version <>
         (SELECT max(e.version) FROM trigger_events e WHERE e.contact_id = c.contact_id)";
-    assert_eq!(app.count(behind).await, 0);
+    assert_eq!(app.rows(behind).await, 0);
 }
 
 async fn assert_all_was_told_once(app: &TestApp) {
@@ -150,7 +141,7 @@ async fn assert_all_was_told_once(app: &TestApp) {
     let upserted: Vec<_> = heard.iter().filter(|heard| heard.at("/type") == "contact.upserted").collect();
     let ids: BTreeSet<String> = upserted.iter().map(|heard| heard.at("/id").to_string()).collect();
     assert_eq!((upserted.len(), ids.len()), (EVENTS, EVENTS));
-    // The same version of a contact is the same contact, whoever published it.
+    // Both publications of a version show the same contact.
     let mut versions: BTreeMap<(String, i64), Value> = BTreeMap::new();
     for heard in upserted {
         let mut contact = heard.at("/data/contact").clone();
@@ -167,7 +158,7 @@ async fn assert_all_was_told_once(app: &TestApp) {
     assert_eq!((requests.len(), ids.len()), (EVENTS, EVENTS));
 }
 
-/// Events of a handful of people who are found, in the course of time, to be fewer.
+/// Events about a few contacts that merge over time.
 fn history(dice: &mut Dice) -> Vec<Event> {
     let event = |n: usize| {
         // Some have the same time: then the ids decide.
@@ -193,8 +184,9 @@ fn history(dice: &mut Dice) -> Vec<Event> {
     (0..40).map(event).collect()
 }
 
+#[apply(test)]
 async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
-    // One by one and one after the other, so that the order is the one published.
+    // One at a time, so that they are applied in the order of publication.
     app.set("upsert.batch_size", "1");
     app.set("upsert.consumers", "1");
     app.run(&[]).await;
@@ -211,9 +203,9 @@ async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
         dice.shuffle(&mut shuffled);
         app.broker.publish_all(&in_order(company, &shuffled)).await;
     }
-    app.count_becomes("SELECT count(*) FROM trigger_events", 200).await;
+    app.wait_for_rows("trigger_events", 200).await;
     app.stop().await;
-    // The last company gets the same in batches, everything twice, in yet another order.
+    // The last company receives everything twice, in batches and in yet another order.
     dice.shuffle(&mut shuffled);
     let twice =
         [in_order("company-5", &shuffled), in_order("company-0", &shuffled), in_order("company-5", &history)];
@@ -221,7 +213,7 @@ async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
     app.set("upsert.batch_size", "16");
     app.set("upsert.consumers", "2");
     app.run(&[]).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 240).await;
+    app.wait_for_rows("trigger_events", 240).await;
     app.assert_settled().await;
 
     let companies = rows_by_company(app).await;
@@ -231,7 +223,7 @@ async fn any_order_ends_in_the_same_contacts(app: &TestApp) {
     for (company, rows) in &companies {
         assert_eq!(rows, expected, "{company}");
     }
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
 /// The contacts of each company, all but ids and versions.

@@ -1,17 +1,14 @@
 //! `trigger preview` and worker 1 agree.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
-use crate::support::{Test, app::TestApp, dice::Dice, event::Event, tests};
+use crate::support::{app::TestApp, dice::Dice, event::Event, test};
 
 const CHAINS: usize = 100;
 /// Large enough that four requests with it exceed the 2 MiB of one event.
 const LONG: usize = 600_000;
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![preview_and_worker_agree_on_a_hundred_chains]
-}
 
 /// Everything that an event did, as far as a preview can know it.
 #[derive(Debug, PartialEq)]
@@ -24,6 +21,7 @@ struct Effects {
     webhooks: Vec<Value>,
 }
 
+#[apply(test)]
 async fn preview_and_worker_agree_on_a_hundred_chains(app: &TestApp) {
     // A conflict can then arise within one event.
     app.set("CONTACTS__ON_CONFLICT", "reject");

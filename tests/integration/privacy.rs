@@ -1,22 +1,19 @@
-//! Personal data and secrets appear in no log line, no health report and no process list, whatever the
-//! filter asks for and whatever goes wrong.
+//! Personal data and secrets appear in no log line, health report or process list, under any filter and in any
+//! failure.
 
 use std::fs;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::json;
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+use crate::support::{app::TestApp, event::Event, eventually, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![text_lines_tell_nothing, json_lines_tell_nothing, commands_tell_nothing]
-}
-
-/// Asks for everything, and for libraries by the names of their modules.
+/// Logs everything, including libraries by their module names.
 const FILTER: &str = "trace,lapin=trace,lapin::channel=trace,lapin::io_loop=trace,lapin::returned_messages=trace,\
                       sqlx::query=trace,hyper_util::client=trace,rustls::client=trace,contact_relay=trace";
 
-/// Parts of what the events and settings here hold; none is part of anything else.
+/// Parts of the personal data and secrets in these events and settings. Nothing else contains them.
 const MARKERS: [&str; 12] = [
     "Zaphod",
     "987651234",
@@ -32,7 +29,7 @@ const MARKERS: [&str; 12] = [
     "header-marker",
 ];
 
-fn told(text: &str) -> Vec<&'static str> {
+fn leaked(text: &str) -> Vec<&'static str> {
     MARKERS.into_iter().filter(|marker| text.contains(marker)).collect()
 }
 
@@ -56,7 +53,7 @@ fn event(app: &TestApp) -> Event {
         .action(json!({"type": "WEBHOOK", "url": url, "headers": [{"key": "Authorization", "value": "Bearer-marker"}]}))
 }
 
-/// Everything that can go right and wrong once.
+/// Causes each success and each failure once.
 async fn everything(app: &TestApp) {
     let event = event(app);
     let properties = event.properties().with_headers(
@@ -89,7 +86,7 @@ async fn everything(app: &TestApp) {
     let expires = event.properties().with_expiration("0".into());
     app.broker.publish_bytes("trigger.fired", &again("expires").bytes(), expires).await;
     app.webhooks(1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    app.wait_for_deliveries("pending", 0).await;
     eventually("all kinds are there", async || {
         let reasons = "SELECT count(DISTINCT reason) FROM dead_letters";
         (app.count(reasons).await >= 8).then_some(())
@@ -97,7 +94,7 @@ async fn everything(app: &TestApp) {
     .await;
 }
 
-/// Command lines of all processes; those that end meanwhile are left out.
+/// The command lines of all processes, except those that end meanwhile.
 fn process_list() -> String {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
@@ -110,39 +107,42 @@ async fn lines_tell_nothing(app: &TestApp, format: &str) {
     everything(app).await;
     for path in ["/readyz", "/healthz", "/Zaphod", "/metrics"] {
         let answer = service.get(path).await.unwrap_or_default();
-        assert_eq!(told(&answer), [""; 0], "{path} says {answer}");
+        assert_eq!(leaked(&answer), [""; 0], "{path} says {answer}");
     }
-    assert_eq!(told(&process_list()), [""; 0]);
+    assert_eq!(leaked(&process_list()), [""; 0]);
     let log = service.log();
     assert!(log.contains("TRACE"), "the filter is not in effect: {log}");
-    let bad: Vec<&str> = log.lines().filter(|line| !told(line).is_empty()).collect();
+    let bad: Vec<&str> = log.lines().filter(|line| !leaked(line).is_empty()).collect();
     assert!(bad.is_empty(), "{} lines, the first: {}", bad.len(), bad[0]);
     if format == "json" {
         let bad = log.lines().find(|line| serde_json::from_str::<serde_json::Value>(line).is_err());
         assert_eq!(bad, None, "not JSON");
     }
     let messages = app.dead_letters().await.into_iter().map(|dead| dead.message).collect::<Vec<_>>();
-    assert_eq!(told(&messages.join("\n")), [""; 0], "{messages:?}");
+    assert_eq!(leaked(&messages.join("\n")), [""; 0], "{messages:?}");
 }
 
-async fn text_lines_tell_nothing(app: &TestApp) {
+#[apply(test)]
+async fn text_logs_hold_no_personal_data(app: &TestApp) {
     lines_tell_nothing(app, "text").await;
 }
 
-async fn json_lines_tell_nothing(app: &TestApp) {
+#[apply(test)]
+async fn json_logs_hold_no_personal_data(app: &TestApp) {
     lines_tell_nothing(app, "json").await;
 }
 
-async fn commands_tell_nothing(app: &TestApp) {
+#[apply(test)]
+async fn commands_log_no_personal_data(app: &TestApp) {
     set_up(app, "text");
     app.broker.declare().await;
     let lines = [event(app).bytes(), b"{Zaphod".to_vec(), b"Zaphod".to_vec()].join(b"\n".as_slice());
     let published = app.cli_with_input(&["publish", "-"], &lines).await;
-    assert_eq!((published.code, told(&published.stderr)), (Some(3), vec![]), "{}", published.stderr);
+    assert_eq!((published.code, leaked(&published.stderr)), (Some(3), vec![]), "{}", published.stderr);
     app.run(&[]).await;
     app.webhooks(1).await;
     app.broker.publish(&event(app).phone("Zaphod").without("/data/arguments/email")).await;
-    app.the_dead_letter("there", |_| true).await;
+    app.wait_for_dead_letter().await;
     for arguments in [
         ["dead-letter", "list", "--all-is-none"].as_slice(),
         &["dead-letter", "list"],
@@ -153,11 +153,11 @@ async fn commands_tell_nothing(app: &TestApp) {
     ] {
         let ended = app.cli(arguments).await;
         let text = ended.stdout + &ended.stderr;
-        assert_eq!(told(&text), [""; 0], "{arguments:?}: {text}");
+        assert_eq!(leaked(&text), [""; 0], "{arguments:?}: {text}");
     }
     let found =
         app.cli_with_input(&["contact", "find", "--company", "acme", "--phone", "-"], b"+5511987651234\n");
     let found = found.await;
-    assert_eq!((found.code, told(&found.stderr)), (Some(0), vec![]));
+    assert_eq!((found.code, leaked(&found.stderr)), (Some(0), vec![]));
     assert!(found.stdout.contains("Zaphod") && !found.stdout.contains("31415926535"), "{}", found.stdout);
 }

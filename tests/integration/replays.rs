@@ -1,29 +1,16 @@
-//! `dead-letter list|show|replay|discard` against what is kept, and what becomes of what is replayed.
+//! `dead-letter list|show|replay|discard`, and the outcome of replays.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, dead_letters::Dead, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        filters_list_what_they_say,
-        formats_can_be_read,
-        ids_and_their_beginnings,
-        a_replay_after_the_cause_is_gone,
-        a_replay_waits_for_a_stopped_worker,
-        a_replay_of_a_webhook_message_without_delivery,
-        webhooks_are_replayed_and_discarded_with_their_delivery,
-        nothing_is_settled_by_accident,
-        a_rate_is_kept,
-    ]
-}
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
 async fn list(app: &TestApp, filters: &[&str]) -> Vec<Value> {
     let rows = app.json(&[&["dead-letter", "list"], filters].concat()).await;
     rows.as_array().expect("a list").clone()
 }
 
-/// Three of stage upsert, two of stage webhook, of three companies and two triggers.
+/// Three dead letters of stage upsert and two of stage webhook, from three companies and two triggers.
 async fn five(app: &TestApp) -> Vec<Dead> {
     app.run(&[]).await;
     app.broker.publish_bytes("trigger.fired", b"no event", lapin::BasicProperties::default()).await;
@@ -32,11 +19,12 @@ async fn five(app: &TestApp) -> Vec<Dead> {
     let webhook = Event::bare().with("/data/trigger/name", "tell".into());
     app.broker.publish(&webhook.clone().webhook(&app.receiver.url("/status/404"))).await;
     app.broker.publish(&webhook.id("gone").company("b").webhook(&app.receiver.url("/status/503"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 5).await;
+    app.wait_for_rows("dead_letters", 5).await;
     app.dead_letters().await
 }
 
-async fn filters_list_what_they_say(app: &TestApp) {
+#[apply(test)]
+async fn list_filters_dead_letters(app: &TestApp) {
     five(app).await;
     let operator = ["--yes", "--operator", "grace"];
     let discard = [&["dead-letter", "discard", "--reason", "webhook_rejected"], operator.as_slice()].concat();
@@ -72,7 +60,8 @@ async fn filters_list_what_they_say(app: &TestApp) {
     assert_eq!((discarded.settled_by.as_deref(), discarded.stage.as_str()), (Some("grace"), "webhook"));
 }
 
-async fn formats_can_be_read(app: &TestApp) {
+#[apply(test)]
+async fn every_format_can_be_parsed(app: &TestApp) {
     let dead = five(app).await;
     let id = dead.last().unwrap().id.to_string();
     let rows = list(app, &[]).await;
@@ -100,13 +89,14 @@ async fn formats_can_be_read(app: &TestApp) {
     assert_eq!(app.dead_letters().await, dead);
 }
 
-async fn ids_and_their_beginnings(app: &TestApp) {
+#[apply(test)]
+async fn ids_can_be_abbreviated(app: &TestApp) {
     let dead = five(app).await;
     let (first, id) = (&dead[0], dead[0].id.to_string());
     for text in [&id, &id.to_uppercase(), &id.replace('-', ""), &id[..35]] {
         assert_eq!(app.json(&["dead-letter", "show", text]).await["id"], json!(first.id), "{text}");
     }
-    // All five are of the same minute, which is what the first 8 digits say.
+    // The first 8 digits are the minute, and all five are from the same one.
     let several = app.cli(&["dead-letter", "show", &id[..8]]).await;
     assert_eq!(several.code, Some(1));
     assert!(several.stdout.is_empty() && several.stderr.contains("give more"), "{}", several.stderr);
@@ -122,13 +112,14 @@ async fn ids_and_their_beginnings(app: &TestApp) {
     assert_eq!(done, json!({"discarded": 2, "skipped": 0, "failed": 0}));
 }
 
-async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
+#[apply(test)]
+async fn replay_succeeds_once_the_cause_is_gone(app: &TestApp) {
     app.set("contacts.default_region", "PT");
     let service = app.run(&[]).await;
-    // A number of Brazil without its country code.
+    // A Brazilian number without its country code.
     let event = Event::lead("Ada").phone("(11) 98765-4321").webhook(&app.receiver.url("/ok"));
     app.broker.publish(&event).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!(
         (dead.reason.as_str(), dead.event_id.as_deref()),
         ("identifier_invalid", Some(event.event_id()))
@@ -139,10 +130,10 @@ async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
     app.run(&[]).await;
     app.json(&["dead-letter", "replay", "--company", "acme", "--yes"]).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
-    app.count_becomes("SELECT count(*) FROM contacts WHERE phone = '+5511987654321'", 1).await;
+    app.wait_for_rows("contacts WHERE phone = '+5511987654321'", 1).await;
     app.webhooks(1).await;
     assert_eq!(app.broker.hear(1).await.len(), 1);
-    // Settled is settled.
+    // A settled dead letter stays settled.
     let again = app.cli(&["dead-letter", "replay", &dead.id.to_string(), "--yes", "-o", "json"]).await;
     assert_eq!(again.code, Some(3), "{}", again.stderr);
     let again: Value = serde_json::from_str(&again.stdout).unwrap();
@@ -150,7 +141,8 @@ async fn a_replay_after_the_cause_is_gone(app: &TestApp) {
     app.the_dead_letter("left alone", |dead| dead.replays == 1 && dead.settled_by.is_none()).await;
 }
 
-async fn a_replay_waits_for_a_stopped_worker(app: &TestApp) {
+#[apply(test)]
+async fn replay_waits_for_a_stopped_worker(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     let service = app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada")).await;
@@ -167,17 +159,18 @@ async fn a_replay_waits_for_a_stopped_worker(app: &TestApp) {
     app.run(&[]).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
     app.queues_are_empty().await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
-async fn a_replay_of_a_webhook_message_without_delivery(app: &TestApp) {
+#[apply(test)]
+async fn webhook_message_without_a_delivery_is_replayed(app: &TestApp) {
     app.broker.declare().await;
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&app.receiver.url("/ok"));
     app.broker.publish(&event).await;
     let upsert = app.run(&["upsert", "dead-letter"]).await;
     eventually("it is upserted", async || (app.broker.depth("webhook").await == 1).then_some(())).await;
     app.broker.reject("webhook").await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("broker", "webhook"));
     assert_eq!((dead.company.as_str(), dead.event_id.as_deref()), ("acme", Some(event.event_id())));
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
@@ -188,35 +181,32 @@ async fn a_replay_of_a_webhook_message_without_delivery(app: &TestApp) {
     app.webhooks(1).await;
 }
 
-async fn webhooks_are_replayed_and_discarded_with_their_delivery(app: &TestApp) {
+#[apply(test)]
+async fn replay_and_discard_settle_the_delivery_too(app: &TestApp) {
     let service = app.run(&[]).await;
     let (lost, found) = (app.receiver.url("/status/500"), app.receiver.url("/flaky/3"));
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&lost).webhook(&found);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_exhausted'", 2).await;
+    app.wait_for_dead_letters_because("webhook_exhausted", 2).await;
     let replayed = app.json(&["dead-letter", "replay", "--stage", "webhook", "--yes"]).await;
     assert_eq!(replayed["replayed"], 2);
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND replays = 1", 1).await;
-    app.count_becomes(
-        "SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 6",
-        1,
-    )
-    .await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved' AND replays = 1", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1 AND attempts = 6", 1).await;
     assert_eq!(app.receiver.requests().len(), 3 + 3 + 1 + 3);
-    // While nobody works, one is replayed and then given up: its delivery is not sent any more.
+    // Without a worker, one is replayed and then discarded: its delivery is not sent.
     service.sigterm();
     service.ended().await;
     app.json(&["dead-letter", "replay", "--all", "--yes"]).await;
     app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
     app.run(&[]).await;
     app.queues_are_empty().await;
-    let states = "SELECT count(*) FROM webhook_deliveries WHERE state IN ('delivered', 'discarded')";
-    assert_eq!(app.count(states).await, 2);
+    assert_eq!(app.rows("webhook_deliveries WHERE state IN ('delivered', 'discarded')").await, 2);
     assert_eq!(app.receiver.requests().len(), 10);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
-async fn nothing_is_settled_by_accident(app: &TestApp) {
+#[apply(test)]
+async fn replay_and_discard_refuse_ambiguous_arguments(app: &TestApp) {
     let dead = five(app).await;
     let id = dead[0].id.to_string();
     for arguments in [
@@ -242,16 +232,17 @@ async fn nothing_is_settled_by_accident(app: &TestApp) {
     assert_eq!(app.dead_letters().await, dead);
 }
 
-async fn a_rate_is_kept(app: &TestApp) {
+#[apply(test)]
+async fn replay_keeps_to_its_rate(app: &TestApp) {
     app.run(&[]).await;
     for index in 0..6 {
         app.broker.publish(&Event::lead(&format!("Ada {index}")).phone("12")).await;
     }
-    app.count_becomes("SELECT count(*) FROM dead_letters", 6).await;
+    app.wait_for_rows("dead_letters", 6).await;
     let begun = std::time::Instant::now();
     let done = app.json(&["dead-letter", "replay", "--all", "--yes", "--rate", "5"]).await;
     assert_eq!(done["replayed"], 6);
-    // The first goes at once, and each of the five others a fifth of a second later.
+    // The first is replayed at once, and each of the five others 200 ms after the one before.
     assert!(begun.elapsed().as_millis() >= 1_000, "{:?}", begun.elapsed());
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE replays = 1 AND state = 'open'", 6).await;
+    app.wait_for_rows("dead_letters WHERE replays = 1 AND state = 'open'", 6).await;
 }

@@ -1,29 +1,16 @@
-//! What an assistant is told of the end of a chain: `trigger.completed`, on the exchange and on the queue
-//! that asked for it.
+//! `trigger.completed` at the end of a chain, on the exchange and on the queue in `reply_to`.
 
 mod asked;
 mod once;
 
 use axum::{Router, http::StatusCode};
 use contact_relay::domain::event::{CompanyId, EventRef};
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, broker::Heard, event::Event, eventually, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    let own = tests![
-        a_chain_without_a_webhook,
-        a_webhook_s_answer_and_its_directive,
-        webhooks_that_fail,
-        steps_that_do_not_run,
-        a_long_answer_is_cut_and_bytes_are_base64,
-        nobody_waits,
-        an_event_that_is_not_applied_tells_nothing,
-    ];
-    [own, asked::tests(), once::tests()].concat()
-}
+use crate::support::{app::TestApp, broker::Heard, event::Event, eventually, only, test};
 
 /// The results heard so far.
 async fn results(app: &TestApp) -> Vec<Heard> {
@@ -31,7 +18,7 @@ async fn results(app: &TestApp) -> Vec<Heard> {
     heard.into_iter().filter(|heard| heard.routing_key == "trigger.completed").collect()
 }
 
-/// Waits for so many results.
+/// Waits for this many results.
 async fn hear(app: &TestApp, count: usize) -> Vec<Heard> {
     eventually(&format!("{count} results are heard"), async || {
         let results = results(app).await;
@@ -72,7 +59,7 @@ fn statuses(result: &Heard) -> Vec<Value> {
     each(result, "status")
 }
 
-/// A receiver that answers everything with this.
+/// A receiver that answers every request with this.
 async fn answering(status: StatusCode, body: Vec<u8>) -> (String, AbortHandle) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -80,7 +67,8 @@ async fn answering(status: StatusCode, body: Vec<u8>) -> (String, AbortHandle) {
     (url, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }).abort_handle())
 }
 
-async fn a_chain_without_a_webhook(app: &TestApp) {
+#[apply(test)]
+async fn chain_without_a_webhook_has_a_result(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(lead());
     app.broker.publish(&event).await;
@@ -121,10 +109,11 @@ async fn a_chain_without_a_webhook(app: &TestApp) {
     ] {
         assert_eq!(result.header(header).as_deref(), result.at(pointer).as_str(), "{header}");
     }
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
-async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
+#[apply(test)]
+async fn result_has_the_webhooks_answer_and_its_directive(app: &TestApp) {
     app.run(&[]).await;
     let directive = "Tell the client the ticket's number.";
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/ok"), "responseDirective": directive});
@@ -139,12 +128,12 @@ async fn a_webhook_s_answer_and_its_directive(app: &TestApp) {
     assert_eq!(result.at("/data/steps/0/status"), "succeeded");
     assert_eq!(result.at("/id"), &json!(id_of(&event)));
     assert_eq!(result.at("/subject"), app.broker.upserted(&event).await.at("/subject"));
-    let traced = "SELECT count(*) FROM webhook_deliveries WHERE awaited";
-    assert_eq!(app.count(traced).await, 0, "its end is counted");
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("webhook_deliveries WHERE awaited").await, 0, "its end is counted");
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
-async fn webhooks_that_fail(app: &TestApp) {
+#[apply(test)]
+async fn result_names_failed_webhooks(app: &TestApp) {
     let (url, refuses) = answering(StatusCode::BAD_REQUEST, b"no such plan".to_vec()).await;
     app.run(&[]).await;
     let event = interpreted(
@@ -175,11 +164,12 @@ async fn webhooks_that_fail(app: &TestApp) {
     assert_eq!(result.at("/data/steps/2/httpStatus"), 503);
     assert_eq!(result.at("/data/steps/2/responseBody"), &Value::Null);
     assert_eq!(result.at("/data/steps/3/httpStatus"), &Value::Null);
-    app.count_becomes("SELECT count(*) FROM dead_letters", 5).await;
+    app.wait_for_rows("dead_letters", 5).await;
     refuses.abort();
 }
 
-async fn steps_that_do_not_run(app: &TestApp) {
+#[apply(test)]
+async fn result_lists_skipped_steps(app: &TestApp) {
     app.run(&[]).await;
     let three = || interpreted(lead().webhook(&app.receiver.url("/ok")).webhook(&app.receiver.url("/ok")));
     for (max, expected) in [
@@ -195,7 +185,7 @@ async fn steps_that_do_not_run(app: &TestApp) {
         assert_eq!(each(&result, "type"), ["CRM", "WEBHOOK", "WEBHOOK"]);
         assert_eq!(result.at("/data/interaction"), &json!({"index": max, "max": max}));
     }
-    // The second trigger asks, and none of its steps runs.
+    // Only the second trigger asks for an interpretation, and none of its steps runs.
     let asks = json!({"type": "WEBHOOK", "url": app.receiver.url("/ok"), "responseDirective": "x"});
     let event = lead().next(&asks).with("/data/assistant/maxInteractions", 1.into());
     let next = json!([{"name": "next", "interpretResponse": true, "action": asks}]);
@@ -208,7 +198,8 @@ async fn steps_that_do_not_run(app: &TestApp) {
     );
 }
 
-async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
+#[apply(test)]
+async fn long_answer_is_truncated_and_bytes_are_base64(app: &TestApp) {
     let (long, first) = answering(StatusCode::OK, "ã".repeat(51_200).into_bytes()).await;
     let (bytes, second) = answering(StatusCode::OK, b"\x00\xff\xfe".to_vec()).await;
     let (empty, third) = answering(StatusCode::NO_CONTENT, Vec::new()).await;
@@ -226,22 +217,23 @@ async fn a_long_answer_is_cut_and_bytes_are_base64(app: &TestApp) {
     }
 }
 
-async fn nobody_waits(app: &TestApp) {
+#[apply(test)]
+async fn event_that_asks_for_none_has_no_result(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish_all(&[lead().webhook(&app.receiver.url("/ok")), lead()]).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND NOT awaited", 1)
-        .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND NOT awaited", 1).await;
     app.assert_settled().await;
     assert!(results(app).await.is_empty());
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 0);
+    assert_eq!(app.rows("chain_results").await, 0);
 }
 
-/// A dead letter is answered when its replay is applied.
-async fn an_event_that_is_not_applied_tells_nothing(app: &TestApp) {
+/// The result follows when the dead letter's replay is applied.
+#[apply(test)]
+async fn event_that_is_not_applied_has_no_result(app: &TestApp) {
     app.run(&[]).await;
     let event = interpreted(Event::lead("Ada").phone("12"));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("dead_letters", 1).await;
+    app.wait_for_rows("outbox", 0).await;
     assert!(results(app).await.is_empty());
 }

@@ -1,25 +1,16 @@
-//! An endpoint of Slack: whatever the trigger's author writes, Slack takes it, and no contact calls anybody.
+//! Slack endpoints: Slack accepts every body that an author writes, and no contact's value mentions anybody.
 
 use contact_relay::dev::demo_receiver::Received;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{app::TestApp, event::Event, only, test};
 
-/// Calls everybody and leads elsewhere, unless it is escaped.
+/// Mentions everybody and links elsewhere, unless it is escaped.
 const HOSTILE: &str = "<!channel> & <https://evil.example|click>";
 const ESCAPED: &str = "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        every_body_is_a_message_that_slack_takes,
-        a_preview_shows_the_bytes_that_slack_gets,
-        what_slack_refuses_is_a_dead_letter,
-        an_answer_that_the_webhook_is_gone_disables_the_endpoint,
-        too_many_messages_are_sent_later,
-    ]
-}
-
-/// Says in the settings that everything under `/slack` of the receiver is Slack.
+/// Sets the profile `slack` for everything under `/slack` of the receiver.
 fn declare(app: &TestApp) {
     let url = app.receiver.url("/slack");
     app.set("webhook.endpoints", &format!(r#"[{{url = "{url}", profile = "slack"}}]"#));
@@ -38,7 +29,8 @@ fn message(request: &Received) -> Value {
     request.json().unwrap()
 }
 
-async fn every_body_is_a_message_that_slack_takes(app: &TestApp) {
+#[apply(test)]
+async fn every_body_becomes_a_valid_slack_message(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let default = format!(
@@ -60,17 +52,18 @@ async fn every_body_is_a_message_that_slack_takes(app: &TestApp) {
     let event =
         cases.iter().fold(lead(), |event, (path, body, _)| event.action(post(&app.receiver.url(path), body)));
     app.broker.publish(&event.action(post(&app.receiver.url("/plain"), &json!({"text": "$name"})))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
+    app.wait_for_deliveries("delivered", 6).await;
     let requests = app.receiver.requests();
     for (path, _, expected) in cases {
         let request = only(requests.iter().filter(|request| request.path == path));
         assert_eq!(message(request), expected, "{path}");
     }
     let plain = only(requests.iter().filter(|request| request.path == "/plain"));
-    assert_eq!(plain.json().unwrap(), json!({ "text": HOSTILE }), "escaped for whom it is no Slack");
+    assert_eq!(plain.json().unwrap(), json!({ "text": HOSTILE }), "only Slack endpoints get escaped values");
 }
 
-async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
+#[apply(test)]
+async fn preview_shows_the_bytes_that_slack_receives(app: &TestApp) {
     declare(app);
     app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let url = app.receiver.url("/slack/preview");
@@ -90,7 +83,7 @@ async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
     assert_eq!(shown["body"].as_str().unwrap().as_bytes(), sent.body);
     let headers: Vec<[String; 2]> = serde_json::from_value(shown["headers"].clone()).unwrap();
     for [name, value] in &headers {
-        let real = sent.header(name).unwrap_or_else(|| panic!("{name} is shown and not sent"));
+        let real = sent.header(name).unwrap_or_else(|| panic!("{name} is shown but not sent"));
         assert!(value == real || value.contains('<'), "{name}: {value} {real}");
     }
     let of_the_connection = ["host", "accept", "accept-encoding", "content-length"];
@@ -99,7 +92,8 @@ async fn a_preview_shows_the_bytes_that_slack_gets(app: &TestApp) {
     }
 }
 
-async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
+#[apply(test)]
+async fn message_refused_by_slack_becomes_a_dead_letter(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let empty = lead().action(post(&app.receiver.url("/slack/empty"), &json!({"text": "$contact.street"})));
@@ -107,7 +101,7 @@ async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
     let unknown_block = json!({"blocks": [{"text": "$name"}]});
     let strange = lead().action(post(&app.receiver.url("/slack/blocks"), &unknown_block));
     app.broker.publish(&strange).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 2).await;
+    app.wait_for_dead_letters_because("webhook_rejected", 2).await;
     let bodies = "SELECT convert_from(response_body, 'UTF8') FROM webhook_attempts ORDER BY 1";
     let bodies: Vec<String> = sqlx::query_scalar(bodies).fetch_all(&app.pool).await.unwrap();
     assert_eq!(bodies, ["invalid_blocks", "no_text"]);
@@ -115,26 +109,27 @@ async fn what_slack_refuses_is_a_dead_letter(app: &TestApp) {
     assert!(listed.contains("Slack answered 400 (the message is empty"), "{listed}");
 }
 
-async fn an_answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
+#[apply(test)]
+async fn answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
-    let disabled = "SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL
+    let disabled = "webhook_endpoints WHERE disabled_at IS NOT NULL
                     AND disabled_because LIKE '%Slack disabled%'";
-    app.count_becomes(disabled, 1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'webhook_rejected'", 1).await;
+    app.wait_for_rows(disabled, 1).await;
+    app.wait_for_dead_letters_because("webhook_rejected", 1).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 0", 1)
-        .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND attempts = 0", 1).await;
     app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 1, "sent to an endpoint that is gone");
 }
 
-async fn too_many_messages_are_sent_later(app: &TestApp) {
+#[apply(test)]
+async fn rate_limited_messages_are_sent_later(app: &TestApp) {
     declare(app);
     app.run(&[]).await;
     let url = app.receiver.url("/slack/busy");
     let event = lead().action(post(&url, &json!("one"))).action(post(&url, &json!("two")));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
+    app.wait_for_deliveries("delivered", 2).await;
 }

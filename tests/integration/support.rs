@@ -1,7 +1,6 @@
-//! Runs the tests: `cargo test --test integration [FILTER]`, with the options of the usual harness.
+//! Runs the tests: `cargo test --test integration [FILTER]`, with the options of the standard harness.
 //!
-//! Tests run side by side, except those marked `alone`, which stop or restart the shared services:
-//! these come last, one at a time.
+//! Tests run side by side. Those marked `alone` stop or restart the shared services; they run last, one at a time.
 
 pub(crate) mod app;
 pub(crate) mod broker;
@@ -12,6 +11,7 @@ pub(crate) mod event;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+mod rows;
 
 use std::{
     any::Any,
@@ -33,61 +33,64 @@ use tokio::{
     time::{Instant, interval},
 };
 
-/// How long a condition may take to become true. Generous: it is only ever used up by a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Deadline for a condition. Generous, because only a failure uses it up.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tests at a time, unless `--test-threads` says otherwise. Most of their time is waiting.
+/// Concurrent tests unless `--test-threads` is given. They mostly wait.
 const THREADS: usize = 6;
 
-/// One test: a name and an async function of a [`TestApp`].
+/// One test: an async function of a [`TestApp`], and its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) body: for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) alone: bool,
-    /// A program without which there is nothing to test.
+    /// The program that the test runs. The test is skipped on a machine that lacks it.
     pub(crate) needs: Option<&'static str>,
 }
 
-impl Test {
-    /// The test, skipped on a machine that cannot run this program.
-    pub(crate) fn needing(self, program: &'static str) -> Self {
-        Self { needs: Some(program), ..self }
-    }
-}
+inventory::collect!(Test);
 
-/// `tests![a, b]`: the async functions `a` and `b` of this module as tests. `tests![a; alone: c]`: and
-/// `c`, which stops or restarts the shared services.
-macro_rules! tests {
-    ($($name:ident),* $(,)? $(; alone: $($alone:ident),* $(,)?)?) => {
-        vec![
-            $($crate::support::tests!(@one $name, false),)*
-            $($($crate::support::tests!(@one $alone, true),)*)?
-        ]
-    };
-    (@one $name:ident, $alone:literal) => {
-        $crate::support::Test {
+/// `#[apply(test)]` makes an `async fn(&TestApp)` a test.
+macro_rules! test {
+    ($($function:tt)+) => { $crate::support::register!(false, None, $($function)+); };
+}
+pub(crate) use test;
+
+/// `#[apply(alone)]` makes an `async fn(&TestApp)` a test that stops or restarts the shared services.
+macro_rules! alone {
+    ($($function:tt)+) => { $crate::support::register!(true, None, $($function)+); };
+}
+pub(crate) use alone;
+
+/// Registers a test under the name of its function.
+macro_rules! register {
+    ($alone:literal, $needs:expr, $(#[$attribute:meta])* async fn $name:ident $($rest:tt)+) => {
+        $(#[$attribute])*
+        async fn $name $($rest)+
+        inventory::submit!($crate::support::Test {
             name: concat!(module_path!(), "::", stringify!($name)),
             body: |app| Box::pin($name(app)),
             alone: $alone,
-            needs: None,
-        }
+            needs: $needs,
+        });
     };
 }
-pub(crate) use tests;
+pub(crate) use register;
 
 struct Stage {
     runtime: Runtime,
     environment: OnceCell<Result<Arc<Environment>, String>>,
-    /// Held to read by every test, and to write by one that must be alone.
+    /// Read-locked by every test, write-locked by one that must be alone.
     floor: RwLock<()>,
 }
 
-/// Runs the tests that the command line asks for.
-pub(crate) fn run(mut tests: Vec<Test>) -> ExitCode {
+/// Runs the tests that match the command line.
+pub(crate) fn run() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    tests.sort_by_key(|test| test.alone);
+    let mut tests: Vec<Test> = inventory::iter::<Test>.into_iter().copied().collect();
+    tests.sort_by_key(|test| (test.alone, test.name));
     let runtime = Runtime::new().expect("a runtime");
     let stage = Arc::new(Stage { runtime, environment: OnceCell::new(), floor: RwLock::new(()) });
     let trial = |test: Test| {
@@ -107,7 +110,7 @@ impl Stage {
         if let Some(program) = test.needs
             && Command::new(program).arg("--version").output().is_err()
         {
-            return Ok(Completion::ignored_with(format!("there is no {program} on this machine")));
+            return Ok(Completion::ignored_with(format!("{program} is not installed")));
         }
         let environment = self.environment.get_or_init(async || Environment::open().await.map(Arc::new));
         let environment = environment.await.as_ref().map_err(|error| format!("no services: {error}"))?;
@@ -146,22 +149,22 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-/// The one item that there should be.
+/// The only item. Panics if there are none or several.
 pub(crate) fn only<T: Debug>(items: impl IntoIterator<Item = T>) -> T {
     let mut items: Vec<T> = items.into_iter().collect();
     assert_eq!(items.len(), 1, "{items:#?}");
     items.remove(0)
 }
 
-/// Asks `probe` until it gives something. Panics with `what` when [`PATIENCE`] runs out.
+/// Polls `probe` until it returns a value. Panics with `what` after [`WAIT_TIMEOUT`].
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let mut tick = interval(Duration::from_millis(20));
     loop {
         tick.tick().await;
         if let Some(found) = probe().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "timed out after {} s: {what}", WAIT_TIMEOUT.as_secs());
     }
 }

@@ -1,29 +1,17 @@
-//! Parting two contacts that were merged: both as if they never had been, and apart from then on.
+//! `contact unmerge`: splits a merged contact in two, which stay apart from then on.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 const PHONE: &str = "+5511987654321";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        both_are_as_if_never_merged,
-        an_event_that_names_both_merges_nothing,
-        a_third_contact_goes_with_its_own,
-        what_cannot_be_parted_is_told,
-        parted_under_load,
-        two_at_once_part_once,
-        who_absorbed_it_is_as_it_stands,
-        merged_away_while_it_is_parted,
-    ]
-}
-
 async fn show(app: &TestApp, id: &str) -> Value {
     let mut shown = app.json(&["contact", "show", "--company", "acme", id]).await;
-    // It only ever grows: whoever knows the merged contact must take what is told now.
+    // The version only grows, so that subscribers of the merged contact accept the new state.
     shown.pointer_mut("/contact").and_then(Value::as_object_mut).unwrap().remove("version");
-    // The mark of the separation itself.
+    // Only the separation differs.
     shown.as_object_mut().unwrap().remove("separations");
     shown
 }
@@ -44,7 +32,8 @@ fn both(name: &str) -> Event {
     Event::lead(name).phone(PHONE).email("bob@x.example").time("2026-01-03T00:00:00Z")
 }
 
-async fn both_are_as_if_never_merged(app: &TestApp) {
+#[apply(test)]
+async fn unmerge_restores_both_contacts(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
     let [ada, bob] = ids.as_slice() else { panic!("{ids:?}") };
@@ -60,7 +49,7 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
     let version = app.count("SELECT max(version) FROM contacts").await;
 
     let planned = app.json(&["contact", "unmerge", "--company", "acme", bob, "--dry-run"]).await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1, "a dry run changes nothing");
+    assert_eq!(app.rows("contacts").await, 1, "a dry run changes nothing");
     let done = unmerge(app, bob).await;
     assert_eq!(planned.get("contacts"), done.get("contacts"));
     assert_eq!(
@@ -80,7 +69,7 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
         bob_now["contact"][place] = bob_before["contact"][place].clone();
     }
     assert_eq!(bob_now["contact"], bob_before["contact"]);
-    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
+    assert_eq!(app.rows("contact_aliases").await, 0);
 
     let event = eventually("contact.unmerged is published", async || {
         let heard = app.broker.heard().await;
@@ -99,7 +88,8 @@ async fn both_are_as_if_never_merged(app: &TestApp) {
     }
 }
 
-async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
+#[apply(test)]
+async fn unmerged_contacts_do_not_merge_again(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     unmerge(app, &ids[1]).await;
@@ -109,23 +99,24 @@ async fn an_event_that_names_both_merges_nothing(app: &TestApp) {
             both("Mallory").time("2026-02-01T00:00:00Z"),
             Event::lead("Bob B").email("bob@x.example").time("2026-02-02T00:00:00Z"),
             Event::lead("Bob C").email("bob@x.example").phone("+5511987654322").time("2026-02-03T00:00:00Z"),
-            // A new key of the one and a key of the other.
+            // A new identifier of one and an identifier of the other.
             Event::lead("Zoe").email("bob@x.example").phone(PHONE).time("2026-02-04T00:00:00Z"),
         ])
         .await;
     assert_eq!(again, [&ids[0], &ids[1], &ids[1], &ids[0]].map(ToOwned::to_owned));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"Zoe".into()));
     assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"Bob C".into()));
     let heard = app.broker.heard().await;
     let zoe = only(heard.iter().filter(|heard| heard.at("/data/contact/name") == "Zoe"));
     assert_eq!(zoe.at("/data/rejected"), &json!([{"field": "email", "reason": "contacts_kept_apart"}]));
-    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE rule = 'separated'").await, 3);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contact_links WHERE rule = 'separated'").await, 3);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// What was merged through one of the two stays with that one, whichever of them had absorbed the other.
-async fn a_third_contact_goes_with_its_own(app: &TestApp) {
+/// A contact that was merged through one of the two stays with that one, whichever absorbed the other.
+#[apply(test)]
+async fn third_contact_stays_with_the_one_it_merged_through(app: &TestApp) {
     app.run(&[]).await;
     let third = "+5511987654329";
     let ids = app
@@ -143,31 +134,32 @@ async fn a_third_contact_goes_with_its_own(app: &TestApp) {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("several contacts") && refused.stderr.contains(bob.as_str()));
     unmerge(app, bob).await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     assert_eq!(show(app, carl).await, show(app, bob).await);
     let found = app.json(&["contact", "find", "--company", "acme", "--phone", third]).await;
     assert_eq!(only(found.as_array().unwrap()).get("id"), Some(&json!(bob)));
-    // The two that are left are one person after all? An operator may part these as well.
+    // An operator may unmerge the remaining two as well.
     unmerge(app, carl).await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 3);
-    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
-    let strays = "SELECT count(*) FROM contact_identifiers i JOIN contacts c USING (company_id, contact_id)
+    assert_eq!(app.rows("contacts").await, 3);
+    assert_eq!(app.rows("contact_aliases").await, 0);
+    let strays = "contact_identifiers i JOIN contacts c USING (company_id, contact_id)
                   WHERE i.value <> ALL (c.phones || c.emails)";
-    assert_eq!(app.count(strays).await, 0);
+    assert_eq!(app.rows(strays).await, 0);
 }
 
-async fn what_cannot_be_parted_is_told(app: &TestApp) {
+#[apply(test)]
+async fn refused_unmerge_says_why(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let nobody = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
-    for (company, id, told) in
+    for (company, id, why) in
         [("acme", nobody, "no such contact"), ("globex", ids[1].as_str(), "no such contact")]
     {
         let refused = app.cli(&["contact", "unmerge", "--company", company, id]).await;
-        assert_eq!(refused.code, Some(1), "{told}");
-        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+        assert_eq!(refused.code, Some(1), "{why}");
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
     }
-    // The one that lives on will do where it absorbed only one.
+    // The living contact's id suffices if it absorbed only one.
     unmerge(app, &ids[0]).await;
     for id in &ids[..2] {
         let refused = app.cli(&["contact", "unmerge", "--company", "acme", id]).await;
@@ -177,11 +169,12 @@ async fn what_cannot_be_parted_is_told(app: &TestApp) {
             refused.stderr
         );
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
 }
 
-/// Events of both arrive by the hundred while they are parted: nothing is lost, nothing is merged again.
-async fn parted_under_load(app: &TestApp) {
+/// Hundreds of events of both arrive during the unmerge.
+#[apply(test)]
+async fn unmerge_under_load_loses_no_event(app: &TestApp) {
     app.set("UPSERT__BATCH_SIZE", "7");
     app.run(&[]).await;
     app.run(&["upsert"]).await;
@@ -199,23 +192,22 @@ async fn parted_under_load(app: &TestApp) {
         .collect();
     let ((), done) = tokio::join!(app.broker.publish_all(&events), unmerge(app, &ids[1]));
     assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
-    app.count_becomes("SELECT count(*) FROM trigger_events", 303).await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    app.wait_for_rows("trigger_events", 303).await;
+    assert_eq!(app.rows("contacts").await, 2);
     assert_eq!(show(app, &ids[0]).await.pointer("/contact/name"), Some(&"n299".into()));
     assert_eq!(show(app, &ids[1]).await.pointer("/contact/name"), Some(&"n298".into()));
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-/// Begins to wait, with all that this test starts meanwhile, for whoever holds the contact.
+/// Waits until `count` sessions wait for the contact's lock.
 async fn wait_behind(app: &TestApp, count: i64) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    app.count_becomes(waiting, count).await;
+    app.wait_for_blocked_sessions(count).await;
 }
 
 const HELD: &str = "SELECT FROM contacts WHERE contact_id = $1::uuid FOR UPDATE";
 
-async fn two_at_once_part_once(app: &TestApp) {
+#[apply(test)]
+async fn concurrent_unmerges_split_once(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve")]).await;
     let mut holder = app.pool.begin().await.unwrap();
@@ -228,13 +220,13 @@ async fn two_at_once_part_once(app: &TestApp) {
     let (done, refused) = if one.code == Some(0) { (one, other) } else { (other, one) };
     assert_eq!((done.code, refused.code), (Some(0), Some(1)));
     assert!(refused.stderr.contains("nothing was merged"), "{}", refused.stderr);
-    assert_eq!(app.count("SELECT count(*) FROM contact_links WHERE kind = 'unmerged'").await, 1);
-    let sides = "SELECT count(*) FROM contacts WHERE cardinality(separations) = 1";
-    assert_eq!(app.count(sides).await, 2);
+    assert_eq!(app.rows("contact_links WHERE kind = 'unmerged'").await, 1);
+    assert_eq!(app.rows("contacts WHERE cardinality(separations) = 1").await, 2);
 }
 
-/// A contact that was there before absorbs the two before they can be parted.
-async fn merged_away_while_it_is_parted(app: &TestApp) {
+/// An older contact absorbs the two before the unmerge has the lock.
+#[apply(test)]
+async fn contact_merged_away_meanwhile_is_still_unmerged(app: &TestApp) {
     app.run(&[]).await;
     let old = Event::lead("Old").email("old@x.example").time("2020-01-01T00:00:00Z");
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), both("Eve"), old]).await;
@@ -249,12 +241,13 @@ async fn merged_away_while_it_is_parted(app: &TestApp) {
     });
     assert_eq!(done.get("restoredContactId"), Some(&json!(ids[1])));
     assert_eq!(show(app, &ids[0]).await, show(app, &ids[3]).await);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
 }
 
-/// A parted contact may be the one that absorbed another, and lose to that one once a third is parted from
-/// it: then it is parted from whom it is merged into, not from whom it was merged into last.
-async fn who_absorbed_it_is_as_it_stands(app: &TestApp) {
+/// An unmerge may change which of two contacts absorbs the other. The next unmerge splits from the contact that
+/// absorbs now, not from the one that did at the merge.
+#[apply(test)]
+async fn unmerge_splits_from_the_contact_that_absorbed_it_now(app: &TestApp) {
     app.run(&[]).await;
     let [k, x, a] = ["+5511987654331", "+5511987654332", "+5511987654333"];
     let at = |time: &str| Event::lead("Eve").time(&format!("{time}T00:00:00Z"));
@@ -276,6 +269,6 @@ async fn who_absorbed_it_is_as_it_stands(app: &TestApp) {
         let done = unmerge(app, id).await;
         assert_eq!([&done["contactId"], &done["restoredContactId"]], [from, id]);
     }
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 4);
-    assert_eq!(app.count("SELECT count(*) FROM contact_aliases").await, 0);
+    assert_eq!(app.rows("contacts").await, 4);
+    assert_eq!(app.rows("contact_aliases").await, 0);
 }

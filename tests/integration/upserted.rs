@@ -1,31 +1,17 @@
-//! `contact.upserted` and `contact.merged` as a subscriber gets them.
+//! `contact.upserted` and `contact.merged` as a subscriber receives them.
 
 use std::collections::BTreeSet;
 
 use lapin::types::{AMQPValue, FieldTable};
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::support::{Test, app::TestApp, broker::Heard, event::Event, only, tests};
+use crate::support::{app::TestApp, broker::Heard, event::Event, only, test};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        every_member_is_as_agreed,
-        the_identity_document_only_where_it_is_allowed,
-        properties_and_headers,
-        a_trace_goes_on_from_message_to_message_and_request,
-        a_trace_that_is_none_is_dropped,
-        the_routing_key_names_the_operation,
-        a_batch_is_applied_in_the_order_of_arrival,
-        what_is_not_taken_is_told,
-        the_same_event_always_gives_the_same_ids,
-        a_merge_is_told,
-    ]
-}
-
-/// Names a value for each of the 15 fields and has secrets in every other place.
+/// An event with a value for each of the 15 fields and a secret everywhere else.
 fn full(app: &TestApp) -> Event {
     let fields = [
         ("identity", "123.456.789-09"),
@@ -58,7 +44,8 @@ fn full(app: &TestApp) -> Event {
         }))
 }
 
-async fn every_member_is_as_agreed(app: &TestApp) {
+#[apply(test)]
+async fn event_has_exactly_the_documented_members(app: &TestApp) {
     app.run(&[]).await;
     let event = full(app);
     app.broker.publish(&event).await;
@@ -104,7 +91,8 @@ async fn every_member_is_as_agreed(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"told": "secret-body secret-interest"}));
 }
 
-async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
+#[apply(test)]
+async fn identity_document_is_published_only_where_allowed(app: &TestApp) {
     app.set("events.include_identity", "true");
     app.run(&[]).await;
     let body = json!({"document": "$contact.identity"});
@@ -116,7 +104,8 @@ async fn the_identity_document_only_where_it_is_allowed(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"document": "123.456.789-09"}));
 }
 
-async fn properties_and_headers(app: &TestApp) {
+#[apply(test)]
+async fn message_has_the_documented_properties_and_headers(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada");
     let before = OffsetDateTime::now_utc().unix_timestamp();
@@ -155,7 +144,8 @@ async fn publish_traced(app: &TestApp, name: &str, headers: &[(&str, &str)]) {
     app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
 }
 
-async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
+#[apply(test)]
+async fn trace_continues_in_messages_and_requests(app: &TestApp) {
     app.run(&[]).await;
     publish_traced(app, "traced", &[("traceparent", TRACEPARENT), ("tracestate", "vendor=1")]).await;
     let upserted = only(app.broker.hear(1).await);
@@ -164,11 +154,12 @@ async fn a_trace_goes_on_from_message_to_message_and_request(app: &TestApp) {
     let webhook = only(app.webhooks(1).await);
     assert_eq!(webhook.header("traceparent"), Some(TRACEPARENT));
     assert_eq!(webhook.header("tracestate"), Some("vendor=1"));
-    let kept = "SELECT count(*) FROM trigger_events WHERE traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'";
-    assert_eq!(app.count(kept).await, 1);
+    let kept = "trigger_events WHERE traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'";
+    assert_eq!(app.rows(kept).await, 1);
 }
 
-async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
+#[apply(test)]
+async fn invalid_trace_is_dropped(app: &TestApp) {
     app.run(&[]).await;
     let bad = [
         String::new(),
@@ -189,7 +180,7 @@ async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
         let of = heard.at("/data/trigger/eventId");
         assert_eq!((heard.header("traceparent"), heard.header("tracestate")), (None, None), "{of}");
     }
-    // The contract has a traceparent on every request: one that begins here.
+    // Every request has a traceparent: this one starts at the service.
     let mut traces = BTreeSet::new();
     for webhook in app.webhooks(count).await {
         let own = webhook.header("traceparent").unwrap();
@@ -205,7 +196,8 @@ async fn a_trace_that_is_none_is_dropped(app: &TestApp) {
     assert_eq!(traces.len(), count, "one trace for each");
 }
 
-async fn the_routing_key_names_the_operation(app: &TestApp) {
+#[apply(test)]
+async fn routing_key_names_the_operation(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@x.example").time(time);
     let events = [
@@ -219,7 +211,7 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
         app.broker.publish(event).await;
         app.broker.hear(index + 1).await;
     }
-    let told = |heard: &Heard| {
+    let seen = |heard: &Heard| {
         let contact = [&heard.body].map(|body| body.pointer("/data/contact").unwrap());
         let [contact] = contact;
         let member = |name: &str| contact.get(name).cloned().unwrap_or_default();
@@ -231,7 +223,7 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
             heard.at("/data/changed").clone(),
         )
     };
-    let told: Vec<_> = app.broker.heard().await.iter().map(told).collect();
+    let seen: Vec<_> = app.broker.heard().await.iter().map(seen).collect();
     let expected = [
         ("created", 1, "Ada", json!(["email", "name"])),
         ("updated", 2, "Ada Lovelace", json!(["name"])),
@@ -242,23 +234,25 @@ async fn the_routing_key_names_the_operation(app: &TestApp) {
     let expected = expected.map(|(operation, version, name, changed)| {
         (format!("contact.upserted.{operation}"), json!(operation), json!(version), json!(name), changed)
     });
-    assert_eq!(told, expected);
+    assert_eq!(seen, expected);
 }
 
-async fn a_batch_is_applied_in_the_order_of_arrival(app: &TestApp) {
+#[apply(test)]
+async fn batch_is_applied_in_order_of_arrival(app: &TestApp) {
     app.broker.declare().await;
     let names: Vec<String> = (0..9).map(|n| format!("Ada {n}")).collect();
     let events: Vec<Event> = names.iter().map(|name| Event::lead(name).email("ada@x.example")).collect();
     app.broker.publish_all(&events).await;
     app.run(&[]).await;
     let heard = app.broker.hear(names.len()).await;
-    let told: Vec<_> = heard.iter().map(|heard| heard.at("/data/contact/name")).collect();
-    assert_eq!(told, names.iter().collect::<Vec<_>>());
+    let seen: Vec<_> = heard.iter().map(|heard| heard.at("/data/contact/name")).collect();
+    assert_eq!(seen, names.iter().collect::<Vec<_>>());
     let operations = heard.iter().map(|heard| heard.at("/data/operation"));
     assert!(operations.eq(["created"].iter().chain(&["updated"; 8])), "{heard:#?}");
 }
 
-async fn what_is_not_taken_is_told(app: &TestApp) {
+#[apply(test)]
+async fn values_left_out_are_listed(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example").phone("call me maybe")).await;
     let upserted = only(app.broker.hear(1).await);
@@ -267,15 +261,16 @@ async fn what_is_not_taken_is_told(app: &TestApp) {
     assert_eq!(upserted.at("/data/changed"), &json!(["email", "name"]));
 }
 
-/// As after the restore of an old backup: what was published before is published again under the
-/// same ids, and requested again under the same `webhook-id`.
-async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
+/// As after the restore of an old backup: the events are published again with the same ids, and the webhooks sent
+/// again with the same `webhook-id`.
+#[apply(test)]
+async fn same_event_always_yields_the_same_ids(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/"));
     app.broker.publish(&event).await;
     app.webhooks(1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_rows("outbox", 0).await;
     let forget =
         "TRUNCATE contacts, contact_identifiers, trigger_events, webhook_deliveries, webhook_attempts";
     sqlx::query(forget).execute(&app.pool).await.unwrap();
@@ -292,7 +287,8 @@ async fn the_same_event_always_gives_the_same_ids(app: &TestApp) {
     assert_eq!((webhooks.len(), ids.len()), (3, 2), "{webhooks:#?}");
 }
 
-async fn a_merge_is_told(app: &TestApp) {
+#[apply(test)]
+async fn merge_is_published(app: &TestApp) {
     app.run(&[]).await;
     let events = [
         Event::lead("Ada").phone("+55 11 98765-4321").time("2026-11-22T10:00:00Z"),
@@ -318,7 +314,7 @@ async fn a_merge_is_told(app: &TestApp) {
         assert_eq!(event.at("/data/contact/city"), "London");
     }
     assert_eq!(upserted.at("/data/contact/version"), 2);
-    // What a subscriber who follows the older contact has not seen of it yet.
+    // Fields new to a subscriber that follows the older contact.
     assert_eq!(upserted.at("/data/changed"), &json!(["city", "email", "name"]));
     assert_ne!(merged.at("/id"), upserted.at("/id"));
     assert_eq!(merged.header("cloudEvents_type").as_deref(), Some("contact.merged"));

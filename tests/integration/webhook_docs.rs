@@ -1,5 +1,5 @@
-//! What `docs/webhooks.md` shows is run: its verification snippets on requests that the service really sent
-//! and on forged ones, its triggers against imitations of those whom they are for.
+//! Runs the code of `docs/webhooks.md`: its verification snippets on genuine and forged requests, its triggers
+//! against imitations of their receivers.
 
 mod verify;
 
@@ -14,27 +14,21 @@ use contact_relay::{
         signature::{self, SigningSecret},
     },
 };
+use macro_rules_attribute::apply;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use crate::support::{PATIENCE, Test, app::TestApp, event::Event, only, tests};
+use crate::support::{WAIT_TIMEOUT, app::TestApp, event::Event, only, register, test};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
 const PRIVATE: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 const PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-/// Keys with which nothing was signed.
+/// Keys that signed nothing.
 const STRANGE: [&str; 2] =
     ["whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH", "whpk_PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="];
-
-pub(crate) fn tests() -> Vec<Test> {
-    let [python, node] = tests![python_verifies, node_verifies].try_into().unwrap_or_else(|_| unreachable!());
-    let others =
-        tests![rust_verifies, the_slack_trigger_works, the_mail_trigger_works, answers_have_these_classes];
-    [vec![python.needing("python3"), node.needing("node")], others].concat()
-}
 
 /// The text of the only code block that is fenced with this info string.
 fn block(info: &str) -> String {
@@ -53,7 +47,7 @@ struct Case {
     genuine: bool,
 }
 
-/// Genuine requests of the service, first and later attempts, and what can be made of them.
+/// Genuine requests of the service, first and later attempts, and forgeries of each.
 async fn cases(app: &TestApp) -> Vec<Case> {
     app.set("webhook.signing_secrets", &[OLD, PRIVATE, NEW].join(","));
     app.run(&[]).await;
@@ -92,10 +86,10 @@ fn headers(request: &Received) -> Headers {
 
 type Headers = Map<String, Value>;
 
-/// What is made of a header's value.
+/// A change to a header's value.
 type Rewrite = fn(&str) -> String;
 
-/// A request with a change, for each kind of key. No receiver may accept it.
+/// A forged request for each kind of key. No receiver may accept it.
 fn forge(request: &Received, what: &str, change: impl Fn(&mut Headers, &mut Vec<u8>)) -> Vec<Case> {
     let case = |key| {
         let (mut headers, mut body) = (headers(request), request.body.to_vec());
@@ -105,7 +99,7 @@ fn forge(request: &Received, what: &str, change: impl Fn(&mut Headers, &mut Vec<
     [OLD, NEW, PUBLIC].map(case).into()
 }
 
-/// Everything that a forger may do to a request.
+/// The ways to forge a request.
 fn forgeries(request: &Received) -> Vec<Case> {
     let last = request.body.len() - 1;
     let bits = [(0, 0), (0, 7), (last / 2, 3), (last, 0)].into_iter();
@@ -153,7 +147,7 @@ fn other_signature(signature: &str) -> String {
     format!("{version},{first}{}", &rest[1..])
 }
 
-/// Signed as it should be, but not now.
+/// A correct signature with a timestamp other than now.
 fn at_another_time(request: &Received, seconds: i64) -> Vec<Case> {
     let secrets = [OLD, PRIVATE, NEW].map(|secret| SigningSecret::parse(secret).unwrap());
     let timestamp = OffsetDateTime::now_utc().unix_timestamp() + seconds;
@@ -186,7 +180,7 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
     }
     let write = async move { input.write_all(lines.as_bytes()).await.unwrap() };
     let (output, ()) =
-        timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) }).await.unwrap();
+        timeout(WAIT_TIMEOUT, async { tokio::join!(child.wait_with_output(), write) }).await.unwrap();
     let output = output.unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let verdicts: Vec<bool> = stdout.lines().map(|line| line.parse().unwrap()).collect();
@@ -196,7 +190,16 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
     }
 }
 
-async fn python_verifies(app: &TestApp) {
+macro_rules! python {
+    ($($function:tt)+) => { register!(false, Some("python3"), $($function)+); };
+}
+
+macro_rules! node {
+    ($($function:tt)+) => { register!(false, Some("node"), $($function)+); };
+}
+
+#[apply(python)]
+async fn python_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let cases: Vec<Case> =
         cases(app).await.into_iter().filter(|case| case.key.starts_with("whsec_")).collect();
     let driver = r#"
@@ -210,7 +213,8 @@ for line in sys.stdin:
     judge("python3", "verify.py", &block("python verify"), driver, &cases).await;
 }
 
-async fn node_verifies(app: &TestApp) {
+#[apply(node)]
+async fn node_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let driver = r#"
 for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")) {
   const { keys, headers, body } = JSON.parse(line);
@@ -220,7 +224,8 @@ for (const line of require("node:fs").readFileSync(0, "utf8").trim().split("\n")
     judge("node", "verify.cjs", &block("js verify"), driver, &cases(app).await).await;
 }
 
-async fn rust_verifies(app: &TestApp) {
+#[apply(test)]
+async fn rust_snippet_accepts_only_genuine_requests(app: &TestApp) {
     let compiled = include_str!("webhook_docs/verify.rs");
     let code = compiled.split_once("\n\n").unwrap().1;
     assert_eq!(block("rust verify"), code, "the docs show another snippet than the one that is compiled");
@@ -248,11 +253,12 @@ async fn fire(app: &TestApp, info: &str, url: &str, path: &str, arguments: Value
     app.run(&[]).await;
     let event = Event::bare().with("/data/trigger", definition).with("/data/arguments", arguments);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     only(app.receiver.requests())
 }
 
-async fn the_slack_trigger_works(app: &TestApp) {
+#[apply(test)]
+async fn slack_trigger_of_the_docs_works(app: &TestApp) {
     let at = app.receiver.url("/slack");
     app.set("webhook.endpoints", &format!(r#"[{{url = "{at}", profile = "slack"}}]"#));
     let url = "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
@@ -263,7 +269,8 @@ async fn the_slack_trigger_works(app: &TestApp) {
     assert_eq!(sent.json().unwrap(), json!({ "text": text }));
 }
 
-async fn the_mail_trigger_works(app: &TestApp) {
+#[apply(test)]
+async fn mail_trigger_of_the_docs_works(app: &TestApp) {
     let url = "https://mail-gateway.example/v1/messages";
     let arguments = json!({"name": "Ada \"<b>\"", "email": " ADA@x.example", "message": "Hello,\nyou."});
     let sent = fire(app, "json trigger email", url, "/email/v1/messages", arguments).await.json().unwrap();
@@ -273,8 +280,9 @@ async fn the_mail_trigger_works(app: &TestApp) {
     assert!(text.starts_with("Ada \"<b>\" <ada@x.example> writes:\n\nHello,\nyou.\n\nSession "), "{text}");
 }
 
-/// The table of answers says what the service does.
-async fn answers_have_these_classes(_: &TestApp) {
+/// The table of answers in the docs matches the service.
+#[apply(test)]
+async fn answers_have_the_documented_classes(_: &TestApp) {
     let docs = fs::read_to_string("docs/webhooks.md").unwrap();
     let table = docs.split_once("| Answer | Class | What happens |\n").unwrap().1;
     let table = table.split_once("\n\n").unwrap().0;
@@ -286,7 +294,7 @@ async fn answers_have_these_classes(_: &TestApp) {
         let numbers =
             answers.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u16>().ok());
         let families = answers.split(' ').filter_map(|word| word.strip_suffix("xx")?.parse::<u16>().ok());
-        // "any other 4xx": one that stands nowhere else.
+        // "any other 4xx": a status that no other row names.
         let families = families.map(|family| family * 100 + if family == 4 { 18 } else { 1 });
         for status in numbers.filter(|number| *number >= 200).chain(families) {
             assert_eq!(Class::of_status(status).name(), class, "{status}");

@@ -1,23 +1,12 @@
-//! What becomes of a webhook: retries, dead letters, replays, and where requests never go.
+//! Webhook outcomes: retries, dead letters, replays, and addresses that never get a request.
 
 use std::time::Duration;
 
 use contact_relay::dev::demo_receiver::Received;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use crate::support::{Test, app::TestApp, event::Event, eventually, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        a_failure_is_tried_again,
-        retry_after_is_a_floor,
-        an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers,
-        a_replay_has_the_whole_schedule_again,
-        redirects_are_not_followed,
-        private_addresses_are_refused,
-        plain_http_is_refused,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 fn lead(url: &str) -> Event {
     Event::lead("Ada").email("ada@x.example").webhook(url)
@@ -42,14 +31,11 @@ async fn the_dead_letter(app: &TestApp, states: &[&str]) -> Value {
     only(listed.as_array().unwrap()).clone()
 }
 
-async fn a_failure_is_tried_again(app: &TestApp) {
+#[apply(test)]
+async fn failed_attempt_is_retried(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/flaky/2"))).await;
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 3",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 3", 1).await;
     let requests = app.receiver.requests();
     assert_eq!(requests.len(), 3);
     assert_same_delivery(&requests);
@@ -62,7 +48,7 @@ async fn a_failure_is_tried_again(app: &TestApp) {
         expected.map(|(attempt, outcome, status)| (attempt, outcome.to_owned(), Some(status)))
     );
     assert_waits(app, &[Duration::from_millis(100), Duration::from_millis(200)]).await;
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
@@ -78,20 +64,22 @@ async fn assert_waits(app: &TestApp, least: &[Duration]) {
     }
 }
 
-/// More often than the schedule has places: with 429 and 503 it does not count.
-async fn retry_after_is_a_floor(app: &TestApp) {
+/// More often than the schedule has entries: a 429 or 503 with it does not count.
+#[apply(test)]
+async fn retry_after_is_a_minimum_wait(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/retry-after/1/4"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     assert_waits(app, &[Duration::from_secs(1); 4]).await;
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
-async fn an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers(app: &TestApp) {
+#[apply(test)]
+async fn exhausted_delivery_becomes_a_dead_letter_and_its_replay_delivers(app: &TestApp) {
     app.run(&[]).await;
     let event = lead(&app.receiver.url("/flaky/3"));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     assert_eq!(app.receiver.requests().len(), 3, "one attempt, and two of the schedule");
     let dead = the_dead_letter(app, &["open"]).await;
     for (member, value) in [
@@ -108,45 +96,43 @@ async fn an_exhausted_schedule_ends_as_a_dead_letter_and_a_replay_delivers(app: 
     let replayed = app.cli(&["dead-letter", "replay", "--reason", "webhook_exhausted", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
     let requests = app.webhooks(4).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved'", 1).await;
     assert_eq!(requests.len(), 4);
     assert_same_delivery(&requests);
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 4",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 4", 1).await;
     assert_eq!(the_dead_letter(app, &["resolved"]).await.get("replays"), Some(&json!(1)));
-    // Nothing but the webhook was done again.
+    // The replay repeated only the webhook.
     app.assert_settled().await;
     assert_eq!(app.broker.heard().await.len(), 1);
     assert_eq!(app.count("SELECT version FROM contacts").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 1);
+    assert_eq!(app.rows("trigger_events").await, 1);
 }
 
-async fn a_replay_has_the_whole_schedule_again(app: &TestApp) {
+#[apply(test)]
+async fn replay_restarts_the_retry_schedule(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/status/500"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'open'", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'open'", 1).await;
     let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'open' AND replays = 1", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1", 1).await;
     let requests = app.receiver.requests();
     assert_eq!(requests.len(), 6);
     assert_same_delivery(&requests);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 1);
+    assert_eq!(app.rows("dead_letters").await, 1);
 }
 
+#[apply(test)]
 async fn redirects_are_not_followed(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/redirect"))).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     let dead = the_dead_letter(app, &["open"]).await;
     assert_eq!(dead.get("reason"), Some(&json!("webhook_rejected")), "{dead:#}");
     assert_eq!(only(app.receiver.requests()).path, "/redirect");
 }
 
-/// Sends webhooks to these addresses and sees that none is called.
+/// Sends webhooks to these addresses and checks that none gets a request.
 async fn assert_blocked(app: &TestApp, urls: &[String]) {
     app.run(&[]).await;
     let event = urls.iter().fold(Event::lead("Ada"), |event, url| event.webhook(url));
@@ -159,16 +145,13 @@ async fn assert_blocked(app: &TestApp, urls: &[String]) {
         assert_eq!(dead.get("reason"), Some(&json!("webhook_blocked")), "{dead:#}");
     }
     assert_eq!(app.receiver.requests(), []);
-    assert_eq!(
-        app.count("SELECT count(*) FROM webhook_deliveries WHERE attempts <> 1").await,
-        0,
-        "not tried again"
-    );
+    assert_eq!(app.rows("webhook_deliveries WHERE attempts <> 1").await, 0, "not retried");
     assert_eq!(app.broker.hear(1).await.len(), 1, "the contact is upserted all the same");
 }
 
-/// As in a new deployment but for `http`, so that it is the address that is refused.
-async fn private_addresses_are_refused(app: &TestApp) {
+/// The default settings except for `allow_http`, so that the address is the reason.
+#[apply(test)]
+async fn private_addresses_get_no_request(app: &TestApp) {
     app.set("webhook.allowed_networks", "");
     let port = app.receiver.url("").rsplit_once(':').unwrap().1.to_owned();
     let hosts = [
@@ -185,7 +168,8 @@ async fn private_addresses_are_refused(app: &TestApp) {
     assert_blocked(app, &hosts.map(|host| format!("http://{host}:{port}/"))).await;
 }
 
-async fn plain_http_is_refused(app: &TestApp) {
+#[apply(test)]
+async fn plain_http_gets_no_request(app: &TestApp) {
     app.set("webhook.allow_http", "false");
     assert_blocked(app, &[app.receiver.url("/")]).await;
 }

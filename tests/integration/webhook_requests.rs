@@ -1,29 +1,16 @@
-//! What a webhook request says: variables in their places, and the service's own headers.
+//! Webhook requests: variables in each part, and the service's own headers.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use contact_relay::dev::demo_receiver::Received;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
+use crate::support::{app::TestApp, event::Event, only, test};
 
-/// Tries to leave every place that it is written into.
+/// Tries to escape each part of a request.
 const HOSTILE: &str = "\", \"admin\": true, \"x\": \"$name ${name} {{name}} \\";
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        variables_take_their_type_in_json,
-        keys_keep_the_author_s_order,
-        values_cannot_leave_the_url_s_path_and_query,
-        headers_take_values,
-        what_cannot_be_written_fails_that_step_alone,
-        without_a_body_the_public_event_is_sent,
-        a_string_is_sent_as_it_is,
-        the_service_s_own_headers,
-        signatures_verify,
-    ]
-}
 
 fn lead(action: Value) -> Event {
     Event::lead("Ada").email("ada@x.example").argument("company", "Analytical").action(action)
@@ -35,7 +22,8 @@ async fn one_webhook(app: &TestApp, event: &Event) -> Received {
     only(app.webhooks(1).await)
 }
 
-async fn variables_take_their_type_in_json(app: &TestApp) {
+#[apply(test)]
+async fn variables_keep_their_json_type(app: &TestApp) {
     let body = json!({
         "age": "$age", "score": "$score", "vip": "$vip", "tags": "$tags", "images": "$images", "first": "$images[0]",
         "seats": "$seats", "profile": "$profile", "plan": "$plan", "name": "$name", "firm": "$company",
@@ -79,7 +67,8 @@ async fn variables_take_their_type_in_json(app: &TestApp) {
     assert_eq!(sent, expected);
 }
 
-async fn keys_keep_the_author_s_order(app: &TestApp) {
+#[apply(test)]
+async fn body_keys_keep_the_authors_order(app: &TestApp) {
     let body = json!({"z": 1, "a": {"y": "$name", "b": null}, "m": "$profile"});
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/"), "method": "POST", "body": body});
     let event = lead(action).with("/data/clientData", json!({"profile": {"x": 1, "c": 2}}));
@@ -87,7 +76,8 @@ async fn keys_keep_the_author_s_order(app: &TestApp) {
     assert_eq!(webhook.body, r#"{"z":1,"a":{"y":"Ada","b":null},"m":{"x":1,"c":2}}"#);
 }
 
-async fn values_cannot_leave_the_url_s_path_and_query(app: &TestApp) {
+#[apply(test)]
+async fn values_cannot_escape_the_urls_path_and_query(app: &TestApp) {
     let url = app.receiver.url("/to/$name/x?q=$q&plan=$plan&id=$contact.id");
     let event = lead(json!({"type": "WEBHOOK", "url": url, "method": "GET"}))
         .argument("name", "a/../b c?&#é%@:")
@@ -100,7 +90,8 @@ async fn values_cannot_leave_the_url_s_path_and_query(app: &TestApp) {
     assert_eq!((webhook.method.as_str(), webhook.path.as_str()), ("GET", expected.as_str()));
 }
 
-async fn headers_take_values(app: &TestApp) {
+#[apply(test)]
+async fn variables_are_replaced_in_headers(app: &TestApp) {
     let headers = json!([
         {"key": "X-Who", "value": "$name of $company.id"},
         {"key": "x-session", "value": "$session.id"},
@@ -121,7 +112,8 @@ async fn headers_take_values(app: &TestApp) {
     assert_eq!(webhook.json().unwrap(), json!({"a": "Ada"}));
 }
 
-async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
+#[apply(test)]
+async fn step_that_cannot_be_rendered_fails_alone(app: &TestApp) {
     app.run(&[]).await;
     let to = |url: String| json!({"type": "WEBHOOK", "url": url, "method": "POST"});
     let with_header = |value: &str| {
@@ -144,7 +136,7 @@ async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
             .webhook(&app.receiver.url(&format!("/neighbor-{index}")));
         app.broker.publish(&event).await;
     }
-    app.count_becomes("SELECT count(*) FROM dead_letters", 6).await;
+    app.wait_for_rows("dead_letters", 6).await;
     let mut paths: Vec<String> = app.webhooks(6).await.into_iter().map(|request| request.path).collect();
     paths.sort();
     assert_eq!(paths, (0..6).map(|index| format!("/neighbor-{index}")).collect::<Vec<_>>());
@@ -154,10 +146,11 @@ async fn what_cannot_be_written_fails_that_step_alone(app: &TestApp) {
         assert!(!dead.to_string().contains("evil"), "{dead:#}");
     }
     assert_eq!(app.broker.hear(6).await.len(), 6);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
-async fn without_a_body_the_public_event_is_sent(app: &TestApp) {
+#[apply(test)]
+async fn webhook_without_a_body_sends_the_public_event(app: &TestApp) {
     app.run(&[]).await;
     let methods = ["POST", "PUT", "PATCH", "GET", "DELETE"];
     let event = methods.into_iter().fold(
@@ -183,7 +176,8 @@ async fn without_a_body_the_public_event_is_sent(app: &TestApp) {
     }
 }
 
-async fn a_string_is_sent_as_it_is(app: &TestApp) {
+#[apply(test)]
+async fn string_body_is_sent_unchanged(app: &TestApp) {
     let body = "Hello $name,\nyou have $5 and ${this}. $nobody";
     let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/"), "method": "POST", "body": body});
     let webhook = one_webhook(app, &lead(action)).await;
@@ -191,7 +185,8 @@ async fn a_string_is_sent_as_it_is(app: &TestApp) {
     assert!(webhook.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
 }
 
-async fn the_service_s_own_headers(app: &TestApp) {
+#[apply(test)]
+async fn requests_carry_the_services_own_headers(app: &TestApp) {
     let before = OffsetDateTime::now_utc().unix_timestamp();
     let event = Event::lead("Ada").webhook(&app.receiver.url("/"));
     let webhook = one_webhook(app, &event).await;
@@ -208,7 +203,7 @@ async fn the_service_s_own_headers(app: &TestApp) {
     }
 }
 
-/// HMAC-SHA256 written out after RFC 2104, so that the service's own cannot confirm itself.
+/// HMAC-SHA256 by RFC 2104, independent of the service's own.
 fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     assert!(key.len() <= 64, "a longer key would have to be hashed first");
     let pad = |with: u8| -> Vec<u8> {
@@ -219,12 +214,13 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
 }
 
+#[apply(test)]
 async fn signatures_verify(app: &TestApp) {
     let keys = [[7_u8; 24].as_slice(), &[9; 64]];
     let secrets = keys.map(|key| format!("whsec_{}", STANDARD.encode(key)));
     app.set("webhook.signing_secrets", &secrets.join(","));
     app.run(&[]).await;
-    // The second attempt has a timestamp, and so a signature, of its own; GET signs the empty body.
+    // The second attempt has its own timestamp and thus its own signature. GET signs the empty body.
     let event = Event::lead("Ada")
         .webhook(&app.receiver.url("/flaky/1"))
         .action(json!({"type": "WEBHOOK", "url": app.receiver.url("/get"), "method": "GET"}));

@@ -1,6 +1,6 @@
-//! As much of Rust's grammar as the checks need: what is code, and where functions begin and end.
+//! As much of Rust's grammar as the checks need: which text is code, and which code is tests.
 
-/// The text with the insides of comments, strings and characters replaced by blanks; lines stay.
+/// The text with comments, strings and characters replaced by blanks. Lines stay.
 pub(crate) fn blank(text: &str) -> String {
     let symbols: Vec<char> = text.chars().collect();
     let mut code = String::with_capacity(text.len());
@@ -67,37 +67,45 @@ fn raw_string(rest: &[char]) -> Option<usize> {
 /// A character literal, but not a lifetime.
 fn character(rest: &[char]) -> Option<usize> {
     if rest.get(1) == Some(&'\\') {
-        // The escaped one may itself be a quote.
+        // The escaped character may itself be a quote.
         return Some(rest.iter().skip(3).position(|&next| next == '\'')? + 4);
     }
     (rest.get(2) == Some(&'\'')).then_some(3)
 }
 
-/// Name, first line and number of lines of every function that has a body.
-pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
-    let mut found = Vec::new();
-    for (start, word) in code.match_indices("fn ") {
-        let rest = &code[start + word.len()..];
-        let name: String = rest.chars().take_while(|next| next.is_alphanumeric() || *next == '_').collect();
-        let is_word = !code[..start].ends_with(|before: char| before.is_alphanumeric() || before == '_');
-        let Some(opening) = rest.find(['{', ';']).filter(|_| is_word && !name.is_empty()) else { continue };
-        if rest[opening..].starts_with(';') {
-            continue;
-        }
-        let mut depth = 0;
-        let closing = rest[opening..].find(|symbol| {
-            depth += i32::from(symbol == '{') - i32::from(symbol == '}');
-            depth == 0
-        });
-        let end = opening + closing.unwrap_or(rest.len() - opening - 1);
-        let line = code[..start].matches('\n').count() + 1;
-        found.push((name, line, rest[..end].matches('\n').count() + 1));
+/// The code without the items under `#[cfg(test)]`, and the names of the modules among these. Lines stay.
+pub(crate) fn without_tests(code: &str) -> (String, Vec<&str>) {
+    let mut kept = String::with_capacity(code.len());
+    let mut modules = Vec::new();
+    let mut rest = code;
+    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
+        let (item, after) = after.split_at(item_length(after));
+        modules.extend(module_name(item));
+        kept.push_str(before);
+        kept.extend(item.chars().filter(|&symbol| symbol == '\n'));
+        rest = after;
     }
-    found
+    (kept + rest, modules)
+}
+
+/// The length of an item, up to its `;` or the end of its block.
+fn item_length(code: &str) -> usize {
+    let mut depth = 0;
+    let end = code.find(|symbol| {
+        depth += i32::from("([{".contains(symbol)) - i32::from(")]}".contains(symbol));
+        depth == 0 && [';', '}'].contains(&symbol)
+    });
+    end.map_or(code.len(), |end| end + 1)
+}
+
+fn module_name(item: &str) -> Option<&str> {
+    let mut words = item.split(|symbol: char| symbol != '_' && !symbol.is_alphanumeric());
+    words.find(|word| *word == "mod")?;
+    words.next()
 }
 
 #[test]
-fn comments_and_literals_are_no_code() {
+fn comments_and_literals_are_blanked() {
     for (text, code) in [
         ("a // b", "a     "),
         ("a /* b /* c */ d */ e", "a                   e"),
@@ -112,8 +120,7 @@ fn comments_and_literals_are_no_code() {
 }
 
 #[test]
-fn functions_have_lines() {
-    let code = "trait T { fn a(&self); }\nfn b() {\n  { 1 }\n}\nconst fn c() { }\nlet f: fn (u8) = d;";
-    let names: Vec<_> = functions(code).into_iter().collect();
-    assert_eq!(names, [("b".to_owned(), 2, 3), ("c".to_owned(), 5, 1)]);
+fn tests_are_left_out() {
+    let code = "a\n#[cfg(test)]\nmod tests;\nb\n#[cfg(test)]\npub(crate) mod c { fn d([u8; 1]) {} }\ne";
+    assert_eq!(without_tests(code), ("a\n\n\nb\n\n\ne".to_owned(), vec!["tests", "c"]));
 }

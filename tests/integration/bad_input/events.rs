@@ -1,4 +1,4 @@
-//! JSON that is no `trigger.fired` event, or one whose trigger or arguments are not valid.
+//! JSON that is not a `trigger.fired` event, or whose trigger or arguments are invalid.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ fn wrong_envelopes() -> Vec<Bad> {
         invalid("an id of 100 kB", "/id", long.as_str().into(), "1 to 1024 bytes"),
         invalid("a source of 100 kB", "/source", long.as_str().into(), "1 to 1024 bytes"),
         invalid("another type", "/type", format!("{MARKER}.fired").into(), "`type` must be `trigger.fired`"),
-        invalid("a time that is none", "/time", format!("{MARKER} o'clock").into(), "RFC 3339"),
+        invalid("an invalid time", "/time", format!("{MARKER} o'clock").into(), "RFC 3339"),
         invalid("a day without time", "/time", "2026-11-22".into(), "RFC 3339"),
         invalid("a time without zone", "/time", "2026-11-22T10:00:00".into(), "RFC 3339"),
         invalid("the 30th of February", "/time", "2026-02-30T10:00:00Z".into(), "RFC 3339"),
@@ -161,7 +161,7 @@ fn schemas() -> Vec<Bad> {
             "may only refer",
         ),
         with("a reference to itself", SCHEMA, property(json!({"$ref": "#"})), "may only refer"),
-        with("a pattern that is none", SCHEMA, property(json!({"pattern": "("})), "regular expression"),
+        with("an invalid pattern", SCHEMA, property(json!({"pattern": "("})), "regular expression"),
         with(
             "a pattern that explodes",
             SCHEMA,
@@ -254,16 +254,11 @@ pub(super) fn arguments() -> Vec<Bad> {
             "",
         ),
         bad(
-            "a phone that is none",
+            "an invalid phone",
             &event().without("/data/arguments/email").phone(&format!("{MARKER} 12")),
             "identifier_invalid",
             "phone",
         ),
-        bad(
-            "an email that is none",
-            &event().email(&format!("{MARKER} at home")),
-            "identifier_invalid",
-            "email",
-        ),
+        bad("an invalid email", &event().email(&format!("{MARKER} at home")), "identifier_invalid", "email"),
     ]
 }

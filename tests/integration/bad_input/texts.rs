@@ -1,13 +1,13 @@
-//! Bodies that are no JSON, or JSON of the kind that breaks readers.
+//! Bodies that are not JSON, or JSON that breaks parsers.
 
 use super::{Bad, MARKER, event};
 
-/// A valid event with `arguments` as they are given, unread.
+/// A valid event with `arguments` inserted verbatim.
 fn with_arguments(arguments: &str) -> Vec<u8> {
     replaced(r#""arguments":{}"#, &format!(r#""arguments":{arguments}"#))
 }
 
-/// A valid event without arguments, in whose text one part is replaced.
+/// A valid event without arguments, with one part of its text replaced.
 fn replaced(part: &str, by: &str) -> Vec<u8> {
     let event = event().with("/data/arguments", serde_json::json!({}));
     let text = String::from_utf8(event.bytes()).unwrap();

@@ -1,13 +1,10 @@
 //! `contact find|show|history`. The identity document is masked everywhere.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![contacts_are_found_and_shown, a_history_tells_what_stands]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 async fn the_contact(app: &TestApp, key: &[&str]) -> Value {
     let found = app.json(&[&["contact", "find", "--company", "acme"], key].concat()).await;
@@ -15,7 +12,8 @@ async fn the_contact(app: &TestApp, key: &[&str]) -> Value {
     found[0].clone()
 }
 
-async fn contacts_are_found_and_shown(app: &TestApp) {
+#[apply(test)]
+async fn find_and_show_print_the_contact(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").phone("(11) 98765-4321").email("Ada@Analytical.example");
     let event = event.argument("identity", "529.982.247-25");
@@ -53,7 +51,8 @@ async fn contacts_are_found_and_shown(app: &TestApp) {
     assert_failed(&app.cli(&other).await, 1, "there is no such contact");
 }
 
-async fn a_history_tells_what_stands(app: &TestApp) {
+#[apply(test)]
+async fn history_lists_events_by_time_and_names_superseded_fields(app: &TestApp) {
     app.run(&[]).await;
     let lead = |name: &str, time: &str| Event::lead(name).email("ada@analytical.example").time(time);
     let first = lead("Ada Byron", "2026-01-01T00:00:00Z").argument("city", "London");
@@ -72,5 +71,5 @@ async fn a_history_tells_what_stands(app: &TestApp) {
     assert_eq!((&rows[0]["operation"], &rows[1]["operation"]), (&json!("updated"), &json!("created")));
     assert_eq!(rows[0]["superseded"], json!(["name", "email"]));
     assert_eq!((&rows[1]["superseded"], &rows[1]["rejected"][0]["field"]), (&json!([]), &json!("phone")));
-    assert!(!history.to_string().contains("Lovelace"), "a history tells which fields, not their values");
+    assert!(!history.to_string().contains("Lovelace"), "a history names fields, not their values");
 }

@@ -1,27 +1,14 @@
-//! `delivery list|show|resend`: what is told of deliveries, what is never told, and what is sent again.
+//! `delivery list|show|resend`: what they print, what they mask, and what is sent again.
 
 use std::process::Stdio;
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use uuid::Uuid;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        filters_list_what_they_say,
-        a_delivery_is_shown_without_its_secrets,
-        what_has_ended_is_sent_again,
-        what_is_pending_is_due_at_once,
-        some_are_not_sent_again,
-        an_old_version_is_closed_again,
-        a_digest_tells_what_is_in_it,
-        nothing_is_resent_by_accident,
-        the_broker_is_not_needed,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 const UNKNOWN: &str = "0193f5a0-7c1e-8b8a-9a55-3f6f1f0c2b11";
 
@@ -34,7 +21,7 @@ fn id(row: &Value) -> String {
     row["id"].as_str().expect("an id").to_owned()
 }
 
-/// Of company acme one delivered and one dead, of company b one dead.
+/// One delivered and one dead delivery of company acme, one dead of company b.
 async fn three(app: &TestApp) -> Event {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@analytical.example");
@@ -42,18 +29,19 @@ async fn three(app: &TestApp) -> Event {
     app.broker.publish(&event).await;
     let other = Event::bare().with("/data/trigger/name", "tell".into()).company("b");
     app.broker.publish(&other.webhook(&app.receiver.url("/status/404"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 3).await;
     event
 }
 
-async fn filters_list_what_they_say(app: &TestApp) {
+#[apply(test)]
+async fn list_filters_deliveries(app: &TestApp) {
     app.run(&[]).await;
     let event = Event::lead("Ada").email("ada@analytical.example");
     let (fine, refused) = (app.receiver.url("/ok"), app.receiver.url("/status/404"));
     app.broker.publish(&event.clone().webhook(&fine).webhook(&refused)).await;
     let other = Event::bare().with("/data/trigger/name", "tell".into()).company("b");
     app.broker.publish(&other.webhook(&fine)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 3).await;
     let contact: Uuid =
         sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
     let contact = contact.to_string();
@@ -102,7 +90,8 @@ async fn filters_list_what_they_say(app: &TestApp) {
     assert_eq!((&pending["waitsFor"], &pending["lastStatus"]), (&json!("retry"), &json!(404)), "{pending:#}");
 }
 
-async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
+#[apply(test)]
+async fn show_masks_secrets(app: &TestApp) {
     app.set("webhook.signing_secrets", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     app.run(&[]).await;
     let hostile = "it's $(touch x) `id` \"q\" \\ \n;&";
@@ -113,7 +102,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
         "body": {"text": hostile, "name": "$name"},
     }));
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let row = only(list(app, &[]).await);
     let id = id(&row);
     assert_eq!(
@@ -143,7 +132,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
             }
         }
     }
-    // The command that is printed sends the same bytes to the same place.
+    // The printed command sends the same bytes to the same URL.
     let sent = app.receiver.requests();
     let curl = shown["request"]["curl"].as_str().unwrap();
     let table = app.cli(&["delivery", "show", &id]).await.stdout;
@@ -159,7 +148,7 @@ async fn a_delivery_is_shown_without_its_secrets(app: &TestApp) {
     assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is not an id of a delivery");
 }
 
-/// The words that a shell reads in a line that begins with `curl`.
+/// The words that a shell reads in the line that begins with `curl`.
 async fn words_of(curl: &str) -> Vec<String> {
     let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}\n{curl}");
     let ran = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().await.unwrap();
@@ -168,13 +157,14 @@ async fn words_of(curl: &str) -> Vec<String> {
     words.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
 }
 
-async fn what_has_ended_is_sent_again(app: &TestApp) {
+#[apply(test)]
+async fn resend_sends_ended_deliveries_again(app: &TestApp) {
     app.set("webhook.retry_schedule", "10ms");
     app.run(&[]).await;
     let (fine, flaky) = (app.receiver.url("/ok"), app.receiver.url("/flaky/3"));
     let event = Event::lead("Ada").email("ada@analytical.example").webhook(&fine).webhook(&flaky);
     app.broker.publish(&event).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 2).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 2).await;
     let dead = only(list(app, &["--state", "dead"]).await);
     let shown = app.json(&["delivery", "show", &id(&dead)]).await;
     assert_eq!(
@@ -186,21 +176,13 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 3);
     let resent = app.json(&["delivery", "resend", "--state", "dead", "--yes", "--rate", "50"]).await;
     assert_eq!(resent, json!({"resent": 1, "skipped": 0, "reasons": {}}));
-    // The third attempt fails still, the fourth is of the new schedule.
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 4",
-        1,
-    )
-    .await;
+    // The third attempt still fails; the fourth follows the new schedule.
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 4", 1).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved" && dead.replays == 1).await;
     let delivered = only(list(app, &["--endpoint", &fine]).await);
     let ended = app.cli(&["delivery", "resend", &id(&delivered)[..13], "--yes"]).await;
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "resent 1, skipped 0"), "{}", ended.stderr);
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 2",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 2", 1).await;
     let mut by_delivery = std::collections::BTreeMap::<_, Vec<_>>::new();
     for request in app.receiver.requests() {
         by_delivery.entry(request.header("webhook-id").unwrap().to_owned()).or_default().push(request.body);
@@ -211,35 +193,33 @@ async fn what_has_ended_is_sent_again(app: &TestApp) {
         by_delivery.values().all(|bodies| bodies.iter().all(|body| *body == bodies[0])),
         "the same bytes"
     );
-    assert_eq!(app.broker.heard().await.len(), 1, "nothing but the webhooks is done again");
+    assert_eq!(app.broker.heard().await.len(), 1, "only the webhooks are repeated");
 }
 
-async fn what_is_pending_is_due_at_once(app: &TestApp) {
+#[apply(test)]
+async fn resend_makes_pending_deliveries_due(app: &TestApp) {
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/flaky/1"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
     let waiting = only(list(app, &["--state", "pending"]).await);
     assert_eq!((&waiting["waitsFor"], &waiting["attempts"]), (&json!("retry"), &json!(1)), "{waiting:#}");
     assert!(waiting["waitsUntil"].is_string());
     let table = app.cli(&["delivery", "list"]).await.stdout;
     assert!(table.contains("retry in 59m") || table.contains("retry in 1h"), "{table}");
     assert_eq!(app.json(&["delivery", "resend", &id(&waiting), "--yes"]).await["resent"], 1);
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND attempts = 2",
-        1,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND attempts = 2", 1).await;
 }
 
-async fn some_are_not_sent_again(app: &TestApp) {
+#[apply(test)]
+async fn resend_skips_deliveries_that_cannot_be_sent(app: &TestApp) {
     app.run(&[]).await;
     let held = app.receiver.url("/held");
     let event = Event::lead("Ada").email("ada@analytical.example");
     let event = event.webhook(&app.receiver.url("/ok")).webhook("https://$nothing.example/").webhook(&held);
     app.broker.publish(&event).await;
     app.webhooks(2).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending'", 2).await;
+    app.wait_for_rows("webhook_deliveries WHERE state <> 'pending'", 2).await;
     let flying = only(list(app, &["--state", "pending"]).await);
     assert_eq!(flying["waitsFor"], "in_flight", "{flying:#}");
     let invalid = only(list(app, &["--state", "dead"]).await);
@@ -248,11 +228,11 @@ async fn some_are_not_sent_again(app: &TestApp) {
         .cli(&["delivery", "resend", &id(&flying), &id(&invalid), &id(&fine), "--yes", "-o", "json"])
         .await;
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(told, json!({"resent": 1, "skipped": 2, "reasons": {"in_flight": 1, "invalid": 1}}));
+    let printed: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(printed, json!({"resent": 1, "skipped": 2, "reasons": {"in_flight": 1, "invalid": 1}}));
     app.receiver.release();
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 4).await;
+    app.wait_for_deliveries("delivered", 2).await;
+    app.wait_for_rows("webhook_attempts", 4).await;
     let contact: Uuid =
         sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
     app.json(&["contact", "erase", "--company", "acme", &contact.to_string(), "--yes"]).await;
@@ -261,7 +241,8 @@ async fn some_are_not_sent_again(app: &TestApp) {
     assert!(ended.stdout.contains("1 the person was erased"), "{}", ended.stdout);
 }
 
-async fn nothing_is_resent_by_accident(app: &TestApp) {
+#[apply(test)]
+async fn resend_refuses_ambiguous_arguments(app: &TestApp) {
     three(app).await;
     let id = id(&list(app, &[]).await[0]);
     for arguments in [
@@ -286,47 +267,49 @@ async fn nothing_is_resent_by_accident(app: &TestApp) {
     assert_eq!(app.receiver.requests().len(), 3);
 }
 
-async fn the_broker_is_not_needed(app: &TestApp) {
+#[apply(test)]
+async fn resend_works_without_a_broker(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("a@x.example").webhook(&app.receiver.url("/ok"))).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let id = id(&only(list(app, &[]).await));
     let broker = app.setting("amqp.url");
     app.set("amqp.url", "amqp://127.0.0.1:1");
     let ended = app.cli(&["delivery", "resend", &id, "--yes"]).await;
     assert!(ended.code == Some(0) && ended.stderr.contains("could not wake the worker"), "{ended:?}");
     app.set("amqp.url", &broker);
-    // The worker looks by itself.
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 2).await;
+    // The worker polls by itself.
+    app.wait_for_rows("webhook_attempts", 2).await;
 }
 
-async fn an_old_version_is_closed_again(app: &TestApp) {
+#[apply(test)]
+async fn resent_older_version_is_superseded_again(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
-    let superseded =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded' AND finished_at IS NOT NULL";
-    for (name, query) in [("Old", "SELECT count(*) FROM webhook_attempts"), ("New", superseded)] {
+    let superseded = "webhook_deliveries WHERE state = 'superseded' AND finished_at IS NOT NULL";
+    for (name, rows) in [("Old", "webhook_attempts"), ("New", superseded)] {
         app.broker.publish(&Event::lead(name).email("ada@x.example").webhook(&url)).await;
-        app.count_becomes(query, 1).await;
+        app.wait_for_rows(rows, 1).await;
     }
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let ended = app.cli(&["delivery", "resend", "--state", "superseded", "--yes"]).await;
     assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "resent 1, skipped 0"));
     assert!(ended.stderr.contains("1 had been superseded"), "{}", ended.stderr);
-    app.count_becomes(superseded, 1).await;
+    app.wait_for_rows(superseded, 1).await;
     assert_eq!(app.receiver.requests().len(), 2);
 }
 
-async fn a_digest_tells_what_is_in_it(app: &TestApp) {
+#[apply(test)]
+async fn show_lists_the_members_of_a_digest(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
     app.run(&[]).await;
     let lead = |index| Event::lead("Ada").email(&format!("ada{index}@x.example")).webhook(&url);
     app.broker.publish_all(&(0..10).map(lead).collect::<Vec<_>>()).await;
     app.broker.hear(10).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    app.wait_for_deliveries("pending", 0).await;
     let member = list(app, &["--state", "digested"]).await.pop().expect("a member");
     let digest = member["digestId"].as_str().unwrap();
     let shown = app.json(&["delivery", "show", digest]).await;

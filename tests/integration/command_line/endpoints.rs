@@ -1,21 +1,10 @@
-//! `endpoint list|show|pause|resume|enable|test`, and what they make of what waits.
+//! `endpoint list|show|pause|resume|enable|test`, and their effect on pending deliveries.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nothing_is_sent_while_it_is_paused,
-        what_was_gone_goes_on_once_it_is_enabled,
-        a_test_is_sent_and_not_recorded,
-        endpoints_are_listed_and_shown,
-        a_state_is_one_word,
-        a_lane_is_changed,
-        settings_of_one_are_shown
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 async fn list(app: &TestApp, filters: &[&str]) -> Vec<Value> {
     let rows = app.json(&[&["endpoint", "list"], filters].concat()).await;
@@ -26,7 +15,7 @@ async fn change(app: &TestApp, statement: &'static str) {
     assert_eq!(sqlx::query(statement).execute(&app.pool).await.unwrap().rows_affected(), 1, "{statement}");
 }
 
-/// Endpoints `/ok` of companies acme and b, with a delivery each that has been delivered.
+/// Endpoints `/ok` of companies acme and b, each with a delivered delivery.
 async fn two(app: &TestApp) -> String {
     app.run(&[]).await;
     let url = app.receiver.url("/ok");
@@ -34,11 +23,12 @@ async fn two(app: &TestApp) -> String {
         .publish(&Event::lead("Ada").email("ada@x.example").webhook(&format!("{url}?name=$name")))
         .await;
     app.broker.publish(&Event::lead("Bob").email("bob@x.example").company("b").webhook(&url)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 2).await;
+    app.wait_for_deliveries("delivered", 2).await;
     url
 }
 
-async fn endpoints_are_listed_and_shown(app: &TestApp) {
+#[apply(test)]
+async fn list_and_show_print_endpoints(app: &TestApp) {
     let url = two(app).await;
     let rows = list(app, &[]).await;
     assert_eq!(rows.iter().map(|row| row["company"].as_str().unwrap()).collect::<Vec<_>>(), ["acme", "b"]);
@@ -78,7 +68,8 @@ async fn endpoints_are_listed_and_shown(app: &TestApp) {
     assert_eq!(app.cli(&["endpoint", "list", "--state", "closed"]).await.code, Some(2));
 }
 
-async fn a_state_is_one_word(app: &TestApp) {
+#[apply(test)]
+async fn list_shows_the_state_in_one_word(app: &TestApp) {
     two(app).await;
     for (statement, state) in [
         ("UPDATE webhook_endpoints SET failures = 1 WHERE company_id = 'b'", "failing"),
@@ -98,7 +89,8 @@ async fn a_state_is_one_word(app: &TestApp) {
     assert_eq!(list(app, &["--state", "open", "--state", "paused"]).await.len(), 2);
 }
 
-async fn a_lane_is_changed(app: &TestApp) {
+#[apply(test)]
+async fn pause_resume_and_enable_change_the_lane(app: &TestApp) {
     let url = two(app).await;
     let one = ["--company", "b"];
     let run = async |command: &str, options: &[&str]| {
@@ -133,9 +125,9 @@ async fn a_lane_is_changed(app: &TestApp) {
     let enabled = run("enable", &[]).await;
     assert_eq!((&enabled["changed"], &enabled["state"]), (&json!(true), &json!("open")), "{enabled:#}");
     assert_eq!((&enabled["failures"], &enabled["breaker"]), (&json!(0), &json!("closed")));
-    let untouched = "SELECT count(*) FROM webhook_endpoints WHERE company_id = 'b' AND openings = 0
+    let untouched = "webhook_endpoints WHERE company_id = 'b' AND openings = 0
         AND paused_by IS NULL AND disabled_because IS NULL AND breaker_until = 'epoch'";
-    assert_eq!(app.count(untouched).await, 1);
+    assert_eq!(app.rows(untouched).await, 1);
     for operator in ["", "a\nb"] {
         let refused = app.cli(&["endpoint", "pause", &url, "--company", "b", "--operator", operator]).await;
         assert_failed(&refused, 2, "--operator");
@@ -143,7 +135,8 @@ async fn a_lane_is_changed(app: &TestApp) {
     assert_eq!(list(app, &["--state", "open"]).await.len(), 2);
 }
 
-async fn settings_of_one_are_shown(app: &TestApp) {
+#[apply(test)]
+async fn show_prints_the_settings_of_the_endpoint(app: &TestApp) {
     let shared = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let (seed, public) = (
         "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
@@ -187,24 +180,17 @@ async fn settings_of_one_are_shown(app: &TestApp) {
     assert!(other.contains(&line("none")), "{other}");
 }
 
-async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
+#[apply(test)]
+async fn paused_endpoint_receives_nothing(app: &TestApp) {
     let url = two(app).await;
     app.json(&["endpoint", "pause", &url, "--company", "acme", "--operator", "ada"]).await;
     for name in ["Grace", "Edsger"] {
         app.broker.publish(&Event::lead(name).email("ada@x.example").webhook(&url)).await;
-        // Of the other company the same address is another endpoint.
+        // The same URL in another company is another endpoint.
         app.broker.publish(&Event::lead(name).email("ada@x.example").company("b").webhook(&url)).await;
     }
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND company_id = 'b'",
-        3,
-    )
-    .await;
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND company_id = 'acme'",
-        2,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'delivered' AND company_id = 'b'", 3).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND company_id = 'acme'", 2).await;
     let acme = only(list(app, &["--state", "paused"]).await);
     assert_eq!(
         (&acme["waiting"], &acme["inFlight"], &acme["pausedBy"]),
@@ -216,7 +202,7 @@ async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
         waiting.as_array().unwrap().iter().all(|row| row["waitsFor"] == "endpoint_paused"),
         "{waiting:#}"
     );
-    // Due at once, and yet behind a closed lane.
+    // Due at once, but behind a closed lane.
     let resent = app.json(&["delivery", "resend", "--state", "pending", "--yes"]).await;
     assert_eq!(resent["resent"], 2);
     app.queues_are_empty().await;
@@ -224,22 +210,19 @@ async fn nothing_is_sent_while_it_is_paused(app: &TestApp) {
     let resumed = app.cli(&["endpoint", "resume", &url, "--company", "acme"]).await;
     assert!(resumed.stdout.contains("sending 2 deliveries"), "{resumed:?}");
     app.webhooks(6).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 6).await;
+    app.wait_for_deliveries("delivered", 6).await;
 }
 
-async fn what_was_gone_goes_on_once_it_is_enabled(app: &TestApp) {
+#[apply(test)]
+async fn enable_resumes_an_endpoint_that_was_gone(app: &TestApp) {
     app.run(&[]).await;
     let url = app.receiver.url("/status/410");
     app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&url)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
     let gone = only(list(app, &["--state", "disabled"]).await);
     assert!(gone["disabledBecause"].as_str().unwrap().contains("410"), "{gone:#}");
     app.broker.publish(&Event::lead("Bob").email("bob@x.example").webhook(&url)).await;
-    app.count_becomes(
-        "SELECT count(*) FROM webhook_deliveries WHERE created_at > now() - interval '1 day'",
-        2,
-    )
-    .await;
+    app.wait_for_rows("webhook_deliveries WHERE created_at > now() - interval '1 day'", 2).await;
     let before = app.receiver.requests().len();
     let parked = app.json(&["delivery", "list", "--state", "pending"]).await;
     assert!(!parked.as_array().unwrap().is_empty());
@@ -249,12 +232,13 @@ async fn what_was_gone_goes_on_once_it_is_enabled(app: &TestApp) {
     );
     let enabled = app.json(&["endpoint", "enable", &url]).await;
     assert_eq!((&enabled["changed"], &enabled["state"]), (&json!(true), &json!("open")));
-    // It is asked again, and is as gone as before.
+    // It gets another request and is still gone.
     app.webhooks(before + 1).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE disabled_at IS NOT NULL", 1).await;
 }
 
-async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
+#[apply(test)]
+async fn test_sends_a_request_and_records_nothing(app: &TestApp) {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     app.set("webhook.signing_secrets", secret);
     let url = two(app).await;
@@ -274,8 +258,8 @@ async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
     assert_eq!(sent.header("webhook-id"), event["id"].as_str());
     assert!(sent.header("webhook-signature").is_some_and(|signature| signature.starts_with("v1,")));
     let failed = app.cli(&["endpoint", "test", &app.receiver.url("/status/503?a=b"), "-o", "json"]).await;
-    let told: Value = serde_json::from_str(&failed.stdout).unwrap();
-    assert_eq!((failed.code, &told["attempt"]["status"]), (Some(1), &json!(503)), "{}", failed.stderr);
+    let printed: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!((failed.code, &printed["attempt"]["status"]), (Some(1), &json!(503)), "{}", failed.stderr);
     assert!(!failed.stdout.contains(secret));
     let text = app.cli(&["endpoint", "test", &app.receiver.url("/new")]).await;
     assert!(text.code == Some(0) && text.stdout.contains("delivered 200"), "{text:?}");
@@ -284,9 +268,9 @@ async fn a_test_is_sent_and_not_recorded(app: &TestApp) {
     assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "matches several endpoints");
     app.set("webhook.allowed_networks", "");
     let blocked = app.cli(&["endpoint", "test", &url, "--company", "b", "-o", "json"]).await;
-    let told: Value = serde_json::from_str(&blocked.stdout).unwrap();
-    assert_eq!((blocked.code, &told["attempt"]["class"]), (Some(1), &json!("blocked")), "{told:#}");
+    let printed: Value = serde_json::from_str(&blocked.stdout).unwrap();
+    assert_eq!((blocked.code, &printed["attempt"]["class"]), (Some(1), &json!("blocked")), "{printed:#}");
     assert_eq!(app.receiver.requests().len(), 5);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints").await, 2);
+    assert_eq!(app.rows("webhook_attempts").await, 2);
+    assert_eq!(app.rows("webhook_endpoints").await, 2);
 }

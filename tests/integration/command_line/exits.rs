@@ -1,30 +1,18 @@
-//! Which code each command ends with: 0 done, 1 failed, 2 usage, 69 unreachable, 78 bad configuration.
-//! 3, partly done, is tested where it comes about.
+//! Exit codes: 0 done, 1 failed, 2 usage, 69 unreachable, 78 invalid configuration. The tests of each command cover
+//! 3, partly done.
 
 use std::fs;
 
+use macro_rules_attribute::apply;
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, tests};
+use crate::support::{app::TestApp, test};
 
 const ID: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        nonsense_is_usage,
-        a_broker_that_is_away,
-        a_database_that_is_away,
-        bad_configuration,
-        config_check_tells_all_faults_at_once,
-        config_show_tells_no_secret,
-        values_from_files,
-        migrating,
-        run_refuses_another_topology,
-    ]
-}
-
-async fn nonsense_is_usage(app: &TestApp) {
+#[apply(test)]
+async fn invalid_arguments_exit_with_2(app: &TestApp) {
     for line in [
         "",
         "serve",
@@ -61,11 +49,12 @@ async fn nonsense_is_usage(app: &TestApp) {
     }
 }
 
-async fn a_broker_that_is_away(app: &TestApp) {
+#[apply(test)]
+async fn unreachable_broker_exits_with_69(app: &TestApp) {
     let bad = crate::support::event::Event::lead("Ada").phone("12");
     app.run(&[]).await;
     app.broker.publish(&bad).await;
-    app.the_dead_letter("there", |_| true).await;
+    app.wait_for_dead_letter().await;
     app.set("amqp.url", "amqp://guest:hunter2@127.0.0.1:1/%2f");
     let replay = ["dead-letter", "replay", "--all", "--yes"];
     for arguments in [["publish", "-"].as_slice(), &["tail"], &replay] {
@@ -77,7 +66,8 @@ async fn a_broker_that_is_away(app: &TestApp) {
     app.the_dead_letter("left as it was", |dead| dead.state == "open" && dead.replays == 0).await;
 }
 
-async fn a_database_that_is_away(app: &TestApp) {
+#[apply(test)]
+async fn unreachable_database_exits_with_69(app: &TestApp) {
     let url = app.setting("postgres.url");
     let gone = url.replace("crt_", "gone_");
     let (server, database) = gone.rsplit_once('@').unwrap().1.split_once('/').unwrap();
@@ -105,7 +95,8 @@ async fn a_database_that_is_away(app: &TestApp) {
     }
 }
 
-async fn bad_configuration(app: &TestApp) {
+#[apply(test)]
+async fn invalid_configuration_exits_with_78(app: &TestApp) {
     app.set("amqp.heartbeat", "soon");
     for line in [
         "run",
@@ -132,7 +123,8 @@ async fn bad_configuration(app: &TestApp) {
     assert_eq!(app.cli(&["--config", path, "config", "check"]).await.code, Some(0));
 }
 
-async fn config_check_tells_all_faults_at_once(app: &TestApp) {
+#[apply(test)]
+async fn config_check_reports_all_faults_at_once(app: &TestApp) {
     assert_eq!(app.cli(&["config", "check"]).await.stdout, "the settings are fine\n");
     let file = NamedTempFile::new().unwrap();
     let text = "[amqp]\nurl = \"http://u:file-secret@h/\"\nnonsense = 1\n[mail]\nto = \"x\"\n[upsert]\nconsumers = 0\n\
@@ -177,7 +169,8 @@ async fn config_check_tells_all_faults_at_once(app: &TestApp) {
     assert!(!["hunter2", "file-secret"].iter().any(|s| ended.stderr.contains(s)), "{}", ended.stderr);
 }
 
-async fn config_show_tells_no_secret(app: &TestApp) {
+#[apply(test)]
+async fn config_show_hides_secrets(app: &TestApp) {
     app.set("http.tokens", "ci:operator:hunter2,ops:admin:hunter3");
     app.set("webhook.signing_secrets", "whsec_c2lnbmluZy1tYXJrZXItc2lnbmluZy1tYXJrZXI=");
     for format in ["table", "json", "ndjson"] {
@@ -192,7 +185,8 @@ async fn config_show_tells_no_secret(app: &TestApp) {
     assert!(origin.contains("CONTACT_RELAY__WEBHOOK__ALLOW_HTTP"), "{origin}");
 }
 
-async fn values_from_files(app: &TestApp) {
+#[apply(test)]
+async fn settings_are_read_from_files(app: &TestApp) {
     let file = NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     fs::write(&file, "DE\n").unwrap();
@@ -205,7 +199,8 @@ async fn values_from_files(app: &TestApp) {
     assert_failed(&app.cli(&["run"]).await, 78, "/nowhere");
 }
 
-async fn migrating(app: &TestApp) {
+#[apply(test)]
+async fn migrate_applies_and_checks_the_schema(app: &TestApp) {
     sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
     let url = app.setting("postgres.url");
     app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
@@ -227,7 +222,8 @@ async fn migrating(app: &TestApp) {
     app.set("postgres.url", &url);
 }
 
-async fn run_refuses_another_topology(app: &TestApp) {
+#[apply(test)]
+async fn run_refuses_a_different_topology(app: &TestApp) {
     app.broker.declare_otherwise("trigger-fired").await;
     let service = app.spawn(&["run"]);
     let status = service.ended().await;

@@ -3,27 +3,19 @@
 use std::fs;
 
 use lapin::BasicProperties;
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        good_lines_and_bad_ones,
-        many_lines_of_a_file,
-        nowhere_to_publish_to,
-        nobody_reads_the_output,
-        tail_prints_so_many,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 fn lines(bodies: &[Vec<u8>]) -> Vec<u8> {
     bodies.join(b"\n".as_slice())
 }
 
-async fn good_lines_and_bad_ones(app: &TestApp) {
+#[apply(test)]
+async fn publish_sends_good_lines_and_reports_bad_ones(app: &TestApp) {
     app.run(&[]).await;
     let good =
         [Event::lead("Ada").email("ada@analytical.example"), Event::lead("Grace").email("g@navy.example")];
@@ -46,7 +38,7 @@ async fn good_lines_and_bad_ones(app: &TestApp) {
         assert!(partly.stderr.contains(line), "{line}: {}", partly.stderr);
     }
     assert!(!partly.stderr.contains("Zaphod"), "{}", partly.stderr);
-    app.count_becomes("SELECT count(*) FROM contacts", 2).await;
+    app.wait_for_rows("contacts", 2).await;
     let failed = app.cli_with_input(&["publish", "-", "-o", "json"], &lines(&bad)).await;
     let summary: Value = serde_json::from_str(&failed.stdout).unwrap();
     assert_eq!((failed.code, summary), (Some(1), json!({"sent": 0, "failed": 4})));
@@ -60,14 +52,15 @@ async fn good_lines_and_bad_ones(app: &TestApp) {
     assert_eq!(app.dead_letters().await, []);
 }
 
-async fn many_lines_of_a_file(app: &TestApp) {
+#[apply(test)]
+async fn publish_sends_every_line_of_a_file(app: &TestApp) {
     app.broker.declare().await;
     let events: Vec<Vec<u8>> = (0..1_200).map(|n| Event::lead("Ada").id(&format!("{n}")).bytes()).collect();
     let file = NamedTempFile::new().unwrap();
     fs::write(&file, lines(&events)).unwrap();
     let done = app.cli(&["publish", file.path().to_str().unwrap(), "-o", "ndjson"]).await;
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), "{\"sent\":1200,\"failed\":0}\n"));
-    assert_eq!(done.stderr, "", "a bar where there is no terminal");
+    assert_eq!(done.stderr, "", "no progress bar without a terminal");
     assert_eq!(app.broker.depth("trigger-fired").await, 1_200);
     let message = app.broker.take("trigger-fired").await;
     let properties = &message.properties;
@@ -78,9 +71,10 @@ async fn many_lines_of_a_file(app: &TestApp) {
     app.broker.purge("trigger-fired").await;
 }
 
-async fn nowhere_to_publish_to(app: &TestApp) {
+#[apply(test)]
+async fn publish_fails_without_a_queue_or_exchange(app: &TestApp) {
     let input = Event::lead("Ada").bytes();
-    // The exchange is there, as the platform declares it, but no queue takes what comes.
+    // The platform has declared the exchange, but no queue is bound.
     let unrouted = app.cli_with_input(&["publish", "-"], &input).await;
     assert_eq!((unrouted.code, unrouted.stdout.as_str()), (Some(1), "sent 0, failed 1\n"));
     assert!(unrouted.stderr.contains("line 1: no queue"), "{}", unrouted.stderr);
@@ -91,10 +85,11 @@ async fn nowhere_to_publish_to(app: &TestApp) {
     }
 }
 
-async fn nobody_reads_the_output(app: &TestApp) {
+#[apply(test)]
+async fn closed_output_does_not_change_the_exit_code(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").phone("12")).await;
-    let dead = app.the_dead_letter("there", |_| true).await.id.to_string();
+    let dead = app.wait_for_dead_letter().await.id.to_string();
     for arguments in [
         ["config", "example"].as_slice(),
         &["config", "show"],
@@ -108,20 +103,21 @@ async fn nobody_reads_the_output(app: &TestApp) {
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     }
     app.the_dead_letter("replayed", |dead| dead.replays == 1 && dead.state == "open").await;
-    // What was done is told by the code all the same.
+    // The exit code still reports the outcome.
     let file = NamedTempFile::new().unwrap();
     fs::write(&file, lines(&[Event::lead("Ada").bytes(), b"nonsense".to_vec()])).unwrap();
     assert_eq!(app.cli_unheard(&["publish", file.path().to_str().unwrap()]).await.code, Some(3));
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_rows("contacts", 1).await;
 }
 
-async fn tail_prints_so_many(app: &TestApp) {
+#[apply(test)]
+async fn tail_stops_after_n_events(app: &TestApp) {
     let event = json!({"type": "contact.merged", "time": "t", "z": 1, "a": "\u{1b}[2J"}).to_string();
     for (format, expected) in [("ndjson", 2), ("table", 3), ("json", 12)] {
         let arguments = ["tail", "--key", "contact.merged", "-n", "2", "-o", format];
         let tail = app.cli(&arguments);
         tokio::pin!(tail);
-        // What is published before it subscribed it does not see, so publishing goes on.
+        // `tail` misses what is published before it subscribes, so publishing continues.
         let ended = loop {
             tokio::select! {
                 ended = &mut tail => break ended,

@@ -2,15 +2,12 @@
 
 use std::fs;
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::assert_failed;
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![definitions_are_checked, a_preview_is_what_a_firing_gives, previews_of_what_would_be_dead_letters]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 fn definition(url: &str) -> Value {
     json!({
@@ -28,7 +25,8 @@ fn definition(url: &str) -> Value {
     })
 }
 
-async fn definitions_are_checked(app: &TestApp) {
+#[apply(test)]
+async fn check_reports_invalid_definitions(app: &TestApp) {
     let good = definition("https://hooks.example/sales").to_string();
     let sound = app.cli_with_input(&["trigger", "check", "-", "-o", "json"], good.as_bytes()).await;
     let findings: Vec<Value> = serde_json::from_str(&sound.stdout).unwrap();
@@ -67,7 +65,8 @@ async fn definitions_are_checked(app: &TestApp) {
     assert_failed(&app.cli(&["trigger", "check", "/nowhere.json"]).await, 1, "/nowhere.json");
 }
 
-async fn a_preview_is_what_a_firing_gives(app: &TestApp) {
+#[apply(test)]
+async fn preview_matches_what_the_event_does(app: &TestApp) {
     let definition = definition(&app.receiver.url("/sales"));
     let arguments = json!({"name": "Ada & Co", "email": " Ada@Analytical.example ", "interest": "growth"});
     let client_data = NamedTempFile::new().unwrap();
@@ -83,7 +82,7 @@ async fn a_preview_is_what_a_firing_gives(app: &TestApp) {
     let steps = preview["steps"].as_array().unwrap();
     assert_eq!(steps[0]["fields"], json!({"name": "Ada & Co", "email": "ada@analytical.example"}));
     assert_eq!((steps.len(), &preview["skipped"]), (2, &json!(0)));
-    assert_eq!(app.receiver.requests().len() + app.broker.heard().await.len(), 0, "it did something");
+    assert_eq!(app.receiver.requests().len() + app.broker.heard().await.len(), 0, "it changed something");
     app.run(&[]).await;
     let event = Event::lead("x").with("/data/trigger", definition).with("/data/arguments", arguments);
     app.broker.publish(&event.with("/data/clientData", json!({"plan": {"b": 1, "a": 2}}))).await;
@@ -98,7 +97,8 @@ async fn a_preview_is_what_a_firing_gives(app: &TestApp) {
     assert!(shown["headers"].to_string().contains("Ada@Analytical.example"), "{shown}");
 }
 
-async fn previews_of_what_would_be_dead_letters(app: &TestApp) {
+#[apply(test)]
+async fn preview_reports_future_dead_letters(app: &TestApp) {
     let fine = r#"{"name": "Ada", "email": "ada@analytical.example"}"#;
     let preview = async |definition: Value, arguments: &str| {
         let arguments = ["trigger", "preview", "-", "--arguments", arguments, "-o", "json"];

@@ -1,13 +1,12 @@
-//! What is kept for whoever waits for the end of a chain.
+//! Erasure of results that wait for the end of a chain.
+
+use macro_rules_attribute::apply;
 
 use super::{EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
-use crate::support::{Test, app::TestApp, event::Event, tests};
+use crate::support::{app::TestApp, event::Event, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![chains_that_speak_of_her_are_told_to_nobody]
-}
-
-async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
+#[apply(test)]
+async fn results_about_an_erased_contact_are_published_to_nobody(app: &TestApp) {
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     let busy = app.receiver.url("/status/503");
@@ -17,7 +16,7 @@ async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
     let her_session = format!("session of {PHONE}");
     let with_phone = ada().phone(PHONE);
     let events = [
-        // Hers; one that is nobody's and whose webhook does not tell whom it is about; and Grace's.
+        // Hers; one without a contact whose webhook names nobody; and Grace's.
         (with_phone.webhook(&busy), "answers"),
         (
             session(Event::bare().without("/data/arguments/name"), &her_session).action(quiet(&busy)),
@@ -34,21 +33,21 @@ async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
         let properties = event.properties().with_reply_to((*queue).into());
         app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
     }
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 5).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 5);
+    app.wait_for_rows("webhook_attempts", 5).await;
+    app.wait_for_rows("outbox", 0).await;
+    assert_eq!(app.rows("chain_results").await, 5);
     let id = contact_id(app, "acme", EMAIL).await;
-    // Results that no broker takes yet: of her chain, about her, and about Grace.
+    // Unpublished results: of her chain, about her, and about Grace.
     let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time,
              body, reply_to, leased_until)
          VALUES ('acme', gen_random_uuid(), 'trigger.completed', 'trigger.completed', '/x', $1, 'x', now(), $2, $3,
              now() + interval '1 hour')";
-    let told = format!(r#"{{"responseBody": "{EMAIL} is known"}}"#);
+    let about_her = format!(r#"{{"responseBody": "{EMAIL} is known"}}"#);
     let other = contact_id(app, "acme", "grace@navy.example").await;
     for (subject, body, queue) in [
         (Some(&id), "{}", "answers"),
-        (None, told.as_str(), "answers"),
-        (Some(&other), &told, "answers"),
+        (None, about_her.as_str(), "answers"),
+        (Some(&other), &about_her, "answers"),
         (Some(&other), "{}", EMAIL),
         (Some(&other), "{}", "answers"),
     ] {
@@ -57,12 +56,12 @@ async fn chains_that_speak_of_her_are_told_to_nobody(app: &TestApp) {
     }
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 4);
-    assert_eq!(app.count("SELECT count(*) FROM chain_results").await, 2);
+    assert_eq!(app.rows("chain_results").await, 2);
     assert_no_trace(&dump(app).await.0);
     sqlx::query("DELETE FROM outbox WHERE type = 'trigger.completed'").execute(&app.pool).await.unwrap();
 }
 
-/// A webhook that says nothing of the event.
+/// A webhook whose body says nothing about the event.
 fn quiet(url: &str) -> serde_json::Value {
     serde_json::json!({"type": "WEBHOOK", "url": url, "body": "hello"})
 }

@@ -1,4 +1,4 @@
-//! Whom an erasure keeps from coming back, and whom not.
+//! Events that arrive during or after an erasure: which are suppressed, and which are applied.
 
 use contact_relay::{
     domain::{
@@ -9,20 +9,13 @@ use contact_relay::{
     },
     postgres::suppressions,
 };
+use macro_rules_attribute::apply;
 
 use super::{EMAIL, OLD_EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
-use crate::support::{Test, app::TestApp, event::Event, tests};
+use crate::support::{app::TestApp, event::Event, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        only_the_keys_of_the_erased_are_suppressed,
-        nobody_comes_back,
-        nobody_comes_back_in_the_middle,
-        another_body_is_no_way_back,
-    ]
-}
-
-async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
+#[apply(test)]
+async fn only_identifiers_of_the_erased_contact_are_suppressed(app: &TestApp) {
     app.set("contacts.suppression_pepper", "pepper");
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL).phone(PHONE)).await;
@@ -47,12 +40,13 @@ async fn only_the_keys_of_the_erased_are_suppressed(app: &TestApp) {
     let found: Vec<_> = found.into_iter().map(|(company, key, _)| (company, key)).collect();
     assert_eq!(found, keys[..2]);
     assert_eq!(suppressions::suppressed(&mut connection, "", &keys).await.unwrap(), []);
-    let hashed = "SELECT count(*) FROM suppressions s, suppression_keys k WHERE length(hash) = 32 AND length(key) = 32";
-    assert_eq!(app.count(hashed).await, 2);
+    let hashed = "suppressions s, suppression_keys k WHERE length(hash) = 32 AND length(key) = 32";
+    assert_eq!(app.rows(hashed).await, 2);
 }
 
-/// A late event is not applied, and tells the same when it comes again; a new one is a new relation.
-async fn nobody_comes_back(app: &TestApp) {
+/// A late event is not applied, and neither is its copy. An event from after the erasure creates a new contact.
+#[apply(test)]
+async fn late_event_does_not_restore_an_erased_contact(app: &TestApp) {
     app.run(&[]).await;
     let lead = || Event::lead("Ada").email(EMAIL);
     let first = lead().phone(PHONE).time("2026-01-01T00:00:00Z");
@@ -68,19 +62,20 @@ async fn nobody_comes_back(app: &TestApp) {
         Event::lead("Ada").phone("11 98765 4321").email("new@ada.example").time("2026-01-03T00:00:00Z"),
     ];
     app.broker.publish_all(&[late.as_slice(), &late].concat()).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events WHERE erased", 3).await;
+    app.wait_for_rows("trigger_events WHERE erased", 3).await;
     app.queues_are_empty().await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_eq!(app.rows("contacts").await, 0);
+    assert_eq!(app.rows("webhook_deliveries").await, 0);
     assert_no_trace(&dump(app).await.0);
 
     app.broker.publish(&lead()).await;
-    app.count_becomes("SELECT count(*) FROM contacts", 1).await;
+    app.wait_for_rows("contacts", 1).await;
     assert_ne!(contact_id(app, "acme", EMAIL).await, id);
 }
 
-/// Events of the person come in while it is erased.
-async fn nobody_comes_back_in_the_middle(app: &TestApp) {
+/// Events about the contact arrive during its erasure.
+#[apply(test)]
+async fn event_during_the_erasure_does_not_restore_the_contact(app: &TestApp) {
     app.set("upsert.batch_size", "3");
     app.run(&[]).await;
     app.run(&[]).await;
@@ -93,16 +88,17 @@ async fn nobody_comes_back_in_the_middle(app: &TestApp) {
     let id = contact_id(app, "acme", "ada.lovelace+0@analytical.example").await;
     let events: Vec<Event> = (1..200).map(event).collect();
     let (report, ()) = tokio::join!(erase(app, &id), app.broker.publish_all(&events));
-    app.count_becomes("SELECT count(*) FROM trigger_events", 200).await;
+    app.wait_for_rows("trigger_events", 200).await;
     app.queues_are_empty().await;
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 0, "{report}");
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 0, "{report}");
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_eq!(app.rows("contacts").await, 0, "{report}");
+    assert_eq!(app.rows("contact_identifiers").await, 0, "{report}");
+    app.wait_for_rows("outbox", 0).await;
     assert_no_trace(&dump(app).await.0);
 }
 
-/// Neither in the batch of its own first body nor after a body that spoke of somebody else.
-async fn another_body_is_no_way_back(app: &TestApp) {
+/// Neither in the same batch as the first body nor after a body about somebody else.
+#[apply(test)]
+async fn known_id_with_another_body_does_not_restore_the_contact(app: &TestApp) {
     let service = app.run(&[]).await;
     let old = |event: Event| event.time("2026-01-01T00:00:00Z");
     let grace = old(Event::lead("Grace").email("grace@navy.example"));
@@ -119,10 +115,10 @@ async fn another_body_is_no_way_back(app: &TestApp) {
         .publish_all(&[late.clone(), late.argument("city", "Paris"), without_key, grace.email(EMAIL)])
         .await;
     app.run(&[]).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events WHERE erased", 2).await;
+    app.wait_for_rows("trigger_events WHERE erased", 2).await;
     app.queues_are_empty().await;
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    assert_eq!(app.rows("dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
+    app.wait_for_rows("outbox", 0).await;
     assert_no_trace(&dump(app).await.0);
 }

@@ -4,20 +4,13 @@ use contact_relay::dev::services::{
     Action::{Alarm, Calm},
     Service::Rabbitmq,
 };
+use macro_rules_attribute::apply;
 
 use super::{all_done, applied, assert_calm, impatient, leads, leads_to, mid_load, not_ready};
-use crate::support::{Test, app::TestApp, eventually, proxy::Proxy, tests};
+use crate::support::{alone, app::TestApp, eventually, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        cut_under_load, a_silent_broker_connection, silent_database_connections,
-        connections_that_fall_silent_as_they_come_back, a_frozen_broker,
-        a_queue_is_deleted, a_receiver_that_hangs_stops_no_other;
-        alone: a_blocked_publisher,
-    ]
-}
-
-async fn cut_under_load(app: &TestApp) {
+#[apply(test)]
+async fn cut_connections_lose_nothing(app: &TestApp) {
     const EVENTS: usize = 1000;
     impatient(app);
     let broker = Proxy::before(&app.setting("amqp.url")).await;
@@ -37,8 +30,9 @@ async fn cut_under_load(app: &TestApp) {
     assert_calm(&process);
 }
 
-/// The connections stay open and carry nothing any more: heartbeats tell.
-async fn a_silent_broker_connection(app: &TestApp) {
+/// The connections stay open but carry nothing more; only missing heartbeats reveal it.
+#[apply(test)]
+async fn silent_broker_connection_is_replaced(app: &TestApp) {
     const EVENTS: usize = 500;
     impatient(app);
     let broker = Proxy::before(&app.setting("amqp.url")).await;
@@ -51,8 +45,9 @@ async fn a_silent_broker_connection(app: &TestApp) {
     process.threads_fall_to(threads).await;
 }
 
-/// Each time every connection of the pool falls silent for ever, whatever it was doing.
-async fn silent_database_connections(app: &TestApp) {
+/// In each round, all connections of the pool fall silent for good.
+#[apply(test)]
+async fn silent_database_connections_are_replaced(app: &TestApp) {
     const EVENTS: usize = 1000;
     impatient(app);
     app.set("postgres.max_connections", "4");
@@ -70,9 +65,10 @@ async fn silent_database_connections(app: &TestApp) {
     process.ready().await;
 }
 
-/// The worst moment: the work is done, and the pool tests the connection before it takes it back. More
-/// connections are lost in that way than the pool has places.
-async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
+/// The worst moment: the work is done, and the pool tests the connection before it accepts it back. More
+/// connections are lost this way than the pool holds.
+#[apply(test)]
+async fn connections_that_fall_silent_on_return_leave_the_pool(app: &TestApp) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     impatient(app);
     app.set("postgres.max_connections", "4");
@@ -87,8 +83,9 @@ async fn connections_that_fall_silent_as_they_come_back(app: &TestApp) {
     process.ready().await;
 }
 
-/// New connections are accepted and hear nothing, as from a host that is out of memory.
-async fn a_frozen_broker(app: &TestApp) {
+/// The broker accepts new connections and never answers, like a host that is out of memory.
+#[apply(test)]
+async fn reconnecting_to_a_frozen_broker_leaks_no_threads(app: &TestApp) {
     impatient(app);
     app.set("amqp.connect_timeout", "500ms");
     let broker = Proxy::before(&app.setting("amqp.url")).await;
@@ -97,9 +94,9 @@ async fn a_frozen_broker(app: &TestApp) {
     let threads = process.threads();
     broker.freeze();
     not_ready(&process, "broker").await;
-    // Long enough for every part to try several times.
-    let tries = || process.log().matches("did not answer").count();
-    eventually("it tries on", async || (tries() >= 20).then_some(())).await;
+    // Long enough for each component to retry several times.
+    let retries = || process.log().matches("did not answer").count();
+    eventually("it keeps retrying", async || (retries() >= 20).then_some(())).await;
     let at_the_most = process.threads();
     broker.open();
     all_done(app, 200).await;
@@ -108,7 +105,8 @@ async fn a_frozen_broker(app: &TestApp) {
     process.threads_fall_to(threads).await;
 }
 
-async fn a_queue_is_deleted(app: &TestApp) {
+#[apply(test)]
+async fn deleted_queues_are_declared_and_consumed_again(app: &TestApp) {
     impatient(app);
     let process = app.run(&[]).await;
     app.broker.publish_all(&leads(app, 0..3)).await;
@@ -123,7 +121,7 @@ async fn a_queue_is_deleted(app: &TestApp) {
         app.broker.declare().await;
     }
     process.ready().await;
-    // Declared again at once: the broker may tell no consumer, count it for the new queue, and hand it
+    // Declared again at once: the broker may not cancel the consumer, count it for the new queue, and send it
     // messages that never arrive.
     for queue in ["trigger-fired", "webhook", "dead-letters"] {
         app.broker.delete(queue).await;
@@ -133,22 +131,24 @@ async fn a_queue_is_deleted(app: &TestApp) {
     all_done(app, 6).await;
     process.ready().await;
     assert_calm(&process);
-    app.broker.give_up(b"given up by the broker").await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.broker.publish_dead_letter(b"dropped by the broker").await;
+    app.wait_for_rows("dead_letters", 1).await;
 }
 
-async fn a_receiver_that_hangs_stops_no_other(app: &TestApp) {
+#[apply(test)]
+async fn hanging_receiver_does_not_delay_others(app: &TestApp) {
     app.set("webhook.timeout", "10s");
     app.run(&[]).await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/hang"), 0..40)).await;
     app.webhooks(40).await;
     app.broker.publish_all(&leads(app, 40..140)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered'", 100).await;
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts WHERE outcome <> 'delivered'").await, 0);
+    app.wait_for_deliveries("delivered", 100).await;
+    assert_eq!(app.rows("webhook_attempts WHERE outcome <> 'delivered'").await, 0);
 }
 
-/// A memory alarm blocks whoever publishes. What is committed meanwhile waits in the outbox.
-async fn a_blocked_publisher(app: &TestApp) {
+/// A memory alarm blocks publishers. Committed events wait in the outbox meanwhile.
+#[apply(alone)]
+async fn outbox_is_published_after_a_memory_alarm(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..300)).await;

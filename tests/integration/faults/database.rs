@@ -1,18 +1,16 @@
-//! A database that is there and cannot be used: read-only, without rights, without its schema.
+//! A database that answers but cannot be used: read-only, without rights, without its schema.
 
+use macro_rules_attribute::apply;
 use sqlx::AssertSqlSafe;
 
 use super::{all_done, assert_calm, impatient, leads, leads_to, not_ready};
-use crate::support::{Test, app::TestApp, process::Process, proxy::Proxy, tests};
+use crate::support::{alone, app::TestApp, process::Process, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![read_only, without_its_schema, away_for_longer_than_a_lease; alone: without_rights]
-}
-
-async fn read_only(app: &TestApp) {
+#[apply(test)]
+async fn events_wait_while_the_database_is_read_only(app: &TestApp) {
     let process = app.run(&[]).await;
     let name = app.setting("amqp.namespace");
-    // Sessions of before may write on.
+    // Open sessions keep their setting.
     let mut operator = app.pool.acquire().await.unwrap();
     let mut alter = async |value: &str| {
         let statement = format!(r#"ALTER DATABASE "{name}" SET default_transaction_read_only = {value}"#);
@@ -27,8 +25,9 @@ async fn read_only(app: &TestApp) {
     resumes(app, &process).await;
 }
 
-/// Alone: the user of services that are not ours may be one that needs no rights.
-async fn without_rights(app: &TestApp) {
+/// Runs alone, hence on private services: elsewhere the role may be a superuser, which needs no rights.
+#[apply(alone)]
+async fn events_wait_while_the_role_lacks_rights(app: &TestApp) {
     let process = app.run(&[]).await;
     execute(app, "REVOKE INSERT ON contacts FROM CURRENT_USER".to_owned()).await;
     waits(app, &process, "permission denied").await;
@@ -36,7 +35,8 @@ async fn without_rights(app: &TestApp) {
     resumes(app, &process).await;
 }
 
-async fn without_its_schema(app: &TestApp) {
+#[apply(test)]
+async fn events_wait_until_the_schema_is_migrated(app: &TestApp) {
     execute(app, "DROP SCHEMA public CASCADE".to_owned()).await;
     execute(app, "CREATE SCHEMA public".to_owned()).await;
     let process = app.spawn(&["run"]);
@@ -50,8 +50,9 @@ async fn without_its_schema(app: &TestApp) {
     assert_calm(&process);
 }
 
-/// The outcomes in hand are recorded before what looks due is claimed: nothing is sent twice.
-async fn away_for_longer_than_a_lease(app: &TestApp) {
+/// The worker records its outcomes before it claims deliveries that look due.
+#[apply(test)]
+async fn outage_beyond_a_lease_sends_nothing_twice(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "5s");
     let database = Proxy::before(&app.setting("postgres.url")).await;
@@ -61,8 +62,7 @@ async fn away_for_longer_than_a_lease(app: &TestApp) {
     app.webhooks(20).await;
     database.close();
     app.receiver.release();
-    let due = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()";
-    app.count_becomes(due, 20).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()", 20).await;
     database.open();
     all_done(app, 20).await;
     assert_eq!(app.receiver.requests().len(), 20);
@@ -70,13 +70,13 @@ async fn away_for_longer_than_a_lease(app: &TestApp) {
     assert_calm(&process);
 }
 
-/// Events come and wait, and nothing becomes a dead letter.
+/// Publishes events and checks that they wait and none becomes a dead letter.
 async fn waits(app: &TestApp, process: &Process, why: &str) {
     impatient(app);
     app.broker.publish_all(&leads(app, 0..100)).await;
     not_ready(process, why).await;
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
 }
 
 async fn resumes(app: &TestApp, process: &Process) {
@@ -86,6 +86,6 @@ async fn resumes(app: &TestApp, process: &Process) {
 }
 
 async fn execute(app: &TestApp, statement: String) {
-    // Statements are made here, from names of our own.
+    // Statements consist of constants and generated names.
     sqlx::query(AssertSqlSafe(statement)).execute(&app.pool).await.unwrap();
 }

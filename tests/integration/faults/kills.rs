@@ -1,24 +1,19 @@
-//! The process is killed (SIGKILL) or frozen at the steps where something could be lost or done twice.
+//! Kills (SIGKILL) and freezes at the steps where work could be lost or done twice.
 
 use contact_relay::dev::services::{
     Action::{Alarm, Calm},
     Service::Rabbitmq,
 };
+use macro_rules_attribute::apply;
 use rand::RngExt as _;
 use sqlx::{Acquire as _, Executor as _};
 
 use super::{all_done, applied, impatient, leads, leads_to};
-use crate::support::{Test, app::TestApp, eventually, tests};
+use crate::support::{alone, app::TestApp, eventually, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        again_and_again_under_load, inside_the_transaction, between_claim_and_record, frozen_beyond_its_lease;
-        alone: between_commit_and_publish,
-    ]
-}
-
-/// Two processes; at ten random moments one of them is killed and another one started.
-async fn again_and_again_under_load(app: &TestApp) {
+/// Two processes; ten times, at a random moment, one is killed and another started.
+#[apply(test)]
+async fn repeated_kills_under_load_lose_nothing(app: &TestApp) {
     const EVENTS: usize = 2000;
     impatient(app);
     app.set("upsert.batch_size", "20");
@@ -40,7 +35,8 @@ async fn again_and_again_under_load(app: &TestApp) {
     all_done(app, EVENTS).await;
 }
 
-async fn inside_the_transaction(app: &TestApp) {
+#[apply(test)]
+async fn kill_inside_the_transaction_loses_nothing(app: &TestApp) {
     impatient(app);
     app.set("postgres.statement_timeout", "30s");
     app.broker.declare().await;
@@ -49,9 +45,7 @@ async fn inside_the_transaction(app: &TestApp) {
     let mut transaction = holder.begin().await.unwrap();
     transaction.execute("LOCK TABLE trigger_events IN SHARE MODE").await.unwrap();
     let process = app.run(&["upsert"]).await;
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("it waits inside its transaction", async || (app.count(waiting).await > 0).then_some(()))
+    eventually("it waits inside its transaction", async || (app.blocked_sessions().await > 0).then_some(()))
         .await;
     process.kill9().await;
     transaction.rollback().await.unwrap();
@@ -59,14 +53,15 @@ async fn inside_the_transaction(app: &TestApp) {
     all_done(app, 50).await;
 }
 
-/// Committed and acked, and not published: the next process takes over the outbox.
-async fn between_commit_and_publish(app: &TestApp) {
+/// Committed and acknowledged, but not published.
+#[apply(alone)]
+async fn next_process_publishes_the_outbox_of_a_killed_one(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
     app.control(Alarm, Rabbitmq).await;
     let process = app.spawn(&["run", "--role", "upsert", "--role", "console"]);
-    app.count_becomes("SELECT count(*) FROM outbox", 50).await;
+    app.wait_for_rows("outbox", 50).await;
     process.kill9().await;
     app.control(Calm, Rabbitmq).await;
     let next = app.run(&[]).await;
@@ -74,8 +69,9 @@ async fn between_commit_and_publish(app: &TestApp) {
     assert!(next.log().contains("took over"), "{}", next.log());
 }
 
-/// Sent, and the outcome not recorded: sent again when the lease ends, with the same id.
-async fn between_claim_and_record(app: &TestApp) {
+/// Sent, but not recorded: sent again when the lease expires.
+#[apply(test)]
+async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "5s");
     app.broker.declare().await;
@@ -89,9 +85,9 @@ async fn between_claim_and_record(app: &TestApp) {
     assert!(app.receiver.requests().len() >= 40);
 }
 
-/// What a process that stood still would record comes too late and changes nothing: another one has the
-/// claims by now, and its requests are in flight.
-async fn frozen_beyond_its_lease(app: &TestApp) {
+/// When the frozen process thaws, another one has claimed its deliveries and has their requests in flight.
+#[apply(test)]
+async fn outcome_recorded_after_the_lease_changes_nothing(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "6s");
     app.broker.declare().await;
@@ -106,6 +102,6 @@ async fn frozen_beyond_its_lease(app: &TestApp) {
     app.receiver.release();
     all_done(app, 20).await;
     assert!(!other.log().contains("was lost"), "the late outcome took the claim away");
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 20);
+    assert_eq!(app.rows("webhook_attempts").await, 20);
     frozen.ready().await;
 }

@@ -1,32 +1,24 @@
-//! Broker and database go away and come back: stopped, killed, paused, one or both, at any time.
+//! Outages of broker and database: stopped, killed or paused, one or both, idle and under load.
 
 use contact_relay::dev::services::{
     Action::{self, Kill, Pause, Resume, Start, Stop},
     Service::{self, Postgres, Rabbitmq},
 };
+use macro_rules_attribute::apply;
 
 use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
-use crate::support::{Test, app::TestApp, tests};
+use crate::support::{alone, app::TestApp};
 
-/// Events of a test under load.
+/// Number of events in a test under load.
 const LOAD: usize = 1500;
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![;
-        alone:
-        idle_while_the_broker_restarts, idle_while_the_database_restarts,
-        the_broker_restarts_under_load, the_broker_is_killed_under_load,
-        the_database_restarts_under_load, the_database_is_killed_under_load,
-        both_are_killed_under_load, both_come_after_the_service,
-        the_database_is_paused, the_broker_is_paused,
-    ]
-}
-
-async fn idle_while_the_broker_restarts(app: &TestApp) {
+#[apply(alone)]
+async fn idle_service_survives_a_broker_restart(app: &TestApp) {
     idle_restarts(app, Rabbitmq, "broker").await;
 }
 
-async fn idle_while_the_database_restarts(app: &TestApp) {
+#[apply(alone)]
+async fn idle_service_survives_a_database_restart(app: &TestApp) {
     idle_restarts(app, Postgres, "database").await;
 }
 
@@ -44,23 +36,28 @@ async fn idle_restarts(app: &TestApp, service: Service, name: &str) {
     all_done(app, 3).await;
 }
 
-async fn the_broker_restarts_under_load(app: &TestApp) {
+#[apply(alone)]
+async fn broker_restart_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Stop, &[Rabbitmq]).await;
 }
 
-async fn the_broker_is_killed_under_load(app: &TestApp) {
+#[apply(alone)]
+async fn broker_kill_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq]).await;
 }
 
-async fn the_database_restarts_under_load(app: &TestApp) {
+#[apply(alone)]
+async fn database_restart_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Stop, &[Postgres]).await;
 }
 
-async fn the_database_is_killed_under_load(app: &TestApp) {
+#[apply(alone)]
+async fn database_kill_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Postgres]).await;
 }
 
-async fn both_are_killed_under_load(app: &TestApp) {
+#[apply(alone)]
+async fn kill_of_both_under_load_loses_nothing(app: &TestApp) {
     loaded_restart(app, Kill, &[Rabbitmq, Postgres]).await;
 }
 
@@ -78,7 +75,8 @@ async fn loaded_restart(app: &TestApp, end: Action, services: &[Service]) {
     assert_calm(&process);
 }
 
-async fn both_come_after_the_service(app: &TestApp) {
+#[apply(alone)]
+async fn service_waits_for_broker_and_database_at_start(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
@@ -94,7 +92,8 @@ async fn both_come_after_the_service(app: &TestApp) {
     assert_calm(&process);
 }
 
-async fn the_database_is_paused(app: &TestApp) {
+#[apply(alone)]
+async fn paused_database_loses_nothing(app: &TestApp) {
     impatient(app);
     app.set("postgres.max_connections", "4");
     let process = mid_load(app, LOAD).await;
@@ -105,12 +104,13 @@ async fn the_database_is_paused(app: &TestApp) {
         process.ready().await;
     }
     all_done(app, LOAD).await;
-    let sessions = "SELECT count(*) FROM pg_stat_activity
+    let sessions = "pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'contact-relay'";
-    assert!(app.count(sessions).await <= 4);
+    assert!(app.rows(sessions).await <= 4);
 }
 
-async fn the_broker_is_paused(app: &TestApp) {
+#[apply(alone)]
+async fn paused_broker_loses_nothing(app: &TestApp) {
     impatient(app);
     let process = mid_load(app, LOAD).await;
     let threads = process.threads();

@@ -1,25 +1,15 @@
-//! SIGTERM: what is in hand is finished, within the grace period and not longer.
+//! SIGTERM: the service finishes its work within the grace period, and no later.
 
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{all_done, applied, impatient, leads_to, mid_load};
-use crate::support::{Test, app::TestApp, eventually, process::Process, proxy::Proxy, tests};
+use crate::support::{app::TestApp, eventually, process::Process, proxy::Proxy, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        under_load,
-        idle_with_an_open_http_connection,
-        a_request_in_flight_is_finished,
-        a_second_signal_ends_at_once,
-        a_hanging_receiver_outlasts_the_grace_period,
-        in_an_outage_of_both,
-        before_the_broker_is_there,
-    ]
-}
-
-async fn under_load(app: &TestApp) {
+#[apply(test)]
+async fn stop_under_load_finishes_its_work_and_sends_nothing_twice(app: &TestApp) {
     const EVENTS: usize = 2000;
     impatient(app);
     let mut process = mid_load(app, EVENTS).await;
@@ -29,11 +19,12 @@ async fn under_load(app: &TestApp) {
         applied(app, EVENTS * round / 10).await;
     }
     all_done(app, EVENTS).await;
-    // What was in hand was finished, not left to another: nothing was sent twice.
+    // Each process finished its own work: nothing was sent twice.
     assert_eq!(app.receiver.requests().len(), EVENTS);
 }
 
-async fn idle_with_an_open_http_connection(app: &TestApp) {
+#[apply(test)]
+async fn open_http_connections_do_not_delay_the_stop(app: &TestApp) {
     let process = app.run(&[]).await;
     let mut fresh = TcpStream::connect(process.http()).await.unwrap();
     let mut begun = TcpStream::connect(process.http()).await.unwrap();
@@ -44,7 +35,8 @@ async fn idle_with_an_open_http_connection(app: &TestApp) {
     let _ = fresh.shutdown().await;
 }
 
-async fn a_request_in_flight_is_finished(app: &TestApp) {
+#[apply(test)]
+async fn stop_finishes_requests_in_flight(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "10s");
     let process = app.run(&[]).await;
@@ -52,13 +44,14 @@ async fn a_request_in_flight_is_finished(app: &TestApp) {
     app.webhooks(20).await;
     stops_in_order(&process).await;
     all_done(app, 20).await;
-    // Wake-ups that were not answered yet went back to the queue.
+    // Unacknowledged wake-ups returned to the queue.
     app.run(&[]).await;
     app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 20);
 }
 
-async fn a_second_signal_ends_at_once(app: &TestApp) {
+#[apply(test)]
+async fn second_signal_stops_at_once(app: &TestApp) {
     let process = hanging(app, "30s").await;
     process.sigterm();
     eventually("it drains", async || process.log().contains("stopping").then_some(())).await;
@@ -71,18 +64,20 @@ async fn a_second_signal_ends_at_once(app: &TestApp) {
     app.broker.purge("webhook").await;
 }
 
-async fn a_hanging_receiver_outlasts_the_grace_period(app: &TestApp) {
+#[apply(test)]
+async fn stop_does_not_wait_longer_than_the_grace_period(app: &TestApp) {
     let process = hanging(app, "1s").await;
     let (code, took) = stops(&process).await;
     assert_eq!(code, Some(1), "work was left");
     assert!(took < Duration::from_secs(4), "{took:?}");
-    // The claim stands until its lease ends, and nothing is recorded that did not happen.
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_attempts").await, 0);
+    // The claim lasts until its lease expires, and no attempt is recorded.
+    assert_eq!(app.deliveries("pending").await, 1);
+    assert_eq!(app.rows("webhook_attempts").await, 0);
     app.broker.purge("webhook").await;
 }
 
-async fn in_an_outage_of_both(app: &TestApp) {
+#[apply(test)]
+async fn stop_during_an_outage_keeps_to_the_grace_period(app: &TestApp) {
     impatient(app);
     let broker = Proxy::before(&app.setting("amqp.url")).await;
     let database = Proxy::before(&app.setting("postgres.url")).await;
@@ -100,7 +95,8 @@ async fn in_an_outage_of_both(app: &TestApp) {
     all_done(app, 500).await;
 }
 
-async fn before_the_broker_is_there(app: &TestApp) {
+#[apply(test)]
+async fn stop_before_the_first_connection_succeeds(app: &TestApp) {
     app.broker.declare().await;
     let url = app.setting("amqp.url");
     let broker = Proxy::before(&url).await;
@@ -112,7 +108,7 @@ async fn before_the_broker_is_there(app: &TestApp) {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
-/// A service with one request in flight that is never answered.
+/// Starts a service with one request in flight that is never answered.
 async fn hanging(app: &TestApp, grace: &str) -> Process {
     app.set("webhook.timeout", "1h");
     app.set("shutdown.grace", grace);

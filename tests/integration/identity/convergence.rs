@@ -1,17 +1,14 @@
-//! The contacts are a function of the set of events: the same history once in order to one worker, and
-//! once shuffled and duplicated to two.
+//! The contacts are a function of the set of events. One worker receives a history in order; two receive it
+//! shuffled and duplicated.
 
 use std::collections::BTreeSet;
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
 use super::assert_keys_agree;
-use crate::support::{Test, app::TestApp, dice::Dice, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![two_workers_and_any_order_end_like_one_worker_in_order]
-}
+use crate::support::{app::TestApp, dice::Dice, event::Event, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const PEOPLE: usize = 12;
@@ -23,7 +20,7 @@ fn random_history(dice: &mut Dice) -> Vec<Event> {
     let event = |n: usize| {
         let person = dice.roll(PEOPLE);
         let time = START + Duration::minutes(i64::try_from(dice.roll(40)).unwrap());
-        // Ids in no order, for they decide between events of the same time.
+        // Ids in random order, because they decide between events of the same time.
         let id = format!("event-{:03}", n * 67 % EVENTS);
         let mut event = Event::lead(&format!("name {n}")).id(&id).time(&time.format(&Rfc3339).unwrap());
         let (keys, phone, email) = (dice.roll(5), dice.roll(3), dice.roll(3));
@@ -52,7 +49,8 @@ fn of(company: &str, events: &[Event]) -> Vec<Event> {
     events.iter().map(|event| event.clone().company(company)).collect()
 }
 
-async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
+#[apply(test)]
+async fn two_workers_with_shuffled_events_end_like_one_worker_in_order(app: &TestApp) {
     let mut dice = Dice(20_260_101);
     let history = random_history(&mut dice);
     let mut in_order = history.clone();
@@ -61,7 +59,7 @@ async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     app.set("upsert.consumers", "1");
     let one = app.run(&[]).await;
     app.broker.publish_all(&of("in order", &in_order)).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 150).await;
+    app.wait_for_rows("trigger_events", 150).await;
     one.sigterm();
     assert!(one.ended().await.success());
 
@@ -72,23 +70,23 @@ async fn two_workers_and_any_order_end_like_one_worker_in_order(app: &TestApp) {
     let mut twice = [history.clone(), history].concat();
     dice.shuffle(&mut twice);
     app.broker.publish_all(&of("shuffled", &twice)).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 300).await;
+    app.wait_for_rows("trigger_events", 300).await;
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
     let [expected, rows] = [rows(app, "in order").await, rows(app, "shuffled").await];
-    assert_eq!(expected.len(), known_people(&in_order), "whoever is linked is one, and nobody else");
+    assert_eq!(expected.len(), known_people(&in_order), "exactly the linked people are merged");
     assert_eq!(rows.len(), expected.len());
     for (row, expected) in rows.iter().zip(&expected) {
         assert_eq!(row, expected);
     }
-    assert!(app.count("SELECT count(*) FROM contact_aliases WHERE company_id = 'shuffled'").await > 5);
+    assert!(app.rows("contact_aliases WHERE company_id = 'shuffled'").await > 5);
     assert_every_published_id_resolves(app, "shuffled").await;
 }
 
-/// How many people can be told apart: keys that stand together in an event are one person's.
+/// The number of people: identifiers in one event belong to one person.
 fn known_people(events: &[Event]) -> usize {
     let mut people: Vec<BTreeSet<String>> = Vec::new();
     for event in events {
@@ -110,7 +108,7 @@ async fn rows(app: &TestApp, company: &str) -> Vec<Value> {
     sqlx::query_scalar(rows).bind(company).fetch_all(&app.pool).await.unwrap()
 }
 
-/// Whatever id a subscriber has ever seen leads to a contact that lives.
+/// Every id that was ever published resolves to a living contact.
 async fn assert_every_published_id_resolves(app: &TestApp, company: &str) {
     let heard = app.broker.heard().await;
     let upserted = heard.iter().filter(|heard| {

@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use macro_rules_attribute::apply;
 use serde_json::json;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
 
 use super::assert_keys_agree;
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![sixty_four_publishers_three_workers_and_kills, two_companies_with_the_same_people_never_touch,]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const PEOPLE: usize = 20;
@@ -30,24 +27,22 @@ fn about(person: usize, keys: usize, id: &str, minute: usize) -> Event {
     }
 }
 
-/// What one task publishes, one event after the other.
+/// Publishes the events of one task, one after the other.
 async fn publish_as(app: &TestApp, task: usize) {
     for n in 0..EVENTS_OF_A_TASK {
         let serial = task * EVENTS_OF_A_TASK + n;
-        // Each round over all people names them in another way.
+        // Each round over all people uses another identifier.
         let event = about(serial * 7 % PEOPLE, serial / PEOPLE, &format!("{task}-{n}"), serial % 97);
         app.broker.publish(&event).await;
     }
 }
 
 async fn applied(app: &TestApp, count: i64) {
-    eventually(&format!("{count} events are applied"), async || {
-        (app.count("SELECT count(*) FROM trigger_events").await >= count).then_some(())
-    })
-    .await;
+    app.wait_for_at_least(count, "trigger_events").await;
 }
 
-async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
+#[apply(test)]
+async fn concurrent_publishers_and_killed_workers_lose_nothing(app: &TestApp) {
     app.set("upsert.batch_size", "4");
     app.set("outbox.lease", "2s");
     app.broker.declare().await;
@@ -62,19 +57,19 @@ async fn sixty_four_publishers_three_workers_and_kills(app: &TestApp) {
     };
     tokio::join!(join_all((0..TASKS).map(|task| publish_as(app, task))), kills);
     app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 640).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 640);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 640);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(people(app, "acme").await, (0..PEOPLE).map(whole).collect::<Vec<_>>());
     assert_keys_agree(app).await;
-    let unresolved = "SELECT count(*) FROM trigger_events e
+    let unresolved = "trigger_events e
         LEFT JOIN contact_aliases a ON a.company_id = e.company_id AND a.alias_id = e.contact_id
         LEFT JOIN contacts c ON c.company_id = e.company_id AND c.contact_id = coalesce(a.contact_id, e.contact_id)
         WHERE c.contact_id IS NULL";
-    assert_eq!(app.count(unresolved).await, 0);
-    assert!(app.count("SELECT count(*) FROM contact_links WHERE kind = 'merged'").await > 0);
-    // The other roles finish what they wake up for.
+    assert_eq!(app.rows(unresolved).await, 0);
+    assert!(app.rows("contact_links WHERE kind = 'merged'").await > 0);
+    // The other roles finish the remaining work.
     app.run(&[]).await;
 }
 
@@ -93,8 +88,9 @@ async fn people(app: &TestApp, company: &str) -> Vec<Person> {
     sqlx::query_as(people).bind(company).fetch_all(&app.pool).await.unwrap()
 }
 
-/// The same people, the very same event ids; but only one company ever learns who is who.
-async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
+/// The same people and event ids, but only one company receives the events that link them.
+#[apply(test)]
+async fn companies_with_the_same_people_stay_apart(app: &TestApp) {
     app.set("upsert.batch_size", "16");
     app.run(&[]).await;
     app.run(&[]).await;
@@ -103,10 +99,10 @@ async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
         (0..PEOPLE).flat_map(of_one).map(|event| event.company(company)).collect()
     };
     app.broker.publish_all(&[halves("acme"), halves("globex")].concat()).await;
-    app.count_becomes("SELECT count(*) FROM contacts", 80).await;
+    app.wait_for_rows("contacts", 80).await;
     let whole_ones = (0..PEOPLE).map(|person| about(person, 2, &format!("{person}-2"), 2));
     app.broker.publish_all(&whole_ones.collect::<Vec<_>>()).await;
-    app.count_becomes("SELECT count(*) FROM trigger_events", 100).await;
+    app.wait_for_rows("trigger_events", 100).await;
     app.queues_are_empty().await;
 
     assert_eq!(people(app, "acme").await, (0..PEOPLE).map(whole).collect::<Vec<_>>());
@@ -115,16 +111,16 @@ async fn two_companies_with_the_same_people_never_touch(app: &TestApp) {
         [(name.clone(), phones, vec![]), (name, vec![], emails)]
     });
     assert_eq!(people(app, "globex").await, halves.collect::<Vec<_>>());
-    for table in [
-        "SELECT count(*) FROM contact_aliases WHERE company_id <> 'acme'",
-        "SELECT count(*) FROM contact_links WHERE company_id <> 'acme'",
-        "SELECT count(*) FROM dead_letters",
+    for rows in [
+        "contact_aliases WHERE company_id <> 'acme'",
+        "contact_links WHERE company_id <> 'acme'",
+        "dead_letters",
     ] {
-        assert_eq!(app.count(table).await, 0, "{table}");
+        assert_eq!(app.rows(rows).await, 0, "{rows}");
     }
     assert_keys_agree(app).await;
 
-    // An id says nothing to another company, neither the one that lives nor the one that was merged away.
+    // Another company resolves neither the living id nor the merged one.
     let ids = "SELECT contact_id::text FROM contacts WHERE company_id = 'acme' AND name = 'person 7'
                UNION ALL SELECT alias_id::text FROM contact_aliases a JOIN contacts c USING (company_id, contact_id)
                WHERE c.name = 'person 7'";

@@ -1,22 +1,13 @@
-//! What no merge may do: join two CPFs, or gather too many keys; and that a chain is all or nothing.
+//! No merge joins two CPFs or exceeds the limit of identifiers, and a chain applies whole or not at all.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{
     EMAIL, PHONE, assert_keys_agree, by_both, by_email, by_phone, history, of_kind, replay, restart_with,
     show,
 };
-use crate::support::{Test, app::TestApp, event::Event, only, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        two_cpfs_are_two_people,
-        a_third_cpf_in_the_event_itself,
-        the_sixth_email_is_refused,
-        the_limit_is_a_setting,
-        a_chain_that_meets_a_conflict_leaves_nothing,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, only, test};
 
 const CPF: &str = "529.982.247-25";
 const OTHER_CPF: &str = "111.444.777-35";
@@ -27,7 +18,8 @@ async fn the_conflict(app: &TestApp, id: &str) -> Value {
     only(of_kind(&entries, "conflict")).clone()
 }
 
-async fn two_cpfs_are_two_people(app: &TestApp) {
+#[apply(test)]
+async fn contacts_with_different_cpfs_do_not_merge(app: &TestApp) {
     app.run(&[]).await;
     let events = [by_phone().argument("identity", CPF), by_email().argument("identity", OTHER_CPF)];
     let ids = app.broker.publish_in_turn(&events).await;
@@ -38,11 +30,11 @@ async fn two_cpfs_are_two_people(app: &TestApp) {
         assert_eq!(the_conflict(app, id).await["rule"], "different_cpf");
         assert_eq!(show(app, id).await["contact"]["version"], 1);
     }
-    let told = app.cli(&["dead-letter", "show", &dead.id.to_string()]).await.stdout;
+    let shown = app.cli(&["dead-letter", "show", &dead.id.to_string()]).await.stdout;
     // The ids of the contacts are random and may hold any digits.
     let said = ids.iter().fold(dead.message.clone(), |text, id| text.replace(id.as_str(), ""));
-    assert!(said.len() < dead.message.len(), "it names the contacts: {told}");
-    assert!(!said.contains("529") && !said.contains("111"), "{told}");
+    assert!(said.len() < dead.message.len(), "it names the contacts: {shown}");
+    assert!(!said.contains("529") && !said.contains("111"), "{shown}");
 
     // One CPF in two spellings is one person.
     let again = Event::lead("Ada").email("again@x.example").argument("identity", "52998224725");
@@ -50,29 +42,31 @@ async fn two_cpfs_are_two_people(app: &TestApp) {
     let merged = app.broker.publish_in_turn(&[again, same]).await;
     assert_eq!(merged[1], ids[0]);
     assert_eq!(show(app, &merged[0]).await["mergedContactIds"], json!([merged[0]]));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     assert_keys_agree(app).await;
 }
 
-/// Neither contact has a CPF that differs from the other's, but the event brings one.
-async fn a_third_cpf_in_the_event_itself(app: &TestApp) {
+/// The contacts' CPFs do not differ, but the event brings another one.
+#[apply(test)]
+async fn event_with_a_third_cpf_merges_nothing(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone().argument("identity", CPF), by_email()]).await;
     app.broker.publish(&by_both().argument("identity", OTHER_CPF)).await;
     app.the_dead_letter("there", |dead| dead.reason == "contact_conflict").await;
     assert_eq!(the_conflict(app, &ids[0]).await, the_conflict(app, &ids[1]).await);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
-    // One that is no CPF says nothing about who it is.
+    assert_eq!(app.rows("contacts").await, 2);
+    // An invalid CPF identifies nobody.
     let unlike = by_both().id("no cpf").argument("identity", "111.444.777-36");
     assert_eq!(app.broker.publish_in_turn(&[unlike]).await[0], ids[0]);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
+    assert_eq!(app.rows("contacts").await, 1);
 }
 
 fn shared_phone(n: usize) -> Event {
     Event::lead("Ada").id(&format!("email {n}")).phone(PHONE).email(&format!("guest{n}@x.example"))
 }
 
-async fn the_sixth_email_is_refused(app: &TestApp) {
+#[apply(test)]
+async fn sixth_email_is_refused(app: &TestApp) {
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&(1..=5).map(shared_phone).collect::<Vec<_>>()).await;
     let before = show(app, &ids[0]).await;
@@ -80,7 +74,7 @@ async fn the_sixth_email_is_refused(app: &TestApp) {
     let dead = app.the_dead_letter("there", |dead| dead.state == "open").await;
     assert_eq!((dead.reason.as_str(), dead.event_id.as_deref()), ("contact_conflict", Some("email 6")));
     assert!(dead.message.contains("max_identifiers"), "{}", dead.message);
-    assert_eq!(show(app, &ids[0]).await, before, "the five stand");
+    assert_eq!(show(app, &ids[0]).await, before, "the five emails are unchanged");
     let former = before["identifiers"].as_array().unwrap().iter().filter(|key| key["former"] == true).count();
     assert_eq!(former, 4);
     let conflict = the_conflict(app, &ids[0]).await;
@@ -88,7 +82,7 @@ async fn the_sixth_email_is_refused(app: &TestApp) {
     assert_eq!(conflict["otherContactId"], conflict["contactId"], "only one contact is concerned");
     let unknown = ["contact", "find", "--company", "acme", "--email", "guest6@x.example"];
     assert_eq!(app.cli(&unknown).await.code, Some(1));
-    // A key that it has already is none more.
+    // An identifier that it already has does not count again.
     assert_eq!(app.broker.publish_in_turn(&[shared_phone(3).id("again")]).await[0], ids[0]);
 
     restart_with(app, service, "contacts.max_identifiers", "6").await;
@@ -98,7 +92,8 @@ async fn the_sixth_email_is_refused(app: &TestApp) {
     assert_keys_agree(app).await;
 }
 
-async fn the_limit_is_a_setting(app: &TestApp) {
+#[apply(test)]
+async fn identifier_limit_follows_the_setting(app: &TestApp) {
     app.set("contacts.max_identifiers", "2");
     app.run(&[]).await;
     let phone = |n: u32| format!("+551198765432{n}");
@@ -106,9 +101,9 @@ async fn the_limit_is_a_setting(app: &TestApp) {
     let stranger = Event::lead("Grace").phone(&phone(3));
     let ids = app.broker.publish_in_turn(&[of_ada(1), of_ada(2), stranger]).await;
     assert_eq!(ids[0], ids[1]);
-    // Neither a merge nor a new key makes them three.
+    // Neither a merge nor a new identifier adds a third.
     app.broker.publish_all(&[of_ada(3).id("merge"), of_ada(4).id("new")]).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE reason = 'contact_conflict'", 2).await;
+    app.wait_for_dead_letters_because("contact_conflict", 2).await;
     let entries = history(app, &ids[0]).await;
     let conflicts = of_kind(&entries, "conflict");
     assert!(conflicts.iter().all(|conflict| conflict["rule"] == "too_many_phones"), "{conflicts:#?}");
@@ -116,13 +111,14 @@ async fn the_limit_is_a_setting(app: &TestApp) {
     events.sort_unstable();
     assert_eq!(events, ["merge", "new"]);
     assert_eq!(the_conflict(app, &ids[2]).await["eventId"], "merge");
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM contact_identifiers").await, 4);
+    assert_eq!(app.rows("contacts").await, 2);
+    assert_eq!(app.rows("contact_identifiers").await, 4);
     assert_keys_agree(app).await;
 }
 
-/// All in one batch, so that what is undone has neighbors that must stay.
-async fn a_chain_that_meets_a_conflict_leaves_nothing(app: &TestApp) {
+/// All in one batch, so that the undone event has neighbors that must stay.
+#[apply(test)]
+async fn chain_with_a_conflict_changes_nothing(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     app.broker.declare().await;
     let crm = |fields: &[&str]| {
@@ -140,23 +136,27 @@ async fn a_chain_that_meets_a_conflict_leaves_nothing(app: &TestApp) {
     let later = by_phone().id("later").argument("company", "Analytical").time("2026-01-05T00:00:00Z");
     app.broker.publish_all(&[by_phone(), by_email(), chain.clone(), later.clone()]).await;
     app.run(&[]).await;
-    let dead = app.the_dead_letter("there", |_| true).await;
+    let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.event_id.as_deref(), dead.reason.as_str()), (Some("chain"), "contact_conflict"));
     assert!(dead.message.contains("step 3"), "{}", dead.message);
 
     let heard = app.broker.upserted(&later).await;
-    assert_eq!(heard.at("/data/contact/version"), 2, "the neighbors stand, and the chain left no version");
+    assert_eq!(
+        heard.at("/data/contact/version"),
+        2,
+        "the neighbors are applied, and the chain left no version"
+    );
     assert_eq!(heard.at("/data/changed"), &json!(["company"]));
     let shown = show(app, heard.at("/subject").as_str().unwrap()).await;
     assert_eq!((shown["contact"].get("city"), shown["contact"].get("street")), (None, None));
     assert_eq!((&shown["contact"]["name"], &shown["contact"]["version"]), (&json!("Ada"), &json!(2)));
     app.queues_are_empty().await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     let events: Vec<_> = app.broker.heard().await;
     assert!(events.iter().all(|heard| heard.at("/data/trigger/eventId") != "chain"), "{events:#?}");
     assert_eq!(events.len(), 3);
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events WHERE event_id = 'chain'").await, 0);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_eq!(app.rows("trigger_events WHERE event_id = 'chain'").await, 0);
+    assert_eq!(app.rows("webhook_deliveries").await, 0);
     assert!(app.receiver.requests().is_empty());
     assert_keys_agree(app).await;
 }

@@ -1,25 +1,16 @@
 //! `contacts.on_conflict`: the same three events under each policy.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{
     EMAIL, PHONE, assert_keys_agree, by_both, by_email, by_phone, history, kinds, of_kind, replay,
     restart_with, show,
 };
-use crate::support::{Test, app::TestApp, broker::Heard, only, tests};
+use crate::support::{app::TestApp, broker::Heard, only, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        merge_makes_them_one,
-        prefer_phone_leaves_the_email,
-        prefer_email_leaves_the_phone,
-        reject_waits_for_a_decision,
-        a_rejected_event_can_be_decided_either_way,
-        a_replay_beside_another_copy_is_not_lost,
-    ]
-}
-
-async fn merge_makes_them_one(app: &TestApp) {
+#[apply(test)]
+async fn merge_unites_the_contacts(app: &TestApp) {
     app.set("contacts.on_conflict", "merge");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -33,17 +24,18 @@ async fn merge_makes_them_one(app: &TestApp) {
     assert_eq!(only(merged).at("/data/mergedContactIds"), &json!([email]));
 
     let entries = history(app, email).await;
-    assert_eq!(history(app, phone).await, entries, "one history, whichever id asks");
+    assert_eq!(history(app, phone).await, entries, "both ids show one history");
     assert_eq!(kinds(&entries), ["event", "event", "event", "merged"]);
     let link = &entries[3];
     assert_eq!((&link["contactId"], &link["otherContactId"]), (&json!(phone), &json!(email)));
     assert_eq!((&link["eventId"], &link["step"]), (&json!("by both"), &json!(1)));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 1);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 1);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
 }
 
-async fn prefer_phone_leaves_the_email(app: &TestApp) {
+#[apply(test)]
+async fn prefer_phone_leaves_the_email_out(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_phone");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -54,7 +46,8 @@ async fn prefer_phone_leaves_the_email(app: &TestApp) {
     assert_eq!(only(found.as_array().unwrap())["id"], json!(email));
 }
 
-async fn prefer_email_leaves_the_phone(app: &TestApp) {
+#[apply(test)]
+async fn prefer_email_leaves_the_phone_out(app: &TestApp) {
     app.set("contacts.on_conflict", "prefer_email");
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email(), by_both()]).await;
@@ -67,15 +60,15 @@ async fn prefer_email_leaves_the_phone(app: &TestApp) {
 
 struct Apart<'a> {
     rule: &'a str,
-    /// The key that was not taken.
+    /// The identifier that was left out.
     dropped: &'a str,
-    /// The contact that the event was for.
+    /// The contact that took the event.
     taken: &'a str,
-    /// The other one.
+    /// The other contact.
     left: &'a str,
 }
 
-/// The event is for one of the two, the other is as it was, and both histories tell of it.
+/// Checks that one contact took the event, the other is unchanged, and both histories show the conflict.
 async fn assert_kept_apart(app: &TestApp, Apart { rule, dropped, taken, left }: Apart<'_>) {
     let rejected = json!([{"field": dropped, "reason": "belongs_to_another_contact"}]);
     let heard: Heard = app.broker.upserted(&by_both()).await;
@@ -106,10 +99,10 @@ async fn assert_kept_apart(app: &TestApp, Apart { rule, dropped, taken, left }: 
         assert_eq!(conflict[member], value, "{member}");
     }
     let other = history(app, left).await;
-    assert_eq!(kinds(&other), ["event", "conflict"], "nothing is dropped in silence");
+    assert_eq!(kinds(&other), ["event", "conflict"], "no value is dropped silently");
     assert_eq!(&other[1], conflict);
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("contacts").await, 2);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;
 }
 
@@ -127,7 +120,8 @@ async fn assert_one_conflict(app: &TestApp, ids: [&str; 2]) {
     }
 }
 
-async fn reject_waits_for_a_decision(app: &TestApp) {
+#[apply(test)]
+async fn reject_makes_a_dead_letter_until_an_operator_decides(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
@@ -144,15 +138,15 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
     assert!(!dead.message.contains(EMAIL) && !dead.message.contains(&PHONE[4..]), "{}", dead.message);
     assert_one_conflict(app, [phone, email]).await;
 
-    // The same policy again: the same dead letter, and nothing else.
+    // A replay under the same policy reopens the same dead letter and does nothing else.
     replay(app, &dead.id.to_string()).await;
     let again = |is: &crate::support::dead_letters::Dead| is.state == "open" && is.replays == 1;
     let still = app.the_dead_letter("open again", again).await;
     assert_eq!((still.id, still.attempts, still.reason.as_str()), (dead.id, 2, "contact_conflict"));
     assert_one_conflict(app, [phone, email]).await;
     assert_eq!([show(app, phone).await, show(app, email).await], before, "nothing is applied");
-    assert_eq!(app.count("SELECT count(*) FROM trigger_events").await, 2);
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries").await, 0);
+    assert_eq!(app.rows("trigger_events").await, 2);
+    assert_eq!(app.rows("webhook_deliveries").await, 0);
     assert_eq!((app.broker.heard().await.len(), app.receiver.requests().len()), (2, 0));
 
     restart_with(app, service, "contacts.on_conflict", "merge").await;
@@ -166,8 +160,9 @@ async fn reject_waits_for_a_decision(app: &TestApp) {
     assert_keys_agree(app).await;
 }
 
-/// After `reject` an operator may as well decide that they are two.
-async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
+/// After `reject`, an operator may decide that the contacts are two.
+#[apply(test)]
+async fn rejected_event_can_be_replayed_under_another_policy(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     let service = app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
@@ -177,17 +172,18 @@ async fn a_rejected_event_can_be_decided_either_way(app: &TestApp) {
     replay(app, &dead.id.to_string()).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
     assert_eq!(app.broker.upserted(&by_both()).await.at("/subject"), &json!(ids[1]));
-    assert_eq!(app.count("SELECT count(*) FROM contacts").await, 2);
+    assert_eq!(app.rows("contacts").await, 2);
     for id in &ids {
         let entries = history(app, id).await;
         let conflict = only(of_kind(&entries, "conflict"));
-        assert_eq!(conflict["rule"], "prefer_email", "the conflict is told as it was decided");
+        assert_eq!(conflict["rule"], "prefer_email", "the history shows the policy that decided");
     }
 }
 
-/// The platform publishes the event once more while its replay waits: one batch has both, and what is
-/// told of the one must not settle the other.
-async fn a_replay_beside_another_copy_is_not_lost(app: &TestApp) {
+/// The platform publishes the event again while its replay waits. One batch has both, and the outcome of one must
+/// not settle the other.
+#[apply(test)]
+async fn replay_in_a_batch_with_a_copy_is_not_lost(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
     app.set("upsert.consumers", "1");
     app.set("upsert.batch_linger", "500ms");

@@ -1,20 +1,11 @@
-//! `contact show` and `contact history`: where every value comes from, and what became of the others.
+//! `contact show` and `contact history`: the source of each value, and which values were superseded.
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
 use super::{EMAIL, PHONE, by_both, by_email, by_phone, history, kinds, show};
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        every_value_names_its_event,
-        a_history_names_what_superseded_what,
-        what_was_not_understood_is_marked,
-        separations_are_shown,
-        an_erased_person_is_not_shown,
-    ]
-}
+use crate::support::{app::TestApp, event::Event, test};
 
 const SOURCE: &str = "/companies/acme/assistants/sales";
 
@@ -24,7 +15,8 @@ async fn table(app: &TestApp, command: &str, id: &str) -> String {
     ended.stdout
 }
 
-async fn every_value_names_its_event(app: &TestApp) {
+#[apply(test)]
+async fn each_value_names_its_event(app: &TestApp) {
     app.run(&[]).await;
     let renamed = by_both().with("/data/trigger/name", "confirm_lead".into());
     let moved = Event::lead("Ada").id("moved").phone(PHONE).email("new@x.example");
@@ -60,7 +52,8 @@ async fn every_value_names_its_event(app: &TestApp) {
     assert!(!all.contains("529.982") && !all.contains("KEPT APART"), "{all}");
 }
 
-async fn a_history_names_what_superseded_what(app: &TestApp) {
+#[apply(test)]
+async fn history_names_superseding_events(app: &TestApp) {
     app.run(&[]).await;
     // The middle one comes last.
     let late = Event::lead("Late").id("late").phone(PHONE).argument("city", "Paris");
@@ -87,7 +80,8 @@ async fn a_history_names_what_superseded_what(app: &TestApp) {
     assert_eq!(history(app, &ids[0]).await, [entries[0].clone(), entries[2].clone()]);
 }
 
-async fn what_was_not_understood_is_marked(app: &TestApp) {
+#[apply(test)]
+async fn values_that_failed_to_parse_are_marked(app: &TestApp) {
     app.run(&[]).await;
     let lead = by_phone().argument("country", "Neverland").argument("birthday", "20/05/1990");
     let ids = app.broker.publish_in_turn(&[lead]).await;
@@ -101,8 +95,9 @@ async fn what_was_not_understood_is_marked(app: &TestApp) {
     assert!(matches!(marked.as_slice(), [line] if line.starts_with("country")), "{text}");
 }
 
-/// As an unmerge leaves them: a link, and a side of it on each contact.
-async fn separations_are_shown(app: &TestApp) {
+/// The rows that an unmerge leaves: a link, and one of its sides on each contact.
+#[apply(test)]
+async fn show_and_history_list_separations(app: &TestApp) {
     app.run(&[]).await;
     let ids = app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
     let link = "INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, operator, happened_at)
@@ -118,30 +113,31 @@ async fn separations_are_shown(app: &TestApp) {
         assert!(text.contains("KEPT APART FROM") && text.contains("grace"), "{text}");
         let entries = history(app, id).await;
         assert_eq!(kinds(&entries), ["event", "unmerged"]);
-        let parted = json!({"kind": "unmerged", "time": "2026-02-03T04:05:06Z", "contactId": ids[0],
+        let unmerged = json!({"kind": "unmerged", "time": "2026-02-03T04:05:06Z", "contactId": ids[0],
                             "otherContactId": ids[1], "operator": "grace"});
-        assert_eq!(entries[1], parted);
+        assert_eq!(entries[1], unmerged);
     }
-    // What an operator parted no event joins again, and that is told.
+    // No event merges contacts that an operator unmerged, and the history says so.
     let heard = app.broker.publish_in_turn(&[by_both()]).await;
     assert_eq!(heard[0], ids[0]);
     let entries = history(app, &ids[1]).await;
     assert_eq!(kinds(&entries), ["event", "unmerged", "conflict"]);
     assert_eq!(entries[2]["rule"], "separated");
-    let told = app.broker.upserted(&by_both()).await;
+    let upserted = app.broker.upserted(&by_both()).await;
     let rejected = json!([{"field": "email", "reason": "contacts_kept_apart"}]);
-    assert_eq!(told.at("/data/rejected"), &rejected);
+    assert_eq!(upserted.at("/data/rejected"), &rejected);
 }
 
-async fn an_erased_person_is_not_shown(app: &TestApp) {
+#[apply(test)]
+async fn erased_contact_is_not_shown(app: &TestApp) {
     let id = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
     let erased = "INSERT INTO contact_erasures (company_id, contact_id, erased_at, operator)
         VALUES ('acme', $1::uuid, '2026-02-03T04:05:06Z', 'grace')";
     sqlx::query(erased).bind(id).execute(&app.pool).await.unwrap();
     for command in ["show", "history"] {
         let ended = app.cli(&["contact", command, "--company", "acme", id, "-o", "json"]).await;
-        let told = "error: the person behind this contact was erased at 2026-02-03T04:05:06Z\n";
-        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(1), "", told));
+        let error = "error: the person behind this contact was erased at 2026-02-03T04:05:06Z\n";
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(1), "", error));
         let other = app.cli(&["contact", command, "--company", "globex", id]).await;
         assert_eq!(other.stderr, "error: there is no such contact\n");
     }

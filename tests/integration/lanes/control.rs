@@ -1,43 +1,35 @@
-//! A lane that was closed opens when its row says so: for operators, new settings, and probes that were none.
+//! Closed lanes open when their row says so: by an operator, by new settings, or after an unsent probe.
 
-use super::{DELIVERED, PENDING, leads};
-use crate::support::{Test, app::TestApp, event::Event, eventually, tests};
+use macro_rules_attribute::apply;
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        enabling_ends_a_pause_that_was_asked_for,
-        enabling_closes_a_breaker,
-        new_settings_reach_endpoints_that_are_known,
-        a_limited_rate_makes_nothing_too_old,
-        a_superseded_delivery_is_no_probe,
-    ]
-}
-
-const ATTEMPTS: &str = "SELECT count(*) FROM webhook_attempts";
+use super::leads;
+use crate::support::{app::TestApp, event::Event, test};
 
 async fn enable(app: &TestApp, path: &str) {
     let enabled = app.cli(&["endpoint", "enable", &app.receiver.url(path)]).await;
     assert_eq!(enabled.code, Some(0), "{}", enabled.stderr);
 }
 
-async fn enabling_ends_a_pause_that_was_asked_for(app: &TestApp) {
+#[apply(test)]
+async fn enable_ends_a_hold_by_retry_after(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.run(&[]).await;
-    // The query is no part of the endpoint. It has had a success, so that the process remembers its lane.
+    // The query string is not part of the endpoint. A first success makes the process remember the lane.
     let (first, url) = (app.receiver.url("/retry-after?60/0"), app.receiver.url("/retry-after?60/1"));
     app.broker.publish_all(&leads(&first, 9, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE held_until > now()", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE held_until > now()", 1).await;
     app.broker.publish_all(&leads(&url, 1, 2)).await;
-    app.count_becomes(PENDING, 3).await;
+    app.wait_for_deliveries("pending", 3).await;
     enable(app, "/retry-after").await;
-    app.count_becomes(DELIVERED, 3).await;
+    app.wait_for_deliveries("delivered", 3).await;
     resend(app).await;
-    app.count_becomes(DELIVERED, 4).await;
+    app.wait_for_deliveries("delivered", 4).await;
 }
 
-async fn enabling_closes_a_breaker(app: &TestApp) {
+#[apply(test)]
+async fn enable_closes_the_breaker(app: &TestApp) {
     app.set("webhook.max_in_flight", "1");
     app.set("webhook.breaker_failures", "1");
     app.set("webhook.breaker_after", "0s");
@@ -46,15 +38,15 @@ async fn enabling_closes_a_breaker(app: &TestApp) {
     app.run(&[]).await;
     let (first, url) = (app.receiver.url("/status?500/0"), app.receiver.url("/status?500/1"));
     app.broker.publish_all(&leads(&first, 9, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'open'", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE breaker = 'open'", 1).await;
     app.broker.publish_all(&leads(&url, 1, 2)).await;
-    app.count_becomes(PENDING, 3).await;
+    app.wait_for_deliveries("pending", 3).await;
     enable(app, "/status").await;
-    app.count_becomes(DELIVERED, 3).await;
+    app.wait_for_deliveries("delivered", 3).await;
     resend(app).await;
-    app.count_becomes(DELIVERED, 4).await;
+    app.wait_for_deliveries("delivered", 4).await;
 }
 
 async fn resend(app: &TestApp) {
@@ -62,42 +54,45 @@ async fn resend(app: &TestApp) {
     assert_eq!(resent.code, Some(0), "{}", resent.stderr);
 }
 
-async fn new_settings_reach_endpoints_that_are_known(app: &TestApp) {
+#[apply(test)]
+async fn changed_settings_reach_known_endpoints(app: &TestApp) {
     let url = app.receiver.url("/ok");
     let rule = |rate: &str| format!(r#"[{{ url = "{url}", rate = "{rate}", max_in_flight = 3 }}]"#);
     app.set("webhook.endpoints", &rule("1/h"));
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 0, 2)).await;
-    app.count_becomes(DELIVERED, 1).await;
-    app.count_becomes(PENDING, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_deliveries("pending", 1).await;
     app.stop().await;
     app.set("webhook.endpoints", &rule("50/s"));
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 2, 1)).await;
-    app.count_becomes(DELIVERED, 3).await;
+    app.wait_for_deliveries("delivered", 3).await;
 }
 
-/// What waited through a long pause is sent as the rate allows, and none of it is given up.
-async fn a_limited_rate_makes_nothing_too_old(app: &TestApp) {
+/// Deliveries that waited through a long pause are sent at the rate's pace, and none expires.
+#[apply(test)]
+async fn rate_limited_deliveries_do_not_expire_after_a_pause(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "2/s" }}]"#));
     app.set("webhook.max_age", "2s");
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let pause = "UPDATE webhook_endpoints SET paused_at = now()";
     sqlx::query(pause).execute(&app.pool).await.unwrap();
     app.broker.publish_all(&leads(&url, 1, 5)).await;
-    let old = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at < now() - interval '2 seconds'";
-    app.count_becomes(old, 5).await;
+    let old = "webhook_deliveries WHERE state = 'pending' AND next_attempt_at < now() - interval '2 seconds'";
+    app.wait_for_rows(old, 5).await;
     let resume = "UPDATE webhook_endpoints SET paused_at = NULL";
     sqlx::query(resume).execute(&app.pool).await.unwrap();
-    app.count_becomes(DELIVERED, 6).await;
-    assert_eq!(app.count(ATTEMPTS).await, 6);
+    app.wait_for_deliveries("delivered", 6).await;
+    assert_eq!(app.rows("webhook_attempts").await, 6);
 }
 
-/// Were each of them waited for as for a probe, it would take the lease of each.
-async fn a_superseded_delivery_is_no_probe(app: &TestApp) {
+/// Waiting for each of them as for a probe would take one lease each.
+#[apply(test)]
+async fn superseded_delivery_does_not_use_up_the_probe(app: &TestApp) {
     let url = app.receiver.url("/status/500/1");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", newest_only = true }}]"#));
     app.set("webhook.max_in_flight", "1");
@@ -107,16 +102,15 @@ async fn a_superseded_delivery_is_no_probe(app: &TestApp) {
     app.set("webhook.retry_schedule", "20s");
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 0, 1)).await;
-    app.count_becomes("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'open'", 1).await;
+    app.wait_for_rows("webhook_endpoints WHERE breaker = 'open'", 1).await;
     for name in ["Old", "New"] {
         let version = |n: usize| Event::lead(name).email(&format!("probe-{n}@lane.example")).webhook(&url);
         app.broker.publish_all(&(0..4).map(version).collect::<Vec<_>>()).await;
-        let made = "SELECT count(*) FROM webhook_deliveries WHERE contact_version = 1";
-        app.count_becomes(made, 5).await;
+        app.wait_for_rows("webhook_deliveries WHERE contact_version = 1", 5).await;
     }
     let began = std::time::Instant::now();
-    eventually("the four newer versions", async || (app.count(DELIVERED).await >= 4).then_some(())).await;
+    app.wait_for_at_least(4, "webhook_deliveries WHERE state = 'delivered'").await;
     assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
-    assert_eq!(app.count("SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded'").await, 4);
-    app.count_becomes(DELIVERED, 5).await;
+    assert_eq!(app.deliveries("superseded").await, 4);
+    app.wait_for_deliveries("delivered", 5).await;
 }

@@ -1,29 +1,14 @@
 //! "Newest only": an older version of a contact never follows a newer one.
 
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{
-    DELIVERED,
-    plans::{rows_read, scans},
-};
-use crate::support::{Test, app::TestApp, event::Event, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        a_waiting_older_version_is_superseded,
-        a_newer_version_waits_for_one_on_its_way,
-        a_replayed_older_version_is_not_sent,
-        a_replayed_older_version_that_waits_is_settled,
-        finished_and_other_versions_are_not_read,
-        who_lost_a_lease_supersedes_nothing,
-        what_was_ended_meanwhile_stays_so,
-    ]
-}
+use super::plans::{rows_read, scans};
+use crate::support::{app::TestApp, event::Event, test};
 
 const ORDER: &str = include_str!("../../../src/postgres/deliveries/supersede.sql");
-const SUPERSEDED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'superseded'";
 
 /// The same person, each time with another name.
 fn version(url: &str, name: &str) -> Event {
@@ -40,20 +25,22 @@ fn names(app: &TestApp) -> Vec<String> {
     requests.iter().map(|request| name(request.json().unwrap())).collect()
 }
 
-async fn a_waiting_older_version_is_superseded(app: &TestApp) {
+#[apply(test)]
+async fn pending_older_version_is_superseded(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");
     newest_only(app, &url);
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     app.broker.publish(&version(&url, "Old")).await;
-    app.count_becomes("SELECT count(*) FROM webhook_attempts", 1).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
     app.broker.publish(&version(&url, "New")).await;
-    app.count_becomes(DELIVERED, 1).await;
-    app.count_becomes(SUPERSEDED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_deliveries("superseded", 1).await;
     assert_eq!(names(app), ["Old", "New"]);
 }
 
-async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
+#[apply(test)]
+async fn newer_version_waits_for_one_in_flight(app: &TestApp) {
     let url = app.receiver.url("/held");
     newest_only(app, &url);
     app.run(&[]).await;
@@ -63,61 +50,62 @@ async fn a_newer_version_waits_for_one_on_its_way(app: &TestApp) {
     for name in ["Second", "Third"] {
         app.broker.publish(&version(&url, name)).await;
     }
-    // Somebody else's is not held up.
+    // Another contact's delivery does not wait.
     app.broker.publish(&Event::lead("Grace").email("grace@order.example").webhook(&url)).await;
     app.webhooks(2).await;
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries", 4).await;
+    app.wait_for_rows("webhook_deliveries", 4).await;
     app.receiver.release();
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'", 0).await;
+    app.wait_for_deliveries("pending", 0).await;
     let names = names(app);
     assert_eq!(names.iter().rfind(|name| *name != "Grace").unwrap(), "Third", "{names:?}");
     assert_eq!(names.first().unwrap(), "First");
-    let versions = "SELECT count(*) FROM (
+    let versions = "(
             SELECT d.contact_version < lag(d.contact_version) OVER (PARTITION BY d.contact_id ORDER BY a.started_at) AS back
             FROM webhook_attempts a JOIN webhook_deliveries d USING (company_id, delivery_id)) v WHERE back";
-    assert_eq!(app.count(versions).await, 0);
+    assert_eq!(app.rows(versions).await, 0);
 }
 
-async fn a_replayed_older_version_is_not_sent(app: &TestApp) {
+#[apply(test)]
+async fn replayed_older_version_is_not_sent(app: &TestApp) {
     let url = app.receiver.url("/status/400/1");
     newest_only(app, &url);
     app.run(&[]).await;
     app.broker.publish(&version(&url, "Old")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     app.broker.publish(&version(&url, "New")).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
     let replayed = app.cli(&["dead-letter", "replay", "--reason", "webhook_rejected", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
-    app.count_becomes(SUPERSEDED, 1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 1).await;
+    app.wait_for_deliveries("superseded", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved'", 1).await;
     assert_eq!(names(app), ["Old", "New"]);
 }
 
-/// Its replay failed as well, so that it waits for its next attempt when the newer one is claimed.
-async fn a_replayed_older_version_that_waits_is_settled(app: &TestApp) {
+/// The replay failed as well, so it waits for its next attempt when the newer version is claimed.
+#[apply(test)]
+async fn dead_letter_of_a_superseded_replay_is_resolved(app: &TestApp) {
     let url = app.receiver.url("/status/503/2");
     newest_only(app, &url);
     app.set("webhook.retry_schedule", "[]");
     let service = app.run(&[]).await;
     app.broker.publish(&version(&url, "Old")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     service.sigterm();
     service.ended().await;
     app.set("webhook.retry_schedule", "1h");
     app.run(&[]).await;
     let replayed = app.cli(&["dead-letter", "replay", "--reason", "webhook_exhausted", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
-    let waits = "SELECT count(*) FROM webhook_deliveries WHERE state = 'pending' AND attempts = 2";
-    app.count_becomes(waits, 1).await;
+    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND attempts = 2", 1).await;
     app.broker.publish(&version(&url, "New")).await;
-    app.count_becomes(DELIVERED, 1).await;
-    app.count_becomes(SUPERSEDED, 1).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_deliveries("superseded", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved'", 1).await;
     assert_eq!(names(app), ["Old", "Old", "New"]);
 }
 
-/// Deliveries of one endpoint: id and version are their number, up to the last; up to which one they are of one
-/// contact, each of the others of its own; from which one on they are pending.
+/// Inserts deliveries of one endpoint, numbered from 1 in id and version. `$1` is the last, up to `$2` they belong
+/// to contact `$4`, and from `$3` on they are pending.
 const FILL: &str = "
     INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
         contact_id, method, url, headers, state, next_attempt_at, endpoint_id, contact_version, newest_only,
@@ -127,7 +115,7 @@ const FILL: &str = "
         CASE WHEN n < $3 THEN 'delivered' ELSE 'pending' END, now(), $4, n, true, CASE WHEN n < $3 THEN now() END
     FROM generate_series(1, $1) n";
 
-/// A connection to a database with such deliveries, after `before` was done in the empty one.
+/// A connection to a database with these deliveries. `before` runs while the table is still empty.
 async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32; 3]) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
@@ -138,12 +126,13 @@ async fn filled(app: &TestApp, before: &str, [last, of_one, pending_from]: [i32;
     conn
 }
 
-/// Also with a plan that was made when there were none: it is kept until the statistics are made anew.
-async fn finished_and_other_versions_are_not_read(app: &TestApp) {
+/// Even with a plan that was cached on an empty table.
+#[apply(test)]
+async fn version_check_reads_no_finished_or_unrelated_rows(app: &TestApp) {
     let execute =
         |id: u32, token: Uuid| format!("EXECUTE keep(ARRAY['acme'], ARRAY['{id:0>32}']::uuid[], '{token}')");
     let token = Uuid::now_v7();
-    // With the planner's settings of the service.
+    // The service's planner settings.
     let before = format!(
         "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
          SET plan_cache_mode = force_generic_plan;
@@ -157,24 +146,24 @@ async fn finished_and_other_versions_are_not_read(app: &TestApp) {
     let explained = format!("EXPLAIN (ANALYZE, FORMAT JSON) {}", execute(5_000, token));
     let row = sqlx::raw_sql(AssertSqlSafe(explained)).fetch_one(&mut conn).await.unwrap();
     let plan: Value = row.get(0);
-    assert_eq!(app.count(SUPERSEDED).await, 1, "the one before");
+    assert_eq!(app.deliveries("superseded").await, 1, "the one before");
     let read = rows_read(&scans(&plan[0]["Plan"]));
     assert!(read <= 8.0, "{read} rows read for two: {plan:#}");
 }
 
-/// A worker that was frozen after its claim, until others had sent what it claimed.
-async fn who_lost_a_lease_supersedes_nothing(app: &TestApp) {
+/// The worker was frozen after its claim, and others sent its deliveries.
+#[apply(test)]
+async fn worker_with_a_lost_lease_supersedes_nothing(app: &TestApp) {
     let mut conn = filled(app, "", [2, 2, 2]).await;
     let mine = vec![Uuid::from_u128(1)];
     let judged = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(Uuid::now_v7());
     judged.execute(&mut conn).await.unwrap();
-    let kept =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'delivered' AND finished_at IS NOT NULL";
-    assert_eq!(app.count(kept).await, 1);
+    assert_eq!(app.rows("webhook_deliveries WHERE state = 'delivered' AND finished_at IS NOT NULL").await, 1);
 }
 
-/// An operator gives it up, or its person is erased, while the worker that claimed it looks for other versions.
-async fn what_was_ended_meanwhile_stays_so(app: &TestApp) {
+/// An operator discards the delivery while the worker that claimed it looks for other versions.
+#[apply(test)]
+async fn delivery_discarded_meanwhile_stays_discarded(app: &TestApp) {
     let mut conn = filled(app, "", [3, 3, 2]).await;
     let token = Uuid::now_v7();
     let lease = "UPDATE webhook_deliveries SET lease_token = $1 WHERE contact_version = 2";
@@ -188,12 +177,8 @@ async fn what_was_ended_meanwhile_stays_so(app: &TestApp) {
         let judge = sqlx::query(ORDER).bind(vec!["acme"]).bind(mine).bind(token);
         judge.execute(&mut conn).await.unwrap().rows_affected()
     });
-    let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    app.count_becomes(waits, 1).await;
+    app.wait_for_blocked_sessions(1).await;
     operator.commit().await.unwrap();
-    assert_eq!(judging.await.unwrap(), 1, "nor is it sent");
-    let discarded =
-        "SELECT count(*) FROM webhook_deliveries WHERE state = 'discarded' AND finished_at = 'epoch'";
-    assert_eq!(app.count(discarded).await, 1);
+    assert_eq!(judging.await.unwrap(), 1, "it is not sent either");
+    assert_eq!(app.rows("webhook_deliveries WHERE state = 'discarded' AND finished_at = 'epoch'").await, 1);
 }

@@ -1,30 +1,19 @@
-//! What a claim reads: no more than it returns, and a look for each endpoint that has anything waiting.
+//! A claim reads only the rows that it returns, and one for each endpoint with pending deliveries.
 
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::support::{Test, app::TestApp, tests};
-
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        a_claim_reads_what_it_returns,
-        finished_and_shut_deliveries_are_not_read,
-        failures_leave_less,
-        a_fast_lane_is_claimed_ahead,
-        one_probe_at_a_time,
-        what_changed_meanwhile_is_no_probe,
-        migrations_have_no_statement_timeout,
-    ]
-}
+use crate::support::{app::TestApp, test};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
 
-/// Deliveries: endpoint number, count, state, and when they are due.
+/// Inserts `$2` deliveries in state `$3`, due in `$4` seconds, of `$5` endpoints from number `$1` on.
 const FILL: &str = "
     INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name, method,
         url, headers, state, next_attempt_at, endpoint_id, attempts)
@@ -42,7 +31,7 @@ async fn fill(conn: &mut PgConnection, endpoint: i32, count: i32, state: &str, d
     sqlx::query(rows).execute(conn).await.unwrap();
 }
 
-/// A connection with the planner's settings of the service.
+/// A connection with the service's planner settings.
 async fn connection(app: &TestApp) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
@@ -53,12 +42,12 @@ async fn connection(app: &TestApp) -> PgConnection {
     conn
 }
 
-/// Claims up to `limit`, and returns how many it took and its plan.
+/// Claims up to `limit` deliveries, and returns their number and the plan.
 async fn claim(conn: &mut PgConnection, limit: i32) -> (i32, Value) {
     claim_beside(conn, limit, json!({})).await
 }
 
-/// The same of a process that holds `busy` already.
+/// Claims for a process whose lanes are already `busy`.
 async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32, Value) {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
@@ -72,12 +61,12 @@ async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32,
         .unwrap();
     let plan: Value = row.get(0);
     let plan = plan[0]["Plan"].clone();
-    // Newer servers write it with a fraction.
+    // Newer servers print a fraction.
     let rows = plan["Actual Rows"].to_string();
     (rows.split('.').next().unwrap().parse().unwrap(), plan)
 }
 
-/// Each scan of the deliveries: rows that it gave, and rows that it read for nothing.
+/// Rows returned and rows removed by each scan of the deliveries.
 pub(super) fn scans(plan: &Value) -> Vec<(f64, f64)> {
     let mut scans = Vec::new();
     let mut nodes = vec![plan];
@@ -100,8 +89,7 @@ pub(super) fn rows_read(scans: &[(f64, f64)]) -> f64 {
     scans.iter().map(|(given, removed)| given + removed).sum()
 }
 
-/// What `scans` of a claim of `claimed` may add up to: the rows twice (found, then written), and one look for
-/// each endpoint.
+/// Checks that a claim reads each claimed row at most twice (found, then written), and one row for each endpoint.
 fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     let scans = scans(plan);
     let most = f64::from(2 * claimed + endpoints + 1);
@@ -110,7 +98,8 @@ fn assert_lean(plan: &Value, claimed: i32, endpoints: i32) {
     assert!(scans.iter().all(|(_, removed)| *removed < 1.0), "{scans:?}");
 }
 
-async fn a_claim_reads_what_it_returns(app: &TestApp) {
+#[apply(test)]
+async fn claim_reads_only_what_it_returns(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 100, 10_000, "pending", 0, 50).await;
     let mut claimed = 0;
@@ -125,11 +114,12 @@ async fn a_claim_reads_what_it_returns(app: &TestApp) {
     assert_eq!(count, 0);
 }
 
-/// As it is in service: statistics of a table that was small, and hundreds of times more that is done.
-async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
+/// As in production: statistics from a small table, and many more finished deliveries than pending ones.
+#[apply(test)]
+async fn claim_reads_no_finished_or_paused_deliveries(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 50_000, "delivered", 0, 10).await;
-    // Paused with work waiting, and work of others that is not due.
+    // A paused endpoint with due deliveries, and others with none due.
     fill(&mut conn, 50, 5_000, "pending", 0, 1).await;
     sqlx::query("UPDATE webhook_endpoints SET paused_at = now() WHERE endpoint_id::text LIKE '%50'")
         .execute(&mut conn)
@@ -142,8 +132,9 @@ async fn finished_and_shut_deliveries_are_not_read(app: &TestApp) {
     assert_lean(&plan, count, 7);
 }
 
-/// An endpoint that hangs holds fewer requests with each failure in a row, one at last.
-async fn failures_leave_less(app: &TestApp) {
+/// Each consecutive failure lowers the number, down to one.
+#[apply(test)]
+async fn failures_lower_the_number_claimed(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1_000, "pending", 0, 1).await;
     for (failures, expected) in [(0, 128), (1, 32), (7, 8), (1_000, 1)] {
@@ -153,9 +144,9 @@ async fn failures_leave_less(app: &TestApp) {
     }
 }
 
-/// What a lane gets done in a moment may be claimed where that is more than twice its requests at once, and only
-/// while it has no failures.
-async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
+/// A lane without failures may claim its throughput's worth if that exceeds twice its cap.
+#[apply(test)]
+async fn fast_lane_is_claimed_ahead(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 2_000, "pending", 0, 1).await;
     let lane = "00000000-0000-0000-0000-000000000001";
@@ -169,8 +160,9 @@ async fn a_fast_lane_is_claimed_ahead(app: &TestApp) {
     assert_eq!(claim_beside(&mut conn, 1_000, json!({ lane: [0, 500] })).await.0, 32, "after a failure");
 }
 
-/// Also where the worker that probed was killed: the next probe is sent when its lease has ended.
-async fn one_probe_at_a_time(app: &TestApp) {
+/// After the prober was killed, the next probe is claimed when its lease expires.
+#[apply(test)]
+async fn one_probe_is_claimed_at_a_time(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 100, "pending", 0, 1).await;
     let set = async |conn: &mut PgConnection, state: &str, until: i32| {
@@ -183,21 +175,22 @@ async fn one_probe_at_a_time(app: &TestApp) {
     set(&mut conn, "open", -1).await;
     assert_eq!(claim(&mut conn, 50).await.0, 1, "a probe");
     assert_eq!(claim(&mut conn, 50).await.0, 0, "it is on its way");
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints WHERE breaker = 'half_open'").await, 1);
+    assert_eq!(app.rows("webhook_endpoints WHERE breaker = 'half_open'").await, 1);
     set(&mut conn, "half_open", -1).await;
     assert_eq!(claim(&mut conn, 50).await.0, 1, "its lease has ended");
 }
 
-/// An operator hastens the delivery that would be the probe, and is done after the claim has begun.
-async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
+/// An operator's update of the delivery that would be the probe commits after the claim started.
+#[apply(test)]
+async fn delivery_changed_during_the_claim_is_not_the_probe(app: &TestApp) {
     let mut conn = connection(app).await;
     fill(&mut conn, 1, 1, "pending", 0, 1).await;
     sqlx::query("UPDATE webhook_endpoints SET breaker = 'open'").execute(&mut conn).await.unwrap();
-    // Due all the same, for it is from before the claim.
+    // Still due, because the new time is before the claim.
     let mut operator = app.pool.begin().await.unwrap();
     let hasten = "UPDATE webhook_deliveries SET next_attempt_at = now()";
     sqlx::query(hasten).execute(&mut *operator).await.unwrap();
-    // A claim that stands still before it looks for anything.
+    // A claim that waits before it reads anything.
     let relaxed = "set_config('synchronous_commit', 'off', true)";
     let slow = CLAIM.replace(relaxed, "pg_advisory_xact_lock(1)::text");
     assert_ne!(slow, CLAIM);
@@ -208,9 +201,9 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
         let rows = slow.bind(json!({})).bind(60 * MINUTE).fetch_all(&mut conn).await.unwrap();
         (conn, rows.len())
     });
-    let waits = "SELECT count(*) FROM pg_stat_activity
+    let waits = "pg_stat_activity
                  WHERE datname = current_database() AND wait_event = 'advisory'";
-    app.count_becomes(waits, 1).await;
+    app.wait_for_rows(waits, 1).await;
     operator.commit().await.unwrap();
     sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut gate).await.unwrap();
     let (mut conn, claimed) = claiming.await.unwrap();
@@ -219,7 +212,8 @@ async fn what_changed_meanwhile_is_no_probe(app: &TestApp) {
 }
 
 /// A migration may take longer than a worker's statement: it builds the indexes of large tables.
-async fn migrations_have_no_statement_timeout(app: &TestApp) {
+#[apply(test)]
+async fn migration_ignores_the_statement_timeout(app: &TestApp) {
     sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
     let url = app.setting("postgres.url");
     app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
@@ -227,15 +221,13 @@ async fn migrations_have_no_statement_timeout(app: &TestApp) {
     // The migration waits for this transaction when it creates the same table.
     let mut writer = app.pool.begin().await.unwrap();
     sqlx::query("CREATE TABLE fresh.outbox ()").execute(&mut *writer).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let release = async {
-        app.count_becomes(waits, 1).await;
+        app.wait_for_blocked_sessions(1).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         writer.rollback().await.unwrap();
     };
     let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
-    assert_eq!(app.count("SELECT count(*) FROM fresh.outbox").await, 0);
+    assert_eq!(app.rows("fresh.outbox").await, 0);
     app.set("postgres.url", &url);
 }

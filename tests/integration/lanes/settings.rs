@@ -1,67 +1,59 @@
-//! What the settings say of endpoints by now holds from the start of a webhook worker on, also for those that
-//! get nothing new.
+//! Changed endpoint settings apply from the start of a webhook worker, even to endpoints without new deliveries.
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
+use macro_rules_attribute::apply;
 
-use super::{DELIVERED, PENDING, leads};
-use crate::support::{Test, app::TestApp, eventually, tests};
+use super::leads;
+use crate::support::{app::TestApp, eventually, test};
 
-pub(super) fn tests() -> Vec<Test> {
-    tests![
-        a_lower_limit_reaches_what_waits,
-        another_rate_reaches_what_waits,
-        what_differs_is_written_and_nothing_else,
-        a_row_that_cannot_be_written_is_waited_for,
-        stopping_does_not_wait_for_rows,
-    ]
-}
-
-/// Leads to `/held` and `/ok` that wait with the settings of before, for no webhook worker runs.
+/// Leads to `/held` and `/ok` that were applied with the old settings and wait for a webhook worker.
 async fn waiting(app: &TestApp, held: usize, ok: usize) {
     app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&app.receiver.url("/held"), 0, held)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), held, ok)).await;
-    app.count_becomes(PENDING, i64::try_from(held + ok).unwrap()).await;
+    app.wait_for_deliveries("pending", i64::try_from(held + ok).unwrap()).await;
     app.stop().await;
 }
 
-async fn a_lower_limit_reaches_what_waits(app: &TestApp) {
+#[apply(test)]
+async fn lower_limit_applies_to_pending_deliveries(app: &TestApp) {
     waiting(app, 20, 5).await;
     app.set("webhook.max_in_flight", "2");
     app.run(&["webhook"]).await;
-    app.count_becomes(DELIVERED, 5).await;
+    app.wait_for_deliveries("delivered", 5).await;
     app.webhooks(7).await;
     let held = app.receiver.requests().iter().filter(|request| request.path == "/held").count();
-    assert_eq!(held, 2, "its cap by now");
+    assert_eq!(held, 2, "its new cap");
     app.receiver.release();
-    app.count_becomes(DELIVERED, 25).await;
+    app.wait_for_deliveries("delivered", 25).await;
 }
 
-/// The slot that the slower rate gave away is far off.
-async fn another_rate_reaches_what_waits(app: &TestApp) {
+/// The next slot of the slower rate is far off.
+#[apply(test)]
+async fn changed_rate_applies_to_pending_deliveries(app: &TestApp) {
     let url = app.receiver.url("/ok");
     let rule = |rate: &str| format!(r#"[{{ url = "{url}", rate = "{rate}", company = "acme" }}]"#);
     app.set("webhook.endpoints", &rule("1/h"));
     app.run(&[]).await;
     app.broker.publish_all(&leads(&url, 0, 3)).await;
-    app.count_becomes(DELIVERED, 1).await;
-    app.count_becomes(PENDING, 2).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_deliveries("pending", 2).await;
     app.stop().await;
     app.set("webhook.endpoints", &rule("50/s"));
     app.run(&["webhook"]).await;
-    app.count_becomes(DELIVERED, 3).await;
+    app.wait_for_deliveries("delivered", 3).await;
 }
 
-/// Endpoints of two companies, more than a page of them, and of each kind some as the settings have them.
+/// Endpoints of two companies, more than one page, of which half already match the settings.
 const ENDPOINTS: &str = "
     INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
     SELECT company, gen_random_uuid(), host || n, CASE WHEN n % 2 = 0 THEN 64 ELSE 7 END, 0
     FROM generate_series(1, 600) n, unnest('{acme,b}'::text[]) company,
         unnest('{https://a.example/,https://hooks.slack.com/services/}'::text[]) host";
 
-async fn what_differs_is_written_and_nothing_else(app: &TestApp) {
+#[apply(test)]
+async fn only_rows_that_differ_are_written(app: &TestApp) {
     assert_eq!(app.cli(&["migrate"]).await.code, Some(0));
     for statement in [
         ENDPOINTS,
@@ -73,7 +65,7 @@ async fn what_differs_is_written_and_nothing_else(app: &TestApp) {
         "webhook.endpoints",
         r#"[{ url = "https://a.example", company = "b", max_in_flight = 7, rate = "2/s" }]"#,
     );
-    let written = "SELECT count(*) FROM webhook_endpoints e JOIN before b USING (company_id, endpoint_id)
+    let written = "webhook_endpoints e JOIN before b USING (company_id, endpoint_id)
                    WHERE e.xmin::text <> b.was";
     for _ in 0..2 {
         app.run(&["webhook"]).await;
@@ -82,20 +74,18 @@ async fn what_differs_is_written_and_nothing_else(app: &TestApp) {
             ("company_id = 'b' AND url LIKE 'https://a.%'", "(7, 500000)", 600),
             ("url LIKE 'https://hooks.slack.com/%'", "(64, 1000000)", 1_200),
         ] {
-            let count = format!(
-                "SELECT count(*) FROM webhook_endpoints WHERE {who} AND (max_in_flight, send_interval_us) = {terms}"
-            );
-            let count: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&app.pool).await.unwrap();
-            assert_eq!(count, expected, "{who}");
+            let rows =
+                format!("webhook_endpoints WHERE {who} AND (max_in_flight, send_interval_us) = {terms}");
+            assert_eq!(app.rows(&rows).await, expected, "{who}");
         }
         // All but the half of acme's first ones, which were as they should be.
-        assert_eq!(app.count(written).await, 2_100);
+        assert_eq!(app.rows(written).await, 2_100);
         app.stop().await;
     }
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints").await, 2_400);
+    assert_eq!(app.rows("webhook_endpoints").await, 2_400);
 }
 
-/// A webhook worker whose settings have changed, while somebody else holds an endpoint's row.
+/// Locks an endpoint's row, with a changed limit in the settings.
 async fn behind_a_lock(app: &TestApp) -> sqlx::Transaction<'static, sqlx::Postgres> {
     waiting(app, 0, 1).await;
     app.set("webhook.max_in_flight", "2");
@@ -105,35 +95,34 @@ async fn behind_a_lock(app: &TestApp) -> sqlx::Transaction<'static, sqlx::Postgr
     lock
 }
 
-/// Until its rows are right nothing is claimed.
-async fn a_row_that_cannot_be_written_is_waited_for(app: &TestApp) {
+#[apply(test)]
+async fn worker_claims_nothing_until_its_limits_are_written(app: &TestApp) {
     app.set("postgres.statement_timeout", "1s");
     let lock = behind_a_lock(app).await;
     let process = app.spawn(&["run", "--role", "webhook", "--role", "console"]);
-    eventually("the worker tells that it waits", async || {
+    eventually("the worker reports that it waits", async || {
         let answer = process.get("/readyz").await?;
         (answer.starts_with("HTTP/1.1 503 ") && answer.contains("database")).then_some(())
     })
     .await;
-    assert_eq!(app.count(PENDING).await, 1);
+    assert_eq!(app.deliveries("pending").await, 1);
     lock.rollback().await.unwrap();
-    app.count_becomes(DELIVERED, 1).await;
-    assert_eq!(app.count("SELECT count(*) FROM webhook_endpoints WHERE max_in_flight = 2").await, 1);
+    app.wait_for_deliveries("delivered", 1).await;
+    assert_eq!(app.rows("webhook_endpoints WHERE max_in_flight = 2").await, 1);
 }
 
-async fn stopping_does_not_wait_for_rows(app: &TestApp) {
+#[apply(test)]
+async fn stop_does_not_wait_for_locked_rows(app: &TestApp) {
     app.set("postgres.statement_timeout", "1m");
     app.set("shutdown.grace", "50s");
     let lock = behind_a_lock(app).await;
     let process = app.spawn(&["run", "--role", "webhook", "--role", "console"]);
-    let blocked = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    app.count_becomes(blocked, 1).await;
+    app.wait_for_blocked_sessions(1).await;
     let began = std::time::Instant::now();
     process.sigterm();
     assert!(process.ended().await.success());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     lock.rollback().await.unwrap();
     app.run(&["webhook"]).await;
-    app.count_becomes(DELIVERED, 1).await;
+    app.wait_for_deliveries("delivered", 1).await;
 }

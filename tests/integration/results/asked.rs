@@ -1,4 +1,4 @@
-//! Answers to the queue that a message names.
+//! Results published to a message's `reply_to` queue.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,17 @@ use lapin::{
     options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+use macro_rules_attribute::apply;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{hear, id_of, interpreted, lead, result_of, results};
-use crate::support::{PATIENCE, Test, app::TestApp, event::Event, only, tests};
+use crate::support::{WAIT_TIMEOUT, app::TestApp, event::Event, only, test};
 
-pub(crate) fn tests() -> Vec<Test> {
-    tests![
-        the_queue_that_asks_is_answered,
-        a_direct_reply,
-        an_answer_does_not_wait_for_a_sweep,
-        an_answer_that_nobody_takes_holds_nothing_up,
-        a_refused_answer_takes_no_other_with_it,
-        the_service_s_own_queues_are_not_answered,
-        a_replayed_message_is_answered,
-        names_of_any_bytes_hold_nothing_up,
-    ]
-}
-
-/// A direct reply-to that no broker gave out. `RabbitMQ` 3.10 closes the connection that answers it.
+/// A direct reply-to that no broker issued. `RabbitMQ` 3.10 closes the connection that publishes to it.
 const MADE_UP: &str = "amq.rabbitmq.reply-to.g1h2AA==.x";
 
-/// An assistant with a queue of its own.
+/// An assistant with its own reply queue.
 struct Asker {
     _connection: Connection,
     channel: Channel,
@@ -72,7 +60,7 @@ impl Asker {
     }
 
     async fn answer(&mut self) -> Delivery {
-        timeout(PATIENCE, self.answers.next()).await.expect("an answer").unwrap().unwrap()
+        timeout(WAIT_TIMEOUT, self.answers.next()).await.expect("an answer").unwrap().unwrap()
     }
 }
 
@@ -84,10 +72,11 @@ fn body(answer: &Delivery) -> Value {
     serde_json::from_slice(&answer.data).unwrap()
 }
 
-async fn the_queue_that_asks_is_answered(app: &TestApp) {
+#[apply(test)]
+async fn reply_to_queue_receives_the_result(app: &TestApp) {
     app.run(&[]).await;
     let mut asker = Asker::new(app, false).await;
-    // A message that asks needs no trigger that does.
+    // `reply_to` suffices; the trigger need not ask for an interpretation.
     let event = lead().webhook(&app.receiver.url("/ok"));
     asker.ask(&event, Some("request 7")).await;
     let answer = asker.answer().await;
@@ -108,7 +97,8 @@ async fn the_queue_that_asks_is_answered(app: &TestApp) {
     assert_eq!(answer.properties.correlation_id(), &None);
 }
 
-async fn a_direct_reply(app: &TestApp) {
+#[apply(test)]
+async fn direct_reply_to_receives_the_result(app: &TestApp) {
     app.run(&[]).await;
     let mut asker = Asker::new(app, true).await;
     for event in [lead(), lead().webhook(&app.receiver.url("/ok"))] {
@@ -119,8 +109,9 @@ async fn a_direct_reply(app: &TestApp) {
     }
 }
 
-/// The two workers in processes of their own, so that nothing of one helps the other.
-async fn an_answer_does_not_wait_for_a_sweep(app: &TestApp) {
+/// The workers run in separate processes, so that neither helps the other.
+#[apply(test)]
+async fn reply_does_not_wait_for_a_sweep(app: &TestApp) {
     app.set("outbox.sweep_interval", "60s");
     app.run(&["upsert"]).await;
     app.run(&["webhook"]).await;
@@ -136,7 +127,8 @@ async fn an_answer_does_not_wait_for_a_sweep(app: &TestApp) {
     assert!(times[10] < Duration::from_secs(1), "{times:?}");
 }
 
-async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
+#[apply(test)]
+async fn unroutable_reply_delays_nothing(app: &TestApp) {
     let service = app.run(&[]).await;
     let gone = ["nobody-listens", "amq.rabbitmq.reply-to.gone", MADE_UP, " "];
     for queue in gone {
@@ -144,14 +136,15 @@ async fn an_answer_that_nobody_takes_holds_nothing_up(app: &TestApp) {
         app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, queue)).await;
         result_of(app, &event).await;
     }
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     assert_eq!(hear(app, gone.len()).await.len(), gone.len());
     service.ready().await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
 }
 
-/// All wait when the service starts, so that their answers go in one window.
-async fn a_refused_answer_takes_no_other_with_it(app: &TestApp) {
+/// All messages wait before the service starts, so that one window has all replies.
+#[apply(test)]
+async fn refused_reply_does_not_lose_others(app: &TestApp) {
     app.broker.declare().await;
     let mut asker = Asker::new(app, false).await;
     let mut missing = Vec::new();
@@ -167,11 +160,12 @@ async fn a_refused_answer_takes_no_other_with_it(app: &TestApp) {
         let answered = body(&asker.answer().await)["id"].clone();
         missing.retain(|id| *id != answered);
     }
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("outbox", 0).await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
 }
 
-async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
+#[apply(test)]
+async fn the_services_own_queues_receive_no_reply(app: &TestApp) {
     let service = app.run(&[]).await;
     let topology = Topology::new(&app.setting("amqp.namespace"));
     for queue in [topology.trigger_fired(), topology.webhook(), topology.dead_letters()] {
@@ -179,19 +173,20 @@ async fn the_service_s_own_queues_are_not_answered(app: &TestApp) {
             app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, &queue)).await;
         }
     }
-    assert_eq!(hear(app, 3).await.len(), 3, "who asks for nothing else is told nothing");
+    assert_eq!(hear(app, 3).await.len(), 3, "only interpreted events have a result");
     app.assert_settled().await;
     assert_eq!(results(app).await.len(), 3);
-    assert_eq!(app.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(app.rows("dead_letters").await, 0);
     assert!(service.log().contains("want an answer on a queue that this service consumes"));
 }
 
-async fn a_replayed_message_is_answered(app: &TestApp) {
+#[apply(test)]
+async fn replayed_message_is_answered(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     let service = app.run(&[]).await;
     let mut asker = Asker::new(app, false).await;
     asker.ask(&Event::lead("Ada"), Some("request 9")).await;
-    app.count_becomes("SELECT count(*) FROM dead_letters", 1).await;
+    app.wait_for_rows("dead_letters", 1).await;
     service.sigterm();
     service.ended().await;
     app.set("contacts.on_unidentified", "create");
@@ -201,7 +196,8 @@ async fn a_replayed_message_is_answered(app: &TestApp) {
     assert_eq!(asker.answer().await.properties.correlation_id().as_ref().unwrap().as_str(), "request 9");
 }
 
-async fn names_of_any_bytes_hold_nothing_up(app: &TestApp) {
+#[apply(test)]
+async fn reply_to_names_of_any_bytes_delay_nothing(app: &TestApp) {
     app.run(&[]).await;
     let long = "é".repeat(127);
     for name in ["a\0b", "", "\u{1b}[2J", "\n", &long] {
@@ -212,6 +208,6 @@ async fn names_of_any_bytes_hold_nothing_up(app: &TestApp) {
     let last = interpreted(lead().webhook(&app.receiver.url("/ok")));
     app.broker.publish(&last).await;
     result_of(app, &last).await;
-    app.count_becomes("SELECT count(*) FROM chain_results", 0).await;
-    app.count_becomes("SELECT count(*) FROM outbox", 0).await;
+    app.wait_for_rows("chain_results", 0).await;
+    app.wait_for_rows("outbox", 0).await;
 }

@@ -1,5 +1,5 @@
-//! One test's world: a database, a queue namespace, a subscriber, a webhook receiver, and the binary
-//! with settings that fit them.
+//! The world of one test: a database, a queue namespace, a subscriber, a webhook receiver, and the binary with
+//! settings for them.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +18,14 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::{
-    PATIENCE,
+    WAIT_TIMEOUT,
     broker::Broker,
     environment::Environment,
     eventually,
     process::{Finished, Process, binary, finish, unheard},
 };
 
-/// Lines of a service's log that a failure shows.
+/// Lines of a service's log in the message of a failure.
 const LOG_LINES: usize = 40;
 
 pub(crate) struct TestApp {
@@ -46,7 +46,7 @@ impl TestApp {
     pub(crate) async fn new(environment: Arc<Environment>) -> Self {
         let name = environment.new_name();
         environment.create_database(&name).await;
-        let options = PgPoolOptions::new().max_connections(4).acquire_timeout(PATIENCE);
+        let options = PgPoolOptions::new().max_connections(4).acquire_timeout(WAIT_TIMEOUT);
         let pool = options.connect_lazy_with(environment.database(&name));
         let broker = Broker::new(environment.amqp_url(), &name).await;
         let receiver = DemoReceiver::start().await.expect("a receiver");
@@ -68,14 +68,14 @@ impl TestApp {
         self.settings.lock().unwrap().insert(name, value.to_owned());
     }
 
-    /// What a setting was set to.
+    /// The value of a setting.
     pub(crate) fn setting(&self, key: &str) -> String {
         let name = format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__"));
         self.settings.lock().unwrap().get(&name).cloned().expect("a setting")
     }
 
-    /// Starts `contact-relay run` with these roles, all when there is none, and waits until it is ready.
-    /// The console is always among them, because it is what tells.
+    /// Starts `contact-relay run` with these roles, or all if none is given, and waits until it is ready. The console
+    /// always runs, because it answers `/readyz`.
     pub(crate) async fn run(&self, roles: &[&str]) -> Process {
         let mut arguments = vec!["run"];
         let console = (!roles.is_empty()).then_some(&"console");
@@ -104,7 +104,7 @@ impl TestApp {
         finish(binary(arguments, &self.environment_of_processes()), None).await
     }
 
-    /// The same with standard input.
+    /// Runs a command to its end, with standard input.
     pub(crate) async fn cli_with_input(&self, arguments: &[&str], input: &[u8]) -> Finished {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
     }
@@ -114,55 +114,38 @@ impl TestApp {
         unheard(binary(arguments, &self.environment_of_processes())).await
     }
 
-    /// What a command prints with `-o json`.
+    /// The output of a command with `-o json`.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let finished = self.cli(&[arguments, &["-o", "json"]].concat()).await;
         assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.stderr);
         serde_json::from_str(&finished.stdout).expect("JSON")
     }
 
-    /// Waits until this query, which gives one number, gives `expected`.
-    pub(crate) async fn count_becomes(&self, query: &'static str, expected: i64) {
-        let mut last = None;
-        eventually(&format!("{query} gives {expected}"), async || {
-            // A database that is being restarted gives an error.
-            last = sqlx::query_scalar(query).fetch_one(&self.pool).await.ok();
-            (last == Some(expected)).then_some(())
-        })
-        .await;
-    }
-
-    /// The number that this query gives.
-    pub(crate) async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.expect("a number")
-    }
-
     /// Waits until `count` webhooks have been received.
     pub(crate) async fn webhooks(&self, count: usize) -> Vec<Received> {
-        let received = self.receiver.wait_for(PATIENCE, |all| all.len() >= count).await;
-        received.unwrap_or_else(|| panic!("{} of {count} webhooks came", self.receiver.requests().len()))
+        let received = self.receiver.wait_for(WAIT_TIMEOUT, |all| all.len() >= count).await;
+        received.unwrap_or_else(|| panic!("received {} of {count} webhooks", self.receiver.requests().len()))
     }
 
-    /// Does something to a service that all tests share: only for tests that run alone.
+    /// Acts on a shared service. Only for tests that run alone.
     pub(crate) async fn control(&self, action: Action, service: Service) {
         self.environment.control(action, service).await;
     }
 
-    /// What must hold at the end of every test: nothing waits in a queue while the service runs, it
-    /// stops in good order, and nothing was handed out and never acknowledged.
+    /// The end of every test: the running service empties its queues and stops in order, and every message is
+    /// acknowledged.
     ///
-    /// What is in hand when it stops goes back to the queue, and another process finishes it. The broker
-    /// does not tell how much is in hand, so that process is given longer before it is stopped, and the
-    /// next longer still.
+    /// Unacknowledged messages return to the queue when the service stops, and another process finishes them. The
+    /// broker does not say how many there are, so each further process runs longer before it is stopped.
     pub(crate) async fn assert_settled(&self) {
         for quiet in [0, 1, 3, 9].map(Duration::from_secs) {
             if !self.running().await.is_empty() {
-                // What is committed is published first, or stopping would publish it after its consumer stopped.
-                self.count_becomes("SELECT count(*) FROM outbox", 0).await;
+                // The outbox comes first: its events would otherwise be published after their consumer stopped.
+                self.wait_for_rows("outbox", 0).await;
                 self.queues_stay_empty(quiet).await;
                 self.stop().await;
             }
-            // Stopping hands wake-ups back that were just being served, which is no harm.
+            // Wake-ups that return to the queue at the stop are harmless.
             let waiting = self.waiting(&["trigger-fired", "dead-letters"]).await;
             if waiting.is_none() {
                 return;
@@ -174,7 +157,7 @@ impl TestApp {
         panic!("messages come back from every process that stops");
     }
 
-    /// Stops what still runs, in good order.
+    /// Stops the running processes in order.
     pub(crate) async fn stop(&self) {
         for process in self.running().await {
             process.sigterm();
@@ -194,7 +177,7 @@ impl TestApp {
         running
     }
 
-    /// Waits until nothing waits in any queue.
+    /// Waits until every queue is empty.
     pub(crate) async fn queues_are_empty(&self) {
         self.queues_stay_empty(Duration::ZERO).await;
     }
@@ -211,7 +194,7 @@ impl TestApp {
         .await;
     }
 
-    /// One of these queues in which messages wait, those handed out left out, and how many.
+    /// The first of these queues with ready messages, and their number. Unacknowledged ones do not count.
     async fn waiting(&self, queues: &[&'static str]) -> Option<(&'static str, u32)> {
         for queue in queues {
             let depth = self.broker.depth(queue).await;
@@ -222,7 +205,7 @@ impl TestApp {
         None
     }
 
-    /// The end of every log, for the message of a failure.
+    /// The last lines of each log, for the message of a failure.
     pub(crate) fn logs(&self) -> String {
         let mut text = String::new();
         for (index, process) in self.processes.lock().unwrap().iter().enumerate() {
@@ -234,7 +217,7 @@ impl TestApp {
         text
     }
 
-    /// Ends what still runs and removes what the test made.
+    /// Kills the running processes and removes the test's database and queues.
     pub(crate) async fn close(self) {
         let processes = self.processes.lock().unwrap().clone();
         for process in processes {

@@ -1,4 +1,4 @@
-//! A test's own view of the broker: it publishes as the platform does and listens as a subscriber.
+//! A test's access to the broker: it publishes like the platform and listens like a subscriber.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::{event::Event, eventually};
 
-/// How long one exchange with the broker may take before it is tried again over a new connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time of one request to the broker before a retry over a new connection.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An event as a subscriber gets it.
+/// An event as a subscriber receives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     pub(crate) routing_key: String,
@@ -30,7 +30,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// What a JSON pointer names in the event; null when it is not there.
+    /// The value at a JSON pointer in the event, or null.
     pub(crate) fn at(&self, pointer: &str) -> &Value {
         self.body.pointer(pointer).unwrap_or(&Value::Null)
     }
@@ -52,7 +52,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Declares the exchange as the platform would, and subscribes to all that the service publishes.
+    /// Declares the exchange like the platform, and subscribes to everything that the service publishes.
     pub(crate) async fn new(url: &str, namespace: &str) -> Self {
         let broker = Self {
             url: url.to_owned(),
@@ -82,13 +82,13 @@ impl Broker {
         broker
     }
 
-    /// Declares the service's queues as it does itself, so that events can be published before it starts.
+    /// Declares the service's queues, so that events can be published before it starts.
     pub(crate) async fn declare(&self) {
         let channel = self.channel().await.expect("a broker");
         Topology::new(&self.namespace).declare(&channel).await.expect("the topology");
     }
 
-    /// Declares a queue of the service with other arguments than it does.
+    /// Declares a queue of the service with different arguments.
     pub(crate) async fn declare_otherwise(&self, queue: &str) {
         let (queue, options) = (self.name(queue), QueueDeclareOptions::durable());
         let declare = async |channel: Channel| {
@@ -97,13 +97,13 @@ impl Broker {
         self.insist("declare", declare).await;
     }
 
-    /// Publishes as the platform does: persistent, confirmed, routed. Over a new connection when the
-    /// broker went away, so an event may arrive twice then, as it may from the platform.
+    /// Publishes like the platform: persistent, confirmed, routed. After a lost connection it publishes again, so an
+    /// event may arrive twice.
     pub(crate) async fn publish(&self, event: &Event) {
         self.publish_bytes("trigger.fired", &event.bytes(), event.properties()).await;
     }
 
-    /// The same for many, without waiting for each confirm.
+    /// Publishes many events without waiting for each confirm.
     pub(crate) async fn publish_all(&self, events: &[Event]) {
         let all = async {
             let channel = self.channel().await?;
@@ -120,7 +120,7 @@ impl Broker {
         all.await.expect("the broker takes the events");
     }
 
-    /// Publishes one after the other, each once the one before is applied, and returns the contact ids.
+    /// Publishes each event after the previous one is applied, and returns the contact ids.
     pub(crate) async fn publish_in_turn(&self, events: &[Event]) -> Vec<String> {
         let mut ids = Vec::new();
         for event in events {
@@ -149,8 +149,8 @@ impl Broker {
         assert_published(&self.insist("publish", publish).await);
     }
 
-    /// Publishes a message as the broker does that gives one up.
-    pub(crate) async fn give_up(&self, body: &[u8]) {
+    /// Publishes a message to the dead-letter queue as the broker does when it drops one.
+    pub(crate) async fn publish_dead_letter(&self, body: &[u8]) {
         let exchange = self.name("dead-letters");
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let publish = async |channel: Channel| {
@@ -182,7 +182,7 @@ impl Broker {
         self.heard.lock().await.clone()
     }
 
-    /// Waits until `count` events have been heard.
+    /// Waits until at least `count` events have been heard, and returns them.
     pub(crate) async fn hear(&self, count: usize) -> Vec<Heard> {
         eventually(&format!("{count} events are heard"), async || {
             let heard = self.heard().await;
@@ -191,14 +191,14 @@ impl Broker {
         .await
     }
 
-    /// Messages that wait in a queue, those handed out and not acknowledged left out. A queue that does not exist is empty.
+    /// Ready messages of a queue. Unacknowledged ones do not count, and a missing queue is empty.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
         let queue = self.name(queue);
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declare = async |channel: Channel| {
             match channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await {
                 Ok(state) => Ok(state.message_count()),
-                // Not found: the broker closes the channel, and `channel` opens another.
+                // Not found: the broker closes the channel, and `channel` opens another one.
                 Err(error) if error.is_amqp_soft_error() => Ok(0),
                 Err(error) => Err(error),
             }
@@ -206,7 +206,7 @@ impl Broker {
         self.insist("passive declare", declare).await
     }
 
-    /// Waits for a message of a queue and takes it, as it is.
+    /// Waits for a message of a queue and takes it.
     pub(crate) async fn take(&self, queue: &str) -> BasicGetMessage {
         let name = self.name(queue);
         let get = async |channel: Channel| {
@@ -215,7 +215,8 @@ impl Broker {
         eventually(&format!("a message is in {queue}"), async || self.insist("basic.get", get).await).await
     }
 
-    /// Waits for a message of a queue and rejects it for good, as a stranger's consumer would.
+    /// Waits for a message of a queue and rejects it without requeuing, like another consumer.
+    #[expect(clippy::disallowed_methods, reason = "the service never rejects a message; a stranger may")]
     pub(crate) async fn reject(&self, queue: &str) {
         let queue = self.name(queue);
         let options = BasicRejectOptions { requeue: false };
@@ -232,7 +233,7 @@ impl Broker {
         .await;
     }
 
-    /// Throws away what waits in a queue.
+    /// Drops all messages of a queue.
     pub(crate) async fn purge(&self, queue: &str) {
         let queue = self.name(queue);
         let purge = async |channel: Channel| {
@@ -241,7 +242,7 @@ impl Broker {
         self.insist("purge", purge).await;
     }
 
-    /// Deletes a queue with all that is in it: its consumers are canceled.
+    /// Deletes a queue with its messages. The broker cancels its consumers.
     pub(crate) async fn delete(&self, queue: &str) {
         let queue = self.name(queue);
         let delete = async |channel: Channel| {
@@ -279,11 +280,11 @@ impl Broker {
         channel.basic_publish(exchange.as_str().into(), routing_key.into(), options, body, properties).await
     }
 
-    /// Does something on a channel, over new connections until it works.
+    /// Runs an operation on a channel, and retries it over new connections until it succeeds.
     async fn insist<T>(&self, what: &str, act: impl AsyncFn(Channel) -> lapin::Result<T>) -> T {
         eventually(&format!("the broker answers to {what}"), async || {
             let once = async { act(self.channel().await?).await };
-            if let Ok(Ok(done)) = timeout(PATIENCE, once).await {
+            if let Ok(Ok(done)) = timeout(WAIT_TIMEOUT, once).await {
                 return Some(done);
             }
             *self.channel.lock().await = None;

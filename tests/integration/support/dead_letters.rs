@@ -1,4 +1,4 @@
-//! Dead letters as they stand in the database, and what must hold of each.
+//! The dead letters in the test's database.
 
 use serde_json::Value;
 use sqlx::Row as _;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{app::TestApp, eventually};
 
-/// Everything that is kept of one dead letter.
+/// All columns of a dead letter that tests read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dead {
     pub(crate) id: Uuid,
@@ -25,7 +25,7 @@ pub(crate) struct Dead {
     pub(crate) replays: i32,
     pub(crate) state: String,
     pub(crate) settled_by: Option<String>,
-    /// Whether it was seen last later than first.
+    /// Whether `last_seen_at` is later than `first_seen_at`.
     pub(crate) seen_again: bool,
 }
 
@@ -59,7 +59,11 @@ impl TestApp {
             .collect()
     }
 
-    /// Waits until there is exactly one dead letter, and it is as `fits` says.
+    pub(crate) async fn wait_for_dead_letter(&self) -> Dead {
+        self.the_dead_letter("there", |_| true).await
+    }
+
+    /// Waits until the first dead letter fits, and checks that it is the only one.
     pub(crate) async fn the_dead_letter(&self, what: &str, fits: impl Fn(&Dead) -> bool) -> Dead {
         let mut last = Vec::new();
         let what = format!("the dead letter is {what}");

@@ -1,4 +1,4 @@
-//! Chance that is the same in every run.
+//! Randomness that is the same in every run.
 
 /// Pseudo-random numbers below `bound`, the same in every run.
 pub(crate) struct Dice(pub(crate) u64);

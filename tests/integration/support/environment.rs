@@ -1,7 +1,7 @@
 //! The services that all tests share, and a migrated database to copy for each test.
 //!
-//! Private ones, unless `CONTACT_RELAY_TEST_POSTGRES_URL` and `CONTACT_RELAY_TEST_AMQP_URL` are both
-//! set. The database role must be allowed to create databases.
+//! The services are private unless `CONTACT_RELAY_TEST_POSTGRES_URL` and `CONTACT_RELAY_TEST_AMQP_URL` are both set.
+//! The database role must be allowed to create databases.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 pub(crate) struct Environment {
     postgres_url: String,
     amqp_url: String,
-    /// Tells this run's databases and queues from those of other runs on the same services.
+    /// Distinguishes this run's databases and queues from those of other runs on the same services.
     run: String,
     count: AtomicU32,
     private: bool,
@@ -73,7 +73,7 @@ impl Environment {
     }
 
     pub(crate) async fn drop_database(&self, name: &str) {
-        // What is left over on services that are ours goes with them.
+        // Private services take leftovers with them.
         let _ = self.administer(format!(r#"DROP DATABASE IF EXISTS "{name}" WITH (FORCE)"#)).await;
     }
 
@@ -81,7 +81,7 @@ impl Environment {
         self.private
     }
 
-    /// Does something to a service that all tests share: only for tests that run alone.
+    /// Acts on a shared service. Only for tests that run alone.
     pub(crate) async fn control(&self, action: Action, service: Service) {
         let services = self.services.lock().await;
         let services = services.as_ref().expect("private services");
@@ -91,7 +91,7 @@ impl Environment {
             .unwrap_or_else(|error| panic!("{action:?} {service:?}: {error}"));
     }
 
-    /// Brings back what a failed test left stopped, frozen or in alarm.
+    /// Restores services that a failed test left stopped, paused or in alarm.
     pub(crate) async fn restore(&self) {
         for service in [Service::Postgres, Service::Rabbitmq] {
             for action in [Action::Resume, Action::Start, Action::Calm] {
@@ -116,7 +116,7 @@ impl Environment {
 
     async fn administer(&self, statement: String) -> Result<(), sqlx::Error> {
         let mut connection = PgConnection::connect(&self.postgres_url).await?;
-        // Names are made here, from digits and letters.
+        // Names are generated from digits and letters.
         connection.execute(AssertSqlSafe(statement)).await?;
         connection.close().await
     }

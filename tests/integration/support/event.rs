@@ -24,7 +24,7 @@ const FIELDS: [&str; 15] = [
     "complement",
 ];
 
-/// One `trigger.fired` event. Every part can be changed before it is published.
+/// One `trigger.fired` event, to be changed before it is published.
 #[derive(Clone, Debug)]
 pub(crate) struct Event(Value);
 
@@ -60,7 +60,7 @@ impl Event {
         }))
     }
 
-    /// An event written out in full.
+    /// An event from its complete JSON.
     pub(crate) fn from_json(event: Value) -> Self {
         Self(event)
     }
@@ -70,7 +70,7 @@ impl Event {
         Self::lead("nobody").with("/data/trigger/actions", json!([]))
     }
 
-    /// The argument of that name, which for the 15 fields is the field's value.
+    /// Sets an argument. For the 15 fields it is the field's value.
     pub(crate) fn argument(self, name: &str, value: impl Into<Value>) -> Self {
         self.with(&format!("/data/arguments/{name}"), value.into())
     }
@@ -100,19 +100,19 @@ impl Event {
         self.with("/data/assistant/maxInteractions", count.into())
     }
 
-    /// One more action: a POST to `url` without a body of its own.
+    /// Adds an action: a POST to `url` without a body.
     pub(crate) fn webhook(self, url: &str) -> Self {
         self.action(json!({"type": "WEBHOOK", "url": url, "method": "POST"}))
     }
 
-    /// One more action of the trigger.
+    /// Adds an action to the trigger.
     pub(crate) fn action(mut self, action: Value) -> Self {
         let actions = self.0.pointer_mut("/data/trigger/actions").and_then(Value::as_array_mut);
         actions.expect("a list of actions").push(action);
         self
     }
 
-    /// One more trigger that runs after this one: a definition with this action.
+    /// Adds a trigger with this action to run after this one.
     pub(crate) fn next(mut self, action: &Value) -> Self {
         let parameters = self.0.pointer("/data/trigger/parameters").cloned();
         let definition = json!({"name": "next", "parameters": parameters, "action": action});
@@ -122,14 +122,14 @@ impl Event {
         self
     }
 
-    /// Sets what a JSON pointer names; its parent must be an object that is there.
+    /// Sets the value at a JSON pointer, whose parent must be an object.
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
         let (object, key) = self.member(pointer);
         object.insert(key, value);
         self
     }
 
-    /// Removes what a JSON pointer names.
+    /// Removes the value at a JSON pointer.
     pub(crate) fn without(mut self, pointer: &str) -> Self {
         let (object, key) = self.member(pointer);
         object.remove(&key).expect("it is there");
@@ -140,7 +140,7 @@ impl Event {
         self.text("/id")
     }
 
-    /// The text that a JSON pointer names.
+    /// The text at a JSON pointer.
     pub(crate) fn text(&self, pointer: &str) -> &str {
         self.0.pointer(pointer).and_then(Value::as_str).expect("a text")
     }
@@ -159,7 +159,7 @@ impl Event {
         self.0.to_string().into_bytes()
     }
 
-    /// What the platform sends along: persistent, CloudEvents JSON, the event's id.
+    /// The platform's properties: persistent, CloudEvents JSON, the event's id.
     pub(crate) fn properties(&self) -> BasicProperties {
         let id = self.0.pointer("/id").and_then(Value::as_str).unwrap_or_default();
         BasicProperties::default()
@@ -171,6 +171,6 @@ impl Event {
     fn member(&mut self, pointer: &str) -> (&mut Map<String, Value>, String) {
         let (parent, key) = pointer.rsplit_once('/').expect("a JSON pointer");
         let object = self.0.pointer_mut(parent).and_then(Value::as_object_mut);
-        (object.unwrap_or_else(|| panic!("{parent} is no object")), key.to_owned())
+        (object.unwrap_or_else(|| panic!("{parent} is not an object")), key.to_owned())
     }
 }

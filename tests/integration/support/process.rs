@@ -1,4 +1,4 @@
-//! The binary under test as a process: the service, and the commands of the command line.
+//! The binary under test as a process: the service, and its commands.
 
 use std::{
     fs::{self, File},
@@ -17,9 +17,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{PATIENCE, eventually};
+use super::{WAIT_TIMEOUT, eventually};
 
-/// What a command of the command line gave.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
@@ -27,7 +27,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-/// The binary, set up to die with the thread that starts it: no test leaves a process behind.
+/// The binary. It dies with the thread that starts it, so that no test leaves a process behind.
 pub(crate) fn binary(arguments: &[&str], settings: &[(String, String)]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_contact-relay")]).args(arguments);
@@ -48,11 +48,11 @@ pub(crate) async fn finish(mut command: Command, input: Option<&[u8]>) -> Finish
     let pipe = child.stdin.take();
     let write = async {
         if let (Some(mut pipe), Some(input)) = (pipe, input) {
-            // A command may end before it has read everything.
+            // A command may end before it reads all input.
             let _ = pipe.write_all(input).await;
         }
     };
-    let (output, ()) = timeout(PATIENCE, async { tokio::join!(child.wait_with_output(), write) })
+    let (output, ()) = timeout(WAIT_TIMEOUT, async { tokio::join!(child.wait_with_output(), write) })
         .await
         .expect("it ends in time");
     let output = output.expect("its output");
@@ -60,17 +60,18 @@ pub(crate) async fn finish(mut command: Command, input: Option<&[u8]>) -> Finish
     Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// Runs a command to its end, with a standard output that is closed at the other end.
+/// Runs a command to its end with a closed standard output.
 pub(crate) async fn unheard(mut command: Command) -> Finished {
     let (closed, stdout) = std::io::pipe().expect("a pipe");
     drop(closed);
     let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("the binary");
-    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("output");
+    let output =
+        timeout(WAIT_TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("output");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     Finished { code: output.status.code(), stdout: String::new(), stderr }
 }
 
-/// One process of the service. It ends with the test at the latest.
+/// A process of the service. It ends at the latest with the test.
 #[derive(Clone)]
 pub(crate) struct Process(Arc<Inner>);
 
@@ -92,7 +93,7 @@ impl Process {
         Self(Arc::new(Inner { child: Mutex::new(child), pid, http, log, started: Instant::now() }))
     }
 
-    /// Waits until `/readyz` says so.
+    /// Waits until `/readyz` answers 200.
     pub(crate) async fn ready(&self) {
         eventually("the service is ready", async || {
             let ended = self.0.child.lock().await.try_wait().expect("a child");
@@ -102,7 +103,7 @@ impl Process {
         .await;
     }
 
-    /// The whole answer to a GET on the service's own HTTP address, if it answers.
+    /// The full response to a GET at the service's own address, if any.
     pub(crate) async fn get(&self, path: &str) -> Option<String> {
         let Inner { http, .. } = &*self.0;
         let mut stream = TcpStream::connect(http).await.ok()?;
@@ -113,10 +114,10 @@ impl Process {
         Some(answer)
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the process (SIGKILL).
     pub(crate) async fn kill9(&self) {
         let mut child = self.0.child.lock().await;
-        // An error means that it has ended before.
+        // An error means that it has already ended.
         let _ = child.start_kill();
         child.wait().await.expect("it is killed");
     }
@@ -126,12 +127,12 @@ impl Process {
         let _ = kill_process(self.0.pid, Signal::TERM);
     }
 
-    /// Freezes it (SIGSTOP): alive, and silent.
+    /// Freezes the process (SIGSTOP).
     pub(crate) fn freeze(&self) {
         let _ = kill_process(self.0.pid, Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues a frozen process (SIGCONT).
     pub(crate) fn thaw(&self) {
         let _ = kill_process(self.0.pid, Signal::CONT);
     }
@@ -140,9 +141,9 @@ impl Process {
         self.0.child.lock().await.try_wait().expect("a child").is_some()
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub(crate) async fn ended(&self) -> ExitStatus {
-        timeout(PATIENCE, async { self.0.child.lock().await.wait().await })
+        timeout(WAIT_TIMEOUT, async { self.0.child.lock().await.wait().await })
             .await
             .expect("it ends in time")
             .expect("a status")
@@ -153,18 +154,18 @@ impl Process {
         &self.0.http
     }
 
-    /// How long ago it was started.
+    /// Time since its start.
     pub(crate) fn age(&self) -> Duration {
         self.0.started.elapsed()
     }
 
-    /// How many threads it has: the broker's client has one for each connection.
+    /// Number of threads. The broker's client has one for each connection.
     pub(crate) fn threads(&self) -> usize {
         let tasks = format!("/proc/{}/task", self.0.pid.as_raw_nonzero());
         fs::read_dir(tasks).map(Iterator::count).unwrap_or_default()
     }
 
-    /// Waits until no more threads are left than those, and few that come and go.
+    /// Waits until at most this many threads are left, plus a few transient ones.
     pub(crate) async fn threads_fall_to(&self, count: usize) {
         eventually(&format!("about {count} threads are left"), async || {
             (self.threads() <= count + 2).then_some(())
@@ -172,7 +173,7 @@ impl Process {
         .await;
     }
 
-    /// Everything that it has logged.
+    /// The whole log.
     pub(crate) fn log(&self) -> String {
         fs::read(&self.0.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }

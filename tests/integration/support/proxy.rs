@@ -1,5 +1,4 @@
-//! A TCP proxy between the service and one of its services: connections through it can be cut, fall
-//! silent or stand still, without anything happening to the service itself.
+//! A TCP proxy before Postgres or `RabbitMQ`. It can cut, silence or freeze connections without touching the server.
 
 use std::net::SocketAddr;
 
@@ -11,18 +10,18 @@ use tokio::{
 };
 use url::Url;
 
-/// What becomes of the bytes.
+/// Treatment of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// They are passed on.
+    /// They are forwarded.
     Open,
-    /// They stay where they are; new connections are accepted and hear nothing.
+    /// They are not forwarded. New connections are accepted and get no answer.
     Frozen,
     /// New connections are closed at once.
     Closed,
 }
 
-/// What holds for all connections.
+/// State of all connections.
 #[derive(Clone, Copy, Debug)]
 struct State {
     mode: Mode,
@@ -30,14 +29,14 @@ struct State {
     cut: u32,
     /// Connections of an earlier generation stay open and never carry a byte again.
     mute: u32,
-    /// A connection whose client sends exactly this at once falls silent for ever.
+    /// A connection falls silent for good when its client sends exactly this in one write.
     mute_at: Option<&'static [u8]>,
-    /// How many did.
+    /// Number of connections silenced that way.
     muted: usize,
     next: u32,
 }
 
-/// A running proxy. It ends when this is dropped.
+/// A running proxy. It stops when dropped.
 pub(crate) struct Proxy {
     url: String,
     state: watch::Sender<State>,
@@ -45,7 +44,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the server of `url`.
+    /// Starts a proxy before the server of `url`.
     pub(crate) async fn before(url: &str) -> Self {
         let mut url = Url::parse(url).expect("a url");
         let target = (url.host_str().expect("a host").to_owned(), url.port().expect("a port"));
@@ -63,12 +62,12 @@ impl Proxy {
         Self { url: url.into(), state, server: server.abort_handle() }
     }
 
-    /// The address to use instead of the server's own.
+    /// The proxy's URL, to use instead of the server's.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Closes all connections, and new ones at once, until [`Proxy::open`].
+    /// Closes all connections, and new ones immediately, until [`Proxy::open`].
     pub(crate) fn close(&self) {
         self.change(|state| {
             state.mode = Mode::Closed;
@@ -76,28 +75,27 @@ impl Proxy {
         });
     }
 
-    /// All connections stand still, new ones too, until [`Proxy::open`].
+    /// Freezes all connections, including new ones, until [`Proxy::open`].
     pub(crate) fn freeze(&self) {
         self.change(|state| state.mode = Mode::Frozen);
     }
 
-    /// The connections of now stay open and silent for ever; new ones work.
+    /// Silences the current connections for good, without closing them. New ones work.
     pub(crate) fn silence(&self) {
         self.change(|state| state.mute = state.next);
     }
 
-    /// A connection whose client sends exactly these bytes at once falls silent for ever, until
-    /// [`Proxy::open`] for those that come then.
+    /// Silences a connection for good when its client sends exactly these bytes in one write, until [`Proxy::open`].
     pub(crate) fn silence_at(&self, bytes: &'static [u8]) {
         self.change(|state| state.mute_at = Some(bytes));
     }
 
-    /// How many connections fell silent in that way.
+    /// Number of connections silenced by [`Proxy::silence_at`].
     pub(crate) fn silenced(&self) -> usize {
         self.state.borrow().muted
     }
 
-    /// Everything is passed on again.
+    /// Forwards everything again.
     pub(crate) fn open(&self) {
         self.change(|state| (state.mode, state.mute_at) = (Mode::Open, None));
     }
@@ -142,7 +140,7 @@ async fn pass(
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        // A muted connection waits here for ever, and does not even notice its end.
+        // A silent connection waits here forever and does not notice its end.
         let open = state.wait_for(|state| state.mode == Mode::Open && born >= state.mute).await.is_ok();
         if !open {
             return;

@@ -1,4 +1,4 @@
-//! A publisher that sends what no client library would: its bytes go to the broker as they are.
+//! A publisher of bytes that no client library would send.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -72,7 +72,7 @@ async fn frame(stream: &mut TcpStream, kind: u8, channel: u16, payload: &[u8]) {
     stream.write_all(&bytes).await.expect("it listens");
 }
 
-/// Reads frames until this method comes.
+/// Reads frames until this method arrives.
 async fn expect(stream: &mut TcpStream, [class, method]: [u16; 2]) {
     let wanted = [class.to_be_bytes(), method.to_be_bytes()].concat();
     loop {

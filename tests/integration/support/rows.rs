@@ -1,0 +1,85 @@
+//! Counts rows of the test's database, at once or when there are as many as expected.
+//!
+//! `rows` is what follows `FROM`: a table, `"contacts"`, or with its condition, `"contacts WHERE version = 2"`.
+
+use sqlx::AssertSqlSafe;
+
+use super::{app::TestApp, eventually};
+
+const BLOCKED_SESSIONS: &str =
+    "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+impl TestApp {
+    pub(crate) async fn rows(&self, rows: &str) -> i64 {
+        self.count(&count_of(rows)).await
+    }
+
+    pub(crate) async fn wait_for_rows(&self, rows: &str, expected: i64) {
+        self.count_becomes(&count_of(rows), expected).await;
+    }
+
+    pub(crate) async fn wait_for_at_least(&self, least: i64, rows: &str) {
+        let query = count_of(rows);
+        eventually(&format!("{query} is at least {least}"), async || {
+            self.try_count(&query).await.ok().filter(|found| *found >= least)
+        })
+        .await;
+    }
+
+    /// Deliveries in a state.
+    pub(crate) async fn deliveries(&self, state: &str) -> i64 {
+        self.rows(&deliveries_in(state)).await
+    }
+
+    pub(crate) async fn wait_for_deliveries(&self, state: &str, expected: i64) {
+        self.wait_for_rows(&deliveries_in(state), expected).await;
+    }
+
+    pub(crate) async fn dead_letters_because(&self, reason: &str) -> i64 {
+        self.rows(&dead_letters_with(reason)).await
+    }
+
+    pub(crate) async fn wait_for_dead_letters_because(&self, reason: &str, expected: i64) {
+        self.wait_for_rows(&dead_letters_with(reason), expected).await;
+    }
+
+    /// Database sessions that wait for a lock.
+    pub(crate) async fn blocked_sessions(&self) -> i64 {
+        self.rows(BLOCKED_SESSIONS).await
+    }
+
+    pub(crate) async fn wait_for_blocked_sessions(&self, expected: i64) {
+        self.wait_for_rows(BLOCKED_SESSIONS, expected).await;
+    }
+
+    /// The number that a query returns.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        self.try_count(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Waits until a query returns this number.
+    pub(crate) async fn count_becomes(&self, query: &str, expected: i64) {
+        eventually(&format!("{query} returns {expected}"), async || {
+            // While the database restarts, the query fails.
+            self.try_count(query).await.ok().filter(|found| *found == expected)
+        })
+        .await;
+    }
+
+    async fn try_count(&self, query: &str) -> Result<i64, sqlx::Error> {
+        // The text comes from a test.
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.pool).await
+    }
+}
+
+fn count_of(rows: &str) -> String {
+    format!("SELECT count(*) FROM {rows}")
+}
+
+fn deliveries_in(state: &str) -> String {
+    format!("webhook_deliveries WHERE state = '{state}'")
+}
+
+fn dead_letters_with(reason: &str) -> String {
+    format!("dead_letters WHERE reason = '{reason}'")
+}
