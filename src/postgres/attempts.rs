@@ -17,7 +17,7 @@ pub struct Attempt {
     pub started_at: OffsetDateTime,
     /// Milliseconds until it ended.
     pub duration_ms: i32,
-    /// Milliseconds until the connection was open; none on a reused connection.
+    /// Milliseconds until the connection was open; `None` on a reused connection.
     pub connect_ms: Option<i32>,
     /// Milliseconds until the head of the answer arrived.
     pub answer_ms: Option<i32>,

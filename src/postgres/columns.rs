@@ -17,7 +17,7 @@ pub(super) fn key_columns<'a>(keys: impl IntoIterator<Item = &'a Key>) -> (Vec<&
     keys.into_iter().map(|key| (key.company.as_str(), key.id)).unzip()
 }
 
-/// In whole microseconds, the resolution of Postgres. What is too long for it becomes its longest.
+/// In whole microseconds, the resolution of Postgres. A longer duration becomes the longest interval.
 pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

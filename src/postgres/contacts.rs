@@ -4,7 +4,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{columns::column, contact_row::ContactRow};
+use super::{columns::column, contact_row::ContactRow, living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, field::FieldMap},
     event::CompanyId,
@@ -107,14 +107,7 @@ pub async fn get(
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<Known>, sqlx::Error> {
-    let living = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(&mut *conn)
-    .await?
-    .unwrap_or(id.0);
+    let ContactId(living) = living::resolve(conn, company, id).await?;
     let Some(contact) = read(conn, company, &[living]).await?.pop() else { return Ok(None) };
     let aliases = sqlx::query_as!(
         Alias,

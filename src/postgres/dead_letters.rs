@@ -172,7 +172,7 @@ pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<()
     Ok(())
 }
 
-/// One row to insert, which may stand for several dead letters of the batch.
+/// One row to insert, which may combine several dead letters of the batch.
 struct Row<'a> {
     new: &'a NewDeadLetter,
     body_hash: [u8; 32],

@@ -27,7 +27,7 @@ pub struct LinkRow {
     pub other_id: Uuid,
     /// The rule that forbade the merge; only of a conflict.
     pub rule: Option<String>,
-    /// `CloudEvents` `source` of its event; none for an unmerge.
+    /// `CloudEvents` `source` of its event; `None` for an unmerge.
     pub source: Option<String>,
     /// `CloudEvents` `id` of that event.
     pub event_id: Option<String>,

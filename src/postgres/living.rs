@@ -46,7 +46,8 @@ pub async fn lock(
     Ok(None)
 }
 
-async fn resolve(
+/// The contact that `id` was merged into, or `id` itself. Another transaction may merge or unmerge it at any time.
+pub(super) async fn resolve(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,

@@ -1,7 +1,7 @@
 //! Suppressions keep an erased person from coming back: a keyed hash of each of their phones and emails.
 //!
-//! The key of a company is in the database. So whoever has a dump and a list of all phone numbers can find out who was
-//! erased, unless the settings have a pepper.
+//! The key of a company is in the database. Without a pepper in the settings, anyone with a dump and a
+//! list of all phone numbers can find out who was erased.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -20,7 +20,7 @@ use crate::{
 
 /// A delivery that this worker may attempt until its lease ends.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub struct ClaimedDelivery {
     /// Its key.
     pub key: Key,
@@ -34,7 +34,7 @@ pub struct ClaimedDelivery {
     pub trigger: String,
     /// The trace of the trigger event.
     pub trace: TraceContext,
-    /// The request, or why there is none to send.
+    /// The request, or why it can never be sent.
     pub request: Result<WebhookRequest, String>,
     /// Attempts so far, in all rounds.
     pub attempts: u32,
@@ -93,7 +93,7 @@ pub struct Claim<'a> {
     pub max_age: Duration,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "columns, and none excludes another")]
+#[expect(clippy::struct_excessive_bools, reason = "columns of independent flags")]
 struct Row {
     company_id: String,
     delivery_id: Uuid,
@@ -169,7 +169,7 @@ pub(super) fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, St
 }
 
 /// Takes due deliveries of every lane that is open and has room, of each lane those that are due longest, and leaves
-/// the rest to other workers. All lanes have an equal share of a claim, so none waits for another.
+/// the rest to other workers. All lanes have an equal share of a claim, so no lane waits for another.
 ///
 /// A lane whose row must change with the claim (it has a rate limit, or its breaker needs a probe) is locked;
 /// another worker that finds it locked skips it.

@@ -15,7 +15,7 @@ use crate::{
     postgres::columns::{column, interval},
 };
 
-/// A finished attempt and what follows from it.
+/// A finished attempt and its consequence.
 #[derive(Debug)]
 pub struct Recorded {
     /// The delivery as it was claimed.
@@ -24,7 +24,7 @@ pub struct Recorded {
     pub started_at: OffsetDateTime,
     /// How it ended.
     pub outcome: Outcome,
-    /// What follows.
+    /// The next step of the delivery.
     pub next: Next,
 }
 
@@ -50,7 +50,7 @@ pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<K
 
 /// Writes attempts and states. Returns the claims (company, delivery, token) that still held their lease.
 ///
-/// Each step of the statement passes every value on, so that none joins two lists. IS NOT DISTINCT FROM keeps the
+/// Each step of the statement passes every value on, so no step joins two lists. IS NOT DISTINCT FROM keeps the
 /// planner from walking the index of all pending deliveries, which it may use for `=` in place of the primary key.
 async fn update(
     conn: &mut PgConnection,
