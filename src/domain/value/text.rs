@@ -126,7 +126,8 @@ pub(in crate::domain) const fn is_accent(c: char) -> bool {
 /// Other compatibility characters stay as they are: NFKD makes `²` a `2` and `ª` an `a`, so a
 /// footnote mark would become part of a key.
 fn narrow(c: char) -> char {
-    if c.is_ascii() {
+    // Neither a local digit nor a full-width form comes before the Arabic-Indic zero.
+    if c < '\u{660}' {
         return c;
     }
     if let Some(digit) = digit(c) {
