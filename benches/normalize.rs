@@ -6,7 +6,10 @@
 use contact_relay::{
     app,
     domain::{
-        chain::plan::{Plan, Rules, plan},
+        chain::{
+            plan::{Plan, plan},
+            rules::Rules,
+        },
         contact::{field::Field, placeholder::Placeholders},
         trigger::{
             cache::TriggerCache,

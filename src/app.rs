@@ -15,9 +15,12 @@ use tracing::{error, info, warn};
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::{chain::plan::Rules, contact::placeholder::Placeholders},
+    domain::{
+        chain::{outgoing::OutgoingEvent, rules::Rules},
+        contact::placeholder::Placeholders,
+    },
     health::Health,
-    postgres::{Database, outbox::OutboxMessage},
+    postgres::Database,
     settings::Settings,
     telemetry::chain,
     workers::{
@@ -159,7 +162,7 @@ impl App {
         }
     }
 
-    fn start_relay(&mut self) -> mpsc::Sender<Vec<OutboxMessage>> {
+    fn start_relay(&mut self) -> mpsc::Sender<Vec<OutgoingEvent>> {
         let (relay, committed) = mpsc::channel(8);
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let outbox = OutboxRelay { settings, database, committed, health: self.health.clone() };
@@ -167,7 +170,7 @@ impl App {
         relay
     }
 
-    fn start_upsert(&mut self, relay: &mpsc::Sender<Vec<OutboxMessage>>) {
+    fn start_upsert(&mut self, relay: &mpsc::Sender<Vec<OutgoingEvent>>) {
         for number in 1..=self.settings.upsert.consumers {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
@@ -182,7 +185,7 @@ impl App {
         }
     }
 
-    fn start_webhook(&mut self, relay: mpsc::Sender<Vec<OutboxMessage>>) -> anyhow::Result<()> {
+    fn start_webhook(&mut self, relay: mpsc::Sender<Vec<OutgoingEvent>>) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
         let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
         self.tasks.spawn(consumer.run(self.stop.clone()));

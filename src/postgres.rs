@@ -1,9 +1,10 @@
-//! The database adapter: every SQL statement of the service stands in this folder.
+//! The database adapter: every SQL statement of the service is in this folder.
 //!
 //! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
 //! broker or decides what happens next.
 
 pub mod chain_results;
+mod columns;
 mod contact_row;
 pub mod contacts;
 pub mod dead_letters;

@@ -18,7 +18,9 @@ use crate::domain::{
     webhook::egress::{self, AllowedNetwork},
 };
 
-pub use endpoints::{EndpointRule, EndpointTerms};
+pub use endpoints::EndpointRule;
+
+pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
     CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,

@@ -12,6 +12,8 @@ use lapin::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::domain::chain::outgoing::ReplyTo;
+
 /// Header of a replayed message: the id of the dead letter.
 pub const DEAD_LETTER_HEADER: &str = "x-contact-relay-dead-letter";
 
@@ -115,14 +117,14 @@ pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
     from_json(&Value::Object(kept))
 }
 
-/// The queue that the sender wants an answer on, and what it knows its request by. `None` where it wants
-/// none, or where one of both cannot be stored.
+/// The queue on which the sender waits for the result. `None` if there is none, or if Postgres cannot store it.
 #[must_use]
-pub fn reply_to(properties: &BasicProperties) -> Option<(&str, Option<&str>)> {
+pub fn reply_to(properties: &BasicProperties) -> Option<ReplyTo> {
     let queue = properties.reply_to().as_ref().map(ShortString::as_str).filter(|queue| !queue.is_empty())?;
     let correlation_id = properties.correlation_id().as_ref().map(ShortString::as_str);
     let is_storable = |text: &str| !text.contains('\0');
-    (is_storable(queue) && correlation_id.is_none_or(is_storable)).then_some((queue, correlation_id))
+    let is_usable = is_storable(queue) && correlation_id.is_none_or(is_storable);
+    is_usable.then(|| ReplyTo { queue: queue.to_owned(), correlation_id: correlation_id.map(str::to_owned) })
 }
 
 /// The dead letter that this message replays, if it is a replay.

@@ -112,6 +112,12 @@ pub(super) fn name_based<'a>(parts: impl IntoIterator<Item = &'a str>, step: u16
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
+/// SHA-256 of a message body.
+#[must_use]
+pub fn body_hash(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
 /// When a value was said: event time first, then event id, then the step of its chain.
 /// The greatest stamp wins a field, whatever the order of arrival.
 ///

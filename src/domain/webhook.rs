@@ -3,6 +3,7 @@
 pub mod action;
 pub mod attempt;
 pub mod breaker;
+pub mod delivery;
 pub mod digest;
 pub mod egress;
 pub mod endpoint;
@@ -10,4 +11,5 @@ pub mod request;
 pub mod signature;
 pub mod slack;
 pub mod template;
+pub mod terms;
 pub mod variables;

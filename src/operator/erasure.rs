@@ -12,11 +12,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{chain::outgoing, contact::ContactId, event::CompanyId, value::phone::Region},
+    domain::{
+        chain::outgoing::{OutgoingEvent, Publisher},
+        contact::ContactId,
+        event::CompanyId,
+        value::phone::Region,
+    },
     postgres::{
         Database,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
-        outbox::{self, OutboxMessage},
+        outbox,
     },
 };
 
@@ -150,12 +155,9 @@ async fn remove(
     database.transact(|_| !request.dry_run, work).await
 }
 
-fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutboxMessage {
-    let publisher = outgoing::Publisher { source: request.source, include_identity: false, now: erased_at };
-    let event = publisher.contact_erased(request.company, dossier.contact, &dossier.aliases);
-    // No trigger event is behind it.
-    let correlation_id = event.id.to_string();
-    OutboxMessage::new(request.company, event, request.source, correlation_id, erased_at)
+fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutgoingEvent {
+    let publisher = Publisher { source: request.source, include_identity: false, now: erased_at };
+    publisher.contact_erased(request.company, dossier.contact, &dossier.aliases)
 }
 
 /// Removes what belongs to no contact and speaks of the person, page by page.

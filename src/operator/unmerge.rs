@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        chain::outgoing::Publisher,
+        chain::outgoing::{OutgoingEvent, Publisher},
         contact::{
             Contact, ContactId,
             directory::Conflict,
@@ -19,11 +19,7 @@ use crate::{
         },
         event::CompanyId,
     },
-    postgres::{
-        Database,
-        outbox::{self, OutboxMessage},
-        unmerge as store,
-    },
+    postgres::{Database, outbox, unmerge as store},
     settings::Events,
 };
 
@@ -145,12 +141,11 @@ fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
         [only] if only.id == living.id && only.keys == living.keys && only.values == living.values)
 }
 
-fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) -> Option<OutboxMessage> {
+fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) -> Option<OutgoingEvent> {
     let now = OffsetDateTime::now_utc();
     let publisher = Publisher { source: &events.source, include_identity: events.include_identity, now };
     let contact = rebuilt.contacts.iter().find(|contact| contact.id == id)?;
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();
     let aliases: Vec<_> = rebuilt.merges.iter().map(|merge| (merge.loser, merge.winner)).collect();
-    let event = publisher.contact_unmerged(separation, contact, &restored, &aliases);
-    Some(OutboxMessage::new(&contact.company, event, &events.source, separation.to_string(), now))
+    Some(publisher.contact_unmerged(separation, contact, &restored, &aliases))
 }

@@ -8,7 +8,10 @@ use serde::Deserialize;
 use super::{Webhook, types::Span};
 use crate::domain::{
     event::CompanyId,
-    webhook::endpoint::{Pattern, PerEndpoint, Profile, Terms},
+    webhook::{
+        endpoint::{Pattern, PerEndpoint, Profile},
+        terms::{EndpointTerms, TermsOverride},
+    },
 };
 
 /// One entry. What it does not give is as for all endpoints.
@@ -83,8 +86,8 @@ impl EndpointRule {
         self.digest_window.map(|span| span.0)
     }
 
-    fn said(&self) -> Said {
-        Said {
+    fn terms(&self) -> TermsOverride {
+        TermsOverride {
             profile: self.profile(),
             max_in_flight: self.max_in_flight,
             send_interval: self.rate.map(|rate| rate.0),
@@ -141,40 +144,7 @@ impl Webhook {
     /// The terms of every endpoint, apart from everything else that the settings say.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {
-        EndpointTerms { rules: self.per_endpoint(EndpointRule::said), max_in_flight: self.max_in_flight }
-    }
-}
-
-/// The terms of every endpoint. Whoever keeps them keeps no secrets with them.
-#[derive(Clone, Debug)]
-pub struct EndpointTerms {
-    rules: PerEndpoint<Said>,
-    max_in_flight: u32,
-}
-
-/// What an entry says of terms.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    profile: Option<Profile>,
-    max_in_flight: Option<u32>,
-    send_interval: Option<Duration>,
-    newest_only: bool,
-    digest_window: Option<Duration>,
-}
-
-impl EndpointTerms {
-    /// Those of one endpoint.
-    #[must_use]
-    pub fn of(&self, company: &str, url: &str) -> Terms {
-        let said = self.rules.get(company, url);
-        let profile = said.and_then(|said| said.profile).unwrap_or_else(|| Profile::of_url(url));
-        Terms {
-            profile,
-            max_in_flight: said.and_then(|said| said.max_in_flight).unwrap_or(self.max_in_flight),
-            send_interval: said.and_then(|said| said.send_interval).or_else(|| profile.send_interval()),
-            newest_only: said.is_some_and(|said| said.newest_only),
-            digest_window: said.and_then(|said| said.digest_window),
-        }
+        EndpointTerms::new(self.per_endpoint(EndpointRule::terms), self.max_in_flight)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{
 
 use crate::domain::event::CompanyId;
 pub use crate::domain::{
-    chain::plan::OnUnidentified,
+    chain::rules::OnUnidentified,
     contact::{directory::OnConflict, placeholder::PlaceholderLists},
     value::phone::Region,
 };

@@ -22,12 +22,12 @@ use self::answers::{Answers, answer};
 use super::backoff::Backoff;
 use crate::{
     amqp::{Message, Publisher, Topology, headers},
-    domain::chain::completed,
-    health::Health,
-    postgres::{
-        Database,
-        outbox::{self, OutboxMessage},
+    domain::chain::{
+        completed,
+        outgoing::{OutgoingEvent, rfc3339},
     },
+    health::Health,
+    postgres::{Database, outbox},
     settings::Settings,
     telemetry::chain,
 };
@@ -45,7 +45,7 @@ pub struct OutboxRelay {
     /// Where the outbox is.
     pub database: Database,
     /// What was just committed.
-    pub committed: mpsc::Receiver<Vec<OutboxMessage>>,
+    pub committed: mpsc::Receiver<Vec<OutgoingEvent>>,
     /// Where the relay reports.
     pub health: Health,
 }
@@ -116,7 +116,7 @@ impl OutboxRelay {
     }
 
     /// Adds what else is committed already, up to one window.
-    fn fill(&mut self, mut window: Vec<OutboxMessage>) -> Vec<OutboxMessage> {
+    fn fill(&mut self, mut window: Vec<OutgoingEvent>) -> Vec<OutgoingEvent> {
         while window.len() < WINDOW
             && let Ok(more) = self.committed.try_recv()
         {
@@ -126,7 +126,7 @@ impl OutboxRelay {
     }
 
     /// What another process left; `None` when the database cannot tell.
-    async fn expired(&self) -> Option<Vec<OutboxMessage>> {
+    async fn expired(&self) -> Option<Vec<OutgoingEvent>> {
         let (limit, lease) = (i64::try_from(WINDOW).unwrap_or(i64::MAX), self.settings.outbox.lease);
         let taken = self.unit(async |conn| outbox::take_expired(conn, limit, lease).await).await?;
         if !taken.is_empty() {
@@ -140,7 +140,7 @@ impl OutboxRelay {
         publisher: &mut Publisher,
         answers: &mut Answers,
         topology: &Topology,
-        window: Vec<OutboxMessage>,
+        window: Vec<OutgoingEvent>,
     ) -> Result<(), Lost> {
         let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
         let exchange = topology.events();
@@ -155,7 +155,7 @@ impl OutboxRelay {
             Ok(outcome) => outcome,
             Err(lost) => {
                 // Best effort: without it the lease runs out by itself.
-                self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
+                self.unit(async |conn| outbox::release(conn, &keys).await).await;
                 return Err(lost);
             }
         };
@@ -199,7 +199,7 @@ impl OutboxRelay {
     }
 }
 
-fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
+fn to_amqp(exchange: &str, message: OutgoingEvent) -> Message {
     // These may find no subscriber; the webhook queue is bound for all others.
     let optional = ["contact.merged", "contact.unmerged", "contact.erased", completed::KIND];
     Message {
@@ -211,7 +211,7 @@ fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
     }
 }
 
-fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicProperties {
+fn properties(message: &OutgoingEvent, correlation_id: Option<&str>) -> BasicProperties {
     let mut table = FieldTable::default();
     let mut header = |name: &str, value: &str| {
         table.insert(name.into(), lapin::types::AMQPValue::LongString(value.into()));
@@ -219,13 +219,14 @@ fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicPro
     header(headers::ID, &message.id.to_string());
     header(headers::SOURCE, &message.source);
     header(headers::TYPE, &message.kind);
-    header(headers::TIME, &crate::domain::chain::outgoing::rfc3339(message.time));
+    header(headers::TIME, &rfc3339(message.time));
     if let Some(subject) = &message.subject {
         header(headers::SUBJECT, subject);
     }
-    for (name, value) in
-        [(headers::TRACEPARENT, &message.traceparent), (headers::TRACESTATE, &message.tracestate)]
-    {
+    for (name, value) in [
+        (headers::TRACEPARENT, message.trace.traceparent()),
+        (headers::TRACESTATE, message.trace.tracestate()),
+    ] {
         if let Some(value) = value {
             header(name, value);
         }

@@ -35,6 +35,7 @@ use self::{
 };
 use super::backoff::Backoff;
 use crate::{
+    domain::chain::outgoing::OutgoingEvent,
     domain::webhook::{breaker::BreakerRule, egress, signature::BadSecret},
     health::Health,
     http_client::{self, HttpClient},
@@ -43,7 +44,6 @@ use crate::{
         chain_results::Terms,
         deliveries::{self, Claim, ClaimedDelivery},
         endpoints::{self, EndpointKey},
-        outbox::OutboxMessage,
     },
     settings::{EndpointTerms, Settings},
     telemetry::chain,
@@ -80,7 +80,7 @@ pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
     wake_ups: mpsc::Receiver<WakeUp>,
-    relay: mpsc::Sender<Vec<OutboxMessage>>,
+    relay: mpsc::Sender<Vec<OutgoingEvent>>,
     health: Health,
     client: HttpClient,
     routes: Routes,
@@ -113,7 +113,7 @@ impl WebhookWorker {
         settings: Arc<Settings>,
         database: Database,
         wake_ups: mpsc::Receiver<WakeUp>,
-        relay: mpsc::Sender<Vec<OutboxMessage>>,
+        relay: mpsc::Sender<Vec<OutgoingEvent>>,
         health: Health,
     ) -> Result<Self, SetUpError> {
         let client = client(&settings);

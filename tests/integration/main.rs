@@ -22,6 +22,7 @@ mod identity;
 mod kept;
 mod lanes;
 mod once;
+mod previews;
 mod privacy;
 mod replays;
 mod results;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         kept::tests(),
         lanes::tests(),
         once::tests(),
+        previews::tests(),
         privacy::tests(),
         replays::tests(),
         results::tests(),

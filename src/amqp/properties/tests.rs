@@ -176,7 +176,7 @@ fn an_answer_is_wanted_on_a_queue_that_can_be_stored() {
             Some(id) => properties.with_correlation_id(id.into()),
             None => properties,
         };
-        reply_to(&properties).map(|(queue, id)| (queue.to_owned(), id.map(str::to_owned)))
+        reply_to(&properties).map(|reply_to| (reply_to.queue, reply_to.correlation_id))
     };
     assert_eq!(reply_to(&BasicProperties::default().with_correlation_id("7".into())), None);
     assert_eq!(of("q", Some("7")), Some(("q".to_owned(), Some("7".to_owned()))));

@@ -17,7 +17,7 @@ use crate::{
     operator::endpoints::{self, ResolveError},
     postgres::{Database, deliveries::Attempt},
     settings::Settings,
-    workers::webhook::endpoint_test::{EndpointTest, run},
+    workers::webhook::endpoint_test::{self, EndpointTest},
 };
 
 pub(super) const HELP: &str = "\
@@ -33,7 +33,7 @@ pub(super) async fn run(database: &Database, args: &One, settings: &Settings) ->
         let text = "this address has variables; give a whole one, such as https://hooks.example/contacts/1";
         return Err(Usage(text.to_owned()).into());
     }
-    let test = run(settings, &company, &url).await?;
+    let test = endpoint_test::run(settings, &company, &url).await?;
     let attempt = recorded(&test);
     output::object(args.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
     Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })

@@ -64,6 +64,22 @@ impl fmt::Debug for TriggerFired {
 }
 
 impl TriggerFired {
+    /// Name of the trigger that fired.
+    #[must_use]
+    pub fn first_trigger(&self) -> &str {
+        self.triggers.first().map_or("", |trigger| trigger.name())
+    }
+
+    /// A fault of this event.
+    pub fn fault(&self, reason: Reason, message: impl Into<String>) -> Fault {
+        Fault {
+            company: Some(self.company.clone()),
+            event: Some(self.event.clone()),
+            trigger: self.triggers.first().map(|trigger| trigger.name().to_owned()),
+            ..Fault::new(reason, message)
+        }
+    }
+
     /// The variables that a webhook of this event can use after its chain upserted `contact`.
     #[must_use]
     pub fn variables<'a>(&'a self, contact: Option<ContactView<'a>>) -> Variables<'a> {

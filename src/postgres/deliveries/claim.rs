@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::{microseconds, order};
 use crate::{
-    domain::webhook::request::{Method, WebhookRequest},
+    domain::{
+        trace_context::TraceContext,
+        webhook::request::{Method, WebhookRequest},
+    },
     postgres::endpoints::EndpointKey,
 };
 
@@ -39,10 +42,8 @@ pub struct ClaimedDelivery {
     pub event_id: String,
     /// Name of the trigger.
     pub trigger: String,
-    /// W3C trace context of the trigger message.
-    pub traceparent: Option<String>,
-    /// W3C trace context of the trigger message.
-    pub tracestate: Option<String>,
+    /// The trace of the trigger event.
+    pub trace: TraceContext,
     /// What to send, or why it can never be sent.
     pub request: Result<WebhookRequest, String>,
     /// Attempts so far, of all rounds.
@@ -143,8 +144,7 @@ impl Row {
             source: self.source,
             event_id: self.event_id,
             trigger: self.trigger_name,
-            traceparent: self.traceparent,
-            tracestate: self.tracestate,
+            trace: TraceContext::new(self.traceparent.as_deref(), self.tracestate.as_deref()),
             request,
             attempts: u32::try_from(self.attempts).unwrap_or_default(),
             attempts_in_round: u32::try_from(attempts_in_round).unwrap_or_default(),

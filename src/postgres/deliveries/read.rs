@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{DeliveryKey, NO_ENDPOINT};
+use super::DeliveryKey;
+use crate::domain::webhook::delivery::NO_ENDPOINT;
 use crate::postgres::endpoints::Lane;
 
 /// What has become of a delivery.

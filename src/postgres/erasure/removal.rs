@@ -13,8 +13,9 @@ use crate::{
     domain::{
         chain::completed,
         event::{CompanyId, EventRef},
+        webhook::delivery::delivery_id,
     },
-    postgres::{deliveries, suppressions},
+    postgres::suppressions,
 };
 
 /// Most steps of one event: 11 triggers of 10 actions.
@@ -140,7 +141,7 @@ async fn ledger(conn: &mut PgConnection, company: &CompanyId, ids: &[Uuid]) -> R
 /// event and step: there is no index by event, and every contact would pay for one.
 fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
     let of_event = |event: &EventRef| -> Vec<Uuid> {
-        (1..=MAX_STEPS).map(|step| deliveries::delivery_id(event, company, step)).collect()
+        (1..=MAX_STEPS).map(|step| delivery_id(event, company, step)).collect()
     };
     let mut ids: Vec<Uuid> = dossier.events.iter().flat_map(of_event).collect();
     ids.sort_unstable();

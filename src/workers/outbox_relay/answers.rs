@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Lost, PART, properties};
 use crate::{
     amqp::{Message, PublishError, Publisher},
-    postgres::outbox::OutboxMessage,
+    domain::chain::outgoing::OutgoingEvent,
     settings,
 };
 
@@ -69,12 +69,13 @@ impl Answers {
 }
 
 /// The same message for the queue that asked for it, with the asker's own correlation id.
-pub(super) fn answer(message: &OutboxMessage) -> Option<Message> {
+pub(super) fn answer(message: &OutgoingEvent) -> Option<Message> {
+    let reply_to = message.reply_to.as_ref()?;
     Some(Message {
         exchange: String::new(),
-        routing_key: message.reply_to.clone()?,
+        routing_key: reply_to.queue.clone(),
         mandatory: false,
         body: message.body.clone(),
-        properties: properties(message, message.reply_correlation_id.as_deref()),
+        properties: properties(message, reply_to.correlation_id.as_deref()),
     })
 }

@@ -95,8 +95,8 @@ impl Sender {
             Ok(request) => {
                 let of = Belonging {
                     id: delivery.key.id,
-                    traceparent: delivery.traceparent.as_deref(),
-                    tracestate: delivery.tracestate.as_deref(),
+                    traceparent: delivery.trace.traceparent(),
+                    tracestate: delivery.trace.tracestate(),
                 };
                 let Route { http, secrets, .. } = &*lane.route;
                 let request = with_own_headers(request, of, started_at.unix_timestamp(), secrets);

@@ -18,6 +18,7 @@ use super::{
     lanes::Lanes,
 };
 use crate::{
+    domain::chain::outgoing::OutgoingEvent,
     domain::webhook::{
         attempt::{Class, Next, Round, after_attempt, hold, signal},
         breaker::{BreakerRule, Signal, State},
@@ -27,7 +28,6 @@ use crate::{
         Database, chain_results,
         deliveries::{self, ClaimedDelivery, DeliveryKey, Recorded},
         endpoints::{self, Change, EndpointKey},
-        outbox::OutboxMessage,
     },
     telemetry::chain,
     workers::backoff::Backoff,
@@ -50,7 +50,7 @@ pub(super) struct Recorder {
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
     /// Takes the results of chains that are over.
-    pub(super) relay: mpsc::Sender<Vec<OutboxMessage>>,
+    pub(super) relay: mpsc::Sender<Vec<OutgoingEvent>>,
     pub(super) results: chain_results::Terms,
 }
 
@@ -147,7 +147,7 @@ impl Recorder {
 
     /// Whoever waits for a result should not wait for a sweep of the outbox. But where the relay stands
     /// still, because the broker does, outcomes are recorded all the same.
-    async fn hand_over(&self, results: Vec<OutboxMessage>) {
+    async fn hand_over(&self, results: Vec<OutgoingEvent>) {
         if !results.is_empty() {
             let _ = timeout(RELAY_PATIENCE, self.relay.send(results)).await;
         }

@@ -8,9 +8,12 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{
+    chain::rules::OnUnidentified,
     contact::field::Field,
+    event::CompanyId,
     samples::{event, placeholders, with, without},
     trigger::{cache::TriggerCache, fired::decode},
+    value::phone::{Region, Regions},
 };
 
 fn rules() -> Rules {
