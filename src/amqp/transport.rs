@@ -16,9 +16,10 @@ use futures_util::{
     Stream,
     io::{AsyncRead, AsyncWrite},
 };
-use lapin::AsyncTcpStream;
-
-use super::repair::{concerns, repair};
+use super::{
+    dial::Dialed,
+    repair::{concerns, repair},
+};
 
 /// Bytes that are asked for at a time.
 const CHUNK: usize = 64 * 1024;
@@ -29,9 +30,6 @@ const FRAME_END: usize = 1;
 
 /// Frames larger than this are no headers of `RabbitMQ`, whose frames have at most 128 KiB.
 const LARGEST_REPAIRED: usize = 1024 * 1024;
-
-/// A connected stream of the client library, with TLS or without.
-pub(super) type Dialed = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// What the library runs on: tokio, with streams that are repaired.
 pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Repairing>> {
@@ -66,7 +64,7 @@ impl Reactor for Repairing {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Repaired::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Repaired::new(Box::new(connecting.await?) as Dialed)) }
     }
 }
 
