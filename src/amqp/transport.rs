@@ -16,6 +16,7 @@ use futures_util::{
     Stream,
     io::{AsyncRead, AsyncWrite},
 };
+
 use super::{
     dial::Dialed,
     repair::{concerns, repair},
