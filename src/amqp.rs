@@ -3,6 +3,7 @@
 
 mod connection;
 mod consumer;
+mod dial;
 pub mod headers;
 pub mod properties;
 mod publisher;

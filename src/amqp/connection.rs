@@ -10,21 +10,19 @@ use std::{
     io,
     net::{Shutdown, TcpStream},
     ops::Deref,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use lapin::{
-    AsyncTcpStream, ConnectionProperties,
-    runtime::default_runtime,
-    tcp::{AMQPUriTcpExt as _, OwnedTLSConfig},
-    uri::AMQPUri,
-};
+use lapin::{AsyncTcpStream, ConnectionProperties, uri::AMQPUri};
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::timeout};
 
-use super::transport::{self, Repaired};
+use super::{
+    dial::dial,
+    transport::{self, Repaired},
+};
 use crate::settings;
 
 /// Maximum time for a dropped connection to close in an orderly way.
@@ -120,15 +118,9 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
         uri,
         transport::runtime(),
         async move |uri, _| {
-            let (tls, runtime) = (OwnedTLSConfig::default(), default_runtime()?);
-            let dialed = timeout(limit, uri.connect_with_config_async(tls.as_ref(), &runtime)).await;
-            let stream = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            let socket = match &stream {
-                AsyncTcpStream::Plain(plain) => plain.get_ref().as_fd().try_clone_to_owned(),
-                AsyncTcpStream::Rustls(tls) => tls.get_ref().0.get_ref().as_fd().try_clone_to_owned(),
-                _ => Err(io::ErrorKind::Unsupported.into()),
-            };
-            State::open(&state, socket?)?;
+            let dialed = timeout(limit, dial(&uri)).await;
+            let (stream, socket) = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            State::open(&state, socket)?;
             Ok(AsyncTcpStream::Plain(Repaired::new(stream)))
         },
         properties,

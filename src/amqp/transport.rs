@@ -16,9 +16,11 @@ use futures_util::{
     Stream,
     io::{AsyncRead, AsyncWrite},
 };
-use lapin::AsyncTcpStream;
 
-use super::repair::{concerns, repair};
+use super::{
+    dial::Dialed,
+    repair::{concerns, repair},
+};
 
 /// Maximum number of bytes in one read.
 const CHUNK: usize = 64 * 1024;
@@ -29,9 +31,6 @@ const FRAME_END: usize = 1;
 
 /// A larger frame is passed unrepaired. `RabbitMQ` sends frames of at most 128 KiB.
 const MAX_REPAIRED: usize = 1024 * 1024;
-
-/// A connected stream of the client library, with TLS or without.
-pub(super) type Dialed = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// The runtime of the library: tokio, with repaired streams.
 pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Repairing>> {
@@ -66,7 +65,7 @@ impl Reactor for Repairing {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Repaired::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Repaired::new(Box::new(connecting.await?) as Dialed)) }
     }
 }
 

@@ -226,3 +226,12 @@ fn address(options: &PgConnectOptions) -> String {
         (None, host) => format!("{host}:{}", options.get_port()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Without TLS the client would connect in the clear, except where the URL demands TLS.
+    #[test]
+    fn the_client_is_built_with_tls() {
+        assert!(sqlx_core::net::tls::available());
+    }
+}
