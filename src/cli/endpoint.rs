@@ -55,10 +55,10 @@ Example: contact-relay endpoint pause https://hooks.example/sales --company acme
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Of this company
+    /// Only endpoints of this company
     #[arg(long)]
     company: Option<String>,
-    /// In this state; repeat the option for several
+    /// Only endpoints in this state; repeat the option for several
     #[arg(long, value_name = "STATE", value_parser = one_of(LaneState::VARIANTS, LaneState::name))]
     state: Vec<LaneState>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(super) struct One {
     /// URL as `endpoint list -o json` shows it, id, or the first 4 or more digits of the id
     #[arg(value_name = "ID|URL")]
     endpoint: String,
-    /// Of this company
+    /// Company (tenant) id, if several companies have the URL
     #[arg(long)]
     company: Option<String>,
     #[command(flatten)]

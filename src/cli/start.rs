@@ -54,12 +54,12 @@ impl Start {
     }
 }
 
-/// A command that ends by itself reports its errors on standard error. The log repeats them only when the
-/// operator set a filter.
+/// A command that ends by itself reports its errors on standard error. The libraries' logs would only repeat
+/// them or report slowness, so they are printed only when the operator sets a filter.
 fn quiet(effective: &Effective) -> Log {
     let mut log = effective.settings.log.clone();
     if effective.entries.get("log.filter").is_some_and(|entry| entry.origin == Origin::Default) {
-        "warn,lapin=off".clone_into(&mut log.filter);
+        "warn,lapin=off,sqlx=error".clone_into(&mut log.filter);
     }
     log
 }

@@ -21,7 +21,7 @@ use preview::preview;
 pub(super) enum Command {
     /// Report everything that is wrong with a trigger definition, and what to write instead
     #[command(after_help = "\
-FILE holds a definition, an object with `trigger` (and `next`), or a whole trigger.fired event.
+FILE contains a definition, an object with `trigger` (and `next`), or a whole trigger.fired event.
 Exits 1 when the service would refuse it, and 0 when there are only warnings.")]
     Check(Check),
     /// Show the contact fields and the exact HTTP requests that an event would result in

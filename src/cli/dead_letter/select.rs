@@ -27,22 +27,22 @@ use crate::{
 /// The filters of `list`; one that is not given does not narrow.
 #[derive(Clone, Debug, Default, Args)]
 pub(in crate::cli) struct Filters {
-    /// With this reason
+    /// Only dead letters with this reason
     #[arg(long, value_parser = one_of(Reason::VARIANTS, Reason::name))]
     reason: Option<Reason>,
-    /// Of this stage
+    /// Only dead letters of this stage
     #[arg(long, value_parser = one_of(Stage::VARIANTS, Stage::name))]
     stage: Option<Stage>,
-    /// Of this company; '' selects messages that name no company
+    /// Only dead letters of this company; '' selects messages that name no company
     #[arg(long)]
     company: Option<String>,
-    /// Of the trigger with this name
+    /// Only dead letters of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Last seen since a time such as 2026-11-22T10:00:00Z, or within a duration such as 24h
+    /// Only dead letters last seen since a time (2026-11-22T10:00:00Z) or within a duration (24h)
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
-    /// In this state; repeat the option for several [default: open and replaying]
+    /// Only dead letters in this state; repeat the option for several [default: open and replaying]
     #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
     state: Vec<State>,
     /// Only the newest N

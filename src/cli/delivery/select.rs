@@ -25,25 +25,25 @@ use crate::{
 /// The filters of `list`; one that is not given does not narrow.
 #[derive(Clone, Debug, Default, Args)]
 pub(in crate::cli) struct Filters {
-    /// Of this company
+    /// Only deliveries of this company
     #[arg(long)]
     company: Option<String>,
-    /// In this state; repeat the option for several
+    /// Only deliveries in this state; repeat the option for several
     #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
     state: Vec<State>,
-    /// To this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
+    /// Only deliveries to this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
     #[arg(long, value_name = "ID|URL")]
     endpoint: Option<String>,
-    /// Of the trigger event with this id
+    /// Only deliveries of the trigger event with this id
     #[arg(long, value_name = "ID")]
     event: Option<String>,
-    /// About this contact, by the id it had when the delivery was created
+    /// Only deliveries about this contact, by the id it had when the delivery was created
     #[arg(long, value_name = "ID")]
     contact: Option<Uuid>,
-    /// Of the trigger with this name
+    /// Only deliveries of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Created since a time such as 2026-11-22T10:00:00Z, or within the last 24h [default: 24h; pending: any time]
+    /// Only deliveries created since a time (2026-11-22T10:00:00Z) or within a duration (24h) [default: 24h; pending: any time]
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
     /// Only the newest N
