@@ -276,8 +276,8 @@ async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, 
 }
 
 /// The state from which the delivery can be resent, or why it cannot.
-fn judge(held: &Locked) -> Result<State, Refusal> {
-    match (held.state, held.fault.as_deref()) {
+fn judge(locked: &Locked) -> Result<State, Refusal> {
+    match (locked.state, locked.fault.as_deref()) {
         (None, _) => Err(Refusal::Unknown),
         (_, Some(ERASED)) => Err(Refusal::Erased),
         (_, Some(_)) => Err(Refusal::Invalid),

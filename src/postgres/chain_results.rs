@@ -4,37 +4,32 @@
 //! down, and the one that reaches zero writes the result to the outbox. Lock order: deliveries, dead letters,
 //! then these rows by key, then the outbox.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::{
-    columns::{column, key_columns},
-    outbox,
-};
+use super::columns::{column, key_columns};
 use crate::domain::{
     chain::{
         completed::{AwaitedChain, WebhookEnd, WebhookResult},
-        outgoing::{OutgoingEvent, Publisher, ReplyTo},
+        outgoing::ReplyTo,
     },
     event::{CompanyId, Key},
     trace_context::TraceContext,
     webhook::delivery::delivery_id,
 };
 
-/// How results are published.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// CloudEvents `source`.
-    pub source: String,
-    /// How long a result is left to the caller to publish.
-    pub lease: Duration,
+/// A chain whose last webhook has ended, with the results of its webhooks by step.
+pub struct EndedChain {
+    /// The chain.
+    pub chain: AwaitedChain,
+    /// The step and the result of each webhook.
+    pub results: Vec<(u16, WebhookResult)>,
 }
 
-/// Inserts chains, each with its deliveries in the same transaction, which are `awaited`.
+/// Inserts chains, in the transaction that inserts their deliveries.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -64,37 +59,35 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
     Ok(())
 }
 
-/// Counts deliveries whose end has just been written in this transaction, `now`. A delivery counts once, however
-/// often it ends. Returns the results of the chains that are over, which are in the outbox: to be published
-/// once this is committed.
-///
-/// Costs nothing where `ended` is empty: give it the deliveries that are `awaited`.
+/// Counts down the chains of `awaited` deliveries that this transaction has ended, and removes those chains whose
+/// last webhook has ended. A delivery counts once, however often it ends.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn ended(
-    conn: &mut PgConnection,
-    ended: &[Key],
-    terms: &Terms,
-    now: OffsetDateTime,
-) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
-    let mut events = Vec::new();
-    if !ended.is_empty() {
-        let over = count_down(conn, ended).await?;
-        if !over.is_empty() {
-            let ends = results(conn, &over).await?;
-            let publisher = Publisher { source: &terms.source, include_identity: false, now };
-            events.extend(over.iter().map(|one| one.completed(&publisher, &results_of(one, &ends))));
-            outbox::insert(conn, &events, terms.lease).await?;
-        }
+pub async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<EndedChain>, sqlx::Error> {
+    if ended.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(events)
+    let chains = take_ended(conn, ended).await?;
+    if chains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let results = results(conn, &chains).await?;
+    let with_results = |chain: AwaitedChain| {
+        let result = |step| {
+            let id = delivery_id(chain.chain.event(), &chain.company, step);
+            Some((step, results.get(&(chain.company.to_string(), id))?.clone()))
+        };
+        let results = chain.chain.webhooks().filter_map(result).collect();
+        EndedChain { chain, results }
+    };
+    Ok(chains.into_iter().map(with_results).collect())
 }
 
-/// Takes the rows of the chains that have no webhook left.
-async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
+/// Counts down, and takes the rows of the chains without an open webhook.
+async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
     let (companies, ids) = key_columns(ended);
-    // The rows are locked in the order of their keys. Whoever waits for one sees what the other has counted.
+    // Locks the rows by key. A transaction that waits for a row sees the other one's count.
     let counted = sqlx::query!(
         "WITH counted AS (
              UPDATE webhook_deliveries d SET awaited = false
@@ -110,7 +103,7 @@ async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
          UPDATE chain_results c SET waiting = c.waiting - h.ended
          FROM held h WHERE c.company_id = h.company_id AND c.event_key = h.event_key
          RETURNING c.company_id, c.event_key, c.waiting",
-        &companies,
+        &companies as &[&str],
         &ids,
     )
     .fetch_all(&mut *conn)
@@ -130,12 +123,11 @@ async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
     .fetch_all(conn)
     .await?;
     let over = rows.into_iter().filter_map(|row| {
-        // A row that cannot be read tells nobody anything. An error would come again with every try, and
-        // no outcome of any webhook would be recorded any more.
+        // An error would repeat with every retry, and no outcome of any webhook could be recorded.
         let company = CompanyId::new(&row.company_id).ok();
         let chain = company.zip(serde_json::from_value(row.chain).ok());
         if chain.is_none() {
-            error!(event_key = %row.event_key, "the stored chain of event {} cannot be read; its end is not told", row.event_key);
+            error!(event.key = %row.event_key, "could not read the stored chain of event {}; its result is not published", row.event_key);
         }
         let (company, chain) = chain?;
         let correlation_id = row.correlation_id;
@@ -148,8 +140,8 @@ async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
 
 type Results = HashMap<(String, Uuid), WebhookResult>;
 
-/// How the webhooks of these chains ended, with their last attempts. They are found by their ids, which
-/// derive from event and step: there is no index by event.
+/// The results of the webhooks of these chains. It finds deliveries by id, which derives from event and step: there
+/// is no index by event.
 async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Results, sqlx::Error> {
     let keys = chains.iter().flat_map(|one| {
         one.chain.webhooks().map(|step| {
@@ -174,7 +166,7 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
     let end = |row: &str| match row {
         "delivered" => WebhookEnd::Succeeded,
         "superseded" => WebhookEnd::Superseded,
-        // Dead; and one that was made due again since, for it is this end that is told.
+        // Dead, or due again since: the result reports this end.
         _ => WebhookEnd::Failed,
     };
     let results = rows.into_iter().map(|row| {
@@ -192,12 +184,4 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
         ((row.company_id, row.delivery_id), result)
     });
     Ok(results.collect())
-}
-
-fn results_of(awaited: &AwaitedChain, results: &Results) -> Vec<(u16, WebhookResult)> {
-    let result = |step| {
-        let id = delivery_id(awaited.chain.event(), &awaited.company, step);
-        Some((step, results.get(&(awaited.company.to_string(), id))?.clone()))
-    };
-    awaited.chain.webhooks().filter_map(result).collect()
 }

@@ -31,6 +31,7 @@ mod lanes;
 mod limits;
 mod own_services;
 mod recorder;
+mod results;
 mod routes;
 mod supersede;
 mod throughput;
@@ -51,7 +52,7 @@ use crate::{
     domain::{chain::outgoing::OutgoingEvent, webhook::breaker::BreakerRule},
     health::Health,
     http_client::HttpClient,
-    postgres::{Database, chain_results::Terms},
+    postgres::Database,
     settings::Settings,
 };
 
@@ -111,7 +112,8 @@ impl WebhookWorker {
             rescheduled: Arc::clone(&rescheduled),
             stuck,
             relay: self.relay,
-            results: Terms { source: source.clone(), lease: self.settings.outbox.lease },
+            source: source.clone(),
+            outbox_lease: self.settings.outbox.lease,
         };
         tasks.spawn(recorder.run(outcomes));
         let sender = Arc::new(Sender {

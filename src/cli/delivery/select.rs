@@ -115,7 +115,7 @@ impl Select for Filters {
     }
 
     async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Listed>> {
-        Ok(deliveries::look(database, keys).await?)
+        Ok(deliveries::summaries(database, keys).await?)
     }
 
     fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {

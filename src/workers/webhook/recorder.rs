@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, PgConnection};
-use time::OffsetDateTime;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
@@ -16,6 +15,7 @@ use super::{
     attempt::{Claimed, Finished},
     dead_letters,
     lanes::Lanes,
+    results,
 };
 use crate::{
     domain::{
@@ -28,7 +28,7 @@ use crate::{
     },
     health::Health,
     postgres::{
-        Database, chain_results,
+        Database,
         deliveries::{self, ClaimedDelivery, Recorded},
         endpoints::{self, Change},
     },
@@ -53,7 +53,10 @@ pub(super) struct Recorder {
     pub(super) stuck: watch::Sender<bool>,
     /// Publishes the results of completed chains.
     pub(super) relay: mpsc::Sender<Vec<OutgoingEvent>>,
-    pub(super) results: chain_results::Terms,
+    /// CloudEvents `source` of the results.
+    pub(super) source: String,
+    /// How long only this process publishes them.
+    pub(super) outbox_lease: Duration,
 }
 
 /// The outcomes that one transaction writes.
@@ -151,9 +154,8 @@ impl Recorder {
         let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
         dead_letters::record(&mut transaction, &batch.attempted, &lost).await?;
         deliveries::release(&mut transaction, &batch.released).await?;
-        let now = OffsetDateTime::now_utc();
         let ended = awaited_ends(&batch.attempted, &lost);
-        let results = chain_results::ended(&mut transaction, &ended, &self.results, now).await?;
+        let results = results::write(&mut transaction, &ended, &self.source, self.outbox_lease).await?;
         let changes = self.report(&mut transaction, &batch.reports).await?;
         let probes = batch.released.iter().filter(|delivery| delivery.is_probe);
         endpoints::release_probes(&mut transaction, probes.map(|delivery| &delivery.lane)).await?;

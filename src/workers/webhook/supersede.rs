@@ -5,13 +5,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{Connection as _, PgConnection};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::results;
 use crate::{
     domain::event::Key,
     postgres::{
-        chain_results::{self, Terms},
         dead_letters,
         deliveries::{self, ClaimedDelivery, Yielded},
         endpoints,
@@ -42,8 +41,7 @@ pub(super) async fn supersede(
     let awaited: Vec<Key> =
         superseded.iter().filter(|one| one.is_awaited).map(|one| one.key.clone()).collect();
     // A relay's sweep publishes these results: nobody waits for a delivery that a newer one made needless.
-    let terms = Terms { source: source.to_owned(), lease: Duration::ZERO };
-    chain_results::ended(&mut transaction, &awaited, &terms, OffsetDateTime::now_utc()).await?;
+    results::write(&mut transaction, &awaited, source, Duration::ZERO).await?;
     let unsent: BTreeSet<&Key> = yielded.iter().map(|one| &one.key).collect();
     let probes = claimed.iter().filter(|one| one.is_probe && unsent.contains(&one.key));
     endpoints::release_probes(&mut transaction, probes.map(|one| &one.lane)).await?;
