@@ -1,5 +1,5 @@
-//! Webhooks: the action that an author writes, the request rendered from it, where the request may go, and what
-//! happens after an attempt.
+//! Webhooks: the action that an author writes, the request rendered from it, where the request may go, and
+//! what happens after an attempt.
 
 pub mod action;
 pub mod attempt;

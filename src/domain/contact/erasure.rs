@@ -37,8 +37,8 @@ impl fmt::Debug for Person {
 }
 
 impl Person {
-    /// Reads national phone numbers in `region`. Leaves out documents with fewer than 7 letters and digits, or
-    /// without a digit.
+    /// Reads national phone numbers in `region`. Leaves out documents with fewer than 7 letters and digits,
+    /// or without a digit.
     #[must_use]
     pub fn new<'a>(
         region: Region,

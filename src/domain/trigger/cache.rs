@@ -1,5 +1,5 @@
-//! Caches parsed trigger definitions. A publisher sends the same few definitions with every event, and compiling a
-//! JSON Schema takes a hundred times longer than validating with it.
+//! Caches parsed trigger definitions. A publisher sends the same few definitions with every event, and
+//! compiling a JSON Schema takes a hundred times longer than validating with it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,11 +16,11 @@ const PATTERN_WEIGHT: usize = 16 * 1024;
 
 type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
 
-/// Parsed definitions by their exact text, invalid ones included. Entries depend on neither company nor event, so
-/// all companies share one cache.
+/// Parsed definitions by their exact text, invalid ones included. Entries depend on neither company nor
+/// event, so all companies share one cache.
 ///
-/// Two generations limit its size: a full generation becomes the former one, and definitions that were not used
-/// since then are dropped.
+/// Two generations limit its size: a full generation becomes the former one, and definitions that were not
+/// used since then are dropped.
 ///
 /// No `Debug`, because the texts contain secrets (headers of webhooks).
 #[derive(Default)]

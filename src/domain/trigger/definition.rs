@@ -1,4 +1,5 @@
-//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role here.
+//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role
+//! here.
 
 use std::{fmt, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! Strict JSON: stricter than `serde_json`.
 //!
-//! Duplicate keys, NUL characters (which Postgres cannot store), numbers beyond 64 bits and nesting deeper than
-//! [`MAX_DEPTH`] are distinct defects. Nothing here knows what the JSON means.
+//! Duplicate keys, NUL characters (which Postgres cannot store), numbers beyond 64 bits and nesting deeper
+//! than [`MAX_DEPTH`] are distinct defects. Nothing here knows what the JSON means.
 
 use std::{
     cell::{Cell, RefCell},
@@ -85,8 +85,8 @@ pub(super) fn has_duplicate(members: &Members<'_>) -> bool {
 /// The members of an object with unparsed values.
 pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
 
-/// Deserializes a struct only from a JSON object. Derived implementations also accept an array of its members'
-/// values.
+/// Deserializes a struct only from a JSON object. Derived implementations also accept an array of its
+/// members' values.
 pub(super) struct ObjectOnly<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {

@@ -1,5 +1,5 @@
-//! The configuration of a `CRM / UPSERT_CONTACT` action: the parameter that fills each field. Arguments are not
-//! read here.
+//! The configuration of a `CRM / UPSERT_CONTACT` action: the parameter that fills each field. Arguments are
+//! not read here.
 
 use serde_json::{Map, Value};
 use strum::VariantArray as _;
@@ -15,8 +15,8 @@ use crate::domain::{
 pub struct Mapping(Vec<(Field, String)>);
 
 impl Mapping {
-    /// Reads an action. Adds a problem for every key that is not a field and every value that is not a declared
-    /// parameter.
+    /// Reads an action. Adds a problem for every key that is not a field and every value that is not a
+    /// declared parameter.
     pub(super) fn read(
         action: &Map<String, Value>,
         parameters: &Parameters,

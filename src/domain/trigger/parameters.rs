@@ -1,7 +1,7 @@
 //! The parameters that a trigger declares (JSON Schema), and the validation of arguments against them.
 //!
-//! Schemas come from authors and arguments from language models, so compiling and validating do no I/O and take
-//! time in proportion to their size. Messages name parameters and rules, never values.
+//! Schemas come from authors and arguments from language models, so compiling and validating do no I/O and
+//! take time in proportion to their size. Messages name parameters and rules, never values.
 
 use jsonschema::{
     JsonType, PatternOptions, ValidationError, Validator,
@@ -28,8 +28,8 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Compiles the member `parameters` of a definition and adds its problems. The declared names are kept even if
-    /// there are problems, so that the actions can be checked too.
+    /// Compiles the member `parameters` of a definition and adds its problems. The declared names are kept
+    /// even if there are problems, so that the actions can be checked too.
     pub(super) fn compile(schema: &Value, problems: &mut Problems) -> Self {
         let Some(object) = schema.as_object() else {
             problems.push("must be an object, a JSON Schema with `properties`");

@@ -10,7 +10,8 @@ use table::COUNTRIES;
 /// In bytes; a longer text is not a country.
 const MAX_TEXT: usize = 128;
 
-/// The regional indicator A. Two regional indicators are the flag of the country with these letters (Unicode 6.0).
+/// The regional indicator A. Two regional indicators are the flag of the country with these letters (Unicode
+/// 6.0).
 const FLAG_A: u32 = 0x1f1e6;
 
 /// The alpha-2 code of a country, from its alpha-2 or alpha-3 code, its name in Portuguese, Spanish or

@@ -1,8 +1,8 @@
 //! A `WEBHOOK` action as a trigger author writes it, parsed once.
 //!
-//! An invalid structure is an error of [`WebhookAction::parse`] and makes the trigger invalid. An invalid URL,
-//! header or body is kept and reported by [`render::render`], so that only this step fails and the chain still
-//! upserts its contact.
+//! An invalid structure is an error of [`WebhookAction::parse`] and makes the trigger invalid. An invalid
+//! URL, header or body is kept and reported by [`render::render`], so that only this step fails and the chain
+//! still upserts its contact.
 
 mod body;
 pub mod render;
@@ -62,8 +62,8 @@ const OWN_HEADERS: [&str; 18] = [
 ];
 
 impl WebhookAction {
-    /// Parses a definition with `"type": "WEBHOOK"`. Ignores unknown members; [`WebhookAction::problems`] reports
-    /// them.
+    /// Parses a definition with `"type": "WEBHOOK"`. Ignores unknown members; [`WebhookAction::problems`]
+    /// reports them.
     ///
     /// # Errors
     /// A sentence about the definition, without its values.

@@ -28,7 +28,8 @@ pub enum Class {
     Rejected,
     /// 410, or an answer of the receiver with the same meaning: the endpoint accepts no requests any more.
     Gone,
-    /// The delivery exceeded its maximum age while the endpoint was on hold or its breaker open. Nothing was sent.
+    /// The delivery exceeded its maximum age while the endpoint was on hold or its breaker open. Nothing was
+    /// sent.
     Expired,
     /// The settings do not allow the address. Nothing was sent.
     Blocked,
@@ -148,8 +149,8 @@ pub enum Next {
     Dead(Reason, String),
 }
 
-/// A longer `Retry-After` is cut. The limit keeps a receiver from silencing an endpoint forever, and due times
-/// within the range of Postgres.
+/// A longer `Retry-After` is cut. The limit keeps a receiver from silencing an endpoint forever, and due
+/// times within the range of Postgres.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// The attempts of a delivery since it was created, replayed or resent.
@@ -163,8 +164,8 @@ pub struct Round {
 
 /// Decides what happens to the delivery after an attempt.
 ///
-/// `chance` is uniform from 0 to 1 and only lengthens a wait. `Retry-After` is a minimum. With 429 or 503 it also
-/// keeps the attempt from counting, because the receiver said that the request came too early.
+/// `chance` is uniform from 0 to 1 and only lengthens a wait. `Retry-After` is a minimum. With 429 or 503 it
+/// also keeps the attempt from counting, because the receiver said that the request came too early.
 #[must_use]
 pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: f64) -> Next {
     match outcome.class {

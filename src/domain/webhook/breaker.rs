@@ -1,12 +1,13 @@
 //! The circuit breaker of an endpoint: when failures stop requests, and how requests resume.
 //!
-//! A closed breaker lets every request through. After enough consecutive failures over enough time it opens and
-//! lets none through. Then one request probes the endpoint (half open). If the probe fails, the breaker opens again
-//! for twice as long. If it succeeds, the breaker allows two requests at once and one more after each success (ramp
-//! up) until it is closed. A few consecutive failures open it again. A single one does not, because the breaker of a
-//! receiver that fails one request in twenty would never close.
+//! A closed breaker lets every request through. After enough consecutive failures over enough time it opens
+//! and lets none through. Then one request probes the endpoint (half open). If the probe fails, the breaker
+//! opens again for twice as long. If it succeeds, the breaker allows two requests at once and one more after
+//! each success (ramp up) until it is closed. A few consecutive failures open it again. A single one does
+//! not, because the breaker of a receiver that fails one request in twenty would never close.
 //!
-//! The number of failures alone does not open a breaker: a burst that fails within a second is retried as usual.
+//! The number of failures alone does not open a breaker: a burst that fails within a second is retried as
+//! usual.
 
 use std::time::Duration;
 

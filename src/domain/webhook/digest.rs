@@ -16,7 +16,8 @@ use crate::domain::webhook::{
 pub const MAX_MEMBERS: usize = 100;
 
 const EVENT: &str = "application/cloudevents+json";
-/// CloudEvents JSON Batch Format (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#4-json-batch-format>).
+/// CloudEvents JSON Batch Format
+/// (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#4-json-batch-format>).
 const EVENTS: &str = "application/cloudevents-batch+json";
 const JSON: &str = "application/json";
 
@@ -39,8 +40,8 @@ pub fn fit_together(one: &WebhookRequest, other: &WebhookRequest) -> bool {
     one.method == other.method && one.url == other.url && one.headers == other.headers
 }
 
-/// Combines as many of the first members as the limits allow, at least one. Returns the request and the number
-/// of members in it. All members must [fit together](fit_together).
+/// Combines as many of the first members as the limits allow, at least one. Returns the request and the
+/// number of members in it. All members must [fit together](fit_together).
 ///
 /// Events become a CloudEvents batch, other bodies a list; for Slack the texts become one.
 ///

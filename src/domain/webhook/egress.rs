@@ -21,8 +21,8 @@ pub struct Policy {
     pub allowed_ports: Vec<u16>,
     /// Allowed networks that are not public.
     pub allowed_networks: Vec<AllowedNetwork>,
-    /// Addresses of the service's own broker, database and console, always refused. An unspecified or loopback
-    /// address stands for all of them on this machine.
+    /// Addresses of the service's own broker, database and console, always refused. An unspecified or
+    /// loopback address stands for all of them on this machine.
     pub own: Vec<SocketAddr>,
 }
 
@@ -53,8 +53,8 @@ pub enum Blocked {
 }
 
 impl Policy {
-    /// Checks scheme, userinfo, port and an IP literal. [`Url`] has normalized every spelling of a literal (decimal,
-    /// octal, hex).
+    /// Checks scheme, userinfo, port and an IP literal. [`Url`] has normalized every spelling of a literal
+    /// (decimal, octal, hex).
     ///
     /// [`Policy::check_address`] may still refuse the URL once its host name is resolved.
     pub fn check_url(&self, url: &Url) -> Result<(), Blocked> {
@@ -88,8 +88,8 @@ impl Policy {
         self.own.iter().any(|own| Listener::of(*own) == wanted)
     }
 
-    /// An IPv6 address that maps to an IPv4 one is checked as the IPv4 address. A tunnel to an IPv4 address is
-    /// allowed only if that address is allowed, too.
+    /// An IPv6 address that maps to an IPv4 one is checked as the IPv4 address. A tunnel to an IPv4 address
+    /// is allowed only if that address is allowed, too.
     fn check(&self, ip: IpAddr, port: u16) -> Result<(), Blocked> {
         if self.allowed_networks.iter().any(|network| network.allows(ip, port)) {
             return Ok(());

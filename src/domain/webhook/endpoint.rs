@@ -22,7 +22,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `url` comes from [`WebhookAction::endpoint_url`](crate::domain::webhook::action::WebhookAction::endpoint_url).
+    /// `url` comes from
+    /// [`WebhookAction::endpoint_url`](crate::domain::webhook::action::WebhookAction::endpoint_url).
     #[must_use]
     pub fn new(company: &CompanyId, url: &str) -> Self {
         let hash: [u8; 32] = Sha256::digest(format!("{company}\n{url}")).into();
@@ -94,8 +95,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses the beginning of a URL, such as `https://hooks.example` or `https://hooks.example/sales`. `None`
-    /// without http(s) scheme and host, or with user name, query or fragment.
+    /// Parses the beginning of a URL, such as `https://hooks.example` or `https://hooks.example/sales`.
+    /// `None` without http(s) scheme and host, or with user name, query or fragment.
     #[must_use]
     pub fn new(url: &str, company: Option<CompanyId>) -> Option<Self> {
         let parsed = Url::parse(url).ok()?;

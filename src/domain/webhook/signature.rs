@@ -110,8 +110,8 @@ impl SigningSecret {
     }
 }
 
-/// The `webhook-signature` header: one signature per secret, separated by spaces, so that a receiver can verify
-/// with any of them. `None` without secrets. `timestamp` is in Unix seconds.
+/// The `webhook-signature` header: one signature per secret, separated by spaces, so that a receiver can
+/// verify with any of them. `None` without secrets. `timestamp` is in Unix seconds.
 #[must_use]
 pub fn header(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) -> Option<String> {
     let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(id, timestamp, body)).collect();

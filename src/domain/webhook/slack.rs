@@ -19,8 +19,8 @@ pub const MAX_BLOCKS: usize = 50;
 /// A message needs at least one of these members.
 const MESSAGE_MEMBERS: [&str; 3] = ["text", "blocks", "attachments"];
 
-/// Replaces `&`, `<` and `>` by entities, so that no value can mention anybody (`<!channel>`) or link anywhere
-/// (`<https://…|text>`): <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
+/// Replaces `&`, `<` and `>` by entities, so that no value can mention anybody (`<!channel>`) or link
+/// anywhere (`<https://…|text>`): <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 ///
 /// Also safe on JSON, where only strings contain these characters.
 #[must_use]
@@ -43,8 +43,8 @@ pub fn text_message(text: &str) -> Vec<u8> {
     json!({ "text": cut(text) }).to_string().into_bytes()
 }
 
-/// Turns a JSON body whose values are escaped already into a message: a Slack message stays as it is, the members
-/// of anything else become lines. An empty body becomes a summary of `event`.
+/// Turns a JSON body whose values are escaped already into a message: a Slack message stays as it is, the
+/// members of anything else become lines. An empty body becomes a summary of `event`.
 #[must_use]
 pub fn json_message(body: Value, event: &[u8]) -> Vec<u8> {
     match body {

@@ -1,11 +1,11 @@
-//! Text with `$variable`s: where they are, and how far their names reach. [`super::variables`] resolves the names;
-//! [`super::action::render`] inserts the values. A template is parsed once and rendered often.
+//! Text with `$variable`s: where they are, and how far their names reach. [`super::variables`] resolves the
+//! names; [`super::action::render`] inserts the values. A template is parsed once and rendered often.
 //!
 //! A `$` begins a variable if a letter or `_` follows. Any other `$` is plain text, so `$$` and `$5` need no
-//! escape, and there is none. A name is the longest run of letters, digits and `_`, followed by
-//! any number of `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable
-//! with that name exists: `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. The
-//! run itself is never cut short: `$names` is not `$name` and an `s`.
+//! escape, and there is none. A name is the longest run of letters, digits and `_`, followed by any number of
+//! `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable with that name exists:
+//! `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. The run itself is
+//! never cut short: `$names` is not `$name` and an `s`.
 
 use crate::domain::value::text::is_accent;
 

@@ -108,8 +108,8 @@ impl<'a> ContactView<'a> {
 }
 
 impl Value<'_> {
-    /// The value within longer text: text as it is, nothing and null as the empty text, anything else as compact
-    /// JSON.
+    /// The value within longer text: text as it is, nothing and null as the empty text, anything else as
+    /// compact JSON.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {

@@ -106,8 +106,8 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// Limits the conflict to known contacts, because a rejected event does not create any. `None` if neither is
-    /// known.
+    /// Limits the conflict to known contacts, because a rejected event does not create any. `None` if neither
+    /// is known.
     #[must_use]
     pub fn among(self, is_known: impl Fn(ContactId) -> bool) -> Option<Self> {
         let Self { rule, contact, other } = self;

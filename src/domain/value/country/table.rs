@@ -1,5 +1,6 @@
-//! The 249 countries and territories of ISO 3166-1: alpha-2 code, alpha-3 code, and their official and common names
-//! in English, Portuguese and Spanish. A name that several share ("Congo", "Korea", "Virgin Islands") is left out.
+//! The 249 countries and territories of ISO 3166-1: alpha-2 code, alpha-3 code, and their official and common
+//! names in English, Portuguese and Spanish. A name that several share ("Congo", "Korea", "Virgin Islands")
+//! is left out.
 
 /// Alpha-2, alpha-3, names separated by `|`. Sorted by alpha-2.
 pub(super) const COUNTRIES: [(&str, &str, &str); 249] = [

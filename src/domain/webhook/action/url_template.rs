@@ -154,8 +154,8 @@ pub(super) fn percent_encode(out: &mut String, text: &str) {
     }
 }
 
-/// Whether a segment would change the path: `.` and `..`, percent-encoded or not, are resolved by URL parsers,
-/// and an empty segment would turn `/contacts/$id` into the whole collection.
+/// Whether a segment would change the path: `.` and `..`, percent-encoded or not, are resolved by URL
+/// parsers, and an empty segment would turn `/contacts/$id` into the whole collection.
 fn changes_the_path(segment: &str) -> bool {
     let dots = segment.to_ascii_lowercase().replace("%2e", ".");
     matches!(dots.as_str(), "" | "." | "..")

@@ -2,15 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The IPv4 address of an IPv4-mapped address (RFC 4291, 2.5.5.2), or of NAT64's well-known prefix (RFC 6052).
+/// The IPv4 address of an IPv4-mapped address (RFC 4291, 2.5.5.2), or of NAT64's well-known prefix (RFC
+/// 6052).
 pub(super) fn other_spelling(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(ip) = ip else { return None };
     let well_known = || matches!(ip.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]).then(|| last(ip));
     ip.to_ipv4_mapped().or_else(well_known)
 }
 
-/// The IPv4 address that the network may route an IPv6 address to: every [other spelling](other_spelling), and
-/// tunnels (6to4, RFC 3056; ISATAP, RFC 5214).
+/// The IPv4 address that the network may route an IPv6 address to: every [other spelling](other_spelling),
+/// and tunnels (6to4, RFC 3056; ISATAP, RFC 5214).
 pub(super) fn embedded(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = ip else { return None };
     let octets = v6.octets();

@@ -1,5 +1,5 @@
-//! Tests against independent verifiers: the specification's own crate for `v1`; for `v1a` ring's verification,
-//! which shares no code with its signing, and signatures of another library.
+//! Tests against independent verifiers: the specification's own crate for `v1`; for `v1a` ring's
+//! verification, which shares no code with its signing, and signatures of another library.
 
 use axum::http::HeaderMap;
 use proptest::prelude::*;

@@ -1,7 +1,8 @@
 //! Slack's answers to an incoming webhook: an error code as plain text with a 4xx or 5xx.
 //!
-//! Sources: the codes are from <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors>,
-//! their statuses from <https://api.slack.com/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks>.
+//! Sources: the codes are from
+//! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors>, their
+//! statuses from <https://api.slack.com/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks>.
 
 use serde_json::Value;
 
