@@ -34,11 +34,11 @@ pub(super) struct Guard {
     /// As configured, without the addresses of `services`.
     policy: Policy,
     services: Vec<OwnService>,
-    resolved: Mutex<Resolved>,
+    resolved: Mutex<LookupResult>,
 }
 
 /// Result of the last lookup of the service's own host names.
-struct Resolved {
+struct LookupResult {
     /// In the order of `Guard::services`. Empty for a name that has never resolved.
     addresses: Vec<Vec<SocketAddr>>,
     /// The configured policy plus these addresses.
@@ -48,7 +48,7 @@ struct Resolved {
 
 impl Guard {
     pub(super) fn new(policy: Policy, services: Vec<OwnService>) -> Self {
-        let resolved = Resolved {
+        let resolved = LookupResult {
             addresses: vec![Vec::new(); services.len()],
             policy: Arc::new(policy.clone()),
             resolved_at: None,
@@ -92,7 +92,7 @@ impl Guard {
     }
 }
 
-impl Resolved {
+impl LookupResult {
     /// A service whose lookup found nothing keeps its last addresses.
     fn update(&mut self, policy: &Policy, found: Vec<Vec<SocketAddr>>) {
         for (current, found) in self.addresses.iter_mut().zip(found) {

@@ -75,10 +75,10 @@ impl Pool {
         let mut idle = self.lock();
         let list = idle.by_origin.get_mut(origin)?;
         let (mut removed, mut found) = (0, None);
-        while let Some(idle) = list.pop() {
+        while let Some(candidate) = list.pop() {
             removed += 1;
-            if idle.is_fresh() {
-                found = Some(idle.connection);
+            if candidate.is_fresh() {
+                found = Some(candidate.connection);
                 break;
             }
         }

@@ -48,15 +48,15 @@ async fn connect_time_is_reported_for_new_connections_only() {
 
 #[tokio::test]
 async fn closed_idle_connection_is_replaced() {
-    let (may_close, closes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (allowed, closed) = (Arc::clone(&may_close), Arc::clone(&closes));
+    let (stored, closed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let shared = (Arc::clone(&stored), Arc::clone(&closed));
     // Answers as if it kept the connection open, and closes it once the client has stored it.
     let receiver = receiver(move |mut peer| {
-        let (allowed, closed) = (Arc::clone(&allowed), Arc::clone(&closed));
+        let (stored, closed) = shared.clone();
         async move {
             peer.read_head().await;
             peer.write(OK).await;
-            allowed.notified().await;
+            stored.notified().await;
             drop(peer);
             closed.notify_one();
         }
@@ -65,8 +65,8 @@ async fn closed_idle_connection_is_replaced() {
     let client = client();
     for count in 1..=20 {
         assert_eq!(client.send(bodyless(&receiver.url)).await.class, Class::Delivered);
-        may_close.notify_one();
-        closes.notified().await;
+        stored.notify_one();
+        closed.notified().await;
         // The runtime polls its sockets, and so learns of the close, before it continues a task that yielded.
         tokio::task::yield_now().await;
         assert_eq!(receiver.connections(), count);

@@ -91,7 +91,7 @@ fn closing() -> Vec<Case> {
         })
         .request(1024 * 1024),
         Case::runs("closes its sending side before the request", Protocol, |mut peer| async move {
-            peer.close().await
+            peer.close().await;
         }),
         Case::answers("half a status line", Protocol, "HTTP/1.1 2"),
         Case::answers("half a head", Protocol, "HTTP/1.1 200 OK\r\ncontent-le"),
