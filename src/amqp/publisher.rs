@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, Connection, connect, connection::within_timeout};
+use super::connection::{ConnectError, Connection, connect, within_timeout};
 use crate::settings;
 
 /// Reply code of AMQP 0-9-1 (1.2): an operator closed the connection, or the broker shuts down.

@@ -10,7 +10,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::Received;
+use super::consumer::Received;
 
 /// Maximum number of messages in memory; the rest waits at the broker.
 const PREFETCH: u16 = 200;

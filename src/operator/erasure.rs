@@ -167,12 +167,12 @@ async fn sweep(database: &Database, request: &Request<'_>, dossier: &Dossier) ->
     let mut sweep = Sweep::new(request.company, dossier);
     let mut removed = Counts::default();
     for table in Table::VARIANTS.iter().copied() {
-        let mut from = Some(Uuid::nil());
-        while let Some(after) = from {
-            let page = async |conn: &mut PgConnection| sweep.page(conn, table, after).await;
+        let mut start = Some(Uuid::nil());
+        while let Some(last) = start {
+            let page = async |conn: &mut PgConnection| sweep.page(conn, table, last).await;
             let (next, counts) = database.transact(|_| !request.dry_run, page).await?;
             removed += counts;
-            from = next;
+            start = next;
         }
     }
     Ok(removed)

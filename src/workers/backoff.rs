@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 
 /// The longest delay before jitter, which at most doubles it. It is short because work resumes that much
-/// later after an outage, and one retry every few seconds is no load.
+/// later after an outage, and a retry every few seconds adds no load worth saving.
 const MAX_DELAY: Duration = Duration::from_millis(2500);
 
 /// A failure this long after the previous retry belongs to a new outage and starts with the first delay.

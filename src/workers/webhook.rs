@@ -1,7 +1,8 @@
 //! Worker 2: sends due deliveries from Postgres as HTTP requests and records their outcomes.
 //!
-//! Claim, commit; send; record. Across a request nothing is held but a lease. A delivery that was claimed and
-//! not recorded (crash, kill) becomes due again when its lease expires, and is sent with the same `webhook-id`.
+//! Claim, commit; send; record. During a request the worker holds only a lease: no lock, no connection. A delivery
+//! that was claimed and not recorded (crash, kill) becomes due again when its lease expires, and is sent with the
+//! same `webhook-id`.
 //!
 //! ```text
 //!             WakeUp               Claimed, a task each                Finished            results
@@ -18,7 +19,7 @@
 //! |---|---|
 //! | `WakeUp`, its ack | `mpsc` of 1, `oneshot` |
 //! | `Claimed` | a task for each; permits bound their number |
-//! | `Finished` | unbounded `mpsc`, bounded by the permits; closed when the last attempt has ended |
+//! | `Finished` | unbounded `mpsc`, bounded by the permits; closed when `claims` and the last attempt have ended |
 //! | results | `mpsc` of the relay |
 //! | `rescheduled`, `stuck` | `Notify`, `watch` |
 

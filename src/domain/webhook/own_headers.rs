@@ -1,5 +1,7 @@
 //! The headers that the service adds to each request, after those of the author.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use crate::domain::{
@@ -56,19 +58,17 @@ pub fn of_attempt(
     body: Option<&[u8]>,
 ) -> Vec<(String, String)> {
     let id = delivery.to_string();
-    let own_traceparent;
-    let traceparent = match trace.traceparent() {
-        Some(traceparent) => traceparent,
-        None => {
-            own_traceparent = traceparent_of(delivery);
-            &own_traceparent
-        }
-    };
+    let traceparent = trace.traceparent().map_or_else(|| Cow::Owned(traceparent_of(delivery)), Cow::Borrowed);
     let signature = signature::header(secrets, &id, timestamp, body.unwrap_or_default());
     let timestamp = timestamp.to_string();
-    let tracestate = trace.tracestate();
-    OwnHeaders { traceparent, tracestate, timestamp: &timestamp, signature: signature.as_deref(), id: &id }
-        .list()
+    OwnHeaders {
+        traceparent: &traceparent,
+        tracestate: trace.tracestate(),
+        timestamp: &timestamp,
+        signature: signature.as_deref(),
+        id: &id,
+    }
+    .list()
 }
 
 /// The trace of a delivery whose event has none: not sampled, and the same for every attempt.

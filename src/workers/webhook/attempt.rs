@@ -1,4 +1,4 @@
-//! One attempt of one claimed delivery. Whatever the receiver does, it ends in a [`Finished`].
+//! One attempt of one claimed delivery. It always ends in a [`Finished`], also when the receiver fails.
 
 use std::{
     sync::Arc,
@@ -39,7 +39,7 @@ pub(super) struct Sender {
 pub(super) struct Claimed {
     pub(super) delivery: ClaimedDelivery,
     /// Shortly before the claim's lease began.
-    pub(super) claimed_at: Instant,
+    pub(super) since: Instant,
     pub(super) lane: LaneGuard,
     /// Lets the next delivery be claimed once this one is recorded.
     pub(super) permit: OwnedSemaphorePermit,
@@ -61,7 +61,7 @@ impl Sender {
             Some((slot, self.slots.acquire().await.ok()?))
         };
         // The wait is bounded because a delivery behind a slow endpoint keeps its permit from others.
-        let slots = timeout_at((claimed.claimed_at + self.max_slot_wait).into(), slots);
+        let slots = timeout_at((claimed.since + self.max_slot_wait).into(), slots);
         let attempt = match self.stop.run_until_cancelled(slots).await {
             Some(Ok(Some(_slots))) if self.may_begin(&claimed) => {
                 let key = &claimed.delivery.key;
@@ -77,7 +77,7 @@ impl Sender {
     /// Whether enough of the lease is left, and the endpoint has not asked for a hold meanwhile.
     fn may_begin(&self, claimed: &Claimed) -> bool {
         claimed.delivery.is_expired
-            || (claimed.claimed_at.elapsed() < self.max_slot_wait && claimed.lane.is_open(claimed.claimed_at))
+            || (claimed.since.elapsed() < self.max_slot_wait && claimed.lane.is_open(claimed.since))
     }
 
     async fn attempt(&self, Claimed { delivery, lane, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {

@@ -100,7 +100,7 @@ impl Claims {
                     for delivery in batch.deliveries {
                         if let Some(permit) = permits.split(1) {
                             let lane = self.lanes.enter(&delivery);
-                            let claimed = Claimed { delivery, claimed_at: batch.claimed_at, lane, permit };
+                            let claimed = Claimed { delivery, since: batch.claimed_at, lane, permit };
                             tasks.spawn(Arc::clone(&sender).run(claimed));
                         }
                     }
@@ -211,8 +211,7 @@ impl Claims {
     }
 }
 
-/// Whether a lane may have more to claim at once: one that got its whole share, which was less than it had room
-/// for.
+/// Whether a lane probably has more due deliveries: it got its whole share, and has room for more.
 fn may_have_more(claimed: &[ClaimedDelivery]) -> bool {
     let mut counts: HashMap<&Key, u32> = HashMap::new();
     claimed.iter().any(|delivery| {

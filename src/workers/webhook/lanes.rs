@@ -27,7 +27,7 @@ use crate::{
 /// Minimum time between two successes that a healthy lane records in its row.
 const SUCCESS_INTERVAL: Duration = Duration::from_mins(1);
 
-/// All lanes of which this process has claimed something, now or lately.
+/// The lanes from which this process has claimed deliveries recently.
 pub(super) struct Lanes {
     routes: Routes,
     by_key: Mutex<HashMap<Key, Arc<Lane>>>,
@@ -114,7 +114,7 @@ impl Lanes {
         )
     }
 
-    /// The endpoints of which nothing is claimed until an attempt ends.
+    /// The endpoints that get no claim until an attempt ends.
     pub(super) fn full(&self) -> Vec<Uuid> {
         self.lock().iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.id).collect()
     }
@@ -170,8 +170,9 @@ impl Lane {
         state.held_until = state.held_until.max(until);
     }
 
-    /// Starts no attempt of what is claimed by now, because the row has closed the lane. Later claims are
-    /// attempted: the row alone decides when the lane opens, and an operator or another process may open it early.
+    /// Starts no attempt of a delivery that is claimed already, because the row has closed the lane. Later claims
+    /// are attempted: the row alone decides when the lane opens, and an operator or another process may open it
+    /// early.
     pub(super) fn revoke_claims(&self) {
         let mut state = self.state();
         *state = State { held_until: None, revoked_at: Some(Instant::now()), ..*state };

@@ -122,8 +122,8 @@ impl Recorder {
         }
     }
 
-    /// Retries until the batch is written. No stop ends it; when the process is killed, what is not recorded
-    /// becomes due again.
+    /// Retries until the batch is written, also while the process is stopping. If the process ends first, the
+    /// deliveries become due again.
     async fn record(&self, batch: &Batch) {
         let never = CancellationToken::new();
         let write = || async {
