@@ -151,7 +151,7 @@ async fn a_member_that_cannot_be_read_is_told_of(app: &TestApp) {
     app.run(&["webhook", "dead-letter"]).await;
     let dead = app.the_dead_letter("that of the damaged one", |_| true).await;
     assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("webhook_invalid", "webhook"));
-    assert!(dead.message.contains("cannot be read"), "{}", dead.message);
+    assert!(dead.message.contains("is unreadable"), "{}", dead.message);
     app.count_becomes(DELIVERED, 1).await;
     assert_eq!(app.count(DIGESTED).await, 2);
 }
