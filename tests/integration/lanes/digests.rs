@@ -147,7 +147,7 @@ async fn unreadable_member_becomes_a_dead_letter(app: &TestApp) {
     app.run(&["webhook", "dead-letter"]).await;
     let dead = app.the_dead_letter("that of the damaged one", |_| true).await;
     assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("webhook_invalid", "webhook"));
-    assert!(dead.message.contains("cannot be read"), "{}", dead.message);
+    assert!(dead.message.contains("is unreadable"), "{}", dead.message);
     app.wait_for_deliveries("delivered", 1).await;
     assert_eq!(app.deliveries("digested").await, 2);
 }
