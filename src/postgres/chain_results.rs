@@ -110,7 +110,7 @@ async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
          UPDATE chain_results c SET waiting = c.waiting - h.ended
          FROM held h WHERE c.company_id = h.company_id AND c.event_key = h.event_key
          RETURNING c.company_id, c.event_key, c.waiting",
-        &companies,
+        &companies as &[&str],
         &ids,
     )
     .fetch_all(&mut *conn)

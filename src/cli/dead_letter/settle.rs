@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     amqp::{Publisher, Topology},
-    domain::event::Key,
     operator::dead_letters::{self, Progress},
     postgres::Database,
     settings::Settings,

@@ -12,7 +12,6 @@ use super::{
     select::Filters,
 };
 use crate::{
-    domain::event::Key,
     operator::{
         deliveries::{self, Resent},
         wake_up::{WakeUp, WakeUpError},

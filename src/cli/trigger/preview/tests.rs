@@ -1,7 +1,7 @@
 //! A preview is what the workers would do.
 
 use super::*;
-use crate::settings;
+use crate::{domain::webhook::request::USER_AGENT, settings};
 
 const REFERENCE: &str = r#"{
     "name": "register_qualified_lead",
