@@ -5,13 +5,12 @@ mod test;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use strum::VariantArray as _;
 
 use super::{
     confirm, delivery,
     exit::Exit,
     output::{self, Output, moment, printable},
-    value::one_of,
+    value::variant,
 };
 use crate::{
     domain::event::Key,
@@ -59,7 +58,7 @@ pub(super) struct List {
     #[arg(long)]
     company: Option<String>,
     /// Only endpoints in this state; repeat the option for several
-    #[arg(long, value_name = "STATE", value_parser = one_of(LaneState::VARIANTS, LaneState::name))]
+    #[arg(long, value_name = "STATE", value_parser = variant::<LaneState>())]
     state: Vec<LaneState>,
     #[command(flatten)]
     output: Output,

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use strum::VariantArray;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::Usage;
 
-/// Parses the name of one of `all`. Help and errors list the names.
-pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
-    all: &'static [T],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(all.iter().copied().map(name))
-        .try_map(move |given| all.iter().copied().find(|one| name(*one) == given).ok_or("unknown name"))
+/// Parses the name of a variant. Help and errors list the names.
+pub(super) fn variant<T>() -> impl TypedValueParser<Value = T>
+where
+    T: VariantArray + Copy + Into<&'static str> + Send + Sync,
+{
+    let name = |variant: &T| -> &'static str { (*variant).into() };
+    PossibleValuesParser::new(T::VARIANTS.iter().map(name)).try_map(move |given| {
+        T::VARIANTS.iter().copied().find(|variant| name(variant) == given).ok_or("unknown name")
+    })
 }
 
 /// The value of `--since`: a moment, or how long ago it was.

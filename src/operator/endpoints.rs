@@ -9,10 +9,7 @@ use uuid::Uuid;
 
 use super::{ids, lane::LaneState};
 use crate::{
-    domain::{
-        event::Key,
-        webhook::{endpoint::Profile, signature::SigningSecret},
-    },
+    domain::{event::Key, webhook::signature::SigningSecret},
     postgres::{
         Database,
         attempts::{self, Attempt},
@@ -174,10 +171,7 @@ impl Terms {
         let secrets = secrets.iter().filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
         let path = |file: Option<&std::path::PathBuf>| file.map(|file| file.display().to_string());
         Self {
-            profile: match terms.profile {
-                Profile::Plain => "plain",
-                Profile::Slack => "slack",
-            },
+            profile: terms.profile.into(),
             max_in_flight: terms.max_in_flight,
             send_interval_ms: terms.send_interval.map(ms),
             timeout_ms: ms(rule.and_then(EndpointRule::timeout).unwrap_or(settings.timeout)),

@@ -105,11 +105,7 @@ impl TryFrom<String> for NamedProfile {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "plain" => Ok(Self(Profile::Plain)),
-            "slack" => Ok(Self(Profile::Slack)),
-            _ => Err("profile must be \"plain\" or \"slack\""),
-        }
+        text.parse().map(Self).map_err(|_| "profile must be \"plain\" or \"slack\"")
     }
 }
 

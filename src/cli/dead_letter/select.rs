@@ -1,14 +1,13 @@
 //! Which dead letters: the filters of `list`, `replay` and `discard`.
 
 use clap::Args;
-use strum::VariantArray as _;
 
 use super::{
     super::{
         bulk::Select,
         exit::Usage,
         output::Output,
-        value::{Since, one_of},
+        value::{Since, variant},
     },
     print,
 };
@@ -28,10 +27,10 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 pub(in crate::cli) struct Filters {
     /// Only dead letters with this reason
-    #[arg(long, value_parser = one_of(Reason::VARIANTS, Reason::name))]
+    #[arg(long, value_parser = variant::<Reason>())]
     reason: Option<Reason>,
     /// Only dead letters of this stage
-    #[arg(long, value_parser = one_of(Stage::VARIANTS, Stage::name))]
+    #[arg(long, value_parser = variant::<Stage>())]
     stage: Option<Stage>,
     /// Only dead letters of this company; '' selects messages that name no company
     #[arg(long)]
@@ -43,7 +42,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
     /// Only dead letters in this state; repeat the option for several [default: open and replaying]
-    #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
+    #[arg(long, value_name = "STATE", value_parser = variant::<State>())]
     state: Vec<State>,
     /// Only the newest N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

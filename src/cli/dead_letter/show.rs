@@ -69,7 +69,7 @@ fn as_text(dead_letter: &DeadLetter) -> String {
     match std::str::from_utf8(&dead_letter.body) {
         Ok(body) => text.extend(body.lines().map(printable)),
         Err(_) => {
-            text.extend(["(not UTF-8; shown in base64)".to_owned(), STANDARD.encode(&dead_letter.body)])
+            text.extend(["(not UTF-8; shown in base64)".to_owned(), STANDARD.encode(&dead_letter.body)]);
         }
     }
     text.join("\n")

@@ -1,7 +1,6 @@
 //! Which deliveries: the filters of `list` and `resend`.
 
 use clap::Args;
-use strum::VariantArray as _;
 use uuid::Uuid;
 
 use super::{
@@ -9,7 +8,7 @@ use super::{
         bulk::Select,
         exit::Usage,
         output::Output,
-        value::{Since, one_of},
+        value::{Since, variant},
     },
     print,
 };
@@ -29,7 +28,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long)]
     company: Option<String>,
     /// Only deliveries in this state; repeat the option for several
-    #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
+    #[arg(long, value_name = "STATE", value_parser = variant::<State>())]
     state: Vec<State>,
     /// Only deliveries to this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
     #[arg(long, value_name = "ID|URL")]

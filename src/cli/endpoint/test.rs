@@ -81,8 +81,8 @@ fn as_json(test: &EndpointTest, attempt: &Attempt) -> Value {
 
 fn as_text(test: &EndpointTest, attempt: &Attempt) -> String {
     let sent = &test.request;
-    let mut text = request_text(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
-    text.push(String::new());
-    text.extend(attempt_text(attempt));
-    text.join("\n")
+    let mut lines = request_text(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
+    lines.push(String::new());
+    lines.extend(attempt_text(attempt));
+    lines.join("\n")
 }

@@ -58,7 +58,8 @@ impl fmt::Debug for Endpoint {
 }
 
 /// The format of request bodies that a receiver accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Profile {
     /// The body that the trigger's author wrote.
     #[default]
