@@ -6,7 +6,10 @@
 use contact_relay::{
     app,
     domain::{
-        chain::plan::{Plan, Rules, plan},
+        chain::{
+            plan::{Plan, plan},
+            rules::Rules,
+        },
         contact::{field::Field, placeholder::Placeholders},
         trigger::{
             cache::TriggerCache,
@@ -22,6 +25,7 @@ use contact_relay::{
     settings::{self, Settings},
 };
 use divan::{Bencher, black_box};
+use strum::VariantArray as _;
 use time::macros::datetime;
 
 fn main() {
@@ -85,7 +89,7 @@ fn event_with_phone(bencher: Bencher) {
 /// All fifteen fields.
 #[divan::bench]
 fn event_with_every_field(bencher: Bencher) {
-    let fields = Field::ALL.map(Field::name).join(" ");
+    let fields = Field::VARIANTS.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
     let arguments = r#"{"name": "Ada Lovelace", "identity": "529.982.247-25", "phone": "(85) 99999-0001",
         "email": "ada@analytical.example", "company": "Analytical", "position": "Countess",
         "birthday": "20/05/1990", "zipCode": "60175055", "country": "Brasil", "state": "CE",

@@ -1,8 +1,9 @@
 //! The adapter to RabbitMQ: connections, topology, consuming in batches, publishing with confirms.
-//! Nothing here knows Postgres or what a message means.
+//! Nothing here uses Postgres or interprets a message.
 
 mod connection;
 mod consumer;
+mod dial;
 pub mod headers;
 pub mod properties;
 mod publisher;

@@ -1,36 +1,41 @@
-//! The composition root: settings to pool, workers, console; start, stop, and the signals between.
+//! The composition root: from the settings to the components of each role, connected by channels.
+
+mod lifecycle;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-    time::timeout,
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::{chain::plan::Rules, contact::placeholder::Placeholders},
+    domain::{
+        chain::{outgoing::OutgoingEvent, rules::Rules},
+        contact::placeholder::Placeholders,
+    },
     health::Health,
-    postgres::{Database, outbox::OutboxMessage},
+    postgres::Database,
     settings::Settings,
     telemetry::chain,
     workers::{
         backoff::Backoff,
-        dead_letter_collector::{self, DeadLetterCollector},
-        outbox_relay::{self, OutboxRelay},
+        component,
+        dead_letter_collector::DeadLetterCollector,
+        outbox_relay::OutboxRelay,
         upsert::{Endpoints, UpsertWorker},
-        wake_ups::{self, WakeUps},
-        webhook::{self, WebhookWorker},
+        wake_ups::WakeUps,
+        webhook::WebhookWorker,
     },
 };
 
-/// A part of the service that a process may run alone.
+/// How the broker connection at the start appears in `/readyz`.
+const BROKER: &str = "broker";
+
+/// What a process can be started to do; without a choice it has all roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// Worker 1 and the outbox relay.
@@ -39,13 +44,8 @@ pub enum Role {
     Webhook,
     /// The collector of the broker's dead-letter queue.
     DeadLetter,
-    /// HTTP: health, and what operators use.
+    /// HTTP: health.
     Console,
-}
-
-impl Role {
-    /// All roles: what a process runs when none is named.
-    pub const ALL: [Self; 4] = [Self::Upsert, Self::Webhook, Self::DeadLetter, Self::Console];
 }
 
 /// The service in this process.
@@ -54,14 +54,13 @@ pub struct App {
     database: Database,
     health: Health,
     stop: CancellationToken,
-    tasks: JoinSet<()>,
 }
 
 impl App {
-    /// Prepares the service; nothing is connected yet.
+    /// Prepares the service without connecting to anything.
     ///
     /// # Errors
-    /// When `postgres.url` is no address.
+    /// When `postgres.url` is not an address.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let database = Database::new(&settings.postgres).context("postgres.url is not an address")?;
         Ok(Self {
@@ -69,7 +68,6 @@ impl App {
             database,
             health: Health::default(),
             stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
         })
     }
 
@@ -79,7 +77,7 @@ impl App {
         self.stop.clone()
     }
 
-    /// What the parts say of themselves.
+    /// The health of the components.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.clone()
@@ -88,87 +86,67 @@ impl App {
     /// Runs the roles until the stop token or a signal, then drains within the grace period.
     ///
     /// # Errors
-    /// When it cannot start, when a part ended by itself, or when draining took too long.
-    pub async fn run(mut self, roles: &[Role]) -> anyhow::Result<()> {
-        let mut signals = Signals::new()?;
-        let stop = self.stop.clone();
-        let outcome = tokio::select! {
-            () = signals.next() => Ok(()),
-            () = stop.cancelled() => Ok(()),
-            outcome = self.work(roles) => outcome,
-        };
-        let grace = self.settings.shutdown.grace;
-        info!(grace_ms = grace.as_millis(), "stopping: the work in hand is finished first");
-        stop.cancel();
-        tokio::select! {
-            drained = timeout(grace, self.drain()) => drained.context("work in hand outlasted shutdown.grace; it will be taken up again")?,
-            () = signals.next() => anyhow::bail!("a second signal ended the process at once"),
-        }
-        info!("stopped");
-        outcome
+    /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
+    pub async fn run(self, roles: &[Role]) -> anyhow::Result<()> {
+        let start = async |tasks: &mut Tasks| self.start(roles, tasks).await;
+        lifecycle::run(&self.stop, self.settings.shutdown.grace, start).await
     }
 
-    /// Starts the roles; returns only with an error.
-    async fn work(&mut self, roles: &[Role]) -> anyhow::Result<()> {
-        self.start(roles).await?;
-        let ended = self.tasks.join_next().await;
-        tell_of(ended);
-        anyhow::bail!("a part of the service ended by itself")
-    }
-
-    async fn start(&mut self, roles: &[Role]) -> anyhow::Result<()> {
+    async fn start(&self, roles: &[Role], tasks: &mut Tasks) -> anyhow::Result<()> {
         let has = |role| roles.contains(&role);
-        for part in roles.iter().flat_map(|&role| self.parts(role)) {
-            // Not ready before every part has reported.
-            self.health.failing(&part, "starting");
+        for component in roles.iter().flat_map(|&role| self.components(role)) {
+            // The process is not ready until every component has reported.
+            self.health.failing(&component, "starting");
         }
         if has(Role::Console) {
             let console = Console::bind(self.settings.http.bind, self.health.clone()).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
-            self.tasks.spawn(console.run(self.stop.clone()));
+            tasks.spawn("console", console.run(self.stop.clone()));
         }
         self.check_topology().await?;
         if has(Role::Upsert) || has(Role::Webhook) {
-            // It ends with the last worker that has something to publish.
-            let relay = self.start_relay();
+            // The relay ends when the last worker has dropped its sender.
+            let relay = self.start_relay(tasks);
             if has(Role::Upsert) {
-                self.start_upsert(&relay);
+                self.start_upsert(tasks, &relay);
             }
             if has(Role::Webhook) {
-                self.start_webhook(relay)?;
+                self.start_webhook(tasks, relay)?;
             }
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let collector = DeadLetterCollector { settings, database, health: self.health.clone() };
-            self.tasks.spawn(collector.run(self.stop.clone()));
+            tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
         }
         Ok(())
     }
 
-    /// What a role reports as.
-    fn parts(&self, role: Role) -> Vec<String> {
+    /// The components of a role that report their health.
+    fn components(&self, role: Role) -> Vec<String> {
         match role {
             Role::Upsert => (1..=self.settings.upsert.consumers)
-                .map(upsert_worker)
-                .chain([outbox_relay::PART.to_owned()])
+                .map(component::upsert_worker)
+                .chain([component::OUTBOX_RELAY.to_owned()])
                 .collect(),
-            Role::Webhook => [wake_ups::PART, webhook::PART, outbox_relay::PART].map(str::to_owned).to_vec(),
-            Role::DeadLetter => vec![dead_letter_collector::PART.to_owned()],
+            Role::Webhook => [component::WAKE_UPS, component::WEBHOOK_WORKER, component::OUTBOX_RELAY]
+                .map(str::to_owned)
+                .to_vec(),
+            Role::DeadLetter => vec![component::DEAD_LETTER_COLLECTOR.to_owned()],
             Role::Console => Vec::new(),
         }
     }
 
-    fn start_relay(&mut self) -> mpsc::Sender<Vec<OutboxMessage>> {
+    fn start_relay(&self, tasks: &mut Tasks) -> mpsc::Sender<Vec<OutgoingEvent>> {
         let (relay, committed) = mpsc::channel(8);
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let outbox = OutboxRelay { settings, database, committed, health: self.health.clone() };
-        self.tasks.spawn(outbox.run(self.stop.clone()));
+        tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
 
-    fn start_upsert(&mut self, relay: &mpsc::Sender<Vec<OutboxMessage>>) {
-        for number in 1..=self.settings.upsert.consumers {
+    fn start_upsert(&self, tasks: &mut Tasks, relay: &mpsc::Sender<Vec<OutgoingEvent>>) {
+        for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
                 endpoints: Endpoints::new(&self.settings.webhook),
@@ -176,41 +154,45 @@ impl App {
                 database: self.database.clone(),
                 relay: relay.clone(),
                 health: self.health.clone(),
-                name: upsert_worker(number),
+                name: name.clone(),
             };
-            self.tasks.spawn(worker.run(self.stop.clone()));
+            tasks.spawn(name, worker.run(self.stop.clone()));
         }
     }
 
-    fn start_webhook(&mut self, relay: mpsc::Sender<Vec<OutboxMessage>>) -> anyhow::Result<()> {
+    fn start_webhook(
+        &self,
+        tasks: &mut Tasks,
+        relay: mpsc::Sender<Vec<OutgoingEvent>>,
+    ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
         let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
-        self.tasks.spawn(consumer.run(self.stop.clone()));
+        tasks.spawn(component::WAKE_UPS, consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let worker = WebhookWorker::new(settings, database, wake_ups, relay, self.health.clone())?;
-        self.tasks.spawn(worker.run(self.stop.clone()));
+        tasks.spawn(component::WEBHOOK_WORKER, worker.run(self.stop.clone()));
         Ok(())
     }
 
-    /// Waits for the broker and declares the topology once, so that a mismatch refuses the start
-    /// instead of going round in a loop.
+    /// Waits for the broker and declares the topology once, so that a queue with other arguments refuses the
+    /// start instead of being retried forever.
     async fn check_topology(&self) -> anyhow::Result<()> {
         let mut backoff = Backoff::default();
         loop {
             match self.declare().await {
                 Ok(()) => {
-                    self.health.ready("broker");
+                    self.health.ready(BROKER);
                     return Ok(());
                 }
                 Err(error)
-                    if error.downcast_ref::<TopologyError>().is_some_and(TopologyError::is_mismatch) =>
+                    if error.downcast_ref::<TopologyError>().is_some_and(TopologyError::is_permanent) =>
                 {
                     return Err(error);
                 }
                 Err(error) => {
                     let error = chain(error.as_ref());
                     warn!(error, "waiting for the broker");
-                    self.health.failing("broker", error);
+                    self.health.failing(BROKER, error);
                 }
             }
             if !backoff.wait(&self.stop).await {
@@ -225,45 +207,9 @@ impl App {
         Topology::new(&settings.namespace).declare_over(&connection, settings.connect_timeout).await?;
         Ok(())
     }
-
-    async fn drain(&mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
-            tell_of(Some(ended));
-        }
-    }
 }
 
-fn upsert_worker(number: usize) -> String {
-    format!("upsert-{number}")
-}
-
-fn tell_of(ended: Option<Result<(), JoinError>>) {
-    if let Some(Err(error)) = ended {
-        error!(panicked = error.is_panic(), "a part of the service did not end in order");
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("could not listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// The rules of planning that these settings make.
+/// The rules of planning that these settings give.
 #[must_use]
 pub fn rules(settings: &Settings) -> Rules {
     Rules {

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. No decision about contacts,
 //! messages or dead letters is made here.
 
+mod bulk;
 mod config;
 mod confirm;
 mod contact;
@@ -16,27 +17,24 @@ mod output;
 mod progress;
 mod publish;
 mod service;
-mod since;
+mod start;
 mod tail;
 mod trigger;
+mod value;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::{
-    postgres::Database,
-    settings::{self, Effective, Log, Origin, Settings},
-    telemetry,
-};
+use crate::telemetry;
 use exit::Exit;
+use start::Start;
 
-/// A trigger fires, a contact is upserted, the world is told.
+/// Upserts contacts from fired triggers, publishes the changes and sends the webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "contact-relay", version, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// Settings file (TOML), over the built-in defaults and under the environment
+    /// Settings file (TOML); overrides the built-in defaults, and the environment overrides it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -57,42 +55,42 @@ enum Command {
     Dev(dev::Args),
     /// Run the service
     Run(service::Run),
-    /// Bring the database schema up to date
+    /// Migrate the database schema
     Migrate(migrate::Args),
-    /// Publish trigger events, one JSON object a line
+    /// Publish trigger events, one JSON object per line
     Publish(publish::Args),
-    /// Subscribe and print events
+    /// Subscribe to events and print them
     Tail(tail::Args),
     /// Check and preview trigger definitions
     #[command(subcommand)]
     Trigger(trigger::Command),
-    /// Look at contacts, part and erase them
+    /// Find, unmerge and erase contacts
     #[command(subcommand)]
     Contact(contact::Command),
-    /// Look at webhook deliveries and their attempts, and send them again
+    /// Inspect webhook deliveries and their attempts, and resend them
     #[command(subcommand)]
     Delivery(delivery::Command),
-    /// Look at, pause and try the receivers of webhooks
+    /// Inspect, pause and test the endpoints that receive webhooks
     #[command(subcommand)]
     Endpoint(endpoint::Command),
-    /// Look at, replay and discard what could not be done
+    /// Inspect, replay and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
-    /// Private services of `dev`, held by a process of their own
+    /// Hold the private services of `dev`
     #[command(hide = true)]
     DevServices(service::DevServices),
 }
 
-/// Runs the command of this process and says how it ended.
+/// Runs the command that this process was started with and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing is left to tell an error to.
+            // If standard error is closed, there is nowhere left to report that.
             drop(error.print());
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
@@ -109,59 +107,29 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let load = || settings::load(cli.config.as_deref(), std::env::vars_os());
-    match cli.command {
-        Command::Config(config::Command::Example) => return config::example(),
-        Command::Trigger(trigger::Command::Check(args)) => return trigger::check(&args),
-        Command::DevServices(args) => return service::dev_services(&args),
-        _ => {}
-    }
-    let effective = load()?;
-    // The one TLS provider of all clients; a second call could only mean it is there already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    telemetry::init(&log(&cli.command, &effective))?;
-    telemetry::log_panics();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?
-        .block_on(with_settings(cli.command, effective))
-}
-
-/// Commands that end by themselves say on standard error what went wrong; the log adds to that only
-/// where a filter was asked for.
-fn log(command: &Command, effective: &Effective) -> Log {
-    let mut log = effective.settings.log.clone();
-    let serves = matches!(command, Command::Run(_) | Command::Dev(_));
-    if !serves && effective.entries.get("log.filter").is_some_and(|entry| entry.origin == Origin::Default) {
-        "warn,lapin=off".clone_into(&mut log.filter);
-    }
-    log
-}
-
-/// The database, once it has answered.
-async fn database(settings: &Settings) -> anyhow::Result<Database> {
-    let database = Database::new(&settings.postgres)?;
-    database.unit(async |_| Ok::<_, sqlx::Error>(())).await.context("could not reach the database")?;
-    Ok(database)
-}
-
-async fn with_settings(command: Command, effective: Effective) -> anyhow::Result<Exit> {
-    let settings = &effective.settings;
+fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
+    let start = Start { config };
     match command {
-        Command::Dev(args) => dev::dev(args, effective).await,
-        Command::Run(args) => service::run(args, effective).await,
-        Command::Migrate(args) => migrate::run(&args, settings).await,
-        Command::Publish(args) => publish::run(&args, settings).await,
-        Command::Tail(args) => tail::run(&args, settings).await,
-        Command::Trigger(trigger::Command::Preview(args)) => trigger::preview(&args, settings),
-        Command::Trigger(trigger::Command::Check(args)) => trigger::check(&args),
-        Command::Contact(command) => contact::run(command, settings).await,
-        Command::Delivery(command) => delivery::run(command, settings).await,
-        Command::Endpoint(command) => endpoint::run(command, settings).await,
-        Command::DeadLetter(command) => dead_letter::run(command, settings).await,
-        Command::Config(command) => config::run(&command, &effective),
+        Command::Dev(args) => start.serving(async |effective| dev::run(args, effective).await),
+        Command::Run(args) => start.serving(async |effective| service::run(args, effective).await),
+        Command::Migrate(args) => {
+            start.with_database(async |database, _| migrate::run(&args, database).await)
+        }
+        Command::Publish(args) => start.with_settings(async |settings| publish::run(&args, settings).await),
+        Command::Tail(args) => start.with_settings(async |settings| tail::run(&args, settings).await),
+        Command::Trigger(command) => trigger::run(&command, &start),
+        Command::Contact(command) => {
+            start.with_database(async |database, settings| contact::run(command, database, settings).await)
+        }
+        Command::Delivery(command) => {
+            start.with_database(async |database, settings| delivery::run(command, database, settings).await)
+        }
+        Command::Endpoint(command) => {
+            start.with_database(async |database, settings| endpoint::run(command, database, settings).await)
+        }
+        Command::DeadLetter(command) => start
+            .with_database(async |database, settings| dead_letter::run(command, database, settings).await),
+        Command::Config(command) => config::run(&command, &start),
         Command::DevServices(args) => service::dev_services(&args),
     }
 }

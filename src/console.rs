@@ -1,4 +1,4 @@
-//! The HTTP side of a process.
+//! The HTTP server of a process: health checks.
 
 mod health;
 
@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 
-/// How long requests may take that are there when the server ends. A client that never finishes its
-/// request must not hold up the process.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long open requests may take once the server stops. A client that never finishes its request must not hold
+/// up the process.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The HTTP server could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address} (setting http.bind)")]
+#[error("could not listen on {address}; check http.bind")]
 pub struct BindError {
     address: SocketAddr,
     #[source]
     source: std::io::Error,
 }
 
-/// A bound server that does not answer yet.
+/// A bound server that does not accept requests yet.
 #[derive(Debug)]
 pub struct Console {
     listener: TcpListener,
@@ -31,28 +31,28 @@ pub struct Console {
 }
 
 impl Console {
-    /// Binds the address, so that a failure is known before anything else starts.
+    /// Binds the address, so that a failure shows before anything else starts.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// When the address is in use or does not belong to this host.
     pub async fn bind(address: SocketAddr, health: Health) -> Result<Self, BindError> {
         let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
         Ok(Self { listener, routes: health::routes(health) })
     }
 
-    /// Answers until `stop`.
+    /// Serves requests until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let served =
             axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let over = async {
+        let drained = async {
             stop.cancelled().await;
-            tokio::time::sleep(LAST_ANSWERS).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         };
         tokio::select! {
             served = served.into_future() => if let Err(error) = served {
-                tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server ended");
+                tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server stopped unexpectedly");
             },
-            () = over => {}
+            () = drained => {}
         }
     }
 }

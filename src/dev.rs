@@ -1,5 +1,5 @@
-//! What `dev` and the tests need around the service: private instances of Postgres and RabbitMQ,
-//! and a receiver for webhooks. Nothing of it runs in production.
+//! The surroundings of the service in `dev` and in tests: a private Postgres and RabbitMQ, sample triggers, and a
+//! receiver of webhooks. None of it runs in production.
 
 pub mod demo_receiver;
 pub mod samples;

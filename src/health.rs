@@ -1,38 +1,43 @@
-//! What each part of the process says of itself, for `/readyz`. A leaf: workers write, the console
-//! reads.
+//! The state of each component, for `/readyz`: components report, the console reads.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The state of every part that has reported. Cheap to clone; all clones are one.
+/// The last report of each component. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, Option<String>>>>);
 
 impl Health {
-    /// `part` works.
-    pub fn ready(&self, part: &str) {
-        self.set(part, None);
+    /// Reports that `component` works.
+    pub fn ready(&self, component: &str) {
+        self.set(component, None);
     }
 
-    /// `part` does not work, for this reason. No personal data, no secret.
-    pub fn failing(&self, part: &str, reason: impl Into<String>) {
-        self.set(part, Some(reason.into()));
+    /// Reports why `component` does not work. The reason must hold no personal data and no secret.
+    pub fn failing(&self, component: &str, reason: impl Into<String>) {
+        self.set(component, Some(reason.into()));
     }
 
-    /// Every part and, where it is not ready, why.
+    /// Why `component` does not work, if it last reported so.
+    #[must_use]
+    pub fn failure(&self, component: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned().flatten()
+    }
+
+    /// Every component that has reported; `None` is ready, `Some` the reason why it is not.
     #[must_use]
     pub fn report(&self) -> BTreeMap<String, Option<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, part: &str, state: Option<String>) {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match parts.get_mut(part) {
+    fn set(&self, component: &str, state: Option<String>) {
+        let mut components = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match components.get_mut(component) {
             Some(current) => *current = state,
             None => {
-                parts.insert(part.to_owned(), state);
+                components.insert(component.to_owned(), state);
             }
         }
     }

@@ -1,8 +1,9 @@
-//! The HTTP/1.1 client for webhooks: one request, one answer, one deadline.
+//! The HTTP/1.1 client for webhooks: one request, one response, one deadline.
 //!
-//! Whatever a receiver does (hang, drip, lie, redirect, close) is an [`Outcome`], never an error and never
-//! more memory than a bounded head and 64 KiB of body. Nothing here decides what happens next, knows
-//! the database or follows a redirect, a proxy setting of the environment, or a name into a private network.
+//! A receiver that hangs, drips, redirects, breaks off or sends garbage produces an [`Outcome`], never an error. It
+//! costs at most a bounded response head and 64 KiB of body in memory. The client follows no redirects, ignores proxy
+//! variables of the environment, and connects only to addresses that the egress policy allows. It never decides
+//! about retries and never touches the database.
 
 mod connection;
 mod connector;
@@ -38,26 +39,26 @@ use pool::{Origin, Pool};
 pub use guard::OwnService;
 pub use tls::{SetUpError, TlsSetup};
 
-/// How much of an answer is read.
+/// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// Sends webhooks. Cheap to clone; clones share connections.
+/// Sends webhook requests. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct HttpClient {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
 }
 
-/// How a request gets to its receiver.
+/// Connection settings for the requests of one or more endpoints.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The one deadline over name resolution, connection, TLS, headers and body.
+    /// A single deadline over name resolution, connecting, TLS, request, response head and body.
     pub timeout: Duration,
-    /// Whom to trust and who to be on `https`. Setups share no connections.
+    /// Used for `https`. Different setups never share a connection.
     pub tls: TlsSetup,
 }
 
-/// How far an attempt has come, kept outside of it because the deadline may cut it off anywhere.
+/// Results of an attempt so far. Outside of its future, because the deadline can drop that at any point.
 #[derive(Default)]
 struct Progress {
     timing: Timing,
@@ -67,21 +68,20 @@ struct Progress {
 }
 
 impl HttpClient {
-    /// A client that connects as `policy` allows, and never to what `own` names, which is resolved again and
-    /// again.
+    /// `policy` limits the addresses to connect to. The services in `own` are always blocked; their host names are
+    /// resolved again every minute.
     #[must_use]
     pub fn new(policy: Policy, own: Vec<OwnService>) -> Self {
         let connector = Connector { guard: Guard::new(policy, own) };
         Self { connector: Arc::new(connector), pool: Arc::default() }
     }
 
-    /// What `https` requests of some endpoints are made with, read once, at start: the system's CA
-    /// certificates and those of `ca_file`, and the client certificate of `certificate_file` with the key of
-    /// `key_file`. All files are PEM.
+    /// Reads a TLS setup from PEM files. It trusts the system's CA certificates and those in `ca_file`, and
+    /// authenticates with the client certificate in `certificate_file` and its key in `key_file`.
     ///
     /// # Errors
-    /// When there are no CA certificates at all, a file cannot be read or does not hold what it should, or a
-    /// certificate has no key or a key no certificate. The error names the file.
+    /// When there is no CA certificate, a file is unreadable or lacks its item, or only one of certificate and key
+    /// is set. The error names the file.
     pub fn tls(
         ca_file: Option<&Path>,
         certificate_file: Option<&Path>,
@@ -90,7 +90,7 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
-    /// Sends one request and reads the answer.
+    /// Sends one request and reads the response. Never resends a request once a byte of it was written.
     pub async fn send(&self, request: WebhookRequest, route: &Route) -> Outcome {
         let started = Instant::now();
         let mut progress = Progress::default();
@@ -106,20 +106,20 @@ impl HttpClient {
         started: Instant,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
-        let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the url is not valid"))?;
+        let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the URL is not valid"))?;
         self.connector.guard.check_url(&url)?;
-        let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the url has no host"))?;
-        let request = message::of(request, &url).map_err(Failure::Invalid)?;
+        let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the URL has no host"))?;
+        let request = message::build(request, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(&origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        if let Some(connection) = read(connection, response, progress).await {
-            self.pool.keep(origin, connection);
+        if let Some(connection) = read_response(connection, response, progress).await {
+            self.pool.put(origin, connection);
         }
         Ok(())
     }
 
-    /// Sends the request and waits for the head of the answer: on a kept connection, or on a new one where
-    /// there is none, or where the kept one turns out to be closed before anything was written to it.
+    /// Sends the request and waits for the response head. Uses an idle connection, or a new one if there is none or
+    /// the idle one turns out to be closed before a byte was written.
     async fn exchange(
         &self,
         origin: &Origin,
@@ -127,16 +127,16 @@ impl HttpClient {
         started: Instant,
         progress: &mut Progress,
     ) -> Result<(Connection, Response<Incoming>), Failure> {
-        if let Some(mut kept) = self.pool.take(origin) {
-            match kept.send(request).await {
-                Ok(response) => return Ok((kept, response)),
+        if let Some(mut idle) = self.pool.take(origin) {
+            match idle.send(request).await {
+                Ok(response) => return Ok((idle, response)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Failure::Exchange(error.into_error())),
                 },
             }
         }
-        // In a box: it is rare, and would make the future of every attempt several times as large.
+        // Boxed: connecting is rare, and its state would make the future of every attempt several times as large.
         let mut connection = Box::pin(self.connector.connect(origin)).await?;
         progress.timing.connect = Some(started.elapsed());
         match connection.send(request).await {
@@ -152,25 +152,26 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-/// Reads the answer, its body up to the bound. The connection, where it can serve another request.
+/// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
+/// another request.
 ///
-/// A body that breaks off does not undo the status, which is the receiver's answer. What is beyond the
-/// bound stays unread and costs the connection.
-async fn read(
+/// A body that breaks off does not change the outcome: the status is the receiver's answer. A body over the limit
+/// stays unread, so its connection is closed.
+async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
     progress: &mut Progress,
 ) -> Option<Connection> {
     progress.status = Some(response.status().as_u16());
     let now = time::OffsetDateTime::now_utc();
-    let asked = response.headers().get(RETRY_AFTER);
-    progress.retry_after = asked.and_then(|value| retry_after::parse(value.as_bytes(), now));
+    let header = response.headers().get(RETRY_AFTER);
+    progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
     let mut body = response.into_body();
-    while let Some(chunk) = connection.chunk(&mut body).await {
+    while let Some(chunk) = connection.next_chunk(&mut body).await {
         let chunk = chunk.ok()?;
-        let room = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
-        if chunk.len() > room {
-            progress.body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        let capacity = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
+        if chunk.len() > capacity {
+            progress.body.extend_from_slice(chunk.get(..capacity).unwrap_or_default());
             return None;
         }
         progress.body.extend_from_slice(&chunk);
@@ -187,10 +188,10 @@ impl Progress {
                 class => (class, Some(format!("the receiver answered {status}"))),
             },
             (Err(Failure::Timeout), Some(status)) => {
-                let text = format!("the receiver answered {status} and did not finish its answer in time");
+                let text = format!("the receiver answered {status} but did not finish its response in time");
                 (Class::Timeout, Some(text))
             }
-            (Err(failure), _) => (failure.class(), Some(failure.sentence())),
+            (Err(failure), _) => (failure.class(), Some(failure.message())),
             (Ok(()), None) => (Class::Protocol, Some("the receiver did not answer".to_owned())),
         };
         Outcome { class, status, retry_after, response_body, timing, duration, error }

@@ -1,4 +1,4 @@
-//! contact-relay: a trigger fires, a contact is upserted, the world is told.
+//! contact-relay upserts contacts from fired triggers, publishes the changes and sends the webhooks.
 //!
 //! `ARCHITECTURE.md` is the map. Imports point down only; `tests/tidy.rs` enforces it.
 

@@ -1,4 +1,4 @@
-//! The binary: runs the command line.
+//! The `contact-relay` binary. Everything is in the library.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! What operators do and look at, the same for the command line, the API and the console.
+//! The operations of operators, independent of their surface.
 //!
-//! Nothing here prints, parses a command line or speaks HTTP as a server.
+//! Nothing here prints, parses a command line or serves HTTP.
 
 pub mod contacts;
 pub mod dead_letters;

@@ -1,9 +1,17 @@
-//! The database adapter: every SQL statement of the service stands in this folder.
+//! The database adapter, with every SQL statement of the service.
 //!
-//! Functions take a connection, so that the caller owns the transaction. Nothing here talks to the
-//! broker or decides what happens next.
+//! Functions take a connection, so the caller owns the transaction. Nothing here talks to the broker or decides what
+//! happens next.
+//!
+//! A statement is inline, or in a `.sql` file if it needs comments of its own. Keywords are upper case, functions
+//! lower case. A table has the same alias everywhere: `a` for `webhook_attempts` and `contact_aliases`, `c` for
+//! `contacts` and `chain_results`, `d` for `webhook_deliveries`, `dl` for `dead_letters`, `e` for
+//! `webhook_endpoints`, `i` for `contact_identifiers`, `k` for `suppression_keys`, `l` for `contact_links`, `o` for
+//! `outbox`, `s` for `suppressions`, `t` for `trigger_events`, and `u` for the columns of `UNNEST`.
 
+pub mod attempts;
 pub mod chain_results;
+mod columns;
 mod contact_row;
 pub mod contacts;
 pub mod dead_letters;
@@ -14,6 +22,7 @@ pub mod erasure;
 mod failure;
 pub mod ledger;
 pub mod links;
+pub mod living;
 pub mod outbox;
 mod pool;
 mod provenance;
@@ -23,4 +32,4 @@ pub mod suspects;
 pub mod unmerge;
 
 pub use failure::{Failure, classify};
-pub use pool::{Database, MIGRATIONS};
+pub use pool::{ConnectError, Database, MIGRATIONS};

@@ -1,6 +1,5 @@
-//! The typed settings. How they are read and checked is in `settings::load`; here stands what they are.
-//! The meaning of each key stands once, in `config/default.toml`, which is embedded in the binary.
-//! No setting is replaced by a silent default.
+//! The typed settings. `settings::load` reads and checks them. `config/default.toml`, which is embedded in the binary,
+//! describes every key. A wrong value is refused, never replaced by a default.
 
 mod endpoints;
 mod load;
@@ -18,7 +17,9 @@ use crate::domain::{
     webhook::egress::{self, AllowedNetwork},
 };
 
-pub use endpoints::{EndpointRule, EndpointTerms};
+pub use endpoints::EndpointRule;
+
+pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
     CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
@@ -99,9 +100,9 @@ pub struct Chain {
 pub struct Contacts {
     pub default_region: Region,
     pub regions: Vec<CompanyRegion>,
-    #[serde(deserialize_with = "types::on_conflict")]
+    #[serde(deserialize_with = "types::by_name")]
     pub on_conflict: OnConflict,
-    #[serde(deserialize_with = "types::on_unidentified")]
+    #[serde(deserialize_with = "types::by_name")]
     pub on_unidentified: OnUnidentified,
     pub max_value_length: usize,
     pub max_identifiers: usize,
@@ -109,7 +110,7 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// The rules about who is one person.
+    /// The rules that decide when two contacts are one person.
     #[must_use]
     pub const fn policy(&self) -> Policy {
         Policy {
@@ -175,7 +176,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Where webhooks may go, as far as the settings say. What is the service's own is not among it.
+    /// Where webhooks may go according to the settings. `own`, the service's own addresses, is left empty.
     #[must_use]
     pub fn egress(&self) -> egress::Policy {
         egress::Policy {
@@ -209,6 +210,7 @@ pub struct Http {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Log {
+    #[serde(deserialize_with = "types::by_name")]
     pub format: LogFormat,
     pub filter: String,
 }

@@ -1,5 +1,5 @@
-//! Logging: to standard error, as text or JSON. Data never goes through here: it goes to standard
-//! output through `cli::output`.
+//! Logs to standard error, as text or JSON. Command output is not logging: it goes to standard output through
+//! `cli::output`.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -14,9 +14,8 @@ use tracing_subscriber::{
 
 use crate::settings::{Log, LogFormat};
 
-/// What libraries may log at most, whatever the filter says, each with all of its modules: below these
-/// levels, and in what the broker client says of a returned message, stand payloads, addresses and
-/// headers.
+/// The most verbose level of each library with all of its modules, whatever the filter says. Beyond these levels
+/// libraries log payloads, addresses and headers; the broker client does so for each returned message.
 const CAPS: [(&str, LevelFilter); 7] = [
     ("lapin", LevelFilter::WARN),
     ("lapin::returned_messages", LevelFilter::OFF),
@@ -27,18 +26,18 @@ const CAPS: [(&str, LevelFilter); 7] = [
     ("rustls", LevelFilter::INFO),
 ];
 
-/// The process has a log subscriber already, or the filter is none.
+/// Logging could not start: it has started before, or the filter is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start logging")]
 pub struct InitError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Starts logging for the whole process. To be called once.
+/// Starts logging for the whole process.
 ///
 /// # Errors
-/// When it was called before, or `log.filter` is not a filter (which the settings have checked).
+/// When it was called before, or `log.filter` is not valid, which loading the settings rules out.
 pub fn init(log: &Log) -> Result<(), InitError> {
     let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
-    // Not directives of the filter: there, a narrower one of the operator's would win.
+    // A second filter: as directives of the first they would yield to more specific ones of the operator.
     let caps = Targets::new().with_targets(CAPS).with_default(LevelFilter::TRACE);
     let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match log.format {
@@ -49,23 +48,23 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     subscriber.try_init().map_err(|error| InitError(error.into()))
 }
 
-/// Makes a panic a line of the log that says where, and not what: the text of a panic may hold the text
-/// that it was about. To be called once logging has started.
+/// Logs the location of each panic, without its message, which may contain personal data. To be called after
+/// [`init`].
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a part of the program panicked at {place}; please report it");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "panicked at {location}; please report this");
     }));
 }
 
-/// An error and its causes on one line, for a log line or a health report.
+/// Joins an error and its causes by colons, for a log line or a health report.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        // Transparent errors say the same as their cause.
+        // A transparent error has the text of its cause.
         if !text.ends_with(&next) {
             text.push_str(": ");
             text.push_str(&next);

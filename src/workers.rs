@@ -1,10 +1,12 @@
-//! The long-running tasks. Each is a loop that is rebuilt for ever after any failure, stops between
-//! units of work, and may be killed anywhere.
+//! The long-running components. Each is a loop that reconnects after any failure, stops between units of work,
+//! and loses nothing when it is killed anywhere.
 
 pub mod backoff;
+pub mod component;
 mod consumption;
 pub mod dead_letter_collector;
 pub mod outbox_relay;
+mod retry;
 pub mod upsert;
 pub mod wake_ups;
 pub mod webhook;

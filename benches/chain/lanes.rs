@@ -203,8 +203,6 @@ async fn claims(
             token: Uuid::now_v7(),
             busy: &serde_json::json!({}),
             max_age: Duration::from_hours(1),
-            source: "/bench",
-            now: time::OffsetDateTime::now_utc(),
         };
         let began = Instant::now();
         let claimed = database.unit(async |conn| deliveries::claim(conn, &claim).await).await?;

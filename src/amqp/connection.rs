@@ -1,55 +1,91 @@
-//! Opening a connection, and closing it for certain. There is no recovery here: a connection that
-//! fails is dropped, and the loop that owns it opens the next one.
+//! Opens connections and makes sure that they close. A failed connection is not recovered: its owner drops it and
+//! opens the next one.
 //!
-//! The client library runs each connection in a thread of its own, which ends when the broker answers:
-//! the handshake or the close. A broker that is silent (frozen, or in an alarm that keeps the close
-//! from being written) would leave one thread and one socket behind with every try. So the socket is
-//! kept here too, and shut down when its time is over.
+//! The client library runs each connection in a thread, which ends only when the broker answers the handshake or
+//! the close. A silent broker (frozen, or in an alarm that keeps the close from being written) would leak a thread
+//! and a socket with every connection. So this module keeps a second handle of the socket and shuts it down after
+//! a timeout.
 
 use std::{
     io,
     net::{Shutdown, TcpStream},
     ops::Deref,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use lapin::{
-    AsyncTcpStream, ConnectionProperties,
-    runtime::default_runtime,
-    tcp::{AMQPUriTcpExt as _, OwnedTLSConfig},
-    uri::AMQPUri,
-};
+use lapin::{AsyncTcpStream, ConnectionProperties, uri::AMQPUri};
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::timeout};
 
-use super::transport::{self, Repaired};
+use super::{
+    dial::dial,
+    transport::{self, Repaired},
+};
 use crate::settings;
 
-/// How long a dropped connection may take for closing in good order.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time for a dropped connection to close in an orderly way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest frame, in bytes.
 const FRAME_MAX: u32 = 128 * 1024;
 
-/// Why the broker could not be reached. Never holds the address: it carries the password.
+/// Why the broker could not be reached. Names host and port, never user or password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// `amqp.url` is no AMQP URI.
+    /// `amqp.url` cannot be parsed.
     #[error("amqp.url is not an amqp:// or amqps:// address")]
     Uri,
-    /// The broker, or something on the way to it, refused.
-    #[error("could not connect to the broker")]
-    Refused(#[source] lapin::Error),
+    /// The broker, or something on the way to it, refused. The cause is not a `source`, because the advice
+    /// follows it.
+    #[error("could not reach RabbitMQ at {address}: {}; check amqp.url", cause(.error))]
+    Refused {
+        /// Host and port.
+        address: String,
+        /// The client library's error.
+        error: lapin::Error,
+    },
     /// No answer within `amqp.connect_timeout`.
-    #[error("the broker did not answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
+    #[error("could not reach RabbitMQ at {address}: no answer within {} ms; check amqp.url", limit.as_millis())]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The deadline.
+        limit: Duration,
+    },
 }
 
-/// An open connection. Dropped, it is closed: in good order, or by force after a few seconds.
+/// The library's error without the words that only say that it is one.
+fn cause(error: &lapin::Error) -> String {
+    match error.kind() {
+        lapin::ErrorKind::IOError(error) => error.to_string(),
+        lapin::ErrorKind::ProtocolError(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Waits for `opening` within `amqp.connect_timeout`; an error names the broker's address.
+pub(super) async fn within_timeout<T>(
+    settings: &settings::Amqp,
+    opening: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, ConnectError> {
+    let limit = settings.connect_timeout;
+    let address = || uri(settings).map(|uri| format!("{}:{}", uri.authority.host, uri.authority.port));
+    match timeout(limit, opening).await {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) => Err(ConnectError::Refused { address: address()?, error }),
+        Err(_) => Err(ConnectError::Timeout { address: address()?, limit }),
+    }
+}
+
+fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
+    settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)
+}
+
+/// An open connection. Dropping it closes it, by force after 5 seconds.
 pub struct Connection {
-    // Dropped first, so that the close is on its way before the socket's time begins to run.
+    // Dropped first, so that the close is sent before the timeout of the socket begins.
     connection: lapin::Connection,
     _socket: Socket,
 }
@@ -62,53 +98,42 @@ impl Deref for Connection {
     }
 }
 
-/// Opens one connection, named for `purpose` in the broker's own listings.
+/// Opens a connection that appears as `purpose` in the broker's list of connections.
 ///
-/// Consumers and publishers use connections of their own: a broker in a resource alarm blocks a
-/// publishing connection as a whole, acks and heartbeats included.
+/// Consumers and publishers use separate connections: in a resource alarm the broker blocks a publishing
+/// connection as a whole, including acks and heartbeats.
 pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connection, ConnectError> {
-    let mut uri: AMQPUri = settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)?;
+    let mut uri = uri(settings)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
-    // The broker's own default. Where it is not given, the library makes its buffers small and then
-    // writes all 8 MB of them to make them large.
+    // The broker's default. Without it the library starts with small buffers and then writes all 8 MB of them to
+    // grow them.
     uri.query.frame_max.get_or_insert(FRAME_MAX);
     let name = format!("{} {purpose}", settings.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let mut socket = Socket { state: Arc::default(), patience: Duration::ZERO };
+    let mut socket = Socket { state: Arc::default(), timeout: Duration::ZERO };
     let state = Arc::clone(&socket.state);
-    // The library's own deadline covers neither the name, nor TLS, nor the handshake.
+    // The library's own timeout covers neither name resolution, nor TLS, nor the handshake.
     let connecting = lapin::Connection::connector(
         uri,
         transport::runtime(),
         async move |uri, _| {
-            let (tls, runtime) = (OwnedTLSConfig::default(), default_runtime()?);
-            let dialed = timeout(limit, uri.connect_with_config_async(tls.as_ref(), &runtime)).await;
-            let stream = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            let socket = match &stream {
-                AsyncTcpStream::Plain(plain) => plain.get_ref().as_fd().try_clone_to_owned(),
-                AsyncTcpStream::Rustls(tls) => tls.get_ref().0.get_ref().as_fd().try_clone_to_owned(),
-                _ => Err(io::ErrorKind::Unsupported.into()),
-            };
-            State::open(&state, socket?)?;
+            let dialed = timeout(limit, dial(&uri)).await;
+            let (stream, socket) = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            State::open(&state, socket)?;
             Ok(AsyncTcpStream::Plain(Repaired::new(stream)))
         },
         properties,
     );
-    match timeout(limit, connecting).await {
-        Ok(connected) => {
-            let connection = connected.map_err(ConnectError::Refused)?;
-            socket.patience = CLOSE_PATIENCE;
-            Ok(Connection { connection, _socket: socket })
-        }
-        Err(_) => Err(ConnectError::Timeout(limit)),
-    }
+    let connection = within_timeout(settings, connecting).await?;
+    socket.timeout = CLOSE_TIMEOUT;
+    Ok(Connection { connection, _socket: socket })
 }
 
-/// A second handle to the connection's socket. When it is dropped the socket has `patience` left.
+/// A second handle of the connection's socket, which is shut down `timeout` after this is dropped.
 struct Socket {
     state: Arc<Mutex<State>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 #[derive(Default)]
@@ -116,7 +141,7 @@ enum State {
     #[default]
     Dialing,
     Open(TcpStream),
-    /// Nobody waits for it any more.
+    /// Its owner is gone.
     Abandoned,
 }
 
@@ -132,7 +157,7 @@ impl State {
 
     fn abandon(state: &Mutex<Self>) {
         if let Self::Open(socket) = std::mem::replace(&mut *lock(state), Self::Abandoned) {
-            // An error means that it is closed already.
+            // An error means that the socket is closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -141,10 +166,10 @@ impl State {
 impl Drop for Socket {
     fn drop(&mut self) {
         match Handle::try_current() {
-            Ok(runtime) if !self.patience.is_zero() => {
-                let (state, patience) = (Arc::clone(&self.state), self.patience);
+            Ok(runtime) if !self.timeout.is_zero() => {
+                let (state, timeout) = (Arc::clone(&self.state), self.timeout);
                 runtime.spawn(async move {
-                    tokio::time::sleep(patience).await;
+                    tokio::time::sleep(timeout).await;
                     State::abandon(&state);
                 });
             }

@@ -1,7 +1,7 @@
-//! Consuming in batches: whatever is there, up to a bound, without waiting for company.
+//! Consumes in batches: the messages that have arrived, up to a bound, without waiting for more.
 //!
-//! A batch is settled as a whole with one multiple-ack, which consumes it. What is never acked goes
-//! back to the queue when the channel closes; nothing is requeued by hand.
+//! One multiple-ack settles a batch as a whole and consumes it. The broker requeues unacked messages when the
+//! channel closes; nothing is requeued by hand.
 
 use std::time::Duration;
 
@@ -14,14 +14,13 @@ use lapin::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a consumer hears nothing before it is made anew. A broker may forget one without a word, and
-/// `RabbitMQ` 3.10 keeps one for a queue that is deleted and declared again at once, counts it, hands it
-/// messages, and none of them arrives.
-const IDLE: Duration = Duration::from_secs(10);
+/// A consumer that receives nothing for this long is replaced. A broker may drop a consumer silently, and
+/// `RabbitMQ` 3.10 keeps one for a queue that is deleted and at once declared again, but its messages never arrive.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an ack or a farewell may take. A connection that breaks at the wrong moment leaves the
-/// client library waiting for ever, without an error.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time for an ack or a close. When a connection breaks at the wrong moment, the client library waits
+/// forever without an error.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a consumer must be rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -31,43 +30,43 @@ pub enum ConsumeError {
     Lapin {
         /// The queue.
         queue: String,
-        /// What failed.
+        /// The cause.
         #[source]
         source: lapin::Error,
     },
     /// The broker canceled the consumer (queue deleted, leader lost, ack timeout).
-    #[error("the broker ended the consumer of queue `{0}`")]
+    #[error("the broker canceled the consumer of queue `{0}`")]
     Ended(String),
-    /// An ack did not reach the broker: the channel is gone, the messages come again.
-    #[error("messages of queue `{0}` could not be acknowledged")]
+    /// The ack did not reach the broker, which will redeliver the messages.
+    #[error("could not acknowledge messages of queue `{0}`; they will be redelivered")]
     NotAcked(String),
 }
 
 /// Bounds of one batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
-    /// Most messages.
+    /// Maximum number of messages.
     pub count: usize,
-    /// Most bytes of bodies; the message that goes beyond still belongs to the batch.
+    /// Maximum size of the bodies in bytes; the message that exceeds it still belongs to the batch.
     pub bytes: usize,
-    /// How long to wait for more once there is one message.
+    /// How long to wait for further messages after the first.
     pub linger: Duration,
 }
 
-/// One message as it came. `Debug` leaves the payload out.
+/// A received message. Personal data: it has no `Debug`.
 pub struct Received {
     /// The raw body.
     pub body: Vec<u8>,
     /// Properties and headers.
     pub properties: BasicProperties,
-    /// The routing key that it was published with.
+    /// The routing key of its publisher.
     pub routing_key: String,
-    /// How often the broker handed it out before (quorum queues; 0 where unknown).
+    /// How often the broker has delivered it before, as quorum queues count; other queues only say 0 or 1.
     pub delivery_count: u64,
 }
 
 impl Received {
-    /// The text of header `name`, if it is there and is UTF-8 text.
+    /// The value of header `name`, if it is text in UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         match self.properties.headers().as_ref()?.inner().get(name)? {
@@ -94,18 +93,18 @@ impl From<Delivery> for Received {
 }
 
 /// Messages that are settled together.
-#[must_use = "a batch that is dropped comes again only when its channel closes"]
+#[must_use = "a dropped batch is redelivered only when its channel closes"]
 pub struct Batch {
-    /// The messages, in the order of arrival.
+    /// In the order of arrival.
     pub messages: Vec<Received>,
     last: Acker,
     queue: String,
 }
 
 impl Batch {
-    /// Acknowledges every message of the batch. Call it after the commit that holds their effect.
+    /// Acknowledges every message of the batch. To be called after the commit of their effects.
     pub async fn ack(self) -> Result<(), ConsumeError> {
-        match timeout(ANSWER_PATIENCE, self.last.ack(BasicAckOptions { multiple: true })).await {
+        match timeout(ANSWER_TIMEOUT, self.last.ack(BasicAckOptions { multiple: true })).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue)),
             Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue, source }),
@@ -113,7 +112,7 @@ impl Batch {
     }
 }
 
-/// A consumer of one queue, on a channel of its own.
+/// A consumer of one queue, on its own channel.
 pub struct Consumer {
     channel: Channel,
     stream: lapin::Consumer,
@@ -121,7 +120,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts to consume `queue` with at most `prefetch` unsettled messages.
+    /// Starts to consume `queue` with at most `prefetch` unacked messages.
     pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, ConsumeError> {
         let failed = |source| ConsumeError::Lapin { queue: queue.to_owned(), source };
         let channel = connection.create_channel().await.map_err(failed)?;
@@ -133,12 +132,12 @@ impl Consumer {
         Ok(Self { channel, stream, queue: queue.to_owned() })
     }
 
-    /// Waits for a message and takes those that are there already, up to `limits`. None where nothing
-    /// came for so long that the consumer must be made anew, to be sure that it still is one.
+    /// Waits for a message and takes it with those that have arrived already, up to `limits`. `None` when nothing
+    /// arrived for 10 seconds: the consumer must be replaced, because it may be dead.
     ///
-    /// Cancel-safe in that nothing is lost: what was taken and not returned is unacked.
+    /// Cancelling loses nothing: messages that were taken and not returned stay unacked.
     pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, ConsumeError> {
-        let Ok(first) = timeout(IDLE, self.stream.next()).await else { return Ok(None) };
+        let Ok(first) = timeout(IDLE_TIMEOUT, self.stream.next()).await else { return Ok(None) };
         let mut delivery = self.checked(first)?;
         let deadline = Instant::now() + limits.linger;
         let mut messages = Vec::new();
@@ -155,14 +154,14 @@ impl Consumer {
         }
     }
 
-    /// Ends the consumer. What it was handed and what is not acked goes back to the queue.
+    /// Closes the channel, and the broker requeues its unacked messages.
     pub async fn close(self) {
-        // Where the broker does not answer, whoever uses the connection next finds out.
-        let _ = timeout(ANSWER_PATIENCE, self.channel.close(200, "idle".into())).await;
+        // If the broker does not answer, the next use of the connection fails.
+        let _ = timeout(ANSWER_TIMEOUT, self.channel.close(200, "idle".into())).await;
     }
 
     async fn more(&mut self, deadline: Instant) -> Result<Option<Delivery>, ConsumeError> {
-        // A deadline in the past still polls the stream once, so "no linger" takes what is there.
+        // A deadline in the past still polls the stream once, so a linger of 0 takes what has arrived.
         match timeout_at(deadline, self.stream.next()).await {
             Ok(next) => self.checked(next).map(Some),
             Err(_) => Ok(None),

@@ -1,5 +1,5 @@
-//! Names of headers. CloudEvents has no binding for AMQP 0-9-1: the event is the JSON body, and its
-//! attributes stand in headers too, for routing and for people.
+//! Names of headers. CloudEvents has no binding for AMQP 0-9-1: the event is the JSON body, and its attributes
+//! are headers as well, for routing and for people.
 
 /// CloudEvents `id`.
 pub const ID: &str = "cloudEvents_id";
@@ -11,7 +11,7 @@ pub const TYPE: &str = "cloudEvents_type";
 pub const TIME: &str = "cloudEvents_time";
 /// CloudEvents `subject`.
 pub const SUBJECT: &str = "cloudEvents_subject";
-/// W3C Trace Context.
+/// W3C Trace Context: version, trace id, parent id, flags.
 pub const TRACEPARENT: &str = "traceparent";
-/// W3C Trace Context.
+/// W3C Trace Context: state of the vendors that take part in the trace.
 pub const TRACESTATE: &str = "tracestate";

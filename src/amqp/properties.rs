@@ -1,9 +1,9 @@
-//! AMQP properties and headers as JSON and back, so that a dead letter can be kept in the database
-//! and its message be rebuilt for a replay.
+//! Converts AMQP properties and headers to JSON and back, so that the database can store a dead letter and a replay
+//! can rebuild its message.
 //!
-//! A property is a member of the object, under its name in the AMQP specification in camel case; a
-//! header value is an object with one member, whose key is its AMQP type: `{"string": "x"}`. No
-//! text here ever holds NUL, which Postgres refuses.
+//! A property is a member of the object, named as in the AMQP specification but in camel case. A header value is an
+//! object with one member, whose key is its AMQP type: `{"string": "x"}`. No text contains NUL, which Postgres
+//! refuses.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lapin::{
@@ -12,14 +12,16 @@ use lapin::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::domain::chain::outgoing::ReplyTo;
+
 /// Header of a replayed message: the id of the dead letter.
 pub const DEAD_LETTER_HEADER: &str = "x-contact-relay-dead-letter";
 
-/// Tables and arrays within headers deeper than this are dropped: no client nests them, and reading
-/// the JSON back has a limit, too.
+/// Maximum nesting of tables and arrays within headers; deeper ones become void. No client nests them, and parsing
+/// the JSON has a limit, too.
 const MAX_DEPTH: usize = 16;
 
-/// Properties and headers as JSON, with the AMQP types of the headers.
+/// Converts properties to JSON that keeps the AMQP types of the headers.
 #[must_use]
 pub fn to_json(properties: &BasicProperties) -> Value {
     let mut object = Map::new();
@@ -56,7 +58,7 @@ pub fn to_json(properties: &BasicProperties) -> Value {
 
 type SetText = fn(BasicProperties, ShortString) -> BasicProperties;
 
-/// The properties that [`to_json`] wrote. What cannot be read is left out.
+/// Reads the JSON of [`to_json`]. Leaves out members that it cannot read.
 #[must_use]
 pub fn from_json(value: &Value) -> BasicProperties {
     let text = |name: &str| value.get(name).and_then(Value::as_str).and_then(short_string);
@@ -94,11 +96,11 @@ pub fn from_json(value: &Value) -> BasicProperties {
     properties
 }
 
-/// The properties with which a dead letter goes back to its stage: persistent, marked with the dead
-/// letter's id, and without what would make a broker drop, expire, refuse or copy it.
+/// The properties for a replay: persistent, marked with the dead letter's id, and without anything that makes a
+/// broker drop, expire, refuse or copy the message.
 ///
-/// `RabbitMQ` 3.10 drops a message whose `x-death` looks like a cycle; `CC` and `BCC` would send it to
-/// further queues; `userId` must be that of the connection which publishes.
+/// `RabbitMQ` 3.10 drops a message whose `x-death` looks like a cycle, `CC` and `BCC` route it to further queues, and
+/// `userId` must be the user of the publishing connection.
 #[must_use]
 pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
     let mut kept = kept.as_object().cloned().unwrap_or_default();
@@ -109,20 +111,20 @@ pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
         Some(Value::Object(headers)) => headers,
         _ => Map::new(),
     };
-    headers.retain(|name, _| !is_of_the_broker(name));
+    headers.retain(|name, _| !is_broker_header(name));
     headers.insert(DEAD_LETTER_HEADER.to_owned(), json!({ "string": dead_letter_id.to_string() }));
     kept.insert("headers".to_owned(), Value::Object(headers));
     from_json(&Value::Object(kept))
 }
 
-/// The queue that the sender wants an answer on, and what it knows its request by. `None` where it wants
-/// none, or where one of both cannot be stored.
+/// The queue on which the sender waits for the result. `None` if there is none, or if Postgres cannot store it.
 #[must_use]
-pub fn reply_to(properties: &BasicProperties) -> Option<(&str, Option<&str>)> {
+pub fn reply_to(properties: &BasicProperties) -> Option<ReplyTo> {
     let queue = properties.reply_to().as_ref().map(ShortString::as_str).filter(|queue| !queue.is_empty())?;
     let correlation_id = properties.correlation_id().as_ref().map(ShortString::as_str);
     let is_storable = |text: &str| !text.contains('\0');
-    (is_storable(queue) && correlation_id.is_none_or(is_storable)).then_some((queue, correlation_id))
+    let is_usable = is_storable(queue) && correlation_id.is_none_or(is_storable);
+    is_usable.then(|| ReplyTo { queue: queue.to_owned(), correlation_id: correlation_id.map(str::to_owned) })
 }
 
 /// The dead letter that this message replays, if it is a replay.
@@ -133,7 +135,7 @@ pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<uuid::Uuid> 
     uuid::Uuid::try_parse_ascii(text.as_bytes()).ok()
 }
 
-fn is_of_the_broker(name: &str) -> bool {
+fn is_broker_header(name: &str) -> bool {
     ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start))
         || ["x-delivery-count", "CC", "BCC"].contains(&name)
 }
@@ -155,7 +157,7 @@ fn to_typed(value: &AMQPValue, depth: usize) -> Value {
         AMQPValue::LongInt(value) => json!({ "i32": value }),
         AMQPValue::LongUInt(value) => json!({ "u32": value }),
         AMQPValue::LongLongInt(value) => json!({ "i64": value }),
-        // As text, because JSON has no NaN and no infinity.
+        // As text, because JSON has neither NaN nor infinity.
         AMQPValue::Float(value) => json!({ "f32": value.to_string() }),
         AMQPValue::Double(value) => json!({ "f64": value.to_string() }),
         AMQPValue::DecimalValue(value) => json!({ "decimal": [value.scale, value.value] }),
@@ -218,7 +220,7 @@ fn from_typed(value: &Value) -> Option<AMQPValue> {
     })
 }
 
-/// `None` where the text is longer than the 255 bytes that a short string has.
+/// `None` if the text is longer than a short string can be (255 bytes).
 fn short_string(text: &str) -> Option<ShortString> {
     ShortString::try_new(text).ok()
 }

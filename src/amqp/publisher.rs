@@ -1,7 +1,7 @@
-//! Publishing with confirms, a window of messages at a time.
+//! Publishes with confirms, a window of messages at a time.
 //!
-//! Published means confirmed and, where the message is mandatory, routed: the broker acknowledges
-//! what no queue takes as well.
+//! A message is published once the broker has confirmed it and, if it is mandatory, routed it: the broker confirms
+//! unroutable messages, too.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -12,64 +12,62 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, Connection, connect};
+use super::{ConnectError, Connection, connect, connection::within_timeout};
 use crate::settings;
 
-/// Reply code of AMQP 0-9-1 (1.2).
+/// Reply code of AMQP 0-9-1 (1.2): an operator closed the connection, or the broker shuts down.
 const CONNECTION_FORCED: u16 = 320;
 
 /// One message to publish.
 #[derive(Clone)]
 pub struct Message {
-    /// The exchange; empty is the default exchange, which routes to the queue named by the key.
+    /// The exchange. The default exchange has an empty name and routes to the queue that the key names.
     pub exchange: String,
-    /// The routing key.
+    /// The routing key, or the name of a queue.
     pub routing_key: String,
-    /// Whether a queue must take it.
+    /// Whether it must be routed to a queue.
     pub mandatory: bool,
     /// The exact bytes.
     pub body: Vec<u8>,
-    /// Properties and headers. `message_id` tells messages of one window apart.
+    /// Properties and headers. A mandatory message needs a `message_id` that is unique within its window.
     pub properties: BasicProperties,
 }
 
-/// Why one message of a window is not published.
+/// Why one message of a window was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unpublished {
-    /// Mandatory, and no queue is bound for its routing key.
-    #[error("no queue takes this routing key")]
+    /// It is mandatory, and no queue is bound for its routing key.
+    #[error("no queue is bound for this routing key")]
     Unroutable,
-    /// The broker refused it (a full queue).
+    /// The broker refused it, for example because the queue is full.
     #[error("the broker refused the message")]
     Refused,
 }
 
-/// The window's outcome is unknown: publish it again over a new connection.
+/// The outcome of a window is unknown; it must be published again over a new connection.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The channel or connection failed.
     #[error("publishing failed")]
     Lapin(#[from] lapin::Error),
-    /// The broker did not confirm in time: it is blocked, or gone.
+    /// The broker did not confirm in time: it blocks publishers, or cannot be reached.
     #[error("the broker did not confirm within {} ms", .0.as_millis())]
     Timeout(Duration),
 }
 
 impl PublishError {
-    /// Whether the broker closed the channel or the connection because of what was published, and would do
-    /// so again.
+    /// Whether the broker closed the channel or the connection because of a message, and would do so again.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let Self::Lapin(error) = self else { return false };
         match error.kind() {
-            // A broker that shuts down, or an operator who closes the connection.
             ErrorKind::ProtocolError(error) => error.get_id() != CONNECTION_FORCED,
             _ => false,
         }
     }
 }
 
-/// A connection and one channel in confirm mode, with one owner.
+/// A connection with one channel in confirm mode.
 pub struct Publisher {
     connection: Connection,
     channel: Channel,
@@ -77,7 +75,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects and switches confirms on.
+    /// Connects under the name `purpose` and enables confirms.
     pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Self, ConnectError> {
         let connection = connect(settings, purpose).await?;
         let opened = async {
@@ -85,23 +83,20 @@ impl Publisher {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
-        let channel = match timeout(settings.connect_timeout, opened).await {
-            Ok(opened) => opened.map_err(ConnectError::Refused)?,
-            Err(_) => return Err(ConnectError::Timeout(settings.connect_timeout)),
-        };
+        let channel = within_timeout(settings, opened).await?;
         Ok(Self { connection, channel, timeout: settings.publish_timeout })
     }
 
-    /// The connection, to declare on.
+    /// The connection, for declarations.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Publishes the messages and waits for every confirm: one result for each, in order.
+    /// Publishes the messages and waits for all confirms. Returns one result per message, in order.
     ///
     /// # Errors
-    /// After an error the publisher is of no more use, and any of the messages may have arrived.
+    /// After an error the publisher must be dropped, and any of the messages may have been published.
     pub async fn publish(
         &mut self,
         messages: &[Message],
@@ -113,9 +108,8 @@ impl Publisher {
     }
 
     async fn window(&self, messages: &[Message]) -> Result<Vec<Result<(), Unpublished>>, PublishError> {
-        // All at once: awaited one by one, each message would wait until it is written, which costs two
-        // switches to the thread that writes. Each is on its way when it is first polled, so confirms
-        // and messages stay in one order.
+        // All at once: awaiting each until it is written would cost two switches to the writing thread per message.
+        // A message is queued when its future is first polled, so confirms come in the order of the messages.
         let published = messages.iter().map(|message| {
             self.channel.basic_publish(
                 message.exchange.as_str().into(),
@@ -133,7 +127,7 @@ impl Publisher {
             let (result, message) = match confirmation {
                 Confirmation::Ack(message) => (Ok(()), message),
                 Confirmation::Nack(message) => (Err(Unpublished::Refused), message),
-                // The channel is in confirm mode; without a confirm nothing is known to be published.
+                // Cannot happen on a channel in confirm mode; without a confirm it does not count as published.
                 Confirmation::NotRequested => (Err(Unpublished::Refused), None),
             };
             outcome.push(result);
@@ -144,8 +138,8 @@ impl Publisher {
     }
 }
 
-/// Returned messages come first in, first out and may sit on another message's confirm, so they are
-/// found by their id; one without an id fails the whole window.
+/// Marks unroutable messages. The library may attach a returned message to the confirm of another one, so they are
+/// matched by id; one without an id marks every mandatory message of the window.
 fn mark_returned(
     messages: &[Message],
     returned: &[Option<lapin::types::ShortString>],

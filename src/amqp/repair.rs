@@ -1,19 +1,19 @@
-//! Repairs frames of the broker that the client library cannot read, in place and at the same length.
+//! Repairs frames of the broker that the client library cannot read, in place and without changing their length.
 //!
-//! `RabbitMQ` passes on what publishers send: names and keys that are not UTF-8, and tables nested
-//! thousands deep in a header. The library gives the connection up on the one and overflows its stack
-//! on the other, again with every redelivery, so that one message would stop everybody's work for
-//! ever. Here a byte that is not UTF-8 becomes `?`, and a table that is nested too deep becomes bytes.
-//! Bodies and long strings are never touched: the library takes any bytes there.
+//! `RabbitMQ` passes on names and keys that are not UTF-8, and tables nested thousands deep in a header. The library
+//! closes the connection on the former and overflows its stack on the latter, and again with every redelivery, so
+//! one message would stop all work forever. The repair replaces a byte that is not UTF-8 by `?`, and turns a table
+//! that is nested too deep into a byte array. It never touches bodies and long strings, where the library accepts
+//! any bytes.
 
-/// Tables and arrays may be nested so deep. Deeper than what `properties` keeps of them.
+/// Maximum nesting of tables and arrays. Deeper than what `properties` stores.
 const MAX_DEPTH: usize = 32;
 
 /// Frame types of AMQP 0-9-1.
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 
-/// The class `basic`, and its methods by which messages come.
+/// The class `basic`, and its methods that carry a message from the broker.
 const BASIC: u16 = 60;
 const RETURN: u16 = 50;
 const DELIVER: u16 = 60;
@@ -24,10 +24,10 @@ pub(super) fn concerns(frame_type: u8) -> bool {
     matches!(frame_type, METHOD | HEADER)
 }
 
-/// Repairs the payload of one frame. What is no AMQP is left as it is: the library tells.
+/// Repairs the payload of one frame. Malformed frames are left to the library, which reports them.
 pub(super) fn repair(frame_type: u8, payload: &mut [u8]) {
     let mut payload = Payload { bytes: payload, at: 0 };
-    // `None` only says that the payload ended before its time.
+    // `None` only means that the payload ended early.
     let _ = match frame_type {
         METHOD => payload.method(),
         HEADER => payload.header(),
@@ -79,10 +79,10 @@ impl Payload<'_> {
         Some(())
     }
 
-    /// Walks a table with all that is nested in it. No recursion: the nesting is the sender's choice.
+    /// Walks a table and everything nested in it, without recursion, because the sender chooses the depth.
     fn table(&mut self) -> Option<()> {
         let length = self.u32()?;
-        // Whether it is a table, whose values have names, and where it ends.
+        // For each open level: whether it is a table, whose values have names (an array's have none), and its end.
         let mut open = vec![(true, self.at.checked_add(length)?)];
         while let Some((named, end)) = open.last().copied() {
             if self.at >= end {
@@ -110,7 +110,7 @@ impl Payload<'_> {
                     if open.len() < MAX_DEPTH {
                         open.push((kind == b'F', self.at.checked_add(length)?));
                     } else {
-                        // Bytes are written like tables and arrays: their length, then so many.
+                        // A byte array is encoded like a table or an array: a length, then that many bytes.
                         *self.bytes.get_mut(kind_at)? = b'x';
                         self.skip(length)?;
                     }

@@ -1,4 +1,4 @@
-//! A subscriber of the events exchange, with a queue of its own that ends with it.
+//! A subscriber of the events exchange, with an exclusive queue that the broker deletes with its connection.
 
 use futures_util::StreamExt as _;
 use lapin::{
@@ -12,7 +12,7 @@ use lapin::{
 
 use super::Received;
 
-/// Most messages that wait here unprinted; the rest waits at the broker.
+/// Maximum number of messages in memory; the rest waits at the broker.
 const PREFETCH: u16 = 200;
 
 /// Why a subscription failed or ended.
@@ -21,22 +21,22 @@ pub enum SubscribeError {
     /// The broker or the connection failed.
     #[error("the subscription failed")]
     Lapin(#[from] lapin::Error),
-    /// The broker ended it.
-    #[error("the broker ended the subscription")]
+    /// The broker canceled it.
+    #[error("the broker canceled the subscription")]
     Ended,
 }
 
-/// A subscription. Dropped with its connection, it leaves nothing at the broker.
+/// A subscription that leaves nothing behind at the broker.
 pub struct Subscriber {
     stream: lapin::Consumer,
     _channel: Channel,
 }
 
 impl Subscriber {
-    /// Subscribes to the messages of `exchange` with any of these routing keys (topic patterns).
+    /// Subscribes to the messages of `exchange` that match any of `keys` (topic patterns).
     ///
     /// # Errors
-    /// When the exchange does not exist, or broker or connection fail.
+    /// When the exchange does not exist, or the broker or the connection fails.
     pub async fn open(
         connection: &Connection,
         exchange: &str,
@@ -61,7 +61,7 @@ impl Subscriber {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// When the subscription has ended; there is no further message then.
+    /// When the subscription has ended and no further message will arrive.
     pub async fn next(&mut self) -> Result<Received, SubscribeError> {
         let delivery = self.stream.next().await.ok_or(SubscribeError::Ended)??;
         delivery.acker.ack(BasicAckOptions::default()).await?;
@@ -69,10 +69,10 @@ impl Subscriber {
     }
 }
 
-/// Whether the exchange is there. Declares nothing, so a mistyped namespace leaves nothing behind.
+/// Whether the exchange exists. Declares nothing, so that a mistyped namespace leaves nothing behind.
 ///
 /// # Errors
-/// When broker or connection fail.
+/// When the broker or the connection fails.
 pub async fn has_exchange(connection: &Connection, exchange: &str) -> Result<bool, lapin::Error> {
     let channel = connection.create_channel().await?;
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };

@@ -1,69 +1,101 @@
-//! The broker objects of one namespace, and their declaration.
+//! The exchanges and queues of one namespace, and their declaration.
 //!
-//! Invariant: declaring is idempotent, and an object that exists with other arguments is an error
-//! that names it, never overwritten.
+//! Declaring is idempotent. An object that exists with other arguments is never overwritten: it is an error that
+//! names the object and the difference.
 
 use std::time::Duration;
 
 use lapin::{
-    Channel, ExchangeKind,
+    Channel, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, LongString},
 };
 use tokio::time::timeout;
 
-/// How often the broker hands a message out before it dead-letters it by itself.
+/// How often the broker delivers a message before it dead-letters it by itself.
 ///
-/// Brokers before 4.3 count every redelivery against this limit, those after a mere restart of a
-/// worker too, so it is far above what crash detection needs (which counts by itself, see
-/// `workers::upsert`) and only ends what would never end.
+/// Brokers before 4.3 count every redelivery, also those after a normal restart of a worker. So the limit is far
+/// above what crash detection needs, which has its own count (see `workers::upsert`), and only stops endless
+/// redelivery.
 const DELIVERY_LIMIT: i64 = 1000;
 
-/// The same for the dead-letter queue, whose messages have nowhere to go but the collector: beyond the
-/// limit the broker drops them, and brokers from 4.0 on have a limit of 20 where none is given. One
-/// that is never reached; -1, which means none to those, loses messages on 3.10.
+/// The limit of the dead-letter queue, high enough never to be reached: beyond it the broker would drop the
+/// message. It must be given, because brokers from 4.0 on default to 20, and it cannot be -1 (no limit), which
+/// loses messages on 3.10.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// The names of a namespace.
+/// How `RabbitMQ` begins to say which argument of an existing object differs, behind the name of its reply code.
+const INEQUIVALENT: &str = "inequivalent arg";
+
+/// The names of the exchanges and queues of a namespace.
 #[derive(Clone, Debug)]
 pub struct Topology {
     namespace: String,
 }
 
-/// The objects are not all declared.
+/// Why the topology could not be declared.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
-    /// The broker refused a declaration.
+    /// An object exists with other arguments.
     #[error(
-        "could not declare {kind} `{name}`; where it exists with other arguments, delete it or choose another amqp.namespace"
+        "{kind} `{name}` exists with other arguments ({difference}); \
+         choose another amqp.namespace, or migrate it and its messages by hand"
     )]
-    Refused {
-        /// What kind of object.
+    Mismatch {
+        /// `queue` or `exchange`.
         kind: &'static str,
         /// Its name.
         name: String,
-        /// What the broker says.
+        /// The argument that differs, in the broker's words.
+        difference: String,
+    },
+    /// The broker refused a declaration for another reason, or the connection failed.
+    #[error("could not declare {kind} `{name}`")]
+    Refused {
+        /// `queue`, `exchange` or `binding of queue`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The broker's reason.
         #[source]
         source: lapin::Error,
     },
-    /// There was no channel to declare on.
-    #[error("the connection failed")]
+    /// The broker opened no channel.
+    #[error("could not open a channel to declare the topology")]
     Channel(#[source] lapin::Error),
-    /// No answer in time.
+    /// The broker did not answer in time.
     #[error("the broker did not answer to declarations within {} ms", .0.as_millis())]
     Timeout(Duration),
 }
 
 impl TopologyError {
-    /// Whether an object exists with other arguments: no retry mends that.
+    fn new(kind: &'static str, name: String, source: lapin::Error) -> Self {
+        let difference = match source.kind() {
+            ErrorKind::ProtocolError(error) => {
+                let text = error.get_message().as_str();
+                text.find(INEQUIVALENT).and_then(|start| text.get(start..)).map(str::to_owned)
+            }
+            _ => None,
+        };
+        match difference {
+            Some(difference) => Self::Mismatch { kind, name, difference },
+            None => Self::Refused { kind, name, source },
+        }
+    }
+
+    /// Whether a retry would fail for the same reason: other arguments, or missing permissions.
     #[must_use]
-    pub fn is_mismatch(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if source.is_amqp_soft_error())
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Mismatch { .. } => true,
+            Self::Refused { source, .. } => source.is_amqp_soft_error(),
+            Self::Channel(_) | Self::Timeout(_) => false,
+        }
     }
 }
 
 impl Topology {
-    /// The topology of `namespace` (setting `amqp.namespace`).
+    /// Derives the names from the setting `amqp.namespace`.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned() }
@@ -75,13 +107,13 @@ impl Topology {
         format!("{}.events", self.namespace)
     }
 
-    /// The queue of the upsert worker.
+    /// The queue of worker 1.
     #[must_use]
     pub fn trigger_fired(&self) -> String {
         format!("{}.trigger-fired", self.namespace)
     }
 
-    /// The queue of the webhook worker.
+    /// The queue that wakes worker 2.
     #[must_use]
     pub fn webhook(&self) -> String {
         format!("{}.webhook", self.namespace)
@@ -93,13 +125,13 @@ impl Topology {
         format!("{}.dead-letters", self.namespace)
     }
 
-    /// Whether the service itself consumes the queue of this name.
+    /// Whether this service consumes the queue `name`.
     #[must_use]
     pub fn is_own_queue(&self, name: &str) -> bool {
         [self.trigger_fired(), self.webhook(), self.dead_letters()].iter().any(|own| own == name)
     }
 
-    /// Declares every object, on a channel of its own, in at most `limit`.
+    /// Declares every object on a new channel, within `limit`.
     pub async fn declare_over(
         &self,
         connection: &lapin::Connection,
@@ -112,8 +144,7 @@ impl Topology {
         timeout(limit, declared).await.unwrap_or(Err(TopologyError::Timeout(limit)))
     }
 
-    /// Declares every object. The dead-letter queue comes first: nothing can be dead-lettered
-    /// into nowhere.
+    /// Declares every object, the dead-letter queue first, so that no message is dead-lettered before it exists.
     pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
         self.exchange(channel, self.dead_letters(), ExchangeKind::Fanout).await?;
         self.queue(channel, self.dead_letters(), false).await?;
@@ -136,7 +167,7 @@ impl Topology {
         channel
             .exchange_declare(name.as_str().into(), kind, options, FieldTable::default())
             .await
-            .map_err(|source| TopologyError::Refused { kind: "exchange", name, source })
+            .map_err(|source| TopologyError::new("exchange", name, source))
     }
 
     async fn queue(&self, channel: &Channel, name: String, dead_lettered: bool) -> Result<(), TopologyError> {
@@ -147,7 +178,7 @@ impl Topology {
         set("x-queue-type", "quorum");
         let limit = if dead_lettered { DELIVERY_LIMIT } else { NO_DELIVERY_LIMIT };
         if dead_lettered {
-            // `at-least-once` needs `reject-publish`; together nothing is lost between the queues.
+            // `at-least-once` requires `reject-publish`. Together they lose no message between the two queues.
             set("x-dead-letter-exchange", &self.dead_letters());
             set("x-dead-letter-strategy", "at-least-once");
             set("x-overflow", "reject-publish");
@@ -157,7 +188,7 @@ impl Topology {
             .queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments)
             .await
             .map(|_| ())
-            .map_err(|source| TopologyError::Refused { kind: "queue", name, source })
+            .map_err(|source| TopologyError::new("queue", name, source))
     }
 
     async fn bind(
@@ -176,6 +207,6 @@ impl Topology {
                 FieldTable::default(),
             )
             .await
-            .map_err(|source| TopologyError::Refused { kind: "binding of queue", name: queue, source })
+            .map_err(|source| TopologyError::new("binding of queue", queue, source))
     }
 }

@@ -1,5 +1,5 @@
-//! The stream between the broker and the client library: what comes in is repaired frame by frame
-//! ([`super::repair`]), what goes out passes as it is.
+//! The stream between the broker and the client library. It repairs incoming frames (see `repair`) and passes
+//! outgoing bytes unchanged.
 
 use std::{
     future::Future,
@@ -16,29 +16,28 @@ use futures_util::{
     Stream,
     io::{AsyncRead, AsyncWrite},
 };
-use lapin::AsyncTcpStream;
 
-use super::repair::{concerns, repair};
+use super::{
+    dial::Dialed,
+    repair::{concerns, repair},
+};
 
-/// Bytes that are asked for at a time.
+/// Maximum number of bytes in one read.
 const CHUNK: usize = 64 * 1024;
 
-/// A frame's type, channel and size; then the payload; then one byte more.
+/// A frame is a header (type, channel, size), the payload, and an end byte.
 const FRAME_HEADER: usize = 7;
 const FRAME_END: usize = 1;
 
-/// Frames larger than this are no headers of `RabbitMQ`, whose frames have at most 128 KiB.
-const LARGEST_REPAIRED: usize = 1024 * 1024;
+/// A larger frame is passed unrepaired. `RabbitMQ` sends frames of at most 128 KiB.
+const MAX_REPAIRED: usize = 1024 * 1024;
 
-/// A connected stream of the client library, with TLS or without.
-pub(super) type Dialed = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
-
-/// What the library runs on: tokio, with streams that are repaired.
+/// The runtime of the library: tokio, with repaired streams.
 pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Repairing>> {
     Runtime::new(RuntimeParts::new(Tokio::current(), Repairing(Tokio::current())))
 }
 
-/// Tokio's reactor, but for its streams.
+/// Tokio's reactor with repaired streams.
 #[derive(Clone, Debug)]
 pub(super) struct Repairing(Tokio);
 
@@ -66,7 +65,7 @@ impl Reactor for Repairing {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Repaired::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Repaired::new(Box::new(connecting.await?) as Dialed)) }
     }
 }
 
@@ -74,11 +73,10 @@ impl Reactor for Repairing {
 pub(super) struct Repaired<S> {
     inner: S,
     chunk: Box<[u8]>,
-    /// Arrived and not yet handed on: first what may go, then the beginning of a frame that waits for
-    /// the rest of it.
+    /// Bytes that the library has not read yet: `ready` repaired ones, then the beginning of an incomplete frame.
     arrived: Vec<u8>,
     ready: usize,
-    /// Bytes of the present frame that are still to come and pass as they are.
+    /// Remaining bytes of the current frame if it needs no repair.
     passing: usize,
 }
 
@@ -88,7 +86,7 @@ impl<S> Repaired<S> {
         Self { inner, chunk, arrived: Vec::new(), ready: 0, passing: 0 }
     }
 
-    /// Repairs the frames that are whole, and finds out how much may go.
+    /// Repairs complete frames and moves `ready` behind them.
     fn advance(&mut self) {
         loop {
             let Some(waiting) = self.arrived.get_mut(self.ready..) else { return };
@@ -104,7 +102,7 @@ impl<S> Repaired<S> {
             let Some(&[frame_type, _, _, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>() else { return };
             let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
             let whole = size.saturating_add(FRAME_HEADER + FRAME_END);
-            if !concerns(frame_type) || size > LARGEST_REPAIRED {
+            if !concerns(frame_type) || size > MAX_REPAIRED {
                 self.passing = whole;
                 continue;
             }
@@ -129,7 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
         while this.ready == 0 {
             let count = ready!(Pin::new(&mut this.inner).poll_read(context, &mut this.chunk))?;
             if count == 0 {
-                // The end, if need be in the middle of a frame.
+                // The stream may end within a frame.
                 this.ready = this.arrived.len();
                 break;
             }

@@ -6,30 +6,28 @@ use serde::Serialize;
 use super::{
     exit::Exit,
     output::{self, Output},
+    start::Start,
 };
 use crate::settings::{DEFAULTS, Effective};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Tell everything that is wrong with the settings at once
+    /// Report every fault in the settings at once
     Check,
-    /// Show each setting with its value and where it comes from; secrets are redacted
+    /// Show each setting with its value and origin; secrets are redacted
     Show(Output),
-    /// Print every setting with its default and what it means, as a file to start from
+    /// Print every setting with its default and a description, as a file to start from
     Example,
 }
 
-pub(super) fn example() -> anyhow::Result<Exit> {
-    output::line(DEFAULTS.trim_end())?;
-    Ok(Exit::Done)
-}
-
-/// Settings with faults do not come this far: loading them failed with all faults.
-pub(super) fn run(command: &Command, effective: &Effective) -> anyhow::Result<Exit> {
+pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
-        Command::Check => output::line("the settings are fine")?,
-        Command::Show(output) => show(*output, effective)?,
-        Command::Example => return example(),
+        Command::Check => {
+            start.settings()?;
+            output::line("the settings are fine")?;
+        }
+        Command::Show(output) => show(*output, &start.settings()?)?,
+        Command::Example => output::line(DEFAULTS.trim_end())?,
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,4 @@
-//! `contact …`: contacts as operators look at them. The identity document is masked everywhere.
-//!
-//! One file for each command; here stands what they share.
+//! `contact find|show|history|unmerge|erase`. The identity document is masked everywhere.
 
 mod erase;
 mod find;
@@ -21,6 +19,7 @@ use crate::{
         contact::{Contact, field::Field},
         event::CompanyId,
     },
+    postgres::Database,
     settings::Settings,
 };
 
@@ -31,14 +30,14 @@ pub(super) enum Command {
         after_help = "Example: contact-relay contact find --company acme --email ada@analytical.example"
     )]
     Find(find::Args),
-    /// Show a contact, each value with the event behind it
+    /// Show a contact, and the event that each value came from
     Show(One),
     /// Show what each event, merge, unmerge and conflict did to a contact and to those merged into it
     History(One),
-    /// Part two contacts that were merged and are two people
+    /// Split a merged contact into the two people that were merged
     #[command(after_help = unmerge::HELP)]
     Unmerge(unmerge::Unmerge),
-    /// Erase a person for good, and keep late redeliveries from bringing it back
+    /// Erase a person permanently; late redeliveries do not restore the contact
     #[command(after_help = erase::HELP)]
     Erase(erase::Erase),
 }
@@ -48,7 +47,7 @@ pub(super) struct One {
     /// Company (tenant) id
     #[arg(long, value_parser = company)]
     company: CompanyId,
-    /// Contact id; one that was merged away finds the contact that it became
+    /// Contact id; the id of a merged contact finds the contact it was merged into
     id: Uuid,
     #[command(flatten)]
     output: Output,
@@ -58,14 +57,13 @@ fn company(text: &str) -> Result<CompanyId, String> {
     CompanyId::new(text).map_err(|error| error.to_string())
 }
 
-pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = super::database(settings).await?;
+pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
-        Command::Find(args) => find::run(&database, args, settings).await,
-        Command::Show(args) => show::run(&database, &args).await,
-        Command::History(args) => history::run(&database, &args).await,
-        Command::Unmerge(args) => unmerge::run(&database, &args, settings).await,
-        Command::Erase(args) => erase::run(&database, &args, settings).await,
+        Command::Find(args) => find::run(database, args, settings).await,
+        Command::Show(args) => show::run(database, &args).await,
+        Command::History(args) => history::run(database, &args).await,
+        Command::Unmerge(args) => unmerge::run(database, &args, settings).await,
+        Command::Erase(args) => erase::run(database, &args, settings).await,
     }
 }
 

@@ -1,13 +1,13 @@
 //! `dead-letter list|show|replay|discard`.
 
-mod select;
+pub(super) mod select;
 mod settle;
 mod show;
 
 use clap::Subcommand;
 
 use super::{
-    confirm::Many,
+    bulk::Bulk,
     exit::Exit,
     output::{self, Output, moment},
 };
@@ -16,29 +16,29 @@ use crate::{
     postgres::{Database, dead_letters::Summary},
     settings::Settings,
 };
-use select::{Filters, Selection};
+use select::{DeadLetters, Filters};
 
-/// What a listing shows without `--limit`.
-const LIMIT: u32 = 100;
+/// Rows of a listing without `--limit`.
+const DEFAULT_LIMIT: u32 = 100;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List dead letters, newest first; without --state those that wait
+    /// List dead letters, newest first; without --state only open and replaying ones
     #[command(after_help = "Example: contact-relay dead-letter list --reason webhook_exhausted --since 24h")]
     List(List),
-    /// Show everything of one dead letter, the message's body and properties included
+    /// Show one dead letter in full, with the body and properties of its message
     Show(Show),
     /// Send dead letters back to the stage that failed
     #[command(after_help = REPLAY_HELP)]
-    Replay(Settle),
-    /// Give dead letters up, and the webhook deliveries behind them
+    Replay(Bulk<DeadLetters>),
+    /// Discard dead letters, and the webhook deliveries behind them
     #[command(after_help = DISCARD_HELP)]
     Discard(Discard),
 }
 
 const REPLAY_HELP: &str = "\
-Replaying twice does no harm: events and deliveries take effect once. What is interrupted can be replayed again.
-Exits 3 when some were skipped (settled already) or could not be published.
+Replaying twice does no harm: events and deliveries take effect once. An interrupted replay can be repeated.
+Exits 3 when some were skipped (already settled) or could not be published.
 
 Examples:
   contact-relay dead-letter replay 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11
@@ -46,7 +46,7 @@ Examples:
   contact-relay dead-letter replay --all --rate 50 --yes";
 
 const DISCARD_HELP: &str = "\
-Exits 3 when some were skipped (settled already).
+Exits 3 when some were skipped (already settled).
 
 Example: contact-relay dead-letter discard --reason undecodable --operator ada";
 
@@ -60,18 +60,8 @@ pub(super) struct List {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
-    /// Its id, or the beginning of it
+    /// Dead letter id, or its first 8 or more digits
     id: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Settle {
-    #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    many: Many,
     #[command(flatten)]
     output: Output,
 }
@@ -79,25 +69,24 @@ pub(super) struct Settle {
 #[derive(Debug, clap::Args)]
 pub(super) struct Discard {
     #[command(flatten)]
-    settle: Settle,
+    bulk: Bulk<DeadLetters>,
     /// Who discards; recorded with each dead letter
     #[arg(long, value_name = "NAME")]
     operator: Option<String>,
 }
 
-pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = super::database(settings).await?;
+pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
-        Command::List(args) => list(&database, &args).await,
-        Command::Show(args) => show::run(&database, &args).await,
-        Command::Replay(args) => settle::replay(&database, &args, settings).await,
-        Command::Discard(args) => settle::discard(&database, &args).await,
+        Command::List(args) => list(database, &args).await,
+        Command::Show(args) => show::run(database, &args).await,
+        Command::Replay(args) => settle::replay(database, &args, settings).await,
+        Command::Discard(args) => settle::discard(database, &args).await,
     }
 }
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let mut filter = args.filters.filter()?;
-    let limit = args.filters.limit.unwrap_or(LIMIT);
+    let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);
     filter.limit = Some(i64::from(limit) + 1);
     let rows = dead_letters::list(database, &filter).await?;
     output::page(limit, &rows, |rows| print(args.output, rows))?;

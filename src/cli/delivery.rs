@@ -1,13 +1,14 @@
 //! `delivery list|show|resend`.
 
 mod resend;
-mod select;
+pub(super) mod select;
 mod show;
 
 use clap::Subcommand;
 use time::OffsetDateTime;
 
 use super::{
+    bulk::Bulk,
     exit::Exit,
     output::{self, Output, moment, span},
 };
@@ -22,26 +23,26 @@ use crate::{
 };
 pub(super) use resend::wake;
 use select::Filters;
-pub(super) use show::{attempt_json, attempt_text, body_text};
+pub(super) use show::{attempt_json, attempt_text, request_json, request_text};
 
-/// What a listing shows without `--limit`.
-const LIMIT: u32 = 50;
+/// Rows of a listing without `--limit`.
+const DEFAULT_LIMIT: u32 = 50;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List webhook deliveries, newest first: what each waits for, and how its last attempt ended
+    /// List webhook deliveries, newest first, with what each waits for and how its last attempt ended
     #[command(after_help = LIST_HELP)]
     List(List),
-    /// Show everything of one delivery: its request with the secrets left out, and every attempt
+    /// Show one delivery in full: its request without secrets, and every attempt
     #[command(after_help = show::HELP)]
     Show(show::Show),
-    /// Send deliveries again, with the same id and the same bytes
+    /// Resend deliveries with the same id and the same bytes
     #[command(after_help = resend::HELP)]
-    Resend(resend::Resend),
+    Resend(Bulk<Filters>),
 }
 
 const LIST_HELP: &str = "\
-Without --since it shows those of the last 24 hours; what is pending it shows whatever its age.
+Without --since it lists the last 24 hours. `--state pending` alone lists pending deliveries of any age.
 
 Examples:
   contact-relay delivery list --state pending
@@ -55,18 +56,17 @@ pub(super) struct List {
     output: Output,
 }
 
-pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = super::database(settings).await?;
+pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
-        Command::List(args) => list(&database, &args).await,
-        Command::Show(args) => show::run(&database, &args).await,
-        Command::Resend(args) => resend::run(&database, &args, settings).await,
+        Command::List(args) => list(database, &args).await,
+        Command::Show(args) => show::run(database, &args).await,
+        Command::Resend(args) => resend::run(database, &args, settings).await,
     }
 }
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let mut filter = args.filters.filter(database).await?;
-    let limit = args.filters.limit.unwrap_or(LIMIT);
+    let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);
     filter.limit = Some(i64::from(limit) + 1);
     let rows = deliveries::list(database, &filter).await?;
     output::page(limit, &rows, |rows| print(args.output, rows))?;
@@ -102,18 +102,18 @@ fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {
     })
 }
 
-/// Ids are derived from events and so evenly spread: twelve digits of one are enough to find it again.
+/// The first twelve digits of the id. Ids are hashes of events, so twelve digits identify one.
 fn short(summary: &Summary) -> String {
     summary.id.to_string().chars().take(13).collect()
 }
 
-/// The status of the last answer, or what was wrong where none came.
+/// The status of the last response, or the class of the failure when there was none.
 fn last(summary: &Summary) -> String {
     let status = summary.last_status.map(|status| status.to_string());
     status.or_else(|| summary.last_class.clone()).unwrap_or_default()
 }
 
-/// What it waits for, for a person.
+/// What the delivery waits for, in a few words.
 fn waits(summary: &Summary) -> String {
     let within = |at: OffsetDateTime| span(at - summary.now);
     match Waits::of(summary) {

@@ -1,4 +1,4 @@
-//! `dev`: the whole service on private services, shown at work on sample triggers.
+//! `dev`: runs the whole service on a private Postgres and RabbitMQ and fires sample triggers.
 
 mod demo;
 mod print;
@@ -27,15 +27,15 @@ use crate::{
     settings::{Effective, Origin, Settings},
 };
 
-/// How long the service may take until every part of it is ready.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Until every component of the service is ready.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Starts a private PostgreSQL and RabbitMQ on free loopback ports, unless postgres.url and amqp.url are set.
-Ctrl-C stops everything; the data stays in the state folder for the next start.")]
+Starts a private Postgres and RabbitMQ on free loopback ports, unless both postgres.url and amqp.url are set.
+Ctrl-C stops everything. The data stays in the state folder for the next start.")]
 pub(super) struct Args {
-    /// Fire the samples, print what happened and end; exit 0 when every one ended as expected
+    /// Fire the samples, print what happened and stop; exit 0 if all of them ended as expected
     #[arg(long)]
     once: bool,
     /// Wipe the state folder first
@@ -43,7 +43,7 @@ pub(super) struct Args {
     fresh: bool,
 }
 
-pub(super) async fn dev(args: Args, effective: Effective) -> anyhow::Result<Exit> {
+pub(super) async fn run(args: Args, effective: Effective) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut settings = effective.settings.clone();
     let services = private_services(&args, &effective).await?;
@@ -62,11 +62,11 @@ pub(super) async fn dev(args: Args, effective: Effective) -> anyhow::Result<Exit
 
 async fn private_services(args: &Args, effective: &Effective) -> anyhow::Result<Option<Services>> {
     if is_given(effective, "amqp.url") && is_given(effective, "postgres.url") {
-        note("using the PostgreSQL and RabbitMQ of the settings");
+        note("using the Postgres and RabbitMQ from the settings");
         return Ok(None);
     }
     let options = Options { fresh: args.fresh, ..Options::kept()? };
-    note(format!("starting private PostgreSQL and RabbitMQ in {}", options.state.display()));
+    note(format!("starting a private Postgres and RabbitMQ in {}", options.state.display()));
     Ok(Some(Services::start(options).await.map_err(Unavailable::new)?))
 }
 
@@ -74,12 +74,12 @@ fn is_given(effective: &Effective, key: &str) -> bool {
     effective.entries.get(key).is_some_and(|entry| entry.origin != Origin::Default)
 }
 
-/// Webhooks may go to loopback here, and to nothing else that is not public.
+/// Allows webhooks to loopback, and to no other address that is not public.
 fn for_loopback(settings: &mut Settings, effective: &Effective) -> anyhow::Result<()> {
     settings.webhook.allow_http = true;
     settings.webhook.allowed_networks.push("127.0.0.0/8".parse()?);
     if !is_given(effective, "http.bind") && TcpListener::bind(settings.http.bind).is_err() {
-        // The usual port is taken: the system chooses one.
+        // The default port is taken, so the system chooses a free one.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         settings.http.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, free.port()));
     }
@@ -92,12 +92,12 @@ async fn show(
     services: Option<&Services>,
     began: Instant,
 ) -> anyhow::Result<Exit> {
-    let database = Database::new(&settings.postgres)?;
+    let database = Database::connect(&settings.postgres).await?;
     schema::migrate(&database).await.context("could not migrate the database")?;
     let receiver = DemoReceiver::start().await?;
     let app = App::new(settings.clone())?;
     let (stop, health) = (app.stop_token(), app.health());
-    let mut service = tokio::spawn(app.run(&Role::ALL));
+    let mut service = tokio::spawn(app.run(<Role as clap::ValueEnum>::value_variants()));
     let demo = Demo { settings: &settings, database: &database, receiver: &receiver };
     let shown = async {
         ready(&health).await?;
@@ -121,7 +121,7 @@ async fn show(
     shown
 }
 
-/// Waits until every part of the service has reported and works.
+/// Waits until every component of the service has reported that it is ready.
 async fn ready(health: &Health) -> anyhow::Result<()> {
     let poll = async {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -129,11 +129,12 @@ async fn ready(health: &Health) -> anyhow::Result<()> {
             tick.tick().await;
             let report = health.report();
             let started = ["upsert-1", "outbox-relay", "webhook-wake-ups", "dead-letter-collector"];
-            if started.iter().all(|part| report.contains_key(*part)) && report.values().all(Option::is_none) {
+            let reported = started.iter().all(|component| report.contains_key(*component));
+            if reported && report.values().all(Option::is_none) {
                 return;
             }
         }
     };
-    let waited = tokio::time::timeout(PATIENCE, poll).await;
+    let waited = tokio::time::timeout(READY_TIMEOUT, poll).await;
     waited.with_context(|| format!("the service is not ready: {:?}", health.report()))
 }

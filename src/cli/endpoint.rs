@@ -4,16 +4,19 @@ mod show;
 mod test;
 
 use anyhow::Context as _;
-use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use clap::Subcommand;
+use strum::VariantArray as _;
 
 use super::{
     confirm, delivery,
     exit::Exit,
     output::{self, Output, moment, printable},
+    value::one_of,
 };
 use crate::{
+    domain::event::Key,
     operator::{
-        endpoints::{self, Change, Changed, Endpoint, EndpointKey, shortened},
+        endpoints::{self, Change, Changed, Endpoint, shortened},
         lane::LaneState,
     },
     postgres::Database,
@@ -22,41 +25,41 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List endpoints: whom webhooks are sent to, how it goes, and what waits
+    /// List endpoints with their state and the deliveries that wait for them
     #[command(after_help = LIST_HELP)]
     List(List),
-    /// Show everything of one endpoint: its settings, the public keys for its receiver, its last attempts and deliveries
+    /// Show one endpoint in full: its settings, the public keys for its receiver, its last attempts and deliveries
     Show(One),
-    /// Send nothing to an endpoint until it is resumed; its deliveries wait
+    /// Stop sending to an endpoint until it is resumed; its deliveries wait
     #[command(after_help = PAUSE_HELP)]
     Pause(Pause),
-    /// Let a paused endpoint's deliveries go on
+    /// Resume sending to a paused endpoint
     Resume(One),
-    /// Trust an endpoint again: undo that it said it is gone (410), close its breaker, wait for it no longer
+    /// Trust an endpoint again: clear its 410 (Gone), its Retry-After hold and its failures, and close its breaker
     Enable(One),
-    /// Send a test event to an endpoint, or to any address, and tell what was answered
+    /// Send a test event to an endpoint, or to any URL, and show the response
     #[command(after_help = test::HELP)]
     Test(One),
 }
 
 const LIST_HELP: &str = "\
-An endpoint is a company and an address as the trigger's author wrote it, without query. The end of a path may be
-a secret, so the table leaves it out; -o json has all of it.
+An endpoint is a company and a URL as the trigger's author wrote it, without its query. The end of a path may be
+a secret, so the table omits it; -o json shows the whole URL.
 
 Example: contact-relay endpoint list --company acme --state paused";
 
 const PAUSE_HELP: &str = "\
-What is in flight ends. Pausing twice does no harm.
+Requests in flight complete. Pausing twice does no harm.
 
 Example: contact-relay endpoint pause https://hooks.example/sales --company acme --operator ada";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Of this company
+    /// Only endpoints of this company
     #[arg(long)]
     company: Option<String>,
-    /// In this state; may be given several times
-    #[arg(long, value_name = "STATE", value_parser = states())]
+    /// Only endpoints in this state; repeat the option for several
+    #[arg(long, value_name = "STATE", value_parser = one_of(LaneState::VARIANTS, LaneState::name))]
     state: Vec<LaneState>,
     #[command(flatten)]
     output: Output,
@@ -64,10 +67,10 @@ pub(super) struct List {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct One {
-    /// Its address as `endpoint list -o json` shows it, its id, or the first 4 or more digits of that
+    /// URL as `endpoint list -o json` shows it, id, or the first 4 or more digits of the id
     #[arg(value_name = "ID|URL")]
     endpoint: String,
-    /// Of this company
+    /// Company (tenant) id, if several companies have the URL
     #[arg(long)]
     company: Option<String>,
     #[command(flatten)]
@@ -75,7 +78,7 @@ pub(super) struct One {
 }
 
 impl One {
-    async fn key(&self, database: &Database) -> anyhow::Result<EndpointKey> {
+    async fn key(&self, database: &Database) -> anyhow::Result<Key> {
         Ok(endpoints::resolve(database, self.company.as_deref(), &self.endpoint).await?)
     }
 }
@@ -89,23 +92,17 @@ pub(super) struct Pause {
     operator: Option<String>,
 }
 
-fn states() -> impl clap::builder::TypedValueParser<Value = LaneState> {
-    PossibleValuesParser::new(LaneState::ALL.map(LaneState::name))
-        .try_map(|name| LaneState::from_name(&name).ok_or("no such state"))
-}
-
-pub(super) async fn run(command: Command, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = super::database(settings).await?;
+pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
-        Command::List(args) => list(&database, &args).await,
-        Command::Show(args) => show::run(&database, &args, settings).await,
-        Command::Test(args) => test::run(&database, &args, settings).await,
+        Command::List(args) => list(database, &args).await,
+        Command::Show(args) => show::run(database, &args, settings).await,
+        Command::Test(args) => test::run(database, &args, settings).await,
         Command::Pause(args) => {
             let operator = confirm::operator_or_user(args.operator.as_deref())?;
-            change(&database, &args.one, Change::Pause(&operator), settings).await
+            change(database, &args.one, Change::Pause(&operator), settings).await
         }
-        Command::Resume(args) => change(&database, &args, Change::Resume, settings).await,
-        Command::Enable(args) => change(&database, &args, Change::Enable, settings).await,
+        Command::Resume(args) => change(database, &args, Change::Resume, settings).await,
+        Command::Enable(args) => change(database, &args, Change::Enable, settings).await,
     }
 }
 
@@ -127,7 +124,7 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     ];
     output::listing(args.output.format, columns, &rows, |row| {
         [
-            // Enough to name one among thousands.
+            // Eight digits identify one among thousands.
             row.id.to_string().chars().take(8).collect(),
             row.company.clone(),
             shortened(&row.url),
@@ -152,8 +149,8 @@ async fn change(
 ) -> anyhow::Result<Exit> {
     let key = args.key(database).await?;
     let changed = endpoints::change(database, &key, change).await.context("nothing was changed")?;
-    let goes_on = !matches!(change, Change::Pause(_));
-    if changed.changed && goes_on && changed.endpoint.waiting > 0 {
+    let sends_again = !matches!(change, Change::Pause(_));
+    if changed.changed && sends_again && changed.endpoint.waiting > 0 {
         delivery::wake(settings).await;
     }
     output::report(args.output.format, &changed, |changed| as_text(changed, change))?;
@@ -169,12 +166,12 @@ fn as_text(changed: &Changed, change: Change<'_>) -> String {
         .map(LaneState::name)
         .contains(&endpoint.state);
     let then = if parked {
-        format!("it is {}, and {waiting} {deliveries} wait", endpoint.state.replace('_', " "))
+        format!("it is {}; {waiting} {deliveries} waiting", endpoint.state.replace('_', " "))
     } else {
-        format!("{waiting} {deliveries} go on")
+        format!("sending {waiting} {deliveries}")
     };
     match (change, changed) {
-        (Change::Pause(_), true) => format!("paused {name}; {waiting} {deliveries} wait"),
+        (Change::Pause(_), true) => format!("paused {name}; {waiting} {deliveries} waiting"),
         (Change::Pause(_), false) => {
             let by = printable(endpoint.paused_by.as_deref().unwrap_or_default());
             let since = endpoint.since.map(moment).unwrap_or_default();
@@ -183,11 +180,11 @@ fn as_text(changed: &Changed, change: Change<'_>) -> String {
         (Change::Resume, true) => format!("resumed {name}; {then}"),
         (Change::Resume, false) => format!("{name} was not paused; nothing was changed"),
         (Change::Enable, true) => format!("enabled {name}; {then}"),
-        (Change::Enable, false) => format!("{name} had nothing against it; nothing was changed"),
+        (Change::Enable, false) => format!("{name} was not disabled, held or failing; nothing was changed"),
     }
 }
 
-/// How an endpoint is called in a sentence.
+/// How a sentence refers to an endpoint.
 fn name(endpoint: &Endpoint) -> String {
     printable(&format!("{} of company {}", shortened(&endpoint.url), endpoint.company))
 }

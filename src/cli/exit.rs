@@ -1,27 +1,28 @@
-//! How a command ended, as exit code. The one place that maps errors to codes.
+//! Exit codes, and the one mapping from errors to them.
 
 use std::process::ExitCode;
 
 use crate::{
-    amqp::{ConnectError, PublishError, SubscribeError},
+    amqp::{self, PublishError, SubscribeError},
     operator::{dead_letters, deliveries, endpoints},
+    postgres,
     settings::LoadError,
 };
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// All was done.
+    /// Everything was done.
     Done = 0,
-    /// It failed, or found something wrong.
+    /// It failed, or found a fault.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage = 2,
-    /// Some was done, some not.
+    /// Some of it was done.
     Partly = 3,
-    /// Broker or database cannot be reached (`EX_UNAVAILABLE` of sysexits.h).
+    /// The broker or the database is unreachable (`EX_UNAVAILABLE` of sysexits.h).
     Unavailable = 69,
-    /// The settings cannot be used (`EX_CONFIG` of sysexits.h).
+    /// The settings are invalid (`EX_CONFIG` of sysexits.h).
     BadConfiguration = 78,
 }
 
@@ -31,14 +32,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The command line makes no sense, in a way that the parser cannot see.
+/// The command line is invalid in a way that the parser cannot check.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
-/// The private services could not be had. What went wrong is told by the cause.
+/// The private services could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("the private services are not available")]
+#[error("could not start the private services")]
 pub(super) struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Unavailable {
@@ -47,12 +48,12 @@ impl Unavailable {
     }
 }
 
-/// Whoever reads standard output has gone; there is nothing left to do and nothing went wrong.
+/// The reader of standard output is gone. Nothing is left to do, and nothing went wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub(super) struct OutputClosed;
 
-/// The code of an error: of the first cause, from outside in, that has one.
+/// The exit code of the outermost error in the chain that has one; [`Exit::Failed`] if none has.
 pub(super) fn of(error: &anyhow::Error) -> Exit {
     error.chain().find_map(of_cause).unwrap_or(Exit::Failed)
 }
@@ -70,13 +71,21 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<LoadError>() {
         return Some(Exit::BadConfiguration);
     }
-    if let Some(error) = cause.downcast_ref::<ConnectError>() {
+    if let Some(error) = cause.downcast_ref() {
         return Some(match error {
-            ConnectError::Uri => Exit::BadConfiguration,
-            ConnectError::Refused(_) | ConnectError::Timeout(_) => Exit::Unavailable,
+            amqp::ConnectError::Uri => Exit::BadConfiguration,
+            amqp::ConnectError::Refused { .. } | amqp::ConnectError::Timeout { .. } => Exit::Unavailable,
         });
     }
-    if is_no_name(cause) {
+    if let Some(error) = cause.downcast_ref() {
+        return Some(match error {
+            postgres::ConnectError::Url(_) => Exit::BadConfiguration,
+            postgres::ConnectError::Refused { .. } | postgres::ConnectError::Timeout { .. } => {
+                Exit::Unavailable
+            }
+        });
+    }
+    if is_malformed_id(cause) {
         return Some(Exit::Usage);
     }
     if cause.is::<PublishError>() || cause.is::<SubscribeError>() {
@@ -85,15 +94,15 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     cause.downcast_ref::<sqlx::Error>().map(of_database)
 }
 
-/// Whether what should name something cannot name anything.
-fn is_no_name(cause: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether an argument cannot be the id or URL that it should be.
+fn is_malformed_id(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(dead_letters::ResolveError::NotAnId(_)))
         || matches!(cause.downcast_ref(), Some(deliveries::ResolveError::NotAnId(_)))
         || matches!(cause.downcast_ref(), Some(endpoints::ResolveError::NotAnEndpoint(_)))
 }
 
-/// Connection faults, and refusals by SQLSTATE (`PostgreSQL`, appendix A) that no query can cause:
-/// connection exception, bad login, unknown database, no resources, server shutting down.
+/// Unavailable are connection faults, and refusals by SQLSTATE (`PostgreSQL`, appendix A) that no query can
+/// cause: connection exception, bad login, unknown database, no resources, server shutting down.
 fn of_database(error: &sqlx::Error) -> Exit {
     match error {
         sqlx::Error::Configuration(_) => Exit::BadConfiguration,
@@ -117,9 +126,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_error_has_its_code() {
+    fn error_decides_exit_code() {
         let io = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         let load = LoadError { faults: Vec::new() };
+        let limit = std::time::Duration::from_secs(1);
         for (error, exit) in [
             (anyhow::anyhow!("x"), Exit::Failed),
             (anyhow::Error::new(io()), Exit::Failed),
@@ -132,9 +142,11 @@ mod tests {
             (endpoints::ResolveError::NotAnEndpoint("x".to_owned()).into(), Exit::Usage),
             (endpoints::ResolveError::Unknown.into(), Exit::Failed),
             (load.into(), Exit::BadConfiguration),
-            (ConnectError::Uri.into(), Exit::BadConfiguration),
-            (ConnectError::Timeout(std::time::Duration::ZERO).into(), Exit::Unavailable),
-            (PublishError::Timeout(std::time::Duration::ZERO).into(), Exit::Unavailable),
+            (amqp::ConnectError::Uri.into(), Exit::BadConfiguration),
+            (amqp::ConnectError::Timeout { address: "x:1".to_owned(), limit }.into(), Exit::Unavailable),
+            (postgres::ConnectError::Url(sqlx::Error::PoolClosed).into(), Exit::BadConfiguration),
+            (postgres::ConnectError::Timeout { address: "x:1".to_owned(), limit }.into(), Exit::Unavailable),
+            (PublishError::Timeout(limit).into(), Exit::Unavailable),
             (sqlx::Error::Io(io()).into(), Exit::Unavailable),
             (sqlx::Error::PoolTimedOut.into(), Exit::Unavailable),
             (sqlx::Error::Configuration("x".into()).into(), Exit::BadConfiguration),

@@ -3,19 +3,18 @@
 use anyhow::Context as _;
 
 use super::{exit::Exit, output};
-use crate::{postgres::schema, settings::Settings};
+use crate::postgres::{Database, schema};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Change nothing: exit 1 when the schema is behind, and list what is pending
+    /// Change nothing: list pending migrations and exit 1 if there are any
     #[arg(long)]
     check: bool,
 }
 
-pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
-    let database = super::database(settings).await?;
+pub(super) async fn run(args: &Args, database: &Database) -> anyhow::Result<Exit> {
     let pending = database.unit(async |conn| schema::pending(conn).await).await;
-    let pending = pending.context("could not read the version of the schema")?;
+    let pending = pending.context("could not read the schema version")?;
     for migration in &pending {
         output::line(format_args!("{} {migration}", if args.check { "pending" } else { "applying" }))?;
     }
@@ -23,7 +22,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
         return Ok(Exit::Failed);
     }
     if !pending.is_empty() {
-        schema::migrate(&database).await.context("could not migrate the database")?;
+        schema::migrate(database).await.context("could not migrate the database")?;
     }
     output::line("the schema is up to date")?;
     Ok(Exit::Done)

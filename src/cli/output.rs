@@ -1,4 +1,4 @@
-//! Data on standard output: lines, listings as table, JSON or NDJSON.
+//! Data on standard output: lines, and listings as a table, JSON or NDJSON.
 
 use std::{
     fmt::Display,
@@ -15,21 +15,21 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::exit::OutputClosed;
 pub(super) use crate::domain::value::identity::masked;
 
-/// How data is written.
+/// The format of data on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Text for people
     Table,
     /// One JSON document
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
 }
 
 /// The option of every command that prints data.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Output {
-    /// How to print
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
 }
@@ -43,7 +43,7 @@ pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Prints at most `limit` of the rows, and says where there are more: give it one more than that.
+/// Prints at most `limit` of the rows. The caller fetches one row more, so that this can note that there are more.
 pub(super) fn page<T>(
     limit: u32,
     rows: &[T],
@@ -52,18 +52,18 @@ pub(super) fn page<T>(
     let shown = usize::try_from(limit).ok().and_then(|limit| rows.get(..limit));
     print(shown.unwrap_or(rows))?;
     if shown.is_some_and(|shown| shown.len() < rows.len()) {
-        note(format_args!("there are more than these {limit}; --limit shows more"));
+        note(format_args!("there are more than these {limit}; raise --limit to see them"));
     }
     Ok(())
 }
 
-/// Tells the person, on standard error, what is no data.
+/// Prints a remark on standard error.
 pub(super) fn note(text: impl Display) {
-    // Nothing is left to tell an error to.
+    // If standard error is closed, there is nowhere left to report that.
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// Prints a list: as a table with these columns, or with all members of `T` as JSON.
+/// Prints a list: a table with these columns, or all members of `T` as JSON.
 pub(super) fn listing<T: Serialize, const N: usize>(
     format: Format,
     columns: [&str; N],
@@ -77,7 +77,7 @@ pub(super) fn listing<T: Serialize, const N: usize>(
     }
 }
 
-/// Prints one object: as the text given, or as JSON.
+/// Prints one object: `text` for people, or JSON.
 pub(super) fn object<T: Serialize>(
     format: Format,
     value: &T,
@@ -90,7 +90,7 @@ pub(super) fn object<T: Serialize>(
     }
 }
 
-/// Prints what a command has done. Where nobody reads it the command still ends as it ended.
+/// Prints what a command has done. A closed standard output does not change the exit code: the work is done.
 pub(super) fn report<T: Serialize>(
     format: Format,
     value: &T,
@@ -102,7 +102,13 @@ pub(super) fn report<T: Serialize>(
     }
 }
 
-/// A table without lines, its cells printable.
+/// Names and values, one pair per line, without the pairs whose value is empty. `width` is that of the names.
+pub(super) fn facts(width: usize, facts: Vec<(&str, String)>) -> Vec<String> {
+    let given = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("{name:<width$}{}", printable(&value))).collect()
+}
+
+/// A table without borders, its cells printable.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -116,17 +122,17 @@ pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item
     table.trim_fmt()
 }
 
-/// Text without what could move a terminal's cursor, end a table's line or turn round what stands
-/// beside it: senders choose names.
+/// Replaces characters that could move a terminal's cursor, break a table's line or reverse the text beside
+/// them: strangers choose these texts.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if moves(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// The same JSON document, with the same characters escaped. The breaks between its lines are the writer's.
+/// The same JSON document with those characters escaped. Line breaks are the writer's own and stay.
 fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        // All of them are in the basic plane, and stand in strings only.
+        // All of them are in the basic plane and occur only inside strings.
         if c != '\n' && moves(c) {
             text.extend(format!("\\u{:04x}", u32::from(c)).chars());
         } else {
@@ -136,17 +142,17 @@ fn harmless(json: &str) -> String {
     text
 }
 
-/// Control characters, line and paragraph separators, and what sets a direction for more than itself (UAX 9, 2).
+/// Control characters, line and paragraph separators, and explicit directional formatting (UAX 9, section 2).
 fn moves(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A moment with whole seconds, UTC.
+/// RFC 3339 in UTC, truncated to seconds.
 pub(super) fn moment(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
-/// A span of time in its largest unit, rounded down: `45s`, `3m`, `26h`, `9d`.
+/// A duration in its largest unit, rounded down: `45s`, `3m`, `26h`, `9d`.
 pub(super) fn span(duration: time::Duration) -> String {
     let duration = duration.max(time::Duration::ZERO);
     match (duration.whole_minutes(), duration.whole_hours()) {
@@ -157,7 +163,7 @@ pub(super) fn span(duration: time::Duration) -> String {
     }
 }
 
-/// Bytes as JSON: as text where they are, with this member name, and otherwise in base64 under another.
+/// A JSON member for bytes: `name` with the text if they are UTF-8, otherwise `nameBase64`.
 pub(super) fn bytes(name: &str, bytes: &[u8]) -> (String, Value) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (name.to_owned(), text.into()),
@@ -170,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_one_unit() {
+    fn span_is_rounded_down_to_one_unit() {
         for (seconds, expected) in [
             (-5, "0s"),
             (0, "0s"),
@@ -186,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn json_moves_no_cursor_and_stays_the_same() {
+    fn json_is_escaped_without_changing_its_value() {
         let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{9b}2J\u{202e}\u{7f}é\n"});
         let shown = harmless(&serde_json::to_string_pretty(&value).unwrap());
         assert!(!shown.chars().any(|c| c != '\n' && moves(c)) && shown.contains('é'), "{shown:?}");
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_keep_to_their_lines() {
+    fn table_row_stays_on_one_line() {
         let rows = [["1".to_owned(), "a\nb\u{1b}[2J\u{202e}c\u{2028}d\u{2066}".to_owned()]];
         let shown = table(["id", "name"], rows.into_iter());
         assert_eq!(shown.lines().count(), 2);

@@ -1,11 +1,11 @@
-//! Progress bars on standard error, hidden where it is no terminal.
+//! Progress bars on standard error, hidden when it is not a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar over `total` of what `unit` names, or a counter where the total is not known.
-pub(super) fn bar(total: Option<u64>, unit: &str) -> ProgressBar {
+/// A bar up to `total`, or a spinner when the total is unknown.
+pub(super) fn bar(total: Option<u64>, message: &str) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3}%  {msg}  {elapsed}, {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
@@ -13,7 +13,7 @@ pub(super) fn bar(total: Option<u64>, unit: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_message(unit.to_owned());
+    bar.set_message(message.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

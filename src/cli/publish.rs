@@ -1,4 +1,4 @@
-//! `publish`: NDJSON trigger events to the exchange.
+//! `publish`: sends NDJSON trigger events to the exchange.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -18,27 +18,29 @@ use super::{
     progress,
 };
 use crate::{
-    amqp::{Message, Publisher, Topology, has_exchange},
+    amqp::{Connection, Message, Publisher, Topology, has_exchange},
     settings::Settings,
 };
 
-/// A window of unconfirmed messages is at most so many, and, one message aside, so many bytes.
-const WINDOW: usize = 1000;
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Unconfirmed messages at a time.
+const MAX_WINDOW: usize = 1000;
 
-/// Most failures that are told one by one.
-const TOLD: u64 = 20;
+/// Bytes of a window; the message that exceeds it still belongs to it.
+const MAX_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Failed lines that are reported one by one.
+const MAX_REPORTED: u64 = 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line of FILE is one CloudEvents JSON object, published to {amqp.namespace}.events with routing key
-trigger.fired, persistent and confirmed. Lines that are no JSON object are not sent and count as failed.
+trigger.fired, persistent and confirmed. A line that is not a JSON object is not sent and counts as failed.
 
 Examples:
   contact-relay publish events.ndjson
   generate | contact-relay publish -")]
 pub(super) struct Args {
-    /// File of events, one a line; - is standard input
+    /// File with one event per line; - reads standard input
     file: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -61,12 +63,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
         (Box::new(file), size)
     };
     let publisher = Publisher::connect(&settings.amqp, "publish").await?;
-    let exchange = Topology::new(&settings.amqp.namespace).events();
-    if !has_exchange(publisher.connection(), &exchange).await.context("could not ask the broker")? {
-        anyhow::bail!(
-            "there is no exchange `{exchange}`: `contact-relay run` declares it, in its amqp.namespace"
-        );
-    }
+    let exchange = events_exchange(publisher.connection(), settings).await?;
     let mut run = Run {
         publisher,
         exchange,
@@ -80,12 +77,26 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
     output::report(args.output.format, &run.summary, |summary| {
         format!("sent {}, failed {}", summary.sent, summary.failed)
     })?;
-    ended.context("ended early: what is not counted as sent may or may not have arrived")?;
+    ended.context("stopped early; lines that are not counted as sent may still have arrived")?;
     Ok(match run.summary {
         Summary { failed: 0, .. } => Exit::Done,
         Summary { sent: 0, .. } => Exit::Failed,
         Summary { .. } => Exit::Partly,
     })
+}
+
+/// The name of the exchange for events, which `run` declares.
+///
+/// # Errors
+/// When it does not exist, or the broker does not answer.
+pub(super) async fn events_exchange(connection: &Connection, settings: &Settings) -> anyhow::Result<String> {
+    let exchange = Topology::new(&settings.amqp.namespace).events();
+    let exists = has_exchange(connection, &exchange).await.context("could not query the broker")?;
+    anyhow::ensure!(
+        exists,
+        "there is no exchange `{exchange}`; `contact-relay run` declares it; check amqp.namespace"
+    );
+    Ok(exchange)
 }
 
 struct Run {
@@ -121,8 +132,9 @@ impl Run {
                 }
                 Err(error) => self.fail(number, format_args!("not sent: {error}")),
             }
-            // What is typed by hand is sent line by line.
-            if self.window.len() >= WINDOW || self.bytes >= WINDOW_BYTES || input.buffer().is_empty() {
+            // An empty buffer means that the input pauses, for example between typed lines.
+            let is_full = self.window.len() >= MAX_WINDOW || self.bytes >= MAX_WINDOW_BYTES;
+            if is_full || input.buffer().is_empty() {
                 self.flush().await?;
             }
         }
@@ -148,15 +160,15 @@ impl Run {
 
     fn fail(&mut self, number: u64, error: impl std::fmt::Display) {
         self.summary.failed += 1;
-        if self.summary.failed <= TOLD {
+        if self.summary.failed <= MAX_REPORTED {
             self.bar.suspend(|| output::note(format_args!("line {number}: {error}")));
-        } else if self.summary.failed == TOLD + 1 {
-            self.bar.suspend(|| output::note("more lines failed; they are only counted from here"));
+        } else if self.summary.failed == MAX_REPORTED + 1 {
+            self.bar.suspend(|| output::note("more lines failed; from here on they are only counted"));
         }
     }
 }
 
-/// The member that names the message. All else is the worker's to judge.
+/// The one member that is read here. The worker checks the rest.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow)]
@@ -164,7 +176,7 @@ struct Event<'a> {
 }
 
 /// # Errors
-/// When the line is no JSON object. The error tells a position, never the text.
+/// When the line is not a JSON object. The error names a position, never the text.
 fn message(exchange: &str, body: &[u8]) -> Result<Message, String> {
     if !body.starts_with(b"{") {
         return Err("not a JSON object".to_owned());
@@ -175,7 +187,7 @@ fn message(exchange: &str, body: &[u8]) -> Result<Message, String> {
         _ => format!("not JSON, near column {}", error.column()),
     })?;
     let id = event.id.and_then(|id| serde_json::from_str::<Cow<'_, str>>(id.get()).ok());
-    // Messages of one window are told apart by this, so each has one.
+    // The message id distinguishes the messages of a window, so each needs one.
     let id =
         id.and_then(|id| lapin::types::ShortString::try_new(id).ok().filter(|id| !id.as_str().is_empty()));
     let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into());
@@ -197,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_named_by_its_event() {
+    fn message_id_is_the_event_id_or_a_new_one() {
         let id = |body: &str| message("e", body.as_bytes()).unwrap().properties.message_id().clone().unwrap();
         assert_eq!(id(r#"{"id":"a\u0062"}"#).as_str(), "ab");
         for unnamed in [r"{}", r#"{"id":5}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(256))] {
@@ -206,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused_without_telling_it() {
+    fn malformed_line_is_refused_without_quoting_it() {
         for body in ["ada", "[]", "5", "{\"id\":", "{\"ada\": ada}", "{} ada", "{\"id\":1,\"id\":2}"] {
             let error = message("e", body.as_bytes()).err().unwrap();
             assert!(!error.contains("ada"), "{error}");

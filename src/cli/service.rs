@@ -15,9 +15,9 @@ Examples:
   contact-relay run
   contact-relay run --role upsert --role dead-letter
 
-SIGTERM or SIGINT drains within shutdown.grace; a second signal ends at once. Nothing is lost either way.")]
+SIGTERM or SIGINT drains within shutdown.grace; a second signal exits at once. Neither loses anything.")]
 pub(super) struct Run {
-    /// Run only this part; may be given several times
+    /// Run only this role; repeat the option for several [default: all]
     #[arg(long = "role", value_enum, value_name = "ROLE")]
     roles: Vec<Role>,
 }
@@ -30,13 +30,13 @@ pub(super) struct DevServices {
     /// Stop at once and remove the state folder at the end
     #[arg(long)]
     disposable: bool,
-    /// Remove what the state folder holds first
+    /// Remove the data in the state folder first
     #[arg(long)]
     fresh: bool,
 }
 
 pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit> {
-    let roles = if args.roles.is_empty() { &Role::ALL[..] } else { &args.roles };
+    let roles = if args.roles.is_empty() { <Role as clap::ValueEnum>::value_variants() } else { &args.roles };
     App::new(effective.settings)?.run(roles).await?;
     Ok(Exit::Done)
 }

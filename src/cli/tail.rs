@@ -1,4 +1,4 @@
-//! `tail`: subscribes and prints events.
+//! `tail`: subscribes to events and prints them.
 
 use anyhow::Context as _;
 use serde_json::{Value, value::RawValue};
@@ -6,39 +6,35 @@ use serde_json::{Value, value::RawValue};
 use super::{
     exit::Exit,
     output::{self, Format},
+    publish::events_exchange,
 };
 use crate::{
-    amqp::{Received, Subscriber, Topology, connect, has_exchange},
+    amqp::{Received, Subscriber, connect},
     settings::Settings,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints what is published from now on, until Ctrl-C. The queue is private and goes with the command.
+Prints events published from now on, until Ctrl-C. Its queue is private and deleted when the command ends.
 
 Examples:
   contact-relay tail
   contact-relay tail --key contact.upserted.created --key trigger.fired -n 10 -o table")]
 pub(super) struct Args {
-    /// Routing key to subscribe to, with * for one word and # for any; may be given several times
+    /// Routing key to subscribe to, with * for one word and # for any number; repeat the option for several
     #[arg(long = "key", value_name = "KEY", default_value = "contact.upserted.#")]
     keys: Vec<String>,
-    /// End after so many events
+    /// Stop after N events
     #[arg(short = 'n', value_name = "N")]
     count: Option<u64>,
-    /// How to print
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Ndjson)]
     format: Format,
 }
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
     let connection = connect(&settings.amqp, "tail").await?;
-    let exchange = Topology::new(&settings.amqp.namespace).events();
-    if !has_exchange(&connection, &exchange).await.context("could not ask the broker")? {
-        anyhow::bail!(
-            "there is no exchange `{exchange}`: `contact-relay run` declares it, in its amqp.namespace"
-        );
-    }
+    let exchange = events_exchange(&connection, settings).await?;
     let mut subscriber = Subscriber::open(&connection, &exchange, &args.keys).await?;
     if args.format == Format::Table {
         output::line(row(["TIME", "TYPE", "SUBJECT", "OPERATION"]))?;
@@ -60,15 +56,15 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit
 
 fn shown(received: &Received, format: Format) -> String {
     let text = String::from_utf8_lossy(&received.body);
-    // Kept as it came where it is one line already: reading and writing could spell numbers and
-    // characters in another way.
+    // One line is printed as it came: parsing and writing it could change the spelling of numbers and
+    // characters.
     match (format, serde_json::from_str::<&RawValue>(&text)) {
         (Format::Table, Ok(_)) => summary(&serde_json::from_str(&text).unwrap_or_default()),
         (Format::Table, Err(_)) => row(["", "not JSON", "", ""]),
         (Format::Json, Ok(_)) => pretty(&text),
         (Format::Ndjson, Ok(raw)) if !raw.get().contains(['\n', '\r']) => raw.get().to_owned(),
         (Format::Ndjson, Ok(_)) => serde_json::from_str::<Value>(&text).unwrap_or_default().to_string(),
-        // So that whoever reads the lines gets JSON in any case.
+        // A reader of the lines expects JSON, so other text becomes a JSON string.
         (Format::Json | Format::Ndjson, Err(_)) => Value::from(text).to_string(),
     }
 }
@@ -84,7 +80,7 @@ fn summary(event: &Value) -> String {
     row([&text("/time"), &text("/type"), &text("/subject"), &text("/data/operation")])
 }
 
-/// Events come one by one, so that the widths are those of what the service publishes.
+/// A table row. Events arrive one by one, so the widths fit the service's own events.
 fn row([time, kind, subject, operation]: [&str; 4]) -> String {
     format!("{time:<27}  {kind:<17}  {subject:<36}  {operation}").trim_end().to_owned()
 }
@@ -106,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_for_each_event() {
+    fn event_is_printed_on_one_line() {
         assert_eq!(show(r#"{"b":1,"a":2}"#, Format::Ndjson), r#"{"b":1,"a":2}"#);
         assert_eq!(show("{\n\"a\":2}", Format::Ndjson), r#"{"a":2}"#);
         assert_eq!(show("not\njson", Format::Ndjson), r#""not\njson""#);

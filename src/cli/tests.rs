@@ -1,16 +1,16 @@
-//! The command line holds together and is what the contract says.
+//! Which command lines parse.
 
 use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 
 #[test]
-fn the_command_line_holds_together() {
+fn command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn commands_of_the_contract_parse() {
+fn documented_command_parses() {
     let id = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
     for line in [
         "dev",
@@ -62,7 +62,7 @@ fn commands_of_the_contract_parse() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn invalid_command_is_refused() {
     for line in [
         "",
         "serve",

@@ -11,17 +11,20 @@ use serde::Serialize;
 use super::{
     exit::Exit,
     output::{self, Output},
+    start::Start,
 };
-pub(super) use preview::preview;
+use crate::telemetry;
+use definition::NotJson;
+use preview::preview;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Tell everything that is wrong with a trigger definition, and what to write instead
+    /// Report everything that is wrong with a trigger definition, and what to write instead
     #[command(after_help = "\
-FILE holds a definition, an object with `trigger` (and `next`), or a whole trigger.fired event.
-Exits 1 when the service would refuse it; warnings alone exit 0.")]
+FILE contains a definition, an object with `trigger` (and `next`), or a whole trigger.fired event.
+Exits 1 when the service would refuse it, and 0 when there are only warnings.")]
     Check(Check),
-    /// Show the contact fields and the exact HTTP requests that a firing would give
+    /// Show the contact fields and the exact HTTP requests that an event would result in
     #[command(after_help = "\
 Example: contact-relay trigger preview lead.json --arguments '{\"name\": \"Ada\", \"email\": \"ada@analytical.example\"}'")]
     Preview(Preview),
@@ -29,7 +32,7 @@ Example: contact-relay trigger preview lead.json --arguments '{\"name\": \"Ada\"
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// File with the definition; - is standard input
+    /// File with the definition; - reads standard input
     file: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -37,29 +40,30 @@ pub(super) struct Check {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Preview {
-    /// File with the definition; - is standard input
+    /// File with the definition; - reads standard input
     file: PathBuf,
-    /// Arguments as a JSON object, or @FILE to read them from there
+    /// Arguments as a JSON object, or @FILE to read them from a file
     #[arg(long, value_name = "JSON")]
     arguments: String,
-    /// Client data as a JSON object, or @FILE to read it from there
+    /// Client data as a JSON object, or @FILE to read it from a file
     #[arg(long, value_name = "JSON", default_value = "{}")]
     client_data: String,
-    /// Company that it fires for; settings may differ for its endpoints [default: the file's, else preview]
+    /// Company that fires it; endpoint settings may be per company [default: the file's, else preview]
     #[arg(long, value_name = "ID")]
     company: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 enum Severity {
     Error,
     Warning,
 }
 
-/// One thing to tell the author.
+/// One remark for the trigger's author.
 #[derive(Debug, Serialize)]
 struct Finding {
     severity: Severity,
@@ -68,20 +72,28 @@ struct Finding {
     message: String,
 }
 
-/// Checks a definition and prints what is found.
-pub(super) fn check(args: &Check) -> anyhow::Result<Exit> {
-    let text = definition::read(&args.file)?;
-    let findings: Vec<Finding> =
-        definition::find(&text)?.into_iter().flat_map(|found| definition::lint(&found)).collect();
+pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
+    match command {
+        Command::Check(args) => check(args),
+        Command::Preview(args) => start.with_settings(async |settings| preview(args, settings)),
+    }
+}
+
+/// Checks a definition and prints the findings.
+fn check(args: &Check) -> anyhow::Result<Exit> {
+    let findings: Vec<Finding> = match definition::read(&args.file) {
+        Ok(text) => definition::find(&text)?.iter().flat_map(definition::lint).collect(),
+        Err(error) => {
+            let message = telemetry::chain(&error.downcast::<NotJson>()?);
+            vec![Finding { severity: Severity::Error, place: String::new(), message }]
+        }
+    };
     if findings.is_empty() && args.output.format == output::Format::Table {
         output::line("the definition is fine")?;
         return Ok(Exit::Done);
     }
     output::listing(args.output.format, ["", "place", "message"], &findings, |finding| {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let severity: &str = finding.severity.into();
         [severity.to_owned(), finding.place.clone(), finding.message.clone()]
     })?;
     let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);

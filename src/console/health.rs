@@ -1,6 +1,6 @@
-//! `/healthz`: the process lives. `/readyz`: every part of it works, or which one does not and why.
+//! `/healthz`: the process is alive. `/readyz`: whether every component is ready, and if not, why.
 //!
-//! Liveness never depends on broker or database: restarting a worker mends no outage.
+//! Liveness does not depend on broker or database: restarting a worker does not end an outage.
 
 use axum::{Router, extract::State, http::StatusCode, http::header, response::IntoResponse, routing::get};
 
@@ -18,10 +18,10 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     let report = health.report();
     let ready = !report.is_empty() && report.values().all(Option::is_none);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let parts: serde_json::Map<_, _> = report
+    let components: serde_json::Map<_, _> = report
         .into_iter()
-        .map(|(part, failing)| (part, failing.unwrap_or_else(|| "ready".to_owned()).into()))
+        .map(|(component, failing)| (component, failing.unwrap_or_else(|| "ready".to_owned()).into()))
         .collect();
-    let body = serde_json::json!({ "ready": ready, "parts": parts }).to_string();
+    let body = serde_json::json!({ "ready": ready, "parts": components }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body)
 }

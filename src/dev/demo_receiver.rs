@@ -1,6 +1,6 @@
-//! A webhook receiver on loopback that keeps what it gets and answers as the path asks.
+//! A webhook receiver on loopback that keeps the requests it receives and answers as their path asks.
 //!
-//! It stands for somebody else's server, in `dev` and in tests: nothing here knows the service.
+//! It plays a stranger's server in `dev` and in tests, so nothing here knows the service.
 
 mod email;
 mod slack;
@@ -22,24 +22,24 @@ use axum::{
 use slack::Slack;
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle, time::timeout};
 
-/// Longest body that is kept, in bytes. A longer one is answered 413.
+/// Bytes of a body; a longer one is answered with 413.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// One request as it came in.
+/// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Its method.
+    /// HTTP method.
     pub method: Method,
-    /// Its path, with the query.
+    /// Path and query.
     pub path: String,
-    /// Its headers.
+    /// All headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The whole body.
     pub body: Bytes,
 }
 
 impl Received {
-    /// The value of a header, when it is there and text.
+    /// The value of a header, if it is present and text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -48,20 +48,27 @@ impl Received {
     /// The body as JSON.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not JSON.
     pub fn json(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::from_slice(&self.body)
     }
 }
 
-/// The running receiver. It ends when this is dropped.
+/// The running receiver. It stops when this is dropped.
 ///
-/// The beginning of the path says how it answers, counting for each whole path: `/status/503` with this
-/// status, `/status/410/1` once and then with 200; `/flaky/2` twice with 503, then with 200; `/slow/250` with
-/// 200 after 250 ms; `/held` with 200 once [`DemoReceiver::release`] was called; `/hang` never;
-/// `/retry-after/7` with 429 and this `Retry-After`, `/retry-after/7/2` twice; `/redirect` with 302 to
-/// `/redirected`; `/slack/…` as Slack's incoming webhooks, which take one message a second, `/slack/gone` as
-/// one that was removed; `/email/…` as a service that sends mail; anything else with 200.
+/// The path decides the response. Requests are counted per whole path.
+///
+/// - `/status/503`: this status; `/status/410/1`: this status once, then 200.
+/// - `/flaky/2`: 503 twice, then 200.
+/// - `/slow/250`: 200 after 250 ms.
+/// - `/held`: 200 once [`DemoReceiver::release`] has been called.
+/// - `/hang`: no response.
+/// - `/retry-after/7`: 429 with this `Retry-After`; `/retry-after/7/2`: the same twice, then 200.
+/// - `/redirect`: 302 to `/redirected`.
+/// - `/slack/…`: like one of Slack's incoming webhooks, which accept one message per second; `/slack/gone`: like
+///   one that was removed.
+/// - `/email/…`: like a service that sends email.
+/// - Any other path: 200.
 #[derive(Debug)]
 pub struct DemoReceiver {
     address: SocketAddr,
@@ -78,7 +85,7 @@ struct Shared {
 }
 
 impl DemoReceiver {
-    /// Starts it on a free port of 127.0.0.1, on the current runtime.
+    /// Starts a receiver on a free port of 127.0.0.1, on the current runtime.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -91,32 +98,31 @@ impl DemoReceiver {
         Ok(Self { address, received, released, server })
     }
 
-    /// The address of a path (which begins with `/`) on this receiver.
+    /// The URL of a path, which begins with `/`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Answers what is held at `/held`, and from now on everything there at once.
+    /// Answers the requests waiting at `/held`; from now on requests there are answered at once.
     pub fn release(&self) {
         self.released.send_replace(true);
     }
 
-    /// Everything received so far, in order of arrival.
+    /// All requests so far, in order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         self.received.borrow().clone()
     }
 
-    /// Waits until what was received so far satisfies `condition`; nothing when `patience` runs out
-    /// before.
+    /// Waits until the requests so far satisfy `condition`; `None` after `limit`.
     pub async fn wait_for(
         &self,
-        patience: Duration,
+        limit: Duration,
         mut condition: impl FnMut(&[Received]) -> bool,
     ) -> Option<Vec<Received>> {
         let mut received = self.received.clone();
-        let satisfied = timeout(patience, received.wait_for(|all| condition(all))).await;
+        let satisfied = timeout(limit, received.wait_for(|all| condition(all))).await;
         satisfied.ok()?.ok().map(|all| all.clone())
     }
 }
@@ -153,7 +159,6 @@ async fn receive(State(shared): State<Shared>, request: Request<Body>) -> Respon
 async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>) -> Response {
     let mut segments = path.split(['/', '?']).skip(1);
     let (behavior, argument) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
-    // Counted for each whole path, as is `flaky`.
     let is_over =
         segments.next().is_some_and(|times| times.parse().is_ok_and(|times: usize| earlier >= times));
     match behavior {
@@ -167,7 +172,7 @@ async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>)
             StatusCode::OK.into_response()
         }
         "held" => {
-            // An error says that the receiver is gone, and with it whoever would release.
+            // An error means that the receiver is gone, and nothing can release the request.
             let _ = released.wait_for(|released| *released).await;
             StatusCode::OK.into_response()
         }
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_as_the_path_asks() {
+    async fn path_decides_the_response() {
         let receiver = DemoReceiver::start().await.unwrap();
         for (path, status) in [
             ("/ok", "200"),
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn holds_until_it_is_released() {
+    async fn held_request_is_answered_after_release() {
         let receiver = DemoReceiver::start().await.unwrap();
         let held = async {
             let answer = post(&receiver, "/held").await;
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_what_it_gets() {
+    async fn requests_are_kept() {
         let receiver = DemoReceiver::start().await.unwrap();
         assert_eq!(receiver.wait_for(Duration::ZERO, |all| !all.is_empty()).await, None);
         post(&receiver, "/ok?a=b").await;

@@ -1,5 +1,4 @@
-//! The sample triggers that `dev` fires: the two of the platform's reference page, and some that are
-//! broken, each with what must become of it.
+//! The sample triggers that `dev` fires: two valid ones, and some that are broken, each with its expected outcome.
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -10,12 +9,12 @@ use crate::domain::fault::Reason;
 /// The company of all samples.
 pub const COMPANY: &str = "acme";
 
-/// What must become of a sample.
+/// The outcome of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// The contact with this email is there.
+    /// The contact with this email exists.
     Contact(&'static str),
-    /// The contact is there and the receiver has the webhook.
+    /// The contact exists and the receiver has received the webhook.
     ContactAndWebhook(&'static str),
     /// A dead letter with this reason.
     DeadLetter(Reason),
@@ -24,13 +23,13 @@ pub enum Expected {
 /// One message to publish.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// What it shows.
+    /// One line for people.
     pub title: &'static str,
-    /// Id of the event, also the message id; unique to this run.
+    /// Event id and message id; new in every run.
     pub id: String,
-    /// The body.
+    /// Message body.
     pub body: Vec<u8>,
-    /// What must become of it.
+    /// The outcome that `dev` waits for.
     pub expected: Expected,
 }
 
@@ -62,20 +61,28 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
             data["arguments"] =
                 json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
         }),
-        event("`$name` where the bare name belongs", Expected::DeadLetter(Reason::TriggerInvalid), |data| {
-            let mut trigger = qualified_lead();
-            if let Some(name) = trigger.pointer_mut("/action/name") {
-                *name = json!("$name");
-            }
-            data["trigger"] = trigger;
-            data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X"});
-        }),
-        event("a phone that is none", Expected::DeadLetter(Reason::IdentifierInvalid), |data| {
-            data["trigger"] = json!({"name": "call_back",
+        event(
+            "`$name` instead of the bare parameter name",
+            Expected::DeadLetter(Reason::TriggerInvalid),
+            |data| {
+                let mut trigger = qualified_lead();
+                if let Some(name) = trigger.pointer_mut("/action/name") {
+                    *name = json!("$name");
+                }
+                data["trigger"] = trigger;
+                data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X"});
+            },
+        ),
+        event(
+            "a phone that is not a phone number",
+            Expected::DeadLetter(Reason::IdentifierInvalid),
+            |data| {
+                data["trigger"] = json!({"name": "call_back",
                 "parameters": {"properties": {"phone": {"type": "string"}}},
                 "action": {"type": "CRM", "subtype": "UPSERT_CONTACT", "phone": "phone"}});
-            data["arguments"] = json!({"phone": "call me maybe"});
-        }),
+                data["arguments"] = json!({"phone": "call me maybe"});
+            },
+        ),
         not_json(),
     ]
 }

@@ -1,9 +1,9 @@
-//! Private instances of Postgres and RabbitMQ that end with the process that asked for them.
+//! A private Postgres and RabbitMQ that stop when the process that started them ends.
 //!
-//! A holder process (this binary's hidden `dev-services` command) starts both and waits for the end
-//! of its standard input, which is a pipe from here. When this process ends, in whatever way, the
-//! kernel closes the pipe and the holder stops both; when the holder is killed, the kernel kills both.
-//! Never used by the service itself.
+//! A holder process (this binary's hidden `dev-services` command) starts both and waits for the end of
+//! its standard input, a pipe from this process. However this process ends, the kernel closes the pipe
+//! and the holder stops both. If the holder is killed, the kernel kills both. The service itself never
+//! uses this module.
 
 pub mod holder;
 pub mod install;
@@ -27,40 +27,40 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the holder may take for one answer; a recovery after a crash included.
-const ANSWER_PATIENCE: Duration = Duration::from_mins(3);
+/// For one answer of the holder, including recovery after a crash.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// How long the holder may take to stop both services before it is left to itself.
-const STOP_PATIENCE: Duration = Duration::from_secs(40);
+/// For the holder to stop both services. After that this process no longer waits for it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A port is chosen by binding it and giving it back, so another process may take it in between.
-const PORT_TRIES: u32 = 3;
+/// A port is found by binding and releasing it, so another process may take it in between.
+const MAX_PORT_CHOICES: u32 = 3;
 
-/// What becomes of the data.
+/// What happens to the data at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is found again by the next start in the same folder; the services are stopped gracefully.
+    /// The services stop gracefully, and the next start in the same folder finds the data.
     Kept,
-    /// It is removed with the folder at the end, at once, and need not survive a power cut.
+    /// The services are killed and the data is removed. It does not survive a power failure.
     Disposable,
 }
 
-/// Where the private services live.
+/// Where and how the private services run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The binary that has the `dev-services` command: the own one, or the one under test.
+    /// The binary with the `dev-services` command: this one, or the one under test.
     pub binary: PathBuf,
-    /// The state folder; created when it is missing. One holder at a time.
+    /// The state folder; created if missing. One holder at a time uses it.
     pub state: PathBuf,
-    /// What becomes of the data.
+    /// What happens to the data at the end.
     pub mode: Mode,
-    /// Whether data that is there already is removed first.
+    /// Whether existing data is removed first.
     pub fresh: bool,
 }
 
 impl Options {
-    /// For `dev`: kept in `$XDG_STATE_HOME/contact-relay` or `~/.local/state/contact-relay`. For root
-    /// in /var/lib/contact-relay-dev, because Postgres then runs as another user and /root is closed.
+    /// For `dev`: data is kept in `$XDG_STATE_HOME/contact-relay` or `~/.local/state/contact-relay`. For root it
+    /// is in /var/lib/contact-relay-dev, because Postgres then runs as a user who cannot read /root.
     ///
     /// # Errors
     /// When the path of the running binary is unknown.
@@ -94,21 +94,21 @@ pub enum Service {
     Rabbitmq,
 }
 
-/// What a test does to a service. Ports and data stay the same.
+/// What a test does to a service. Ports and data stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Stops it gracefully.
     Stop,
-    /// Ends it as a crash would.
+    /// Ends it like a crash.
     Kill,
     /// Starts it again and waits until it is ready.
     Start,
-    /// Freezes its processes: connections stay open and fall silent.
+    /// Freezes its processes: connections stay open and silent.
     Pause,
-    /// Lets it go on.
+    /// Ends a pause.
     Resume,
-    /// The broker only: as if its memory were used up. It blocks whoever publishes.
+    /// The broker only: raises its memory alarm, which blocks publishers.
     Alarm,
     /// Ends the alarm.
     Calm,
@@ -134,7 +134,7 @@ struct Answer {
     error: Option<String>,
 }
 
-/// Running services. Dropping it stops them too, without waiting for the end.
+/// The running services. Dropping this stops them without waiting.
 #[derive(Debug)]
 pub struct Services {
     postgres_url: String,
@@ -144,19 +144,19 @@ pub struct Services {
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
 }
 
-/// The services cannot be had. Exit code 69.
+/// The services could not be started. Exit code 69.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The programs are not there.
+    /// The programs are missing.
     #[error(transparent)]
     Install(#[from] install::InstallError),
-    /// The holder process could not be started or spoken to.
-    #[error("the process that holds the private services cannot be used")]
+    /// The holder process did not start, or its pipe failed.
+    #[error("could not start or reach the process that holds the private services")]
     Holder(#[source] io::Error),
-    /// The holder says why it cannot.
+    /// The holder's own error.
     #[error("{0}")]
     Refused(String),
-    /// The holder neither started them nor said why.
+    /// The holder neither started them nor reported why.
     #[error("the private services did not start; logs are in {}", .0.display())]
     Silent(PathBuf),
 }
@@ -167,14 +167,13 @@ pub enum ControlError {
     /// The holder is gone or silent.
     #[error("the process that holds the private services does not answer")]
     Silent,
-    /// The holder says why it cannot.
+    /// The holder's own error.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Services {
-    /// Installs what is missing (asks on a terminal, see [`install::ensure`]), starts both services
-    /// and waits until both are ready.
+    /// Installs missing programs (see [`install::ensure`]), starts both services and waits until they are ready.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         install::ensure().await?;
         let mut command = Command::new(&options.binary);
@@ -185,14 +184,14 @@ impl Services {
         if options.fresh {
             command.arg("--fresh");
         }
-        // A process group of its own: Ctrl-C is for this process, which then stops in good order.
+        // A process group of its own: Ctrl-C reaches only this process, which then stops the holder.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().map_err(StartError::Holder)?;
         let (Some(input), Some(output)) = (holder.stdin.take(), holder.stdout.take()) else {
             return Err(StartError::Silent(options.state));
         };
         let mut lines = BufReader::new(output).lines();
-        let line = timeout(ANSWER_PATIENCE, lines.next_line()).await;
+        let line = timeout(ANSWER_TIMEOUT, lines.next_line()).await;
         let line =
             line.map_err(|_| StartError::Silent(options.state.clone()))?.map_err(StartError::Holder)?;
         match line.map(|line| serde_json::from_str(&line)) {
@@ -205,25 +204,25 @@ impl Services {
         }
     }
 
-    /// Address of the database `contact_relay`, its owner's password included.
+    /// URL of the database `contact_relay`, with its owner's password.
     #[must_use]
     pub fn postgres_url(&self) -> &str {
         &self.postgres_url
     }
 
-    /// Address of the broker, with its default account.
+    /// URL of the broker, with its default account.
     #[must_use]
     pub fn amqp_url(&self) -> &str {
         &self.amqp_url
     }
 
-    /// The state folder; the logs of both services are in it.
+    /// The state folder, with the logs of both services.
     #[must_use]
     pub fn state(&self) -> &Path {
         &self.state
     }
 
-    /// Does `action` to `service` and waits until it is done.
+    /// Applies `action` to `service` and waits until it is done.
     pub async fn control(&self, action: Action, service: Service) -> Result<(), ControlError> {
         let mut pipes = self.pipes.lock().await;
         let (input, lines) = &mut *pipes;
@@ -233,7 +232,7 @@ impl Services {
             input.write_all(format!("{request}\n").as_bytes()).await?;
             lines.next_line().await
         };
-        let Ok(Ok(Some(line))) = timeout(ANSWER_PATIENCE, exchange).await else {
+        let Ok(Ok(Some(line))) = timeout(ANSWER_TIMEOUT, exchange).await else {
             return Err(ControlError::Silent);
         };
         match serde_json::from_str(&line) {
@@ -243,38 +242,38 @@ impl Services {
         }
     }
 
-    /// Stops both and waits until nothing of them is left.
+    /// Stops both and waits until all their processes are gone.
     ///
     /// # Errors
-    /// When the holder did not end in good order or in time.
+    /// When the holder failed or did not stop in time.
     pub async fn stop(mut self) -> io::Result<()> {
         drop(self.pipes);
-        let status = timeout(STOP_PATIENCE, self.holder.wait()).await??;
+        let status = timeout(STOP_TIMEOUT, self.holder.wait()).await??;
         if status.success() {
             return Ok(());
         }
-        Err(io::Error::other(format!("the process that holds the private services ended with {status}")))
+        Err(io::Error::other(format!("the process that holds the private services exited with {status}")))
     }
 }
 
 /// A service could not be made ready.
 #[derive(Debug, thiserror::Error)]
 enum LaunchError {
-    #[error("its files cannot be prepared: {0}")]
+    #[error("could not prepare the files of the private services: {0}")]
     Prepare(#[source] io::Error),
-    #[error("the folder {} cannot be reached by the user {user}; name another one", dir.display())]
+    #[error("the user {user} cannot access the folder {}; choose another folder", dir.display())]
     Unreachable { dir: PathBuf, user: &'static str },
-    #[error("port {port} for {service} was taken in the meantime")]
+    #[error("another process took port {port}, which was chosen for {service}")]
     PortTaken { service: &'static str, port: u16 },
-    #[error("{service} ended at once; its log is {}: {tail}", log.display())]
+    #[error("{service} failed to start; the end of its log {}:\n{tail}", log.display())]
     Failed { service: &'static str, log: PathBuf, tail: String },
     #[error("{service} was not ready in time; its log is {}", log.display())]
     TooSlow { service: &'static str, log: PathBuf },
-    #[error("the broker's limit of memory cannot be changed; its log is {}", log.display())]
+    #[error("could not change the broker's memory limit; its log is {}", log.display())]
     NoAlarm { log: PathBuf },
 }
 
-/// Different ports on 127.0.0.1 that were free a moment ago.
+/// Different ports on 127.0.0.1 that were free just now.
 fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let mut ports = [0; N];
     let mut held = Vec::new();

@@ -1,5 +1,8 @@
 //! Chains: the steps of a fired trigger, planned, run, and reported.
 
 pub mod completed;
+pub mod entry;
 pub mod outgoing;
 pub mod plan;
+pub mod rules;
+pub mod run;

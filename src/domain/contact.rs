@@ -1,4 +1,4 @@
-//! What one event says about a person, and the contact that all events together make.
+//! Contacts: the update that one event gives, and the contact that all its updates add up to.
 
 pub mod directory;
 pub mod erasure;
@@ -9,6 +9,7 @@ pub mod rebuild;
 
 use std::fmt;
 
+use strum::IntoStaticStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ use crate::domain::{
     },
 };
 
-/// A contact's id within its company. Resolves for ever, through aliases after a merge.
+/// Unique within a company. After a merge it still resolves, as an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContactId(pub Uuid);
 
@@ -31,26 +32,24 @@ impl fmt::Display for ContactId {
     }
 }
 
-/// A canonical key that finds a contact within its company. Personal data: no `Display`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A canonical email or phone that finds a contact within its company. Personal data: no `Display`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Identifier {
-    /// By email.
+    /// Always strong.
     Email(Email),
-    /// By phone.
+    /// Strong or weak.
     Phone(Phone),
 }
 
 impl Identifier {
-    /// `email` or `phone`, as in the database.
+    /// `email` or `phone`, the name in the database.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Email(_) => "email",
-            Self::Phone(_) => "phone",
-        }
+    pub fn kind(&self) -> &'static str {
+        self.into()
     }
 
-    /// The field whose value it is.
+    /// The field that it is a value of.
     #[must_use]
     pub const fn field(&self) -> Field {
         match self {
@@ -59,7 +58,7 @@ impl Identifier {
         }
     }
 
-    /// Whether it does not prove that two contacts are one person.
+    /// Whether it finds a contact without proving that two contacts are one person.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         matches!(self, Self::Phone(phone) if phone.strength() == Strength::Weak)
@@ -75,10 +74,10 @@ impl Identifier {
     }
 }
 
-/// A value that an event gave and that was not taken, or not understood, without the value.
+/// A value that was not stored, or stored without being understood. Does not contain the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Rejected {
-    /// The field.
+    /// The field that the value was for.
     #[serde(serialize_with = "field_name")]
     pub field: Field,
     /// A stable code such as `not_a_phone_number`.
@@ -86,28 +85,28 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// The reason of a value that was taken as it was given, for it was not understood.
+    /// The reason for a value that was not understood and is stored as given.
     pub const UNVERIFIED: &str = "unverified";
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn field_name<S: serde::Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(field.name())
 }
 
-/// What one CRM step of one event says about a person. Values are cleaned and canonical;
-/// a field that is absent here is left as it is.
+/// The canonical values that one CRM step gives for a contact. A field without a value here does not
+/// change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContactUpdate {
-    /// When it was said.
+    /// Event and step that the values come from.
     pub stamp: Stamp,
-    /// The phone as a key. Also in `values`, as text.
+    /// The phone, if it is an identifier. Also in `values`, as text.
     pub phone: Option<Phone>,
-    /// The email as a key. Also in `values`, as text.
+    /// The email, if it is an identifier. Also in `values`, as text.
     pub email: Option<Email>,
     /// The new values, phone and email included.
     pub values: FieldMap<String>,
-    /// What was given and not taken.
+    /// The values that were not stored or not understood.
     pub rejected: Vec<Rejected>,
 }
 
@@ -123,7 +122,7 @@ impl fmt::Debug for ContactUpdate {
 }
 
 impl ContactUpdate {
-    /// An update with these canonical values, as they were accepted before.
+    /// Restores an update from the canonical values that it was accepted with.
     #[must_use]
     pub fn from_accepted(stamp: Stamp, values: FieldMap<String>) -> Self {
         let phone = values.get(Field::Phone).map(|text| Phone::from_stored(text.as_str()));
@@ -133,31 +132,31 @@ impl ContactUpdate {
         update
     }
 
-    /// A weak phone is a key only where it is the only one. A number with an extension, or one that no
-    /// plan knows, finds the contact of exactly this text when an update gives no email. Beside an email
-    /// it is a value and no key: it would join two contacts, for good, on a number that two people may
-    /// share. So whether it links never depends on what is stored already, and the contact stays a
-    /// function of the set of its events.
+    /// Keeps a weak phone as an identifier only if it is the only one.
+    ///
+    /// Next to an email it is just a value: as an identifier it would merge two contacts on a number that
+    /// two people may share. The rule looks at the update alone, not at stored contacts, so the contact
+    /// stays a function of the set of its events.
     pub(super) fn settle_keys(&mut self) {
-        if self.email.is_some() && self.phone.as_ref().is_some_and(|phone| phone.strength() == Strength::Weak)
-        {
+        let is_weak = |phone: &Phone| phone.strength() == Strength::Weak;
+        if self.email.is_some() && self.phone.as_ref().is_some_and(is_weak) {
             self.phone = None;
         }
     }
 
-    /// The keys that this update gives.
+    /// Phone and email, as far as they are identifiers.
     pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
         let phone = self.phone.clone().map(Identifier::Phone);
         phone.into_iter().chain(self.email.clone().map(Identifier::Email))
     }
 }
 
-/// A field's value and the event that it came from.
+/// A field's value and its stamp.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stamped {
-    /// The value. May be personal data, so `Debug` leaves it out.
+    /// May be personal data, so `Debug` omits it.
     pub value: String,
-    /// Where and when it was said.
+    /// Event and step that the value comes from.
     pub stamp: Stamp,
 }
 
@@ -167,13 +166,14 @@ impl fmt::Debug for Stamped {
     }
 }
 
-/// One side of a separation: an operator said that two contacts are two people. Contacts that have
-/// the opposite sides of one separation are never merged, whatever else they are merged with.
+/// One side of a separation, the rule that keeps two unmerged contacts apart.
+///
+/// Contacts on opposite sides of a separation are never merged, no matter what else merges with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Side {
-    /// The separation.
+    /// Id that both sides share.
     pub separation: Uuid,
-    /// Which of its two sides.
+    /// `false` on the first side, `true` on the second.
     pub second: bool,
 }
 
@@ -184,7 +184,7 @@ impl Side {
         self.separation == other.separation && self.second != other.second
     }
 
-    /// The side whose stored form this is.
+    /// Parses the stored form, `<separation>/a` or `<separation>/b`.
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Self> {
         let (separation, side) = text.split_once('/')?;
@@ -198,60 +198,57 @@ impl fmt::Display for Side {
     }
 }
 
-/// A contact as it is stored.
+/// The current state of a contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// Its id.
+    /// The id that it was created with.
     pub id: ContactId,
-    /// Its company.
+    /// The tenant.
     pub company: CompanyId,
-    /// Starts at 1 and grows by one with every change.
+    /// Starts at 1 and grows by 1 with every change.
     pub version: i64,
-    /// The winning value of each field.
+    /// The value with the greatest stamp, per field.
     pub values: FieldMap<Stamped>,
-    /// The keys that find it, former ones included, sorted.
+    /// The identifiers that find it, former ones included, sorted.
     pub keys: Vec<Identifier>,
-    /// What it must not be merged with.
+    /// Its separations from other contacts, sorted.
     pub sides: Vec<Side>,
-    /// Time of the earliest event of this contact.
+    /// Time of its earliest event.
     pub created_at: OffsetDateTime,
-    /// Time of the latest event that gave a value which still stands.
+    /// Time of the latest event with a current value.
     pub updated_at: OffsetDateTime,
 }
 
 impl Contact {
-    /// Whether an operator keeps the two apart.
+    /// Whether an operator unmerged the two.
     #[must_use]
     pub fn is_separated_from(&self, other: &Self) -> bool {
         self.sides.iter().any(|mine| other.sides.iter().any(|theirs| mine.opposes(*theirs)))
     }
 
-    /// How many keys of this kind find it.
+    /// The number of identifiers of this kind.
     #[must_use]
     pub fn count_of(&self, kind: &str) -> usize {
         self.keys.iter().filter(|key| key.kind() == kind).count()
     }
 }
 
-/// What an update did to a contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The effect of an update on a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Operation {
-    /// There was no such contact.
+    /// No identifier of the update was known.
     Created,
-    /// A value changed, or another contact was merged into it.
+    /// A value changed, or another contact was merged into this one.
     Updated,
-    /// Nothing changed.
+    /// The contact has all the values already, or newer ones.
     Unchanged,
 }
 
 impl Operation {
-    /// The name on the wire and the last part of the routing key.
+    /// The name in events, and the last word of the routing key.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

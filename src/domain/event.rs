@@ -1,4 +1,4 @@
-//! What identifies an event: the company, and CloudEvents' `source` + `id`. And when: its stamp.
+//! Identifies an event (its company, and CloudEvents' `source` + `id`) and orders its values (the stamp).
 
 use std::{fmt, sync::Arc};
 
@@ -6,13 +6,11 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The tenant. 1 to 255 bytes, no control characters.
-///
-/// Only [`CompanyId::new`] makes one, so it always fits the key columns.
+/// The tenant: 1 to 255 bytes without control characters, so it fits the key columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CompanyId(Arc<str>);
 
-/// The text is empty, too long or holds a control character.
+/// The id is empty, too long or contains a control character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {max} bytes without control characters")]
 pub struct BadId {
@@ -28,12 +26,12 @@ fn checked(text: &str, max: usize) -> Result<&str, BadId> {
 
 impl CompanyId {
     /// # Errors
-    /// When the text is empty, longer than 255 bytes or holds a control character.
+    /// If the text is empty, longer than 255 bytes or contains a control character.
     pub fn new(text: &str) -> Result<Self, BadId> {
         checked(text, 255).map(|text| Self(text.into()))
     }
 
-    /// The id as text.
+    /// The id as the publisher wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,10 +44,10 @@ impl fmt::Display for CompanyId {
     }
 }
 
-/// CloudEvents `id` + `source`: the same pair is the same event, for ever (CloudEvents 1.0, 3.1.1).
+/// CloudEvents `id` + `source`: the same pair always means the same event (CloudEvents 1.0, 3.1.1).
 ///
-/// Each at most 1,024 bytes without control characters. Orders by id, then source: the tie-break
-/// between events of the same time.
+/// Each is 1 to 1,024 bytes without control characters. The order, by id and then by source, breaks ties
+/// between events with the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventRef {
     id: Arc<str>,
@@ -58,7 +56,7 @@ pub struct EventRef {
 
 impl EventRef {
     /// # Errors
-    /// When either text is empty, longer than 1,024 bytes or holds a control character.
+    /// If either text is empty, longer than 1,024 bytes or contains a control character.
     pub fn new(source: &str, id: &str) -> Result<Self, BadId> {
         Ok(Self { id: checked(id, 1024)?.into(), source: checked(source, 1024)?.into() })
     }
@@ -75,14 +73,15 @@ impl EventRef {
         &self.source
     }
 
-    /// The ledger's key of this event within its company.
+    /// The event's key in the ledger of its company.
     #[must_use]
     pub fn key(&self) -> Uuid {
         self.derive(None, "trigger.fired", 0)
     }
 
-    /// The id of something that this event causes in `company` at `step`: the same event always
-    /// causes the same ids, and no other company's event causes them, not even one that was given the
+    /// Derives the id of something that this event causes in `company` at `step`.
+    ///
+    /// A redelivered event derives the same id. An event of another company never does, even with the
     /// same source and id.
     #[must_use]
     pub fn id_of(&self, company: &CompanyId, purpose: &str, step: u16) -> Uuid {
@@ -95,35 +94,49 @@ impl EventRef {
     }
 }
 
-/// A name-based id (RFC 9562, version 8 over SHA-256).
+/// Derives a UUID from names (RFC 9562, version 8 over SHA-256).
 pub(super) fn name_based<'a>(parts: impl IntoIterator<Item = &'a str>, step: u16) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
-        // Length-prefixed, so that no two lists of parts give the same bytes.
+        // The length prefix keeps two lists of parts from hashing the same bytes.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
     hash.update(step.to_be_bytes());
-    let digest: [u8; 32] = hash.finalize().into();
+    let hash: [u8; 32] = hash.finalize().into();
     let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(digest) {
+    for (to, from) in bytes.iter_mut().zip(hash) {
         *to = from;
     }
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// When a value was said: event time first, then event id, then the step of its chain.
-/// The greatest stamp wins a field, whatever the order of arrival.
+/// SHA-256 of a message body.
+#[must_use]
+pub fn body_hash(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// Orders the values of a field: by event time, then event id, then step.
 ///
-/// `time` is UTC with microseconds, which is what Postgres keeps.
+/// The greatest stamp wins, in whatever order the events arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp {
-    /// The event's `time`.
+    /// The event's `time`, UTC, in the microseconds that Postgres stores.
     pub time: OffsetDateTime,
-    /// The event.
+    /// The event that gave the value.
     pub event: EventRef,
     /// The step within the event's chain, counted from 1.
     pub step: u16,
+}
+
+/// Names a row of one company: a delivery, an endpoint, a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The company's id. Empty for a dead letter whose company could not be read.
+    pub company: String,
+    /// The row's id.
+    pub id: Uuid,
 }
 
 #[cfg(test)]
@@ -144,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_bounded() {
+    fn empty_long_and_control_character_ids_are_rejected() {
         assert!(CompanyId::new("").is_err());
         assert!(CompanyId::new("a\0b").is_err());
         assert!(CompanyId::new(&"x".repeat(255)).is_ok());

@@ -1,102 +1,70 @@
-//! Message faults: why one message can never be done as it is. Systemic faults (broker or
-//! database away) are errors of the adapters and never become a [`Fault`].
+//! Faults of a message: why it can never be processed as it is. An unreachable broker or database is an
+//! error of its adapter and never becomes a [`Fault`].
 
-use std::fmt;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::domain::event::{CompanyId, EventRef};
 
 /// Why a message or a delivery is a dead letter. A closed list: operators filter by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
-    /// Not JSON, not UTF-8, nested too deep, or a key twice in one object.
+    /// Not JSON, not UTF-8, nested too deeply, or with a duplicate key in an object.
     Undecodable,
     /// A CloudEvents `specversion` other than 1.0.
     UnsupportedVersion,
     /// The body is larger than 1 MiB.
     TooLarge,
-    /// The envelope or the data lacks a member or has one of the wrong type.
+    /// The envelope or its data lacks a member or has one of the wrong type.
     EventInvalid,
-    /// The trigger definition itself is wrong.
+    /// The trigger definition is invalid.
     TriggerInvalid,
-    /// The arguments do not fit the trigger's parameters.
+    /// The arguments do not match the trigger's parameters.
     ArgumentsInvalid,
-    /// A phone or email was given, none is usable, and there is no other key.
+    /// The event has a phone or email but no usable identifier.
     IdentifierInvalid,
-    /// The event would merge two contacts, or give one more keys, and policy or a guard forbids it.
+    /// The policy or a guard forbids the merge or the identifier that the event would add.
     ContactConflict,
-    /// The same source and id came with another body.
+    /// The ledger has this source and id with another body.
     EventIdConflict,
-    /// The webhook cannot be rendered: url, header or variable.
+    /// The webhook cannot be rendered because of its URL, a header, a variable or its body.
     WebhookInvalid,
-    /// The webhook's address is not allowed.
+    /// The settings do not allow the webhook's address.
     WebhookBlocked,
-    /// The receiver refused for good (a 4xx that no retry mends, or a redirect).
+    /// The receiver rejected the request permanently (a redirect, or a 4xx that is not retried).
     WebhookRejected,
-    /// The whole retry schedule went by without a 2xx.
+    /// The retry schedule or the maximum age ran out without a 2xx.
     WebhookExhausted,
-    /// Processing this message alone ended the process, or panicked.
+    /// The process crashed each time it handled this message alone.
     CrashLoop,
-    /// The broker dead-lettered it: delivery limit, overflow, expiry.
+    /// The broker dead-lettered the message: delivery limit, overflow or expiry.
     Broker,
 }
 
 impl Reason {
-    /// All reasons.
-    pub const ALL: [Self; 15] = [
-        Self::Undecodable,
-        Self::UnsupportedVersion,
-        Self::TooLarge,
-        Self::EventInvalid,
-        Self::TriggerInvalid,
-        Self::ArgumentsInvalid,
-        Self::IdentifierInvalid,
-        Self::ContactConflict,
-        Self::EventIdConflict,
-        Self::WebhookInvalid,
-        Self::WebhookBlocked,
-        Self::WebhookRejected,
-        Self::WebhookExhausted,
-        Self::CrashLoop,
-        Self::Broker,
-    ];
-
     /// The name in listings, filters and the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Undecodable => "undecodable",
-            Self::UnsupportedVersion => "unsupported_version",
-            Self::TooLarge => "too_large",
-            Self::EventInvalid => "event_invalid",
-            Self::TriggerInvalid => "trigger_invalid",
-            Self::ArgumentsInvalid => "arguments_invalid",
-            Self::IdentifierInvalid => "identifier_invalid",
-            Self::ContactConflict => "contact_conflict",
-            Self::EventIdConflict => "event_id_conflict",
-            Self::WebhookInvalid => "webhook_invalid",
-            Self::WebhookBlocked => "webhook_blocked",
-            Self::WebhookRejected => "webhook_rejected",
-            Self::WebhookExhausted => "webhook_exhausted",
-            Self::CrashLoop => "crash_loop",
-            Self::Broker => "broker",
-        }
-    }
-
-    /// The reason with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Where a message or delivery failed, and so where a replay sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Where a message or delivery failed. A replay goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Stage {
     /// The upsert worker; replays go to the `trigger-fired` queue.
     Upsert,
@@ -107,40 +75,31 @@ pub enum Stage {
 impl Stage {
     /// The name in listings and the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Upsert => "upsert",
-            Self::Webhook => "webhook",
-        }
-    }
-
-    /// The stage with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Upsert, Self::Webhook].into_iter().find(|stage| stage.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// A message fault: a reason, a sentence for a person, and what is known of the message.
+/// A reason, a sentence for the operator, and the origin of the message as far as it is known.
 ///
-/// Invariant: `message` holds no personal data and no secret. It may name members, parameters,
+/// Invariant: `message` contains no personal data and no secret. It may name members, parameters,
 /// fields, positions and rules, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Why.
+    /// The category that operators filter by.
     pub reason: Reason,
-    /// What is wrong and what to do, without personal data.
+    /// What is wrong and how to fix it.
     pub message: String,
-    /// The company, where decoding came so far.
+    /// `None` if decoding failed before the company was known.
     pub company: Option<CompanyId>,
-    /// The event, where decoding came so far.
+    /// `None` if decoding failed before the event was known.
     pub event: Option<EventRef>,
-    /// The name of the (first) trigger, where decoding came so far.
+    /// Name of the first trigger; `None` if decoding failed before it was known.
     pub trigger: Option<String>,
 }
 
 impl Fault {
-    /// A fault of a message of which nothing is known yet.
+    /// A fault without origin: company, event and trigger are unknown.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), company: None, event: None, trigger: None }
     }

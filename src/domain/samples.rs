@@ -1,10 +1,10 @@
-//! The contract's example event, for the tests of the domain.
+//! An example event and the default placeholders, for the tests of the domain.
 
 use serde_json::{Value, json};
 
 use crate::domain::contact::placeholder::{PlaceholderLists, Placeholders};
 
-/// The placeholders of the default settings.
+/// From the default settings.
 pub(super) fn placeholders() -> Placeholders {
     let defaults =
         config::File::from_str(include_str!("../../config/default.toml"), config::FileFormat::Toml);
@@ -12,7 +12,7 @@ pub(super) fn placeholders() -> Placeholders {
     Placeholders::new(&settings.get::<PlaceholderLists>("placeholders").unwrap())
 }
 
-/// The example of the contract, as a value to change.
+/// A `trigger.fired` event with a CRM and a WEBHOOK action.
 pub(super) fn event() -> Value {
     json!({
         "specversion": "1.0",
@@ -61,16 +61,16 @@ pub(super) fn event() -> Value {
     })
 }
 
-/// `event` with the value at the JSON pointer `place` set.
-pub(super) fn with(mut event: Value, place: &str, value: Value) -> Value {
-    let (parent, key) = place.rsplit_once('/').unwrap();
+/// Sets the value at the JSON pointer.
+pub(super) fn with(mut event: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
     event.pointer_mut(parent).unwrap()[key] = value;
     event
 }
 
-/// `event` without the member at the JSON pointer `place`.
-pub(super) fn without(mut event: Value, place: &str) -> Value {
-    let (parent, key) = place.rsplit_once('/').unwrap();
+/// Removes the member at the JSON pointer.
+pub(super) fn without(mut event: Value, pointer: &str) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
     event.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     event
 }

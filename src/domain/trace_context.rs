@@ -1,16 +1,35 @@
-//! Which trace an event belongs to: W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
-//! What came with a message goes into messages and requests to others, so it is passed on only if it
-//! is well-formed.
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): the trace that an event belongs to.
 
-/// The `traceparent` and `tracestate` of a message, as far as they can be passed on. Without a
-/// `traceparent` there is no `tracestate` (section 3.3.1).
-#[must_use]
-pub fn passed_on<'a>(
-    traceparent: Option<&'a str>,
-    tracestate: Option<&'a str>,
-) -> (Option<&'a str>, Option<&'a str>) {
-    let traceparent = traceparent.filter(|text| is_traceparent(text));
-    (traceparent, traceparent.and(tracestate).filter(|text| is_tracestate(text)))
+/// A `traceparent` and its `tracestate`, each well-formed or absent.
+///
+/// Only [`TraceContext::new`] makes one, so a stranger's header cannot break the messages and requests that
+/// carry it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    parent: Option<String>,
+    state: Option<String>,
+}
+
+impl TraceContext {
+    /// Drops a header that is not well-formed, and a `tracestate` without a `traceparent` (section 3.3.1).
+    #[must_use]
+    pub fn new(traceparent: Option<&str>, tracestate: Option<&str>) -> Self {
+        let parent = traceparent.filter(|text| is_traceparent(text));
+        let state = parent.and(tracestate).filter(|text| is_tracestate(text));
+        Self { parent: parent.map(str::to_owned), state: state.map(str::to_owned) }
+    }
+
+    /// The trace and the span that caused the event.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.parent.as_deref()
+    }
+
+    /// Vendors' data about the trace.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
 }
 
 /// Section 3.2: version, trace id, parent id and flags in small hex digits.
@@ -40,17 +59,22 @@ mod tests {
 
     const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+    fn check(given: (Option<&str>, Option<&str>), expected: (Option<&str>, Option<&str>)) {
+        let context = TraceContext::new(given.0, given.1);
+        assert_eq!((context.traceparent(), context.tracestate()), expected, "{given:?}");
+    }
+
     #[test]
-    fn what_is_well_formed_is_passed_on() {
-        assert_eq!(passed_on(Some(TRACEPARENT), Some("a=b")), (Some(TRACEPARENT), Some("a=b")));
-        assert_eq!(passed_on(Some(TRACEPARENT), None), (Some(TRACEPARENT), None));
+    fn well_formed_headers_are_kept() {
+        check((Some(TRACEPARENT), Some("a=b")), (Some(TRACEPARENT), Some("a=b")));
+        check((Some(TRACEPARENT), None), (Some(TRACEPARENT), None));
         for bad in ["", "a\r\nb: c", "é=1", &"x".repeat(513)] {
-            assert_eq!(passed_on(Some(TRACEPARENT), Some(bad)), (Some(TRACEPARENT), None), "{bad}");
+            check((Some(TRACEPARENT), Some(bad)), (Some(TRACEPARENT), None));
         }
     }
 
     #[test]
-    fn without_a_trace_there_is_no_state_of_it() {
+    fn tracestate_is_dropped_without_a_valid_traceparent() {
         for bad in [
             None,
             Some(""),
@@ -62,7 +86,7 @@ mod tests {
             Some("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
             Some("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"),
         ] {
-            assert_eq!(passed_on(bad, Some("a=b")), (None, None), "{bad:?}");
+            check((bad, Some("a=b")), (None, None));
         }
     }
 }

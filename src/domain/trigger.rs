@@ -1,4 +1,4 @@
-//! Triggers: the definition that an author writes, and the event that fires one.
+//! Triggers: the definition that an author writes, and the `trigger.fired` event.
 
 pub mod cache;
 pub mod definition;

@@ -1,4 +1,4 @@
-//! The kinds of value that a contact holds: how each is cleaned, read and written.
+//! The kinds of value in a contact: how each is cleaned, parsed and written.
 
 pub mod birthday;
 pub mod country;

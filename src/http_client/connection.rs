@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection, driven by whoever uses it: no task of its own, and so no wake-ups between
-//! two tasks for each request. Nothing happens on it while nobody waits for something.
+//! One HTTP/1.1 connection, polled by the attempt that uses it. It has no task of its own, which saves two
+//! wake-ups per request. An idle connection is not polled, so it notices a close only when it is used again.
 
 use std::{
     future::poll_fn,
@@ -23,71 +23,72 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::stream::{Metered, Stream};
+use super::stream::{LimitedStream, Stream};
 
-/// The body of a request.
+/// A request body, complete in memory.
 pub(super) type Body = Full<Bytes>;
 
-/// The most bytes of one head of an answer, and of what is read at once.
-const MAX_HEAD: usize = 64 * 1024;
-/// The most bytes of an answer until its head is there: that, and what may come before it (1xx). Bounds the
-/// work as well, which the deadline alone does not: it is looked at between reads only.
-const MAX_BEFORE_BODY: usize = 256 * 1024;
-/// The most bytes of the rest of an answer: what is read of its body, in the smallest chunks, and more.
-/// Bounds a frame around the body that never ends.
-const MAX_OF_BODY: usize = 1024 * 1024;
-/// The most header lines of an answer.
+/// Maximum bytes of one response head, and of one read.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Maximum bytes read before the final head is complete: that head and any 1xx responses before it. It also
+/// limits CPU time, which the deadline cannot: the deadline is checked between reads only.
+const MAX_BYTES_UNTIL_BODY: usize = 256 * 1024;
+/// Maximum bytes read after the head. Enough for 64 KiB of body in one-byte chunks; stops endless chunk
+/// extensions and trailers.
+const MAX_BYTES_AFTER_HEAD: usize = 1024 * 1024;
 const MAX_HEADERS: usize = 128;
 
-type Driver = http1::Connection<TokioIo<Metered>, Body>;
+type Driver = http1::Connection<TokioIo<LimitedStream>, Body>;
 
-/// A connection that is open, or was when it was last looked at.
+/// A connection that was open when it was last polled.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
-    /// `None` once it has ended. It must be dropped then: a request that it left in its queue is
-    /// answered by that. In a box, as it is large and a connection moves in and out of the pool.
+    /// `None` once it has ended. An ended driver must be dropped, because only the drop fails a request that is
+    /// still queued in it. Boxed, because it is large and moves in and out of the pool.
     driver: Option<Box<Driver>>,
-    /// How many bytes may still come.
-    room: Arc<AtomicUsize>,
-    /// When it was made.
+    /// Shared with the stream, which counts it down.
+    bytes_left: Arc<AtomicUsize>,
     pub(super) opened: Instant,
 }
 
 impl Connection {
-    /// Speaks HTTP on a stream.
+    /// Starts HTTP on a connected stream. Reads and writes nothing yet.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
-        let room = Arc::new(AtomicUsize::new(MAX_BEFORE_BODY));
-        let stream = Metered { stream, room: Arc::clone(&room) };
+        let bytes_left = Arc::new(AtomicUsize::new(MAX_BYTES_UNTIL_BODY));
+        let stream = LimitedStream { stream, bytes_left: Arc::clone(&bytes_left) };
         let (sender, driver) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, driver: Some(Box::new(driver)), room, opened: Instant::now() })
+        Ok(Self { sender, driver: Some(Box::new(driver)), bytes_left, opened: Instant::now() })
     }
 
-    /// Sends a request and waits for the head of the final answer. The error returns the request when
-    /// nothing of it was written.
+    /// Sends a request and waits for the head of the final response.
     ///
-    /// What the receiver did while the connection was idle is read before anything is written, so a
-    /// connection that was closed meanwhile returns the request.
+    /// The connection reads before it writes. If the receiver closed it while it was idle, nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// When the connection breaks or the response is malformed or too large. The error contains the request
+    /// if no byte of it was written.
     pub(super) async fn send(
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        self.room.store(MAX_BEFORE_BODY, Ordering::Relaxed);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let answer = poll_fn(|cx| {
+        self.bytes_left.store(MAX_BYTES_UNTIL_BODY, Ordering::Relaxed);
+        let mut response = pin!(self.sender.try_send_request(request));
+        let response = poll_fn(|cx| {
             drive(&mut self.driver, cx);
-            answer.as_mut().poll(cx)
+            response.as_mut().poll(cx)
         })
         .await;
-        self.room.store(MAX_OF_BODY, Ordering::Relaxed);
-        answer
+        self.bytes_left.store(MAX_BYTES_AFTER_HEAD, Ordering::Relaxed);
+        response
     }
 
-    /// The next piece of an answer's body, `None` at its end. Trailers are passed over.
-    pub(super) async fn chunk(&mut self, body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
+    /// Reads the next piece of a response body; `None` at its end. Skips trailers.
+    pub(super) async fn next_chunk(&mut self, body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             let frame = poll_fn(|cx| {
                 drive(&mut self.driver, cx);
@@ -102,8 +103,8 @@ impl Connection {
         }
     }
 
-    /// Whether another request can be sent: the answer was read to its end, and the receiver neither closed
-    /// the connection nor sent more than its answer.
+    /// Whether the connection can carry another request: the response was read to its end, and the receiver
+    /// neither closed the connection nor sent more than the response.
     pub(super) async fn is_reusable(&mut self) -> bool {
         poll_fn(|cx| {
             drive(&mut self.driver, cx);
@@ -117,7 +118,7 @@ fn drive(driver: &mut Option<Box<Driver>>, cx: &mut Context<'_>) {
     if let Some(running) = driver
         && Pin::new(&mut **running).poll(cx).is_ready()
     {
-        // Its error has reached whoever waits for an answer; otherwise it is that of an idle connection.
+        // A pending request receives the error through its own future. On an idle connection it does not matter.
         *driver = None;
     }
 }

@@ -1,5 +1,6 @@
-//! From an origin to a connection: resolve, judge every address, connect to one that was just judged.
-//! Nothing is remembered between two connections, so a name that changes its mind gains nothing.
+//! Opens a connection to an origin: resolves the host name, checks every address, then connects to one of them.
+//! Each new connection repeats all three steps and connects only to addresses that it has just checked, so DNS
+//! rebinding gains nothing.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -16,27 +17,28 @@ use super::{
     connection::Connection, failure::Failure, guard::Guard, pool::Origin, stream::Stream, tls::TlsSetup,
 };
 
-/// How many addresses of one name are tried.
-const MAX_TRIED: usize = 8;
-/// How long one address may take before the next is tried beside it (RFC 8305, 5).
-const HEAD_START: Duration = Duration::from_millis(250);
+/// Maximum addresses of one host name to connect to.
+const MAX_ADDRESSES: usize = 8;
+/// Wait for one address before the next one is tried in parallel (RFC 8305, section 5).
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
-/// Makes connections.
+/// Opens guarded connections.
 pub(super) struct Connector {
     pub(super) guard: Guard,
 }
 
 impl Connector {
-    /// A new connection to an origin.
+    /// # Errors
+    /// When the name does not resolve, an address is blocked, no address accepts the connection, or TLS fails.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Failure> {
         let addresses = resolve(origin).await?;
         self.guard.check(&addresses).await?;
-        let stream = first_of(&addresses).await.map_err(Failure::Connect)?;
-        // A request is written at once; there is nothing to wait for.
+        let stream = connect_to_first(&addresses).await.map_err(Failure::Connect)?;
+        // Each request is written at once, so Nagle's algorithm could only delay it.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         let stream = match &origin.tls {
             None => Stream::Plain(stream),
-            Some(tls) => Stream::Tls(Box::new(shake_hands(tls, &origin.host, stream).await?)),
+            Some(tls) => Stream::Tls(Box::new(start_tls(tls, &origin.host, stream).await?)),
         };
         Connection::open(stream).await.map_err(Failure::Exchange)
     }
@@ -54,29 +56,29 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
-/// The first connection that comes about. The addresses are tried in their order, the next one when
-/// those before have failed or had their head start.
-async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut attempts = FuturesUnordered::new();
-    let mut waiting = addresses.iter().take(MAX_TRIED);
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+/// Connects to the addresses in their order and returns the first connection. The next address starts when an
+/// earlier one fails or `NEXT_ADDRESS_DELAY` passes.
+async fn connect_to_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut connecting = FuturesUnordered::new();
+    let mut waiting = addresses.iter().take(MAX_ADDRESSES);
+    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         if let Some(address) = waiting.next() {
-            attempts.push(TcpStream::connect(*address));
+            connecting.push(TcpStream::connect(*address));
         }
         let more = waiting.len() > 0;
         tokio::select! {
-            Some(connected) = attempts.next() => match connected {
+            Some(connected) = connecting.next() => match connected {
                 Ok(stream) => return Ok(stream),
-                Err(error) => failed = error,
+                Err(error) => last_error = error,
             },
-            () = sleep(HEAD_START), if more => {}
-            else => return Err(failed),
+            () = sleep(NEXT_ADDRESS_DELAY), if more => {}
+            else => return Err(last_error),
         }
     }
 }
 
-async fn shake_hands(
+async fn start_tls(
     tls: &TlsSetup,
     host: &Host,
     stream: TcpStream,
@@ -84,10 +86,10 @@ async fn shake_hands(
     let name = match host {
         Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::V4(*ip)),
         Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::V6(*ip)),
-        // Certificates and SNI know no final dot (RFC 6066, 3).
+        // Certificates and SNI have no final dot (RFC 6066, section 3).
         Host::Domain(name) => DnsName::try_from(name.trim_end_matches('.').to_owned())
             .map(ServerName::DnsName)
-            .map_err(|_| Failure::Invalid("the url's host is not a name"))?,
+            .map_err(|_| Failure::Invalid("the URL's host is not a valid DNS name"))?,
     };
     TlsConnector::from(tls.config()).connect(name, stream).await.map_err(Failure::Tls)
 }

@@ -1,24 +1,24 @@
-//! Why an attempt got no answer, and what it says about the receiver. The texts of libraries are not
-//! passed on: they may hold the address.
+//! Why an attempt has no response: its class and a message for operators. Texts of libraries are never passed on,
+//! because they may contain the address.
 
 use std::{error::Error, io};
 
-use super::stream::TooMuch;
+use super::stream::ReadLimitExceeded;
 use crate::domain::webhook::{attempt::Class, egress::Blocked};
 
-/// Why there is no answer.
+/// How an attempt failed before its response was complete.
 pub(super) enum Failure {
-    /// The request cannot be made, and what of it.
+    /// The request cannot be built, with the reason.
     Invalid(&'static str),
-    /// The address is not one to call.
+    /// The egress policy forbids the URL or an address.
     Blocked(Blocked),
-    /// The system found no address.
+    /// The host name has no address.
     Dns,
-    /// No address took the connection.
+    /// No address accepted a TCP connection. Holds the last error.
     Connect(io::Error),
-    /// No TLS session.
+    /// The TLS handshake failed.
     Tls(io::Error),
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the response was malformed or too large.
     Exchange(hyper::Error),
     /// The deadline passed.
     Timeout,
@@ -38,77 +38,80 @@ impl Failure {
             Self::Dns => Class::Dns,
             Self::Connect(_) => Class::Connect,
             Self::Tls(_) => Class::Tls,
-            // With TLS 1.3 a refusal comes after the handshake.
-            Self::Exchange(error) if find::<rustls::Error>(error).is_some() => Class::Tls,
+            // In TLS 1.3 a rejected client certificate shows only after the handshake.
+            Self::Exchange(error) if find_cause::<rustls::Error>(error).is_some() => Class::Tls,
             Self::Exchange(_) => Class::Protocol,
             Self::Timeout => Class::Timeout,
         }
     }
 
-    /// For a person, without address, secret, or anything that the receiver sent.
-    pub(super) fn sentence(&self) -> String {
+    /// Recorded with the attempt. Contains no address, no secret, and nothing that the receiver sent.
+    pub(super) fn message(&self) -> String {
         match self {
-            Self::Invalid(what) => (*what).to_owned(),
+            Self::Invalid(reason) => (*reason).to_owned(),
             Self::Blocked(blocked) => blocked.to_string(),
-            Self::Dns => "the name of the receiver does not resolve".to_owned(),
-            Self::Connect(error) => format!("no connection to the receiver ({})", error.kind()),
-            Self::Tls(error) => match find::<rustls::Error>(error) {
-                Some(error) => format!("no TLS session: {}", tls(error)),
-                None => format!("no TLS session: the connection broke ({})", error.kind()),
+            Self::Dns => "the receiver's host name does not resolve".to_owned(),
+            Self::Connect(error) => format!("could not connect to the receiver: {}", error.kind()),
+            Self::Tls(error) => match find_cause::<rustls::Error>(error) {
+                Some(error) => tls_message(error),
+                None => format!("the connection broke during the TLS handshake: {}", error.kind()),
             },
-            Self::Exchange(error) => match find::<rustls::Error>(error) {
-                Some(error) => format!("no TLS session: {}", tls(error)),
-                None => exchange(error),
+            Self::Exchange(error) => match find_cause::<rustls::Error>(error) {
+                Some(error) => tls_message(error),
+                None => exchange_message(error),
             },
-            Self::Timeout => "the receiver did not answer in time".to_owned(),
+            Self::Timeout => "the request timed out before the receiver answered".to_owned(),
         }
     }
 }
 
-fn exchange(error: &hyper::Error) -> String {
-    if error.is_parse_too_large() || find::<TooMuch>(error).is_some() {
-        return "the head of the receiver's answer is too large".to_owned();
+fn exchange_message(error: &hyper::Error) -> String {
+    if error.is_parse_too_large() || find_cause::<ReadLimitExceeded>(error).is_some() {
+        return "the head of the receiver's response is too large".to_owned();
     }
     if error.is_parse() {
-        return "the receiver did not answer in HTTP/1.1".to_owned();
+        return "the receiver's response is not valid HTTP/1.1".to_owned();
     }
-    let kind = find::<io::Error>(error).map(io::Error::kind);
-    let detail = kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-    format!("the receiver closed the connection before it answered{detail}")
+    let kind = find_cause::<io::Error>(error).map(io::Error::kind);
+    let detail = kind.map(|kind| format!(": {kind}")).unwrap_or_default();
+    format!("the connection closed before the receiver answered{detail}")
 }
 
-/// The first of this type among the error and everything behind it.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(error), |error| behind(*error)).find_map(|error| error.downcast_ref())
+/// Searches the error and its sources for the first one of this type.
+fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| cause(*error)).find_map(|error| error.downcast_ref())
 }
 
-/// An `io::Error` hides what it wraps from `source`.
-fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+/// `io::Error::source` skips the error that it wraps, so that one is read with `get_ref`.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
         None => error.source(),
     }
 }
 
-/// rustls' own texts name hosts and dates of certificates; this names the kind.
-fn tls(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::InvalidCertificate(error) => certificate(error),
-        rustls::Error::AlertReceived(_) => "the receiver refused it",
-        rustls::Error::InvalidMessage(_) => "what came is not TLS",
-        rustls::Error::PeerIncompatible(_) => "no common version or cipher",
+/// Names only the kind of error: the texts of `rustls` contain host names and dates of certificates.
+fn tls_message(error: &rustls::Error) -> String {
+    let reason = match error {
+        rustls::Error::InvalidCertificate(error) => certificate_reason(error),
+        rustls::Error::AlertReceived(_) => "the receiver rejected it",
+        rustls::Error::InvalidMessage(_) => "the receiver sent something that is not TLS",
+        rustls::Error::PeerIncompatible(_) => "no protocol version or cipher suite in common",
         _ => "the handshake failed",
-    }
+    };
+    format!("could not establish a TLS session: {reason}")
 }
 
-fn certificate(error: &rustls::CertificateError) -> &'static str {
+fn certificate_reason(error: &rustls::CertificateError) -> &'static str {
     use rustls::CertificateError as Bad;
     match error {
         Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired",
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "the certificate is not valid yet",
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "the certificate is for another name",
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "the certificate is for another host name"
+        }
         Bad::UnknownIssuer => "the certificate's issuer is not trusted",
-        Bad::Revoked => "the certificate is revoked",
+        Bad::Revoked => "the certificate has been revoked",
         _ => "the certificate is not valid",
     }
 }

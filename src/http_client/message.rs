@@ -1,5 +1,5 @@
-//! The HTTP message of a webhook request: what was rendered, and the headers that belong to the
-//! connection. `domain::webhook::action` refuses definitions that set one of those.
+//! Builds the HTTP message of a webhook request: the rendered request plus `Host`, `Accept-Encoding` and
+//! `Content-Length`. `domain::webhook::action` rejects definitions that set one of these.
 
 use hyper::{
     Method, Request, Uri,
@@ -11,25 +11,25 @@ use url::{Position, Url};
 use super::connection::Body;
 use crate::domain::webhook::request::{self, WebhookRequest};
 
-/// The message, or what about the request cannot be sent. `url` is the request's.
-pub(super) fn of(request: WebhookRequest, url: &Url) -> Result<Request<Body>, &'static str> {
+/// `url` is the parsed `request.url`. The error says which part cannot be sent.
+pub(super) fn build(request: WebhookRequest, url: &Url) -> Result<Request<Body>, &'static str> {
     let WebhookRequest { method, headers, body, url: _ } = request;
     let mut message = Request::new(Body::new(Bytes::new()));
-    *message.headers_mut() = header_map(&headers, url).ok_or("a header is not valid")?;
-    // The fragment is not for the receiver.
+    *message.headers_mut() = header_map(&headers, url).ok_or("a header name or value is not valid")?;
+    // Without the fragment, which is never sent (RFC 9110, section 7.1).
     let target = Uri::try_from(&url[Position::BeforePath..Position::AfterQuery]);
-    *message.uri_mut() = target.map_err(|_| "the url is not valid")?;
+    *message.uri_mut() = target.map_err(|_| "the URL is not valid")?;
     *message.method_mut() = method_of(method);
     let length = body.as_ref().map(Vec::len);
-    // A server may wait for the body of a method that has one until it knows that there is none (RFC 9110, 8.6).
-    if let Some(length) = length.or_else(|| sends_body(method).then_some(0)) {
+    // Without a length, a server may wait for the body that these methods usually have (RFC 9110, section 8.6).
+    if let Some(length) = length.or_else(|| expects_body(method).then_some(0)) {
         message.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     *message.body_mut() = Body::new(body.unwrap_or_default().into());
     Ok(message)
 }
 
-const fn sends_body(method: request::Method) -> bool {
+const fn expects_body(method: request::Method) -> bool {
     use request::Method::{Delete, Get, Patch, Post, Put};
     match method {
         Post | Put | Patch => true,
@@ -58,7 +58,7 @@ fn header_map(headers: &[(String, String)], url: &Url) -> Option<HeaderMap> {
     Some(map)
 }
 
-/// The port only where it is not the scheme's own, an IPv6 address in brackets.
+/// The `Host` header: without the scheme's default port, an IPv6 address in brackets.
 fn host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))

@@ -1,4 +1,8 @@
-//! Connections that wait for their next request: of one origin, the last used first.
+//! Idle connections by origin, most recently used first.
+//!
+//! Why not `hyper-util`'s client: with the same connector it needs 1.16 times the CPU per request (55 µs against 47 µs
+//! at 64 concurrent requests, over 62 alternating rounds), because a task per connection costs two wake-ups more.
+//! It also cannot limit a connection's age or the total of idle connections, and its connects can outlive the deadline.
 
 use std::{
     collections::HashMap,
@@ -10,36 +14,35 @@ use url::{Host, Url};
 
 use super::{connection::Connection, tls::TlsSetup};
 
-/// How long an idle connection is kept. Shorter than the usual 5 s of servers: a request on a
-/// connection that the server is closing is a failed attempt.
-const IDLE: Duration = Duration::from_secs(4);
-/// How old a connection gets. Then the name is resolved and judged anew, whatever its address is now.
-const MAX_AGE: Duration = Duration::from_mins(3);
-/// Most idle connections of one origin.
-const MAX_OF_ORIGIN: usize = 1024;
-/// Most idle connections of all.
-const MAX_OF_ALL: usize = 2048;
-/// How often connections are looked at that nobody asks for.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Shorter than the 5 s that many servers use: a request on a connection that the server is closing is a failed
+/// attempt.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// After this, the next request resolves the host name and checks its addresses again.
+const MAX_CONNECTION_AGE: Duration = Duration::from_mins(3);
+const MAX_IDLE_PER_ORIGIN: usize = 1024;
+/// Over all origins. Bounds open files, however many origins there are.
+const MAX_IDLE: usize = 2048;
+/// Interval between two searches for expired connections.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whom a connection leads to, and with what credentials.
+/// Requests share a connection only if all of this is equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) host: Host,
     pub(super) port: u16,
-    /// `None` for `http`.
+    /// `None` for `http`. Part of the key, because a connection is authenticated by its TLS setup.
     pub(super) tls: Option<TlsSetup>,
 }
 
 impl Origin {
-    /// The origin of an `http` or `https` URL.
+    /// `None` for a URL without a host.
     pub(super) fn of(url: &Url, tls: &TlsSetup) -> Option<Self> {
         let tls = (url.scheme() == "https").then(|| tls.clone());
         Some(Self { host: url.host()?.to_owned(), port: url.port_or_known_default()?, tls })
     }
 }
 
-/// The idle connections of a client.
+/// The idle connections of one client.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Mutex<Idle>,
@@ -47,59 +50,59 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// No list is empty.
-    by_origin: HashMap<Origin, Vec<Kept>>,
+    /// Each list is ordered by `idle_since`, oldest first, and never empty.
+    by_origin: HashMap<Origin, Vec<IdleConnection>>,
+    /// Sum of the lengths of all lists.
     count: usize,
-    /// Whether a task looks at what nobody asks for.
+    /// Whether the sweep task runs.
     is_swept: bool,
 }
 
-/// Ordered by `since` in its list.
-struct Kept {
+struct IdleConnection {
     connection: Connection,
-    since: Instant,
+    idle_since: Instant,
 }
 
-impl Kept {
+impl IdleConnection {
     fn is_fresh(&self) -> bool {
-        self.since.elapsed() < IDLE && self.connection.opened.elapsed() < MAX_AGE
+        self.idle_since.elapsed() < IDLE_TIMEOUT && self.connection.opened.elapsed() < MAX_CONNECTION_AGE
     }
 }
 
 impl Pool {
-    /// A connection to this origin. The receiver may have closed it meanwhile.
+    /// Removes the most recently used connection to this origin. The receiver may have closed it already.
     pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.lock();
         let list = idle.by_origin.get_mut(origin)?;
-        let (mut taken, mut found) = (0, None);
-        while let Some(kept) = list.pop() {
-            taken += 1;
-            if kept.is_fresh() {
-                found = Some(kept.connection);
+        let (mut removed, mut found) = (0, None);
+        while let Some(idle) = list.pop() {
+            removed += 1;
+            if idle.is_fresh() {
+                found = Some(idle.connection);
                 break;
             }
         }
         if list.is_empty() {
             idle.by_origin.remove(origin);
         }
-        idle.count = idle.count.saturating_sub(taken);
+        idle.count = idle.count.saturating_sub(removed);
         found
     }
 
-    /// Keeps a connection for its next request, where there is room for it.
-    pub(super) fn keep(self: &Arc<Self>, origin: Origin, connection: Connection) {
+    /// Stores a connection for a later request, or closes it when the pool is full.
+    pub(super) fn put(self: &Arc<Self>, origin: Origin, connection: Connection) {
         let mut idle = self.lock();
-        if idle.count >= MAX_OF_ALL {
+        if idle.count >= MAX_IDLE {
             return;
         }
         let list = idle.by_origin.entry(origin).or_default();
-        if list.len() >= MAX_OF_ORIGIN {
+        if list.len() >= MAX_IDLE_PER_ORIGIN {
             return;
         }
-        list.push(Kept { connection, since: Instant::now() });
+        list.push(IdleConnection { connection, idle_since: Instant::now() });
         idle.count += 1;
         if !std::mem::replace(&mut idle.is_swept, true) {
-            // Not on a tracker: there is nothing that it would have to finish.
+            // Untracked: a shutdown may drop it at any point.
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
@@ -108,11 +111,11 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes what has waited for too long. Whether anything is left.
-    fn close_stale(&self) -> bool {
+    /// Closes expired connections. Returns whether any connection remains.
+    fn close_expired(&self) -> bool {
         let mut idle = self.lock();
         idle.by_origin.retain(|_, list| {
-            list.retain(Kept::is_fresh);
+            list.retain(IdleConnection::is_fresh);
             !list.is_empty()
         });
         idle.count = idle.by_origin.values().map(Vec::len).sum();
@@ -121,11 +124,11 @@ impl Pool {
     }
 }
 
-/// Runs until nothing is left.
+/// Ends when the pool is empty or dropped; the next [`Pool::put`] starts it again.
 async fn sweep(pool: Weak<Pool>) {
     loop {
-        tokio::time::sleep(SWEEP).await;
-        if !pool.upgrade().is_some_and(|pool| pool.close_stale()) {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        if !pool.upgrade().is_some_and(|pool| pool.close_expired()) {
             return;
         }
     }

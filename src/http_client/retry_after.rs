@@ -1,4 +1,4 @@
-//! The `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date.
+//! The `Retry-After` header (RFC 9110, section 10.2.3): a number of seconds or a date.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use time::{
     OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
 };
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that may be sent (RFC 9110, 5.6.7).
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, the only form that servers may send (RFC 9110, section 5.6.7).
 const IMF_FIXDATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// How long from `now`, or `None` when the value says nothing. A date that has passed is no wait.
+/// The wait from `now`: zero for a date in the past, `None` for a value that is neither form.
 pub(super) fn parse(value: &[u8], now: OffsetDateTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds is more than any bound.
+        // A number that overflows is longer than any limit of ours.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = PrimitiveDateTime::parse(text, IMF_FIXDATE).ok()?.assume_utc();
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_read() {
+    fn seconds_and_dates_are_parsed() {
         let now = datetime!(1994-11-06 08:49:00 UTC);
         let check = |value: &str, seconds: Option<u64>| {
             assert_eq!(parse(value.as_bytes(), now), seconds.map(Duration::from_secs), "{value}");

@@ -1,4 +1,4 @@
-//! The bytes under HTTP: TCP, or TLS on it, and a meter on what comes in.
+//! The byte stream below HTTP: TCP or TLS over TCP, with a limit on the bytes read.
 
 use std::{
     io,
@@ -16,19 +16,19 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// More came than was allowed for.
+/// The receiver sent more bytes than the limit of [`LimitedStream`].
 #[derive(Debug, thiserror::Error)]
-#[error("the receiver sent too much")]
-pub(super) struct TooMuch;
+#[error("the receiver sent too many bytes")]
+pub(super) struct ReadLimitExceeded;
 
-/// A stream that fails once more than `room` bytes were read.
-pub(super) struct Metered {
+/// A stream that fails after it has read more than `bytes_left` bytes.
+pub(super) struct LimitedStream {
     pub(super) stream: Stream,
-    /// What may still come. Whoever waits for the bytes sets it.
-    pub(super) room: Arc<AtomicUsize>,
+    /// Reads count it down; the connection sets it for each part of a response.
+    pub(super) bytes_left: Arc<AtomicUsize>,
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for LimitedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -37,13 +37,13 @@ impl AsyncRead for Metered {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
-        let left = self.room.load(Ordering::Relaxed).checked_sub(read);
-        self.room.store(left.unwrap_or_default(), Ordering::Relaxed);
-        Poll::Ready(left.map(drop).ok_or_else(|| io::Error::other(TooMuch)))
+        let left = self.bytes_left.load(Ordering::Relaxed).checked_sub(read);
+        self.bytes_left.store(left.unwrap_or_default(), Ordering::Relaxed);
+        Poll::Ready(left.map(drop).ok_or_else(|| io::Error::other(ReadLimitExceeded)))
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for LimitedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -69,11 +69,9 @@ impl AsyncWrite for Metered {
     }
 }
 
-/// What a receiver is connected by.
+/// The transport of `http` or of `https`.
 pub(super) enum Stream {
-    /// `http`.
     Plain(TcpStream),
-    /// `https`.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

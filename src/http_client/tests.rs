@@ -1,5 +1,5 @@
-//! Tests against small receivers on loopback, each a task. What a bad receiver comes to is one table,
-//! in `bad_receivers`.
+//! Tests against receivers on loopback, each a task of the test. Misbehaving receivers are one table, in
+//! `bad_receivers`.
 
 mod bad_receivers;
 mod certificates;
@@ -13,7 +13,7 @@ use super::*;
 use crate::domain::webhook::request;
 use peer::{OK, Receiver, answering, receiver};
 
-/// A client with its route.
+/// A client with a default route.
 struct Client {
     client: HttpClient,
     route: Route,
@@ -48,8 +48,8 @@ async fn send_to(url: &str) -> Outcome {
     client().send(request(url)).await
 }
 
-/// The lines of the head that a request is sent with.
-async fn head_of(change: impl FnOnce(&mut WebhookRequest)) -> Vec<String> {
+/// Sends a request and returns what the receiver read, line by line, with its port replaced by `PORT`.
+async fn lines_received(change: impl FnOnce(&mut WebhookRequest)) -> Vec<String> {
     let (sender, mut heads) = mpsc::unbounded_channel();
     let receiver = receiver(move |mut peer| {
         let sender = sender.clone();
@@ -59,21 +59,21 @@ async fn head_of(change: impl FnOnce(&mut WebhookRequest)) -> Vec<String> {
         }
     })
     .await;
-    let mut wanted = request(&receiver.url);
-    change(&mut wanted);
-    assert_eq!(client().send(wanted).await.class, Class::Delivered);
+    let mut sent = request(&receiver.url);
+    change(&mut sent);
+    assert_eq!(client().send(sent).await.class, Class::Delivered);
     let port = Url::parse(&receiver.url).unwrap().port().unwrap().to_string();
     heads.recv().await.unwrap().lines().map(|line| line.replace(&port, "PORT")).collect()
 }
 
 #[tokio::test]
-async fn the_request_is_sent_as_it_is() {
-    let lines = head_of(|request| {
+async fn request_is_sent_unchanged_except_for_its_fragment() {
+    let lines = lines_received(|request| {
         request.url.push_str("?a=%2F&b=%20#f");
         request.headers.push(("x-name".to_owned(), "José".to_owned()));
     })
     .await;
-    let wanted = [
+    let expected = [
         "POST /hook?a=%2F&b=%20 HTTP/1.1",
         "host: 127.0.0.1:PORT",
         "accept-encoding: identity",
@@ -83,14 +83,15 @@ async fn the_request_is_sent_as_it_is() {
         "",
     ];
     // The body follows the head.
-    assert_eq!(lines[..wanted.len()], wanted);
+    assert_eq!(lines[..expected.len()], expected);
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_there_has_a_length_where_one_is_expected() {
+async fn missing_body_has_length_zero_for_post_put_and_patch() {
     use request::Method;
-    for method in Method::ALL {
-        let lines = head_of(|request| {
+    use strum::VariantArray as _;
+    for method in Method::VARIANTS.iter().copied() {
+        let lines = lines_received(|request| {
             request.method = method;
             request.body = None;
         })
@@ -103,7 +104,7 @@ async fn a_body_that_is_not_there_has_a_length_where_one_is_expected() {
 }
 
 #[test]
-fn the_host_header_names_the_port_only_where_it_must() {
+fn host_header_omits_the_default_port() {
     for (url, host) in [
         ("https://hooks.example/x", "hooks.example"),
         ("https://hooks.example:443/x", "hooks.example"),
@@ -114,24 +115,27 @@ fn the_host_header_names_the_port_only_where_it_must() {
         ("https://[FD00:0::1]:8443/", "[fd00::1]:8443"),
         ("https://bücher.example/", "xn--bcher-kva.example"),
     ] {
-        let message = message::of(request(url), &Url::parse(url).unwrap()).unwrap();
+        let message = message::build(request(url), &Url::parse(url).unwrap()).unwrap();
         assert_eq!(message.headers()["host"], host, "{url}");
     }
 }
 
 #[tokio::test]
-async fn statuses_are_data() {
+async fn every_status_is_an_outcome() {
     for status in [200, 201, 202, 204, 206, 300, 304, 400, 401, 403, 404, 408, 410, 425, 429, 500, 503, 599] {
         let answer = format!("HTTP/1.1 {status} Some Reason\r\nconnection: close\r\n\r\n");
         let outcome = send_to(&answering(answer).await.url).await;
         assert_eq!((outcome.class, outcome.status), (Class::of_status(status), Some(status)));
-        let said = outcome.error.unwrap_or_default();
-        assert!(said.is_empty() == (outcome.class == Class::Delivered) && !said.contains("Reason"), "{said}");
+        let error = outcome.error.unwrap_or_default();
+        assert!(
+            error.is_empty() == (outcome.class == Class::Delivered) && !error.contains("Reason"),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     let inside = receiver(|_| async {}).await;
     let answer = format!("HTTP/1.1 307 Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", inside.url);
     assert_eq!(send_to(&answering(answer).await.url).await.class, Class::Rejected);
@@ -139,7 +143,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn cookies_and_credentials_are_not_remembered() {
+async fn cookies_are_not_sent_back() {
     let (sender, mut heads) = mpsc::unbounded_channel();
     let receiver = receiver(move |mut peer| {
         let sender = sender.clone();
@@ -163,7 +167,7 @@ async fn cookies_and_credentials_are_not_remembered() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn closed_port_is_a_connect_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -173,7 +177,7 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
-async fn names_are_judged_by_their_addresses() {
+async fn host_names_are_checked_by_their_addresses() {
     let receiver = receiver(|_| async {}).await;
     let port = Url::parse(&receiver.url).unwrap().port().unwrap();
     let named = receiver.url.replace("127.0.0.1", "localhost");
@@ -187,7 +191,7 @@ async fn names_are_judged_by_their_addresses() {
         assert_eq!(outcome.class, Class::Blocked);
         assert!(outcome.error.unwrap().contains("a loopback address"));
     }
-    // Some systems know no such name.
+    // Some systems do not resolve this name.
     assert!(matches!(strict.send(request(&dotted)).await.class, Class::Blocked | Class::Dns));
     let own = client_of(loopback(), vec![OwnService { host: "localhost".to_owned(), port }]);
     for url in [&receiver.url, &named, &receiver.url.replace("127.0.0.1", "127.9.9.9")] {
@@ -201,7 +205,7 @@ async fn names_are_judged_by_their_addresses() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_invalid() {
+async fn invalid_urls_and_headers_are_not_sent() {
     for url in ["not a url", "http://127.0.0.1:99999/", "http://[fe80::1%25eth0]/"] {
         assert_eq!(send_to(url).await.class, Class::Invalid, "{url}");
     }

@@ -1,4 +1,4 @@
-//! What `https` is spoken with: whom to trust, and who to be. Read from files once, at start.
+//! TLS setups for `https`: trusted CA certificates and the client certificate, read from files once, at start.
 
 use std::{
     fmt,
@@ -16,13 +16,13 @@ use rustls::{
     },
 };
 
-/// A way to speak TLS. Equal only to its own clones.
+/// Trusted CA certificates and an optional client certificate. Equal only to its own clones.
 #[derive(Clone)]
 pub struct TlsSetup(Arc<ClientConfig>);
 
 impl fmt::Debug for TlsSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It holds a private key.
+        // The configuration contains a private key.
         f.debug_tuple("TlsSetup").finish_non_exhaustive()
     }
 }
@@ -41,48 +41,48 @@ impl Hash for TlsSetup {
     }
 }
 
-/// Why there is no TLS setup.
+/// Why the certificates or keys of a TLS setup cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
-    /// Nobody to trust.
-    #[error("the system has no CA certificates; install them or name a file of them")]
-    NoRoots,
-    /// A file cannot be opened, or its text is no PEM.
-    #[error("cannot read {}", .0.display())]
-    File(PathBuf, #[source] pem::Error),
-    /// A file does not hold what it should.
-    #[error("{} holds no {what}", file.display())]
+    /// Neither the system nor a CA file provides a certificate to trust.
+    #[error("the system has no CA certificates; install them or set a CA file")]
+    NoCaCertificates,
+    /// The file cannot be opened or is not valid PEM.
+    #[error("could not read {}", .0.display())]
+    Unreadable(PathBuf, #[source] pem::Error),
+    /// The file is valid PEM without the expected item.
+    #[error("{} contains no {item}", file.display())]
     Missing {
-        /// The file.
+        /// The file that was read.
         file: PathBuf,
-        /// What it should hold.
-        what: &'static str,
+        /// The PEM item that it lacks.
+        item: &'static str,
     },
-    /// A certificate of a CA that TLS cannot use.
+    /// The TLS library rejects a CA certificate.
     #[error("a CA certificate in {} is not usable", .0.display())]
-    Authority(PathBuf, #[source] rustls::Error),
-    /// The key is of no known kind, or of another certificate.
+    UnusableCa(PathBuf, #[source] rustls::Error),
+    /// The TLS library rejects the client certificate, the key, or the pair.
     #[error("the certificate in {} and the key in {} do not work together", certificate.display(), key.display())]
-    Identity {
-        /// The file of the certificate.
+    UnusablePair {
+        /// The client certificate file.
         certificate: PathBuf,
-        /// The file of the key.
+        /// The private key file.
         key: PathBuf,
-        /// What TLS says of them.
+        /// The reason from the TLS library.
         #[source]
         source: rustls::Error,
     },
-    /// One without the other.
-    #[error("{} needs {other} beside it", file.display())]
-    Half {
-        /// The file that was named.
+    /// A client certificate without its key, or a key without its certificate.
+    #[error("{} is set without {counterpart}; set both or neither", file.display())]
+    Incomplete {
+        /// The file that is set.
         file: PathBuf,
-        /// What was not.
-        other: &'static str,
+        /// The kind of file that is not.
+        counterpart: &'static str,
     },
-    /// The TLS library does not work as built.
-    #[error("TLS is not available")]
-    Library(#[source] rustls::Error),
+    /// The TLS library supports no protocol version.
+    #[error("could not initialize TLS")]
+    Unavailable(#[source] rustls::Error),
 }
 
 impl TlsSetup {
@@ -93,21 +93,21 @@ impl TlsSetup {
     ) -> Result<Self, SetUpError> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(SetUpError::Library)?
+            .map_err(SetUpError::Unavailable)?
             .with_root_certificates(roots(ca_file)?);
         let mut config = match (certificate_file, key_file) {
             (None, None) => builder.with_no_client_auth(),
-            (Some(certificate), None) => return half(certificate, "a key file"),
-            (None, Some(key)) => return half(key, "a certificate file"),
+            (Some(certificate), None) => return incomplete(certificate, "a key file"),
+            (None, Some(key)) => return incomplete(key, "a certificate file"),
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
                 let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
                     pem::Error::NoItemsFound => missing(key, "private key"),
-                    error => SetUpError::File(key.to_owned(), error),
+                    error => SetUpError::Unreadable(key.to_owned(), error),
                 })?;
                 let (certificate, key) = (certificate.to_owned(), key.to_owned());
                 let identity = builder.with_client_auth_cert(chain, private_key);
-                identity.map_err(|source| SetUpError::Identity { certificate, key, source })?
+                identity.map_err(|source| SetUpError::UnusablePair { certificate, key, source })?
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -119,31 +119,31 @@ impl TlsSetup {
     }
 }
 
-fn half(file: &Path, other: &'static str) -> Result<TlsSetup, SetUpError> {
-    Err(SetUpError::Half { file: file.to_owned(), other })
+fn incomplete(file: &Path, counterpart: &'static str) -> Result<TlsSetup, SetUpError> {
+    Err(SetUpError::Incomplete { file: file.to_owned(), counterpart })
 }
 
-fn missing(file: &Path, what: &'static str) -> SetUpError {
-    SetUpError::Missing { file: file.to_owned(), what }
+fn missing(file: &Path, item: &'static str) -> SetUpError {
+    SetUpError::Missing { file: file.to_owned(), item }
 }
 
-/// The system's CA certificates and those of the file.
+/// CA certificates of the system and of the file. At least one.
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetUpError> {
     let mut roots = RootCertStore::empty();
-    // Systems carry old certificates that TLS no longer reads; the others are as good without them.
+    // Systems carry old certificates that rustls cannot parse. They are skipped.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
         for certificate in certificates(file)? {
-            roots.add(certificate).map_err(|error| SetUpError::Authority(file.to_owned(), error))?;
+            roots.add(certificate).map_err(|error| SetUpError::UnusableCa(file.to_owned(), error))?;
         }
     }
-    if roots.is_empty() { Err(SetUpError::NoRoots) } else { Ok(roots) }
+    if roots.is_empty() { Err(SetUpError::NoCaCertificates) } else { Ok(roots) }
 }
 
-/// All certificates of a file, at least one.
+/// All certificates of the file. At least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SetUpError> {
-    let wrong = |error| SetUpError::File(file.to_owned(), error);
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(wrong)?.collect();
-    let found = found.map_err(wrong)?;
+    let unreadable = |error| SetUpError::Unreadable(file.to_owned(), error);
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(unreadable)?.collect();
+    let found = found.map_err(unreadable)?;
     if found.is_empty() { Err(missing(file, "certificate")) } else { Ok(found) }
 }

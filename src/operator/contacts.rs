@@ -1,4 +1,4 @@
-//! Contacts as operators look at them. Personal data: whoever shows it masks what must be masked.
+//! Finds and shows contacts. The results are personal data, which the surface must mask where necessary.
 
 use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -25,60 +25,61 @@ use crate::{
     },
 };
 
-/// Why no search could be made.
+/// Why the search failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// Neither phone nor email.
-    #[error("a phone or an email is needed")]
-    NoKey,
-    /// The text is no phone number.
+    /// Neither a phone nor an email was given.
+    #[error("give a phone number or an email address")]
+    NoIdentifier,
+    /// The text is not a phone number.
     #[error(
-        "not a phone number (a national one is read in the company's region, contacts.regions or contacts.default_region)"
+        "not a phone number; a national number needs the right region in contacts.regions or contacts.default_region"
     )]
     Phone,
-    /// The text is no email address.
+    /// The text is not an email address.
     #[error("not an email address")]
     Email,
-    /// The database refused or is away.
+    /// The database failed.
     #[error("could not read the contacts")]
     Database(#[from] sqlx::Error),
 }
 
-/// Why there is no contact to look at.
+/// Why a contact cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// No contact has or had this id.
     #[error("there is no such contact")]
     Unknown,
-    /// The person was erased: that is all that is known.
+    /// The person was erased; only the time is known.
     #[error("the person behind this contact was erased at {}", .0.format(&Rfc3339).unwrap_or_default())]
     Erased(OffsetDateTime),
-    /// The database refused or is away.
+    /// The database failed.
     #[error("could not read the contact")]
     Database(#[from] sqlx::Error),
 }
 
-/// A contact with all that there is to know about it.
+/// A contact with the origin of its values.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The contact.
+    /// Its values and identifiers.
     pub contact: Contact,
-    /// Ids that lost a merge into it.
+    /// Ids that were merged into it.
     pub aliases: Vec<Alias>,
-    /// The name of the trigger behind each value.
+    /// The name of the trigger that set each value.
     pub triggers: FieldMap<String>,
-    /// What it is kept apart from.
+    /// The contacts that it is never merged with.
     pub separations: Vec<Separation>,
 }
 
 impl Profile {
-    /// Whether a key is not, or no longer, the contact's phone or email: it only goes on finding it.
+    /// Whether an identifier only finds the contact and is not, or no longer, its phone or email.
     #[must_use]
-    pub fn is_former(&self, key: &Identifier) -> bool {
-        self.contact.values.get(key.field()).is_none_or(|stands| stands.value != key.value())
+    pub fn is_former(&self, identifier: &Identifier) -> bool {
+        let current = self.contact.values.get(identifier.field());
+        current.is_none_or(|current| current.value != identifier.value())
     }
 
-    /// Whether the field's value is kept as it was given and was not understood.
+    /// Whether the field's value is stored as given because it could not be normalized.
     #[must_use]
     pub fn is_unverified(&self, field: Field) -> bool {
         let value = self.contact.values.get(field);
@@ -89,11 +90,11 @@ impl Profile {
 /// One entry of a contact's history.
 #[derive(Clone, Debug)]
 pub enum HistoryEntry {
-    /// What one step of an event did, and what of it no longer stands.
+    /// One step of an event.
     Event {
-        /// The ledger's row.
+        /// Its row in the ledger.
         row: HistoryRow,
-        /// Those of its accepted fields whose value another event has replaced, and that event.
+        /// The accepted fields whose value another event has replaced since, and that event.
         superseded: Vec<(String, EventRef)>,
     },
     /// A merge, an unmerge, or a conflict.
@@ -101,7 +102,7 @@ pub enum HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// An event's own time; for the others when it happened.
+    /// The event's own time, or when the link happened.
     #[must_use]
     pub const fn time(&self) -> OffsetDateTime {
         match self {
@@ -111,11 +112,11 @@ impl HistoryEntry {
     }
 }
 
-/// The contacts that have this phone or this email, now or formerly, by the same normalization as
-/// events. `region` is the company's. A weak phone finds everybody who has exactly this one.
+/// Finds the contacts that have or had this phone or this email, normalized as for events. `region` is the
+/// company's. A weak phone finds every contact with exactly this number.
 ///
 /// # Errors
-/// When a key is not usable, or the database refuses or is away.
+/// When an identifier is not valid, or the database fails.
 pub async fn find(
     database: &Database,
     region: Region,
@@ -125,67 +126,66 @@ pub async fn find(
 ) -> Result<Vec<Contact>, FindError> {
     let phone = phone.map(|text| Phone::parse(text, region).ok_or(FindError::Phone)).transpose()?;
     let email = email.map(|text| Email::parse(text).ok_or(FindError::Email)).transpose()?;
-    let keys: Vec<Identifier> =
+    let identifiers: Vec<Identifier> =
         phone.map(Identifier::Phone).into_iter().chain(email.map(Identifier::Email)).collect();
-    if keys.is_empty() {
-        return Err(FindError::NoKey);
+    if identifiers.is_empty() {
+        return Err(FindError::NoIdentifier);
     }
-    Ok(database.unit(async |conn| store::find(conn, company, &keys).await).await?)
+    Ok(database.unit(async |conn| store::find(conn, company, &identifiers).await).await?)
 }
 
-/// The contact that `id` is, or has been merged into.
+/// The contact with this id, or the one that it was merged into.
 ///
 /// # Errors
-/// When there is none, or the database refuses or is away.
+/// When there is none, or the database fails.
 pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Result<Profile, LookupError> {
-    let look = async |conn: &mut PgConnection| {
+    let read = async |conn: &mut PgConnection| {
         let (known, ids) = get(conn, company, id).await?;
         let Known { contact, aliases } = known;
         let triggers = store::triggers(conn, &contact).await?;
         let separations = links::separations(conn, &contact, &ids).await?;
         Ok(Profile { contact, aliases, triggers, separations })
     };
-    in_one_view(database, look).await
+    in_snapshot(database, read).await
 }
 
-/// Everything that was done, or not done, to the contact that `id` is or has been merged into, and to
-/// those merged into it, oldest first.
+/// The events, merges, unmerges and conflicts of the contact that [`show`] returns and of all that were merged into
+/// it, oldest first.
 ///
 /// # Errors
-/// When there is none, or the database refuses or is away.
+/// When there is none, or the database fails.
 pub async fn history(
     database: &Database,
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Vec<HistoryEntry>, LookupError> {
-    let look = async |conn: &mut PgConnection| {
+    let read = async |conn: &mut PgConnection| {
         let (known, ids) = get(conn, company, id).await?;
         let events = store::history(conn, company, &ids).await?.into_iter();
         let links = links::of(conn, company, &ids).await?.into_iter().map(HistoryEntry::Link);
         let mut entries: Vec<_> = events.map(|row| entry(&known.contact, row)).chain(links).collect();
-        // Stable: of the same time an event stands before what it led to.
+        // The sort is stable: an event comes before the merges and conflicts that it caused.
         entries.sort_by_key(HistoryEntry::time);
         Ok(entries)
     };
-    in_one_view(database, look).await
+    in_snapshot(database, read).await
 }
 
-/// Looks without seeing half of what a worker does meanwhile: a contact that is being merged would
-/// seem to be none.
-async fn in_one_view<T>(
+/// Reads in one snapshot. Otherwise a contact that is being merged could seem not to exist.
+async fn in_snapshot<T>(
     database: &Database,
-    look: impl AsyncFnOnce(&mut PgConnection) -> Result<T, LookupError>,
+    read: impl AsyncFnOnce(&mut PgConnection) -> Result<T, LookupError>,
 ) -> Result<T, LookupError> {
     let unit = async |conn: &mut PgConnection| {
         let mut snapshot = store::snapshot(conn).await?;
-        let seen = look(&mut snapshot).await?;
+        let seen = read(&mut snapshot).await?;
         snapshot.rollback().await?;
         Ok(seen)
     };
     database.unit(unit).await
 }
 
-/// The contact, and all ids that lead to it.
+/// The contact, and all ids that resolve to it.
 async fn get(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -202,11 +202,11 @@ async fn get(
 
 fn entry(contact: &Contact, row: HistoryRow) -> HistoryEntry {
     let superseded = row.accepted.iter().filter_map(|name| {
-        let stamp = &contact.values.get(Field::from_name(name)?)?.stamp;
-        let stands = stamp.event.id() == row.event_id
+        let stamp = &contact.values.get(name.parse().ok()?)?.stamp;
+        let is_current = stamp.event.id() == row.event_id
             && stamp.event.source() == row.source
             && i32::from(stamp.step) == i32::from(row.step);
-        (!stands).then(|| (name.clone(), stamp.event.clone()))
+        (!is_current).then(|| (name.clone(), stamp.event.clone()))
     });
     HistoryEntry::Event { superseded: superseded.collect(), row }
 }

@@ -1,7 +1,7 @@
-//! Dead letters: look, replay, discard.
+//! Lists, replays and discards dead letters.
 //!
-//! A replay goes to the queue of the stage that failed, through the default exchange, so that no
-//! subscriber of the topic exchange sees it a second time.
+//! A replay is published to the queue of the stage that failed, through the default exchange, so that no subscriber
+//! of the topic exchange receives it twice.
 
 use std::num::NonZeroU32;
 
@@ -11,49 +11,52 @@ use sqlx::Connection as _;
 use super::{ids, rate_limit::RateLimit};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::fault::Stage,
+    domain::{event::Key, fault::Stage},
     postgres::{
         Database,
-        dead_letters::{self as store, DeadLetter, Filter, Key, Replayable, Replayed, Summary},
+        dead_letters::{self as store, DeadLetter, Filter, Replayable, Replayed, Summary},
+        deliveries::{self, State},
     },
 };
 
-/// How far an operation over many dead letters has come.
+/// Counts of an operation on many dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Progress {
     /// Replayed or discarded.
     pub done: u64,
-    /// Not eligible: settled already, or gone.
+    /// Left alone: settled already, or deleted.
     pub skipped: u64,
-    /// Not published; open again.
+    /// Not published, and open again.
     pub failed: u64,
 }
 
-/// Why an id names no dead letter.
+/// Why a text does not identify one dead letter.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// Not hexadecimal, too short or too long.
-    #[error("`{0}` is no dead letter's id: write all of it, or its first 8 or more hexadecimal digits")]
+    #[error(
+        "`{0}` is not an id of a dead letter; give the whole id, or at least its first 8 hexadecimal digits"
+    )]
     NotAnId(String),
-    /// None has it.
+    /// No dead letter has this id.
     #[error("there is no dead letter `{0}`")]
     Unknown(String),
-    /// Several begin so.
-    #[error("several dead letters begin with `{0}`: write more of the id")]
+    /// Several ids begin with the text.
+    #[error("`{0}` matches several dead letters; give more of the id")]
     Ambiguous(String),
-    /// The database refused or is away.
-    #[error("could not look the dead letter up")]
+    /// The database failed.
+    #[error("could not look up the dead letter")]
     Database(#[from] sqlx::Error),
 }
 
-/// Why a replay ended early. What was not published is open again where the database could be told,
-/// and otherwise `replaying`, which can be replayed as well.
+/// Why a replay ended early. Dead letters that were not published are open again, or still `replaying` if the
+/// database failed; both can be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The database refused or is away.
+    /// The database failed.
     #[error("could not mark the dead letters")]
     Database(#[from] sqlx::Error),
-    /// The broker is away.
+    /// The broker failed.
     #[error("could not publish the dead letters")]
     Publish(#[from] PublishError),
 }
@@ -61,7 +64,7 @@ pub enum ReplayError {
 /// The dead letters that match, newest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
     database.unit(async |conn| store::list(conn, filter).await).await
 }
@@ -69,25 +72,25 @@ pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, 
 /// The keys of the dead letters that match, oldest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     database.unit(async |conn| store::keys(conn, filter).await).await
 }
 
-/// One dead letter with everything.
+/// One dead letter with all details.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
     database.unit(async |conn| store::get(conn, key).await).await
 }
 
-/// The dead letter whose id is or begins with `text`.
+/// The dead letter whose id begins with `text`.
 ///
 /// # Errors
-/// When there is none or are several, or the database refuses or is away.
+/// When there is none or more than one, or the database fails.
 pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveError> {
-    let range = ids::range(text, ids::DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
+    let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
@@ -96,14 +99,14 @@ pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveErro
     }
 }
 
-/// Sends dead letters back to the stage that failed, in the order of `keys`, at most `rate` a
-/// second; `progress` is told after each window.
+/// Sends dead letters through the stage that failed, in the order of `keys`, at most `rate` per second. Calls
+/// `progress` after each window.
 ///
-/// Each is marked and its delivery made due before it is published, so whatever dies, nothing is
-/// lost, and what is replayed twice takes effect once.
+/// Each one is marked, and its delivery made due, before it is published. So a crash loses nothing, and a message
+/// that is replayed twice takes effect once.
 ///
 /// # Errors
-/// When the database or the broker is away; what `progress` was told last is done.
+/// When the database or the broker fails; the last `progress` is accurate.
 pub async fn replay(
     database: &Database,
     publisher: &mut Publisher,
@@ -120,6 +123,9 @@ pub async fn replay(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let replayables = store::begin_replay(&mut transaction, keys).await?;
+                // A delivery that is pending keeps its lease and its schedule: a worker is on it.
+                let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
+                deliveries::restart(&mut transaction, &due, &[State::Dead, State::Discarded]).await?;
                 transaction.commit().await?;
                 Ok::<_, sqlx::Error>(replayables)
             })
@@ -142,11 +148,11 @@ pub async fn replay(
     Ok(total)
 }
 
-/// Gives dead letters up in the name of `operator`, at most `rate` a second; `progress` is told after
-/// each window. A webhook delivery behind one is given up with it.
+/// Discards dead letters, and the deliveries behind them, in the name of `operator`, at most `rate` per second.
+/// Calls `progress` after each window.
 ///
 /// # Errors
-/// When the database refuses or is away; what `progress` was told last is done.
+/// When the database fails; the last `progress` is accurate.
 pub async fn discard(
     database: &Database,
     keys: &[Key],
@@ -162,8 +168,9 @@ pub async fn discard(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let discarded = store::discard(&mut transaction, keys, operator).await?;
+                deliveries::discard(&mut transaction, &discarded.deliveries).await?;
                 transaction.commit().await?;
-                Ok::<_, sqlx::Error>(discarded)
+                Ok::<_, sqlx::Error>(discarded.count)
             })
             .await?;
         total.done += discarded;
@@ -173,8 +180,8 @@ pub async fn discard(
     Ok(total)
 }
 
-/// Opens those again that were not published, and resolves those of stage webhook without a delivery:
-/// their message only wakes the worker, and no event or delivery will ever tell that it came.
+/// Opens those that were not published again, and resolves those of stage webhook that have no delivery: their
+/// message only wakes the worker, and no event or delivery will resolve them later.
 async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
     let done: Vec<Replayed> = replayables
         .iter()
@@ -183,7 +190,7 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
             company: one.key.company.clone(),
             stage: one.stage,
             id: one.key.id,
-            digest: Sha256::digest(&one.body).into(),
+            body_hash: Sha256::digest(&one.body).into(),
         })
         .collect();
     if reopen.is_empty() && done.is_empty() {
@@ -191,16 +198,16 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
     }
     database
         .unit(async |conn| {
-            store::mark_open_again(conn, reopen).await?;
+            store::reopen(conn, reopen).await?;
             store::resolve(conn, &done).await
         })
         .await
 }
 
-/// Publishes one window. Returns the keys of those that did not arrive and wait for it.
+/// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.
 ///
-/// A dead letter with a delivery is replayed by the delivery's row, which is due now; its message
-/// only makes it fast, so that it counts as replayed without.
+/// A dead letter with a delivery does not: the row of its delivery is due already, and the message only makes the
+/// worker claim it sooner.
 async fn publish(
     publisher: &mut Publisher,
     topology: &Topology,

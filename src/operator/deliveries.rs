@@ -1,13 +1,14 @@
-//! Webhook deliveries: look, resend.
+//! Lists, shows and resends webhook deliveries.
 //!
-//! Postgres owns the retry clock, so to resend a delivery is to make its row due: the same id, the same
-//! bytes. What is told of a request here has no secret of its headers any more.
+//! Postgres owns the retry clock, so a resend makes the row of the delivery due, with the same id and the same bytes.
+//! Requests that leave this module have no secrets in their headers.
 
 pub mod request;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use self::request::RequestView;
@@ -17,29 +18,36 @@ use super::{
     rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
-pub use crate::postgres::deliveries::{DeliveryKey, Filter, State, Summary};
-use crate::postgres::{
-    Database,
-    deliveries::{self as store, Attempt, DeadLetterRef, Held},
+pub use crate::postgres::deliveries::{Filter, State, Summary};
+use crate::{
+    domain::event::Key,
+    postgres::{
+        Database,
+        attempts::Attempt,
+        dead_letters,
+        deliveries::{self as store, DeadLetterRef, Locked},
+    },
 };
 
-/// What an erased delivery says of itself.
+/// The fault of an erased delivery.
 const ERASED: &str = "the person was erased";
 
-/// Why an id names no delivery.
+/// Why a text does not identify one delivery.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// Not hexadecimal, too short or too long.
-    #[error("`{0}` is no delivery's id: write all of it, or its first 8 or more hexadecimal digits")]
+    #[error(
+        "`{0}` is not an id of a delivery; give the whole id, or at least its first 8 hexadecimal digits"
+    )]
     NotAnId(String),
-    /// None has it.
+    /// No delivery has this id.
     #[error("there is no delivery `{0}`")]
     Unknown(String),
-    /// Several begin so.
-    #[error("several deliveries begin with `{0}`: write more of the id, or its company")]
+    /// Several ids begin with the text.
+    #[error("`{0}` matches several deliveries; give more of the id, or the company")]
     Ambiguous(String),
-    /// The database refused or is away.
-    #[error("could not look the delivery up")]
+    /// The database failed.
+    #[error("could not look up the delivery")]
     Database(#[from] sqlx::Error),
 }
 
@@ -47,12 +55,12 @@ pub enum ResolveError {
 #[derive(Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listed {
-    /// The delivery.
+    /// Its row.
     #[serde(flatten)]
     pub summary: Summary,
-    /// The name of what it waits for, see [`Waits::name`]; only while it is pending.
+    /// What it waits for, by [`Waits::name`]; only while it is pending.
     waits_for: Option<&'static str>,
-    /// When that is over, where it is known.
+    /// The end of that wait, if known.
     #[serde(with = "time::serde::rfc3339::option")]
     waits_until: Option<OffsetDateTime>,
 }
@@ -64,41 +72,41 @@ impl Listed {
     }
 }
 
-/// One delivery with everything that an operator may see.
+/// One delivery with all details that an operator may see.
 #[derive(Clone)]
 pub struct Delivery {
-    /// What a listing tells.
+    /// Its line of a listing.
     pub listed: Listed,
     /// `CloudEvents` `source` of the trigger event.
     pub source: String,
     /// The step within the event's chain, counted from 1.
     pub step: i16,
-    /// Why it is never sent.
+    /// Why it cannot be sent.
     pub fault: Option<String>,
-    /// Its request, without the secrets of its headers.
+    /// Its request, without secrets in the headers.
     pub request: RequestView,
     /// Its dead letter, settled or not.
     pub dead_letter: Option<DeadLetterRef>,
-    /// The deliveries that went out as parts of this one.
+    /// The deliveries that this digest combines.
     pub members: Vec<uuid::Uuid>,
-    /// Every attempt, the first one first.
+    /// Every attempt, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 /// The deliveries that match, newest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Listed>, sqlx::Error> {
     let listed = database.unit(async |conn| store::list(conn, filter).await).await?;
     Ok(listed.into_iter().map(Listed::new).collect())
 }
 
-/// These deliveries, as a listing shows them.
+/// The lines of a listing for `keys`.
 ///
 /// # Errors
-/// When the database refuses or is away.
-pub async fn look(database: &Database, keys: &[DeliveryKey]) -> Result<Vec<Listed>, sqlx::Error> {
+/// When the database fails.
+pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Listed>, sqlx::Error> {
     let listed = database.unit(async |conn| store::summaries(conn, keys).await).await?;
     Ok(listed.into_iter().map(Listed::new).collect())
 }
@@ -106,21 +114,17 @@ pub async fn look(database: &Database, keys: &[DeliveryKey]) -> Result<Vec<Liste
 /// The keys of the deliveries that match, oldest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
-pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+/// When the database fails.
+pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     database.unit(async |conn| store::keys(conn, filter).await).await
 }
 
-/// The delivery whose id is or begins with `text`, of this company where one is given.
+/// The delivery whose id begins with `text`, of `company` if given.
 ///
 /// # Errors
-/// When there is none or are several, or the database refuses or is away.
-pub async fn resolve(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<DeliveryKey, ResolveError> {
-    let range = ids::range(text, ids::DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
+/// When there is none or more than one, or the database fails.
+pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
+    let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, company, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
@@ -129,11 +133,11 @@ pub async fn resolve(
     }
 }
 
-/// One delivery with everything.
+/// One delivery with all details.
 ///
 /// # Errors
-/// When the database refuses or is away.
-pub async fn get(database: &Database, key: &DeliveryKey) -> Result<Option<Delivery>, sqlx::Error> {
+/// When the database fails.
+pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sqlx::Error> {
     let (summary, details) = database
         .unit(async |conn| {
             let summary = store::summaries(conn, std::slice::from_ref(key)).await?.pop();
@@ -153,80 +157,75 @@ pub async fn get(database: &Database, key: &DeliveryKey) -> Result<Option<Delive
     }))
 }
 
-/// Why a delivery is not sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Why a delivery cannot be resent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
-    /// There is no such delivery.
+    /// It no longer exists.
     Gone,
-    /// What it said was about a person who has been erased.
+    /// The person in its request was erased.
     Erased,
-    /// It could not be rendered, and no time mends that.
+    /// Its request could not be rendered.
     Invalid,
-    /// It went out as a part of another delivery, which can be resent.
+    /// It was sent in a digest, which can be resent.
     Digested,
-    /// A worker has it in hand.
+    /// A worker is sending it.
     InFlight,
-    /// A later version of the service knows its state.
+    /// A newer version of the service wrote its state.
     Unknown,
 }
 
 impl Refusal {
-    /// For a person.
+    /// The reason in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::Erased => ERASED,
             Self::Invalid => "cannot be rendered",
-            Self::Digested => "went out as a part of a digest; resend that",
+            Self::Digested => "sent in a digest; resend that",
             Self::InFlight => "in flight",
-            Self::Unknown => "in a state of a later version",
+            Self::Unknown => "in a state of a newer version",
         }
     }
 
     /// The name in JSON.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Erased => "erased",
-            Self::Invalid => "invalid",
-            Self::Digested => "digested",
-            Self::InFlight => "in_flight",
-            Self::Unknown => "unknown",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// How far a resending has come.
+/// Counts of a resend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resent {
-    /// Due now.
+    /// Made due.
     pub done: u64,
-    /// Of these, those that were superseded: the worker closes them again where a newer one went out.
+    /// Those of `done` that were superseded. The worker supersedes them again if a newer version was sent.
     pub superseded: u64,
-    /// Left as they are.
+    /// Left alone, by reason.
     pub refused: BTreeMap<Refusal, u64>,
 }
 
 impl Resent {
-    /// How many were left as they are.
+    /// The total of `refused`.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.refused.values().sum()
     }
 }
 
-/// Makes deliveries due again, in the order of `keys`, at most `rate` a second; `progress` is told after each
-/// window. What had ended has a whole schedule ahead, and its dead letter is replaying; what is pending is due
-/// at once. Says at the end whether the worker was woken each time.
+/// Makes deliveries due again, in the order of `keys`, at most `rate` per second. Calls `progress` after each window.
+///
+/// A delivery that had ended starts its retry schedule again, and its dead letter is replaying. A pending one is due
+/// at once. The second value says whether the worker could be woken.
 ///
 /// # Errors
-/// When the database refuses or is away; what `progress` was told last is done.
+/// When the database fails; the last `progress` is accurate.
 pub async fn resend(
     database: &Database,
     wake_up: Option<&mut WakeUp>,
-    keys: &[DeliveryKey],
+    keys: &[Key],
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(&Resent),
 ) -> Result<(Resent, Result<(), WakeUpError>), sqlx::Error> {
@@ -249,40 +248,41 @@ pub async fn resend(
     Ok((total, woken))
 }
 
-async fn resend_window(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<Resent, sqlx::Error> {
-    let held = store::hold(conn, keys).await?;
-    let (mut restarted, mut hastened, mut resent) = (Vec::new(), Vec::new(), Resent::default());
+async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, sqlx::Error> {
+    let locked = store::lock(conn, keys).await?;
+    let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
     let mut refuse = |refusal: Refusal, count: u64| {
         if count > 0 {
             *resent.refused.entry(refusal).or_default() += count;
         }
     };
-    refuse(Refusal::Gone, (keys.len() - held.len()) as u64);
-    for one in &held {
+    refuse(Refusal::Gone, (keys.len() - locked.len()) as u64);
+    for one in &locked {
         match judge(one) {
-            Ok(State::Pending) => hastened.push(one.key.clone()),
+            Ok(State::Pending) => made_due.push(one.key.clone()),
             Ok(_) => restarted.push(one),
             Err(refusal) => refuse(refusal, 1),
         }
     }
-    let ended: Vec<DeliveryKey> = restarted.iter().map(|one| one.key.clone()).collect();
+    let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
     let superseded = restarted.iter().filter(|one| one.state == Some(State::Superseded)).count();
-    store::restart(conn, &ended, &State::ALL).await?;
-    store::hasten(conn, &hastened).await?;
-    store::replay_dead_letters(conn, &restarted).await?;
-    resent.done = (restarted.len() + hastened.len()) as u64;
+    store::restart(conn, &ended, State::VARIANTS).await?;
+    store::make_due(conn, &made_due).await?;
+    let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
+    dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
+    resent.done = (restarted.len() + made_due.len()) as u64;
     resent.superseded = superseded as u64;
     Ok(resent)
 }
 
-/// Whether it can be sent again, and from which state.
-fn judge(held: &Held) -> Result<State, Refusal> {
+/// The state from which the delivery can be resent, or why it cannot.
+fn judge(held: &Locked) -> Result<State, Refusal> {
     match (held.state, held.fault.as_deref()) {
         (None, _) => Err(Refusal::Unknown),
         (_, Some(ERASED)) => Err(Refusal::Erased),
         (_, Some(_)) => Err(Refusal::Invalid),
         (Some(State::Digested), None) => Err(Refusal::Digested),
-        (Some(State::Pending), None) if held.in_flight => Err(Refusal::InFlight),
+        (Some(State::Pending), None) if locked.in_flight => Err(Refusal::InFlight),
         (Some(state), None) => Ok(state),
     }
 }

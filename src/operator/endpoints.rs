@@ -1,7 +1,6 @@
-//! Endpoints: look, pause, resume, enable.
+//! Lists, shows, pauses, resumes and enables endpoints.
 //!
-//! All that a lane is stands in its row, so that every worker keeps to what is changed here from its next
-//! claim on.
+//! The whole state of a lane is in its row, so a change applies to every worker from its next claim on.
 
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -9,79 +8,81 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ids, lane::LaneState};
-pub use crate::postgres::endpoints::EndpointKey;
 use crate::{
-    domain::webhook::{endpoint::Profile, signature::SigningSecret},
+    domain::{
+        event::Key,
+        webhook::{endpoint::Profile, signature::SigningSecret},
+    },
     postgres::{
         Database,
-        deliveries::Attempt,
+        attempts::{self, Attempt},
         endpoints::{self as store, EndpointRow},
     },
     settings::{EndpointRule, Webhook},
 };
 
-/// The fewest digits of an endpoint's id: there are not many.
-const DIGITS: usize = 4;
+/// Minimum number of digits of an endpoint's id. Few suffice, because there are few endpoints.
+const MIN_DIGITS: usize = 4;
 
-/// Why a text names no endpoint.
+/// Why a text does not identify one endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// Neither an address nor the beginning of an id.
-    #[error("`{0}` is no endpoint: write its address, its id, or the first 4 or more digits of its id")]
+    /// Neither a URL nor the beginning of an id.
+    #[error("no endpoint matches `{0}`; give its URL, its id, or at least the first 4 digits of its id")]
     NotAnEndpoint(String),
-    /// None has it.
-    #[error("there is no such endpoint; `endpoint list` shows them")]
+    /// No endpoint matches.
+    #[error("there is no such endpoint; see `endpoint list`")]
     Unknown,
-    /// Several are meant.
-    #[error("several endpoints are meant: write more of the id, or the company")]
-    Ambiguous,
-    /// The database refused or is away.
-    #[error("could not look the endpoint up")]
+    /// Several endpoints match.
+    #[error("`{0}` matches several endpoints; give more of the id, or the company")]
+    Ambiguous(String),
+    /// The database failed.
+    #[error("could not look up the endpoint")]
     Database(#[from] sqlx::Error),
 }
 
-/// One endpoint and what waits for it.
+/// One endpoint with the state of its lane.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// Its id.
+    /// Derived from company and URL.
     pub id: Uuid,
     /// The company's id.
     pub company: String,
-    /// Its address as written. The path may be a secret.
+    /// The address without query and fragment. Its path may be a secret.
     pub url: String,
-    /// The name of its state, see [`LaneState::name`].
+    /// The state of its lane, by [`LaneState::name`].
     pub state: &'static str,
-    /// Since when it is in this state, where that is known.
+    /// When this state began, if known.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
-    /// When it leaves this state by itself, where that is known.
+    /// When this state ends by itself, if known.
     #[serde(with = "time::serde::rfc3339::option")]
     pub until: Option<OffsetDateTime>,
     /// The operator who paused it.
     pub paused_by: Option<String>,
-    /// Why it is disabled, for a person.
+    /// Why it is disabled, in words.
     pub disabled_because: Option<String>,
     /// `closed`, `open`, `half_open` or `ramp_up`.
     pub breaker: String,
-    /// Deliveries that are pending.
+    /// Number of pending deliveries.
     pub waiting: i64,
-    /// When the first of them was or will be due.
+    /// The earliest time at which one of them was or will be due.
     #[serde(with = "time::serde::rfc3339::option")]
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// Those of them that a worker has in hand.
+    /// Those of them that a worker has claimed.
     pub in_flight: i64,
-    /// In a row.
+    /// Consecutive failures.
     pub failures: i32,
-    /// The last 2xx.
+    /// When a receiver last answered as it should.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_success_at: Option<OffsetDateTime>,
-    /// The last attempt that failed.
+    /// When an attempt last failed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_failure_at: Option<OffsetDateTime>,
-    /// What was wrong then, for a person.
+    /// The error of that attempt, in words.
     pub last_error: Option<String>,
-    /// When its first delivery was made.
+    /// When its first delivery was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
@@ -111,13 +112,13 @@ impl Endpoint {
     }
 }
 
-/// One signature of each request, and what a receiver may know of its key.
+/// One signature of each request, with the public part of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signing {
     /// `v1` (HMAC-SHA256) or `v1a` (ed25519).
     pub version: &'static str,
-    /// `whpk_…`, with which a receiver verifies `v1a`. A shared secret has none, and nothing of it is told.
+    /// The key with which receivers verify `v1a`, as `whpk_…`. A shared secret has none.
     pub public_key: Option<String>,
 }
 
@@ -127,38 +128,38 @@ impl Signing {
     }
 }
 
-/// What the settings make of an endpoint.
+/// The settings that apply to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// `plain` or `slack`.
+    /// How requests look and answers are read: `plain` or `slack`.
     pub profile: &'static str,
-    /// Requests at once of one process.
+    /// Maximum number of concurrent requests of each process.
     pub max_in_flight: u32,
-    /// Milliseconds between two requests of all processes; `None` is no limit.
+    /// Minimum time between two requests of all processes, in milliseconds; `None` is no limit.
     pub send_interval_ms: Option<u64>,
-    /// The deadline of an attempt, in milliseconds.
+    /// Maximum duration of an attempt, in milliseconds.
     pub timeout_ms: u64,
     /// The waits after the first attempt and after each further one, in milliseconds.
     pub retry_schedule_ms: Vec<u64>,
-    /// Statuses that are tried again although they would not be.
+    /// Statuses that are retried, against the default.
     pub retry_statuses: Vec<u16>,
-    /// Statuses that are not tried again although they would be.
+    /// Statuses that are not retried, against the default.
     pub dead_statuses: Vec<u16>,
-    /// The signatures of its requests, in the order of the secrets; none where they are not signed.
+    /// The signatures of its requests, in the order of the secrets; empty if they are not signed.
     pub signing: Vec<Signing>,
-    /// Whether an older version of a contact is never sent after a newer one.
+    /// Whether an older version of a contact is superseded by a newer one.
     pub newest_only: bool,
-    /// How long deliveries are gathered for one request, in milliseconds.
+    /// How long deliveries wait to be combined into a digest, in milliseconds.
     pub digest_window_ms: Option<u64>,
-    /// A file of further authorities.
+    /// A file with further certificate authorities.
     pub ca_file: Option<String>,
     /// The file of the client certificate.
     pub client_certificate_file: Option<String>,
 }
 
 impl Terms {
-    /// What `settings` make of the endpoint of `company` with this address.
+    /// The settings for the endpoint of `company` with this address.
     #[must_use]
     pub fn of(settings: &Webhook, company: &str, url: &str) -> Self {
         let rules = settings.per_endpoint(Clone::clone);
@@ -169,7 +170,7 @@ impl Terms {
             rule.and_then(EndpointRule::retry_schedule).unwrap_or_else(|| settings.retry_schedule.clone());
         let secrets =
             rule.and_then(|rule| rule.signing_secrets.as_ref()).unwrap_or(&settings.signing_secrets);
-        // One that is none is told when the settings are loaded.
+        // Loading the settings has reported invalid ones.
         let secrets = secrets.iter().filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
         let path = |file: Option<&std::path::PathBuf>| file.map(|file| file.display().to_string());
         Self {
@@ -192,82 +193,77 @@ impl Terms {
     }
 }
 
-/// One endpoint with everything.
+/// One endpoint with all details.
 #[derive(Clone)]
 pub struct Shown {
-    /// What a listing tells.
+    /// Its line of a listing.
     pub endpoint: Endpoint,
-    /// What the settings make of it.
+    /// The settings that apply to it.
     pub terms: Terms,
-    /// How many deliveries of the last 24 hours are in each state.
+    /// Number of deliveries of the last 24 hours by state.
     pub states: Vec<(String, i64)>,
-    /// The last attempts, the newest first.
+    /// The last attempts, newest first.
     pub attempts: Vec<Attempt>,
 }
 
-/// The endpoints of a company, or of all, by company and address.
+/// The endpoints of a company, or of all companies, ordered by company and address.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(database: &Database, company: Option<&str>) -> Result<Vec<Endpoint>, sqlx::Error> {
     let rows = database.unit(async |conn| store::list(conn, company).await).await?;
     Ok(rows.into_iter().map(Endpoint::new).collect())
 }
 
-/// The endpoints that `text` means: its address, its id, or the beginning of that; of this company where one
-/// is given. At least one.
+/// The endpoints whose address is `text` or whose id begins with it, of `company` if given. At least one.
 ///
 /// # Errors
-/// When there is none, or the database refuses or is away.
-pub async fn find(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<Vec<EndpointKey>, ResolveError> {
+/// When there is none, or the database fails.
+pub async fn find(database: &Database, company: Option<&str>, text: &str) -> Result<Vec<Key>, ResolveError> {
     let url = Some(text).filter(|text| text.contains("://"));
     let range = match url {
         Some(_) => (Uuid::nil(), Uuid::max()),
-        None => ids::range(text, DIGITS).ok_or_else(|| ResolveError::NotAnEndpoint(text.to_owned()))?,
+        None => ids::range(text, MIN_DIGITS).ok_or_else(|| ResolveError::NotAnEndpoint(text.to_owned()))?,
     };
     let found = database.unit(async |conn| store::matching(conn, company, url, range).await).await?;
     if found.is_empty() { Err(ResolveError::Unknown) } else { Ok(found) }
 }
 
-/// The one endpoint that `text` means, as [`find`] reads it.
+/// The one endpoint that [`find`] returns.
 ///
 /// # Errors
-/// When there is none or are several, or the database refuses or is away.
-pub async fn resolve(
-    database: &Database,
-    company: Option<&str>,
-    text: &str,
-) -> Result<EndpointKey, ResolveError> {
+/// When there is none or more than one, or the database fails.
+pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let mut found = find(database, company, text).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
-        (Some(_), false) => Err(ResolveError::Ambiguous),
+        (Some(_), false) => Err(ResolveError::Ambiguous(text.to_owned())),
         (None, _) => Err(ResolveError::Unknown),
     }
 }
 
-/// One endpoint, as a listing shows it.
+/// The line of a listing for one endpoint.
 ///
 /// # Errors
-/// When it is gone, or the database refuses or is away.
-pub async fn get(database: &Database, key: &EndpointKey) -> Result<Endpoint, ResolveError> {
+/// When it no longer exists, or the database fails.
+pub async fn get(database: &Database, key: &Key) -> Result<Endpoint, ResolveError> {
     let row = database.unit(async |conn| store::get(conn, key).await).await?;
     row.map(Endpoint::new).ok_or(ResolveError::Unknown)
 }
 
-/// One endpoint with everything.
+/// One endpoint with all details.
 ///
 /// # Errors
-/// When it is gone, or the database refuses or is away.
-pub async fn show(database: &Database, settings: &Webhook, key: &EndpointKey) -> Result<Shown, ResolveError> {
+/// When it no longer exists, or the database fails.
+pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<Shown, ResolveError> {
     let (row, states, attempts) = database
         .unit(async |conn| {
             let row = store::get(conn, key).await?;
-            Ok::<_, sqlx::Error>((row, store::states(conn, key).await?, store::attempts(conn, key).await?))
+            Ok::<_, sqlx::Error>((
+                row,
+                store::states(conn, key).await?,
+                attempts::of_endpoint(conn, key).await?,
+            ))
         })
         .await?;
     let endpoint = Endpoint::new(row.ok_or(ResolveError::Unknown)?);
@@ -275,36 +271,32 @@ pub async fn show(database: &Database, settings: &Webhook, key: &EndpointKey) ->
     Ok(Shown { endpoint, terms, states, attempts })
 }
 
-/// What an operator does to a lane.
+/// What an operator can change about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// Nothing is sent to it any more, in the name of this operator. What is in flight ends.
+    /// Sends nothing until it is resumed, in the name of this operator. Requests in flight end.
     Pause(&'a str),
     /// Ends a pause.
     Resume,
-    /// Undoes that it said it is gone, closes its breaker and forgets its failures. A pause stays.
+    /// Enables an endpoint that was gone, closes its breaker and resets its failures. A pause stays.
     Enable,
 }
 
-/// What a change came to.
+/// The result of a change.
 #[derive(Clone, Serialize)]
 pub struct Changed {
-    /// Whether anything had to be changed.
+    /// Whether the state was different before.
     pub changed: bool,
-    /// The endpoint as it is now.
+    /// The endpoint after the change.
     #[serde(flatten)]
     pub endpoint: Endpoint,
 }
 
-/// Changes a lane. Doing so twice does no harm.
+/// Changes a lane. Idempotent.
 ///
 /// # Errors
-/// When the endpoint is gone, or the database refuses or is away.
-pub async fn change(
-    database: &Database,
-    key: &EndpointKey,
-    change: Change<'_>,
-) -> Result<Changed, ResolveError> {
+/// When the endpoint no longer exists, or the database fails.
+pub async fn change(database: &Database, key: &Key, change: Change<'_>) -> Result<Changed, ResolveError> {
     let (changed, row) = database
         .unit(async |conn| {
             let changed = match change {
@@ -318,7 +310,7 @@ pub async fn change(
     Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
 }
 
-/// The address without what may be a secret: of its path the first segment only.
+/// The address with only the first segment of its path, because the rest may be a secret.
 #[must_use]
 pub fn shortened(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
@@ -326,7 +318,7 @@ pub fn shortened(url: &str) -> String {
     let host = parts.next().unwrap_or_default();
     let first = parts.next().unwrap_or_default();
     let more = parts.next().is_some_and(|more| !more.is_empty());
-    // A segment as long as a key is taken for one.
+    // A segment that is as long as a key may be one.
     let first: String = if first.chars().count() > 24 {
         first.chars().take(6).chain(['…']).collect()
     } else {
@@ -341,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shortened_before_its_secret() {
+    fn shortened_address_has_no_secret() {
         for (url, expected) in [
             ("https://hooks.slack.com/services/T0/B0/secret", "hooks.slack.com/services/…"),
             ("https://hooks.example/", "hooks.example/"),

@@ -1,95 +1,101 @@
-//! Erasing a person: everything that is kept of a contact, and what lies around and speaks of it.
+//! Erases a person: the contact with everything that belongs to it, and other rows that mention the person.
 //!
-//! What lies around is swept first, while the contact still tells what to look for, so whatever dies
-//! in the middle is finished by erasing again. The contact goes in one transaction, which also keeps
-//! it from coming back. What was written meanwhile is swept last; nobody finishes that sweep if it is
-//! interrupted, for the keys to look for are gone.
+//! The other rows are swept first, while the contact still has the identifiers to look for, so erasing again
+//! completes an interrupted erasure. Then one transaction removes the contact and suppresses its identifiers. A
+//! second sweep removes rows that were written meanwhile; if it is interrupted nothing completes it, because the
+//! identifiers are gone.
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{chain::outgoing, contact::ContactId, event::CompanyId, value::phone::Region},
+    domain::{
+        chain::outgoing::{OutgoingEvent, Publisher},
+        contact::ContactId,
+        event::CompanyId,
+        value::phone::Region,
+    },
     postgres::{
         Database,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
-        outbox::{self, OutboxMessage},
+        outbox,
     },
 };
 
-/// How often a contact is read anew that gets another key while its traces are looked for.
-const ROUNDS: u32 = 10;
+/// Maximum number of sweeps for a contact that changes during each of them.
+const MAX_ROUNDS: u32 = 10;
 
-/// Whom to erase, and how.
+/// The contact to erase, and the settings that apply.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// The company.
+    /// The company's id.
     pub company: &'a CompanyId,
     /// The contact, or one that was merged into it.
     pub id: ContactId,
-    /// Who does it; kept with the erased ids.
+    /// The operator's name, which is stored with the erased ids.
     pub operator: &'a str,
-    /// Where national phone numbers are read.
+    /// The region of national phone numbers.
     pub region: Region,
     /// Setting `contacts.suppression_pepper`.
     pub pepper: &'a str,
     /// CloudEvents `source` of `contact.erased`.
     pub source: &'a str,
-    /// Whether nothing is changed.
+    /// Counts and changes nothing.
     pub dry_run: bool,
 }
 
-/// What was, or would be, removed.
+/// The result of an erasure, or of its dry run.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The company.
+    /// The company's id.
     pub company_id: String,
-    /// The contact; of one that had been erased before, the id that was asked for.
+    /// The contact; if it had been erased before, the requested id.
     pub contact_id: Uuid,
     /// Ids that had been merged into it.
     pub merged_contact_ids: Vec<Uuid>,
-    /// When; events from then or before never bring the person back.
+    /// When it was erased. Earlier events never create the person again.
     #[serde(with = "time::serde::rfc3339")]
     pub erased_at: OffsetDateTime,
-    /// Whether it had been erased before, so that there was nothing to do.
+    /// Whether it had been erased before and nothing was left to do.
     pub already_erased: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
-    /// What, by place.
+    /// Number of removed rows by table.
     pub removed: Counts,
 }
 
-/// Why a person was not erased, or not wholly.
+/// Why a person was not erased completely.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     /// No contact has or had this id.
     #[error("there is no such contact")]
     Unknown,
-    /// The contact was given another key each time it was read.
-    #[error("the contact changes all the time; try again")]
+    /// The contact changed during every round.
+    #[error("the contact kept changing while it was being erased; try again")]
     Busy,
-    /// The database refused or is away.
+    /// The database failed.
     #[error("could not erase the contact; erase it again to finish")]
     Database(#[from] sqlx::Error),
 }
 
-/// Erases a person, and says what was removed. A dry run does all the same and commits nothing.
+/// Erases a person and counts what was removed. A dry run does the same work and rolls it back.
 ///
 /// # Errors
-/// When there is no such contact, or the database refuses or is away. Erasing again then goes on.
+/// When there is no such contact, or the database fails. Erasing again continues.
 pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report, EraseError> {
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let dossier = match find(database, request).await? {
             Found::Contact(dossier) => dossier,
             Found::Erased(at) => return Ok(already_erased(request, at)),
             Found::Unknown => return Err(EraseError::Unknown),
         };
         let mut removed = sweep(database, request, &dossier).await?;
-        // Otherwise it was merged, erased or given another key meanwhile, and is looked for anew.
+        // `None`: the contact has been merged, erased or changed since. Begin again.
         if let Some((dossier, erased_at, counts)) = remove(database, request, &dossier).await? {
             removed += counts;
             if !request.dry_run {
@@ -129,7 +135,8 @@ async fn find(database: &Database, request: &Request<'_>) -> Result<Found, sqlx:
     database.unit(async |conn| store::find(conn, request.company, request.id, request.region).await).await
 }
 
-/// The transaction. `None`, and nothing is changed, when the contact is no longer as it was swept for.
+/// Removes the contact in one transaction. `None`, without a change, if it is no longer the contact that was swept
+/// for.
 async fn remove(
     database: &Database,
     request: &Request<'_>,
@@ -143,26 +150,23 @@ async fn remove(
         }
         let (erased_at, counts) =
             store::erase(conn, request.company, &dossier, request.operator, request.pepper).await?;
-        // Due at once: whichever relay runs, or will run, publishes it.
+        // Without a lease, so that the next sweep of any relay publishes it.
         outbox::insert(conn, &[erased_event(request, &dossier, erased_at)], Duration::ZERO).await?;
         Ok(Some((dossier, erased_at, counts)))
     };
     database.transact(|_| !request.dry_run, work).await
 }
 
-fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutboxMessage {
-    let publisher = outgoing::Publisher { source: request.source, include_identity: false, now: erased_at };
-    let event = publisher.contact_erased(request.company, dossier.contact, &dossier.aliases);
-    // No trigger event is behind it.
-    let correlation_id = event.id.to_string();
-    OutboxMessage::new(request.company, event, request.source, correlation_id, erased_at)
+fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutgoingEvent {
+    let publisher = Publisher { source: request.source, include_identity: false, now: erased_at };
+    publisher.contact_erased(request.company, dossier.contact, &dossier.aliases)
 }
 
-/// Removes what belongs to no contact and speaks of the person, page by page.
+/// Removes rows that do not belong to a contact but mention the person, page by page.
 async fn sweep(database: &Database, request: &Request<'_>, dossier: &Dossier) -> Result<Counts, sqlx::Error> {
     let mut sweep = Sweep::new(request.company, dossier);
     let mut removed = Counts::default();
-    for table in Table::ALL {
+    for table in Table::VARIANTS.iter().copied() {
         let mut from = Some(Uuid::nil());
         while let Some(after) = from {
             let page = async |conn: &mut PgConnection| sweep.page(conn, table, after).await;

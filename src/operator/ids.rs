@@ -1,15 +1,15 @@
-//! Ids that operators cut short.
+//! Ids that operators abbreviate.
 
 use uuid::Uuid;
 
-/// The fewest digits of an id of which there may be millions.
-pub(super) const DIGITS: usize = 8;
+/// Minimum number of digits of an id where there may be millions.
+pub(super) const MIN_DIGITS: usize = 8;
 
-/// The least and the greatest id that begin with `text`, hyphens aside; `None` where it is no beginning of an id, or
-/// has fewer digits than `least`.
-pub(super) fn range(text: &str, least: usize) -> Option<(Uuid, Uuid)> {
+/// The smallest and the largest id that begin with `text`, ignoring hyphens. `None` if `text` is not hexadecimal, too
+/// long, or shorter than `min_digits`.
+pub(super) fn range(text: &str, min_digits: usize) -> Option<(Uuid, Uuid)> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
-    if !(least..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !(min_digits..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let bound = |filler: char| {
@@ -24,17 +24,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_may_be_cut_short() {
+    fn abbreviated_id_gives_a_range() {
         let id = Uuid::now_v7();
         let whole = id.to_string();
-        assert_eq!(range(&whole, DIGITS), Some((id, id)));
-        assert_eq!(range(&whole.to_uppercase(), DIGITS), Some((id, id)));
-        let (first, last) = range(&whole[..11], DIGITS).unwrap();
+        assert_eq!(range(&whole, MIN_DIGITS), Some((id, id)));
+        assert_eq!(range(&whole.to_uppercase(), MIN_DIGITS), Some((id, id)));
+        let (first, last) = range(&whole[..11], MIN_DIGITS).unwrap();
         assert!(first <= id && id <= last && first < last);
-        assert_eq!(range("0193f5a", DIGITS), None);
+        assert_eq!(range("0193f5a", MIN_DIGITS), None);
         assert!(range("0193", 4).is_some());
-        assert_eq!(range("0193f5ag", DIGITS), None);
-        assert_eq!(range(&format!("{whole}0"), DIGITS), None);
-        assert_eq!(range("ﬀ93f5a0", DIGITS), None);
+        assert_eq!(range("0193f5ag", MIN_DIGITS), None);
+        assert_eq!(range(&format!("{whole}0"), MIN_DIGITS), None);
+        assert_eq!(range("ﬀ93f5a0", MIN_DIGITS), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Why deliveries wait, in words: an endpoint's state, and what one delivery waits for. Pure.
+//! Explains why deliveries wait: the state of a lane, and what one delivery waits for. Pure.
 
 use time::OffsetDateTime;
 
@@ -7,45 +7,29 @@ use crate::postgres::{
     endpoints::Lane,
 };
 
-/// The state of an endpoint in one word: what an operator can end comes before what ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a lane in one word. If several apply, those that an operator ends come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum LaneState {
+    /// Nothing keeps deliveries from being sent.
+    Open,
     /// An operator paused it.
     Paused,
-    /// It said that it is gone (410).
+    /// The endpoint is gone.
     Disabled,
-    /// It fails so often that only probes are sent.
-    BreakerOpen,
-    /// It asked for patience (`Retry-After`).
+    /// The endpoint asked for a hold (`Retry-After`).
     Held,
-    /// The last attempt failed; it goes on.
+    /// The endpoint failed so often that only probes are sent.
+    BreakerOpen,
+    /// The last attempt failed; deliveries are sent.
     Failing,
-    /// Nothing is in the way.
-    Open,
 }
 
 impl LaneState {
-    /// All states.
-    pub const ALL: [Self; 6] =
-        [Self::Open, Self::Paused, Self::Disabled, Self::Held, Self::BreakerOpen, Self::Failing];
-
     /// The name in listings and filters.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Disabled => "disabled",
-            Self::BreakerOpen => "breaker_open",
-            Self::Held => "held",
-            Self::Failing => "failing",
-            Self::Open => "open",
-        }
-    }
-
-    /// The state with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The state of this lane at `now`.
@@ -66,7 +50,7 @@ impl LaneState {
         }
     }
 
-    /// Since when the lane is in this state, where that is known.
+    /// When this state began, if known.
     #[must_use]
     pub fn since(self, lane: &Lane) -> Option<OffsetDateTime> {
         match self {
@@ -77,7 +61,7 @@ impl LaneState {
         }
     }
 
-    /// When the lane leaves this state by itself, where that is known.
+    /// When this state ends by itself, if known.
     #[must_use]
     pub fn until(self, lane: &Lane) -> Option<OffsetDateTime> {
         match self {
@@ -91,24 +75,24 @@ impl LaneState {
 /// What a pending delivery waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// The answer: a worker has it in hand.
+    /// The answer of the receiver: a worker has claimed it.
     Answer,
-    /// The endpoint, which is not open.
+    /// Its lane, which is closed.
     Endpoint(LaneState, Option<OffsetDateTime>),
-    /// Its next attempt after one that failed.
+    /// Its next attempt after a failed one.
     Retry(OffsetDateTime),
     /// The end of its digest window.
     Digest(OffsetDateTime),
-    /// Its first attempt, at a time that is not there yet.
+    /// The time of its first attempt.
     Due(OffsetDateTime),
-    /// Its turn in the endpoint's limited rate.
+    /// The rate limit of its endpoint.
     Rate(OffsetDateTime),
     /// A worker.
     Worker,
 }
 
 impl Waits {
-    /// What this delivery waits for; `None` when it has ended.
+    /// What this delivery waits for; `None` if it has ended.
     #[must_use]
     pub fn of(delivery: &Summary) -> Option<Self> {
         if delivery.state != State::Pending.name() {
@@ -150,7 +134,7 @@ impl Waits {
         }
     }
 
-    /// When that is over, where it is known.
+    /// The end of the wait, if known.
     #[must_use]
     pub const fn until(self) -> Option<OffsetDateTime> {
         match self {

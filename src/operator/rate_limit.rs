@@ -1,13 +1,13 @@
-//! Operations over many things, in windows and held to a rate.
+//! Splits operations on many rows into windows and limits their rate.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-/// Most things in one transaction and one window of confirms.
-const WINDOW: usize = 100;
+/// Maximum number of rows in one transaction and one window of confirms.
+const MAX_WINDOW: usize = 100;
 
-/// Holds an operation to so many things a second.
+/// Limits an operation to a number of rows per second.
 pub(super) struct RateLimit {
     rate: Option<NonZeroU32>,
     due: Instant,
@@ -18,13 +18,13 @@ impl RateLimit {
         Self { rate, due: Instant::now() }
     }
 
-    /// How many make one window: a tenth of a second's worth, so that the rate is even.
+    /// Rows of one window: those of a tenth of a second, so that the rate is even.
     pub(super) fn window(&self) -> usize {
-        self.rate
-            .map_or(WINDOW, |rate| usize::try_from(rate.get().div_ceil(10)).map_or(WINDOW, |n| n.min(WINDOW)))
+        let Some(rate) = self.rate else { return MAX_WINDOW };
+        usize::try_from(rate.get().div_ceil(10)).map_or(MAX_WINDOW, |rows| rows.min(MAX_WINDOW))
     }
 
-    /// Waits until a window of `count` may begin. There is no catching up after a slow one.
+    /// Waits until a window of `count` rows may begin. A slow window is not caught up.
     pub(super) async fn wait(&mut self, count: usize) {
         sleep_until(self.due).await;
         if let Some(rate) = self.rate {

@@ -1,5 +1,4 @@
-//! Waking the webhook worker. Only a hint: it looks for what is due by itself, too, so who cannot wake it has
-//! lost a moment.
+//! Wakes worker 2 through its queue. Only a hint: the worker also polls, so a failed wake-up costs a moment.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -9,35 +8,37 @@ use crate::{
     settings,
 };
 
-/// A connection to wake the worker by.
+/// A connection that publishes wake-ups.
 pub struct WakeUp {
     publisher: Publisher,
     queue: String,
 }
 
-/// Why the worker is not woken.
+/// Why the worker could not be woken.
 #[derive(Debug, thiserror::Error)]
 pub enum WakeUpError {
-    /// The broker is away.
+    /// The broker cannot be reached.
     #[error("could not reach the broker")]
     Connect(#[from] ConnectError),
-    /// The broker went away.
+    /// The broker failed or refused the message.
     #[error("could not publish webhook.requested")]
     Publish(#[from] PublishError),
 }
 
 impl WakeUp {
+    /// Opens the connection.
+    ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker cannot be reached.
     pub async fn connect(settings: &settings::Amqp) -> Result<Self, WakeUpError> {
         let publisher = Publisher::connect(settings, "wake-up").await?;
         Ok(Self { publisher, queue: Topology::new(&settings.namespace).webhook() })
     }
 
-    /// Puts a `webhook.requested` into the webhook queue.
+    /// Publishes a `webhook.requested` to the webhook queue.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker fails.
     pub async fn send(&mut self) -> Result<(), WakeUpError> {
         let id = Uuid::now_v7();
         let body = json!({
@@ -51,7 +52,7 @@ impl WakeUp {
         let message = Message {
             exchange: String::new(),
             routing_key: self.queue.clone(),
-            // Where there is no such queue no worker has ever run, and its first look finds what is due.
+            // Without the queue no worker has ever run, and its first claim finds the due deliveries.
             mandatory: false,
             body: body.to_string().into_bytes(),
             properties: properties::from_json(&properties),

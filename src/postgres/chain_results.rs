@@ -1,8 +1,8 @@
-//! Chains whose end is told to somebody, until their last webhook has ended.
+//! Chains whose result somebody waits for, until the last of their webhooks ends.
 //!
-//! Each such chain has a row with the number of its webhooks that have not ended. Whoever ends one counts
-//! it down in the same transaction, and whoever reaches zero writes the result to the outbox. Lock order:
-//! deliveries, dead letters, then these rows by key, then the outbox.
+//! Each such chain has a row with the number of its open webhooks. The transaction that ends one counts it
+//! down, and the one that reaches zero writes the result to the outbox. Lock order: deliveries, dead letters,
+//! then these rows by key, then the outbox.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,32 +12,18 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{
-    deliveries::{DeliveryKey, delivery_id},
-    outbox::{self, OutboxMessage},
+    columns::{column, key_columns},
+    outbox,
 };
 use crate::domain::{
     chain::{
-        completed::{Chain, End, WebhookEnd},
-        outgoing::Publisher,
+        completed::{AwaitedChain, WebhookEnd, WebhookResult},
+        outgoing::{OutgoingEvent, Publisher, ReplyTo},
     },
-    event::CompanyId,
+    event::{CompanyId, Key},
+    trace_context::TraceContext,
+    webhook::delivery::delivery_id,
 };
-
-/// A chain that waits for its webhooks.
-pub struct NewChainResult {
-    /// The company.
-    pub company: CompanyId,
-    /// What is known of it so far.
-    pub chain: Chain,
-    /// The queue that is answered as well.
-    pub reply_to: Option<String>,
-    /// What the asker knows its request by.
-    pub correlation_id: Option<String>,
-    /// W3C trace context of the trigger message.
-    pub traceparent: Option<String>,
-    /// W3C trace context of the trigger message.
-    pub tracestate: Option<String>,
-}
 
 /// How results are published.
 #[derive(Clone, Debug)]
@@ -52,17 +38,10 @@ pub struct Terms {
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn insert(conn: &mut PgConnection, chains: &[NewChainResult]) -> Result<(), sqlx::Error> {
+pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<(), sqlx::Error> {
     if chains.is_empty() {
         return Ok(());
     }
-    let optional = |column: fn(&NewChainResult) -> Option<&str>| {
-        chains.iter().map(column).collect::<Vec<Option<&str>>>()
-    };
-    let companies: Vec<&str> = chains.iter().map(|one| one.company.as_str()).collect();
-    let keys: Vec<Uuid> = chains.iter().map(|one| one.chain.event().key()).collect();
-    let waiting: Vec<i32> =
-        chains.iter().map(|one| i32::try_from(one.chain.webhooks().count()).unwrap_or(i32::MAX)).collect();
     let stored: Result<Vec<serde_json::Value>, _> =
         chains.iter().map(|one| serde_json::to_value(&one.chain)).collect();
     let stored = stored.map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -71,14 +50,14 @@ pub async fn insert(conn: &mut PgConnection, chains: &[NewChainResult]) -> Resul
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::integer[], $4::jsonb[], $5::text[], $6::text[], $7::text[],
              $8::text[])
          ON CONFLICT DO NOTHING",
-        &companies as &[&str],
-        &keys,
-        &waiting,
+        &column(chains, |one| one.company.as_str()) as &[&str],
+        &column(chains, |one| one.chain.event().key()),
+        &column(chains, |one| i32::try_from(one.chain.webhooks().count()).unwrap_or(i32::MAX)),
         &stored,
-        &optional(|one| one.reply_to.as_deref()) as &[Option<&str>],
-        &optional(|one| one.correlation_id.as_deref()) as &[Option<&str>],
-        &optional(|one| one.traceparent.as_deref()) as &[Option<&str>],
-        &optional(|one| one.tracestate.as_deref()) as &[Option<&str>],
+        &column(chains, |one| Some(one.reply_to.as_ref()?.queue.as_str())) as &[Option<&str>],
+        &column(chains, |one| one.reply_to.as_ref()?.correlation_id.as_deref()) as &[Option<&str>],
+        &column(chains, |one| one.trace.traceparent()) as &[Option<&str>],
+        &column(chains, |one| one.trace.tracestate()) as &[Option<&str>],
     )
     .execute(conn)
     .await?;
@@ -95,29 +74,26 @@ pub async fn insert(conn: &mut PgConnection, chains: &[NewChainResult]) -> Resul
 /// When the database refuses or is away; the caller's transaction is then lost.
 pub async fn ended(
     conn: &mut PgConnection,
-    ended: &[DeliveryKey],
+    ended: &[Key],
     terms: &Terms,
     now: OffsetDateTime,
-) -> Result<Vec<OutboxMessage>, sqlx::Error> {
-    let mut results = Vec::new();
+) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
+    let mut events = Vec::new();
     if !ended.is_empty() {
         let over = count_down(conn, ended).await?;
         if !over.is_empty() {
-            let mut ends = ends(conn, &over).await?;
-            results.extend(over.into_iter().map(|one| one.result(&mut ends, &terms.source, now)));
-            outbox::insert(conn, &results, terms.lease).await?;
+            let ends = results(conn, &over).await?;
+            let publisher = Publisher { source: &terms.source, include_identity: false, now };
+            events.extend(over.iter().map(|one| one.completed(&publisher, &results_of(one, &ends))));
+            outbox::insert(conn, &events, terms.lease).await?;
         }
     }
-    Ok(results)
+    Ok(events)
 }
 
 /// Takes the rows of the chains that have no webhook left.
-async fn count_down(
-    conn: &mut PgConnection,
-    ended: &[DeliveryKey],
-) -> Result<Vec<NewChainResult>, sqlx::Error> {
-    let companies: Vec<String> = ended.iter().map(|key| key.company.clone()).collect();
-    let ids: Vec<Uuid> = ended.iter().map(|key| key.id).collect();
+async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
+    let (companies, ids) = key_columns(ended);
     // The rows are locked in the order of their keys. Whoever waits for one sees what the other has counted.
     let counted = sqlx::query!(
         "WITH counted AS (
@@ -162,18 +138,19 @@ async fn count_down(
             error!(event_key = %row.event_key, "the stored chain of event {} cannot be read; its end is not told", row.event_key);
         }
         let (company, chain) = chain?;
-        let (reply_to, correlation_id) = (row.reply_to, row.correlation_id);
-        let (traceparent, tracestate) = (row.traceparent, row.tracestate);
-        Some(NewChainResult { company, chain, reply_to, correlation_id, traceparent, tracestate })
+        let correlation_id = row.correlation_id;
+        let reply_to = row.reply_to.map(|queue| ReplyTo { queue, correlation_id });
+        let trace = TraceContext::new(row.traceparent.as_deref(), row.tracestate.as_deref());
+        Some(AwaitedChain { company, chain, reply_to, trace })
     });
     Ok(over.collect())
 }
 
-type Ends = HashMap<(String, Uuid), WebhookEnd>;
+type Results = HashMap<(String, Uuid), WebhookResult>;
 
 /// How the webhooks of these chains ended, with their last attempts. They are found by their ids, which
 /// derive from event and step: there is no index by event.
-async fn ends(conn: &mut PgConnection, chains: &[NewChainResult]) -> Result<Ends, sqlx::Error> {
+async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Results, sqlx::Error> {
     let keys = chains.iter().flat_map(|one| {
         one.chain.webhooks().map(|step| {
             let id = delivery_id(one.chain.event(), &one.company, step);
@@ -195,54 +172,32 @@ async fn ends(conn: &mut PgConnection, chains: &[NewChainResult]) -> Result<Ends
     .fetch_all(conn)
     .await?;
     let end = |row: &str| match row {
-        "delivered" => End::Succeeded,
-        "superseded" => End::Superseded,
+        "delivered" => WebhookEnd::Succeeded,
+        "superseded" => WebhookEnd::Superseded,
         // Dead; and one that was made due again since, for it is this end that is told.
-        _ => End::Failed,
+        _ => WebhookEnd::Failed,
     };
-    let ends = rows.into_iter().map(|row| {
+    let results = rows.into_iter().map(|row| {
         let (class, message) = match (row.outcome, row.error) {
             (Some(class), Some(message)) => (class, message),
             (Some(class), None) => (class.clone(), class),
             (None, _) => (row.state.clone(), format!("the webhook was {} before it was sent", row.state)),
         };
-        let end = WebhookEnd {
+        let result = WebhookResult {
             end: end(&row.state),
             http_status: row.status.and_then(|status| u16::try_from(status).ok()),
             body: row.response_body.unwrap_or_default(),
             error: Some((class, message)),
         };
-        ((row.company_id, row.delivery_id), end)
+        ((row.company_id, row.delivery_id), result)
     });
-    Ok(ends.collect())
+    Ok(results.collect())
 }
 
-impl NewChainResult {
-    /// The message that tells a chain's end, `now`.
-    fn result(self, ends: &mut Ends, source: &str, now: OffsetDateTime) -> OutboxMessage {
-        let ends: Vec<(u16, WebhookEnd)> = self
-            .chain
-            .webhooks()
-            .filter_map(|step| {
-                let key = (self.company.to_string(), delivery_id(self.chain.event(), &self.company, step));
-                Some((step, ends.remove(&key)?))
-            })
-            .collect();
-        let publisher = Publisher { source, include_identity: false, now };
-        self.completed(&publisher, &ends)
-    }
-
-    /// The message that tells the end of this chain.
-    #[must_use]
-    pub fn completed(self, publisher: &Publisher<'_>, ends: &[(u16, WebhookEnd)]) -> OutboxMessage {
-        let event = self.chain.completed(&self.company, publisher, ends);
-        let correlation_id = self.chain.event().id().to_owned();
-        OutboxMessage {
-            traceparent: self.traceparent,
-            tracestate: self.tracestate,
-            reply_to: self.reply_to,
-            reply_correlation_id: self.correlation_id,
-            ..OutboxMessage::new(&self.company, event, publisher.source, correlation_id, publisher.now)
-        }
-    }
+fn results_of(awaited: &AwaitedChain, results: &Results) -> Vec<(u16, WebhookResult)> {
+    let result = |step| {
+        let id = delivery_id(awaited.chain.event(), &awaited.company, step);
+        Some((step, results.get(&(awaited.company.to_string(), id))?.clone()))
+    };
+    awaited.chain.webhooks().filter_map(result).collect()
 }

@@ -1,4 +1,4 @@
-//! A row of `contacts` as a contact: the one place that knows how its columns are read.
+//! Turns a row of `contacts` into a contact.
 
 use sqlx::error::BoxDynError;
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use crate::domain::{
     value::{email::Email, phone::Phone},
 };
 
-/// The columns, as they are.
+/// The columns of `contacts`.
 pub(super) struct ContactRow {
     pub(super) company_id: String,
     pub(super) contact_id: Uuid,
@@ -82,7 +82,7 @@ impl ContactRow {
         let mut keys: Vec<Identifier> = emails.chain(phones).collect();
         keys.sort_unstable();
         let sides =
-            self.separations.iter().map(|side| Side::from_stored(side).ok_or("no side of a separation"));
+            self.separations.iter().map(|side| Side::from_stored(side).ok_or("invalid side of a separation"));
         let mut sides = sides.collect::<Result<Vec<Side>, _>>()?;
         sides.sort_unstable();
         Ok(Contact {

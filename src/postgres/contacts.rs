@@ -1,30 +1,30 @@
-//! Contacts as operators look at them: by key, by id, and what each event did. Read only.
+//! Contacts for operators: by identifier, by id, and with the history of their events. Nothing here changes a row.
 
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::contact_row::ContactRow;
+use super::{columns::column, contact_row::ContactRow, living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, field::FieldMap},
     event::CompanyId,
 };
 
-/// A contact with all that leads to it.
+/// A contact and the ids that lead to it.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// The contact.
     pub contact: Contact,
-    /// Ids that lost a merge into it.
+    /// The ids that were merged into it.
     pub aliases: Vec<Alias>,
 }
 
-/// An id that lost a merge.
+/// An id that was merged into another contact.
 #[derive(Clone, Debug)]
 pub struct Alias {
     /// The id.
     pub id: Uuid,
-    /// When its contact was merged away.
+    /// When it was merged.
     pub merged_at: OffsetDateTime,
 }
 
@@ -33,33 +33,33 @@ pub struct Alias {
 pub struct HistoryRow {
     /// When the event was applied.
     pub applied_at: OffsetDateTime,
-    /// The event's own time.
+    /// `CloudEvents` `time`.
     pub event_time: OffsetDateTime,
     /// `CloudEvents` `source`.
     pub source: String,
     /// `CloudEvents` `id`.
     pub event_id: String,
-    /// The step of the chain, from 1.
+    /// The step within the chain, counted from 1.
     pub step: i16,
     /// The trigger's name.
     pub trigger: String,
-    /// The contact's id as of then.
+    /// The contact's id at the time.
     pub contact_id: Option<Uuid>,
     /// `created`, `updated` or `unchanged`.
     pub operation: Option<String>,
     /// The contact's version after it.
     pub version: Option<i64>,
-    /// Names of the fields that it gave and that were accepted.
+    /// The names of the fields whose value was accepted.
     pub accepted: Vec<String>,
-    /// What it gave and what was not taken: `[{"field": "phone", "reason": "…"}]`.
+    /// The rejected values: `[{"field": "phone", "reason": "…"}]`.
     pub rejected: Option<serde_json::Value>,
-    /// Names of the fields whose value it changed.
+    /// The names of the fields whose value it changed.
     pub changed: Vec<String>,
-    /// Contacts that it merged into this one.
+    /// The contacts that it merged into this one.
     pub merged: Vec<Uuid>,
 }
 
-/// A transaction that sees the database as it is now, whatever others commit meanwhile.
+/// Begins a transaction that sees nothing of later commits.
 ///
 /// # Errors
 /// When the database is away.
@@ -67,25 +67,23 @@ pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgre
     conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
-/// The contacts of `company` that any of the keys finds, by id. A weak phone finds those as well that have
-/// it as a value only: that reads the company's whole table, for such numbers are in no index.
+/// The contacts of `company` that any of the identifiers finds, by id. A weak phone also finds contacts that have it
+/// only as a value; no index contains such numbers, so this reads all contacts of the company.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds a contact that cannot be read.
+/// When the database refuses, is away, or holds an unreadable contact.
 pub async fn find(
     conn: &mut PgConnection,
     company: &CompanyId,
     keys: &[Identifier],
 ) -> Result<Vec<Contact>, sqlx::Error> {
-    let (kinds, values): (Vec<String>, Vec<String>) =
-        keys.iter().map(|key| (key.kind().to_owned(), key.value().to_owned())).unzip();
     let mut ids = sqlx::query_scalar!(
-        r#"SELECT DISTINCT contact_id FROM contact_identifiers
-           JOIN UNNEST($2::text[], $3::text[]) AS wanted (kind, value) USING (kind, value)
-           WHERE company_id = $1"#,
+        "SELECT DISTINCT i.contact_id FROM contact_identifiers i
+         JOIN UNNEST($2::text[], $3::text[]) AS u(kind, value) USING (kind, value)
+         WHERE i.company_id = $1",
         company.as_str(),
-        &kinds,
-        &values,
+        &column(keys, Identifier::kind) as &[&str],
+        &column(keys, Identifier::value) as &[&str],
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -100,23 +98,16 @@ pub async fn find(
     read(conn, company, &ids).await
 }
 
-/// The contact that `id` is, or has been merged into.
+/// The living contact of `id`.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds a contact that cannot be read.
+/// When the database refuses, is away, or holds an unreadable contact.
 pub async fn get(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,
 ) -> Result<Option<Known>, sqlx::Error> {
-    let living = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(&mut *conn)
-    .await?
-    .unwrap_or(id.0);
+    let ContactId(living) = living::resolve(conn, company, id).await?;
     let Some(contact) = read(conn, company, &[living]).await?.pop() else { return Ok(None) };
     let aliases = sqlx::query_as!(
         Alias,
@@ -130,8 +121,7 @@ pub async fn get(
     Ok(Some(Known { contact, aliases }))
 }
 
-/// What events did to the contacts with these ids (a contact's own and its aliases), oldest event
-/// first.
+/// What events did to a contact, oldest event first. `ids` are its own and its aliases.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -143,8 +133,8 @@ pub async fn history(
     sqlx::query_as!(
         HistoryRow,
         r#"SELECT applied_at, event_time, source, event_id, step, trigger_name AS trigger, contact_id, operation,
-               version, COALESCE(changed, '{}') AS "changed!", COALESCE(merged, '{}') AS "merged!", rejected,
-               ARRAY(SELECT jsonb_object_keys(COALESCE(fields, '{}'))) AS "accepted!"
+               version, coalesce(changed, '{}') AS "changed!", coalesce(merged, '{}') AS "merged!", rejected,
+               ARRAY(SELECT jsonb_object_keys(coalesce(fields, '{}'))) AS "accepted!"
            FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2) AND NOT erased
            ORDER BY event_time, event_id, source, step"#,
         company.as_str(),
@@ -154,7 +144,7 @@ pub async fn history(
     .await
 }
 
-/// The name of the trigger behind each value of a contact, from the ledger.
+/// The name of the trigger that set each value of a contact, from the ledger.
 ///
 /// # Errors
 /// When the database refuses or is away.

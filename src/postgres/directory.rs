@@ -1,12 +1,10 @@
-//! Loads the contacts that a batch can touch, locked, and writes back what changed.
+//! Loads and locks the contacts that a batch can change, and writes the changes.
 //!
-//! Lock order, the same in every worker: contacts by key, then identifiers by key, then the ledger.
+//! Every worker locks in the same order: contacts by key, then identifiers by key, then the ledger.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::{contact_row::ContactRow, links, provenance};
+use super::{columns::column, contact_row::ContactRow, links, provenance};
 use crate::domain::{
     contact::{
         Contact, ContactId, Identifier,
@@ -18,15 +16,12 @@ use crate::domain::{
 
 /// Loads and locks the contacts that own one of `identifiers`.
 ///
-/// A contact that another transaction merges away meanwhile is left out, and its identifiers look
-/// unowned; [`save`] then finds them taken, and the caller begins again.
+/// A contact that another transaction merges away in the meantime is left out, and its identifiers look free. [`save`]
+/// then finds them taken, and the caller starts again.
 pub async fn load(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier)],
 ) -> Result<Directory, sqlx::Error> {
-    let companies: Vec<&str> = identifiers.iter().map(|(company, _)| company.as_str()).collect();
-    let kinds: Vec<&str> = identifiers.iter().map(|(_, identifier)| identifier.kind()).collect();
-    let values: Vec<&str> = identifiers.iter().map(|(_, identifier)| identifier.value()).collect();
     let rows = sqlx::query_as!(
         ContactRow,
         r#"SELECT c.company_id, c.contact_id, c.version, c.name, c.identity, c.phone, c.email, c.company,
@@ -34,14 +29,14 @@ pub async fn load(
                c.complement, c.provenance::text AS "provenance!", c.phones, c.emails, c.separations,
                c.created_at, c.updated_at
            FROM (SELECT DISTINCT i.company_id, i.contact_id
-                 FROM UNNEST($1::text[], $2::text[], $3::text[]) AS k(company_id, kind, value)
-                 JOIN contact_identifiers i USING (company_id, kind, value)) o
+                 FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(company_id, kind, value)
+                 JOIN contact_identifiers i USING (company_id, kind, value)) owner
            JOIN contacts c USING (company_id, contact_id)
            ORDER BY c.company_id, c.contact_id
            FOR UPDATE OF c"#,
-        &companies as &[&str],
-        &kinds as &[&str],
-        &values as &[&str],
+        &column(identifiers, |(company, _)| company.as_str()) as &[&str],
+        &column(identifiers, |(_, identifier)| identifier.kind()) as &[&str],
+        &column(identifiers, |(_, identifier)| identifier.value()) as &[&str],
     )
     .fetch_all(conn)
     .await?;
@@ -52,24 +47,8 @@ pub async fn load(
     Ok(directory)
 }
 
-/// The contact that `id` was merged into, or `id` itself.
-pub(super) async fn living(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<ContactId, sqlx::Error> {
-    let living = sqlx::query_scalar!(
-        "SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(living.map_or(id, ContactId))
-}
-
-/// Writes the changes. `false` means that another transaction took one of the new identifiers
-/// meanwhile: the caller rolls back and begins again.
+/// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
+/// caller rolls back and starts again.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
     if !changes.contacts.is_empty() {
         write_contacts(conn, &changes.contacts).await?;
@@ -88,10 +67,9 @@ pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sq
     Ok(true)
 }
 
-/// Inserts contacts, or replaces what is stored of them.
+/// Inserts or replaces contacts.
 pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]) -> Result<(), sqlx::Error> {
-    let c = Columns::of(contacts);
-    let column = |field| c.fields.get(field as usize).map_or(&[] as &[Option<&str>], Vec::as_slice);
+    let field = |field| column(contacts, |contact| value(contact, field));
     sqlx::query!(
         "INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
              name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
@@ -114,152 +92,99 @@ pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]
              excluded.emails, excluded.separations, excluded.name, excluded.identity, excluded.phone, excluded.email,
              excluded.company, excluded.position, excluded.birthday, excluded.zip_code, excluded.country, excluded.state,
              excluded.city, excluded.district, excluded.street, excluded.number, excluded.complement)",
-        &c.companies as &[&str],
-        &c.ids,
-        &c.versions,
-        &c.created,
-        &c.updated,
-        &c.provenance,
-        &c.phones,
-        &c.emails,
-        &c.sides,
-        column(Field::Name) as &[Option<&str>],
-        column(Field::Identity) as &[Option<&str>],
-        column(Field::Phone) as &[Option<&str>],
-        column(Field::Email) as &[Option<&str>],
-        column(Field::Company) as &[Option<&str>],
-        column(Field::Position) as &[Option<&str>],
-        column(Field::Birthday) as &[Option<&str>],
-        column(Field::ZipCode) as &[Option<&str>],
-        column(Field::Country) as &[Option<&str>],
-        column(Field::State) as &[Option<&str>],
-        column(Field::City) as &[Option<&str>],
-        column(Field::District) as &[Option<&str>],
-        column(Field::Street) as &[Option<&str>],
-        column(Field::Number) as &[Option<&str>],
-        column(Field::Complement) as &[Option<&str>],
+        &column(contacts, |contact| contact.company.as_str()) as &[&str],
+        &column(contacts, |contact| contact.id.0),
+        &column(contacts, |contact| contact.version),
+        &column(contacts, |contact| contact.created_at),
+        &column(contacts, |contact| contact.updated_at),
+        &column(contacts, |contact| provenance::to_json(&contact.values)),
+        &column(contacts, |contact| joined_keys(contact, "phone")),
+        &column(contacts, |contact| joined_keys(contact, "email")),
+        &column(contacts, joined_sides),
+        &field(Field::Name) as &[Option<&str>],
+        &field(Field::Identity) as &[Option<&str>],
+        &field(Field::Phone) as &[Option<&str>],
+        &field(Field::Email) as &[Option<&str>],
+        &field(Field::Company) as &[Option<&str>],
+        &field(Field::Position) as &[Option<&str>],
+        &field(Field::Birthday) as &[Option<&str>],
+        &field(Field::ZipCode) as &[Option<&str>],
+        &field(Field::Country) as &[Option<&str>],
+        &field(Field::State) as &[Option<&str>],
+        &field(Field::City) as &[Option<&str>],
+        &field(Field::District) as &[Option<&str>],
+        &field(Field::Street) as &[Option<&str>],
+        &field(Field::Number) as &[Option<&str>],
+        &field(Field::Complement) as &[Option<&str>],
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-struct Columns<'a> {
-    companies: Vec<&'a str>,
-    ids: Vec<Uuid>,
-    versions: Vec<i64>,
-    created: Vec<OffsetDateTime>,
-    updated: Vec<OffsetDateTime>,
-    provenance: Vec<String>,
-    // Lists with spaces between: no key and no side holds one.
-    phones: Vec<String>,
-    emails: Vec<String>,
-    sides: Vec<String>,
-    /// For each field, in declaration order, its value in each contact.
-    fields: Vec<Vec<Option<&'a str>>>,
+fn value(contact: &Contact, field: Field) -> Option<&str> {
+    contact.values.get(field).map(|stamped| stamped.value.as_str())
 }
 
-impl<'a> Columns<'a> {
-    fn of(contacts: &'a [Contact]) -> Self {
-        let keys = |kind: &str| -> Vec<String> {
-            let of_kind = |contact: &Contact| {
-                let keys = contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value);
-                keys.collect::<Vec<_>>().join(" ")
-            };
-            contacts.iter().map(of_kind).collect()
-        };
-        let sides = |contact: &Contact| contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let column = |field| -> Vec<Option<&str>> {
-            contacts
-                .iter()
-                .map(|contact| contact.values.get(field).map(|value| value.value.as_str()))
-                .collect()
-        };
-        Self {
-            companies: contacts.iter().map(|contact| contact.company.as_str()).collect(),
-            ids: contacts.iter().map(|contact| contact.id.0).collect(),
-            versions: contacts.iter().map(|contact| contact.version).collect(),
-            created: contacts.iter().map(|contact| contact.created_at).collect(),
-            updated: contacts.iter().map(|contact| contact.updated_at).collect(),
-            provenance: contacts.iter().map(|contact| provenance::to_json(&contact.values)).collect(),
-            phones: keys("phone"),
-            emails: keys("email"),
-            sides: contacts.iter().map(|contact| sides(contact).join(" ")).collect(),
-            fields: Field::ALL.into_iter().map(column).collect(),
-        }
-    }
+/// Separated by spaces, which no identifier contains.
+fn joined_keys(contact: &Contact, kind: &str) -> String {
+    let keys = contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value);
+    keys.collect::<Vec<_>>().join(" ")
 }
 
-/// Identifiers and whose they are, as columns.
-struct Owners<'a> {
-    companies: Vec<&'a str>,
-    kinds: Vec<&'a str>,
-    values: Vec<&'a str>,
-    ids: Vec<Uuid>,
+/// Separated by spaces, which no side contains.
+fn joined_sides(contact: &Contact) -> String {
+    contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-impl<'a> Owners<'a> {
-    fn of(identifiers: &'a [(CompanyId, Identifier, ContactId)]) -> Self {
-        Self {
-            companies: identifiers.iter().map(|(company, ..)| company.as_str()).collect(),
-            kinds: identifiers.iter().map(|(_, identifier, _)| identifier.kind()).collect(),
-            values: identifiers.iter().map(|(_, identifier, _)| identifier.value()).collect(),
-            ids: identifiers.iter().map(|(.., owner)| owner.0).collect(),
-        }
-    }
-}
-
-/// Inserts identifiers. `false` where somebody owns one of them already.
+/// Inserts identifiers. `false` if a contact owns one of them already.
 async fn claim_identifiers(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<bool, sqlx::Error> {
-    let o = Owners::of(identifiers);
     let claimed = sqlx::query!(
         "INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
          SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[])
          ON CONFLICT DO NOTHING",
-        &o.companies as &[&str],
-        &o.kinds as &[&str],
-        &o.values as &[&str],
-        &o.ids,
+        &column(identifiers, |(company, ..)| company.as_str()) as &[&str],
+        &column(identifiers, |(_, identifier, _)| identifier.kind()) as &[&str],
+        &column(identifiers, |(_, identifier, _)| identifier.value()) as &[&str],
+        &column(identifiers, |(.., owner)| owner.0),
     )
     .execute(conn)
     .await?;
     Ok(claimed.rows_affected() == identifiers.len() as u64)
 }
 
-/// Gives stored identifiers to other contacts, and returns how many there were.
+/// Moves stored identifiers to other contacts, and returns how many exist.
 pub(super) async fn move_identifiers(
     conn: &mut PgConnection,
     moved: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<u64, sqlx::Error> {
-    let o = Owners::of(moved);
     let done = sqlx::query!(
-        "UPDATE contact_identifiers i SET contact_id = k.contact_id
-         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[]) AS k(company_id, kind, value, contact_id)
-         WHERE i.company_id = k.company_id AND i.kind = k.kind AND i.value = k.value",
-        &o.companies as &[&str],
-        &o.kinds as &[&str],
-        &o.values as &[&str],
-        &o.ids,
+        "UPDATE contact_identifiers i SET contact_id = u.contact_id
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[]) AS u(company_id, kind, value, contact_id)
+         WHERE i.company_id = u.company_id AND i.kind = u.kind AND i.value = u.value",
+        &column(moved, |(company, ..)| company.as_str()) as &[&str],
+        &column(moved, |(_, identifier, _)| identifier.kind()) as &[&str],
+        &column(moved, |(_, identifier, _)| identifier.value()) as &[&str],
+        &column(moved, |(.., owner)| owner.0),
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Makes the losers aliases, and repoints those that they had: each merge names the contact that lives
-/// on at the end, so chains are flat.
+/// Turns the losers into aliases, and repoints the aliases that they had. `winner` of a merge is the contact that
+/// survives the whole batch, so an alias always leads to a living contact in one step.
 pub(super) async fn write_merges(conn: &mut PgConnection, merges: &[Merge]) -> Result<(), sqlx::Error> {
-    let companies: Vec<&str> = merges.iter().map(|merge| merge.company.as_str()).collect();
-    let losers: Vec<Uuid> = merges.iter().map(|merge| merge.loser.0).collect();
-    let winners: Vec<Uuid> = merges.iter().map(|merge| merge.winner.0).collect();
-    let events: Vec<Uuid> = merges.iter().map(|merge| merge.stamp.event.key()).collect();
+    let companies = column(merges, |merge| merge.company.as_str());
+    let losers = column(merges, |merge| merge.loser.0);
+    let winners = column(merges, |merge| merge.winner.0);
     sqlx::query!(
-        "UPDATE contact_aliases a SET contact_id = m.winner
-         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS m(company_id, loser, winner)
-         WHERE a.company_id = m.company_id AND a.contact_id = m.loser",
+        "UPDATE contact_aliases a SET contact_id = u.winner
+         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS u(company_id, loser, winner)
+         WHERE a.company_id = u.company_id AND a.contact_id = u.loser",
         &companies as &[&str],
         &losers,
         &winners,
@@ -272,12 +197,11 @@ pub(super) async fn write_merges(conn: &mut PgConnection, merges: &[Merge]) -> R
         &companies as &[&str],
         &losers,
         &winners,
-        &events,
+        &column(merges, |merge| merge.stamp.event.key()),
     )
     .execute(&mut *conn)
     .await?;
-    let new_links: Vec<_> = merges.iter().map(links::NewLink::merged).collect();
-    links::insert(conn, &new_links).await
+    links::insert(conn, &column(merges, links::NewLink::merged)).await
 }
 
 /// Deletes contacts.
@@ -285,13 +209,11 @@ pub(super) async fn remove_contacts(
     conn: &mut PgConnection,
     removed: &[(CompanyId, ContactId)],
 ) -> Result<(), sqlx::Error> {
-    let (companies, ids): (Vec<&str>, Vec<Uuid>) =
-        removed.iter().map(|(company, id)| (company.as_str(), id.0)).unzip();
     sqlx::query!(
-        "DELETE FROM contacts c USING UNNEST($1::text[], $2::uuid[]) AS k(company_id, contact_id)
-         WHERE c.company_id = k.company_id AND c.contact_id = k.contact_id",
-        &companies as &[&str],
-        &ids,
+        "DELETE FROM contacts c USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, contact_id)
+         WHERE c.company_id = u.company_id AND c.contact_id = u.contact_id",
+        &column(removed, |(company, _)| company.as_str()) as &[&str],
+        &column(removed, |(_, id)| id.0),
     )
     .execute(conn)
     .await?;

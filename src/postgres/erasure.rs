@@ -1,8 +1,8 @@
-//! Erasure: what is kept of a person, and its removal.
+//! Erasure: finds and removes the data of a person.
 //!
-//! [`find`] locks the contact and tells what must go, [`erase`] removes it, both in one transaction.
-//! What lies around without a contact and speaks of the person is found by [`Sweep`]. Lock order as
-//! everywhere: contacts, identifiers, ledger; then deliveries.
+//! [`find`] locks the contact and reads what identifies the person, [`erase`] removes the contact, both in one
+//! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. The lock order is the usual
+//! one: contacts, identifiers, ledger, then deliveries.
 
 mod removal;
 mod sweep;
@@ -16,9 +16,9 @@ use uuid::Uuid;
 pub use removal::erase;
 pub use sweep::{Sweep, Table};
 
-use super::directory;
+use super::living::{self, Living};
 use crate::domain::{
-    contact::{ContactId, Identifier, erasure::Person},
+    contact::{ContactId, Identifier, erasure::Person, field::Field},
     event::{CompanyId, EventRef},
     value::{
         email::Email,
@@ -26,30 +26,27 @@ use crate::domain::{
     },
 };
 
-/// How often a contact is looked for that is merged or parted while its lock is waited for.
-const TRIES: usize = 10;
-
-/// What has been, or would be, removed, by place.
+/// How many rows an erasure removed or blanked, by table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// Contacts.
+    /// Contacts, 0 or 1.
     pub contacts: u64,
-    /// Phones and emails that found the contact.
+    /// Identifiers of the contact.
     pub identifiers: u64,
     /// Ids that had been merged into it.
     pub aliases: u64,
-    /// Events whose entries in the ledger are blank now.
+    /// Events whose ledger entries are now blank.
     pub ledger_events: u64,
-    /// Webhook deliveries that are blank now.
+    /// Deliveries that are now blank.
     pub deliveries: u64,
-    /// Attempts of these.
+    /// Attempts of those deliveries.
     pub attempts: u64,
-    /// Messages that were waiting to be published.
+    /// Messages that had not been published.
     pub outbox_messages: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// Phones and emails that cannot come back by a late redelivery.
+    /// Identifiers that a late redelivery cannot bring back.
     pub suppressed_keys: u64,
 }
 
@@ -67,16 +64,16 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// What is known of a contact that is to be erased.
+/// A contact to be erased, and what identifies its person.
 #[derive(Clone, Debug)]
 pub struct Dossier {
     /// The living contact.
     pub contact: ContactId,
     /// The ids that were merged into it.
     pub aliases: Vec<ContactId>,
-    /// By what messages are recognized that speak of this person.
+    /// Recognizes messages that mention the person.
     pub person: Person,
-    /// Its phones and emails, former ones included.
+    /// Its identifiers, former ones included.
     keys: Vec<Identifier>,
     /// The events that were applied to it.
     events: BTreeSet<EventRef>,
@@ -88,46 +85,34 @@ impl Dossier {
     }
 }
 
-/// What an id leads to.
+/// The person behind a contact id.
 pub enum Found {
-    /// A contact, locked until the transaction ends.
+    /// The living contact, locked until the transaction ends.
     Contact(Dossier),
-    /// Somebody who was erased then.
+    /// The person was erased at this time.
     Erased(OffsetDateTime),
-    /// Nobody.
+    /// No contact has or had this id.
     Unknown,
 }
 
-/// Locks the contact that `id` is or has been merged into, and reads what is known of it. National
-/// phone numbers are read in `region`.
+/// Locks the living contact of `id` and reads everything known of its person. Parses national phone numbers as
+/// numbers of `region`.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database refuses, is away, or holds an unreadable contact.
 pub async fn find(
     conn: &mut PgConnection,
     company: &CompanyId,
     id: ContactId,
     region: Region,
 ) -> Result<Found, sqlx::Error> {
-    let mut last = None;
-    for _ in 0..TRIES {
-        let contact = directory::living(conn, company, id).await?;
-        if let Some(row) = lock(conn, company, contact).await? {
-            // It was parted from what the id leads to while its lock was waited for.
-            if directory::living(conn, company, id).await? != contact {
-                continue;
-            }
-            return Ok(Found::Contact(read(conn, company, contact, row, region).await?));
-        }
-        // It was merged away while its lock was waited for, or is not there.
-        if last.replace(contact) == Some(contact) {
-            break;
-        }
+    match living::lock(conn, company, id).await? {
+        Some(living) => Ok(Found::Contact(read(conn, living, region).await?)),
+        None => Ok(erased_at(conn, company, id).await?.map_or(Found::Unknown, Found::Erased)),
     }
-    Ok(erased_at(conn, company, id).await?.map_or(Found::Unknown, Found::Erased))
 }
 
-/// When the person with this contact id was erased, if that is so.
+/// When the person with this contact id was erased.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -145,50 +130,14 @@ pub async fn erased_at(
     .await
 }
 
-/// The columns of a contact, or the fields of an entry of the ledger, that hold keys.
-#[derive(Default)]
-struct Values {
-    phone: Option<String>,
-    email: Option<String>,
-    identity: Option<String>,
-    phones: Vec<String>,
-    emails: Vec<String>,
-}
-
-async fn lock(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<Values>, sqlx::Error> {
-    sqlx::query_as!(
-        Values,
-        "SELECT phone, email, identity, phones, emails FROM contacts
-         WHERE company_id = $1 AND contact_id = $2 FOR UPDATE",
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-async fn read(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    contact: ContactId,
-    row: Values,
-    region: Region,
-) -> Result<Dossier, sqlx::Error> {
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
-        company.as_str(),
-        contact.0,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let aliases: Vec<ContactId> = aliases.into_iter().map(ContactId).collect();
-    let mut told = Told { region, keys: BTreeSet::new(), documents: BTreeSet::new() };
-    told.add(row);
-    let ids: Vec<Uuid> = aliases.iter().chain([&contact]).map(|id| id.0).collect();
+async fn read(conn: &mut PgConnection, living: Living, region: Region) -> Result<Dossier, sqlx::Error> {
+    let Living { contact, aliases } = living;
+    let (company, id) = (&contact.company, contact.id);
+    let mut evidence = Evidence { region, keys: BTreeSet::new(), documents: BTreeSet::new() };
+    evidence.keys.extend(contact.keys.iter().cloned());
+    let value = |field| contact.values.get(field).map(|stamped| stamped.value.clone());
+    evidence.add(value(Field::Phone), value(Field::Email), value(Field::Identity));
+    let ids: Vec<Uuid> = aliases.iter().chain([&id]).map(|id| id.0).collect();
     let entries = sqlx::query!(
         "SELECT source, event_id, fields->>'phone' AS phone, fields->>'email' AS email,
              fields->>'identity' AS identity
@@ -202,29 +151,26 @@ async fn read(
     let mut events = BTreeSet::new();
     for entry in entries {
         events.extend(EventRef::new(&entry.source, &entry.event_id));
-        let (phone, email, identity) = (entry.phone, entry.email, entry.identity);
-        told.add(Values { phone, email, identity, ..Values::default() });
+        evidence.add(entry.phone, entry.email, entry.identity);
     }
-    let keys = without_those_of_others(conn, company, contact, told.keys).await?;
-    let person = Person::new(region, keys.clone(), told.documents.iter().map(String::as_str));
-    Ok(Dossier { contact, aliases, person, keys, events })
+    let keys = without_keys_of_others(conn, company, id, evidence.keys).await?;
+    let person = Person::new(region, keys.clone(), evidence.documents.iter().map(String::as_str));
+    Ok(Dossier { contact: id, aliases, person, keys, events })
 }
 
-/// What a person was told apart by: every key of a contact came with one of its events.
-struct Told {
+/// Values that identify the person. Every identifier of a contact came with one of its events.
+struct Evidence {
     region: Region,
     keys: BTreeSet<Identifier>,
-    /// Documents, and what stands for a phone without being a key.
+    /// Documents, and phone values that are not canonical.
     documents: BTreeSet<String>,
 }
 
-impl Told {
-    fn add(&mut self, values: Values) {
-        self.keys.extend(values.phones.into_iter().map(|text| Identifier::Phone(Phone::from_stored(text))));
-        self.keys.extend(values.emails.into_iter().map(|text| Identifier::Email(Email::from_stored(text))));
-        self.documents.extend(values.identity);
-        self.keys.extend(values.email.and_then(|text| Email::parse(&text)).map(Identifier::Email));
-        if let Some(text) = values.phone {
+impl Evidence {
+    fn add(&mut self, phone: Option<String>, email: Option<String>, identity: Option<String>) {
+        self.documents.extend(identity);
+        self.keys.extend(email.and_then(|text| Email::parse(&text)).map(Identifier::Email));
+        if let Some(text) = phone {
             match Phone::parse(&text, self.region) {
                 Some(phone) => self.keys.extend([Identifier::Phone(phone)]),
                 None => self.documents.extend([text]),
@@ -233,18 +179,17 @@ impl Told {
     }
 }
 
-/// The keys without those that find another contact: an event may have named them, and still they
-/// are not this person's.
-async fn without_those_of_others(
+/// The keys without those of other contacts: an event of this person may have named them.
+async fn without_keys_of_others(
     conn: &mut PgConnection,
     company: &CompanyId,
     contact: ContactId,
     keys: BTreeSet<Identifier>,
 ) -> Result<Vec<Identifier>, sqlx::Error> {
-    let (kinds, values) = columns(&keys);
+    let (kinds, values) = key_columns(&keys);
     let others = sqlx::query!(
-        "SELECT i.kind, i.value FROM UNNEST($2::text[], $3::text[]) AS k(kind, value)
-         JOIN contact_identifiers i ON i.company_id = $1 AND i.kind = k.kind AND i.value = k.value
+        "SELECT i.kind, i.value FROM UNNEST($2::text[], $3::text[]) AS u(kind, value)
+         JOIN contact_identifiers i ON i.company_id = $1 AND i.kind = u.kind AND i.value = u.value
          WHERE i.contact_id <> $4",
         company.as_str(),
         &kinds as &[&str],
@@ -258,7 +203,7 @@ async fn without_those_of_others(
     Ok(keys.into_iter().filter(is_own).collect())
 }
 
-/// Kinds and values, for `UNNEST`.
-fn columns<'a>(keys: impl IntoIterator<Item = &'a Identifier>) -> (Vec<&'a str>, Vec<&'a str>) {
+/// The columns of identifiers.
+fn key_columns<'a>(keys: impl IntoIterator<Item = &'a Identifier>) -> (Vec<&'a str>, Vec<&'a str>) {
     keys.into_iter().map(|key| (key.kind(), key.value())).unzip()
 }

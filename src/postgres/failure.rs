@@ -1,14 +1,14 @@
-//! Tells apart what a database error means: bad data, a lost race, or a database in trouble.
+//! Classifies database errors: bad data, a lost race, or a database in trouble.
 
-/// What a failed transaction means for the work in it.
+/// Why a transaction failed, and so what to do with its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Another transaction was faster: the same work, tried again, sees its result.
+    /// Another transaction was faster: a retry sees its result.
     Race,
-    /// The values of some row are refused, whoever sends them and whenever.
+    /// The values of a row violate the schema: a retry fails again.
     Data,
-    /// The database is away, full, read-only, not migrated or not ours: nothing is wrong with the
-    /// work, and it waits.
+    /// The database is away, full, read-only, not migrated, or denies us access: nothing is wrong with the work, and it
+    /// waits.
     Systemic,
 }
 

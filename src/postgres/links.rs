@@ -1,9 +1,11 @@
-//! What linked two contacts, parted them, or would have linked them.
+//! The history of links between contacts: merges, unmerges, and merges that a rule forbade.
 
 use sqlx::PgConnection;
+use strum::IntoStaticStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::columns::column;
 use crate::domain::{
     contact::{
         Contact, ContactId,
@@ -12,41 +14,41 @@ use crate::domain::{
     event::{CompanyId, EventRef},
 };
 
-/// A link of a contact's history.
+/// One link in a contact's history.
 #[derive(Clone, Debug)]
 pub struct LinkRow {
     /// `merged`, `unmerged` or `conflict`.
     pub kind: String,
-    /// When it was stored.
+    /// When it was recorded.
     pub happened_at: OffsetDateTime,
-    /// The contact that lived on, or that the event was for.
+    /// The contact that survived, or that the event was for.
     pub contact_id: Uuid,
     /// The contact that was merged away, or that was kept apart.
     pub other_id: Uuid,
-    /// Of a conflict: what forbade the merge.
+    /// The rule that forbade the merge; only of a conflict.
     pub rule: Option<String>,
-    /// `CloudEvents` `source` of the event behind it; none where an operator did it.
+    /// `CloudEvents` `source` of its event; `None` for an unmerge.
     pub source: Option<String>,
     /// `CloudEvents` `id` of that event.
     pub event_id: Option<String>,
-    /// The step of that event's chain, from 1.
+    /// The step within that event's chain, counted from 1.
     pub step: Option<i16>,
-    /// The operator who did it.
+    /// The operator; only of an unmerge.
     pub operator: Option<String>,
 }
 
-/// A contact that another one is kept apart from.
+/// A contact that an unmerge keeps apart from another.
 #[derive(Clone, Debug)]
 pub struct Separation {
-    /// That contact, as of then.
+    /// That contact's id at the time.
     pub other: Uuid,
     /// Since when.
     pub since: OffsetDateTime,
-    /// Who parted them.
+    /// The operator who unmerged them.
     pub operator: Option<String>,
 }
 
-/// A link that an event made or that it was not allowed to make.
+/// A link that an event made or that a rule forbade.
 pub struct NewLink<'a> {
     company: &'a CompanyId,
     kind: Kind,
@@ -57,23 +59,15 @@ pub struct NewLink<'a> {
     step: u16,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum Kind {
     Merged,
     Conflict,
 }
 
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Merged => "merged",
-            Self::Conflict => "conflict",
-        }
-    }
-}
-
 impl<'a> NewLink<'a> {
-    /// A merge that happened.
+    /// The link of a merge.
     #[must_use]
     pub fn merged(merge: &'a Merge) -> Self {
         Self {
@@ -87,7 +81,7 @@ impl<'a> NewLink<'a> {
         }
     }
 
-    /// A merge, or a key more, that a rule forbade.
+    /// The link of a merge, or of an additional identifier, that a rule forbade.
     #[must_use]
     pub fn conflict(company: &'a CompanyId, event: &'a EventRef, step: u16, conflict: &Conflict) -> Self {
         Self {
@@ -101,25 +95,15 @@ impl<'a> NewLink<'a> {
         }
     }
 
-    /// The same event at the same step is one link, however often it comes.
+    /// Derived, so a redelivered event has the same link.
     fn id(&self) -> Uuid {
-        self.event.id_of(self.company, self.kind.name(), self.step)
+        self.event.id_of(self.company, self.kind.into(), self.step)
     }
 }
 
-/// Inserts links. One that is there already is brought up to date: a dead letter that was replayed may
-/// meet other contacts, and an unmerge may let an event merge another pair.
+/// Inserts links, or updates existing ones: a replayed dead letter may find other contacts, and after an unmerge an
+/// event may merge another pair.
 pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<(), sqlx::Error> {
-    let companies: Vec<&str> = links.iter().map(|link| link.company.as_str()).collect();
-    let ids: Vec<Uuid> = links.iter().map(NewLink::id).collect();
-    let kinds: Vec<&str> = links.iter().map(|link| link.kind.name()).collect();
-    let contacts: Vec<Uuid> = links.iter().map(|link| link.contact.0).collect();
-    let others: Vec<Uuid> = links.iter().map(|link| link.other.0).collect();
-    let rules: Vec<Option<&str>> = links.iter().map(|link| link.rule).collect();
-    let keys: Vec<Uuid> = links.iter().map(|link| link.event.key()).collect();
-    let sources: Vec<&str> = links.iter().map(|link| link.event.source()).collect();
-    let events: Vec<&str> = links.iter().map(|link| link.event.id()).collect();
-    let steps: Vec<i16> = links.iter().map(|link| i16::try_from(link.step).unwrap_or(i16::MAX)).collect();
     sqlx::query!(
         "INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, rule, event_key, source, event_id, step)
          SELECT DISTINCT ON (company_id, link_id) *
@@ -128,24 +112,23 @@ pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<()
              AS u(company_id, link_id, kind, contact_id, other_id, rule, event_key, source, event_id, step)
          ON CONFLICT (company_id, link_id) DO UPDATE SET
              contact_id = excluded.contact_id, other_id = excluded.other_id, rule = excluded.rule",
-        &companies as &[&str],
-        &ids,
-        &kinds as &[&str],
-        &contacts,
-        &others,
-        &rules as &[Option<&str>],
-        &keys,
-        &sources as &[&str],
-        &events as &[&str],
-        &steps,
+        &column(links, |link| link.company.as_str()) as &[&str],
+        &column(links, NewLink::id),
+        &column(links, |link| <&str>::from(link.kind)) as &[&str],
+        &column(links, |link| link.contact.0),
+        &column(links, |link| link.other.0),
+        &column(links, |link| link.rule) as &[Option<&str>],
+        &column(links, |link| link.event.key()),
+        &column(links, |link| link.event.source()) as &[&str],
+        &column(links, |link| link.event.id()) as &[&str],
+        &column(links, |link| i16::try_from(link.step).unwrap_or(i16::MAX)),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// What linked or parted one of the contacts with these ids (a contact's own and its aliases), or would
-/// have linked it, oldest first.
+/// The links of a contact, oldest first. `ids` are its own and its aliases.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -166,7 +149,7 @@ pub async fn of(
     .await
 }
 
-/// What a contact is kept apart from, oldest first. `ids` are its own and its aliases.
+/// The separations of a contact, oldest first. `ids` are its own and its aliases.
 ///
 /// # Errors
 /// When the database refuses or is away.

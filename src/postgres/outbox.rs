@@ -1,4 +1,4 @@
-//! Messages that are committed with their cause and published after it.
+//! The outbox: events that are committed with their cause and published after it.
 
 use std::time::Duration;
 
@@ -6,84 +6,27 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::{chain::outgoing::Outgoing, event::CompanyId};
+use crate::domain::{
+    chain::outgoing::{OutgoingEvent, ReplyTo},
+    trace_context::TraceContext,
+};
 
-/// One message to publish to the events exchange, and, where somebody asked for it, to their queue as well.
-#[derive(Clone)]
-pub struct OutboxMessage {
-    /// The company that it concerns.
-    pub company: String,
-    /// `CloudEvents` `id` and AMQP `message_id`.
-    pub id: Uuid,
-    /// The routing key.
-    pub routing_key: String,
-    /// `CloudEvents` `type`.
-    pub kind: String,
-    /// `CloudEvents` `source`.
-    pub source: String,
-    /// `CloudEvents` `subject`.
-    pub subject: Option<String>,
-    /// Id of the trigger event.
-    pub correlation_id: String,
-    /// W3C trace context of the trigger message.
-    pub traceparent: Option<String>,
-    /// W3C trace context of the trigger message.
-    pub tracestate: Option<String>,
-    /// `CloudEvents` `time`.
-    pub time: OffsetDateTime,
-    /// The exact bytes.
-    pub body: Vec<u8>,
-    /// The queue that is answered as well.
-    pub reply_to: Option<String>,
-    /// What the asker knows its request by.
-    pub reply_correlation_id: Option<String>,
-}
-
-impl OutboxMessage {
-    /// The message of an event that happens now in `company`, without a trace.
-    #[must_use]
-    pub fn new(
-        company: &CompanyId,
-        event: Outgoing,
-        source: &str,
-        correlation_id: String,
-        now: OffsetDateTime,
-    ) -> Self {
-        Self {
-            company: company.to_string(),
-            id: event.id,
-            routing_key: event.routing_key,
-            kind: event.kind.to_owned(),
-            source: source.to_owned(),
-            subject: event.subject,
-            correlation_id,
-            traceparent: None,
-            tracestate: None,
-            time: now,
-            body: event.body,
-            reply_to: None,
-            reply_correlation_id: None,
-        }
-    }
-}
-
-/// Inserts messages, left to the caller to publish until `lease` runs out. A message that is there
-/// already stays as it is.
+/// Inserts events. Until `lease` ends only the caller publishes them. An event that is already there stays as
+/// it is.
 pub async fn insert(
     conn: &mut PgConnection,
-    messages: &[OutboxMessage],
+    events: &[OutgoingEvent],
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
-    if messages.is_empty() {
+    if events.is_empty() {
         return Ok(());
     }
-    let text = |column: fn(&OutboxMessage) -> &str| messages.iter().map(column).collect::<Vec<&str>>();
-    let optional = |column: fn(&OutboxMessage) -> Option<&str>| {
-        messages.iter().map(column).collect::<Vec<Option<&str>>>()
-    };
-    let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
-    let times: Vec<OffsetDateTime> = messages.iter().map(|message| message.time).collect();
-    let bodies: Vec<&[u8]> = messages.iter().map(|message| message.body.as_slice()).collect();
+    let text = |column: fn(&OutgoingEvent) -> &str| events.iter().map(column).collect::<Vec<&str>>();
+    let optional =
+        |column: fn(&OutgoingEvent) -> Option<&str>| events.iter().map(column).collect::<Vec<Option<&str>>>();
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let times: Vec<OffsetDateTime> = events.iter().map(|event| event.time).collect();
+    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
     sqlx::query!(
         "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id,
              traceparent, tracestate, time, body, reply_to, reply_correlation_id, leased_until)
@@ -91,19 +34,19 @@ pub async fn insert(
              $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[],
              $12::text[], $13::text[]) AS u
          ON CONFLICT DO NOTHING",
-        &text(|message| &message.company) as &[&str],
+        &text(|event| &event.company) as &[&str],
         &ids,
-        &text(|message| &message.routing_key) as &[&str],
-        &text(|message| &message.kind) as &[&str],
-        &text(|message| &message.source) as &[&str],
-        &optional(|message| message.subject.as_deref()) as &[Option<&str>],
-        &text(|message| &message.correlation_id) as &[&str],
-        &optional(|message| message.traceparent.as_deref()) as &[Option<&str>],
-        &optional(|message| message.tracestate.as_deref()) as &[Option<&str>],
+        &text(|event| &event.routing_key) as &[&str],
+        &text(|event| &event.kind) as &[&str],
+        &text(|event| &event.source) as &[&str],
+        &optional(|event| event.subject.as_deref()) as &[Option<&str>],
+        &text(|event| &event.correlation_id) as &[&str],
+        &optional(|event| event.trace.traceparent()) as &[Option<&str>],
+        &optional(|event| event.trace.tracestate()) as &[Option<&str>],
         &times,
         &bodies as &[&[u8]],
-        &optional(|message| message.reply_to.as_deref()) as &[Option<&str>],
-        &optional(|message| message.reply_correlation_id.as_deref()) as &[Option<&str>],
+        &optional(|event| Some(event.reply_to.as_ref()?.queue.as_str())) as &[Option<&str>],
+        &optional(|event| event.reply_to.as_ref()?.correlation_id.as_deref()) as &[Option<&str>],
         interval(lease),
     )
     .execute(conn)
@@ -111,15 +54,51 @@ pub async fn insert(
     Ok(())
 }
 
-/// Takes up to `limit` messages whose lease ran out and leases them anew. Safe beside other relays.
+/// A row of the outbox.
+struct Row {
+    company: String,
+    id: Uuid,
+    routing_key: String,
+    kind: String,
+    source: String,
+    subject: Option<String>,
+    correlation_id: String,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+    time: OffsetDateTime,
+    body: Vec<u8>,
+    reply_to: Option<String>,
+    reply_correlation_id: Option<String>,
+}
+
+impl From<Row> for OutgoingEvent {
+    fn from(row: Row) -> Self {
+        let correlation_id = row.reply_correlation_id;
+        Self {
+            company: row.company,
+            id: row.id,
+            kind: row.kind,
+            routing_key: row.routing_key,
+            source: row.source,
+            subject: row.subject,
+            time: row.time,
+            correlation_id: row.correlation_id,
+            trace: TraceContext::new(row.traceparent.as_deref(), row.tracestate.as_deref()),
+            reply_to: row.reply_to.map(|queue| ReplyTo { queue, correlation_id }),
+            body: row.body,
+        }
+    }
+}
+
+/// Takes up to `limit` events whose lease has ended and leases them to the caller. Other relays can do the same
+/// at the same time.
 pub async fn take_expired(
     conn: &mut PgConnection,
     limit: i64,
     lease: Duration,
-) -> Result<Vec<OutboxMessage>, sqlx::Error> {
-    sqlx::query_as!(
-        OutboxMessage,
-        r#"WITH expired AS (
+) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,        r#"WITH expired AS (
              SELECT company_id, message_id FROM outbox WHERE leased_until <= now()
              ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
          UPDATE outbox o SET leased_until = now() + $2::interval
@@ -131,11 +110,12 @@ pub async fn take_expired(
         interval(lease),
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(OutgoingEvent::from).collect())
 }
 
-/// Deletes messages that the broker has confirmed. Does not wait for the disk: a deletion that a crash
-/// of the database forgets only publishes the message once more, with the same id.
+/// Deletes events that the broker has confirmed. It does not wait for the disk: if a crash of the database
+/// loses the deletion, the event is published once more, with the same id.
 pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
     let (companies, ids): (Vec<String>, Vec<Uuid>) = confirmed.iter().cloned().unzip();
     sqlx::query!(
@@ -150,9 +130,9 @@ pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Re
     Ok(())
 }
 
-/// Gives messages that could not be published back to the next sweep.
-pub async fn hand_back(conn: &mut PgConnection, messages: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
-    let (companies, ids): (Vec<String>, Vec<Uuid>) = messages.iter().cloned().unzip();
+/// Releases events that could not be published to the next sweep.
+pub async fn release(conn: &mut PgConnection, events: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
+    let (companies, ids): (Vec<String>, Vec<Uuid>) = events.iter().cloned().unzip();
     sqlx::query!(
         "UPDATE outbox o SET leased_until = now() FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, message_id)
          WHERE o.company_id = k.company_id AND o.message_id = k.message_id",

@@ -1,14 +1,13 @@
-//! The stored form of the stamps of a contact's values: each event once, and for each field the
-//! place of its event in that list.
+//! Stores the stamps of a contact's values as JSON: a list of events without duplicates, and for each field an index
+//! into that list.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::domain::contact::Stamped;
 use crate::domain::{
-    contact::field::{Field, FieldMap},
+    contact::{Stamped, field::FieldMap},
     event::{EventRef, Stamp},
 };
 
@@ -31,12 +30,12 @@ struct StoredStamp<'a> {
     step: u16,
 }
 
-/// What stands in the column cannot be read.
+/// The column is unreadable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProvenanceError {
-    #[error("provenance is not of the stored form")]
+    #[error("provenance is not JSON of the expected form")]
     Json(#[from] serde_json::Error),
-    #[error("provenance holds an impossible stamp")]
+    #[error("provenance contains an invalid stamp")]
     Stamp,
 }
 
@@ -44,13 +43,13 @@ pub(super) fn to_json(values: &FieldMap<Stamped>) -> String {
     let mut stamps: Vec<&Stamp> = Vec::new();
     let mut fields = BTreeMap::new();
     for (field, stamped) in values.iter() {
-        let place = stamps.iter().position(|stamp| **stamp == stamped.stamp).unwrap_or_else(|| {
+        let index = stamps.iter().position(|stamp| **stamp == stamped.stamp).unwrap_or_else(|| {
             stamps.push(&stamped.stamp);
             stamps.len() - 1
         });
-        fields.insert(field.name(), place);
+        fields.insert(field.name(), index);
     }
-    // In the order of the first field that names them, so the same stamps always give the same text.
+    // In the order of the first field that refers to them, so the same stamps always have the same JSON.
     let events = stamps.iter().map(|stamp| StoredStamp {
         time: i64::try_from(stamp.time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX),
         id: stamp.event.id().into(),
@@ -73,9 +72,9 @@ pub(super) fn from_json(text: &str) -> Result<FieldMap<Stamp>, ProvenanceError> 
     });
     let stamps = stamps.collect::<Result<Vec<_>, ProvenanceError>>()?;
     let mut fields = FieldMap::default();
-    for (name, place) in stored.fields {
-        let field = Field::from_name(name).ok_or(ProvenanceError::Stamp)?;
-        fields.insert(field, stamps.get(place).ok_or(ProvenanceError::Stamp)?.clone());
+    for (name, index) in stored.fields {
+        let field = name.parse().map_err(|_| ProvenanceError::Stamp)?;
+        fields.insert(field, stamps.get(index).ok_or(ProvenanceError::Stamp)?.clone());
     }
     Ok(fields)
 }

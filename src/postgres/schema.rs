@@ -1,15 +1,15 @@
-//! Which migrations the database has not, and applying them.
+//! Lists and applies pending migrations.
 
 use sqlx::{PgConnection, migrate::MigrateError};
 
 use super::{Database, MIGRATIONS};
 
-/// The migrations of this binary that are not applied, as `0001 initial`, in order.
+/// The migrations of this binary that the database lacks, such as `0001 schema`, in order.
 ///
 /// # Errors
 /// When the database refuses or is away.
 pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    // The table of sqlx is not part of the schema that the other statements are checked against.
+    // Unchecked queries: `.ci/sqlx` checks statements against a schema without the table of sqlx.
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *conn)
         .await?;
@@ -24,13 +24,13 @@ pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error
     Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
 }
 
-/// Applies them, however long that takes: an index of a long log is not built in the time of one statement of a
-/// worker.
+/// Applies pending migrations, without `postgres.statement_timeout`: building an index of a large table takes longer
+/// than a statement of a worker may.
 ///
 /// # Errors
-/// When the database refuses or is away, or has other migrations than this binary.
+/// When the database refuses or is away, or has migrations that this binary lacks.
 pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
-    // For no other use: it goes back to no pool.
+    // Its settings differ, so it does not return to the pool.
     let mut conn = database.pool().acquire().await?.detach();
     sqlx::query("SET statement_timeout = 0").execute(&mut conn).await?;
     MIGRATIONS.run(&mut conn).await

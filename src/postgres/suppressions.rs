@@ -1,18 +1,19 @@
-//! Who does not come back: a keyed hash of each phone and email of an erased person.
+//! Suppressions keep an erased person from coming back: a keyed hash of each of their phones and emails.
 //!
-//! The key of a company lies in the database. With a pepper in the settings neither a dump nor a list of
-//! all phone numbers tells who was erased; without one, both together do.
+//! The key of a company is in the database. Without a pepper in the settings, anyone with a dump and a
+//! list of all phone numbers can find out who was erased.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::columns::column;
 use crate::domain::{
     contact::Identifier,
     event::CompanyId,
     value::{email::Email, phone::Phone},
 };
 
-/// Suppresses these keys: from now on [`suppressed`] finds them, with the latest `erased_at`.
+/// Suppresses identifiers: [`suppressed`] finds them, with the latest `erased_at`.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -33,19 +34,17 @@ pub async fn insert(
     )
     .execute(&mut *conn)
     .await?;
-    let kinds: Vec<&str> = keys.iter().map(Identifier::kind).collect();
-    let values: Vec<&str> = keys.iter().map(Identifier::value).collect();
-    // The hash is the one of `suppressed`, to the letter. Neither kind nor value holds a line break.
+    // The same hash as in `suppressed`. Neither kind nor value contains a line break.
     sqlx::query!(
         r"INSERT INTO suppressions AS s (company_id, hash, erased_at)
           SELECT DISTINCT k.company_id, sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $4, 'UTF8'))),
               $5::timestamptz
           FROM UNNEST($2::text[], $3::text[]) AS u(kind, value)
           JOIN suppression_keys k ON k.company_id = $1
-          ON CONFLICT (company_id, hash) DO UPDATE SET erased_at = GREATEST(s.erased_at, excluded.erased_at)",
+          ON CONFLICT (company_id, hash) DO UPDATE SET erased_at = greatest(s.erased_at, excluded.erased_at)",
         company.as_str(),
-        &kinds as &[&str],
-        &values as &[&str],
+        &column(keys, Identifier::kind) as &[&str],
+        &column(keys, Identifier::value) as &[&str],
         pepper,
         erased_at,
     )
@@ -54,11 +53,11 @@ pub async fn insert(
     Ok(())
 }
 
-/// Those of the keys that belonged to an erased person, and when that person was (last) erased. An
-/// event from then or before that names one of them must not be applied.
+/// Those of the identifiers that belonged to an erased person, with the time of the (last) erasure. An event from then
+/// or before that names one of them must not be applied.
 ///
-/// To be asked after the contacts of the keys are locked: an erasure that was in the middle is
-/// finished then. Costs next to nothing while nobody has been erased.
+/// Call it after the contacts of the identifiers are locked, so that a concurrent erasure has finished. Costs almost
+/// nothing while no person has been erased.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -70,9 +69,6 @@ pub async fn suppressed(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let companies: Vec<&str> = keys.iter().map(|(company, _)| company.as_str()).collect();
-    let kinds: Vec<&str> = keys.iter().map(|(_, key)| key.kind()).collect();
-    let values: Vec<&str> = keys.iter().map(|(_, key)| key.value()).collect();
     let rows = sqlx::query!(
         r#"SELECT u.company_id AS "company_id!", u.kind AS "kind!", u.value AS "value!", s.erased_at
            FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(company_id, kind, value)
@@ -80,9 +76,9 @@ pub async fn suppressed(
            JOIN suppressions s ON s.company_id = k.company_id
                AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $4, 'UTF8')))
            WHERE EXISTS (SELECT FROM suppressions)"#,
-        &companies as &[&str],
-        &kinds as &[&str],
-        &values as &[&str],
+        &column(keys, |(company, _)| company.as_str()) as &[&str],
+        &column(keys, |(_, key)| key.kind()) as &[&str],
+        &column(keys, |(_, key)| key.value()) as &[&str],
         pepper,
     )
     .fetch_all(conn)

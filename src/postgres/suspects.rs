@@ -1,23 +1,22 @@
-//! Counts the tries of messages that came back too often: the try is counted before it begins, so a
-//! message that ends the process is known by its count.
+//! Counts how often each suspect was processed alone. A suspect is a message that came back too often. The count is
+//! written before the processing begins, so it also counts runs that end the process.
 
 use sqlx::PgConnection;
 
-/// Counts one more try of the message with this digest, and returns how many began so far,
-/// this one included.
-pub async fn begin(conn: &mut PgConnection, digest: &[u8]) -> Result<i32, sqlx::Error> {
+/// Counts one more run of the message with this body, and returns how many have begun, this one included.
+pub async fn begin(conn: &mut PgConnection, body_hash: &[u8]) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar!(
-        "INSERT INTO crash_suspects AS s (digest, tries) VALUES ($1, 1)
-         ON CONFLICT (digest) DO UPDATE SET tries = s.tries + 1, updated_at = now()
+        "INSERT INTO crash_suspects AS s (body_hash, tries) VALUES ($1, 1)
+         ON CONFLICT (body_hash) DO UPDATE SET tries = s.tries + 1, updated_at = now()
          RETURNING tries",
-        digest
+        body_hash
     )
     .fetch_one(conn)
     .await
 }
 
-/// Forgets a message whose try came to an end.
-pub async fn clear(conn: &mut PgConnection, digest: &[u8]) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM crash_suspects WHERE digest = $1", digest).execute(conn).await?;
+/// Forgets a message whose run has ended.
+pub async fn clear(conn: &mut PgConnection, body_hash: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM crash_suspects WHERE body_hash = $1", body_hash).execute(conn).await?;
     Ok(())
 }

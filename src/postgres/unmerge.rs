@@ -1,12 +1,11 @@
-//! What an unmerge reads and writes: a contact with all that was merged into it, and what their
-//! events said.
+//! The reads and writes of an unmerge. [`super::living`] locks the contact first.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    contact_row::ContactRow,
+    columns::column,
     directory,
     links::{self, NewLink},
 };
@@ -14,83 +13,21 @@ use crate::domain::{
     contact::{
         Contact, ContactId, ContactUpdate, Identifier, Rejected,
         directory::Conflict,
-        field::{Field, FieldMap},
-        rebuild::{Rebuilt, Said, Separation},
+        field::FieldMap,
+        rebuild::{Entry, Rebuilt, Separation},
     },
     event::{CompanyId, EventRef, Stamp},
 };
 
-/// A ledger row and what it said.
+/// One CRM step of an applied event, from the ledger.
 pub struct Step {
     event_key: Uuid,
     ordinal: i16,
-    /// What it said, and the contact that it was applied to.
-    pub said: Said,
+    /// The values it gave, and the contact that it was applied to.
+    pub said: Entry,
 }
 
-/// How often a contact is looked for that is merged or parted while its lock is waited for.
-const TRIES: usize = 10;
-
-/// The contact that `id` is, or was merged into, locked, and the ids that lost a merge into it.
-pub async fn lock(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<(Contact, Vec<ContactId>)>, sqlx::Error> {
-    let mut expected = directory::living(conn, company, id).await?;
-    for _ in 0..TRIES {
-        let contact = lock_living(conn, company, id).await?;
-        // What the id leads to is settled once that is locked, and may have changed before.
-        let living = directory::living(conn, company, id).await?;
-        match contact {
-            Some(contact) if contact.id == living => {
-                let aliases = aliases(conn, company, living).await?;
-                return Ok(Some((contact, aliases)));
-            }
-            None if living == expected => return Ok(None),
-            _ => expected = living,
-        }
-    }
-    Ok(None)
-}
-
-async fn lock_living(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<Contact>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        ContactRow,
-        r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-             country, state, city, district, street, number, complement, provenance::text AS "provenance!", phones,
-             emails, separations, created_at, updated_at
-         FROM contacts WHERE company_id = $1 AND contact_id =
-             coalesce((SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2), $2)
-         FOR UPDATE"#,
-        company.as_str(),
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(Contact::try_from).transpose()
-}
-
-async fn aliases(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    living: ContactId,
-) -> Result<Vec<ContactId>, sqlx::Error> {
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
-        company.as_str(),
-        living.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(aliases.into_iter().map(ContactId).collect())
-}
-
-/// The separations that concern any of these ids.
+/// The separations of any of these ids.
 pub async fn separations(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -109,7 +46,7 @@ pub async fn separations(
     Ok(rows.into_iter().map(|row| separation((row.link_id, row.contact_id, row.other_id))).collect())
 }
 
-/// What the events of these contacts said, in the order in which they were applied.
+/// The CRM steps of these contacts, in the order in which they were applied.
 pub async fn steps(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -148,14 +85,14 @@ impl Row {
             serde_json::from_str(&self.fields).map_err(decode)?;
         let mut values = FieldMap::default();
         for (name, value) in said {
-            let field = Field::from_name(&name).ok_or_else(|| decode("an unknown field"))?;
+            let field = name.parse().map_err(decode)?;
             values.insert(field, value);
         }
         let stamp = Stamp { time: self.event_time, event, step };
         Ok(Step {
             event_key: self.event_key,
             ordinal: self.ordinal,
-            said: Said {
+            said: Entry {
                 contact: ContactId(self.contact_id),
                 update: ContactUpdate::from_accepted(stamp, values),
             },
@@ -167,8 +104,8 @@ fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// Writes what stands now in place of the contact `living` and its aliases, and returns whether all of
-/// it was there to be replaced.
+/// Replaces the contact `living` and its aliases by the rebuilt contacts. `false` if an identifier or a step to be
+/// reassigned was missing; the caller then rolls back.
 pub async fn replace(
     conn: &mut PgConnection,
     living: &Contact,
@@ -195,9 +132,9 @@ pub async fn replace(
     .await?;
     if !rebuilt.merges.is_empty() {
         directory::write_merges(conn, &rebuilt.merges).await?;
-        keep_times(conn, company, rebuilt).await?;
+        restore_merge_times(conn, company, rebuilt).await?;
     }
-    // A key that is not taken any more is told in the history of both, as that of any later event.
+    // An identifier that a step no longer brings to its contact shows in the history of both, as a later one would.
     let kept_apart = steps.iter().zip(&rebuilt.steps).filter_map(|(step, (_, kept_apart))| {
         let stamp = &step.said.update.stamp;
         Some(NewLink::conflict(company, &stamp.event, stamp.step, &kept_apart.as_ref()?.1))
@@ -210,43 +147,33 @@ pub async fn replace(
     Ok(moved == owners.len() as u64 && reassigned == steps.len() as u64)
 }
 
-/// A merge that still stands happened when it happened.
-async fn keep_times(
+/// Restores the times of the merges that remain.
+async fn restore_merge_times(
     conn: &mut PgConnection,
     company: &CompanyId,
     rebuilt: &Rebuilt,
 ) -> Result<(), sqlx::Error> {
-    let losers: Vec<Uuid> = rebuilt.merges.iter().map(|merge| merge.loser.0).collect();
     sqlx::query!(
         "UPDATE contact_aliases a SET merged_at = l.happened_at FROM contact_links l
          WHERE a.company_id = $1 AND a.alias_id = ANY($2) AND l.company_id = a.company_id
              AND l.other_id = a.alias_id AND l.kind = 'merged' AND l.event_key = a.merged_by",
         company.as_str(),
-        &losers,
+        &column(&rebuilt.merges, |merge| merge.loser.0),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Gives each event to the contact that it is for now, without the key that was not taken any more.
+/// Assigns each step to its new contact, without the identifier that is now rejected.
 async fn reassign(
     conn: &mut PgConnection,
     company: &CompanyId,
     steps: &[Step],
     now: &[(ContactId, Option<(Rejected, Conflict)>)],
 ) -> Result<u64, sqlx::Error> {
-    let keys: Vec<Uuid> = steps.iter().map(|step| step.event_key).collect();
-    let ordinals: Vec<i16> = steps.iter().map(|step| step.ordinal).collect();
-    let contacts: Vec<Uuid> = now.iter().map(|(contact, _)| contact.0).collect();
-    let rejected: Vec<Option<Rejected>> =
-        now.iter().map(|(_, kept_apart)| kept_apart.map(|(rejected, _)| rejected)).collect();
-    let fields: Vec<Option<&str>> =
-        rejected.iter().map(|rejected| rejected.map(|rejected| rejected.field.name())).collect();
-    let rejected: Vec<Option<String>> = rejected
-        .iter()
-        .map(|rejected| rejected.map(|rejected| serde_json::to_string(&[rejected]).unwrap_or_default()))
-        .collect();
+    let rejected = column(now, |(_, kept_apart)| kept_apart.map(|(rejected, _)| rejected));
+    let json = |rejected: Rejected| serde_json::to_string(&[rejected]).unwrap_or_default();
     let done = sqlx::query!(
         "UPDATE trigger_events t SET
              contact_id = u.contact_id,
@@ -257,19 +184,19 @@ async fn reassign(
              AS u(event_key, ordinal, contact_id, field, rejected)
          WHERE t.company_id = $1 AND t.event_key = u.event_key AND t.ordinal = u.ordinal",
         company.as_str(),
-        &keys,
-        &ordinals,
-        &contacts,
-        &fields as &[Option<&str>],
-        &rejected as &[Option<String>],
+        &column(steps, |step| step.event_key),
+        &column(steps, |step| step.ordinal),
+        &column(now, |(contact, _)| contact.0),
+        &column(&rejected, |rejected| rejected.map(|rejected| rejected.field.name())) as &[Option<&str>],
+        &column(&rejected, |rejected| rejected.map(json)) as &[Option<String>],
     )
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Keeps the separation, and who made it.
-pub async fn record(
+/// Inserts the separation with the operator who made it.
+pub async fn insert_separation(
     conn: &mut PgConnection,
     company: &CompanyId,
     separation: &Separation,

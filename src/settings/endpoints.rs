@@ -1,4 +1,4 @@
-//! What the settings say of single endpoints: the entries of `[[webhook.endpoints]]`.
+//! Settings of single endpoints: the entries of `[[webhook.endpoints]]`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,10 +8,13 @@ use serde::Deserialize;
 use super::{Webhook, types::Span};
 use crate::domain::{
     event::CompanyId,
-    webhook::endpoint::{Pattern, PerEndpoint, Profile, Terms},
+    webhook::{
+        endpoint::{Pattern, PerEndpoint, Profile},
+        terms::{EndpointTerms, TermsOverride},
+    },
 };
 
-/// One entry. What it does not give is as for all endpoints.
+/// One entry. A key that it omits has the value that applies to all endpoints.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
@@ -34,14 +37,14 @@ pub struct EndpointRule {
 }
 
 impl EndpointRule {
-    /// Which endpoints it is about; `None` when `url` or `company` is none.
+    /// The endpoints that it applies to; `None` when `url` or `company` is invalid.
     #[must_use]
     pub fn pattern(&self) -> Option<Pattern> {
         let company = self.company.as_deref().map(CompanyId::new).transpose().ok()?;
         Pattern::new(&self.url, company)
     }
 
-    /// What the receiver understands.
+    /// The request format of the receiver.
     #[must_use]
     pub fn profile(&self) -> Option<Profile> {
         self.profile.map(|profile| profile.0)
@@ -59,32 +62,32 @@ impl EndpointRule {
         Some(self.retry_schedule.as_ref()?.iter().map(|span| span.0).collect())
     }
 
-    /// Statuses that are tried again although they would not be.
+    /// Statuses that are retried although they would not be by default.
     #[must_use]
     pub fn retry_statuses(&self) -> &[u16] {
         self.retry_statuses.as_deref().unwrap_or_default()
     }
 
-    /// Statuses that end a round although they would be tried again.
+    /// Statuses that are not retried although they would be by default.
     #[must_use]
     pub fn dead_statuses(&self) -> &[u16] {
         self.dead_statuses.as_deref().unwrap_or_default()
     }
 
-    /// Whether an older version of a contact must not follow a newer one.
+    /// Whether an older version of a contact is never sent after a newer one.
     #[must_use]
     pub fn is_newest_only(&self) -> bool {
         self.newest_only == Some(true)
     }
 
-    /// How long deliveries are gathered for one request.
+    /// How long deliveries are collected for one request.
     #[must_use]
     pub fn digest_window(&self) -> Option<Duration> {
         self.digest_window.map(|span| span.0)
     }
 
-    fn said(&self) -> Said {
-        Said {
+    fn terms(&self) -> TermsOverride {
+        TermsOverride {
             profile: self.profile(),
             max_in_flight: self.max_in_flight,
             send_interval: self.rate.map(|rate| rate.0),
@@ -110,7 +113,7 @@ impl TryFrom<String> for NamedProfile {
     }
 }
 
-/// `10/s`, `30/m` or `100/h`, as the time between two requests.
+/// The time between two requests, written as `10/s`, `30/m` or `100/h`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Rate(Duration);
@@ -121,15 +124,15 @@ impl TryFrom<String> for Rate {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         interval(&text)
             .map(Self)
-            .ok_or("rate must be requests in a time, such as \"10/s\", \"30/m\" or \"100/h\"")
+            .ok_or("rate must be requests per unit of time, such as \"10/s\", \"30/m\" or \"100/h\"")
     }
 }
 
 impl Webhook {
-    /// Something that each entry says, by endpoint.
-    pub fn per_endpoint<T>(&self, said: impl Fn(&EndpointRule) -> T) -> PerEndpoint<T> {
-        // A fault of the pattern is told when the settings are loaded.
-        PerEndpoint::new(self.endpoints.iter().filter_map(|rule| Some((rule.pattern()?, said(rule)))))
+    /// One value of each entry, by endpoint.
+    pub fn per_endpoint<T>(&self, value: impl Fn(&EndpointRule) -> T) -> PerEndpoint<T> {
+        // An invalid pattern was refused when the settings were loaded.
+        PerEndpoint::new(self.endpoints.iter().filter_map(|rule| Some((rule.pattern()?, value(rule)))))
     }
 
     /// The longest deadline of any attempt.
@@ -138,43 +141,10 @@ impl Webhook {
         self.endpoints.iter().filter_map(EndpointRule::timeout).fold(self.timeout, Duration::max)
     }
 
-    /// The terms of every endpoint, apart from everything else that the settings say.
+    /// The terms of every endpoint, without the other settings and their secrets.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {
-        EndpointTerms { rules: self.per_endpoint(EndpointRule::said), max_in_flight: self.max_in_flight }
-    }
-}
-
-/// The terms of every endpoint. Whoever keeps them keeps no secrets with them.
-#[derive(Clone, Debug)]
-pub struct EndpointTerms {
-    rules: PerEndpoint<Said>,
-    max_in_flight: u32,
-}
-
-/// What an entry says of terms.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    profile: Option<Profile>,
-    max_in_flight: Option<u32>,
-    send_interval: Option<Duration>,
-    newest_only: bool,
-    digest_window: Option<Duration>,
-}
-
-impl EndpointTerms {
-    /// Those of one endpoint.
-    #[must_use]
-    pub fn of(&self, company: &str, url: &str) -> Terms {
-        let said = self.rules.get(company, url);
-        let profile = said.and_then(|said| said.profile).unwrap_or_else(|| Profile::of_url(url));
-        Terms {
-            profile,
-            max_in_flight: said.and_then(|said| said.max_in_flight).unwrap_or(self.max_in_flight),
-            send_interval: said.and_then(|said| said.send_interval).or_else(|| profile.send_interval()),
-            newest_only: said.is_some_and(|said| said.newest_only),
-            digest_window: said.and_then(|said| said.digest_window),
-        }
+        EndpointTerms::new(self.per_endpoint(EndpointRule::terms), self.max_in_flight)
     }
 }
 
@@ -195,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_an_interval() {
+    fn rate_becomes_an_interval() {
         let check = |text: &str, expected: Option<u64>| {
             assert_eq!(interval(text), expected.map(Duration::from_micros), "{text}");
         };

@@ -1,7 +1,6 @@
 //! Reads, layers and checks the settings: built-in defaults, then the file, then the environment.
 //!
-//! Every fault is found and told at once, with its key and where it was written; the value of a
-//! secret is never told.
+//! All faults are reported at once, each with its key and origin, and never with the value of a secret.
 
 mod layers;
 mod show;
@@ -18,28 +17,28 @@ use config::{Config, ConfigError, File, FileFormat, Value};
 use super::{Settings, validate::validate};
 use layers::Layers;
 
-/// The built-in defaults: every setting, commented.
+/// The built-in defaults: every setting with a description.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Settings whose values are never shown.
+/// Settings whose values are redacted.
 const SECRETS: [&str; 6] = [
     "amqp.url",
     "postgres.url",
     "contacts.suppression_pepper",
     "webhook.signing_secrets",
-    // They may hold signing secrets, and addresses whose path is one.
+    // Entries may contain signing secrets, and URLs whose path is a secret.
     "webhook.endpoints",
     "http.tokens",
 ];
 
-/// Where a value was written.
+/// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In the built-in defaults.
+    /// The built-in defaults.
     Default,
-    /// In this file.
+    /// This settings file.
     File(PathBuf),
-    /// In this environment variable, or in the file that it names (`…_FILE`).
+    /// This environment variable, or the file that it names (`…_FILE`).
     Environment(String),
 }
 
@@ -53,14 +52,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong with the settings.
+/// One fault in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The setting as `section.key`, empty when the whole file is meant.
+    /// The setting as `section.key`; empty when the fault concerns a whole file or variable.
     pub key: String,
-    /// Where it was written.
+    /// Where the value comes from.
     pub origin: Origin,
-    /// What is wrong; never the value of a secret.
+    /// The fault; never the value of a secret.
     pub message: String,
 }
 
@@ -73,10 +72,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The settings cannot be used. Holds at least one fault.
+/// The settings are invalid. There is at least one fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError {
-    /// Everything that is wrong.
+    /// All faults.
     pub faults: Vec<Fault>,
 }
 
@@ -92,26 +91,25 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// One setting as it takes effect.
+/// The effective value of one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its value as TOML, with secrets redacted.
+    /// The value as TOML, with secrets redacted.
     pub shown: String,
-    /// Where it was written.
+    /// Where the value comes from.
     pub origin: Origin,
 }
 
-/// The settings that take effect, and where each comes from.
+/// The effective settings, and where each comes from.
 #[derive(Clone, Debug)]
 pub struct Effective {
-    /// The settings.
+    /// The typed settings.
     pub settings: Settings,
-    /// Every setting by its key, `section.key`.
+    /// Every setting by `section.key`.
     pub entries: BTreeMap<String, Entry>,
 }
 
-/// Reads the settings from the defaults, `file` and the environment given, each overriding the ones
-/// before.
+/// Reads the settings from the defaults, then `file`, then `environment`; each overrides the one before.
 ///
 /// # Errors
 /// With all faults at once.
@@ -152,7 +150,7 @@ pub fn load(
             let message = describe("", &error);
             LoadError { faults: vec![Fault { key: String::new(), origin: Origin::Default, message }] }
         })?;
-    // A bad value has a fault already; the default in its place must not add another.
+    // A bad value has been reported already; the default in its place must not add another fault.
     for (key, message) in validate(&settings).into_iter().filter(|(key, _)| !known_bad.contains(*key)) {
         let origin = effective.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
         faults.push(Fault { key: key.to_owned(), origin, message });
@@ -182,13 +180,14 @@ fn settings_with<'a>(
         .try_deserialize()
 }
 
-/// What is wrong with the value of `key`, in a sentence. Of a secret the library's own words are
-/// left out, because they may repeat the value.
+/// The fault of the value of `key`. For a secret, the library's message is replaced: it may repeat the value.
 fn describe(key: &str, error: &ConfigError) -> String {
     match key {
-        "amqp.url" | "postgres.url" => "expected an address, as text".to_owned(),
-        "contacts.suppression_pepper" => "expected a text".to_owned(),
-        "webhook.signing_secrets" => "expected a list of texts, each whsec_ or whsk_ and base64".to_owned(),
+        "amqp.url" | "postgres.url" => "expected a URL, as text".to_owned(),
+        "contacts.suppression_pepper" => "expected a string".to_owned(),
+        "webhook.signing_secrets" => {
+            "expected a list of strings, each whsec_ or whsk_ followed by base64".to_owned()
+        }
         "webhook.endpoints" => endpoints_fault(error),
         "http.tokens" => {
             "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()
@@ -203,7 +202,7 @@ fn describe(key: &str, error: &ConfigError) -> String {
     }
 }
 
-/// Only words of our own, and names of settings: a value may be a secret.
+/// Only our own messages and names of settings: a value may be a secret.
 fn endpoints_fault(error: &ConfigError) -> String {
     match error {
         ConfigError::At { error, .. } => endpoints_fault(error),
@@ -221,8 +220,9 @@ fn endpoints_fault(error: &ConfigError) -> String {
         {
             message.clone()
         }
-        ConfigError::Type { expected, .. } => format!("a value has the wrong type; expected {expected}"),
-        _ => "expected a list of entries, each with at least url (see config/default.toml)".to_owned(),
+        ConfigError::Type { expected, .. } => format!("expected {expected}"),
+        _ => "expected a list of entries, each with at least `url`; see `contact-relay config example`"
+            .to_owned(),
     }
 }
 

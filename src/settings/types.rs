@@ -1,18 +1,19 @@
-//! The types that settings are made of, and how they are read from text.
+//! The types of settings, and how they are parsed.
 //!
-//! No error here repeats the value it refuses: it may be a secret.
+//! No error repeats the value that it refuses: it may be a secret.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
 };
+use strum::VariantNames;
 
 use crate::domain::event::CompanyId;
 pub use crate::domain::{
-    chain::plan::OnUnidentified,
+    chain::rules::OnUnidentified,
     contact::{directory::OnConflict, placeholder::PlaceholderLists},
     value::phone::Region,
 };
@@ -31,42 +32,31 @@ impl TryFrom<String> for CompanyRegion {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        // A company's id may hold an equals sign, a region's code does not.
+        // A company id may contain an equals sign; a region code cannot.
         let (company, region) = text.rsplit_once('=').ok_or("expected company=REGION, such as acme=MX")?;
         let company = CompanyId::new(company.trim()).map_err(|_| "the company must be 1 to 255 bytes")?;
         let region = Region::new(region.trim()).ok_or(
-            "the region must be the two-letter code (ISO 3166-1) of one that has phone numbers, such as MX",
+            "the region must be a two-letter code (ISO 3166-1) with a phone numbering plan, such as MX",
         )?;
         Ok(Self { company, region })
     }
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-impl TryFrom<String> for LogFormat {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("expected \"text\" or \"json\""),
-        }
-    }
-}
-
-/// What the bearer of a token may do; each role may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What the bearer of a token may do; each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
-    /// Look.
+    /// Read everything.
     Viewer,
     /// Replay and discard.
     Operator,
@@ -76,28 +66,15 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
-    /// The name in settings.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Editor => "editor",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// An access token of the HTTP API and the console.
+/// An access token for HTTP requests. The service checks tokens at start; no request needs one yet.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HttpToken {
-    /// Whose it is; recorded with what its bearer does. 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    /// The bearer: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub name: String,
-    /// What its bearer may do.
+    /// What the bearer may do.
     pub role: Role,
-    /// The token itself, not empty, without spaces.
+    /// The secret: not empty, without spaces.
     pub token: SecretString,
 }
 
@@ -112,10 +89,7 @@ impl TryFrom<String> for HttpToken {
         if !is_plain_name(name, 64) {
             return Err("the name must be 1 to 64 letters, digits, dots, underscores or hyphens");
         }
-        let role = [Role::Viewer, Role::Operator, Role::Editor, Role::Admin]
-            .into_iter()
-            .find(|known| known.name() == role)
-            .ok_or("the role must be viewer, operator, editor or admin")?;
+        let role = role.parse().map_err(|_| "the role must be viewer, operator, editor or admin")?;
         if token.is_empty() || token.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("the token must not be empty or contain spaces");
         }
@@ -129,24 +103,20 @@ pub(super) fn is_plain_name(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// What becomes of an event without phone and email.
-pub(super) fn on_conflict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnConflict, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "merge" => Ok(OnConflict::Merge),
-        "prefer_phone" => Ok(OnConflict::PreferPhone),
-        "prefer_email" => Ok(OnConflict::PreferEmail),
-        "reject" => Ok(OnConflict::Reject),
-        _ => Err(D::Error::custom("expected \"merge\", \"prefer_phone\", \"prefer_email\" or \"reject\"")),
-    }
+/// A variant by its name; the error lists all names.
+pub(super) fn by_name<'de, D: Deserializer<'de>, T: FromStr + VariantNames>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| D::Error::custom(format_args!("expected {}", any_of(T::VARIANTS))))
 }
 
-pub(super) fn on_unidentified<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<OnUnidentified, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "create" => Ok(OnUnidentified::Create),
-        "reject" => Ok(OnUnidentified::Reject),
-        _ => Err(D::Error::custom("expected \"create\" or \"reject\"")),
+/// `"a", "b" or "c"`.
+fn any_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
     }
 }
 
@@ -160,7 +130,7 @@ pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
     Ok(Vec::<Span>::deserialize(deserializer)?.into_iter().map(|span| span.0).collect())
 }
 
-/// The same as a type of its own, for what may be left out.
+/// A duration as a type of its own, for settings that may be absent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span(pub(super) Duration);
 
@@ -203,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_name_role_token() {
+    fn token_is_name_role_and_secret() {
         let token = HttpToken::try_from("ci:operator:a:b".to_owned()).unwrap();
         assert_eq!(
             (token.name.as_str(), token.role, token.token.expose_secret()),
@@ -225,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded() {
+    fn plain_name_has_a_limited_length_and_alphabet() {
         assert!(is_plain_name("a.b_c-9", 7) && !is_plain_name("a.b_c-9", 6));
         assert!(!is_plain_name("", 6) && !is_plain_name("ä", 6) && !is_plain_name("a b", 6));
     }

@@ -1,6 +1,6 @@
-//! Bounds and cross-checks of settings whose types are right already.
+//! Bounds and cross-checks of settings that have the right types.
 //!
-//! Every check runs, so that all faults are told at once. No message repeats a value: it may be secret.
+//! Every check runs, so that all faults are reported at once. No message repeats a value: it may be a secret.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,7 +10,7 @@ use url::Url;
 use super::{EndpointRule, Settings, types::is_plain_name};
 use crate::domain::webhook::signature::SigningSecret;
 
-/// What is wrong, by key.
+/// All faults, each with its key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut faults = Faults(Vec::new());
     services(settings, &mut faults);
@@ -33,7 +33,7 @@ impl Faults {
         self.unless((min..=max).contains(&value), key, format!("must be {min} to {max}"));
     }
 
-    /// The database cannot reckon with any time that can be written.
+    /// The upper bound keeps the database's date arithmetic within its range.
     fn positive(&mut self, key: &'static str, value: Duration) {
         self.unless(is_usable(value), key, "must be longer than 0 and at most 365d");
     }
@@ -93,7 +93,7 @@ fn work(settings: &Settings, faults: &mut Faults) {
         faults.unless(
             companies.insert(&entry.company),
             "contacts.regions",
-            format!("entry {}: the same company stands twice", index + 1),
+            format!("entry {}: this company is listed twice", index + 1),
         );
     }
     faults.range("contacts.max_value_length", settings.contacts.max_value_length, 1, 100_000);
@@ -123,7 +123,7 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
     faults.unless(
         (0.0..=1.0).contains(&webhook.retry_jitter),
         "webhook.retry_jitter",
-        "must be 0 to 1: the share by which a wait may be longer",
+        "must be 0 to 1: the share by which a wait may grow",
     );
     faults.unless(
         !webhook.allowed_ports.contains(&0),
@@ -157,7 +157,7 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
     };
     unless(
         rule.pattern().is_some(),
-        "url must be the beginning of an address, such as https://hooks.example/sales",
+        "url must be a URL or the beginning of one, such as https://hooks.example/sales",
     );
     unless(
         rule.max_in_flight.is_none_or(|most| (1..=10_000).contains(&most)),
@@ -172,10 +172,10 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
     let statuses = rule.retry_statuses().iter().chain(rule.dead_statuses());
     unless(
         statuses.clone().all(|status| (300..=599).contains(status)),
-        "retry_statuses and dead_statuses must be statuses of failure, 300 to 599",
+        "retry_statuses and dead_statuses must be 300 to 599",
     );
     let both = rule.retry_statuses().iter().any(|status| rule.dead_statuses().contains(status));
-    unless(!both, "a status cannot be in retry_statuses and in dead_statuses");
+    unless(!both, "a status cannot be in both retry_statuses and dead_statuses");
     for secret in rule.signing_secrets.iter().flatten() {
         if let Err(bad) = SigningSecret::parse(secret.expose_secret()) {
             unless(false, &format!("signing_secrets: {bad}"));
@@ -191,7 +191,7 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
     );
     unless(
         rule.client_certificate_file.is_some() == rule.client_key_file.is_some(),
-        "client_certificate_file and client_key_file go together",
+        "client_certificate_file and client_key_file need each other",
     );
 }
 
@@ -208,7 +208,7 @@ fn surface(settings: &Settings, faults: &mut Faults) {
         faults.unless(
             tokens.insert(token.token.expose_secret()),
             "http.tokens",
-            format!("entry {entry}: the same token stands twice"),
+            format!("entry {entry}: this token is listed twice"),
         );
     }
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&settings.log.filter) {

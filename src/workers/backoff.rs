@@ -1,51 +1,54 @@
-//! Waiting between tries of something that must work again sooner or later.
+//! Delays between the retries of something that will recover, like a connection to the broker.
 
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio_util::sync::CancellationToken;
 
-/// The longest delay before jitter, which makes it up to twice as long. Short, because an outage lasts
-/// that much longer for whoever waits; a try every few seconds burdens nobody.
-const LONGEST: Duration = Duration::from_millis(2500);
+/// The first delay, before jitter.
+const MIN_DELAY: Duration = Duration::from_millis(100);
 
-/// After so long without a failure the next one is the first of another outage.
-const CALM: Duration = Duration::from_secs(30);
+/// The longest delay before jitter, which at most doubles it. It is short because work resumes that much
+/// later after an outage, and one retry every few seconds is no load.
+const MAX_DELAY: Duration = Duration::from_millis(2500);
 
-/// Exponential delays with jitter, from 100 ms to 5 s, without end.
+/// A failure this long after the previous retry belongs to a new outage and starts with the first delay.
+const RESET_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Exponential delays with jitter, from 100 ms to 5 s, without a limit on their number.
 #[derive(Debug)]
 pub struct Backoff {
     delays: ExponentialBackoff,
-    /// When the last delay was over.
-    waited: Option<Instant>,
+    /// When the last delay ended.
+    waited_at: Option<Instant>,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         let delays = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(LONGEST)
+            .with_min_delay(MIN_DELAY)
+            .with_max_delay(MAX_DELAY)
             .with_jitter()
             .without_max_times()
             .build();
-        Self { delays, waited: None }
+        Self { delays, waited_at: None }
     }
 }
 
 impl Backoff {
-    /// The next delay starts from the shortest again.
+    /// Makes the next delay the first one again.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// Waits for the next delay, or for `stop`. `false` when stopped.
+    /// Sleeps for the next delay. `false` when `stop` was cancelled first.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
-        if self.waited.is_some_and(|waited| waited.elapsed() > CALM) {
+        if self.waited_at.is_some_and(|waited_at| waited_at.elapsed() > RESET_INTERVAL) {
             self.reset();
         }
-        let delay = self.delays.next().unwrap_or(LONGEST);
-        let waited = stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_some();
-        self.waited = Some(Instant::now());
-        waited
+        let delay = self.delays.next().unwrap_or(MAX_DELAY);
+        let elapsed = stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_some();
+        self.waited_at = Some(Instant::now());
+        elapsed
     }
 }

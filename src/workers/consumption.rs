@@ -1,11 +1,11 @@
-//! The one way to consume a queue: connect, declare, consume batch by batch, and build all of it
-//! again after whatever happens to the broker or the connection.
+//! The one way to consume a queue: connect, declare, consume batch by batch, and rebuild all of it after any
+//! failure of the broker or the connection.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::backoff::Backoff;
 use crate::{
@@ -18,19 +18,17 @@ use crate::{
     telemetry::chain,
 };
 
-/// What to consume, and under which name.
+/// What a component consumes, and how.
 pub(super) struct Consumption<'a> {
-    /// The name in logs, health and the broker's listings.
-    pub(super) part: &'a str,
+    /// The component's name, also in the broker's list of connections.
+    pub(super) component: &'a str,
     /// Section `[amqp]`.
     pub(super) amqp: &'a settings::Amqp,
-    /// The queue.
     pub(super) queue: String,
     /// Bounds of a batch.
     pub(super) limits: BatchLimits,
-    /// Most unsettled messages.
+    /// Maximum number of messages that the broker hands out before they are acked.
     pub(super) prefetch: usize,
-    /// Where to report.
     pub(super) health: &'a Health,
 }
 
@@ -47,29 +45,30 @@ enum Lost {
     Silent(Duration),
 }
 
-/// What is done with the messages of a queue.
+/// Processes the messages of a queue.
 pub(super) trait Settle: Send {
-    /// Brings every message to an outcome that is committed. `true`: they are acked. `false`, which
-    /// means stopped: they go back to the queue.
+    /// Commits an outcome for every message. `true`: the batch is acked. `false`, because the process is
+    /// stopping: the batch goes back to the queue.
     fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
 }
 
 impl Consumption<'_> {
-    /// Hands batches to `worker` until `stop`.
+    /// Passes batches to `worker` until `stop`.
     pub(super) async fn run(self, stop: &CancellationToken, mut worker: impl Settle) {
+        let component = self.component;
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             match self.consume(stop, &mut backoff, &mut worker).await {
                 Ok(()) => break,
                 Err(lost) => {
                     let error = chain(&lost);
-                    warn!(part = self.part, error, "{} lost the broker and reconnects", self.part);
-                    self.health.failing(self.part, error);
+                    warn!(component, error, "{component} lost the broker and reconnects");
+                    self.health.failing(component, error);
                     backoff.wait(stop).await;
                 }
             }
         }
-        info!(part = self.part, "{} stopped", self.part);
+        info!(component, "{component} stopped");
     }
 
     async fn consume(
@@ -81,7 +80,7 @@ impl Consumption<'_> {
         // The connection must live as long as its consumer.
         let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
         let (connection, mut consumer) = opened?;
-        self.health.ready(self.part);
+        self.health.ready(self.component);
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
             let Some(batch) = batch? else {
                 let fresh = self.open_consumer(&connection).await?;
@@ -89,7 +88,8 @@ impl Consumption<'_> {
                 continue;
             };
             backoff.reset();
-            if !worker.settle(&batch.messages).await {
+            let span = info_span!("batch", component = self.component, messages = batch.messages.len());
+            if !worker.settle(&batch.messages).instrument(span).await {
                 break;
             }
             batch.ack().await?;
@@ -99,7 +99,7 @@ impl Consumption<'_> {
 
     async fn open(&self) -> Result<(Connection, Consumer), Lost> {
         let limit = self.amqp.connect_timeout;
-        let connection = amqp::connect(self.amqp, self.part).await?;
+        let connection = amqp::connect(self.amqp, self.component).await?;
         Topology::new(&self.amqp.namespace).declare_over(&connection, limit).await?;
         let consumer = self.open_consumer(&connection).await?;
         Ok((connection, consumer))

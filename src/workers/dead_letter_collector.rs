@@ -1,7 +1,7 @@
-//! Drains the broker's own dead-letter queue into Postgres: store, commit, ack.
+//! Moves the broker's dead-letter queue into Postgres: store, commit, ack.
 //!
-//! What arrives there the broker gave up by itself (delivery limit, overflow, expiry); what the
-//! workers reject never comes this way.
+//! Only messages that the broker itself dead-lettered are in this queue (delivery limit, overflow, expiry). The
+//! workers write their dead letters directly to Postgres.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    backoff::Backoff,
+    component::DEAD_LETTER_COLLECTOR,
     consumption::{Consumption, Settle},
+    retry,
 };
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
@@ -27,19 +28,15 @@ use crate::{
         dead_letters::{self, NewDeadLetter},
     },
     settings::Settings,
-    telemetry::chain,
 };
-
-/// Its name in logs and health.
-pub const PART: &str = "dead-letter-collector";
 
 /// The consumer of the broker's dead-letter queue.
 pub struct DeadLetterCollector {
     /// All settings.
     pub settings: Arc<Settings>,
-    /// Where dead letters are kept.
+    /// Stores the dead letters.
     pub database: Database,
-    /// Where the collector reports.
+    /// Receives the state of this component.
     pub health: Health,
 }
 
@@ -49,7 +46,7 @@ impl DeadLetterCollector {
         let topology = Topology::new(&self.settings.amqp.namespace);
         let count = self.settings.dead_letter.batch_size;
         let consumption = Consumption {
-            part: PART,
+            component: DEAD_LETTER_COLLECTOR,
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
             limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes, linger: Duration::ZERO },
@@ -69,31 +66,16 @@ struct Collection<'a> {
 impl Settle for Collection<'_> {
     async fn settle(&mut self, messages: &[Received]) -> bool {
         let dead: Vec<_> = messages.iter().map(|message| dead_letter(self.topology, message)).collect();
-        warn!(messages = dead.len(), "{} messages were dead-lettered by the broker", dead.len());
-        self.collector.store(&dead, self.stop).await
-    }
-}
-
-impl DeadLetterCollector {
-    /// Stores until it is done; `false` when stopped before that.
-    async fn store(&self, dead: &[NewDeadLetter], stop: &CancellationToken) -> bool {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.database.unit(async |conn| dead_letters::insert(conn, dead).await).await {
-                Ok(()) => {
-                    self.health.ready(PART);
-                    return true;
-                }
-                Err(error) => {
-                    let error = chain(&error);
-                    warn!(error, "{PART} waits for the database");
-                    self.health.failing(PART, format!("database: {error}"));
-                }
-            }
-            if !backoff.wait(stop).await {
-                return false;
-            }
-        }
+        let count = dead.len();
+        warn!(
+            component = DEAD_LETTER_COLLECTOR,
+            messages = count,
+            "the broker dead-lettered {count} messages; see `dead-letter list`"
+        );
+        let DeadLetterCollector { database, health, .. } = self.collector;
+        let dead = dead.as_slice();
+        let insert = || database.unit(async move |conn| dead_letters::insert(conn, dead).await);
+        retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, insert).await.is_some()
     }
 }
 
@@ -105,17 +87,17 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         Stage::Upsert
     };
     let text = match death.reason.as_deref() {
-        Some("delivery_limit") => "the broker handed it out too often without an answer (delivery limit)",
-        Some("expired") => "it waited longer than its expiration allows",
+        Some("delivery_limit") => "the broker delivered it too often without an ack (delivery limit)",
+        Some("expired") => "it expired in the queue",
         Some("maxlen") => "the queue was full",
         Some("rejected") => "a consumer other than contact-relay rejected it",
-        _ => "the broker does not say why",
+        _ => "the broker gave no reason",
     };
     let fault = Fault::new(Reason::Broker, text);
     let known = match stage {
-        // Not decoded: it may be here because decoding it ended processes.
-        Stage::Upsert => fired::placed(&message.body, fault),
-        Stage::Webhook => placed(&message.body, fault),
+        // Not decoded: it may be here because decoding it crashed the process.
+        Stage::Upsert => fired::with_origin(&message.body, fault),
+        Stage::Webhook => with_origin(fault, &message.body),
     };
     NewDeadLetter {
         company: known.company.map(|company| company.to_string()).unwrap_or_default(),
@@ -130,12 +112,12 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         trigger: known.trigger,
         delivery_id: None,
         attempts: 1,
-        replays: None,
+        replay_of: None,
     }
 }
 
-/// `fault` with what a message of the webhook queue, which this service published, tells.
-fn placed(body: &[u8], fault: Fault) -> Fault {
+/// Adds company, event and trigger of a message that this service published to the webhook queue.
+fn with_origin(fault: Fault, body: &[u8]) -> Fault {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |pointer| event.pointer(pointer).and_then(Value::as_str);
     let company = text("/data/contact/companyId").or_else(|| text("/data/company/id"));

@@ -1,14 +1,15 @@
-//! Publishes what is committed: at once what the workers hand over, and by a sweep what a crash or an
-//! outage left in the outbox.
+//! Publishes committed events: those of this process at once, and by a sweep those that a crash or an outage left
+//! in the outbox.
 //!
-//! A message is deleted only after the broker confirmed it, so it is published at least once, and
+//! A row is deleted only after the broker has confirmed its message, so each event is published at least once, and
 //! always with the same id.
 
 mod answers;
+mod lost;
+mod messages;
 
 use std::sync::Arc;
 
-use lapin::{BasicProperties, types::FieldTable};
 use sqlx::PgConnection;
 use tokio::{
     sync::mpsc,
@@ -18,54 +19,41 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use self::answers::{Answers, answer};
-use super::backoff::Backoff;
+use self::{
+    answers::Answers,
+    lost::Lost,
+    messages::{answer, to_amqp},
+};
+use super::{backoff::Backoff, component::OUTBOX_RELAY, retry};
 use crate::{
-    amqp::{Message, Publisher, Topology, headers},
-    domain::chain::completed,
+    amqp::{Message, Publisher, Topology},
+    domain::chain::outgoing::OutgoingEvent,
     health::Health,
-    postgres::{
-        Database,
-        outbox::{self, OutboxMessage},
-    },
+    postgres::{Database, outbox},
     settings::Settings,
     telemetry::chain,
 };
 
-/// Most messages of one window of confirms.
-const WINDOW: usize = 500;
-
-/// Its name in logs and health.
-pub const PART: &str = "outbox-relay";
+/// Maximum number of messages in one window of confirms.
+const MAX_WINDOW: usize = 500;
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
     /// All settings.
     pub settings: Arc<Settings>,
-    /// Where the outbox is.
+    /// Holds the outbox.
     pub database: Database,
-    /// What was just committed.
-    pub committed: mpsc::Receiver<Vec<OutboxMessage>>,
-    /// Where the relay reports.
+    /// Events that the workers of this process have just committed.
+    pub committed: mpsc::Receiver<Vec<OutgoingEvent>>,
+    /// Receives the state of this component.
     pub health: Health,
-}
-
-/// Why the publisher must be rebuilt.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error(transparent)]
-    Connect(#[from] crate::amqp::ConnectError),
-    #[error(transparent)]
-    Topology(#[from] crate::amqp::TopologyError),
-    #[error(transparent)]
-    Publish(#[from] crate::amqp::PublishError),
 }
 
 type Keys = Vec<(String, Uuid)>;
 
 impl OutboxRelay {
-    /// Publishes until `stop` and until every worker is gone, so that nothing committed by
-    /// them is left to another's sweep.
+    /// Publishes until every worker has stopped, so that none of their events is left to another process. `stop`
+    /// only ends the sweep and the reconnects.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         loop {
@@ -73,19 +61,19 @@ impl OutboxRelay {
                 Ok(()) => break,
                 Err(lost) => {
                     let error = chain(&lost);
-                    warn!(error, "{PART} lost the broker and reconnects");
-                    self.health.failing(PART, error);
+                    warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} lost the broker and reconnects");
+                    self.health.failing(OUTBOX_RELAY, error);
                     if !backoff.wait(&stop).await {
                         break;
                     }
                 }
             }
         }
-        info!("{PART} stopped");
+        info!(component = OUTBOX_RELAY, "{OUTBOX_RELAY} stopped");
     }
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
-        let mut publisher = Publisher::connect(&self.settings.amqp, PART).await?;
+        let mut publisher = Publisher::connect(&self.settings.amqp, OUTBOX_RELAY).await?;
         let mut answers = Answers::default();
         let topology = Topology::new(&self.settings.amqp.namespace);
         topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
@@ -93,8 +81,8 @@ impl OutboxRelay {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let window = tokio::select! {
-                // The sweep first: under steady load something is always committed, and what another
-                // process left would wait for ever.
+                // The sweep first: under steady load a committed event is always ready, and those of other
+                // processes would wait forever.
                 biased;
                 _ = sweep.tick(), if !stop.is_cancelled() => match self.expired().await {
                     Some(expired) => expired,
@@ -106,8 +94,8 @@ impl OutboxRelay {
                 },
             };
             if window.is_empty() {
-                // Not before: that a broker lets us in does not mean that it lets us publish.
-                self.health.ready(PART);
+                // Not before the first sweep: a broker that accepts connections may still block publishing.
+                self.health.ready(OUTBOX_RELAY);
             } else {
                 self.window(&mut publisher, &mut answers, &topology, window).await?;
                 backoff.reset();
@@ -115,9 +103,9 @@ impl OutboxRelay {
         }
     }
 
-    /// Adds what else is committed already, up to one window.
-    fn fill(&mut self, mut window: Vec<OutboxMessage>) -> Vec<OutboxMessage> {
-        while window.len() < WINDOW
+    /// Adds further committed events, up to one window.
+    fn fill(&mut self, mut window: Vec<OutgoingEvent>) -> Vec<OutgoingEvent> {
+        while window.len() < MAX_WINDOW
             && let Ok(more) = self.committed.try_recv()
         {
             window.extend(more);
@@ -125,12 +113,16 @@ impl OutboxRelay {
         window
     }
 
-    /// What another process left; `None` when the database cannot tell.
-    async fn expired(&self) -> Option<Vec<OutboxMessage>> {
-        let (limit, lease) = (i64::try_from(WINDOW).unwrap_or(i64::MAX), self.settings.outbox.lease);
+    /// Takes over events whose lease has expired; `None` when the database failed.
+    async fn expired(&self) -> Option<Vec<OutgoingEvent>> {
+        let (limit, lease) = (i64::try_from(MAX_WINDOW).unwrap_or(i64::MAX), self.settings.outbox.lease);
         let taken = self.unit(async |conn| outbox::take_expired(conn, limit, lease).await).await?;
         if !taken.is_empty() {
-            info!(messages = taken.len(), "{PART} takes over {} messages whose lease ran out", taken.len());
+            let messages = taken.len();
+            info!(
+                component = OUTBOX_RELAY,
+                messages, "{OUTBOX_RELAY} took over {messages} messages whose lease had expired"
+            );
         }
         Some(taken)
     }
@@ -140,7 +132,7 @@ impl OutboxRelay {
         publisher: &mut Publisher,
         answers: &mut Answers,
         topology: &Topology,
-        window: Vec<OutboxMessage>,
+        window: Vec<OutgoingEvent>,
     ) -> Result<(), Lost> {
         let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
         let exchange = topology.events();
@@ -154,8 +146,8 @@ impl OutboxRelay {
         let outcome = match attempt.await {
             Ok(outcome) => outcome,
             Err(lost) => {
-                // Best effort: without it the lease runs out by itself.
-                self.unit(async |conn| outbox::hand_back(conn, &keys).await).await;
+                // Best effort: otherwise the lease expires.
+                self.unit(async |conn| outbox::release(conn, &keys).await).await;
                 return Err(lost);
             }
         };
@@ -166,19 +158,20 @@ impl OutboxRelay {
                 Ok(()) => confirmed.push(key),
                 Err(why) => {
                     unpublished += 1;
-                    self.health.failing(PART, why.to_string());
+                    self.health.failing(OUTBOX_RELAY, why.to_string());
                 }
             }
         }
         if unpublished == 0 {
-            self.health.ready(PART);
+            self.health.ready(OUTBOX_RELAY);
         } else {
             error!(
+                component = OUTBOX_RELAY,
                 messages = unpublished,
-                "{unpublished} events were refused or found no queue; they stay in the outbox"
+                "the broker refused or could not route {unpublished} events; they stay in the outbox"
             );
         }
-        // A row that cannot be deleted now is published again, with the same id.
+        // An event whose row cannot be deleted now is published again, with the same id.
         self.unit(async |conn| outbox::delete(conn, &confirmed).await).await;
         Ok(())
     }
@@ -190,56 +183,9 @@ impl OutboxRelay {
         match self.database.unit(work).await {
             Ok(done) => Some(done),
             Err(error) => {
-                let error = chain(&error);
-                warn!(error, "{PART} waits for the database");
-                self.health.failing(PART, format!("database: {error}"));
+                retry::report_failure(OUTBOX_RELAY, &self.health, &chain(&error));
                 None
             }
         }
-    }
-}
-
-fn to_amqp(exchange: &str, message: OutboxMessage) -> Message {
-    // These may find no subscriber; the webhook queue is bound for all others.
-    let optional = ["contact.merged", "contact.unmerged", "contact.erased", completed::KIND];
-    Message {
-        exchange: exchange.to_owned(),
-        mandatory: !optional.contains(&message.routing_key.as_str()),
-        properties: properties(&message, Some(&message.correlation_id)),
-        routing_key: message.routing_key,
-        body: message.body,
-    }
-}
-
-fn properties(message: &OutboxMessage, correlation_id: Option<&str>) -> BasicProperties {
-    let mut table = FieldTable::default();
-    let mut header = |name: &str, value: &str| {
-        table.insert(name.into(), lapin::types::AMQPValue::LongString(value.into()));
-    };
-    header(headers::ID, &message.id.to_string());
-    header(headers::SOURCE, &message.source);
-    header(headers::TYPE, &message.kind);
-    header(headers::TIME, &crate::domain::chain::outgoing::rfc3339(message.time));
-    if let Some(subject) = &message.subject {
-        header(headers::SUBJECT, subject);
-    }
-    for (name, value) in
-        [(headers::TRACEPARENT, &message.traceparent), (headers::TRACESTATE, &message.tracestate)]
-    {
-        if let Some(value) = value {
-            header(name, value);
-        }
-    }
-    let properties = BasicProperties::default()
-        .with_message_id(message.id.to_string().into())
-        .with_type(message.kind.as_str().into())
-        .with_timestamp(u64::try_from(message.time.unix_timestamp()).unwrap_or_default())
-        .with_content_type("application/cloudevents+json".into())
-        .with_delivery_mode(2)
-        .with_headers(table);
-    // A short string of at most 255 bytes; a longer event id stands in the body only.
-    match correlation_id.filter(|id| id.len() <= 255) {
-        Some(id) => properties.with_correlation_id(id.into()),
-        None => properties,
     }
 }

@@ -1,7 +1,7 @@
-//! Reads the webhook queue and wakes the webhook worker.
+//! Consumes the webhook queue and wakes worker 2.
 //!
-//! The due rows are in Postgres; a message only says that one is there now. It is acked once the
-//! worker has claimed what is due, so the length of the queue tells how far behind the workers are.
+//! The due deliveries are in Postgres; a message only says that there is a new one. It is acked once the worker
+//! has claimed the due deliveries, so the length of the queue shows how far behind the workers are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    component,
     consumption::{Consumption, Settle},
-    webhook::WakeUp,
 };
 use crate::{
     amqp::{BatchLimits, Received, Topology},
@@ -18,16 +18,20 @@ use crate::{
     settings::Settings,
 };
 
-/// Its name in logs and health.
-pub const PART: &str = "webhook-wake-ups";
+/// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up costs time at most.
+#[derive(Debug)]
+pub struct WakeUp {
+    /// Answered once the due deliveries have been claimed; dropped without an answer when the worker stops.
+    pub ack: oneshot::Sender<()>,
+}
 
 /// The consumer of the webhook queue.
 pub struct WakeUps {
     /// All settings.
     pub settings: Arc<Settings>,
-    /// The worker.
+    /// Receives a wake-up for each batch of messages.
     pub worker: mpsc::Sender<WakeUp>,
-    /// Where this consumer reports.
+    /// Receives the state of this component.
     pub health: Health,
 }
 
@@ -36,7 +40,7 @@ impl WakeUps {
     pub async fn run(self, stop: CancellationToken) {
         let count = self.settings.webhook.concurrency;
         let consumption = Consumption {
-            part: PART,
+            component: component::WAKE_UPS,
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).webhook(),
             limits: BatchLimits { count, bytes: usize::MAX, linger: Duration::ZERO },
@@ -55,8 +59,8 @@ struct Wake<'a> {
 impl Settle for Wake<'_> {
     async fn settle(&mut self, _: &[Received]) -> bool {
         let (ack, claimed) = oneshot::channel();
-        let told = self.worker.send(WakeUp { ack }).await.is_ok();
-        // Otherwise the worker is stopping.
-        told && matches!(self.stop.run_until_cancelled(claimed).await, Some(Ok(())))
+        // Sending fails, and so does the answer, only while the worker stops.
+        let is_sent = self.worker.send(WakeUp { ack }).await.is_ok();
+        is_sent && matches!(self.stop.run_until_cancelled(claimed).await, Some(Ok(())))
     }
 }

@@ -312,7 +312,7 @@ async fn erasure_drops_unpublished_events_about_the_contact(app: &TestApp) {
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 2);
     app.wait_for_rows("outbox", 2).await;
-    assert!(service.log().contains("takes over 1 messages"), "contact.erased is published by the sweep");
+    assert!(service.log().contains("took over 1 messages"), "contact.erased is published by the sweep");
     sqlx::query("DELETE FROM outbox").execute(&app.pool).await.unwrap();
 }
 

@@ -22,6 +22,7 @@ mod identity;
 mod kept;
 mod lanes;
 mod once;
+mod previews;
 mod privacy;
 mod replays;
 mod results;

@@ -99,7 +99,7 @@ async fn ids_can_be_abbreviated(app: &TestApp) {
     // The first 8 digits are the minute, and all five are from the same one.
     let several = app.cli(&["dead-letter", "show", &id[..8]]).await;
     assert_eq!(several.code, Some(1));
-    assert!(several.stdout.is_empty() && several.stderr.contains("write more"), "{}", several.stderr);
+    assert!(several.stdout.is_empty() && several.stderr.contains("give more"), "{}", several.stderr);
     let unknown = app.cli(&["dead-letter", "show", "00000000-0000-7000-8000-000000000000"]).await;
     assert!(unknown.code == Some(1) && unknown.stderr.contains("there is no dead letter"));
     for nonsense in ["nonsense", "0193f5a", &format!("{id}0"), ""] {

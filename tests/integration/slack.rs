@@ -115,7 +115,7 @@ async fn answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
     app.run(&[]).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("one")))).await;
     let disabled = "webhook_endpoints WHERE disabled_at IS NOT NULL
-                    AND disabled_because LIKE '%Slack has disabled%'";
+                    AND disabled_because LIKE '%Slack disabled%'";
     app.wait_for_rows(disabled, 1).await;
     app.wait_for_dead_letters_because("webhook_rejected", 1).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;

@@ -1,4 +1,4 @@
-//! Properties survive the way into the database and back, whatever a client sends.
+//! Properties of any client survive the round trip through the database.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Text as it comes in a short string, without NUL (which is replaced on purpose).
+/// A short string without NUL, which is replaced on purpose.
 fn text() -> impl Strategy<Value = ShortString> {
     "[^\0]{0,40}".prop_map(|text| ShortString::try_new(text).unwrap())
 }
@@ -77,11 +77,11 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn round_trip(properties in properties()) {
+    fn properties_survive_the_round_trip(properties in properties()) {
         let written = to_json(&properties).to_string();
         prop_assert!(!written.contains("\\u0000"));
         let read = from_json(&serde_json::from_str(&written).unwrap());
-        // NaN differs from itself, so compare what is written.
+        // Compared as text, because NaN is not equal to itself.
         prop_assert_eq!(format!("{read:?}"), format!("{properties:?}"));
     }
 }
@@ -93,7 +93,7 @@ fn table(members: &[(&str, AMQPValue)]) -> FieldTable {
 }
 
 #[test]
-fn every_text_property_has_its_own_place() {
+fn each_text_property_keeps_its_name() {
     let properties = BasicProperties::default()
         .with_content_type("a".into())
         .with_content_encoding("b".into())
@@ -111,7 +111,7 @@ fn every_text_property_has_its_own_place() {
 }
 
 #[test]
-fn a_replay_carries_nothing_that_makes_a_broker_drop_or_copy_it() {
+fn replay_drops_headers_that_make_a_broker_drop_or_copy_it() {
     let yes = AMQPValue::Boolean(true);
     let headers = table(&[
         ("x-death", yes.clone()),
@@ -146,7 +146,7 @@ fn a_replay_carries_nothing_that_makes_a_broker_drop_or_copy_it() {
 }
 
 #[test]
-fn nul_and_endless_nesting_are_tamed() {
+fn nul_is_replaced_and_deep_nesting_is_cut() {
     let mut deep = AMQPValue::Void;
     for _ in 0..500 {
         deep = AMQPValue::FieldArray(FieldArray::from(vec![deep]));
@@ -160,7 +160,7 @@ fn nul_and_endless_nesting_are_tamed() {
 }
 
 #[test]
-fn what_is_not_properties_is_empty_properties() {
+fn unreadable_json_gives_empty_properties() {
     for value in
         [json!(null), json!([]), json!({ "headers": 1, "priority": 300, "messageId": "x".repeat(256) })]
     {
@@ -169,14 +169,14 @@ fn what_is_not_properties_is_empty_properties() {
 }
 
 #[test]
-fn an_answer_is_wanted_on_a_queue_that_can_be_stored() {
+fn reply_to_without_a_storable_queue_wants_no_answer() {
     let of = |queue: &str, id: Option<&str>| {
         let properties = BasicProperties::default().with_reply_to(queue.into());
         let properties = match id {
             Some(id) => properties.with_correlation_id(id.into()),
             None => properties,
         };
-        reply_to(&properties).map(|(queue, id)| (queue.to_owned(), id.map(str::to_owned)))
+        reply_to(&properties).map(|reply_to| (reply_to.queue, reply_to.correlation_id))
     };
     assert_eq!(reply_to(&BasicProperties::default().with_correlation_id("7".into())), None);
     assert_eq!(of("q", Some("7")), Some(("q".to_owned(), Some("7".to_owned()))));

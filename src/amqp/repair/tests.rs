@@ -1,4 +1,4 @@
-//! Frames as a broker sends them, good and bad.
+//! Valid and invalid frames of a broker.
 
 use lapin::{
     protocol::basic::{gen_properties, parse_properties},
@@ -29,7 +29,7 @@ fn header(flags: u16, properties: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn names_become_utf8_and_nothing_else_changes() {
+fn names_become_utf8_and_long_strings_do_not_change() {
     let table = |name: &[u8]| long(&[short(name), vec![b'S'], long(b"\xff\xfe")].concat());
     let message = |name: &[u8]| {
         let message_id = short(name);
@@ -54,12 +54,12 @@ fn routing_keys_become_utf8() {
         [&[0, 60, 0, 50, 1, 56], short(b"NO_ROUTE").as_slice(), &short(b""), &short(key)].concat()
     };
     assert_eq!(repaired(METHOD, &frame(b"\xff")), frame(b"?"));
-    // Other methods are not looked at.
+    // Other methods are left alone.
     let other = [0, 10, 0, 10, 1, 0xff, 1, 0xff];
     assert_eq!(repaired(METHOD, &other), other);
 }
 
-/// So many levels, each begun by these bytes and its length.
+/// `depth` nested levels, each of which starts with `open` and its length.
 fn nested(open: &[u8], depth: usize) -> Vec<u8> {
     let level = open.len() + 4;
     let lengths = (0..depth).rev().map(|below| u32::try_from(below * level).unwrap().to_be_bytes());
@@ -67,7 +67,7 @@ fn nested(open: &[u8], depth: usize) -> Vec<u8> {
 }
 
 #[test]
-fn endless_nesting_becomes_bytes() {
+fn nesting_beyond_the_limit_becomes_a_byte_array() {
     for depth in [3, MAX_DEPTH - 1, MAX_DEPTH, 9_000] {
         let tables = nested(b"\x01kF", depth);
         let lists = [b"\x01k".to_vec(), nested(b"A", depth)].concat();
@@ -81,7 +81,7 @@ fn endless_nesting_becomes_bytes() {
 }
 
 #[test]
-fn what_properties_keep_is_not_nested_too_deep() {
+fn nesting_up_to_the_limit_is_kept() {
     let mut value = AMQPValue::Void;
     for _ in 0..MAX_DEPTH - 1 {
         value = AMQPValue::FieldArray(FieldArray::from(vec![value]));
@@ -103,7 +103,7 @@ fn written(properties: &lapin::BasicProperties) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived_and_keep_their_length(kind in 0_u8..4, bytes: Vec<u8>, flags: u16) {
+    fn repair_of_any_bytes_keeps_their_length_and_is_idempotent(kind in 0_u8..4, bytes: Vec<u8>, flags: u16) {
         for payload in [bytes.clone(), header(flags, &bytes), header(1 << 13, &long(&bytes))] {
             let once = repaired(kind, &payload);
             prop_assert_eq!(once.len(), payload.len());
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn short_strings_are_readable_afterwards(text in prop::collection::vec(any::<u8>(), 0..255)) {
+    fn repaired_short_strings_are_readable(text in prop::collection::vec(any::<u8>(), 0..255)) {
         let frame = repaired(HEADER, &header(1 << 7, &short(&text)));
         let (_, properties) = parse_properties(&frame[12..]).expect("the library can read it");
         prop_assert_eq!(properties.message_id().as_ref().unwrap().as_str().len(), text.len());

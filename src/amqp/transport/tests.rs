@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A stream that gives at most so many bytes at a time.
+/// A stream that yields at most this many bytes per read.
 struct Pieces(Cursor<Vec<u8>>, usize);
 
 impl AsyncRead for Pieces {
@@ -40,7 +40,7 @@ fn read(bytes: Vec<u8>, piece: usize, buffer: usize) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn bodies_pass_and_headers_are_repaired(body: Vec<u8>, piece in 1_usize..40, buffer in 1_usize..40) {
+    fn headers_are_repaired_and_bodies_pass_unchanged(body: Vec<u8>, piece in 1_usize..40, buffer in 1_usize..40) {
         let header = |id: &[u8]| {
             let fixed = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x80, 2];
             frame(2, &[fixed.as_slice(), id].concat())
@@ -52,14 +52,14 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_amqp_passes(bytes: Vec<u8>, piece in 1_usize..40) {
+    fn bytes_that_are_not_amqp_pass_unchanged(bytes: Vec<u8>, piece in 1_usize..40) {
         let bytes = [b"AMQP".to_vec(), bytes].concat();
         prop_assert_eq!(read(bytes.clone(), piece, 16), bytes);
     }
 }
 
 #[test]
-fn an_end_within_a_frame_is_an_end() {
+fn stream_may_end_within_a_frame() {
     let whole = frame(2, &[0; 30]);
     let cut = whole[..20].to_vec();
     assert_eq!(read(cut.clone(), 7, 64), cut);

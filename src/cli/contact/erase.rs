@@ -1,4 +1,4 @@
-//! `contact erase`: shows what is meant, asks, erases, says what was removed.
+//! `contact erase`: shows what would be removed, asks, erases, and reports what was removed.
 
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const HELP: &str = "\
 Removes the person from contacts, ledger, webhook deliveries, unpublished messages and dead letters, and
-publishes contact.erased. It cannot be taken back. What is interrupted is finished by erasing again.
+publishes contact.erased. It cannot be undone. Erase again to finish an interrupted erasure.
 
 Example: contact-relay contact erase --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11 --operator ada";
 
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Erase {
     /// Company (tenant) id
     #[arg(long, value_parser = company)]
     company: CompanyId,
-    /// Contact id; one that was merged away erases the contact that it became
+    /// Contact id; the id of a merged contact erases the contact it was merged into
     id: Uuid,
     #[command(flatten)]
     decision: Decision,
@@ -54,9 +54,7 @@ pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) 
             return print(args, &planned);
         }
         output::note(as_text(&planned));
-        if !confirm::confirmed("erase this person for good?")? {
-            anyhow::bail!("nothing was changed");
-        }
+        confirm::ask("erase this person permanently?")?;
     }
     let report = erasure::erase(database, &request).await?;
     print(args, &report)
@@ -71,7 +69,7 @@ fn as_text(report: &Report) -> String {
     let company = printable(&report.company_id);
     let (id, at) = (report.contact_id, moment(report.erased_at));
     if report.already_erased {
-        return format!("contact {id} of company {company} was erased before, {at}; nothing was changed");
+        return format!("contact {id} of company {company} was already erased at {at}; nothing was changed");
     }
     let removed = &report.removed;
     let rows = [
@@ -92,7 +90,7 @@ fn as_text(report: &Report) -> String {
     let what = if report.dry_run {
         format!("would erase contact {id} of company {company}; nothing was changed")
     } else {
-        format!("erased contact {id} of company {company}, {at}")
+        format!("erased contact {id} of company {company} at {at}")
     };
     format!("{what}\n\n{table}")
 }

@@ -9,12 +9,12 @@ use super::super::{
 use crate::{domain::event::CompanyId, operator::contacts, postgres::Database, settings::Settings};
 
 #[derive(Debug, clap::Args)]
-#[group(id = "key", required = true, multiple = true)]
-struct Keys {
-    /// Phone number; - reads it from standard input, out of sight of the process list
+#[group(id = "identifier", required = true, multiple = true)]
+struct Identifiers {
+    /// Phone number; - reads it from standard input, which keeps it out of the process list
     #[arg(long)]
     phone: Option<String>,
-    /// Email address; - reads it from standard input, out of sight of the process list
+    /// Email address; - reads it from standard input, which keeps it out of the process list
     #[arg(long)]
     email: Option<String>,
 }
@@ -25,14 +25,14 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_parser = super::company)]
     company: CompanyId,
     #[command(flatten)]
-    keys: Keys,
+    identifiers: Identifiers,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: Args, settings: &Settings) -> anyhow::Result<Exit> {
-    let phone = typed(args.keys.phone)?;
-    let email = typed(args.keys.email)?;
+    let phone = given_or_read(args.identifiers.phone)?;
+    let email = given_or_read(args.identifiers.email)?;
     let region = settings.contacts.regions().of(&args.company);
     let found = contacts::find(database, region, &args.company, phone.as_deref(), email.as_deref()).await;
     let found = found.map_err(|error| match error {
@@ -58,8 +58,8 @@ pub(super) async fn run(database: &Database, args: Args, settings: &Settings) ->
     Ok(Exit::Done)
 }
 
-/// The option's value, or a line of standard input where it is `-`.
-fn typed(value: Option<String>) -> anyhow::Result<Option<String>> {
+/// The option's value, or a line of standard input when it is `-`.
+fn given_or_read(value: Option<String>) -> anyhow::Result<Option<String>> {
     if value.as_deref() != Some("-") {
         return Ok(value);
     }

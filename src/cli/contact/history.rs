@@ -15,7 +15,7 @@ use crate::{
     postgres::{Database, contacts::HistoryRow, links::LinkRow},
 };
 
-/// The columns of the table, and the members of an entry that fill them: an entry has one at most.
+/// The columns of the table, and the members that fill them; an entry has at most one member per column.
 const COLUMNS: [(&str, &[&str]); 14] = [
     ("time", &["time"]),
     ("kind", &["kind"]),
@@ -73,7 +73,7 @@ fn event(row: &HistoryRow, superseded: &[(String, EventRef)]) -> Value {
     })
 }
 
-/// With those members that its kind has: an unmerge has no event, and only a conflict has a rule.
+/// Only the members that the kind has: an unmerge has no event, and only a conflict has a rule.
 fn link(row: &LinkRow) -> Value {
     let mut entry = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -93,7 +93,7 @@ fn link(row: &LinkRow) -> Value {
     Value::Object(entry)
 }
 
-/// A value as a table's cell; of an object its texts.
+/// The text of a table cell; for an object, the texts of its members.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

@@ -1,4 +1,4 @@
-//! `contact show`: a contact, and for each value the event behind it.
+//! `contact show`: a contact, and the event that each value came from.
 
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -78,7 +78,7 @@ fn as_text(profile: &Profile) -> String {
         [key.kind().to_owned(), key.value().to_owned(), former.to_owned()]
     });
     let merged = profile.aliases.iter().map(|alias| [alias.id.to_string(), moment(alias.merged_at)]);
-    let parted = profile
+    let separated = profile
         .separations
         .iter()
         .map(|one| [one.other.to_string(), moment(one.since), one.operator.clone().unwrap_or_default()]);
@@ -86,7 +86,7 @@ fn as_text(profile: &Profile) -> String {
         (true, fields(profile)),
         (true, output::table(["key", "value", ""], keys)),
         (!profile.aliases.is_empty(), output::table(["merged contact", "at"], merged)),
-        (!profile.separations.is_empty(), output::table(["kept apart from", "since", "by"], parted)),
+        (!profile.separations.is_empty(), output::table(["kept apart from", "since", "by"], separated)),
     ] {
         if any {
             text.push_str("\n\n");

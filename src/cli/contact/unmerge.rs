@@ -1,4 +1,4 @@
-//! `contact unmerge`: parts two contacts that were merged and are two people.
+//! `contact unmerge`: splits a merged contact into the two people that were merged.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -20,9 +20,8 @@ use crate::{
 };
 
 pub(super) const HELP: &str = "\
-Both contacts become what they would be had they never been merged, from what their events said. No event
-merges them again: one that names both is for the phone's contact, and its email is reported as rejected.
-contact.unmerged is published.
+Rebuilds both contacts from their events, as if they had never been merged, and publishes contact.unmerged. No
+event merges them again: an event that names both updates the phone's contact, and its email is reported as rejected.
 
 Example: contact-relay contact unmerge --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
 
@@ -31,7 +30,7 @@ pub(in crate::cli) struct Unmerge {
     /// Company (tenant) id
     #[arg(long, value_parser = company)]
     company: CompanyId,
-    /// Id of the contact that was merged away; where only one was, the contact that lives on will do
+    /// Id of the contact that was merged away; the surviving contact's id works if only one was merged into it
     id: Uuid,
     #[command(flatten)]
     decision: Decision,
@@ -49,9 +48,7 @@ pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings
     if args.decision.asks() {
         let planned = unmerge(true).await?;
         output::note(as_text(&planned, true));
-        if !confirm::confirmed("part these contacts?")? {
-            anyhow::bail!("nothing was changed");
-        }
+        confirm::ask("unmerge these contacts?")?;
     }
     let done = unmerge(args.decision.dry_run).await?;
     let value = json!({
@@ -67,7 +64,7 @@ pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings
 }
 
 fn as_text(done: &Unmerged, planned: bool) -> String {
-    let verb = if planned { "would part" } else { "parted" };
+    let verb = if planned { "would unmerge" } else { "unmerged" };
     let rows = done.contacts.iter().map(|contact| {
         let keys = |kind: &str| {
             let keys = contact.keys.iter().filter(|key| key.kind() == kind);
@@ -76,7 +73,7 @@ fn as_text(done: &Unmerged, planned: bool) -> String {
         [contact.id.to_string(), contact.version.to_string(), keys("phone"), keys("email")]
     });
     format!(
-        "{verb} {} from {}; {} of {} events changed sides\n\n{}",
+        "{verb} {} from {}; {} of {} events moved\n\n{}",
         done.restored,
         done.contact,
         done.moved_events,

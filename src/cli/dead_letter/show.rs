@@ -1,4 +1,4 @@
-//! One dead letter with everything. The body is printed because the operator asked for it.
+//! `dead-letter show`: one dead letter in full. The body is printed because the operator asks for it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         exit::Exit,
-        output::{self, moment, printable},
+        output::{self, bytes, moment, printable},
     },
     Show,
 };
@@ -34,10 +34,7 @@ fn as_json(dead_letter: &DeadLetter) -> anyhow::Result<Value> {
             ("properties".to_owned(), dead_letter.properties.clone()),
             ("settledAt".to_owned(), json!(dead_letter.settled_at.map(moment))),
             ("settledBy".to_owned(), json!(dead_letter.settled_by)),
-            match std::str::from_utf8(&dead_letter.body) {
-                Ok(text) => ("body".to_owned(), json!(text)),
-                Err(_) => ("bodyBase64".to_owned(), json!(STANDARD.encode(&dead_letter.body))),
-            },
+            bytes("body", &dead_letter.body),
         ]);
     }
     Ok(value)
@@ -46,7 +43,7 @@ fn as_json(dead_letter: &DeadLetter) -> anyhow::Result<Value> {
 fn as_text(dead_letter: &DeadLetter) -> String {
     let summary = &dead_letter.summary;
     let optional = |text: Option<&String>| text.cloned().unwrap_or_default();
-    let lines = [
+    let facts = vec![
         ("id", summary.id.to_string()),
         ("reason", summary.reason.clone()),
         ("message", summary.message.clone()),
@@ -67,15 +64,13 @@ fn as_text(dead_letter: &DeadLetter) -> String {
         ("properties", dead_letter.properties.to_string()),
         ("bytes", dead_letter.body.len().to_string()),
     ];
-    let mut text: Vec<String> = lines
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<12}{}", printable(&value)))
-        .collect();
+    let mut text = output::facts(12, facts);
     text.push(String::new());
     match std::str::from_utf8(&dead_letter.body) {
         Ok(body) => text.extend(body.lines().map(printable)),
-        Err(_) => text.extend(["(not UTF-8, so in base64)".to_owned(), STANDARD.encode(&dead_letter.body)]),
+        Err(_) => {
+            text.extend(["(not UTF-8; shown in base64)".to_owned(), STANDARD.encode(&dead_letter.body)])
+        }
     }
     text.join("\n")
 }

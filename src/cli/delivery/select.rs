@@ -1,42 +1,52 @@
-//! Which deliveries: the filters of `list`, and ids.
+//! Which deliveries: the filters of `list` and `resend`.
 
-use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use clap::Args;
+use strum::VariantArray as _;
 use uuid::Uuid;
 
-use super::super::{exit::Usage, since::Since};
+use super::{
+    super::{
+        bulk::Select,
+        exit::Usage,
+        output::Output,
+        value::{Since, one_of},
+    },
+    print,
+};
 use crate::{
+    domain::event::Key,
     operator::{
-        deliveries::{self, DeliveryKey, Filter, State},
+        deliveries::{self, Filter, Listed, State},
         endpoints,
     },
     postgres::Database,
 };
 
-/// The filters of `list`; what is not given does not narrow.
+/// The filters of `list`; one that is not given does not narrow.
 #[derive(Clone, Debug, Default, Args)]
-pub(super) struct Filters {
-    /// Of this company
+pub(in crate::cli) struct Filters {
+    /// Only deliveries of this company
     #[arg(long)]
     company: Option<String>,
-    /// In this state; may be given several times
-    #[arg(long, value_name = "STATE", value_parser = states())]
+    /// Only deliveries in this state; repeat the option for several
+    #[arg(long, value_name = "STATE", value_parser = one_of(State::VARIANTS, State::name))]
     state: Vec<State>,
-    /// To this endpoint: its address as `endpoint list` shows it, its id, or the beginning of that
+    /// Only deliveries to this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
     #[arg(long, value_name = "ID|URL")]
     endpoint: Option<String>,
-    /// Of the trigger event with this id
+    /// Only deliveries of the trigger event with this id
     #[arg(long, value_name = "ID")]
     event: Option<String>,
-    /// About this contact, as it was called when the delivery was made
+    /// Only deliveries about this contact, by the id it had when the delivery was created
     #[arg(long, value_name = "ID")]
     contact: Option<Uuid>,
-    /// Of the trigger with this name
+    /// Only deliveries of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Made since: a time such as 2026-11-22T10:00:00Z, or how long ago [default: 24h; pending: any time]
+    /// Only deliveries created since a time (2026-11-22T10:00:00Z) or within a duration (24h) [default: 24h; pending: any time]
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
-    /// At most so many, the newest
+    /// Only the newest N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: Option<u32>,
 }
@@ -63,68 +73,54 @@ impl Filters {
         })
     }
 
-    /// What is pending has its own index; all else is found by time.
+    /// Pending deliveries have an index of their own; all others are found by time.
     fn since(&self) -> Option<Since> {
         self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
     }
-
-    /// Whether nothing narrows but the company, which narrows ids as well.
-    fn is_empty(&self) -> bool {
-        self.state.is_empty()
-            && self.endpoint.is_none()
-            && self.event.is_none()
-            && self.contact.is_none()
-            && self.trigger.is_none()
-            && self.since.is_none()
-            && self.limit.is_none()
-    }
 }
 
-/// Deliveries by id or by filter.
-#[derive(Clone, Debug, Default, Args)]
-pub(super) struct Selection {
-    /// Ids, or the beginnings of ids (8 digits or more)
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
-    #[command(flatten)]
-    filters: Filters,
-}
+impl Select for Filters {
+    type Key = Key;
+    type Row = Listed;
+    const PLURAL: &'static str = "deliveries";
 
-impl Selection {
-    /// # Errors
-    /// When it selects nothing, in two ways at once, or what nobody may have meant: without a state, what has
-    /// been delivered would be sent once more.
-    pub(super) fn check(&self) -> Result<(), Usage> {
-        let fault = match (self.ids.is_empty(), self.filters.is_empty()) {
-            (false, false) => "give ids or filters, not both",
-            (true, true) => "say which: ids, or filters such as --state dead",
-            (true, false) if self.filters.state.is_empty() => {
-                "with filters, say in which state too: --state dead"
-            }
-            _ => return Ok(()),
-        };
-        Err(Usage(fault.to_owned()))
+    /// The company narrows ids as well.
+    fn excludes_ids(&self) -> bool {
+        !self.state.is_empty()
+            || self.endpoint.is_some()
+            || self.event.is_some()
+            || self.contact.is_some()
+            || self.trigger.is_some()
+            || self.since.is_some()
+            || self.limit.is_some()
     }
 
-    /// The keys of the deliveries that are meant: as given, or oldest first.
-    pub(super) async fn keys(&self, database: &Database) -> anyhow::Result<Vec<DeliveryKey>> {
-        if self.ids.is_empty() {
-            return Ok(deliveries::keys(database, &self.filters.filter(database).await?).await?);
+    /// Without a state, deliveries that succeeded would be sent once more.
+    fn check(&self) -> Result<(), Usage> {
+        if !self.excludes_ids() {
+            return Err(Usage("select deliveries by ids, or by filters such as --state dead".to_owned()));
         }
-        let mut keys: Vec<DeliveryKey> = Vec::with_capacity(self.ids.len());
-        for id in &self.ids {
-            let key = deliveries::resolve(database, self.filters.company.as_deref(), id).await?;
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
+        if self.state.is_empty() {
+            return Err(Usage("filters need a state as well, such as --state dead".to_owned()));
         }
-        Ok(keys)
+        Ok(())
     }
-}
 
-fn states() -> impl clap::builder::TypedValueParser<Value = State> {
-    PossibleValuesParser::new(State::ALL.map(State::name))
-        .try_map(|name| State::from_name(&name).ok_or("no such state"))
+    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
+        Ok(deliveries::keys(database, &self.filter(database).await?).await?)
+    }
+
+    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key> {
+        Ok(deliveries::resolve(database, self.company.as_deref(), id).await?)
+    }
+
+    async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Listed>> {
+        Ok(deliveries::look(database, keys).await?)
+    }
+
+    fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {
+        print(output, rows)
+    }
 }
 
 #[cfg(test)]
@@ -136,37 +132,11 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Command {
         #[command(flatten)]
-        selection: Selection,
-    }
-
-    fn parse(arguments: &[&str]) -> Result<Selection, clap::Error> {
-        Command::try_parse_from([&["x"], arguments].concat()).map(|command| command.selection)
+        filters: Filters,
     }
 
     #[test]
-    fn a_selection_is_never_everything_by_accident() {
-        for (arguments, fine) in [
-            (&[][..], false),
-            (&["--company", "acme"], false),
-            (&["--limit", "5", "--state", "dead"], true),
-            (&["--since", "1h"], false),
-            (&["--trigger", "t"], false),
-            (&["--trigger", "t", "--state", "delivered", "--state", "dead"], true),
-            (&["0193f5a0"], true),
-            (&["0193f5a0", "--company", "acme"], true),
-            (&["0193f5a0", "--limit", "5"], false),
-            (&["0193f5a0", "--state", "dead"], false),
-        ] {
-            assert_eq!(parse(arguments).unwrap().check().is_ok(), fine, "{arguments:?}");
-        }
-        for arguments in [["--state", "gone"], ["--limit", "0"], ["--contact", "x"], ["--since", "yesterday"]]
-        {
-            assert!(parse(&arguments).is_err(), "{arguments:?}");
-        }
-    }
-
-    #[test]
-    fn only_what_is_pending_is_listed_whatever_its_age() {
+    fn only_pending_deliveries_are_listed_at_any_age() {
         for (arguments, expected) in [
             (&[][..], Some(Since::DAY)),
             (&["--state", "dead"], Some(Since::DAY)),
@@ -174,7 +144,8 @@ mod tests {
             (&["--state", "pending"], None),
             (&["--state", "pending", "--since", "24h"], Some(Since::DAY)),
         ] {
-            assert_eq!(parse(arguments).unwrap().filters.since(), expected, "{arguments:?}");
+            let parsed = Command::try_parse_from([&["x"], arguments].concat()).unwrap();
+            assert_eq!(parsed.filters.since(), expected, "{arguments:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One delivery with everything. Bodies are printed because the operator asked for them; secrets never are.
+//! `delivery show`: one delivery in full. Bodies are printed because the operator asks for them; secrets never are.
 
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::{
     operator::deliveries::{self, Delivery},
-    postgres::{Database, deliveries::Attempt},
+    postgres::{Database, attempts::Attempt},
 };
 
 pub(super) const HELP: &str = "\
-It prints what was sent and answered, so it may print personal data. Headers and parts of the query whose names are
-those of secrets are left out, and so they are of the curl command.
+It prints requests and responses, which may contain personal data. Headers and query parameters that are named like
+secrets are redacted, in the curl command as well.
 
 Example: contact-relay delivery show 4e4f86f0-3309";
 
-/// How much of an answer's body is printed for people, in characters.
-const BODY: usize = 2_000;
+/// Characters of a response body in text output.
+const MAX_RESPONSE_TEXT: usize = 2_000;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Show {
-    /// Its id (the webhook-id of its requests), or the beginning of it
+    /// Delivery id (the webhook-id of its requests), or its first 8 or more digits
     id: String,
     /// Company (tenant) id
     #[arg(long)]
@@ -47,11 +47,7 @@ pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit
 fn as_json(delivery: &Delivery) -> anyhow::Result<Value> {
     let mut value = serde_json::to_value(&delivery.listed)?;
     let view = &delivery.request;
-    let mut request = Map::new();
-    request.insert("method".to_owned(), view.method.clone().into());
-    request.insert("url".to_owned(), view.url.clone().into());
-    request.insert("headers".to_owned(), json!(view.headers));
-    request.extend(view.body.as_deref().map(|body| bytes("body", body)));
+    let mut request = request_json(&view.method, &view.url, &view.headers, view.body.as_deref());
     request.insert("curl".to_owned(), view.curl().into());
     if let Value::Object(members) = &mut value {
         members.extend([
@@ -67,7 +63,38 @@ fn as_json(delivery: &Delivery) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-/// One attempt with all members.
+/// The members of a request; a body that is not text is in base64.
+pub(in crate::cli) fn request_json(
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: Option<&[u8]>,
+) -> Map<String, Value> {
+    let mut request = Map::new();
+    request.insert("method".to_owned(), method.into());
+    request.insert("url".to_owned(), url.into());
+    request.insert("headers".to_owned(), json!(headers));
+    request.extend(body.map(|body| bytes("body", body)));
+    request
+}
+
+/// The lines of a request, with its whole body.
+pub(in crate::cli) fn request_text(
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: Option<&[u8]>,
+) -> Vec<String> {
+    let mut text = vec![printable(&format!("{method} {url}"))];
+    text.extend(headers.iter().map(|(name, value)| printable(&format!("{name}: {value}"))));
+    if let Some(body) = body {
+        text.push(String::new());
+        text.extend(body_text(body, usize::MAX));
+    }
+    text
+}
+
+/// One attempt with all its members.
 pub(in crate::cli) fn attempt_json(attempt: &Attempt) -> Value {
     let mut value = json!({
         "deliveryId": attempt.delivery_id,
@@ -88,19 +115,10 @@ pub(in crate::cli) fn attempt_json(attempt: &Attempt) -> Value {
 }
 
 fn as_text(delivery: &Delivery) -> String {
-    let mut text: Vec<String> = facts(delivery)
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<12}{}", printable(&value)))
-        .collect();
+    let mut text = output::facts(12, facts(delivery));
     let view = &delivery.request;
     text.push(String::new());
-    text.push(printable(&format!("{} {}", view.method, view.url)));
-    text.extend(view.headers.iter().map(|(name, value)| printable(&format!("{name}: {value}"))));
-    if let Some(body) = &view.body {
-        text.push(String::new());
-        text.extend(body_text(body, usize::MAX));
-    }
+    text.extend(request_text(&view.method, &view.url, &view.headers, view.body.as_deref()));
     text.push(String::new());
     text.push(
         "each attempt adds user-agent, traceparent, webhook-timestamp and webhook-signature".to_owned(),
@@ -138,7 +156,7 @@ fn facts(delivery: &Delivery) -> Vec<(&'static str, String)> {
         ("endpoint", summary.endpoint_id.map(|id| id.to_string()).unwrap_or_default()),
         ("", summary.endpoint_url.clone().unwrap_or_default()),
         ("newest only", if summary.newest_only { "yes".to_owned() } else { String::new() }),
-        ("digest", summary.digest_id.map(|id| format!("went out as a part of {id}")).unwrap_or_default()),
+        ("digest", summary.digest_id.map(|id| format!("sent as part of {id}")).unwrap_or_default()),
         ("holds", ids(&delivery.members)),
         (
             "dead letter",
@@ -155,25 +173,28 @@ fn facts(delivery: &Delivery) -> Vec<(&'static str, String)> {
 /// The lines of one attempt.
 pub(in crate::cli) fn attempt_text(attempt: &Attempt) -> Vec<String> {
     let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
-    let times: String = [("", Some(attempt.duration_ms)), (", connected after ", attempt.connect_ms)]
-        .into_iter()
-        .chain([(", answered after ", attempt.answer_ms)])
-        .filter_map(|(what, ms)| Some(format!("{what}{} ms", ms?)))
-        .collect();
+    let times: String = [
+        ("", Some(attempt.duration_ms)),
+        (", connected after ", attempt.connect_ms),
+        (", answered after ", attempt.answer_ms),
+    ]
+    .into_iter()
+    .filter_map(|(what, ms)| Some(format!("{what}{} ms", ms?)))
+    .collect();
     let started = attempt.started_at.format(&Rfc3339).unwrap_or_default();
     let mut text =
         vec![format!("attempt {}: {started}, {times}: {}{status}", attempt.attempt, attempt.class)];
     text.extend(attempt.error.as_deref().map(|error| format!("  {}", printable(error))));
     if let Some(body) = &attempt.response_body {
         text.push(format!("  {} bytes:", body.len()));
-        text.extend(body_text(body, BODY).into_iter().map(|line| format!("  {line}")));
+        text.extend(body_text(body, MAX_RESPONSE_TEXT).into_iter().map(|line| format!("  {line}")));
     }
     text
 }
 
-/// The lines of a body: JSON set out, other text as it is, else only that it is no text. No more than `limit`
-/// characters.
-pub(in crate::cli) fn body_text(body: &[u8], limit: usize) -> Vec<String> {
+/// The lines of a body, at most `limit` characters: JSON indented, other text as it is, and a note for bytes that
+/// are not text.
+fn body_text(body: &[u8], limit: usize) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(body) else {
         return vec!["(not text; -o json has it in base64)".to_owned()];
     };

@@ -1,4 +1,4 @@
-//! Fires the samples and waits until each has ended as expected, or time is up.
+//! Fires the samples and waits until each has ended as expected, or the time is up.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::{
     settings::Settings,
 };
 
-/// How long the samples may take from the publish to the last outcome.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// From publishing the samples to the last outcome.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Demo<'a> {
     pub(super) settings: &'a Settings,
@@ -31,13 +31,13 @@ pub(super) struct Demo<'a> {
     pub(super) receiver: &'a DemoReceiver,
 }
 
-/// What became of the samples.
+/// The effects of all samples.
 pub(super) struct Outcome {
     pub(super) contacts: Vec<Contact>,
     pub(super) events: Vec<Value>,
     pub(super) webhooks: Vec<Received>,
     pub(super) dead_letters: Vec<Summary>,
-    /// What did not end as expected, in words.
+    /// Samples that did not end as expected, in words.
     pub(super) unexpected: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Demo<'_> {
         let applied =
             samples.iter().filter(|sample| !matches!(sample.expected, Expected::DeadLetter(_))).count();
         let mut events = Vec::new();
-        let settled = timeout(PATIENCE, async {
+        let settled = timeout(OUTCOME_TIMEOUT, async {
             while events.len() < applied {
                 events.push(serde_json::from_slice(&subscriber.next().await?.body)?);
             }
@@ -81,7 +81,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// What has become of the samples so far.
+    /// The effects so far.
     async fn look(
         &self,
         samples: &[Sample],

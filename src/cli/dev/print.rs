@@ -1,4 +1,4 @@
-//! What `dev` shows: contact rows, an event, the webhook request, the dead letters, and where to go.
+//! Prints contacts, an event, the webhook requests, the dead letters, and where to go from there.
 
 use secrecy::ExposeSecret as _;
 
@@ -35,7 +35,7 @@ pub(super) fn outcome(outcome: &Outcome) -> anyhow::Result<()> {
         line(serde_json::to_string_pretty(event)?)?;
     }
     for webhook in &outcome.webhooks {
-        line("\nWEBHOOK (as the demo receiver got it)")?;
+        line("\nWEBHOOK (as the demo receiver received it)")?;
         line(format!("{} {}", webhook.method, webhook.path))?;
         for (name, value) in &webhook.headers {
             line(format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))?;
@@ -61,8 +61,7 @@ pub(super) fn outcome(outcome: &Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// URLs, and commands to go on with. The addresses hold passwords only where they are the private
-/// services' own.
+/// Prints URLs, and commands to try next. Addresses with passwords are printed only for the private services.
 pub(super) fn where_to_go(
     settings: &Settings,
     services: Option<&Services>,
@@ -77,7 +76,7 @@ pub(super) fn where_to_go(
     line("In another shell, with")?;
     line(format!("  export CONTACT_RELAY__AMQP__URL={}", settings.amqp.url.expose_secret()))?;
     line(format!("  export CONTACT_RELAY__POSTGRES__URL={}", settings.postgres.url.expose_secret()))?;
-    line("go on with")?;
+    line("try")?;
     for command in [
         "contact-relay tail",
         "contact-relay publish FILE",

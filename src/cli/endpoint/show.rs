@@ -1,4 +1,5 @@
-//! One endpoint with everything. Of signing secrets only public keys are shown; its path is, because it was asked for.
+//! `endpoint show`: one endpoint in full. Of signing secrets only public keys are printed. The whole path is printed,
+//! because the operator asks for it.
 
 use std::time::Duration;
 
@@ -41,17 +42,11 @@ fn as_json(shown: &Shown) -> anyhow::Result<Value> {
 }
 
 fn as_text(shown: &Shown) -> String {
-    let mut text: Vec<String> = facts(shown)
-        .into_iter()
-        .chain(terms(shown))
-        .chain(signing(shown))
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<15}{}", printable(&value)))
-        .collect();
+    let mut text = output::facts(15, [facts(shown), terms(shown), signing(shown)].concat());
     for attempt in &shown.attempts {
         let mut lines = attempt_text(attempt).into_iter();
         let first = lines.next().unwrap_or_default();
-        // The answer is shown with its delivery.
+        // `delivery show` prints the response.
         text.extend([String::new(), format!("{} {first}", attempt.delivery_id)]);
         text.extend(attempt.error.as_deref().map(|error| format!("  {}", printable(error))));
     }
@@ -102,7 +97,7 @@ fn terms(shown: &Shown) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A line for each signature: a receiver's public key must be easy to copy.
+/// One line per signature, so that a receiver's public key is easy to copy.
 fn signing(shown: &Shown) -> Vec<(&'static str, String)> {
     let lines = shown.terms.signing.iter().map(|signing| match &signing.public_key {
         Some(key) => format!("{} {key}", signing.version),
@@ -115,7 +110,7 @@ fn signing(shown: &Shown) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// A setting's duration, as settings are written.
+/// A duration as it is written in settings.
 fn span(ms: u64) -> String {
     humantime::format_duration(Duration::from_millis(ms)).to_string()
 }

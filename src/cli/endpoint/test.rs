@@ -1,45 +1,45 @@
-//! `endpoint test`: sends one test event at once and tells what came of it.
+//! `endpoint test`: sends one test event at once and prints the request and the response.
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     super::{
-        delivery::{attempt_json, attempt_text, body_text},
+        delivery::{attempt_json, attempt_text, request_json, request_text},
         exit::{Exit, Usage},
-        output::{self, bytes, printable},
+        output,
     },
     One,
 };
 use crate::{
     domain::webhook::attempt::Class,
     operator::endpoints::{self, ResolveError},
-    postgres::{Database, deliveries::Attempt},
+    postgres::{Database, attempts::Attempt},
     settings::Settings,
-    workers::webhook::endpoint_test::{EndpointTest, run},
+    workers::webhook::endpoint_test::{self, EndpointTest},
 };
 
 pub(super) const HELP: &str = "\
-Sends a signed contact-relay.test event (a message in Slack's form to a Slack webhook) with the settings of the
-endpoint: timeout, secrets, TLS, egress rules. It asks neither pause nor breaker, and records nothing. A URL that is
-no endpoint yet can be tested as well. Exits 0 on 2xx, else 1.
+Sends a signed contact-relay.test event (to a Slack webhook, a Slack message) with the settings of the endpoint:
+timeout, secrets, TLS, egress rules. It ignores pause and breaker, and records nothing. A URL that is not an endpoint
+yet can be tested as well. Exits 0 on 2xx, else 1.
 
 Example: contact-relay endpoint test https://hooks.example/sales --company acme";
 
 pub(super) async fn run(database: &Database, args: &One, settings: &Settings) -> anyhow::Result<Exit> {
     let (company, url) = target(database, args).await?;
     if url.contains('$') {
-        let text = "this address has variables; give a whole one, such as https://hooks.example/contacts/1";
+        let text = "this URL contains variables; give one without, such as https://hooks.example/contacts/1";
         return Err(Usage(text.to_owned()).into());
     }
-    let test = run(settings, &company, &url).await?;
+    let test = endpoint_test::run(settings, &company, &url).await?;
     let attempt = recorded(&test);
     output::object(args.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
     Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })
 }
 
-/// Company and URL of the endpoint that is meant; or the URL as given, where no endpoint has it.
+/// Company and URL of the endpoint, or the URL as given when no endpoint has it.
 async fn target(database: &Database, args: &One) -> anyhow::Result<(String, String)> {
     let company = args.company.clone();
     match endpoints::resolve(database, company.as_deref(), &args.endpoint).await {
@@ -47,7 +47,7 @@ async fn target(database: &Database, args: &One) -> anyhow::Result<(String, Stri
             let endpoint = endpoints::get(database, &key).await?;
             Ok((endpoint.company, endpoint.url))
         }
-        // What the settings say for one company only is not meant then.
+        // Without a company, only settings for all companies apply.
         Err(ResolveError::Unknown) if args.endpoint.contains("://") => {
             Ok((company.unwrap_or_default(), args.endpoint.clone()))
         }
@@ -55,7 +55,7 @@ async fn target(database: &Database, args: &One) -> anyhow::Result<(String, Stri
     }
 }
 
-/// The test as if it had been recorded.
+/// The test as a recorded attempt.
 fn recorded(test: &EndpointTest) -> Attempt {
     let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     let outcome = &test.outcome;
@@ -74,20 +74,14 @@ fn recorded(test: &EndpointTest) -> Attempt {
 }
 
 fn as_json(test: &EndpointTest, attempt: &Attempt) -> Value {
-    let mut request = Map::new();
-    request.insert("method".to_owned(), test.request.method.name().into());
-    request.insert("url".to_owned(), test.request.url.clone().into());
-    request.insert("headers".to_owned(), json!(test.request.headers));
-    request.extend(test.request.body.as_deref().map(|body| bytes("body", body)));
+    let sent = &test.request;
+    let request = request_json(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
     json!({ "request": request, "attempt": attempt_json(attempt) })
 }
 
 fn as_text(test: &EndpointTest, attempt: &Attempt) -> String {
-    let request = &test.request;
-    let mut text = vec![printable(&format!("{} {}", request.method.name(), request.url))];
-    text.extend(request.headers.iter().map(|(name, value)| printable(&format!("{name}: {value}"))));
-    text.push(String::new());
-    text.extend(body_text(request.body.as_deref().unwrap_or_default(), usize::MAX));
+    let sent = &test.request;
+    let mut text = request_text(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
     text.push(String::new());
     text.extend(attempt_text(attempt));
     text.join("\n")

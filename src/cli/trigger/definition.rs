@@ -1,10 +1,10 @@
-//! Finds the definitions in a file and lints them: what the service would refuse, by the service's own
-//! parser, and what it would take although it is hardly meant.
+//! Finds the definitions in a file and lints them. Errors come from the service's own parser. Warnings are about
+//! definitions that the service accepts but the author is unlikely to mean.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -20,33 +20,56 @@ use crate::domain::{
     },
 };
 
-/// Members of an object, each as it is written.
+/// Members of an object, each as it was written.
 pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
-/// Names that the platform and the service define (besides `contact.<field>` and `images[0]`).
-const OWN_NAMES: [&str; 7] =
+/// Variables that the platform and the service define, besides `contact.<field>` and `images[0]`.
+const BUILT_IN: [&str; 7] =
     ["session.id", "company.id", "assistant.id", "images", "event.id", "contact.id", "contact.operation"];
 
-/// Headers whose value is a secret as a rule.
+/// Headers whose value is usually a secret.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
 /// A definition in a file.
 pub(super) struct Found {
-    /// Its place in the file, as a JSON pointer.
+    /// JSON pointer (RFC 6901) into the file.
     pub(super) place: String,
-    /// Its text.
+    /// The definition as it was written.
     pub(super) raw: String,
 }
 
-/// The text of the file, or of standard input where it is `-`.
+/// A file that the JSON parser refuses. Its error names line and column, never a value.
+#[derive(Debug, thiserror::Error)]
+#[error("could not parse {} as JSON", name(file))]
+pub(super) struct NotJson {
+    file: PathBuf,
+    source: serde_json::Error,
+}
+
+fn name(file: &Path) -> String {
+    if is_standard_input(file) { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// The JSON text in the file, or in standard input when it is `-`.
+///
+/// # Errors
+/// When it cannot be read, or is not JSON ([`NotJson`]).
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("could not read standard input")?;
+    let read = if is_standard_input(file) {
+        std::io::stdin().read_to_string(&mut text)
     } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))?;
+        std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
+    };
+    read.with_context(|| format!("could not read {}", name(file)))?;
+    match serde_json::from_str::<Value>(&text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(NotJson { file: file.to_owned(), source }.into()),
     }
-    Ok(text)
 }
 
 /// The definitions in `text`: an event, an object with `trigger` and `next`, or one definition.
@@ -57,8 +80,9 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
     };
     let mut found = vec![Found { place: format!("{base}/trigger"), raw: trigger.get().to_owned() }];
     if let Some(next) = members.get("next").filter(|next| next.get() != "null") {
-        let next: Vec<Box<RawValue>> =
-            serde_json::from_str(next.get()).with_context(|| format!("{base}/next must be a list"))?;
+        // The parser's error would quote the value.
+        let next: Vec<Box<RawValue>> = serde_json::from_str(next.get())
+            .map_err(|_| anyhow::anyhow!("{base}/next must be a list of definitions"))?;
         found.extend(
             next.into_iter().enumerate().map(|(index, raw)| Found {
                 place: format!("{base}/next/{index}"),
@@ -69,7 +93,7 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The object that holds `trigger`, with its place; without members where the text is a definition.
+/// The object that holds `trigger`, with its place; without members when the text is a definition itself.
 pub(super) fn data(text: &str) -> (&'static str, Members) {
     let members: Members = serde_json::from_str(text).unwrap_or_default();
     match members.get("data").map(|data| serde_json::from_str::<Members>(data.get())) {
@@ -79,7 +103,7 @@ pub(super) fn data(text: &str) -> (&'static str, Members) {
     }
 }
 
-/// Everything to tell about one definition, errors first.
+/// All errors of a definition, or its warnings when it has no error.
 pub(super) fn lint(found: &Found) -> Vec<Finding> {
     let finding = |severity, place: &str, message: String| Finding {
         severity,
@@ -90,7 +114,7 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
     let actions = actions(&value);
     let mut findings = Vec::new();
     for (place, action) in actions.iter().filter(|(_, action)| action["type"] == "WEBHOOK") {
-        // A webhook whose shape is wrong is told of with the other problems of the definition.
+        // The parser below reports a webhook that has the wrong shape.
         let problems = WebhookAction::parse(action).map(|webhook| webhook.problems()).unwrap_or_default();
         findings.extend(problems.into_iter().map(|problem| finding(Severity::Error, place, problem)));
     }
@@ -98,7 +122,7 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         Err(bad) => {
             let problems = bad.problems.into_iter();
             findings
-                .extend(problems.map(|problem| finding(Severity::Error, &problem.place, problem.message)));
+                .extend(problems.map(|problem| finding(Severity::Error, &problem.pointer, problem.message)));
             findings.sort_by(|a, b| a.place.cmp(&b.place));
         }
         Ok(trigger) => {
@@ -109,7 +133,7 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
     findings
 }
 
-/// The actions of a definition, each with its place.
+/// The actions of a definition, each with its JSON pointer.
 fn actions(definition: &Value) -> Vec<(String, &Value)> {
     match (&definition["action"], definition["actions"].as_array()) {
         (Value::Null, Some(actions)) => {
@@ -120,7 +144,7 @@ fn actions(definition: &Value) -> Vec<(String, &Value)> {
     }
 }
 
-/// What is hardly meant, with its place.
+/// Messages about what the author is unlikely to mean, each with its JSON pointer.
 fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<(String, String)> {
     let mut warnings = Vec::new();
     let mut used = BTreeSet::new();
@@ -130,7 +154,7 @@ fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<(String, Str
                 let fields: BTreeSet<Field> = mapping.iter().map(|(field, _)| field).collect();
                 used.extend(mapping.iter().map(|(_, parameter)| parameter.to_owned()));
                 if !fields.contains(&Field::Phone) && !fields.contains(&Field::Email) {
-                    let message = "neither phone nor email is mapped: every firing makes a new contact";
+                    let message = "neither phone nor email is mapped; every event will create a new contact";
                     warnings.push((place.clone(), message.to_owned()));
                 }
             }
@@ -147,7 +171,7 @@ fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<(String, Str
     warnings
 }
 
-/// What is hardly meant in a webhook, with its place; adds the names that it uses to `used`.
+/// The warnings of a webhook, each with its JSON pointer; adds the variables that it uses to `used`.
 fn webhook_warnings(
     action: &Value,
     parameters: &[String],
@@ -168,19 +192,19 @@ fn webhook_warnings(
         let place = format!("/headers/{index}/value");
         let secret = SECRET_HEADERS.contains(&text("key").to_lowercase().as_str());
         if secret && !text("value").is_empty() {
-            let message = "holds a secret that everyone sees who may see the definition, the event or the dead letter; \
-                           prefer webhook.signing_secrets where the receiver can check signatures";
+            let message = "anyone who can see the definition, the event or a dead letter sees this secret; \
+                           prefer webhook.signing_secrets if the receiver can verify signatures";
             warnings.push((place.clone(), message.to_owned()));
         }
         strict.push((place, text("value")));
     }
     for (place, text) in strict {
         for reference in references(text) {
-            let known = reference.iter().any(|name| parameters.contains(name) || is_own(name));
+            let known = reference.iter().any(|name| parameters.contains(name) || is_built_in(name));
             if !known && let Some(name) = reference.last() {
                 let message = format!(
-                    "${name} is no parameter and no name of the platform; where clientData has no such key either, \
-                     this step is a dead letter"
+                    "${name} is neither a parameter nor a built-in variable; the step becomes a dead letter unless \
+                     clientData has this key"
                 );
                 warnings.push((place.clone(), message));
             }
@@ -193,7 +217,7 @@ fn webhook_warnings(
     warnings
 }
 
-/// The variables of a text, each with the names that it may be, longest first.
+/// The variables of a text, each with the names that it may refer to, longest first.
 fn references(text: &str) -> Vec<Vec<String>> {
     let template = Template::parse(text);
     let variables = template.pieces().iter().filter_map(|piece| match piece {
@@ -203,10 +227,10 @@ fn references(text: &str) -> Vec<Vec<String>> {
     variables.map(|reference| reference.candidates().map(|(name, _)| name.to_owned()).collect()).collect()
 }
 
-fn is_own(name: &str) -> bool {
-    OWN_NAMES.contains(&name)
+fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name)
         || name.starts_with("images[")
-        || name.strip_prefix("contact.").is_some_and(|field| Field::from_name(field).is_some())
+        || name.strip_prefix("contact.").is_some_and(|field| field.parse::<Field>().is_ok())
 }
 
 /// Every text in a JSON value, at any depth.

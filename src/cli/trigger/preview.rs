@@ -1,4 +1,4 @@
-//! What a firing would give: made by the same code as in the workers, with nothing behind it.
+//! `trigger preview`: runs a trigger as worker 1 would, without writing or sending anything.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -18,28 +18,22 @@ use crate::{
     app::rules,
     domain::{
         chain::{
-            outgoing::{Origin, Outgoing, Publisher},
+            outgoing::Publisher,
             plan::{Plan, Step, Work, plan},
+            run::{Deployment, Firing, run},
         },
-        contact::{
-            ContactId, ContactUpdate, Rejected,
-            directory::{Applied, Conflict, Directory},
-            field::Field,
-        },
+        contact::{ContactId, ContactUpdate, Rejected, directory::Directory, field::Field},
+        trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired::decode},
         webhook::{
-            action::WebhookAction,
-            action::render::render,
-            egress::Policy,
-            request::{USER_AGENT, WebhookRequest},
+            delivery::NewDelivery, endpoint::Endpoint, own_headers::OwnHeaders, request::WebhookRequest,
             signature::SigningSecret,
-            variables::ContactView,
         },
     },
-    settings::{EndpointTerms, Settings},
+    settings::Settings,
 };
 
-/// Prints the steps of one firing. Exits 1 when the event or a step would be a dead letter.
+/// Prints the steps of one event. Exits 1 if the event or a step would be a dead letter.
 pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::Result<Exit> {
     let text = definition::read(&args.file)?;
     let arguments = argument(&args.arguments, "--arguments")?;
@@ -52,7 +46,7 @@ pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::
     Ok(if fine { Exit::Done } else { Exit::Failed })
 }
 
-/// The steps, and how many are skipped.
+/// The steps of the event, and how many further steps are skipped.
 fn fire(
     text: &str,
     arguments: &RawValue,
@@ -64,10 +58,10 @@ fn fire(
     let planned =
         decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
-    Ok(json!({ "steps": Firing::new(&plan, settings).steps(), "skipped": plan.skipped }))
+    Ok(json!({ "steps": steps(&plan, settings), "skipped": plan.skipped }))
 }
 
-/// The option's JSON object, from a file where it is `@FILE`.
+/// The JSON object of an option, or of the file that `@FILE` names.
 fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     let text = match text.strip_prefix('@') {
         Some(file) => definition::read(Path::new(file))?,
@@ -79,7 +73,7 @@ fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     Ok(value)
 }
 
-/// The event of a firing. What the file says of company, assistant, session and images stands.
+/// The event to preview. Company, assistant, session and images come from the file if it has them.
 fn event(
     text: &str,
     arguments: &RawValue,
@@ -123,134 +117,96 @@ fn event(
     Ok(serde_json::to_vec(&event)?)
 }
 
-/// The steps of one plan, carried out in memory.
-struct Firing<'a> {
-    plan: &'a Plan,
-    settings: &'a Settings,
-    policy: Policy,
-    terms: EndpointTerms,
-    publisher: Publisher<'a>,
-    directory: Directory,
-    /// What the last CRM step did, and the event that it would publish.
-    last: Option<(Applied, Outgoing)>,
-}
-
-impl<'a> Firing<'a> {
-    fn new(plan: &'a Plan, settings: &'a Settings) -> Self {
-        Self {
-            plan,
-            settings,
-            policy: settings.webhook.egress(),
-            terms: settings.webhook.terms(),
-            publisher: Publisher {
-                source: &settings.events.source,
-                include_identity: settings.events.include_identity,
-                now: OffsetDateTime::now_utc(),
-            },
-            directory: Directory::default(),
-            last: None,
-        }
-    }
-
-    fn steps(mut self) -> Vec<Value> {
-        self.plan.steps.iter().map(|step| self.step(step)).collect()
-    }
-
-    fn step(&mut self, step: &'a Step) -> Value {
-        let origin = Origin {
-            event: &self.plan.event,
-            trigger: step.trigger.name(),
-            step: step.index,
-            max_interactions: self.plan.max_interactions,
-        };
+/// Runs the plan against no contacts, as worker 1 would for a new person, and shows each step.
+fn steps(plan: &Plan, settings: &Settings) -> Vec<Value> {
+    let terms = settings.webhook.terms();
+    let deployment = Deployment {
+        publisher: Publisher {
+            source: &settings.events.source,
+            include_identity: settings.events.include_identity,
+            now: OffsetDateTime::now_utc(),
+        },
+        policy: settings.contacts.policy(),
+        terms: &terms,
+    };
+    let trace = TraceContext::default();
+    let firing = Firing { plan, body_hash: [0; 32], trace: &trace, reply_to: None };
+    let mut ids = (0..).map(|number| ContactId(Uuid::from_u128(number)));
+    let run = run(firing, &mut Directory::default(), &deployment, || ids.next().unwrap_or(NOBODY));
+    let show = |step: &Step| {
         let mut shown = match &step.work {
-            Work::UpsertContact(update) => {
-                let shown = |field, value: &String| match field {
-                    Field::Identity => output::masked(value),
-                    _ => value.clone(),
-                };
-                let fields = update.values.iter().map(|(field, value)| (field.name(), shown(field, value)));
-                let fields: BTreeMap<&str, String> = fields.collect();
-                let mut shown = json!({ "type": "CRM", "fields": fields, "rejected": update.rejected });
-                if let (Err(conflict), Value::Object(members)) = (self.upsert(update, origin), &mut shown) {
-                    let text = format!("dead letter contact_conflict: {}", conflict.rule.sentence());
-                    members.insert("error".to_owned(), text.into());
-                }
-                shown
+            Work::UpsertContact(update) => upsert(update),
+            Work::Webhook(_) => {
+                let deliveries = run.iter().flat_map(|run| &run.deliveries);
+                let delivery = deliveries.into_iter().find(|delivery| delivery.step == step.index);
+                delivery.map_or_else(|| json!({ "type": "WEBHOOK" }), |delivery| webhook(delivery, settings))
             }
-            Work::Webhook(action) => self.webhook(action, origin),
         };
         if let Value::Object(members) = &mut shown {
+            if let Err(refusal) = &run
+                && refusal.step == step.index
+            {
+                let text = format!("dead letter contact_conflict: {}", refusal.rule.sentence());
+                members.insert("error".to_owned(), text.into());
+            }
             members.insert("index".to_owned(), step.index.into());
             members.insert("trigger".to_owned(), step.trigger.name().into());
         }
         shown
-    }
-
-    fn upsert(&mut self, update: &ContactUpdate, origin: Origin<'_>) -> Result<(), Conflict> {
-        let company = &self.plan.event.company;
-        let policy = self.settings.contacts.policy();
-        let applied = self.directory.apply(company, update, ContactId(Uuid::nil()), &policy)?;
-        if let Some(contact) = self.directory.get(company, applied.id) {
-            let outgoing = self.publisher.contact_upserted(origin, &applied, contact, &update.rejected);
-            self.last = Some((applied, outgoing));
-        }
-        Ok(())
-    }
-
-    fn webhook(&self, action: &WebhookAction, origin: Origin<'_>) -> Value {
-        let view = self.last.as_ref().and_then(|(applied, _)| {
-            Some(ContactView {
-                contact: self.directory.get(&self.plan.event.company, applied.id)?,
-                operation: applied.operation,
-                include_identity: self.settings.events.include_identity,
-            })
-        });
-        let variables = self.plan.event.variables(view);
-        let requested = self.publisher.webhook_requested(origin);
-        let default_body = self.last.as_ref().map_or(&requested.body, |(_, upserted)| &upserted.body);
-        let url = action.endpoint_url().unwrap_or_default();
-        let profile = self.terms.of(self.plan.event.company.as_str(), url).profile;
-        match render(action, profile, &variables, default_body) {
-            Err(invalid) => {
-                json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {invalid}") })
-            }
-            Ok(mut request) => {
-                request.headers.extend(self.own_headers(url));
-                let mut shown = request_json(&request);
-                let allowed = Url::parse(&request.url).map(|url| self.policy.check_url(&url));
-                if let (Ok(Err(blocked)), Value::Object(members)) = (allowed, &mut shown) {
-                    members
-                        .insert("error".to_owned(), format!("dead letter webhook_blocked: {blocked}").into());
-                }
-                shown
-            }
-        }
-    }
-
-    /// The headers that each attempt adds, in their order. Signatures are named, not made.
-    fn own_headers(&self, url: &str) -> Vec<(String, String)> {
-        let webhook = &self.settings.webhook;
-        let own = webhook.per_endpoint(|rule| rule.signing_secrets.clone());
-        let own = own.get(self.plan.event.company.as_str(), url).and_then(Option::as_ref);
-        let secrets = own.unwrap_or(&webhook.signing_secrets);
-        let secrets = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose_secret()).ok());
-        let signatures: Vec<_> = secrets.map(|secret| format!("{},<signature>", secret.version())).collect();
-        let mut headers =
-            vec![("user-agent", USER_AGENT), ("traceparent", TRACEPARENT), ("webhook-timestamp", TIMESTAMP)];
-        let signatures = signatures.join(" ");
-        if !signatures.is_empty() {
-            headers.push(("webhook-signature", &signatures));
-        }
-        headers.push(("webhook-id", ID));
-        headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    }
+    };
+    plan.steps.iter().map(show).collect()
 }
 
-/// What stands in place of something that differs from attempt to attempt.
+/// The id of a contact after 2^128 others.
+const NOBODY: ContactId = ContactId(Uuid::nil());
+
+fn upsert(update: &ContactUpdate) -> Value {
+    let shown = |field, value: &String| match field {
+        Field::Identity => output::masked(value),
+        _ => value.clone(),
+    };
+    let fields = update.values.iter().map(|(field, value)| (field.name(), shown(field, value)));
+    let fields: BTreeMap<&str, String> = fields.collect();
+    json!({ "type": "CRM", "fields": fields, "rejected": update.rejected })
+}
+
+fn webhook(delivery: &NewDelivery, settings: &Settings) -> Value {
+    if let Some(fault) = &delivery.fault {
+        return json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {fault}") });
+    }
+    let mut request = delivery.request.clone();
+    let endpoint = delivery.endpoint.as_ref().map(Endpoint::url).unwrap_or_default();
+    request.headers.extend(own_headers(delivery.company.as_str(), endpoint, settings));
+    let mut shown = request_json(&request);
+    let allowed = Url::parse(&request.url).map(|url| settings.webhook.egress().check_url(&url));
+    if let (Ok(Err(blocked)), Value::Object(members)) = (allowed, &mut shown) {
+        members.insert("error".to_owned(), format!("dead letter webhook_blocked: {blocked}").into());
+    }
+    shown
+}
+
+/// The headers that each attempt adds, in order. Signatures are named, not computed.
+fn own_headers(company: &str, url: &str, settings: &Settings) -> Vec<(String, String)> {
+    let webhook = &settings.webhook;
+    let own = webhook.per_endpoint(|rule| rule.signing_secrets.clone());
+    let secrets = own.get(company, url).and_then(Option::as_ref).unwrap_or(&webhook.signing_secrets);
+    let secrets = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose_secret()).ok());
+    let signatures: Vec<_> = secrets.map(|secret| format!("{},<signature>", secret.version())).collect();
+    let signature = Some(signatures.join(" ")).filter(|signature| !signature.is_empty());
+    let headers = OwnHeaders {
+        traceparent: TRACEPARENT,
+        tracestate: None,
+        timestamp: TIMESTAMP,
+        signature: signature.as_deref(),
+        id: ID,
+    };
+    headers.list()
+}
+
+/// Placeholders of values that differ between attempts.
 const ID: &str = "<the id of the delivery>";
 const TIMESTAMP: &str = "<Unix seconds of the attempt>";
-const TRACEPARENT: &str = "<of the event, or made from the id>";
+const TRACEPARENT: &str = "<of the event, or derived from the id>";
 
 fn request_json(request: &WebhookRequest) -> Value {
     let mut shown = json!({
@@ -304,10 +260,10 @@ fn as_text(preview: &Value) -> String {
         push(String::new());
     }
     if preview.pointer("/steps").is_some_and(|steps| steps.to_string().contains("\"method\"")) {
-        push("What stands in <> differs from attempt to attempt.".to_owned());
+        push("Values in <> differ between attempts.".to_owned());
     }
     if let Some(skipped) = preview.get("skipped").and_then(Value::as_u64).filter(|skipped| *skipped > 0) {
-        push(format!("{skipped} further steps are skipped: the chain may have no more interactions"));
+        push(format!("{skipped} further steps are skipped: the chain has used its interactions"));
     }
     out.trim_end().to_owned()
 }

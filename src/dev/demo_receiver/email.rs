@@ -1,4 +1,4 @@
-//! An imitation of a service that sends mail: the usual JSON interface of one, as strict as they are.
+//! Imitates the usual JSON API of a service that sends email, and is as strict as those are.
 
 use axum::{
     http::StatusCode,
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Received;
 
-/// Takes a message, or says what is wrong with it.
+/// Accepts a message, or says what is wrong with it.
 pub(super) fn answer(request: &Received) -> Response {
     match check(request) {
         Ok(()) => (StatusCode::ACCEPTED, r#"{"status":"queued"}"#).into_response(),
@@ -22,9 +22,9 @@ fn check(request: &Received) -> Result<(), (StatusCode, &'static str)> {
         return Err((StatusCode::UNAUTHORIZED, "no token"));
     }
     if request.method != "POST" || request.header("content-type") != Some("application/json") {
-        return Err(bad("no JSON object"));
+        return Err(bad("not a JSON object"));
     }
-    let message = request.json().ok().filter(Value::is_object).ok_or(bad("no JSON object"))?;
+    let message = request.json().ok().filter(Value::is_object).ok_or(bad("not a JSON object"))?;
     let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).filter(|it| !it.is_empty());
     for pointer in ["/from/email", "/to/0/email", "/reply_to/email"] {
         if !text(pointer).is_some_and(|address| address.contains('@')) {
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_checked() {
+    fn invalid_message_is_refused() {
         let address = json!({"email": "a@x.example"});
         let fine =
             json!({"from": address, "to": [address], "reply_to": address, "subject": "s", "text": "t"});

@@ -1,4 +1,4 @@
-//! An imitation of Slack's incoming webhooks, as strict about bodies and pace as Slack is.
+//! Imitates Slack's incoming webhooks, and is as strict about bodies and rate as Slack is.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,15 @@ use serde_json::Value;
 
 use super::Received;
 
-/// The pace of one message a second for each webhook, with a little for messages that overtake the clock.
-const PACE: Duration = Duration::from_millis(900);
+/// Slack accepts one message per second and webhook. The tolerance is for messages sent exactly a second apart.
+const MIN_INTERVAL: Duration = Duration::from_millis(900);
 
-/// What the imitation remembers: when each webhook took its last message.
+/// The time at which each webhook accepted its last message.
 #[derive(Default)]
 pub(super) struct Slack(Mutex<HashMap<String, Instant>>);
 
 impl Slack {
-    /// Answers as Slack does.
+    /// The response that Slack would give.
     pub(super) fn answer(&self, request: &Received, now: Instant) -> Response {
         if request.path.starts_with("/slack/gone") {
             return (StatusCode::NOT_FOUND, "no_service").into_response();
@@ -31,7 +31,7 @@ impl Slack {
             return (StatusCode::BAD_REQUEST, word).into_response();
         }
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.get(&request.path).is_some_and(|last| now.duration_since(*last) < PACE) {
+        if taken.get(&request.path).is_some_and(|last| now.duration_since(*last) < MIN_INTERVAL) {
             return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "rate_limited")
                 .into_response();
         }
@@ -40,15 +40,15 @@ impl Slack {
     }
 }
 
-/// Slack's word for what is wrong with a message.
+/// Slack's error code for an invalid message.
 fn check(request: &Received) -> Result<(), &'static str> {
     let kind = request.header("content-type").and_then(|kind| kind.split(';').next());
     let body = request.json().ok().filter(|_| request.method == "POST" && kind == Some("application/json"));
     let Some(Value::Object(message)) = body else { return Err("invalid_payload") };
-    let mut says_something = false;
+    let mut has_content = false;
     match message.get("text") {
         None | Some(Value::Null) => {}
-        Some(Value::String(text)) => says_something |= !text.trim().is_empty(),
+        Some(Value::String(text)) => has_content |= !text.trim().is_empty(),
         Some(_) => return Err("invalid_payload"),
     }
     match message.get("blocks") {
@@ -56,16 +56,16 @@ fn check(request: &Received) -> Result<(), &'static str> {
         Some(Value::Array(blocks)) if blocks.len() > 50 || !blocks.iter().all(has_type) => {
             return Err("invalid_blocks");
         }
-        Some(Value::Array(blocks)) => says_something |= !blocks.is_empty(),
+        Some(Value::Array(blocks)) => has_content |= !blocks.is_empty(),
         Some(_) => return Err("invalid_blocks_format"),
     }
     match message.get("attachments") {
         None => {}
         Some(Value::Array(attachments)) if attachments.len() > 100 => return Err("too_many_attachments"),
-        Some(Value::Array(attachments)) => says_something |= !attachments.is_empty(),
+        Some(Value::Array(attachments)) => has_content |= !attachments.is_empty(),
         Some(_) => return Err("invalid_attachments"),
     }
-    if says_something { Ok(()) } else { Err("no_text") }
+    if has_content { Ok(()) } else { Err("no_text") }
 }
 
 fn has_type(block: &Value) -> bool {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_checked() {
+    fn invalid_message_is_refused() {
         for (body, expected) in [
             (json!({"text": "x"}), Ok(())),
             (json!({"blocks": [{"type": "divider"}]}), Ok(())),
@@ -107,13 +107,13 @@ mod tests {
         ] {
             assert_eq!(check(&request("/slack/a", &body.to_string())), expected, "{body}");
         }
-        assert_eq!(check(&request("/slack/a", "no JSON")), Err("invalid_payload"));
+        assert_eq!(check(&request("/slack/a", "not JSON")), Err("invalid_payload"));
         let undeclared = Received { headers: HeaderMap::new(), ..request("/slack/a", r#"{"text": "x"}"#) };
         assert_eq!(check(&undeclared), Err("invalid_payload"));
     }
 
     #[test]
-    fn each_webhook_takes_one_message_a_second() {
+    fn webhook_accepts_one_message_per_second() {
         let slack = Slack::default();
         let start = Instant::now();
         let status = |path: &str, after: u64| {

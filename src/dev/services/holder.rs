@@ -1,7 +1,7 @@
-//! The process that holds the private services: what the hidden `dev-services` command runs.
+//! The process that holds the private services; the hidden `dev-services` command runs it.
 //!
-//! It speaks on its pipes only: one JSON line when both services are ready, then one answer to each
-//! request. The end of its input means that its parent is gone, and it stops both.
+//! It communicates only through its pipes: one JSON line when both services are ready, then one answer per
+//! request. At the end of its input its parent is gone, and it stops both.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -22,22 +22,22 @@ use super::{
     rabbitmq::Rabbitmq,
 };
 
-/// The lock's file also marks a folder as ours: only then `--fresh` removes anything.
+/// The lock file also marks a folder as ours; `--fresh` removes nothing without it.
 const LOCK: &str = "contact-relay.lock";
 
-/// Why the holder ended otherwise than asked.
+/// Why the holder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
-    /// Another holder has the folder.
-    #[error("another process uses the private services in {}; stop it or name another folder", .0.display())]
-    Locked(PathBuf),
-    /// The folder, a pipe or a thread could not be used.
-    #[error("the state folder or a pipe cannot be used: {0}")]
+    /// Another holder uses the folder.
+    #[error("another process uses the private services in {}; stop it or choose another folder", .0.display())]
+    Held(PathBuf),
+    /// The folder, a pipe or a thread failed.
+    #[error("could not use the state folder or a pipe: {0}")]
     Io(#[from] io::Error),
-    /// The programs have gone missing since the parent looked.
+    /// The programs were removed after the parent checked.
     #[error("{0} not installed")]
     Missing(&'static str),
-    /// A service did not get ready.
+    /// A service did not become ready.
     #[error("{0}")]
     Launch(String),
 }
@@ -48,15 +48,15 @@ impl From<LaunchError> for HoldError {
     }
 }
 
-/// Starts both services in the folder `state`, with `fresh` after removing their data, holds them
-/// until the input ends or SIGTERM comes, and stops them. Blocks all that time.
+/// Starts both services in the folder `state` (`fresh` removes their data first), holds them until the input
+/// ends or SIGTERM arrives, and stops them. Blocks until then.
 ///
 /// # Errors
-/// When they cannot be started. The error has been told to the parent already.
+/// When they cannot be started. The parent has already received the error.
 pub fn run(state: &Path, mode: Mode, fresh: bool) -> Result<(), HoldError> {
     let state = std::path::absolute(state)?;
-    // The services get their death signal when the thread that started them ends, so one thread
-    // with a runtime of its own does everything and lives until the end.
+    // A service gets its death signal when the thread that started it ends. So one thread with its own
+    // runtime does everything and lives until the end.
     let thread = thread::Builder::new().name("holder".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(hold(&state, mode, fresh))
@@ -66,21 +66,20 @@ pub fn run(state: &Path, mode: Mode, fresh: bool) -> Result<(), HoldError> {
 
 async fn hold(state: &Path, mode: Mode, fresh: bool) -> Result<(), HoldError> {
     let mut end = End::new()?;
-    let held = match Held::open(state, mode, fresh) {
+    let mut held = match Held::open(state, mode, fresh) {
         Ok(held) => held,
         Err(error) => {
-            say(&Greeting::Refused { error: error.to_string() })?;
+            send(&Greeting::Refused { error: error.to_string() })?;
             return Err(error);
         }
     };
-    let mut held = held;
     let served = held.serve(&mut end).await;
     held.close(mode).await;
     served
 }
 
-/// The two ways in which the holder is told to end. SIGINT and SIGHUP come from a terminal, are
-/// meant for the parent, and do nothing here.
+/// The holder ends when its input does, or on SIGTERM. SIGINT and SIGHUP come from a terminal, are meant for
+/// the parent, and are ignored here.
 struct End {
     requests: UnboundedReceiver<String>,
     terminate: tokio::signal::unix::Signal,
@@ -90,7 +89,7 @@ struct End {
 impl End {
     fn new() -> io::Result<Self> {
         let (sender, requests) = unbounded_channel();
-        // Not the runtime's standard input: a read that blocks would hold up the end of the process.
+        // Not the runtime's standard input: its blocking read would delay the exit of the process.
         thread::Builder::new().name("requests".into()).spawn(move || {
             for line in io::stdin().lock().lines() {
                 let Ok(line) = line else { return };
@@ -131,7 +130,7 @@ impl Held {
         let lock = File::options().create(true).append(true).open(lock_path)?;
         match lock.try_lock() {
             Ok(()) => (),
-            Err(TryLockError::WouldBlock) => return Err(HoldError::Locked(state.to_owned())),
+            Err(TryLockError::WouldBlock) => return Err(HoldError::Held(state.to_owned())),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         if fresh && was_ours {
@@ -147,20 +146,20 @@ impl Held {
         let launch = async { tokio::try_join!(self.postgres.launch(), self.rabbitmq.launch()) };
         let launched = tokio::select! {
             launched = launch => launched,
-            // Nothing is asked before the greeting: this is the end of the input, or SIGTERM.
+            // The parent sends nothing before the greeting, so this is the end of the input, or SIGTERM.
             _ = end.next() => return Ok(()),
         };
         if let Err(error) = launched {
-            say(&Greeting::Refused { error: error.to_string() })?;
+            send(&Greeting::Refused { error: error.to_string() })?;
             return Err(error.into());
         }
-        say(&Greeting::Ready { postgres_url: self.postgres.url(), amqp_url: self.rabbitmq.url() })?;
+        send(&Greeting::Ready { postgres_url: self.postgres.url(), amqp_url: self.rabbitmq.url() })?;
         while let Some(request) = end.next().await {
             let error = match serde_json::from_str(&request) {
                 Ok(request) => self.carry_out(request).await.err().map(|error| error.to_string()),
                 Err(error) => Some(error.to_string()),
             };
-            say(&Answer { error })?;
+            send(&Answer { error })?;
         }
         Ok(())
     }
@@ -193,16 +192,16 @@ impl Held {
             Mode::Disposable => {
                 tokio::join!(self.postgres.kill(), self.rabbitmq.kill());
                 let removed = remove_data(&self.state).and_then(|()| fs::remove_file(self.state.join(LOCK)));
-                // Only an empty folder: what another put into it is not ours to remove.
+                // Only an empty folder: other files in it are not ours.
                 if let Err(error) = removed.and_then(|()| fs::remove_dir(&self.state)) {
-                    let _ = writeln!(io::stderr(), "{} could not be removed: {error}", self.state.display());
+                    let _ = writeln!(io::stderr(), "could not remove {}: {error}", self.state.display());
                 }
             }
         }
     }
 }
 
-/// Removes what the services wrote, and nothing else that may be in the folder.
+/// Removes the files of the services, and nothing else in the folder.
 fn remove_data(state: &Path) -> io::Result<()> {
     let absent_is_fine = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -215,7 +214,7 @@ fn remove_data(state: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn say(line: &impl Serialize) -> io::Result<()> {
+fn send(line: &impl Serialize) -> io::Result<()> {
     let mut output = io::stdout().lock();
     serde_json::to_writer(&mut output, line)?;
     output.write_all(b"\n")?;

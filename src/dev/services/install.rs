@@ -1,5 +1,5 @@
-//! Finds the programs of Postgres and RabbitMQ and, on Debian, installs them when they are missing,
-//! without letting the packages start services of the system.
+//! Finds the programs of Postgres and RabbitMQ. On Debian it installs them if they are missing, without letting
+//! the packages start system services.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use std::{
 
 use tokio::process::Command;
 
-/// What a user types to install the programs.
+/// Installs the programs by hand.
 pub const COMMAND: &str =
     "sudo apt-get update && sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server";
 
-/// Keeps the packages from starting services and from creating a cluster, installs them, and takes
-/// back what it put in place, also when it fails or is interrupted.
+/// Keeps the packages from starting services and from creating a cluster, installs them, and removes the files
+/// that it created for that, even when it fails or is interrupted.
 const SCRIPT: &str = r#"
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -39,11 +39,11 @@ if [ ! -e "$cluster" ]; then
     echo 'create_main_cluster = false' > "$cluster"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get -q -o DPkg::Lock::Timeout=300 update || echo 'the package lists could not be updated; trying with the old ones'
+apt-get -q -o DPkg::Lock::Timeout=300 update || echo 'could not update the package lists; using the old ones'
 apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends postgresql rabbitmq-server
 "#;
 
-/// The programs are missing and stay so. Exit code 69.
+/// The programs are missing and could not be installed. Exit code 69.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Not root, and not on a terminal or refused there.
@@ -51,7 +51,7 @@ pub enum InstallError {
         "{missing} not installed; install with:\n\n    {COMMAND}\n\nor set CONTACT_RELAY__POSTGRES__URL and CONTACT_RELAY__AMQP__URL to use running services"
     )]
     Missing {
-        /// Which of the two, as the beginning of a sentence.
+        /// The missing programs and a verb, such as `Postgres is`.
         missing: &'static str,
     },
     /// There is no apt-get.
@@ -59,34 +59,34 @@ pub enum InstallError {
         "{missing} not installed, and this system has no apt-get; install both, or set CONTACT_RELAY__POSTGRES__URL and CONTACT_RELAY__AMQP__URL to use running services"
     )]
     NotDebian {
-        /// Which of the two, as the beginning of a sentence.
+        /// The missing programs and a verb, such as `Postgres is`.
         missing: &'static str,
     },
     /// apt-get ran and failed.
-    #[error("the packages could not be installed; the log is {}:\n{tail}", log.display())]
+    #[error("could not install the packages; the end of the log {}:\n{tail}", log.display())]
     Failed {
         /// The whole output.
         log: PathBuf,
         /// Its last lines.
         tail: String,
     },
-    /// A process or file of the installation could not be used.
-    #[error("the packages could not be installed")]
+    /// The installation could not be started, or its files could not be written.
+    #[error("could not install the packages")]
     Io(#[from] io::Error),
 }
 
-/// Where the programs are.
+/// Paths of the programs.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
     /// Folder of initdb and postgres, of the newest version installed.
     pub(super) postgres: PathBuf,
-    /// The library's launcher, not the wrapper in sbin, which insists on the system's user.
+    /// The launcher in /usr/lib; the wrapper in /usr/sbin runs only as the system's user.
     pub(super) rabbitmq: PathBuf,
 }
 
 impl Programs {
     /// # Errors
-    /// Which of the two are missing.
+    /// The missing programs and a verb, such as `Postgres is`.
     pub(super) fn find() -> Result<Self, &'static str> {
         let rabbitmq = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
         match (newest_postgres(Path::new("/usr/lib/postgresql")), rabbitmq.exists()) {
@@ -108,11 +108,10 @@ fn newest_postgres(root: &Path) -> Option<PathBuf> {
         .map(|(_, bin)| bin)
 }
 
-/// Sees to it that the programs are there: as root installs them; otherwise offers on a terminal to
-/// do so with sudo.
+/// Installs missing programs: at once as root, otherwise with sudo if the user agrees on a terminal.
 ///
 /// # Errors
-/// When they are missing and stay so. The message carries the command that installs them.
+/// When programs are still missing. The message contains the command that installs them.
 pub async fn ensure() -> Result<(), InstallError> {
     let Err(missing) = Programs::find() else { return Ok(()) };
     if !Path::new("/usr/bin/apt-get").exists() {
@@ -144,7 +143,7 @@ async fn asked_and_agreed(missing: &'static str) -> io::Result<bool> {
     tokio::task::spawn_blocking(ask).await.unwrap_or(Ok(false))
 }
 
-/// Runs the installation. Its output goes to a log, the state of things to one line on stderr.
+/// Runs the installation. Its output goes to a log, its progress to standard error.
 async fn run(command: &mut Command) -> Result<(), InstallError> {
     let log = std::env::temp_dir().join(format!("contact-relay-install-{}.log", std::process::id()));
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&log)?;
@@ -169,7 +168,7 @@ async fn run(command: &mut Command) -> Result<(), InstallError> {
     Err(InstallError::Failed { log, tail })
 }
 
-/// One line that is rewritten on a terminal; elsewhere one line every half a minute.
+/// Rewrites one line on a terminal; elsewhere prints a line every 30 seconds.
 fn progress(elapsed: Duration) {
     let text = format!("installing postgresql and rabbitmq-server, {} s", elapsed.as_secs());
     let _ = if io::stderr().is_terminal() {
@@ -186,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_complete_postgres_is_taken() {
+    fn newest_complete_postgres_is_chosen() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(newest_postgres(root.path()), None);
         for (version, programs) in

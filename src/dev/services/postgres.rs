@@ -1,5 +1,5 @@
-//! A private Postgres: one cluster in a folder, on a free loopback port, with one database and one
-//! role that owns it. No Unix socket, no superuser login.
+//! A private Postgres: one cluster in a folder, on a free loopback port, with one database and the role that
+//! owns it. No Unix socket, no superuser login.
 
 use std::{
     fs,
@@ -17,15 +17,15 @@ use tokio::{
 };
 
 use super::{
-    LaunchError, Mode, PORT_TRIES, free_ports, log_tail,
+    LaunchError, MAX_PORT_CHOICES, Mode, free_ports, log_tail,
     process::{self, Process},
 };
 
-/// Name of the role, its password and its database. The port is on loopback only.
+/// The role, its password and its database have the same name. The port is on loopback only.
 const ROLE: &str = "contact_relay";
 
-/// How long the server may take until it accepts a login; recovery after a crash included.
-const START_PATIENCE: Duration = Duration::from_mins(1);
+/// Until the server accepts a login, including recovery after a crash.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One cluster and, while it runs, its server.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Postgres {
     bin: PathBuf,
     dir: PathBuf,
     mode: Mode,
-    /// The server refuses to run as root, so it is started as this user then.
+    /// The server refuses to run as root; root starts it as this user.
     user: Option<&'static str>,
     port: u16,
     server: Option<Process>,
@@ -46,25 +46,25 @@ impl Postgres {
         Self { bin, dir, mode, user, port: 0, server: None }
     }
 
-    /// Creates the cluster if there is none, picks a port and starts the server.
+    /// Creates the cluster if it is missing, chooses a port and starts the server.
     pub(super) async fn launch(&mut self) -> Result<(), LaunchError> {
         self.create_dir().await?;
         if !self.data().exists() {
             self.init().await?;
         }
-        let mut tries = 0;
+        let mut choices = 0;
         loop {
-            tries += 1;
+            choices += 1;
             let _ = fs::remove_file(self.log());
             [self.port] = free_ports().map_err(LaunchError::Prepare)?;
             match self.start().await {
-                Err(LaunchError::PortTaken { .. }) if tries < PORT_TRIES => (),
+                Err(LaunchError::PortTaken { .. }) if choices < MAX_PORT_CHOICES => (),
                 result => return result,
             }
         }
     }
 
-    /// Starts the server on the port of before and waits until the role can log in.
+    /// Starts the server on the chosen port and waits until the role can log in.
     pub(super) async fn start(&mut self) -> Result<(), LaunchError> {
         if self.server.is_some() {
             return Ok(());
@@ -75,7 +75,7 @@ impl Postgres {
         let common = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=UTC"];
         let by_mode: &[&str] = match self.mode {
             Mode::Kept => &["max_connections=200"],
-            // What is thrown away need not survive a power cut, only a crash of the server.
+            // Disposable data need not survive a power failure, only a crash of the server.
             Mode::Disposable => {
                 &["max_connections=300", "shared_buffers=128MB", "fsync=off", "full_page_writes=off"]
             }
@@ -128,7 +128,7 @@ impl Postgres {
         process::command(&self.bin.join(program), self.user, death_signal, &self.dir, &self.log())
     }
 
-    /// Makes the folder and sees to it that the server's user reaches it: /root, say, is closed.
+    /// Creates the folder and checks that the server's user can access it, unlike a folder in /root.
     async fn create_dir(&self) -> Result<(), LaunchError> {
         fs::create_dir_all(&self.dir).map_err(LaunchError::Prepare)?;
         let Some(user) = self.user else { return Ok(()) };
@@ -145,7 +145,7 @@ impl Postgres {
         Err(LaunchError::Unreachable { dir: self.dir.clone(), user })
     }
 
-    /// Builds the cluster beside its place and moves it there, so a half-built one is never used.
+    /// Creates the cluster beside its final path and renames it, so that an incomplete one is never used.
     async fn init(&mut self) -> Result<(), LaunchError> {
         let data = self.dir.join("data.new");
         if data.exists() {
@@ -170,12 +170,12 @@ impl Postgres {
         fs::rename(data, self.data()).map_err(LaunchError::Prepare)
     }
 
-    /// Runs one of the programs to its end. It stands where the server does, so that whoever gives up
-    /// on the launch ends it in the same way, with what it started.
+    /// Runs one of the programs to its end. Meanwhile it is in the server's place, so that a canceled launch ends
+    /// it, and the processes that it started, like a server.
     async fn run(&mut self, mut command: Command, input: &str) -> Result<(), LaunchError> {
         let (read, mut write) = io::pipe().map_err(LaunchError::Prepare)?;
         let program = Process::spawn(command.stdin(read)).map_err(LaunchError::Prepare)?;
-        // The command holds the reading end open as long as it lives.
+        // The command keeps the reading end open until it is dropped.
         drop(command);
         write.write_all(input.as_bytes()).map_err(LaunchError::Prepare)?;
         drop(write);
@@ -184,8 +184,8 @@ impl Postgres {
         if succeeded { Ok(()) } else { Err(self.failed()) }
     }
 
-    /// The folder is locked by us, so a server that a killed holder left is on its way out, and a
-    /// pid file without its server only hinders: its pid may belong to another process by now.
+    /// We hold the folder's lock, so a server that a killed holder left behind is shutting down. A pid file
+    /// without its server only blocks the start: its pid may belong to another process by now.
     async fn clear_leftover(&self) {
         let pid_file = self.data().join("postmaster.pid");
         let Ok(text) = fs::read_to_string(&pid_file) else { return };
@@ -197,7 +197,7 @@ impl Postgres {
 
     async fn wait_until_ready(&mut self) -> Result<(), LaunchError> {
         let url = self.url();
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match PgConnection::connect(&url).await {
                 Ok(connection) => {

@@ -1,8 +1,8 @@
-//! Starting and ending the processes of a service so that nothing of them is left.
+//! Starts the processes of a service, and ends them with all their descendants.
 //!
-//! Each process is started through `setpriv --pdeathsig`, so the kernel ends it when the thread that
-//! started it dies, and in a process group of its own, so a Ctrl-C in the terminal does not reach it.
-//! Only recorded pids are signaled, and a descendant only while its start time is the recorded one.
+//! `setpriv --pdeathsig` starts each process, so that the kernel ends it when the thread that started it ends.
+//! Each has its own process group, so that Ctrl-C in the terminal does not reach it. Only recorded pids are
+//! signaled, and a descendant only while it has the recorded start time.
 
 use std::{
     collections::HashSet,
@@ -20,14 +20,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Programs of the services are looked up here only, whatever the caller's environment says.
+/// Programs of the services are looked up only here, regardless of the caller's environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long descendants may take to follow their parent before they are killed one by one.
-const ORPHAN_PATIENCE: Duration = Duration::from_secs(3);
+/// For descendants to exit after their parent. After that they are killed one by one.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A command in `dir` with a clean environment, without a terminal, writing to `log`, that gets
-/// `death_signal` (`KILL`, `QUIT`) when the thread that starts it dies. As `user` when one is given.
+/// A command in `dir` with a clean environment and no terminal that writes to `log`, gets `death_signal` (`KILL`,
+/// `QUIT`) when the thread that starts it ends, and runs as `user` if one is given.
 pub(super) fn command(
     program: &Path,
     user: Option<&str>,
@@ -48,7 +48,7 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// A started process and what it starts.
+/// A running process with its descendants.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -63,7 +63,7 @@ impl Process {
         Ok(Self { child, pid })
     }
 
-    /// Waits for the end; whether it was a success.
+    /// Waits until it exits; whether it succeeded.
     pub(super) async fn succeeds(&mut self) -> io::Result<bool> {
         Ok(self.child.wait().await?.success())
     }
@@ -80,14 +80,14 @@ impl Process {
         }
     }
 
-    /// Sends each signal in turn and waits so long for the end; after the last one, kills. Then sees
-    /// to it that no descendant is left.
+    /// Sends each signal in turn and waits for the given time; kills the process after the last one. Then ends
+    /// all descendants.
     pub(super) async fn end(mut self, steps: &[(Signal, Duration)]) {
         self.signal_all(Signal::CONT);
         let family = descendants(self.pid);
-        for &(signal, patience) in steps {
+        for &(signal, limit) in steps {
             let ended = kill_process(self.pid, signal).is_err();
-            if ended || timeout(patience, self.child.wait()).await.is_ok() {
+            if ended || timeout(limit, self.child.wait()).await.is_ok() {
                 break;
             }
         }
@@ -97,7 +97,7 @@ impl Process {
 }
 
 async fn end_orphans(mut family: Vec<Identity>) {
-    let deadline = Instant::now() + ORPHAN_PATIENCE;
+    let deadline = Instant::now() + ORPHAN_TIMEOUT;
     loop {
         family.retain(Identity::is_alive);
         if family.is_empty() {
@@ -113,7 +113,7 @@ async fn end_orphans(mut family: Vec<Identity>) {
     }
 }
 
-/// One process, told apart from a later one with the same pid by its start time.
+/// A process; its start time distinguishes it from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     pid: Pid,
@@ -125,7 +125,7 @@ impl Identity {
     /// Reads `/proc/PID/stat` (proc(5)). A zombie counts as gone.
     fn read(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field, the name in parentheses, may itself hold blanks and parentheses.
+        // The second field, the name in parentheses, may itself contain blanks and parentheses.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
@@ -156,16 +156,16 @@ fn descendants(ancestor: Pid) -> Vec<Identity> {
     }
 }
 
-/// Waits for the end of a process that an earlier holder left, if `pid` still is a process whose
-/// command line holds `mark`. Sends `signal` first.
-pub(super) async fn end_leftover(pid: i32, mark: &OsStr, signal: Signal, patience: Duration) {
+/// Signals a process that an earlier holder left behind and waits until it exits, if `pid` is still a process
+/// with `mark` among its arguments.
+pub(super) async fn end_leftover(pid: i32, mark: &OsStr, signal: Signal, limit: Duration) {
     let Some(identity) = Identity::read(pid) else { return };
     let command_line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     if !command_line.split(|&byte| byte == 0).any(|argument| argument == mark.as_encoded_bytes()) {
         return;
     }
     let _ = kill_process(identity.pid, signal);
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + limit;
     while identity.is_alive() && Instant::now() < deadline {
         sleep(Duration::from_millis(20)).await;
     }
@@ -175,7 +175,7 @@ pub(super) async fn end_leftover(pid: i32, mark: &OsStr, signal: Signal, patienc
 mod tests {
     use super::*;
 
-    /// A shell that starts a grandchild which ignores the polite signals.
+    /// A shell with a grandchild that ignores SIGHUP and SIGTERM.
     async fn family(dir: &Path) -> (Process, Vec<Identity>) {
         let mut command = command(Path::new("/bin/sh"), None, "KILL", dir, &dir.join("log")).unwrap();
         command.args(["-c", "(trap '' HUP TERM; sleep 1000; sleep 1000) & sleep 1000; true"]);
@@ -187,11 +187,11 @@ mod tests {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("the family did not appear");
+        panic!("the descendants did not start");
     }
 
     #[tokio::test]
-    async fn the_end_takes_descendants_along() {
+    async fn ending_a_process_ends_its_descendants() {
         let dir = tempfile::tempdir().unwrap();
         let (process, family) = family(dir.path()).await;
         assert!(family.iter().all(Identity::is_alive));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_leftover_is_ended_only_when_it_is_ours() {
+    async fn only_our_leftover_process_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let mut command =
             command(Path::new("sleep"), None, "KILL", dir.path(), &dir.path().join("log")).unwrap();

@@ -1,5 +1,5 @@
-//! A private RabbitMQ: one node in a folder, on free loopback ports, with its own epmd, cookie and
-//! configuration, so that a broker of the system is neither met nor disturbed.
+//! A private RabbitMQ: one node in a folder, on free loopback ports, with its own epmd, cookie and configuration,
+//! so that it neither meets nor disturbs a broker of the system.
 
 use std::{
     fs, io,
@@ -16,18 +16,18 @@ use tokio::{
 };
 
 use super::{
-    LaunchError, PORT_TRIES, free_ports, log_tail,
+    LaunchError, MAX_PORT_CHOICES, free_ports, log_tail,
     process::{self, Process},
 };
 
-/// The node's database carries the node's name, so it is the same at every start. The name needs to
-/// be unique within its epmd only, and that is private too.
+/// The node's database contains the node's name, so the name is the same at every start. It must be unique only
+/// within its epmd, which is private too.
 const NODE: &str = "contact-relay@localhost";
 
-/// How long the node may take until it speaks AMQP; recovery of its queues included.
-const START_PATIENCE: Duration = Duration::from_mins(2);
+/// Until the node speaks AMQP, including recovery of its queues.
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What a client opens an AMQP 0-9-1 connection with (specification, section 4.2.2).
+/// A client opens an AMQP 0-9-1 connection with this header (specification, section 4.2.2).
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,33 +45,33 @@ pub(super) struct Rabbitmq {
     ports: Ports,
     epmd: Option<Process>,
     node: Option<Process>,
-    /// Whether its limit of memory is set so low that it is in alarm.
+    /// Whether its memory limit is so low that it is in alarm.
     alarmed: bool,
 }
 
 impl Rabbitmq {
-    /// `launcher` is the library's launcher, not the wrapper in sbin; the node's files are in `dir`.
+    /// `launcher` is the one in /usr/lib, not the wrapper in /usr/sbin; the node's files are in `dir`.
     pub(super) fn new(launcher: PathBuf, dir: PathBuf) -> Self {
         Self { launcher, dir, ports: Ports::default(), epmd: None, node: None, alarmed: false }
     }
 
-    /// Picks ports, writes the configuration and starts the node.
+    /// Chooses ports, writes the configuration and starts the node.
     pub(super) async fn launch(&mut self) -> Result<(), LaunchError> {
         fs::create_dir_all(&self.dir).map_err(LaunchError::Prepare)?;
-        let mut tries = 0;
+        let mut choices = 0;
         loop {
-            tries += 1;
+            choices += 1;
             let _ = fs::remove_file(self.log());
             let [amqp, distribution, epmd] = free_ports().map_err(LaunchError::Prepare)?;
             self.ports = Ports { amqp, distribution, epmd };
             match self.start().await {
-                Err(LaunchError::PortTaken { .. }) if tries < PORT_TRIES => (),
+                Err(LaunchError::PortTaken { .. }) if choices < MAX_PORT_CHOICES => (),
                 result => return result,
             }
         }
     }
 
-    /// Starts the node on the ports of before and waits until it speaks AMQP.
+    /// Starts the node on the chosen ports and waits until it speaks AMQP.
     pub(super) async fn start(&mut self) -> Result<(), LaunchError> {
         if self.node.is_some() {
             return Ok(());
@@ -86,12 +86,12 @@ impl Rabbitmq {
         started
     }
 
-    /// Asks the node to stop, then by force.
+    /// Asks the node to stop, and kills it after 20 s.
     pub(super) async fn stop(&mut self) {
         self.end(&[(Signal::TERM, Duration::from_secs(20))]).await;
     }
 
-    /// As after a crash.
+    /// Kills the node, like a crash.
     pub(super) async fn kill(&mut self) {
         self.end(&[]).await;
     }
@@ -102,7 +102,7 @@ impl Rabbitmq {
         }
     }
 
-    /// Raises or ends its memory alarm. The limit is the node's own, so it is gone after a restart.
+    /// Raises or ends the memory alarm. A restart resets the limit.
     pub(super) async fn alarm(&mut self, alarmed: bool) -> Result<(), LaunchError> {
         if self.alarmed == alarmed {
             return Ok(());
@@ -141,7 +141,7 @@ impl Rabbitmq {
         fs::write(self.dir.join("rabbitmq.conf"), configuration)?;
         fs::write(self.dir.join("enabled_plugins"), "[].\n")?;
 
-        // In the foreground and before the node: it would start one as a daemon that outlives it.
+        // In the foreground and before the node, which would otherwise start one as a daemon that outlives it.
         let mut epmd = self.command(Path::new("/usr/bin/epmd"))?;
         self.epmd = Some(Process::spawn(&mut epmd)?);
 
@@ -153,12 +153,12 @@ impl Rabbitmq {
             .env("RABBITMQ_PID_FILE", self.dir.join("pid"))
             .env("RABBITMQ_CONFIG_FILE", self.dir.join("rabbitmq.conf"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.dir.join("enabled_plugins"))
-            // Files of the system's own broker, /etc/rabbitmq, are not read.
+            // The files of the system's own broker in /etc/rabbitmq are not read.
             .env("RABBITMQ_CONF_ENV_FILE", self.dir.join("none.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", self.dir.join("none.config"))
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
             .env("ERL_CRASH_DUMP_SECONDS", "0")
-            // The launcher then becomes the node instead of watching over it: one pid, one death signal.
+            // With this the launcher becomes the node instead of supervising it: one pid, one death signal.
             .env("RUNNING_UNDER_SYSTEMD", "true");
         self.node = Some(Process::spawn(&mut node)?);
         Ok(())
@@ -175,7 +175,7 @@ impl Rabbitmq {
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), LaunchError> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !self.speaks_amqp().await {
             if self.node.as_mut().is_none_or(Process::has_ended) {
                 return Err(self.failed());

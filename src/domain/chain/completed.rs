@@ -1,7 +1,7 @@
-//! How a chain ended, for whoever waits for it: the event `trigger.completed`.
+//! The result of a chain: the event `trigger.completed`.
 //!
-//! A [`Chain`] is what is known when the event is applied; the ends of its webhooks come later. When they
-//! come, and who is told, is not decided here.
+//! An [`AwaitedChain`] is built when the event is applied, before its webhooks have ended. When they have, and
+//! with what results, the caller knows.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -9,44 +9,57 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::{
     chain::{
-        outgoing::{Outgoing, Publisher},
+        outgoing::{About, OutgoingEvent, Publisher, ReplyTo},
         plan::{Plan, Work},
     },
     contact::{ContactId, Operation},
     event::{CompanyId, EventRef},
+    trace_context::TraceContext,
     trigger::definition::{Action, Trigger},
 };
 
-/// Its CloudEvents `type` and its routing key.
+/// CloudEvents `type` and routing key of the result.
 pub const KIND: &str = "trigger.completed";
-/// Most bytes of one answer that are told.
-const MOST_OF_ONE: usize = 64 * 1024;
-/// Most bytes of all answers of one chain together: a broker takes no message of any size, and one that it
-/// refuses would be refused for ever.
-const MOST_OF_ALL: usize = 1024 * 1024;
+/// Most bytes of one response body in a result.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+/// Most bytes of all response bodies in a result. A broker limits the size of a message, and would refuse the
+/// same result on every retry.
+const MAX_RESPONSES_BYTES: usize = 1024 * 1024;
 
-/// A chain, applied. Holds ids of the conversation; never logged.
+/// A chain whose result somebody waits for.
+#[derive(Clone)]
+pub struct AwaitedChain {
+    /// The company.
+    pub company: CompanyId,
+    /// Its steps, and what the upserts did.
+    pub chain: AppliedChain,
+    /// The queue that gets a copy of the result.
+    pub reply_to: Option<ReplyTo>,
+    /// The trace of the trigger event.
+    pub trace: TraceContext,
+}
+
+/// The steps of an applied chain. Holds ids of the conversation; never logged.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Chain {
+pub struct AppliedChain {
     #[serde(serialize_with = "write_event", deserialize_with = "read_event")]
     event: EventRef,
     session: Option<String>,
     assistant: Option<String>,
     max_interactions: u32,
-    /// All of the chain, in order; those that run come first.
-    steps: Vec<Step>,
+    /// All steps of the chain, in order; those that run come first.
+    steps: Vec<AppliedStep>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Step {
+struct AppliedStep {
     trigger: String,
-    what: What,
+    outcome: StepOutcome,
 }
 
-/// What a step is, and did.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum What {
+enum StepOutcome {
     Upserted { operation: String, contact: String },
     Webhook { directive: Option<String> },
     SkippedUpsert,
@@ -55,56 +68,58 @@ enum What {
 
 /// How a webhook step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The receiver took it.
+pub enum WebhookEnd {
+    /// The receiver accepted it.
     Succeeded,
-    /// It was given up.
+    /// It is a dead letter.
     Failed,
-    /// A newer one took its place.
+    /// A delivery of a newer version of the contact replaced it.
     Superseded,
 }
 
-/// The end of a webhook step, and its last attempt.
+/// The end of a webhook step, with its last attempt.
 #[derive(Clone)]
-pub struct WebhookEnd {
-    /// How.
-    pub end: End,
-    /// The status of the last answer, where there was one.
+pub struct WebhookResult {
+    /// How it ended.
+    pub end: WebhookEnd,
+    /// Status of the last response.
     pub http_status: Option<u16>,
-    /// What is kept of the body of that answer, at most 64 KiB. Empty where there was none.
+    /// Body of the last response as far as it is stored, at most 64 KiB.
     pub body: Vec<u8>,
-    /// Class and sentence of the last failure.
+    /// Class and message of the last failure.
     pub error: Option<(String, String)>,
 }
 
-/// Whether a trigger of the event's chain is to interpret what came of it.
+/// Whether a trigger of the event's chain asks for the result (`interpretResponse`).
 #[must_use]
 pub fn is_interpreted(plan: &Plan) -> bool {
     plan.event.triggers.iter().any(|trigger| trigger.interprets_response())
 }
 
-impl Chain {
-    /// The chain of a plan that is carried out. `upserted` tells what each CRM step did, in order.
+impl AppliedChain {
+    /// The chain of an applied plan. `upserted` holds operation and contact of each CRM step, in order.
     #[must_use]
     pub fn new(plan: &Plan, upserted: impl IntoIterator<Item = (Operation, ContactId)>) -> Self {
         let mut upserted = upserted.into_iter();
         let ran = plan.steps.iter().filter_map(|step| {
-            let what = match &step.work {
+            let outcome = match &step.work {
                 Work::UpsertContact(_) => {
                     let (operation, contact) = upserted.next()?;
-                    What::Upserted { operation: operation.name().to_owned(), contact: contact.to_string() }
+                    StepOutcome::Upserted {
+                        operation: operation.name().to_owned(),
+                        contact: contact.to_string(),
+                    }
                 }
                 Work::Webhook(action) => {
-                    What::Webhook { directive: action.response_directive().map(str::to_owned) }
+                    StepOutcome::Webhook { directive: action.response_directive().map(str::to_owned) }
                 }
             };
-            Some(Step { trigger: step.trigger.name().to_owned(), what })
+            Some(AppliedStep { trigger: step.trigger.name().to_owned(), outcome })
         });
-        let all = plan
-            .event
-            .triggers
-            .iter()
-            .flat_map(|trigger| trigger.actions().iter().map(|action| Step::skipped(trigger, action)));
+        let all =
+            plan.event.triggers.iter().flat_map(|trigger| {
+                trigger.actions().iter().map(|action| AppliedStep::skipped(trigger, action))
+            });
         Self {
             event: plan.event.event.clone(),
             session: plan.event.session_id.clone(),
@@ -120,95 +135,96 @@ impl Chain {
         &self.event
     }
 
-    /// The places of the webhooks that run, counted from 1.
+    /// The webhook steps that run, counted from 1.
     pub fn webhooks(&self) -> impl Iterator<Item = u16> {
         let steps = (1_u16..).zip(&self.steps);
-        steps.filter(|(_, step)| matches!(step.what, What::Webhook { .. })).map(|(index, _)| index)
+        steps.filter(|(_, step)| matches!(step.outcome, StepOutcome::Webhook { .. })).map(|(index, _)| index)
     }
+}
 
-    /// `trigger.completed`. `ends` are those of the webhooks, by the places of [`Self::webhooks`].
+impl AwaitedChain {
+    /// `trigger.completed`. `results` are those of [`AppliedChain::webhooks`], by step.
     #[must_use]
-    pub fn completed(
-        &self,
-        company: &CompanyId,
-        publisher: &Publisher<'_>,
-        ends: &[(u16, WebhookEnd)],
-    ) -> Outgoing {
-        let mut room = MOST_OF_ALL;
-        let steps = (1_u16..).zip(&self.steps).map(|(index, step)| {
-            let end = ends.iter().find(|(of, _)| *of == index).map(|(_, end)| end);
-            step.told(index, end, &mut room)
+    pub fn completed(&self, publisher: &Publisher<'_>, results: &[(u16, WebhookResult)]) -> OutgoingEvent {
+        let chain = &self.chain;
+        let mut room = MAX_RESPONSES_BYTES;
+        let steps = (1_u16..).zip(&chain.steps).map(|(index, step)| {
+            let result = results.iter().find(|(of, _)| *of == index).map(|(_, result)| result);
+            step.to_json(index, result, &mut room)
         });
         let steps: Vec<Value> = steps.collect();
         let mut data = Map::new();
-        data.insert("company".into(), json!({ "id": company.as_str() }));
+        data.insert("company".into(), json!({ "id": self.company.as_str() }));
         data.insert("steps".into(), steps.into());
-        let trigger = self.steps.first().map(|step| &step.trigger);
-        let (id, source) = (self.event.id(), self.event.source());
+        let trigger = chain.steps.first().map(|step| &step.trigger);
+        let (id, source) = (chain.event.id(), chain.event.source());
         data.insert("trigger".into(), json!({ "name": trigger, "eventId": id, "eventSource": source }));
-        for (key, id) in [("session", &self.session), ("assistant", &self.assistant)] {
+        for (key, id) in [("session", &chain.session), ("assistant", &chain.assistant)] {
             if let Some(id) = id {
                 data.insert(key.into(), json!({ "id": id }));
             }
         }
-        let ran = self.steps.iter().filter(|step| step.ran()).count();
-        data.insert("interaction".into(), json!({ "index": ran, "max": self.max_interactions }));
-        let contact = self.steps.iter().rev().find_map(|step| match &step.what {
-            What::Upserted { contact, .. } => Some(contact.clone()),
+        let ran = chain.steps.iter().filter(|step| step.ran()).count();
+        data.insert("interaction".into(), json!({ "index": ran, "max": chain.max_interactions }));
+        let subject = chain.steps.iter().rev().find_map(|step| match &step.outcome {
+            StepOutcome::Upserted { contact, .. } => Some(contact.clone()),
             _ => None,
         });
-        publisher.envelope(self.event.id_of(company, KIND, 0), KIND, KIND.into(), contact, data.into())
+        let event_id = chain.event.id_of(&self.company, KIND, 0);
+        let about = About { company: &self.company, subject };
+        let event = publisher.envelope(event_id, KIND, KIND.into(), about, id.to_owned(), data.into());
+        OutgoingEvent { trace: self.trace.clone(), reply_to: self.reply_to.clone(), ..event }
     }
 }
 
-impl Step {
+impl AppliedStep {
     fn skipped(trigger: &Trigger, action: &Action) -> Self {
-        let what = match action {
-            Action::UpsertContact(_) => What::SkippedUpsert,
+        let outcome = match action {
+            Action::UpsertContact(_) => StepOutcome::SkippedUpsert,
             Action::Webhook(action) => {
-                What::SkippedWebhook { directive: action.response_directive().map(str::to_owned) }
+                StepOutcome::SkippedWebhook { directive: action.response_directive().map(str::to_owned) }
             }
         };
-        Self { trigger: trigger.name().to_owned(), what }
+        Self { trigger: trigger.name().to_owned(), outcome }
     }
 
     const fn ran(&self) -> bool {
-        matches!(self.what, What::Upserted { .. } | What::Webhook { .. })
+        matches!(self.outcome, StepOutcome::Upserted { .. } | StepOutcome::Webhook { .. })
     }
 
-    /// `room` is how many bytes of answers may still be told.
-    fn told(&self, index: u16, end: Option<&WebhookEnd>, room: &mut usize) -> Value {
-        let (kind, status) = match &self.what {
-            What::Upserted { .. } => ("CRM", "succeeded"),
-            What::SkippedUpsert => ("CRM", "skipped"),
-            What::SkippedWebhook { .. } => ("WEBHOOK", "skipped"),
-            What::Webhook { .. } => ("WEBHOOK", end.map_or("failed", |end| end.end.status())),
+    /// `room` is the number of response bytes that the result can still take.
+    fn to_json(&self, index: u16, result: Option<&WebhookResult>, room: &mut usize) -> Value {
+        let (kind, status) = match &self.outcome {
+            StepOutcome::Upserted { .. } => ("CRM", "succeeded"),
+            StepOutcome::SkippedUpsert => ("CRM", "skipped"),
+            StepOutcome::SkippedWebhook { .. } => ("WEBHOOK", "skipped"),
+            StepOutcome::Webhook { .. } => ("WEBHOOK", result.map_or("failed", |result| result.end.status())),
         };
-        let mut told = Map::new();
-        told.insert("index".into(), index.into());
-        told.insert("trigger".into(), self.trigger.as_str().into());
-        told.insert("type".into(), kind.into());
-        told.insert("status".into(), status.into());
-        match &self.what {
-            What::Upserted { operation, contact } => {
-                told.insert("operation".into(), operation.as_str().into());
-                told.insert("contactId".into(), contact.as_str().into());
+        let mut json = Map::new();
+        json.insert("index".into(), index.into());
+        json.insert("trigger".into(), self.trigger.as_str().into());
+        json.insert("type".into(), kind.into());
+        json.insert("status".into(), status.into());
+        match &self.outcome {
+            StepOutcome::Upserted { operation, contact } => {
+                json.insert("operation".into(), operation.as_str().into());
+                json.insert("contactId".into(), contact.as_str().into());
             }
-            What::Webhook { directive } | What::SkippedWebhook { directive } => {
-                if let Some(end) = end {
-                    end.tell(&mut told, room);
+            StepOutcome::Webhook { directive } | StepOutcome::SkippedWebhook { directive } => {
+                if let Some(result) = result {
+                    result.describe(&mut json, room);
                 }
                 if let Some(directive) = directive {
-                    told.insert("responseDirective".into(), directive.as_str().into());
+                    json.insert("responseDirective".into(), directive.as_str().into());
                 }
             }
-            What::SkippedUpsert => {}
+            StepOutcome::SkippedUpsert => {}
         }
-        told.into()
+        json.into()
     }
 }
 
-impl End {
+impl WebhookEnd {
     const fn status(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -218,12 +234,12 @@ impl End {
     }
 }
 
-impl WebhookEnd {
-    fn tell(&self, told: &mut Map<String, Value>, room: &mut usize) {
+impl WebhookResult {
+    fn describe(&self, json: &mut Map<String, Value>, room: &mut usize) {
         if let Some(status) = self.http_status {
-            told.insert("httpStatus".into(), status.into());
+            json.insert("httpStatus".into(), status.into());
         }
-        let body = self.body.get(..MOST_OF_ONE).unwrap_or(&self.body);
+        let body = self.body.get(..MAX_RESPONSE_BYTES).unwrap_or(&self.body);
         match room.checked_sub(body.len()) {
             _ if body.is_empty() => {}
             Some(rest) => {
@@ -232,23 +248,23 @@ impl WebhookEnd {
                     Some(text) => ("responseBody", text.to_owned()),
                     None => ("responseBodyBase64", STANDARD.encode(body)),
                 };
-                told.insert(member.into(), text.into());
+                json.insert(member.into(), text.into());
             }
             None => {
-                told.insert("responseBodyOmitted".into(), true.into());
+                json.insert("responseBodyOmitted".into(), true.into());
             }
         }
-        if let (End::Failed, Some((class, message))) = (self.end, &self.error) {
-            told.insert("error".into(), json!({ "class": class, "message": message }));
+        if let (WebhookEnd::Failed, Some((class, message))) = (self.end, &self.error) {
+            json.insert("error".into(), json!({ "class": class, "message": message }));
         }
     }
 }
 
-/// The body as text. One that was cut in the middle of a character is text up to there.
+/// The body as text, up to a character that the size limit cut in two.
 fn text(body: &[u8]) -> Option<&str> {
     match std::str::from_utf8(body) {
         Ok(text) => Some(text),
-        Err(bad) if bad.error_len().is_none() && body.len() == MOST_OF_ONE => {
+        Err(bad) if bad.error_len().is_none() && body.len() == MAX_RESPONSE_BYTES => {
             std::str::from_utf8(body.get(..bad.valid_up_to())?).ok()
         }
         Err(_) => None,

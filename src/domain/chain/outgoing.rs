@@ -1,8 +1,8 @@
 //! The events that the service publishes: `contact.upserted`, `contact.merged`, `contact.unmerged`,
-//! `contact.erased`, `webhook.requested`; `trigger.completed` is made in `completed`.
+//! `contact.erased` and `webhook.requested`. [`super::completed`] builds `trigger.completed`.
 //!
-//! One CloudEvents 1.0 JSON object each. No action configuration, header, secret or raw argument
-//! rides on them, and the identity document only where the deployment allows it.
+//! Each is one CloudEvents 1.0 JSON object. It carries no action configuration, header, secret or raw
+//! argument, and the identity document only where the deployment allows it.
 
 use std::fmt;
 
@@ -14,32 +14,57 @@ use uuid::Uuid;
 use crate::domain::{
     contact::{Contact, ContactId, Rejected, directory::Applied, field::Field},
     event::{CompanyId, name_based},
+    trace_context::TraceContext,
     trigger::fired::TriggerFired,
 };
 
-/// A published event, ready to send.
+/// An event to publish, with everything that its message carries.
 #[derive(Clone)]
-pub struct Outgoing {
-    /// CloudEvents `id`: derived from what caused it, so a repetition publishes the same.
+pub struct OutgoingEvent {
+    /// The company that it concerns.
+    pub company: String,
+    /// CloudEvents `id`, derived from the cause: a repetition publishes the same id.
     pub id: Uuid,
     /// CloudEvents `type`.
-    pub kind: &'static str,
+    pub kind: String,
     /// AMQP routing key.
     pub routing_key: String,
+    /// CloudEvents `source`.
+    pub source: String,
     /// CloudEvents `subject`: the contact id.
     pub subject: Option<String>,
+    /// CloudEvents `time`.
+    pub time: OffsetDateTime,
+    /// Id of the trigger event; of an operator's change the id of that change.
+    pub correlation_id: String,
+    /// The trace of the trigger event.
+    pub trace: TraceContext,
+    /// The queue that gets a copy.
+    pub reply_to: Option<ReplyTo>,
     /// The exact bytes.
     pub body: Vec<u8>,
 }
 
-impl fmt::Debug for Outgoing {
+impl fmt::Debug for OutgoingEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The body holds the contact.
-        f.debug_struct("Outgoing").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("OutgoingEvent")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
-/// What the events of one deployment have in common, and when they happen.
+/// Where the sender of a trigger event waits for the result of its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// AMQP `reply_to`.
+    pub queue: String,
+    /// The sender's own AMQP `correlation_id`.
+    pub correlation_id: Option<String>,
+}
+
+/// The parts that all events of one deployment share, and the time of the effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher<'a> {
     /// CloudEvents `source`.
@@ -50,17 +75,19 @@ pub struct Publisher<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Where in which chain an event arises.
+/// The step that causes an event.
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
     /// The trigger event.
     pub event: &'a TriggerFired,
-    /// Name of the trigger whose step it is.
+    /// Name of the trigger that the step belongs to.
     pub trigger: &'a str,
     /// The step, counted from 1.
     pub step: u16,
-    /// The most steps that the chain may have.
+    /// How many steps of the chain may run.
     pub max_interactions: u32,
+    /// The trace of the trigger event.
+    pub trace: &'a TraceContext,
 }
 
 #[derive(Serialize)]
@@ -85,7 +112,7 @@ impl Publisher<'_> {
         applied: &Applied,
         contact: &Contact,
         rejected: &[Rejected],
-    ) -> Outgoing {
+    ) -> OutgoingEvent {
         let mut data = Map::new();
         data.insert("operation".into(), applied.operation.name().into());
         data.insert("contact".into(), self.contact(contact));
@@ -100,9 +127,9 @@ impl Publisher<'_> {
         self.event(origin, "contact.upserted", routing_key, Some(applied.id), data)
     }
 
-    /// `contact.merged`, for subscribers that keep contact ids: the losers now resolve to the contact.
+    /// `contact.merged`, for subscribers that keep contact ids: the losers' ids now resolve to the contact.
     #[must_use]
-    pub fn contact_merged(&self, origin: Origin<'_>, applied: &Applied, contact: &Contact) -> Outgoing {
+    pub fn contact_merged(&self, origin: Origin<'_>, applied: &Applied, contact: &Contact) -> OutgoingEvent {
         let mut data = Map::new();
         data.insert("contact".into(), self.contact(contact));
         data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
@@ -110,18 +137,18 @@ impl Publisher<'_> {
         self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.id), data)
     }
 
-    /// `webhook.requested`, which stands for `contact.upserted` in a chain without a CRM step.
+    /// `webhook.requested`: replaces `contact.upserted` in a chain without a CRM step.
     #[must_use]
-    pub fn webhook_requested(&self, origin: Origin<'_>) -> Outgoing {
+    pub fn webhook_requested(&self, origin: Origin<'_>) -> OutgoingEvent {
         let mut data = Map::new();
         data.insert("company".into(), json!({"id": origin.event.company.as_str()}));
         origin.describe(&mut data);
         self.event(origin, "webhook.requested", "webhook.requested".into(), None, data)
     }
 
-    /// `contact.unmerged`: `contact` is what lives on under the id of the merged one, `restored` what was
-    /// in it too. All of them have changed. `aliases` are the ids that lead to one of them, and which.
-    /// `separation` becomes the event's id.
+    /// `contact.unmerged`: `contact` keeps the id of the merged contact, `restored` are the contacts that were
+    /// in it too. All of them have a new version. `aliases` are older ids, each with the contact that it
+    /// resolves to. `separation` becomes the event's id.
     #[must_use]
     pub fn contact_unmerged(
         &self,
@@ -129,7 +156,7 @@ impl Publisher<'_> {
         contact: &Contact,
         restored: &[&Contact],
         aliases: &[(ContactId, ContactId)],
-    ) -> Outgoing {
+    ) -> OutgoingEvent {
         let kind = "contact.unmerged";
         let restored: Vec<Value> = restored.iter().map(|contact| self.contact(contact)).collect();
         let aliases = aliases
@@ -140,12 +167,18 @@ impl Publisher<'_> {
             "restoredContacts": restored,
             "aliases": aliases.collect::<Vec<Value>>(),
         });
-        self.envelope(separation, kind, kind.into(), Some(contact.id.to_string()), data)
+        let about = About { company: &contact.company, subject: Some(contact.id.to_string()) };
+        self.envelope(separation, kind, kind.into(), about, separation.to_string(), data)
     }
 
-    /// `contact.erased`, for subscribers that keep copies of contacts: these ids belong to nobody now.
+    /// `contact.erased`, for subscribers that keep copies of contacts: these ids no longer resolve.
     #[must_use]
-    pub fn contact_erased(&self, company: &CompanyId, contact: ContactId, aliases: &[ContactId]) -> Outgoing {
+    pub fn contact_erased(
+        &self,
+        company: &CompanyId,
+        contact: ContactId,
+        aliases: &[ContactId],
+    ) -> OutgoingEvent {
         let kind = "contact.erased";
         let contact = contact.to_string();
         let data = json!({
@@ -154,7 +187,8 @@ impl Publisher<'_> {
             "erasedAt": rfc3339(self.now),
         });
         let id = name_based([kind, contact.as_str(), company.as_str()], 0);
-        self.envelope(id, kind, kind.into(), Some(contact), data)
+        // No trigger event caused it.
+        self.envelope(id, kind, kind.into(), About { company, subject: Some(contact) }, id.to_string(), data)
     }
 
     fn contact(&self, contact: &Contact) -> Value {
@@ -179,19 +213,24 @@ impl Publisher<'_> {
         routing_key: String,
         subject: Option<ContactId>,
         data: Map<String, Value>,
-    ) -> Outgoing {
-        let id = origin.event.event.id_of(&origin.event.company, kind, origin.step);
-        self.envelope(id, kind, routing_key, subject.map(|id| id.to_string()), Value::Object(data))
+    ) -> OutgoingEvent {
+        let TriggerFired { company, event, .. } = origin.event;
+        let id = event.id_of(company, kind, origin.step);
+        let about = About { company, subject: subject.map(|id| id.to_string()) };
+        let event = self.envelope(id, kind, routing_key, about, event.id().to_owned(), Value::Object(data));
+        OutgoingEvent { trace: origin.trace.clone(), ..event }
     }
 
+    /// The event without a trace and without a `reply_to`.
     pub(super) fn envelope(
         &self,
         id: Uuid,
         kind: &'static str,
         routing_key: String,
-        subject: Option<String>,
+        About { company, subject }: About<'_>,
+        correlation_id: String,
         data: Value,
-    ) -> Outgoing {
+    ) -> OutgoingEvent {
         let envelope = Envelope {
             specversion: "1.0",
             id,
@@ -202,10 +241,28 @@ impl Publisher<'_> {
             datacontenttype: "application/json",
             data,
         };
-        // Text keys and finite numbers only: this serialization has no way to fail.
+        // Text keys and finite numbers only: this serialization cannot fail.
         let body = serde_json::to_vec(&envelope).unwrap_or_default();
-        Outgoing { id, kind, routing_key, subject, body }
+        OutgoingEvent {
+            company: company.to_string(),
+            id,
+            kind: kind.to_owned(),
+            routing_key,
+            source: self.source.to_owned(),
+            subject,
+            time: self.now,
+            correlation_id,
+            trace: TraceContext::default(),
+            reply_to: None,
+            body,
+        }
     }
+}
+
+/// The company and the contact that an event is about.
+pub(super) struct About<'a> {
+    pub(super) company: &'a CompanyId,
+    pub(super) subject: Option<String>,
 }
 
 impl Origin<'_> {
@@ -227,6 +284,6 @@ impl Origin<'_> {
 /// RFC 3339, UTC.
 #[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
-    // Fails only for years beyond 9999, which no accepted event has.
+    // It fails only for years after 9999; no accepted event has one.
     time.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,60 +1,26 @@
-//! What one event makes the service do: the steps of its chain, each ready to be carried out.
-//! A plan is a function of the event and the rules alone. Carrying it out is the workers' part.
+//! The plan of one event: the steps of its chain, checked and ready to run. It depends on the event and the
+//! rules alone; [`super::run`] runs it against contacts.
 
 mod contact_update;
 
 use std::{fmt, sync::Arc};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::{
-    contact::{ContactUpdate, placeholder::Placeholders},
-    event::{CompanyId, Stamp},
+    chain::rules::Rules,
+    contact::{ContactUpdate, Identifier},
+    event::Stamp,
     fault::{Fault, Reason},
     trigger::{
         definition::{Action, Trigger},
         fired::TriggerFired,
     },
-    value::phone::{Region, Regions},
     value::text::quote,
     webhook::action::WebhookAction,
 };
 
-/// What a deployment decides about every event.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Steps that run where the event does not say it.
-    pub default_max_interactions: u32,
-    /// Where phone numbers without a country code belong, and how dates are written.
-    pub regions: Arc<Regions>,
-    /// What becomes of a person without phone and email.
-    pub on_unidentified: OnUnidentified,
-    /// Longest value of a field, in characters.
-    pub max_value_length: usize,
-    /// Values that stand for no value.
-    pub placeholders: Arc<Placeholders>,
-}
-
-impl Rules {
-    /// The region of this company.
-    #[must_use]
-    pub fn region_of(&self, company: &CompanyId) -> Region {
-        self.regions.of(company)
-    }
-}
-
-/// What becomes of an update that gives neither phone nor email.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnUnidentified {
-    /// A new contact.
-    Create,
-    /// A dead letter, `identifier_invalid`.
-    Reject,
-}
-
-/// The steps of an event's chain.
+/// The steps of an event's chain, as far as they run.
 #[derive(Debug)]
 pub struct Plan {
     /// The event, its arguments checked.
@@ -67,17 +33,32 @@ pub struct Plan {
     pub skipped: u16,
 }
 
+impl Plan {
+    /// The contact updates of its CRM steps, in order.
+    pub fn updates(&self) -> impl Iterator<Item = (&Step, &ContactUpdate)> {
+        self.steps.iter().filter_map(|step| match &step.work {
+            Work::UpsertContact(update) => Some((step, update)),
+            Work::Webhook(_) => None,
+        })
+    }
+
+    /// The identifiers that its CRM steps give.
+    pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
+        self.updates().flat_map(|(_, update)| update.identifiers())
+    }
+}
+
 /// One action that runs: one interaction.
 pub struct Step {
-    /// Its place in the whole chain, counted from 1.
+    /// Its position in the whole chain, counted from 1.
     pub index: u16,
-    /// The trigger that it belongs to.
+    /// The trigger that defines it.
     pub trigger: Arc<Trigger>,
-    /// What to do.
+    /// Upsert or webhook.
     pub work: Work,
 }
 
-/// What a step does.
+/// The work of a step, with its values filled in.
 #[expect(clippy::large_enum_variant, reason = "most steps are upserts; a box would cost each an allocation")]
 pub enum Work {
     /// Upsert a contact.
@@ -100,16 +81,12 @@ impl fmt::Debug for Step {
 ///
 /// # Errors
 /// A fault of a step that would run, with company, event and trigger. Steps beyond
-/// `maxInteractions` are not looked at.
+/// `maxInteractions` are not checked.
 pub fn plan(mut event: TriggerFired, rules: &Rules) -> Result<Plan, Fault> {
     let max_interactions = event.max_interactions.unwrap_or(rules.default_max_interactions);
     let arguments = Value::Object(std::mem::take(&mut event.arguments));
-    let steps = steps(&event, &arguments, max_interactions, rules).map_err(|fault| Fault {
-        company: Some(event.company.clone()),
-        event: Some(event.event.clone()),
-        trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
-        ..fault
-    })?;
+    let steps = steps(&event, &arguments, max_interactions, rules)
+        .map_err(|fault| event.fault(fault.reason, fault.message))?;
     if let Value::Object(arguments) = arguments {
         event.arguments = arguments;
     }

@@ -1,17 +1,17 @@
-//! Who is who: applies updates to a set of contacts held in memory.
+//! Finds, updates and merges contacts in memory.
 //!
-//! The caller loads every contact that the updates can touch, applies them, and writes back what
-//! [`Directory::into_changes`] tells. Under the policy `merge` the outcome is a function of the set of
-//! applied updates, whatever their order, ids and versions aside: per field the greatest stamp wins,
-//! and identity is the connected components of the identifiers.
+//! The caller loads every contact that the updates can touch, applies them, and writes the result of
+//! [`Directory::into_changes`]. Under the policy `merge` the order of the updates does not matter, except for
+//! ids and versions: per field the greatest stamp wins, and a contact is a connected component of
+//! identifiers.
 
+mod draft;
 mod policy;
-mod slot;
 
 use std::collections::{BTreeMap, HashMap, btree_map, hash_map};
 
 pub use self::policy::{Conflict, Guards, OnConflict, Policy, Rule};
-use self::{policy::Link, slot::Slot};
+use self::{draft::Draft, policy::Link};
 use crate::domain::{
     contact::{Contact, ContactId, ContactUpdate, Identifier, Operation, Rejected, Side, field::Field},
     event::{CompanyId, Stamp},
@@ -20,7 +20,7 @@ use crate::domain::{
 /// Contacts of any number of companies, by id and by identifier.
 #[derive(Debug, Default)]
 pub struct Directory {
-    contacts: BTreeMap<(CompanyId, ContactId), Slot>,
+    contacts: BTreeMap<(CompanyId, ContactId), Draft>,
     owners: HashMap<(CompanyId, Identifier), ContactId>,
     new_identifiers: Vec<(CompanyId, Identifier)>,
     moved_identifiers: Vec<(CompanyId, Identifier)>,
@@ -28,74 +28,73 @@ pub struct Directory {
     merges: Vec<Merge>,
 }
 
-/// One contact absorbed another.
+/// One contact was merged into another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merge {
-    /// The company of both.
+    /// The tenant.
     pub company: CompanyId,
-    /// The id that becomes an alias.
+    /// The contact that was merged away; its id becomes an alias.
     pub loser: ContactId,
-    /// The contact that absorbed it.
+    /// The contact that it was merged into.
     pub into: ContactId,
-    /// The contact that lives on, at the end of the batch.
+    /// The surviving contact at the end of the batch.
     pub winner: ContactId,
-    /// The event that linked them.
+    /// The event that caused the merge.
     pub stamp: Stamp,
 }
 
-/// What one update did.
+/// The result of one update.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// Created, updated or unchanged.
+    /// The effect on the contact.
     pub operation: Operation,
-    /// The contact.
+    /// The contact that was created or updated.
     pub id: ContactId,
-    /// Its version afterwards.
+    /// The contact's version after the update.
     pub version: i64,
-    /// The fields whose value changed, in the order of their names: for a merge against what the
-    /// contact that lives on said before.
+    /// The fields whose value changed, sorted by name. After a merge, compared to the surviving contact's
+    /// values before it.
     pub changed: Vec<Field>,
-    /// The contacts that this update merged into this one.
+    /// The contacts that the update merged into this one.
     pub merged: Vec<ContactId>,
-    /// The key that was not taken because it belongs to another contact, and the conflict about it.
+    /// The identifier that was not accepted because it belongs to another contact, and the conflict.
     pub kept_apart: Option<(Rejected, Conflict)>,
 }
 
-/// What must be written, in key order: one lock order for all workers.
+/// The rows to write, sorted by key so that all workers lock in the same order.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// New and changed contacts.
     pub contacts: Vec<Contact>,
     /// Stored contacts that were merged away.
     pub removed: Vec<(CompanyId, ContactId)>,
-    /// Identifiers that nobody owned before, and their owner.
+    /// New identifiers and their owners.
     pub identifiers: Vec<(CompanyId, Identifier, ContactId)>,
-    /// Stored identifiers that went to another contact by a merge, and that contact.
+    /// Stored identifiers that a merge moved, and their new owners.
     pub moved: Vec<(CompanyId, Identifier, ContactId)>,
-    /// Merges, each loser pointing at the contact that lives on, in the order in which they happened.
+    /// Merges in the order in which they happened.
     pub merges: Vec<Merge>,
 }
 
 impl Directory {
-    /// Adds a stored contact. Adding it again is of no effect.
+    /// Adds a stored contact, unless the directory has it already.
     pub fn add(&mut self, contact: Contact) {
         let key = (contact.company.clone(), contact.id);
-        if let btree_map::Entry::Vacant(slot) = self.contacts.entry(key) {
+        if let btree_map::Entry::Vacant(entry) = self.contacts.entry(key) {
             for key in &contact.keys {
                 self.owners.insert((contact.company.clone(), key.clone()), contact.id);
             }
-            slot.insert(Slot::stored(contact));
+            entry.insert(Draft::stored(contact));
         }
     }
 
-    /// The contact with this id, as of now.
+    /// The contact in its current state.
     #[must_use]
     pub fn get(&self, company: &CompanyId, id: ContactId) -> Option<&Contact> {
-        self.contacts.get(&(company.clone(), id)).map(|slot| &slot.contact)
+        self.contacts.get(&(company.clone(), id)).map(|draft| &draft.contact)
     }
 
-    /// A directory of only those contacts that these keys find: enough to try what an event with these keys
-    /// would do.
+    /// A copy with only the contacts that these identifiers find, for a trial run of an event.
     #[must_use]
     pub fn around(&self, company: &CompanyId, keys: impl Iterator<Item = Identifier>) -> Self {
         let mut around = Self::default();
@@ -108,17 +107,17 @@ impl Directory {
         around
     }
 
-    /// Gives a contact a side of a separation.
+    /// Puts a contact on one side of a separation.
     pub fn separate(&mut self, company: &CompanyId, id: ContactId, side: Side) {
-        if let Some(slot) = self.contacts.get_mut(&(company.clone(), id)) {
-            slot.separate(&[side]);
+        if let Some(draft) = self.contacts.get_mut(&(company.clone(), id)) {
+            draft.separate(&[side]);
         }
     }
 
-    /// Applies one update. `fresh` becomes the id if a contact is created.
+    /// Applies one update. A created contact gets the id `fresh`.
     ///
     /// # Errors
-    /// The conflict that forbids it; then nothing has changed.
+    /// The conflict that forbids the update. The directory is unchanged.
     pub fn apply(
         &mut self,
         company: &CompanyId,
@@ -129,15 +128,15 @@ impl Directory {
         let known = self.known(company, update);
         let kept_apart = self.judge(company, update, known, policy)?;
         let dropped = kept_apart.map(|(rejected, _)| rejected.field);
-        let mut slots = self.take(company, known, dropped).into_iter();
-        let (created, mut winner) = match slots.next() {
-            Some(slot) => (false, slot),
-            None => (true, Slot::fresh(company, update, fresh)),
+        let mut drafts = self.take(company, known, dropped).into_iter();
+        let (created, mut winner) = match drafts.next() {
+            Some(draft) => (false, draft),
+            None => (true, Draft::fresh(company, update, fresh)),
         };
-        // Only a merge brings values that the update does not say.
-        let before = (slots.len() > 0).then(|| winner.contact.values.clone());
-        let merged: Vec<ContactId> = slots.map(|loser| self.merge(&mut winner, loser, update)).collect();
-        self.claim(company, update, &mut winner, dropped);
+        // Only a merge brings values that are not in the update.
+        let before = (drafts.len() > 0).then(|| winner.contact.values.clone());
+        let merged: Vec<ContactId> = drafts.map(|loser| self.merge(&mut winner, loser, update)).collect();
+        self.register(company, update, &mut winner, dropped);
         let written = winner.write(update, dropped);
         let changed = before.map_or(written, |before| winner.differences(&before));
         let operation = match (created, changed.is_empty() && merged.is_empty()) {
@@ -151,7 +150,7 @@ impl Directory {
         Ok(Applied { operation, id, version, changed, merged, kept_apart })
     }
 
-    /// What to write, coalesced: each contact once.
+    /// Coalesces all updates, so that each contact is written once.
     #[must_use]
     pub fn into_changes(self) -> Changes {
         let Self { contacts, owners, new_identifiers, moved_identifiers, mut removed, merges } = self;
@@ -168,7 +167,7 @@ impl Directory {
         Changes {
             identifiers: with_owner(new_identifiers),
             moved: with_owner(moved_identifiers),
-            contacts: contacts.into_values().filter_map(Slot::into_change).collect(),
+            contacts: contacts.into_values().filter_map(Draft::into_change).collect(),
             removed,
             merges,
         }
@@ -183,7 +182,7 @@ impl Directory {
         }
     }
 
-    /// Whether the update may be applied, and which of its keys must be left out.
+    /// Decides whether the update may be applied, and which identifier it must do without.
     fn judge(
         &self,
         company: &CompanyId,
@@ -218,27 +217,27 @@ impl Directory {
         }
     }
 
-    /// Takes the known contacts out of the map, the one that lives on first: that is the one that was
-    /// there first, or the smaller id where both came at once.
-    fn take(&mut self, company: &CompanyId, known: Known, dropped: Option<Field>) -> Vec<Slot> {
+    /// Takes the known contacts out of the map. The surviving one comes first: the older one or, if they are
+    /// equally old, the one with the smaller id.
+    fn take(&mut self, company: &CompanyId, known: Known, dropped: Option<Field>) -> Vec<Draft> {
         let phone = known.phone.filter(|_| dropped != Some(Field::Phone));
         let email = known.email.filter(|_| dropped != Some(Field::Email));
         let ids = phone.into_iter().chain(email);
-        // Where both keys have the same owner, it is no longer there for the second.
-        let mut slots: Vec<Slot> =
+        // If both identifiers have the same owner, the second finds it gone.
+        let mut drafts: Vec<Draft> =
             ids.filter_map(|id| self.contacts.remove(&(company.clone(), id))).collect();
-        slots.sort_by_key(|slot| (slot.contact.created_at, slot.contact.id));
-        slots
+        drafts.sort_by_key(|draft| (draft.contact.created_at, draft.contact.id));
+        drafts
     }
 
-    /// Moves what the loser has to the winner and makes the loser's id an alias.
-    fn merge(&mut self, winner: &mut Slot, loser: Slot, update: &ContactUpdate) -> ContactId {
+    /// Moves values, keys and separations to the winner and makes the loser's id an alias.
+    fn merge(&mut self, winner: &mut Draft, loser: Draft, update: &ContactUpdate) -> ContactId {
         let company = loser.contact.company.clone();
         let (winner_id, loser_id, stored) = (winner.contact.id, loser.contact.id, loser.is_stored());
         for key in winner.absorb(loser) {
             let key = (company.clone(), key);
             self.owners.insert(key.clone(), winner_id);
-            // One that is new in this batch is inserted, not moved.
+            // An identifier that is new in this batch is inserted, not moved.
             if !self.new_identifiers.contains(&key) {
                 self.moved_identifiers.push(key);
             }
@@ -256,24 +255,25 @@ impl Directory {
         loser_id
     }
 
-    fn claim(
+    /// Registers the update's identifiers that have no owner yet.
+    fn register(
         &mut self,
         company: &CompanyId,
         update: &ContactUpdate,
-        owner: &mut Slot,
+        owner: &mut Draft,
         dropped: Option<Field>,
     ) {
         for identifier in update.identifiers().filter(|key| Some(key.field()) != dropped) {
-            if let hash_map::Entry::Vacant(slot) = self.owners.entry((company.clone(), identifier)) {
-                owner.add_key(slot.key().1.clone());
-                self.new_identifiers.push(slot.key().clone());
-                slot.insert(owner.contact.id);
+            if let hash_map::Entry::Vacant(entry) = self.owners.entry((company.clone(), identifier)) {
+                owner.add_key(entry.key().1.clone());
+                self.new_identifiers.push(entry.key().clone());
+                entry.insert(owner.contact.id);
             }
         }
     }
 }
 
-/// The contacts that an update's keys belong to.
+/// The contacts that an update's identifiers belong to.
 #[derive(Clone, Copy)]
 struct Known {
     phone: Option<ContactId>,

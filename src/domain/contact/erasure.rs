@@ -1,9 +1,8 @@
-//! Whether bytes that belong to nobody (a message that failed, a webhook without a contact) speak of
-//! a person who is being erased. How such bytes are read is in `readings`, how a number is found in
-//! them in `numbers`.
+//! Searches bytes that belong to no contact (a dead letter, a webhook without a CRM step) for a person who is
+//! being erased. `readings` decodes the bytes; `numbers` finds numbers in them.
 //!
-//! Only keys count: phones, emails and identity documents. Names do not, for two people share them.
-//! Who the person is and what is removed is not decided here.
+//! Only phones, emails and identity documents count. Names do not, because people share them. What is removed
+//! is decided elsewhere.
 
 mod numbers;
 mod readings;
@@ -18,15 +17,15 @@ use crate::domain::{
     },
 };
 
-/// Fewest letters and digits of a document that are looked for; a shorter one is found everywhere.
+/// In letters and digits; a shorter document number would match everywhere.
 const MIN_CODE: usize = 7;
 
-/// What a person is recognized by. Personal data.
+/// The phones, emails and documents of a person. Personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Person {
     phones: Vec<Phone>,
     emails: Vec<Email>,
-    /// Letters in upper case and digits only, no shorter than [`MIN_CODE`], at least one digit.
+    /// Documents: upper-case letters and digits, at least [`MIN_CODE`], with at least one digit.
     codes: Vec<String>,
     region: Region,
 }
@@ -38,8 +37,8 @@ impl fmt::Debug for Person {
 }
 
 impl Person {
-    /// The person with these keys and these documents, and numbers that are no keys. National phone
-    /// numbers are read in `region`. Documents of fewer than 7 letters and digits are left out.
+    /// Reads national phone numbers in `region`. Leaves out documents with fewer than 7 letters and digits, or
+    /// without a digit.
     #[must_use]
     pub fn new<'a>(
         region: Region,
@@ -49,7 +48,7 @@ impl Person {
         let mut person = Self { phones: Vec::new(), emails: Vec::new(), codes: Vec::new(), region };
         for key in keys {
             match key {
-                // One that is looked up but cannot be read as a number is a document like any other.
+                // A stored phone that does not parse is searched for like a document.
                 Identifier::Phone(phone) if Phone::parse(phone.as_str(), region).as_ref() != Some(&phone) => {
                     person.codes.extend(code(phone.as_str()));
                 }
@@ -67,8 +66,8 @@ impl Person {
         person
     }
 
-    /// Whether `bytes`, of whatever format, hold one of the keys as a whole, however it is written:
-    /// escaped, percent-encoded, in base64, with other punctuation, national or international.
+    /// Whether `bytes`, in any format, contain a phone, email or document as a whole. It may be escaped,
+    /// percent-encoded, in base64, differently punctuated, national or international.
     #[must_use]
     pub fn is_mentioned(&self, bytes: &[u8]) -> bool {
         readings::of(bytes).iter().any(|text| {
@@ -88,8 +87,8 @@ impl Person {
             })
     }
 
-    /// Whether the `@` between these texts is that of one of the emails. What stands before it may be
-    /// glued to other text (`to=ada@…`), but not to what would make it another address (`bada@…`).
+    /// Whether the `@` between these texts belongs to one of the emails. Other text may come directly before
+    /// the address (`to=ada@…`), unless that makes it another address (`bada@…`).
     fn is_email_around(&self, before: &str, after: &str) -> bool {
         let end =
             after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(after.len());
@@ -108,19 +107,19 @@ impl Person {
         })
     }
 
-    /// Whether one of the documents that have letters is there, whatever parts its groups.
+    /// Whether the text contains a document with letters, with any separators between its groups.
     fn has_code(&self, text: &str) -> bool {
         let mut lettered = self.codes.iter().filter(|code| !is_number(code)).peekable();
         if lettered.peek().is_none() {
             return false;
         }
         let words = words(text);
-        lettered.any(|code| (0..words.len()).any(|from| words.get(from..).is_some_and(|w| begin(w, code))))
+        lettered.any(|code| (0..words.len()).any(|from| words.get(from..).is_some_and(|w| spell(w, code))))
     }
 }
 
-/// Whether all letters and digits of `code` are those of the first of these words.
-fn begin(words: &[(bool, &str)], code: &str) -> bool {
+/// Whether the first of these words spell `code`.
+fn spell(words: &[(bool, &str)], code: &str) -> bool {
     let mut rest = code;
     for (index, (joined, word)) in words.iter().enumerate() {
         let Some((start, after)) = rest.split_at_checked(word.len()) else { return false };
@@ -135,8 +134,8 @@ fn begin(words: &[(bool, &str)], code: &str) -> bool {
     false
 }
 
-/// The runs of ASCII letters and digits, and whether each is joined to the one before by what may
-/// stand within a document's number.
+/// The runs of ASCII letters and digits, and whether only a document's separators join each to the one
+/// before.
 fn words(text: &str) -> Vec<(bool, &str)> {
     let mut words = Vec::new();
     let mut gap = usize::MAX;

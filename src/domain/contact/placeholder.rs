@@ -1,8 +1,8 @@
-//! Values that say "I have no value": what language models and form fillers write instead of
-//! leaving a field out. They write nothing to a contact and find none.
+//! Recognizes placeholders: values that language models and forms write in place of an unknown one.
+//! A placeholder neither changes nor finds a contact.
 //!
-//! Only whole values count, never parts of one, so that no real name or firm is lost. The words are a
-//! setting; what template engines leave and made-up numbers are known by their form.
+//! Only a whole value can be a placeholder, so that no real name or company is lost. The words come from
+//! the settings; template residue and made-up numbers are recognized by their form.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,31 +11,31 @@ use crate::domain::{
     value::text::{self, folded},
 };
 
-/// The words that are placeholders. Case, accents, the space between words, and brackets and full stops
-/// around them do not matter, except where it is said.
+/// Placeholder words. Case, accents, the space between words, and brackets and full stops around them do
+/// not matter, except where noted.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceholderLists {
-    /// In every field.
+    /// Placeholders in every field.
     pub anywhere: Vec<String>,
-    /// In every field, but not where the value is written as a name, "Nada", in a field of free text.
+    /// Placeholders in every field, unless a free-text field has the word spelled as a name, "Nada".
     pub unless_a_name: Vec<String>,
-    /// In keys, documents, dates and numbers only, and in small letters as a country.
+    /// Placeholders in identifiers, documents, dates and numbers, and as a country unless in capitals.
     pub keys_only: Vec<String>,
-    /// Addresses that stand in examples, never in a mailbox.
+    /// Addresses from examples, which no person has.
     pub emails: Vec<String>,
 }
 
-/// The placeholders of a deployment.
+/// [`PlaceholderLists`], folded for lookups.
 #[derive(Debug)]
 pub struct Placeholders {
     words: HashMap<Box<str>, Reach>,
     emails: HashSet<Box<str>>,
-    /// Longest word, in bytes.
+    /// Bytes of the longest word.
     longest: usize,
 }
 
-/// Where a word is a placeholder.
+/// The fields in which a word is a placeholder.
 #[derive(Clone, Copy, Debug)]
 enum Reach {
     Anywhere,
@@ -44,7 +44,7 @@ enum Reach {
 }
 
 impl Placeholders {
-    /// Of a word in two lists the wider list counts.
+    /// A word in two lists has the wider reach.
     #[must_use]
     pub fn new(lists: &PlaceholderLists) -> Self {
         let mut words = HashMap::new();
@@ -60,8 +60,8 @@ impl Placeholders {
         Self { words, emails, longest }
     }
 
-    /// Whether `text`, already cleaned of surrounding space, stands for no value in `field`.
-    /// `parameter` is the parameter that the field takes its value from.
+    /// Whether `text`, without surrounding space, is a placeholder in `field`. `parameter` is the name of the
+    /// parameter that fills the field.
     #[must_use]
     pub fn cover(&self, field: Field, text: &str, parameter: &str) -> bool {
         text == parameter
@@ -76,7 +76,7 @@ impl Placeholders {
     }
 
     fn is_word(&self, field: Field, text: &str) -> bool {
-        // Folding makes a letter at most one byte out of three or four.
+        // Folding shrinks a letter to no less than a quarter of its bytes.
         if text.len() > 4 * self.longest + 16 {
             return false;
         }
@@ -91,12 +91,12 @@ impl Placeholders {
     }
 }
 
-/// Without the brackets and the end of the sentence around it.
+/// Strips brackets, quotes and the end of a sentence.
 fn bare(text: &str) -> &str {
     text.trim_start_matches(['<', '(', '[', '"', '*']).trim_end_matches(['>', ')', ']', '"', '*', '.', '!'])
 }
 
-/// Folded, with one space for what parts words and none around a slash: `Não_Informado`, `N / A`.
+/// Folded, with one space between words and none around a slash: `Não_Informado`, `N / A`.
 fn spelled(text: &str) -> String {
     let mut spelled = String::with_capacity(text.len());
     if text.is_ascii() {
@@ -119,20 +119,20 @@ fn spell(spelled: &mut String, c: char) {
     }
 }
 
-/// Signs that are no value by themselves: "-", "...", "??", "—".
+/// Characters that alone are not a value: "-", "...", "??", "—".
 const fn is_filler(c: char) -> bool {
     matches!(c, '-' | '_' | '.' | '?' | '*' | '/' | '\\' | '+' | '~' | ' ' | '\u{2010}'..='\u{2015}' | '…')
 }
 
-/// Words that are in brackets only where something was to be filled in.
+/// Words that mark a bracketed text as a form's blank.
 const TEMPLATE_WORDS: [&str; 22] = [
     "name", "nome", "nombre", "email", "mail", "correo", "phone", "telefone", "telefono", "celular",
     "company", "empresa", "your", "seu", "sua", "su", "insert", "inserir", "insertar", "customer", "cliente",
     "user",
 ];
 
-/// What a template engine or a form leaves where it found no value: `$name`, `${name}`, `{{ name }}`,
-/// `{name}`, `%name%`, `<name>`, and `[name]` where its words are those of a form.
+/// Whether a template engine or form left the text in place of a value: `$name`, `${name}`, `{{ name }}`,
+/// `{name}`, `%name%`, `<name>`, and `[name]` if its words are those of a form.
 fn is_residue(field: Field, text: &str, parameter: &str) -> bool {
     let within = |open, close| text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
     let dollar = || text.strip_prefix('$').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()));
@@ -153,7 +153,7 @@ fn is_residue(field: Field, text: &str, parameter: &str) -> bool {
         || words.any(|word| TEMPLATE_WORDS.contains(&word) || word == field.name())
 }
 
-/// Fields in which any word may be a name.
+/// Fields in which any word can be a name.
 const fn is_free_text(field: Field) -> bool {
     !matches!(
         field,
@@ -161,18 +161,19 @@ const fn is_free_text(field: Field) -> bool {
     )
 }
 
-/// "Nada": a capital first, then small letters.
+/// A capital followed by lower case, "Nada".
 fn is_written_as_a_name(text: &str) -> bool {
     let mut letters = text.chars();
     letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
 }
 
-/// Fewest digits that count up or down on purpose, and most that a person types of one digit or in a row
-/// after a real area code. "98765-4321" counts down, and is somebody's number in every area.
-const FEWEST: usize = 6;
-const SUBSCRIBER: usize = 9;
+/// Fewer digits in sequence can be a real number.
+const MIN_SEQUENCE: usize = 6;
+/// Digits of a Brazilian mobile number after its area code. "98765-4321" is a real number in every area, so
+/// only repeated and ascending digits count there.
+const SUBSCRIBER_DIGITS: usize = 9;
 
-/// Digits typed to get past a form: one digit over and over, or digits in a row.
+/// Whether the digits were typed to get past a form: one digit repeated, or digits in sequence.
 fn is_made_up(text: &str) -> bool {
     let text = text::plain(text);
     if text.contains(char::is_alphabetic) {
@@ -183,12 +184,13 @@ fn is_made_up(text: &str) -> bool {
         let mut pairs = digits.iter().zip(digits.iter().skip(1));
         pairs.all(|(one, next)| (one + step) % 10 == *next)
     };
-    let end =
-        digits.split_at_checked(digits.len().saturating_sub(SUBSCRIBER)).map_or(&*digits, |(_, end)| end);
-    let is_whole = digits.len() >= FEWEST;
+    let end = digits
+        .split_at_checked(digits.len().saturating_sub(SUBSCRIBER_DIGITS))
+        .map_or(&*digits, |(_, end)| end);
+    let is_long = digits.len() >= MIN_SEQUENCE;
     !digits.is_empty() && steps(&digits, 0)
-        || is_whole && (steps(&digits, 1) || steps(&digits, 9))
-        || end.len() == SUBSCRIBER && (steps(end, 0) || steps(end, 1))
+        || is_long && (steps(&digits, 1) || steps(&digits, 9))
+        || end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
 }
 
 #[cfg(test)]

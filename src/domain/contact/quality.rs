@@ -1,5 +1,4 @@
-//! What is known of a stored value from the value alone. How each kind of value is read and written
-//! stands in the module of that kind.
+//! Tells stored values that were understood from those that were stored as given.
 
 use time::OffsetDateTime;
 
@@ -8,9 +7,10 @@ use crate::domain::{
     value::{birthday, country},
 };
 
-/// Whether a stored value has been understood: false for a birthday and a country that were kept as
-/// they were given. `said_at` is the time of the event that gave it. Of all other fields nothing
-/// more is known than that somebody said so, and they are true.
+/// Whether a stored value was understood: `false` for a birthday or country that was stored as given.
+/// Values of other fields cannot be checked and count as understood.
+///
+/// `said_at` is the time of the event that gave the value.
 #[must_use]
 pub fn is_verified(field: Field, value: &str, said_at: OffsetDateTime) -> bool {
     match field {
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_fields_can_be_unverified() {
+    fn only_birthdays_and_countries_can_be_unverified() {
         let said_at = datetime!(2026-11-22 10:00 UTC);
         for (field, value, expected) in [
             (Field::Birthday, "1990-05-20", true),

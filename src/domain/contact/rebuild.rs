@@ -1,8 +1,8 @@
-//! Contacts made anew from what their events said: what an unmerge does.
+//! Rebuilds contacts from their ledger entries, for an unmerge.
 //!
-//! Every event of a contact and of those merged into it is applied again, in the order in which they
-//! were applied first, to an empty directory in which two of the contacts may not be merged. The result
-//! is what would stand if they never had been.
+//! Applies the entries of a contact and of those merged into it again, in their original order, to an empty
+//! directory that keeps two of the contacts apart. The result is the contacts as if the two had never been
+//! merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,39 +16,39 @@ use crate::domain::{
     event::CompanyId,
 };
 
-/// What one CRM step said, and the contact that it was applied to.
+/// The ledger entry of one CRM step.
 #[derive(Clone, Debug)]
-pub struct Said {
-    /// The contact as of then. Of a step that created one, its id.
+pub struct Entry {
+    /// The contact that the step created or was applied to, before any later merge.
     pub contact: ContactId,
-    /// What was taken. A key that belonged to another contact then is not in it.
+    /// The accepted values, without a key that belonged to another contact at the time.
     pub update: ContactUpdate,
 }
 
-/// Two contacts that are two people.
+/// The rule that keeps two unmerged contacts apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Separation {
-    /// Its own id.
+    /// Derived ids and sides refer to it.
     pub id: Uuid,
-    /// The one.
+    /// The contact on the first side.
     pub one: ContactId,
-    /// The other.
+    /// The contact on the second side.
     pub other: ContactId,
 }
 
-/// What the events make.
+/// The contacts that result from ledger entries.
 #[derive(Debug)]
 pub struct Rebuilt {
-    /// The contacts, by id.
+    /// Sorted by id.
     pub contacts: Vec<Contact>,
-    /// The merges that happened, in order, each loser pointing at the contact that lives on.
+    /// In order; `winner` is the contact that survives all of them.
     pub merges: Vec<Merge>,
-    /// For each step, the contact that it is for now, and the key that was not taken any more and why.
+    /// For each entry: its contact now, and the key that is no longer accepted, with the conflict.
     pub steps: Vec<(ContactId, Option<(Rejected, Conflict)>)>,
 }
 
 impl Rebuilt {
-    /// The contact that `id` is, or was merged into. None where the events do not make it.
+    /// The living contact of `id`, after merges. `None` if the entries do not create it.
     #[must_use]
     pub fn living(&self, id: ContactId) -> Option<ContactId> {
         let merged = self.merges.iter().find(|merge| merge.loser == id);
@@ -57,13 +57,17 @@ impl Rebuilt {
     }
 }
 
-/// Applies `said`, in the order given, keeping `separations`.
+/// Applies the entries in the given order and keeps the `separations`.
 ///
-/// Guards do not hold: what is in the ledger has passed them.
+/// Guards are off: entries in the ledger have passed them.
 ///
 /// # Errors
-/// None that the policy used here can give.
-pub fn rebuild(company: &CompanyId, said: &[Said], separations: &[Separation]) -> Result<Rebuilt, Conflict> {
+/// Never with the policy used here, which merges without guards.
+pub fn rebuild(
+    company: &CompanyId,
+    entries: &[Entry],
+    separations: &[Separation],
+) -> Result<Rebuilt, Conflict> {
     const POLICY: Policy = Policy { on_conflict: OnConflict::Merge, guards: None };
     let mut sides: HashMap<ContactId, Vec<Side>> = HashMap::new();
     for Separation { id, one, other } in separations {
@@ -72,9 +76,9 @@ pub fn rebuild(company: &CompanyId, said: &[Said], separations: &[Separation]) -
     }
     let mut directory = Directory::default();
     let mut created = HashSet::new();
-    let mut steps = Vec::with_capacity(said.len());
-    for Said { contact, update } in said {
-        // A contact is made by the same step as before, unless that step's contact is another one's now.
+    let mut steps = Vec::with_capacity(entries.len());
+    for Entry { contact, update } in entries {
+        // A step that creates a contact keeps its id, unless another step has created that contact already.
         let fresh = if created.contains(contact) {
             ContactId(update.stamp.event.id_of(company, "contact", update.stamp.step))
         } else {

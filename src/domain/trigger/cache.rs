@@ -1,37 +1,38 @@
-//! Trigger definitions that were parsed before. A publisher sends the same few definitions with
-//! every event, and compiling a JSON Schema takes a hundred times longer than checking by it.
+//! Caches parsed trigger definitions. A publisher sends the same few definitions with every event, and compiling a
+//! JSON Schema takes a hundred times longer than validating with it.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::trigger::definition::{BadTrigger, Trigger};
 
-/// Largest definition that is kept, in bytes.
+/// In bytes; a larger definition is not cached.
 const MAX_DEFINITION: usize = 64 * 1024;
-/// Most definitions of one generation.
+/// Definitions per generation.
 const MAX_COUNT: usize = 512;
-/// Heaviest generation. What is compiled from a text takes several times its length.
+/// Weight of a generation. A compiled definition takes several times the bytes of its text.
 const MAX_WEIGHT: usize = 8 * 1024 * 1024;
-/// What a regular expression weighs beside its text: most are small, and a large one takes 1 MiB.
+/// Weight of a regular expression in addition to its text. Most are small; a large one takes 1 MiB.
 const PATTERN_WEIGHT: usize = 16 * 1024;
 
 type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
 
-/// Parsed definitions by their exact text, faulty ones included. Holds nothing of a company or an
-/// event, so one cache serves all companies.
+/// Parsed definitions by their exact text, invalid ones included. Entries depend on neither company nor event, so
+/// all companies share one cache.
 ///
-/// Two generations bound it: a full one becomes the former one, and what was not used since falls out.
+/// Two generations limit its size: a full generation becomes the former one, and definitions that were not used
+/// since then are dropped.
 ///
-/// The texts hold secrets (headers of webhooks): no `Debug`.
+/// No `Debug`, because the texts contain secrets (headers of webhooks).
 #[derive(Default)]
 pub struct TriggerCache {
     current: HashMap<Box<str>, Parsed>,
     former: HashMap<Box<str>, Parsed>,
-    /// Of all of `current`.
+    /// Weight of `current`.
     weight: usize,
 }
 
 impl TriggerCache {
-    /// The trigger that `raw` defines.
+    /// Parses a definition, or returns the cached result.
     pub(super) fn parse(&mut self, raw: &str) -> Parsed {
         if let Some(parsed) = self.current.get(raw) {
             return parsed.clone();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_expressions_weigh_more_than_their_text() {
+    fn regular_expressions_count_more_than_their_text() {
         let schema = r#"{"properties": {"a": {"pattern": "^x"}}}"#;
         let raw = definition("a").replacen('{', &format!(r#"{{"parameters": {schema}, "#), 1);
         let mut cache = TriggerCache::default();
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_stays_and_the_rest_is_bounded() {
+    fn used_definitions_stay_and_the_size_is_limited() {
         let mut cache = TriggerCache::default();
         let used = cache.parse(&definition("used")).unwrap();
         for number in 0..5 * MAX_COUNT {

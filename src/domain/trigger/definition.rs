@@ -1,5 +1,4 @@
-//! A trigger definition as its author writes it: parameters and actions. Source: the platform's
-//! reference page. What arguments fill in is not read here; the definition alone decides.
+//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role here.
 
 use std::{fmt, sync::Arc};
 
@@ -17,14 +16,14 @@ use crate::domain::{
     webhook::action::WebhookAction,
 };
 
-/// Longest name of a trigger, in characters.
+/// Name of a trigger, in characters.
 const MAX_NAME: usize = 255;
-/// Most actions of one trigger.
+/// Actions per trigger.
 pub const MAX_ACTIONS: usize = 10;
 
-/// A trigger definition without fault. Only [`Trigger::parse`] makes one.
+/// A valid trigger definition.
 pub struct Trigger {
-    /// 1 to 255 characters, none of them a control character.
+    /// 1 to 255 characters without control characters.
     name: String,
     description: Option<String>,
     parameters: Parameters,
@@ -33,7 +32,7 @@ pub struct Trigger {
     actions: Vec<Action>,
 }
 
-/// What one step of a chain does.
+/// An action. Once it runs, it is a step of the chain.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `CRM / UPSERT_CONTACT`.
@@ -42,40 +41,40 @@ pub enum Action {
     Webhook(Arc<WebhookAction>),
 }
 
-/// Why a text is no trigger definition.
+/// The problems of an invalid trigger definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct BadTrigger {
-    /// `undecodable`, `event_invalid` (a required member is missing) or `trigger_invalid`.
+    /// `undecodable`, `event_invalid` (a member that every event needs is missing) or `trigger_invalid`.
     pub reason: Reason,
-    /// The trigger's name, where it can be read.
+    /// The trigger's name, if it can be read.
     pub name: Option<String>,
-    /// Every problem that was found; at least one.
+    /// At least one, in the order in which they were found.
     pub problems: Vec<Problem>,
 }
 
 impl BadTrigger {
-    /// All problems in one sentence, each with its place.
+    /// All problems in one sentence, each with its pointer.
     #[must_use]
     pub fn message(&self) -> String {
-        let say = |problem: &Problem| match problem.place.as_str() {
+        let say = |problem: &Problem| match problem.pointer.as_str() {
             "" => problem.message.clone(),
-            place => format!("{place}: {}", problem.message),
+            pointer => format!("{pointer}: {}", problem.message),
         };
         self.problems.iter().map(say).collect::<Vec<_>>().join("; ")
     }
 }
 
 impl Trigger {
-    /// Reads a definition, a JSON object. Members that the service does not know are ignored.
+    /// Parses a definition, which is a JSON object. Ignores unknown members.
     ///
     /// # Errors
-    /// Every problem of the definition at once.
+    /// All problems of the definition at once.
     pub fn parse(raw: &str) -> Result<Self, BadTrigger> {
         let object = object(raw)?;
         let mut problems = Problems::default();
         let name = name(&object, &mut problems);
-        // Members that the contract requires of every event; the rest is the definition's own.
+        // Every event needs a name and actions; any later problem is the definition's own.
         let actions = listed_actions(&object, &mut problems);
         let reason = if problems.count() > 0 { Reason::EventInvalid } else { Reason::TriggerInvalid };
 
@@ -87,8 +86,8 @@ impl Trigger {
             Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
             None => Parameters::default(),
         };
-        let actions = actions.into_iter().filter_map(|(place, action)| {
-            problems.within_all(&place, |problems| parse_action(action, &parameters, problems))
+        let actions = actions.into_iter().filter_map(|(path, action)| {
+            problems.within_all(&path, |problems| parse_action(action, &parameters, problems))
         });
         let actions: Vec<Action> = actions.collect();
 
@@ -105,25 +104,25 @@ impl Trigger {
         })
     }
 
-    /// The trigger's name.
+    /// 1 to 255 characters without control characters.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What its author says it is for.
+    /// The author's description of its purpose.
     #[must_use]
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// Whether the platform waits for `trigger.completed`.
+    /// Whether the platform waits for `trigger.completed`, the result of the chain.
     #[must_use]
     pub const fn interprets_response(&self) -> bool {
         self.interpret_response
     }
 
-    /// What it does, in order; 1 to 10.
+    /// 1 to 10, in the author's order.
     #[must_use]
     pub fn actions(&self) -> &[Action] {
         &self.actions
@@ -135,12 +134,12 @@ impl Trigger {
         self.parameters.declared()
     }
 
-    /// How many regular expressions its parameters have.
+    /// Number of regular expressions in its parameters.
     pub(super) const fn patterns(&self) -> usize {
         self.parameters.patterns()
     }
 
-    /// Checks arguments, an object without nulls, against the declared parameters.
+    /// Validates arguments, an object without nulls, against the declared parameters.
     ///
     /// # Errors
     /// A sentence that names a parameter and a rule, never values.
@@ -151,7 +150,7 @@ impl Trigger {
 
 impl fmt::Debug for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers of a webhook hold secrets.
+        // The headers of a webhook contain secrets.
         f.debug_struct("Trigger").field("name", &self.name).finish_non_exhaustive()
     }
 }
@@ -159,7 +158,7 @@ impl fmt::Debug for Trigger {
 fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
     json::object(raw).map_err(|bad| {
         let reason = match bad.defect {
-            Defect::Syntax | Defect::DuplicateKey => Reason::Undecodable,
+            Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
             Defect::NotAnObject => Reason::EventInvalid,
             Defect::Nul | Defect::WideNumber => Reason::TriggerInvalid,
         };
@@ -172,7 +171,7 @@ fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
     })
 }
 
-/// The name in a definition that cannot be read whole.
+/// The name in a definition that cannot be parsed as a whole.
 fn peek_name(raw: &str) -> Option<String> {
     let members = json::members(raw).ok()?;
     let (_, name) = members.into_iter().find(|(key, _)| key == "name")?;
@@ -183,7 +182,7 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(char::is_control) && name.chars().nth(MAX_NAME).is_none()
 }
 
-/// The member `key`; null is as good as absent.
+/// A member; null counts as absent.
 fn given<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
@@ -220,7 +219,7 @@ fn optional<'a, T>(
     read
 }
 
-/// The actions with their places: `action` (one) or `actions` (1 to 10).
+/// The actions and their paths: `action` (one) or `actions` (1 to 10).
 fn listed_actions<'a>(
     object: &'a Map<String, Value>,
     problems: &mut Problems,
@@ -228,14 +227,14 @@ fn listed_actions<'a>(
     match (given(object, "action"), given(object, "actions")) {
         (Some(action), None) => return vec![(vec!["action".into()], action)],
         (None, Some(Value::Array(actions))) if (1..=MAX_ACTIONS).contains(&actions.len()) => {
-            let place = |index: usize| vec!["actions".into(), index.to_string()];
-            return actions.iter().enumerate().map(|(index, action)| (place(index), action)).collect();
+            let path = |index: usize| vec!["actions".into(), index.to_string()];
+            return actions.iter().enumerate().map(|(index, action)| (path(index), action)).collect();
         }
         (None, Some(_)) => {
             problems.push_in("actions", format!("must be a list of 1 to {MAX_ACTIONS} actions"));
         }
         (None, None) => problems.push("one of `action` and `actions` is required"),
-        (Some(_), Some(_)) => problems.push("`action` and `actions` exclude each other"),
+        (Some(_), Some(_)) => problems.push("give either `action` or `actions`, not both"),
     }
     Vec::new()
 }
@@ -266,7 +265,7 @@ fn parse_action(action: &Value, parameters: &Parameters, problems: &mut Problems
             None
         }
         (None, _) => {
-            problems.push_in("type", "is required: `CRM` or `WEBHOOK`");
+            problems.push_in("type", "is required; write `CRM` or `WEBHOOK`");
             None
         }
     }

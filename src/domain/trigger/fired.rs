@@ -1,5 +1,5 @@
-//! The `trigger.fired` event: from the bytes of a message to checked members and parsed triggers.
-//! Source: CloudEvents 1.0 (JSON format) and the contract. What the triggers do with it is `plan`.
+//! Decodes the `trigger.fired` event: from the bytes of a message to checked members and parsed triggers.
+//! `chain::plan` turns it into steps. Source: CloudEvents 1.0 (JSON format).
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -21,34 +21,34 @@ use crate::domain::{
 
 mod envelope;
 
-/// Largest body of a message, in bytes.
+/// Body of a message, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// Most further triggers in `data.next`.
+/// Triggers in `data.next`.
 const MAX_NEXT: usize = 10;
-/// Longest id of an assistant or a session, in bytes.
+/// Id of an assistant or session, in bytes.
 const MAX_ID: usize = 1024;
 
-/// A `trigger.fired` event whose members and definitions are sound. Arguments are not checked yet.
+/// A `trigger.fired` event with valid members and definitions. Arguments are not checked yet.
 pub struct TriggerFired {
     /// The tenant.
     pub company: CompanyId,
-    /// CloudEvents `source` and `id`.
+    /// Identifies the event across redeliveries.
     pub event: EventRef,
     /// CloudEvents `time`, UTC, whole microseconds.
     pub time: OffsetDateTime,
-    /// The assistant that fired.
+    /// The assistant whose session fired the trigger.
     pub assistant_id: Option<String>,
-    /// How many steps of the chain may run, where the event says it.
+    /// Maximum number of steps that run; `None` for the default.
     pub max_interactions: Option<u32>,
-    /// The conversation.
+    /// The conversation that fired the trigger.
     pub session_id: Option<String>,
-    /// What the platform knows of the client, for webhooks. Personal data.
+    /// Data of the platform's client, for webhooks. Personal data.
     pub client_data: Map<String, Value>,
-    /// Addresses of images of the conversation, for webhooks.
+    /// URLs of images of the conversation, for webhooks.
     pub images: Vec<String>,
-    /// The trigger and then those of `next`, in order. Never empty.
+    /// The trigger, then those of `next`. Never empty.
     pub triggers: Vec<Arc<Trigger>>,
-    /// What the language model filled in, nulls removed. Personal data.
+    /// The values that the language model filled in, without nulls. Personal data.
     pub arguments: Map<String, Value>,
 }
 
@@ -64,7 +64,23 @@ impl fmt::Debug for TriggerFired {
 }
 
 impl TriggerFired {
-    /// The variables that a webhook of this event can use after its chain upserted `contact`.
+    /// Name of the trigger that fired.
+    #[must_use]
+    pub fn first_trigger(&self) -> &str {
+        self.triggers.first().map_or("", |trigger| trigger.name())
+    }
+
+    /// A fault of this event.
+    pub fn fault(&self, reason: Reason, message: impl Into<String>) -> Fault {
+        Fault {
+            company: Some(self.company.clone()),
+            event: Some(self.event.clone()),
+            trigger: self.triggers.first().map(|trigger| trigger.name().to_owned()),
+            ..Fault::new(reason, message)
+        }
+    }
+
+    /// The variables of this event's webhooks. `contact` is the result of the chain's last CRM step.
     #[must_use]
     pub fn variables<'a>(&'a self, contact: Option<ContactView<'a>>) -> Variables<'a> {
         Variables {
@@ -80,20 +96,20 @@ impl TriggerFired {
     }
 }
 
-/// Reads the body of a message.
+/// Decodes the body of a message.
 ///
 /// # Errors
-/// A fault of the message, with company, event and trigger as far as they can be read.
+/// A fault with company, event and trigger as far as they can be read.
 pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, Fault> {
     if body.len() > MAX_BODY {
         let message = format!("the body is larger than {MAX_BODY} bytes");
-        return Err(placed(body, Fault::new(Reason::TooLarge, message)));
+        return Err(with_origin(body, Fault::new(Reason::TooLarge, message)));
     }
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(Fault::new(Reason::Undecodable, "the body is not UTF-8"));
     };
     if !json::is_shallow(text) {
-        let message = format!("the body nests deeper than {} levels", json::MAX_DEPTH);
+        let message = format!("the body is nested deeper than {} levels", json::MAX_DEPTH);
         return Err(Fault::new(Reason::Undecodable, message));
     }
     match serde_json::from_str::<ObjectOnly<Envelope<'_>>>(text) {
@@ -102,19 +118,19 @@ pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, 
     }
 }
 
-/// `fault` with company, event and trigger of a message that is not decoded, as far as they can be read.
+/// Adds company, event and trigger of an undecoded message to its fault, as far as they can be read.
 ///
-/// Looks at the envelope only, never into trigger or arguments: it is safe on a message that ended the
-/// process when it was decoded.
+/// Reads only the envelope, never trigger or arguments, so it is safe on a message that crashes the process when
+/// it is decoded.
 #[must_use]
-pub fn placed(body: &[u8], fault: Fault) -> Fault {
+pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
     match std::str::from_utf8(body).ok().filter(|text| json::is_shallow(text)).map(json::members) {
-        Some(Ok(members)) => envelope::placed(&members, fault),
+        Some(Ok(members)) => envelope::with_origin(&members, fault),
         _ => fault,
     }
 }
 
-/// The members that are read, borrowed from the body. Others are ignored (CloudEvents 1.0, 3.1).
+/// The members that matter here, borrowed from the body. Others are ignored (CloudEvents 1.0, 3.1).
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -128,12 +144,12 @@ struct Envelope<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
-    data: ObjectOnly<Firing<'a>>,
+    data: ObjectOnly<EventData<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Firing<'a> {
+struct EventData<'a> {
     #[serde(borrow)]
     company: ObjectOnly<Company<'a>>,
     assistant: Option<ObjectOnly<Assistant>>,
@@ -172,21 +188,22 @@ impl Envelope<'_> {
         let ObjectOnly(data) = self.data;
         let company = CompanyId::new(&data.company.0.id);
         let event = EventRef::new(&self.source, &self.id);
-        let known = (company.clone().ok(), event.clone().ok());
-        let place = |fault: Fault| Fault { company: known.0.clone(), event: known.1.clone(), ..fault };
+        let origin = (company.clone().ok(), event.clone().ok());
+        let with_origin =
+            |fault: Fault| Fault { company: origin.0.clone(), event: origin.1.clone(), ..fault };
 
-        check_version(&self.specversion).map_err(place)?;
+        check_version(&self.specversion).map_err(with_origin)?;
         if self.r#type != "trigger.fired" {
-            return Err(place(invalid("`type` must be `trigger.fired`")));
+            return Err(with_origin(invalid("`type` must be `trigger.fired`")));
         }
-        let company = company.map_err(|bad| place(invalid(format!("`data.company.id` {bad}"))))?;
-        let event = event.map_err(|bad| place(invalid(format!("`source` and `id` {bad}"))))?;
-        let time = utc_micros(&self.time).map_err(place)?;
-        data.check(company, event, time, cache).map_err(place)
+        let company = company.map_err(|bad| with_origin(invalid(format!("`data.company.id` {bad}"))))?;
+        let event = event.map_err(|bad| with_origin(invalid(format!("`source` and `id` {bad}"))))?;
+        let time = utc_micros(&self.time).map_err(with_origin)?;
+        data.check(company, event, time, cache).map_err(with_origin)
     }
 }
 
-impl Firing<'_> {
+impl EventData<'_> {
     fn check(
         self,
         company: CompanyId,
@@ -196,7 +213,7 @@ impl Firing<'_> {
     ) -> Result<TriggerFired, Fault> {
         let triggers = self.triggers(cache)?;
         let name = triggers.first().map(|trigger| trigger.name().to_owned());
-        let place = |fault: Fault| Fault { trigger: name.clone(), ..fault };
+        let with_trigger = |fault: Fault| Fault { trigger: name.clone(), ..fault };
 
         let (assistant_id, max_interactions) = self
             .assistant
@@ -204,13 +221,18 @@ impl Firing<'_> {
         let session_id = self.session.and_then(|ObjectOnly(session)| session.id);
         let images = self.images.unwrap_or_default();
         if images.iter().any(|image| image.contains('\0')) {
-            return Err(place(invalid("`data.images` holds a NUL character, which cannot be stored")));
+            return Err(with_trigger(invalid(
+                "`data.images` contains a NUL character, which cannot be stored",
+            )));
         }
         Ok(TriggerFired {
-            assistant_id: checked_id(assistant_id, "data.assistant.id").map_err(place)?,
-            session_id: checked_id(session_id, "data.session.id").map_err(place)?,
-            client_data: self.client_data.map_or_else(|| Ok(Map::new()), client_data).map_err(place)?,
-            arguments: arguments(self.arguments, &triggers).map_err(place)?,
+            assistant_id: checked_id(assistant_id, "data.assistant.id").map_err(with_trigger)?,
+            session_id: checked_id(session_id, "data.session.id").map_err(with_trigger)?,
+            client_data: self
+                .client_data
+                .map_or_else(|| Ok(Map::new()), client_data)
+                .map_err(with_trigger)?,
+            arguments: arguments(self.arguments, &triggers).map_err(with_trigger)?,
             company,
             event,
             time,
@@ -220,19 +242,20 @@ impl Firing<'_> {
         })
     }
 
-    /// The definitions of the chain, parsed now or before.
+    /// The parsed definitions of the chain.
     fn triggers(&self, cache: &mut TriggerCache) -> Result<Vec<Arc<Trigger>>, Fault> {
         let next = self.next.as_deref().unwrap_or_default();
         let first = cache.parse(self.trigger.get()).map_err(|bad| bad_trigger("data.trigger", &bad))?;
-        let place = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
+        let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
         if next.len() > MAX_NEXT {
-            return Err(place(invalid(format!("`data.next` holds more than {MAX_NEXT} triggers"))));
+            return Err(with_trigger(invalid(format!("`data.next` has more than {MAX_NEXT} triggers"))));
         }
         let mut triggers = Vec::with_capacity(1 + next.len());
         triggers.push(Arc::clone(&first));
         for (index, raw) in next.iter().enumerate() {
             let parsed = cache.parse(raw.get());
-            triggers.push(parsed.map_err(|bad| place(bad_trigger(&format!("data.next[{index}]"), &bad)))?);
+            let path = format!("data.next[{index}]");
+            triggers.push(parsed.map_err(|bad| with_trigger(bad_trigger(&path, &bad)))?);
         }
         Ok(triggers)
     }
@@ -249,25 +272,26 @@ fn check_version(version: &str) -> Result<(), Fault> {
     Err(Fault::new(Reason::UnsupportedVersion, "`specversion` must be `1.0`"))
 }
 
-fn bad_trigger(place: &str, bad: &BadTrigger) -> Fault {
-    Fault { trigger: bad.name.clone(), ..Fault::new(bad.reason, format!("`{place}`: {}", bad.message())) }
+fn bad_trigger(path: &str, bad: &BadTrigger) -> Fault {
+    Fault { trigger: bad.name.clone(), ..Fault::new(bad.reason, format!("`{path}`: {}", bad.message())) }
 }
 
-/// RFC 3339 to what Postgres keeps: UTC and microseconds. All four-digit years fit `timestamptz`.
+/// Parses RFC 3339 and reduces it to what Postgres stores: UTC and microseconds. All four-digit years fit
+/// `timestamptz`.
 fn utc_micros(text: &str) -> Result<OffsetDateTime, Fault> {
-    let bad = || invalid("`time` must be a time as RFC 3339 writes it, such as 2026-11-22T10:00:00.123Z");
+    let bad = || invalid("`time` must be an RFC 3339 time, such as 2026-11-22T10:00:00.123Z");
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| bad())?;
-    // An offset can push the last hours of 9999 into a year that has no four digits.
+    // An offset can move the last hours of 9999 into a year with five digits.
     let time = time.checked_to_offset(UtcOffset::UTC).filter(|time| (0..=9999).contains(&time.year()));
     let time = time.ok_or_else(bad)?;
     time.replace_nanosecond(time.microsecond() * 1_000).map_err(|_| bad())
 }
 
-/// An optional id; empty is as good as absent.
-fn checked_id(id: Option<String>, place: &str) -> Result<Option<String>, Fault> {
+/// An empty id counts as absent.
+fn checked_id(id: Option<String>, path: &str) -> Result<Option<String>, Fault> {
     let id = id.filter(|id| !id.is_empty());
     if id.as_ref().is_some_and(|id| id.len() > MAX_ID || id.contains(char::is_control)) {
-        return Err(invalid(format!("`{place}` must be at most {MAX_ID} bytes without control characters")));
+        return Err(invalid(format!("`{path}` must be at most {MAX_ID} bytes without control characters")));
     }
     Ok(id)
 }
@@ -278,7 +302,7 @@ fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
 
 fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Value>, Fault> {
     let mut arguments = json::object(raw.get()).map_err(|bad| {
-        // Only a declared name is safe to repeat: other keys are whatever a language model made up.
+        // Only a declared name is safe to quote: a language model may have made up any other key.
         let declared = bad.member.as_ref().filter(|member| {
             triggers.iter().any(|trigger| trigger.parameters().iter().any(|declared| declared == *member))
         });
@@ -291,14 +315,14 @@ fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Va
     Ok(arguments)
 }
 
-/// `unstorable` is the reason for what is JSON and cannot be kept.
-fn bad_member(place: &str, bad: &BadJson, unstorable: Reason) -> Fault {
+/// `unstorable` is the reason for valid JSON that cannot be stored.
+fn bad_member(member: &str, bad: &BadJson, unstorable: Reason) -> Fault {
     let reason = match bad.defect {
-        Defect::Syntax | Defect::DuplicateKey => Reason::Undecodable,
+        Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
         Defect::NotAnObject => Reason::EventInvalid,
         Defect::Nul | Defect::WideNumber => unstorable,
     };
-    Fault::new(reason, format!("{place} {}", bad.defect))
+    Fault::new(reason, format!("{member} {}", bad.defect))
 }
 
 #[cfg(test)]

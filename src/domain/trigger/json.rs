@@ -1,8 +1,7 @@
-//! Strict JSON: what the service accepts from a publisher is stricter than what `serde_json` reads.
+//! Strict JSON: stricter than `serde_json`.
 //!
-//! A key twice in one object, a NUL character (Postgres keeps none), a number that no 64-bit type
-//! holds and nesting deeper than [`MAX_DEPTH`] are refused, each told apart. Nothing here knows
-//! what the JSON means.
+//! Duplicate keys, NUL characters (which Postgres cannot store), numbers beyond 64 bits and nesting deeper than
+//! [`MAX_DEPTH`] are distinct defects. Nothing here knows what the JSON means.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,22 +14,22 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value, error::Category, value::RawValue};
 
-/// Deepest nesting of arrays and objects in a message; the outermost object counts as 1.
+/// Nesting of arrays and objects in a message; the outermost object counts as 1.
 pub(super) const MAX_DEPTH: usize = 128;
 
 /// Two to the power of 64, the first whole number above `u64`.
 const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
-/// Two to the power of 63 below zero. The integers just below it round to it.
+/// Minus two to the power of 63. The integers just below it round to it.
 const MINUS_TWO_POW_63: f64 = -9_223_372_036_854_775_808.0;
 
-/// What is wrong with a JSON text.
+/// Why a text is not strict JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defect {
     /// Not JSON.
-    Syntax,
+    Syntax { line: usize, column: usize },
     /// JSON, but not an object.
     NotAnObject,
-    /// A key twice in one object.
+    /// A duplicate key in an object.
     DuplicateKey,
     /// A NUL character in a key or a string.
     Nul,
@@ -40,26 +39,26 @@ pub(super) enum Defect {
 
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Syntax => "is not JSON",
-            Self::NotAnObject => "must be an object",
-            Self::DuplicateKey => "holds a key twice in one object",
-            Self::Nul => "holds a NUL character, which cannot be stored",
-            Self::WideNumber => "holds a number that does not fit 64 bits",
-        })
+        match self {
+            Self::Syntax { line, column } => write!(f, "is not JSON (line {line}, column {column})"),
+            Self::NotAnObject => f.write_str("must be an object"),
+            Self::DuplicateKey => f.write_str("contains a duplicate key in an object"),
+            Self::Nul => f.write_str("contains a NUL character, which cannot be stored"),
+            Self::WideNumber => f.write_str("contains a number that does not fit 64 bits"),
+        }
     }
 }
 
 /// Why a text is not a strict JSON object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadJson {
-    /// What is wrong.
+    /// The first defect.
     pub(super) defect: Defect,
-    /// The member of the outermost object in which it was found.
+    /// The member of the outermost object that has it.
     pub(super) member: Option<String>,
 }
 
-/// Reads a strict JSON object.
+/// Parses a strict JSON object.
 pub(super) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
     let notes = Notes::default();
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -67,8 +66,8 @@ pub(super) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
     object.and_then(|object| reader.end().map(|()| object)).map_err(|error| notes.bad_json(&error))
 }
 
-/// Reads the members of an object in their order, values unread and keys perhaps twice: a second
-/// look at a message that did not fit.
+/// Reads the members of an object in order, without parsing their values or rejecting duplicate keys. For
+/// explaining why a message could not be decoded.
 pub(super) fn members(text: &str) -> Result<Members<'_>, Defect> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(Unread);
@@ -77,17 +76,17 @@ pub(super) fn members(text: &str) -> Result<Members<'_>, Defect> {
         .map_err(|error| Notes::default().bad_json(&error).defect)
 }
 
-/// Whether a key is there twice.
+/// Whether two members have the same key.
 pub(super) fn has_duplicate(members: &Members<'_>) -> bool {
     let mut keys = HashSet::new();
     !members.iter().all(|(key, _)| keys.insert(key))
 }
 
-/// The members of an object, values unread.
+/// The members of an object with unparsed values.
 pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
 
-/// A struct that is read from a JSON object only. Derived readers take an array as well, its items
-/// for the members in their order.
+/// Deserializes a struct only from a JSON object. Derived implementations also accept an array of its members'
+/// values.
 pub(super) struct ObjectOnly<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
@@ -110,11 +109,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
     }
 }
 
-/// Whether `text` nests no deeper than [`MAX_DEPTH`]. Looks at brackets only, so that it is safe
-/// on any text; readers that skip values do not count depth.
+/// Whether `text` is nested no deeper than [`MAX_DEPTH`]. Looks only at brackets, so it is safe on any text;
+/// `serde_json` does not limit the depth of values that it skips.
 pub(super) fn is_shallow(text: &str) -> bool {
     let opening = |byte: &&u8| matches!(byte, b'[' | b'{');
-    // Nearly every message: fewer brackets than the limit, whatever they enclose.
+    // Nearly every message has fewer brackets than the limit.
     text.as_bytes().iter().filter(opening).count() <= MAX_DEPTH || deepest(text) <= MAX_DEPTH
 }
 
@@ -138,7 +137,7 @@ fn deepest(text: &str) -> usize {
     deepest
 }
 
-/// What the visitors found; `serde_json`'s own error keeps no such distinction.
+/// The defect that a visitor found; `serde_json`'s own error does not distinguish them.
 #[derive(Default)]
 struct Notes {
     defect: Cell<Option<Defect>>,
@@ -146,27 +145,29 @@ struct Notes {
 }
 
 impl Notes {
-    fn refuse<E: serde::de::Error>(&self, defect: Defect) -> E {
+    fn reject<E: serde::de::Error>(&self, defect: Defect) -> E {
         self.defect.set(Some(defect));
         E::custom(defect)
     }
 
     fn without_nul<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
-        if text.as_bytes().contains(&0) { Err(self.refuse(Defect::Nul)) } else { Ok(()) }
+        if text.as_bytes().contains(&0) { Err(self.reject(Defect::Nul)) } else { Ok(()) }
     }
 
     fn bad_json(self, error: &serde_json::Error) -> BadJson {
         let defect = self.defect.get().unwrap_or_else(|| match error.classify() {
             Category::Data => Defect::NotAnObject,
-            // A float beyond f64 is a syntax error to serde_json, told apart by its text only.
+            // serde_json reports a float beyond f64 as a syntax error; only the text differs.
             _ if error.to_string().starts_with("number out of range") => Defect::WideNumber,
-            Category::Syntax | Category::Eof | Category::Io => Defect::Syntax,
+            Category::Syntax | Category::Eof | Category::Io => {
+                Defect::Syntax { line: error.line(), column: error.column() }
+            }
         });
         BadJson { defect, member: self.member.into_inner() }
     }
 }
 
-/// The outermost object; notes the member in which something was refused.
+/// The outermost object; remembers which member has the defect.
 struct Outermost<'n> {
     notes: &'n Notes,
 }
@@ -194,7 +195,7 @@ impl<'de> Visitor<'de> for Outermost<'_> {
             match value {
                 Ok(value) => {
                     if object.insert(key, value).is_some() {
-                        return Err(self.notes.refuse(Defect::DuplicateKey));
+                        return Err(self.notes.reject(Defect::DuplicateKey));
                     }
                 }
                 Err(error) => {
@@ -245,10 +246,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // Integers that fit no 64-bit type arrive here, rounded.
+        // Integers beyond 64 bits arrive here, rounded.
         let fits = value < TWO_POW_64 && value > MINUS_TWO_POW_63;
         let number = if fits { Number::from_f64(value) } else { None };
-        number.map(Value::Number).ok_or_else(|| self.notes.refuse(Defect::WideNumber))
+        number.map(Value::Number).ok_or_else(|| self.notes.reject(Defect::WideNumber))
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
@@ -269,7 +270,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(key) = access.next_key::<String>()? {
             self.notes.without_nul(&key)?;
             if object.insert(key, access.next_value_seed(self)?).is_some() {
-                return Err(self.notes.refuse(Defect::DuplicateKey));
+                return Err(self.notes.reject(Defect::DuplicateKey));
             }
         }
         Ok(Value::Object(object))
@@ -296,14 +297,18 @@ impl<'de> Visitor<'de> for Unread {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::discriminant;
+
     use super::*;
+
+    const SYNTAX: Defect = Defect::Syntax { line: 0, column: 0 };
 
     fn defect(text: &str) -> Option<Defect> {
         object(text).err().map(|bad| bad.defect)
     }
 
     #[test]
-    fn accepts_and_refuses() {
+    fn each_defect_is_recognized() {
         let table = [
             (r#"{"a": [1, -1, 1.5, true, null, "x", {"b": {}}]}"#, None),
             (r#"{"a": 18446744073709551615, "b": -9223372036854775808}"#, None),
@@ -318,52 +323,62 @@ mod tests {
             (r#"{"a": 1, "a": 2}"#, Some(Defect::DuplicateKey)),
             (r#"{"a": 1, "\u0061": 2}"#, Some(Defect::DuplicateKey)),
             (r#"{"o": [{"a": 1, "a": 2}]}"#, Some(Defect::DuplicateKey)),
-            (r#"{"a": 1} x"#, Some(Defect::Syntax)),
-            (r#"{"a": "\ud800"}"#, Some(Defect::Syntax)),
-            (r#"{"a": NaN}"#, Some(Defect::Syntax)),
-            (r#"{"a": 1"#, Some(Defect::Syntax)),
-            ("", Some(Defect::Syntax)),
+            (r#"{"a": 1} x"#, Some(SYNTAX)),
+            (r#"{"a": "\ud800"}"#, Some(SYNTAX)),
+            (r#"{"a": NaN}"#, Some(SYNTAX)),
+            (r#"{"a": 1"#, Some(SYNTAX)),
+            ("", Some(SYNTAX)),
             ("[1]", Some(Defect::NotAnObject)),
             ("null", Some(Defect::NotAnObject)),
             ("1e400", Some(Defect::WideNumber)),
         ];
         for (text, expected) in table {
-            assert_eq!(defect(text), expected, "{text}");
+            let found = defect(text);
+            assert_eq!(
+                found.map(|found| discriminant(&found)),
+                expected.map(|defect| discriminant(&defect)),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn names_the_outermost_member() {
+    fn the_member_with_the_defect_is_named() {
         let bad = object(r#"{"a": 1, "b": [{"c": "\u0000"}]}"#).unwrap_err();
         assert_eq!(bad, BadJson { defect: Defect::Nul, member: Some("b".into()) });
     }
 
     #[test]
-    fn reads_as_serde_json_does() {
+    fn syntax_errors_have_a_position() {
+        assert_eq!(defect("{\n  \"a\": x}").unwrap().to_string(), "is not JSON (line 2, column 8)");
+    }
+
+    #[test]
+    fn valid_json_is_read_as_serde_json_does() {
         let text = r#"{"a": [1, -1, 1.5, true, null, "é\n", {"b": {}}], "c": 1e3}"#;
         assert_eq!(Value::Object(object(text).unwrap()), text.parse::<Value>().unwrap());
     }
 
     #[test]
-    fn depth_is_counted_outside_strings() {
+    fn depth_is_counted_outside_of_strings() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(is_shallow(&nested(MAX_DEPTH)));
         assert!(!is_shallow(&nested(MAX_DEPTH + 1)));
         assert!(!is_shallow(&"[".repeat(1_000_000)));
         assert!(is_shallow(&format!(r#"["{}", "\"{}"]"#, "[".repeat(500), "{".repeat(500))));
         assert!(is_shallow(&format!("[{}[]]", "[],".repeat(500))));
-        // Everything that passes is safe for the recursive readers.
+        // A shallow text is safe for recursive parsers.
         assert_eq!(defect(&format!(r#"{{"a": {}}}"#, nested(126))), None);
     }
 
     #[test]
-    fn members_keep_their_text() {
+    fn members_keep_the_text_of_their_values() {
         let read = members(r#"{"a": [1, {"x": 1e400}], "b": null}"#).unwrap();
         let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
         assert_eq!(read, [("a", r#"[1, {"x": 1e400}]"#), ("b", "null")]);
         assert!(has_duplicate(&members(r#"{"a": 1, "\u0061": 1}"#).unwrap()));
         assert!(!has_duplicate(&members(r#"{"a": 1, "b": {"a": 1}}"#).unwrap()));
         assert_eq!(members("3").unwrap_err(), Defect::NotAnObject);
-        assert_eq!(members("{} x").unwrap_err(), Defect::Syntax);
+        assert_eq!(members("{} x").unwrap_err(), Defect::Syntax { line: 1, column: 4 });
     }
 }

@@ -1,7 +1,8 @@
-//! The configuration of a `CRM / UPSERT_CONTACT` action: which parameter fills which field.
-//! Source: the platform's reference page. What the arguments then say is not read here.
+//! The configuration of a `CRM / UPSERT_CONTACT` action: the parameter that fills each field. Arguments are not
+//! read here.
 
 use serde_json::{Map, Value};
+use strum::VariantArray as _;
 
 use crate::domain::{
     contact::field::Field,
@@ -9,13 +10,13 @@ use crate::domain::{
     value::text::quote,
 };
 
-/// Which parameter fills which field. Every parameter in it is declared by the trigger.
+/// The fields of an action and the parameters that fill them. The trigger declares all of these parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping(Vec<(Field, String)>);
 
 impl Mapping {
-    /// Reads the action object, and notes in `problems` every key that is no field and every value
-    /// that is no declared parameter.
+    /// Reads an action. Adds a problem for every key that is not a field and every value that is not a declared
+    /// parameter.
     pub(super) fn read(
         action: &Map<String, Value>,
         parameters: &Parameters,
@@ -29,31 +30,31 @@ impl Mapping {
                 Err(message) => problems.push_in(key, message),
             }
         }
-        // The order of the fields, whatever order the keys have.
+        // Sorted by field, in whatever order the author wrote the keys.
         fields.sort_by_key(|(field, _)| *field);
         Self(fields)
     }
 
-    /// The fields in declaration order, each with the name of its parameter.
+    /// Fields in declaration order, each with the name of its parameter.
     pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
         self.0.iter().map(|(field, parameter)| (*field, parameter.as_str()))
     }
 }
 
 fn field(key: &str) -> Result<Field, String> {
-    Field::from_name(key).ok_or_else(|| {
+    key.parse().map_err(|_| {
         let alike = |field: &Field| field.name().eq_ignore_ascii_case(&key.replace(['_', '-', ' '], ""));
-        if let Some(field) = Field::ALL.into_iter().find(alike) {
+        if let Some(field) = Field::VARIANTS.iter().copied().find(alike) {
             return format!("unknown field {}; write `{field}`", quote(key));
         }
-        let names: Vec<&str> = Field::ALL.into_iter().map(Field::name).collect();
+        let names: Vec<&str> = Field::VARIANTS.iter().map(|field| field.name()).collect();
         format!("unknown field {}; the fields are {}", quote(key), names.join(", "))
     })
 }
 
 fn parameter<'a>(value: &'a Value, parameters: &Parameters) -> Result<&'a str, String> {
     let Value::String(name) = value else {
-        return Err("must be a string: the name of a parameter".into());
+        return Err("must be a string, the name of a parameter".into());
     };
     if let Some(bare) = bare_name(name) {
         return Err(format!(
@@ -91,12 +92,12 @@ mod tests {
         if found.is_empty() {
             Ok(mapping.0)
         } else {
-            Err(found.into_iter().map(|problem| format!("{} {}", problem.place, problem.message)).collect())
+            Err(found.into_iter().map(|problem| format!("{} {}", problem.pointer, problem.message)).collect())
         }
     }
 
     #[test]
-    fn maps_in_field_order() {
+    fn mappings_are_sorted_by_field() {
         let action =
             json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "mail", "name": "customerName"});
         let expected = vec![(Field::Name, "customerName".into()), (Field::Email, "mail".into())];
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_to_write_instead() {
+    fn problems_say_what_to_write_instead() {
         for (action, expected) in [
             (
                 json!({"name": "$customerName"}),
@@ -121,8 +122,8 @@ mod tests {
             ),
             (json!({"name": "customer"}), "/name `customer` is not a parameter that this trigger declares"),
             (json!({"name": ""}), "/name `` is not a parameter that this trigger declares"),
-            (json!({"name": 5}), "/name must be a string: the name of a parameter"),
-            (json!({"name": null}), "/name must be a string: the name of a parameter"),
+            (json!({"name": 5}), "/name must be a string, the name of a parameter"),
+            (json!({"name": null}), "/name must be a string, the name of a parameter"),
             (json!({"zip_code": "mail"}), "/zip_code unknown field `zip_code`; write `zipCode`"),
         ] {
             assert_eq!(read(&action), Err(vec![expected.to_owned()]), "{action}");

@@ -1,7 +1,7 @@
-//! The parameters that a trigger declares (JSON Schema) and the check of arguments against them.
+//! The parameters that a trigger declares (JSON Schema), and the validation of arguments against them.
 //!
-//! A schema is author's input and arguments are a language model's: compiling and checking do no
-//! I/O and take time in proportion to their size. Messages name parameters and rules, never values.
+//! Schemas come from authors and arguments from language models, so compiling and validating do no I/O and take
+//! time in proportion to their size. Messages name parameters and rules, never values.
 
 use jsonschema::{
     JsonType, PatternOptions, ValidationError, Validator,
@@ -12,48 +12,48 @@ use serde_json::{Map, Value};
 
 use crate::domain::{trigger::problem::Problems, value::text::quote};
 
-/// Largest compiled regular expression of one `pattern`, in bytes.
+/// Compiled regular expression of a `pattern`, in bytes.
 const MAX_PATTERN: usize = 1 << 20;
-/// Most regular expressions of one schema: compiled, they are far larger than they are written.
+/// Regular expressions per schema. Compiled, they are far larger than their text.
 const MAX_PATTERNS: usize = 16;
 
 /// The declared parameters of a trigger and their compiled schema.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     declared: Vec<String>,
-    /// How many regular expressions the schema has.
+    /// Number of regular expressions in the schema.
     patterns: usize,
-    /// None where nothing is declared and so everything fits.
+    /// `None` accepts everything, because nothing is declared.
     validator: Option<Validator>,
 }
 
 impl Parameters {
-    /// Compiles the `parameters` member of a definition, and notes what is wrong with it. After a
-    /// problem the declared names still stand, so that the actions can be checked too.
+    /// Compiles the member `parameters` of a definition and adds its problems. The declared names are kept even if
+    /// there are problems, so that the actions can be checked too.
     pub(super) fn compile(schema: &Value, problems: &mut Problems) -> Self {
         let Some(object) = schema.as_object() else {
-            problems.push("must be an object: a JSON Schema with `properties`");
+            problems.push("must be an object, a JSON Schema with `properties`");
             return Self::default();
         };
         let properties = object.get("properties").and_then(Value::as_object);
         let declared = properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default();
         if !describes_object(object) {
             problems.within("type", |problems| {
-                problems.push("arguments come as an object; write `object` or leave `type` out");
+                problems.push("arguments are an object; write `object` or omit `type`");
             });
         }
         let before = problems.count();
         let mut patterns = 0;
-        refuse_costly(schema, false, &mut patterns, problems);
+        reject_costly(schema, false, &mut patterns, problems);
         if patterns > MAX_PATTERNS {
             problems.push(format!("has more than {MAX_PATTERNS} regular expressions"));
         }
-        // What is refused must not reach the compiler.
+        // A rejected schema must not reach the compiler.
         let validator = if problems.count() == before { build(schema, problems) } else { None };
         Self { declared, patterns, validator }
     }
 
-    /// How many regular expressions the schema has, the large part of what it takes in memory.
+    /// Number of regular expressions in the schema, which make up most of its memory.
     pub(super) const fn patterns(&self) -> usize {
         self.patterns
     }
@@ -63,19 +63,18 @@ impl Parameters {
         &self.declared
     }
 
-    /// Whether `name` is one of them.
+    /// Whether `properties` has this name.
     pub(super) fn declares(&self, name: &str) -> bool {
         self.declared.iter().any(|declared| declared == name)
     }
 
     /// # Errors
-    /// The first rule that the arguments break, in a sentence without their values. One is enough:
-    /// to list all of them can take far longer than to find the first.
+    /// A sentence about the first broken rule, without values. To list all of them can take far longer.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
         match &self.validator {
             Some(validator) if !validator.is_valid(arguments) => match validator.validate(arguments) {
                 Err(error) => Err(self.sentence(&error)),
-                Ok(()) => Err("the arguments do not fit the parameters".into()),
+                Ok(()) => Err("the arguments do not match the parameters".into()),
             },
             _ => Ok(()),
         }
@@ -85,17 +84,17 @@ impl Parameters {
         if let ValidationErrorKind::Required { property: Value::String(name) } = error.kind()
             && error.instance_path().is_empty()
         {
-            return format!("argument {} is required and was not given", quote(name));
+            return format!("argument {} is required but missing", quote(name));
         }
-        // Keys deeper in a value, and undeclared ones, were chosen by whoever gave the argument.
-        let place = match error.instance_path().segments().next() {
+        // Only declared names are safe to quote: a language model may have made up any other key.
+        let subject = match error.instance_path().segments().next() {
             Some(LocationSegment::Property(name)) if self.declares(&name) => {
                 format!("argument {}", quote(&name))
             }
-            Some(_) => "an argument that is not declared".into(),
+            Some(_) => "an undeclared argument".into(),
             None => "the arguments".into(),
         };
-        format!("{place} {}", rule(error.kind()))
+        format!("{subject} {}", rule(error.kind()))
     }
 }
 
@@ -127,17 +126,15 @@ fn schema_fault(kind: &ValidationErrorKind) -> String {
     match kind {
         ValidationErrorKind::Referencing(_) => "refers to a schema that is not in this definition".into(),
         ValidationErrorKind::Format { format } if format == "regex" => {
-            "is not a regular expression (no look-around and no back-references), or it is too large".into()
+            "is not a regular expression, is too large, or has look-around or back-references".into()
         }
         kind => format!("is not valid JSON Schema: {}", rule(kind)),
     }
 }
 
-/// Counts regular expressions, and refuses what makes checking cost more than schema and arguments
-/// are long, or leave the process: every reference but one to a definition within `$defs` or
-/// `definitions` that itself has none. So there are no cycles, no doubling at each level and
-/// nothing to fetch.
-fn refuse_costly(schema: &Value, in_definitions: bool, patterns: &mut usize, problems: &mut Problems) {
+/// Counts regular expressions, and rejects references that could be remote, cyclic or exponentially costly: a
+/// reference must be to `$defs` or `definitions`, and definitions must not have references.
+fn reject_costly(schema: &Value, in_definitions: bool, patterns: &mut usize, problems: &mut Problems) {
     match schema {
         Value::Object(object) => {
             for (key, value) in object {
@@ -147,36 +144,36 @@ fn refuse_costly(schema: &Value, in_definitions: bool, patterns: &mut usize, pro
                     _ => {}
                 }
                 problems.within(key, |problems| match (key.as_str(), value) {
-                    ("$ref", Value::String(target)) => refuse_reference(target, in_definitions, problems),
+                    ("$ref", Value::String(target)) => reject_reference(target, in_definitions, problems),
                     ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
                         problems.push("dynamic references are not supported");
                     }
                     _ => {
                         let in_definitions =
                             in_definitions || matches!(key.as_str(), "$defs" | "definitions");
-                        refuse_costly(value, in_definitions, patterns, problems);
+                        reject_costly(value, in_definitions, patterns, problems);
                     }
                 });
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                problems.within(index, |problems| refuse_costly(item, in_definitions, patterns, problems));
+                problems.within(index, |problems| reject_costly(item, in_definitions, patterns, problems));
             }
         }
         _ => {}
     }
 }
 
-fn refuse_reference(target: &str, in_definitions: bool, problems: &mut Problems) {
+fn reject_reference(target: &str, in_definitions: bool, problems: &mut Problems) {
     if in_definitions {
-        problems.push("a definition may not refer to another one; write it out");
+        problems.push("a definition may not refer to another one; inline it");
     } else if !target.starts_with("#/$defs/") && !target.starts_with("#/definitions/") {
         problems.push("may only refer to `#/$defs/…` or `#/definitions/…` within `parameters`");
     }
 }
 
-/// The broken rule as the end of a sentence. Limits come from the schema, not from the value.
+/// The broken rule as the end of a sentence. Limits come from the schema, not from a value.
 fn rule(kind: &ValidationErrorKind) -> String {
     match kind {
         ValidationErrorKind::Type { kind: TypeKind::Single(expected) } => {
@@ -186,16 +183,14 @@ fn rule(kind: &ValidationErrorKind) -> String {
             let names: Vec<&str> = expected.iter().map(type_name).collect();
             format!("must be {}", names.join(" or "))
         }
-        ValidationErrorKind::Enum { .. } => "is not one of the values that `enum` allows".into(),
+        ValidationErrorKind::Enum { .. } => "is not one of the values in `enum`".into(),
         ValidationErrorKind::MaxLength { limit } => format!("is longer than {limit} characters"),
         ValidationErrorKind::MinLength { limit } => format!("is shorter than {limit} characters"),
         ValidationErrorKind::MaxItems { limit } => format!("has more than {limit} items"),
         ValidationErrorKind::MinItems { limit } => format!("has fewer than {limit} items"),
         ValidationErrorKind::Required { property: Value::String(name) } => format!("lacks {}", quote(name)),
         ValidationErrorKind::AdditionalProperties { .. }
-        | ValidationErrorKind::UnevaluatedProperties { .. } => {
-            "may not have members that are not declared".into()
-        }
+        | ValidationErrorKind::UnevaluatedProperties { .. } => "may not have undeclared members".into(),
         kind => format!("breaks the rule {}", quote(kind.keyword())),
     }
 }

@@ -1,4 +1,4 @@
-//! Dates of birth: from what people write to ISO 8601, `YYYY-MM-DD`. What could be two dates is none.
+//! Reads dates of birth as ISO 8601, `YYYY-MM-DD`. An ambiguous date is rejected.
 
 use time::{Date, Month, OffsetDateTime};
 
@@ -7,23 +7,23 @@ use crate::domain::value::{
     text::{folded, plain},
 };
 
-/// Nobody who is asked for a birthday today was born earlier.
-const FIRST_YEAR: i32 = 1900;
-/// Longest text that can be a date, in bytes.
+/// No living person was born earlier.
+const MIN_YEAR: i32 = 1900;
+/// In bytes; a longer text is not a date.
 const MAX_TEXT: usize = 64;
 
-/// The date that `text` says, as `YYYY-MM-DD`, where it is certain and not after `said_at`.
+/// Parses a date as `YYYY-MM-DD`; `None` if it is ambiguous or after `said_at`.
 ///
-/// Year first is read as year, month, day (ISO 8601). Otherwise day and month are in the order of
-/// `region` (Unicode CLDR); where only the other order gives a date, that one is meant. Years of two
-/// digits, ages and dates before 1900 are none.
+/// If the year comes first, month and day follow (ISO 8601). Otherwise day and month are in the order of
+/// `region` (Unicode CLDR), or in the other one if only that gives a date. Two-digit years, ages and dates
+/// before 1900 are rejected.
 #[must_use]
 pub fn parse(text: &str, region: Region, said_at: OffsetDateTime) -> Option<String> {
     let date = read(text, Order::of(region))?;
     is_credible(date, said_at).then(|| iso(date))
 }
 
-/// Whether a stored value is a date that [`parse`] gave, said at that time.
+/// Whether a stored value is a date that [`parse`] returned for an event of that time.
 #[must_use]
 pub fn is_verified(stored: &str, said_at: OffsetDateTime) -> bool {
     let written = |date: Date| is_credible(date, said_at) && iso(date) == stored;
@@ -31,19 +31,19 @@ pub fn is_verified(stored: &str, said_at: OffsetDateTime) -> bool {
 }
 
 fn is_credible(date: Date, said_at: OffsetDateTime) -> bool {
-    date.year() >= FIRST_YEAR && date <= said_at.date()
+    date.year() >= MIN_YEAR && date <= said_at.date()
 }
 
 fn iso(date: Date) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
 }
 
-/// What comes first where the year is last.
+/// The order of day and month if the year comes last.
 #[derive(Clone, Copy)]
 enum Order {
     DayMonth,
     MonthDay,
-    /// Both are usual, or neither is: year first is.
+    /// The region uses both orders, or puts the year first.
     Unsure,
 }
 
@@ -69,8 +69,8 @@ fn read(text: &str, order: Order) -> Option<Date> {
     let mut parts = [""; 3];
     let words =
         text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
-    for (place, word) in words.enumerate() {
-        *parts.get_mut(place)? = word;
+    for (index, word) in words.enumerate() {
+        *parts.get_mut(index)? = word;
     }
     let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,".contains(c));
     if !is_divided || text.starts_with('-') {
@@ -87,24 +87,23 @@ fn read(text: &str, order: Order) -> Option<Date> {
     }
 }
 
-/// Eight digits: ISO 8601's basic form, or the day first. No text is both: a month is none of 19 and 20.
+/// Eight digits: ISO 8601's basic format, or day first. No text is both, because 19 and 20 are not months.
 fn undivided(text: &str, order: Order) -> Option<Date> {
     let (all, 8) = number(text)? else { return None };
     date(all / 10_000, all / 100 % 100, all % 100)
-        .filter(|date| date.year() >= FIRST_YEAR)
+        .filter(|date| date.year() >= MIN_YEAR)
         .or_else(|| ordered(all / 1_000_000, all / 10_000 % 100, all % 10_000, order))
 }
 
-/// Cuts off what begins with a time of day: `1990-05-20T00:00:00Z`, `20/05/1990 00:00`.
+/// Cuts off a time of day: `1990-05-20T00:00:00Z`, `20/05/1990 00:00`.
 fn without_time(text: &str) -> &str {
     let starts = |rest: &str| {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         (1..=2).contains(&digits) && rest.get(digits..).is_some_and(|rest| rest.starts_with(':'))
     };
-    let mut cuts = text
-        .match_indices(['t', ' '])
-        .filter(|(place, cut)| text.get(place + cut.len()..).is_some_and(starts));
-    match cuts.next().and_then(|(place, _)| text.get(..place)) {
+    let mut cuts =
+        text.match_indices(['t', ' ']).filter(|(at, cut)| text.get(at + cut.len()..).is_some_and(starts));
+    match cuts.next().and_then(|(at, _)| text.get(..at)) {
         Some(date) => date.trim_end_matches([',', ' ']),
         None => text,
     }
@@ -122,7 +121,7 @@ fn ordered(one: i32, two: i32, year: i32, order: Order) -> Option<Date> {
     }
 }
 
-/// `20 maio 1990`, `may 20 1990`, `1990 may 20`: the year has four digits, the day has not.
+/// `20 maio 1990`, `may 20 1990`, `1990 may 20`: only the year has four digits.
 fn with_month_name(parts: [&str; 3]) -> Option<Date> {
     let month =
         |text: &str| MONTHS.iter().position(|names| names.split(' ').any(|name| is_month(text, name)));
@@ -140,7 +139,7 @@ fn with_month_name(parts: [&str; 3]) -> Option<Date> {
     date(year?, i32::try_from(month + 1).ok()?, day?)
 }
 
-/// Names of the months in Portuguese, Spanish and English, without accents. Three letters stand for each.
+/// The months in Portuguese, Spanish and English, without accents. The first three letters are enough.
 const MONTHS: [&str; 12] = [
     "janeiro enero january",
     "fevereiro febrero february",
@@ -156,7 +155,7 @@ const MONTHS: [&str; 12] = [
     "dezembro diciembre december",
 ];
 
-/// Whether `text` is this name or its first three letters: "mai" and "may", "dez", "dic" and "dec".
+/// Whether `text` is this name or its first three letters, such as "mai", "may", "dez", "dic" or "dec".
 fn is_month(text: &str, name: &str) -> bool {
     text == name || text.len() == 3 && name.starts_with(text)
 }
@@ -173,7 +172,7 @@ fn without_ordinal(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// A number of at most eight digits, and how many they are.
+/// A number of one to eight digits, and its number of digits.
 fn number(text: &str) -> Option<(i32, usize)> {
     let fits = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     fits.then(|| text.parse().ok().map(|value| (value, text.len())))?
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn certain_dates() {
+    fn unambiguous_dates_are_read() {
         for (text, region, source) in [
             ("1990-05-20", "BR", "ISO 8601; the platform's reference page"),
             ("1990-05-20", "US", "ISO 8601: the same everywhere"),
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn uncertain_and_absurd_dates() {
+    fn ambiguous_and_impossible_dates_are_rejected() {
         for (text, region, source) in [
             ("05/06/1990", "CA", "both orders are usual"),
             ("05/06/1990", "JP", "the region puts the year first"),
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_dates_are_told_from_texts() {
+    fn only_canonical_credible_dates_are_verified() {
         assert!(is_verified("1990-05-20", SAID_AT));
         for text in
             ["20/05/1990", "1990-5-20", "19900520", "2027-01-01", "1899-12-31", "1990-02-30", "35", ""]
@@ -290,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_is_stable(
+        fn parsed_dates_stay_the_same(
             text in "\\PC{0,30}|[0-9]{1,8}[-/. ]?[0-9]{0,2}[-/. ]?[0-9]{0,4}|[0-9]{1,2} de [a-z]{3,9} de [0-9]{4}",
             region in "BR|US|CA|JP",
         ) {

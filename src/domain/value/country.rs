@@ -1,4 +1,4 @@
-//! Countries: from codes and names to ISO 3166-1 alpha-2. The names stand in `country::table`.
+//! Reads country names and codes as ISO 3166-1 alpha-2. The names are in `country::table`.
 
 mod table;
 
@@ -7,14 +7,14 @@ use std::{collections::HashMap, sync::LazyLock};
 use crate::domain::value::text::{folded, plain};
 use table::COUNTRIES;
 
-/// Longest text that can be a country, in bytes.
+/// In bytes; a longer text is not a country.
 const MAX_TEXT: usize = 128;
 
-/// The regional indicator A; two such signs are the flag of the country with these letters (Unicode 6.0).
+/// The regional indicator A. Two regional indicators are the flag of the country with these letters (Unicode 6.0).
 const FLAG_A: u32 = 0x1f1e6;
 
-/// The alpha-2 code of a country given by alpha-2 or alpha-3 code, by its name in Portuguese, Spanish or
-/// English, or by its flag; case, accents and punctuation do not matter. None where it is not known.
+/// The alpha-2 code of a country, from its alpha-2 or alpha-3 code, its name in Portuguese, Spanish or
+/// English, or its flag. Case, accents and punctuation do not matter. `None` if the country is unknown.
 #[must_use]
 pub fn code(text: &str) -> Option<&'static str> {
     if text.len() > MAX_TEXT {
@@ -24,7 +24,7 @@ pub fn code(text: &str) -> Option<&'static str> {
     BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied()
 }
 
-/// Whether a stored value is an alpha-2 code.
+/// Whether a stored value is the alpha-2 code of a country.
 #[must_use]
 pub fn is_code(stored: &str) -> bool {
     COUNTRIES.binary_search_by_key(&stored, |(alpha2, ..)| alpha2).is_ok()
@@ -40,7 +40,7 @@ static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     by_name
 });
 
-/// The letters of a name alone.
+/// The letters and digits of a name, folded.
 fn key(text: &str) -> String {
     let mut key = folded(text);
     key.retain(char::is_alphanumeric);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_country_stands_once() {
+    fn every_name_and_code_belongs_to_one_country() {
         let alpha2: HashSet<_> = COUNTRIES.iter().map(|(alpha2, ..)| alpha2).collect();
         let alpha3: HashSet<_> = COUNTRIES.iter().map(|(_, alpha3, _)| alpha3).collect();
         assert_eq!((alpha2.len(), alpha3.len()), (249, 249));
@@ -78,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn regions_of_phones_are_countries() {
-        // A second list of the standard, kept by others: what has phone numbers and is assigned.
+    fn every_phone_region_is_a_country() {
+        // An independent list of the standard: regions with phone numbers.
         let phones = rlibphonenumber::PHONE_NUMBER_UTIL.get_supported_regions();
         let unassigned = ["AC", "TA", "XK"];
         let codes: Vec<String> = phones.map(|region| region.as_region_str().to_string()).collect();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn recognizes() {
+    fn codes_names_and_flags_are_recognized() {
         for (text, expected, source) in [
             ("BR", "BR", "ISO 3166-1 alpha-2"),
             ("br", "BR", "ISO 3166-1 alpha-2"),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_guess() {
+    fn ambiguous_and_unknown_names_are_rejected() {
         for (text, source) in [
             ("", "nothing"),
             ("XX", "ISO 3166-1: user-assigned"),
@@ -146,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_is_stable(text in "\\PC{0,20}|[A-Za-z]{2,3}") {
+        fn codes_are_recognized_again(text in "\\PC{0,20}|[A-Za-z]{2,3}") {
             if let Some(found) = code(&text) {
                 prop_assert_eq!(code(found), Some(found));
                 prop_assert!(is_code(found));

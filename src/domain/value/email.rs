@@ -1,4 +1,4 @@
-//! Email addresses as keys.
+//! Email addresses as identifiers.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,32 +9,30 @@ use idna::{
 
 use crate::domain::value::text;
 
-/// Longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
+/// The part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL: usize = 64;
-/// Longest address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
+/// In bytes (RFC 5321, 4.5.3.1.3, minus the angle brackets).
 const MAX_ADDRESS: usize = 254;
-/// Longest text that is looked at, in bytes: an address, a display name, a link.
+/// In bytes: room for an address with a display name or a link around it. Longer texts are not parsed.
 const MAX_TEXT: usize = 1024;
 
-/// What ends a sentence or a list around an address, never the address.
+/// Ends the sentence or list around an address, never the address itself.
 const PUNCTUATION: [char; 8] = ['.', ',', ';', ':', '!', '?', ' ', '\u{3002}'];
-/// What is put around an address, opening and closing.
+/// Opening and closing pairs around an address.
 const QUOTES: [(char, char); 7] =
     [('"', '"'), ('\'', '\''), ('`', '`'), ('(', ')'), ('[', ']'), ('“', '”'), ('‘', '’')];
 
 /// A canonical email address: trimmed, lower case, domain in ASCII. Personal data.
-///
-/// Only [`Email::parse`] makes one from outside text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(Box<str>);
 
 impl Email {
-    /// Reads an address, also as a `mailto:` link (RFC 6068), quoted, in full-width letters, or in angle
-    /// brackets after a display name. A list of addresses is none: it is no one's key.
+    /// Parses an address, also as a `mailto:` link (RFC 6068), in quotes, in full-width letters, or in angle
+    /// brackets after a display name. `None` for a list: it does not identify one person.
     ///
-    /// The part before the `@` is a dot-atom (RFC 5322, 3.2.3) in ASCII. Quoted parts and those of
-    /// RFC 6531 are refused: they have several spellings, so one person would have several keys.
-    /// Dots and `+tags` stay: what they mean is up to each provider.
+    /// The part before the `@` must be a dot-atom (RFC 5322, 3.2.3) in ASCII. Quoted and non-ASCII (RFC 6531)
+    /// local parts have several spellings, so one person would have several identifiers. Dots and `+tags`
+    /// stay, because each provider treats them differently.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_TEXT {
@@ -46,11 +44,11 @@ impl Email {
         if local.len() > MAX_LOCAL || !is_dot_atom(local) {
             return None;
         }
-        // UTS 46 lower-cases; a second `@` and everything else that no host name has is denied.
+        // UTS 46 lower-cases, and rejects a second `@` and any other character that a host name cannot have.
         let domain = Uts46::new()
             .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Verify)
             .ok()?;
-        // An address of a person is in a domain, never in a top-level one or at an IP address.
+        // A person's address is neither in a top-level domain nor at an IP address.
         let (_, top) = domain.rsplit_once('.')?;
         if top.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -59,13 +57,13 @@ impl Email {
         (email.len() <= MAX_ADDRESS).then(|| Self(email.into()))
     }
 
-    /// An address that [`Email::parse`] made, read back from the database.
+    /// Wraps a canonical address from the database.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The address as text. Personal data.
+    /// The canonical address. Personal data.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -78,15 +76,14 @@ impl fmt::Debug for Email {
     }
 }
 
-/// Takes off a display name, brackets, quotes, what a link has around an address, and the punctuation
-/// of the sentence that it ended.
+/// Strips a display name, brackets, quotes, a `mailto:` link, and the punctuation at the end of a sentence.
 fn address(text: &str) -> Option<Cow<'_, str>> {
     let text = text.trim_end_matches(PUNCTUATION);
     let text = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         Some((name, inner)) => {
             let inner = inner.trim();
             let name = name.trim().trim_matches(['"', '\'']);
-            // Mail programs repeat the address as its name; any other address there is a second person.
+            // Mail programs repeat the address as its name; another address there is a second person.
             if name.contains(['@', '>']) && !name.eq_ignore_ascii_case(inner) {
                 return None;
             }
@@ -101,7 +98,7 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(text.trim_end_matches(PUNCTUATION)));
     };
     let address = link.split_once('?').map_or(link, |(address, _query)| address);
-    // RFC 6068, 2: what an address may not hold in a link is percent-encoded.
+    // RFC 6068, 2: a link percent-encodes the characters that it cannot contain.
     let decoded = text::percent_decoded(address)?;
     Some(Cow::Owned(decoded.trim().trim_end_matches(PUNCTUATION).to_owned()))
 }
@@ -122,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn accepts() {
+    fn addresses_are_canonicalized() {
         for (text, expected, source) in [
             ("ada@analytical.example", "ada@analytical.example", "RFC 5322"),
             (
                 "  Ada.Lovelace+Sales@Analytical.EXAMPLE\n",
                 "ada.lovelace+sales@analytical.example",
-                "the issue: no folding of dots and plus",
+                "dots and plus tags stay",
             ),
             ("<ada@analytical.example>", "ada@analytical.example", "RFC 5322, 3.4: angle-addr"),
             ("Ada Lovelace < ada@analytical.example >", "ada@analytical.example", "RFC 5322, 3.4: name-addr"),
@@ -166,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses() {
+    fn other_texts_and_lists_are_rejected() {
         let long_local = format!("{}@a.example", "a".repeat(65));
         let long_label = format!("a@{}.example", "a".repeat(64));
         let long_address = format!("{}@{}example", "a".repeat(64), "abcdefghi.".repeat(19));
@@ -178,7 +175,7 @@ mod tests {
             ("@analytical.example", "RFC 5322: no local part"),
             ("ada@@analytical.example", "RFC 5322"),
             ("ada@b@analytical.example", "RFC 5322"),
-            ("ada@localhost", "RFC 6761: nobody's"),
+            ("ada@localhost", "RFC 6761: not a domain of people"),
             ("ada@127.0.0.1", "an IP address"),
             ("ada@[127.0.0.1]", "RFC 5321: an address literal"),
             (".ada@analytical.example", "RFC 5322: dot-atom"),
@@ -218,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_is_stable(text in "\\PC{0,40}|[a-z.<@>: +-]{0,10}@[a-zA-Zé.-]{0,12}") {
+        fn canonical_addresses_stay_the_same(text in "\\PC{0,40}|[a-z.<@>: +-]{0,10}@[a-zA-Zé.-]{0,12}") {
             if let Some(email) = Email::parse(&text) {
                 prop_assert_eq!(Email::parse(email.as_str()), Some(email));
             }

@@ -1,70 +1,62 @@
-//! Identity documents: which ones are recognized, and how they are shown. A document is never a key.
+//! Identity documents: how they are recognized and masked. A document is never an identifier.
 //!
-//! Sources: Receita Federal for CPF (two check digits, modulo 11) and CNPJ, with letters in its first
-//! twelve places since July 2026 (Instrução Normativa 2.229 of 2024: a character counts as its ASCII code
-//! less 48); the Social Security Administration for SSN (randomized since 2011, and what it never
-//! assigns). Which other document a number may be is not guessed.
+//! Sources: Receita Federal for CPF (two check digits, modulo 11) and CNPJ, whose first twelve characters
+//! may be letters since July 2026 (Instrução Normativa 2.229 of 2024: a character counts as its ASCII code
+//! minus 48); the Social Security Administration for SSN (randomized since 2011; some numbers are never
+//! assigned). A number that could be another document is left alone.
 
 use crate::domain::value::{
     phone::Region,
     text::{self, after_prefix},
 };
 
-/// What a text is, in the document's canonical writing.
+/// The document that a text is, in its canonical form.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Recognized {
-    /// Brazil's number of a person, `529.982.247-25`.
+    /// A person's tax number in Brazil, `529.982.247-25`.
     Cpf(String),
-    /// Brazil's number of a firm, `12.ABC.345/01DE-35`.
+    /// A company's tax number in Brazil, `12.ABC.345/01DE-35`.
     Cnpj(String),
-    /// The social security number of the United States, `123-45-6789`.
+    /// A social security number of the United States, `123-45-6789`.
     Ssn(String),
-    /// Another document, or a number that no one can check: stays as given.
+    /// Another document, or a number without check digits. Stored as given.
     Other,
-    /// Written as CPF or CNPJ, and not one.
+    /// Written as a CPF or CNPJ, with wrong check digits.
     BadCheckDigits,
 }
 
-/// Recognizes a document. Digits alone are a Brazilian document in Brazil only, and a social security
-/// number in the United States only: elsewhere the same digits are another country's document, and one
-/// of a hundred of these would pass for a CPF.
+/// Recognizes a document.
+///
+/// Digits alone are a Brazilian document only in Brazil, and a social security number only in the United
+/// States. Elsewhere they are another country's document, and one in a hundred would pass as a CPF.
 #[must_use]
 pub fn recognize(text: &str, region: Region) -> Recognized {
     let text = text::plain(text);
-    let (named, text) = named(&text);
+    let (label, text) = labeled(&text);
     let Some(digits) = compact(text) else { return Recognized::Other };
-    let is_cpf = digits.len() == 11 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let is_cnpj = digits.len() == 14 && digits.bytes().skip(12).all(|byte| byte.is_ascii_digit());
-    let formatted = |shape: &str| has_shape(text, shape);
-    let in_brazil = region.code() == "BR";
-    if is_cpf && (in_brazil || formatted(CPF) || named == Some("cpf")) {
-        return match (
-            has_cpf_digits(&digits),
-            formatted(CPF) || named == Some("cpf") || is_one_digit(&digits),
-        ) {
-            (true, _) => Recognized::Cpf(laid_out(&digits, CPF)),
-            (false, true) => Recognized::BadCheckDigits,
-            (false, false) => Recognized::Other,
+    let is_marked = |name: &str, shape: &str| label == Some(name) || has_shape(text, shape);
+    let brazilian =
+        |name: &str, shape: &str, is_valid: fn(&str) -> bool, document: fn(String) -> Recognized| {
+            match is_marked(name, shape) {
+                false if region.code() != "BR" => None,
+                _ if is_valid(&digits) => Some(document(laid_out(&digits, shape))),
+                is_marked if is_marked || is_one_digit(&digits) => Some(Recognized::BadCheckDigits),
+                _ => Some(Recognized::Other),
+            }
         };
-    }
-    if is_cnpj && (in_brazil || formatted(CNPJ) || named == Some("cnpj")) {
-        return match (
-            has_cnpj_digits(&digits),
-            formatted(CNPJ) || named == Some("cnpj") || is_one_digit(&digits),
-        ) {
-            (true, _) => Recognized::Cnpj(laid_out(&digits, CNPJ)),
-            (false, true) => Recognized::BadCheckDigits,
-            (false, false) => Recognized::Other,
-        };
-    }
-    let may_be_ssn = formatted(SSN) || named == Some("ssn") || region.code() == "US";
-    if may_be_ssn && is_ssn(&digits) {
-        return Recognized::Ssn(laid_out(&digits, SSN));
-    }
-    Recognized::Other
+    let ends_in_digits = |from| digits.bytes().skip(from).all(|byte| byte.is_ascii_digit());
+    let found = match digits.len() {
+        11 if ends_in_digits(0) => brazilian("cpf", CPF, has_cpf_digits, Recognized::Cpf),
+        14 if ends_in_digits(12) => brazilian("cnpj", CNPJ, has_cnpj_digits, Recognized::Cnpj),
+        _ if (is_marked("ssn", SSN) || region.code() == "US") && is_ssn(&digits) => {
+            Some(Recognized::Ssn(laid_out(&digits, SSN)))
+        }
+        _ => None,
+    };
+    found.unwrap_or(Recognized::Other)
 }
 
-/// The stored identity if it is a valid CPF in its canonical writing: two of them are two people.
+/// The stored identity if it is a valid CPF in canonical form. Two different CPFs mean two people.
 #[must_use]
 pub fn as_cpf(stored: &str) -> Option<&str> {
     if !has_shape(stored, CPF) {
@@ -73,7 +65,7 @@ pub fn as_cpf(stored: &str) -> Option<&str> {
     compact(stored).filter(|digits| has_cpf_digits(digits)).map(|_digits| stored)
 }
 
-/// A document for people who need not know it: its last three characters, none of a short one.
+/// Hides all but the last three characters; a document of six or fewer is hidden entirely.
 #[must_use]
 pub fn masked(text: &str) -> String {
     let length = text.chars().count();
@@ -84,13 +76,13 @@ pub fn masked(text: &str) -> String {
     format!("***{end}")
 }
 
-/// Canonical writings; `#` is a place, everything else is written as it stands.
+/// Canonical forms: `#` is a digit or letter, everything else is literal.
 const CPF: &str = "###.###.###-##";
 const CNPJ: &str = "##.###.###/####-##";
 const SSN: &str = "###-##-####";
 
-/// Takes off the document's own name before the number: `CPF: 529…`.
-fn named(text: &str) -> (Option<&'static str>, &str) {
+/// Strips the document's name before the number: `CPF: 529…`.
+fn labeled(text: &str) -> (Option<&'static str>, &str) {
     let found = ["cpf", "cnpj", "ssn"].into_iter().find_map(|name| {
         let rest = after_prefix(text, name)?;
         let number = rest.trim_start_matches([' ', ':', '.', 'n', '\u{ba}', '\u{b0}', '#', '-']);
@@ -99,7 +91,7 @@ fn named(text: &str) -> (Option<&'static str>, &str) {
     found.unwrap_or((None, text))
 }
 
-/// Letters and digits without what is written between them; None where that is something else.
+/// Letters and digits without separators; `None` if any other character is between them.
 fn compact(text: &str) -> Option<String> {
     let mut compact = String::with_capacity(14);
     for c in text.chars() {
@@ -113,13 +105,13 @@ fn compact(text: &str) -> Option<String> {
 }
 
 fn has_shape(text: &str, shape: &str) -> bool {
-    let fits = |(c, place): (u8, u8)| if place == b'#' { c.is_ascii_alphanumeric() } else { c == place };
+    let fits = |(c, mark): (u8, u8)| if mark == b'#' { c.is_ascii_alphanumeric() } else { c == mark };
     text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
 }
 
 fn laid_out(digits: &str, shape: &str) -> String {
     let mut digits = digits.chars();
-    shape.chars().filter_map(|place| if place == '#' { digits.next() } else { Some(place) }).collect()
+    shape.chars().filter_map(|mark| if mark == '#' { digits.next() } else { Some(mark) }).collect()
 }
 
 fn is_one_digit(digits: &str) -> bool {
@@ -127,19 +119,19 @@ fn is_one_digit(digits: &str) -> bool {
 }
 
 fn has_cpf_digits(digits: &str) -> bool {
-    // The weights fall from 10 to 2, for the second digit from 11.
+    // The weights fall from 10 to 2; for the second digit they start at 11.
     let weights = |from: u32| (2..=from).rev();
     digits.bytes().all(|byte| byte.is_ascii_digit()) && !is_one_digit(digits) && checks(digits, 9, weights)
 }
 
 fn has_cnpj_digits(digits: &str) -> bool {
-    // The weights rise from right to left, from 2 to 9 and again.
-    let weights = |from: u32| (0..from - 1).rev().map(|place| 2 + place % 8);
+    // From right to left the weights rise from 2 to 9 and start over.
+    let weights = |from: u32| (0..from - 1).rev().map(|index| 2 + index % 8);
     !is_one_digit(digits) && checks(digits, 12, weights)
 }
 
-/// Whether both check digits after the first `length` characters are right. `weights` is given one more than
-/// the number of characters that it has to weigh.
+/// Whether both check digits after the first `length` characters are right. `weights` takes the number of
+/// characters to weigh, plus one.
 fn checks<I: Iterator<Item = u32>>(digits: &str, length: usize, weights: impl Fn(u32) -> I) -> bool {
     let value = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
     [length, length + 1].into_iter().all(|length| {
@@ -151,7 +143,7 @@ fn checks<I: Iterator<Item = u32>>(digits: &str, length: usize, weights: impl Fn
     })
 }
 
-/// Nine digits that the Social Security Administration may have assigned.
+/// Whether the Social Security Administration may have assigned these nine digits.
 fn is_ssn(digits: &str) -> bool {
     let (Some(area), Some(group), Some(serial)) = (digits.get(..3), digits.get(3..5), digits.get(5..)) else {
         return false;
@@ -178,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn recognizes() {
+    fn documents_are_recognized_by_check_digits_format_and_region() {
         for (text, region, expected, source) in [
             ("529.982.247-25", "BR", "CPF 529.982.247-25", "Receita Federal's rule, a common example"),
             ("52998224725", "BR", "CPF 529.982.247-25", "Receita Federal"),
@@ -187,19 +179,19 @@ mod tests {
             ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "observed LLM habit"),
             ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "observed LLM habit"),
             ("５２９．９８２．２４７－２５", "BR", "CPF 529.982.247-25", "Unicode: full-width forms"),
-            ("529.982.247-25", "US", "CPF 529.982.247-25", "a writing that only CPF has"),
+            ("529.982.247-25", "US", "CPF 529.982.247-25", "only CPFs are written like this"),
             ("000.000.001-91", "BR", "CPF 000.000.001-91", "Receita Federal: zeros are digits"),
             ("52998224725", "AR", "other", "eleven digits are a CUIT there"),
             ("20-12345678-6", "AR", "other", "AFIP: a CUIT"),
             ("529.982.247-26", "BR", "bad", "Receita Federal: wrong second digit"),
             ("529.982.247-15", "US", "bad", "Receita Federal: wrong first digit"),
-            ("CPF 52998224726", "BR", "bad", "said to be a CPF"),
+            ("CPF 52998224726", "BR", "bad", "labeled as a CPF"),
             ("52998224726", "BR", "other", "eleven digits may be another document"),
             ("111.111.111-11", "BR", "bad", "Receita Federal: never assigned"),
             ("00000000000", "BR", "bad", "Receita Federal: never assigned"),
             ("12.ABC.345/01DE-35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
             ("12abc34501de35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
-            ("12.ABC.345/01DE-35", "US", "CNPJ 12.ABC.345/01DE-35", "a writing that only CNPJ has"),
+            ("12.ABC.345/01DE-35", "US", "CNPJ 12.ABC.345/01DE-35", "only CNPJs are written like this"),
             (
                 "11.222.333/0001-81",
                 "BR",
@@ -234,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_cpfs_are_known() {
+    fn only_canonical_cpfs_count_as_stored_cpfs() {
         assert_eq!(as_cpf("529.982.247-25"), Some("529.982.247-25"));
         for other in
             ["529.982.247-26", "52998224725", "111.111.111-11", "11.222.333/0001-81", "", "é29.982.247-2"]
@@ -244,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_tell_little() {
+    fn masks_show_at_most_three_characters() {
         for (text, expected) in
             [("529.982.247-25", "***-25"), ("123456", "***"), ("ação-éçã", "***éçã"), ("", "***")]
         {
@@ -254,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_is_stable(text in "\\PC{0,20}|[0-9]{9,14}|[0-9A-Z]{2}[.][0-9A-Z]{3}[.][0-9A-Z]{3}/[0-9A-Z]{4}-[0-9]{2}") {
+        fn canonical_forms_are_recognized_again(text in "\\PC{0,20}|[0-9]{9,14}|[0-9A-Z]{2}[.][0-9A-Z]{3}[.][0-9A-Z]{3}/[0-9A-Z]{4}-[0-9]{2}") {
             for region in ["BR", "US", "MX"].map(|code| Region::new(code).unwrap()) {
                 if let Recognized::Cpf(canonical) | Recognized::Cnpj(canonical) | Recognized::Ssn(canonical) =
                     recognize(&text, region)

@@ -1,8 +1,8 @@
-//! Phone numbers as keys: E.164, with an extension as RFC 3966 writes it. How a number looks on
-//! paper, in links and in chats is `phone::written`; which region a company is in, `phone::region`.
+//! Phone numbers as identifiers: E.164, with extensions as in RFC 3966. `phone::written` reads the forms
+//! used on paper, in links and in chats; `phone::region` knows the region of each company.
 //!
-//! One number has one canonical text, whatever region it was read in. Two numbering plans changed
-//! under the numbers that people still write, and both spellings mean one person:
+//! A number has one canonical text, whatever region it was read in. People still write numbers from before
+//! two numbering plans changed, and both spellings mean the same person:
 //!
 //! - Brazil put a 9 before the eight digits of every mobile number (Anatel, resolution 553 of 2010,
 //!   complete since November 2016): eight digits that begin with 6, 8 or 9 get it. Landlines (2 to 5)
@@ -24,40 +24,39 @@ use crate::domain::value::text;
 pub use region::{Region, Regions, UnknownRegion};
 use written::Written;
 
-/// Longest text that can be a phone number, in bytes: a chat link with a message is longer than a
-/// number. More is not looked at.
+/// In bytes: room for a chat link with a message. Longer texts are not parsed.
 const MAX_TEXT: usize = 512;
 
-/// What stands between a number and its extension (RFC 3966, 3).
+/// Between a number and its extension (RFC 3966, 3).
 const EXTENSION: &str = ";ext=";
 
 /// A canonical phone number, such as `+5585999990001` or `+558533334444;ext=12`. Personal data.
 ///
-/// Only [`Phone::parse`] makes one from outside text. Two are equal when their texts are.
+/// Compares by its text alone.
 #[derive(Clone)]
 pub struct Phone {
     text: Box<str>,
-    /// None where it has not been asked for yet.
+    /// `None` for a number from the database, whose strength is not known yet.
     strength: Option<Strength>,
 }
 
-/// What a number may do as a key.
+/// Whether a number proves that two contacts are one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
-    /// One line of a valid numbering plan: finds its contact, and joins it with that of an email.
+    /// A valid number of its plan: finds its contact, and merges it with the contact of an email.
     Strong,
-    /// A number with an extension, or one whose length fits and whose beginning no plan knows: finds the
-    /// contact of exactly this text, and joins nothing.
+    /// A number with an extension, or of possible length with an unknown prefix: finds the contact with
+    /// exactly this text, and merges nothing.
     Weak,
 }
 
 impl Phone {
-    /// Reads a number as people, links and chat apps write it. Without `+` it is a number of `region`,
-    /// or, where it is no valid one, a valid international one that lost its `+`.
+    /// Parses a number as people, links and chat apps write it. Without `+` it is a number of `region` or,
+    /// if it is not valid there, a valid international number that lost its `+`.
     ///
-    /// None where no plan has numbers of this length, where only the area code is missing (the same
-    /// number is somebody else's in the next town), and where there are letters other than an
-    /// extension's: a second number or a sentence would make a key that the person does not own alone.
+    /// `None` if the length is impossible, if the area code is missing (in the next town the number is
+    /// somebody else's), or if there are letters other than an extension's: a second number or a sentence
+    /// does not identify one person.
     #[must_use]
     pub fn parse(text: &str, region: Region) -> Option<Self> {
         if text.len() > MAX_TEXT {
@@ -68,7 +67,7 @@ impl Phone {
             canonical(&format!("+{number}"), None)?
         } else {
             let national = canonical(without_old_prefix(&number, region), Some(region));
-            // 00 stands for + in most of the world, whatever the region itself dials.
+            // Most of the world dials 00 for +, so it counts in every region.
             let abroad = || {
                 let number = number.strip_prefix("00").unwrap_or(&number);
                 canonical(&format!("+{number}"), None).filter(Self::is_strong)
@@ -85,19 +84,19 @@ impl Phone {
         Some(phone)
     }
 
-    /// A number that [`Phone::parse`] made, read back from the database.
+    /// Wraps a canonical number from the database.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), strength: None }
     }
 
-    /// The number as text. Personal data.
+    /// The canonical number. Personal data.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the number may do as a key. Costs a parse where it came from the database.
+    /// Parses a number from the database on each call.
     #[must_use]
     pub fn strength(&self) -> Strength {
         let known = self.strength.or_else(|| canonical(&self.text, None)?.strength);
@@ -109,7 +108,7 @@ impl Phone {
     }
 }
 
-/// The number where its length is right: strong where its plan knows it.
+/// The number if its length is possible; strong if its plan knows it.
 fn canonical(number: &str, region: Option<Region>) -> Option<Phone> {
     let parsed = PHONE_NUMBER_UTIL.parse(number, region.map(|region| region.plan)).ok()?;
     let e164 = parsed.format_as(PhoneNumberFormat::E164);
@@ -120,25 +119,25 @@ fn canonical(number: &str, region: Option<Region>) -> Option<Phone> {
         return canonical(&renumbered, None);
     }
     let is_possible = matches!(parsed.is_possible_with_reason(), Ok(NumberLengthType::IsPossible));
-    // Brazil has short numbers of companies, so that a number without its area code is a possible one.
+    // Brazil has short company numbers, so a number without an area code has a possible length.
     let has_area = e164.strip_prefix("+55").is_none_or(|national| national.len() >= 10);
     (is_possible && has_area).then(|| Phone { text: e164.into(), strength: Some(Strength::Weak) })
 }
 
-/// Without what was dialed before ten digits in Mexico until August 2019: 01 for a landline elsewhere,
-/// 044 and 045 for a mobile. No Mexican number begins with 0.
+/// Strips the prefixes that Mexico dialed before ten digits until August 2019: 01 for long distance, 044 and
+/// 045 for mobiles. No Mexican number begins with 0.
 fn without_old_prefix(number: &str, region: Region) -> &str {
     let prefixes = if region.code() == "MX" { ["01", "044", "045"].as_slice() } else { &[] };
     let stripped = prefixes.iter().find_map(|prefix| number.strip_prefix(prefix));
     stripped.filter(|rest| rest.len() == 10).unwrap_or(number)
 }
 
-/// What a number that is no longer valid became when its plan changed.
+/// The new form of a number whose plan changed.
 fn renumbered(e164: &str) -> Option<String> {
     if let Some(national) = e164.strip_prefix("+55") {
         let (area, subscriber) = national.split_at_checked(2)?;
         let is_mobile = subscriber.len() == 8 && subscriber.starts_with(['6', '8', '9']);
-        // No Brazilian area code has a zero; 0300, 0500, 0800 and 0900 numbers begin alike.
+        // No Brazilian area code contains a zero; 0300, 0500, 0800 and 0900 numbers look like one.
         return (is_mobile && !area.contains('0')).then(|| format!("+55{area}9{subscriber}"));
     }
     let national = e164.strip_prefix("+521").filter(|national| national.len() == 10)?;

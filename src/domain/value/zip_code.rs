@@ -1,12 +1,12 @@
-//! Postal codes, tidied by country. Sources: the Universal Postal Union's addressing sheets and the
-//! patterns of Unicode CLDR's postal code data. What does not fit its country stays as it was given.
+//! Formats postal codes by country. A code that does not match its country's pattern is stored as given.
+//! Sources: the Universal Postal Union's addressing sheets and Unicode CLDR's postal code patterns.
 
 use crate::domain::value::text::{after_prefix, plain};
 
-/// Longest text that can be a postal code, in bytes.
+/// In bytes; a longer text is not a postal code.
 const MAX_TEXT: usize = 32;
 
-/// How the codes of a country are written: `9` is a digit, `A` a letter, everything else stands as it is.
+/// By country: `9` is a digit, `A` a letter, `*` either, everything else is literal.
 const PATTERNS: [(&str, &[&str]); 61] = [
     ("AR", &["9999", "A9999AAA"]),
     ("AT", &["9999"]),
@@ -71,8 +71,9 @@ const PATTERNS: [(&str, &[&str]); 61] = [
     ("ZA", &["9999"]),
 ];
 
-/// The code as its country writes it, where it is one of this country (ISO 3166-1 alpha-2). A code that
-/// lost a leading zero on its way through a spreadsheet is none: where the zero was is not known.
+/// Formats the code as its country (ISO 3166-1 alpha-2) does; `None` if it matches no pattern.
+///
+/// A code that lost a zero in a spreadsheet matches none: the missing digit could be anywhere.
 #[must_use]
 pub fn tidy(text: &str, country: &str) -> Option<String> {
     if text.len() > MAX_TEXT {
@@ -95,7 +96,7 @@ pub fn tidy(text: &str, country: &str) -> Option<String> {
     patterns.iter().find_map(|pattern| laid_out(&code, pattern))
 }
 
-/// What follows the word for a postal code: `CEP: 60175-055`.
+/// Strips the word for a postal code: `CEP: 60175-055`.
 fn after_name<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let rest = after_prefix(text, name)?;
     let code = rest.trim_start_matches([' ', ':', '.']);
@@ -104,17 +105,17 @@ fn after_name<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 fn laid_out(code: &str, pattern: &str) -> Option<String> {
     let mut code = code.chars();
-    let place = |place| match place {
+    let fill = |mark| match mark {
         '9' => code.next().filter(char::is_ascii_digit),
         'A' => code.next().filter(char::is_ascii_alphabetic),
         '*' => code.next(),
-        _ => Some(place),
+        _ => Some(mark),
     };
-    let laid_out = pattern.chars().map(place).collect::<Option<String>>()?;
+    let laid_out = pattern.chars().map(fill).collect::<Option<String>>()?;
     code.next().is_none().then_some(laid_out)
 }
 
-/// Two to four characters, and a digit and two letters after a space (BS 7666; Royal Mail).
+/// Two to four characters, a space, a digit and two letters (BS 7666; Royal Mail).
 fn british(code: &str) -> Option<String> {
     let (outward, inward) = code.split_at_checked(code.len().checked_sub(3)?)?;
     let inward = laid_out(inward, "9AA")?;
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tidies() {
+    fn codes_are_formatted_as_their_country_does() {
         for (text, country, expected, source) in [
             ("60175-055", "BR", "60175-055", "Correios"),
             ("60175055", "BR", "60175-055", "Correios"),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_guess() {
+    fn codes_of_other_countries_and_incomplete_codes_are_rejected() {
         for (text, country, source) in [
             ("1310100", "BR", "a lost zero: 01310-100, or a digit is missing"),
             ("6600", "MX", "a lost zero"),
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sorted() {
+    fn the_table_is_sorted_for_the_binary_search() {
         assert!(PATTERNS.is_sorted_by_key(|(country, _)| country));
         assert!(PATTERNS.iter().all(|(country, _)| crate::domain::value::country::is_code(country)));
     }
 
     proptest! {
         #[test]
-        fn never_panics_and_is_stable(text in "\\PC{0,12}|[0-9A-Z -]{4,10}", index in 0..PATTERNS.len()) {
+        fn formatted_codes_stay_the_same(text in "\\PC{0,12}|[0-9A-Z -]{4,10}", index in 0..PATTERNS.len()) {
             for country in [PATTERNS[index].0, "GB"] {
                 if let Some(tidied) = tidy(&text, country) {
                     prop_assert_eq!(tidy(&tidied, country), Some(tidied.clone()));

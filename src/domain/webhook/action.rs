@@ -1,8 +1,8 @@
 //! A `WEBHOOK` action as a trigger author writes it, parsed once.
 //!
-//! What is wrong with the shape of the definition is an error of [`WebhookAction::parse`] and makes the
-//! trigger invalid. What is wrong with the URL, a header or the text of the body is kept and told by
-//! [`crate::domain::webhook::request::render`], so that it fails this step alone and the chain's contact is still upserted.
+//! An invalid structure is an error of [`WebhookAction::parse`] and makes the trigger invalid. An invalid URL,
+//! header or body is kept and reported by [`render::render`], so that only this step fails and the chain still
+//! upserts its contact.
 
 mod body;
 pub mod render;
@@ -19,11 +19,11 @@ use crate::domain::webhook::{
 use body::Body;
 use url_template::UrlTemplate;
 
-/// A webhook that can be rendered any number of times.
+/// A parsed webhook action, rendered once per event.
 pub struct WebhookAction {
     pub(super) method: Method,
     pub(super) url: Result<UrlTemplate, WebhookInvalid>,
-    /// Names in lower case, legal and not [`OWN_HEADERS`].
+    /// Names are in lower case, valid and not among [`OWN_HEADERS`].
     pub(super) headers: Result<Vec<(String, Template)>, WebhookInvalid>,
     pub(super) body: Result<Option<Body>, WebhookInvalid>,
     url_as_written: String,
@@ -62,11 +62,11 @@ const OWN_HEADERS: [&str; 18] = [
 ];
 
 impl WebhookAction {
-    /// Reads a definition with `"type": "WEBHOOK"`.
+    /// Parses a definition with `"type": "WEBHOOK"`. Ignores unknown members; [`WebhookAction::problems`] reports
+    /// them.
     ///
     /// # Errors
-    /// A sentence about the definition, without any value of it. Members that are not known are ignored
-    /// here, and told by [`WebhookAction::problems`].
+    /// A sentence about the definition, without its values.
     pub fn parse(value: &Value) -> Result<Self, String> {
         let members = value.as_object().ok_or("an action must be an object")?;
         if members.get("type").and_then(Value::as_str) != Some("WEBHOOK") {
@@ -74,7 +74,7 @@ impl WebhookAction {
         }
         let url = text(members, "url")?.ok_or("url is missing")?;
         let method = match text(members, "method")? {
-            Some(name) => Method::from_name(name).ok_or("method must be GET, POST, PUT, PATCH or DELETE")?,
+            Some(name) => name.parse().map_err(|_| "method must be GET, POST, PUT, PATCH or DELETE")?,
             None => Method::Post,
         };
         let headers = headers(members.get("headers"))?;
@@ -96,33 +96,31 @@ impl WebhookAction {
         })
     }
 
-    /// Everything that is wrong with this definition for certain, whatever the event: sentences
-    /// without values.
+    /// Problems of this definition that any event would run into, as sentences without values.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let url = self.url.as_ref().err().map(ToString::to_string);
         let headers = self.headers.as_ref().err().map(ToString::to_string);
         let body = self.body.as_ref().err().map(ToString::to_string);
         let unknown = self.unknown_members.iter().map(|name| {
-            format!("\"{name}\" is not a member of a WEBHOOK action; known are {}", MEMBERS.join(", "))
+            format!("\"{name}\" is not a member of a WEBHOOK action; its members are {}", MEMBERS.join(", "))
         });
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
-    /// Scheme, host, port and path as the author wrote them: what names the endpoint. `None` when the URL
-    /// cannot be used at all.
+    /// Scheme, host, port and path as written, which identify the endpoint. `None` if the URL is invalid.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
         self.url.as_ref().ok().map(UrlTemplate::endpoint)
     }
 
-    /// How to make something of the answer; for the platform.
+    /// The author's instruction to the platform for interpreting the response.
     #[must_use]
     pub fn response_directive(&self) -> Option<&str> {
         self.response_directive.as_deref()
     }
 
-    /// Method and URL as the author wrote them, to show a step that cannot be rendered. Never sent.
+    /// Method and URL as written, to show a step that cannot be rendered. Never sent.
     #[must_use]
     pub fn as_written(&self) -> WebhookRequest {
         let url = self.url_as_written.clone();
@@ -130,7 +128,7 @@ impl WebhookAction {
     }
 }
 
-/// A member that is text, when it is there. `null` counts as not given.
+/// An optional string member. `null` counts as absent.
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -156,12 +154,12 @@ fn headers(value: Option<&Value>) -> Result<Headers, String> {
         let value = text(entry, "value").map_err(|e| at(&e))?.ok_or_else(|| at("value is missing"))?;
         let name = name.to_ascii_lowercase();
         if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("webhook-") {
-            return Err(at("this header is set by the service and cannot be given"));
+            return Err(at("the service sets this header, so an action cannot"));
         }
         if !is_token(&name) {
-            illegal.get_or_insert(at("key is not the name of an HTTP header"));
+            illegal.get_or_insert(at("key is not a valid header name"));
         } else if value.chars().any(char::is_control) {
-            illegal.get_or_insert(at("value holds a line break or another control character"));
+            illegal.get_or_insert(at("value contains a line break or another control character"));
         }
         headers.push((name, Template::parse(value)));
     }

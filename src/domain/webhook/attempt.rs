@@ -1,81 +1,49 @@
-//! What one HTTP request to a receiver came to, and the one function that decides what happens next.
+//! The outcome of an attempt, and the one function that decides what happens to the delivery next.
 
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::domain::{fault::Reason, webhook::breaker::Signal};
 
-/// How an attempt ended. What the receiver does wrong is data, never an error of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How an attempt ended. A receiver's failure is data, not an error of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Class {
-    /// A 2xx.
+    /// 2xx.
     Delivered,
-    /// The name did not resolve.
+    /// The host name did not resolve.
     Dns,
-    /// No TCP connection.
+    /// The TCP connection failed.
     Connect,
-    /// No TLS session: certificate, version or handshake.
+    /// The TLS handshake failed: certificate, version or protocol.
     Tls,
-    /// The deadline over the whole attempt passed.
+    /// The deadline for the whole attempt passed.
     Timeout,
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the response was not HTTP.
     Protocol,
-    /// A status that asks to try later: 408, 425, 429 or 5xx.
+    /// A status that is retried: 408, 425, 429 or 5xx.
     HttpStatus,
-    /// Any other status: the request as it is will never be accepted.
+    /// Any other status, such as 400 or a redirect. A retry would get the same answer.
     Rejected,
-    /// 410, or what means the same to this receiver: nothing will ever be accepted at this address.
+    /// 410, or an answer of the receiver with the same meaning: the endpoint accepts no requests any more.
     Gone,
-    /// It waited longer than the oldest age for an endpoint that was not to be reached. Nothing was sent.
+    /// The delivery exceeded its maximum age while the endpoint was on hold or its breaker open. Nothing was sent.
     Expired,
-    /// The address is one that the service does not call. Nothing was sent.
+    /// The settings do not allow the address. Nothing was sent.
     Blocked,
-    /// The request could not be made. Nothing was sent.
+    /// The request could not be rendered or read. Nothing was sent.
     Invalid,
 }
 
 impl Class {
-    /// All classes.
-    pub const ALL: [Self; 12] = [
-        Self::Delivered,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Timeout,
-        Self::Protocol,
-        Self::HttpStatus,
-        Self::Rejected,
-        Self::Gone,
-        Self::Expired,
-        Self::Blocked,
-        Self::Invalid,
-    ];
-
     /// The name in listings and in `webhook_attempts.outcome`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Protocol => "protocol",
-            Self::HttpStatus => "http_status",
-            Self::Rejected => "rejected",
-            Self::Gone => "gone",
-            Self::Expired => "expired",
-            Self::Blocked => "blocked",
-            Self::Invalid => "invalid",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
-    /// The class with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.name() == name)
-    }
-
-    /// The class of an answer with this status. Redirects are not followed, so 3xx is a refusal.
+    /// The class of a response with this status. Redirects are not followed, so 3xx is a rejection.
     #[must_use]
     pub const fn of_status(status: u16) -> Self {
         match status {
@@ -88,36 +56,36 @@ impl Class {
     }
 }
 
-/// When an attempt got how far, each counted from its start.
+/// Milestones of an attempt, each measured from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// Until a new connection stood, TLS included. `None` on a kept connection, or where none came about.
+    /// Until a new connection was ready, TLS included. `None` if a connection was reused or none was made.
     pub connect: Option<Duration>,
-    /// Until the head of the answer was there.
+    /// Until the head of the response arrived.
     pub answer: Option<Duration>,
 }
 
-/// One finished attempt.
+/// The result of an attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// How it ended.
+    /// How the attempt ended.
     pub class: Class,
-    /// The HTTP status, where one came.
+    /// The HTTP status, if the receiver responded.
     pub status: Option<u16>,
-    /// What the receiver asked for with `Retry-After`, counted from the answer.
+    /// `Retry-After`, counted from the response.
     pub retry_after: Option<Duration>,
-    /// The beginning of the answer's body, at most 64 KiB. May be personal data.
+    /// The first 64 KiB of the response body. May be personal data.
     pub response_body: Vec<u8>,
-    /// How it took its time.
+    /// When its milestones were reached.
     pub timing: Timing,
-    /// From the start of name resolution to the end of the body.
+    /// From name resolution to the end of the response body.
     pub duration: Duration,
-    /// What went wrong, for a person. No address, no secret, nothing that the receiver sent.
+    /// What went wrong, for the operator. Contains no address, no secret and nothing that the receiver sent.
     pub error: Option<String>,
 }
 
 impl Outcome {
-    /// An attempt that ended without an answer.
+    /// The outcome of an attempt without a response.
     pub fn without_answer(class: Class, duration: Duration, error: impl Into<String>) -> Self {
         let error = Some(error.into());
         let (response_body, timing) = (Vec::new(), Timing::default());
@@ -135,23 +103,23 @@ impl std::fmt::Debug for Outcome {
     }
 }
 
-/// When to try again.
+/// When a delivery is attempted again.
 #[derive(Clone, Debug)]
 pub struct RetryRule {
     /// The wait after the first attempt of a round, after the second, and so on.
     pub schedule: Vec<Duration>,
-    /// The most that chance adds to a wait, as a share of it. 0 to 1.
+    /// Maximum random extension of a wait, as a fraction of it: 0 to 1.
     pub jitter: f64,
-    /// A round older than this ends with its next failure.
+    /// A round older than this ends with the next failure.
     pub max_age: Duration,
-    /// Statuses that are tried again although they would not be.
+    /// Statuses that are retried, although their class is not.
     pub retry_statuses: Vec<u16>,
-    /// Statuses that end a round although they would be tried again.
+    /// Statuses that are not retried, although their class is.
     pub dead_statuses: Vec<u16>,
 }
 
 impl RetryRule {
-    /// The class of an outcome for an endpoint with this rule.
+    /// The class of an outcome, with this rule's exceptions for statuses.
     #[must_use]
     pub fn class(&self, outcome: &Outcome) -> Class {
         match (outcome.class, outcome.status) {
@@ -164,39 +132,39 @@ impl RetryRule {
     }
 }
 
-/// What happens to a delivery after an attempt.
+/// What happens to the delivery after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Done.
+    /// The delivery ends.
     Delivered,
-    /// Another attempt.
+    /// The delivery is attempted again.
     Retry {
-        /// The wait before it.
+        /// The wait before the next attempt.
         after: Duration,
-        /// Whether this attempt took a place of the schedule.
+        /// Whether this attempt used up a wait of the schedule.
         counted: bool,
     },
-    /// A dead letter, with a message for a person.
+    /// The delivery becomes a dead letter with this message.
     Dead(Reason, String),
 }
 
-/// The longest `Retry-After` that is obeyed. A receiver may ask for patience, not for silence for ever;
-/// also keeps the sum within what Postgres counts.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
+/// A longer `Retry-After` is cut. The limit keeps a receiver from silencing an endpoint forever, and due times
+/// within the range of Postgres.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
-/// Where a delivery stands when its attempt ends.
+/// The attempts of a delivery since it was created, replayed or resent.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
-    /// Attempts since the delivery was made or replayed, this one included, without those that did not count.
+    /// Counted attempts, including the current one.
     pub attempts: u32,
-    /// Time since then.
+    /// Time since the round began.
     pub age: Duration,
 }
 
-/// Decides what follows an attempt.
+/// Decides what happens to the delivery after an attempt.
 ///
-/// `chance` is drawn evenly from 0 to 1 and only ever lengthens a wait. `Retry-After` is a floor; with 429
-/// and 503 the attempt does not count, for the receiver said that it was too early.
+/// `chance` is uniform from 0 to 1 and only lengthens a wait. `Retry-After` is a minimum. With 429 or 503 it also
+/// keeps the attempt from counting, because the receiver said that the request came too early.
 #[must_use]
 pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: f64) -> Next {
     match outcome.class {
@@ -204,7 +172,7 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
         Class::Rejected => Next::Dead(Reason::WebhookRejected, rejected(outcome)),
         Class::Gone => {
             let text =
-                format!("{}; its endpoint is disabled until an operator enables it", describe(outcome));
+                format!("{}; the endpoint is disabled until an operator enables it", describe(outcome));
             Next::Dead(Reason::WebhookRejected, text)
         }
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
@@ -212,14 +180,14 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
         Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
         Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
             let attempts_before = usize::try_from(round.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-            let counted = !(asks_for_patience(outcome) && matches!(outcome.status, Some(429 | 503)));
+            let counted = !(requests_hold(outcome) && matches!(outcome.status, Some(429 | 503)));
             match rule.schedule.get(attempts_before) {
                 _ if round.age >= rule.max_age => {
-                    let text = format!("too old for another attempt; at last: {}", describe(outcome));
+                    let text = format!("exceeded the maximum age; last error: {}", describe(outcome));
                     Next::Dead(Reason::WebhookExhausted, text)
                 }
                 None if counted => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
-                // After the last wait of the schedule, too: what does not count ends nothing.
+                // An attempt that does not count cannot exhaust the schedule.
                 wait => Next::Retry {
                     after: lengthened(
                         wait.copied().unwrap_or_default(),
@@ -234,36 +202,36 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
     }
 }
 
-/// How long nothing is to be sent to the endpoint, because the receiver said so.
+/// How long the receiver's `Retry-After` holds its endpoint.
 #[must_use]
 pub fn hold(outcome: &Outcome) -> Option<Duration> {
-    let asked = outcome.retry_after.filter(|_| asks_for_patience(outcome))?;
-    Some(asked.min(LONGEST_RETRY_AFTER))
+    let asked = outcome.retry_after.filter(|_| requests_hold(outcome))?;
+    Some(asked.min(MAX_RETRY_AFTER))
 }
 
-/// What an attempt says about the endpoint.
+/// Whether an attempt shows that the endpoint works.
 #[must_use]
 pub fn signal(outcome: &Outcome) -> Signal {
     match outcome.class {
         Class::Delivered | Class::Rejected | Class::Gone => Signal::Alive,
         Class::Blocked | Class::Invalid | Class::Expired => Signal::None,
-        Class::HttpStatus if asks_for_patience(outcome) => Signal::None,
+        Class::HttpStatus if requests_hold(outcome) => Signal::None,
         Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
             Signal::Failing
         }
     }
 }
 
-/// Whether a `Retry-After` is to be obeyed. One that is over asks for nothing.
-fn asks_for_patience(outcome: &Outcome) -> bool {
+/// Whether `Retry-After` applies. It does not if its time is over.
+fn requests_hold(outcome: &Outcome) -> bool {
     outcome.class == Class::HttpStatus && outcome.retry_after.is_some_and(|wait| !wait.is_zero())
 }
 
 fn lengthened(wait: Duration, retry_after: Option<Duration>, jitter: f64, chance: f64) -> Duration {
-    let floor = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    let floor = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
     let wait = wait.max(floor);
     let share = (jitter * chance).clamp(0.0, 1.0);
-    // What is not a number, or no duration, adds nothing.
+    // NaN and values that are not a duration add nothing.
     let added = Duration::try_from_secs_f64(wait.as_secs_f64() * share).unwrap_or_default();
     wait.saturating_add(added)
 }
@@ -271,18 +239,16 @@ fn lengthened(wait: Duration, retry_after: Option<Duration>, jitter: f64, chance
 fn rejected(outcome: &Outcome) -> String {
     match outcome.status {
         Some(status @ 300..=399) => {
-            format!(
-                "the receiver answered {status}, a redirect; redirects are not followed: write the final address"
-            )
+            format!("the receiver answered {status}; redirects are not followed, so give the final URL")
         }
-        Some(_) => format!("{}, which no retry mends", describe(outcome)),
+        Some(_) => format!("{}; this status is not retried", describe(outcome)),
         None => describe(outcome),
     }
 }
 
 fn exhausted(outcome: &Outcome, attempts: u32) -> String {
-    let times = if attempts == 1 { "attempt" } else { "attempts" };
-    format!("no success in {attempts} {times}; at last: {}", describe(outcome))
+    let noun = if attempts == 1 { "attempt" } else { "attempts" };
+    format!("gave up after {attempts} {noun}; last error: {}", describe(outcome))
 }
 
 fn describe(outcome: &Outcome) -> String {

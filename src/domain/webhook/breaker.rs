@@ -1,101 +1,90 @@
-//! The circuit breaker of an endpoint: when failures stop the sending, and how it begins again.
+//! The circuit breaker of an endpoint: when failures stop requests, and how requests resume.
 //!
-//! Closed, everything is sent. After enough failures in a row, over enough time, it opens and nothing is
-//! sent. Then one request probes the endpoint (half open): a failure opens it again for twice as long, a
-//! success lets one more request through with each further success (ramp up), until it is closed. A few
-//! failures in a row open it once more; single ones do not, for a receiver that refuses one request in twenty
-//! would never be closed again.
+//! A closed breaker lets every request through. After enough consecutive failures over enough time it opens and
+//! lets none through. Then one request probes the endpoint (half open). If the probe fails, the breaker opens again
+//! for twice as long. If it succeeds, the breaker allows two requests at once and one more after each success (ramp
+//! up) until it is closed. A few consecutive failures open it again. A single one does not, because the breaker of a
+//! receiver that fails one request in twenty would never close.
 //!
-//! A number of failures alone opens nothing: a burst that fails within a second has its retries.
+//! The number of failures alone does not open a breaker: a burst that fails within a second is retried as usual.
 
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr};
 use time::OffsetDateTime;
 
-/// The longest wait between two probes.
-pub const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// Between two probes, unless [`BreakerRule::wait`] is longer.
+pub const MAX_PROBE_WAIT: Duration = Duration::from_mins(5);
 
-/// Requests at once after a probe that succeeded.
+/// Concurrent requests after a successful probe.
 const FIRST_ALLOWANCE: u32 = 2;
 
-/// Failures in a row that open a breaker again while it ramps up, where the rule does not ask for fewer.
+/// Consecutive failures that open a breaker during ramp up, unless the rule has a lower number.
 const RAMP_UP_FAILURES: u32 = 3;
 
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerRule {
-    /// Failures in a row; 0 switches breakers off.
+    /// Consecutive failures; 0 disables the breaker.
     pub failures: u32,
-    /// How long they must have lasted.
+    /// Minimum time from the first of these failures to the last.
     pub after: Duration,
-    /// The wait before the first probe; it doubles up to [`LONGEST_WAIT`].
+    /// The wait before the first probe. Each failed probe doubles it, up to [`MAX_PROBE_WAIT`].
     pub wait: Duration,
 }
 
-/// What an attempt says about the endpoint, whatever it means for the delivery.
+/// Whether an attempt shows that the endpoint works, regardless of the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// It answered, and that it takes requests: success, or a refusal of this one.
+    /// The endpoint handled the request: it accepted or rejected it.
     Alive,
-    /// It did not.
+    /// The endpoint failed or did not answer.
     Failing,
-    /// Nothing: nothing was sent, or it asked for a pause.
+    /// Unknown: nothing was sent, or the endpoint asked for a hold.
     None,
 }
 
-/// Where a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
-    /// Everything is sent.
+    /// All requests are sent.
     Closed,
-    /// Nothing is sent.
+    /// No requests are sent.
     Open,
-    /// One request is on its way to find out.
+    /// One request probes the endpoint.
     HalfOpen,
-    /// Some requests at once are sent.
+    /// A limited number of concurrent requests is sent.
     RampUp,
 }
 
 impl State {
     /// The name in `webhook_endpoints.breaker`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::RampUp => "ramp_up",
-        }
-    }
-
-    /// The state with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Closed, Self::Open, Self::HalfOpen, Self::RampUp]
-            .into_iter()
-            .find(|state| state.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// The breaker of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// Where it stands.
+    /// Decides which requests are sent.
     pub state: State,
-    /// Open: until then. Half open: until then the probe is waited for.
+    /// If open, the time of the next probe. If half open, the deadline of the probe.
     pub until: OffsetDateTime,
-    /// How often it opened without having closed.
+    /// How often it opened since it was last closed.
     pub openings: u32,
-    /// Ramp up: requests at once.
+    /// Concurrent requests during ramp up.
     pub allowance: u32,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// Since when.
+    /// Time of the first of these failures.
     pub failing_since: Option<OffsetDateTime>,
 }
 
 impl Breaker {
-    /// One that has never seen a failure.
+    /// A breaker without failures.
     #[must_use]
     pub const fn closed() -> Self {
         Self {
@@ -108,33 +97,33 @@ impl Breaker {
         }
     }
 
-    /// Whether it is as if there had never been a failure.
+    /// Whether it is closed and has no failures.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.state == State::Closed && self.failures == 0
     }
 
-    /// The breaker after one more signal. `most` is the number of requests at once of a closed one.
+    /// The breaker after one more signal. `max_in_flight` limits the concurrent requests of a closed breaker.
     #[must_use]
-    pub fn after(self, signal: Signal, now: OffsetDateTime, most: u32, rule: &BreakerRule) -> Self {
+    pub fn after(self, signal: Signal, now: OffsetDateTime, max_in_flight: u32, rule: &BreakerRule) -> Self {
         match signal {
-            // A probe that found nothing out is over: the next may begin.
+            // The probe was inconclusive, so the next one may start.
             Signal::None if self.state == State::HalfOpen => Self { until: now, ..self },
             Signal::None => self,
-            Signal::Alive => self.alive(most),
+            Signal::Alive => self.alive(max_in_flight),
             Signal::Failing => self.failing(now, rule),
         }
     }
 
-    fn alive(self, most: u32) -> Self {
+    fn alive(self, max_in_flight: u32) -> Self {
         let calm = Self { failures: 0, failing_since: None, ..self };
         let allowance = match self.state {
             State::Closed => return calm,
-            // A request from before the opening that succeeds late is as good a probe as any.
+            // A late success of a request from before the opening counts as a probe.
             State::Open | State::HalfOpen => FIRST_ALLOWANCE,
             State::RampUp => self.allowance.saturating_add(1),
         };
-        if allowance >= most {
+        if allowance >= max_in_flight {
             return Self { until: self.until, ..Self::closed() };
         }
         Self { state: State::RampUp, allowance, ..calm }
@@ -158,7 +147,7 @@ impl Breaker {
         }
         let openings = self.openings.saturating_add(1);
         let doubled = 2_u32.saturating_pow(openings.saturating_sub(1).min(16));
-        let wait = rule.wait.saturating_mul(doubled).min(LONGEST_WAIT.max(rule.wait));
+        let wait = rule.wait.saturating_mul(doubled).min(MAX_PROBE_WAIT.max(rule.wait));
         Self {
             state: State::Open,
             until: now.saturating_add(signed(wait)),
@@ -193,7 +182,7 @@ mod tests {
     use Signal::{Alive, Failing};
 
     #[test]
-    fn it_opens_after_enough_failures_that_last() {
+    fn it_opens_after_enough_consecutive_failures_over_enough_time() {
         let many = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 2), (Failing, 29)]);
         assert_eq!((many.state, many.failures), (State::Closed, 4));
         let few = after(Breaker::closed(), &[(Failing, 0), (Failing, 100)]);
@@ -206,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_probes_double_the_wait_up_to_a_bound() {
+    fn failed_probes_double_the_wait_up_to_the_maximum() {
         let mut breaker = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         let mut waits = Vec::new();
         for _ in 0..40 {
@@ -219,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_succeeds_begins_slowly() {
+    fn a_successful_probe_starts_the_ramp_up() {
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         let mut breaker = after(Breaker { state: State::HalfOpen, ..open }, &[(Alive, 40)]);
         assert_eq!((breaker.state, breaker.allowance, breaker.openings), (State::RampUp, 2, 1));
@@ -234,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_refuses_now_and_then_is_closed_again() {
+    fn occasional_failures_do_not_stop_the_ramp_up() {
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         let ramp_up = after(Breaker { state: State::HalfOpen, ..open }, &[(Alive, 40)]);
         let mut breaker = after(ramp_up, &[(Failing, 41), (Failing, 42)]);
@@ -248,13 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_finds_nothing_out_makes_room_for_the_next() {
+    fn an_inconclusive_probe_allows_the_next_one() {
         let probe = Breaker { state: State::HalfOpen, until: at(100), ..Breaker::closed() };
         assert_eq!(probe.after(Signal::None, at(40), 8, &RULE), Breaker { until: at(40), ..probe });
     }
 
     #[test]
-    fn late_answers_of_before_the_opening() {
+    fn late_failures_are_ignored_and_late_successes_count_as_probes() {
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         assert_eq!(after(open, &[(Failing, 31)]).until, open.until);
         assert_eq!(after(open, &[(Alive, 31)]).state, State::RampUp);
@@ -265,17 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_can_be_switched_off() {
+    fn a_rule_of_zero_failures_disables_the_breaker() {
         let off = BreakerRule { failures: 0, ..RULE };
         let breaker =
             (0..1000).fold(Breaker::closed(), |breaker, second| breaker.after(Failing, at(second), 8, &off));
         assert_eq!((breaker.state, breaker.failures), (State::Closed, 1000));
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
-        assert_eq!(open.after(Failing, at(40), 8, &off).state, State::Closed, "one that was open");
+        assert_eq!(open.after(Failing, at(40), 8, &off).state, State::Closed, "an open breaker closes");
     }
 
     #[test]
-    fn an_endpoint_of_one_request_at_once_closes_with_the_probe() {
+    fn a_successful_probe_closes_the_breaker_of_a_sequential_endpoint() {
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         assert!(open.after(Alive, at(40), 1, &RULE).is_calm());
     }

@@ -1,7 +1,7 @@
-//! Digests: many deliveries to one endpoint, gathered for a while and sent as one request.
+//! Digests: deliveries to one endpoint, collected for a while and sent as one request.
 //!
-//! A digest is a delivery like any other once it is made: its bytes are stored, and it is retried,
-//! dead-lettered and replayed as one.
+//! A digest is itself a delivery: its bytes are stored, and it is retried, dead-lettered and replayed as a
+//! whole.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -9,21 +9,18 @@ use serde_json::{Map, Value, json};
 use crate::domain::webhook::{
     endpoint::Profile,
     request::{MAX_BODY, WebhookRequest},
+    slack,
 };
 
-/// Most members of one digest.
-pub const MOST_MEMBERS: usize = 100;
-
-/// Slack cuts a text longer than this, in characters
-/// (<https://docs.slack.dev/messaging/>, "truncating content").
-const LONGEST_SLACK_TEXT: usize = 40_000;
+/// Deliveries per digest.
+pub const MAX_MEMBERS: usize = 100;
 
 const EVENT: &str = "application/cloudevents+json";
 /// CloudEvents JSON Batch Format (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#4-json-batch-format>).
 const EVENTS: &str = "application/cloudevents-batch+json";
 const JSON: &str = "application/json";
 
-/// Whether the request can be one of a digest: it has a JSON body, and for Slack nothing in it but a text.
+/// Whether the request can be part of a digest: it has a JSON body; for Slack, one with nothing but `text`.
 #[must_use]
 pub fn is_digestible(profile: Profile, request: &WebhookRequest) -> bool {
     let Some(body) = &request.body else { return false };
@@ -36,22 +33,24 @@ pub fn is_digestible(profile: Profile, request: &WebhookRequest) -> bool {
     }
 }
 
-/// Whether two requests can be sent as one: all but their bodies is the same.
+/// Whether two requests can be in one digest: they differ only in their bodies.
 #[must_use]
 pub fn fit_together(one: &WebhookRequest, other: &WebhookRequest) -> bool {
     one.method == other.method && one.url == other.url && one.headers == other.headers
 }
 
-/// One request of the first members, and how many it took: as many as it may have, one at least. All fit
-/// together. A body of events is a batch of events, any other a list; for Slack it is one text.
+/// Combines as many of the first members as the limits allow, at least one. Returns the request and the number
+/// of members in it. All members must [fit together](fit_together).
 ///
-/// `None` where the first cannot be one of a digest.
+/// Events become a CloudEvents batch, other bodies a list; for Slack the texts become one.
+///
+/// `None` if a member cannot be part of a digest.
 #[must_use]
 pub fn combine(profile: Profile, members: &[&WebhookRequest]) -> Option<(WebhookRequest, usize)> {
     let first = *members.first()?;
     let mut taken = 0;
     let mut body = Vec::new();
-    for member in members.iter().take(MOST_MEMBERS) {
+    for member in members.iter().take(MAX_MEMBERS) {
         let bytes = member.body.as_deref()?;
         let longer = match profile {
             Profile::Plain => [if body.is_empty() { b"[" } else { &b","[..] }, bytes].concat(),
@@ -82,11 +81,11 @@ pub fn combine(profile: Profile, members: &[&WebhookRequest]) -> Option<(Webhook
     Some((WebhookRequest { headers, body: Some(body), ..first.clone() }, taken))
 }
 
-/// In bytes; every character has one at least.
+/// In bytes. Slack counts characters, each of which has at least one byte.
 const fn limit(profile: Profile) -> usize {
     match profile {
         Profile::Plain => MAX_BODY,
-        Profile::Slack => LONGEST_SLACK_TEXT,
+        Profile::Slack => slack::MAX_TEXT,
     }
 }
 
@@ -94,7 +93,7 @@ fn content_type(request: &WebhookRequest) -> Option<&str> {
     request.headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str())
 }
 
-/// The text of a message that is nothing else.
+/// The text of a message without any other member.
 fn slack_text(body: &[u8]) -> Option<String> {
     let mut members: Map<String, Value> = serde_json::from_slice(body).ok()?;
     match (members.remove("text"), members.is_empty()) {
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_become_a_list_with_their_bytes_as_they_are() {
+    fn bodies_are_listed_byte_for_byte() {
         let members = [request(JSON, r#"{"b":1, "a":2}"#), request(JSON, "[]"), request(JSON, r#""x""#)];
         let expected = (JSON.to_owned(), r#"[{"b":1, "a":2},[],"x"]"#.to_owned(), 3);
         assert_eq!(combined(Profile::Plain, &members), expected);
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_gets_one_text() {
+    fn slack_texts_are_joined() {
         let members =
             [request(JSON, r#"{"text":"New: Ada"}"#), request(JSON, r#"{"text":"New: \"Grace\""}"#)];
         let expected = (JSON.to_owned(), r#"{"text":"New: Ada\nNew: \"Grace\""}"#.to_owned(), 2);
@@ -139,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_bounded() {
-        let many = vec![request(JSON, "1"); MOST_MEMBERS + 5];
-        assert_eq!(combined(Profile::Plain, &many).2, MOST_MEMBERS);
+    fn digests_are_limited_in_members_and_bytes() {
+        let many = vec![request(JSON, "1"); MAX_MEMBERS + 5];
+        assert_eq!(combined(Profile::Plain, &many).2, MAX_MEMBERS);
         let long = vec![request(JSON, &format!("\"{}\"", "x".repeat(MAX_BODY / 3))); 4];
         let (_, body, taken) = combined(Profile::Plain, &long);
         assert!(taken == 2 && body.len() <= MAX_BODY, "{taken}");
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_sent_alone() {
+    fn only_json_and_plain_slack_texts_are_digestible() {
         let check = |profile, kind: &str, body: &str, expected: bool| {
             assert_eq!(is_digestible(profile, &request(kind, body)), expected, "{body}");
         };
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_address_and_headers_fit_together() {
+    fn only_requests_with_the_same_method_url_and_headers_fit_together() {
         let one = request(JSON, "1");
         assert!(fit_together(&one, &request(JSON, "2")));
         assert!(!fit_together(&one, &request(EVENT, "2")));

@@ -1,7 +1,7 @@
-//! Which addresses webhooks may go to: `https` to port 443 of public addresses, and what the settings add.
+//! The addresses that webhooks may go to: `https` on port 443 of public addresses, and what the settings add.
 //!
-//! Every address is checked twice over: what a URL tells by itself before the request, and what a name
-//! resolves to, with the port, before each connection.
+//! Every address is checked twice: the URL before the request, and the resolved address and port before each
+//! connection.
 
 mod network;
 mod ranges;
@@ -12,51 +12,51 @@ use url::{Host, Url};
 
 pub use network::{AllowedNetwork, BadNetwork};
 
-/// What is allowed beyond the default, and what never is.
+/// Settings that allow more than the default, and the service's own addresses, which are never allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Whether `http://`, and with it port 80, is allowed.
+    /// Allows `http://`, and with it port 80.
     pub allow_http: bool,
-    /// Ports of public addresses that are allowed beside 443.
+    /// Ports of public addresses that are allowed in addition to 443.
     pub allowed_ports: Vec<u16>,
-    /// Networks that are allowed although they are not public.
+    /// Allowed networks that are not public.
     pub allowed_networks: Vec<AllowedNetwork>,
-    /// Where the service's own broker, database and console listen: refused whatever else is allowed. An
-    /// unspecified or a loopback address stands for every such address of this machine.
+    /// Addresses of the service's own broker, database and console, always refused. An unspecified or loopback
+    /// address stands for all of them on this machine.
     pub own: Vec<SocketAddr>,
 }
 
-/// Why an address is not called. Names the rule, not the address.
+/// The rule that forbids an address. Does not contain the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Blocked {
-    /// `http://`, without `allow_http`.
-    #[error("http is not allowed (webhook.allow_http); write an https address")]
+    /// `http://` without `allow_http`.
+    #[error("http is not allowed; use https, or set webhook.allow_http")]
     Http,
     /// Neither `http` nor `https`.
-    #[error("only http and https addresses can be called")]
+    #[error("the scheme is neither http nor https")]
     Scheme,
-    /// `https://user:password@…`, which would end in logs of others.
-    #[error("an address must not carry a user name or password; use an Authorization header")]
+    /// `https://user:password@…`, which would end up in other people's logs.
+    #[error("the url has a user name or password; use an Authorization header instead")]
     Userinfo,
-    /// An address that is not public, and the kind of network that it is in.
-    #[error("the receiver has {0}, and no network of webhook.allowed_networks holds it")]
+    /// An address that is not public, with the kind of network.
+    #[error("the receiver has {0}, which is in none of webhook.allowed_networks")]
     Address(&'static str),
-    /// A port that webhooks do not go to.
+    /// A port that is not allowed for this address.
     #[error(
-        "the receiver's port is not allowed: it is neither 443 (or 80, with webhook.allow_http), nor one of \
-         webhook.allowed_ports, nor that of its network in webhook.allowed_networks"
+        "the receiver's port is not allowed; allowed are 443 (and 80 with webhook.allow_http), \
+         webhook.allowed_ports, and the port of its network in webhook.allowed_networks"
     )]
     Port,
-    /// A part of the service itself.
-    #[error("the address is that of the service's own broker, database or console")]
+    /// The service's own broker, database or console.
+    #[error("the address belongs to the service's own broker, database or console")]
     Own,
 }
 
 impl Policy {
-    /// Whether a request to this URL may be made, as far as the URL tells: scheme, userinfo, port and an
-    /// IP literal. [`Url`] has turned every spelling of a literal (decimal, octal, hex) into an address.
+    /// Checks scheme, userinfo, port and an IP literal. [`Url`] has normalized every spelling of a literal (decimal,
+    /// octal, hex).
     ///
-    /// What passes may still be refused by [`Policy::check_address`], once its name is resolved.
+    /// [`Policy::check_address`] may still refuse the URL once its host name is resolved.
     pub fn check_url(&self, url: &Url) -> Result<(), Blocked> {
         match url.scheme() {
             "https" => {}
@@ -76,20 +76,20 @@ impl Policy {
         }
     }
 
-    /// Whether a connection to this address and port may be made.
+    /// Checks a resolved address before the connection.
     pub fn check_address(&self, address: SocketAddr) -> Result<(), Blocked> {
         if self.is_own(address) { Err(Blocked::Own) } else { self.check(address.ip(), address.port()) }
     }
 
-    /// Whether the service itself listens there, as far as the addresses tell.
+    /// Whether the address belongs to the service itself.
     #[must_use]
     pub fn is_own(&self, address: SocketAddr) -> bool {
         let wanted = Listener::of(address);
         self.own.iter().any(|own| Listener::of(*own) == wanted)
     }
 
-    /// An IPv6 address that is another spelling of an IPv4 one is judged as that one; one that leads through
-    /// a tunnel to an IPv4 address is allowed only where that is, too.
+    /// An IPv6 address that maps to an IPv4 one is checked as the IPv4 address. A tunnel to an IPv4 address is
+    /// allowed only if that address is allowed, too.
     fn check(&self, ip: IpAddr, port: u16) -> Result<(), Blocked> {
         if self.allowed_networks.iter().any(|network| network.allows(ip, port)) {
             return Ok(());
@@ -111,14 +111,14 @@ impl Policy {
         port == 443 || (port == 80 && self.allow_http) || self.allowed_ports.contains(&port)
     }
 
-    /// A name may have any address, so its port is refused only where no address would allow it.
+    /// A name can resolve to any address, so its port is refused only if no address would allow it.
     fn check_port_of_a_name(&self, port: u16) -> Result<(), Blocked> {
         let somewhere = || self.allowed_networks.iter().any(|network| network.allows_port(port));
         if self.is_public_port(port) || somewhere() { Ok(()) } else { Err(Blocked::Port) }
     }
 }
 
-/// Who listens at an address: equal for all addresses that reach the same.
+/// The listener at an address. Equal for all addresses that reach it.
 #[derive(PartialEq, Eq)]
 enum Listener {
     /// A port of this machine.

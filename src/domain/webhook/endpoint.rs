@@ -1,7 +1,7 @@
-//! Whom webhooks are sent to, and what can be said about some of them apart from the others.
+//! Endpoints of webhooks, and settings that apply to some of them.
 //!
-//! An endpoint is a company and an address as the trigger's author wrote it, variables and all, without
-//! query and fragment: `/contacts/$contact.id` is one endpoint, not one for each contact.
+//! An endpoint is a company and a URL as the trigger's author wrote it, with its variables but without query
+//! and fragment: `/contacts/$contact.id` is one endpoint, not one per contact.
 
 use std::{fmt, time::Duration};
 
@@ -11,39 +11,39 @@ use uuid::Uuid;
 
 use crate::domain::event::CompanyId;
 
-/// One endpoint of one company.
+/// A receiver's address within a company.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     company: CompanyId,
-    /// Scheme, host, port when it is not the scheme's own, and path as written.
+    /// Scheme, host, port unless it is the scheme's default, and path as written.
     url: String,
-    /// Follows from the other two.
+    /// Derived from company and URL.
     id: Uuid,
 }
 
 impl Endpoint {
-    /// `url` is what [`crate::domain::webhook::action::WebhookAction::endpoint_url`] gives.
+    /// `url` comes from [`WebhookAction::endpoint_url`](crate::domain::webhook::action::WebhookAction::endpoint_url).
     #[must_use]
     pub fn new(company: &CompanyId, url: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(format!("{company}\n{url}")).into();
-        let (half, _) = digest.split_at(16);
+        let hash: [u8; 32] = Sha256::digest(format!("{company}\n{url}")).into();
+        let (half, _) = hash.split_at(16);
         let id = Uuid::from_slice(half).unwrap_or_default();
         Self { company: company.clone(), url: url.to_owned(), id }
     }
 
-    /// Its company.
+    /// The tenant.
     #[must_use]
     pub const fn company(&self) -> &CompanyId {
         &self.company
     }
 
-    /// Its address. A path may hold a secret, as Slack's do.
+    /// A secret may be in its path, as in Slack's URLs.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its id: the same for the same endpoint, whoever makes it (migration 0003 does so too).
+    /// Its id: the same for the same endpoint, whoever makes it.
     #[must_use]
     pub const fn id(&self) -> Uuid {
         self.id
@@ -56,25 +56,25 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What a receiver understands.
+/// The format of request bodies that a receiver accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Profile {
-    /// Whatever the trigger's author writes.
+    /// The body that the trigger's author wrote.
     #[default]
     Plain,
-    /// Slack's incoming webhooks.
+    /// The messages of Slack's incoming webhooks.
     Slack,
 }
 
 impl Profile {
-    /// The profile of an endpoint about which nothing is said. `url` is [`Endpoint::url`].
+    /// The default profile of an endpoint, from its [`Endpoint::url`].
     #[must_use]
     pub fn of_url(url: &str) -> Self {
         if url.starts_with("https://hooks.slack.com/") { Self::Slack } else { Self::Plain }
     }
 
-    /// The time that must pass between two requests, where the receiver asks for it: Slack takes one message
-    /// a second for each webhook (<https://docs.slack.dev/apis/web-api/rate-limits/>).
+    /// The receiver's minimum time between two requests: Slack accepts one message per second and webhook
+    /// (<https://docs.slack.dev/apis/web-api/rate-limits/>).
     #[must_use]
     pub const fn send_interval(self) -> Option<Duration> {
         match self {
@@ -84,18 +84,18 @@ impl Profile {
     }
 }
 
-/// Says which endpoints are meant: those whose address begins with `url`, ending there or at a slash.
+/// Matches endpoints whose URL is `url` or continues it after a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// Only those of this company.
+    /// `None` matches every company.
     pub company: Option<CompanyId>,
-    /// Begins with scheme and host.
+    /// Scheme, host and optionally the beginning of a path, without a slash at the end.
     url: String,
 }
 
 impl Pattern {
-    /// Reads the beginning of an address, `https://hooks.example` or `https://hooks.example/sales`; `None`
-    /// when it has no scheme and host, or has a query.
+    /// Parses the beginning of a URL, such as `https://hooks.example` or `https://hooks.example/sales`. `None`
+    /// without http(s) scheme and host, or with user name, query or fragment.
     #[must_use]
     pub fn new(url: &str, company: Option<CompanyId>) -> Option<Self> {
         let parsed = Url::parse(url).ok()?;
@@ -108,7 +108,7 @@ impl Pattern {
         (web && plain).then(|| Self { company, url: format!("{origin}{path}") })
     }
 
-    /// Whether the endpoint is meant.
+    /// Compares company and [`Endpoint::url`].
     #[must_use]
     pub fn matches(&self, company: &str, url: &str) -> bool {
         self.company.as_ref().is_none_or(|only| only.as_str() == company)
@@ -116,37 +116,37 @@ impl Pattern {
     }
 }
 
-/// Something that is said about endpoints: the first pattern that matches decides.
+/// A setting per endpoint. The first matching pattern wins.
 #[derive(Clone, Debug)]
 pub struct PerEndpoint<T> {
     rules: Vec<(Pattern, T)>,
 }
 
 impl<T> PerEndpoint<T> {
-    /// In the order in which they are asked.
+    /// The order of `rules` is their precedence.
     pub fn new(rules: impl IntoIterator<Item = (Pattern, T)>) -> Self {
         Self { rules: rules.into_iter().collect() }
     }
 
-    /// What is said about this endpoint, when anything is.
+    /// `None` if no pattern matches the endpoint.
     #[must_use]
     pub fn get(&self, company: &str, url: &str) -> Option<&T> {
-        self.rules.iter().find(|(pattern, _)| pattern.matches(company, url)).map(|(_, said)| said)
+        self.rules.iter().find(|(pattern, _)| pattern.matches(company, url)).map(|(_, value)| value)
     }
 }
 
-/// How deliveries for an endpoint are written, and how fast they are sent.
+/// Effective settings of an endpoint that deliveries are created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Terms {
-    /// How bodies are shaped.
+    /// The format of bodies.
     pub profile: Profile,
-    /// Most requests at once of one process.
+    /// Maximum concurrent requests per process.
     pub max_in_flight: u32,
-    /// The time between two requests of all processes.
+    /// Minimum time between two requests, over all processes.
     pub send_interval: Option<Duration>,
-    /// Whether an older version of a contact must not follow a newer one.
+    /// Whether an older version of a contact is never sent after a newer one.
     pub newest_only: bool,
-    /// How long deliveries are gathered for one request.
+    /// How long deliveries are collected for a digest.
     pub digest_window: Option<Duration>,
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_stable() {
+    fn ids_match_the_migration() {
         let company = CompanyId::new("acme").unwrap();
         let id = Endpoint::new(&company, "https://hooks.example/sales").id();
         // SELECT encode(substring(sha256(E'acme\nhttps://hooks.example/sales') for 16), 'hex')::uuid
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_end_at_a_slash() {
+    fn patterns_match_whole_path_segments() {
         let check = |pattern: &str, url: &str, expected: bool| {
             let pattern = Pattern::new(pattern, None).unwrap();
             assert_eq!(pattern.matches("acme", url), expected, "{pattern:?} {url}");
@@ -179,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_may_be_for_one_company() {
+    fn a_pattern_can_be_limited_to_a_company() {
         let pattern = Pattern::new("https://a.example", Some(CompanyId::new("acme").unwrap())).unwrap();
         assert!(pattern.matches("acme", "https://a.example/"));
         assert!(!pattern.matches("globex", "https://a.example/"));
     }
 
     #[test]
-    fn what_is_no_address_is_no_pattern() {
+    fn patterns_need_scheme_and_host_only() {
         for text in
             ["", "a.example", "ftp://a.example", "https://", "https://a.example/?q", "https://u@a.example"]
         {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_is_known() {
+    fn slack_urls_have_the_slack_profile() {
         assert_eq!(Profile::of_url("https://hooks.slack.com/services/T/B/x"), Profile::Slack);
         assert_eq!(Profile::of_url("https://hooks.slack.com.evil.example/"), Profile::Plain);
     }

@@ -1,7 +1,6 @@
-//! Slack's incoming webhooks: what a message looks like, and what its answers mean.
+//! Slack's incoming webhooks: the format of messages and the meaning of answers.
 //!
-//! Pure shaping of what is rendered already: which endpoint speaks Slack is decided elsewhere, and
-//! nothing here decides what happens to a delivery.
+//! Which endpoints are Slack's, and what happens to a delivery, is decided elsewhere.
 
 mod answer;
 
@@ -11,19 +10,19 @@ use serde_json::{Value, json};
 
 pub use self::answer::{Problem, explain, problem};
 
-/// The longest `text`, in characters; Slack cuts what is longer
+/// Length of `text` in characters; Slack truncates longer ones
 /// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).
 pub const MAX_TEXT: usize = 40_000;
-/// The most `blocks` of one message (<https://docs.slack.dev/reference/block-kit/blocks>).
+/// Number of `blocks` per message (<https://docs.slack.dev/reference/block-kit/blocks>).
 pub const MAX_BLOCKS: usize = 50;
 
-/// The members of which a message must have one.
+/// A message needs at least one of these members.
 const MESSAGE_MEMBERS: [&str; 3] = ["text", "blocks", "attachments"];
 
-/// Writes `&`, `<` and `>` as entities, so that no value mentions anybody (`<!channel>`) or links anywhere
+/// Replaces `&`, `<` and `>` by entities, so that no value can mention anybody (`<!channel>`) or link anywhere
 /// (`<https://…|text>`): <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 ///
-/// On the JSON text of a value it escapes the strings only, because JSON has none of the three elsewhere.
+/// Also safe on JSON, where only strings contain these characters.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
@@ -32,20 +31,20 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
 }
 
-/// The message of a webhook without a body of its own, made from the event that others would be sent.
+/// Summarizes the event that other receivers would get. For webhooks without a body.
 #[must_use]
 pub fn event_message(event: &[u8]) -> Vec<u8> {
     text_message(&event_text(event))
 }
 
-/// The message with this text, in which values are escaped already.
+/// Wraps a text whose values are escaped already. Cuts it to [`MAX_TEXT`].
 #[must_use]
 pub fn text_message(text: &str) -> Vec<u8> {
     json!({ "text": cut(text) }).to_string().into_bytes()
 }
 
-/// The message for a JSON body, in which values are escaped already: as it is when it is a message, else
-/// its members as lines. `event` stands in for a body that says nothing.
+/// Turns a JSON body whose values are escaped already into a message: a Slack message stays as it is, the members
+/// of anything else become lines. An empty body becomes a summary of `event`.
 #[must_use]
 pub fn json_message(body: Value, event: &[u8]) -> Vec<u8> {
     match body {
@@ -65,7 +64,7 @@ pub fn json_message(body: Value, event: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What a `contact.upserted` or `webhook.requested` event says, in a few lines for people. Escaped.
+/// Summarizes a `contact.upserted` or `webhook.requested` event in a few lines. Escaped.
 #[must_use]
 pub fn event_text(event: &[u8]) -> String {
     let event: Value = serde_json::from_slice(event).unwrap_or_default();
@@ -96,7 +95,7 @@ pub fn event_text(event: &[u8]) -> String {
     text
 }
 
-/// One line for each member, item or value that there is.
+/// One line for each member or item that has a value.
 fn listing(body: &Value) -> String {
     let is_there = |value: &&Value| !value.is_null() && value.as_str() != Some("");
     let lines: Vec<String> = match body {
@@ -110,7 +109,7 @@ fn listing(body: &Value) -> String {
     lines.join("\n")
 }
 
-/// A value as text: strings as they are, nothing for null, all else as JSON.
+/// Strings as they are, null as the empty text, anything else as JSON.
 fn shown(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Null => Cow::Borrowed(""),
@@ -119,21 +118,21 @@ fn shown(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// The text without line breaks: a value must not write lines that look like ours.
+/// Replaces line breaks, so that a value cannot add lines that look like ours.
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
         .collect()
 }
 
-/// The text, or as much of it as Slack shows, with an ellipsis. No entity is cut in two.
+/// Cuts the text to [`MAX_TEXT`] with an ellipsis, never in the middle of an entity.
 fn cut(text: &str) -> Cow<'_, str> {
     if text.chars().nth(MAX_TEXT).is_none() {
         return Cow::Borrowed(text);
     }
     let end = text.char_indices().nth(MAX_TEXT - 1).map_or(text.len(), |(end, _)| end);
     let kept = text.get(..end).unwrap_or_default();
-    // The longest entity is `&amp;`: one that is whole or cut begins in the last four characters.
+    // An entity that was cut has lost its semicolon and is a prefix of one of the three.
     let entity = kept.rfind('&').filter(|at| {
         let rest = kept.get(*at..).unwrap_or_default();
         !rest.contains(';') && ["&amp;", "&lt;", "&gt;"].iter().any(|entity| entity.starts_with(rest))
@@ -142,7 +141,7 @@ fn cut(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}…"))
 }
 
-/// Leaves as many blocks as Slack takes, the last of which says how many are missing.
+/// Cuts to [`MAX_BLOCKS`]; the last block then says how many are missing.
 fn cut_blocks(blocks: &mut Vec<Value>) {
     if blocks.len() > MAX_BLOCKS {
         let missing = blocks.len() - (MAX_BLOCKS - 1);

@@ -1,14 +1,15 @@
-//! Text with `$variable`s in it: where the variables stand, and how long their names may be.
-//! What a name means is in [`super::variables`]; how a value is written into its place is in
-//! [`super::action::render`]. A template is parsed once and rendered often.
+//! Text with `$variable`s: where they are, and how far their names reach. [`super::variables`] resolves the names;
+//! [`super::action::render`] inserts the values. A template is parsed once and rendered often.
 //!
-//! A `$` begins a variable when a letter or `_` follows it; any other `$` is plain text, so `$$` and
-//! `$5` need no escape and have none. A name is the longest run of letters, digits and `_`, followed by
-//! any number of `.more`, `-more` or `[0]`. Those tails belong to the name only where such a name
-//! exists: `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. The
+//! A `$` begins a variable if a letter or `_` follows. Any other `$` is plain text, so `$$` and `$5` need no
+//! escape, and there is none. A name is the longest run of letters, digits and `_`, followed by
+//! any number of `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable
+//! with that name exists: `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. The
 //! run itself is never cut short: `$names` is not `$name` and an `s`.
 
-/// A text, cut into plain pieces and references to variables.
+use crate::domain::value::text::is_accent;
+
+/// A text, split into plain pieces and references to variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
@@ -17,18 +18,18 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Written as it is.
+    /// Copied as it is.
     Text(Box<str>),
     /// Replaced by a variable's value.
     Variable(Reference),
 }
 
-/// A place in a template where a `$variable` stands.
+/// A `$variable` in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// With the `$`, tails included.
     written: Box<str>,
-    /// Where a name may end in `written`, longest first. Each is a character boundary.
+    /// Possible ends of the name in `written`, longest first. Each is a character boundary.
     ends: Box<[usize]>,
 }
 
@@ -39,14 +40,14 @@ impl Reference {
         &self.written
     }
 
-    /// The names that this may be, longest first, each with the text that would follow it.
+    /// The possible names, longest first, each with the text that would follow it.
     pub fn candidates(&self) -> impl Iterator<Item = (&str, &str)> {
         self.ends.iter().filter_map(|end| Some((self.written.get(1..*end)?, self.written.get(*end..)?)))
     }
 }
 
 impl Template {
-    /// Parses a text. Every text is a template.
+    /// Never fails: every text is a template.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut pieces = Vec::new();
@@ -66,19 +67,19 @@ impl Template {
         Self { pieces }
     }
 
-    /// The parts, in order.
+    /// In the order of the text.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// Whether there is a variable in it.
+    /// Whether rendering depends on values.
     #[must_use]
     pub fn has_variables(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Variable(_)))
     }
 
-    /// The text, when there is no variable in it.
+    /// The text, if it has no variables.
     #[must_use]
     pub fn as_plain(&self) -> Option<&str> {
         match self.pieces.as_slice() {
@@ -111,7 +112,7 @@ fn reference(text: &str) -> Option<Reference> {
     Some(Reference { written: text.get(..end)?.into(), ends: ends.into() })
 }
 
-/// How long a `.more`, `-more` or `[0]` at the start of `text` is.
+/// The length of a `.more`, `-more` or `[0]` at the start of `text`.
 fn tail(text: &str) -> Option<usize> {
     let rest = text.get(1..)?;
     match text.chars().next()? {
@@ -124,9 +125,9 @@ fn tail(text: &str) -> Option<usize> {
     }
 }
 
-/// How many bytes of letters, digits and `_` (and the combining accents of decomposed letters) come first.
+/// The number of leading bytes that are letters, digits, `_` or combining accents of decomposed letters.
 fn run(text: &str) -> usize {
-    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || ('\u{300}'..='\u{36f}').contains(&c);
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || is_accent(c);
     text.find(|c| !is_inside(c)).unwrap_or(text.len())
 }
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found() {
+    fn variables_are_found_with_their_longest_names() {
         check("", &[]);
         check("plain", &["plain"]);
         check("$name", &["<name>"]);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn other_dollars_are_text() {
+    fn dollars_without_a_name_are_text() {
         check("$", &["$"]);
         check("$$", &["$$"]);
         check("$$name", &["$", "<name>"]);
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_shorter_name_is_kept() {
+    fn candidates_keep_the_text_after_the_name() {
         let template = Template::parse("$a.b-c");
         let [Piece::Variable(reference)] = template.pieces() else { panic!("one reference") };
         let candidates: Vec<_> = reference.candidates().collect();
@@ -189,7 +190,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_is_lost(text in "[$a-c_.\\[\\]0 é-]{0,30}") {
+        fn pieces_add_up_to_the_text(text in "[$a-c_.\\[\\]0 é-]{0,30}") {
             let written: String = Template::parse(&text).pieces().iter().map(|piece| match piece {
                 Piece::Text(text) => text.as_ref(),
                 Piece::Variable(reference) => reference.as_written(),

@@ -1,9 +1,9 @@
-//! What a `$variable` of a webhook stands for.
+//! Resolves the `$variable`s of a webhook.
 //!
 //! The platform's own names (`session.id`, `company.id`, `assistant.id`, `images`, `images[0]`, `event.id`,
-//! `contact.…`) come first, so no argument that a language model fills in can pass for them; then
-//! arguments, then client data. A name that is known and has no value (no session, a contact without a
-//! phone, an image beyond the list) is [`Value::Nothing`], which is not the same as an unknown name.
+//! `contact.…`) come first, so that an argument from a language model cannot override them; then arguments,
+//! then client data. A known name without a value (no session, a contact without a phone, an image beyond
+//! the list) is [`Value::Nothing`], unlike an unknown name.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::domain::{
     },
 };
 
-/// What the variables of one webhook step can refer to.
+/// The values that the variables of a webhook step can have.
 #[derive(Clone, Copy)]
 pub struct Variables<'a> {
     /// `$event.id`: `CloudEvents` `id` of the trigger event.
@@ -30,40 +30,40 @@ pub struct Variables<'a> {
     pub assistant_id: Option<&'a str>,
     /// `$images` and `$images[0]`.
     pub images: &'a [String],
-    /// Every argument, as `$name`.
+    /// `$name` for each argument.
     pub arguments: &'a Map<String, serde_json::Value>,
-    /// Every key of the client data that is not an argument too, as `$key`.
+    /// `$key` for each key of the client data, unless an argument has the same name.
     pub client_data: &'a Map<String, serde_json::Value>,
-    /// `$contact.…`, when a CRM step of the chain ran before.
+    /// `$contact.…`, if a CRM step of the chain ran before.
     pub contact: Option<ContactView<'a>>,
 }
 
-/// The contact that the chain upserted.
+/// The contact of the chain's last CRM step.
 #[derive(Clone, Copy)]
 pub struct ContactView<'a> {
-    /// The contact as of then.
+    /// Its state after that step.
     pub contact: &'a Contact,
-    /// What the upsert did.
+    /// The effect of that step.
     pub operation: Operation,
-    /// Whether `$contact.identity` may be read (setting `events.include_identity`). An unknown name otherwise.
+    /// Setting `events.include_identity`. Without it `$contact.identity` is an unknown name.
     pub include_identity: bool,
 }
 
 /// The value of a variable. Personal data: no `Debug`.
 pub enum Value<'a> {
-    /// Text.
+    /// From the event's ids or the contact.
     Text(Cow<'a, str>),
-    /// A list of texts.
+    /// The images.
     List(&'a [String]),
-    /// A value of the event, of any JSON type.
+    /// An argument or client data, of any JSON type.
     Json(&'a serde_json::Value),
-    /// Known, and without a value.
+    /// A known name without a value.
     Nothing,
 }
 
 impl<'a> Variables<'a> {
-    /// The value of the longest known name at `reference`, and the text that follows that name.
-    /// `None` when no name is known.
+    /// The value of the longest known name in `reference`, and the text after that name. `None` if no name is
+    /// known.
     #[must_use]
     pub fn resolve<'t>(&self, reference: &'t Reference) -> Option<(Value<'a>, &'t str)> {
         reference.candidates().find_map(|(name, rest)| Some((self.lookup(name)?, rest)))
@@ -96,7 +96,7 @@ impl<'a> ContactView<'a> {
             "id" => Some(Value::Text(self.contact.id.to_string().into())),
             "operation" => Some(Value::Text(self.operation.name().into())),
             _ => {
-                let field = Field::from_name(name)?;
+                let field: Field = name.parse().ok()?;
                 if field == Field::Identity && !self.include_identity {
                     return None;
                 }
@@ -108,8 +108,8 @@ impl<'a> ContactView<'a> {
 }
 
 impl Value<'_> {
-    /// The value inside longer text: text as it is, numbers and booleans as JSON writes them, lists and
-    /// objects as compact JSON, nothing and null as the empty text.
+    /// The value within longer text: text as it is, nothing and null as the empty text, anything else as compact
+    /// JSON.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
@@ -120,7 +120,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value as compact JSON of its own type; nothing is `null`.
+    /// Compact JSON of the value's own type. Nothing is `null`.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
@@ -132,7 +132,7 @@ impl Value<'_> {
     }
 }
 
-/// Writes a text template; what is unknown stays as written.
+/// Renders a text template. Unknown variables stay as written.
 pub(in crate::domain) fn push_text(
     out: &mut String,
     template: &Template,

@@ -1,4 +1,4 @@
-//! Certificates for receivers on 127.0.0.1, made anew for each run.
+//! Certificates for receivers on 127.0.0.1, issued during each test run.
 
 use std::{
     io::Write as _,
@@ -13,13 +13,13 @@ use rustls::{
 };
 use tempfile::NamedTempFile;
 
-/// An authority that the tests' clients trust, beside the system's.
+/// The CA of this test run. Clients trust it through its file.
 pub(super) struct Authority {
     certificate: rcgen::Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What a certificate of a receiver is.
+/// How a receiver's certificate is valid or invalid.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Good,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     SelfSigned,
 }
 
-/// The authority of this run.
+/// Created once per test run.
 pub(super) fn authority() -> &'static Authority {
     static AUTHORITY: OnceLock<Authority> = OnceLock::new();
     AUTHORITY.get_or_init(|| {
@@ -41,12 +41,12 @@ pub(super) fn authority() -> &'static Authority {
 }
 
 impl Authority {
-    /// Its certificate, as a file.
+    /// The CA certificate as a PEM file.
     pub(super) fn file(&self) -> NamedTempFile {
         file(&self.certificate.pem())
     }
 
-    /// A certificate and its key, both PEM.
+    /// Issues a certificate. Returns it as PEM, with its key.
     pub(super) fn issue(&self, kind: Kind) -> (String, KeyPair) {
         let name = if matches!(kind, Kind::OtherName) { "other.example" } else { "127.0.0.1" };
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -63,8 +63,8 @@ impl Authority {
         (certificate.unwrap().pem(), key)
     }
 
-    /// What a receiver with such a certificate speaks.
-    pub(super) fn server(&self, kind: Kind, asks_for_certificate: bool) -> ServerConfig {
+    /// The TLS configuration of a receiver with such a certificate.
+    pub(super) fn server_config(&self, kind: Kind, asks_for_certificate: bool) -> ServerConfig {
         use rustls::pki_types::pem::PemObject as _;
         let (certificate, key) = self.issue(kind);
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];

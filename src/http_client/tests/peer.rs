@@ -1,4 +1,4 @@
-//! The other side: receivers that do what a test tells them, connection by connection.
+//! Receivers whose behavior on each connection is a function of the test.
 
 use std::{
     net::Ipv4Addr,
@@ -17,14 +17,14 @@ use tokio::{
 
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// One connection, on the receiver's side.
+/// The receiver's side of one connection.
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
     written: Arc<AtomicUsize>,
 }
 
 impl Peer {
-    /// The head of a request, or what there is of one. Its body may be behind it already.
+    /// Reads until the head of a request is complete or the client closes. The result may include body bytes.
     pub(super) async fn read_head(&mut self) -> String {
         let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
         while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -36,53 +36,53 @@ impl Peer {
         String::from_utf8_lossy(&head).into_owned()
     }
 
-    /// Whether the client took it.
+    /// Returns false if the client has closed the connection.
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let Ok(taken @ 1..) = self.stream.write(bytes).await else { return false };
-            self.written.fetch_add(taken, Ordering::SeqCst);
-            bytes = &bytes[taken..];
+            let Ok(written @ 1..) = self.stream.write(bytes).await else { return false };
+            self.written.fetch_add(written, Ordering::SeqCst);
+            bytes = &bytes[written..];
         }
         true
     }
 
-    /// Writes the same for as long as the client takes it.
-    pub(super) async fn write_for_ever(&mut self, bytes: &[u8]) {
+    /// Repeats the bytes until the client closes the connection.
+    pub(super) async fn write_forever(&mut self, bytes: &[u8]) {
         while self.write(bytes).await {}
     }
 
-    /// A byte now and then.
+    /// Writes one byte every 20 ms until the client closes the connection.
     pub(super) async fn drip(&mut self) {
         while self.write(b"a").await {
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Says nothing more until the client goes.
-    pub(super) async fn hold(&mut self) {
+    /// Reads without writing until the client closes the connection.
+    pub(super) async fn stay_silent(&mut self) {
         let mut buffer = [0; 4096];
         while matches!(self.stream.read(&mut buffer).await, Ok(1..)) {}
     }
 
-    /// Closes without a reset, which would overtake what was written.
+    /// Closes without a reset, which could discard bytes that the client has not read yet.
     pub(super) async fn close(&mut self) {
         let _ = self.stream.shutdown().await;
-        self.hold().await;
+        self.stay_silent().await;
     }
 
-    /// Closes with a reset.
+    /// Closes with a TCP reset.
     pub(super) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
     }
 }
 
-/// A receiver and what became of it so far.
+/// A receiver with its counters.
 pub(super) struct Receiver {
     /// `http`, with the path `/hook`.
     pub(super) url: String,
-    /// How many connections came.
+    /// Connections accepted.
     pub(super) connections: Arc<AtomicUsize>,
-    /// How many bytes clients took, of all connections.
+    /// Bytes written on all connections.
     pub(super) written: Arc<AtomicUsize>,
 }
 
@@ -92,8 +92,8 @@ impl Receiver {
     }
 }
 
-/// A receiver that runs `does` for each connection, with small buffers in the system.
-pub(super) async fn receiver<F>(does: impl Fn(Peer) -> F + Send + 'static) -> Receiver
+/// Starts a receiver that runs `behavior` for each connection. Its send buffer in the kernel is small.
+pub(super) async fn receiver<F>(behavior: impl Fn(Peer) -> F + Send + 'static) -> Receiver
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -104,7 +104,7 @@ where
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             connections.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(does(Peer { stream, written: Arc::clone(&written) }));
+            tokio::spawn(behavior(Peer { stream, written: Arc::clone(&written) }));
         }
     });
     receiver
@@ -117,7 +117,7 @@ fn listen() -> TcpListener {
     socket.listen(256).unwrap()
 }
 
-/// A receiver that reads one request, writes `bytes` and closes.
+/// Starts a receiver that reads one request head, writes `bytes` and closes.
 pub(super) async fn answering(bytes: impl Into<Vec<u8>>) -> Receiver {
     let bytes: Vec<u8> = bytes.into();
     receiver(move |mut peer| {

@@ -1,4 +1,4 @@
-//! Tests of TLS setups: whom they trust, who they are, and that files that are wrong are named.
+//! Tests of TLS setups: trusted CAs, client certificates, and errors that name the file.
 
 use tokio_rustls::TlsAcceptor;
 
@@ -7,9 +7,9 @@ use super::{
     *,
 };
 
-/// A receiver that speaks TLS and answers every request on a connection.
-async fn secure(asks_for_certificate: bool) -> Receiver {
-    let config = Arc::new(authority().server(Kind::Good, asks_for_certificate));
+/// Starts an `https` receiver that answers every request on a connection.
+async fn https_receiver(asks_for_certificate: bool) -> Receiver {
+    let config = Arc::new(authority().server_config(Kind::Good, asks_for_certificate));
     let mut receiver = receiver(move |peer| {
         let acceptor = TlsAcceptor::from(Arc::clone(&config));
         async move {
@@ -30,8 +30,8 @@ fn route(tls: TlsSetup) -> Route {
 }
 
 #[tokio::test]
-async fn an_additional_authority_is_trusted_by_its_own_setup_only() {
-    let receiver = secure(false).await;
+async fn extra_ca_is_trusted_by_its_own_setup_only() {
+    let receiver = https_receiver(false).await;
     let ca = authority().file();
     let (trusting, plain) = (HttpClient::tls(Some(ca.path()), None, None).unwrap(), client().route.tls);
     let client = client().client;
@@ -40,16 +40,19 @@ async fn an_additional_authority_is_trusted_by_its_own_setup_only() {
         assert_eq!(outcome.class, Class::Delivered, "{outcome:?}");
     }
     assert_eq!(receiver.connections(), 1);
-    // A kept connection of the other setup is none of its own.
+    // The idle connection of the other setup is not reused.
     let outcome = client.send(request(&receiver.url), &route(plain)).await;
     assert_eq!(outcome.class, Class::Tls, "{outcome:?}");
-    assert_eq!(outcome.error.unwrap(), "no TLS session: the certificate's issuer is not trusted");
+    assert_eq!(
+        outcome.error.unwrap(),
+        "could not establish a TLS session: the certificate's issuer is not trusted"
+    );
     assert_eq!(receiver.connections(), 2);
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_where_there_is_one() {
-    let receiver = secure(true).await;
+async fn client_certificate_is_presented_if_configured() {
+    let receiver = https_receiver(true).await;
     let (certificate, key) = authority().issue(Kind::Good);
     let (ca, certificate, key) = (authority().file(), file(&certificate), file(&key.serialize_pem()));
     let with = HttpClient::tls(Some(ca.path()), Some(certificate.path()), Some(key.path())).unwrap();
@@ -62,7 +65,7 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
 }
 
 #[test]
-fn files_that_are_wrong_are_named() {
+fn errors_name_the_unusable_file() {
     let (certificate, key) = authority().issue(Kind::Good);
     let (_, other_key) = authority().issue(Kind::Good);
     let (certificate, key) = (file(&certificate), file(&key.serialize_pem()));
@@ -72,21 +75,21 @@ fn files_that_are_wrong_are_named() {
     let (certificate, key, other_key) = (certificate.path(), key.path(), other_key.path());
     let (empty, broken, not_der, nowhere) =
         (empty.path(), broken.path(), not_der.path(), Path::new("/nowhere/ca.pem"));
-    for (ca, chain, private, named, says) in [
-        (Some(nowhere), None, None, nowhere, "cannot read"),
-        (Some(empty), None, None, empty, "holds no certificate"),
-        (Some(broken), None, None, broken, "cannot read"),
+    for (ca, chain, private, named, text) in [
+        (Some(nowhere), None, None, nowhere, "could not read"),
+        (Some(empty), None, None, empty, "contains no certificate"),
+        (Some(broken), None, None, broken, "could not read"),
         (Some(not_der), None, None, not_der, "not usable"),
-        (Some(key), None, None, key, "holds no certificate"),
-        (None, Some(certificate), None, certificate, "needs a key file"),
-        (None, None, Some(key), key, "needs a certificate file"),
-        (None, Some(certificate), Some(certificate), certificate, "holds no private key"),
-        (None, Some(empty), Some(key), empty, "holds no certificate"),
+        (Some(key), None, None, key, "contains no certificate"),
+        (None, Some(certificate), None, certificate, "is set without a key file"),
+        (None, None, Some(key), key, "is set without a certificate file"),
+        (None, Some(certificate), Some(certificate), certificate, "contains no private key"),
+        (None, Some(empty), Some(key), empty, "contains no certificate"),
         (None, Some(certificate), Some(other_key), other_key, "do not work together"),
         (None, Some(not_der), Some(key), not_der, "do not work together"),
     ] {
         let error = HttpClient::tls(ca, chain, private).unwrap_err().to_string();
-        assert!(error.contains(named.to_str().unwrap()) && error.contains(says), "{error}");
+        assert!(error.contains(named.to_str().unwrap()) && error.contains(text), "{error}");
     }
     assert!(!format!("{:?}", HttpClient::tls(None, Some(certificate), Some(key)).unwrap()).contains("key"));
 }

@@ -1,28 +1,28 @@
-//! A stored request as an operator may see it: without secrets, and as a `curl` command.
+//! A stored request for operators: without secrets, and as a `curl` command.
 //!
-//! What is left out is left out here, so that no surface can show it.
+//! Secrets are removed here, so that no surface can show them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
 
-use crate::postgres::deliveries::Details;
+use crate::{domain::webhook::own_headers::WEBHOOK_ID, postgres::deliveries::Details};
 
-/// What stands for a secret.
+/// Replaces each secret.
 pub const REDACTED: &str = "REDACTED";
 
-/// A name that holds one of these, whatever its case, is one of a secret.
-const SECRET: [&str; 9] =
+/// The value of a header or query parameter is a secret if the name contains one of these, in any case.
+const SECRET_NAMES: [&str; 9] =
     ["authorization", "cookie", "api-key", "apikey", "token", "secret", "key", "password", "signature"];
 
 /// A request without secrets.
 #[derive(Clone)]
 pub struct RequestView {
-    /// The method.
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: String,
-    /// The URL; values of its query whose names are those of secrets are left out. Its path is whole.
+    /// The URL. Secrets in its query are replaced; its path is complete.
     pub url: String,
-    /// Names and values, those of secrets left out. `webhook-id` is among them; what each attempt adds anew
-    /// (time, signature) is not.
+    /// Names and values; secrets are replaced. Includes `webhook-id`, but not the headers that differ between
+    /// attempts (timestamp, signature).
     pub headers: Vec<(String, String)>,
     /// The exact bytes. May be personal data.
     pub body: Option<Vec<u8>>,
@@ -36,19 +36,19 @@ impl RequestView {
                 REDACTED.clone_into(value);
             }
         }
-        headers.push(("webhook-id".to_owned(), id.to_string()));
+        headers.push((WEBHOOK_ID.to_owned(), id.to_string()));
         let url = without_secrets(&details.url);
         Self { method: details.method.clone(), url, headers, body: details.body.clone() }
     }
 
-    /// A command that sends the same request, for a POSIX shell, in one line. A body that is not plain
-    /// text comes from base64, so that nothing in it can do anything to a terminal.
+    /// A command for a POSIX shell, in one line, that sends the same request. A body that is not plain text is in
+    /// base64, so that it cannot control the terminal.
     #[must_use]
     pub fn curl(&self) -> String {
         let mut command =
             format!("curl --globoff --path-as-is -X {} --url {}", quoted(&self.method), quoted(&self.url));
         let mut header = |name: &str, value: &str| {
-            // curl takes a header away that ends in a colon.
+            // curl removes a header that ends in a colon.
             let line = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
             command.push_str(" -H ");
             command.push_str(&quoted(&line));
@@ -70,17 +70,17 @@ impl RequestView {
     }
 }
 
-/// One word of a POSIX shell, whatever is in it.
+/// Quotes any text as one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
+    SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// The query is taken apart as text: what a parser would write anew is no longer what was sent.
+/// Splits the query as text, because a parser would not preserve the bytes that were sent.
 fn without_secrets(url: &str) -> String {
     let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
     let (query, fragment) = match query.split_once('#') {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_secrets() {
+    fn secrets_are_recognized_by_name() {
         for name in [
             "Authorization",
             "proxy-authorization",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_told() {
+    fn view_has_no_secrets() {
         let view = view(&[("authorization", "Bearer s3cret"), ("x-tenant", "a")], None);
         assert_eq!(view.url, "https://hooks.example/a'b?x=[1]&access_token=REDACTED&y=$(id)");
         let curl = view.curl();
@@ -148,9 +148,9 @@ mod tests {
         assert!(!curl.contains("s3cret") && !curl.contains("t0p"), "{curl}");
     }
 
-    /// A shell reads the line as it is meant: `curl` is a function that prints its words and its input.
+    /// Runs the line in a shell in which `curl` is a function that prints its words and its input.
     #[test]
-    fn a_shell_reads_what_was_meant() {
+    fn shell_passes_the_exact_request_to_curl() {
         let hostile = "it's $(touch x) `id` \"q\" \\ !! ; | & > < * ~ ä %s";
         let json = format!("{{\"a\":\"{}\"}}", "'\\''");
         for body in [hostile.as_bytes(), json.as_bytes(), b"@/etc/passwd", b"", b"a\nb\r\x1b[2J", b"\xff\x00"]

@@ -1,5 +1,6 @@
-//! What is told of a lane and of a delivery, for every combination that matters.
+//! States of lanes and waits of deliveries.
 
+use strum::VariantArray as _;
 use time::Duration;
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ fn pending() -> Summary {
 }
 
 #[test]
-fn a_lane_is_in_one_state() {
+fn lane_state_prefers_what_an_operator_ends() {
     let check = |change: fn(&mut Lane), expected: LaneState| {
         let mut lane = lane();
         change(&mut lane);
@@ -72,13 +73,14 @@ fn a_lane_is_in_one_state() {
         lane.paused_at = Some(NOW);
         assert_eq!(LaneState::of(&lane, NOW), LaneState::Paused);
     }
-    for state in LaneState::ALL {
-        assert_eq!(LaneState::from_name(state.name()), Some(state));
+    for &state in LaneState::VARIANTS {
+        assert_eq!(state.name().parse(), Ok(state));
     }
+    assert_eq!(LaneState::BreakerOpen.name(), "breaker_open");
 }
 
 #[test]
-fn a_delivery_waits_for_one_thing() {
+fn pending_delivery_waits_for_its_time_or_a_worker() {
     let check = |change: fn(&mut Summary), name: &str, until: Option<OffsetDateTime>| {
         let mut delivery = pending();
         change(&mut delivery);
@@ -104,7 +106,7 @@ fn a_delivery_waits_for_one_thing() {
         "retry",
         Some(later(3)),
     );
-    // Resent: what it was tried before does not count.
+    // Resent: earlier attempts do not count.
     check(
         |delivery| {
             delivery.next_attempt_at = Some(later(3));
@@ -116,7 +118,7 @@ fn a_delivery_waits_for_one_thing() {
 }
 
 #[test]
-fn a_delivery_waits_for_its_lane() {
+fn pending_delivery_waits_for_its_closed_lane() {
     let change_lane = |delivery: &mut Summary, change: fn(&mut Lane)| change(delivery.lane.as_mut().unwrap());
     for (change, name, until) in [
         ((|lane| lane.paused_at = Some(NOW)) as fn(&mut Lane), "endpoint_paused", None),
@@ -136,7 +138,7 @@ fn a_delivery_waits_for_its_lane() {
         assert_eq!((waits.name(), waits.until()), (name, until));
         delivery.in_flight = true;
         assert_eq!(Waits::of(&delivery), Some(Waits::Answer));
-        for state in State::ALL.into_iter().filter(|state| *state != State::Pending) {
+        for state in State::VARIANTS.iter().filter(|state| **state != State::Pending) {
             state.name().clone_into(&mut delivery.state);
             assert_eq!(Waits::of(&delivery), None);
         }

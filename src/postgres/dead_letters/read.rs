@@ -1,60 +1,51 @@
 //! Listings and single dead letters, for operators.
 
 use sqlx::PgConnection;
+use strum::{EnumString, IntoStaticStr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::fault::{Reason, Stage};
+use crate::{
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
+    postgres::columns::column,
+};
 
-/// What has become of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Waits for an operator.
     Open,
-    /// Sent back to its stage, not known yet to be applied.
+    /// Sent to its stage again, which has not applied it yet.
     Replaying,
-    /// Its replay, or the same message by another way, was applied.
+    /// Its replay was applied.
     Resolved,
-    /// An operator gave it up.
+    /// An operator discarded it.
     Discarded,
 }
 
 impl State {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Open, Self::Replaying, Self::Resolved, Self::Discarded];
-
     /// The states that an operator can still settle.
     pub const UNSETTLED: [Self; 2] = [Self::Open, Self::Replaying];
 
     /// The name in listings, filters and the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Replaying => "replaying",
-            Self::Resolved => "resolved",
-            Self::Discarded => "discarded",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// The primary key of a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// The company's id, empty where unknown.
-    pub company: String,
-    /// The dead letter's id.
-    pub id: Uuid,
-}
-
-/// Which dead letters. What is `None` does not narrow.
+/// Selects dead letters. `None` does not narrow.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// By reason.
     pub reason: Option<Reason>,
     /// By stage.
     pub stage: Option<Stage>,
-    /// By company; the empty text means those without one.
+    /// By company; the empty text selects those without one.
     pub company: Option<String>,
     /// By the name of the trigger.
     pub trigger: Option<String>,
@@ -62,12 +53,12 @@ pub struct Filter {
     pub since: Option<OffsetDateTime>,
     /// In any of these states.
     pub states: Vec<State>,
-    /// At most so many, the newest.
+    /// The maximum number of dead letters; the newest are kept.
     pub limit: Option<i64>,
 }
 
 impl Default for Filter {
-    /// Everything that is not settled.
+    /// Every unsettled dead letter.
     fn default() -> Self {
         Self {
             reason: None,
@@ -83,7 +74,7 @@ impl Default for Filter {
 
 impl Filter {
     fn states(&self) -> Vec<String> {
-        self.states.iter().map(|state| state.name().to_owned()).collect()
+        column(&self.states, |state| state.name().to_owned())
     }
 }
 
@@ -93,11 +84,11 @@ impl Filter {
 pub struct Summary {
     /// Its id.
     pub id: Uuid,
-    /// Reason name. Text, so that a reason of a later version can still be shown.
+    /// The name of its [`Reason`]. Text, so that a reason of a later version can be shown.
     pub reason: String,
-    /// Stage name.
+    /// The name of its [`Stage`].
     pub stage: String,
-    /// State name.
+    /// The name of its [`State`].
     pub state: String,
     /// The company's id, empty where unknown.
     pub company: String,
@@ -109,30 +100,30 @@ pub struct Summary {
     pub attempts: i32,
     /// How often it was replayed.
     pub replays: i32,
-    /// When it failed first.
+    /// When it first failed.
     #[serde(with = "time::serde::rfc3339")]
     pub first_seen_at: OffsetDateTime,
-    /// When it failed last.
+    /// When it last failed.
     #[serde(with = "time::serde::rfc3339")]
     pub last_seen_at: OffsetDateTime,
-    /// What is wrong, for a person.
+    /// What went wrong, for a person.
     pub message: String,
 }
 
-/// Everything that is kept of a dead letter.
+/// A dead letter with its message.
 #[derive(Clone)]
 pub struct DeadLetter {
-    /// What a listing shows.
+    /// What a listing shows of it.
     pub summary: Summary,
     /// `CloudEvents` `source`.
     pub source: Option<String>,
-    /// The delivery, for stage webhook.
+    /// Its delivery; only for stage webhook.
     pub delivery_id: Option<Uuid>,
-    /// The routing key with which the message came.
+    /// The routing key of the message.
     pub routing_key: String,
     /// AMQP properties, see `amqp::properties`.
     pub properties: serde_json::Value,
-    /// The bytes as they came.
+    /// The bytes as they arrived.
     pub body: Vec<u8>,
     /// When it was resolved or discarded.
     pub settled_at: Option<OffsetDateTime>,
@@ -147,13 +138,13 @@ pub struct DeadLetter {
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
     sqlx::query_as!(
         Summary,
-        r#"SELECT dead_letter_id AS id, reason, stage, state, company_id AS company, trigger_name AS trigger,
+        "SELECT dead_letter_id AS id, reason, stage, state, company_id AS company, trigger_name AS trigger,
                event_id, attempts, replays, first_seen_at, last_seen_at, message
            FROM dead_letters
            WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
              AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
              AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
-           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7"#,
+           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
         filter.company,
@@ -166,19 +157,19 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
     .await
 }
 
-/// The keys of the dead letters that match, oldest first: the order in which they are replayed.
+/// The keys of the dead letters that match, oldest first, the order in which they are replayed.
 ///
 /// # Errors
 /// When the database refuses or is away.
 pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let mut keys = sqlx::query_as!(
         Key,
-        r#"SELECT company_id AS company, dead_letter_id AS id
+        "SELECT company_id AS company, dead_letter_id AS id
            FROM dead_letters
            WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
              AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
              AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
-           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7"#,
+           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
         filter.company,
@@ -193,8 +184,7 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
     Ok(keys)
 }
 
-/// The keys of at most `limit` dead letters whose id lies between the two, both included: those
-/// that share the beginning of an id.
+/// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -215,13 +205,13 @@ pub async fn matching(
     .await
 }
 
-/// One dead letter with everything.
+/// One dead letter with its message.
 ///
 /// # Errors
 /// When the database refuses or is away.
 pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT * FROM dead_letters WHERE company_id = $1 AND dead_letter_id = $2"#,
+        "SELECT * FROM dead_letters WHERE company_id = $1 AND dead_letter_id = $2",
         key.company,
         key.id
     )

@@ -1,75 +1,73 @@
-//! What operators do to dead letters: replay them and discard them. A dead letter of stage webhook
-//! and its delivery row change together.
+//! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
+//! in the same transaction: the caller calls `postgres::deliveries` for it.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::read::Key;
 use crate::{
-    domain::fault::Stage,
-    postgres::deliveries::{self, DeliveryKey, State},
+    domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
+    postgres::columns::{column, key_columns},
 };
 
-/// A dead letter that is being replayed: what to publish, and where.
+/// A dead letter that is being replayed.
 pub struct Replayable {
     /// Its key.
     pub key: Key,
-    /// Where it goes back to.
+    /// The stage that receives it.
     pub stage: Stage,
-    /// The delivery that is due now, whether or not the message arrives; only for stage webhook.
+    /// Its delivery, to be restarted in the same transaction, whether or not the message arrives. Only for stage
+    /// webhook.
     pub delivery_id: Option<Uuid>,
-    /// The bytes as they came.
+    /// The bytes as they arrived.
     pub body: Vec<u8>,
     /// AMQP properties, see `amqp::properties`.
     pub properties: serde_json::Value,
 }
 
 impl Replayable {
-    /// Whether publishing the message is all of the replay: there is no delivery that is due anyway.
+    /// Whether the replay consists of its message alone, without a delivery that is due anyway.
     #[must_use]
     pub fn is_its_message(&self) -> bool {
         self.delivery_id.is_none()
     }
+
+    /// The key of its delivery.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Key> {
+        Some(Key { company: self.key.company.clone(), id: self.delivery_id? })
+    }
 }
 
-/// Marks those of `keys` as replaying that are not settled, counts the replay, and makes their
-/// webhook deliveries due now with a whole schedule ahead. To be committed before publishing: what
-/// dies in between stays replayable.
+/// Marks unsettled dead letters as replaying and counts the replay. Commit before you publish: if the process dies in
+/// between, they can be replayed again.
 ///
-/// Returns those that were marked, in the order of `keys`; the others are settled, gone, or of a
-/// delivery that has been delivered.
+/// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, or whose delivery
+/// has been delivered.
 ///
 /// # Errors
 /// When the database refuses or is away.
 pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
-    let (companies, ids) = columns(keys);
+    let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        r#"UPDATE dead_letters AS dead SET state = 'replaying', replays = replays + 1
-           FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, dead_letter_id)
-           WHERE dead.company_id = wanted.company_id AND dead.dead_letter_id = wanted.dead_letter_id
-             AND dead.state IN ('open', 'replaying')
-             AND NOT EXISTS (
-                 SELECT FROM webhook_deliveries AS delivery
-                 WHERE dead.stage = 'webhook' AND delivery.company_id = dead.company_id
-                   AND delivery.delivery_id = dead.delivery_id AND delivery.state = 'delivered')
-           RETURNING dead.company_id, dead.dead_letter_id, dead.stage, dead.body, dead.properties,
-               dead.delivery_id"#,
-        &companies,
+        "UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+           AND dl.state IN ('open', 'replaying')
+           AND NOT EXISTS (
+               SELECT FROM webhook_deliveries d
+               WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
+                 AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
+         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id",
+        &companies as &[&str],
         &ids,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let deliveries: Vec<DeliveryKey> = rows
-        .iter()
-        .filter_map(|row| Some(DeliveryKey { company: row.company_id.clone(), id: row.delivery_id? }))
-        .collect();
-    // A delivery that is pending already keeps its lease and its clock: it is being worked on.
-    deliveries::restart(conn, &deliveries, &[State::Dead, State::Discarded]).await?;
     let mut marked: Vec<Replayable> = rows
         .into_iter()
         .filter_map(|row| {
             // The schema allows no other stage.
-            let stage = Stage::from_name(&row.stage)?;
+            let stage = row.stage.parse().ok()?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
             let (body, properties) = (row.body, row.properties);
             Some(Replayable { key, stage, delivery_id: row.delivery_id, body, properties })
@@ -79,18 +77,63 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
     Ok(marked)
 }
 
-/// Takes a replay back whose message could not be published. What has moved on stays as it is.
+/// Marks the dead letters of these deliveries as replaying, discarded ones included, and counts the replay.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn begin_replay_of_deliveries(
+    conn: &mut PgConnection,
+    deliveries: &[WebhookRequested<'_>],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE dead_letters dl
+         SET state = 'replaying', replays = replays + 1, settled_at = NULL, settled_by = NULL
+         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, body_hash)
+         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.body_hash = u.body_hash
+           AND dl.state IN ('open', 'replaying', 'discarded')",
+        &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
+        &column(deliveries, WebhookRequested::body_hash) as &[[u8; 32]],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Resolves the dead letters of deliveries that ended well after a replay.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn resolve_deliveries(
+    conn: &mut PgConnection,
+    deliveries: &[WebhookRequested<'_>],
+) -> Result<(), sqlx::Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
+         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, body_hash)
+         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.body_hash = u.body_hash
+           AND dl.state IN ('open', 'replaying')",
+        &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
+        &column(deliveries, WebhookRequested::body_hash) as &[[u8; 32]],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Opens dead letters again whose replay could not be published. Skips those that have changed state since.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn mark_open_again(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
-    let (companies, ids) = columns(keys);
+pub async fn reopen(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     sqlx::query!(
-        r#"UPDATE dead_letters AS dead SET state = 'open'
-           FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, dead_letter_id)
-           WHERE dead.company_id = wanted.company_id AND dead.dead_letter_id = wanted.dead_letter_id
-             AND dead.state = 'replaying'"#,
-        &companies,
+        "UPDATE dead_letters dl SET state = 'open'
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id AND dl.state = 'replaying'",
+        &companies as &[&str],
         &ids,
     )
     .execute(conn)
@@ -98,42 +141,39 @@ pub async fn mark_open_again(conn: &mut PgConnection, keys: &[Key]) -> Result<()
     Ok(())
 }
 
-/// Gives up those of `keys` that are not settled, in the operator's name, and the webhook deliveries
-/// behind them. In the caller's transaction. Returns how many were discarded.
+/// The result of [`discard`].
+#[derive(Debug, Default)]
+pub struct Discarded {
+    /// How many dead letters were discarded.
+    pub count: u64,
+    /// Their deliveries, to be discarded in the same transaction.
+    pub deliveries: Vec<Key>,
+}
+
+/// Discards unsettled dead letters on behalf of `operator`.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn discard(conn: &mut PgConnection, keys: &[Key], operator: &str) -> Result<u64, sqlx::Error> {
-    let (companies, ids) = columns(keys);
+pub async fn discard(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    operator: &str,
+) -> Result<Discarded, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        r#"UPDATE dead_letters AS dead SET state = 'discarded', settled_at = now(), settled_by = $3
-           FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, dead_letter_id)
-           WHERE dead.company_id = wanted.company_id AND dead.dead_letter_id = wanted.dead_letter_id
-             AND dead.state IN ('open', 'replaying')
-           RETURNING dead.company_id, dead.delivery_id"#,
-        &companies,
+        "UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+           AND dl.state IN ('open', 'replaying')
+         RETURNING dl.company_id, dl.delivery_id",
+        &companies as &[&str],
         &ids,
         operator,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let discarded = rows.len() as u64;
-    let (companies, delivery_ids): (Vec<String>, Vec<Uuid>) =
-        rows.into_iter().filter_map(|row| Some((row.company_id, row.delivery_id?))).unzip();
-    sqlx::query!(
-        r#"UPDATE webhook_deliveries AS delivery
-           SET state = 'discarded', finished_at = now(), lease_token = NULL
-           FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, delivery_id)
-           WHERE delivery.company_id = wanted.company_id AND delivery.delivery_id = wanted.delivery_id
-             AND delivery.state IN ('dead', 'pending')"#,
-        &companies,
-        &delivery_ids,
-    )
-    .execute(conn)
-    .await?;
-    Ok(discarded)
-}
-
-fn columns(keys: &[Key]) -> (Vec<String>, Vec<Uuid>) {
-    keys.iter().map(|key| (key.company.clone(), key.id)).unzip()
+    let count = rows.len() as u64;
+    let delivery = |company, id: Option<Uuid>| Some(Key { company, id: id? });
+    let deliveries = rows.into_iter().filter_map(|row| delivery(row.company_id, row.delivery_id));
+    Ok(Discarded { count, deliveries: deliveries.collect() })
 }

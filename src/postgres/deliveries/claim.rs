@@ -1,37 +1,30 @@
-//! Taking due deliveries under a lease, lane by lane, and giving them back.
+//! Claims due deliveries under a lease, lane by lane, and releases them.
 //!
-//! A lane is an endpoint's waiting deliveries. The index `webhook_deliveries_lanes` gives the first of each
-//! with one look, so a claim costs a look for each endpoint that has anything waiting, and a row for each
-//! delivery that it returns: what waits behind a closed lane is never read.
+//! A lane is an endpoint's queue of deliveries. The index `webhook_deliveries_lanes` finds the first of each lane
+//! with one lookup. So a claim costs a lookup for each endpoint that has deliveries waiting, and a row for each
+//! delivery that it returns; it never reads the queue behind a closed lane.
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{microseconds, order};
 use crate::{
-    domain::webhook::request::{Method, WebhookRequest},
-    postgres::endpoints::EndpointKey,
+    domain::{
+        event::Key,
+        trace_context::TraceContext,
+        webhook::{request::WebhookRequest, requested::WebhookRequested},
+    },
+    postgres::columns::{column, interval},
 };
-
-/// Names a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DeliveryKey {
-    /// The company's id.
-    pub company: String,
-    /// The delivery.
-    pub id: Uuid,
-}
 
 /// A delivery that this worker may attempt until its lease ends.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "none excludes another")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub struct ClaimedDelivery {
-    /// Which.
-    pub key: DeliveryKey,
-    /// Proof of the claim.
+    /// Its key.
+    pub key: Key,
+    /// Fences the claim: once the row has another token, its outcome is not recorded.
     pub lease_token: Uuid,
     /// `CloudEvents` `source` of the trigger event.
     pub source: String,
@@ -39,65 +32,68 @@ pub struct ClaimedDelivery {
     pub event_id: String,
     /// Name of the trigger.
     pub trigger: String,
-    /// W3C trace context of the trigger message.
-    pub traceparent: Option<String>,
-    /// W3C trace context of the trigger message.
-    pub tracestate: Option<String>,
-    /// What to send, or why it can never be sent.
+    /// The trace of the trigger event.
+    pub trace: TraceContext,
+    /// The request, or why it can never be sent.
     pub request: Result<WebhookRequest, String>,
-    /// Attempts so far, of all rounds.
+    /// Attempts so far, in all rounds.
     pub attempts: u32,
-    /// Attempts so far that counted, of this round: since the delivery was made or replayed.
+    /// Attempts so far in this round, which began when the delivery was created, replayed or resent. Without those
+    /// that do not count.
     pub attempts_in_round: u32,
     /// Time since this round began.
     pub age: Duration,
-    /// The endpoint whose lane it came from; nil where it has none.
-    pub lane: EndpointKey,
-    /// The endpoint's address as written; empty where it has none.
+    /// The endpoint whose lane it came from; the nil id without an endpoint.
+    pub lane: Key,
+    /// The endpoint's address as written; empty without an endpoint.
     pub endpoint_url: String,
-    /// Most requests at once to this endpoint, of one process.
-    pub most_in_flight: u32,
-    /// Whether the endpoint has had no failure of late.
+    /// Maximum number of concurrent requests of one process to this endpoint.
+    pub max_in_flight: u32,
+    /// The endpoint's breaker is closed and its last attempt did not fail.
     pub is_calm: bool,
-    /// Most deliveries of its lane that this process may hold claimed.
+    /// Maximum number of claimed deliveries of its lane in this process.
     pub cap: u32,
-    /// Most deliveries of its lane that this claim took, where the lane had room for more: as many may wait.
+    /// How many deliveries of its lane this claim took at most, if the lane had room for more.
     pub share: Option<u32>,
-    /// It has waited too long for an endpoint that is not to be reached, and is not to be sent.
+    /// Waited longer than its maximum age for an unreachable endpoint. It must end without an attempt.
     pub is_expired: bool,
-    /// Whether it is to find out for a breaker whether the endpoint answers again.
+    /// The breaker's single request that tests whether the endpoint recovered.
     pub is_probe: bool,
-    /// Whether it is to be sent with others as one digest.
+    /// Goes out in a digest.
     pub is_digest: bool,
-    /// Whether its end has to be counted: see `postgres::chain_results`.
+    /// Its end counts for its chain: see `postgres::chain_results`.
     pub is_awaited: bool,
-    /// Whether an older version of its contact must not follow a newer one.
+    /// An older version of its contact must not follow a newer one.
     pub newest_only: bool,
 }
 
-/// What a claim may take.
-#[derive(Debug)]
-pub struct Claim<'a> {
-    /// Most deliveries.
-    pub limit: usize,
-    /// How long they are ours.
-    pub lease: Duration,
-    /// Proof of that.
-    pub token: Uuid,
-    /// For each endpoint, deliveries claimed by this process and not recorded, and how many it would get done
-    /// in a moment: `{"<uuid>": [claimed, throughput]}`. A lane without failures is given twice its requests at once,
-    /// or its throughput where that is more.
-    pub busy: &'a serde_json::Value,
-    /// What has waited this long for an endpoint that is not to be reached is taken, to be ended.
-    pub max_age: Duration,
-    /// CloudEvents `source` of the results of chains that end because what is claimed is superseded.
-    pub source: &'a str,
-    /// When they end, by the worker's clock.
-    pub now: OffsetDateTime,
+impl ClaimedDelivery {
+    /// The message of its dead letter.
+    #[must_use]
+    pub fn requested(&self) -> WebhookRequested<'_> {
+        let Self { key, trigger, event_id, source, .. } = self;
+        WebhookRequested { delivery: key, trigger, event_id, source }
+    }
 }
 
-/// A row as it is stored.
-#[expect(clippy::struct_excessive_bools, reason = "columns, and none excludes another")]
+/// The limits of a claim.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// Maximum number of deliveries.
+    pub limit: usize,
+    /// How long the deliveries are ours.
+    pub lease: Duration,
+    /// The token of the lease.
+    pub token: Uuid,
+    /// By endpoint, how many deliveries this process has claimed and not recorded, and how many it would send in a
+    /// moment: `{"<uuid>": [claimed, throughput]}`. A lane without failures holds twice its `max_in_flight`, or its
+    /// throughput if that is more.
+    pub busy: &'a serde_json::Value,
+    /// A delivery this old whose endpoint is unreachable is claimed as expired.
+    pub max_age: Duration,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "columns of independent flags")]
 struct Row {
     company_id: String,
     delivery_id: Uuid,
@@ -116,7 +112,7 @@ struct Row {
     age_ms: f64,
     endpoint_id: Uuid,
     endpoint_url: String,
-    most_in_flight: i32,
+    max_in_flight: i32,
     is_calm: bool,
     cap: i32,
     share: i64,
@@ -131,27 +127,26 @@ struct Row {
 impl Row {
     fn claimed(self, lease_token: Uuid) -> ClaimedDelivery {
         let attempts_in_round = self.attempts.saturating_sub(self.schedule_from);
-        let request = match (self.fault, Method::from_name(&self.method), read_headers(&self.headers)) {
+        let request = match (self.fault, self.method.parse().ok(), read_headers(&self.headers)) {
             (Some(fault), ..) => Err(fault),
             (None, Some(method), Some(headers)) => {
                 Ok(WebhookRequest { method, url: self.url, headers, body: self.body })
             }
-            (None, ..) => Err("the stored request cannot be read".to_owned()),
+            (None, ..) => Err("the stored request is unreadable".to_owned()),
         };
         ClaimedDelivery {
             lease_token,
             source: self.source,
             event_id: self.event_id,
             trigger: self.trigger_name,
-            traceparent: self.traceparent,
-            tracestate: self.tracestate,
+            trace: TraceContext::new(self.traceparent.as_deref(), self.tracestate.as_deref()),
             request,
             attempts: u32::try_from(self.attempts).unwrap_or_default(),
             attempts_in_round: u32::try_from(attempts_in_round).unwrap_or_default(),
             age: Duration::try_from_secs_f64(self.age_ms / 1000.0).unwrap_or_default(),
-            lane: EndpointKey { company: self.company_id.clone(), id: self.endpoint_id },
+            lane: Key { company: self.company_id.clone(), id: self.endpoint_id },
             endpoint_url: self.endpoint_url,
-            most_in_flight: u32::try_from(self.most_in_flight).unwrap_or(1),
+            max_in_flight: u32::try_from(self.max_in_flight).unwrap_or(1),
             is_calm: self.is_calm,
             cap: u32::try_from(self.cap).unwrap_or(1),
             share: u32::try_from(self.share).ok().filter(|_| self.has_room),
@@ -160,7 +155,7 @@ impl Row {
             is_digest: self.is_digest,
             is_awaited: self.is_awaited,
             newest_only: self.newest_only,
-            key: DeliveryKey { company: self.company_id, id: self.delivery_id },
+            key: Key { company: self.company_id, id: self.delivery_id },
         }
     }
 }
@@ -173,37 +168,33 @@ pub(super) fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, St
     stored.as_array()?.iter().map(pair).collect()
 }
 
-/// Takes due deliveries of every lane that is open and has room, the longest due of each, and leaves the
-/// others to other workers. A lane's share of a claim is even, so that none waits for another.
+/// Takes due deliveries of every lane that is open and has room, of each lane those that are due longest, and leaves
+/// the rest to other workers. All lanes have an equal share of a claim, so no lane waits for another.
 ///
-/// Lanes whose row must change with the claim (a limited rate, the probe of a breaker) are locked; another
-/// worker that meets the lock passes them by.
+/// A lane whose row must change with the claim (it has a rate limit, or its breaker needs a probe) is locked;
+/// another worker that finds it locked skips it.
 ///
 /// # Errors
-/// When the database refuses or is away. What was claimed then becomes due again with its lease.
+/// When the database refuses or is away. Claimed deliveries then become due when their lease expires.
 pub async fn claim(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
-    // A lease that a crash of the database forgets only means one request more, with the same id; so
-    // nothing waits for the disk here.
+    // Does not wait for the disk: a lease that is lost in a crash of the database costs one more request with the
+    // same id.
     let rows = sqlx::query_file_as!(
         Row,
         "src/postgres/deliveries/claim.sql",
         i64::try_from(claim.limit).unwrap_or(i64::MAX),
-        microseconds(claim.lease),
+        interval(claim.lease),
         claim.token,
         claim.busy,
-        microseconds(claim.max_age),
+        interval(claim.max_age),
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let mut claimed: Vec<ClaimedDelivery> = rows.into_iter().map(|row| row.claimed(claim.token)).collect();
-    if claimed.iter().any(|delivery| delivery.newest_only) {
-        order::keep(conn, claim, &mut claimed).await?;
-    }
-    Ok(claimed)
+    Ok(rows.into_iter().map(|row| row.claimed(claim.token)).collect())
 }
 
-/// How long until the next delivery of a lane that is neither paused nor disabled nor one of `full` is due,
-/// zero when one is; `None` when none is pending.
+/// The time until the next delivery is due, zero if one is due already. Ignores lanes that are paused or disabled,
+/// or whose endpoint is in `full`. `None` if nothing is pending.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -217,41 +208,38 @@ pub async fn next_due(conn: &mut PgConnection, full: &[Uuid]) -> Result<Option<D
                  SELECT d.company_id, d.endpoint_id, d.next_attempt_at FROM webhook_deliveries d
                  WHERE d.state = 'pending' AND (d.company_id, d.endpoint_id) > (w.company_id, w.endpoint_id)
                  ORDER BY d.company_id, d.endpoint_id, d.next_attempt_at LIMIT 1) next)
-         SELECT (extract(epoch FROM min(GREATEST(w.next_attempt_at, e.held_until, e.next_slot_at,
+         SELECT (extract(epoch FROM min(greatest(w.next_attempt_at, e.held_until, e.next_slot_at,
              CASE WHEN e.breaker IN ('open', 'half_open') THEN e.breaker_until END)) - now()) * 1000)::double precision
          FROM waiting w
          LEFT JOIN webhook_endpoints e ON e.company_id = w.company_id AND e.endpoint_id = w.endpoint_id
-         WHERE e.paused_at IS NULL AND e.disabled_at IS NULL AND w.endpoint_id <> ALL ($1)",
+         WHERE e.paused_at IS NULL AND e.disabled_at IS NULL AND w.endpoint_id <> ALL($1)",
         full
     )
     .fetch_one(conn)
     .await?;
-    // A wait that is over is negative, which is no duration.
+    // Negative once it is due, which is not a valid `Duration`.
     Ok(wait.map(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or_default()))
 }
 
-/// Makes deliveries due again that were claimed and not attempted.
+/// Releases claimed deliveries that were not attempted: they are due again.
 ///
 /// # Errors
-/// When the database refuses or is away; they then become due with their lease.
-pub async fn hand_back(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> Result<(), sqlx::Error> {
+/// When the database refuses or is away; they then become due when their lease expires.
+pub async fn release(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> Result<(), sqlx::Error> {
     if claims.is_empty() {
         return Ok(());
     }
-    // One order for all who lock deliveries.
+    // All workers lock deliveries in this order.
     let mut claims: Vec<&ClaimedDelivery> = claims.iter().collect();
     claims.sort_by_key(|claim| &claim.key);
-    let companies: Vec<String> = claims.iter().map(|claim| claim.key.company.clone()).collect();
-    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.key.id).collect();
-    let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.lease_token).collect();
     sqlx::query!(
         "UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
-         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS k(company_id, delivery_id, token)
-         WHERE d.company_id = k.company_id AND d.delivery_id = k.delivery_id AND d.lease_token = k.token
+         FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS u(company_id, delivery_id, token)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.lease_token = u.token
            AND d.state IS NOT DISTINCT FROM 'pending'",
-        &companies,
-        &ids,
-        &tokens,
+        &column(&claims, |claim| claim.key.company.as_str()) as &[&str],
+        &column(&claims, |claim| claim.key.id),
+        &column(&claims, |claim| claim.lease_token),
     )
     .execute(conn)
     .await?;
@@ -263,6 +251,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::webhook::request::Method;
 
     fn row(method: &str, headers: serde_json::Value, fault: Option<&str>) -> Row {
         Row {
@@ -283,7 +272,7 @@ mod tests {
             age_ms: 1500.0,
             endpoint_id: Uuid::nil(),
             endpoint_url: String::new(),
-            most_in_flight: 1,
+            max_in_flight: 1,
             is_calm: true,
             cap: 4,
             share: 1,
@@ -297,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_read() {
+    fn row_becomes_a_request() {
         let claimed = row("PUT", json!([["a", "1"], ["a", "2"]]), None).claimed(Uuid::max());
         assert_eq!((claimed.attempts, claimed.attempts_in_round), (7, 2));
         let request = claimed.request.unwrap();
@@ -306,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_never_fails_the_batch() {
+    fn unreadable_row_becomes_a_fault() {
         let fault = |row: Row| row.claimed(Uuid::nil()).request.unwrap_err();
-        let unreadable = "the stored request cannot be read";
+        let unreadable = "the stored request is unreadable";
         assert_eq!(fault(row("HEAD", json!([]), None)), unreadable);
         assert_eq!(fault(row("GET", json!({"a": "b"}), None)), unreadable);
         assert_eq!(fault(row("GET", json!([["a"]]), None)), unreadable);

@@ -1,38 +1,37 @@
-//! Making digests: deliveries that waited for the end of their window become one that is sent.
+//! Makes digests: combines deliveries whose window has ended into one that is sent.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{claim::read_headers, headers, microseconds};
+use super::{claim::read_headers, headers};
 use crate::{
-    domain::webhook::{
-        digest,
-        endpoint::Profile,
-        request::{Method, WebhookRequest},
+    domain::{
+        event::Key,
+        webhook::{digest, endpoint::Profile, request::WebhookRequest},
     },
-    postgres::endpoints::EndpointKey,
+    postgres::columns::{column, interval, key_columns},
 };
 
-/// Most members that one transaction takes of a lane.
-const MOST: i64 = 500;
+/// Maximum number of members that one transaction leases in a lane.
+const MAX_MEMBERS: i64 = 500;
 
 struct Member {
-    lane: EndpointKey,
+    lane: Key,
     id: Uuid,
     request: WebhookRequest,
 }
 
-/// Makes digests of what is due in these lanes, in the caller's transaction: of what was claimed with `token`
-/// and of what no claim took. What is alone is given back, to be sent as it is, and so is what cannot be read,
-/// to be told of.
+/// Combines the deliveries that are due in these lanes into digests, in the caller's transaction: those claimed with
+/// `token`, and those that no claim took. Releases a delivery that fits no other, to be sent as it is, and one that
+/// is unreadable, to become a dead letter.
 ///
 /// # Errors
-/// When the database refuses or is away; what was claimed then becomes due again with its lease.
-pub async fn fold(
+/// When the database refuses or is away; claimed deliveries then become due when their lease expires.
+pub async fn make_digests(
     conn: &mut PgConnection,
-    lanes: &BTreeMap<EndpointKey, Profile>,
+    lanes: &BTreeMap<Key, Profile>,
     token: Uuid,
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
@@ -46,9 +45,9 @@ pub async fn fold(
             waiting.iter().take_while(alike).map(|member| &member.request).collect();
         let profile = lanes.get(&first.lane).copied().unwrap_or_default();
         let combined = digest::combine(profile, &requests).filter(|(_, count)| *count > 1);
-        let (folded, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
+        let (members, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
         match combined {
-            Some((request, _)) => insert(conn, folded, &request, token).await?,
+            Some((request, _)) => insert(conn, members, &request, token).await?,
             None => send_alone(conn, &first.lane.company, first.id, token).await?,
         }
         waiting = others;
@@ -56,40 +55,39 @@ pub async fn fold(
     Ok(())
 }
 
-/// Leases what else is due, and reads all of it: what fits together stands together, in the order in which
-/// it was made.
+/// Leases the other deliveries that are due, and reads all of them. Those that fit together are adjacent, the oldest
+/// first.
 async fn gather(
     conn: &mut PgConnection,
-    lanes: &BTreeMap<EndpointKey, Profile>,
+    lanes: &BTreeMap<Key, Profile>,
     token: Uuid,
     lease: Duration,
 ) -> Result<Vec<Member>, sqlx::Error> {
-    let (companies, endpoints): (Vec<&str>, Vec<Uuid>) =
-        lanes.keys().map(|lane| (lane.company.as_str(), lane.id)).unzip();
+    let (companies, endpoints) = key_columns(lanes.keys());
     sqlx::query!(
         "WITH due AS MATERIALIZED (
-             SELECT l.company_id, first.delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS l(company_id, endpoint_id)
+             SELECT u.company_id, first.delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
              CROSS JOIN LATERAL (
                  SELECT d.delivery_id FROM webhook_deliveries d
-                 WHERE d.company_id = l.company_id AND d.endpoint_id = l.endpoint_id AND d.state = 'pending'
+                 WHERE d.company_id = u.company_id AND d.endpoint_id = u.endpoint_id AND d.state = 'pending'
                    AND d.next_attempt_at <= now() AND d.digest
                  ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) first)
          UPDATE webhook_deliveries d
-         SET lease_token = $4, next_attempt_at = now() + $5::bigint * interval '1 microsecond'
+         SET lease_token = $4, next_attempt_at = now() + $5::interval
          FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id",
         &companies as &[&str],
         &endpoints,
-        MOST,
+        MAX_MEMBERS,
         token,
-        microseconds(lease),
+        interval(lease),
     )
     .execute(&mut *conn)
     .await?;
     let rows = sqlx::query_as!(
         Row,
         "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.method, d.url, d.headers, d.body
-         FROM UNNEST($1::text[], $2::uuid[]) AS l(company_id, endpoint_id)
-         JOIN webhook_deliveries d ON d.company_id = l.company_id AND d.endpoint_id = l.endpoint_id
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.endpoint_id = u.endpoint_id
              AND d.state = 'pending' AND d.lease_token = $3 AND d.digest
          ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers::text, d.created_at, d.delivery_id",
         &companies as &[&str],
@@ -103,7 +101,7 @@ async fn gather(
         let (company, id) = (row.company_id.clone(), row.delivery_id);
         match row.member() {
             Some(member) => members.push(member),
-            // Whoever claims it alone tells of it.
+            // The next claim finds it unreadable and ends it.
             None => send_alone(conn, &company, id, token).await?,
         }
     }
@@ -121,21 +119,21 @@ struct Row {
 }
 
 impl Row {
-    /// `None` where the stored request cannot be read.
+    /// `None` if the stored request is unreadable.
     fn member(self) -> Option<Member> {
         let request = WebhookRequest {
-            method: Method::from_name(&self.method)?,
+            method: self.method.parse().ok()?,
             headers: read_headers(&self.headers)?,
             url: self.url,
             body: self.body,
         };
-        let lane = EndpointKey { company: self.company_id, id: self.endpoint_id };
+        let lane = Key { company: self.company_id, id: self.endpoint_id };
         Some(Member { lane, id: self.delivery_id, request })
     }
 }
 
-/// Writes the digest, due now, and closes its members. It is told of with the event of the first, and belongs
-/// to no event.
+/// Inserts the digest, due now, and ends its members. It shows the event of its first member, but has an event key
+/// of its own: its end counts for no chain.
 async fn insert(
     conn: &mut PgConnection,
     members: &[Member],
@@ -143,7 +141,6 @@ async fn insert(
     token: Uuid,
 ) -> Result<(), sqlx::Error> {
     let Some(first) = members.first() else { return Ok(()) };
-    let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
     sqlx::query!(
         "WITH made AS (
              INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
@@ -154,13 +151,13 @@ async fn insert(
              RETURNING delivery_id)
          UPDATE webhook_deliveries d
          SET state = 'digested', digest_id = made.delivery_id, finished_at = now(), lease_token = NULL
-         FROM made, UNNEST($5::uuid[]) AS k(delivery_id)
-         WHERE d.company_id = $1 AND d.delivery_id = k.delivery_id AND d.lease_token = $6",
+         FROM made, UNNEST($5::uuid[]) AS u(delivery_id)
+         WHERE d.company_id = $1 AND d.delivery_id = u.delivery_id AND d.lease_token = $6",
         &first.lane.company,
         first.id,
         headers(request),
         request.body.as_deref(),
-        &ids,
+        &column(members, |member| member.id),
         token,
     )
     .execute(conn)
@@ -168,7 +165,7 @@ async fn insert(
     Ok(())
 }
 
-/// Makes it a delivery like any other, due now.
+/// Turns the member into an ordinary delivery, due now.
 async fn send_alone(
     conn: &mut PgConnection,
     company: &str,

@@ -1,58 +1,48 @@
 //! Listings of deliveries, for operators. Nothing here claims, changes or locks a row.
 
 use sqlx::PgConnection;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{DeliveryKey, NO_ENDPOINT};
-use crate::postgres::endpoints::Lane;
+use crate::{
+    domain::{event::Key, webhook::delivery::NO_ENDPOINT},
+    postgres::{
+        columns::{column, key_columns},
+        endpoints::Lane,
+    },
+};
 
-/// What has become of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Due now or later.
     Pending,
-    /// A receiver answered 2xx.
+    /// The receiver answered 2xx.
     Delivered,
-    /// A dead letter.
+    /// Became a dead letter.
     Dead,
-    /// An operator gave it up.
+    /// An operator or an erasure discarded it.
     Discarded,
-    /// A newer version of its contact went out before it.
+    /// A newer version of its contact made it needless.
     Superseded,
-    /// It went out as a part of another delivery.
+    /// Went out in a digest, which is another delivery.
     Digested,
 }
 
 impl State {
-    /// All states.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Delivered, Self::Dead, Self::Discarded, Self::Superseded, Self::Digested];
-
     /// The name in listings, filters and the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::Discarded => "discarded",
-            Self::Superseded => "superseded",
-            Self::Digested => "digested",
-        }
-    }
-
-    /// The state with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
-/// Which deliveries. What is `None` does not narrow.
+/// Selects deliveries. `None` does not narrow.
 ///
-/// Two indexes carry a listing: by the time of creation, and of what is pending. One of `since` and
-/// `states` being pending alone should be given, or every delivery ever made is read.
+/// Two indexes serve a listing: by time of creation, and of pending deliveries. Give `since`, or `states` with
+/// nothing but `Pending`; otherwise every delivery is read.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// By company.
@@ -63,19 +53,19 @@ pub struct Filter {
     pub endpoints: Option<Vec<Uuid>>,
     /// By the `CloudEvents` `id` of the trigger event.
     pub event_id: Option<String>,
-    /// By contact, as it was called when the delivery was made.
+    /// By the id that the contact had when the delivery was created.
     pub contact: Option<Uuid>,
     /// By the name of the trigger.
     pub trigger: Option<String>,
-    /// Made then or later.
+    /// Created then or later.
     pub since: Option<OffsetDateTime>,
-    /// At most so many, the newest.
+    /// The maximum number of deliveries; the newest are kept.
     pub limit: Option<i64>,
 }
 
 impl Filter {
     fn states(&self) -> Option<Vec<String>> {
-        Some(self.states.as_ref()?.iter().map(|state| state.name().to_owned()).collect())
+        Some(column(self.states.as_deref()?, |state| state.name().to_owned()))
     }
 }
 
@@ -83,57 +73,57 @@ impl Filter {
 #[derive(Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Its id, which is the `webhook-id` of its requests.
+    /// Its id, the `webhook-id` of its requests.
     pub id: Uuid,
     /// The company's id.
     pub company: String,
     /// The name of the trigger.
     pub trigger: String,
-    /// State name.
+    /// The name of its [`State`].
     pub state: String,
     /// `CloudEvents` `id` of the trigger event.
     pub event_id: String,
-    /// The contact, as it was called when the delivery was made.
+    /// The id that the contact had when the delivery was created.
     pub contact_id: Option<Uuid>,
-    /// Its version then.
+    /// The contact's version then.
     pub contact_version: Option<i64>,
-    /// `None` where the address could not be used.
+    /// `None` if the address was unusable.
     pub endpoint_id: Option<Uuid>,
     /// The endpoint's address. Its path may be a secret.
     pub endpoint_url: Option<String>,
     /// Attempts so far.
     pub attempts: i32,
-    /// Attempts that had been made when it was last replayed or resent.
+    /// Attempts before it was last replayed or resent.
     #[serde(skip)]
     pub schedule_from: i32,
-    /// The status of the last answer.
+    /// The HTTP status of the last attempt.
     pub last_status: Option<i32>,
-    /// How the last attempt ended.
+    /// The class of the last attempt.
     pub last_class: Option<String>,
-    /// What was wrong then, for a person.
+    /// What went wrong in it, for a person.
     pub last_error: Option<String>,
-    /// Whether an older version of the contact must not follow a newer one.
+    /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
-    /// Whether it waits to be sent with others.
+    /// Waits to be sent in a digest.
     pub digest: bool,
-    /// The delivery that it became a part of.
+    /// The digest that it went out in.
     pub digest_id: Option<Uuid>,
-    /// Whether a worker has it in hand; with a lease that has not ended.
+    /// A worker holds it, under a lease that has not expired.
     #[serde(skip)]
     pub in_flight: bool,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// When it is tried next; only while it is pending.
+    /// When its next attempt is due; only while it is pending.
     #[serde(with = "time::serde::rfc3339::option")]
     pub next_attempt_at: Option<OffsetDateTime>,
     /// When it ended.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
-    /// The lane that it is in.
+    /// The lane of its endpoint.
     #[serde(skip)]
     pub lane: Option<Lane>,
-    /// The database's clock.
+    /// The database's `now()`.
     #[serde(skip)]
     pub now: OffsetDateTime,
 }
@@ -147,20 +137,20 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
     summaries(conn, &keys).await
 }
 
-/// The keys of the deliveries that match, oldest first: the order in which they are resent.
+/// The keys of the deliveries that match, oldest first, the order in which they are resent.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let mut keys = newest(conn, filter).await?;
     keys.reverse();
     Ok(keys)
 }
 
-async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let states = filter.states();
     sqlx::query_as!(
-        DeliveryKey,
+        Key,
         "SELECT company_id AS company, delivery_id AS id FROM webhook_deliveries
          WHERE ($1::text IS NULL OR company_id = $1) AND ($2::text[] IS NULL OR state = ANY($2))
            AND ($3::uuid[] IS NULL OR endpoint_id = ANY($3)) AND ($4::text IS NULL OR event_id = $4)
@@ -180,8 +170,8 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Delivery
     .await
 }
 
-/// The keys of at most `limit` deliveries whose id lies between the two, both included: those that share
-/// the beginning of an id. The key begins with the company, so each company is looked into by itself.
+/// The keys of at most `limit` deliveries whose id is in this inclusive range, which an abbreviated id spans. The
+/// primary key begins with the company, so the query searches each company by itself.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -190,10 +180,10 @@ pub async fn matching(
     company: Option<&str>,
     (first, last): (Uuid, Uuid),
     limit: i64,
-) -> Result<Vec<DeliveryKey>, sqlx::Error> {
+) -> Result<Vec<Key>, sqlx::Error> {
     sqlx::query_as!(
-        DeliveryKey,
-        r#"WITH RECURSIVE companies AS (
+        Key,
+        "WITH RECURSIVE companies AS (
              (SELECT company_id FROM webhook_deliveries WHERE $1::text IS NULL OR company_id = $1
               ORDER BY company_id LIMIT 1)
              UNION ALL
@@ -206,7 +196,7 @@ pub async fn matching(
              SELECT company_id, delivery_id FROM webhook_deliveries
              WHERE company_id = c.company_id AND delivery_id BETWEEN $2 AND $3
              ORDER BY delivery_id LIMIT $4) d
-         LIMIT $4"#,
+         LIMIT $4",
         company,
         first,
         last,
@@ -216,28 +206,27 @@ pub async fn matching(
     .await
 }
 
-/// The summaries of these deliveries, in this order; those that are gone are left out.
+/// The summaries of these deliveries, in this order. Leaves out keys that do not exist.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn summaries(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<Vec<Summary>, sqlx::Error> {
-    let companies: Vec<String> = keys.iter().map(|key| key.company.clone()).collect();
-    let ids: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
+pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         r#"SELECT d.delivery_id, d.company_id, d.trigger_name, d.state, d.event_id, d.contact_id, d.contact_version,
                d.endpoint_id, d.attempts, d.schedule_from, d.last_status, d.last_error, d.newest_only, d.digest,
                d.digest_id, d.created_at, d.finished_at, d.next_attempt_at,
                d.lease_token IS NOT NULL AND d.next_attempt_at > now() AS "in_flight!", now() AS "now!",
-               (SELECT outcome FROM webhook_attempts a WHERE a.company_id = d.company_id
-                AND a.delivery_id = d.delivery_id ORDER BY attempt DESC LIMIT 1) AS last_class,
-               e.url AS "url?", e.paused_at, e.disabled_at, NULLIF(e.held_until, 'epoch') AS held_until,
-               NULLIF(e.next_slot_at, 'epoch') AS next_slot_at, e.breaker AS "breaker?",
-               NULLIF(e.breaker_until, 'epoch') AS breaker_until, e.failures AS "failures?", e.failing_since
+               (SELECT a.outcome FROM webhook_attempts a WHERE a.company_id = d.company_id
+                AND a.delivery_id = d.delivery_id ORDER BY a.attempt DESC LIMIT 1) AS last_class,
+               e.url AS "url?", e.paused_at, e.disabled_at, nullif(e.held_until, 'epoch') AS held_until,
+               nullif(e.next_slot_at, 'epoch') AS next_slot_at, e.breaker AS "breaker?",
+               nullif(e.breaker_until, 'epoch') AS breaker_until, e.failures AS "failures?", e.failing_since
            FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, delivery_id, position)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
            ORDER BY u.position"#,
-        &companies,
+        &companies as &[&str],
         &ids,
     )
     .fetch_all(conn)

@@ -1,104 +1,107 @@
-//! Making deliveries due again, for operators: what has ended with a whole schedule ahead, what is pending at
-//! once. Whether one may be is decided above, between [`hold`] and the others, in one transaction.
+//! Makes deliveries due again, for operators: finished ones with a whole retry schedule ahead, pending ones at once.
+//! The operator's side decides which may be sent again, between [`lock`] and the updates, in one transaction.
 
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::{DeliveryKey, State, message::message};
+use super::State;
+use crate::{
+    domain::{event::Key, webhook::requested::WebhookRequested},
+    postgres::columns::{column, key_columns},
+};
 
-/// How a delivery stands that an operator wants to be sent again.
+/// The state of a delivery that an operator wants to send again.
 #[derive(Clone)]
-pub struct Held {
-    /// Which.
-    pub key: DeliveryKey,
-    /// Its state; `None` is one of a later version.
+pub struct Locked {
+    /// Its key.
+    pub key: Key,
+    /// Its state; `None` if only a later version of the service knows it.
     pub state: Option<State>,
     /// Why it is never sent.
     pub fault: Option<String>,
-    /// Whether a worker has it in hand, with a lease that has not ended.
+    /// A worker holds it, under a lease that has not expired.
     pub in_flight: bool,
-    /// Whether an older version of the contact must not follow a newer one.
+    /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
-    /// SHA-256 of the message of its dead letter, which that is found by.
-    digest: [u8; 32],
+    trigger: String,
+    event_id: String,
+    source: String,
 }
 
-/// Locks deliveries, in the order of their keys, and says how they stand. Those that are not there are left out.
+impl Locked {
+    /// The message of its dead letter.
+    #[must_use]
+    pub fn requested(&self) -> WebhookRequested<'_> {
+        let Self { key, trigger, event_id, source, .. } = self;
+        WebhookRequested { delivery: key, trigger, event_id, source }
+    }
+}
+
+/// Locks deliveries, in the order of their keys. Leaves out keys that do not exist.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn hold(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<Vec<Held>, sqlx::Error> {
-    let (companies, ids) = columns(keys);
+pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
                d.lease_token IS NOT NULL AND d.next_attempt_at > now() AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            ORDER BY d.company_id, d.delivery_id FOR UPDATE OF d"#,
-        &companies,
+        &companies as &[&str],
         &ids,
     )
     .fetch_all(conn)
     .await?;
-    let held = rows.into_iter().map(|row| {
-        let key = DeliveryKey { company: row.company_id, id: row.delivery_id };
-        let digest = Sha256::digest(message(&key, &row.trigger_name, &row.event_id, &row.source)).into();
-        Held {
-            key,
-            state: State::from_name(&row.state),
-            fault: row.fault,
-            in_flight: row.in_flight,
-            newest_only: row.newest_only,
-            digest,
-        }
+    let locked = rows.into_iter().map(|row| Locked {
+        key: Key { company: row.company_id, id: row.delivery_id },
+        state: row.state.parse().ok(),
+        fault: row.fault,
+        in_flight: row.in_flight,
+        newest_only: row.newest_only,
+        trigger: row.trigger_name,
+        event_id: row.event_id,
+        source: row.source,
     });
-    Ok(held.collect())
+    Ok(locked.collect())
 }
 
-/// Makes deliveries pending and due that ended in one of these states, with a whole schedule ahead. The end of
-/// their chain has been told, or will be by what is left of it, so nobody is told theirs once more.
+/// Makes deliveries that ended in one of these states pending and due now, with a whole retry schedule ahead. They
+/// no longer count for their chain: it has counted them, or will end without them.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn restart(
-    conn: &mut PgConnection,
-    keys: &[DeliveryKey],
-    ended: &[State],
-) -> Result<(), sqlx::Error> {
-    let (companies, ids) = columns(keys);
-    let states: Vec<String> = ended.iter().map(|state| state.name().to_owned()).collect();
+pub async fn restart(conn: &mut PgConnection, keys: &[Key], ended: &[State]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     sqlx::query!(
-        "UPDATE webhook_deliveries AS delivery
+        "UPDATE webhook_deliveries d
          SET state = 'pending', schedule_from = attempts, next_attempt_at = now(), round_started_at = now(),
              finished_at = NULL, lease_token = NULL, awaited = false
-         FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, delivery_id)
-         WHERE delivery.company_id = wanted.company_id AND delivery.delivery_id = wanted.delivery_id
-           AND delivery.state = ANY($3)",
-        &companies,
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state = ANY($3)",
+        &companies as &[&str],
         &ids,
-        &states,
+        &column(ended, |state| state.name()) as &[&str],
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Makes pending deliveries due at once; their schedule goes on where it is. Those that a worker has in hand
-/// stay as they are.
+/// Makes pending deliveries due now; their retry schedule continues. Skips those that a worker holds.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn hasten(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<(), sqlx::Error> {
-    let (companies, ids) = columns(keys);
+pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     // IS NOT DISTINCT FROM keeps the planner from walking the index of all pending deliveries.
     sqlx::query!(
-        "UPDATE webhook_deliveries AS delivery SET next_attempt_at = now(), lease_token = NULL
-         FROM UNNEST($1::text[], $2::uuid[]) AS wanted (company_id, delivery_id)
-         WHERE delivery.company_id = wanted.company_id AND delivery.delivery_id = wanted.delivery_id
-           AND delivery.state IS NOT DISTINCT FROM 'pending'
-           AND (delivery.lease_token IS NULL OR delivery.next_attempt_at <= now())",
-        &companies,
+        "UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+           AND d.state IS NOT DISTINCT FROM 'pending'
+           AND (d.lease_token IS NULL OR d.next_attempt_at <= now())",
+        &companies as &[&str],
         &ids,
     )
     .execute(conn)
@@ -106,28 +109,21 @@ pub async fn hasten(conn: &mut PgConnection, keys: &[DeliveryKey]) -> Result<(),
     Ok(())
 }
 
-/// Marks the dead letters of these deliveries as replaying, those that were given up with them, and counts
-/// the replay.
+/// Discards the deliveries of discarded dead letters, unless they have ended another way.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
-pub async fn replay_dead_letters(conn: &mut PgConnection, held: &[&Held]) -> Result<(), sqlx::Error> {
-    let companies: Vec<&str> = held.iter().map(|one| one.key.company.as_str()).collect();
-    let digests: Vec<&[u8]> = held.iter().map(|one| one.digest.as_slice()).collect();
+pub async fn discard(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
     sqlx::query!(
-        "UPDATE dead_letters AS dead
-         SET state = 'replaying', replays = replays + 1, settled_at = NULL, settled_by = NULL
-         FROM UNNEST($1::text[], $2::bytea[]) AS wanted (company_id, digest)
-         WHERE dead.company_id = wanted.company_id AND dead.stage = 'webhook' AND dead.digest = wanted.digest
-           AND dead.state IN ('open', 'replaying', 'discarded')",
+        "UPDATE webhook_deliveries d
+         SET state = 'discarded', finished_at = now(), lease_token = NULL
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state IN ('dead', 'pending')",
         &companies as &[&str],
-        &digests as &[&[u8]],
+        &ids,
     )
     .execute(conn)
     .await?;
     Ok(())
-}
-
-fn columns(keys: &[DeliveryKey]) -> (Vec<String>, Vec<Uuid>) {
-    keys.iter().map(|key| (key.company.clone(), key.id)).unzip()
 }

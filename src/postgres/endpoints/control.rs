@@ -1,14 +1,14 @@
-//! What operators change about an endpoint's lane. Each statement says whether it changed anything.
+//! What operators change about a lane. Each function returns whether it changed anything.
 
 use sqlx::PgConnection;
 
-use super::EndpointKey;
+use crate::domain::event::Key;
 
-/// Pauses an endpoint in the name of `operator`. One that is paused stays in the name of whoever did it.
+/// Pauses an endpoint on behalf of `operator`. A paused endpoint keeps the operator who paused it.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn pause(conn: &mut PgConnection, key: &EndpointKey, operator: &str) -> Result<bool, sqlx::Error> {
+pub async fn pause(conn: &mut PgConnection, key: &Key, operator: &str) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints SET paused_at = now(), paused_by = $3
          WHERE company_id = $1 AND endpoint_id = $2 AND paused_at IS NULL",
@@ -25,7 +25,7 @@ pub async fn pause(conn: &mut PgConnection, key: &EndpointKey, operator: &str) -
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn resume(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, sqlx::Error> {
+pub async fn resume(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints SET paused_at = NULL, paused_by = NULL
          WHERE company_id = $1 AND endpoint_id = $2 AND paused_at IS NOT NULL",
@@ -37,12 +37,11 @@ pub async fn resume(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, 
     Ok(done.rows_affected() == 1)
 }
 
-/// Trusts an endpoint again: it is not disabled, its breaker is closed, its failures are forgotten and it is
-/// waited for no longer. A pause stays.
+/// Trusts an endpoint again: enables it, closes its breaker, resets its failures and ends its hold. Keeps a pause.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn enable(conn: &mut PgConnection, key: &EndpointKey) -> Result<bool, sqlx::Error> {
+pub async fn enable(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints
          SET disabled_at = NULL, disabled_because = NULL, breaker = 'closed', breaker_until = 'epoch', openings = 0,

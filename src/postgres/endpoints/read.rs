@@ -1,47 +1,38 @@
-//! Endpoints as operators look at them. Nothing here changes a row.
+//! Endpoints for operators. Nothing here changes a row.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::postgres::deliveries::Attempt;
+use crate::domain::event::Key;
 
-/// Names an endpoint, and its lane.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointKey {
-    /// The company's id.
-    pub company: String,
-    /// The endpoint.
-    pub id: Uuid,
-}
-
-/// What keeps the deliveries of an endpoint waiting. Times are those of the database's clock.
+/// What keeps the deliveries of an endpoint waiting. Times are of the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    /// Since when an operator has it paused.
+    /// When an operator paused it.
     pub paused_at: Option<OffsetDateTime>,
-    /// When it said that it is gone (410).
+    /// When it answered 410 Gone.
     pub disabled_at: Option<OffsetDateTime>,
-    /// How long it asked for patience (`Retry-After`); may be over.
+    /// The end of the hold that it asked for (`Retry-After`); may be past.
     pub held_until: Option<OffsetDateTime>,
-    /// When the next request of a limited rate may begin; may be over.
+    /// When its rate limit allows the next request; may be past.
     pub next_slot_at: Option<OffsetDateTime>,
     /// `closed`, `open`, `half_open` or `ramp_up`.
     pub breaker: String,
-    /// The end of `open` or of the probe of `half_open`.
+    /// The end of `open`, or of the probe's lease in `half_open`.
     pub breaker_until: Option<OffsetDateTime>,
-    /// In a row.
+    /// Consecutive failures.
     pub failures: i32,
-    /// The first of them.
+    /// The time of the first of them.
     pub failing_since: Option<OffsetDateTime>,
 }
 
-/// One endpoint and what waits for it.
+/// One endpoint and its queue.
 #[derive(Clone)]
 pub struct EndpointRow {
-    /// Which.
-    pub key: EndpointKey,
-    /// Its address as written. The path may be a secret.
+    /// Its key.
+    pub key: Key,
+    /// Its address as written. The path may hold a secret.
     pub url: String,
     /// Its lane.
     pub lane: Lane,
@@ -49,21 +40,21 @@ pub struct EndpointRow {
     pub paused_by: Option<String>,
     /// Why it is disabled, for a person.
     pub disabled_because: Option<String>,
-    /// Deliveries that are pending.
+    /// Pending deliveries.
     pub waiting: i64,
-    /// When the first of them was or will be due.
+    /// When the first of them is due; may be past.
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// Those of them that a worker has in hand.
+    /// Those of them that a worker holds.
     pub in_flight: i64,
-    /// The last 2xx.
+    /// The time of the last success.
     pub last_success_at: Option<OffsetDateTime>,
-    /// The last attempt that failed.
+    /// The time of the last failed attempt.
     pub last_failure_at: Option<OffsetDateTime>,
-    /// What was wrong then, for a person.
+    /// What went wrong in it, for a person.
     pub last_error: Option<String>,
-    /// When its first delivery was made.
+    /// When its first delivery was created.
     pub created_at: OffsetDateTime,
-    /// The database's clock.
+    /// The database's `now()`.
     pub now: OffsetDateTime,
 }
 
@@ -79,11 +70,11 @@ pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn get(conn: &mut PgConnection, key: &EndpointKey) -> Result<Option<EndpointRow>, sqlx::Error> {
+pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<EndpointRow>, sqlx::Error> {
     Ok(rows(conn, Some(&key.company), Some(key.id)).await?.pop())
 }
 
-/// The endpoints with this address, or whose id lies between the two, both included.
+/// The endpoints with this address and an id in this inclusive range, which an abbreviated id spans.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -92,9 +83,9 @@ pub async fn matching(
     company: Option<&str>,
     url: Option<&str>,
     (first, last): (Uuid, Uuid),
-) -> Result<Vec<EndpointKey>, sqlx::Error> {
+) -> Result<Vec<Key>, sqlx::Error> {
     sqlx::query_as!(
-        EndpointKey,
+        Key,
         "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
          WHERE ($1::text IS NULL OR company_id = $1) AND ($2::text IS NULL OR url = $2)
            AND endpoint_id BETWEEN $3 AND $4
@@ -108,8 +99,8 @@ pub async fn matching(
     .await
 }
 
-/// What is pending is counted in the index of lanes. What is in hand has its lease's end within the hour:
-/// no lease is that long, and what is due later need not be looked at.
+/// Counts pending deliveries in the index of lanes. A lease is shorter than an hour, so a delivery that is due later
+/// is not in flight, and the count of those skips it.
 async fn rows(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -117,8 +108,8 @@ async fn rows(
 ) -> Result<Vec<EndpointRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT e.company_id, e.endpoint_id, e.url, e.paused_at, e.paused_by, e.disabled_at, e.disabled_because,
-               NULLIF(e.held_until, 'epoch') AS held_until, NULLIF(e.next_slot_at, 'epoch') AS next_slot_at,
-               e.breaker, NULLIF(e.breaker_until, 'epoch') AS breaker_until, e.failures, e.failing_since,
+               nullif(e.held_until, 'epoch') AS held_until, nullif(e.next_slot_at, 'epoch') AS next_slot_at,
+               e.breaker, nullif(e.breaker_until, 'epoch') AS breaker_until, e.failures, e.failing_since,
                e.last_success_at, e.last_failure_at, e.last_error, e.created_at, now() AS "now!",
                (SELECT count(*) FROM webhook_deliveries d WHERE d.company_id = e.company_id
                 AND d.endpoint_id = e.endpoint_id AND d.state = 'pending') AS "waiting!",
@@ -137,7 +128,7 @@ async fn rows(
     .fetch_all(conn)
     .await?;
     let rows = rows.into_iter().map(|row| EndpointRow {
-        key: EndpointKey { company: row.company_id, id: row.endpoint_id },
+        key: Key { company: row.company_id, id: row.endpoint_id },
         url: row.url,
         lane: Lane {
             paused_at: row.paused_at,
@@ -167,7 +158,7 @@ async fn rows(
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn states(conn: &mut PgConnection, key: &EndpointKey) -> Result<Vec<(String, i64)>, sqlx::Error> {
+pub async fn states(conn: &mut PgConnection, key: &Key) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT state, count(*) AS "count!" FROM webhook_deliveries
            WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
@@ -178,35 +169,4 @@ pub async fn states(conn: &mut PgConnection, key: &EndpointKey) -> Result<Vec<(S
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
-}
-
-/// The last ten attempts, the newest first: of what ended last among the deliveries of the last 24 hours, and of
-/// what is pending. Attempts know their delivery only, so all of them are not looked through.
-///
-/// # Errors
-/// When the database refuses or is away.
-pub async fn attempts(conn: &mut PgConnection, key: &EndpointKey) -> Result<Vec<Attempt>, sqlx::Error> {
-    sqlx::query_as!(
-        Attempt,
-        r#"SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.connect_ms, a.answer_ms,
-               a.outcome AS class, a.status, a.error, a.response_body
-           FROM (
-               (SELECT company_id, delivery_id FROM webhook_deliveries
-                WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
-                  AND state <> 'pending' AND attempts > 0
-                ORDER BY finished_at DESC LIMIT 20)
-               UNION ALL
-               (SELECT company_id, delivery_id FROM webhook_deliveries
-                WHERE company_id = $1 AND endpoint_id = $2 AND state = 'pending' AND attempts > 0
-                ORDER BY next_attempt_at DESC LIMIT 1000)) d
-           CROSS JOIN LATERAL (
-               SELECT * FROM webhook_attempts a
-               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
-               ORDER BY a.attempt DESC LIMIT 10) a
-           ORDER BY a.started_at DESC LIMIT 10"#,
-        key.company,
-        key.id,
-    )
-    .fetch_all(conn)
-    .await
 }

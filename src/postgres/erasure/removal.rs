@@ -1,29 +1,29 @@
-//! Removes what is known of a person, in the caller's transaction.
+//! Removes the data of a person, in the caller's transaction.
 //!
-//! Entries of the ledger and deliveries stay without what they said: they prove that an event was
-//! applied, so that its redelivery brings nobody back. Ids of events go, for platforms make them of
-//! phone numbers.
+//! Ledger entries and deliveries stay, blank: they prove that an event was applied, so a redelivery does not bring
+//! the person back. Event ids are removed too, because platforms build them from phone numbers.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Counts, Dossier, columns};
+use super::{Counts, Dossier, key_columns};
 use crate::{
     domain::{
         chain::completed,
         event::{CompanyId, EventRef},
+        webhook::delivery::delivery_id,
     },
-    postgres::{deliveries, suppressions},
+    postgres::suppressions,
 };
 
-/// Most steps of one event: 11 triggers of 10 actions.
+/// Maximum number of steps of an event: 11 triggers of 10 actions.
 const MAX_STEPS: u16 = 110;
-/// Most ids of one statement.
-const CHUNK: usize = 20_000;
+/// Maximum number of delivery ids of one statement.
+const MAX_IDS: usize = 20_000;
 
-/// Erases the contact that [`super::find`] found in this transaction, in the name of `operator`, and
-/// suppresses its keys. Returns the time of it, which is after every change that it erases.
+/// Erases the contact that [`super::find`] found in this transaction, on behalf of `operator`, and suppresses its
+/// identifiers. Returns the time of the erasure, which is later than every change that it erases.
 ///
 /// # Errors
 /// When the database refuses or is away; the caller's transaction is then lost.
@@ -34,7 +34,7 @@ pub async fn erase(
     operator: &str,
     pepper: &str,
 ) -> Result<(OffsetDateTime, Counts), sqlx::Error> {
-    // Not now(), which is from before the wait for the lock.
+    // now() is the start of the transaction, before the wait for the lock.
     let erased_at =
         sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut *conn).await?;
     let ids = dossier.ids();
@@ -53,13 +53,13 @@ pub async fn erase(
     counts.suppressed_keys = dossier.keys.len() as u64;
     counts.ledger_events = dossier.events.len() as u64;
     ledger(conn, company, &ids).await?;
-    for deliveries in delivery_ids(company, dossier).chunks(CHUNK) {
+    for deliveries in delivery_ids(company, dossier).chunks(MAX_IDS) {
         let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), deliveries, &ids).await?;
         counts.deliveries += deliveries;
         counts.attempts += attempts;
     }
     let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    // The result of a chain may be about another contact that the same chain upserted.
+    // The result of a chain may have another contact of the same chain as its subject.
     let results: Vec<Uuid> =
         dossier.events.iter().map(|event| event.id_of(company, completed::KIND, 0)).collect();
     let unpublished = sqlx::query!(
@@ -86,10 +86,10 @@ async fn contact(
     )
     .execute(&mut *conn)
     .await?;
-    let (kinds, values) = columns(&dossier.keys);
+    let (kinds, values) = key_columns(&dossier.keys);
     let identifiers = sqlx::query!(
-        "DELETE FROM contact_identifiers i USING UNNEST($2::text[], $3::text[]) AS k(kind, value)
-         WHERE i.company_id = $1 AND i.kind = k.kind AND i.value = k.value AND i.contact_id = $4",
+        "DELETE FROM contact_identifiers i USING UNNEST($2::text[], $3::text[]) AS u(kind, value)
+         WHERE i.company_id = $1 AND i.kind = u.kind AND i.value = u.value AND i.contact_id = $4",
         company.as_str(),
         &kinds as &[&str],
         &values as &[&str],
@@ -123,7 +123,7 @@ async fn ledger(conn: &mut PgConnection, company: &CompanyId, ids: &[Uuid]) -> R
     .execute(&mut *conn)
     .await?;
     for column in ["contact_id", "other_id"] {
-        // The column is one of the two names above; each has its index.
+        // One of the two names above, and each has an index.
         let statement = format!(
             "UPDATE contact_links SET source = NULL, event_id = NULL WHERE company_id = $1 AND {column} = ANY($2)"
         );
@@ -136,18 +136,18 @@ async fn ledger(conn: &mut PgConnection, company: &CompanyId, ids: &[Uuid]) -> R
     Ok(())
 }
 
-/// The deliveries that the person's events can have. They are found by their ids, which derive from
-/// event and step: there is no index by event, and every contact would pay for one.
+/// The ids of all deliveries that the person's events can have, derived from event and step. An index by event would
+/// find them too, but every insert would pay for it.
 fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
     let of_event = |event: &EventRef| -> Vec<Uuid> {
-        (1..=MAX_STEPS).map(|step| deliveries::delivery_id(event, company, step)).collect()
+        (1..=MAX_STEPS).map(|step| delivery_id(event, company, step)).collect()
     };
     let mut ids: Vec<Uuid> = dossier.events.iter().flat_map(of_event).collect();
     ids.sort_unstable();
     ids
 }
 
-/// Takes away what is known of the chains of these events: nobody is told their end.
+/// Deletes the chains of these events; their results are never published.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -157,10 +157,10 @@ pub(super) async fn remove_chains(
     events: &[Uuid],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "WITH held AS MATERIALIZED (
+        "WITH locked AS MATERIALIZED (
              SELECT event_key FROM chain_results WHERE company_id = $1 AND event_key = ANY($2)
              ORDER BY event_key FOR UPDATE)
-         DELETE FROM chain_results c USING held WHERE c.company_id = $1 AND c.event_key = held.event_key",
+         DELETE FROM chain_results c USING locked WHERE c.company_id = $1 AND c.event_key = locked.event_key",
         company,
         events,
     )
@@ -169,10 +169,10 @@ pub(super) async fn remove_chains(
     Ok(())
 }
 
-/// Takes everything from these deliveries that their events said, their attempts, and what is known of their
-/// chains. What was not sent yet never will be: it has no lease, so what is just being sent is not recorded
-/// either, and a fault, so nothing is sent even if it is made due again. `contacts` are the person's ids.
-/// Returns how many deliveries and attempts.
+/// Blanks these deliveries, and deletes their attempts and the chains of their events. An unfinished delivery ends
+/// as discarded. It loses its lease, so the outcome of a request in flight is not recorded, and it gets a fault, so
+/// it is never sent even if an operator makes it due again. `contacts` are the person's ids. Returns the numbers of
+/// deliveries and attempts.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -183,24 +183,24 @@ pub(super) async fn blank_deliveries(
     contacts: &[Uuid],
 ) -> Result<(u64, u64), sqlx::Error> {
     let blanked = sqlx::query!(
-        "WITH held AS MATERIALIZED (
-             SELECT d.delivery_id, d.state FROM UNNEST($2::uuid[]) AS k(delivery_id)
-             JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = k.delivery_id
+        "WITH locked AS MATERIALIZED (
+             SELECT d.delivery_id, d.state FROM UNNEST($2::uuid[]) AS u(delivery_id)
+             JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
              WHERE NOT (d.url = '' AND d.source = 'erased')
              ORDER BY d.delivery_id FOR UPDATE OF d)
          UPDATE webhook_deliveries d
          SET source = 'erased', event_id = 'erased', url = '', headers = '[]', body = NULL,
              fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
              state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
-             lease_token = NULL, finished_at = COALESCE(d.finished_at, now())
-         FROM held WHERE d.company_id = $1 AND d.delivery_id = held.delivery_id
-         RETURNING d.delivery_id, d.event_key, held.state",
+             lease_token = NULL, finished_at = coalesce(d.finished_at, now())
+         FROM locked WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id
+         RETURNING d.delivery_id, d.event_key, locked.state",
         company,
         ids,
     )
     .fetch_all(&mut *conn)
     .await?;
-    // Not what an operator gave up before.
+    // A delivery that an operator had discarded was not going to be sent.
     let unsent: Vec<Uuid> = blanked
         .iter()
         .filter(|row| ["pending", "dead"].contains(&row.state.as_str()))
@@ -209,14 +209,14 @@ pub(super) async fn blank_deliveries(
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
     remove_chains(conn, company, &events).await?;
-    // A digest that was not delivered spoke of others too. They go into one without this person, whose own
-    // deliveries are blank by then or will be.
+    // An undelivered digest has members about other persons, too. They become due again, for a digest without this
+    // person, whose own deliveries are blank by then or will be.
     sqlx::query!(
-        "UPDATE webhook_deliveries m
+        "UPDATE webhook_deliveries d
          SET state = 'pending', digest_id = NULL, finished_at = NULL, next_attempt_at = now(), round_started_at = now()
-         FROM UNNEST($2::uuid[]) AS k(digest_id)
-         WHERE m.company_id = $1 AND m.digest_id = k.digest_id AND m.state = 'digested' AND m.source <> 'erased'
-           AND (m.contact_id IS NULL OR m.contact_id <> ALL ($3))",
+         FROM UNNEST($2::uuid[]) AS u(digest_id)
+         WHERE d.company_id = $1 AND d.digest_id = u.digest_id AND d.state = 'digested' AND d.source <> 'erased'
+           AND (d.contact_id IS NULL OR d.contact_id <> ALL($3))",
         company,
         &unsent,
         contacts,
@@ -224,8 +224,8 @@ pub(super) async fn blank_deliveries(
     .execute(&mut *conn)
     .await?;
     let attempts = sqlx::query!(
-        "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS k(delivery_id)
-         WHERE a.company_id = $1 AND a.delivery_id = k.delivery_id",
+        "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS u(delivery_id)
+         WHERE a.company_id = $1 AND a.delivery_id = u.delivery_id",
         company,
         &blanked,
     )

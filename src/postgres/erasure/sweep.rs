@@ -1,12 +1,13 @@
-//! Finds and removes what belongs to no contact and speaks of a person: dead letters, webhooks of
-//! chains without a CRM step, their entries in the ledger and their messages.
+//! Finds and removes rows that mention a person and belong to no contact: dead letters, and the deliveries, ledger
+//! entries and messages of chains without a CRM step.
 //!
-//! Tables are read in pages by primary key, so that no statement takes long however large they are.
+//! Reads each table in pages by primary key, so no statement takes long, however large the table is.
 
 use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
+use strum::VariantArray;
 use uuid::Uuid;
 
 use super::{
@@ -18,36 +19,26 @@ use crate::domain::{
     event::{CompanyId, EventRef},
 };
 
-/// Where such rows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The tables with such rows, in the order in which they must be swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Table {
-    /// Events that touched no contact.
+    /// Events without a contact.
     Ledger,
-    /// Webhooks that belong to no contact, or to an event that is no longer the contact's, or to one that
-    /// named the contact and was for another.
+    /// Deliveries without a contact, of an event that is no longer the contact's, or of an event for another contact
+    /// that named an identifier of this one.
     Deliveries,
-    /// Chains whose end is awaited.
+    /// Chains whose webhooks have not all ended.
     ChainResults,
-    /// Messages about no contact, and results of chains.
+    /// Messages without a contact, and results of chains.
     Outbox,
     /// Dead letters of the company.
     DeadLetters,
-    /// Dead letters whose company nobody could read.
+    /// Dead letters whose company could not be read.
     StrayDeadLetters,
 }
 
 impl Table {
-    /// All of them, in the order in which they must be swept.
-    pub const ALL: [Self; 6] = [
-        Self::Ledger,
-        Self::Deliveries,
-        Self::ChainResults,
-        Self::Outbox,
-        Self::DeadLetters,
-        Self::StrayDeadLetters,
-    ];
-
-    /// Name, key and rows of a page: bodies are large, other rows are not read but skipped.
+    /// The table's name, its key, and the rows of a page: fewer where each row has a large body.
     const fn page(self) -> (&'static str, &'static str, i64) {
         match self {
             Self::Ledger => ("trigger_events", "event_key", 5_000),
@@ -64,22 +55,21 @@ pub struct Sweep<'a> {
     company: &'a CompanyId,
     person: &'a Person,
     ids: Vec<Uuid>,
-    /// Keys of the person's events. Their deliveries and messages are the contact's.
+    /// Keys of the person's events. `erase` removes their deliveries and messages.
     events: HashSet<Uuid>,
-    /// Deliveries that were found, whose dead letters go as well.
+    /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,
 }
 
-/// The part of a table after one key, up to another.
-struct Part<'a> {
+/// The rows of a table after one key, up to and including another.
+struct Page<'a> {
     company: &'a str,
     after: Uuid,
-    /// Included.
-    to: Uuid,
+    last: Uuid,
 }
 
 impl<'a> Sweep<'a> {
-    /// A search for the person of this dossier.
+    /// Starts a search for the person of this dossier.
     #[must_use]
     pub fn new(company: &'a CompanyId, dossier: &'a Dossier) -> Self {
         Self {
@@ -91,8 +81,8 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Removes what is found in the page of `table` after the key `after`. Returns where the next page
-    /// begins, `None` at the end.
+    /// Sweeps the page of `table` after the key `after`. Returns the key after which the next page begins, `None` at
+    /// the end.
     ///
     /// # Errors
     /// When the database refuses or is away; the same page can be swept again.
@@ -104,7 +94,7 @@ impl<'a> Sweep<'a> {
     ) -> Result<(Option<Uuid>, Counts), sqlx::Error> {
         let company = if table == Table::StrayDeadLetters { "" } else { self.company.as_str() };
         let (name, key, rows) = table.page();
-        // Both names stand in `Table::page`.
+        // Both names come from `Table::page`.
         let statement = format!(
             "SELECT {key} FROM {name} WHERE company_id = $1 AND {key} > $2 ORDER BY {key} OFFSET $3 LIMIT 1"
         );
@@ -114,17 +104,17 @@ impl<'a> Sweep<'a> {
             .bind(rows - 1)
             .fetch_optional(&mut *conn)
             .await?;
-        let part = Part { company, after, to: next.unwrap_or(Uuid::max()) };
+        let page = Page { company, after, last: next.unwrap_or(Uuid::max()) };
         let mut counts = Counts::default();
         match table {
-            Table::Ledger => counts.ledger_events = self.ledger(conn, &part).await?,
+            Table::Ledger => counts.ledger_events = self.ledger(conn, &page).await?,
             Table::Deliveries => {
-                (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &part).await?;
+                (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &page).await?;
             }
-            Table::ChainResults => self.chain_results(conn, &part).await?,
-            Table::Outbox => counts.outbox_messages = self.outbox(conn, &part).await?,
+            Table::ChainResults => self.chain_results(conn, &page).await?,
+            Table::Outbox => counts.outbox_messages = self.outbox(conn, &page).await?,
             Table::DeadLetters | Table::StrayDeadLetters => {
-                counts.dead_letters = self.dead_letters(conn, &part).await?;
+                counts.dead_letters = self.dead_letters(conn, &page).await?;
             }
         }
         Ok((next, counts))
@@ -138,14 +128,14 @@ impl<'a> Sweep<'a> {
         bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
     }
 
-    async fn ledger(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+    async fn ledger(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
         let rows = sqlx::query!(
             "SELECT event_key, source, event_id, assistant_id, session_id, traceparent, tracestate
              FROM trigger_events
              WHERE company_id = $1 AND event_key > $2 AND event_key <= $3 AND contact_id IS NULL AND NOT erased",
-            part.company,
-            part.after,
-            part.to,
+            page.company,
+            page.after,
+            page.last,
         );
         let rows = rows.fetch_all(&mut *conn).await?;
         let found: Vec<Uuid> = rows
@@ -161,9 +151,9 @@ impl<'a> Sweep<'a> {
             "UPDATE trigger_events t
              SET erased = true, source = 'erased', event_id = 'erased', rejected = NULL, session_id = NULL,
                  assistant_id = NULL, traceparent = NULL, tracestate = NULL
-             FROM UNNEST($2::uuid[]) AS k(event_key)
-             WHERE t.company_id = $1 AND t.event_key = k.event_key AND t.contact_id IS NULL",
-            part.company,
+             FROM UNNEST($2::uuid[]) AS u(event_key)
+             WHERE t.company_id = $1 AND t.event_key = u.event_key AND t.contact_id IS NULL",
+            page.company,
             &found,
         );
         Ok(blanked.execute(conn).await?.rows_affected())
@@ -172,27 +162,27 @@ impl<'a> Sweep<'a> {
     async fn unowned_deliveries(
         &mut self,
         conn: &mut PgConnection,
-        part: &Part<'_>,
+        page: &Page<'_>,
     ) -> Result<(u64, u64), sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
             r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers::text AS "headers!", d.body,
                    d.fault, d.last_error, d.tracestate,
-                   ARRAY(SELECT convert_to(COALESCE(a.error, ''), 'UTF8') || '\x0a' || COALESCE(a.response_body, '')
+                   ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
                          FROM webhook_attempts a
                          WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
                FROM webhook_deliveries d
                WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
                  AND (d.contact_id IS NULL OR d.contact_id = ANY($4)
-                      -- An event for somebody else that named a key of this person.
+                      -- An event for another contact that named an identifier of this person.
                       OR d.event_key = ANY(ARRAY(SELECT l.event_key FROM contact_links l
                           WHERE l.company_id = $1 AND l.contact_id = ANY($4) AND l.event_key IS NOT NULL
                           UNION ALL
                           SELECT l.event_key FROM contact_links l
                           WHERE l.company_id = $1 AND l.other_id = ANY($4) AND l.event_key IS NOT NULL)))"#,
-            part.company,
-            part.after,
-            part.to,
+            page.company,
+            page.after,
+            page.last,
             &self.ids,
         )
         .fetch(&mut *conn);
@@ -213,16 +203,16 @@ impl<'a> Sweep<'a> {
         if found.is_empty() {
             return Ok((0, 0));
         }
-        blank_deliveries(conn, part.company, &found, &self.ids).await
+        blank_deliveries(conn, page.company, &found, &self.ids).await
     }
 
-    async fn chain_results(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<(), sqlx::Error> {
+    async fn chain_results(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<(), sqlx::Error> {
         let rows = sqlx::query!(
             r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate
                FROM chain_results WHERE company_id = $1 AND event_key > $2 AND event_key <= $3"#,
-            part.company,
-            part.after,
-            part.to,
+            page.company,
+            page.after,
+            page.last,
         )
         .fetch_all(&mut *conn)
         .await?;
@@ -234,18 +224,18 @@ impl<'a> Sweep<'a> {
             })
             .map(|row| row.event_key)
             .collect();
-        remove_chains(conn, part.company, &found).await
+        remove_chains(conn, page.company, &found).await
     }
 
-    async fn outbox(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+    async fn outbox(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
             "SELECT message_id, correlation_id, tracestate, body, reply_to, reply_correlation_id FROM outbox
              WHERE company_id = $1 AND message_id > $2 AND message_id <= $3
                AND (subject IS NULL OR type = 'trigger.completed')",
-            part.company,
-            part.after,
-            part.to,
+            page.company,
+            page.after,
+            page.last,
         )
         .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
@@ -259,30 +249,30 @@ impl<'a> Sweep<'a> {
         }
         drop(rows);
         let deleted = sqlx::query!(
-            "DELETE FROM outbox o USING UNNEST($2::uuid[]) AS k(message_id)
-             WHERE o.company_id = $1 AND o.message_id = k.message_id",
-            part.company,
+            "DELETE FROM outbox o USING UNNEST($2::uuid[]) AS u(message_id)
+             WHERE o.company_id = $1 AND o.message_id = u.message_id",
+            page.company,
             &found,
         );
         Ok(deleted.execute(conn).await?.rows_affected())
     }
 
-    async fn dead_letters(&self, conn: &mut PgConnection, part: &Part<'_>) -> Result<u64, sqlx::Error> {
+    async fn dead_letters(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
             r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
                    event_id, trigger_name, delivery_id
                FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
-            part.company,
-            part.after,
-            part.to,
+            page.company,
+            page.after,
+            page.last,
         )
         .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
             let event = row.source.as_deref().zip(row.event_id.as_deref());
             let event = event.and_then(|(source, id)| EventRef::new(source, id).ok());
-            // Of the person's events it is the webhooks only: the same id may stand in any message.
-            let is_webhook = !part.company.is_empty()
+            // Only webhooks match by event: anyone can send a message with the same event id.
+            let is_webhook = !page.company.is_empty()
                 && row.stage == "webhook"
                 && (event.is_some_and(|event| self.events.contains(&event.key()))
                     || row.delivery_id.is_some_and(|id| self.deliveries.contains(&id)));
@@ -297,9 +287,9 @@ impl<'a> Sweep<'a> {
         }
         drop(rows);
         let deleted = sqlx::query!(
-            "DELETE FROM dead_letters d USING UNNEST($2::uuid[]) AS k(dead_letter_id)
-             WHERE d.company_id = $1 AND d.dead_letter_id = k.dead_letter_id",
-            part.company,
+            "DELETE FROM dead_letters dl USING UNNEST($2::uuid[]) AS u(dead_letter_id)
+             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id",
+            page.company,
             &found,
         );
         Ok(deleted.execute(conn).await?.rows_affected())

@@ -1,5 +1,5 @@
-//! Collects what the file and the environment say, each value with its key and origin. What cannot
-//! be a setting is a fault here; whether a value fits its setting is not decided here.
+//! Collects the values of the file and the environment, each with its key and origin. Unknown keys are faults here;
+//! whether a value fits its setting is decided later.
 
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
@@ -16,7 +16,7 @@ pub(super) struct Override {
     pub(super) origin: Origin,
 }
 
-/// What was written over the defaults, the stronger layer last.
+/// The values that override defaults, the stronger layer last.
 pub(super) struct Layers<'a> {
     defaults: &'a BTreeMap<String, Value>,
     pub(super) overrides: Vec<Override>,
@@ -40,11 +40,11 @@ impl<'a> Layers<'a> {
         Self { defaults, overrides: Vec::new(), faults: Vec::new() }
     }
 
-    /// Adds what the file says.
+    /// Adds the values of the file.
     pub(super) fn add_file(&mut self, path: &Path) {
         let origin = Origin::File(path.to_owned());
         let sections = fs::read_to_string(path)
-            .map_err(|error| fault("", &origin, format!("cannot be read: {error}")))
+            .map_err(|error| fault("", &origin, format!("could not be read: {error}")))
             .and_then(|text| parse(&text, &origin));
         let sections = match sections {
             Ok(sections) => sections,
@@ -73,7 +73,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Adds what the environment says.
+    /// Adds the values of the environment.
     pub(super) fn add_environment(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
         let ours: BTreeMap<String, OsString> = environment
             .into_iter()
@@ -97,19 +97,15 @@ impl<'a> Layers<'a> {
                     Ok(text) => self.push_text(key, text.trim_end_matches(['\r', '\n']), origin),
                     Err(error) => {
                         let path = Path::new(value).display();
-                        self.faults.push(fault(
-                            &key,
-                            &origin,
-                            format!("cannot read the file {path}: {error}"),
-                        ));
+                        self.faults.push(fault(&key, &origin, format!("could not read {path}: {error}")));
                     }
                 },
-                None => self.faults.push(fault("", &origin, "names no setting")),
+                None => self.faults.push(fault("", &origin, "does not name a setting")),
             }
         }
     }
 
-    /// The key that a variable sets, and whether it names a file with the value.
+    /// The key that a variable sets, and whether the variable names a file with the value.
     fn variable(&self, name: &str) -> Option<(String, bool)> {
         let variable = |key: &str| format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase());
         self.defaults.keys().find_map(|key| match name.strip_prefix(&variable(key)) {
@@ -123,18 +119,18 @@ impl<'a> Layers<'a> {
         self.defaults.keys().filter_map(move |key| key.strip_prefix(section)?.strip_prefix('.'))
     }
 
-    /// Adds a text from the environment; it is a list where the default is one.
+    /// Adds a text from the environment; it becomes a list if the default is a list.
     fn push_text(&mut self, key: String, text: &str, origin: Origin) {
         let is_list = self.defaults.get(&key).is_some_and(|value| matches!(value.kind, ValueKind::Array(_)));
         let kind = match (is_list, text.trim()) {
             (false, _) => ValueKind::from(text),
             (true, "") => ValueKind::Array(Vec::new()),
-            // Entries with names cannot be told apart by commas: they are written as in a file.
+            // Commas cannot separate entries that have keys, so those are written in TOML.
             (true, entries) if entries.starts_with('[') => match parse(&format!("list = {entries}"), &origin)
             {
                 Ok(mut parsed) => parsed.remove("list").map_or(ValueKind::Nil, |list| list.kind),
                 Err(_) => {
-                    return self.faults.push(fault(&key, &origin, "expected a list as in TOML, [{…}, {…}]"));
+                    return self.faults.push(fault(&key, &origin, "expected a TOML list, [{…}, {…}]"));
                 }
             },
             (true, items) => {
@@ -144,10 +140,10 @@ impl<'a> Layers<'a> {
         self.push(key, Value::new(None, kind), origin);
     }
 
-    /// Adds a value, unless it could only be taken by bending it: the library rounds fractions and
-    /// counts `true` as 1.
+    /// Adds a value, unless the library would have to convert it silently: it rounds fractions and reads `true`
+    /// as 1.
     fn push(&mut self, key: String, value: Value, origin: Origin) {
-        let bent = match (self.defaults.get(&key).map(|default| &default.kind), &value.kind) {
+        let mismatch = match (self.defaults.get(&key).map(|default| &default.kind), &value.kind) {
             (Some(ValueKind::I64(_)), ValueKind::I64(_))
             | (Some(ValueKind::Boolean(_)), ValueKind::Boolean(_)) => None,
             (Some(ValueKind::I64(_)), ValueKind::String(text)) if text.parse::<i64>().is_ok() => None,
@@ -161,7 +157,7 @@ impl<'a> Layers<'a> {
             (Some(ValueKind::Float(_)), ValueKind::Boolean(_)) => Some("expected a number"),
             _ => None,
         };
-        match bent {
+        match mismatch {
             Some(message) => self.faults.push(fault(&key, &origin, message)),
             None => self.overrides.push(Override { key, value, origin }),
         }
@@ -170,7 +166,7 @@ impl<'a> Layers<'a> {
 
 fn parse(text: &str, origin: &Origin) -> Result<BTreeMap<String, Value>, Fault> {
     let sections = File::from_str(text, FileFormat::Toml).collect().map_err(|error| {
-        // Between place and reason the library quotes the line, which may hold a secret.
+        // Between place and reason the library quotes the line, which may contain a secret.
         let error = error.to_string();
         let mut lines = error.lines().filter(|line| !line.trim().is_empty());
         let place = lines.next().unwrap_or("not TOML");

@@ -1,4 +1,4 @@
-//! A setting as text for people, in TOML, with secrets redacted.
+//! Prints a setting as TOML, with secrets redacted.
 
 use config::{Value, ValueKind};
 use url::Url;
@@ -19,7 +19,7 @@ pub(super) fn value(key: &str, value: &Value) -> String {
     }
 }
 
-/// Only addresses are shown in part: what is secret in them has its place.
+/// An address is shown in part, because its secret is in a known place.
 fn is_address(key: &str) -> bool {
     key.rsplit_once('.').is_some_and(|(_, name)| name == "url")
 }
@@ -35,7 +35,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// TOML's basic strings escape as JSON does.
+/// TOML's basic strings have the escapes of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_are_shown_in_part() {
+    fn secret_is_redacted_and_address_is_shown_in_part() {
         let shown = |key: &str, text: &str| value(key, &Value::from(text));
         assert_eq!(shown("amqp.url", "amqp://u:p@h/v"), r#""amqp://u:redacted@h/v""#);
         assert_eq!(shown("contacts.suppression_pepper", "a://b"), "redacted");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_lose_password_and_query() {
+    fn address_loses_password_and_query() {
         assert_eq!(without_password("amqp://u:p@h/v"), "amqp://u:redacted@h/v");
         assert_eq!(without_password("postgres://h/d?password=p"), "postgres://h/d?redacted");
         assert_eq!(without_password("not an address p"), "redacted");

@@ -1,4 +1,4 @@
-//! Every kind of fault, told at once, with its origin and without secrets.
+//! Every kind of fault, reported at once, with its origin and without secrets.
 
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
@@ -21,7 +21,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// The messages, by key.
+/// The messages by key.
 fn faults(result: Result<Effective, LoadError>) -> BTreeMap<String, String> {
     result.unwrap_err().faults.into_iter().map(|fault| (fault.key, fault.message)).collect()
 }
@@ -47,7 +47,7 @@ fn environment_overrides_file_overrides_defaults() {
 }
 
 #[test]
-fn text_of_the_environment_becomes_every_type() {
+fn environment_text_becomes_every_type() {
     let secret = format!("whsec_{}", "A".repeat(32));
     let settings = with_env(&[
         ("UPSERT__CONSUMERS", "3"),
@@ -78,7 +78,7 @@ fn text_of_the_environment_becomes_every_type() {
 }
 
 #[test]
-fn companies_have_regions() {
+fn company_has_its_own_region() {
     use crate::domain::event::CompanyId;
     let settings =
         with_env(&[("CONTACTS__REGIONS", "acme=MX, a=b = us"), ("PLACEHOLDERS__ANYWHERE", "n/a,vazio")])
@@ -91,13 +91,13 @@ fn companies_have_regions() {
 }
 
 #[test]
-fn an_empty_list_is_an_empty_list() {
+fn empty_text_is_an_empty_list() {
     let settings = with_env(&[("WEBHOOK__RETRY_SCHEDULE", ""), ("HTTP__TOKENS", " ")]).unwrap().settings;
     assert!(settings.webhook.retry_schedule.is_empty() && settings.http.tokens.is_empty());
 }
 
 #[test]
-fn a_time_that_the_database_cannot_reckon_with_is_refused() {
+fn duration_beyond_the_database_range_is_refused() {
     let endless = "300000y";
     let rule = r#"[{url = "https://a.example", timeout = "300000y", retry_schedule = ["300000y"]}]"#;
     for (name, key, value) in [
@@ -114,7 +114,7 @@ fn a_time_that_the_database_cannot_reckon_with_is_refused() {
 }
 
 #[test]
-fn a_value_can_be_read_from_a_file() {
+fn value_is_read_from_a_file() {
     let secret = file("amqp://me:pass@broker/v\n");
     let path = secret.path().to_str().unwrap();
     let effective = with_env(&[("AMQP__URL_FILE", path)]).unwrap();
@@ -124,11 +124,11 @@ fn a_value_can_be_read_from_a_file() {
     let both = faults(with_env(&[("AMQP__URL_FILE", path), ("AMQP__URL", "amqp://h")]));
     assert!(both["amqp.url"].contains("both"), "{both:?}");
     let missing = faults(with_env(&[("AMQP__URL_FILE", "/nowhere/at/all")]));
-    assert!(missing["amqp.url"].contains("cannot read the file /nowhere/at/all"), "{missing:?}");
+    assert!(missing["amqp.url"].contains("could not read /nowhere/at/all"), "{missing:?}");
 }
 
 #[test]
-fn each_kind_of_fault() {
+fn invalid_variable_is_reported_with_key_and_origin() {
     let token_twice = "a:viewer:x,a:viewer:x";
     for (name, value, key, said) in [
         ("AMQP__URL", "http://h", "amqp.url", "amqp://user:password@host"),
@@ -156,7 +156,7 @@ fn each_kind_of_fault() {
         ("CONTACTS__REGIONS", "acme", "contacts.regions", "company=REGION"),
         ("CONTACTS__REGIONS", "=MX", "contacts.regions", "1 to 255 bytes"),
         ("CONTACTS__REGIONS", "acme=XX", "contacts.regions", "ISO 3166-1"),
-        ("CONTACTS__REGIONS", "acme=MX, b=US,acme=MX", "contacts.regions", "entry 3: the same company"),
+        ("CONTACTS__REGIONS", "acme=MX, b=US,acme=MX", "contacts.regions", "entry 3: this company"),
         ("CONTACTS__DEFAULT_REGION", "Brazil", "contacts.default_region", "ISO 3166-1"),
         ("EVENTS__SOURCE", "", "events.source", "URI reference"),
         ("WEBHOOK__CONCURRENCY", "0", "webhook.concurrency", "1 to 10000"),
@@ -172,13 +172,13 @@ fn each_kind_of_fault() {
         ("WEBHOOK__SIGNING_SECRETS", "whsec_AAAA", "webhook.signing_secrets", "entry 1"),
         ("HTTP__BIND", "localhost", "http.bind", "socket address"),
         ("HTTP__TOKENS", "a:root:x", "http.tokens", "name:role:token"),
-        ("HTTP__TOKENS", token_twice, "http.tokens", "the same token stands twice"),
+        ("HTTP__TOKENS", token_twice, "http.tokens", "this token is listed twice"),
         ("LOG__FORMAT", "xml", "log.format", "\"text\" or \"json\""),
         ("LOG__FILTER", "a=b=c", "log.filter", "not a filter"),
         ("SHUTDOWN__GRACE", "soon", "shutdown.grace", "number with a unit"),
-        ("AMQP__HOST", "x", "", "names no setting"),
-        ("amqp__url", "x", "", "names no setting"),
-        ("AMQP", "x", "", "names no setting"),
+        ("AMQP__HOST", "x", "", "does not name a setting"),
+        ("amqp__url", "x", "", "does not name a setting"),
+        ("AMQP", "x", "", "does not name a setting"),
     ] {
         let error = with_env(&[(name, value)]).unwrap_err();
         let fault = error.faults.last().unwrap();
@@ -189,7 +189,7 @@ fn each_kind_of_fault() {
 }
 
 #[test]
-fn signing_secrets_are_read_as_they_will_be_used() {
+fn signing_secret_is_checked_when_settings_load() {
     let (shared, private) =
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=");
     for (secret, said) in [
@@ -216,15 +216,15 @@ fn signing_secrets_are_read_as_they_will_be_used() {
     }
 }
 
-/// Worker 1 keeps them for as long as it runs.
+/// Worker 1 keeps the terms for as long as it runs.
 #[test]
-fn the_terms_of_endpoints_hold_no_secret() {
+fn endpoint_terms_contain_no_secret() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let rule = format!(
         r#"[{{url = "https://a.example", signing_secrets = ["{secret}"], max_in_flight = 3, rate = "2/s"}}]"#
     );
     let webhook = with_env(&[("WEBHOOK__ENDPOINTS", &rule)]).unwrap().settings.webhook;
-    assert!(format!("{webhook:?}").contains("SecretBox"), "it is told where there is one");
+    assert!(format!("{webhook:?}").contains("SecretBox"), "Debug shows where a secret is");
     let terms = webhook.terms();
     assert!(!format!("{terms:?}").contains("SecretBox"), "{terms:?}");
     let terms = terms.of("acme", "https://a.example/x");
@@ -232,7 +232,7 @@ fn the_terms_of_endpoints_hold_no_secret() {
 }
 
 #[test]
-fn each_kind_of_fault_in_a_file() {
+fn invalid_file_is_reported_with_key_and_origin() {
     for (text, key, said) in [
         ("[amqp]\nhost = 1", "amqp.host", "unknown setting; [amqp] has connect_timeout, heartbeat"),
         ("[broker]\nurl = 1", "broker", "unknown section"),
@@ -260,11 +260,11 @@ fn each_kind_of_fault_in_a_file() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
     let missing = load(Some(Path::new("/nowhere/at/all")), []).unwrap_err();
-    assert!(missing.to_string().contains("file /nowhere/at/all: cannot be read"), "{missing}");
+    assert!(missing.to_string().contains("file /nowhere/at/all: could not be read"), "{missing}");
 }
 
 #[test]
-fn all_faults_are_told_at_once_and_no_secret() {
+fn all_faults_are_reported_at_once_without_secrets() {
     let file = file("[webhook]\ntimeout = 15\nunknown = 1\n[postgres]\nurl = \"hunter2://x\"\n");
     let error = load(
         Some(file.path()),
@@ -278,15 +278,18 @@ fn all_faults_are_told_at_once_and_no_secret() {
         ]),
     )
     .unwrap_err();
-    let told = error.to_string();
-    assert_eq!(error.faults.len(), 9, "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
-    assert!(told.starts_with("bad configuration, 9 faults\n"), "{told}");
-    assert!(told.contains("amqp.url (environment variable CONTACT_RELAY__AMQP__URL): expected"), "{told}");
+    let message = error.to_string();
+    assert_eq!(error.faults.len(), 9, "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+    assert!(message.starts_with("bad configuration, 9 faults\n"), "{message}");
+    assert!(
+        message.contains("amqp.url (environment variable CONTACT_RELAY__AMQP__URL): expected"),
+        "{message}"
+    );
 }
 
 #[test]
-fn secrets_are_never_shown() {
+fn secrets_are_redacted() {
     let secret = format!("whsec_{}", "A".repeat(32));
     let effective = with_env(&[
         ("AMQP__URL", "amqp://u:hunter2@h/v"),

@@ -1,55 +1,52 @@
 //! Answers to the queues that trigger messages name in `reply_to`.
 //!
-//! Whether an answer gets there is the asker's to care for: one that no queue takes is dropped, and what the
-//! broker refuses is, too. A name that somebody made up can make a broker close the whole connection
-//! (RabbitMQ does at a direct reply-to that it did not give out), so answers have one of their own, and the
-//! one that is to blame is found and left out.
+//! The sender is responsible for its queue: an answer is dropped if it cannot be routed or the broker refuses it.
+//! An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that
+//! it did not issue), so answers have a connection of their own, and halving the window finds the one to drop.
 
 use tracing::warn;
 
-use super::{Lost, PART, properties};
+use super::lost::Lost;
 use crate::{
     amqp::{Message, PublishError, Publisher},
-    postgres::outbox::OutboxMessage,
     settings,
+    workers::component::OUTBOX_RELAY,
 };
 
-/// The publisher of answers, connected when the first one is wanted.
+/// The publisher of answers; it connects for the first one.
 #[derive(Default)]
 pub(super) struct Answers {
     publisher: Option<Publisher>,
 }
 
 impl Answers {
-    /// Publishes answers. What is not dropped may arrive twice.
+    /// Publishes answers. Each that is not dropped arrives at least once.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker is unreachable.
     pub(super) async fn publish(
         &mut self,
         settings: &settings::Amqp,
         answers: &[Message],
     ) -> Result<(), Lost> {
         let mut dropped = 0;
-        let mut parts = vec![answers];
-        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
-            let publisher = match self.publisher.take().filter(|open| open.connection().status().connected())
-            {
-                Some(publisher) => self.publisher.insert(publisher),
-                None => {
-                    self.publisher.insert(Publisher::connect(settings, &format!("{PART} answers")).await?)
-                }
+        let mut portions = vec![answers];
+        while let Some(portion) = portions.pop().filter(|portion| !portion.is_empty()) {
+            let open = self.publisher.take().filter(|open| open.connection().status().connected());
+            let publisher = match open {
+                Some(publisher) => publisher,
+                None => Publisher::connect(settings, &format!("{OUTBOX_RELAY} answers")).await?,
             };
-            match publisher.publish(part).await {
+            match self.publisher.insert(publisher).publish(portion).await {
                 Ok(outcome) => dropped += outcome.iter().filter(|result| result.is_err()).count(),
                 Err(lost) => {
                     self.publisher = None;
                     let is_timeout = matches!(lost, PublishError::Timeout(_));
-                    if part.len() > 1 && !is_timeout {
-                        // Any error, for some may meet a connection that is closed by now because of another one.
-                        // Where it is the broker that is away, the next connection tells.
-                        let (first, second) = part.split_at(part.len() / 2);
-                        parts.extend([second, first]);
+                    if portion.len() > 1 && !is_timeout {
+                        // After any error, because an answer may meet a connection that another one made the
+                        // broker close. If the broker is unreachable, the next connect fails.
+                        let (first, second) = portion.split_at(portion.len() / 2);
+                        portions.extend([second, first]);
                     } else if lost.is_refusal() {
                         dropped += 1;
                     } else {
@@ -60,21 +57,11 @@ impl Answers {
         }
         if dropped > 0 {
             warn!(
+                component = OUTBOX_RELAY,
                 messages = dropped,
-                "the broker refused {dropped} answers to queues of others; they are dropped"
+                "dropped {dropped} answers that the broker refused or could not route"
             );
         }
         Ok(())
     }
-}
-
-/// The same message for the queue that asked for it, with the asker's own correlation id.
-pub(super) fn answer(message: &OutboxMessage) -> Option<Message> {
-    Some(Message {
-        exchange: String::new(),
-        routing_key: message.reply_to.clone()?,
-        mandatory: false,
-        body: message.body.clone(),
-        properties: properties(message, message.reply_correlation_id.as_deref()),
-    })
 }

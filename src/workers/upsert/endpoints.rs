@@ -1,4 +1,4 @@
-//! What worker 1 knows of endpoints: their terms, and which of them have their row in the database.
+//! Worker 1's view of endpoints: their terms, and which of them have a row in the database.
 
 use std::{
     collections::HashSet,
@@ -8,18 +8,21 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    domain::webhook::endpoint::{Endpoint, Terms},
-    postgres::deliveries::NewDelivery,
-    settings::{EndpointTerms, Webhook},
+    domain::webhook::{
+        delivery::NewDelivery,
+        endpoint::{Endpoint, Terms},
+        terms::EndpointTerms,
+    },
+    settings::Webhook,
 };
 
-/// Most endpoints that are remembered. Whoever writes triggers may invent any number of them.
-const MOST_KNOWN: usize = 10_000;
+/// Authors of triggers can invent any number of endpoints.
+const MAX_KNOWN: usize = 10_000;
 
 /// The endpoints of one worker.
 pub struct Endpoints {
     terms: EndpointTerms,
-    /// A memory only: without it each batch would ask the database to make its endpoints once more.
+    /// Endpoints whose row is committed. Without this cache each batch would insert its endpoints again.
     known: Mutex<HashSet<Uuid>>,
 }
 
@@ -30,11 +33,11 @@ impl Endpoints {
         Self { terms: settings.terms(), known: Mutex::default() }
     }
 
-    pub(super) fn terms(&self, endpoint: &Endpoint) -> Terms {
-        self.terms.of(endpoint.company().as_str(), endpoint.url())
+    pub(super) const fn terms(&self) -> &EndpointTerms {
+        &self.terms
     }
 
-    /// The endpoints of these deliveries that may have no row, each once.
+    /// The endpoints of these deliveries that may have no row yet, each once.
     pub(super) fn unknown<'a>(&self, deliveries: &'a [NewDelivery]) -> Vec<(&'a Endpoint, Terms)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = HashSet::new();
@@ -42,14 +45,14 @@ impl Endpoints {
             .iter()
             .filter_map(|delivery| delivery.endpoint.as_ref())
             .filter(|endpoint| !known.contains(&endpoint.id()) && seen.insert(endpoint.id()))
-            .map(|endpoint| (endpoint, self.terms(endpoint)))
+            .map(|endpoint| (endpoint, self.terms.of(endpoint.company().as_str(), endpoint.url())))
             .collect()
     }
 
-    /// To be called once the rows are committed.
+    /// Call it after the rows are committed.
     pub(super) fn remember(&self, ids: Vec<Uuid>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > MOST_KNOWN {
+        if known.len() > MAX_KNOWN {
             known.clear();
         }
         known.extend(ids);

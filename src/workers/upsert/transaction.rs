@@ -1,44 +1,49 @@
-//! The one transaction of a batch: ledger, contacts, identifiers, outbox, deliveries, dead letters.
+//! The one transaction of a batch: load what its events can touch, run them, write what they did.
 
 use std::collections::{BTreeMap, hash_map};
 
 use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::{
-    UpsertWorker,
-    effects::Effects,
     triage::{self, Accepted},
+    worker::UpsertWorker,
 };
 use crate::{
     domain::{
-        contact::Identifier,
-        event::CompanyId,
-        fault::{Fault, Reason, Stage},
+        chain::{
+            entry::Entry,
+            outgoing::{OutgoingEvent, Publisher},
+            run::{Deployment, Refusal, Run, run},
+        },
+        contact::{
+            ContactId, Identifier,
+            directory::{Changes, Conflict, Directory},
+        },
+        event::{CompanyId, body_hash},
+        fault::{Reason, Stage},
+        trigger::fired::TriggerFired,
     },
     postgres::{
         Failure, chain_results, classify,
         dead_letters::{self, NewDeadLetter, Replayed},
-        deliveries, directory, endpoints,
-        ledger::{self, Entry},
-        links,
-        outbox::{self, OutboxMessage},
-        suppressions,
+        deliveries, directory, endpoints, ledger,
+        links::{self, NewLink},
+        outbox, suppressions,
     },
 };
 
 /// Why nothing was committed.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Another worker was faster; the next try sees its result.
+    /// Another worker was faster; the next try sees its rows.
     Race,
-    /// Some row's values are refused, by this rule.
+    /// The database rejects the values of a row, by this rule.
     Data(String),
-    /// The database is in trouble.
+    /// The database is away or in trouble.
     Systemic(sqlx::Error),
 }
 
@@ -47,7 +52,7 @@ impl From<sqlx::Error> for Refused {
         match classify(&error) {
             Failure::Race => Self::Race,
             Failure::Data => {
-                let code = error.as_database_error().and_then(|refused| Some(refused.code()?.into_owned()));
+                let code = error.as_database_error().and_then(|rejected| Some(rejected.code()?.into_owned()));
                 Self::Data(code.map_or_else(|| "encoding".to_owned(), |code| format!("SQLSTATE {code}")))
             }
             Failure::Systemic => Self::Systemic(error),
@@ -55,201 +60,272 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
-/// Applies what is accepted, keeps what is rejected, commits, and returns what to publish.
+/// Applies accepted messages, stores rejected ones, commits, and returns the events to publish.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     accepted: &[Accepted<'_>],
     rejected: &[NewDeadLetter],
-) -> Result<Vec<OutboxMessage>, Refused> {
+) -> Result<Vec<OutgoingEvent>, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        match write(worker, &mut transaction, accepted, rejected).await {
+        match apply_in(worker, &mut transaction, accepted, rejected).await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
             Err(Refused::Systemic(error)) => Err(error),
-            // Nothing is wrong with the connection: a new one would cost more than the next try.
+            // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     };
-    let Written { messages, dead, endpoints } = worker.database.unit(unit).await??;
+    let Written { events, dead, endpoints } = worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
-    tell(&worker.name, &dead);
-    Ok(messages)
+    log_dead_letters(&worker.name, &dead);
+    Ok(events)
 }
 
-/// One line for each reason, so that a flood of bad messages is no flood of lines.
-fn tell(worker: &str, dead: &[Reason]) {
+async fn apply_in(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    accepted: &[Accepted<'_>],
+    rejected: &[NewDeadLetter],
+) -> Result<Written, Refused> {
+    let loaded = load(worker, conn, accepted).await?;
+    let outcome = run_all(worker, loaded, rejected);
+    write(worker, conn, outcome).await
+}
+
+/// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
+fn log_dead_letters(component: &str, dead: &[Reason]) {
     let mut counts = BTreeMap::new();
     for reason in dead {
         *counts.entry(reason.name()).or_insert(0_u32) += 1;
     }
     for (reason, messages) in counts {
-        warn!(worker, reason, messages, "{worker} made dead letters of {messages} messages ({reason})");
+        warn!(component, reason, messages, "{component} dead-lettered {messages} messages ({reason})");
     }
 }
 
-/// SHA-256 of a body.
-pub(super) fn digest(body: &[u8]) -> [u8; 32] {
-    Sha256::digest(body).into()
+/// The accepted messages, sorted by what the database knows of their events.
+#[derive(Default)]
+struct Loaded<'a> {
+    /// Not seen before.
+    fresh: Vec<&'a Accepted<'a>>,
+    /// About a person who has been erased since the event happened.
+    late: Vec<&'a Accepted<'a>>,
+    /// Of an event that was applied with another body.
+    changed: Vec<&'a Accepted<'a>>,
+    /// Dead letters whose replay is now applied.
+    replayed: Vec<Replayed>,
+    /// The contacts that the fresh events can touch, locked.
+    contacts: Directory,
 }
 
-/// What a transaction wrote that its caller has to know.
+async fn load<'a>(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    accepted: &'a [Accepted<'a>],
+) -> Result<Loaded<'a>, sqlx::Error> {
+    let mut loaded = Loaded::default();
+    if accepted.is_empty() {
+        return Ok(loaded);
+    }
+    loaded.sort(conn, accepted).await?;
+    if loaded.fresh.is_empty() && loaded.changed.is_empty() {
+        return Ok(loaded);
+    }
+    let identifiers = identifiers(loaded.fresh.iter().chain(&loaded.changed));
+    loaded.contacts = directory::load(conn, &identifiers).await?;
+    // The contacts are locked, so an erasure that was running has finished.
+    let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
+    let erased = suppressions::suppressed(conn, pepper, &identifiers).await?;
+    loaded.leave_out(&erased);
+    Ok(loaded)
+}
+
+impl<'a> Loaded<'a> {
+    /// Sorts messages by the ledger.
+    async fn sort(
+        &mut self,
+        conn: &mut PgConnection,
+        accepted: &'a [Accepted<'a>],
+    ) -> Result<(), sqlx::Error> {
+        let keys: Vec<(&CompanyId, Uuid)> =
+            accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
+        let mut known = ledger::known(conn, &keys).await?;
+        for one in accepted {
+            let applied = match known.entry((one.plan.event.company.to_string(), one.key)) {
+                hash_map::Entry::Vacant(slot) => {
+                    slot.insert(ledger::Known::Applied(one.body_hash.to_vec()));
+                    self.fresh.push(one);
+                    true
+                }
+                hash_map::Entry::Occupied(before) => match before.get() {
+                    ledger::Known::Applied(body_hash) => *body_hash == one.body_hash,
+                    // The person is gone, so the new body does not matter.
+                    ledger::Known::Erased => true,
+                },
+            };
+            if applied {
+                self.replayed.extend(replayed(one));
+            } else {
+                self.changed.push(one);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets aside the events of erased persons. Not even a dead letter of them is kept.
+    fn leave_out(&mut self, erased: &[(CompanyId, Identifier, OffsetDateTime)]) {
+        let fresh = std::mem::take(&mut self.fresh);
+        (self.late, self.fresh) = fresh.into_iter().partition(|one| names_erased(one, erased));
+        let changed = std::mem::take(&mut self.changed);
+        let (gone, changed): (Vec<_>, Vec<_>) = changed.into_iter().partition(|one| {
+            names_erased(one, erased) || self.late.iter().any(|late| one.is_same_event(late))
+        });
+        self.replayed.extend(gone.into_iter().filter_map(replayed));
+        self.changed = changed;
+    }
+}
+
+/// Whether an event names a person who has been erased since it happened.
+fn names_erased(one: &Accepted<'_>, erased: &[(CompanyId, Identifier, OffsetDateTime)]) -> bool {
+    let event = &one.plan.event;
+    erased.iter().any(|(company, identifier, erased_at)| {
+        *company == event.company
+            && event.time <= *erased_at
+            && one.plan.identifiers().any(|own| own == *identifier)
+    })
+}
+
+fn replayed(one: &Accepted<'_>) -> Option<Replayed> {
+    let company = one.plan.event.company.to_string();
+    one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, body_hash: one.body_hash })
+}
+
+fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(CompanyId, Identifier)> {
+    let of_one = |one: &&'a Accepted<'a>| {
+        let one = *one;
+        one.plan.identifiers().map(|identifier| (one.plan.event.company.clone(), identifier))
+    };
+    let mut identifiers: Vec<_> = all.flat_map(|one| of_one(one).collect::<Vec<_>>()).collect();
+    identifiers.sort_unstable();
+    identifiers.dedup();
+    identifiers
+}
+
+/// What a batch does.
+struct Outcome<'a> {
+    runs: Vec<Run<'a>>,
+    refused: Vec<(&'a Accepted<'a>, Refusal)>,
+    late: Vec<&'a Accepted<'a>>,
+    contacts: Changes,
+    dead: Vec<NewDeadLetter>,
+    replayed: Vec<Replayed>,
+}
+
+fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLetter]) -> Outcome<'a> {
+    let Loaded { fresh, late, changed, mut replayed, mut contacts } = loaded;
+    let events = &worker.settings.events;
+    let deployment = Deployment {
+        publisher: Publisher {
+            source: &events.source,
+            include_identity: events.include_identity,
+            now: OffsetDateTime::now_utc(),
+        },
+        policy: worker.settings.contacts.policy(),
+        terms: worker.endpoints.terms(),
+    };
+    let (mut runs, mut refused) = (Vec::with_capacity(fresh.len()), Vec::new());
+    for one in fresh {
+        match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
+            Ok(run) => runs.push(run),
+            Err(refusal) => refused.push((one, refusal)),
+        }
+    }
+    let mut dead = rejected.to_vec();
+    dead.extend(changed.into_iter().map(conflict));
+    dead.extend(
+        refused.iter().map(|(one, refusal)| triage::dead_letter(one.message, refusal.fault(&one.plan))),
+    );
+    // A replay that failed again is not done; neither is one whose message came twice and failed once.
+    replayed.retain(|replay| !dead.iter().any(|dead| is_of(dead, replay)));
+    Outcome { runs, refused, late, contacts: contacts.into_changes(), dead, replayed }
+}
+
+fn is_of(dead: &NewDeadLetter, replay: &Replayed) -> bool {
+    dead.company == replay.company && body_hash(&dead.body) == replay.body_hash
+}
+
+fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
+    let message =
+        "an event with this source and id was applied before, with another body; a new event needs a new id";
+    triage::dead_letter(one.message, one.plan.event.fault(Reason::EventIdConflict, message))
+}
+
+/// The rows that a transaction wrote, as far as its caller needs them.
 #[derive(Default)]
 struct Written {
     /// To be published.
-    messages: Vec<OutboxMessage>,
-    /// Why messages are dead letters now.
+    events: Vec<OutgoingEvent>,
+    /// Reasons of new dead letters.
     dead: Vec<Reason>,
-    /// Endpoints that have their row now.
+    /// Endpoints that have a row now.
     endpoints: Vec<Uuid>,
 }
 
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    accepted: &[Accepted<'_>],
-    rejected: &[NewDeadLetter],
+    outcome: Outcome<'_>,
 ) -> Result<Written, Refused> {
-    let Sorted { fresh, changed, mut replayed } = sort(conn, accepted).await?;
     let mut written = Written::default();
-    let mut dead = rejected.to_vec();
-    if !fresh.is_empty() || !changed.is_empty() {
-        let keys = identifiers(fresh.iter().chain(&changed));
-        let mut directory = directory::load(conn, &keys).await?;
-        // Asked once the contacts are locked: an erasure that was in the middle is finished then.
-        let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
-        let erased = suppressions::suppressed(conn, pepper, &keys).await?;
-        let (late, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|one| names_erased(one, &erased));
-        // Of an erased person not even a dead letter is kept.
-        let is_gone = |one: &&Accepted<'_>| {
-            names_erased(one, &erased) || late.iter().any(|late| one.is_same_event(late))
-        };
-        let (gone, changed): (Vec<_>, Vec<_>) = changed.into_iter().partition(is_gone);
-        replayed.extend(gone.into_iter().filter_map(as_replayed));
-        dead.extend(changed.into_iter().map(conflict));
-        let effects = Effects::of(worker, &fresh, &mut directory);
-        if !directory::save(conn, &directory.into_changes()).await? {
-            return Err(Refused::Race);
-        }
-        let late = late.into_iter().map(Accepted::entry_of_erased);
-        insert_entries(conn, effects.ledger_entries().into_iter().chain(late).collect()).await?;
-        let links = effects.conflicts();
-        if !links.is_empty() {
-            links::insert(conn, &links).await?;
-        }
-        drop(links);
-        dead.extend(effects.dead_letters());
-        outbox::insert(conn, &effects.outbox, worker.settings.outbox.lease).await?;
-        // Last, and with few locks: the rows of endpoints are everybody's.
-        deliveries::insert(conn, &effects.deliveries).await?;
-        chain_results::insert(conn, &effects.chain_results).await?;
-        let endpoints = worker.endpoints.unknown(&effects.deliveries);
-        endpoints::register(conn, &endpoints).await?;
-        written.endpoints = endpoints.iter().map(|(endpoint, _)| endpoint.id()).collect();
-        written.messages = effects.outbox;
+    write_contacts(conn, &outcome).await?;
+    let (mut deliveries, mut awaited) = (Vec::new(), Vec::new());
+    for run in outcome.runs {
+        written.events.extend(run.events);
+        deliveries.extend(run.deliveries);
+        awaited.extend(run.awaited);
     }
-    if !dead.is_empty() {
-        dead_letters::insert(conn, &dead).await?;
-        written.dead = dead.iter().map(|dead_letter| dead_letter.reason).collect();
+    outbox::insert(conn, &written.events, worker.settings.outbox.lease).await?;
+    deliveries::insert(conn, &deliveries).await?;
+    chain_results::insert(conn, &awaited).await?;
+    // Last: all workers share the rows of endpoints.
+    let unknown = worker.endpoints.unknown(&deliveries);
+    endpoints::register(conn, &unknown).await?;
+    written.endpoints = unknown.iter().map(|(endpoint, _)| endpoint.id()).collect();
+    if !outcome.dead.is_empty() {
+        dead_letters::insert(conn, &outcome.dead).await?;
+        written.dead = outcome.dead.iter().map(|dead| dead.reason).collect();
     }
-    if !replayed.is_empty() {
-        // A replay that meets a conflict again is not done. Nor is one whose message came twice in this
-        // batch, where the other copy met it.
-        let is_of = |dead_letter: &NewDeadLetter, replay: &Replayed| {
-            dead_letter.company == replay.company && digest(&dead_letter.body) == replay.digest
-        };
-        replayed.retain(|replay| !dead.iter().any(|dead_letter| is_of(dead_letter, replay)));
-        dead_letters::resolve(conn, &replayed).await?;
+    if !outcome.replayed.is_empty() {
+        dead_letters::resolve(conn, &outcome.replayed).await?;
     }
     Ok(written)
 }
 
-/// Whether an event names a person who has been erased since it happened.
-fn names_erased(one: &Accepted<'_>, erased: &[(CompanyId, Identifier, OffsetDateTime)]) -> bool {
-    let event = &one.plan.event;
-    erased.iter().any(|(company, key, erased_at)| {
-        *company == event.company && event.time <= *erased_at && one.identifiers().any(|own| own == *key)
-    })
-}
-
-async fn insert_entries(conn: &mut PgConnection, mut entries: Vec<Entry<'_>>) -> Result<(), Refused> {
-    for (position, entry) in entries.iter_mut().enumerate() {
-        entry.position = position;
-    }
-    // Applied in the order of arrival, inserted in the one order of locks of all workers.
-    entries.sort_unstable_by(|a, b| (a.company, a.key, a.ordinal).cmp(&(b.company, b.key, b.ordinal)));
-    if ledger::insert(conn, &entries).await? != entries.len() as u64 {
+/// Writes contacts, ledger and conflicts.
+async fn write_contacts(conn: &mut PgConnection, outcome: &Outcome<'_>) -> Result<(), Refused> {
+    if !directory::save(conn, &outcome.contacts).await? {
         return Err(Refused::Race);
+    }
+    let late = outcome.late.iter().map(|one| one.firing().erased_entry());
+    let entries: Vec<Entry<'_>> = outcome.runs.iter().flat_map(Run::entries).chain(late).collect();
+    if !entries.is_empty() && !ledger::insert(conn, &entries).await? {
+        return Err(Refused::Race);
+    }
+    let applied = outcome.runs.iter().flat_map(|run| {
+        let event = &run.firing().plan.event;
+        run.conflicts().map(move |(step, conflict)| link(event, step, conflict))
+    });
+    let refused = outcome
+        .refused
+        .iter()
+        .filter_map(|(one, refusal)| Some(link(&one.plan.event, refusal.step, refusal.conflict.as_ref()?)));
+    let links: Vec<NewLink<'_>> = applied.chain(refused).collect();
+    if !links.is_empty() {
+        links::insert(conn, &links).await?;
     }
     Ok(())
 }
 
-/// Accepted messages, told apart by the ledger.
-#[derive(Default)]
-struct Sorted<'a> {
-    /// Seen for the first time.
-    fresh: Vec<&'a Accepted<'a>>,
-    /// Of an event that is known with another body.
-    changed: Vec<&'a Accepted<'a>>,
-    /// Dead letters whose replay is applied now, or was before.
-    replayed: Vec<Replayed>,
-}
-
-async fn sort<'a>(conn: &mut PgConnection, accepted: &'a [Accepted<'a>]) -> Result<Sorted<'a>, sqlx::Error> {
-    let mut sorted = Sorted::default();
-    if accepted.is_empty() {
-        return Ok(sorted);
-    }
-    let keys: Vec<(&CompanyId, Uuid)> =
-        accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
-    let mut known = ledger::known(conn, &keys).await?;
-    for one in accepted {
-        let applied = match known.entry((one.plan.event.company.to_string(), one.key)) {
-            hash_map::Entry::Vacant(slot) => {
-                slot.insert(ledger::Known::Digest(one.digest.to_vec()));
-                sorted.fresh.push(one);
-                true
-            }
-            hash_map::Entry::Occupied(before) => match before.get() {
-                ledger::Known::Digest(digest) => *digest == one.digest,
-                // Whatever it says now is about a person who is gone.
-                ledger::Known::Erased => true,
-            },
-        };
-        if applied {
-            sorted.replayed.extend(as_replayed(one));
-        } else {
-            sorted.changed.push(one);
-        }
-    }
-    Ok(sorted)
-}
-
-/// The dead letter that is done with this message.
-fn as_replayed(one: &Accepted<'_>) -> Option<Replayed> {
-    let company = one.plan.event.company.to_string();
-    one.replays.map(|id| Replayed { company, stage: Stage::Upsert, id, digest: one.digest })
-}
-
-fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
-    let event = &one.plan.event;
-    let text =
-        "an event with this source and id was applied before, with another body; a new event needs a new id";
-    let fault = Fault {
-        company: Some(event.company.clone()),
-        event: Some(event.event.clone()),
-        trigger: event.triggers.first().map(|trigger| trigger.name().to_owned()),
-        ..Fault::new(Reason::EventIdConflict, text)
-    };
-    triage::dead_letter(one.message, fault)
-}
-
-fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(CompanyId, Identifier)> {
-    let keys = |one: &&Accepted<'_>| {
-        let company = one.plan.event.company.clone();
-        one.identifiers().map(move |key| (company.clone(), key)).collect::<Vec<_>>()
-    };
-    let mut identifiers: Vec<_> = all.flat_map(keys).collect();
-    identifiers.sort_unstable();
-    identifiers.dedup();
-    identifiers
+fn link<'a>(event: &'a TriggerFired, step: u16, conflict: &Conflict) -> NewLink<'a> {
+    NewLink::conflict(&event.company, &event.event, step, conflict)
 }

@@ -1,8 +1,7 @@
-//! Splits the messages of a batch into those that can be applied and those that never can.
+//! Splits the messages of a batch into events that can be applied and dead letters.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sha2::{Digest as _, Sha256};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -10,95 +9,57 @@ use crate::{
     amqp::{Received, Topology, properties},
     domain::{
         chain::{
-            completed,
-            plan::{Plan, Rules, Work, plan},
+            outgoing::ReplyTo,
+            plan::{Plan, plan},
+            rules::Rules,
+            run::Firing,
         },
-        contact::{ContactUpdate, Identifier},
+        event::body_hash,
         fault::{Fault, Reason, Stage},
-        trace_context,
+        trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
     },
-    postgres::{dead_letters::NewDeadLetter, ledger},
+    postgres::dead_letters::NewDeadLetter,
 };
 
-/// A message that is understood and valid.
+/// A valid message, and the plan of its event.
 pub(super) struct Accepted<'a> {
     pub(super) message: &'a Received,
     pub(super) plan: Plan,
-    /// The event's key in the ledger.
+    /// [`crate::domain::event::EventRef::key`] of the event.
     pub(super) key: Uuid,
-    /// SHA-256 of the body.
-    pub(super) digest: [u8; 32],
-    pub(super) traceparent: Option<&'a str>,
-    pub(super) tracestate: Option<&'a str>,
+    /// SHA-256 of the message body.
+    pub(super) body_hash: [u8; 32],
+    trace: TraceContext,
+    reply_to: Option<ReplyTo>,
     /// The dead letter that this message replays.
-    pub(super) replays: Option<Uuid>,
-    /// The queue that the sender wants an answer on, and what it knows its request by.
-    pub(super) reply_to: Option<(&'a str, Option<&'a str>)>,
+    pub(super) replay_of: Option<Uuid>,
 }
 
-impl Accepted<'_> {
-    /// The ledger's row of a CRM step, or of an event without one. `position` is the caller's to set.
-    pub(super) fn entry<'e>(
-        &'e self,
-        (ordinal, step): (u16, u16),
-        trigger: &'e str,
-        contact: Option<ledger::Effect<'e>>,
-    ) -> ledger::Entry<'e> {
-        let event = &self.plan.event;
-        ledger::Entry {
-            company: &event.company,
-            event: &event.event,
-            key: self.key,
-            ordinal,
-            step,
-            time: event.time,
-            digest: self.digest,
-            trigger,
-            assistant: event.assistant_id.as_deref(),
-            session: event.session_id.as_deref(),
-            traceparent: self.traceparent,
-            tracestate: self.tracestate,
-            skipped: self.plan.skipped,
-            position: 0,
-            erased: false,
-            contact,
+impl<'a> Accepted<'a> {
+    fn new(message: &'a Received, plan: Plan) -> Self {
+        Self {
+            key: plan.event.event.key(),
+            body_hash: body_hash(&message.body),
+            trace: TraceContext::new(message.header("traceparent"), message.header("tracestate")),
+            reply_to: properties::reply_to(&message.properties),
+            replay_of: properties::replayed_dead_letter(&message.properties),
+            message,
+            plan,
         }
     }
 
-    /// The ledger's row of an event about a person who has been erased: that it was seen, and no more.
-    pub(super) fn entry_of_erased(&self) -> ledger::Entry<'_> {
-        ledger::Entry {
-            assistant: None,
-            session: None,
-            traceparent: None,
-            tracestate: None,
-            erased: true,
-            ..self.entry((0, 0), self.first_trigger(), None)
+    pub(super) fn firing(&self) -> Firing<'_> {
+        Firing {
+            plan: &self.plan,
+            body_hash: self.body_hash,
+            trace: &self.trace,
+            reply_to: self.reply_to.as_ref(),
         }
     }
 
-    /// The keys that its CRM steps give.
-    pub(super) fn identifiers(&self) -> impl Iterator<Item = Identifier> {
-        let updates = self.plan.steps.iter().filter_map(|step| match &step.work {
-            Work::UpsertContact(update) => Some(update),
-            Work::Webhook(_) => None,
-        });
-        updates.flat_map(ContactUpdate::identifiers)
-    }
-
-    /// Whether somebody is told the end of its chain.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.reply_to.is_some() || completed::is_interpreted(&self.plan)
-    }
-
-    /// Whether both say what the same event said.
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
         self.key == other.key && self.plan.event.company == other.plan.event.company
-    }
-
-    pub(super) fn first_trigger(&self) -> &str {
-        self.plan.event.triggers.first().map_or("", |trigger| trigger.name())
     }
 }
 
@@ -123,9 +84,9 @@ pub(super) fn triage<'a>(
         }));
         match planned {
             Ok(Ok(plan)) => {
-                let mut accepted = accept(message, plan);
-                // An answer would be taken for a message, fail, and be answered again or kept for ever.
-                if accepted.reply_to.take_if(|(queue, _)| topology.is_own_queue(queue)).is_some() {
+                let mut accepted = Accepted::new(message, plan);
+                // This service would consume its own answer as a message.
+                if accepted.reply_to.take_if(|reply_to| topology.is_own_queue(&reply_to.queue)).is_some() {
                     unanswered += 1;
                 }
                 triaged.accepted.push(accepted);
@@ -141,7 +102,7 @@ pub(super) fn triage<'a>(
     if unanswered > 0 {
         warn!(
             messages = unanswered,
-            "{unanswered} messages want an answer on a queue that this service consumes; they get none there"
+            "ignored `reply_to` of {unanswered} messages: it names a queue of this service"
         );
     }
     triaged
@@ -149,10 +110,10 @@ pub(super) fn triage<'a>(
 
 /// The dead letter of a message that must not be decoded.
 pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
-    dead_letter(message, fired::placed(&message.body, fault))
+    dead_letter(message, fired::with_origin(&message.body, fault))
 }
 
-/// The dead letter of a message of this stage.
+/// The dead letter of a message that worker 1 cannot apply.
 pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
     NewDeadLetter {
         company: fault.company.map(|company| company.to_string()).unwrap_or_default(),
@@ -167,21 +128,6 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         trigger: fault.trigger,
         delivery_id: None,
         attempts: 1,
-        replays: properties::replayed_dead_letter(&message.properties),
-    }
-}
-
-fn accept(message: &Received, plan: Plan) -> Accepted<'_> {
-    let (traceparent, tracestate) =
-        trace_context::passed_on(message.header("traceparent"), message.header("tracestate"));
-    Accepted {
-        key: plan.event.event.key(),
-        digest: Sha256::digest(&message.body).into(),
-        traceparent,
-        tracestate,
-        replays: properties::replayed_dead_letter(&message.properties),
-        reply_to: properties::reply_to(&message.properties),
-        message,
-        plan,
+        replay_of: properties::replayed_dead_letter(&message.properties),
     }
 }

@@ -11,95 +11,96 @@ use tokio::{
     time::timeout_at,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span};
 
-use super::{
-    headers::{Belonging, with_own_headers},
-    lanes::Place,
-    routes::Route,
-};
+use super::{lanes::LaneGuard, routes::Route};
 use crate::{
     domain::webhook::{
         attempt::{Class, Outcome, hold},
         endpoint::Profile,
-        slack,
+        own_headers, slack,
     },
     http_client::HttpClient,
     postgres::deliveries::ClaimedDelivery,
 };
 
-/// What the attempts of one worker share.
+/// What all attempts of one worker share.
 pub(super) struct Sender {
     pub(super) client: HttpClient,
     /// One for each request that may be in flight.
     pub(super) slots: Semaphore,
-    /// How long a claimed delivery may wait for its slots.
-    pub(super) patience: Duration,
+    /// Maximum wait for a slot of the lane and one of the process.
+    pub(super) max_slot_wait: Duration,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
     pub(super) stop: CancellationToken,
 }
 
-/// A delivery of ours.
+/// A delivery that this process has claimed.
 pub(super) struct Claimed {
     pub(super) delivery: ClaimedDelivery,
-    /// Before it was claimed.
-    pub(super) since: Instant,
-    /// Its place in its lane.
-    pub(super) place: Place,
-    /// Room for another claim, once this one is recorded.
-    pub(super) room: OwnedSemaphorePermit,
+    /// Shortly before the claim's lease began.
+    pub(super) claimed_at: Instant,
+    pub(super) lane: LaneGuard,
+    /// Lets the next delivery be claimed once this one is recorded.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// What became of a claim.
+/// The end of a claim.
 pub(super) struct Finished {
     pub(super) claimed: Claimed,
-    /// When the attempt began and how it ended. `None`: there was no attempt, the claim is given back.
-    pub(super) attempted: Option<(OffsetDateTime, Outcome)>,
+    /// When the attempt began and how it ended. `None`: it was not attempted and must be released.
+    pub(super) attempt: Option<(OffsetDateTime, Outcome)>,
 }
 
 impl Sender {
     pub(super) async fn run(self: Arc<Self>, mut claimed: Claimed) {
-        let lane = Arc::clone(&claimed.place.0);
+        let lane = claimed.lane.share();
         let slots = async {
-            // The slot of the lane first: who waits for a slow endpoint keeps no slot from the others.
+            // The lane's slot first: a delivery that waits for a slow endpoint must not take a slot from others.
             let slot = lane.slots.acquire().await.ok()?;
             Some((slot, self.slots.acquire().await.ok()?))
         };
-        // Not for longer: what waits behind a slow endpoint keeps the room of others' deliveries.
-        let slots = timeout_at((claimed.since + self.patience).into(), slots);
-        let attempted = match self.stop.run_until_cancelled(slots).await {
-            Some(Ok(Some(_slots))) if self.may_begin(&claimed) => Some(self.attempt(&mut claimed).await),
+        // The wait is bounded because a delivery behind a slow endpoint keeps its permit from others.
+        let slots = timeout_at((claimed.claimed_at + self.max_slot_wait).into(), slots);
+        let attempt = match self.stop.run_until_cancelled(slots).await {
+            Some(Ok(Some(_slots))) if self.may_begin(&claimed) => {
+                let key = &claimed.delivery.key;
+                let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
+                Some(self.attempt(&mut claimed).instrument(span).await)
+            }
             _ => None,
         };
-        // The recorder ends after the last sender only.
-        let _ = self.finished.send(Finished { claimed, attempted });
+        // Cannot fail: the recorder runs until the last sender is dropped.
+        let _ = self.finished.send(Finished { claimed, attempt });
     }
 
-    /// Whether the lease leaves time enough, and the endpoint has not asked for a pause meanwhile.
+    /// Whether enough of the lease is left, and the endpoint has not asked for a hold meanwhile.
     fn may_begin(&self, claimed: &Claimed) -> bool {
         claimed.delivery.is_expired
-            || (claimed.since.elapsed() < self.patience && claimed.place.0.is_open(claimed.since))
+            || (claimed.claimed_at.elapsed() < self.max_slot_wait && claimed.lane.is_open(claimed.claimed_at))
     }
 
-    async fn attempt(&self, Claimed { delivery, place, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {
+    async fn attempt(&self, Claimed { delivery, lane, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {
         let started_at = OffsetDateTime::now_utc();
         let without_answer = |class, text: &str| Outcome::without_answer(class, Duration::ZERO, text);
-        let lane = &place.0;
-        // A claim is attempted once, and what is recorded of it is not the request.
+        // A claim is attempted once, and the record of an attempt does not need the request.
         let request = std::mem::replace(&mut delivery.request, Err(String::new()));
         let mut outcome = match request {
             Err(fault) => without_answer(Class::Invalid, &fault),
             Ok(_) if delivery.is_expired => without_answer(
                 Class::Expired,
-                "the endpoint was not to be reached for longer than webhook.max_age",
+                "the endpoint could not be reached for longer than webhook.max_age",
             ),
-            Ok(request) => {
-                let of = Belonging {
-                    id: delivery.key.id,
-                    traceparent: delivery.traceparent.as_deref(),
-                    tracestate: delivery.tracestate.as_deref(),
-                };
+            Ok(mut request) => {
                 let Route { http, secrets, .. } = &*lane.route;
-                let request = with_own_headers(request, of, started_at.unix_timestamp(), secrets);
+                let own = own_headers::of_attempt(
+                    delivery.key.id,
+                    &delivery.trace,
+                    started_at.unix_timestamp(),
+                    secrets,
+                    request.body.as_deref(),
+                );
+                request.headers.extend(own);
                 self.client.send(request, http).await
             }
         };
@@ -108,8 +109,8 @@ impl Sender {
         }
         outcome.class = lane.route.rule.class(&outcome);
         if let Some(wait) = hold(&outcome) {
-            // Until it is recorded; by then what is claimed now is too old to begin.
-            lane.hold(wait.min(self.patience));
+            // Until the hold is recorded; then the row has it, and earlier claims of the lane are revoked.
+            lane.hold(wait.min(self.max_slot_wait));
         }
         (started_at, outcome)
     }

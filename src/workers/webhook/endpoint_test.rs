@@ -1,42 +1,43 @@
-//! One test event to one endpoint, sent with what the worker sends with. It records nothing and asks no lane:
-//! an operator who tries an endpoint wants to know now.
+//! Sends one test event to one endpoint, with the client, the settings and the signatures of the worker. It
+//! ignores the lane and records nothing: an operator wants the answer now.
 
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
-    SetUpError, client,
-    headers::{Belonging, with_own_headers},
-    routes::Routes,
+    own_services,
+    routes::{Routes, SetUpError},
 };
 use crate::{
+    domain::trace_context::TraceContext,
     domain::webhook::{
         attempt::Outcome,
         endpoint::Profile,
+        own_headers,
         request::{Method, WebhookRequest},
         slack,
     },
     settings::Settings,
 };
 
-/// What a test came to.
+/// A test request and its outcome.
 #[derive(Debug)]
 pub struct EndpointTest {
     /// Its `webhook-id`.
     pub id: Uuid,
     /// When it began.
     pub started_at: OffsetDateTime,
-    /// What was sent, with the headers that each attempt has.
+    /// The request, with the service's own headers.
     pub request: WebhookRequest,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// Sends a test event to `url`, which settings and egress rules judge as they do any webhook of `company`.
+/// Sends a test event to `url` under the settings and egress rules for webhooks of `company`.
 ///
 /// # Errors
-/// When the settings cannot be used. Whatever the receiver does is an outcome.
+/// When the settings are not usable. A failed request is an [`Outcome`], not an error.
 pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<EndpointTest, SetUpError> {
     let route = Routes::new(&settings.webhook)?.of(company, address(url));
     let (id, started_at) = (Uuid::now_v7(), OffsetDateTime::now_utc());
@@ -52,15 +53,17 @@ pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<Endpoi
             "data": { "company": { "id": company } },
         }),
     };
+    let body = body.to_string().into_bytes();
+    let timestamp = started_at.unix_timestamp();
+    let own = own_headers::of_attempt(id, &TraceContext::default(), timestamp, &route.secrets, Some(&body));
+    let content_type = ("content-type".to_owned(), "application/json".to_owned());
     let request = WebhookRequest {
         method: Method::Post,
         url: url.to_owned(),
-        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        body: Some(body.to_string().into_bytes()),
+        headers: std::iter::once(content_type).chain(own).collect(),
+        body: Some(body),
     };
-    let of = Belonging { id, traceparent: None, tracestate: None };
-    let request = with_own_headers(request, of, started_at.unix_timestamp(), &route.secrets);
-    let mut outcome = client(settings).send(request.clone(), &route.http).await;
+    let mut outcome = own_services::guarded_client(settings).send(request.clone(), &route.http).await;
     if route.profile(address(url)) == Profile::Slack {
         slack::explain(&mut outcome);
     }
@@ -68,7 +71,7 @@ pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<Endpoi
     Ok(EndpointTest { id, started_at, request, outcome })
 }
 
-/// What an endpoint's address is of this URL.
+/// The part of a URL that identifies an endpoint.
 fn address(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }

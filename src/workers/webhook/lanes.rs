@@ -1,10 +1,11 @@
-//! The lanes of one process: what it holds claimed of each endpoint, and how many requests at once it may
-//! send there. What all processes must agree on stands in the database.
+//! The lanes of one process: how much it has claimed of each endpoint, and how many requests it may send there
+//! at once. What all processes must agree on is in the database.
 
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -19,18 +20,18 @@ use super::{
     throughput::Throughput,
 };
 use crate::{
-    domain::webhook::endpoint::Profile,
-    postgres::{deliveries::ClaimedDelivery, endpoints::EndpointKey},
+    domain::{event::Key, webhook::endpoint::Profile},
+    postgres::deliveries::ClaimedDelivery,
 };
 
-/// How often a lane that succeeds says so in its row.
-const NOTE_INTERVAL: Duration = Duration::from_mins(1);
+/// Minimum time between two successes that a healthy lane records in its row.
+const SUCCESS_INTERVAL: Duration = Duration::from_mins(1);
 
-/// All lanes that this process has anything of, or had lately.
+/// All lanes of which this process has claimed something, now or lately.
 pub(super) struct Lanes {
     routes: Routes,
-    by_key: Mutex<HashMap<EndpointKey, Arc<Lane>>>,
-    /// Told when a lane has room for a claim again.
+    by_key: Mutex<HashMap<Key, Arc<Lane>>>,
+    /// Notified when a full lane can be claimed from again.
     pub(super) freed: Arc<Notify>,
 }
 
@@ -40,10 +41,10 @@ pub(super) struct Lane {
     pub(super) slots: Semaphore,
     pub(super) route: Arc<Route>,
     pub(super) profile: Profile,
-    most: u32,
-    /// Claimed and not recorded.
+    max_in_flight: u32,
+    /// Deliveries that are claimed and not recorded.
     claimed: AtomicU32,
-    /// Most of them.
+    /// Maximum of `claimed`, as the last claim set it.
     cap: AtomicU32,
     state: Mutex<State>,
     freed: Arc<Notify>,
@@ -51,34 +52,34 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct State {
-    /// Nothing begins before: the endpoint asked for a pause, which is not written down yet.
+    /// The end of a hold that the endpoint asked for and its row does not have yet.
     held_until: Option<Instant>,
-    /// What was claimed before goes back. The row has closed the lane since, and says when to go on.
-    outdated_at: Option<Instant>,
-    /// When its success was last written down.
-    noted_at: Option<Instant>,
+    /// Deliveries that were claimed before are released: the row has closed the lane since.
+    revoked_at: Option<Instant>,
+    /// When a success was last recorded in its row.
+    success_recorded_at: Option<Instant>,
     throughput: Throughput,
 }
 
-/// One claimed delivery's place in its lane, until it is recorded.
-pub(super) struct Place(pub(super) Arc<Lane>);
+/// Counts one claimed delivery against its lane until it is recorded.
+pub(super) struct LaneGuard(Arc<Lane>);
 
 impl Lanes {
     pub(super) fn new(routes: Routes) -> Self {
         Self { routes, by_key: Mutex::default(), freed: Arc::default() }
     }
 
-    /// The place of a claimed delivery.
-    pub(super) fn place(&self, delivery: &ClaimedDelivery) -> Place {
-        let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = delivery.most_in_flight.max(1);
+    /// Counts a claimed delivery against its lane.
+    pub(super) fn enter(&self, delivery: &ClaimedDelivery) -> LaneGuard {
+        let mut lanes = self.lock();
+        let max_in_flight = delivery.max_in_flight.max(1);
         let lane = match lanes.get(&delivery.lane) {
-            // Another limit since: requests in flight end in the old lane.
-            Some(lane) if lane.most == most => Arc::clone(lane),
+            // When the limit has changed, requests in flight end in the old lane.
+            Some(lane) if lane.max_in_flight == max_in_flight => Arc::clone(lane),
             _ => {
                 let route = self.routes.of(&delivery.lane.company, &delivery.endpoint_url);
                 let profile = route.profile(&delivery.endpoint_url);
-                let lane = Arc::new(Lane::new(route, profile, most, Arc::clone(&self.freed)));
+                let lane = Arc::new(Lane::new(route, profile, max_in_flight, Arc::clone(&self.freed)));
                 lanes.insert(delivery.lane.clone(), Arc::clone(&lane));
                 lane
             }
@@ -86,23 +87,24 @@ impl Lanes {
         drop(lanes);
         lane.claimed.fetch_add(1, Ordering::Relaxed);
         lane.cap.store(delivery.cap, Ordering::Relaxed);
-        Place(lane)
+        LaneGuard(lane)
     }
 
-    /// What the receiver at this endpoint understands.
-    pub(super) fn profile(&self, key: &EndpointKey, url: &str) -> Profile {
+    /// The profile of the receiver at this endpoint.
+    pub(super) fn profile(&self, key: &Key, url: &str) -> Profile {
         self.routes.of(&key.company, url).profile(url)
     }
 
-    /// The lane, where this process has something of it.
-    pub(super) fn get(&self, key: &EndpointKey) -> Option<Arc<Lane>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// The lane of an endpoint, unless this process has none.
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Lane>> {
+        self.lock().get(key).cloned()
     }
 
-    /// What is claimed of each endpoint and its throughput, as a claim asks for it. Forgets lanes that are long idle.
+    /// For each endpoint the claimed deliveries and the throughput, in the form that a claim takes. Forgets lanes
+    /// that have been idle for long.
     pub(super) fn busy(&self) -> Value {
-        let mut lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|_, lane| lane.claimed() > 0 || lane.is_remembered());
+        let mut lanes = self.lock();
+        lanes.retain(|_, lane| lane.claimed() > 0 || lane.has_recent_success());
         let now = Instant::now();
         let busy = lanes.iter().map(|(key, lane)| (key, lane.claimed(), lane.throughput(now)));
         let busy = busy.filter(|(_, claimed, throughput)| claimed + throughput > 0);
@@ -112,22 +114,25 @@ impl Lanes {
         )
     }
 
-    /// Endpoints of which nothing more is claimed before something ends.
+    /// The endpoints of which nothing is claimed until an attempt ends.
     pub(super) fn full(&self) -> Vec<Uuid> {
-        let lanes = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.id).collect()
+        self.lock().iter().filter(|(_, lane)| lane.is_full()).map(|(key, _)| key.id).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Lane>>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lane {
-    fn new(route: Arc<Route>, profile: Profile, most: u32, freed: Arc<Notify>) -> Self {
+    fn new(route: Arc<Route>, profile: Profile, max_in_flight: u32, freed: Arc<Notify>) -> Self {
         Self {
-            slots: Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)),
+            slots: Semaphore::new(usize::try_from(max_in_flight).unwrap_or(usize::MAX)),
             route,
             profile,
-            most,
+            max_in_flight,
             claimed: AtomicU32::new(0),
-            cap: AtomicU32::new(most),
+            cap: AtomicU32::new(max_in_flight),
             state: Mutex::default(),
             freed,
         }
@@ -141,62 +146,81 @@ impl Lane {
         self.claimed().saturating_mul(2) > self.cap.load(Ordering::Relaxed)
     }
 
-    /// One more attempt has ended.
-    pub(super) fn has_ended(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).throughput.count();
+    /// Counts an attempt that has ended.
+    pub(super) fn count_attempt(&self) {
+        self.state().throughput.count();
     }
 
-    /// How many deliveries may be claimed ahead by its throughput. Where that has become less than what the last claim
-    /// counted on, the next claim waits for as much less.
+    /// How many deliveries the throughput allows to claim ahead. If that is less than the last claim assumed, the
+    /// lane counts as full sooner.
     fn throughput(&self, now: Instant) -> u32 {
-        let throughput = self.state.lock().unwrap_or_else(PoisonError::into_inner).throughput.ahead(now);
-        self.cap.fetch_min(throughput.max(self.most.saturating_mul(2)), Ordering::Relaxed);
+        let throughput = self.state().throughput.ahead(now);
+        self.cap.fetch_min(throughput.max(self.max_in_flight.saturating_mul(2)), Ordering::Relaxed);
         throughput
     }
 
-    fn is_remembered(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL)
+    fn has_recent_success(&self) -> bool {
+        self.state().success_recorded_at.is_some_and(|at| at.elapsed() < SUCCESS_INTERVAL)
     }
 
-    /// Lets nothing begin for this long, or until the row says so.
+    /// Starts no attempt for this long, or until [`Lane::revoke_claims`].
     pub(super) fn hold(&self, wait: Duration) {
         let until = Instant::now().checked_add(wait);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.held_until = state.held_until.max(until);
     }
 
-    /// The row has closed the lane: nothing begins of what was claimed until now. What is claimed from now on
-    /// may: only the row knows when the lane opens, for an operator or another process may open it early.
-    pub(super) fn outdate(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { held_until: None, outdated_at: Some(Instant::now()), ..*state };
+    /// Starts no attempt of what is claimed by now, because the row has closed the lane. Later claims are
+    /// attempted: the row alone decides when the lane opens, and an operator or another process may open it early.
+    pub(super) fn revoke_claims(&self) {
+        let mut state = self.state();
+        *state = State { held_until: None, revoked_at: Some(Instant::now()), ..*state };
     }
 
-    /// Whether what was claimed `since` may begin.
-    pub(super) fn is_open(&self, since: Instant) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether an attempt may start of a delivery that was claimed at this time.
+    pub(super) fn is_open(&self, claimed_at: Instant) -> bool {
+        let state = self.state();
         state.held_until.is_none_or(|until| until <= Instant::now())
-            && state.outdated_at.is_none_or(|at| at < since)
+            && state.revoked_at.is_none_or(|at| at < claimed_at)
     }
 
-    /// Whether its success should be written down now; the next answer is yes after a minute.
-    pub(super) fn is_to_be_noted(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = state.noted_at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+    /// Whether a success should be recorded in the row now. After `true` the answer is `false` for
+    /// [`SUCCESS_INTERVAL`].
+    pub(super) fn takes_success(&self) -> bool {
+        let mut state = self.state();
+        let due = state.success_recorded_at.is_none_or(|at| at.elapsed() >= SUCCESS_INTERVAL);
         if due {
-            state.noted_at = Some(Instant::now());
+            state.success_recorded_at = Some(Instant::now());
         }
         due
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Drop for Place {
+impl LaneGuard {
+    /// The lane, to be used beyond the guard.
+    pub(super) fn share(&self) -> Arc<Lane> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Deref for LaneGuard {
+    type Target = Lane;
+
+    fn deref(&self) -> &Lane {
+        &self.0
+    }
+}
+
+impl Drop for LaneGuard {
     fn drop(&mut self) {
-        let was_full = self.0.is_full();
-        self.0.claimed.fetch_sub(1, Ordering::Relaxed);
-        if was_full && !self.0.is_full() {
-            self.0.freed.notify_one();
+        let was_full = self.is_full();
+        self.claimed.fetch_sub(1, Ordering::Relaxed);
+        if was_full && !self.is_full() {
+            self.freed.notify_one();
         }
     }
 }

@@ -1,53 +1,40 @@
-//! The limits of endpoints, from the settings into their rows: once, before the first claim, so that what waits
-//! already is sent as the settings say by now. Endpoints that are made later get theirs from worker 1.
+//! Writes the limits of endpoints from the settings into their rows, once, before the first claim, so that
+//! pending deliveries are sent by the present settings. Worker 1 writes the limits of new endpoints.
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::PART;
 use crate::{
     health::Health,
     postgres::{Database, endpoints},
     settings::EndpointTerms,
-    telemetry::chain,
-    workers::backoff::Backoff,
+    workers::{component::WEBHOOK_WORKER, retry},
 };
 
-/// Goes through all rows, a page at a time, for as long as it takes the database to be there. `false` when stopped:
-/// whatever was not written then is written by the next process.
+/// Goes through all rows, a page at a time, and waits for the database where necessary. `false` when stopped:
+/// the next process writes the rest.
 pub(super) async fn align(
     database: &Database,
     terms: &EndpointTerms,
     health: &Health,
     stop: &CancellationToken,
 ) -> bool {
-    let mut backoff = Backoff::default();
-    let (mut after, mut written) = (None, 0);
+    let (mut last, mut written) = (None, 0);
     loop {
-        let page = database.unit(async |conn| endpoints::align(conn, after.as_ref(), terms).await);
-        // Cut off in the middle, too: a row may be locked for long, and what a page writes can be written again.
-        match stop.run_until_cancelled(page).await {
-            None => return false,
-            Some(Ok(page)) => {
-                backoff.reset();
-                written += page.written;
-                if page.next.is_none() {
-                    break;
-                }
-                after = page.next;
-            }
-            Some(Err(error)) => {
-                let error = chain(&error);
-                warn!(error, "{PART} waits for the database");
-                health.failing(PART, format!("database: {error}"));
-                if !backoff.wait(stop).await {
-                    return false;
-                }
-            }
+        let key = last.as_ref();
+        let unit = || database.unit(async move |conn| endpoints::align(conn, key, terms).await);
+        let page = retry::until_answered(WEBHOOK_WORKER, health, stop, unit);
+        // A stop cancels a page in the middle, too: a row may be locked for long, and writing it twice does no
+        // harm.
+        let Some(Some(page)) = stop.run_until_cancelled(page).await else { return false };
+        written += page.written;
+        if page.next.is_none() {
+            break;
         }
+        last = page.next;
     }
     if written > 0 {
-        info!(endpoints = written, "{PART} has written the limits that have changed, of {written} endpoints");
+        info!(component = WEBHOOK_WORKER, endpoints = written, "updated the limits of {written} endpoints");
     }
     true
 }

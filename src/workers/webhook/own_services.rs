@@ -1,4 +1,5 @@
-//! Where the service's own broker, database and console are, which no webhook may reach.
+//! The client of webhooks, and the addresses of the service's own broker, database and console, which it
+//! refuses to connect to.
 
 use std::{net::SocketAddr, str::FromStr as _};
 
@@ -6,16 +7,26 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::{http_client::OwnService, settings::Settings};
+use crate::{
+    domain::webhook::egress,
+    http_client::{HttpClient, OwnService},
+    settings::Settings,
+};
 
-/// The broker and the database, as their addresses in the settings name them.
-pub(super) fn named(settings: &Settings) -> Vec<OwnService> {
+/// A client that connects only to where the settings allow, and never to the service's own services.
+pub(super) fn guarded_client(settings: &Settings) -> HttpClient {
+    let policy = egress::Policy { own: console(settings), ..settings.webhook.egress() };
+    HttpClient::new(policy, named(settings))
+}
+
+/// The broker and the database, by their names in the settings.
+fn named(settings: &Settings) -> Vec<OwnService> {
     let broker = broker(settings.amqp.url.expose_secret());
     broker.into_iter().chain(database(settings.postgres.url.expose_secret())).collect()
 }
 
-/// The console, where its port is known.
-pub(super) fn console(settings: &Settings) -> Vec<SocketAddr> {
+/// The console, unless the system chooses its port.
+fn console(settings: &Settings) -> Vec<SocketAddr> {
     let bind = settings.http.bind;
     (bind.port() != 0).then_some(bind).into_iter().collect()
 }
@@ -27,7 +38,7 @@ fn broker(url: &str) -> Option<OwnService> {
     Some(OwnService { host: host.trim_matches(['[', ']']).to_owned(), port })
 }
 
-/// Nothing for a Unix socket, which no webhook can reach.
+/// `None` for a Unix socket, which a webhook cannot reach.
 fn database(url: &str) -> Option<OwnService> {
     let options = PgConnectOptions::from_str(url).ok()?;
     let host = options.get_host().trim_matches(['[', ']']);
@@ -44,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_are_read_from_their_address() {
+    fn broker_is_read_from_amqp_url() {
         check(broker, "amqp://u:p@mq.example/%2f", "mq.example", 5672);
         check(broker, "amqps://u:p@mq.example/%2f", "mq.example", 5671);
         check(broker, "amqp://u:p@[fd00::1]:99/v?heartbeat=1", "fd00::1", 99);
@@ -52,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_are_read_from_their_address() {
+    fn database_is_read_from_postgres_url() {
         check(database, "postgres://u:p@db.example/d", "db.example", 5432);
         check(database, "postgres://u:p@db.example:99/d?sslmode=disable", "db.example", 99);
         check(database, "postgres://u:p@x/d?host=db.example&port=98", "db.example", 98);

@@ -1,43 +1,45 @@
-//! Records what attempts came to, in batches of whatever is there. An outcome is never dropped: while
-//! the database is away the same batch is tried again, and no new delivery is claimed meanwhile.
+//! Records the outcomes of attempts, in batches. An outcome is never dropped: while the database is unreachable
+//! the same batch is retried, and nothing is claimed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::{
-    PART,
     attempt::{Claimed, Finished},
+    dead_letters,
     lanes::Lanes,
 };
 use crate::{
-    domain::webhook::{
-        attempt::{Class, Next, Round, after_attempt, hold, signal},
-        breaker::{BreakerRule, Signal, State},
+    domain::{
+        chain::outgoing::OutgoingEvent,
+        event::Key,
+        webhook::{
+            attempt::{Class, Next, Round, after_attempt, hold, signal},
+            breaker::{BreakerRule, Signal, State},
+        },
     },
     health::Health,
     postgres::{
         Database, chain_results,
-        deliveries::{self, ClaimedDelivery, DeliveryKey, Recorded},
-        endpoints::{self, Change, EndpointKey},
-        outbox::OutboxMessage,
+        deliveries::{self, ClaimedDelivery, Recorded},
+        endpoints::{self, Change},
     },
-    telemetry::chain,
-    workers::backoff::Backoff,
+    workers::{component::WEBHOOK_WORKER, retry},
 };
 
-/// Most outcomes of one transaction.
-const BATCH: usize = 256;
+/// Maximum number of outcomes in one transaction.
+const MAX_BATCH: usize = 256;
 
-/// How long the recorder waits for the relay.
-const RELAY_PATIENCE: Duration = Duration::from_millis(100);
+/// Maximum wait for the relay to take results; afterwards its sweep of the outbox publishes them.
+const RELAY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The one task of a worker that writes outcomes.
 pub(super) struct Recorder {
@@ -45,129 +47,135 @@ pub(super) struct Recorder {
     pub(super) breaker: BreakerRule,
     pub(super) lanes: Arc<Lanes>,
     pub(super) health: Health,
-    /// Told when a delivery will be due again.
-    pub(super) retry_noted: Arc<Notify>,
+    /// Notified when a delivery may be due earlier than the next poll.
+    pub(super) rescheduled: Arc<Notify>,
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
-    /// Takes the results of chains that are over.
-    pub(super) relay: mpsc::Sender<Vec<OutboxMessage>>,
+    /// Publishes the results of completed chains.
+    pub(super) relay: mpsc::Sender<Vec<OutgoingEvent>>,
     pub(super) results: chain_results::Terms,
 }
 
-/// A batch, ready to be written.
+/// The outcomes that one transaction writes.
 #[derive(Default)]
 struct Batch {
     attempted: Vec<Recorded>,
-    given_back: Vec<ClaimedDelivery>,
-    /// Lanes whose endpoint must hear of it, in the one order of locks of all workers.
-    reports: BTreeMap<EndpointKey, Vec<Report>>,
+    /// Claimed and not attempted.
+    released: Vec<ClaimedDelivery>,
+    /// Changes to the rows of endpoints, in the lock order of all workers.
+    reports: BTreeMap<Key, Vec<Report>>,
 }
 
 /// What one attempt says about its endpoint.
 struct Report {
     signal: Signal,
-    hold: Option<std::time::Duration>,
+    hold: Option<Duration>,
     is_gone: bool,
     error: Option<String>,
+}
+
+/// What a transaction returns.
+struct Written {
+    /// Deliveries whose lease expired before they could be recorded.
+    lost: Vec<Key>,
+    changes: Vec<Change>,
+    results: Vec<OutgoingEvent>,
 }
 
 impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
-        let mut taken = Vec::with_capacity(BATCH);
-        while finished.recv_many(&mut taken, BATCH).await > 0 {
-            // Room is given back when the batch is recorded, not before.
-            let mut rooms = Vec::with_capacity(taken.len());
+        let mut taken = Vec::with_capacity(MAX_BATCH);
+        while finished.recv_many(&mut taken, MAX_BATCH).await > 0 {
+            // Permits are returned once the batch is recorded, not before.
+            let mut permits = Vec::with_capacity(taken.len());
             let mut batch = Batch::default();
-            for Finished { claimed, attempted } in taken.drain(..) {
-                let Claimed { delivery, place, room, .. } = claimed;
-                match attempted {
+            for Finished { claimed, attempt } in taken.drain(..) {
+                let Claimed { delivery, lane, permit, .. } = claimed;
+                match attempt {
                     Some((started_at, outcome)) => {
-                        place.0.has_ended();
+                        lane.count_attempt();
                         let attempts = delivery.attempts_in_round.saturating_add(1);
                         let round = Round { attempts, age: delivery.age };
-                        let next = after_attempt(&outcome, round, &place.0.route.rule, rand::random());
+                        let next = after_attempt(&outcome, round, &lane.route.rule, rand::random());
                         let recorded = Recorded { delivery, started_at, outcome, next };
-                        if !recorded.delivery.is_calm || !is_success(&recorded) || place.0.is_to_be_noted() {
-                            let lane = recorded.delivery.lane.clone();
-                            batch.reports.entry(lane).or_default().push(Report::of(&recorded));
+                        if !recorded.delivery.is_calm || !is_success(&recorded) || lane.takes_success() {
+                            let key = recorded.delivery.lane.clone();
+                            batch.reports.entry(key).or_default().push(Report::of(&recorded));
                         }
                         batch.attempted.push(recorded);
                     }
-                    None => batch.given_back.push(delivery),
+                    None => batch.released.push(delivery),
                 }
-                rooms.push((place, room));
+                permits.push((lane, permit));
             }
-            self.record(&batch).await;
-            drop(rooms);
-            // Not before all that ended meanwhile is written: each of them may look due by now.
+            let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = permits.len());
+            self.record(&batch).instrument(span).await;
+            drop(permits);
+            // Still stuck while outcomes are left: each of their deliveries may look due by now.
             if finished.is_empty() {
                 self.stuck.send_if_modified(std::mem::take);
             }
         }
     }
 
-    /// Tries until it is done. There is no stop: whoever ends the process ends this, and what is not
-    /// recorded then becomes due again.
+    /// Retries until the batch is written. No stop ends it; when the process is killed, what is not recorded
+    /// becomes due again.
     async fn record(&self, batch: &Batch) {
-        let (mut backoff, never) = (Backoff::default(), CancellationToken::new());
-        loop {
-            let unit = async |conn: &mut sqlx::PgConnection| {
-                let mut transaction = conn.begin().await?;
-                let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
-                deliveries::hand_back(&mut transaction, &batch.given_back).await?;
-                let now = OffsetDateTime::now_utc();
-                let over = awaited_ends(&batch.attempted, &lost);
-                let results = chain_results::ended(&mut transaction, &over, &self.results, now).await?;
-                let changes = self.report(&mut transaction, &batch.reports).await?;
-                endpoints::release_probes(&mut transaction, &batch.given_back).await?;
-                transaction.commit().await?;
-                Ok::<_, sqlx::Error>((lost, changes, results))
-            };
-            match self.database.unit(unit).await {
-                Ok((lost, changes, results)) => {
-                    self.tell(batch, &lost);
-                    self.tell_of_endpoints(&changes);
-                    return self.hand_over(results).await;
-                }
-                Err(error) => {
-                    self.stuck.send_replace(true);
-                    let error = chain(&error);
-                    let outcomes = batch.attempted.len();
-                    warn!(
-                        error,
-                        outcomes, "{PART} cannot record {outcomes} outcomes and waits for the database"
-                    );
-                    self.health.failing(PART, format!("database: {error}"));
-                    backoff.wait(&never).await;
-                }
-            }
+        let never = CancellationToken::new();
+        let write = || async {
+            let written = self.database.unit(async |conn| self.write(conn, batch).await).await;
+            written.inspect_err(|_| {
+                self.stuck.send_replace(true);
+            })
+        };
+        let Some(Written { lost, changes, results }) =
+            retry::until_answered(WEBHOOK_WORKER, &self.health, &never, write).await
+        else {
+            return;
+        };
+        log_outcomes(&batch.attempted, &lost);
+        if batch.attempted.iter().any(|one| matches!(one.next, Next::Retry { .. })) {
+            self.rescheduled.notify_one();
         }
-    }
-
-    /// Whoever waits for a result should not wait for a sweep of the outbox. But where the relay stands
-    /// still, because the broker does, outcomes are recorded all the same.
-    async fn hand_over(&self, results: Vec<OutboxMessage>) {
+        log_changes(&changes);
+        self.close_lanes(&changes);
         if !results.is_empty() {
-            let _ = timeout(RELAY_PATIENCE, self.relay.send(results)).await;
+            // The relay cannot take them while the broker is unreachable, and outcomes must be recorded then, too.
+            let _ = timeout(RELAY_TIMEOUT, self.relay.send(results)).await;
         }
     }
 
-    /// Carries the signals of a batch to the rows of its endpoints.
+    async fn write(&self, conn: &mut PgConnection, batch: &Batch) -> Result<Written, sqlx::Error> {
+        let mut transaction = conn.begin().await?;
+        let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
+        dead_letters::record(&mut transaction, &batch.attempted, &lost).await?;
+        deliveries::release(&mut transaction, &batch.released).await?;
+        let now = OffsetDateTime::now_utc();
+        let ended = awaited_ends(&batch.attempted, &lost);
+        let results = chain_results::ended(&mut transaction, &ended, &self.results, now).await?;
+        let changes = self.report(&mut transaction, &batch.reports).await?;
+        let probes = batch.released.iter().filter(|delivery| delivery.is_probe);
+        endpoints::release_probes(&mut transaction, probes.map(|delivery| &delivery.lane)).await?;
+        transaction.commit().await?;
+        Ok(Written { lost, changes, results })
+    }
+
+    /// Applies the reports of a batch to the rows of its endpoints.
     async fn report(
         &self,
-        conn: &mut sqlx::PgConnection,
-        reports: &BTreeMap<EndpointKey, Vec<Report>>,
+        conn: &mut PgConnection,
+        reports: &BTreeMap<Key, Vec<Report>>,
     ) -> Result<Vec<Change>, sqlx::Error> {
         if reports.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<&EndpointKey> = reports.keys().collect();
+        let keys: Vec<&Key> = reports.keys().collect();
         let mut changes = endpoints::lock(conn, &keys).await?;
         for change in &mut changes {
             for report in reports.get(&change.key).into_iter().flatten() {
                 let breaker = &mut change.breaker;
-                *breaker = breaker.after(report.signal, change.now, change.most_in_flight, &self.breaker);
+                *breaker = breaker.after(report.signal, change.now, change.max_in_flight, &self.breaker);
                 change.hold = change.hold.max(report.hold);
                 change.is_gone |= report.is_gone;
                 change.has_succeeded |= report.signal == Signal::Alive;
@@ -180,52 +188,88 @@ impl Recorder {
         Ok(changes)
     }
 
-    fn tell(&self, batch: &Batch, lost: &[DeliveryKey]) {
-        for key in lost {
-            warn!(delivery_id = %key.id, "the lease of delivery {} was lost; its outcome is not recorded", key.id);
-        }
-        for Recorded { delivery, outcome, next, .. } in &batch.attempted {
-            let id = delivery.key.id;
-            match next {
-                Next::Delivered => {}
-                Next::Retry { after, .. } => {
-                    self.retry_noted.notify_one();
-                    let (class, delay_ms) = (outcome.class.name(), after.as_millis());
-                    info!(delivery_id = %id, class, delay_ms, "delivery {id} failed ({class}) and is tried again");
-                }
-                Next::Dead(reason, _) => {
-                    let reason = reason.name();
-                    warn!(delivery_id = %id, reason, "delivery {id} is a dead letter ({reason})");
-                }
+    /// Keeps deliveries of this process that are claimed already from endpoints that have been closed.
+    fn close_lanes(&self, changes: &[Change]) {
+        for change in changes {
+            let is_waiting = waits_for(change).is_some();
+            if (is_waiting || change.is_gone)
+                && let Some(lane) = self.lanes.get(&change.key)
+            {
+                lane.revoke_claims();
+            }
+            if is_waiting || !change.breaker.is_calm() {
+                self.rescheduled.notify_one();
             }
         }
     }
+}
 
-    /// One line for each endpoint that changed, and no request from what this process holds of it.
-    fn tell_of_endpoints(&self, changes: &[Change]) {
-        for change in changes {
-            let id = change.key.id;
-            let wait = change.hold.or_else(|| change.opens_for());
-            if change.is_gone {
-                warn!(endpoint_id = %id, "endpoint {id} is gone and disabled; its deliveries wait until it is enabled");
+/// How long nothing is sent to the endpoint: a hold, or the wait of its breaker.
+fn waits_for(change: &Change) -> Option<Duration> {
+    change.hold.or_else(|| change.opens_for())
+}
+
+fn log_outcomes(attempted: &[Recorded], lost: &[Key]) {
+    for Key { company, id } in lost {
+        warn!(
+            delivery.id = %id,
+            company.id = company,
+            "the lease of delivery {id} was lost; its outcome is not recorded"
+        );
+    }
+    for Recorded { delivery, outcome, next, .. } in attempted {
+        let Key { company, id } = &delivery.key;
+        match next {
+            Next::Delivered => {}
+            Next::Retry { after, .. } => {
+                let (class, delay_ms) = (outcome.class.name(), after.as_millis());
+                info!(
+                    delivery.id = %id,
+                    company.id = company,
+                    class,
+                    delay_ms,
+                    "delivery {id} failed ({class}); next attempt in {delay_ms} ms"
+                );
             }
-            match (change.was, change.breaker.state) {
-                (State::Open, State::Open) | (State::Closed, State::Closed) => {}
-                (_, State::Open) => {
-                    let delay_ms = change.opens_for().unwrap_or_default().as_millis();
-                    warn!(endpoint_id = %id, delay_ms, "the breaker of endpoint {id} opened");
-                }
-                (_, State::Closed) => info!(endpoint_id = %id, "the breaker of endpoint {id} closed"),
-                _ => {}
+            Next::Dead(reason, _) => {
+                let reason = reason.name();
+                warn!(
+                    delivery.id = %id,
+                    company.id = company,
+                    reason,
+                    "delivery {id} became a dead letter ({reason})"
+                );
             }
-            if (wait.is_some() || change.is_gone)
-                && let Some(lane) = self.lanes.get(&change.key)
-            {
-                lane.outdate();
+        }
+    }
+}
+
+/// One line for each endpoint that was disabled, and for each breaker that opened or closed.
+fn log_changes(changes: &[Change]) {
+    for change in changes {
+        let Key { company, id } = &change.key;
+        if change.is_gone {
+            warn!(
+                endpoint.id = %id,
+                company.id = company,
+                "endpoint {id} is gone and was disabled; its deliveries wait until an operator enables it"
+            );
+        }
+        match (change.was, change.breaker.state) {
+            (State::Open, State::Open) | (State::Closed, State::Closed) => {}
+            (_, State::Open) => {
+                let delay_ms = change.opens_for().unwrap_or_default().as_millis();
+                warn!(
+                    endpoint.id = %id,
+                    company.id = company,
+                    delay_ms,
+                    "the breaker of endpoint {id} opened; next request in {delay_ms} ms"
+                );
             }
-            if wait.is_some() || !change.breaker.is_calm() {
-                self.retry_noted.notify_one();
+            (_, State::Closed) => {
+                info!(endpoint.id = %id, company.id = company, "the breaker of endpoint {id} closed");
             }
+            _ => {}
         }
     }
 }
@@ -245,8 +289,8 @@ impl Report {
     }
 }
 
-/// The deliveries that have ended, of chains whose end somebody waits for.
-fn awaited_ends(attempted: &[Recorded], lost: &[DeliveryKey]) -> Vec<DeliveryKey> {
+/// The recorded deliveries that have ended and whose chain has a result to publish.
+fn awaited_ends(attempted: &[Recorded], lost: &[Key]) -> Vec<Key> {
     attempted
         .iter()
         .filter(|one| one.delivery.is_awaited && !matches!(one.next, Next::Retry { .. }))

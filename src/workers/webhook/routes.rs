@@ -1,11 +1,9 @@
-//! What a request to an endpoint is sent with, from the settings: secrets, deadline, TLS, and the rule by
-//! which its outcome is judged.
+//! The settings that apply to the requests of an endpoint: deadline, TLS, signing secrets, retry rule, profile.
 
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::SetUpError;
 use crate::{
     domain::webhook::{
         attempt::RetryRule,
@@ -16,7 +14,18 @@ use crate::{
     settings::{EndpointRule, Webhook},
 };
 
-/// What is sent with, and judged by, for one endpoint or many.
+/// Why a route cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The system has no CA certificates, or a TLS file is not usable.
+    #[error(transparent)]
+    Http(#[from] http_client::SetUpError),
+    /// A signing secret cannot sign.
+    #[error("a signing secret in webhook.signing_secrets or webhook.endpoints is not usable")]
+    Secret(#[from] BadSecret),
+}
+
+/// The settings of one endpoint, or of all that share them.
 pub(super) struct Route {
     pub(super) http: http_client::Route,
     pub(super) secrets: Vec<SigningSecret>,
@@ -25,7 +34,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// What the receiver at this address understands.
+    /// The profile that the settings name, otherwise the one that the URL suggests.
     pub(super) fn profile(&self, url: &str) -> Profile {
         self.profile.unwrap_or_else(|| Profile::of_url(url))
     }
@@ -33,15 +42,18 @@ impl Route {
 
 /// The routes of all endpoints.
 pub(super) struct Routes {
+    /// Endpoints with an entry of their own in `webhook.endpoints`.
     special: PerEndpoint<Arc<Route>>,
-    usual: Arc<Route>,
+    default: Arc<Route>,
 }
 
 impl Routes {
+    /// Reads TLS files and signing secrets.
+    ///
     /// # Errors
-    /// When a file cannot be read, the system has no CA certificates, or a signing secret is none.
+    /// When a file cannot be read, the system has no CA certificates, or a signing secret is not usable.
     pub(super) fn new(settings: &Webhook) -> Result<Self, SetUpError> {
-        let usual = Route {
+        let default = Route {
             http: http_client::Route { timeout: settings.timeout, tls: HttpClient::tls(None, None, None)? },
             secrets: secrets(&settings.signing_secrets)?,
             rule: RetryRule {
@@ -56,20 +68,20 @@ impl Routes {
         let mut special = Vec::with_capacity(settings.endpoints.len());
         for entry in &settings.endpoints {
             if let Some(pattern) = entry.pattern() {
-                special.push((pattern, Arc::new(usual.with(entry)?)));
+                special.push((pattern, Arc::new(default.with(entry)?)));
             }
         }
-        Ok(Self { special: PerEndpoint::new(special), usual: Arc::new(usual) })
+        Ok(Self { special: PerEndpoint::new(special), default: Arc::new(default) })
     }
 
-    /// The route to an endpoint.
+    /// The route of an endpoint, by company and URL.
     pub(super) fn of(&self, company: &str, url: &str) -> Arc<Route> {
-        Arc::clone(self.special.get(company, url).unwrap_or(&self.usual))
+        Arc::clone(self.special.get(company, url).unwrap_or(&self.default))
     }
 }
 
 impl Route {
-    /// This one, with what the entry gives.
+    /// This route, overridden by an entry of `webhook.endpoints`.
     fn with(&self, entry: &EndpointRule) -> Result<Self, SetUpError> {
         let own_tls = entry.ca_file.is_some() || entry.client_certificate_file.is_some();
         let tls = if own_tls {

@@ -134,7 +134,7 @@ fn wrong_data() -> Vec<Bad> {
         invalid("a trigger's name that is a number", "/data/trigger/name", 5.into(), "name"),
         invalid("no action", FIRST, json!([]), "1 to 10"),
         invalid("eleven actions", FIRST, vec![action.clone(); 11].into(), "1 to 10"),
-        invalid("one action and several", "/data/trigger/action", action, "exclude each other"),
+        invalid("one action and several", "/data/trigger/action", action, "not both"),
         invalid("next that is an object", "/data/next", json!({}), "`data.next`"),
         invalid("eleven next triggers", "/data/next", vec![json!({}); 11].into(), "`data.next`"),
     ]

@@ -48,14 +48,14 @@ pub(super) fn hostile_json() -> Vec<Bad> {
     let undecodable = |what, body: Vec<u8>, says| Bad::new(what, body, "undecodable", says);
     let nested = |depth: usize| format!(r#"{{"name":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     let arguments = |what, text: &str, says| Bad::new(what, with_arguments(text), "arguments_invalid", says);
-    let twice = "twice";
+    let twice = "duplicate key";
     vec![
-        undecodable("200 levels", with_arguments(&nested(200)), "nests deeper"),
-        undecodable("500,000 levels", "[".repeat(500_000).into_bytes(), "nests deeper"),
+        undecodable("200 levels", with_arguments(&nested(200)), "nested deeper"),
+        undecodable("500,000 levels", "[".repeat(500_000).into_bytes(), "nested deeper"),
         undecodable(
             "200 levels elsewhere",
             replaced(r#""source""#, &format!(r#""x":{},"source""#, nested(200))),
-            "nests",
+            "nested",
         ),
         undecodable("an id twice", replaced(r#""specversion""#, r#""id":"a","specversion""#), twice),
         undecodable("data twice", replaced(r#""specversion""#, r#""data":{},"specversion""#), twice),
@@ -83,9 +83,9 @@ pub(super) fn hostile_json() -> Vec<Bad> {
         undecodable("half a pair in a key", with_arguments(r#"{"\udc00":"x"}"#), "is not JSON"),
         undecodable("a bare control character", with_arguments("{\"name\":\"a\u{1}b\"}"), "is not JSON"),
         undecodable("not a number", with_arguments(r#"{"name":NaN}"#), "is not JSON"),
-        arguments("NUL", &format!(r#"{{"name":"{MARKER}\u0000"}}"#), "argument `name` holds a NUL"),
-        arguments("NUL in a key", &format!(r#"{{"{MARKER}\u0000":"x"}}"#), "holds a NUL"),
-        arguments("NUL deep within", r#"{"name":[{"a":"\u0000"}]}"#, "holds a NUL"),
+        arguments("NUL", &format!(r#"{{"name":"{MARKER}\u0000"}}"#), "argument `name` contains a NUL"),
+        arguments("NUL in a key", &format!(r#"{{"{MARKER}\u0000":"x"}}"#), "contains a NUL"),
+        arguments("NUL deep within", r#"{"name":[{"a":"\u0000"}]}"#, "contains a NUL"),
         arguments("65 bits", r#"{"number":18446744073709551616}"#, "does not fit 64 bits"),
         arguments("-64 bits", r#"{"number":-9223372036854775809}"#, "does not fit 64 bits"),
         arguments("beyond all floats", r#"{"number":1e400}"#, "does not fit 64 bits"),

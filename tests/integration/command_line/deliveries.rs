@@ -77,7 +77,7 @@ async fn list_filters_deliveries(app: &TestApp) {
     assert_eq!(lines.lines().count(), 3);
     let unknown = app.cli(&["delivery", "list", "--endpoint", "https://nobody.example/"]).await;
     assert_failed(&unknown, 1, "there is no such endpoint");
-    assert_failed(&app.cli(&["delivery", "list", "--endpoint", "nonsense"]).await, 2, "is no endpoint");
+    assert_failed(&app.cli(&["delivery", "list", "--endpoint", "nonsense"]).await, 2, "no endpoint matches");
     sqlx::query(
         "UPDATE webhook_deliveries SET created_at = now() - interval '25 hours', state = 'pending',
                  next_attempt_at = now() + interval '1 hour' WHERE state = 'dead'",
@@ -145,7 +145,7 @@ async fn show_masks_secrets(app: &TestApp) {
     );
     assert_failed(&app.cli(&["delivery", "show", &id, "--company", "b"]).await, 1, "there is no delivery");
     assert_failed(&app.cli(&["delivery", "show", UNKNOWN]).await, 1, "there is no delivery");
-    assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is no delivery's id");
+    assert_failed(&app.cli(&["delivery", "show", "0193f5a"]).await, 2, "is not an id of a delivery");
 }
 
 /// The words that a shell reads in the line that begins with `curl`.
@@ -276,7 +276,7 @@ async fn resend_works_without_a_broker(app: &TestApp) {
     let broker = app.setting("amqp.url");
     app.set("amqp.url", "amqp://127.0.0.1:1");
     let ended = app.cli(&["delivery", "resend", &id, "--yes"]).await;
-    assert!(ended.code == Some(0) && ended.stderr.contains("the worker is not woken"), "{ended:?}");
+    assert!(ended.code == Some(0) && ended.stderr.contains("could not wake the worker"), "{ended:?}");
     app.set("amqp.url", &broker);
     // The worker polls by itself.
     app.wait_for_rows("webhook_attempts", 2).await;
@@ -315,7 +315,7 @@ async fn show_lists_the_members_of_a_digest(app: &TestApp) {
     let shown = app.json(&["delivery", "show", digest]).await;
     assert!(shown["digestMembers"].as_array().unwrap().contains(&member["id"]), "{shown:#}");
     let text = app.cli(&["delivery", "show", &id(&member)]).await.stdout;
-    assert!(text.contains(&format!("went out as a part of {digest}")), "{text}");
+    assert!(text.contains(&format!("sent as part of {digest}")), "{text}");
     let refused = app.cli(&["delivery", "resend", &id(&member), "--yes"]).await;
     assert!(refused.code == Some(3) && refused.stdout.contains("resend that"), "{refused:?}");
 }

@@ -60,8 +60,8 @@ async fn list_and_show_print_endpoints(app: &TestApp) {
         };
         assert_failed(&ended(vec!["https://nobody.example/"]).await, 1, "there is no such endpoint");
         assert_failed(&ended(vec!["00000000"]).await, 1, "there is no such endpoint");
-        assert_failed(&ended(vec!["abc"]).await, 2, "is no endpoint");
-        assert_failed(&app.cli(&["endpoint", command, &url]).await, 1, "several endpoints are meant");
+        assert_failed(&ended(vec!["abc"]).await, 2, "no endpoint matches");
+        assert_failed(&app.cli(&["endpoint", command, &url]).await, 1, "matches several endpoints");
         let other = app.cli(&["endpoint", command, id, "--company", "b"]).await;
         assert_failed(&other, 1, "there is no such endpoint");
     }
@@ -208,7 +208,7 @@ async fn paused_endpoint_receives_nothing(app: &TestApp) {
     app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 4);
     let resumed = app.cli(&["endpoint", "resume", &url, "--company", "acme"]).await;
-    assert!(resumed.stdout.contains("2 deliveries go on"), "{resumed:?}");
+    assert!(resumed.stdout.contains("sending 2 deliveries"), "{resumed:?}");
     app.webhooks(6).await;
     app.wait_for_deliveries("delivered", 6).await;
 }
@@ -265,7 +265,7 @@ async fn test_sends_a_request_and_records_nothing(app: &TestApp) {
     assert!(text.code == Some(0) && text.stdout.contains("delivered 200"), "{text:?}");
     assert_failed(&app.cli(&["endpoint", "test", "https://x.example/$name"]).await, 2, "variables");
     assert_failed(&app.cli(&["endpoint", "test", "00000000"]).await, 1, "there is no such endpoint");
-    assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "several endpoints are meant");
+    assert_failed(&app.cli(&["endpoint", "test", &url]).await, 1, "matches several endpoints");
     app.set("webhook.allowed_networks", "");
     let blocked = app.cli(&["endpoint", "test", &url, "--company", "b", "-o", "json"]).await;
     let printed: Value = serde_json::from_str(&blocked.stdout).unwrap();

@@ -66,7 +66,7 @@ async fn next_process_publishes_the_outbox_of_a_killed_one(app: &TestApp) {
     app.control(Calm, Rabbitmq).await;
     let next = app.run(&[]).await;
     all_done(app, 50).await;
-    assert!(next.log().contains("takes over"), "{}", next.log());
+    assert!(next.log().contains("took over"), "{}", next.log());
 }
 
 /// Sent, but not recorded: sent again when the lease expires.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::plans::{rows_read, scans};
 use crate::support::{app::TestApp, event::Event, test};
 
-const ORDER: &str = include_str!("../../../src/postgres/deliveries/order.sql");
+const ORDER: &str = include_str!("../../../src/postgres/deliveries/supersede.sql");
 
 /// The same person, each time with another name.
 fn version(url: &str, name: &str) -> Event {

@@ -1,11 +1,15 @@
 //! A claim reads only the rows that it returns, and one for each endpoint with pending deliveries.
 
+use std::time::Duration;
+
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::support::{app::TestApp, test};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
 
@@ -48,10 +52,10 @@ async fn claim_beside(conn: &mut PgConnection, limit: i32, busy: Value) -> (i32,
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
     let row = sqlx::query(explained)
         .bind(i64::from(limit))
-        .bind(60_000_000_i64)
+        .bind(MINUTE)
         .bind(Uuid::now_v7())
         .bind(busy)
-        .bind(3_600_000_000_i64)
+        .bind(60 * MINUTE)
         .fetch_one(&mut *conn)
         .await
         .unwrap();
@@ -193,8 +197,8 @@ async fn delivery_changed_during_the_claim_is_not_the_probe(app: &TestApp) {
     let mut gate = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut gate).await.unwrap();
     let claiming = tokio::spawn(async move {
-        let slow = sqlx::query(AssertSqlSafe(slow)).bind(10_i64).bind(60_000_000_i64).bind(Uuid::now_v7());
-        let rows = slow.bind(json!({})).bind(3_600_000_000_i64).fetch_all(&mut conn).await.unwrap();
+        let slow = sqlx::query(AssertSqlSafe(slow)).bind(10_i64).bind(MINUTE).bind(Uuid::now_v7());
+        let rows = slow.bind(json!({})).bind(60 * MINUTE).fetch_all(&mut conn).await.unwrap();
         (conn, rows.len())
     });
     let waits = "pg_stat_activity
@@ -207,23 +211,23 @@ async fn delivery_changed_during_the_claim_is_not_the_probe(app: &TestApp) {
     assert_eq!((claimed, next), (0, 1), "the next claim probes");
 }
 
-/// Building an index on a long log takes longer than a worker's statement may.
+/// A migration may take longer than a worker's statement: it builds the indexes of large tables.
 #[apply(test)]
 async fn migration_ignores_the_statement_timeout(app: &TestApp) {
-    let mut conn = connection(app).await;
-    let before = "DELETE FROM _sqlx_migrations WHERE version = 4; DROP INDEX webhook_deliveries_waiting";
-    sqlx::raw_sql(before).execute(&mut conn).await.unwrap();
+    sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
+    let url = app.setting("postgres.url");
+    app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
     app.set("postgres.statement_timeout", "500ms");
-    // The lock stands in for a slow build.
+    // The migration waits for this transaction when it creates the same table.
     let mut writer = app.pool.begin().await.unwrap();
-    let lock = "LOCK TABLE webhook_deliveries IN ROW EXCLUSIVE MODE";
-    sqlx::query(lock).execute(&mut *writer).await.unwrap();
+    sqlx::query("CREATE TABLE fresh.outbox ()").execute(&mut *writer).await.unwrap();
     let release = async {
         app.wait_for_blocked_sessions(1).await;
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         writer.rollback().await.unwrap();
     };
     let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
-    assert_eq!(app.rows("pg_class WHERE relname = 'webhook_deliveries_waiting'").await, 1);
+    assert_eq!(app.rows("fresh.outbox").await, 0);
+    app.set("postgres.url", &url);
 }

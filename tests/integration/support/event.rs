@@ -145,6 +145,11 @@ impl Event {
         self.0.pointer(pointer).and_then(Value::as_str).expect("a text")
     }
 
+    /// The value at a JSON pointer.
+    pub(crate) fn value(&self, pointer: &str) -> &Value {
+        self.0.pointer(pointer).expect("a value")
+    }
+
     /// The argument of that name, if it is a text.
     pub(crate) fn argument_text(&self, name: &str) -> Option<&str> {
         self.0.pointer("/data/arguments")?.get(name)?.as_str()

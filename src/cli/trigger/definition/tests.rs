@@ -1,4 +1,4 @@
-//! What an author is told, with its place.
+//! The findings that an author gets, with their places.
 
 use serde_json::json;
 
@@ -18,7 +18,17 @@ fn with_actions(actions: &str) -> String {
 const CRM: &str = r#"{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"}"#;
 
 #[test]
-fn a_good_definition_is_silent_in_every_wrapping() {
+fn file_that_is_not_json_is_reported_by_line_and_column() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"{\n  \"name\": Zaphod\n}").unwrap();
+    let error = crate::telemetry::chain(read(file.path()).unwrap_err().as_ref());
+    let expected =
+        format!("could not parse {} as JSON: expected value at line 2 column 11", file.path().display());
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn good_definition_has_no_findings_in_any_wrapping() {
     let definition = with_actions(&format!("[{CRM}]"));
     for text in [
         definition.clone(),
@@ -30,11 +40,11 @@ fn a_good_definition_is_silent_in_every_wrapping() {
 }
 
 #[test]
-fn every_error_has_its_place_in_the_file() {
+fn error_names_its_place_in_the_file() {
     let bad =
         with_actions(r#"[{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "$name", "mail": "email"}]"#);
-    let told = findings(&format!(r#"{{"data": {{"trigger": {bad}, "next": [{bad}]}}}}"#));
-    let places: Vec<&str> = told.iter().map(|(_, place, _)| place.as_str()).collect();
+    let found = findings(&format!(r#"{{"data": {{"trigger": {bad}, "next": [{bad}]}}}}"#));
+    let places: Vec<&str> = found.iter().map(|(_, place, _)| place.as_str()).collect();
     assert_eq!(
         places,
         [
@@ -44,21 +54,21 @@ fn every_error_has_its_place_in_the_file() {
             "/data/next/0/actions/0/name",
         ]
     );
-    assert!(told.iter().all(|(severity, ..)| *severity == Severity::Error));
+    assert!(found.iter().all(|(severity, ..)| *severity == Severity::Error));
     assert!(findings("not json").iter().any(|(severity, ..)| *severity == Severity::Error));
 }
 
 #[test]
-fn warnings_tell_what_is_hardly_meant() {
+fn accepted_but_unlikely_definition_gets_warnings() {
     let webhook = json!({
         "type": "WEBHOOK", "url": "http://h.example/$name/$plan",
         "headers": [{ "key": "Authorization", "value": "Bearer x" }, { "key": "x-a", "value": "$session.id" }],
-        "body": { "a": ["$contact.phone and $whatever"] },
+        "body": { "a": ["$contact.phone and $unknown"] },
     });
     let crm = r#"{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name"}"#;
-    let told = findings(&with_actions(&format!("[{crm}, {webhook}]")));
+    let found = findings(&with_actions(&format!("[{crm}, {webhook}]")));
     let at: Vec<(&str, bool)> =
-        told.iter().map(|(severity, place, _)| (place.as_str(), *severity == Severity::Warning)).collect();
+        found.iter().map(|(severity, place, _)| (place.as_str(), *severity == Severity::Warning)).collect();
     assert_eq!(
         at,
         [
@@ -69,21 +79,21 @@ fn warnings_tell_what_is_hardly_meant() {
             ("/parameters/properties/email", true),
         ]
     );
-    assert!(told[3].2.contains("$plan"), "{told:?}");
+    assert!(found[3].2.contains("$plan"), "{found:?}");
 }
 
 #[test]
-fn a_use_in_a_webhook_is_a_use() {
+fn parameter_used_by_a_webhook_is_not_reported() {
     let webhook = r#"{"type": "WEBHOOK", "url": "https://h.example/$name", "body": "mail $email."}"#;
     assert_eq!(findings(&with_actions(&format!("[{webhook}]"))), []);
 }
 
 #[test]
-fn a_webhook_that_cannot_be_sent_is_an_error() {
+fn webhook_that_cannot_be_sent_is_an_error() {
     let webhook = r#"{"type": "WEBHOOK", "url": "https://$name/x", "body": "$email"}"#;
-    let told = findings(&with_actions(&format!("[{webhook}]")));
-    assert!(told.iter().any(|(severity, ..)| *severity == Severity::Error), "{told:?}");
-    let told = findings(&with_actions(&format!(r#"[{{"type": "CRM"}}, {webhook}]"#)));
-    let places: Vec<&str> = told.iter().map(|(_, place, _)| place.as_str()).collect();
+    let found = findings(&with_actions(&format!("[{webhook}]")));
+    assert!(found.iter().any(|(severity, ..)| *severity == Severity::Error), "{found:?}");
+    let found = findings(&with_actions(&format!(r#"[{{"type": "CRM"}}, {webhook}]"#)));
+    let places: Vec<&str> = found.iter().map(|(_, place, _)| place.as_str()).collect();
     assert_eq!(places, ["/actions/0/subtype", "/actions/1"], "all at once");
 }

@@ -1,4 +1,4 @@
-//! Tables of chains and ends, and what is told of them.
+//! Chains, the results of their webhooks, and the event that reports them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    chain::plan::{OnUnidentified, Rules, plan},
+    chain::{
+        plan::plan,
+        rules::{OnUnidentified, Rules},
+    },
     samples::{event, placeholders, with},
     trigger::{cache::TriggerCache, fired::decode},
     value::phone::{Region, Regions},
@@ -30,35 +33,40 @@ fn webhook(directive: Option<&str>) -> Value {
     json!({"type": "WEBHOOK", "url": "https://hooks.example/x", "responseDirective": directive})
 }
 
-/// The contract's event with these actions, of which so many run.
-fn chain(actions: &Value, max: u32) -> Chain {
+/// The sample event with these actions and this `maxInteractions`.
+fn chain(actions: &Value, max: u32) -> AppliedChain {
     let event = with(event(), "/data/trigger/actions", actions.clone());
     let plan = planned(&with(event, "/data/assistant/maxInteractions", max.into()));
-    Chain::new(&plan, [(Operation::Created, ContactId(CONTACT))])
+    AppliedChain::new(&plan, [(Operation::Created, ContactId(CONTACT))])
 }
 
 fn upsert() -> Value {
     json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"})
 }
 
-/// As it is stored, so that the tests see what a webhook worker sees.
-fn completed(chain: &Chain, ends: &[(u16, WebhookEnd)]) -> (Outgoing, Value) {
+/// Stores and reads the chain first, as between worker 1 and worker 2.
+fn completed(chain: &AppliedChain, results: &[(u16, WebhookResult)]) -> (OutgoingEvent, Value) {
     let stored = serde_json::to_string(chain).unwrap();
-    let chain: Chain = serde_json::from_str(&stored).unwrap();
+    let awaited = AwaitedChain {
+        company: CompanyId::new("acme").unwrap(),
+        chain: serde_json::from_str(&stored).unwrap(),
+        reply_to: None,
+        trace: TraceContext::default(),
+    };
     let now = datetime!(2026-11-22 10:00:05 UTC);
     let publisher = Publisher { source: "contact-relay", include_identity: false, now };
-    let event = chain.completed(&CompanyId::new("acme").unwrap(), &publisher, ends);
+    let event = awaited.completed(&publisher, results);
     let body = serde_json::from_slice(&event.body).unwrap();
     (event, body)
 }
 
-fn end(end: End, http_status: Option<u16>, body: &[u8]) -> WebhookEnd {
+fn result(end: WebhookEnd, http_status: Option<u16>, body: &[u8]) -> WebhookResult {
     let error = Some(("http_status".to_owned(), "the receiver answered".to_owned()));
-    WebhookEnd { end, http_status, body: body.to_vec(), error }
+    WebhookResult { end, http_status, body: body.to_vec(), error }
 }
 
-/// What is told of the one webhook, but for what every step has.
-fn told(of: WebhookEnd) -> Value {
+/// The members of a webhook's step in the result, without those that every step has.
+fn reported(of: WebhookResult) -> Value {
     let (_, body) = completed(&chain(&json!([webhook(None)]), 1), &[(1, of)]);
     let mut step = body["data"]["steps"][0].clone();
     let step_members = step.as_object_mut().unwrap();
@@ -74,9 +82,10 @@ fn told(of: WebhookEnd) -> Value {
 fn the_whole_event() {
     let chain = chain(&json!([upsert(), webhook(Some("Say the ticket.")), webhook(None)]), 2);
     assert_eq!(chain.webhooks().collect::<Vec<_>>(), [2]);
-    let (event, body) = completed(&chain, &[(2, end(End::Succeeded, Some(200), b"{\"ticket\": 7}"))]);
+    let (event, body) =
+        completed(&chain, &[(2, result(WebhookEnd::Succeeded, Some(200), b"{\"ticket\": 7}"))]);
     let id = chain.event().id_of(&CompanyId::new("acme").unwrap(), "trigger.completed", 0);
-    assert_eq!((event.id, event.kind, event.routing_key.as_str()), (id, KIND, KIND));
+    assert_eq!((event.id, event.kind.as_str(), event.routing_key.as_str()), (id, KIND, KIND));
     assert_eq!(event.subject, Some(CONTACT.to_string()));
     let name = "register_qualified_lead";
     let expected = json!({
@@ -112,32 +121,32 @@ fn the_whole_event() {
 fn what_is_told_of_a_webhook() {
     let error = json!({"class": "http_status", "message": "the receiver answered"});
     for (of, expected) in [
-        (end(End::Succeeded, Some(204), b""), json!({"status": "succeeded", "httpStatus": 204})),
+        (result(WebhookEnd::Succeeded, Some(204), b""), json!({"status": "succeeded", "httpStatus": 204})),
         (
-            end(End::Succeeded, Some(200), "olá\0".as_bytes()),
+            result(WebhookEnd::Succeeded, Some(200), "olá\0".as_bytes()),
             json!({"status": "succeeded", "httpStatus": 200, "responseBody": "olá\0"}),
         ),
         (
-            end(End::Succeeded, Some(200), b"\xff\x00x"),
+            result(WebhookEnd::Succeeded, Some(200), b"\xff\x00x"),
             json!({"status": "succeeded", "httpStatus": 200, "responseBodyBase64": "/wB4"}),
         ),
         (
-            end(End::Failed, Some(400), b"no"),
+            result(WebhookEnd::Failed, Some(400), b"no"),
             json!({"status": "failed", "httpStatus": 400, "responseBody": "no", "error": error}),
         ),
-        (end(End::Failed, None, b""), json!({"status": "failed", "error": error})),
-        (WebhookEnd { error: None, ..end(End::Failed, None, b"") }, json!({"status": "failed"})),
-        (end(End::Superseded, None, b""), json!({"status": "skipped"})),
+        (result(WebhookEnd::Failed, None, b""), json!({"status": "failed", "error": error})),
+        (WebhookResult { error: None, ..result(WebhookEnd::Failed, None, b"") }, json!({"status": "failed"})),
+        (result(WebhookEnd::Superseded, None, b""), json!({"status": "skipped"})),
     ] {
-        assert_eq!(told(of), expected);
+        assert_eq!(reported(of), expected);
     }
     let (_, body) = completed(&chain(&json!([webhook(None)]), 1), &[]);
     assert_eq!(body["data"]["steps"][0]["status"], "failed", "an end that nobody knows is none");
 }
 
 #[test]
-fn the_first_64_kib_of_an_answer_are_told() {
-    let whole = |body: &[u8]| told(end(End::Succeeded, Some(200), body));
+fn the_first_64_kib_of_an_answer_are_reported() {
+    let whole = |body: &[u8]| reported(result(WebhookEnd::Succeeded, Some(200), body));
     for (length, expected) in [(65_535, 65_535), (65_536, 65_536), (65_537, 65_536), (1_000_000, 65_536)] {
         let step = whole(&vec![b'x'; length]);
         assert_eq!(step["responseBody"].as_str().unwrap().len(), expected, "{length}");
@@ -157,11 +166,13 @@ fn all_answers_together_are_bounded() {
     let next = json!({"name": "next", "actions": actions});
     let event = with(event(), "/data/trigger/actions", json!(actions));
     let event = with(with(event, "/data/next", json!([next])), "/data/assistant/maxInteractions", 20.into());
-    let chain = Chain::new(&planned(&event), []);
-    let ends: Vec<_> =
-        chain.webhooks().map(|step| (step, end(End::Succeeded, Some(200), &vec![1; 70_000]))).collect();
-    assert_eq!(ends.len(), 20);
-    let (event, body) = completed(&chain, &ends);
+    let chain = AppliedChain::new(&planned(&event), []);
+    let results: Vec<_> = chain
+        .webhooks()
+        .map(|step| (step, result(WebhookEnd::Succeeded, Some(200), &vec![1; 70_000])))
+        .collect();
+    assert_eq!(results.len(), 20);
+    let (event, body) = completed(&chain, &results);
     let with_member = |name: &str| {
         body["data"]["steps"].as_array().unwrap().iter().filter(|s| s.get(name).is_some()).count()
     };
@@ -184,8 +195,10 @@ fn chains_that_do_nothing_or_upsert_twice() {
 
     let twice = with(crate::domain::samples::event(), "/data/trigger/actions", json!([upsert(), upsert()]));
     let last = ContactId(Uuid::from_u128(8));
-    let chain =
-        Chain::new(&planned(&twice), [(Operation::Created, ContactId(CONTACT)), (Operation::Updated, last)]);
+    let chain = AppliedChain::new(
+        &planned(&twice),
+        [(Operation::Created, ContactId(CONTACT)), (Operation::Updated, last)],
+    );
     let (event, body) = completed(&chain, &[]);
     assert_eq!(event.subject, Some(last.to_string()), "where the chain ended");
     assert_eq!(body["data"]["steps"][0]["contactId"], CONTACT.to_string());

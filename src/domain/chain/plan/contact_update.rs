@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-use super::{OnUnidentified, Rules};
 use crate::domain::{
+    chain::rules::{OnUnidentified, Rules},
     contact::{
         ContactUpdate, Rejected,
         field::{Field, FieldMap},

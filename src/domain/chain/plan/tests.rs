@@ -5,12 +5,16 @@ mod quality;
 
 use proptest::prelude::*;
 use serde_json::json;
+use strum::VariantArray as _;
 
 use super::*;
 use crate::domain::{
+    chain::rules::OnUnidentified,
     contact::field::Field,
+    event::CompanyId,
     samples::{event, placeholders, with, without},
     trigger::{cache::TriggerCache, fired::decode},
+    value::phone::{Region, Regions},
 };
 
 fn rules() -> Rules {
@@ -32,7 +36,7 @@ fn run(event: &Value, rules: &Rules) -> Result<Plan, Fault> {
 fn crm_event(arguments: Value) -> Value {
     let mut action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT"});
     let mut properties = json!({});
-    for field in Field::ALL {
+    for field in Field::VARIANTS {
         action[field.name()] = json!(field.name());
         properties[field.name()] = json!({});
     }
@@ -104,7 +108,7 @@ fn arguments_are_checked_by_every_trigger_that_runs() {
     let event = with(event, "/data/assistant/maxInteractions", json!(3));
     let fault = run(&event, &rules()).unwrap_err();
     assert_eq!(fault.reason, Reason::ArgumentsInvalid);
-    assert_eq!(fault.message, "trigger `strict`: argument `phone` is required and was not given");
+    assert_eq!(fault.message, "trigger `strict`: argument `phone` is required but missing");
     assert_eq!(fault.trigger.as_deref(), Some("register_qualified_lead"));
     assert!(fault.company.is_some() && fault.event.is_some());
     // Null is not given, before validation.

@@ -1,75 +1,71 @@
-//! What happens when one event names two contacts: merge them, prefer one, or refuse the event; and
-//! what no merge may do. Rules only: nothing here changes a contact.
+//! Decides what happens when one event matches two contacts (merge them, prefer one, or reject the event),
+//! and what no event may do. Nothing here changes a contact.
+
+use strum::IntoStaticStr;
 
 use crate::domain::{
     contact::{Contact, ContactId, ContactUpdate, Identifier, field::Field},
     value::identity,
 };
 
-/// What happens when phone and email match two contacts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens if phone and email match two contacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnConflict {
-    /// The two become one.
+    /// The older contact absorbs the other one.
     Merge,
-    /// The event is for the phone's contact; its email is not taken.
+    /// The phone's contact is updated; the email is not accepted.
     PreferPhone,
-    /// The event is for the email's contact; its phone is not taken.
+    /// The email's contact is updated; the phone is not accepted.
     PreferEmail,
-    /// The event is a dead letter, `contact_conflict`.
+    /// The event becomes a dead letter, `contact_conflict`.
     Reject,
 }
 
-/// The rules of a deployment about who is one person.
+/// A deployment's rules for merging contacts.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// What happens when phone and email match two contacts.
+    /// Setting `contacts.on_conflict`.
     pub on_conflict: OnConflict,
-    /// What no event may make of a contact. None while events are applied again that passed already.
+    /// `None` while events that have passed them are applied again.
     pub guards: Option<Guards>,
 }
 
-/// What no event may make of a contact.
+/// Limits that no event may exceed.
 #[derive(Clone, Copy, Debug)]
 pub struct Guards {
-    /// Most phones, and most emails, that find one contact.
+    /// Maximum phones, and maximum emails, of one contact.
     pub max_identifiers: usize,
 }
 
-/// Why two contacts were not merged, or an event was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The rule that prevented a merge or rejected an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Rule {
-    /// `prefer_phone` decided.
+    /// Setting `contacts.on_conflict = "prefer_phone"`.
     PreferPhone,
-    /// `prefer_email` decided.
+    /// Setting `contacts.on_conflict = "prefer_email"`.
     PreferEmail,
-    /// `reject` decided.
+    /// Setting `contacts.on_conflict = "reject"`.
     Reject,
-    /// An operator parted the two.
+    /// An operator unmerged the two.
     Separated,
-    /// They have different valid CPFs, so they are two people.
+    /// The contacts have different valid CPFs, so they are two people.
     DifferentCpf,
-    /// One contact would have more phones than are allowed.
+    /// The contact would have more phones than [`Guards::max_identifiers`].
     TooManyPhones,
-    /// One contact would have more emails than are allowed.
+    /// The contact would have more emails than [`Guards::max_identifiers`].
     TooManyEmails,
 }
 
 impl Rule {
     /// The name in listings and the database.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PreferPhone => "prefer_phone",
-            Self::PreferEmail => "prefer_email",
-            Self::Reject => "reject",
-            Self::Separated => "separated",
-            Self::DifferentCpf => "different_cpf",
-            Self::TooManyPhones => "too_many_phones",
-            Self::TooManyEmails => "too_many_emails",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
-    /// The code in `rejected` of a key that was not taken because of this rule.
+    /// The reason in `rejected` for an identifier that this rule did not accept.
     #[must_use]
     pub const fn rejection(self) -> &'static str {
         match self {
@@ -78,40 +74,40 @@ impl Rule {
         }
     }
 
-    /// What an operator reads in the dead letter.
+    /// The message of the dead letter.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::PreferPhone | Self::PreferEmail | Self::Reject | Self::Separated => {
-                "phone and email belong to two contacts, and contacts.on_conflict forbids to merge them"
+                "phone and email belong to two contacts, and contacts.on_conflict does not merge them"
             }
             Self::DifferentCpf => {
-                "phone and email belong to two contacts with different CPFs: they are not merged"
+                "phone and email belong to two contacts with different CPFs, so they are two people"
             }
             Self::TooManyPhones => {
-                "the contact would have more phones than contacts.max_identifiers: is one email shared?"
+                "the contact would have more phones than contacts.max_identifiers; do several people share its email?"
             }
             Self::TooManyEmails => {
-                "the contact would have more emails than contacts.max_identifiers: is one phone shared?"
+                "the contact would have more emails than contacts.max_identifiers; do several people share its phone?"
             }
         }
     }
 }
 
-/// Two contacts that an event linked and that were not merged; or one that would have had too much.
+/// Two contacts that an event matched and that were not merged, or one that would exceed a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Why.
+    /// The rule that applied.
     pub rule: Rule,
-    /// The contact that the event was applied to; of a refused event the phone's.
+    /// The contact that the event was applied to. If the event was rejected, the phone's contact.
     pub contact: ContactId,
-    /// The other one; the same where only one is concerned.
+    /// The other contact; the same one if only one is involved.
     pub other: ContactId,
 }
 
 impl Conflict {
-    /// The same between contacts that are known: an event that was refused leaves none that it would have
-    /// created. None where it leaves none at all.
+    /// Limits the conflict to known contacts, because a rejected event does not create any. `None` if neither is
+    /// known.
     #[must_use]
     pub fn among(self, is_known: impl Fn(ContactId) -> bool) -> Option<Self> {
         let Self { rule, contact, other } = self;
@@ -124,16 +120,16 @@ impl Conflict {
     }
 }
 
-/// What the policy makes of an event that names two contacts.
+/// The decision about an event that matches two contacts.
 pub(super) enum Link {
-    /// They become one.
+    /// The older contact absorbs the other one.
     Merge,
-    /// The event is for one of them, and the other's key is not taken.
+    /// The event updates one of them, without the other's identifier.
     KeepApart { dropped: Field, rule: Rule },
 }
 
 impl Policy {
-    /// Decides about an event whose phone belongs to one contact and whose email to another.
+    /// Decides about an event whose phone and email belong to different contacts.
     pub(super) fn link(
         &self,
         phone: &Contact,
@@ -141,7 +137,7 @@ impl Policy {
         update: &ContactUpdate,
     ) -> Result<Link, Rule> {
         if phone.is_separated_from(email) {
-            // Under every policy, so that the same events give the same contacts whatever it is.
+            // The same under every policy, so that the policy does not change what these events do.
             return Ok(Link::KeepApart { dropped: Field::Email, rule: Rule::Separated });
         }
         match self.on_conflict {
@@ -158,21 +154,21 @@ impl Policy {
             return Err(Rule::DifferentCpf);
         }
         for (kind, rule) in [("phone", Rule::TooManyPhones), ("email", Rule::TooManyEmails)] {
-            self.room(phone.count_of(kind) + email.count_of(kind), rule)?;
+            self.check_count(phone.count_of(kind) + email.count_of(kind), rule)?;
         }
         Ok(Link::Merge)
     }
 
-    /// Whether a contact may have one key more, that it does not have yet.
+    /// Checks that a contact may have one more identifier.
     pub(super) fn one_more(&self, contact: &Contact, key: &Identifier) -> Result<(), Rule> {
         let rule = match key {
             Identifier::Phone(_) => Rule::TooManyPhones,
             Identifier::Email(_) => Rule::TooManyEmails,
         };
-        self.room(contact.count_of(key.kind()) + 1, rule)
+        self.check_count(contact.count_of(key.kind()) + 1, rule)
     }
 
-    fn room(&self, keys: usize, rule: Rule) -> Result<(), Rule> {
+    fn check_count(&self, keys: usize, rule: Rule) -> Result<(), Rule> {
         match self.guards {
             Some(guards) if keys > guards.max_identifiers => Err(rule),
             _ => Ok(()),
@@ -180,7 +176,7 @@ impl Policy {
     }
 }
 
-/// Whether all valid CPFs that the contacts have and the event says are the same.
+/// Whether all valid CPFs of the two contacts and the event are the same.
 fn have_one_cpf(phone: &Contact, email: &Contact, update: &ContactUpdate) -> bool {
     let stored = [phone, email].map(|contact| contact.values.get(Field::Identity).map(|value| &value.value));
     let said = update.values.get(Field::Identity);

@@ -1,4 +1,4 @@
-//! Examples of identity and its convergence as a property.
+//! Examples of updates and merges, and their convergence as a property.
 
 mod conflicts;
 
@@ -47,7 +47,7 @@ fn apply(directory: &mut Directory, update: &ContactUpdate, fresh: u128) -> Appl
 }
 
 #[test]
-fn creates_updates_and_leaves() {
+fn updates_create_or_change_a_contact_or_leave_it_unchanged() {
     let mut directory = Directory::default();
     let created = apply(&mut directory, &update(1, "a", Some("+1"), None, "Ada"), 1);
     assert_eq!((created.operation, created.version), (Operation::Created, 1));
@@ -65,7 +65,7 @@ fn creates_updates_and_leaves() {
 }
 
 #[test]
-fn a_tie_in_time_goes_to_the_greater_event_id() {
+fn the_greater_event_id_wins_a_tie_in_time() {
     for order in [["a", "b"], ["b", "a"]] {
         let mut directory = Directory::default();
         for event in order {
@@ -77,7 +77,7 @@ fn a_tie_in_time_goes_to_the_greater_event_id() {
 }
 
 #[test]
-fn phone_and_email_of_two_contacts_merge_into_the_older() {
+fn the_older_contact_absorbs_the_newer_one() {
     let mut directory = Directory::default();
     apply(&mut directory, &update(1, "a", Some("+1"), None, "Ada"), 9);
     apply(&mut directory, &update(2, "b", None, Some("a@x"), "A"), 2);
@@ -86,7 +86,7 @@ fn phone_and_email_of_two_contacts_merge_into_the_older() {
     let merged = apply(&mut directory, &update(4, "c", Some("+1"), Some("a@x"), "Ada L"), 3);
     assert_eq!((merged.operation, merged.id, merged.version), (Operation::Updated, id(9), 2));
     assert_eq!(merged.merged, [id(2)]);
-    assert_eq!(merged.changed, [Field::Email, Field::Name], "what the older did not say before");
+    assert_eq!(merged.changed, [Field::Email, Field::Name], "new to the older contact");
     let changes = directory.into_changes();
     assert_eq!((changes.contacts.len(), changes.removed.len(), changes.moved.len()), (1, 0, 0));
     assert_eq!((changes.merges[0].loser, changes.merges[0].winner), (id(2), id(9)));
@@ -94,7 +94,7 @@ fn phone_and_email_of_two_contacts_merge_into_the_older() {
 }
 
 #[test]
-fn keys_of_a_stored_contact_move_with_it() {
+fn a_merge_moves_stored_identifiers() {
     let mut directory = Directory::default();
     apply(&mut directory, &update(1, "a", Some("+1"), None, "Ada"), 1);
     apply(&mut directory, &update(2, "b", None, Some("a@x"), "A"), 2);
@@ -115,7 +115,7 @@ fn keys_of_a_stored_contact_move_with_it() {
 }
 
 #[test]
-fn chains_of_merges_are_flat_and_companies_apart() {
+fn merges_point_to_the_last_winner_within_their_company() {
     let mut directory = Directory::default();
     let other = CompanyId::new("other").unwrap();
     let theirs = update(0, "z", Some("+1"), Some("b@x"), "Zoe");
@@ -132,11 +132,11 @@ fn chains_of_merges_are_flat_and_companies_apart() {
     assert_eq!(into, [(id(1), id(2)), (id(2), id(3))]);
 }
 
-/// What must not depend on order: who is one person, and every value with its stamp.
+/// Everything that must not depend on order: identifiers, and every value with its stamp.
 type Person = (Vec<Identifier>, Vec<(Field, Stamped)>, OffsetDateTime, OffsetDateTime);
 
-/// The people after these batches: each batch has a directory of its own, loaded from what is stored,
-/// as every transaction has. Ids are drawn anew each time.
+/// The people after these batches. Each batch has its own directory, loaded from the stored contacts, like a
+/// transaction. Ids differ from run to run.
 fn state(batches: &[&[ContactUpdate]]) -> Vec<Person> {
     let mut stored: BTreeMap<ContactId, Contact> = BTreeMap::new();
     let mut fresh = 0;
@@ -167,7 +167,7 @@ fn state(batches: &[&[ContactUpdate]]) -> Vec<Person> {
 
 proptest! {
     #[test]
-    fn any_order_duplication_and_split_end_in_the_same_contacts(
+    fn order_duplicates_and_batches_do_not_change_the_contacts(
         history in prop::collection::vec((0..6i64, 0..6u8, 0..6u8), 1..16),
         seed in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
         size in 1..8usize,

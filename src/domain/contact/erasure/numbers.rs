@@ -1,44 +1,47 @@
-//! Finds phone numbers and documents of digits in any text, as whole numbers only: never as a part
-//! of a longer one.
+//! Finds phone numbers and documents of digits in any text. Only whole numbers match, never a part of a
+//! longer one.
 
 use std::ops::Range;
 
 use super::is_number;
-use crate::domain::value::phone::{Phone, Region};
+use crate::domain::value::{
+    phone::{Phone, Region},
+    text,
+};
 
-/// Most digits that are one number: those of E.164 with a prefix, or those of a document.
+/// Digits of one number: those of E.164 with a prefix, or those of a document.
 const MAX_DIGITS: usize = 20;
-/// Most digits of an international number after its `+` (ITU-T E.164).
+/// Digits of an international number after its `+` (ITU-T E.164).
 const MAX_E164: usize = 15;
-/// Digits at the end that every spelling of a phone number shares.
-const TAIL: usize = 7;
-/// Most characters between two groups of digits of one number.
+/// All spellings of a phone number share these last digits.
+const TAIL_DIGITS: usize = 7;
+/// Characters between two groups of digits of one number.
 const MAX_GAP: usize = 4;
-/// Fewest digits of a document whose leading zeros may be missing.
+/// A document with fewer digits must have its leading zeros.
 const MIN_WITHOUT_ZEROS: usize = 8;
 
-/// What is looked for.
+/// The numbers to find.
 #[derive(Clone, Copy)]
 pub(super) struct Sought<'a> {
     pub(super) phones: &'a [Phone],
-    /// Documents; those with letters are not looked for here.
+    /// Documents; those with letters are ignored here.
     pub(super) codes: &'a [String],
     pub(super) region: Region,
 }
 
 /// A run of digits.
 struct Group {
-    /// Its place in the text.
-    place: Range<usize>,
-    /// In ASCII.
+    /// Byte range in the text.
+    range: Range<usize>,
+    /// ASCII.
     digits: String,
     /// Whether only punctuation is between it and the group before.
     joined: bool,
-    /// Whether a plus sign stands before it.
+    /// Whether a plus sign precedes it.
     plus: bool,
 }
 
-/// Whether the text holds one of the numbers.
+/// Whether the text contains one of the numbers.
 pub(super) fn mentions(text: &str, sought: &Sought<'_>) -> bool {
     let codes = sought.codes.iter().any(|code| is_number(code));
     if sought.phones.is_empty() && !codes {
@@ -48,7 +51,7 @@ pub(super) fn mentions(text: &str, sought: &Sought<'_>) -> bool {
     (0..groups.len()).any(|from| mentions_from(text, &groups, from, sought))
 }
 
-/// Whether one of the numbers begins with the group `from`.
+/// Whether one of the numbers starts at the group `from`.
 fn mentions_from(text: &str, groups: &[Group], from: usize, sought: &Sought<'_>) -> bool {
     let mut digits = String::new();
     for (index, group) in groups.iter().enumerate().skip(from) {
@@ -68,10 +71,11 @@ fn mentions_from(text: &str, groups: &[Group], from: usize, sought: &Sought<'_>)
 }
 
 impl Sought<'_> {
-    /// Whether these digits, all of them, are one of the numbers.
+    /// Whether all of these digits together are one of the numbers.
     fn is(&self, digits: &str, plus: bool) -> bool {
         let is_phone = |phone: &&Phone| {
-            let tail = phone.as_str().get(phone.as_str().len().saturating_sub(TAIL)..).unwrap_or_default();
+            let tail =
+                phone.as_str().get(phone.as_str().len().saturating_sub(TAIL_DIGITS)..).unwrap_or_default();
             digits.ends_with(tail)
         };
         let written = || format!("{}{digits}", if plus { "+" } else { "" });
@@ -83,14 +87,14 @@ impl Sought<'_> {
     }
 }
 
-/// Whether the digits are those of the document; what counts as a number loses its leading zeros.
+/// Whether the digits are the document. Stored as a number, a document loses its leading zeros.
 fn is_code(code: &str, digits: &str) -> bool {
     let [short, given] = [code, digits].map(|text| text.trim_start_matches('0'));
     code == digits || (short.len() >= MIN_WITHOUT_ZEROS && short == given && is_number(code))
 }
 
-/// Whether the number of `length` digits that begins with the group `from` is the end of an
-/// international number: `+1 85 99999 0001` is not `85 99999 0001`.
+/// Whether the `length` digits from the group `from` on are the end of an international number:
+/// `+1 85 99999 0001` is not `85 99999 0001`.
 fn is_within_international(groups: &[Group], from: usize, length: usize) -> bool {
     let mut length = length;
     for index in (1..=from).rev() {
@@ -106,35 +110,35 @@ fn is_within_international(groups: &[Group], from: usize, length: usize) -> bool
     false
 }
 
-/// The whole number that a float such as `1.1987654321E10` is, which begins with the group `from`.
+/// The digits of a float such as `1.1987654321E10` that starts at the group `from`.
 fn exponent(text: &str, groups: &[Group], from: usize) -> Option<String> {
     let (whole, fraction) = (groups.get(from)?, groups.get(from + 1)?);
-    let power = text.get(fraction.place.end..)?.strip_prefix(['e', 'E'])?;
+    let power = text.get(fraction.range.end..)?.strip_prefix(['e', 'E'])?;
     let power = power.strip_prefix('+').unwrap_or(power);
     let power: usize = power.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     let zeros = power.checked_sub(fraction.digits.len()).filter(|zeros| *zeros < MAX_DIGITS)?;
-    let is_float = text.get(whole.place.end..fraction.place.start) == Some(".");
+    let is_float = text.get(whole.range.end..fraction.range.start) == Some(".");
     is_float.then(|| format!("{}{}{}", whole.digits, fraction.digits, "0".repeat(zeros)))
 }
 
 fn groups(text: &str) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    // What has stood since the last group: how many characters, whether punctuation only, a plus.
+    // Since the last group: number of characters, whether all are punctuation, whether a plus came.
     let (mut gap, mut only_punctuation, mut plus) = (usize::MAX, false, false);
     for (at, c) in text.char_indices() {
-        let Some(digit) = digit(c) else {
+        let Some(digit) = text::digit(c) else {
             gap = gap.saturating_add(1);
             only_punctuation &= is_punctuation(c);
             plus = matches!(c, '+' | '\u{ff0b}') || (plus && matches!(c, '(' | ' '));
             continue;
         };
-        match groups.last_mut().filter(|group| group.place.end == at) {
+        match groups.last_mut().filter(|group| group.range.end == at) {
             Some(group) => {
                 group.digits.push(digit);
-                group.place.end = at + c.len_utf8();
+                group.range.end = at + c.len_utf8();
             }
             None => groups.push(Group {
-                place: at..at + c.len_utf8(),
+                range: at..at + c.len_utf8(),
                 digits: digit.to_string(),
                 joined: only_punctuation && gap <= MAX_GAP,
                 plus,
@@ -145,20 +149,7 @@ fn groups(text: &str) -> Vec<Group> {
     groups
 }
 
-/// The digit in ASCII, of the scripts that phones and forms write.
-fn digit(c: char) -> Option<char> {
-    let zero = match c {
-        '0'..='9' => return Some(c),
-        '\u{660}'..='\u{669}' => 0x660,
-        '\u{6f0}'..='\u{6f9}' => 0x6f0,
-        '\u{966}'..='\u{96f}' => 0x966,
-        '\u{ff10}'..='\u{ff19}' => 0xff10,
-        _ => return None,
-    };
-    char::from_digit(u32::from(c).checked_sub(zero)?, 10)
-}
-
-/// What stands between the groups of one number. Not `,` and `;`: they part two numbers.
+/// Separators between the groups of one number; `,` and `;` separate two numbers.
 fn is_punctuation(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '-' | '.' | '/' | '(' | ')' | '[' | ']' | '~' | '_' | '\u{2010}'..='\u{2015}'

@@ -1,19 +1,20 @@
-//! The texts that bytes of an unknown format may stand for. Nothing here knows what is looked for.
+//! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows what is
+//! searched for.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::domain::value::text;
 
-/// How many layers of encoding are taken off: JSON within JSON within a web address.
-const DEPTH: usize = 3;
-/// Shortest word that is tried as base64.
+/// Layers of encoding, such as JSON within JSON within a URL.
+const MAX_DEPTH: usize = 3;
+/// In bytes; a shorter word is not decoded as base64.
 const MIN_BASE64: usize = 12;
 
-/// `bytes` as text, and what that text is without its escapes, each without invisible characters.
+/// The bytes as text, and every decoding of that text, each without invisible characters.
 pub(super) fn of(bytes: &[u8]) -> Vec<String> {
     let mut readings = vec![visible(&String::from_utf8_lossy(bytes))];
     let mut from = 0;
-    for _ in 0..DEPTH {
+    for _ in 0..MAX_DEPTH {
         let end = readings.len();
         for index in from..end {
             let decoded: Vec<String> = readings.get(index).map(|text| decoded(text)).unwrap_or_default();
@@ -28,7 +29,7 @@ pub(super) fn of(bytes: &[u8]) -> Vec<String> {
     readings
 }
 
-/// UTF-16 read byte by byte has a NUL at every other place, so these go as well.
+/// Also removes NUL characters: UTF-16 read byte by byte has one in every other position.
 fn visible(text: &str) -> String {
     text.chars().filter(|c| *c != '\0' && !text::is_invisible(*c)).collect()
 }
@@ -48,7 +49,7 @@ fn decoded(text: &str) -> Vec<String> {
     decoded
 }
 
-/// Without the escapes of JSON strings (RFC 8259, 7). What is none stays as it is.
+/// Decodes the escapes of JSON strings (RFC 8259, 7). Anything else stays as it is.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut parts = text.split('\\');
@@ -68,7 +69,7 @@ fn unescaped(text: &str) -> String {
             }
             Some('u') => match part.get(1..5).and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
                 Some(code) => {
-                    // Half a surrogate pair is never part of a key.
+                    // Half a surrogate pair is never part of a phone, email or document.
                     plain.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                     plain.push_str(part.get(5..).unwrap_or_default());
                 }
@@ -84,7 +85,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// As a form or a web address encodes it, `+` for a space included.
+/// Decodes forms and URLs; `+` is a space.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -104,12 +105,12 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What the words that are base64 of a text say, one a line. Headers that are no text are kept so.
+/// The texts that base64 words decode to, one per line. AMQP headers that are not text are stored as base64.
 fn base64_decoded(text: &str) -> String {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let words = text.split(|c| !is_base64(c)).filter(|word| word.len() >= MIN_BASE64 && word.len() % 4 == 0);
     let texts = words.filter_map(|word| STANDARD.decode(word).ok()).map(|bytes| {
-        // Random bytes are no text; what is nearly text is.
+        // Nearly valid UTF-8 is text, random bytes are not.
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let broken = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
         if broken * 4 > text.chars().count() { String::new() } else { text }

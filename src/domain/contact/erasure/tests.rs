@@ -1,4 +1,5 @@
-//! Who is meant and who is not, in the forms in which messages and webhooks are kept.
+//! Texts that mention the person and texts that do not, in the forms in which messages and webhooks are
+//! stored.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
@@ -18,14 +19,14 @@ fn ada() -> Person {
     Person::new(region("BR"), keys, ["012.345.678-90", "12.ABC.345/01DE-35", "12345", "abcdefgh"])
 }
 
-fn assert_means_her(texts: &[&str]) {
+fn assert_mentioned(texts: &[&str]) {
     for text in texts {
         assert!(ada().is_mentioned(text.as_bytes()), "{text}");
     }
 }
 
 #[test]
-fn her_emails() {
+fn emails_are_found_in_every_encoding() {
     let utf16: Vec<u8> =
         r#"{"email":"ada@analytical.example"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(ada().is_mentioned(&utf16), "UTF-16");
@@ -33,7 +34,7 @@ fn her_emails() {
         r#"{{"headers": {{"x": {{"string_base64": "{}"}}}}}}"#,
         STANDARD.encode(b"\xffada@analytical.example")
     );
-    assert_means_her(&[
+    assert_mentioned(&[
         r#"{"arguments": {"email": "ada@analytical.example"}}"#,
         r#"{"email": "ADA@Analytical.Example"}"#,
         r#"{"email": "ada\u0040analytical.example"}"#,
@@ -56,9 +57,9 @@ fn her_emails() {
 }
 
 #[test]
-fn her_phones_and_documents() {
-    assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "no UTF-8");
-    assert_means_her(&[
+fn phones_and_documents_are_found_in_every_spelling() {
+    assert!(ada().is_mentioned(b"\xff\xfe{\"phone\": \"85999990001\"\x80"), "not UTF-8");
+    assert_mentioned(&[
         r#"{"phone": "+55 (85) 99999-0001"}"#,
         r#"{"phone": "85 99999-0001"}"#,
         r#"{"phone": "085 99999 0001"}"#,
@@ -92,7 +93,7 @@ fn her_phones_and_documents() {
 }
 
 #[test]
-fn speaks_of_others() {
+fn similar_emails_and_numbers_are_not_found() {
     for text in [
         "",
         "{}",
@@ -146,22 +147,22 @@ fn national_numbers_are_read_in_the_region() {
 }
 
 #[test]
-fn numbers_that_are_not_valid_are_found_as_written() {
+fn invalid_numbers_are_found_as_written() {
     let keys = [Identifier::Phone(Phone::from_stored("+55000123456"))];
     let person = Person::new(region("BR"), keys, []);
     assert!(person.is_mentioned(b"+55 000 12-3456") && !person.is_mentioned(b"+55 000 12-34567"));
 }
 
 #[test]
-fn nobody_is_never_meant() {
+fn a_person_without_keys_is_never_found() {
     let nobody = Person::new(region("BR"), [], ["", "0", "-"]);
     assert!(!nobody.is_mentioned(b"0 - ada@analytical.example 85999990001"));
     assert_eq!(format!("{:?}", ada()), "Person(redacted)");
 }
 
-/// What is long or strange is read in a time that is in proportion.
+/// Searching takes time in proportion to the size.
 #[test]
-fn large_bodies_are_read() {
+fn large_and_odd_bodies_are_searched() {
     for unit in ["1 ", "1.", "@", "%41", "\\u0041", "\\", "a.", "QUJD", "+1 ", "85999990001x"] {
         let text = unit.repeat(64 * 1024 / unit.len());
         assert_eq!(ada().is_mentioned(text.as_bytes()), unit.starts_with("8599"), "{unit}");
@@ -176,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn is_found_within_anything(before in "\\PC{0,20}", after in "\\PC{0,20}") {
+    fn keys_are_found_within_any_text(before in "\\PC{0,20}", after in "\\PC{0,20}") {
         for key in ["ada@analytical.example", "+5585999990001", "01234567890"] {
             let text = format!("{before}\n\"{key}\"\n{after}");
             prop_assert!(ada().is_mentioned(text.as_bytes()), "{}", text);

@@ -1,15 +1,16 @@
-//! Placeholders and the values that look like them, by the default lists.
+//! Placeholders of the default lists, and real values that resemble them.
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::*;
 use crate::domain::samples::placeholders;
 
 #[test]
-fn words_of_the_lists() {
+fn listed_words_are_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [
-        (Field::Name, "N/A", "the issue"),
+        (Field::Name, "N/A", "observed"),
         (Field::Name, "n/a", "observed LLM habit"),
         (Field::Name, "N / A", "observed LLM habit"),
         (Field::Name, "n.a.", "observed LLM habit"),
@@ -17,8 +18,8 @@ fn words_of_the_lists() {
         (Field::Name, "-", "observed in forms"),
         (Field::City, "...", "observed in forms"),
         (Field::Street, "—", "observed in forms"),
-        (Field::Name, "unknown", "the issue"),
-        (Field::Company, "Unknown", "the issue"),
+        (Field::Name, "unknown", "observed"),
+        (Field::Company, "Unknown", "observed"),
         (Field::Name, "null", "JSON"),
         (Field::Name, "NULL", "SQL"),
         (Field::Email, "Null", "JSON"),
@@ -27,12 +28,12 @@ fn words_of_the_lists() {
         (Field::Company, "undefined", "JavaScript"),
         (Field::Company, "[object Object]", "JavaScript"),
         (Field::ZipCode, "#N/A", "spreadsheets"),
-        (Field::Name, "Não informado", "the issue"),
+        (Field::Name, "Não informado", "observed"),
         (Field::Name, "NAO INFORMADO", "without its accent"),
         (Field::Name, "NÃO INFORMADO.", "a sentence"),
         (Field::Name, "nao_informado", "observed LLM habit"),
         (Field::Name, "na\u{303}o informado", "Unicode: decomposed"),
-        (Field::Email, "sem email", "the issue"),
+        (Field::Email, "sem email", "observed"),
         (Field::Email, "Sem E-mail", "Portuguese"),
         (Field::Email, "sin correo electrónico", "Spanish"),
         (Field::Phone, "sin telefono", "Spanish"),
@@ -48,7 +49,7 @@ fn words_of_the_lists() {
 }
 
 #[test]
-fn residue_and_made_up_values() {
+fn template_residue_and_made_up_values_are_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [
         (Field::Name, "$customerName", "the platform's variables"),
@@ -65,18 +66,18 @@ fn residue_and_made_up_values() {
         (Field::Company, "[Insert company here]", "forms"),
         (Field::Email, "[x]", "forms"),
         (Field::Name, "parameter", "the parameter's own name"),
-        (Field::Phone, "0000000000", "the issue: one digit"),
-        (Field::Phone, "+11 (11) 1111-1111", "the issue: one digit"),
-        (Field::Phone, "(85) 99999-9999", "the issue: one digit"),
-        (Field::Phone, "+55 11 1111-1111", "the issue: one digit"),
-        (Field::Phone, "+1 555 555 5555", "the issue: one digit"),
+        (Field::Phone, "0000000000", "one digit"),
+        (Field::Phone, "+11 (11) 1111-1111", "one digit"),
+        (Field::Phone, "(85) 99999-9999", "one digit"),
+        (Field::Phone, "+55 11 1111-1111", "one digit"),
+        (Field::Phone, "+1 555 555 5555", "one digit"),
         (Field::Phone, "００００００００", "Unicode: full-width forms"),
         (Field::Phone, "123456789", "digits in a row"),
         (Field::Phone, "1234567890", "digits in a row"),
         (Field::Phone, "987654321", "digits in a row"),
         (Field::Phone, "(85) 12345-6789", "digits in a row"),
-        (Field::Email, "test@example.com", "the issue; RFC 2606"),
-        (Field::Email, "Test@Example.com", "the issue; RFC 2606"),
+        (Field::Email, "test@example.com", "RFC 2606"),
+        (Field::Email, "Test@Example.com", "RFC 2606"),
         (Field::Email, "seuemail@exemplo.com", "observed LLM habit"),
         (Field::Birthday, "0000-00-00", "MySQL's zero date"),
         (Field::Birthday, "YYYY-MM-DD", "the format for the value"),
@@ -87,21 +88,21 @@ fn residue_and_made_up_values() {
 }
 
 #[test]
-fn values_that_look_alike() {
+fn real_values_are_not_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [
-        (Field::Name, "Null", "the issue: a surname"),
-        (Field::Name, "Nada", "the issue: a given name"),
-        (Field::Company, "Nada", "the issue"),
-        (Field::Company, "None", "a firm"),
-        (Field::Company, "Test Ltd", "the issue"),
+        (Field::Name, "Null", "a surname"),
+        (Field::Name, "Nada", "a given name"),
+        (Field::Company, "Nada", "observed"),
+        (Field::Company, "None", "a company"),
+        (Field::Company, "Test Ltd", "observed"),
         (Field::Company, "Teste", "somebody's own test"),
-        (Field::Company, "Null Object GmbH", "a firm"),
-        (Field::Company, "Unknown Worlds", "a firm"),
+        (Field::Company, "Null Object GmbH", "a company"),
+        (Field::Company, "Unknown Worlds", "a company"),
         (Field::Company, "Parameter", "not written as the parameter"),
-        (Field::Company, "$100 Startup", "a firm"),
+        (Field::Company, "$100 Startup", "a company"),
         (Field::Company, "$5", "a number"),
-        (Field::Company, "[solidcore]", "a firm"),
+        (Field::Company, "[solidcore]", "a company"),
         (Field::Company, "50%", "no template"),
         (Field::Company, "<3", "no template"),
         (Field::Name, "N. A. Silva", "a name"),
@@ -118,8 +119,8 @@ fn values_that_look_alike() {
         (Field::Identity, "000.000.001-91", "Receita Federal"),
         (Field::Phone, "+5585999990001", "a number"),
         (Field::Phone, "(11) 98765-4321", "somebody's number"),
-        (Field::Phone, "(11) 3333-3333", "a firm's number"),
-        (Field::Phone, "call me", "no number: to be told"),
+        (Field::Phone, "(11) 3333-3333", "a company's number"),
+        (Field::Phone, "call me", "no number, but no placeholder"),
         (Field::Email, "ada@example.com", "not in the list"),
         (Field::Email, "noreply@analytical.example", "a mailbox"),
         (Field::Email, "unknown@analytical.example", "a mailbox"),
@@ -130,7 +131,7 @@ fn values_that_look_alike() {
 }
 
 #[test]
-fn the_lists_decide() {
+fn configured_lists_replace_the_defaults() {
     let none = || Vec::new();
     let lists = PlaceholderLists {
         anywhere: vec!["  Pas de Réponse ".into()],
@@ -142,7 +143,7 @@ fn the_lists_decide() {
     assert!(placeholders.cover(Field::Name, "pas de reponse", "p"));
     assert!(!placeholders.cover(Field::Name, "unknown", "p"));
     assert!(!placeholders.cover(Field::Email, "test@example.com", "p"));
-    assert!(placeholders.cover(Field::Name, "{{name}}", "p"), "templates are known by their form");
+    assert!(placeholders.cover(Field::Name, "{{name}}", "p"), "templates are recognized by their form");
 }
 
 proptest! {
@@ -154,8 +155,8 @@ proptest! {
             keys_only: vec!["no".into()],
             emails: Vec::new(),
         });
-        for field in Field::ALL {
-            let _ = placeholders.cover(field, &text, "p");
+        for field in Field::VARIANTS {
+            let _ = placeholders.cover(*field, &text, "p");
         }
     }
 }

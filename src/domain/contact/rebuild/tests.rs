@@ -1,4 +1,4 @@
-//! What stands after an unmerge, and that it is what would stand had there been no merge.
+//! After an unmerge the contacts are as if the merge had never happened.
 
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -9,7 +9,7 @@ use crate::domain::{
     event::{EventRef, Stamp},
 };
 
-/// Makes a valid number of a digit.
+/// Prefix that makes a valid number of a digit.
 const PLAN: &str = "+1650253000";
 
 fn acme() -> CompanyId {
@@ -32,19 +32,19 @@ fn update(at: i64, event: &str, phone: &str, email: &str, name: &str) -> Contact
     ContactUpdate::from_accepted(stamp, values)
 }
 
-/// Applies updates as a worker does, and gives what its ledger says. Ids count from 1 by update.
-fn ledger(updates: &[ContactUpdate]) -> (Vec<Said>, Changes) {
+/// Applies updates as a worker does, and returns its ledger entries. Ids count from 1 by update.
+fn ledger(updates: &[ContactUpdate]) -> (Vec<Entry>, Changes) {
     let policy = Policy { on_conflict: OnConflict::Merge, guards: None };
     let mut directory = Directory::default();
-    let said = updates.iter().zip(1..).map(|(update, n)| {
+    let entries = updates.iter().zip(1..).map(|(update, n)| {
         let applied = directory.apply(&acme(), update, id(n), &policy).unwrap();
-        Said { contact: applied.id, update: update.clone() }
+        Entry { contact: applied.id, update: update.clone() }
     });
-    let said = said.collect();
-    (said, directory.into_changes())
+    let entries = entries.collect();
+    (entries, directory.into_changes())
 }
 
-/// Keys and values, what a reader sees of a contact.
+/// Keys and values of a contact.
 fn seen(contact: &Contact) -> (Vec<&str>, Vec<(&'static str, &str)>) {
     let values = contact.values.iter().map(|(field, stamped)| (field.name(), stamped.value.as_str()));
     let keys = contact.keys.iter().map(|key| key.value().trim_start_matches(PLAN));
@@ -59,18 +59,18 @@ const APART: Separation = Separation {
 
 #[test]
 fn both_contacts_are_as_if_never_merged() {
-    let (said, _) = ledger(&[
+    let (entries, _) = ledger(&[
         update(1, "a", "+1", "", "Ada"),
         update(2, "b", "", "b@x", "Bob"),
         update(3, "link", "+1", "b@x", "Ada B"),
-        // While they were one: news of each, and a new key of each.
+        // While they are merged, each gets new values and a new key.
         update(4, "c", "", "b@x", "Bobby"),
         update(5, "d", "+1", "ada@x", "Ada C"),
         update(6, "e", "+2", "b@x", "Bob D"),
         update(7, "again", "+1", "b@x", "Eve"),
     ]);
-    assert!(said[2..].iter().all(|said| said.contact == id(1)));
-    let rebuilt = rebuild(&acme(), &said, &[APART]).unwrap();
+    assert!(entries[2..].iter().all(|entry| entry.contact == id(1)));
+    let rebuilt = rebuild(&acme(), &entries, &[APART]).unwrap();
     let contacts: Vec<_> = rebuilt.contacts.iter().map(seen).collect();
     assert_eq!(
         contacts,
@@ -88,41 +88,41 @@ fn both_contacts_are_as_if_never_merged() {
 }
 
 #[test]
-fn a_third_contact_goes_with_the_one_that_it_was_linked_to() {
-    let (said, _) = ledger(&[
+fn a_third_contact_stays_with_the_one_that_it_merged_with() {
+    let (entries, _) = ledger(&[
         update(1, "a", "+1", "", "Ada"),
         update(2, "b", "", "b@x", "Bob"),
         update(3, "link", "+1", "b@x", "Ada"),
         update(4, "c", "+3", "", "Carl"),
         update(5, "with b", "+3", "b@x", "Carl"),
     ]);
-    let rebuilt = rebuild(&acme(), &said, &[APART]).unwrap();
+    let rebuilt = rebuild(&acme(), &entries, &[APART]).unwrap();
     let keys: Vec<_> = rebuilt.contacts.iter().map(|contact| seen(contact).0).collect();
     assert_eq!(keys, [vec!["1"], vec!["b@x", "3"]]);
     let merges: Vec<_> = rebuilt.merges.iter().map(|merge| (merge.loser, merge.winner)).collect();
     assert_eq!(merges, [(id(4), id(2))], "its alias now leads to the other");
 }
 
-/// Rows of one transaction of the first schema have lost their order: the link may stand first, and then
-/// the second contact is never made.
+/// Rows from the first schema have lost their order within a transaction: if the linking event comes first,
+/// the second contact is never created.
 #[test]
-fn a_contact_that_the_events_do_not_make_is_not_told_as_standing() {
-    let (mut said, _) = ledger(&[
+fn a_contact_that_no_entry_creates_is_not_living() {
+    let (mut entries, _) = ledger(&[
         update(1, "a", "+1", "", "Ada"),
         update(2, "b", "", "b@x", "Bob"),
         update(3, "link", "+1", "b@x", "Ada"),
     ]);
-    said.rotate_right(1);
-    let rebuilt = rebuild(&acme(), &said, &[APART]).unwrap();
+    entries.rotate_right(1);
+    let rebuilt = rebuild(&acme(), &entries, &[APART]).unwrap();
     assert_eq!(rebuilt.contacts.len(), 1);
     assert_eq!((rebuilt.living(id(1)), rebuilt.living(id(2))), (Some(id(1)), None));
 }
 
 proptest! {
-    /// Without separations the ledger gives the contacts that stand. With one, no contact has events of
-    /// both sides, and every event is somewhere.
+    /// Without separations the ledger gives the stored contacts. With one, no contact has events of both
+    /// sides, and every event belongs to a contact.
     #[test]
-    fn the_ledger_holds_the_contacts(
+    fn the_ledger_rebuilds_the_contacts(
         history in prop::collection::vec((0..6i64, 0..5u8, 0..5u8), 2..16),
         pair in any::<prop::sample::Index>(),
     ) {
@@ -136,8 +136,8 @@ proptest! {
                 update(*at, &format!("e{n}"), &phone, &email, &format!("n{n}"))
             })
             .collect();
-        let (said, changes) = ledger(&updates);
-        let without = rebuild(&acme(), &said, &[]).unwrap();
+        let (entries, changes) = ledger(&updates);
+        let without = rebuild(&acme(), &entries, &[]).unwrap();
         let all = |contacts: &[Contact]| -> Vec<_> {
             contacts.iter().map(|contact| (contact.id, contact.keys.clone(), contact.values.clone())).collect()
         };
@@ -145,14 +145,14 @@ proptest! {
         if !changes.merges.is_empty() {
             let merge = &changes.merges[pair.index(changes.merges.len())];
             let apart = Separation { id: Uuid::from_u128(99), one: merge.into, other: merge.loser };
-            let parted = rebuild(&acme(), &said, &[apart]).unwrap();
-            prop_assert_ne!(parted.living(merge.into), parted.living(merge.loser));
-            let ids: Vec<_> = parted.contacts.iter().map(|contact| contact.id).collect();
-            for id in parted.steps.iter().map(|(owner, _)| *owner).chain([merge.into, merge.loser]) {
-                prop_assert!(parted.living(id).is_some_and(|living| ids.contains(&living)));
+            let unmerged = rebuild(&acme(), &entries, &[apart]).unwrap();
+            prop_assert_ne!(unmerged.living(merge.into), unmerged.living(merge.loser));
+            let ids: Vec<_> = unmerged.contacts.iter().map(|contact| contact.id).collect();
+            for id in unmerged.steps.iter().map(|(owner, _)| *owner).chain([merge.into, merge.loser]) {
+                prop_assert!(unmerged.living(id).is_some_and(|living| ids.contains(&living)));
             }
             // Every key has exactly one owner, as before.
-            let mut keys: Vec<_> = parted.contacts.iter().flat_map(|contact| seen(contact).0).collect();
+            let mut keys: Vec<_> = unmerged.contacts.iter().flat_map(|contact| seen(contact).0).collect();
             let mut before: Vec<_> = changes.contacts.iter().flat_map(|contact| seen(contact).0).collect();
             keys.sort_unstable();
             before.sort_unstable();

@@ -1,4 +1,4 @@
-//! Tables of definitions: the reference page's, and everything that can be wrong with one.
+//! Valid definitions, and everything that can be wrong with one.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn faults(definition: &Value) -> (Reason, String) {
 }
 
 #[test]
-fn the_reference_page_parses() {
+fn a_complete_definition_is_parsed() {
     let trigger = Trigger::parse(
         r#"{"name": "register_qualified_lead", "description": "Registers the lead",
             "parameters": {"properties": {"name": {"type": "string"}, "email": {"type": "string"},
@@ -48,13 +48,13 @@ fn optional_members_may_be_null() {
 }
 
 #[test]
-fn missing_members_are_the_events_fault() {
+fn missing_names_and_actions_make_the_event_invalid() {
     let action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name"});
     for (member, value, expected) in [
         ("name", Value::Null, "/name: is required"),
         ("name", json!(3), "/name: must be a string"),
         ("action", Value::Null, "one of `action` and `actions` is required"),
-        ("actions", json!([action]), "`action` and `actions` exclude each other"),
+        ("actions", json!([action]), "give either `action` or `actions`, not both"),
     ] {
         let found = faults(&definition(member, value));
         assert_eq!(found, (Reason::EventInvalid, expected.to_owned()));
@@ -74,16 +74,16 @@ fn missing_members_are_the_events_fault() {
 }
 
 #[test]
-fn a_wrong_definition_is_the_triggers_fault() {
+fn other_problems_make_the_trigger_invalid() {
     for (member, value, expected) in [
         ("name", json!(""), "/name: must be 1 to 255 characters without control characters"),
         ("name", json!("é".repeat(256)), "/name: must be 1 to 255 characters without control characters"),
         ("name", json!("a\nb"), "/name: must be 1 to 255 characters without control characters"),
         ("description", json!(1), "/description: must be a string"),
         ("interpretResponse", json!("yes"), "/interpretResponse: must be true or false"),
-        ("parameters", json!([]), "/parameters: must be an object: a JSON Schema with `properties`"),
+        ("parameters", json!([]), "/parameters: must be an object, a JSON Schema with `properties`"),
         ("action", json!("x"), "/action: must be an object"),
-        ("action", json!({}), "/action/type: is required: `CRM` or `WEBHOOK`"),
+        ("action", json!({}), "/action/type: is required; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "SMS"}), "/action/type: unknown type `SMS`; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "crm"}), "/action/type: unknown type `crm`; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "CRM"}), "/action/subtype: must be `UPSERT_CONTACT`"),
@@ -102,11 +102,11 @@ fn a_wrong_definition_is_the_triggers_fault() {
 }
 
 #[test]
-fn defects_of_json_keep_the_name() {
+fn defects_of_the_json_are_reported_with_the_name() {
     for (raw, reason, message) in [
-        (r#"{"name": "n", "x": "\u0000"}"#, Reason::TriggerInvalid, "/x: holds a NUL character"),
-        (r#"{"name": "n", "x": [1e999]}"#, Reason::TriggerInvalid, "/x: holds a number that does not fit"),
-        (r#"{"name": "n", "x": {"a": 1, "a": 2}}"#, Reason::Undecodable, "/x: holds a key twice"),
+        (r#"{"name": "n", "x": "\u0000"}"#, Reason::TriggerInvalid, "/x: contains a NUL character"),
+        (r#"{"name": "n", "x": [1e999]}"#, Reason::TriggerInvalid, "/x: contains a number that does not fit"),
+        (r#"{"name": "n", "x": {"a": 1, "a": 2}}"#, Reason::Undecodable, "/x: contains a duplicate key"),
     ] {
         let bad = Trigger::parse(raw).unwrap_err();
         assert_eq!((bad.reason, bad.name.as_deref()), (reason, Some("n")));

@@ -1,5 +1,5 @@
-//! A second look at an envelope that did not fit: which member is wrong, and whose event it is.
-//! Slower than the first look and only taken on its failure. Messages name members, never values.
+//! Explains why an envelope could not be decoded, and finds out whose event it is. Slower than decoding, and only
+//! used if that failed. Messages name members, never values.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -13,16 +13,16 @@ use crate::domain::{
     },
 };
 
-/// What a member must be.
+/// The expected type of a member.
 enum Kind {
     Text,
     /// A whole number from 0 to `u32::MAX`.
     Whole,
     List,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
     Object(&'static [Member]),
-    /// Looked into elsewhere.
+    /// Checked elsewhere.
     Any,
 }
 
@@ -40,7 +40,7 @@ const fn optional(name: &'static str, kind: Kind) -> Member {
     Member { name, required: false, kind }
 }
 
-/// The members that the first look reads, `specversion` first: another version has other members.
+/// The members that decoding reads. `specversion` comes first, because another version has other members.
 const ENVELOPE: [Member; 6] = [
     required("specversion", Kind::Text),
     required("type", Kind::Text),
@@ -63,7 +63,7 @@ const DATA: [Member; 8] = [
     required("arguments", Kind::Any),
 ];
 
-/// The fault of `text`, which is no `trigger.fired` event.
+/// The fault of a text that is not a `trigger.fired` event.
 pub(super) fn explain(text: &str) -> Fault {
     let members = match json::members(text) {
         Ok(members) => members,
@@ -73,11 +73,11 @@ pub(super) fn explain(text: &str) -> Fault {
         Some(version) if version != "1.0" => super::check_version(&version).err(),
         _ => examine("", &members, &ENVELOPE).err(),
     };
-    placed(&members, fault.unwrap_or_else(|| super::invalid("the body is not a `trigger.fired` event")))
+    with_origin(&members, fault.unwrap_or_else(|| super::invalid("the body is not a `trigger.fired` event")))
 }
 
-/// `fault` with whose event it is, as far as the members tell.
-pub(super) fn placed(members: &Members<'_>, fault: Fault) -> Fault {
+/// Adds company, event and trigger to a fault, as far as the members contain them.
+pub(super) fn with_origin(members: &Members<'_>, fault: Fault) -> Fault {
     let company = text_at(members, &["data", "company", "id"]);
     let (source, id) = (text_at(members, &["source"]), text_at(members, &["id"]));
     Fault {
@@ -88,11 +88,11 @@ pub(super) fn placed(members: &Members<'_>, fault: Fault) -> Fault {
     }
 }
 
-fn bad(place: &str, defect: Defect) -> Fault {
-    super::bad_member(place, &BadJson { defect, member: None }, Reason::EventInvalid)
+fn bad(member: &str, defect: Defect) -> Fault {
+    super::bad_member(member, &BadJson { defect, member: None }, Reason::EventInvalid)
 }
 
-/// The text at a path of members, where all of it can be read.
+/// The string at a path of members, if the whole path can be read.
 fn text_at(members: &Members<'_>, path: &[&str]) -> Option<String> {
     let (first, rest) = path.split_first()?;
     let value = find(members, first)?;
@@ -107,23 +107,23 @@ fn read<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-fn examine(place: &str, members: &Members<'_>, expected: &[Member]) -> Result<(), Fault> {
+fn examine(path: &str, members: &Members<'_>, expected: &[Member]) -> Result<(), Fault> {
     if json::has_duplicate(members) {
-        let place = if place.is_empty() { "the body".to_owned() } else { format!("`{place}`") };
-        return Err(bad(&place, Defect::DuplicateKey));
+        let member = if path.is_empty() { "the body".to_owned() } else { format!("`{path}`") };
+        return Err(bad(&member, Defect::DuplicateKey));
     }
     for Member { name, required, kind } in expected {
-        let place = if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") };
+        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         match find(members, name) {
-            Some(value) if *required || value.get() != "null" => examine_value(&place, value, kind)?,
-            None if *required => return Err(super::invalid(format!("`{place}` is required"))),
+            Some(value) if *required || value.get() != "null" => examine_value(&path, value, kind)?,
+            None if *required => return Err(super::invalid(format!("`{path}` is required"))),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn examine_value(place: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault> {
+fn examine_value(path: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault> {
     let (fits, expected) = match kind {
         Kind::Text => (read::<String>(value).is_some(), "a string"),
         Kind::Whole => (read::<u32>(value).is_some(), "a whole number from 0 to 4294967295"),
@@ -132,10 +132,10 @@ fn examine_value(place: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault
         Kind::Any => return Ok(()),
         Kind::Object(expected) => {
             return match json::members(value.get()) {
-                Ok(members) => examine(place, &members, expected),
-                Err(defect) => Err(bad(&format!("`{place}`"), defect)),
+                Ok(members) => examine(path, &members, expected),
+                Err(defect) => Err(bad(&format!("`{path}`"), defect)),
             };
         }
     };
-    if fits { Ok(()) } else { Err(super::invalid(format!("`{place}` must be {expected}"))) }
+    if fits { Ok(()) } else { Err(super::invalid(format!("`{path}` must be {expected}"))) }
 }

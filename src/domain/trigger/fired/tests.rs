@@ -1,4 +1,4 @@
-//! Tables of bodies and what decoding makes of them; properties over bytes and mutations.
+//! Decoded bodies and faults; properties over random bytes and mutated events.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -15,7 +15,7 @@ fn fault(body: impl AsRef<[u8]>) -> Fault {
     read(body.as_ref()).unwrap_err()
 }
 
-/// Asserts reason and message, and that company and event are known all the same.
+/// Asserts reason and message, and that company and event are known.
 #[track_caller]
 fn assert_fault(event: &Value, reason: Reason, message: &str) {
     let fault = fault(event.to_string());
@@ -25,7 +25,7 @@ fn assert_fault(event: &Value, reason: Reason, message: &str) {
 }
 
 #[test]
-fn the_contracts_example() {
+fn a_complete_event_is_decoded() {
     let fired = read(event().to_string().as_bytes()).unwrap();
     assert_eq!(fired.company.as_str(), "acme");
     assert_eq!(fired.event.source(), "/companies/acme/assistants/sales");
@@ -45,10 +45,10 @@ fn the_contracts_example() {
 fn optional_members_may_be_absent_null_or_empty() {
     for value in [None, Some(Value::Null)] {
         let mut event = event();
-        for place in ["/data/assistant", "/data/session", "/data/clientData", "/data/images"] {
+        for pointer in ["/data/assistant", "/data/session", "/data/clientData", "/data/images"] {
             event = match &value {
-                Some(value) => with(event, place, value.clone()),
-                None => without(event, place),
+                Some(value) => with(event, pointer, value.clone()),
+                None => without(event, pointer),
             };
         }
         let fired = read(event.to_string().as_bytes()).unwrap();
@@ -60,7 +60,7 @@ fn optional_members_may_be_absent_null_or_empty() {
 }
 
 #[test]
-fn nulls_are_not_given_and_strangers_are_ignored() {
+fn null_arguments_are_dropped_and_unknown_members_ignored() {
     let event =
         with(with(event(), "/data/arguments/interest", Value::Null), "/traceparent", json!([1, {"a": "\0"}]));
     let fired = read(event.to_string().as_bytes()).unwrap();
@@ -68,7 +68,7 @@ fn nulls_are_not_given_and_strangers_are_ignored() {
 }
 
 #[test]
-fn undecodable_bodies() {
+fn bodies_that_are_not_strict_json_are_undecodable() {
     let text = event().to_string();
     let nested = |depth: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     for body in [
@@ -95,13 +95,13 @@ fn undecodable_bodies() {
         let found = fault(&body);
         assert_eq!(found.reason, Reason::Undecodable, "{}", String::from_utf8_lossy(&body));
     }
-    // One level less is no fault, wherever it stands.
+    // One level less is accepted, wherever it is.
     let deep = text.replacen('{', &format!(r#"{{"deep":{}{},"#, "[".repeat(127), "]".repeat(127)), 1);
     assert!(read(deep.as_bytes()).is_ok());
 }
 
 #[test]
-fn keys_twice_tell_whose_event_it_was() {
+fn events_with_duplicate_keys_keep_their_origin() {
     let text = event().to_string();
     for (once, twice) in [
         (r#""arguments":{"#, r#""arguments":{"name":"x","#),
@@ -119,7 +119,7 @@ fn keys_twice_tell_whose_event_it_was() {
 }
 
 #[test]
-fn size_is_bounded() {
+fn bodies_larger_than_1_mib_are_too_large() {
     let text = event().to_string();
     let padded = |size: usize| format!("{text}{}", " ".repeat(size - text.len()));
     assert!(read(padded(1_048_576).as_bytes()).is_ok());
@@ -127,7 +127,7 @@ fn size_is_bounded() {
 }
 
 #[test]
-fn other_versions_are_told_apart() {
+fn other_versions_are_unsupported() {
     let message = "`specversion` must be `1.0`";
     assert_fault(&with(event(), "/specversion", json!("0.3")), Reason::UnsupportedVersion, message);
     let old = without(with(event(), "/specversion", json!("0.3")), "/time");
@@ -141,23 +141,23 @@ fn other_versions_are_told_apart() {
 }
 
 #[test]
-fn members_are_required() {
-    for (place, name) in [
+fn missing_members_are_named() {
+    for (pointer, name) in [
         ("/type", "type"),
         ("/time", "time"),
         ("/data/arguments", "data.arguments"),
         ("/data/trigger", "data.trigger"),
     ] {
-        assert_fault(&without(event(), place), Reason::EventInvalid, &format!("`{name}` is required"));
+        assert_fault(&without(event(), pointer), Reason::EventInvalid, &format!("`{name}` is required"));
     }
-    for (place, name) in [
+    for (pointer, name) in [
         ("/id", "id"),
         ("/source", "source"),
         ("/data", "data"),
         ("/data/company", "data.company"),
         ("/data/company/id", "data.company.id"),
     ] {
-        let found = fault(without(event(), place).to_string());
+        let found = fault(without(event(), pointer).to_string());
         assert_eq!((found.reason, found.message), (Reason::EventInvalid, format!("`{name}` is required")));
     }
     assert_eq!(fault("{}").message, "`specversion` is required");
@@ -167,9 +167,9 @@ fn members_are_required() {
 }
 
 #[test]
-fn types_are_checked() {
+fn members_of_the_wrong_type_are_named() {
     let whole = "a whole number from 0 to 4294967295";
-    for (place, value, expected) in [
+    for (pointer, value, expected) in [
         ("/type", json!(5), "`type` must be a string"),
         ("/type", json!("trigger.completed"), "`type` must be `trigger.fired`"),
         ("/time", json!(5), "`time` must be a string"),
@@ -200,7 +200,7 @@ fn types_are_checked() {
         ("/data/clientData", json!([]), "`data.clientData` must be an object"),
         ("/data/images", json!("x"), "`data.images` must be a list of strings"),
         ("/data/images", json!([1]), "`data.images` must be a list of strings"),
-        ("/data/images", json!(["\0"]), "`data.images` holds a NUL character, which cannot be stored"),
+        ("/data/images", json!(["\0"]), "`data.images` contains a NUL character, which cannot be stored"),
         ("/data/trigger", json!("x"), "`data.trigger`: must be an object"),
         ("/data/next", json!({}), "`data.next` must be a list"),
         ("/data/next", json!([3]), "`data.next[0]`: must be an object"),
@@ -209,28 +209,32 @@ fn types_are_checked() {
         (
             "/data/clientData/plan",
             json!("\0"),
-            "`data.clientData` holds a NUL character, which cannot be stored",
+            "`data.clientData` contains a NUL character, which cannot be stored",
         ),
-        ("/data/clientData/plan", json!(1e300), "`data.clientData` holds a number that does not fit 64 bits"),
+        (
+            "/data/clientData/plan",
+            json!(1e300),
+            "`data.clientData` contains a number that does not fit 64 bits",
+        ),
     ] {
-        assert_fault(&with(event(), place, value), Reason::EventInvalid, expected);
+        assert_fault(&with(event(), pointer, value), Reason::EventInvalid, expected);
     }
     let list = json!(["1.0", "id", "source", "trigger.fired", "2026-11-22T10:00:00Z", event()["data"]]);
     assert_eq!(fault(list.to_string()).reason, Reason::EventInvalid);
 }
 
 #[test]
-fn ids_are_bounded() {
+fn long_ids_and_control_characters_are_rejected() {
     let too_long = "x".repeat(1025);
     for value in [json!("a\0"), json!("a\n"), json!(too_long)] {
-        for (place, name) in
+        for (pointer, name) in
             [("/data/assistant/id", "data.assistant.id"), ("/data/session/id", "data.session.id")]
         {
             let expected = format!("`{name}` must be at most 1024 bytes without control characters");
-            assert_fault(&with(event(), place, value.clone()), Reason::EventInvalid, &expected);
+            assert_fault(&with(event(), pointer, value.clone()), Reason::EventInvalid, &expected);
         }
-        for place in ["/id", "/source", "/data/company/id"] {
-            assert_eq!(fault(with(event(), place, value.clone()).to_string()).reason, Reason::EventInvalid);
+        for pointer in ["/id", "/source", "/data/company/id"] {
+            assert_eq!(fault(with(event(), pointer, value.clone()).to_string()).reason, Reason::EventInvalid);
         }
     }
     let found = fault(with(event(), "/id", json!("")).to_string());
@@ -239,7 +243,7 @@ fn ids_are_bounded() {
 }
 
 #[test]
-fn times_are_rfc_3339() {
+fn times_are_rfc_3339_in_utc_microseconds() {
     for (text, expected) in [
         ("2026-11-22T10:00:00Z", Some(datetime!(2026-11-22 10:00:00 UTC))),
         ("2026-11-22T10:00:00.123456789Z", Some(datetime!(2026-11-22 10:00:00.123456 UTC))),
@@ -259,43 +263,48 @@ fn times_are_rfc_3339() {
     ] {
         assert_eq!(utc_micros(text).ok(), expected, "{text}");
     }
-    // Accepted or not, a leap second is no panic.
+    // A leap second may be accepted or rejected, but must not panic.
     let _ = utc_micros("2016-12-31T23:59:60Z").map(|time| assert_eq!(time.second(), 59));
-    let message = "`time` must be a time as RFC 3339 writes it, such as 2026-11-22T10:00:00.123Z";
+    let message = "`time` must be an RFC 3339 time, such as 2026-11-22T10:00:00.123Z";
     assert_fault(&with(event(), "/time", json!("yesterday")), Reason::EventInvalid, message);
 }
 
 #[test]
-fn what_cannot_be_stored_in_arguments_and_definitions() {
-    for (place, value, reason, expected) in [
+fn nul_and_wide_numbers_are_rejected_in_arguments_and_definitions() {
+    for (pointer, value, reason, expected) in [
         (
             "/data/arguments/name",
             json!("\0"),
             Reason::ArgumentsInvalid,
-            "argument `name` holds a NUL character",
+            "argument `name` contains a NUL character",
         ),
         (
             "/data/arguments/name",
             json!([1e300]),
             Reason::ArgumentsInvalid,
-            "argument `name` holds a number that",
+            "argument `name` contains a number that",
         ),
         (
             "/data/arguments/ada@b.example",
             json!("\0"),
             Reason::ArgumentsInvalid,
-            "`data.arguments` holds a NUL",
+            "`data.arguments` contains a NUL",
         ),
-        ("/data/arguments/a\0", json!(1), Reason::ArgumentsInvalid, "`data.arguments` holds a NUL"),
+        ("/data/arguments/a\0", json!(1), Reason::ArgumentsInvalid, "`data.arguments` contains a NUL"),
         (
             "/data/trigger/description",
             json!("\0"),
             Reason::TriggerInvalid,
-            "`data.trigger`: /description: holds a NUL",
+            "`data.trigger`: /description: contains a NUL",
         ),
-        ("/data/trigger/x", json!(1e300), Reason::TriggerInvalid, "`data.trigger`: /x: holds a number that"),
+        (
+            "/data/trigger/x",
+            json!(1e300),
+            Reason::TriggerInvalid,
+            "`data.trigger`: /x: contains a number that",
+        ),
     ] {
-        let found = fault(with(event(), place, value).to_string());
+        let found = fault(with(event(), pointer, value).to_string());
         assert_eq!(found.reason, reason);
         assert!(found.message.starts_with(expected), "{}", found.message);
         assert_eq!(found.trigger.as_deref(), Some("register_qualified_lead"));
@@ -307,11 +316,11 @@ fn what_cannot_be_stored_in_arguments_and_definitions() {
 }
 
 #[test]
-fn chains_are_bounded_and_each_trigger_is_checked() {
+fn next_has_at_most_ten_triggers_and_each_is_checked() {
     let next =
         |count: usize| with(event(), "/data/next", json!(vec![event()["data"]["trigger"].clone(); count]));
     assert_eq!(read(next(10).to_string().as_bytes()).unwrap().triggers.len(), 11);
-    assert_fault(&next(11), Reason::EventInvalid, "`data.next` holds more than 10 triggers");
+    assert_fault(&next(11), Reason::EventInvalid, "`data.next` has more than 10 triggers");
     let event = with(next(2), "/data/next/1/actions/0/email", json!("$email"));
     let expected = "`data.next[1]`: /actions/0/email: write the bare parameter name, `email`, without `$` and without `{{}}`";
     assert_fault(&event, Reason::TriggerInvalid, expected);
@@ -319,21 +328,21 @@ fn chains_are_bounded_and_each_trigger_is_checked() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_safe(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_does_not_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&body);
     }
 
     #[test]
-    fn mutated_events_are_safe_and_tell_nothing(
+    fn faults_of_mutated_events_contain_no_values(
         cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         length in any::<prop::sample::Index>(),
         shorten in any::<bool>(),
     ) {
         let marked = with(event(), "/data/arguments/name", json!("zqxjkvbw"));
         let mut body = marked.to_string().into_bytes();
-        for (place, byte) in cuts {
-            let place = place.index(body.len());
-            body[place] = byte;
+        for (index, byte) in cuts {
+            let index = index.index(body.len());
+            body[index] = byte;
         }
         if shorten {
             body.truncate(length.index(body.len()));
@@ -344,14 +353,14 @@ proptest! {
     }
 
     #[test]
-    fn any_value_anywhere_is_safe(place in 0..20_usize, value in json_value()) {
-        let places = [
+    fn any_value_in_any_member_does_not_panic(index in 0..20_usize, value in json_value()) {
+        let pointers = [
             "/specversion", "/id", "/source", "/type", "/time", "/data", "/data/company", "/data/company/id",
             "/data/assistant", "/data/assistant/maxInteractions", "/data/session", "/data/clientData", "/data/images",
             "/data/trigger", "/data/trigger/name", "/data/trigger/parameters", "/data/trigger/parameters/properties",
             "/data/trigger/actions", "/data/next", "/data/arguments",
         ];
-        let event = with(event(), places[place], value);
+        let event = with(event(), pointers[index], value);
         if let Err(fault) = read(event.to_string().as_bytes()) {
             prop_assert!(!fault.message.is_empty());
         }

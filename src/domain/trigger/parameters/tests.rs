@@ -1,4 +1,4 @@
-//! Tables of schemas and arguments, hostile ones included.
+//! Schemas and arguments, including hostile ones.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ fn compile(schema: &Value) -> Result<Parameters, String> {
     let parameters = Parameters::compile(schema, &mut problems);
     match problems.into_vec().into_iter().next() {
         None => Ok(parameters),
-        Some(problem) => Err(format!("{}: {}", problem.place, problem.message)),
+        Some(problem) => Err(format!("{}: {}", problem.pointer, problem.message)),
     }
 }
 
 #[test]
-fn arguments_and_their_faults() {
+fn messages_name_the_argument_and_the_broken_rule() {
     let schema = json!({
         "properties": {
             "name": {"type": "string", "maxLength": 5, "pattern": "^[A-Z]"},
@@ -32,7 +32,7 @@ fn arguments_and_their_faults() {
     let parameters = compile(&schema).unwrap();
     for (arguments, expected) in [
         (json!({"name": "Ada", "age": 3, "score": 1.5, "tags": ["a"], "plan": "growth", "x": "y"}), ""),
-        (json!({}), "argument `name` is required and was not given"),
+        (json!({}), "argument `name` is required but missing"),
         (json!({"name": 7411}), "argument `name` must be a string"),
         (json!({"name": "Adamant"}), "argument `name` is longer than 5 characters"),
         (json!({"name": "ada"}), "argument `name` breaks the rule `pattern`"),
@@ -41,16 +41,13 @@ fn arguments_and_their_faults() {
         (json!({"name": "Ada", "score": "7411"}), "argument `score` must be a boolean or a number"),
         (json!({"name": "Ada", "tags": ["a", 7411]}), "argument `tags` must be a string"),
         (json!({"name": "Ada", "tags": ["a", "b", "c"]}), "argument `tags` has more than 2 items"),
-        (
-            json!({"name": "Ada", "plan": "gold"}),
-            "argument `plan` is not one of the values that `enum` allows",
-        ),
+        (json!({"name": "Ada", "plan": "gold"}), "argument `plan` is not one of the values in `enum`"),
         (json!({"name": "Ada", "home": {}}), "argument `home` lacks `zip`"),
         (
             json!({"name": "Ada", "home": {"zip": 1, "ada@b.example": 2}}),
-            "argument `home` may not have members that are not declared",
+            "argument `home` may not have undeclared members",
         ),
-        (json!({"name": "Ada", "ada@b.example": 7411}), "an argument that is not declared must be a string"),
+        (json!({"name": "Ada", "ada@b.example": 7411}), "an undeclared argument must be a string"),
     ] {
         let found = parameters.check(&arguments).err().unwrap_or_default();
         assert_eq!(found, expected, "{arguments}");
@@ -58,17 +55,17 @@ fn arguments_and_their_faults() {
 }
 
 #[test]
-fn nothing_declared_takes_everything() {
+fn parameters_without_schema_accept_everything() {
     assert!(Parameters::default().check(&json!({"a": 1})).is_ok());
     assert!(compile(&json!({})).unwrap().check(&json!({"a": 1})).is_ok());
     assert_eq!(compile(&json!({"properties": {"b": {}, "a": true}})).unwrap().declared(), ["b", "a"]);
 }
 
 #[test]
-fn bad_schemas_name_the_place() {
+fn problems_of_schemas_have_a_pointer() {
     for (schema, expected) in [
-        (json!(true), ": must be an object: a JSON Schema with `properties`"),
-        (json!({"type": "string"}), "/type: arguments come as an object; write `object` or leave `type` out"),
+        (json!(true), ": must be an object, a JSON Schema with `properties`"),
+        (json!({"type": "string"}), "/type: arguments are an object; write `object` or omit `type`"),
         (json!({"properties": {"a": {"type": "text"}}}), "/properties/a/type: is not valid JSON Schema: "),
         (json!({"properties": []}), "/properties: is not valid JSON Schema: must be an object"),
         (json!({"required": "name"}), "/required: is not valid JSON Schema: must be an array"),
@@ -95,7 +92,7 @@ fn bad_schemas_name_the_place() {
 }
 
 #[test]
-fn references_stay_inside_and_do_not_chain() {
+fn references_must_be_to_definitions_without_references() {
     let inside = json!({"properties": {"a": {"$ref": "#/$defs/t"}}, "$defs": {"t": {"type": "string"}}});
     let parameters = compile(&inside).unwrap();
     assert!(parameters.check(&json!({"a": "x"})).is_ok());
@@ -118,12 +115,12 @@ fn references_stay_inside_and_do_not_chain() {
         let found = compile(&schema).unwrap_err();
         assert!(found.contains("refer"), "{schema}: {found}");
     }
-    // A parameter may have the name of a keyword.
+    // A parameter can have the name of a keyword.
     assert!(compile(&json!({"properties": {"$ref": {"type": "string"}}})).is_ok());
 }
 
 #[test]
-fn patterns_take_linear_time() {
+fn patterns_match_in_linear_time() {
     let hostile = json!({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
     let parameters = compile(&hostile).unwrap();
     let begin = Instant::now();
@@ -137,7 +134,7 @@ fn patterns_take_linear_time() {
 }
 
 #[test]
-fn patterns_are_few() {
+fn the_number_of_patterns_is_limited() {
     let schema = |count: usize| {
         let properties = (0..count).map(|number| (format!("p{number}"), json!({"pattern": "^x"})));
         json!({"properties": properties.collect::<Map<_, _>>()})
@@ -149,7 +146,7 @@ fn patterns_are_few() {
 }
 
 #[test]
-fn deep_schemas_and_arguments_are_safe() {
+fn deep_schemas_and_arguments_do_not_overflow_the_stack() {
     let mut schema = json!({});
     let mut arguments = json!("x");
     for _ in 0..60 {
@@ -158,7 +155,7 @@ fn deep_schemas_and_arguments_are_safe() {
     }
     assert!(compile(&schema).unwrap().check(&arguments).is_ok());
 
-    // As deep as a message can hold, on the small stack of a thread.
+    // As deep as a message allows, on the small stack of a thread.
     for keyword in ["items", "not", "additionalProperties"] {
         let (mut schema, mut arguments) = (json!({}), json!("x"));
         for _ in 0..120 {

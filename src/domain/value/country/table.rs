@@ -1,8 +1,7 @@
-//! The 249 countries and territories of ISO 3166-1: alpha-2, alpha-3, and their names in English,
-//! Portuguese and Spanish, with what people call them besides. A name of several is nobody's:
-//! "Congo", "Korea" and "Virgin Islands" stand at none.
+//! The 249 countries and territories of ISO 3166-1: alpha-2 code, alpha-3 code, and their official and common names
+//! in English, Portuguese and Spanish. A name that several share ("Congo", "Korea", "Virgin Islands") is left out.
 
-/// Alpha-2, alpha-3, names parted by `|`.
+/// Alpha-2, alpha-3, names separated by `|`. Sorted by alpha-2.
 pub(super) const COUNTRIES: [(&str, &str, &str); 249] = [
     ("AD", "AND", "Andorra"),
     ("AE", "ARE", "United Arab Emirates|Emirados Árabes Unidos|Emiratos Árabes Unidos|UAE|EAU|Emirates"),

@@ -1,4 +1,4 @@
-//! Regions: where a number without country code belongs, and how a company writes its dates.
+//! The region of each company: where its national phone numbers belong and how it writes dates.
 
 use std::{collections::HashMap, fmt};
 
@@ -15,13 +15,13 @@ pub struct Region {
     code: [u8; 2],
 }
 
-/// The text is no ISO 3166-1 alpha-2 code, or the region has no numbering plan of its own.
+/// The text is not an ISO 3166-1 alpha-2 code, or the region has no numbering plan of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the two-letter code (ISO 3166-1) of a region that has phone numbers, such as BR")]
 pub struct UnknownRegion;
 
 impl Region {
-    /// The region with this two-letter code, in any case.
+    /// Takes a two-letter code in any case.
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {
         let letters = code.to_ascii_uppercase().into_bytes().try_into().ok()?;
@@ -29,7 +29,7 @@ impl Region {
         PHONE_NUMBER_UTIL.get_country_code_for_region(plan).map(|_calling_code| Self { plan, code: letters })
     }
 
-    /// The two-letter code, in capitals.
+    /// Two capital letters.
     #[must_use]
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.code).unwrap_or_default()
@@ -58,13 +58,13 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// Where `by_company` does not name a company, its region is `default`.
+    /// `default` is the region of companies that `by_company` does not list.
     #[must_use]
     pub fn new(default: Region, by_company: impl IntoIterator<Item = (CompanyId, Region)>) -> Self {
         Self { default, by_company: by_company.into_iter().collect() }
     }
 
-    /// The region of this company.
+    /// Looks up a company.
     #[must_use]
     pub fn of(&self, company: &CompanyId) -> Region {
         self.by_company.get(company).copied().unwrap_or(self.default)

@@ -1,4 +1,4 @@
-//! Phones as they are given, each row with where it comes from.
+//! Phone numbers as people write them. Each row names its source.
 
 use proptest::prelude::*;
 
@@ -13,12 +13,12 @@ fn e164(text: &str, region: &str) -> Option<String> {
 }
 
 #[test]
-fn spellings_of_one_number() {
+fn spellings_of_a_number_have_one_canonical_form() {
     for (text, source) in [
         ("+5585999990001", "ITU-T E.164"),
-        ("5585999990001", "the issue; chatwoot issue 5840"),
-        ("+55 85 99999-0001", "the issue"),
-        ("85 9999-0001", "the issue: without the ninth digit (Anatel resolution 553/2010)"),
+        ("5585999990001", "chatwoot issue 5840"),
+        ("+55 85 99999-0001", "ITU-T E.123, international"),
+        ("85 9999-0001", "without the ninth digit (Anatel resolution 553/2010)"),
         ("+55 (85) 99999-0001", "ITU-T E.123"),
         ("(85) 99999-0001", "ITU-T E.123, national"),
         ("085 99999 0001", "national prefix, libphonenumber metadata"),
@@ -61,7 +61,7 @@ fn spellings_of_one_number() {
 }
 
 #[test]
-fn regions_and_renumbering() {
+fn national_and_renumbered_numbers_are_read_by_region() {
     for (text, region, expected, source) in [
         ("020 7946 0018", "GB", "+442079460018", "Ofcom's numbers for drama"),
         ("+44 (0)20 7946 0018", "BR", "+442079460018", "Ofcom's numbers for drama"),
@@ -87,7 +87,7 @@ fn regions_and_renumbering() {
         ("55 99999-0001", "BR", "+5555999990001", "Anatel: area 55, which looks like the country"),
         ("+55 55 9999-0001", "US", "+5555999990001", "Anatel: area 55, which looks like the country"),
         ("015 99999-0001", "BR", "+5515999990001", "Anatel: area 15, which looks like a carrier"),
-        ("0800 123 4567", "BR", "+558001234567", "Anatel: 0800 is no area"),
+        ("0800 123 4567", "BR", "+558001234567", "Anatel: 0800 is not an area"),
     ] {
         let phone = parse(text, region);
         assert_eq!(phone.as_ref().map(Phone::as_str), Some(expected), "{text} {region} ({source})");
@@ -96,7 +96,7 @@ fn regions_and_renumbering() {
 }
 
 #[test]
-fn weak_numbers_are_kept_as_they_are() {
+fn extensions_and_unknown_prefixes_are_weak() {
     for (text, region, expected, source) in [
         ("(85) 3333-4444 ramal 12", "BR", "+558533334444;ext=12", "Brazilian for extension"),
         ("+558533334444;ext=12", "US", "+558533334444;ext=12", "RFC 3966"),
@@ -124,7 +124,7 @@ fn weak_numbers_are_kept_as_they_are() {
 }
 
 #[test]
-fn texts_alone_make_numbers_equal() {
+fn numbers_with_the_same_text_are_equal() {
     let (parsed, stored) = (parse("85999990001", "BR").unwrap(), Phone::from_stored("+5585999990001"));
     assert_eq!(parsed, stored);
     assert_eq!(parsed.cmp(&stored), Ordering::Equal);
@@ -132,12 +132,12 @@ fn texts_alone_make_numbers_equal() {
 }
 
 #[test]
-fn refuses() {
+fn other_texts_are_rejected() {
     for (text, source) in [
         ("", "nothing"),
         ("+", "nothing"),
         ("12", "libphonenumber: too short"),
-        ("190", "Anatel: emergency, nobody's"),
+        ("190", "Anatel: emergency, not a person's"),
         ("abc", "words"),
         ("3333-4444", "without its area code it is somebody else's in the next town"),
         ("99999-0001", "without its area code it is somebody else's in the next town"),
@@ -163,7 +163,7 @@ fn refuses() {
         ("https://wa.me/message/ABC123", "a WhatsApp short link"),
         ("https://example.com/5585999990001", "a link to elsewhere"),
         ("@c.us", "nothing"),
-        ("²²²²²²²²²²²", "Unicode: superscripts are no decimal digits"),
+        ("²²²²²²²²²²²", "Unicode: superscripts are not decimal digits"),
     ] {
         assert_eq!(e164(text, "BR"), None, "{text} ({source})");
     }
@@ -171,7 +171,7 @@ fn refuses() {
 }
 
 #[test]
-fn regions() {
+fn region_codes_are_two_letters_in_any_case() {
     assert_eq!(Region::new("br"), Region::new("BR"));
     assert_eq!(Region::new("br").unwrap().to_string(), "BR");
     for code in ["", "B", "BRA", "ZZ", "001", "76", "é"] {
@@ -181,7 +181,7 @@ fn regions() {
 
 proptest! {
     #[test]
-    fn never_panics_and_is_stable(
+    fn canonical_numbers_stay_the_same(
         text in "\\PC{0,40}|[+0-9 ()./@:-]{0,40}|\\+?(55|521?|54)?[0-9]{8,13}( ?(x|ramal|;ext=)[0-9]{1,4})?",
         region in "BR|US|MX|AR|DE|JP",
     ) {
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn both_spellings_of_a_mobile_number_are_one(
+    fn mobile_numbers_with_and_without_the_ninth_digit_are_equal(
         area in prop::sample::select(vec![11, 15, 21, 31, 41, 55, 61, 71, 85, 99]),
         subscriber in prop_oneof![60_000_000_u32..=69_999_999, 80_000_000_u32..=99_999_999],
     ) {

@@ -1,19 +1,19 @@
-//! What people, links and chat apps write around and between the digits of one number. Which digits
-//! are a number is not known here.
+//! Strips what people, links and chat apps write around and between the digits of a number. Numbering
+//! plans are not known here.
 
 use crate::domain::value::text::{after_prefix, folded, percent_decoded};
 
-/// Schemes before a number; `sms:` as RFC 5724, `tel:` as RFC 3966.
+/// Schemes before a number; `sms:` is RFC 5724, `tel:` is RFC 3966.
 const SCHEMES: [&str; 10] =
     ["tel:", "callto:", "sms:", "smsto:", "mms:", "whatsapp:", "facetime:", "wa:", "phone:", "fone:"];
 /// Links to a chat with the number in the path.
 const PATHS: [&str; 2] = ["wa.me/", "api.whatsapp.com/phone/"];
 /// Links to a chat with the number in the query, as `phone=`.
 const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "whatsapp.com/send"];
-/// What chat apps append to the number of a person. Groups (`@g.us`) have another ending, and the ids
-/// before `@lid` are no phone numbers.
+/// Chat apps append these to a person's number. Groups end in `@g.us`, and ids before `@lid` are not phone
+/// numbers.
 const CHATS: [&str; 2] = ["@c.us", "@s.whatsapp.net"];
-/// Words before an extension, folded, each before its own beginnings.
+/// Labels of an extension, folded. A label comes before its own prefixes.
 const EXTENSIONS: [&str; 13] = [
     "ext=",
     "extension",
@@ -29,20 +29,20 @@ const EXTENSIONS: [&str; 13] = [
     "x",
     "#",
 ];
-/// Longest extension, in digits: what libphonenumber takes after a label that may be something else.
+/// In digits: libphonenumber's limit after an ambiguous label.
 const MAX_EXTENSION: usize = 9;
 
-/// A number as written.
+/// A number with its separators stripped.
 pub(super) struct Written {
     /// ASCII digits, at least one.
     pub(super) number: String,
-    /// Whether it begins with the country code for certain.
+    /// Whether it certainly begins with a country code.
     pub(super) international: bool,
     /// ASCII digits.
     pub(super) extension: Option<String>,
 }
 
-/// Takes off what is around a number. None where what is left is not one number.
+/// `None` unless exactly one number remains.
 pub(super) fn read(text: &str) -> Option<Written> {
     let mut text = text;
     while let Some(rest) = SCHEMES.iter().find_map(|scheme| after_prefix(text, scheme)) {
@@ -67,7 +67,7 @@ pub(super) fn read(text: &str) -> Option<Written> {
     }
 }
 
-/// The number in a link to a chat.
+/// Extracts the number from a link to a chat.
 fn linked(text: &str) -> Option<&str> {
     let text = ["https://", "http://", "whatsapp://", "//"]
         .iter()
@@ -83,7 +83,7 @@ fn linked(text: &str) -> Option<&str> {
     query.split(['&', '#']).find_map(|pair| after_prefix(pair, "phone="))
 }
 
-/// A number of digits and punctuation alone.
+/// Reads a number that consists of digits and punctuation.
 fn bare(text: &str) -> Option<Written> {
     let text = text.trim();
     let body = text.trim_start_matches(['(', '[', ' ']);
@@ -100,7 +100,7 @@ fn bare(text: &str) -> Option<Written> {
     (!number.is_empty()).then_some(Written { number, international, extension: None })
 }
 
-/// The digits after a word that means extension.
+/// The digits after an extension label.
 fn extension(label: &str) -> Option<String> {
     let label = folded(label);
     let label = label.trim_start_matches(';');
@@ -112,7 +112,7 @@ fn extension(label: &str) -> Option<String> {
     fits.then(|| digits.to_owned())
 }
 
-/// What is written between the digits of one number. Not `,` and `;`: they part two numbers.
+/// Separators between the digits of one number; `,` and `;` separate two numbers.
 fn is_punctuation(c: char) -> bool {
     c.is_whitespace()
         || matches!(

@@ -12,20 +12,20 @@ use crate::domain::webhook::{
     variables::{Variables, push_text},
 };
 
-/// What an author wrote as `body`.
+/// The member `body` as its author wrote it.
 pub(in crate::domain) enum Body {
     /// JSON, or a string that holds JSON.
     Json(Json),
-    /// A string that is a form: values are percent-encoded, so none adds a parameter.
+    /// A form. Values are percent-encoded, so none can add a parameter.
     Form(Template),
     /// Any other string.
     Text(Template),
 }
 
-/// What is done to the text of a value, or to its JSON, before it takes its place.
+/// Escapes the text of a value, or its JSON, before it is inserted.
 type Escape = for<'t> fn(&'t str) -> Cow<'t, str>;
 
-/// JSON with its strings parsed.
+/// JSON with its strings parsed as templates.
 pub(in crate::domain) enum Json {
     /// A value without variables, as compact JSON.
     Fixed(String),
@@ -37,15 +37,15 @@ pub(in crate::domain) enum Json {
 }
 
 impl Body {
-    /// `content_type` is the one that the author declared in the headers, if any.
+    /// `content_type` is the one in the author's headers, if any.
     ///
-    /// A string is JSON when it is a JSON object or list, or is declared as JSON and becomes JSON once
-    /// bare variables (`{"age": $age}`) are put in quotes. Its values then are typed and escaped by
-    /// place like those of any JSON body, and cannot break out of it.
+    /// A string is JSON if it is a JSON object or list, or if it is declared as JSON and is valid once bare
+    /// variables (`{"age": $age}`) are quoted. Its values then are typed and escaped like those of any JSON
+    /// body, and cannot break out of it.
     ///
     /// # Errors
-    /// When it has variables, is declared as JSON and does not become it: written as text, a value could
-    /// change its structure.
+    /// If it has variables and is declared as JSON but is not: inserted as text, a value could change its
+    /// structure.
     pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Result<Self, WebhookInvalid> {
         let Value::String(text) = value else { return Ok(Self::Json(Json::parse(value))) };
         let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Body {
         let json = if media_type == "application/json" || media_type.ends_with("+json") {
             let json = serde_json::from_str(&quote_bare_variables(text)).ok();
             if json.is_none() && Template::parse(text).has_variables() {
-                return Err(WebhookInvalid::new("the body is declared as JSON and is not JSON"));
+                return Err(WebhookInvalid::new("the body is declared as JSON but is not JSON"));
             }
             json
         } else if content_type.is_none() {
@@ -68,7 +68,7 @@ impl Body {
         })
     }
 
-    /// The content type where the author declared none.
+    /// The content type if the author declared none.
     pub(in crate::domain) fn content_type(&self) -> &'static str {
         match self {
             Self::Json(_) => "application/json",
@@ -92,7 +92,7 @@ impl Body {
         Ok(out.into_bytes())
     }
 
-    /// The body as a message for Slack. `event` is what is sent where there is nothing to say.
+    /// Renders a Slack message. An empty body becomes a summary of `event`.
     pub(in crate::domain) fn render_for_slack(
         &self,
         variables: &Variables<'_>,
@@ -102,9 +102,9 @@ impl Body {
         match self {
             Self::Json(json) => {
                 json.render(&mut out, variables, slack::escape)?;
-                // It is JSON, but a value may nest it deeper than any reader goes.
+                // It is valid JSON, but a value may nest deeper than the parser's limit.
                 let message = serde_json::from_str(&out)
-                    .map_err(|_| WebhookInvalid::new("the body is nested too deep for Slack"))?;
+                    .map_err(|_| WebhookInvalid::new("the body is nested too deeply for Slack"))?;
                 Ok(slack::json_message(message, event))
             }
             Self::Form(template) | Self::Text(template) => {
@@ -167,7 +167,7 @@ impl Json {
     }
 }
 
-/// A string that is exactly one variable takes the variable's own type; any other is a string.
+/// A string that is exactly one variable takes the variable's type; any other stays a string.
 fn render_string(
     out: &mut String,
     template: &Template,
@@ -186,7 +186,7 @@ fn render_string(
     Ok(())
 }
 
-/// The text with quotes around each variable that stands outside of a JSON string.
+/// Puts quotes around each variable outside of a JSON string.
 fn quote_bare_variables(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let (mut inside, mut escaped) = (false, false);

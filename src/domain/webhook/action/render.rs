@@ -1,7 +1,7 @@
 //! Renders the request of a [`WebhookAction`] from the values of an event.
 //!
-//! Each value is written into its own place: none can change the structure of a JSON body, the host or
-//! the path structure of the URL, or add a header.
+//! No value can change the structure of a JSON body, the host or the path structure of the URL, or add a
+//! header.
 
 use crate::domain::{
     value::text::shortened,
@@ -17,9 +17,8 @@ use crate::domain::{
 
 /// Renders the request of one webhook step.
 ///
-/// `default_body` is the public `contact.upserted` event as JSON: what POST, PUT and PATCH send when
-/// the action has no body. A Slack endpoint gets a message in any case, of content type JSON, with the
-/// values escaped.
+/// `default_body` is the public `contact.upserted` or `webhook.requested` event as JSON. POST, PUT and PATCH
+/// send it if the action has no body. A Slack endpoint always gets a Slack message, with the values escaped.
 pub fn render(
     action: &WebhookAction,
     profile: Profile,
@@ -47,11 +46,11 @@ pub fn render(
         (None, Profile::Slack) if action.method.sends_event() => {
             (Some(slack::event_message(default_body)), "application/json")
         }
-        // Receivers may rely on a content type, so one is sent although nothing follows it.
+        // Receivers may rely on a content type, so one is sent even without a body.
         (None, Profile::Plain | Profile::Slack) => (None, "application/json"),
     };
     if profile == Profile::Slack {
-        // What the author declares is the body as written, not the message that is made of it.
+        // The author's content type describes the body as written, not the Slack message.
         headers.retain(|(name, _)| name != "content-type");
     }
     if !headers.iter().any(|(name, _)| name == "content-type") {
@@ -73,7 +72,7 @@ fn header_value(
             Piece::Variable(reference) => {
                 let (found, rest) = variables.resolve(reference).ok_or_else(|| {
                     WebhookInvalid::new(format!(
-                        "{} in header {} is unknown",
+                        "unknown variable {} in header {}",
                         shortened(reference.as_written()),
                         shortened(name)
                     ))
@@ -84,13 +83,13 @@ fn header_value(
         }
         if value.len() > room {
             return Err(WebhookInvalid::new(format!(
-                "the header values are longer than {MAX_HEADERS} bytes"
+                "the header values are longer than {MAX_HEADERS} bytes together"
             )));
         }
     }
     if value.chars().any(char::is_control) {
         let message = format!(
-            "the value of header {} holds a line break or another control character",
+            "the value of header {} contains a line break or another control character",
             shortened(name)
         );
         return Err(WebhookInvalid::new(message));

@@ -1,4 +1,4 @@
-//! Tests of reading definitions.
+//! Tests of parsing definitions.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn problems(definition: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_definition_without_faults_has_no_problems() {
+fn a_valid_definition_has_no_problems() {
     let definition = json!({
         "type": "WEBHOOK", "url": "https://hooks.example/sales?x=$name", "method": "PUT", "responseDirective": "Say it",
         "headers": [{"key": "Authorization", "value": "Bearer my_token"}, {"key": "X-Name", "value": "$name"}],
@@ -27,7 +27,7 @@ fn a_definition_without_faults_has_no_problems() {
 }
 
 #[test]
-fn nulls_count_as_not_given_and_post_is_the_default() {
+fn null_members_count_as_absent_and_post_is_the_default() {
     let url = "https://h.example/";
     let definition = json!({"type": "WEBHOOK", "url": url, "method": null, "headers": null, "body": null, "responseDirective": null});
     let action = WebhookAction::parse(&definition).unwrap();
@@ -40,7 +40,7 @@ fn nulls_count_as_not_given_and_post_is_the_default() {
 }
 
 #[test]
-fn wrong_shapes_are_refused_without_values() {
+fn invalid_structures_are_rejected_without_quoting_values() {
     let check = |mut members: Value, expected: &str| {
         if let Some(members) = members.as_object_mut() {
             members.entry("type").or_insert("WEBHOOK".into());
@@ -76,12 +76,12 @@ fn wrong_shapes_are_refused_without_values() {
         "Webhook-Id",
         "webhook-anything",
     ] {
-        check(json!({"headers": [{"key": own, "value": "secret"}]}), "set by the service");
+        check(json!({"headers": [{"key": own, "value": "secret"}]}), "the service sets this header");
     }
 }
 
 #[test]
-fn what_fails_only_this_step_is_a_problem_and_no_error() {
+fn invalid_urls_and_headers_are_problems_of_this_step_alone() {
     let check = |members: Value, expected: &str| {
         let mut definition = json!({"type": "WEBHOOK", "url": "https://secret.example/"});
         definition.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -105,13 +105,22 @@ fn what_fails_only_this_step_is_a_problem_and_no_error() {
     check(json!({"url": "https://$user@secret.example/"}), "variable in its host");
     check(json!({"url": "https://user:secret@a.example/"}), "user name or password");
     check(json!({"url": "https://a.example/sec\nret"}), "line break");
-    check(json!({"headers": [{"key": "bad name", "value": "secret"}]}), "headers[0]: key is not the name");
-    check(json!({"headers": [{"key": "", "value": "secret"}]}), "headers[0]: key is not the name");
-    check(json!({"headers": [{"key": "X:", "value": "secret"}]}), "headers[0]: key is not the name");
-    check(json!({"headers": [{"key": "X\r\nY", "value": "secret"}]}), "headers[0]: key is not the name");
+    check(
+        json!({"headers": [{"key": "bad name", "value": "secret"}]}),
+        "headers[0]: key is not a valid header name",
+    );
+    check(json!({"headers": [{"key": "", "value": "secret"}]}), "headers[0]: key is not a valid header name");
+    check(
+        json!({"headers": [{"key": "X:", "value": "secret"}]}),
+        "headers[0]: key is not a valid header name",
+    );
+    check(
+        json!({"headers": [{"key": "X\r\nY", "value": "secret"}]}),
+        "headers[0]: key is not a valid header name",
+    );
     check(
         json!({"headers": [{"key": "X-Y", "value": "sec\r\nret"}]}),
-        "headers[0]: value holds a line break",
+        "headers[0]: value contains a line break",
     );
     check(json!({"Url": "secret"}), "\"Url\" is not a member");
 }

@@ -1,8 +1,8 @@
 //! The URL of a webhook: a fixed scheme and host, and a path, query and fragment with variables.
 //!
-//! No variable may stand in scheme, user name, host or port, not even a trusted one: who receives the
-//! data is the author's decision alone. Elsewhere values are percent-encoded down to letters, digits,
-//! `-`, `_`, `.` and `~`, so none can end its segment or parameter.
+//! Scheme, user name, host and port cannot contain variables, not even trusted ones: only the author decides
+//! who receives the data. Elsewhere every byte of a value except letters, digits, `-`, `_`, `.` and `~` is
+//! percent-encoded, so no value can end its segment or parameter.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use crate::domain::{
     },
 };
 
-/// A URL that renders to an address of the same host whatever the values are.
+/// A URL that keeps its host for all values.
 pub(in crate::domain) struct UrlTemplate {
     /// Scheme, host and port.
     base: Url,
@@ -33,9 +33,9 @@ impl UrlTemplate {
     pub(super) fn parse(text: &str) -> Result<Self, WebhookInvalid> {
         let text = text.trim();
         if text.chars().any(char::is_control) {
-            return Err(WebhookInvalid::new("the url holds a line break or another control character"));
+            return Err(WebhookInvalid::new("the url contains a line break or another control character"));
         }
-        let not_a_url = || WebhookInvalid::new("the url must begin with https:// and the name of a host");
+        let not_a_url = || WebhookInvalid::new("the url must begin with https:// and a host name");
         let (scheme, rest) = text.split_once("://").ok_or_else(not_a_url)?;
         if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(not_a_url());
@@ -44,12 +44,12 @@ impl UrlTemplate {
         let (authority, rest) = rest.split_at_checked(authority_end).ok_or_else(not_a_url)?;
         if Template::parse(authority).has_variables() {
             return Err(WebhookInvalid::new(
-                "the url has a variable in its host; variables may stand in path, query and fragment only",
+                "the url has a variable in its host; variables can only be in path, query and fragment",
             ));
         }
         if authority.contains('@') {
             return Err(WebhookInvalid::new(
-                "the url has a user name or password; give an Authorization header instead",
+                "the url has a user name or password; use an Authorization header instead",
             ));
         }
         if authority.is_empty() {
@@ -63,14 +63,14 @@ impl UrlTemplate {
         Ok(Self {
             endpoint,
             base,
-            // A URL parser takes a backslash for a slash.
+            // URL parsers treat a backslash as a slash.
             segments: path.split(['/', '\\']).map(Template::parse).collect(),
             query: query.map(Template::parse),
             fragment: fragment.map(Template::parse),
         })
     }
 
-    /// Scheme, host, port and path as the author wrote them.
+    /// Scheme, host, port and path as written.
     pub(in crate::domain) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -85,7 +85,7 @@ impl UrlTemplate {
             push(&mut url, segment, variables)?;
             if segment.has_variables() && url.get(start..).is_none_or(changes_the_path) {
                 return Err(WebhookInvalid::new(
-                    "a part of the url's path would be empty, \".\" or \"..\" with the values of this event",
+                    "a segment of the url's path would be empty, \".\" or \"..\" with the values of this event",
                 ));
             }
         }
@@ -98,13 +98,12 @@ impl UrlTemplate {
         self.checked(&url)
     }
 
-    /// What was built above keeps the host; that the URL parser, which the HTTP client uses too, sees
-    /// it alike is checked and not assumed.
+    /// Checks that the URL parser, which the HTTP client uses too, sees the same host as the template.
     fn checked(&self, url: &str) -> Result<String, WebhookInvalid> {
         let url = Url::parse(url).map_err(|_| WebhookInvalid::new("the url is not valid"))?;
         let same_origin = url.origin() == self.base.origin();
         if !same_origin || !url.username().is_empty() || url.password().is_some() {
-            return Err(WebhookInvalid::new("the url would lead to another host"));
+            return Err(WebhookInvalid::new("the url would go to another host"));
         }
         if url.as_str().len() > MAX_URL {
             return Err(too_long());
@@ -128,7 +127,7 @@ fn push(url: &mut String, template: &Template, variables: &Variables<'_>) -> Res
             Piece::Variable(reference) => {
                 let (value, rest) = variables.resolve(reference).ok_or_else(|| {
                     WebhookInvalid::new(format!(
-                        "{} in the url is unknown",
+                        "unknown variable {} in the url",
                         shortened(reference.as_written())
                     ))
                 })?;
@@ -143,7 +142,7 @@ fn push(url: &mut String, template: &Template, variables: &Variables<'_>) -> Res
     Ok(())
 }
 
-/// Appends `text` with everything but unreserved characters (RFC 3986, 2.3) percent-encoded.
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
 pub(super) fn percent_encode(out: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
@@ -155,8 +154,8 @@ pub(super) fn percent_encode(out: &mut String, text: &str) {
     }
 }
 
-/// Whether a path segment means something else than its text. Dots count in any spelling, as they do
-/// for URL parsers; an empty segment would turn `/contacts/$id` into the whole collection.
+/// Whether a segment would change the path: `.` and `..`, percent-encoded or not, are resolved by URL parsers,
+/// and an empty segment would turn `/contacts/$id` into the whole collection.
 fn changes_the_path(segment: &str) -> bool {
     let dots = segment.to_ascii_lowercase().replace("%2e", ".");
     matches!(dots.as_str(), "" | "." | "..")

@@ -1,24 +1,24 @@
-//! An entry of `webhook.allowed_networks`: a network, and the one port where only that is meant.
+//! An entry of `webhook.allowed_networks`: a network, optionally with a port.
 
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-/// A network that is allowed although it is not public: `10.20.0.0/16`, or with one port
-/// `10.20.0.0/16:8443` and `[fd00::/8]:8443`.
+/// An allowed network that is not public: `10.20.0.0/16`, or with a port `10.20.0.0/16:8443` and
+/// `[fd00::/8]:8443`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct AllowedNetwork {
     network: IpNet,
-    /// `None` for every port. Never 0.
+    /// `None` allows every port. Never 0.
     port: Option<u16>,
 }
 
-/// The text is no such entry. It does not repeat the text.
+/// The text is not a network. Does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid network: expected an address and the length of its prefix, such as \"10.20.0.0/16\", with one \
-     port \"10.20.0.0/16:8443\" or \"[fd00::/8]:8443\""
+    "invalid network; give an address and its prefix length, such as \"10.20.0.0/16\", optionally with a port, \
+     such as \"10.20.0.0/16:8443\" or \"[fd00::/8]:8443\""
 )]
 pub struct BadNetwork;
 

@@ -1,26 +1,25 @@
-//! Which addresses are public, and which stand for another one: the registries, as tables.
+//! IANA's registries of special addresses as tables, and IPv6 addresses that embed an IPv4 one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The IPv4 address that an IPv6 one is only another spelling of: mapped (RFC 4291, 2.5.5.2), or NAT64's
-/// well-known prefix (RFC 6052).
+/// The IPv4 address of an IPv4-mapped address (RFC 4291, 2.5.5.2), or of NAT64's well-known prefix (RFC 6052).
 pub(super) fn other_spelling(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(ip) = ip else { return None };
     let well_known = || matches!(ip.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _]).then(|| last(ip));
     ip.to_ipv4_mapped().or_else(well_known)
 }
 
-/// The IPv4 address to which the network may carry what is sent to an IPv6 one: every spelling, and those
-/// through which it is reached by way of others (6to4, RFC 3056; ISATAP, RFC 5214).
+/// The IPv4 address that the network may route an IPv6 address to: every [other spelling](other_spelling), and
+/// tunnels (6to4, RFC 3056; ISATAP, RFC 5214).
 pub(super) fn embedded(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = ip else { return None };
     let octets = v6.octets();
     other_spelling(ip).or_else(|| match v6.segments() {
-        // The loopback address and the unspecified one are no IPv4 addresses.
+        // The loopback and the unspecified address do not embed an IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         // IPv4-compatible (RFC 4291, 2.5.5.1), IPv4-translated (RFC 7915), ISATAP.
         [0, 0, 0, 0, 0 | 0xffff, 0, _, _] | [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => Some(last(v6)),
-        // NAT64's prefix for local use, 48 bits long (RFC 8215; RFC 6052, 2.2).
+        // NAT64's local-use prefix of 48 bits (RFC 8215; RFC 6052, 2.2).
         [0x64, 0xff9b, 1, ..] => {
             let [.., a, b, _, c, d, _, _, _, _, _] = octets;
             Some(Ipv4Addr::new(a, b, c, d))
@@ -38,13 +37,13 @@ fn last(ip: Ipv6Addr) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// The kind of network, when it is not a public one.
+/// The kind of network; `None` if it is public.
 pub(super) fn kind(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => first_match(u32::from(ip).into(), 32, &V4),
         IpAddr::V6(ip) => {
             let bits = u128::from(ip);
-            // Only 2000::/3 is given out as global unicast (RFC 4291, 2.4).
+            // Only 2000::/3 is assigned to global unicast (RFC 4291, 2.4).
             let unassigned = || (bits >> 125 != 0b001).then_some("an unassigned address");
             first_match(bits, 128, &V6).or_else(unassigned)
         }
@@ -81,7 +80,7 @@ const V4: [(u128, u32, &str); 17] = [
     (v4(240, 0, 0, 0), 4, "a reserved or broadcast address"),
 ];
 
-/// IANA IPv6 Special-Purpose Address Registry, and what was withdrawn or is no unicast.
+/// IANA IPv6 Special-Purpose Address Registry, deprecated ranges, and multicast.
 const V6: [(u128, u32, &str); 15] = [
     (0, 128, "an unspecified address"),
     (1, 128, "a loopback address"),

@@ -1,4 +1,4 @@
-//! Tests of which addresses are allowed.
+//! Tests of allowed and refused addresses.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn public_addresses_are_allowed() {
 }
 
 #[test]
-fn allowed_networks_open_what_they_hold() {
+fn allowed_networks_allow_their_addresses_alone() {
     let policy = policy(false, &["10.20.0.0/16", "127.0.0.1/32", "fd00::/8"]);
     let allowed = |text: &str| check_ip(&policy, text).is_ok();
     for text in ["10.20.0.1", "127.0.0.1", "::ffff:10.20.3.4", "64:ff9b::10.20.3.4", "fd12::1", "8.8.8.8"] {
@@ -55,7 +55,7 @@ fn allowed_networks_open_what_they_hold() {
 }
 
 #[test]
-fn networks_are_read() {
+fn networks_are_parsed_with_an_optional_port() {
     for good in
         ["10.0.0.0/8", "10.0.0.0/8:1", "fd00::/8", "[fd00::/8]:8443", "0.0.0.0/0", "127.0.0.1/32:65535"]
     {
@@ -143,14 +143,14 @@ fn the_services_own_addresses_are_never_called() {
 }
 
 #[test]
-fn schemes_and_userinfo() {
+fn other_schemes_and_userinfo_are_refused() {
     let check = |policy: &Policy, text: &str| policy.check_url(&Url::parse(text).unwrap());
     let (strict, open) = (policy(false, &[]), policy(true, &["127.0.0.0/8"]));
     assert_eq!(check(&strict, "https://hooks.example/x"), Ok(()));
     assert_eq!(check(&strict, "http://hooks.example/x"), Err(Blocked::Http));
     assert_eq!(check(&strict, "https://hooks.example:8443/x"), Err(Blocked::Port));
     assert_eq!(check(&open, "http://hooks.example/x"), Ok(()));
-    // Whether it is on loopback only its addresses tell.
+    // Only its addresses show whether it is on loopback.
     assert_eq!(check(&open, "http://hooks.example:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://127.0.0.1:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://10.0.0.1/x"), Err(Blocked::Address("a private address")));
@@ -161,7 +161,7 @@ fn schemes_and_userinfo() {
     }
 }
 
-/// What a URL comes to under the default policy.
+/// The decision about a URL under the default policy.
 fn verdict(text: &str) -> &'static str {
     let Ok(url) = Url::parse(text) else { return "invalid" };
     match Policy::default().check_url(&url) {
@@ -177,7 +177,7 @@ fn verdict(text: &str) -> &'static str {
 }
 
 #[test]
-fn every_spelling_of_an_address_is_seen() {
+fn every_spelling_of_an_address_is_recognized() {
     for (expected, spellings) in SPELLINGS {
         for text in *spellings {
             assert_eq!(verdict(text), *expected, "{text}");
@@ -289,7 +289,7 @@ const SPELLINGS: &[(&str, &[&str])] = &[
         "a reserved or broadcast address",
         &["https://255.255.255.255/", "https://4294967295/", "https://0xffffffff/"],
     ),
-    // Names are judged by what they resolve to.
+    // Names are checked when they are resolved.
     (
         "name",
         &[

@@ -1,5 +1,5 @@
-//! Tests of signing, with other people's verifiers: the specification's own crate for `v1`, and for
-//! `v1a` ring's verification, which shares no code with its signing, and figures of another library.
+//! Tests against independent verifiers: the specification's own crate for `v1`; for `v1a` ring's verification,
+//! which shares no code with its signing, and signatures of another library.
 
 use axum::http::HeaderMap;
 use proptest::prelude::*;
@@ -16,8 +16,8 @@ const TIMESTAMP: i64 = 1_614_265_330;
 const BODY: &[u8] = br#"{"test": 2432232314}"#;
 const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
-/// The seeds and public keys of RFC 8032, 7.1, tests 1 to 3, and what the Python package `cryptography`
-/// signs the example with: the messages of the RFC have no id, timestamp and dots.
+/// Seeds and public keys of RFC 8032, 7.1, tests 1 to 3, and the signatures that the Python package
+/// `cryptography` makes of the example. The RFC's own messages lack id, timestamp and dots.
 const PAIRS: [[&str; 3]; 3] = [
     [
         "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
@@ -48,7 +48,7 @@ fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// What the specification's crate says of a signature header of ours.
+/// Verifies a signature header with the specification's crate.
 fn theirs(text: &str, id: &str, timestamp: i64, body: &[u8], header: &str) -> Result<(), WebhookError> {
     let mut headers = HeaderMap::new();
     for (name, value) in
@@ -59,7 +59,7 @@ fn theirs(text: &str, id: &str, timestamp: i64, body: &[u8], header: &str) -> Re
     Webhook::new(text).unwrap().verify(body, &headers)
 }
 
-/// Verifies the first `v1a` signature of a header as a receiver does, from its parts.
+/// Verifies the first `v1a` signature of a header, as a receiver does.
 fn verifies_v1a(public: &str, id: &str, timestamp: i64, body: &[u8], header: &str) -> bool {
     let public = STANDARD.decode(public.strip_prefix("whpk_").unwrap()).unwrap();
     let signature = header.split(' ').find_map(|one| one.strip_prefix("v1a,")).unwrap();
@@ -69,7 +69,7 @@ fn verifies_v1a(public: &str, id: &str, timestamp: i64, body: &[u8], header: &st
 }
 
 #[test]
-fn the_specification_s_example_holds() {
+fn the_specifications_example_is_signed_alike() {
     let secret = secret(SECRET);
     let header = |secrets: &[_]| header(secrets, ID, TIMESTAMP, BODY);
     assert_eq!(header(std::slice::from_ref(&secret)).unwrap(), SIGNATURE);
@@ -79,7 +79,7 @@ fn the_specification_s_example_holds() {
 }
 
 #[test]
-fn another_library_s_ed25519_signatures_hold() {
+fn ed25519_signatures_equal_those_of_another_library() {
     for [seed, public, expected] in PAIRS {
         let both = [STANDARD.decode(seed).unwrap(), STANDARD.decode(public).unwrap()].concat();
         for text in [format!("whsk_{seed}"), format!("whsk_{}", STANDARD.encode(both))] {
@@ -91,14 +91,14 @@ fn another_library_s_ed25519_signatures_hold() {
 }
 
 #[test]
-fn both_kinds_stand_in_one_header() {
+fn a_header_can_have_both_kinds_of_signature() {
     let [seed, _, asymmetric] = PAIRS[0];
     let secrets = [secret(SECRET), secret(&format!("whsk_{seed}"))];
     assert_eq!(header(&secrets, ID, TIMESTAMP, BODY).unwrap(), format!("{SIGNATURE} {asymmetric}"));
 }
 
 #[test]
-fn bad_secrets_are_refused() {
+fn invalid_secrets_are_rejected() {
     let check = |text: &str, expected| assert_eq!(SigningSecret::parse(text).err(), expected, "{text}");
     let encoded = |prefix: &str, bytes: &[u8]| format!("{prefix}{}", STANDARD.encode(bytes));
     check("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Some(BadSecret::Prefix));
@@ -121,7 +121,7 @@ fn bad_secrets_are_refused() {
 }
 
 #[test]
-fn a_receiver_with_either_secret_accepts_while_they_rotate() {
+fn receivers_with_the_old_or_the_new_secret_verify_during_rotation() {
     let (old, new, strange) = (shared(&[1; 24]), shared(&[2; 32]), shared(&[3; 64]));
     let [seed, public, _] = PAIRS[0];
     let secrets = [&old, &format!("whsk_{seed}"), &new].map(|text| secret(text));
@@ -136,7 +136,7 @@ fn a_receiver_with_either_secret_accepts_while_they_rotate() {
 }
 
 #[test]
-fn every_size_of_body_verifies() {
+fn bodies_of_every_size_verify() {
     let [seed, public, _] = PAIRS[2];
     let (text, public) = (shared(&[9; 33]), format!("whpk_{public}"));
     let secrets = [secret(&text), secret(&format!("whsk_{seed}"))];
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn others_accept_what_is_signed(
+    fn independent_verifiers_accept_signatures(
         id in "[0-9a-f-]{1,36}",
         text in "\\PC{0,200}",
         binary in proptest::collection::vec(any::<u8>(), 0..200),

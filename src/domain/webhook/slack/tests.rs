@@ -1,4 +1,4 @@
-//! Tests of messages for Slack and of its answers.
+//! Tests of Slack's messages and answers.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn message(bytes: &[u8]) -> Value {
 }
 
 #[test]
-fn control_characters_become_entities() {
+fn markup_characters_become_entities() {
     for (text, expected) in [
         ("", ""),
         ("Ada", "Ada"),
@@ -34,7 +34,7 @@ fn control_characters_become_entities() {
 }
 
 #[test]
-fn an_event_is_told_in_a_few_lines() {
+fn events_are_summarized() {
     let trigger = json!({"name": "register_lead", "eventId": "e"});
     let contact = json!({"id": "1", "name": "Ada <!here>", "company": "A & B", "email": "ada@x.example", "phone": "+5511"});
     for (data, expected) in [
@@ -50,11 +50,11 @@ fn an_event_is_told_in_a_few_lines() {
         assert_eq!(event_text(&event(&data)), expected);
         assert_eq!(message(&event_message(&event(&data))), json!({"text": expected}));
     }
-    assert_eq!(event_text(b"no JSON"), "*Trigger fired*");
+    assert_eq!(event_text(b"not JSON"), "*Trigger fired*");
 }
 
 #[test]
-fn a_message_stays_and_anything_else_is_listed() {
+fn messages_stay_as_they_are_and_other_bodies_become_lines() {
     let event = event(&json!({"operation": "created"}));
     for (body, expected) in [
         (json!({"text": "Hi <!here>"}), json!({"text": "Hi <!here>"})),
@@ -82,7 +82,7 @@ fn members_keep_their_order() {
 }
 
 #[test]
-fn what_is_too_long_is_cut() {
+fn long_texts_and_blocks_are_cut() {
     let cut_to = |text: String| message(&text_message(&text))["text"].as_str().unwrap().to_owned();
     let (full, more) = ("é".repeat(MAX_TEXT), "é".repeat(MAX_TEXT + 1));
     assert_eq!(cut_to(full.clone()), full);
@@ -105,7 +105,7 @@ fn what_is_too_long_is_cut() {
 }
 
 #[test]
-fn answers_have_a_meaning() {
+fn only_known_codes_of_failed_requests_are_problems() {
     let gone = |status: u16, body: &str| problem(status, body.as_bytes()).map(|problem| problem.gone);
     for (status, body, expected) in [
         (200, "ok", None),
@@ -130,11 +130,11 @@ fn answers_have_a_meaning() {
     assert_eq!(problem(404, &[0xff]), None);
     assert_eq!(problem(404, " ".repeat(2000).as_bytes()), None);
     let sentence = problem(404, b"no_service").unwrap().sentence;
-    assert_eq!(sentence, "Slack has disabled or removed this webhook: make a new one");
+    assert_eq!(sentence, "Slack disabled or removed this webhook; create a new one");
 }
 
 #[test]
-fn an_answer_of_slack_explains_the_outcome() {
+fn slacks_answer_becomes_the_error_of_the_outcome() {
     let rule = RetryRule {
         schedule: Vec::new(),
         jitter: 0.0,
@@ -147,26 +147,26 @@ fn an_answer_of_slack_explains_the_outcome() {
             404,
             "no_service",
             Class::Gone,
-            "Slack answered 404 (Slack has disabled or removed this webhook: make a new one); its endpoint is disabled",
+            "Slack answered 404 (Slack disabled or removed this webhook; create a new one); the endpoint is disabled",
         ),
         (410, "channel_is_archived", Class::Gone, "Slack answered 410 (the Slack channel is archived"),
-        (410, "", Class::Gone, "told before; its endpoint is disabled until an operator enables it"),
+        (410, "", Class::Gone, "as before; the endpoint is disabled until an operator enables it"),
         (
             400,
             "no_text",
             Class::Rejected,
-            "Slack answered 400 (the message is empty: it needs text, blocks or attachments), which no retry mends",
+            "Slack answered 400 (the message is empty; it needs text, blocks or attachments); this status is not retried",
         ),
-        (400, "?", Class::Rejected, "told before, which no retry mends"),
+        (400, "?", Class::Rejected, "as before; this status is not retried"),
         (
             500,
             "rollup_error",
             Class::HttpStatus,
-            "at last: Slack answered 500 (Slack had a failure of its own)",
+            "last error: Slack answered 500 (Slack had an internal error)",
         ),
     ] {
         let before = Class::of_status(status);
-        let mut outcome = Outcome::without_answer(before, Duration::ZERO, "told before");
+        let mut outcome = Outcome::without_answer(before, Duration::ZERO, "as before");
         (outcome.status, outcome.response_body) = (Some(status), body.as_bytes().to_vec());
         explain(&mut outcome);
         assert_eq!(outcome.class, class, "{status} {body}");
@@ -179,12 +179,12 @@ fn an_answer_of_slack_explains_the_outcome() {
     (late.status, late.response_body) = (Some(404), b"no_service".to_vec());
     let before = late.clone();
     explain(&mut late);
-    assert_eq!(late, before, "an answer that did not end in time");
+    assert_eq!(late, before, "an answer that was not complete in time");
 }
 
 proptest! {
     #[test]
-    fn escaping_can_be_undone_and_leaves_nothing(text in any::<String>()) {
+    fn escaping_is_reversible_and_leaves_no_markup(text in any::<String>()) {
         let escaped = escape(&text);
         prop_assert!(!escaped.contains(['<', '>']));
         let back = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
@@ -192,12 +192,12 @@ proptest! {
     }
 
     #[test]
-    fn no_answer_panics(status in any::<u16>(), body in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn any_answer_is_harmless(status in any::<u16>(), body in proptest::collection::vec(any::<u8>(), 0..64)) {
         let _ = problem(status, &body);
     }
 
     #[test]
-    fn cutting_keeps_to_the_limit(text in "[<&;é]{0,20}", tail in "(&amp;|&lt;|é|x){0,40}") {
+    fn cut_texts_fit_the_limit(text in "[<&;é]{0,20}", tail in "(&amp;|&lt;|é|x){0,40}") {
         let text = format!("{}{text}{tail}", "x".repeat(MAX_TEXT - 40));
         let cut = cut(&text);
         prop_assert!(cut.chars().count() <= MAX_TEXT);

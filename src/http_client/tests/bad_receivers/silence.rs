@@ -1,105 +1,103 @@
-//! Receivers that say too little, too slowly, or go.
+//! Receivers that are silent, slow, or close the connection.
 
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-pub(super) fn table() -> Vec<Bad> {
+pub(super) fn table() -> Vec<Case> {
     let mut table = slow();
-    table.extend(gone());
+    table.extend(closing());
     table.extend(early());
     table
 }
 
-fn slow() -> Vec<Bad> {
+fn slow() -> Vec<Case> {
     use Class::Timeout;
     vec![
-        Bad::runs("never answers", Timeout, |mut peer| async move { peer.hold().await }),
-        Bad::runs("never reads", Timeout, |peer| async move {
+        Case::runs("never answers", Timeout, |mut peer| async move { peer.stay_silent().await }),
+        Case::runs("never reads", Timeout, |peer| async move {
             let _peer = peer;
             std::future::pending::<()>().await;
         })
         .request(4 * 1024 * 1024),
-        Bad::runs("reads a byte now and then", Timeout, |mut peer| async move {
+        Case::runs("reads one byte every 20 ms", Timeout, |mut peer| async move {
             while peer.stream.read_u8().await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .request(4 * 1024 * 1024),
-        Bad::runs("drips the status line", Timeout, |mut peer| async move {
+        Case::runs("drips the status line", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 ").await;
             peer.drip().await;
         }),
-        Bad::runs("drips a header", Timeout, |mut peer| async move {
+        Case::runs("drips a header", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\nx: ").await;
             peer.drip().await;
         }),
-        Bad::runs("half a head, then nothing", Timeout, |mut peer| async move {
+        Case::runs("half a head, then nothing", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-le").await;
-            peer.hold().await;
+            peer.stay_silent().await;
         }),
-        Bad::runs("drips the body", Timeout, |mut peer| async move {
+        Case::runs("drips the body", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await;
             peer.drip().await;
         })
         .status(200)
         .some_body(),
-        Bad::runs("a head, then nothing", Timeout, |mut peer| async move {
+        Case::runs("a head, then nothing", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 503 Busy\r\nretry-after: 5\r\ntransfer-encoding: chunked\r\n\r\n").await;
-            peer.hold().await;
+            peer.stay_silent().await;
         })
         .status(503)
         .retry_after(RetryAfter::Exactly(5)),
-        Bad::runs("1xx for ever, slowly", Timeout, |mut peer| async move {
+        Case::runs("slow 1xx responses", Timeout, |mut peer| async move {
             peer.read_head().await;
             while peer.write(b"HTTP/1.1 102 Processing\r\n\r\n").await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }),
-        Bad::runs("100 and nothing more", Timeout, |mut peer| async move {
+        Case::runs("100, then nothing", Timeout, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-            peer.hold().await;
+            peer.stay_silent().await;
         }),
     ]
 }
 
-fn gone() -> Vec<Bad> {
+fn closing() -> Vec<Case> {
     use Class::Protocol;
     vec![
-        Bad::runs("accepts and closes", Protocol, |_| async {}),
-        Bad::runs("closes after the request", Protocol, |mut peer| async move {
+        Case::runs("accepts and closes", Protocol, |_| async {}),
+        Case::runs("closes after the request", Protocol, |mut peer| async move {
             peer.read_head().await;
             peer.close().await;
         }),
-        Bad::runs("resets at the first byte", Protocol, |mut peer| async move {
+        Case::runs("resets at the first byte", Protocol, |mut peer| async move {
             let _ = peer.stream.read_u8().await;
             peer.reset();
         }),
-        Bad::runs("resets after the request", Protocol, |mut peer| async move {
+        Case::runs("resets after the request", Protocol, |mut peer| async move {
             peer.read_head().await;
             peer.reset();
         }),
-        Bad::runs("resets in the middle of a large request", Protocol, |mut peer| async move {
+        Case::runs("resets in the middle of a large request", Protocol, |mut peer| async move {
             peer.read_head().await;
             peer.reset();
         })
         .request(1024 * 1024),
-        Bad::runs(
-            "closes its side before the request",
-            Protocol,
-            |mut peer| async move { peer.close().await },
-        ),
-        Bad::answers("half a status line", Protocol, "HTTP/1.1 2"),
-        Bad::answers("half a head", Protocol, "HTTP/1.1 200 OK\r\ncontent-le"),
-        Bad::answers("a head without its end", Protocol, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"),
-        Bad::answers("100 and closes", Protocol, "HTTP/1.1 100 Continue\r\n\r\n"),
-        Bad::runs("resets in the body", Class::Delivered, |mut peer| async move {
+        Case::runs("closes its sending side before the request", Protocol, |mut peer| async move {
+            peer.close().await
+        }),
+        Case::answers("half a status line", Protocol, "HTTP/1.1 2"),
+        Case::answers("half a head", Protocol, "HTTP/1.1 200 OK\r\ncontent-le"),
+        Case::answers("a head without its end", Protocol, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"),
+        Case::answers("100, then closes", Protocol, "HTTP/1.1 100 Continue\r\n\r\n"),
+        Case::runs("resets in the body", Class::Delivered, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n").await;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -109,17 +107,17 @@ fn gone() -> Vec<Bad> {
     ]
 }
 
-/// Answers before the request is through.
-fn early() -> Vec<Bad> {
+/// Receivers that answer before they have read the request.
+fn early() -> Vec<Case> {
     vec![
-        Bad::runs("413 while the body is on its way", Class::Rejected, |mut peer| async move {
+        Case::runs("413 while the body is being sent", Class::Rejected, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n").await;
             peer.close().await;
         })
         .status(413)
         .request(4 * 1024 * 1024),
-        Bad::runs("413 and reads no more", Class::Rejected, |mut peer| async move {
+        Case::runs("413, then stops reading", Class::Rejected, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig").await;
             std::future::pending::<()>().await;
@@ -127,7 +125,7 @@ fn early() -> Vec<Bad> {
         .status(413)
         .body(3)
         .request(4 * 1024 * 1024),
-        Bad::runs("200 before the request", Class::Protocol, |mut peer| async move {
+        Case::runs("200 before the request", Class::Protocol, |mut peer| async move {
             peer.write(OK).await;
             peer.close().await;
         })

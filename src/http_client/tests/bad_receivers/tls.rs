@@ -1,4 +1,4 @@
-//! Receivers at `https` addresses that do not manage TLS, or not as it should be.
+//! `https` receivers that fail the TLS handshake, have a bad certificate, or break the session.
 
 use rustls::ServerConfig;
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -9,64 +9,68 @@ use super::{
     *,
 };
 
-pub(super) fn table() -> Vec<Bad> {
+pub(super) fn table() -> Vec<Case> {
     let mut table = handshakes();
     table.extend(certificates());
     table.extend(sessions());
-    table.into_iter().map(Bad::https).collect()
+    table.into_iter().map(Case::https).collect()
 }
 
-/// The head of a record of 64 bytes, and the beginning of a `ServerHello` in it.
-const HALF: &[u8] = b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c\x03\x03aaaaaaaa";
+/// The header of a 64-byte TLS record and the beginning of its `ServerHello`.
+const HALF_A_HANDSHAKE: &[u8] = b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c\x03\x03aaaaaaaa";
 
-fn handshakes() -> Vec<Bad> {
-    let says = |name, class, bytes: &'static [u8]| {
-        Bad::runs(name, class, move |mut peer| async move {
-            // The greeting of the client: were it left unread, the close would be a reset.
+fn handshakes() -> Vec<Case> {
+    let writes = |name, class, bytes: &'static [u8]| {
+        Case::runs(name, class, move |mut peer| async move {
+            // Reads the `ClientHello`: with unread bytes, the close would be a reset.
             let _ = peer.stream.read(&mut [0; 4096]).await;
             peer.write(bytes).await;
             peer.close().await;
         })
     };
     vec![
-        Bad::runs("silence instead of TLS", Class::Timeout, |mut peer| async move { peer.hold().await }),
-        Bad::runs("half a handshake, then nothing", Class::Timeout, |mut peer| async move {
+        Case::runs(
+            "silence instead of TLS",
+            Class::Timeout,
+            |mut peer| async move { peer.stay_silent().await },
+        ),
+        Case::runs("half a handshake, then nothing", Class::Timeout, |mut peer| async move {
             let _ = peer.stream.read(&mut [0; 4096]).await;
-            peer.write(HALF).await;
-            peer.hold().await;
+            peer.write(HALF_A_HANDSHAKE).await;
+            peer.stay_silent().await;
         }),
-        Bad::runs("drips a handshake", Class::Timeout, |mut peer| async move {
+        Case::runs("drips a handshake", Class::Timeout, |mut peer| async move {
             let _ = peer.stream.read(&mut [0; 4096]).await;
             peer.write(b"\x16\x03\x03\x40\x00\x02\x00\x3f\x00").await;
             peer.drip().await;
         }),
-        Bad::runs("resets the handshake", Class::Tls, |mut peer| async move {
+        Case::runs("resets the handshake", Class::Tls, |mut peer| async move {
             let _ = peer.stream.read(&mut [0; 4096]).await;
             peer.reset();
         }),
-        says("closes in the handshake", Class::Tls, b""),
-        says("half a handshake, then closes", Class::Tls, HALF),
-        says("a TLS alert", Class::Tls, b"\x15\x03\x03\x00\x02\x02\x28"),
-        says("plain HTTP on the https port", Class::Tls, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-        says("noise instead of TLS", Class::Tls, &[0xaa; 100]),
-        Bad::runs("endless noise instead of TLS", Class::Tls, |mut peer| async move {
-            peer.write_for_ever(&[0x16; 4096]).await;
+        writes("closes in the handshake", Class::Tls, b""),
+        writes("half a handshake, then closes", Class::Tls, HALF_A_HANDSHAKE),
+        writes("a TLS alert", Class::Tls, b"\x15\x03\x03\x00\x02\x02\x28"),
+        writes("plain HTTP on the https port", Class::Tls, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        writes("noise instead of TLS", Class::Tls, &[0xaa; 100]),
+        Case::runs("endless noise instead of TLS", Class::Tls, |mut peer| async move {
+            peer.write_forever(&[0x16; 4096]).await;
         }),
     ]
 }
 
-/// A receiver that goes on with `then` once TLS stands.
-fn secure<F>(
+/// A receiver that runs `then` after the TLS handshake.
+fn after_handshake<F>(
     name: &'static str,
     class: Class,
     config: ServerConfig,
     then: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
-) -> Bad
+) -> Case
 where
     F: Future<Output = ()> + Send,
 {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    Bad::runs(name, class, move |peer| {
+    Case::runs(name, class, move |peer| {
         let (acceptor, then) = (acceptor.clone(), then.clone());
         async move {
             if let Ok(stream) = acceptor.accept(peer.stream).await {
@@ -76,9 +80,9 @@ where
     })
 }
 
-/// Reads a request, writes this, and breaks off without a goodbye.
-fn answers(name: &'static str, class: Class, config: ServerConfig, answer: &'static [u8]) -> Bad {
-    secure(name, class, config, move |mut stream| async move {
+/// A receiver that reads a request, writes `answer`, and closes the connection without `close_notify`.
+fn answers(name: &'static str, class: Class, config: ServerConfig, answer: &'static [u8]) -> Case {
+    after_handshake(name, class, config, move |mut stream| async move {
         let _ = stream.read(&mut [0; 4096]).await;
         let _ = stream.write_all(answer).await;
         let _ = stream.flush().await;
@@ -88,28 +92,28 @@ fn answers(name: &'static str, class: Class, config: ServerConfig, answer: &'sta
     })
 }
 
-fn certificates() -> Vec<Bad> {
-    let with = |name, kind| answers(name, Class::Tls, authority().server(kind, false), OK);
-    let mut http2 = authority().server(Kind::Good, false);
+fn certificates() -> Vec<Case> {
+    let with = |name, kind| answers(name, Class::Tls, authority().server_config(kind, false), OK);
+    let mut http2 = authority().server_config(Kind::Good, false);
     http2.alpn_protocols = vec![b"h2".to_vec()];
     vec![
         with("an expired certificate", Kind::Expired),
-        with("a certificate of tomorrow", Kind::NotYetValid),
-        with("a certificate of another name", Kind::OtherName),
-        with("a certificate of its own", Kind::SelfSigned),
-        answers("asks for a client certificate", Class::Tls, authority().server(Kind::Good, true), OK),
+        with("a certificate that is not valid yet", Kind::NotYetValid),
+        with("a certificate for another host name", Kind::OtherName),
+        with("a self-signed certificate", Kind::SelfSigned),
+        answers("asks for a client certificate", Class::Tls, authority().server_config(Kind::Good, true), OK),
         answers("speaks HTTP/2 only", Class::Tls, http2, OK),
     ]
 }
 
-fn sessions() -> Vec<Bad> {
-    let good = || authority().server(Kind::Good, false);
+fn sessions() -> Vec<Case> {
+    let good = || authority().server_config(Kind::Good, false);
     vec![
-        answers("TLS, and then an answer", Class::Delivered, good(), OK).status(200).body(2),
-        answers("TLS, and then noise", Class::Protocol, good(), &[0xaa; 100]),
-        answers("TLS, and then nothing", Class::Protocol, good(), b""),
+        answers("TLS, then an answer", Class::Delivered, good(), OK).status(200).body(2),
+        answers("TLS, then noise", Class::Protocol, good(), &[0xaa; 100]),
+        answers("TLS, then a close", Class::Protocol, good(), b""),
         answers(
-            "TLS, and half an answer",
+            "TLS, then half an answer",
             Class::Delivered,
             good(),
             b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart",
@@ -124,11 +128,11 @@ fn sessions() -> Vec<Bad> {
         )
         .status(200)
         .body(4),
-        secure("TLS, and then silence", Class::Timeout, good(), |stream| async move {
+        after_handshake("TLS, then silence", Class::Timeout, good(), |stream| async move {
             let _stream = stream;
             std::future::pending::<()>().await;
         }),
-        secure("TLS, and then raw bytes", Class::Tls, good(), |stream| async move {
+        after_handshake("TLS, then plaintext", Class::Tls, good(), |stream| async move {
             let (mut tcp, _) = stream.into_inner();
             let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             let _ = tcp.read(&mut [0; 4096]).await;

@@ -45,7 +45,7 @@ fn each_value_by_its_field() {
         ("BR", "company", "sem empresa", "", None),
     ] {
         let update = update_in(region, json!({ field: given, "email": "a@b.example" })).unwrap();
-        let value = update.values.get(Field::from_name(field).unwrap()).map_or("", String::as_str);
+        let value = update.values.get(field.parse().unwrap()).map_or("", String::as_str);
         assert_eq!(value, stored, "{field} {given}");
         let expected: Vec<_> = reason.map(|reason| (field, reason)).into_iter().collect();
         assert_eq!(rejected(&update), expected, "{field} {given}");
@@ -90,7 +90,7 @@ fn a_weak_phone_is_a_key_only_alone() {
 #[test]
 fn bad_values_never_cost_the_event() {
     let mut arguments = json!({"email": "a@b.example"});
-    for field in Field::ALL.into_iter().filter(|field| *field != Field::Email) {
+    for field in Field::VARIANTS.iter().filter(|field| **field != Field::Email) {
         for bad in [
             json!({"a": 1}),
             json!([["a"]]),

@@ -1,4 +1,4 @@
-//! What happens when one event names two contacts: policies, guards and separations.
+//! Events that match two contacts: policies, guards and separations.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn value(directory: &Directory, contact: u128, field: Field) -> Option<String> {
 }
 
 #[test]
-fn the_preferred_key_decides() {
+fn the_contact_of_the_preferred_key_is_updated() {
     for (on_conflict, winner, dropped, rule) in [
         (OnConflict::PreferPhone, 1, Field::Email, Rule::PreferPhone),
         (OnConflict::PreferEmail, 2, Field::Phone, Rule::PreferEmail),
@@ -40,12 +40,16 @@ fn the_preferred_key_decides() {
         assert_eq!((applied.id, applied.merged.len()), (id(winner), 0));
         assert_eq!(value(&directory, winner, Field::Name).unwrap(), "Eve");
         assert_eq!(value(&directory, winner, dropped), None);
-        assert_eq!(directory.get(&acme(), id(3 - winner)).unwrap().version, 1, "the other is as it was");
+        assert_eq!(
+            directory.get(&acme(), id(3 - winner)).unwrap().version,
+            1,
+            "the other contact does not change"
+        );
     }
 }
 
 #[test]
-fn one_match_is_no_conflict_under_any_policy() {
+fn one_match_is_not_a_conflict_under_any_policy() {
     use OnConflict::{Merge, PreferEmail, PreferPhone, Reject};
     for on_conflict in [Merge, PreferPhone, PreferEmail, Reject] {
         let mut directory = two();
@@ -58,7 +62,7 @@ fn one_match_is_no_conflict_under_any_policy() {
 }
 
 #[test]
-fn a_refused_event_changes_nothing() {
+fn a_rejected_event_changes_nothing() {
     let mut directory = two();
     let both = update(3, "c", Some("+1"), Some("a@x"), "Eve");
     let refused = directory.apply(&acme(), &both, id(3), &policy(OnConflict::Reject)).unwrap_err();
@@ -73,7 +77,7 @@ fn a_refused_event_changes_nothing() {
 }
 
 #[test]
-fn two_people_with_two_cpfs_are_not_merged() {
+fn contacts_with_different_cpfs_are_not_merged() {
     let (one, other) = ("529.982.247-25", "111.444.777-35");
     for (phone, email, said, merges) in [
         (Some(one), Some(other), None, false),
@@ -107,30 +111,30 @@ fn two_people_with_two_cpfs_are_not_merged() {
 }
 
 #[test]
-fn a_contact_has_at_most_so_many_keys_of_a_kind() {
+fn the_number_of_identifiers_is_limited() {
     let mut directory = Directory::default();
     let mut say = |n: i64, phone: &str, email: &str| {
         let update = update(n, &format!("e{n}"), Some(phone), Some(email), "n");
         directory.apply(&acme(), &update, id(n.unsigned_abs().into()), &policy(OnConflict::Merge))
     };
     assert!(say(1, "+1", "a@x").is_ok());
-    assert!(say(2, "+1", "b@x").is_ok(), "as many as are allowed");
+    assert!(say(2, "+1", "b@x").is_ok(), "the limit is inclusive");
     assert_eq!(say(3, "+1", "c@x").unwrap_err().rule, Rule::TooManyEmails);
-    assert!(say(4, "+1", "b@x").is_ok(), "no key more");
+    assert!(say(4, "+1", "b@x").is_ok(), "no new identifier");
     assert!(say(5, "+2", "b@x").is_ok());
     assert_eq!(say(6, "+3", "b@x").unwrap_err().rule, Rule::TooManyPhones);
     assert!(say(7, "+4", "d@x").is_ok());
     let both = Conflict { rule: Rule::TooManyPhones, contact: id(7), other: id(1) };
-    assert_eq!(say(8, "+4", "a@x").unwrap_err(), both, "a merge counts the keys of both");
+    assert_eq!(say(8, "+4", "a@x").unwrap_err(), both, "a merge counts the identifiers of both");
 }
 
 #[test]
-fn what_was_parted_stays_apart_whatever_it_is_merged_with() {
+fn unmerged_contacts_stay_apart_after_further_merges() {
     let mut directory = two();
     let separation = Uuid::from_u128(77);
     directory.separate(&acme(), id(1), Side { separation, second: false });
     directory.separate(&acme(), id(2), Side { separation, second: true });
-    // A third, older contact absorbs the first and is apart from the second from then on.
+    // A third, older contact absorbs the first one and its side of the separation.
     apply(&mut directory, &update(0, "c", Some("+3"), None, "C"), 3);
     apply(&mut directory, &update(3, "d", None, Some("c@x"), "C"), 4);
     apply(&mut directory, &update(4, "e", Some("+1"), Some("c@x"), "C"), 5);

@@ -1,9 +1,10 @@
-//! Tests of rendering: values by place, and values that attack.
+//! Tests of rendering, with harmless and hostile values.
 
 mod slack;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -98,7 +99,7 @@ fn header<'a>(request: &'a WebhookRequest, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_string_that_is_one_variable_takes_its_type() {
+fn a_string_that_is_one_variable_takes_the_variables_type() {
     let check = |template: &str, expected: Json| {
         let sent: Json = serde_json::from_str(&body(&json!({"v": template}))).unwrap();
         assert_eq!(sent, json!({"v": expected}), "{template}");
@@ -128,7 +129,7 @@ fn a_string_that_is_one_variable_takes_its_type() {
 }
 
 #[test]
-fn longer_text_is_interpolated_once() {
+fn variables_in_longer_text_are_inserted_once() {
     let check = |template: &str, expected: &str| {
         let sent: Json = serde_json::from_str(&body(&json!([template]))).unwrap();
         assert_eq!(sent, json!([expected]), "{template}");
@@ -152,7 +153,7 @@ fn longer_text_is_interpolated_once() {
 }
 
 #[test]
-fn identity_is_a_variable_only_where_the_settings_say_so() {
+fn identity_is_a_variable_only_if_the_settings_include_it() {
     let definition = json!({"type": "WEBHOOK", "url": "https://h.example/", "body": ["$contact.identity"]});
     let sent = |include| rendered_with(&definition, &json!({}), include).unwrap().body.unwrap();
     assert_eq!(sent(true), br#"["123"]"#);
@@ -160,14 +161,14 @@ fn identity_is_a_variable_only_where_the_settings_say_so() {
 }
 
 #[test]
-fn values_cannot_leave_their_place_in_json() {
+fn values_cannot_break_out_of_json_strings() {
     let evil = arguments()["evil"].clone();
     let sent: Json = serde_json::from_str(&body(&json!({"a": "$evil", "b": "<$evil>", "$name": 1}))).unwrap();
     assert_eq!(sent, json!({"a": evil, "b": format!("<{}>", evil.as_str().unwrap()), "$name": 1}));
 }
 
 #[test]
-fn a_string_body_is_text_unless_it_is_json() {
+fn a_string_body_is_sent_as_text_json_or_form() {
     let check = |content_type: Option<&str>, text: &str, sent_type: &str, sent: &str| {
         let headers: Vec<_> =
             content_type.iter().map(|value| json!({"key": "Content-Type", "value": value})).collect();
@@ -209,17 +210,17 @@ fn a_string_body_is_text_unless_it_is_json() {
 }
 
 #[test]
-fn values_go_into_no_body_that_is_declared_as_json_and_is_none() {
+fn a_body_with_variables_that_is_declared_as_json_must_be_json() {
     for body in [r#"{"n": $age$name}"#, r#"{"n": "$age",}"#, r#"{"n": $age"#, "Lead $name"] {
         let headers = json!([{"key": "Content-Type", "value": "application/json"}]);
         let error = rendered(&json!({"body": body, "headers": headers})).unwrap_err();
-        assert_eq!(error.to_string(), "the body is declared as JSON and is not JSON", "{body}");
+        assert_eq!(error.to_string(), "the body is declared as JSON but is not JSON", "{body}");
     }
 }
 
 #[test]
-fn without_a_body_the_event_is_sent_where_the_method_has_one() {
-    for method in Method::ALL {
+fn post_put_and_patch_send_the_event_if_there_is_no_body() {
+    for method in Method::VARIANTS.iter().copied() {
         let request = rendered(&json!({"method": method.name()})).unwrap();
         let sends = matches!(method, Method::Post | Method::Put | Method::Patch);
         assert_eq!(request.body.as_deref(), sends.then_some(EVENT), "{method:?}");
@@ -231,7 +232,7 @@ fn without_a_body_the_event_is_sent_where_the_method_has_one() {
 }
 
 #[test]
-fn urls_are_encoded_by_place() {
+fn values_are_percent_encoded_in_urls() {
     let check = |url: &str, expected: &str| {
         assert_eq!(rendered(&json!({"url": url})).unwrap().url, expected, "{url}");
     };
@@ -257,15 +258,15 @@ fn urls_are_encoded_by_place() {
 }
 
 #[test]
-fn urls_that_cannot_be_made_are_refused_without_values() {
+fn invalid_urls_are_rejected_without_quoting_values() {
     let check = |url: &str, expected: &str| {
         let message = rendered(&json!({"url": url})).unwrap_err().to_string();
         assert!(message.contains(expected), "{url}: {message}");
         assert!(!message.contains("Ada") && !message.contains("admin"), "{message}");
     };
-    check("https://h.example/$nobody", "$nobody in the url is unknown");
-    check("https://h.example/?x=$contact.identity", "$contact.identity in the url is unknown");
-    check("https://h.example/$names", "$names in the url is unknown");
+    check("https://h.example/$nobody", "unknown variable $nobody in the url");
+    check("https://h.example/?x=$contact.identity", "unknown variable $contact.identity in the url");
+    check("https://h.example/$names", "unknown variable $names in the url");
     check("https://h.example/$dots/x", "would be empty, \".\" or \"..\"");
     check("https://h.example/$dot$dot/x", "would be empty");
     check("https://h.example/.$dot", "would be empty");
@@ -279,7 +280,7 @@ fn urls_that_cannot_be_made_are_refused_without_values() {
 }
 
 #[test]
-fn headers_are_checked_with_their_values() {
+fn rendered_header_values_are_checked() {
     let with = |value: &str| rendered(&json!({"headers": [{"key": "X-Lead", "value": value}]}));
     let sent = |value: &str| header(&with(value).unwrap(), "x-lead").unwrap().to_owned();
     assert_eq!(sent("Bearer my_token"), "Bearer my_token");
@@ -288,16 +289,16 @@ fn headers_are_checked_with_their_values() {
     let refused = |value: &str| with(value).unwrap_err().to_string();
     assert_eq!(
         refused("$evil"),
-        "the value of header x-lead holds a line break or another control character"
+        "the value of header x-lead contains a line break or another control character"
     );
-    assert_eq!(refused("$nobody"), "$nobody in header x-lead is unknown");
+    assert_eq!(refused("$nobody"), "unknown variable $nobody in header x-lead");
     assert!(refused(&format!("${}", "x".repeat(100_000))).len() < 120);
-    assert_eq!(refused("a\r\nb"), "headers[0]: value holds a line break or another control character");
+    assert_eq!(refused("a\r\nb"), "headers[0]: value contains a line break or another control character");
     assert!(refused(&"$name".repeat(MAX_HEADERS / 5)).contains("longer than"));
 }
 
 #[test]
-fn a_short_template_cannot_make_a_giant_body() {
+fn rendered_bodies_are_limited() {
     let long = json!({"long": "x".repeat(100_000)});
     for body in [json!(["$long".repeat(11)]), json!(vec!["$long"; 11]), json!("$long".repeat(11))] {
         let definition = json!({"type": "WEBHOOK", "url": "https://h.example/", "body": body});
@@ -330,7 +331,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_changes_host_or_shape_of_a_url(value in any::<String>()) {
+    fn no_value_changes_host_or_structure_of_a_url(value in any::<String>()) {
         let definition = json!({"type": "WEBHOOK", "url": "https://h.example:8443/a/$v/b-$v?q=$v&r=1#$v"});
         if let Ok(request) = rendered_with(&definition, &json!({"v": value}), false) {
             let url = url::Url::parse(&request.url).unwrap();
@@ -358,7 +359,7 @@ proptest! {
     }
 
     #[test]
-    fn no_template_panics(template in "[$a-c.\\[\\]0/?#:@\\\\%{}\" é\n-]{0,40}", value in any::<String>()) {
+    fn any_template_renders_or_fails_without_panic(template in "[$a-c.\\[\\]0/?#:@\\\\%{}\" é\n-]{0,40}", value in any::<String>()) {
         let definition = json!({"type": "WEBHOOK", "url": format!("https://h.example/{template}"), "body": template,
             "headers": [{"key": "content-type", "value": "application/json"}, {"key": "x-y", "value": template}]});
         let _ = rendered_with(&definition, &json!({"a": value, "b": [value], "c": {"d": value}}), true);

@@ -1,4 +1,4 @@
-//! Tests of what an endpoint of Slack is sent.
+//! Tests of requests to Slack endpoints.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -9,11 +9,11 @@ use crate::domain::webhook::{
     request::{MAX_BODY, WebhookInvalid, WebhookRequest},
 };
 
-/// Calls everybody and leads elsewhere, unless it is escaped.
+/// Mentions everybody and links elsewhere, unless it is escaped.
 const HOSTILE: &str = "<!channel> & <https://evil.example|click>";
 const ESCAPED: &str = "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt;";
 
-/// What a webhook with these members sends to Slack when `$v` has this value.
+/// Renders a webhook with these members; `$v` has this value.
 fn sent(members: &Json, value: &Json) -> Result<WebhookRequest, WebhookInvalid> {
     let mut definition = json!({"type": "WEBHOOK", "url": "https://hooks.slack.com/services/T/B/x"});
     definition.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -28,7 +28,7 @@ fn message(members: &Json, value: &Json) -> Json {
 }
 
 #[test]
-fn every_body_becomes_a_message() {
+fn every_kind_of_body_becomes_a_message() {
     let declared = |kind: &str| json!([{"key": "Content-Type", "value": kind}]);
     for (members, expected) in [
         (json!({}), json!({"text": "*Trigger fired*"})),
@@ -60,7 +60,7 @@ fn every_body_becomes_a_message() {
 }
 
 #[test]
-fn values_of_other_types_are_escaped_too() {
+fn strings_within_lists_and_objects_are_escaped() {
     let value = json!({"<a>": ["<!here>", {"b": "&"}]});
     let escaped = json!({"&lt;a&gt;": ["&lt;!here&gt;", {"b": "&amp;"}]});
     let blocks = json!({"body": {"blocks": "$v"}});
@@ -71,7 +71,7 @@ fn values_of_other_types_are_escaped_too() {
 }
 
 #[test]
-fn url_and_headers_are_not_text_of_slack() {
+fn url_and_headers_are_not_escaped() {
     let members =
         json!({"url": "https://hooks.slack.com/services/$v", "headers": [{"key": "x-a", "value": "$v"}]});
     let request = sent(&members, &json!("a&b")).unwrap();
@@ -80,16 +80,16 @@ fn url_and_headers_are_not_text_of_slack() {
 }
 
 #[test]
-fn a_method_without_a_body_sends_none() {
+fn get_sends_no_body() {
     assert_eq!(sent(&json!({"method": "GET"}), &json!("x")).unwrap().body, None);
 }
 
 #[test]
-fn what_cannot_be_a_message_is_refused_without_values() {
+fn bodies_too_deep_or_too_long_are_rejected_without_quoting_values() {
     let error = |members: &Json, value: &Json| sent(members, value).unwrap_err().to_string();
     let deep = (0..126).fold(json!("secret"), |inner, _| json!([inner]));
     let body = json!({"body": {"text": "x", "deep": {"a": [{"b": "$v"}]}}});
-    assert_eq!(error(&body, &deep), "the body is nested too deep for Slack");
+    assert_eq!(error(&body, &deep), "the body is nested too deeply for Slack");
     let long = json!("<".repeat(MAX_BODY / 3));
     assert_eq!(error(&json!({"body": {"text": "$v"}}), &long), "the body is longer than 1048576 bytes");
     assert_eq!(error(&json!({"body": "$v"}), &long), "the body is longer than 1048576 bytes");
@@ -97,7 +97,7 @@ fn what_cannot_be_a_message_is_refused_without_values() {
 
 proptest! {
     #[test]
-    fn no_value_calls_links_or_changes_the_structure(value in any::<String>()) {
+    fn no_value_mentions_links_or_changes_the_structure(value in any::<String>()) {
         let template = json!({"text": "a $v", "blocks": [{"text": "$v", "$v": ["$v$v"]}]});
         let sent = message(&json!({ "body": template }), &json!(value));
         prop_assert_eq!(shape(&sent), shape(&template));

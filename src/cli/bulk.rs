@@ -1,0 +1,193 @@
+//! Commands that change many things: which ones, the dry run, the question before, and the rate.
+
+use std::{fmt::Debug, io::IsTerminal as _, num::NonZeroU32};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    confirm,
+    exit::Usage,
+    output::{self, Format, Output},
+};
+use crate::postgres::Database;
+
+/// Rows that a dry run shows.
+const SAMPLE: usize = 10;
+
+/// The filters of a command that changes many things, and what they select.
+pub(super) trait Select: Args + Debug {
+    /// Identifies one of them in the database.
+    type Key: PartialEq;
+    /// A row of the listing.
+    type Row: Serialize;
+    /// What they are called.
+    const PLURAL: &'static str;
+
+    /// Whether a filter is given that cannot be combined with ids.
+    fn excludes_ids(&self) -> bool;
+
+    /// # Errors
+    /// When the filters, without ids, would select more than anyone is likely to mean.
+    fn check(&self) -> Result<(), Usage>;
+
+    /// The keys that match, oldest first.
+    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Self::Key>>;
+
+    /// The key whose id is `id` or begins with it.
+    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
+
+    /// The rows of these keys.
+    async fn rows(database: &Database, keys: &[Self::Key]) -> anyhow::Result<Vec<Self::Row>>;
+
+    /// Prints rows as the listing does.
+    fn print(output: Output, rows: &[Self::Row]) -> anyhow::Result<()>;
+}
+
+/// The arguments of such a command.
+#[derive(Debug, Args)]
+pub(super) struct Bulk<S: Select> {
+    /// Ids, or the first 8 or more digits of ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filters: S,
+    /// Change nothing: show how many would change, and a sample
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask; required when standard input is not a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Maximum per second
+    #[arg(long, value_name = "N")]
+    pub(super) rate: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+impl<S: Select> Bulk<S> {
+    /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
+    ///
+    /// # Errors
+    /// When the selection makes no sense, nobody can be asked, or the answer is not yes.
+    pub(super) async fn confirmed(
+        &self,
+        database: &Database,
+        verb: &str,
+    ) -> anyhow::Result<Option<Vec<S::Key>>> {
+        self.check()?;
+        if !self.dry_run && !self.yes && !std::io::stdin().is_terminal() {
+            return Err(
+                Usage(format!("--yes is required to {verb} when standard input is not a terminal")).into()
+            );
+        }
+        let keys = self.keys(database).await?;
+        if self.dry_run {
+            self.print_plan(database, verb, &keys).await?;
+            return Ok(None);
+        }
+        if !keys.is_empty() && !self.yes {
+            confirm::ask(&format!("{verb} {} {}?", keys.len(), S::PLURAL))?;
+        }
+        Ok(Some(keys))
+    }
+
+    fn check(&self) -> Result<(), Usage> {
+        match (self.ids.is_empty(), self.filters.excludes_ids()) {
+            (true, _) => self.filters.check(),
+            (false, true) => Err(Usage("give ids or filters, not both".to_owned())),
+            (false, false) => Ok(()),
+        }
+    }
+
+    async fn keys(&self, database: &Database) -> anyhow::Result<Vec<S::Key>> {
+        if self.ids.is_empty() {
+            return self.filters.matching(database).await;
+        }
+        let mut keys = Vec::with_capacity(self.ids.len());
+        for id in &self.ids {
+            let key = self.filters.resolve(database, id).await?;
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn print_plan(&self, database: &Database, verb: &str, keys: &[S::Key]) -> anyhow::Result<()> {
+        let sample = S::rows(database, keys.get(..SAMPLE).unwrap_or(keys)).await?;
+        if self.output.format == Format::Table {
+            S::print(self.output, &sample)?;
+            return output::line(format_args!(
+                "would {verb} {} {}; nothing was changed",
+                keys.len(),
+                S::PLURAL
+            ));
+        }
+        let plan = json!({ "count": keys.len(), "sample": sample });
+        output::object(self.output.format, &plan, |_| String::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::dead_letter::select::DeadLetters, super::delivery::select::Filters, *};
+
+    #[derive(Debug, Parser)]
+    struct Command<S: Select> {
+        #[command(flatten)]
+        bulk: Bulk<S>,
+    }
+
+    /// Whether the parser takes the arguments, and whether they select anything sensible.
+    fn checked<S: Select>(arguments: &[&str]) -> Option<bool> {
+        let parsed = Command::<S>::try_parse_from([&["x"], arguments].concat()).ok()?;
+        Some(parsed.bulk.check().is_ok())
+    }
+
+    #[test]
+    fn dead_letters_are_never_all_selected_by_accident() {
+        for (arguments, fine) in [
+            (&[][..], Some(false)),
+            (&["--limit", "5"], Some(false)),
+            (&["0193f5a0"], Some(true)),
+            (&["0193f5a0", "--limit", "5"], Some(false)),
+            (&["0193f5a0", "--reason", "broker"], Some(false)),
+            (&["--reason", "broker"], Some(true)),
+            (&["--company", ""], Some(true)),
+            (&["--state", "open"], Some(true)),
+            (&["--all"], Some(true)),
+            (&["--all", "--limit", "5"], Some(true)),
+            (&["--all", "0193f5a0"], None),
+            (&["--reason", "nope"], None),
+            (&["--limit", "0"], None),
+        ] {
+            assert_eq!(checked::<DeadLetters>(arguments), fine, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn deliveries_are_never_all_selected_by_accident() {
+        for (arguments, fine) in [
+            (&[][..], Some(false)),
+            (&["--company", "acme"], Some(false)),
+            (&["--limit", "5", "--state", "dead"], Some(true)),
+            (&["--since", "1h"], Some(false)),
+            (&["--trigger", "t"], Some(false)),
+            (&["--trigger", "t", "--state", "delivered", "--state", "dead"], Some(true)),
+            (&["0193f5a0"], Some(true)),
+            (&["0193f5a0", "--company", "acme"], Some(true)),
+            (&["0193f5a0", "--limit", "5"], Some(false)),
+            (&["0193f5a0", "--state", "dead"], Some(false)),
+            (&["--state", "gone"], None),
+            (&["--limit", "0"], None),
+            (&["--contact", "x"], None),
+            (&["--since", "yesterday"], None),
+        ] {
+            assert_eq!(checked::<Filters>(arguments), fine, "{arguments:?}");
+        }
+    }
+}

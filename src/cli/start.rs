@@ -1,0 +1,77 @@
+//! What a command needs before it begins. A command that needs nothing takes nothing from here; the others
+//! say by the type of their function whether they need the settings, or the database as well.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::exit::Exit;
+use crate::{
+    postgres::Database,
+    settings::{self, Effective, LoadError, Log, Origin, Settings},
+    telemetry,
+};
+
+/// A parsed command line. Nothing has been read or connected yet.
+pub(super) struct Start {
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Start {
+    /// The settings, for a command that only looks at them.
+    pub(super) fn settings(&self) -> Result<Effective, LoadError> {
+        settings::load(self.config.as_deref(), std::env::vars_os())
+    }
+
+    /// Runs a command that serves until it is stopped; it logs what `log.filter` says.
+    pub(super) fn serving(
+        &self,
+        command: impl AsyncFnOnce(Effective) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        let effective = self.settings()?;
+        let log = effective.settings.log.clone();
+        block_on(&log, command(effective))
+    }
+
+    /// Runs a command that needs the settings.
+    pub(super) fn with_settings(
+        &self,
+        command: impl AsyncFnOnce(&Settings) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        let effective = self.settings()?;
+        block_on(&quiet(&effective), command(&effective.settings))
+    }
+
+    /// Runs a command that needs the database and the settings.
+    pub(super) fn with_database(
+        &self,
+        command: impl AsyncFnOnce(&Database, &Settings) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        self.with_settings(async |settings| {
+            let database = Database::connect(&settings.postgres).await?;
+            command(&database, settings).await
+        })
+    }
+}
+
+/// A command that ends by itself reports its errors on standard error. The libraries' logs would only repeat
+/// them or report slowness, so they are printed only when the operator sets a filter.
+fn quiet(effective: &Effective) -> Log {
+    let mut log = effective.settings.log.clone();
+    if effective.entries.get("log.filter").is_some_and(|entry| entry.origin == Origin::Default) {
+        "warn,lapin=off,sqlx=error".clone_into(&mut log.filter);
+    }
+    log
+}
+
+fn block_on(log: &Log, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    // The one TLS provider of all clients. An error only means that it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    telemetry::init(log)?;
+    telemetry::log_panics();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the async runtime")?
+        .block_on(command)
+}

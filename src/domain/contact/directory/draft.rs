@@ -1,0 +1,126 @@
+//! A contact of a directory while updates are applied to it.
+
+use strum::VariantArray as _;
+
+use crate::domain::{
+    contact::{
+        Contact, ContactId, ContactUpdate, Identifier, Operation, Side, Stamped,
+        field::{Field, FieldMap},
+    },
+    event::CompanyId,
+};
+
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) contact: Contact,
+    stored: bool,
+    changed: bool,
+}
+
+impl Draft {
+    pub(super) fn stored(contact: Contact) -> Self {
+        Self { contact, stored: true, changed: false }
+    }
+
+    pub(super) fn fresh(company: &CompanyId, update: &ContactUpdate, id: ContactId) -> Self {
+        let contact = Contact {
+            id,
+            company: company.clone(),
+            version: 0,
+            values: FieldMap::default(),
+            keys: Vec::new(),
+            sides: Vec::new(),
+            created_at: update.stamp.time,
+            updated_at: update.stamp.time,
+        };
+        Self { contact, stored: false, changed: true }
+    }
+
+    pub(super) const fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// The contact, if it changed.
+    pub(super) fn into_change(self) -> Option<Contact> {
+        self.changed.then_some(self.contact)
+    }
+
+    /// Takes over another contact's values, keys and separations. Returns the keys.
+    pub(super) fn absorb(&mut self, other: Self) -> Vec<Identifier> {
+        let other = other.contact;
+        let mine = &mut self.contact;
+        mine.created_at = mine.created_at.min(other.created_at);
+        for (field, stamped) in other.values {
+            if mine.values.get(field).is_none_or(|mine| mine.stamp < stamped.stamp) {
+                mine.values.insert(field, stamped);
+            }
+        }
+        for key in &other.keys {
+            self.add_key(key.clone());
+        }
+        self.separate(&other.sides);
+        self.changed = true;
+        other.keys
+    }
+
+    pub(super) fn add_key(&mut self, key: Identifier) {
+        if let Err(index) = self.contact.keys.binary_search(&key) {
+            self.contact.keys.insert(index, key);
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn separate(&mut self, sides: &[Side]) {
+        for side in sides {
+            if let Err(index) = self.contact.sides.binary_search(side) {
+                self.contact.sides.insert(index, *side);
+                self.changed = true;
+            }
+        }
+    }
+
+    /// Writes the values that are newer than the current ones. Returns the fields that changed.
+    pub(super) fn write(&mut self, update: &ContactUpdate, dropped: Option<Field>) -> Vec<Field> {
+        let mut changed = Vec::new();
+        for (field, value) in update.values.iter().filter(|(field, _)| Some(*field) != dropped) {
+            let before = self.contact.values.get(field);
+            if before.is_some_and(|before| before.stamp >= update.stamp) {
+                continue;
+            }
+            if before.is_none_or(|before| before.value != *value) {
+                changed.push(field);
+            }
+            self.contact.values.insert(field, Stamped { value: value.clone(), stamp: update.stamp.clone() });
+            self.changed = true;
+        }
+        sorted_by_name(changed)
+    }
+
+    /// The fields whose value differs from `before`.
+    pub(super) fn differences(&self, before: &FieldMap<Stamped>) -> Vec<Field> {
+        let differs = |field: &Field| {
+            let [before, after] =
+                [before, &self.contact.values].map(|map| map.get(*field).map(|stamped| &stamped.value));
+            before != after
+        };
+        sorted_by_name(Field::VARIANTS.iter().copied().filter(differs).collect())
+    }
+
+    pub(super) fn finish(&mut self, operation: Operation, update: &ContactUpdate) {
+        if operation != Operation::Unchanged {
+            self.contact.version += 1;
+            self.changed = true;
+        }
+        if update.stamp.time < self.contact.created_at {
+            self.contact.created_at = update.stamp.time;
+            self.changed = true;
+        }
+        let latest = self.contact.values.iter().map(|(_, stamped)| stamped.stamp.time).max();
+        self.contact.updated_at = latest.unwrap_or(self.contact.created_at);
+    }
+}
+
+fn sorted_by_name(mut fields: Vec<Field>) -> Vec<Field> {
+    fields.sort_unstable_by_key(|field| field.name());
+    fields
+}

@@ -1,0 +1,80 @@
+//! Recorded attempts. Deliveries and endpoints list them; only `deliveries::record` writes them.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::event::Key;
+
+/// One HTTP request of a delivery.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The delivery's id.
+    pub delivery_id: Uuid,
+    /// Counts the attempts of the delivery from 1.
+    pub attempt: i32,
+    /// When it began.
+    pub started_at: OffsetDateTime,
+    /// Milliseconds until it ended.
+    pub duration_ms: i32,
+    /// Milliseconds until the connection was open; `None` on a reused connection.
+    pub connect_ms: Option<i32>,
+    /// Milliseconds until the head of the answer arrived.
+    pub answer_ms: Option<i32>,
+    /// The name of its class: `delivered`, or what went wrong.
+    pub class: String,
+    /// The HTTP status.
+    pub status: Option<i32>,
+    /// What went wrong, for a person.
+    pub error: Option<String>,
+    /// The beginning of the answer's body. May hold personal data.
+    pub response_body: Option<Vec<u8>>,
+}
+
+/// Every attempt of a delivery, the first one first.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn of_delivery(conn: &mut PgConnection, delivery: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
+    sqlx::query_as!(
+        Attempt,
+        "SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.connect_ms, a.answer_ms, a.outcome AS class,
+             a.status, a.error, a.response_body
+         FROM webhook_attempts a WHERE a.company_id = $1 AND a.delivery_id = $2 ORDER BY a.attempt",
+        delivery.company,
+        delivery.id,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The last ten attempts at an endpoint, the newest first. They come from its pending deliveries and from the ones
+/// of the last 24 hours that ended last: there is no index of attempts by endpoint.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn of_endpoint(conn: &mut PgConnection, endpoint: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
+    sqlx::query_as!(
+        Attempt,
+        r#"SELECT a.delivery_id, a.attempt, a.started_at, a.duration_ms, a.connect_ms, a.answer_ms,
+               a.outcome AS class, a.status, a.error, a.response_body
+           FROM (
+               (SELECT company_id, delivery_id FROM webhook_deliveries
+                WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
+                  AND state <> 'pending' AND attempts > 0
+                ORDER BY finished_at DESC LIMIT 20)
+               UNION ALL
+               (SELECT company_id, delivery_id FROM webhook_deliveries
+                WHERE company_id = $1 AND endpoint_id = $2 AND state = 'pending' AND attempts > 0
+                ORDER BY next_attempt_at DESC LIMIT 1000)) d
+           CROSS JOIN LATERAL (
+               SELECT * FROM webhook_attempts a
+               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
+               ORDER BY a.attempt DESC LIMIT 10) a
+           ORDER BY a.started_at DESC LIMIT 10"#,
+        endpoint.company,
+        endpoint.id,
+    )
+    .fetch_all(conn)
+    .await
+}

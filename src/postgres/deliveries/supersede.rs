@@ -1,0 +1,65 @@
+//! "Newest only": an endpoint that asked for it never receives an older version of a contact after a newer one.
+//!
+//! A claim commits its leases before it looks for other versions. Of two workers that claim two versions at
+//! once, at least one sees the other. The older version ends as `superseded`, the newer one waits for a moment.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    domain::{event::Key, webhook::requested::WebhookRequested},
+    postgres::columns::key_columns,
+};
+
+/// A delivery that must not be sent now because of another version of its contact.
+pub struct Yielded {
+    /// The delivery.
+    pub key: Key,
+    /// A newer version ended it for good. Otherwise an older version is in flight, and this one is due again in a
+    /// moment.
+    pub is_superseded: bool,
+    /// Its end counts for its chain: see `postgres::chain_results`.
+    pub is_awaited: bool,
+    /// Was replayed or resent before, so it may have a dead letter.
+    pub is_replayed: bool,
+    trigger: String,
+    event_id: String,
+    source: String,
+}
+
+impl Yielded {
+    /// The message of its dead letter.
+    #[must_use]
+    pub fn requested(&self) -> WebhookRequested<'_> {
+        let Self { key, trigger, event_id, source, .. } = self;
+        WebhookRequested { delivery: key, trigger, event_id, source }
+    }
+}
+
+/// Supersedes those of `claimed` that have a newer version, and with the newest version the older ones that no
+/// worker holds. Releases a delivery for a moment while an older version is in flight. All of `claimed` have
+/// `newest_only` and the lease `token`, which must be committed before. Returns the deliveries that must not be
+/// sent, among them some that were not claimed.
+///
+/// # Errors
+/// When the database refuses or is away; the caller's transaction is then lost.
+pub async fn supersede(
+    conn: &mut PgConnection,
+    claimed: &[&Key],
+    token: Uuid,
+) -> Result<Vec<Yielded>, sqlx::Error> {
+    let (companies, ids) = key_columns(claimed.iter().copied());
+    let rows = sqlx::query_file!("src/postgres/deliveries/supersede.sql", &companies as &[&str], &ids, token)
+        .fetch_all(conn)
+        .await?;
+    let yielded = rows.into_iter().map(|row| Yielded {
+        key: Key { company: row.company, id: row.id },
+        is_superseded: row.is_superseded,
+        is_awaited: row.is_awaited,
+        is_replayed: row.is_replayed,
+        trigger: row.trigger,
+        event_id: row.event_id,
+        source: row.source,
+    });
+    Ok(yielded.collect())
+}

@@ -1,0 +1,20 @@
+//! The names of the components: the same in logs, in `/readyz`, in the broker's list of connections and for
+//! the tasks of the process.
+
+/// Publishes committed events.
+pub const OUTBOX_RELAY: &str = "outbox-relay";
+
+/// Worker 2.
+pub const WEBHOOK_WORKER: &str = "webhook-worker";
+
+/// Consumes the webhook queue and wakes worker 2.
+pub const WAKE_UPS: &str = "webhook-wake-ups";
+
+/// Consumes the broker's dead-letter queue.
+pub const DEAD_LETTER_COLLECTOR: &str = "dead-letter-collector";
+
+/// The consumers of worker 1, counted from 1.
+#[must_use]
+pub fn upsert_worker(number: usize) -> String {
+    format!("upsert-{number}")
+}

@@ -1,0 +1,112 @@
+//! Retries until the database answers. An outage of the database looks the same for every component: it logs
+//! the error, reports it to `/readyz`, waits with backoff, and reports itself ready once the database answers.
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use crate::{health::Health, telemetry::chain};
+
+/// How a health report about the database begins, by which the recovery recognizes it.
+const DATABASE: &str = "database: ";
+
+/// Runs `unit`, one unit of work, until it succeeds. `None` when `stop` was cancelled between two runs.
+pub(super) async fn until_answered<T, U>(
+    component: &str,
+    health: &Health,
+    stop: &CancellationToken,
+    mut unit: impl FnMut() -> U,
+) -> Option<T>
+where
+    U: Future<Output = Result<T, sqlx::Error>>,
+{
+    let mut wait = DatabaseWait::new(component, health);
+    loop {
+        match unit().await {
+            Ok(done) => {
+                wait.recovered();
+                return Some(done);
+            }
+            Err(error) => {
+                if !wait.failed(&chain(&error), stop).await {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Logs and reports that the database failed, for work that is not retried here.
+pub(super) fn report_failure(component: &str, health: &Health, error: &str) {
+    warn!(component, error, "{component} is waiting for the database");
+    health.failing(component, format!("{DATABASE}{error}"));
+}
+
+/// The waits of a loop that does more between two runs than retry, and so cannot use [`until_answered`].
+pub(super) struct DatabaseWait<'a> {
+    component: &'a str,
+    health: &'a Health,
+    backoff: Backoff,
+}
+
+impl<'a> DatabaseWait<'a> {
+    pub(super) fn new(component: &'a str, health: &'a Health) -> Self {
+        Self { component, health, backoff: Backoff::default() }
+    }
+
+    /// Logs and reports the failure, then sleeps for the next delay. `false` when `stop` was cancelled first.
+    pub(super) async fn failed(&mut self, error: &str, stop: &CancellationToken) -> bool {
+        report_failure(self.component, self.health, error);
+        self.backoff.wait(stop).await
+    }
+
+    /// Starts again with the first delay. If the component last reported a failure of the database, it reports
+    /// itself ready.
+    pub(super) fn recovered(&mut self) {
+        self.backoff.reset();
+        if self.health.failure(self.component).is_some_and(|reason| reason.starts_with(DATABASE)) {
+            let component = self.component;
+            info!(component, "{component} reached the database again");
+            self.health.ready(component);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPONENT: &str = "component";
+
+    async fn run(failures: usize, health: &Health, stop: &CancellationToken) -> Option<usize> {
+        let mut runs = 0;
+        let unit = || {
+            runs += 1;
+            std::future::ready(if runs <= failures { Err(sqlx::Error::PoolTimedOut) } else { Ok(runs) })
+        };
+        until_answered(COMPONENT, health, stop, unit).await
+    }
+
+    #[tokio::test]
+    async fn a_unit_is_retried_until_it_succeeds() {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        assert_eq!(run(2, &health, &stop).await, Some(3));
+        assert_eq!(health.report().get(COMPONENT), Some(&None), "it reported a failure, then itself ready");
+    }
+
+    #[tokio::test]
+    async fn success_leaves_other_reports_alone() {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        health.failing(COMPONENT, "starting");
+        assert_eq!(run(0, &health, &stop).await, Some(1));
+        assert_eq!(health.failure(COMPONENT).as_deref(), Some("starting"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_retries() {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        stop.cancel();
+        assert_eq!(run(usize::MAX, &health, &stop).await, None);
+        assert!(health.failure(COMPONENT).is_some_and(|reason| reason.starts_with(DATABASE)));
+    }
+}
