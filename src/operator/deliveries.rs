@@ -282,7 +282,7 @@ fn judge(locked: &Locked) -> Result<State, Refusal> {
         (_, Some(ERASED)) => Err(Refusal::Erased),
         (_, Some(_)) => Err(Refusal::Invalid),
         (Some(State::Digested), None) => Err(Refusal::Digested),
-        (Some(State::Pending), None) if held.in_flight => Err(Refusal::InFlight),
+        (Some(State::Pending), None) if locked.in_flight => Err(Refusal::InFlight),
         (Some(state), None) => Ok(state),
     }
 }
