@@ -54,7 +54,7 @@ async fn preview_and_worker_agree_on_a_hundred_chains(app: &TestApp) {
 /// A chain of its own company, with one to five steps.
 fn chain(dice: &mut Dice, number: usize) -> Event {
     let phone = format!("+55 11 9{:04}-{:04}", 1000 + number, 4321);
-    let city = "x".repeat(if number % 8 == 0 { LONG } else { 10 });
+    let city = "x".repeat(if number.is_multiple_of(8) { LONG } else { 10 });
     let mut event = Event::bare()
         .company(&format!("company-{number}"))
         .phone(&phone)
@@ -74,7 +74,7 @@ fn chain(dice: &mut Dice, number: usize) -> Event {
         event =
             event.action(upsert(&["phone"])).action(upsert(&["email"])).action(upsert(&["phone", "email"]));
     }
-    if number % 8 == 0 {
+    if number.is_multiple_of(8) {
         let action = json!({"type": "WEBHOOK", "url": "https://hooks.example/", "body": ["$city"]});
         return (0..4).fold(event, |event, _| event.action(action.clone()));
     }

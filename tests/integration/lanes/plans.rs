@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::support::{app::TestApp, test};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 const CLAIM: &str = include_str!("../../../src/postgres/deliveries/claim.sql");
 
