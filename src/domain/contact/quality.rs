@@ -1,4 +1,4 @@
-//! Tells stored values that were understood from those that were stored as given.
+//! Distinguishes stored values that were understood from those stored as given.
 
 use time::OffsetDateTime;
 

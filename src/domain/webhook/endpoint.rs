@@ -44,7 +44,7 @@ impl Endpoint {
         &self.url
     }
 
-    /// Its id: the same for the same endpoint, whoever makes it.
+    /// Derived from company and URL, so every process computes the same id.
     #[must_use]
     pub const fn id(&self) -> Uuid {
         self.id

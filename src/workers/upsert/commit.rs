@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use super::{
     transaction::{self, Refused},
@@ -23,7 +22,11 @@ use crate::{
     },
     postgres::{dead_letters::NewDeadLetter, suspects},
     telemetry::chain,
-    workers::{backoff::Backoff, consumption::Settle},
+    workers::{
+        backoff::Backoff,
+        consumption::Settle,
+        retry::{self, DatabaseWait},
+    },
 };
 
 /// Deliveries of a message after which it is processed alone. A message that ends the process takes down
@@ -88,40 +91,39 @@ impl<'a> Committer<'a> {
     /// Commits every message of the batch and returns the events to publish; `None` if stopped before that.
     async fn commit(&self, triaged: Triaged<'_>) -> Option<Vec<OutgoingEvent>> {
         let mut committed = Vec::new();
+        let mut wait = DatabaseWait::new(&self.worker.name, &self.worker.health);
         let mut backoff = Backoff::default();
         let mut races = 0;
         let mut portions = Portion::of(triaged);
         while let Some(portion) = portions.pop() {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
                 Ok(events) => {
-                    self.report_recovery();
-                    backoff.reset();
+                    wait.recovered();
                     committed.extend(events);
-                    continue;
                 }
                 Err(Refused::Race) => {
                     portions.push(portion);
                     races += 1;
-                    if races <= MAX_FAST_RACES {
-                        continue;
+                    if races > MAX_FAST_RACES && !backoff.wait(self.stop).await {
+                        return None;
                     }
                 }
                 Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
                     portions.extend(portion.halved(&rule));
-                    continue;
                 }
                 // The database accepts every dead letter, unless this program has a fault.
                 Err(Refused::Data(rule)) => {
-                    self.report_failure(&format!("it rejects a dead letter ({rule})"));
                     portions.push(portion);
+                    if !wait.failed(&format!("it rejects a dead letter ({rule})"), self.stop).await {
+                        return None;
+                    }
                 }
                 Err(Refused::Systemic(error)) => {
-                    self.report_failure(&chain(&error));
                     portions.extend(portion.with_probe());
+                    if !wait.failed(&chain(&error), self.stop).await {
+                        return None;
+                    }
                 }
-            }
-            if !backoff.wait(self.stop).await {
-                return None;
             }
         }
         Some(committed)
@@ -146,35 +148,16 @@ impl<'a> Committer<'a> {
     }
 
     async fn count_start(&self, hash: &[u8]) -> Option<i32> {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.worker.database.unit(async |conn| suspects::begin(conn, hash).await).await {
-                Ok(starts) => return Some(starts),
-                Err(error) => self.report_failure(&chain(&error)),
-            }
-            if !backoff.wait(self.stop).await {
-                return None;
-            }
-        }
+        let UpsertWorker { database, health, name, .. } = self.worker;
+        let count = || database.unit(async move |conn| suspects::begin(conn, hash).await);
+        retry::until_answered(name, health, self.stop, count).await
     }
 
     /// Best effort: a count that is left over matters only if the same message comes again.
     async fn clear_starts(&self, hash: &[u8]) {
         let clear = self.worker.database.unit(async |conn| suspects::clear(conn, hash).await);
         if let Ok(Err(error)) = tokio::time::timeout(CLEAR_TIMEOUT, clear).await {
-            self.report_failure(&chain(&error));
-        }
-    }
-
-    fn report_failure(&self, error: &str) {
-        warn!(component = self.worker.name, error, "{} is waiting for the database", self.worker.name);
-        self.worker.health.failing(&self.worker.name, format!("database: {error}"));
-    }
-
-    fn report_recovery(&self) {
-        if self.worker.health.report().get(&self.worker.name).is_some_and(Option::is_some) {
-            info!(component = self.worker.name, "{} has reached the database again", self.worker.name);
-            self.worker.health.ready(&self.worker.name);
+            retry::report_failure(&self.worker.name, &self.worker.health, &chain(&error));
         }
     }
 }
