@@ -121,7 +121,13 @@ fn canonical(number: &str, region: Option<Region>) -> Option<Phone> {
     let is_possible = matches!(parsed.is_possible_with_reason(), Ok(NumberLengthType::IsPossible));
     // Brazil has short company numbers, so a number without an area code has a possible length.
     let has_area = e164.strip_prefix("+55").is_none_or(|national| national.len() >= 10);
-    (is_possible && has_area).then(|| Phone { text: e164.into(), strength: Some(Strength::Weak) })
+    // `+54 0…` is read as a number with its national prefix, which is stripped: read again, it would be another number.
+    let is_stable = || {
+        let again = PHONE_NUMBER_UTIL.parse(&e164, None);
+        again.is_ok_and(|again| again.format_as(PhoneNumberFormat::E164) == e164)
+    };
+    (is_possible && has_area && is_stable())
+        .then(|| Phone { text: e164.into(), strength: Some(Strength::Weak) })
 }
 
 /// Strips the prefixes that Mexico dialed before ten digits until August 2019: 01 for long distance, 044 and

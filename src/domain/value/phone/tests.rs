@@ -168,6 +168,7 @@ fn other_texts_are_rejected() {
         assert_eq!(e164(text, "BR"), None, "{text} ({source})");
     }
     assert_eq!(e164(&"9".repeat(100_000), "BR"), None);
+    assert_eq!(e164("000000000000", "AR"), None, "each reading would strip another zero");
 }
 
 #[test]
