@@ -1,12 +1,12 @@
-//! `cargo bench --bench chain`: the whole chain and each half of it, beside the bare floor with the same machine,
-//! services and events. Prints one table; asserts nothing.
+//! `cargo bench --bench chain`: the whole chain and each half of it, compared with the floor, the least work
+//! that moves the same events through the same services. Prints one table; asserts nothing.
 //!
 //! Options after `--`: `--events N` (default 50000), `--waiting N` (memory with N events waiting,
 //! default 0: not measured), `--rate N` and `--seconds N` of the latency part (50 and 20).
 //!
-//! Three other measurements replace the table: `--compare BINARY` alternates worker 1 of this build and of another
-//! one; `--contacts N,M` runs it on databases with that many contacts; `--lanes` measures worker 2 with many
-//! endpoints, beside one that hangs, and beside a long log.
+//! Three options measure something else instead: `--compare BINARY` alternates worker 1 of this build and of
+//! another one; `--contacts N,M` runs it on databases with that many contacts; `--lanes` measures worker 2
+//! with many endpoints, beside one that hangs, and beside many finished deliveries.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 

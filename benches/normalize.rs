@@ -1,5 +1,5 @@
-//! `cargo bench --bench normalize`: the cost of normalizing an event's values, without database and broker. The aim
-//! is less than 10 µs for one event; asserts nothing.
+//! `cargo bench --bench normalize`: the cost of normalizing an event's values, without a database or broker.
+//! The target is less than 10 µs for one event; asserts nothing.
 
 #![expect(clippy::expect_used, reason = "a benchmark fails by a panic")]
 
@@ -102,7 +102,7 @@ fn settings() -> Settings {
     settings::load(None, []).expect("the defaults").settings
 }
 
-/// From arguments to contact update, including their validation but not the decoding of the event.
+/// Measures planning: validation of the arguments and the contact update, but not the decoding of the event.
 fn planned(bencher: Bencher, fields: &str, arguments: &str) {
     let rules: Rules = app::rules(&settings());
     let each =

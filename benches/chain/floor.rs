@@ -1,5 +1,5 @@
-//! The bare floor: the same brokers, rows and requests with nothing in between. Consume, one plain
-//! multi-row upsert, forward the same bytes with confirms, ack, in batches; then POST the same bytes.
+//! The floor: the same broker, rows and requests with nothing in between. In batches: consume, one plain
+//! multi-row upsert, forward the same bytes with confirms, ack; then POST the same bytes.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ pub(crate) async fn chain(
     Ok(Measured::of(events, began.elapsed()))
 }
 
-/// Empty quorum queues and an empty table.
+/// Creates empty quorum queues and an empty table.
 async fn prepare(settings: &Settings) -> anyhow::Result<()> {
     let connection = amqp::connect(&settings.amqp, "floor").await?;
     let channel = connection.create_channel().await?;
@@ -86,7 +86,7 @@ async fn prepare(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `work` on batches of `queue` in parallel consumers until `events` messages are done.
+/// Consumes, upserts, forwards and acks batches with parallel consumers until `events` messages are done.
 async fn forward(settings: &Settings, events: usize) -> anyhow::Result<()> {
     let pool = PgPool::connect(settings.postgres.url.expose_secret()).await?;
     let mut tasks = JoinSet::new();
@@ -136,7 +136,7 @@ struct Row {
     company: String,
 }
 
-/// The rows of a batch for one statement: the last of each email, because the statement allows one.
+/// Upserts a batch in one statement, with the last row of each email: a statement cannot update a row twice.
 async fn plain_upsert(pool: &PgPool, bodies: &[&[u8]]) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Data {

@@ -1,4 +1,5 @@
-//! `--lanes`: worker 2 with many endpoints, with one that hangs, with a long log, and with due retries.
+//! `--lanes`: worker 2 with many endpoints, with one that hangs, with deliveries that fall due one after
+//! another, and with many finished deliveries.
 
 use std::time::{Duration, Instant};
 
@@ -25,15 +26,16 @@ use crate::{
 const MANY: usize = 50;
 /// Deliveries pending for the hanging endpoint.
 const BACKLOG: usize = 100_000;
-/// The speed of the machine may change between two parts; a part is compared with the floor of its round.
+/// The speed of the machine may change during a run, so each part is compared with the floor of its round.
 const ROUNDS: usize = 5;
 /// Numbers of endpoints, and of deliveries pending for a hanging one.
 const PARTS: [(usize, usize); 3] = [(1, 0), (MANY, 0), (MANY, BACKLOG)];
 /// Deliveries of the steady parts, and how many become due a second.
 const STEADY: (usize, usize) = (10_000, 1_000);
 
-/// Inserts deliveries without worker 1, to `endpoints` addresses below `url`. They are due at once, or `rate` of them
-/// per second after one second. Each body has its due time, for the receiver's clock.
+/// Inserts deliveries without worker 1, to `endpoints` addresses below `url`. They are due at once if `rate`
+/// is 0; otherwise `rate` of them fall due per second, after one second. Each body contains its due time, so
+/// that the receiver can compute the delay.
 async fn fill(stage: &Stage, url: &str, endpoints: usize, count: usize, rate: usize) -> anyhow::Result<()> {
     let mut conn = PgConnection::connect(stage.settings().postgres.url.expose_secret()).await?;
     let statement = "
@@ -112,7 +114,7 @@ pub(crate) async fn measure(base: &Settings, services: &Services, events: usize)
 /// One part of one round.
 struct Round {
     measured: Measured,
-    /// The floor of this round.
+    /// The rate, relative to the floor of this round.
     ratio: f64,
     connections: usize,
 }
@@ -136,7 +138,8 @@ fn row(name: &str, mut rounds: Vec<Round>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures how late deliveries that fall due one after another are sent, with and without a hanging endpoint.
+/// Measures how late deliveries are sent that fall due one after another, with and without a hanging
+/// endpoint.
 async fn steady(base: &Settings, services: &Services, receiver: &Receiver) -> anyhow::Result<()> {
     let (count, rate) = STEADY;
     println!("\n{count} deliveries to {MANY} endpoints that become due {rate} a second: sent after");
@@ -173,7 +176,7 @@ async fn log(base: &Settings, services: &Services, done: usize) -> anyhow::Resul
     fill(&stage, "http://127.0.0.1:9/due", MANY, 10_000, 0).await?;
     let database = Database::new(&stage.settings().postgres)?;
     println!("\nclaims of 10,000 due deliveries of {MANY} endpoints beside {done} finished ones:");
-    // The first of each connection plan their statement.
+    // The first claims of each connection also plan the statement.
     claims(&database, 50, 20).await?;
     for limit in [50, 250] {
         let (mut times, _) = claims(&database, limit, 20).await?;

@@ -75,7 +75,8 @@ fn event_about(number: usize, email: &str, phone: &str, receiver: &str) -> Vec<u
     .into_bytes()
 }
 
-/// Publishes events `from..to` to one exchange or queue and waits for every confirm.
+/// Publishes the events in `range` and waits for every confirm. With an empty `exchange` the routing key is a
+/// queue.
 pub(crate) async fn publish(
     settings: &Settings,
     exchange: &str,
@@ -86,7 +87,7 @@ pub(crate) async fn publish(
     publish_all(settings, range, |number| message(exchange, routing_key, event(number, receiver))).await
 }
 
-/// Publishes events, of which one in five is about one of `contacts` stored contacts, spread over the table.
+/// Publishes events. One in five is about one of `contacts` stored contacts, spread over the table.
 pub(crate) async fn publish_about_stored(
     settings: &Settings,
     exchange: &str,

@@ -24,7 +24,7 @@ use tokio::{
 /// The receiver's records.
 #[derive(Clone, Default)]
 struct Shared {
-    /// The delay of each request after its event's publication or due time.
+    /// Microseconds from the publication or due time in each request's body to its arrival.
     delays: Arc<Mutex<Vec<u64>>>,
     /// The addresses of all connections.
     peers: Arc<Mutex<HashSet<SocketAddr>>>,
@@ -88,7 +88,7 @@ pub(crate) fn micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The receiver process, from its parent.
+/// The receiver process, as its parent sees it.
 pub(crate) struct Receiver {
     /// The URL for webhooks.
     pub(crate) url: String,
@@ -122,7 +122,7 @@ impl Receiver {
         Ok(self.get("connections").await?.parse()?)
     }
 
-    /// Clears the records.
+    /// Clears the delays.
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {
         self.delays().await.map(drop)
     }

@@ -35,7 +35,7 @@ impl Measured {
         Self { events, elapsed, cpu: None, peak_rss: None }
     }
 
-    /// Events a second.
+    /// Events per second.
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     pub(crate) fn rate(&self) -> f64 {
         self.events as f64 / self.elapsed.as_secs_f64()
@@ -111,7 +111,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Publishes events, of which one in five is about one of `contacts` stored contacts.
+    /// Publishes events. One in five is about one of `contacts` stored contacts.
     pub(crate) async fn preload_about_stored(&self, events: usize, contacts: usize) -> anyhow::Result<()> {
         let topology = Topology::new(&self.settings.amqp.namespace);
         load::publish_about_stored(&self.settings, &topology.events(), events, contacts).await
@@ -217,7 +217,7 @@ impl Stage {
 struct Service(Child);
 
 impl Service {
-    /// Reads the measurements and stops the process in order.
+    /// Reads the measurements and stops the process gracefully.
     async fn end(mut self, events: usize, elapsed: Duration) -> anyhow::Result<Measured> {
         let cpu = self.cpu()?;
         let peak_rss = self.status("VmHWM:")?;

@@ -144,7 +144,7 @@ impl ContactUpdate {
         }
     }
 
-    /// Phone and email, as far as they are identifiers.
+    /// Phone and email, if they are identifiers.
     pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
         let phone = self.phone.clone().map(Identifier::Phone);
         phone.into_iter().chain(self.email.clone().map(Identifier::Email))
@@ -220,7 +220,7 @@ pub struct Contact {
 }
 
 impl Contact {
-    /// Whether an operator unmerged the two.
+    /// Whether a separation keeps the two apart.
     #[must_use]
     pub fn is_separated_from(&self, other: &Self) -> bool {
         self.sides.iter().any(|mine| other.sides.iter().any(|theirs| mine.opposes(*theirs)))

@@ -32,7 +32,7 @@ impl TraceContext {
     }
 }
 
-/// Section 3.2: version, trace id, parent id and flags in small hex digits.
+/// Section 3.2: version, trace id, parent id and flags in lower-case hex digits.
 fn is_traceparent(text: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
@@ -48,7 +48,7 @@ fn is_traceparent(text: &str) -> bool {
     }
 }
 
-/// Section 3.3: printable ASCII, and at least 512 characters are to be passed on.
+/// Section 3.3: printable ASCII. 512 characters is the minimum that everyone should pass on.
 fn is_tracestate(text: &str) -> bool {
     (1..=512).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }

@@ -1,7 +1,7 @@
 //! The result of a chain: the event `trigger.completed`.
 //!
-//! An [`AwaitedChain`] is built when the event is applied, before its webhooks have ended. When they have, and
-//! with what results, the caller knows.
+//! An [`AwaitedChain`] is built when the event is applied, before its webhooks have ended. The caller adds
+//! their results.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -20,10 +20,10 @@ use crate::domain::{
 
 /// CloudEvents `type` and routing key of the result.
 pub const KIND: &str = "trigger.completed";
-/// Most bytes of one response body in a result.
+/// Bytes of one response body in a result.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
-/// Most bytes of all response bodies in a result. A broker limits the size of a message, and would refuse the
-/// same result on every retry.
+/// Bytes of all response bodies in a result. A broker limits the size of a message, and would refuse the same
+/// result on every retry.
 const MAX_RESPONSES_BYTES: usize = 1024 * 1024;
 
 /// A chain whose result somebody waits for.
@@ -39,7 +39,7 @@ pub struct AwaitedChain {
     pub trace: TraceContext,
 }
 
-/// The steps of an applied chain. Holds ids of the conversation; never logged.
+/// The steps of an applied chain. Contains the session's id, so it is never logged.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct AppliedChain {
     #[serde(serialize_with = "write_event", deserialize_with = "read_event")]
@@ -84,7 +84,7 @@ pub struct WebhookResult {
     pub end: WebhookEnd,
     /// Status of the last response.
     pub http_status: Option<u16>,
-    /// Body of the last response as far as it is stored, at most 64 KiB.
+    /// The stored part of the last response's body, at most 64 KiB.
     pub body: Vec<u8>,
     /// Class and message of the last failure.
     pub error: Option<(String, String)>,
@@ -143,7 +143,7 @@ impl AppliedChain {
 }
 
 impl AwaitedChain {
-    /// `trigger.completed`. `results` are those of [`AppliedChain::webhooks`], by step.
+    /// Builds `trigger.completed`. `results` are those of [`AppliedChain::webhooks`], by step.
     #[must_use]
     pub fn completed(&self, publisher: &Publisher<'_>, results: &[(u16, WebhookResult)]) -> OutgoingEvent {
         let chain = &self.chain;
@@ -192,7 +192,7 @@ impl AppliedStep {
         matches!(self.outcome, StepOutcome::Upserted { .. } | StepOutcome::Webhook { .. })
     }
 
-    /// `room` is the number of response bytes that the result can still take.
+    /// `room` is the number of bytes left for response bodies.
     fn to_json(&self, index: u16, result: Option<&WebhookResult>, room: &mut usize) -> Value {
         let (kind, status) = match &self.outcome {
             StepOutcome::Upserted { .. } => ("CRM", "succeeded"),
@@ -260,7 +260,7 @@ impl WebhookResult {
     }
 }
 
-/// The body as text, up to a character that the size limit cut in two.
+/// The body as text, without a last character that the size limit cut in two.
 fn text(body: &[u8]) -> Option<&str> {
     match std::str::from_utf8(body) {
         Ok(text) => Some(text),

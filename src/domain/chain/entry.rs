@@ -1,4 +1,4 @@
-//! The entries of the ledger: proof that an event was applied, and the values that it gave.
+//! The entries of the ledger: the proof that an event was applied, and the values that it gave.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use crate::domain::{
     trace_context::TraceContext,
 };
 
-/// The entry of one CRM step, or of an event without a CRM step (`effect` is then `None`).
+/// The entry of one CRM step, or of a whole event without a CRM step or about an erased person. Only a step's
+/// entry has an `effect`.
 pub struct Entry<'a> {
     /// The company.
     pub company: &'a CompanyId,
@@ -22,7 +23,7 @@ pub struct Entry<'a> {
     pub key: Uuid,
     /// Counts the entries of one event from 0.
     pub ordinal: u16,
-    /// The step, counted from 1; 0 without a CRM step.
+    /// The CRM step, counted from 1; 0 without an `effect`.
     pub step: u16,
     /// CloudEvents `time`.
     pub time: OffsetDateTime,
@@ -38,7 +39,7 @@ pub struct Entry<'a> {
     pub trace: Option<&'a TraceContext>,
     /// Steps beyond `maxInteractions`.
     pub skipped: u16,
-    /// Set for an event of an erased person: the entry proves that it was seen, and keeps nothing else.
+    /// Set for an event about an erased person: the entry proves that it was seen, and keeps nothing else.
     pub erased: bool,
     /// The effect of the CRM step.
     pub effect: Option<Effect<'a>>,
@@ -46,7 +47,7 @@ pub struct Entry<'a> {
 
 /// The effect of a CRM step on its contact.
 pub struct Effect<'a> {
-    /// The contact, as of then.
+    /// The contact at the time of the step, before any later merge.
     pub id: ContactId,
     /// Created, updated or unchanged.
     pub operation: Operation,
@@ -60,6 +61,6 @@ pub struct Effect<'a> {
     pub values: &'a FieldMap<String>,
     /// The values that were not accepted.
     pub rejected: &'a [Rejected],
-    /// An identifier that is valid and belongs to another contact.
+    /// A valid identifier that was not accepted because it belongs to another contact.
     pub kept_apart: Option<Rejected>,
 }

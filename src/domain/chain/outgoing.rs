@@ -2,7 +2,7 @@
 //! `contact.erased` and `webhook.requested`. [`super::completed`] builds `trigger.completed`.
 //!
 //! Each is one CloudEvents 1.0 JSON object. It carries no action configuration, header, secret or raw
-//! argument, and the identity document only where the deployment allows it.
+//! argument, and the identity document only if the deployment allows it.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ use crate::domain::{
 pub struct OutgoingEvent {
     /// The company that it concerns.
     pub company: String,
-    /// CloudEvents `id`, derived from the cause: a repetition publishes the same id.
+    /// CloudEvents `id`, derived from the cause, so publishing the event again uses the same id.
     pub id: Uuid,
     /// CloudEvents `type`.
     pub kind: String,
@@ -35,7 +35,7 @@ pub struct OutgoingEvent {
     pub subject: Option<String>,
     /// CloudEvents `time`.
     pub time: OffsetDateTime,
-    /// Id of the trigger event; of an operator's change the id of that change.
+    /// Id of the trigger event or, after an operator's change, this event's own id.
     pub correlation_id: String,
     /// The trace of the trigger event.
     pub trace: TraceContext,
@@ -64,7 +64,7 @@ pub struct ReplyTo {
     pub correlation_id: Option<String>,
 }
 
-/// The parts that all events of one deployment share, and the time of the effect.
+/// What all events of a deployment have in common, and the time of the effect.
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher<'a> {
     /// CloudEvents `source`.
@@ -137,7 +137,7 @@ impl Publisher<'_> {
         self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.id), data)
     }
 
-    /// `webhook.requested`: replaces `contact.upserted` in a chain without a CRM step.
+    /// `webhook.requested`, in place of `contact.upserted` for a chain without a CRM step.
     #[must_use]
     pub fn webhook_requested(&self, origin: Origin<'_>) -> OutgoingEvent {
         let mut data = Map::new();
@@ -146,9 +146,9 @@ impl Publisher<'_> {
         self.event(origin, "webhook.requested", "webhook.requested".into(), None, data)
     }
 
-    /// `contact.unmerged`: `contact` keeps the id of the merged contact, `restored` are the contacts that were
-    /// in it too. All of them have a new version. `aliases` are older ids, each with the contact that it
-    /// resolves to. `separation` becomes the event's id.
+    /// `contact.unmerged`: `contact` keeps the id of the merged contact; `restored` are the others that had
+    /// been merged into it. All of them have a new version. `aliases` are older ids, each with the contact
+    /// that it now resolves to. `separation` becomes the event's id.
     #[must_use]
     pub fn contact_unmerged(
         &self,
@@ -187,7 +187,7 @@ impl Publisher<'_> {
             "erasedAt": rfc3339(self.now),
         });
         let id = name_based([kind, contact.as_str(), company.as_str()], 0);
-        // No trigger event caused it.
+        // No trigger event caused it, so it correlates with itself.
         self.envelope(id, kind, kind.into(), About { company, subject: Some(contact) }, id.to_string(), data)
     }
 
@@ -241,7 +241,7 @@ impl Publisher<'_> {
             datacontenttype: "application/json",
             data,
         };
-        // Text keys and finite numbers only: this serialization cannot fail.
+        // Cannot fail: all keys are strings and all numbers are finite.
         let body = serde_json::to_vec(&envelope).unwrap_or_default();
         OutgoingEvent {
             company: company.to_string(),
@@ -284,6 +284,6 @@ impl Origin<'_> {
 /// RFC 3339, UTC.
 #[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
-    // It fails only for years after 9999; no accepted event has one.
+    // Fails only for years after 9999, which no accepted event has.
     time.format(&Rfc3339).unwrap_or_default()
 }

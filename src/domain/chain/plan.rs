@@ -20,7 +20,7 @@ use crate::domain::{
     webhook::action::WebhookAction,
 };
 
-/// The steps of an event's chain, as far as they run.
+/// The steps of an event's chain that will run.
 #[derive(Debug)]
 pub struct Plan {
     /// The event, its arguments checked.
@@ -29,7 +29,7 @@ pub struct Plan {
     pub max_interactions: u32,
     /// The steps to run, in order.
     pub steps: Vec<Step>,
-    /// How many further steps the chain has.
+    /// Number of steps beyond `max_interactions`.
     pub skipped: u16,
 }
 

@@ -1,4 +1,4 @@
-//! The rules by which events are planned.
+//! The rules for planning events.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::domain::{
 pub struct Rules {
     /// Steps that run if the event has no `maxInteractions`.
     pub default_max_interactions: u32,
-    /// The regions of phone numbers without a country code and of dates.
+    /// The region of each company, for national phone numbers and for dates.
     pub regions: Arc<Regions>,
-    /// How to treat a person without phone and email.
+    /// What to do with an update that gives neither phone nor email.
     pub on_unidentified: OnUnidentified,
-    /// Longest value of a field, in characters.
+    /// Maximum length of a value, in characters.
     pub max_value_length: usize,
     /// Texts that mean "no value".
     pub placeholders: Arc<Placeholders>,
@@ -31,7 +31,7 @@ impl Rules {
     }
 }
 
-/// How to treat an update that gives neither phone nor email.
+/// What to do with an update that gives neither phone nor email.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum OnUnidentified {

@@ -26,8 +26,8 @@ use crate::domain::{
     },
 };
 
-/// Most bytes of all rendered requests of one event. Without this limit a chain of many steps that repeat a
-/// long value could exhaust the memory of the process.
+/// Bytes of all rendered requests of one event together. Without this limit a chain of many steps that repeat
+/// a long value could exhaust the memory of the process.
 const MAX_RENDERED_BYTES: usize = 2 * 1024 * 1024;
 
 /// An event that is ready to run.
@@ -43,7 +43,7 @@ pub struct Firing<'a> {
     pub reply_to: Option<&'a ReplyTo>,
 }
 
-/// The settings of a deployment that decide about effects.
+/// The settings that determine what an event does.
 pub struct Deployment<'a> {
     /// Source and time of the published events.
     pub publisher: Publisher<'a>,
@@ -71,19 +71,19 @@ struct Upsert<'a> {
     applied: Applied,
 }
 
-/// A step met a conflict, so nothing of the event is applied.
+/// The conflict of a step, which keeps the whole event from being applied.
 #[derive(Debug)]
 pub struct Refusal {
     /// The step, counted from 1.
     pub step: u16,
     /// The rule that forbids it.
     pub rule: Rule,
-    /// The contacts. `None` if one of them would have been created by the same event.
+    /// The conflict between contacts that exist without this event; `None` if there are none.
     pub conflict: Option<Conflict>,
 }
 
-/// Runs a chain against `contacts`, which must hold every contact that its identifiers can find. `new_id` gives
-/// the ids of new contacts.
+/// Runs a chain against `contacts`, which must contain every contact that its identifiers can find. `new_id`
+/// returns the ids of new contacts.
 ///
 /// # Errors
 /// A conflict in any step refuses the whole event, and `contacts` stays as it was.
@@ -134,7 +134,7 @@ pub fn run<'a>(
 }
 
 /// Applies all CRM steps to copies of their contacts. Only a chain with several CRM steps can meet a conflict
-/// after it has changed something.
+/// after it has changed something; others are not rehearsed.
 fn rehearse(
     plan: &Plan,
     contacts: &Directory,
@@ -158,8 +158,8 @@ fn company_contacts(contacts: &Directory, plan: &Plan) -> impl Fn(ContactId) -> 
     |id| contacts.get(&plan.event.company, id).is_some()
 }
 
-/// The body of a webhook that has none of its own: the event of the CRM step before it, or, in a chain without
-/// one, `webhook.requested`.
+/// The body of a webhook that has none of its own: the event of the last CRM step before it, or
+/// `webhook.requested` if there is none.
 #[derive(Default)]
 struct DefaultBody {
     /// Index of the last `contact.upserted` in the events of the run.
@@ -183,7 +183,7 @@ impl DefaultBody {
     }
 }
 
-/// Replaces the request by a fault if all requests of the event together are too large.
+/// Replaces the request with a fault if it does not fit the `room` that the event's earlier requests left.
 fn within(room: &mut usize, action: &WebhookAction, delivery: NewDelivery) -> NewDelivery {
     let size = delivery.request.size();
     if delivery.fault.is_none() && size > *room {

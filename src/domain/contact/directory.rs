@@ -1,9 +1,9 @@
 //! Finds, updates and merges contacts in memory.
 //!
 //! The caller loads every contact that the updates can touch, applies them, and writes the result of
-//! [`Directory::into_changes`]. Under the policy `merge` the order of the updates does not matter, except for
-//! ids and versions: per field the greatest stamp wins, and a contact is a connected component of
-//! identifiers.
+//! [`Directory::into_changes`]. Under the policy `merge` without guards the order of the updates does not
+//! matter, except for ids and versions: per field the greatest stamp wins, and a contact is a connected
+//! component of identifiers.
 
 mod draft;
 mod policy;
@@ -230,7 +230,7 @@ impl Directory {
         drafts
     }
 
-    /// Moves values, keys and separations to the winner and makes the loser's id an alias.
+    /// Moves values, identifiers and separations to the winner and makes the loser's id an alias.
     fn merge(&mut self, winner: &mut Draft, loser: Draft, update: &ContactUpdate) -> ContactId {
         let company = loser.contact.company.clone();
         let (winner_id, loser_id, stored) = (winner.contact.id, loser.contact.id, loser.is_stored());

@@ -21,14 +21,14 @@ use crate::domain::{
 pub struct Entry {
     /// The contact that the step created or was applied to, before any later merge.
     pub contact: ContactId,
-    /// The accepted values, without a key that belonged to another contact at the time.
+    /// The accepted values, without an identifier that belonged to another contact at the time.
     pub update: ContactUpdate,
 }
 
 /// The rule that keeps two unmerged contacts apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Separation {
-    /// Derived ids and sides refer to it.
+    /// Both sides refer to it.
     pub id: Uuid,
     /// The contact on the first side.
     pub one: ContactId,
@@ -43,7 +43,7 @@ pub struct Rebuilt {
     pub contacts: Vec<Contact>,
     /// In order; `winner` is the contact that survives all of them.
     pub merges: Vec<Merge>,
-    /// For each entry: its contact now, and the key that is no longer accepted, with the conflict.
+    /// For each entry: its contact now, and the identifier that is no longer accepted, with the conflict.
     pub steps: Vec<(ContactId, Option<(Rejected, Conflict)>)>,
 }
 

@@ -120,8 +120,8 @@ pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, 
 
 /// Adds company, event and trigger of an undecoded message to its fault, as far as they can be read.
 ///
-/// Reads only the envelope, never trigger or arguments, so it is safe on a message that crashes the process
-/// when it is decoded.
+/// Reads only the envelope and the trigger's name, never the rest of the trigger or the arguments, so it is
+/// safe on a message that crashes the process when it is decoded.
 #[must_use]
 pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
     match std::str::from_utf8(body).ok().filter(|text| json::is_shallow(text)).map(json::members) {

@@ -1,7 +1,7 @@
 //! Strict JSON: stricter than `serde_json`.
 //!
-//! Duplicate keys, NUL characters (which Postgres cannot store), numbers beyond 64 bits and nesting deeper
-//! than [`MAX_DEPTH`] are distinct defects. Nothing here knows what the JSON means.
+//! Duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
+//! [`is_shallow`] limits the nesting. Nothing here knows what the JSON means.
 
 use std::{
     cell::{Cell, RefCell},

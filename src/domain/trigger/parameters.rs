@@ -69,7 +69,7 @@ impl Parameters {
     }
 
     /// # Errors
-    /// A sentence about the first broken rule, without values. To list all of them can take far longer.
+    /// A sentence about the first broken rule, without values. Listing all of them can take far longer.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
         match &self.validator {
             Some(validator) if !validator.is_valid(arguments) => match validator.validate(arguments) {

@@ -87,7 +87,7 @@ fn read(text: &str, order: Order) -> Option<Date> {
     }
 }
 
-/// Eight digits: ISO 8601's basic format, or day first. No text is both, because 19 and 20 are not months.
+/// Eight digits: ISO 8601's basic format, or year last. No text is both, because 19 and 20 are not months.
 fn undivided(text: &str, order: Order) -> Option<Date> {
     let (all, 8) = number(text)? else { return None };
     date(all / 10_000, all / 100 % 100, all % 100)

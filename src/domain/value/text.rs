@@ -123,8 +123,8 @@ pub(in crate::domain) const fn is_accent(c: char) -> bool {
 
 /// The ASCII character of which `c` is a full-width or local form.
 ///
-/// Other compatibility characters stay as they are: NFKD makes `²` a `2` and `ª` an `a`, so a
-/// footnote mark would become part of a key.
+/// Other compatibility characters stay as they are: NFKD makes `²` a `2` and `ª` an `a`, so a footnote mark
+/// would become part of an identifier.
 fn narrow(c: char) -> char {
     // Neither a local digit nor a full-width form comes before the Arabic-Indic zero.
     if c < '\u{660}' {

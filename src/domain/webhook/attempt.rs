@@ -149,8 +149,8 @@ pub enum Next {
     Dead(Reason, String),
 }
 
-/// A longer `Retry-After` is cut. The limit keeps a receiver from silencing an endpoint forever, and due
-/// times within the range of Postgres.
+/// A longer `Retry-After` is reduced to this. The limit keeps a receiver from silencing an endpoint forever,
+/// and keeps due times within the range of Postgres.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// The attempts of a delivery since it was created, replayed or resent.

@@ -30,7 +30,7 @@ pub struct NewDelivery {
     pub endpoint: Option<Endpoint>,
     /// Whether an older version of the contact must not follow a newer one.
     pub newest_only: bool,
-    /// How long it waits for others that go into the same request.
+    /// How long it waits for others, to be sent with them as a digest.
     pub digest_window: Option<Duration>,
     /// Whether somebody waits for the result of the chain.
     pub awaited: bool,
@@ -56,7 +56,7 @@ impl NewDelivery {
     }
 }
 
-/// The id of a step's delivery. It derives from event and step, so a redelivered event has the same deliveries.
+/// The id of a step's delivery, derived from event and step, so a redelivered event has the same deliveries.
 #[must_use]
 pub fn delivery_id(event: &EventRef, company: &CompanyId, step: u16) -> Uuid {
     event.id_of(company, "webhook", step)

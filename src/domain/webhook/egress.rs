@@ -118,10 +118,9 @@ impl Policy {
     }
 }
 
-/// The listener at an address. Equal for all addresses that reach it.
+/// The listener at an address. All loopback and unspecified addresses with the same port are equal.
 #[derive(PartialEq, Eq)]
 enum Listener {
-    /// A port of this machine.
     Here(u16),
     There(IpAddr, u16),
 }

@@ -6,7 +6,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// The `user-agent` header of every request.
 pub const USER_AGENT: &str = concat!("contact-relay/", env!("CARGO_PKG_VERSION"));
-/// In bytes. RFC 9110, 4.1 recommends that everyone supports 8,000.
+/// In bytes. RFC 9110, 4.1 recommends support for at least 8,000.
 pub const MAX_URL: usize = 8 * 1024;
 /// Bytes of all header values together.
 pub const MAX_HEADERS: usize = 32 * 1024;
@@ -32,7 +32,7 @@ impl Method {
         self.into()
     }
 
-    /// Whether a request without a body in its action sends the event.
+    /// Whether a request sends the event if its action has no body.
     pub(super) const fn sends_event(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }

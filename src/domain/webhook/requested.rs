@@ -1,5 +1,5 @@
-//! `webhook.requested` of one delivery: the message that its dead letter keeps and that a replay publishes to wake
-//! the webhook worker.
+//! `webhook.requested` of one delivery: the message that its dead letter keeps, and that a replay publishes
+//! to wake the webhook worker.
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};

@@ -19,7 +19,7 @@ pub const MAX_BLOCKS: usize = 50;
 /// A message needs at least one of these members.
 const MESSAGE_MEMBERS: [&str; 3] = ["text", "blocks", "attachments"];
 
-/// Replaces `&`, `<` and `>` by entities, so that no value can mention anybody (`<!channel>`) or link
+/// Replaces `&`, `<` and `>` with entities, so that no value can mention anybody (`<!channel>`) or link
 /// anywhere (`<https://…|text>`): <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 ///
 /// Also safe on JSON, where only strings contain these characters.

@@ -1,4 +1,4 @@
-//! The terms of each endpoint: the profile of its requests and how they may be sent.
+//! The terms of each endpoint: the format of its requests, and how they may be sent.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ pub struct EndpointTerms {
 /// The terms that a deployment sets for some endpoints. `None` keeps the default.
 #[derive(Clone, Copy, Debug)]
 pub struct TermsOverride {
-    /// How bodies are shaped.
+    /// The format of bodies.
     pub profile: Option<Profile>,
-    /// Most requests at once of one process.
+    /// Maximum concurrent requests per process.
     pub max_in_flight: Option<u32>,
-    /// The time between two requests of all processes.
+    /// Minimum time between two requests, over all processes.
     pub send_interval: Option<Duration>,
-    /// Whether an older version of a contact must not follow a newer one.
+    /// Whether an older version of a contact is never sent after a newer one.
     pub newest_only: bool,
-    /// How long deliveries are gathered for one request.
+    /// How long deliveries are collected for a digest.
     pub digest_window: Option<Duration>,
 }
 
 impl EndpointTerms {
-    /// `max_in_flight` applies to endpoints without one of their own.
+    /// `max_in_flight` applies to endpoints without an override.
     #[must_use]
     pub fn new(overrides: PerEndpoint<TermsOverride>, max_in_flight: u32) -> Self {
         Self { overrides, max_in_flight }

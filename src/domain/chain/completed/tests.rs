@@ -155,7 +155,7 @@ fn the_first_64_kib_of_an_answer_are_reported() {
     let cut = format!("x{}", "ã".repeat(40_000));
     assert_eq!(whole(&cut.as_bytes()[..65_536])["responseBody"].as_str().unwrap().len(), 65_535);
     assert_eq!(whole(cut.as_bytes())["responseBody"].as_str().unwrap().len(), 65_535);
-    // Shorter, and so not cut by us.
+    // Shorter than the limit, so the receiver sent the incomplete character.
     let step = whole(&cut.as_bytes()[..100]);
     assert_eq!((step.get("responseBody"), step["responseBodyBase64"].as_str().unwrap().len()), (None, 136));
 }
@@ -177,7 +177,7 @@ fn all_answers_together_are_bounded() {
         body["data"]["steps"].as_array().unwrap().iter().filter(|s| s.get(name).is_some()).count()
     };
     assert_eq!((with_member("responseBody"), with_member("responseBodyOmitted")), (16, 4));
-    // Each byte of this body takes six as JSON; a broker takes 16 MiB.
+    // In JSON each byte of these bodies takes six; a broker accepts 16 MiB.
     assert!(event.body.len() < 8 * 1024 * 1024, "{}", event.body.len());
 }
 

@@ -1,7 +1,8 @@
-//! Arguments to the fields of a contact: what each says as text, and which keys it gives.
+//! Turns arguments into the values and identifiers of a contact.
 //!
-//! A value that cannot be taken costs the event nothing else: it is reported in `rejected` with a code.
-//! A birthday and a country that are not understood are kept as given, and reported as `unverified`.
+//! A value that cannot be stored is reported in `rejected` with a code, and the other values are stored. The
+//! event fails only if it has no identifier and a phone or email was rejected, or if the rules require one. A
+//! birthday or country that is not understood is stored as given and reported as `unverified`.
 
 use std::borrow::Cow;
 
@@ -25,7 +26,7 @@ use crate::domain::{
     },
 };
 
-/// What a mapping and the arguments say about a person. `region` is the company's.
+/// Builds the update from the arguments that `mapping` names. `region` is the company's.
 pub(super) fn fill(
     mapping: &Mapping,
     arguments: &Value,
@@ -58,7 +59,8 @@ pub(super) fn fill(
     Ok(update)
 }
 
-/// The value of a field as it is stored, a key and a doubt noted in `update`; or why it is none.
+/// The value to store, or the code of its rejection. Sets an identifier in `update`, and reports there a
+/// value that was not understood.
 fn value(
     field: Field,
     text: Cow<'_, str>,
@@ -95,7 +97,7 @@ fn value(
     }))
 }
 
-/// Writes the postal code as its country does: the one that the update names, else the company's.
+/// Formats the postal code by the country in the update, or else by the company's region.
 fn tidy_zip_code(values: &mut FieldMap<String>, region: Region) {
     let Some(given) = values.get(Field::ZipCode) else { return };
     let country = values.get(Field::Country).filter(|country| country::is_code(country));
@@ -128,8 +130,8 @@ fn check_keys(update: &ContactUpdate, on_unidentified: OnUnidentified) -> Result
     }
 }
 
-/// An argument as text: a list by its items. None for an object, and for a list that holds
-/// objects or lists: no spelling of these is the one that a reader expects.
+/// An argument as text, the items of a list joined by commas. `None` for an object, and for a list that
+/// contains objects or lists: there is no obvious way to write these as text.
 fn as_text(argument: &Value) -> Option<Cow<'_, str>> {
     match argument {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -154,7 +156,7 @@ fn as_text(argument: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Whole floats without fraction and never with an exponent: 12345.0 is a postal code of five digits.
+/// Writes whole floats without a fraction, and none with an exponent: 12345.0 is a five-digit postal code.
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() => float.to_string(),

@@ -1,4 +1,4 @@
-//! Tables of chains and arguments, and what they make the service do.
+//! Tables of chains and arguments, and the plans and faults that they lead to.
 
 mod dirty;
 mod quality;
@@ -111,7 +111,7 @@ fn arguments_are_checked_by_every_trigger_that_runs() {
     assert_eq!(fault.message, "trigger `strict`: argument `phone` is required but missing");
     assert_eq!(fault.trigger.as_deref(), Some("register_qualified_lead"));
     assert!(fault.company.is_some() && fault.event.is_some());
-    // Null is not given, before validation.
+    // Null is removed before validation, so it counts as missing.
     let event = with(self::event(), "/data/arguments/name", Value::Null);
     assert_eq!(run(&event, &rules()).unwrap_err().reason, Reason::ArgumentsInvalid);
     assert!(run(&with(event, "/data/assistant/maxInteractions", json!(0)), &rules()).is_ok());

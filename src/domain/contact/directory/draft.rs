@@ -45,7 +45,7 @@ impl Draft {
         self.changed.then_some(self.contact)
     }
 
-    /// Takes over another contact's values, keys and separations. Returns the keys.
+    /// Takes over another contact's values, identifiers and separations. Returns the identifiers.
     pub(super) fn absorb(&mut self, other: Self) -> Vec<Identifier> {
         let other = other.contact;
         let mine = &mut self.contact;

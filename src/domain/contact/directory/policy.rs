@@ -27,7 +27,7 @@ pub enum OnConflict {
 pub struct Policy {
     /// Setting `contacts.on_conflict`.
     pub on_conflict: OnConflict,
-    /// `None` while events that have passed them are applied again.
+    /// `None` when events that have passed them are applied again.
     pub guards: Option<Guards>,
 }
 
@@ -48,7 +48,7 @@ pub enum Rule {
     PreferEmail,
     /// Setting `contacts.on_conflict = "reject"`.
     Reject,
-    /// An operator unmerged the two.
+    /// A separation keeps the two apart.
     Separated,
     /// The contacts have different valid CPFs, so they are two people.
     DifferentCpf,

@@ -9,7 +9,7 @@ use crate::domain::{
     event::{EventRef, Stamp},
 };
 
-/// Prefix that makes a valid number of a digit.
+/// Prefix that turns a digit into a valid phone number.
 const PLAN: &str = "+1650253000";
 
 fn acme() -> CompanyId {
@@ -44,7 +44,7 @@ fn ledger(updates: &[ContactUpdate]) -> (Vec<Entry>, Changes) {
     (entries, directory.into_changes())
 }
 
-/// Keys and values of a contact.
+/// Identifiers and values of a contact.
 fn seen(contact: &Contact) -> (Vec<&str>, Vec<(&'static str, &str)>) {
     let values = contact.values.iter().map(|(field, stamped)| (field.name(), stamped.value.as_str()));
     let keys = contact.keys.iter().map(|key| key.value().trim_start_matches(PLAN));
@@ -63,7 +63,7 @@ fn both_contacts_are_as_if_never_merged() {
         update(1, "a", "+1", "", "Ada"),
         update(2, "b", "", "b@x", "Bob"),
         update(3, "link", "+1", "b@x", "Ada B"),
-        // While they are merged, each gets new values and a new key.
+        // While they are merged, each gets new values and a new identifier.
         update(4, "c", "", "b@x", "Bobby"),
         update(5, "d", "+1", "ada@x", "Ada C"),
         update(6, "e", "+2", "b@x", "Bob D"),
@@ -151,7 +151,7 @@ proptest! {
             for id in unmerged.steps.iter().map(|(owner, _)| *owner).chain([merge.into, merge.loser]) {
                 prop_assert!(unmerged.living(id).is_some_and(|living| ids.contains(&living)));
             }
-            // Every key has exactly one owner, as before.
+            // Every identifier has exactly one owner, as before.
             let mut keys: Vec<_> = unmerged.contacts.iter().flat_map(|contact| seen(contact).0).collect();
             let mut before: Vec<_> = changes.contacts.iter().flat_map(|contact| seen(contact).0).collect();
             keys.sort_unstable();

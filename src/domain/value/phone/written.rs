@@ -1,5 +1,5 @@
-//! Strips what people, links and chat apps write around and between the digits of a number. Numbering
-//! plans are not known here.
+//! Strips what people, links and chat apps write around and between the digits of a number. Nothing here
+//! knows numbering plans.
 
 use crate::domain::value::text::{after_prefix, folded, percent_decoded};
 

@@ -105,7 +105,7 @@ fn ports_are_checked_with_the_address() {
     policy.allowed_ports = vec![8443];
     assert_eq!(check(&policy, "8.8.8.8:80"), Ok(()));
     assert_eq!(check(&policy, "8.8.8.8:8443"), Ok(()));
-    // A port alone opens no network.
+    // An allowed port does not allow a private network.
     assert_eq!(check(&policy, "192.168.0.1:8443"), Err(Blocked::Address("a private address")));
 }
 

@@ -16,8 +16,8 @@ const TIMESTAMP: i64 = 1_614_265_330;
 const BODY: &[u8] = br#"{"test": 2432232314}"#;
 const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
-/// Seeds and public keys of RFC 8032, 7.1, tests 1 to 3, and the signatures that the Python package
-/// `cryptography` makes of the example. The RFC's own messages lack id, timestamp and dots.
+/// Seeds and public keys of RFC 8032, 7.1, tests 1 to 3, and the signatures of the example by the Python
+/// package `cryptography`. The RFC's own messages lack id, timestamp and dots.
 const PAIRS: [[&str; 3]; 3] = [
     [
         "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
@@ -170,13 +170,13 @@ fn every_bit_is_signed() {
         assert_ne!(sign(id, at, &other), signed);
     }
     for bit in 0..3 {
-        // Later bits leave the specification's five minutes, which is another refusal.
+        // Higher bits move the time by more than the tolerated five minutes, which is an error of its own.
         assert_eq!(accepted(id, at ^ (1 << bit), body, &signed), [false, false], "bit {bit} of the time");
     }
     for other in ["msg_b", "msg_", "msg_aa", "Msg_a", ""] {
         assert_eq!(accepted(other, at, body, &signed), [false, false], "{other}");
     }
-    // A dot that moves from one part to the next gives the same message, so ids hold none: they are UUIDs.
+    // A dot in an id could shift text between id and time without changing the signed bytes: UUIDs have none.
     let (v1, v1a) = signed.split_once(' ').unwrap();
     let bits = |signature: &str| STANDARD.decode(signature.split_once(',').unwrap().1).unwrap();
     for bit in 0..32 * 8 {
@@ -217,7 +217,7 @@ proptest! {
         }
         prop_assert!(verifies_v1a(&public, &id, at, text.as_bytes(), &signed));
 
-        // The crate reads text only; ring's HMAC judges the rest.
+        // The crate verifies only text, so ring's HMAC verifies binary bodies.
         let signed = header(&secrets, &id, at, &binary).unwrap();
         prop_assert!(verifies_v1a(&public, &id, at, &binary, &signed));
         let message = [format!("{id}.{at}.").as_bytes(), &binary].concat();

@@ -57,7 +57,7 @@ const PROBLEMS: [(&str, bool, &str); 21] = [
     ("ratelimited", false, "Slack accepts about one message per second and webhook, and got more"),
 ];
 
-/// Replaces the error of an outcome by the meaning of Slack's answer.
+/// Replaces the error of an outcome with the meaning of Slack's answer.
 pub fn explain(outcome: &mut Outcome) {
     let (Class::HttpStatus | Class::Rejected | Class::Gone, Some(status)) = (outcome.class, outcome.status)
     else {

@@ -1,5 +1,5 @@
-//! Records of known people in every dirt that chats, web pages and language models put on them: they
-//! must not split a person and not join two.
+//! Records of known people with the noise that chats, web pages and language models add. It must neither
+//! split a person nor merge two.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::domain::contact::Identifier;
 const RECORDS: usize = 10_000;
 
 struct Person {
-    /// The phone as it is canonical.
+    /// The canonical phone.
     phone: String,
-    /// Other writings of it, read in Brazil.
+    /// Spellings of it, all read in Brazil.
     phones: Vec<String>,
     email: String,
 }
 
-/// Sixty people: neighbors whose numbers and addresses differ in one place.
+/// Sixty people with similar phones and emails.
 fn people() -> Vec<Person> {
     (0..60_u32)
         .map(|index| {
@@ -77,7 +77,7 @@ fn mexican(ten: u64) -> (String, Vec<String>) {
     (format!("+52{ten}"), phones)
 }
 
-/// Chance that is the same in every run: Knuth's linear congruence of 64 bits.
+/// Random numbers, the same in every run: Knuth's 64-bit linear congruential generator.
 struct Dice(u64);
 
 impl Dice {
@@ -97,7 +97,7 @@ const MARKS: [&str; 10] = [
 ];
 const SPACES: [&str; 6] = [" ", "  ", "\t", "\n", "\u{a0}", "\u{3000}"];
 
-/// Mixed case, full-width forms, marks around and within, space around.
+/// Adds mixed case, full-width forms, invisible marks around and within, and space around.
 fn dirty(text: &str, dice: &mut Dice) -> String {
     let (wide, marked) = (dice.below(3) == 0, dice.below(2) == 0);
     let mut dirty = dice.pick(&["", " ", "\u{202b}", "\u{2068} "]).to_owned();

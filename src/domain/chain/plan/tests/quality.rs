@@ -1,4 +1,4 @@
-//! What becomes of good, doubtful and bad values, and which of them are keys.
+//! Values that are understood, stored as given or rejected, and which of them are identifiers.
 
 use super::*;
 use crate::domain::contact::{Identifier, quality::is_verified};
