@@ -119,7 +119,7 @@ CREATE TABLE trigger_events (
 CREATE INDEX trigger_events_by_contact ON trigger_events (company_id, contact_id, event_time)
     WHERE contact_id IS NOT NULL;
 
--- Messages that came back so often that they are processed alone, and how often that began.
+-- Messages that came back so often that they are processed alone, and how often that was started.
 CREATE TABLE crash_suspects (
     body_hash  bytea PRIMARY KEY,
     tries      integer NOT NULL,
@@ -197,7 +197,7 @@ CREATE TABLE webhook_endpoints (
     failing_since    timestamptz,
     last_success_at  timestamptz,
     last_failure_at  timestamptz,
-    last_error       text,                           -- for a person; nothing that the receiver sent
+    last_error       text,                           -- human-readable; nothing that the receiver sent
     created_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, endpoint_id)
 ) WITH (
@@ -260,7 +260,7 @@ CREATE INDEX webhook_deliveries_newest ON webhook_deliveries (company_id, contac
 CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (company_id, contact_id, endpoint_id, contact_version)
     WHERE newest_only AND state IS NOT DISTINCT FROM 'pending';
 CREATE INDEX webhook_deliveries_members ON webhook_deliveries (company_id, digest_id) WHERE digest_id IS NOT NULL;
--- For listings by time, at almost no cost. Vacuum summarizes new ranges of pages. Without `autosummarize`, which floods
+-- For listings by time, at almost no cost. Vacuum summarizes new ranges of pages; `autosummarize` would flood
 -- the server's log.
 CREATE INDEX webhook_deliveries_created ON webhook_deliveries USING brin (created_at) WITH (pages_per_range = 16);
 
@@ -272,7 +272,7 @@ CREATE TABLE webhook_attempts (
     started_at    timestamptz NOT NULL,
     duration_ms   integer NOT NULL,
     connect_ms    integer,                           -- until the connection was open; null on a reused connection
-    answer_ms     integer,                           -- until the head of the answer arrived
+    answer_ms     integer,                           -- until the response head arrived
     outcome       text NOT NULL,                     -- the class of the error, or 'delivered'
     status        integer,
     error         text,
@@ -289,7 +289,7 @@ CREATE TABLE dead_letters (
     dead_letter_id uuid NOT NULL,
     stage          text NOT NULL CHECK (stage IN ('upsert', 'webhook')),
     reason         text NOT NULL,
-    message        text NOT NULL,                    -- for a person; no personal data
+    message        text NOT NULL,                    -- human-readable; no personal data
     body_hash      bytea NOT NULL,                   -- SHA-256 of the body
     body           bytea NOT NULL,
     routing_key    text NOT NULL,
@@ -313,7 +313,7 @@ CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state I
 
 -- Erasures
 
--- Identifiers of erased persons, as keyed hashes. Events from before the erasure that name one are not applied.
+-- Identifiers of erased people, as keyed hashes. Earlier events that name one are not applied.
 CREATE TABLE suppressions (
     company_id text NOT NULL,
     hash       bytea NOT NULL,
@@ -327,7 +327,7 @@ CREATE TABLE suppression_keys (
     key        bytea NOT NULL
 );
 
--- The former ids of erased persons. They prove the erasure, and nothing else.
+-- The former ids of erased people. They prove the erasure, and nothing else.
 CREATE TABLE contact_erasures (
     company_id text NOT NULL,
     contact_id uuid NOT NULL,

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// How the broker connection at the start appears in `/readyz`.
+/// The name of the startup connection to the broker in `/readyz`.
 const BROKER: &str = "broker";
 
 /// What a process can be started to do; without a choice it has all roles.
@@ -44,7 +44,7 @@ pub enum Role {
     Webhook,
     /// The collector of the broker's dead-letter queue.
     DeadLetter,
-    /// HTTP: health.
+    /// Health over HTTP.
     Console,
 }
 
@@ -71,7 +71,7 @@ impl App {
         })
     }
 
-    /// Ends the service when cancelled, as a first signal does.
+    /// Ends the service when canceled, as a first signal does.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -174,7 +174,7 @@ impl App {
         Ok(())
     }
 
-    /// Waits for the broker and declares the topology once, so that a queue with other arguments refuses the
+    /// Waits for the broker and declares the topology once, so that a queue with other arguments prevents the
     /// start instead of being retried forever.
     async fn check_topology(&self) -> anyhow::Result<()> {
         let mut backoff = Backoff::default();
@@ -209,7 +209,7 @@ impl App {
     }
 }
 
-/// The rules of planning that these settings give.
+/// The planning rules in these settings.
 #[must_use]
 pub fn rules(settings: &Settings) -> Rules {
     Rules {

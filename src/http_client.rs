@@ -58,7 +58,7 @@ pub struct Route {
     pub tls: TlsSetup,
 }
 
-/// Results of an attempt so far. Outside of its future, because the deadline can drop that at any point.
+/// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
 #[derive(Default)]
 struct Progress {
     timing: Timing,

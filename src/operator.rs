@@ -1,4 +1,4 @@
-//! The operations of operators, independent of their surface.
+//! What operators do, the same for every surface.
 //!
 //! Nothing here prints, parses a command line or serves HTTP.
 

@@ -4,7 +4,7 @@
 //! happens next.
 //!
 //! A statement is inline, or in a `.sql` file if it needs comments of its own. Keywords are upper case, functions
-//! lower case. A table has the same alias everywhere: `a` for `webhook_attempts` and `contact_aliases`, `c` for
+//! lower case. A table usually has the same alias: `a` for `webhook_attempts` and `contact_aliases`, `c` for
 //! `contacts` and `chain_results`, `d` for `webhook_deliveries`, `dl` for `dead_letters`, `e` for
 //! `webhook_endpoints`, `i` for `contact_identifiers`, `k` for `suppression_keys`, `l` for `contact_links`, `o` for
 //! `outbox`, `s` for `suppressions`, `t` for `trigger_events`, and `u` for the columns of `UNNEST`.

@@ -37,7 +37,7 @@ pub struct InitError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// When it was called before, or `log.filter` is not valid, which loading the settings rules out.
 pub fn init(log: &Log) -> Result<(), InitError> {
     let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
-    // A second filter: as directives of the first they would yield to more specific ones of the operator.
+    // A second filter: as directives of the first they would yield to more specific ones from the operator.
     let caps = Targets::new().with_targets(CAPS).with_default(LevelFilter::TRACE);
     let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
     let lines = match log.format {
@@ -48,7 +48,7 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     subscriber.try_init().map_err(|error| InitError(error.into()))
 }
 
-/// Logs the location of each panic, without its message, which may contain personal data. To be called after
+/// Logs the location of each panic, without its message, which may contain personal data. Call it after
 /// [`init`].
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -57,7 +57,7 @@ pub fn log_panics() {
     }));
 }
 
-/// Joins an error and its causes by colons, for a log line or a health report.
+/// Joins an error and its causes with colons, for a log line or a health report.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,10 +1,10 @@
 //! Opens connections and makes sure that they close. A failed connection is not recovered: its owner drops it and
 //! opens the next one.
 //!
-//! The client library runs each connection in a thread, which ends only when the broker answers the handshake or
-//! the close. A silent broker (frozen, or in an alarm that keeps the close from being written) would leak a thread
-//! and a socket with every connection. So this module keeps a second handle of the socket and shuts it down after
-//! a timeout.
+//! The client library runs each connection in a thread, which ends only when the broker answers the handshake
+//! or the close. A silent broker (frozen, or in an alarm that keeps the close from being written) would leak
+//! a thread and a socket with every connection. So this module keeps a second handle to the socket and shuts
+//! it down after a timeout.
 
 use std::{
     io,
@@ -56,7 +56,7 @@ pub enum ConnectError {
     },
 }
 
-/// The library's error without the words that only say that it is one.
+/// The library's error without the prefix that only says that it is one.
 fn cause(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::IOError(error) => error.to_string(),
@@ -106,8 +106,8 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
     let mut uri = uri(settings)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
-    // The broker's default. Without it the library starts with small buffers and then writes all 8 MB of them to
-    // grow them.
+    // The broker's default. Without it the library starts with small buffers and later grows them, which
+    // writes all 8 MB.
     uri.query.frame_max.get_or_insert(FRAME_MAX);
     let name = format!("{} {purpose}", settings.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -130,7 +130,7 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
     Ok(Connection { connection, _socket: socket })
 }
 
-/// A second handle of the connection's socket, which is shut down `timeout` after this is dropped.
+/// A second handle to the connection's socket, which is shut down `timeout` after this is dropped.
 struct Socket {
     state: Arc<Mutex<State>>,
     timeout: Duration,
@@ -157,7 +157,7 @@ impl State {
 
     fn abandon(state: &Mutex<Self>) {
         if let Self::Open(socket) = std::mem::replace(&mut *lock(state), Self::Abandoned) {
-            // An error means that the socket is closed already.
+            // An error means that the socket is already closed.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

@@ -1,4 +1,4 @@
-//! Consumes in batches: the messages that have arrived, up to a bound, without waiting for more.
+//! Consumes in batches: the messages that have arrived, up to a bound. [`BatchLimits::linger`] adds a wait.
 //!
 //! One multiple-ack settles a batch as a whole and consumes it. The broker requeues unacked messages when the
 //! channel closes; nothing is requeued by hand.
@@ -15,7 +15,7 @@ use lapin::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A consumer that receives nothing for this long is replaced. A broker may drop a consumer silently, and
-/// `RabbitMQ` 3.10 keeps one for a queue that is deleted and at once declared again, but its messages never arrive.
+/// `RabbitMQ` 3.10 keeps one for a queue that is deleted and at once redeclared, but no messages arrive.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time for an ack or a close. When a connection breaks at the wrong moment, the client library waits
@@ -59,7 +59,7 @@ pub struct Received {
     pub body: Vec<u8>,
     /// Properties and headers.
     pub properties: BasicProperties,
-    /// The routing key of its publisher.
+    /// The routing key that it was published with.
     pub routing_key: String,
     /// How often the broker has delivered it before, as quorum queues count; other queues only say 0 or 1.
     pub delivery_count: u64,
@@ -102,7 +102,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Acknowledges every message of the batch. To be called after the commit of their effects.
+    /// Acknowledges every message of the batch. Call it after their effects are committed.
     pub async fn ack(self) -> Result<(), ConsumeError> {
         match timeout(ANSWER_TIMEOUT, self.last.ack(BasicAckOptions { multiple: true })).await {
             Ok(Ok(true)) => Ok(()),
@@ -135,7 +135,7 @@ impl Consumer {
     /// Waits for a message and takes it with those that have arrived already, up to `limits`. `None` when nothing
     /// arrived for 10 seconds: the consumer must be replaced, because it may be dead.
     ///
-    /// Cancelling loses nothing: messages that were taken and not returned stay unacked.
+    /// Canceling loses nothing: messages that were taken and not returned stay unacked.
     pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, ConsumeError> {
         let Ok(first) = timeout(IDLE_TIMEOUT, self.stream.next()).await else { return Ok(None) };
         let mut delivery = self.checked(first)?;

@@ -1,6 +1,6 @@
 //! Opens the stream to the broker: TCP, and TLS on it for `amqps`.
 //!
-//! The client library can do this, too. But its TLS feature compiles a reader for PKCS #12 key stores
+//! The client library can do this, too, but its TLS feature compiles a reader for PKCS #12 key stores
 //! that nothing here uses, with forty crates under it.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) async fn dial(uri: &AMQPUri) -> io::Result<(Dialed, OwnedFd)> {
     Ok((stream, socket))
 }
 
-/// TLS on `tcp`, with a server that proves to be `host` by a certificate under one of `roots`.
+/// TLS over `tcp`, with a server that proves to be `host` with a certificate under one of `roots`.
 async fn encrypt(tcp: TcpStream, host: &str, roots: RootCertStore) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -49,7 +49,7 @@ async fn encrypt(tcp: TcpStream, host: &str, roots: RootCertStore) -> io::Result
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// The system's CA certificates. They are read for each connection, so that renewed ones count.
+/// The system's CA certificates. They are read for each connection, so that renewed ones take effect.
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // A system may have certificates that TLS cannot read. The others work without them.

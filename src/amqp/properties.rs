@@ -17,8 +17,8 @@ use crate::domain::chain::outgoing::ReplyTo;
 /// Header of a replayed message: the id of the dead letter.
 pub const DEAD_LETTER_HEADER: &str = "x-contact-relay-dead-letter";
 
-/// Maximum nesting of tables and arrays within headers; deeper ones become void. No client nests them, and parsing
-/// the JSON has a limit, too.
+/// Maximum nesting of tables and arrays within headers; deeper ones become void. No real client nests that
+/// deep, and the JSON parser has a limit, too.
 const MAX_DEPTH: usize = 16;
 
 /// Converts properties to JSON that keeps the AMQP types of the headers.
@@ -117,7 +117,7 @@ pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
     from_json(&Value::Object(kept))
 }
 
-/// The queue on which the sender waits for the result. `None` if there is none, or if Postgres cannot store it.
+/// Where the sender waits for the result. `None` if the message names no queue that Postgres can store.
 #[must_use]
 pub fn reply_to(properties: &BasicProperties) -> Option<ReplyTo> {
     let queue = properties.reply_to().as_ref().map(ShortString::as_str).filter(|queue| !queue.is_empty())?;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::connection::{ConnectError, Connection, connect, within_timeout};
 use crate::settings;
 
-/// Reply code of AMQP 0-9-1 (1.2): an operator closed the connection, or the broker shuts down.
+/// Reply code of AMQP 0-9-1 (1.2): an operator closed the connection, or the broker is shutting down.
 const CONNECTION_FORCED: u16 = 320;
 
 /// One message to publish.

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 /// How often the broker delivers a message before it dead-letters it by itself.
 ///
-/// Brokers before 4.3 count every redelivery, also those after a normal restart of a worker. So the limit is far
-/// above what crash detection needs, which has its own count (see `workers::upsert`), and only stops endless
-/// redelivery.
+/// Brokers before 4.3 count every redelivery, including those after a normal restart of a worker. So the
+/// limit is far above what crash detection needs, which has its own count (see `workers::upsert`), and only
+/// stops endless redelivery.
 const DELIVERY_LIMIT: i64 = 1000;
 
 /// The limit of the dead-letter queue, high enough never to be reached: beyond it the broker would drop the
@@ -24,7 +24,7 @@ const DELIVERY_LIMIT: i64 = 1000;
 /// loses messages on 3.10.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// How `RabbitMQ` begins to say which argument of an existing object differs, behind the name of its reply code.
+/// How `RabbitMQ` starts to explain which argument of an existing object differs, after the reply code.
 const INEQUIVALENT: &str = "inequivalent arg";
 
 /// The names of the exchanges and queues of a namespace.

@@ -41,7 +41,7 @@ pub(super) async fn run(
     outcome
 }
 
-/// Starts the tasks and waits for the first that exits, which none should.
+/// Starts the tasks and waits for the first one that exits; none should.
 async fn supervise(
     tasks: &mut Tasks,
     start: impl AsyncFnOnce(&mut Tasks) -> anyhow::Result<()>,

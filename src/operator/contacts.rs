@@ -72,7 +72,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Whether an identifier only finds the contact and is not, or no longer, its phone or email.
+    /// Whether an identifier finds the contact but is not, or no longer, its phone or email.
     #[must_use]
     pub fn is_former(&self, identifier: &Identifier) -> bool {
         let current = self.contact.values.get(identifier.field());
@@ -137,7 +137,7 @@ pub async fn find(
 /// The contact with this id, or the one that it was merged into.
 ///
 /// # Errors
-/// When there is none, or the database fails.
+/// When no such contact exists, or the database fails.
 pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Result<Profile, LookupError> {
     let read = async |conn: &mut PgConnection| {
         let (known, ids) = get(conn, company, id).await?;
@@ -153,7 +153,7 @@ pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Re
 /// it, oldest first.
 ///
 /// # Errors
-/// When there is none, or the database fails.
+/// When no such contact exists, or the database fails.
 pub async fn history(
     database: &Database,
     company: &CompanyId,

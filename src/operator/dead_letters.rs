@@ -24,7 +24,7 @@ use crate::{
 pub struct Progress {
     /// Replayed or discarded.
     pub done: u64,
-    /// Left alone: settled already, or deleted.
+    /// Left alone: settled or delivered already, or deleted.
     pub skipped: u64,
     /// Not published, and open again.
     pub failed: u64,
@@ -88,7 +88,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
 /// The dead letter whose id begins with `text`.
 ///
 /// # Errors
-/// When there is none or more than one, or the database fails.
+/// When none or more than one matches, or the database fails.
 pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveError> {
     let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
@@ -123,7 +123,7 @@ pub async fn replay(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let replayables = store::begin_replay(&mut transaction, keys).await?;
-                // A delivery that is pending keeps its lease and its schedule: a worker is on it.
+                // A pending delivery keeps its lease and its schedule: it will be sent anyway.
                 let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
                 deliveries::restart(&mut transaction, &due, &[State::Dead, State::Discarded]).await?;
                 transaction.commit().await?;
@@ -148,7 +148,7 @@ pub async fn replay(
     Ok(total)
 }
 
-/// Discards dead letters, and the deliveries behind them, in the name of `operator`, at most `rate` per second.
+/// Discards dead letters, and the deliveries behind them, on behalf of `operator`, at most `rate` per second.
 /// Calls `progress` after each window.
 ///
 /// # Errors
@@ -180,7 +180,7 @@ pub async fn discard(
     Ok(total)
 }
 
-/// Opens those that were not published again, and resolves those of stage webhook that have no delivery: their
+/// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
 /// message only wakes the worker, and no event or delivery will resolve them later.
 async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
     let done: Vec<Replayed> = replayables

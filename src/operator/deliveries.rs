@@ -77,7 +77,7 @@ impl Listed {
 pub struct Delivery {
     /// Its line of a listing.
     pub listed: Listed,
-    /// `CloudEvents` `source` of the trigger event.
+    /// `CloudEvents` `source` of the event.
     pub source: String,
     /// The step within the event's chain, counted from 1.
     pub step: i16,
@@ -122,7 +122,7 @@ pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx
 /// The delivery whose id begins with `text`, of `company` if given.
 ///
 /// # Errors
-/// When there is none or more than one, or the database fails.
+/// When none or more than one matches, or the database fails.
 pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, company, range, 2).await).await?;
@@ -217,8 +217,8 @@ impl Resent {
 
 /// Makes deliveries due again, in the order of `keys`, at most `rate` per second. Calls `progress` after each window.
 ///
-/// A delivery that had ended starts its retry schedule again, and its dead letter is replaying. A pending one is due
-/// at once. The second value says whether the worker could be woken.
+/// A delivery that has ended starts a new retry schedule, and its dead letter is replaying. A pending one is
+/// due at once. The second value says whether the worker could be woken.
 ///
 /// # Errors
 /// When the database fails; the last `progress` is accurate.

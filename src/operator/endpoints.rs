@@ -71,7 +71,7 @@ pub struct Endpoint {
     pub in_flight: i64,
     /// Consecutive failures.
     pub failures: i32,
-    /// When a receiver last answered as it should.
+    /// When an attempt last succeeded.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_success_at: Option<OffsetDateTime>,
     /// When an attempt last failed.
@@ -129,19 +129,19 @@ impl Signing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// How requests look and answers are read: `plain` or `slack`.
+    /// How requests are written and responses are read: `plain` or `slack`.
     pub profile: &'static str,
     /// Maximum number of concurrent requests of each process.
     pub max_in_flight: u32,
-    /// Minimum time between two requests of all processes, in milliseconds; `None` is no limit.
+    /// Minimum time between two requests of all processes, in milliseconds; `None` without a limit.
     pub send_interval_ms: Option<u64>,
     /// Maximum duration of an attempt, in milliseconds.
     pub timeout_ms: u64,
     /// The waits after the first attempt and after each further one, in milliseconds.
     pub retry_schedule_ms: Vec<u64>,
-    /// Statuses that are retried, against the default.
+    /// Statuses that are retried, although the default rule would not.
     pub retry_statuses: Vec<u16>,
-    /// Statuses that are not retried, against the default.
+    /// Statuses that are not retried, although the default rule would.
     pub dead_statuses: Vec<u16>,
     /// The signatures of its requests, in the order of the secrets; empty if they are not signed.
     pub signing: Vec<Signing>,
@@ -149,7 +149,7 @@ pub struct Terms {
     pub newest_only: bool,
     /// How long deliveries wait to be combined into a digest, in milliseconds.
     pub digest_window_ms: Option<u64>,
-    /// A file with further certificate authorities.
+    /// A file with additional CA certificates.
     pub ca_file: Option<String>,
     /// The file of the client certificate.
     pub client_certificate_file: Option<String>,
@@ -212,7 +212,7 @@ pub async fn list(database: &Database, company: Option<&str>) -> Result<Vec<Endp
 /// The endpoints whose address is `text` or whose id begins with it, of `company` if given. At least one.
 ///
 /// # Errors
-/// When there is none, or the database fails.
+/// When none matches, or the database fails.
 pub async fn find(database: &Database, company: Option<&str>, text: &str) -> Result<Vec<Key>, ResolveError> {
     let url = Some(text).filter(|text| text.contains("://"));
     let range = match url {
@@ -226,7 +226,7 @@ pub async fn find(database: &Database, company: Option<&str>, text: &str) -> Res
 /// The one endpoint that [`find`] returns.
 ///
 /// # Errors
-/// When there is none or more than one, or the database fails.
+/// When none or more than one matches, or the database fails.
 pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let mut found = find(database, company, text).await?;
     match (found.pop(), found.is_empty()) {
@@ -268,11 +268,11 @@ pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<
 /// What an operator can change about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// Sends nothing until it is resumed, in the name of this operator. Requests in flight end.
+    /// Sends nothing until it is resumed, on behalf of this operator. Requests in flight end.
     Pause(&'a str),
     /// Ends a pause.
     Resume,
-    /// Enables an endpoint that was gone, closes its breaker and resets its failures. A pause stays.
+    /// Enables a disabled endpoint, closes its breaker, resets its failures, ends its hold. A pause stays.
     Enable,
 }
 

@@ -86,7 +86,8 @@ pub enum EraseError {
 /// Erases a person and counts what was removed. A dry run does the same work and rolls it back.
 ///
 /// # Errors
-/// When there is no such contact, or the database fails. Erasing again continues.
+/// When there is no such contact, or the database fails. Erasing again continues, except for an
+/// interrupted second sweep.
 pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report, EraseError> {
     for _ in 0..MAX_ROUNDS {
         let dossier = match find(database, request).await? {
@@ -95,7 +96,7 @@ pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report,
             Found::Unknown => return Err(EraseError::Unknown),
         };
         let mut removed = sweep(database, request, &dossier).await?;
-        // `None`: the contact has been merged, erased or changed since. Begin again.
+        // `None`: the contact has been merged, erased or changed since. Start over.
         if let Some((dossier, erased_at, counts)) = remove(database, request, &dossier).await? {
             removed += counts;
             if !request.dry_run {

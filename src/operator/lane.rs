@@ -50,7 +50,7 @@ impl LaneState {
         }
     }
 
-    /// When this state began, if known.
+    /// When this state began, if known; for an open breaker, when the failures began.
     #[must_use]
     pub fn since(self, lane: &Lane) -> Option<OffsetDateTime> {
         match self {
@@ -75,7 +75,7 @@ impl LaneState {
 /// What a pending delivery waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// The answer of the receiver: a worker has claimed it.
+    /// The receiver's response: a worker has claimed it.
     Answer,
     /// Its lane, which is closed.
     Endpoint(LaneState, Option<OffsetDateTime>),

@@ -18,13 +18,13 @@ impl RateLimit {
         Self { rate, due: Instant::now() }
     }
 
-    /// Rows of one window: those of a tenth of a second, so that the rate is even.
+    /// Rows in one window: a tenth of a second's worth, so that the rate is even.
     pub(super) fn window(&self) -> usize {
         let Some(rate) = self.rate else { return MAX_WINDOW };
         usize::try_from(rate.get().div_ceil(10)).map_or(MAX_WINDOW, |rows| rows.min(MAX_WINDOW))
     }
 
-    /// Waits until a window of `count` rows may begin. A slow window is not caught up.
+    /// Waits until a window of `count` rows may begin. Later windows do not make up for a slow one.
     pub(super) async fn wait(&mut self, count: usize) {
         sleep_until(self.due).await;
         if let Some(rate) = self.rate {

@@ -54,7 +54,7 @@ pub enum UnmergeError {
     /// Several contacts were merged into this one.
     #[error("several contacts were merged into this one; give the id of the one to unmerge: {}", list(.0))]
     Ambiguous(Vec<ContactId>),
-    /// Applying the ledger's entries again does not give the present contact.
+    /// Applying the ledger's entries again does not reproduce the contact as it is.
     #[error("could not unmerge the contacts: the ledger no longer has every event of this contact")]
     Incomplete,
     /// The events conflict with each other.
@@ -141,7 +141,7 @@ async fn apply(
     Ok(Unmerged { contact, restored, contacts: rebuilt.contacts, events: said.len(), moved_events })
 }
 
-/// Whether the events give exactly this contact.
+/// Whether the events reproduce exactly this contact.
 fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
     matches!(rebuilt.contacts.as_slice(),
         [only] if only.id == living.id && only.keys == living.keys && only.values == living.values)

@@ -19,22 +19,22 @@ pub struct Attempt {
     pub duration_ms: i32,
     /// Milliseconds until the connection was open; `None` on a reused connection.
     pub connect_ms: Option<i32>,
-    /// Milliseconds until the head of the answer arrived.
+    /// Milliseconds until the response head arrived.
     pub answer_ms: Option<i32>,
     /// The name of its class: `delivered`, or what went wrong.
     pub class: String,
     /// The HTTP status.
     pub status: Option<i32>,
-    /// What went wrong, for a person.
+    /// What went wrong, human-readable.
     pub error: Option<String>,
-    /// The beginning of the answer's body. May hold personal data.
+    /// The beginning of the response body. May hold personal data.
     pub response_body: Option<Vec<u8>>,
 }
 
-/// Every attempt of a delivery, the first one first.
+/// Every attempt of a delivery, oldest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn of_delivery(conn: &mut PgConnection, delivery: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,
@@ -48,11 +48,11 @@ pub async fn of_delivery(conn: &mut PgConnection, delivery: &Key) -> Result<Vec<
     .await
 }
 
-/// The last ten attempts at an endpoint, the newest first. They come from its pending deliveries and from the ones
-/// of the last 24 hours that ended last: there is no index of attempts by endpoint.
+/// The last ten attempts at an endpoint, newest first. They come from its pending deliveries and from the
+/// ones of the last 24 hours that ended last: there is no index of attempts by endpoint.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn of_endpoint(conn: &mut PgConnection, endpoint: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
     sqlx::query_as!(
         Attempt,

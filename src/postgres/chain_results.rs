@@ -32,7 +32,7 @@ pub struct EndedChain {
 /// Inserts chains, in the transaction that inserts their deliveries.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<(), sqlx::Error> {
     if chains.is_empty() {
         return Ok(());
@@ -63,7 +63,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
 /// last webhook has ended. A delivery counts once, however often it ends.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<EndedChain>, sqlx::Error> {
     if ended.is_empty() {
         return Ok(Vec::new());

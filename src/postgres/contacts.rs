@@ -62,7 +62,7 @@ pub struct HistoryRow {
 /// Begins a transaction that sees nothing of later commits.
 ///
 /// # Errors
-/// When the database is away.
+/// When the database is unreachable.
 pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
@@ -71,7 +71,7 @@ pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgre
 /// only as a value; no index contains such numbers, so this reads all contacts of the company.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds an unreadable contact.
+/// When the database fails, or holds an unreadable contact.
 pub async fn find(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -101,7 +101,7 @@ pub async fn find(
 /// The living contact of `id`.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds an unreadable contact.
+/// When the database fails, or holds an unreadable contact.
 pub async fn get(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -124,7 +124,7 @@ pub async fn get(
 /// What events did to a contact, oldest event first. `ids` are its own and its aliases.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn history(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -147,7 +147,7 @@ pub async fn history(
 /// The name of the trigger that set each value of a contact, from the ledger.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn triggers(conn: &mut PgConnection, contact: &Contact) -> Result<FieldMap<String>, sqlx::Error> {
     let keys: Vec<Uuid> = contact.values.iter().map(|(_, value)| value.stamp.event.key()).collect();
     let rows = sqlx::query!(

@@ -1,6 +1,6 @@
 //! Dead letters, from the failure until a replay resolves them or an operator discards them.
 //!
-//! This file has the writes of the workers, `read` and `settle` serve operators. Nothing here publishes:
+//! This file has the writes of the workers; `read` and `settle` serve operators. Nothing here publishes:
 //! `operator::dead_letters` does that between two calls of this module.
 
 mod read;
@@ -82,7 +82,7 @@ impl std::fmt::Debug for NewDeadLetter {
 /// keeps the routing key and the properties of its first arrival, which are the sender's and not those of a replay.
 ///
 /// # Errors
-/// When the database refuses or is away; the transaction is then lost.
+/// When the database fails; the transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> Result<(), sqlx::Error> {
     let rows = coalesce(dead_letters);
     if rows.is_empty() {
@@ -151,7 +151,7 @@ async fn resolve_originals(
 /// header. Also finds dead letters without a company.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<(), sqlx::Error> {
     if applied.is_empty() {
         return Ok(());

@@ -32,7 +32,7 @@ use crate::domain::webhook::{delivery::NewDelivery, request::WebhookRequest};
 /// as it is.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Result<(), sqlx::Error> {
     if deliveries.is_empty() {
         return Ok(());

@@ -17,7 +17,7 @@ use crate::domain::{
 /// Loads and locks the contacts that own one of `identifiers`.
 ///
 /// A contact that another transaction merges away in the meantime is left out, and its identifiers look free. [`save`]
-/// then finds them taken, and the caller starts again.
+/// then finds them taken, and the caller starts over.
 pub async fn load(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier)],
@@ -48,7 +48,7 @@ pub async fn load(
 }
 
 /// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
-/// caller rolls back and starts again.
+/// caller rolls back and starts over.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
     if !changes.contacts.is_empty() {
         write_contacts(conn, &changes.contacts).await?;
@@ -204,7 +204,6 @@ pub(super) async fn write_merges(conn: &mut PgConnection, merges: &[Merge]) -> R
     links::insert(conn, &column(merges, links::NewLink::merged)).await
 }
 
-/// Deletes contacts.
 pub(super) async fn remove_contacts(
     conn: &mut PgConnection,
     removed: &[(CompanyId, ContactId)],

@@ -32,7 +32,7 @@ const PAGE_SIZE: i64 = 1_000;
 /// keys, so that two transactions with the same endpoints wait for each other without a deadlock.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)]) -> Result<(), sqlx::Error> {
     let endpoints = endpoints.iter().map(|(endpoint, terms)| Row {
         company: endpoint.company().as_str(),
@@ -44,11 +44,11 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)])
     Ok(())
 }
 
-/// Updates the limits in the next page of rows, in the order of keys and `after` this one, to the settings. Writes only
-/// rows that differ. Call it outside of a transaction, so that it locks only those.
+/// Updates the limits in the next page of rows, those `after` this key in the order of keys, to the settings.
+/// Writes only rows that differ. Call it outside a transaction, so that it locks only those.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn align(
     conn: &mut PgConnection,
     after: Option<&Key>,
@@ -176,7 +176,7 @@ impl Change {
 /// probe them until the lease of that probe expires.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn release_probes<'a>(
     conn: &mut PgConnection,
     endpoints: impl IntoIterator<Item = &'a Key>,
@@ -202,7 +202,7 @@ pub async fn release_probes<'a>(
 /// Locks endpoints, in the order of their keys. Leaves out keys that do not exist.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn lock(conn: &mut PgConnection, keys: &[&Key]) -> Result<Vec<Change>, sqlx::Error> {
     let (companies, ids) = key_columns(keys.iter().copied());
     let rows = sqlx::query!(
@@ -245,7 +245,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&Key]) -> Result<Vec<Change>,
 /// Saves changes of endpoints that [`lock`] returned in the same transaction.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
     let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     sqlx::query!(

@@ -1,6 +1,6 @@
 //! Erasure: finds and removes the data of a person.
 //!
-//! [`find`] locks the contact and reads what identifies the person, [`erase`] removes the contact, both in one
+//! [`find`] locks the contact and reads what identifies the person; [`erase`] removes the contact in the same
 //! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. The lock order is the usual
 //! one: contacts, identifiers, ledger, then deliveries.
 
@@ -73,7 +73,7 @@ pub struct Dossier {
     pub aliases: Vec<ContactId>,
     /// Recognizes messages that mention the person.
     pub person: Person,
-    /// Its identifiers, former ones included.
+    /// The person's identifiers, former ones included.
     keys: Vec<Identifier>,
     /// The events that were applied to it.
     events: BTreeSet<EventRef>,
@@ -95,11 +95,11 @@ pub enum Found {
     Unknown,
 }
 
-/// Locks the living contact of `id` and reads everything known of its person. Parses national phone numbers as
-/// numbers of `region`.
+/// Locks the living contact of `id` and reads everything known about its person. Parses national phone
+/// numbers as numbers of `region`.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds an unreadable contact.
+/// When the database fails, or holds an unreadable contact.
 pub async fn find(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -115,7 +115,7 @@ pub async fn find(
 /// When the person with this contact id was erased.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn erased_at(
     conn: &mut PgConnection,
     company: &CompanyId,

@@ -1,14 +1,14 @@
-//! Classifies database errors: bad data, a lost race, or a database in trouble.
+//! Classifies database errors: bad data, a lost race, or a systemic failure.
 
-/// Why a transaction failed, and so what to do with its work.
+/// Why a transaction failed, which decides what to do with its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Another transaction was faster: a retry sees its result.
     Race,
     /// The values of a row violate the schema: a retry fails again.
     Data,
-    /// The database is away, full, read-only, not migrated, or denies us access: nothing is wrong with the work, and it
-    /// waits.
+    /// The database is unreachable, full, read-only, not migrated, or denies us access: nothing is wrong with
+    /// the work, and it waits.
     Systemic,
 }
 

@@ -89,7 +89,7 @@ pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<bo
         &column(&rows, |row| Some(fields_json(row.1.effect.as_ref()?))) as &[Option<String>],
         &column(&rows, |row| Some(rejected_json(row.1.effect.as_ref()?))) as &[Option<String>],
         &column(&rows, |(_, entry)| small(entry.ordinal)),
-        // A batch has some thousand steps at most.
+        // A batch has a few thousand steps at most.
         &column(&rows, |(position, _)| i32::try_from(*position).unwrap_or(i32::MAX)),
         &column(&rows, |(_, entry)| entry.erased),
     )

@@ -131,7 +131,7 @@ pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<()
 /// The links of a contact, oldest first. `ids` are its own and its aliases.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn of(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -152,7 +152,7 @@ pub async fn of(
 /// The separations of a contact, oldest first. `ids` are its own and its aliases.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn separations(
     conn: &mut PgConnection,
     contact: &Contact,

@@ -19,10 +19,10 @@ pub struct Living {
     pub aliases: Vec<ContactId>,
 }
 
-/// Locks the living contact of `id`. `None` if there is none.
+/// Locks the living contact of `id`. `None` if no contact has this id.
 ///
 /// # Errors
-/// When the database refuses, is away, or holds an unreadable contact.
+/// When the database fails, or holds an unreadable contact.
 pub async fn lock(
     conn: &mut PgConnection,
     company: &CompanyId,

@@ -54,7 +54,6 @@ pub async fn insert(
     Ok(())
 }
 
-/// A row of the outbox.
 struct Row {
     company: String,
     id: Uuid,
@@ -90,8 +89,8 @@ impl From<Row> for OutgoingEvent {
     }
 }
 
-/// Takes up to `limit` events whose lease has ended and leases them to the caller. Other relays can do the same
-/// at the same time.
+/// Takes up to `limit` events whose lease has ended and leases them to the caller. Any relay may do this
+/// at any time.
 pub async fn take_expired(
     conn: &mut PgConnection,
     limit: i64,
@@ -130,7 +129,7 @@ pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Re
     Ok(())
 }
 
-/// Releases events that could not be published to the next sweep.
+/// Releases events that could not be published, so that the next sweep takes them.
 pub async fn release(conn: &mut PgConnection, events: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
     let (companies, ids): (Vec<String>, Vec<Uuid>) = events.iter().cloned().unzip();
     sqlx::query!(

@@ -51,7 +51,7 @@ pub enum ConnectError {
     },
 }
 
-/// A driver's error without the words that only say that it is one.
+/// A driver's error without the prefix that only says that it is one.
 struct Cause<'a>(&'a sqlx::Error);
 
 impl fmt::Display for Cause<'_> {
@@ -90,8 +90,8 @@ impl Database {
         }
     }
 
-    /// Prepares the pool, which connects when the first session is requested. For the service, which waits
-    /// for a database that is away.
+    /// Prepares the pool, which connects when the first connection is requested. For the service, which waits
+    /// for an unreachable database.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.

@@ -7,9 +7,9 @@ use super::{Database, MIGRATIONS};
 /// The migrations of this binary that the database lacks, such as `0001 schema`, in order.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    // Unchecked queries: `.ci/sqlx` checks statements against a schema without the table of sqlx.
+    // Unchecked queries: `.ci/sqlx` checks statements against a schema without sqlx's own table.
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *conn)
         .await?;
@@ -28,7 +28,7 @@ pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error
 /// than a statement of a worker may.
 ///
 /// # Errors
-/// When the database refuses or is away, or has migrations that this binary lacks.
+/// When the database fails, or has migrations that this binary lacks.
 pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
     // Its settings differ, so it does not return to the pool.
     let mut conn = database.pool().acquire().await?.detach();

@@ -16,7 +16,7 @@ use crate::domain::{
 /// Suppresses identifiers: [`suppressed`] finds them, with the latest `erased_at`.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn insert(
     conn: &mut PgConnection,
     pepper: &str,
@@ -53,14 +53,14 @@ pub async fn insert(
     Ok(())
 }
 
-/// Those of the identifiers that belonged to an erased person, with the time of the (last) erasure. An event from then
-/// or before that names one of them must not be applied.
+/// The identifiers among `keys` that belonged to an erased person, with the time of the (last) erasure. An
+/// event from that time or earlier that names one of them must not be applied.
 ///
 /// Call it after the contacts of the identifiers are locked, so that a concurrent erasure has finished. Costs almost
 /// nothing while no person has been erased.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn suppressed(
     conn: &mut PgConnection,
     pepper: &str,

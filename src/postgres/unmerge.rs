@@ -104,8 +104,8 @@ fn decode(error: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// Replaces the contact `living` and its aliases by the rebuilt contacts. `false` if an identifier or a step to be
-/// reassigned was missing; the caller then rolls back.
+/// Replaces the contact `living` and its aliases with the rebuilt contacts. `false` if an identifier or a
+/// step to be reassigned was missing; the caller then rolls back.
 pub async fn replace(
     conn: &mut PgConnection,
     living: &Contact,
@@ -134,7 +134,7 @@ pub async fn replace(
         directory::write_merges(conn, &rebuilt.merges).await?;
         restore_merge_times(conn, company, rebuilt).await?;
     }
-    // An identifier that a step no longer brings to its contact shows in the history of both, as a later one would.
+    // An identifier that a step no longer adds to its contact is a conflict in the history of both contacts.
     let kept_apart = steps.iter().zip(&rebuilt.steps).filter_map(|(step, (_, kept_apart))| {
         let stamp = &step.said.update.stamp;
         Some(NewLink::conflict(company, &stamp.event, stamp.step, &kept_apart.as_ref()?.1))

@@ -41,7 +41,7 @@ impl Backoff {
         *self = Self::default();
     }
 
-    /// Sleeps for the next delay. `false` when `stop` was cancelled first.
+    /// Sleeps for the next delay. `false` when `stop` was canceled first.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
         if self.waited_at.is_some_and(|waited_at| waited_at.elapsed() > RESET_INTERVAL) {
             self.reset();

@@ -1,5 +1,5 @@
-//! Publishes committed events: those of this process at once, and by a sweep those that a crash or an outage left
-//! in the outbox.
+//! Publishes committed events: those of this process at once, and in a sweep those that a crash or an outage
+//! left in the outbox.
 //!
 //! A row is deleted only after the broker has confirmed its message, so each event is published at least once, and
 //! always with the same id.

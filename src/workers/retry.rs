@@ -7,10 +7,10 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use crate::{health::Health, telemetry::chain};
 
-/// How a health report about the database begins, by which the recovery recognizes it.
+/// How a health report about the database begins; `recovered` recognizes it by this.
 const DATABASE: &str = "database: ";
 
-/// Runs `unit`, one unit of work, until it succeeds. `None` when `stop` was cancelled between two runs.
+/// Runs `unit`, one unit of work, until it succeeds. `None` when `stop` was canceled between two runs.
 pub(super) async fn until_answered<T, U>(
     component: &str,
     health: &Health,
@@ -42,7 +42,7 @@ pub(super) fn report_failure(component: &str, health: &Health, error: &str) {
     health.failing(component, format!("{DATABASE}{error}"));
 }
 
-/// The waits of a loop that does more between two runs than retry, and so cannot use [`until_answered`].
+/// The waits of a loop that does more than retry, and so cannot use [`until_answered`].
 pub(super) struct DatabaseWait<'a> {
     component: &'a str,
     health: &'a Health,
@@ -54,7 +54,7 @@ impl<'a> DatabaseWait<'a> {
         Self { component, health, backoff: Backoff::default() }
     }
 
-    /// Logs and reports the failure, then sleeps for the next delay. `false` when `stop` was cancelled first.
+    /// Logs and reports the failure, then sleeps for the next delay. `false` when `stop` was canceled first.
     pub(super) async fn failed(&mut self, error: &str, stop: &CancellationToken) -> bool {
         report_failure(self.component, self.health, error);
         self.backoff.wait(stop).await

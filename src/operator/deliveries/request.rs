@@ -41,8 +41,8 @@ impl RequestView {
         Self { method: details.method.clone(), url, headers, body: details.body.clone() }
     }
 
-    /// A command for a POSIX shell, in one line, that sends the same request. A body that is not plain text is in
-    /// base64, so that it cannot control the terminal.
+    /// A command for a POSIX shell, on one line, that sends the same request. A body that is not plain text
+    /// is in base64, so that it cannot control the terminal.
     #[must_use]
     pub fn curl(&self) -> String {
         let mut command =

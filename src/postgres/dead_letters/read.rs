@@ -45,7 +45,7 @@ pub struct Filter {
     pub reason: Option<Reason>,
     /// By stage.
     pub stage: Option<Stage>,
-    /// By company; the empty text selects those without one.
+    /// By company; the empty string selects those without one.
     pub company: Option<String>,
     /// By the name of the trigger.
     pub trigger: Option<String>,
@@ -106,7 +106,7 @@ pub struct Summary {
     /// When it last failed.
     #[serde(with = "time::serde::rfc3339")]
     pub last_seen_at: OffsetDateTime,
-    /// What went wrong, for a person.
+    /// What went wrong, human-readable.
     pub message: String,
 }
 
@@ -134,7 +134,7 @@ pub struct DeadLetter {
 /// The dead letters that match, newest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
     sqlx::query_as!(
         Summary,
@@ -160,7 +160,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
 /// The keys of the dead letters that match, oldest first, the order in which they are replayed.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let mut keys = sqlx::query_as!(
         Key,
@@ -187,7 +187,7 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
 /// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn matching(
     conn: &mut PgConnection,
     (first, last): (Uuid, Uuid),
@@ -208,7 +208,7 @@ pub async fn matching(
 /// One dead letter with its message.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
     let row = sqlx::query!(
         "SELECT * FROM dead_letters WHERE company_id = $1 AND dead_letter_id = $2",

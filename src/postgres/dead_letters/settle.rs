@@ -45,7 +45,7 @@ impl Replayable {
 /// has been delivered.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
@@ -80,7 +80,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
 /// Marks the dead letters of these deliveries as replaying, discarded ones included, and counts the replay.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn begin_replay_of_deliveries(
     conn: &mut PgConnection,
     deliveries: &[WebhookRequested<'_>],
@@ -102,7 +102,7 @@ pub async fn begin_replay_of_deliveries(
 /// Resolves the dead letters of deliveries that ended well after a replay.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn resolve_deliveries(
     conn: &mut PgConnection,
     deliveries: &[WebhookRequested<'_>],
@@ -123,10 +123,10 @@ pub async fn resolve_deliveries(
     Ok(())
 }
 
-/// Opens dead letters again whose replay could not be published. Skips those that have changed state since.
+/// Reopens dead letters whose replay could not be published. Skips those that have changed state since.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn reopen(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query!(
@@ -153,7 +153,7 @@ pub struct Discarded {
 /// Discards unsettled dead letters on behalf of `operator`.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn discard(
     conn: &mut PgConnection,
     keys: &[Key],

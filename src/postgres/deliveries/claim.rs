@@ -26,13 +26,13 @@ pub struct ClaimedDelivery {
     pub key: Key,
     /// Fences the claim: once the row has another token, its outcome is not recorded.
     pub lease_token: Uuid,
-    /// `CloudEvents` `source` of the trigger event.
+    /// `CloudEvents` `source` of the event.
     pub source: String,
-    /// `CloudEvents` `id` of the trigger event.
+    /// `CloudEvents` `id` of the event.
     pub event_id: String,
     /// Name of the trigger.
     pub trigger: String,
-    /// The trace of the trigger event.
+    /// The trace context of the event.
     pub trace: TraceContext,
     /// The request, or why it can never be sent.
     pub request: Result<WebhookRequest, String>,
@@ -53,7 +53,7 @@ pub struct ClaimedDelivery {
     pub is_calm: bool,
     /// Maximum number of claimed deliveries of its lane in this process.
     pub cap: u32,
-    /// How many deliveries of its lane this claim took at most, if the lane had room for more.
+    /// The most deliveries of its lane that this claim could take, if the lane had room for more.
     pub share: Option<u32>,
     /// Waited longer than its maximum age for an unreachable endpoint. It must end without an attempt.
     pub is_expired: bool,
@@ -168,14 +168,14 @@ pub(super) fn read_headers(stored: &serde_json::Value) -> Option<Vec<(String, St
     stored.as_array()?.iter().map(pair).collect()
 }
 
-/// Takes due deliveries of every lane that is open and has room, of each lane those that are due longest, and leaves
-/// the rest to other workers. All lanes have an equal share of a claim, so no lane waits for another.
+/// Takes due deliveries of every lane that is open and has room, those that have been due longest first, and
+/// leaves the rest to other workers. All lanes have an equal share of a claim, so no lane waits for another.
 ///
 /// A lane whose row must change with the claim (it has a rate limit, or its breaker needs a probe) is locked;
 /// another worker that finds it locked skips it.
 ///
 /// # Errors
-/// When the database refuses or is away. Claimed deliveries then become due when their lease expires.
+/// When the database fails. Claimed deliveries then become due when their lease expires.
 pub async fn claim(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<ClaimedDelivery>, sqlx::Error> {
     // Does not wait for the disk: a lease that is lost in a crash of the database costs one more request with the
     // same id.
@@ -197,7 +197,7 @@ pub async fn claim(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<Cla
 /// or whose endpoint is in `full`. `None` if nothing is pending.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn next_due(conn: &mut PgConnection, full: &[Uuid]) -> Result<Option<Duration>, sqlx::Error> {
     let wait = sqlx::query_scalar!(
         "WITH RECURSIVE waiting AS (
@@ -224,7 +224,7 @@ pub async fn next_due(conn: &mut PgConnection, full: &[Uuid]) -> Result<Option<D
 /// Releases claimed deliveries that were not attempted: they are due again.
 ///
 /// # Errors
-/// When the database refuses or is away; they then become due when their lease expires.
+/// When the database fails; they then become due when their lease expires.
 pub async fn release(conn: &mut PgConnection, claims: &[ClaimedDelivery]) -> Result<(), sqlx::Error> {
     if claims.is_empty() {
         return Ok(());

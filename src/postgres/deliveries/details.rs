@@ -12,7 +12,7 @@ use crate::{
 /// Everything that a summary leaves out.
 #[derive(Clone)]
 pub struct Details {
-    /// `CloudEvents` `source` of the trigger event.
+    /// `CloudEvents` `source` of the event.
     pub source: String,
     /// The step within the event's chain, counted from 1.
     pub step: i16,
@@ -30,7 +30,7 @@ pub struct Details {
     pub dead_letter: Option<DeadLetterRef>,
     /// The deliveries that this digest combines.
     pub members: Vec<Uuid>,
-    /// Every attempt, the first one first.
+    /// Every attempt, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
@@ -48,7 +48,7 @@ pub struct DeadLetterRef {
 /// The details of one delivery.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>, sqlx::Error> {
     let row = sqlx::query!(
         "SELECT source, event_id, trigger_name, step, method, url, headers, body, fault

@@ -23,12 +23,12 @@ struct Member {
     request: WebhookRequest,
 }
 
-/// Combines the deliveries that are due in these lanes into digests, in the caller's transaction: those claimed with
-/// `token`, and those that no claim took. Releases a delivery that fits no other, to be sent as it is, and one that
-/// is unreadable, to become a dead letter.
+/// Combines the deliveries that are due in these lanes into digests, in the caller's transaction: those
+/// claimed with `token`, and those that no claim took. Releases a delivery that fits no other, to be sent
+/// alone, and one that is unreadable, to become a dead letter.
 ///
 /// # Errors
-/// When the database refuses or is away; claimed deliveries then become due when their lease expires.
+/// When the database fails; claimed deliveries then become due when their lease expires.
 pub async fn make_digests(
     conn: &mut PgConnection,
     lanes: &BTreeMap<Key, Profile>,
@@ -55,8 +55,8 @@ pub async fn make_digests(
     Ok(())
 }
 
-/// Leases the other deliveries that are due, and reads all of them. Those that fit together are adjacent, the oldest
-/// first.
+/// Leases the other deliveries that are due, and reads all of them. Those that fit together are adjacent,
+/// oldest first.
 async fn gather(
     conn: &mut PgConnection,
     lanes: &BTreeMap<Key, Profile>,

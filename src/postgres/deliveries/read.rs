@@ -25,7 +25,7 @@ pub enum State {
     Dead,
     /// An operator or an erasure discarded it.
     Discarded,
-    /// A newer version of its contact made it needless.
+    /// A newer version of its contact made it obsolete.
     Superseded,
     /// Went out in a digest, which is another delivery.
     Digested,
@@ -51,7 +51,7 @@ pub struct Filter {
     pub states: Option<Vec<State>>,
     /// To any of these endpoints.
     pub endpoints: Option<Vec<Uuid>>,
-    /// By the `CloudEvents` `id` of the trigger event.
+    /// By the `CloudEvents` `id` of the event.
     pub event_id: Option<String>,
     /// By the id that the contact had when the delivery was created.
     pub contact: Option<Uuid>,
@@ -81,7 +81,7 @@ pub struct Summary {
     pub trigger: String,
     /// The name of its [`State`].
     pub state: String,
-    /// `CloudEvents` `id` of the trigger event.
+    /// `CloudEvents` `id` of the event.
     pub event_id: String,
     /// The id that the contact had when the delivery was created.
     pub contact_id: Option<Uuid>,
@@ -93,14 +93,14 @@ pub struct Summary {
     pub endpoint_url: Option<String>,
     /// Attempts so far.
     pub attempts: i32,
-    /// Attempts before it was last replayed or resent.
+    /// Attempts that the retry schedule of this round does not count.
     #[serde(skip)]
     pub schedule_from: i32,
     /// The HTTP status of the last attempt.
     pub last_status: Option<i32>,
     /// The class of the last attempt.
     pub last_class: Option<String>,
-    /// What went wrong in it, for a person.
+    /// What went wrong in it, human-readable.
     pub last_error: Option<String>,
     /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
@@ -108,7 +108,7 @@ pub struct Summary {
     pub digest: bool,
     /// The digest that it went out in.
     pub digest_id: Option<Uuid>,
-    /// A worker holds it, under a lease that has not expired.
+    /// A worker has claimed it, and the lease has not expired.
     #[serde(skip)]
     pub in_flight: bool,
     /// When it was created.
@@ -131,7 +131,7 @@ pub struct Summary {
 /// The deliveries that match, newest first.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
     let keys = newest(conn, filter).await?;
     summaries(conn, &keys).await
@@ -140,7 +140,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
 /// The keys of the deliveries that match, oldest first, the order in which they are resent.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let mut keys = newest(conn, filter).await?;
     keys.reverse();
@@ -174,7 +174,7 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
 /// primary key begins with the company, so the query searches each company by itself.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn matching(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -209,7 +209,7 @@ pub async fn matching(
 /// The summaries of these deliveries, in this order. Leaves out keys that do not exist.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(

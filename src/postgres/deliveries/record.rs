@@ -34,7 +34,7 @@ pub struct Recorded {
 /// outcome is not recorded.
 ///
 /// # Errors
-/// When the database refuses or is away; the call can be repeated after a rollback.
+/// When the database fails; the call can be repeated after a rollback.
 pub async fn record(conn: &mut PgConnection, batch: &[Recorded]) -> Result<Vec<Key>, sqlx::Error> {
     if batch.is_empty() {
         return Ok(Vec::new());

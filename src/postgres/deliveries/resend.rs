@@ -1,5 +1,5 @@
-//! Makes deliveries due again, for operators: finished ones with a whole retry schedule ahead, pending ones at once.
-//! The operator's side decides which may be sent again, between [`lock`] and the updates, in one transaction.
+//! Makes deliveries due again, for operators: finished ones with a full retry schedule, pending ones at once.
+//! `operator::deliveries` decides which may be sent again, between [`lock`] and the updates.
 
 use sqlx::PgConnection;
 
@@ -18,7 +18,7 @@ pub struct Locked {
     pub state: Option<State>,
     /// Why it is never sent.
     pub fault: Option<String>,
-    /// A worker holds it, under a lease that has not expired.
+    /// A worker has claimed it, and the lease has not expired.
     pub in_flight: bool,
     /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
@@ -39,7 +39,7 @@ impl Locked {
 /// Locks deliveries, in the order of their keys. Leaves out keys that do not exist.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
@@ -66,11 +66,11 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     Ok(locked.collect())
 }
 
-/// Makes deliveries that ended in one of these states pending and due now, with a whole retry schedule ahead. They
+/// Makes deliveries that ended in one of these states pending and due now, with a full retry schedule. They
 /// no longer count for their chain: it has counted them, or will end without them.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn restart(conn: &mut PgConnection, keys: &[Key], ended: &[State]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query!(
@@ -88,10 +88,10 @@ pub async fn restart(conn: &mut PgConnection, keys: &[Key], ended: &[State]) -> 
     Ok(())
 }
 
-/// Makes pending deliveries due now; their retry schedule continues. Skips those that a worker holds.
+/// Makes pending deliveries due now; their retry schedule continues. Skips those under an unexpired lease.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     // IS NOT DISTINCT FROM keeps the planner from walking the index of all pending deliveries.
@@ -112,7 +112,7 @@ pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx:
 /// Discards the deliveries of discarded dead letters, unless they have ended another way.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn discard(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query!(

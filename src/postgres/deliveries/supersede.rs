@@ -1,7 +1,7 @@
 //! "Newest only": an endpoint that asked for it never receives an older version of a contact after a newer one.
 //!
 //! A claim commits its leases before it looks for other versions. Of two workers that claim two versions at
-//! once, at least one sees the other. The older version ends as `superseded`, the newer one waits for a moment.
+//! once, at least one sees the other. The older version ends as `superseded`, or the newer one waits for it.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ pub struct Yielded {
     pub is_superseded: bool,
     /// Its end counts for its chain: see `postgres::chain_results`.
     pub is_awaited: bool,
-    /// Was replayed or resent before, so it may have a dead letter.
+    /// May have been replayed or resent before, so it may have a dead letter.
     pub is_replayed: bool,
     trigger: String,
     event_id: String,
@@ -36,13 +36,13 @@ impl Yielded {
     }
 }
 
-/// Supersedes those of `claimed` that have a newer version, and with the newest version the older ones that no
-/// worker holds. Releases a delivery for a moment while an older version is in flight. All of `claimed` have
-/// `newest_only` and the lease `token`, which must be committed before. Returns the deliveries that must not be
-/// sent, among them some that were not claimed.
+/// Supersedes those of `claimed` that have a newer version; for the others, supersedes every older version
+/// that no worker has claimed. Postpones a delivery by 250 ms while an older version is in flight. All of
+/// `claimed` have `newest_only` and the lease `token`, which must be committed already. Returns the
+/// deliveries that must not be sent, among them some that were not claimed.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn supersede(
     conn: &mut PgConnection,
     claimed: &[&Key],

@@ -7,7 +7,7 @@ use crate::domain::event::Key;
 /// Pauses an endpoint on behalf of `operator`. A paused endpoint keeps the operator who paused it.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn pause(conn: &mut PgConnection, key: &Key, operator: &str) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints SET paused_at = now(), paused_by = $3
@@ -24,7 +24,7 @@ pub async fn pause(conn: &mut PgConnection, key: &Key, operator: &str) -> Result
 /// Ends a pause.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn resume(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints SET paused_at = NULL, paused_by = NULL
@@ -40,7 +40,7 @@ pub async fn resume(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Er
 /// Trusts an endpoint again: enables it, closes its breaker, resets its failures and ends its hold. Keeps a pause.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn enable(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE webhook_endpoints

@@ -38,19 +38,19 @@ pub struct EndpointRow {
     pub lane: Lane,
     /// The operator who paused it.
     pub paused_by: Option<String>,
-    /// Why it is disabled, for a person.
+    /// Why it is disabled, human-readable.
     pub disabled_because: Option<String>,
     /// Pending deliveries.
     pub waiting: i64,
     /// When the first of them is due; may be past.
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// Those of them that a worker holds.
+    /// How many of them are under an unexpired lease.
     pub in_flight: i64,
     /// The time of the last success.
     pub last_success_at: Option<OffsetDateTime>,
     /// The time of the last failed attempt.
     pub last_failure_at: Option<OffsetDateTime>,
-    /// What went wrong in it, for a person.
+    /// What went wrong in it, human-readable.
     pub last_error: Option<String>,
     /// When its first delivery was created.
     pub created_at: OffsetDateTime,
@@ -61,7 +61,7 @@ pub struct EndpointRow {
 /// The endpoints of a company, or of all, by company and address.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<EndpointRow>, sqlx::Error> {
     rows(conn, company, None).await
 }
@@ -69,7 +69,7 @@ pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<
 /// One endpoint.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<EndpointRow>, sqlx::Error> {
     Ok(rows(conn, Some(&key.company), Some(key.id)).await?.pop())
 }
@@ -77,7 +77,7 @@ pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<EndpointRo
 /// The endpoints with this address and an id in this inclusive range, which an abbreviated id spans.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn matching(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -100,7 +100,7 @@ pub async fn matching(
 }
 
 /// Counts pending deliveries in the index of lanes. A lease is shorter than an hour, so a delivery that is due later
-/// is not in flight, and the count of those skips it.
+/// is not in flight, and the count of deliveries in flight skips it.
 async fn rows(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -157,7 +157,7 @@ async fn rows(
 /// How many deliveries of the last 24 hours are in each state.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub async fn states(conn: &mut PgConnection, key: &Key) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT state, count(*) AS "count!" FROM webhook_deliveries

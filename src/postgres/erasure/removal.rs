@@ -26,7 +26,7 @@ const MAX_IDS: usize = 20_000;
 /// identifiers. Returns the time of the erasure, which is later than every change that it erases.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub async fn erase(
     conn: &mut PgConnection,
     company: &CompanyId,
@@ -150,7 +150,7 @@ fn delivery_ids(company: &CompanyId, dossier: &Dossier) -> Vec<Uuid> {
 /// Deletes the chains of these events; their results are never published.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub(super) async fn remove_chains(
     conn: &mut PgConnection,
     company: &str,
@@ -175,7 +175,7 @@ pub(super) async fn remove_chains(
 /// deliveries and attempts.
 ///
 /// # Errors
-/// When the database refuses or is away.
+/// When the database fails.
 pub(super) async fn blank_deliveries(
     conn: &mut PgConnection,
     company: &str,
@@ -209,8 +209,8 @@ pub(super) async fn blank_deliveries(
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
     remove_chains(conn, company, &events).await?;
-    // An undelivered digest has members about other persons, too. They become due again, for a digest without this
-    // person, whose own deliveries are blank by then or will be.
+    // An undelivered digest has members about other people, too. They become due again, for a digest without
+    // this person, whose own deliveries are blank by then or will be.
     sqlx::query!(
         "UPDATE webhook_deliveries d
          SET state = 'pending', digest_id = NULL, finished_at = NULL, next_attempt_at = now(), round_started_at = now()

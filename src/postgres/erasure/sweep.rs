@@ -85,7 +85,7 @@ impl<'a> Sweep<'a> {
     /// the end.
     ///
     /// # Errors
-    /// When the database refuses or is away; the same page can be swept again.
+    /// When the database fails; the same page can be swept again.
     pub async fn page(
         &mut self,
         conn: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Answers to the queues that trigger messages name in `reply_to`.
+//! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
 //! The sender is responsible for its queue: an answer is dropped if it cannot be routed or the broker refuses it.
 //! An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that

@@ -1,7 +1,7 @@
 //! Retries the transaction of a batch until it commits.
 //!
 //! A lost race is retried. If the database rejects the data, the batch is halved until the bad message is
-//! alone and becomes a dead letter. If the database is away, the batch waits, and resumes with one message.
+//! alone and becomes a dead letter. If the database is unreachable, it waits and resumes with one message.
 
 use std::time::Duration;
 
@@ -36,13 +36,13 @@ const SUSPICIOUS_DELIVERIES: u64 = 3;
 /// How often a message may be started alone before it becomes a dead letter.
 const MAX_STARTS: i32 = 5;
 
-/// The worker must be able to stop while the database is away.
+/// Maximum time to clear a count: the worker must be able to stop while the database is unreachable.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Races that are retried without a pause: the winner has committed, so the next try sees its rows.
 const MAX_FAST_RACES: u32 = 3;
 
-/// Most steps of one transaction. The memory that a transaction takes grows with them. One event is never cut.
+/// Maximum number of steps in one transaction, whose memory grows with them. One event is never split.
 const MAX_STEPS: usize = 2000;
 
 /// Commits batch after batch.
@@ -111,7 +111,7 @@ impl<'a> Committer<'a> {
                 Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
                     portions.extend(portion.halved(&rule));
                 }
-                // The database accepts every dead letter, unless this program has a fault.
+                // The database accepts every dead letter, unless this program has a bug.
                 Err(Refused::Data(rule)) => {
                     portions.push(portion);
                     if !wait.failed(&format!("it rejects a dead letter ({rule})"), self.stop).await {
@@ -142,7 +142,7 @@ impl<'a> Committer<'a> {
             self.triage(&[message])
         };
         let committed = self.commit(triaged).await;
-        // Also if stopped before the commit: this start has ended in good order.
+        // Even if stopped before the commit: this start did not end the process.
         self.clear_starts(&hash).await;
         committed
     }
@@ -153,7 +153,7 @@ impl<'a> Committer<'a> {
         retry::until_answered(name, health, self.stop, count).await
     }
 
-    /// Best effort: a count that is left over matters only if the same message comes again.
+    /// Best effort: a leftover count matters only if the same message comes again.
     async fn clear_starts(&self, hash: &[u8]) {
         let clear = self.worker.database.unit(async |conn| suspects::clear(conn, hash).await);
         if let Ok(Err(error)) = tokio::time::timeout(CLEAR_TIMEOUT, clear).await {
@@ -163,7 +163,7 @@ impl<'a> Committer<'a> {
 }
 
 impl<'a> Portion<'a> {
-    /// The batch, cut where its chains have very many steps. The first portion is the last of the list.
+    /// Splits a batch whose chains have more than [`MAX_STEPS`] steps. The first portion is last in the list.
     fn of(triaged: Triaged<'a>) -> Vec<Self> {
         let mut portions = vec![Self { accepted: Vec::new(), rejected: triaged.rejected }];
         let mut steps = 0;
@@ -181,7 +181,7 @@ impl<'a> Portion<'a> {
         portions
     }
 
-    /// Two halves, to find the message that the database rejects; or that message as a dead letter.
+    /// Two smaller portions, to find the message that the database rejects; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
         if !self.rejected.is_empty() {
             let rejected = std::mem::take(&mut self.rejected);

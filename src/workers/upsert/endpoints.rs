@@ -16,7 +16,7 @@ use crate::{
     settings::Webhook,
 };
 
-/// Authors of triggers can invent any number of endpoints.
+/// Maximum number of cached endpoints: authors of triggers can invent any number.
 const MAX_KNOWN: usize = 10_000;
 
 /// The endpoints of one worker.

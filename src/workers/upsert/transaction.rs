@@ -43,7 +43,7 @@ pub(super) enum Refused {
     Race,
     /// The database rejects the values of a row, by this rule.
     Data(String),
-    /// The database is away or in trouble.
+    /// Nothing is wrong with the messages; they wait for the database.
     Systemic(sqlx::Error),
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn apply(
         match apply_in(worker, &mut transaction, accepted, rejected).await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
             Err(Refused::Systemic(error)) => Err(error),
-            // The connection is sound, and a new one would cost more than the next try.
+            // The connection is healthy, and a new one would cost more than the next try.
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     };
@@ -103,7 +103,7 @@ fn log_dead_letters(component: &str, dead: &[Reason]) {
     }
 }
 
-/// The accepted messages, sorted by what the database knows of their events.
+/// The accepted messages, sorted by what the database knows about their events.
 #[derive(Default)]
 struct Loaded<'a> {
     /// Not seen before.
@@ -172,7 +172,7 @@ impl<'a> Loaded<'a> {
         Ok(())
     }
 
-    /// Sets aside the events of erased persons. Not even a dead letter of them is kept.
+    /// Sets aside the events about erased people. They do not become dead letters either.
     fn leave_out(&mut self, erased: &[(CompanyId, Identifier, OffsetDateTime)]) {
         let fresh = std::mem::take(&mut self.fresh);
         (self.late, self.fresh) = fresh.into_iter().partition(|one| names_erased(one, erased));

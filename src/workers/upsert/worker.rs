@@ -1,4 +1,4 @@
-//! Everything that one upsert worker works with.
+//! Everything that one consumer of worker 1 works with.
 
 use std::sync::Arc;
 

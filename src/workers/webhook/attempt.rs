@@ -1,4 +1,4 @@
-//! One attempt of one claimed delivery. It always ends in a [`Finished`], also when the receiver fails.
+//! One attempt of one claimed delivery. It always ends in a [`Finished`], even when the receiver fails.
 
 use std::{
     sync::Arc,

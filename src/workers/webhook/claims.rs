@@ -126,8 +126,8 @@ impl Claims {
         Some(permits)
     }
 
-    /// Waits while outcomes cannot be recorded: their leases may have expired, and a claim would send again what
-    /// only waits to be recorded. `false` when stopped, or when the recorder has exited.
+    /// Waits while outcomes cannot be recorded: their leases may have expired, and a claim would resend
+    /// those deliveries. `false` when stopped, or when the recorder has exited.
     async fn recorder_works(&mut self, stop: &CancellationToken) -> bool {
         let works = stop.run_until_cancelled(self.recorder_stuck.wait_for(|stuck| !stuck)).await;
         let works = works.map(|works| works.is_ok());

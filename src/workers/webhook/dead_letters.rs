@@ -19,7 +19,7 @@ use crate::{
 /// was `lost`.
 ///
 /// # Errors
-/// When the database refuses or is away; the transaction is then lost.
+/// When the database fails; the transaction is then lost.
 pub(super) async fn record(
     conn: &mut PgConnection,
     batch: &[Recorded],

@@ -1,5 +1,5 @@
 //! Sends one test event to one endpoint, with the client, the settings and the signatures of the worker. It
-//! ignores the lane and records nothing: an operator wants the answer now.
+//! ignores the lane and records nothing: an operator wants the outcome now.
 
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

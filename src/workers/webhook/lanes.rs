@@ -54,7 +54,7 @@ pub(super) struct Lane {
 struct State {
     /// The end of a hold that the endpoint asked for and its row does not have yet.
     held_until: Option<Instant>,
-    /// Deliveries that were claimed before are released: the row has closed the lane since.
+    /// Deliveries that were claimed before this are released: the row has closed the lane since.
     revoked_at: Option<Instant>,
     /// When a success was last recorded in its row.
     success_recorded_at: Option<Instant>,
@@ -101,7 +101,7 @@ impl Lanes {
     }
 
     /// For each endpoint the claimed deliveries and the throughput, in the form that a claim takes. Forgets lanes
-    /// that have been idle for long.
+    /// without a claimed delivery or a recent success.
     pub(super) fn busy(&self) -> Value {
         let mut lanes = self.lock();
         lanes.retain(|_, lane| lane.claimed() > 0 || lane.has_recent_success());
@@ -151,8 +151,8 @@ impl Lane {
         self.state().throughput.count();
     }
 
-    /// How many deliveries the throughput allows to claim ahead. If that is less than the last claim assumed, the
-    /// lane counts as full sooner.
+    /// How many deliveries the throughput allows the lane to claim ahead. If that is less than the last claim
+    /// assumed, the lane counts as full sooner.
     fn throughput(&self, now: Instant) -> u32 {
         let throughput = self.state().throughput.ahead(now);
         self.cap.fetch_min(throughput.max(self.max_in_flight.saturating_mul(2)), Ordering::Relaxed);
@@ -178,15 +178,14 @@ impl Lane {
         *state = State { held_until: None, revoked_at: Some(Instant::now()), ..*state };
     }
 
-    /// Whether an attempt may start of a delivery that was claimed at this time.
+    /// Whether a delivery that was claimed at this time may be attempted.
     pub(super) fn is_open(&self, claimed_at: Instant) -> bool {
         let state = self.state();
         state.held_until.is_none_or(|until| until <= Instant::now())
             && state.revoked_at.is_none_or(|at| at < claimed_at)
     }
 
-    /// Whether a success should be recorded in the row now. After `true` the answer is `false` for
-    /// [`SUCCESS_INTERVAL`].
+    /// Whether a success should be recorded in the row now: at most once per [`SUCCESS_INTERVAL`].
     pub(super) fn takes_success(&self) -> bool {
         let mut state = self.state();
         let due = state.success_recorded_at.is_none_or(|at| at.elapsed() >= SUCCESS_INTERVAL);

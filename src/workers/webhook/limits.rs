@@ -1,5 +1,5 @@
 //! Writes the limits of endpoints from the settings into their rows, once, before the first claim, so that
-//! pending deliveries are sent by the present settings. Worker 1 writes the limits of new endpoints.
+//! pending deliveries are sent under the current settings. Worker 1 writes the limits of new endpoints.
 
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -24,8 +24,8 @@ pub(super) async fn align(
         let key = last.as_ref();
         let unit = || database.unit(async move |conn| endpoints::align(conn, key, terms).await);
         let page = retry::until_answered(WEBHOOK_WORKER, health, stop, unit);
-        // A stop cancels a page in the middle, too: a row may be locked for long, and writing it twice does no
-        // harm.
+        // A stop also cancels a page midway: a row may stay locked for a long time, and writing it twice does
+        // no harm.
         let Some(Some(page)) = stop.run_until_cancelled(page).await else { return false };
         written += page.written;
         if page.next.is_none() {

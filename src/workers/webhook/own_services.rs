@@ -13,7 +13,7 @@ use crate::{
     settings::Settings,
 };
 
-/// A client that connects only to where the settings allow, and never to the service's own services.
+/// A client that connects only where the settings allow, and never to the service's own services.
 pub(super) fn guarded_client(settings: &Settings) -> HttpClient {
     let policy = egress::Policy { own: console(settings), ..settings.webhook.egress() };
     HttpClient::new(policy, named(settings))

@@ -122,7 +122,7 @@ impl Recorder {
         }
     }
 
-    /// Retries until the batch is written, also while the process is stopping. If the process ends first, the
+    /// Retries until the batch is written, even while the process is stopping. If the process ends first, the
     /// deliveries become due again.
     async fn record(&self, batch: &Batch) {
         let never = CancellationToken::new();
@@ -190,7 +190,7 @@ impl Recorder {
         Ok(changes)
     }
 
-    /// Keeps deliveries of this process that are claimed already from endpoints that have been closed.
+    /// Keeps this process from sending deliveries that it has claimed from lanes that are now closed.
     fn close_lanes(&self, changes: &[Change]) {
         for change in changes {
             let is_waiting = waits_for(change).is_some();

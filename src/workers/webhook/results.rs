@@ -1,4 +1,4 @@
-//! Publishes the results of chains whose last webhook has ended.
+//! Writes the results of chains whose last webhook has ended to the outbox.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 /// `source` is their CloudEvents `source`.
 ///
 /// # Errors
-/// When the database refuses or is away; the caller's transaction is then lost.
+/// When the database fails; the caller's transaction is then lost.
 pub(super) async fn write(
     conn: &mut PgConnection,
     ended: &[Key],

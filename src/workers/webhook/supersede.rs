@@ -1,4 +1,4 @@
-//! "Newest only", after a claim: ends the deliveries that a newer version of their contact makes needless.
+//! "Newest only", after a claim: ends the deliveries that a newer version of their contact makes obsolete.
 //!
 //! The leases are committed by then, so of two workers that claim two versions at once, at least one sees the other.
 
@@ -21,7 +21,7 @@ use crate::{
 /// letters, counts their chains down, and releases their probes. `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
-/// When the database refuses or is away. Claimed deliveries then become due when their lease expires.
+/// When the database fails. Claimed deliveries then become due when their lease expires.
 pub(super) async fn supersede(
     conn: &mut PgConnection,
     mut claimed: Vec<ClaimedDelivery>,
@@ -40,7 +40,7 @@ pub(super) async fn supersede(
     dead_letters::resolve_deliveries(&mut transaction, &replayed).await?;
     let awaited: Vec<Key> =
         superseded.iter().filter(|one| one.is_awaited).map(|one| one.key.clone()).collect();
-    // A relay's sweep publishes these results: nobody waits for a delivery that a newer one made needless.
+    // A relay's sweep publishes these results: nobody waits for a delivery that a newer one made obsolete.
     results::write(&mut transaction, &awaited, source, Duration::ZERO).await?;
     let unsent: BTreeSet<&Key> = yielded.iter().map(|one| &one.key).collect();
     let probes = claimed.iter().filter(|one| one.is_probe && unsent.contains(&one.key));

@@ -1,4 +1,4 @@
-//! How many attempts a lane completes per time, and so how many deliveries are worth claiming ahead.
+//! How fast a lane completes attempts, and so how many deliveries are worth claiming ahead.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// and leaves little claimed of a lane that hangs.
 const AHEAD: Duration = Duration::from_millis(100);
 
-/// A shorter time says nothing, because attempts are recorded in batches.
+/// A shorter interval measures nothing, because attempts are recorded in batches.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Counts the attempts of one lane.
