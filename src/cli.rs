@@ -1,4 +1,4 @@
-//! The command line: parses, calls what does the work, prints.
+//! The command line: parses arguments, calls the operation, prints its result.
 //!
 //! Data goes to standard output, everything else to standard error. No decision about contacts,
 //! messages or dead letters is made here.
@@ -57,7 +57,7 @@ enum Command {
     Run(service::Run),
     /// Migrate the database schema
     Migrate(migrate::Args),
-    /// Publish trigger events, one JSON object per line
+    /// Publish trigger-fired events, one JSON object per line
     Publish(publish::Args),
     /// Subscribe to events and print them
     Tail(tail::Args),

@@ -1,4 +1,4 @@
-//! Commands that change many things: which ones, the dry run, the question before, and the rate.
+//! Commands that change many things: the selection, the dry run, the confirmation, and the rate.
 
 use std::{fmt::Debug, io::IsTerminal as _, num::NonZeroU32};
 
@@ -18,11 +18,11 @@ const SAMPLE: usize = 10;
 
 /// The filters of a command that changes many things, and what they select.
 pub(super) trait Select: Args + Debug {
-    /// Identifies one of them in the database.
+    /// Identifies one thing in the database.
     type Key: PartialEq;
     /// A row of the listing.
     type Row: Serialize;
-    /// What they are called.
+    /// The noun in messages, such as `dead letters`.
     const PLURAL: &'static str;
 
     /// Whether a filter is given that cannot be combined with ids.

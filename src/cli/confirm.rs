@@ -1,4 +1,4 @@
-//! Before something that cannot be undone: who decides it, and whether it is meant.
+//! Before a change: who decides on it, and whether they confirm it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
@@ -21,7 +21,7 @@ pub(super) fn operator_or_user(given: Option<&str>) -> Result<String, Usage> {
     }
 }
 
-/// Asks on standard error.
+/// Asks a yes-or-no question on standard error.
 ///
 /// # Errors
 /// When the answer is not yes.

@@ -101,8 +101,8 @@ fn is_malformed_id(cause: &(dyn std::error::Error + 'static)) -> bool {
         || matches!(cause.downcast_ref(), Some(endpoints::ResolveError::NotAnEndpoint(_)))
 }
 
-/// Unavailable are connection faults, and refusals by SQLSTATE (`PostgreSQL`, appendix A) that no query can
-/// cause: connection exception, bad login, unknown database, no resources, server shutting down.
+/// Connection faults count as unavailable, and so do refusals by SQLSTATE (`PostgreSQL`, appendix A) that no
+/// query can cause: connection exception, bad login, unknown database, no resources, server shutting down.
 fn of_database(error: &sqlx::Error) -> Exit {
     match error {
         sqlx::Error::Configuration(_) => Exit::BadConfiguration,

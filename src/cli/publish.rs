@@ -1,4 +1,4 @@
-//! `publish`: sends NDJSON trigger events to the exchange.
+//! `publish`: sends trigger-fired events, one JSON object per line, to the exchange.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -25,7 +25,7 @@ use crate::{
 /// Unconfirmed messages at a time.
 const MAX_WINDOW: usize = 1000;
 
-/// Bytes of a window; the message that exceeds it still belongs to it.
+/// Bytes of a window; the message that exceeds the limit still belongs to it.
 const MAX_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Failed lines that are reported one by one.

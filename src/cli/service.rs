@@ -1,4 +1,4 @@
-//! `run` and the hidden `dev-services`: thin, the work is in `app` and `dev`.
+//! `run` and the hidden `dev-services`. Both are thin: the work is in `app` and `dev`.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What a command needs before it begins. A command that needs nothing takes nothing from here; the others
-//! say by the type of their function whether they need the settings, or the database as well.
+//! What a command needs before it begins: nothing, the settings, or the database as well. The type of its
+//! function says which.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ impl Start {
         settings::load(self.config.as_deref(), std::env::vars_os())
     }
 
-    /// Runs a command that serves until it is stopped; it logs what `log.filter` says.
+    /// Runs a command that serves until it is stopped, with logs as `log.filter` says.
     pub(super) fn serving(
         &self,
         command: impl AsyncFnOnce(Effective) -> anyhow::Result<Exit>,

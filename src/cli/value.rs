@@ -1,4 +1,4 @@
-//! Values of options: a name out of a list, and a moment in the past.
+//! Values of options: a name from a list, and a moment in the past.
 
 use std::time::Duration;
 

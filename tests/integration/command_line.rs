@@ -9,7 +9,8 @@ mod triggers;
 
 use crate::support::process::Finished;
 
-/// Asserts that a command failed with this code, printed `why` to standard error and nothing to standard output.
+/// Asserts that a command failed with this code, printed `says` to standard error, and nothing to standard
+/// output.
 #[track_caller]
 fn assert_failed(finished: &Finished, code: i32, says: &str) {
     let Finished { stdout, stderr, .. } = finished;

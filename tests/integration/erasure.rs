@@ -48,7 +48,7 @@ async fn dump(app: &TestApp) -> (Vec<String>, Vec<String>) {
     (rows, of_globex)
 }
 
-/// Appends the decoded text of each `\x6162`.
+/// The row with each `\x6162` decoded to text.
 fn without_hex(row: &str) -> String {
     let mut parts = row.split("\\x");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -158,7 +158,7 @@ async fn erasure_leaves_no_trace(app: &TestApp) {
     let escaped = br#"{"x": "ada\u002ebyron\u0040old.example""#;
     app.broker.publish_bytes("trigger.fired", escaped, BasicProperties::default()).await;
     app.broker.publish_bytes("trigger.fired", b"Grace {", BasicProperties::default()).await;
-    // Delivered: two of Ada, hers without a contact, two of Grace; each company.
+    // In each company: three webhooks of Ada, hers without a contact, and two of Grace.
     app.wait_for_rows("webhook_attempts", 12).await;
     app.wait_for_rows("dead_letters", 8).await;
     app.queues_are_empty().await;

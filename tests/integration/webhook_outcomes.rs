@@ -12,7 +12,7 @@ fn lead(url: &str) -> Event {
     Event::lead("Ada").email("ada@x.example").webhook(url)
 }
 
-/// All attempts carry the same id and the same bytes.
+/// Checks that all attempts carry the same id and the same bytes.
 fn assert_same_delivery(requests: &[Received]) {
     let first = requests.first().unwrap();
     for request in requests {
@@ -52,7 +52,7 @@ async fn failed_attempt_is_retried(app: &TestApp) {
     assert_eq!(app.broker.heard().await.len(), 1);
 }
 
-/// The waits before the second attempt and those after it were at least these.
+/// Checks that the waits before the second and each later attempt were at least these.
 async fn assert_waits(app: &TestApp, least: &[Duration]) {
     let waits =
         "SELECT (extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY attempt)) * 1000)::float8
@@ -64,7 +64,8 @@ async fn assert_waits(app: &TestApp, least: &[Duration]) {
     }
 }
 
-/// More often than the schedule has entries: a 429 or 503 with it does not count.
+/// The receiver asks for more waits than the schedule has entries: a 429 or 503 with `Retry-After` does not
+/// count.
 #[apply(test)]
 async fn retry_after_is_a_minimum_wait(app: &TestApp) {
     app.run(&[]).await;

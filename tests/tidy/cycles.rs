@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::imports::Import;
 
-/// What imports what, and a line that does.
+/// Which module imports which, and a line that does.
 #[derive(Default)]
 struct Graph(BTreeMap<String, BTreeMap<String, String>>);
 
@@ -30,7 +30,7 @@ impl Graph {
         found
     }
 
-    /// The nodes of the shortest way from `start` back to it, both ends included.
+    /// The nodes of the shortest path from `start` back to it, both ends included.
     fn shortest_cycle<'a>(&'a self, start: &'a String) -> Option<Vec<&'a String>> {
         let mut ways = VecDeque::from([vec![start]]);
         let mut seen = BTreeSet::new();

@@ -13,8 +13,8 @@ pub(crate) struct Import {
     pub(crate) line: usize,
 }
 
-/// The imports of the file `from`: its paths that lead to other `files`. A `mod x;` is no import, and neither
-/// is the bare name of a file's own child, `x::f()`: both only assemble the module.
+/// The imports of the file `from`: its paths that lead to other `files`. `mod x;` does not count, nor does
+/// the bare name of a file's own child, `x::f()`: both only assemble the module.
 pub(crate) fn imports(from: &Module, code: &str, files: &BTreeSet<Module>) -> Vec<Import> {
     let to_file = |(line, path): (usize, Module)| {
         let lengths = (1..=path.len()).rev();

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Filters {
     /// Only deliveries to this endpoint: its URL as `endpoint list` shows it, its id, or the first digits of its id
     #[arg(long, value_name = "ID|URL")]
     endpoint: Option<String>,
-    /// Only deliveries of the trigger event with this id
+    /// Only deliveries of the trigger-fired event with this id
     #[arg(long, value_name = "ID")]
     event: Option<String>,
     /// Only deliveries about this contact, by the id it had when the delivery was created

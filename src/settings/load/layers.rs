@@ -16,7 +16,7 @@ pub(super) struct Override {
     pub(super) origin: Origin,
 }
 
-/// The values that override defaults, the stronger layer last.
+/// The values that override defaults. For the same key, the later one wins.
 pub(super) struct Layers<'a> {
     defaults: &'a BTreeMap<String, Value>,
     pub(super) overrides: Vec<Override>,

@@ -96,7 +96,7 @@ async fn event_during_the_erasure_does_not_restore_the_contact(app: &TestApp) {
     assert_no_trace(&dump(app).await.0);
 }
 
-/// Neither in the same batch as the first body nor after a body about somebody else.
+/// Whether it arrives in the same batch as the first body, or after a body about somebody else.
 #[apply(test)]
 async fn known_id_with_another_body_does_not_restore_the_contact(app: &TestApp) {
     let service = app.run(&[]).await;

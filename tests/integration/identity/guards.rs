@@ -1,4 +1,4 @@
-//! No merge joins two CPFs or exceeds the limit of identifiers, and a chain applies whole or not at all.
+//! No merge joins two CPFs or exceeds the limit of identifiers, and a chain is applied whole or not at all.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};

@@ -90,7 +90,7 @@ async fn rate_limited_deliveries_do_not_expire_after_a_pause(app: &TestApp) {
     assert_eq!(app.rows("webhook_attempts").await, 6);
 }
 
-/// Waiting for each of them as for a probe would take one lease each.
+/// If each superseded delivery counted as the probe, the endpoint would wait one lease for each.
 #[apply(test)]
 async fn superseded_delivery_does_not_use_up_the_probe(app: &TestApp) {
     let url = app.receiver.url("/status/500/1");

@@ -83,7 +83,7 @@ async fn single_delivery_is_sent_without_a_digest(app: &TestApp) {
     assert_eq!(app.deliveries("digested").await, 0);
 }
 
-/// The digest's first attempt failed before one of its contacts is erased.
+/// The digest's first attempt fails before one of its contacts is erased.
 #[apply(test)]
 async fn erasure_keeps_the_other_members(app: &TestApp) {
     let url = app.receiver.url("/status/503/1");

@@ -45,7 +45,7 @@ async fn changed_rate_applies_to_pending_deliveries(app: &TestApp) {
     app.wait_for_deliveries("delivered", 3).await;
 }
 
-/// Endpoints of two companies, more than one page, of which half already match the settings.
+/// Endpoints of two companies, more than one page. Half have the default limit, and none has a rate.
 const ENDPOINTS: &str = "
     INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
     SELECT company, gen_random_uuid(), host || n, CASE WHEN n % 2 = 0 THEN 64 ELSE 7 END, 0
@@ -78,7 +78,7 @@ async fn only_rows_that_differ_are_written(app: &TestApp) {
                 format!("webhook_endpoints WHERE {who} AND (max_in_flight, send_interval_us) = {terms}");
             assert_eq!(app.rows(&rows).await, expected, "{who}");
         }
-        // All but the half of acme's first ones, which were as they should be.
+        // All but the 300 endpoints of acme that already matched the settings.
         assert_eq!(app.rows(written).await, 2_100);
         app.stop().await;
     }

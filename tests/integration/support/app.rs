@@ -132,7 +132,7 @@ impl TestApp {
         self.environment.control(action, service).await;
     }
 
-    /// The end of every test: the running service empties its queues and stops in order, and every message is
+    /// The end of every test: the running service empties its queues and stops cleanly, and every message is
     /// acknowledged.
     ///
     /// Unacknowledged messages return to the queue when the service stops, and another process finishes them. The
@@ -157,7 +157,7 @@ impl TestApp {
         panic!("messages come back from every process that stops");
     }
 
-    /// Stops the running processes in order.
+    /// Stops the running processes gracefully.
     pub(crate) async fn stop(&self) {
         for process in self.running().await {
             process.sigterm();

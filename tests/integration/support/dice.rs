@@ -1,6 +1,6 @@
 //! Randomness that is the same in every run.
 
-/// Pseudo-random numbers below `bound`, the same in every run.
+/// A pseudo-random number generator. The field is its seed and state.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
