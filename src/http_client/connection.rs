@@ -55,7 +55,7 @@ impl Connection {
     /// Starts HTTP on a connected stream. Reads and writes nothing yet.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
         let bytes_left = Arc::new(AtomicUsize::new(MAX_BYTES_UNTIL_BODY));
-        let stream = LimitedStream { stream, bytes_left: Arc::clone(&bytes_left) };
+        let stream = LimitedStream::new(stream, Arc::clone(&bytes_left));
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
@@ -66,7 +66,7 @@ impl Connection {
 
     /// Sends a request and waits for the head of the final response.
     ///
-    /// The connection reads before it writes. If the receiver closed it while it was idle, nothing is
+    /// A reused connection reads before it writes. If the receiver closed it while it was idle, nothing is
     /// written.
     ///
     /// # Errors

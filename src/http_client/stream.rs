@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
@@ -21,11 +21,28 @@ use tokio_rustls::client::TlsStream;
 #[error("the receiver sent too many bytes")]
 pub(super) struct ReadLimitExceeded;
 
-/// A stream that fails after it has read more than `bytes_left` bytes.
+/// A stream that fails after it has read more than `bytes_left` bytes, and reads nothing before its first write: a
+/// response that arrives before the request is written would otherwise be an error or not, depending on timing.
 pub(super) struct LimitedStream {
-    pub(super) stream: Stream,
+    stream: Stream,
     /// Reads count it down; the connection sets it for each part of a response.
-    pub(super) bytes_left: Arc<AtomicUsize>,
+    bytes_left: Arc<AtomicUsize>,
+    has_written: bool,
+    /// Waits for the first write.
+    reader: Option<Waker>,
+}
+
+impl LimitedStream {
+    pub(super) fn new(stream: Stream, bytes_left: Arc<AtomicUsize>) -> Self {
+        Self { stream, bytes_left, has_written: false, reader: None }
+    }
+
+    fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(_)) {
+            self.has_written = true;
+            self.reader.take().map_or((), Waker::wake);
+        }
+    }
 }
 
 impl AsyncRead for LimitedStream {
@@ -34,6 +51,10 @@ impl AsyncRead for LimitedStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.has_written {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
@@ -45,7 +66,9 @@ impl AsyncRead for LimitedStream {
 
 impl AsyncWrite for LimitedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_write(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -53,7 +76,9 @@ impl AsyncWrite for LimitedStream {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.note_write(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -172,10 +172,10 @@ async fn messages_expired_or_rejected_at_the_broker_are_collected(app: &TestApp)
     let all = app.dead_letters().await;
     let of = |body: &[u8]| all.iter().find(|dead| dead.body == body).expect("its bytes");
     for (body, stage, says, known) in [
-        (&*expired.bytes(), "upsert", "expiration", ("acme", Some("expired"), Some("register_lead"))),
+        (&*expired.bytes(), "upsert", "expired", ("acme", Some("expired"), Some("register_lead"))),
         (&*rejected.bytes(), "upsert", "rejected", ("acme", Some("rejected"), Some("register_lead"))),
-        (no_event, "upsert", "expiration", ("", None, None)),
-        (published.to_string().as_bytes(), "webhook", "expiration", ("acme", Some("i"), Some("t"))),
+        (no_event, "upsert", "expired", ("", None, None)),
+        (published.to_string().as_bytes(), "webhook", "expired", ("acme", Some("i"), Some("t"))),
     ] {
         let dead = of(body);
         assert_eq!((dead.reason.as_str(), dead.stage.as_str()), ("broker", stage));

@@ -11,10 +11,9 @@ use crate::support::{alone, app::TestApp, event::Event, eventually, test};
 #[apply(test)]
 async fn test_has_its_own_database(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 0);
-    sqlx::query("INSERT INTO contacts SELECT 'acme', gen_random_uuid(), 1, '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '{}', now(), now()")
-        .execute(&app.pool)
-        .await
-        .unwrap();
+    let contact = "INSERT INTO contacts (company_id, contact_id, version, provenance, created_at, updated_at)
+                   VALUES ('acme', gen_random_uuid(), 1, '{}', now(), now())";
+    sqlx::query(contact).execute(&app.pool).await.unwrap();
     app.wait_for_rows("contacts", 1).await;
 }
 

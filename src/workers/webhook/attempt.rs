@@ -11,7 +11,7 @@ use tokio::{
     time::timeout_at,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, debug, debug_span};
 
 use super::{lanes::LaneGuard, routes::Route};
 use crate::{
@@ -108,6 +108,8 @@ impl Sender {
             slack::explain(&mut outcome);
         }
         outcome.class = lane.route.rule.class(&outcome);
+        let (class, status) = (outcome.class.name(), outcome.status);
+        debug!(class, status, "attempt ended ({class})");
         if let Some(wait) = hold(&outcome) {
             // Until the hold is recorded; then the row has it, and earlier claims of the lane are revoked.
             lane.hold(wait.min(self.max_slot_wait));

@@ -95,7 +95,7 @@ async fn reconnecting_to_a_frozen_broker_leaks_no_threads(app: &TestApp) {
     broker.freeze();
     not_ready(&process, "broker").await;
     // Long enough for each component to retry several times.
-    let retries = || process.log().matches("did not answer").count();
+    let retries = || process.log().matches("no answer within").count();
     eventually("it keeps retrying", async || (retries() >= 20).then_some(())).await;
     let at_the_most = process.threads();
     broker.open();

@@ -177,7 +177,7 @@ async fn the_services_own_queues_receive_no_reply(app: &TestApp) {
     app.assert_settled().await;
     assert_eq!(results(app).await.len(), 3);
     assert_eq!(app.rows("dead_letters").await, 0);
-    assert!(service.log().contains("want an answer on a queue that this service consumes"));
+    assert!(service.log().contains("it names a queue of this service"));
 }
 
 #[apply(test)]
