@@ -122,7 +122,7 @@ CREATE INDEX trigger_events_by_contact ON trigger_events (company_id, contact_id
 -- Messages that came back so often that they are processed alone, and how often that was started.
 CREATE TABLE crash_suspects (
     body_hash  bytea PRIMARY KEY,
-    tries      integer NOT NULL,
+    starts     integer NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 

@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest frame, in bytes.
 const FRAME_MAX: u32 = 128 * 1024;
 
-/// Why the broker could not be reached. Names host and port, never user or password.
+/// Why the broker could not be reached. Names host and port, never the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `amqp.url` cannot be parsed.

@@ -38,6 +38,9 @@ pub(super) trait Select: Args + Debug {
     /// The key whose id is `id` or begins with it.
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
 
+    /// Orders keys that were given as ids. By default they stay as given.
+    fn order(_keys: &mut [Self::Key]) {}
+
     /// The rows of these keys.
     async fn rows(database: &Database, keys: &[Self::Key]) -> anyhow::Result<Vec<Self::Row>>;
 
@@ -112,6 +115,7 @@ impl<S: Select> Bulk<S> {
                 keys.push(key);
             }
         }
+        S::order(&mut keys);
         Ok(keys)
     }
 

@@ -40,7 +40,9 @@ impl LimitedStream {
     fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(_)) {
             self.has_written = true;
-            self.reader.take().map_or((), Waker::wake);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         contact::{
             Contact, ContactId,
             directory::Conflict,
-            rebuild::{Entry, Rebuilt, Separation, rebuild},
+            rebuild::{AppliedUpdate, Rebuilt, Separation, rebuild},
         },
         event::CompanyId,
     },
@@ -107,18 +107,18 @@ async fn apply(
     };
     let ids: Vec<Uuid> = aliases.iter().chain([&living.id]).map(|id| id.0).collect();
     let steps = store::steps(conn, company, &ids).await?;
-    let said: Vec<Entry> = steps.iter().map(|step| step.said.clone()).collect();
+    let updates: Vec<AppliedUpdate> = steps.iter().map(|step| step.update.clone()).collect();
     let mut separations = store::separations(conn, company, &ids).await?;
-    let as_it_is = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;
-    if !gives(&as_it_is, &living) {
+    let current = rebuild(company, &updates, &separations).map_err(UnmergeError::Conflict)?;
+    if !gives(&current, &living) {
         return Err(UnmergeError::Incomplete);
     }
     // Read from the rebuilt contact: an earlier unmerge may have changed which contact absorbed which.
-    let merge = as_it_is.merges.iter().find(|merge| merge.loser == merged);
+    let merge = current.merges.iter().find(|merge| merge.loser == merged);
     let absorber = merge.ok_or(UnmergeError::Incomplete)?.into;
     let separation = Separation { id: Uuid::now_v7(), one: absorber, other: merged };
     separations.push(separation);
-    let mut rebuilt = rebuild(company, &said, &separations).map_err(UnmergeError::Conflict)?;
+    let mut rebuilt = rebuild(company, &updates, &separations).map_err(UnmergeError::Conflict)?;
     // Every id must still resolve to a contact, and these two to different ones.
     let (Some(contact), Some(restored)) = (rebuilt.living(absorber), rebuilt.living(merged)) else {
         return Err(UnmergeError::Incomplete);
@@ -136,9 +136,9 @@ async fn apply(
     store::insert_separation(conn, company, &separation, operator).await?;
     let message = message(events, &rebuilt, separation.id, contact);
     outbox::insert(conn, message.as_slice(), Duration::ZERO).await?;
-    let moved = said.iter().zip(&rebuilt.steps).filter(|(said, (now, _))| said.contact != *now);
+    let moved = updates.iter().zip(&rebuilt.steps).filter(|(update, (now, _))| update.contact != *now);
     let moved_events = moved.count();
-    Ok(Unmerged { contact, restored, contacts: rebuilt.contacts, events: said.len(), moved_events })
+    Ok(Unmerged { contact, restored, contacts: rebuilt.contacts, events: updates.len(), moved_events })
 }
 
 /// Whether the events reproduce exactly this contact.

@@ -91,38 +91,39 @@ async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
     let counted = sqlx::query!(
         "WITH counted AS (
              UPDATE webhook_deliveries d SET awaited = false
-             FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, delivery_id)
-             WHERE d.company_id = k.company_id AND d.delivery_id = k.delivery_id AND d.awaited
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+             WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.awaited
              RETURNING d.company_id, d.event_key),
          chains AS MATERIALIZED (
              SELECT company_id, event_key, count(*)::integer AS ended FROM counted GROUP BY 1, 2),
-         held AS MATERIALIZED (
+         locked AS MATERIALIZED (
              SELECT c.company_id, c.event_key, n.ended FROM chains n
              JOIN chain_results c ON c.company_id = n.company_id AND c.event_key = n.event_key
              ORDER BY c.company_id, c.event_key FOR UPDATE OF c)
-         UPDATE chain_results c SET waiting = c.waiting - h.ended
-         FROM held h WHERE c.company_id = h.company_id AND c.event_key = h.event_key
+         UPDATE chain_results c SET waiting = c.waiting - locked.ended
+         FROM locked WHERE c.company_id = locked.company_id AND c.event_key = locked.event_key
          RETURNING c.company_id, c.event_key, c.waiting",
         &companies as &[&str],
         &ids,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let over = counted.into_iter().filter(|row| row.waiting <= 0);
-    let (companies, keys): (Vec<String>, Vec<Uuid>) = over.map(|row| (row.company_id, row.event_key)).unzip();
+    let finished = counted.into_iter().filter(|row| row.waiting <= 0);
+    let (companies, keys): (Vec<String>, Vec<Uuid>) =
+        finished.map(|row| (row.company_id, row.event_key)).unzip();
     if companies.is_empty() {
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        "DELETE FROM chain_results c USING UNNEST($1::text[], $2::uuid[]) AS k(company_id, event_key)
-         WHERE c.company_id = k.company_id AND c.event_key = k.event_key
+        "DELETE FROM chain_results c USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+         WHERE c.company_id = u.company_id AND c.event_key = u.event_key
          RETURNING c.company_id, c.event_key, c.chain, c.reply_to, c.correlation_id, c.traceparent, c.tracestate",
         &companies,
         &keys,
     )
     .fetch_all(conn)
     .await?;
-    let over = rows.into_iter().filter_map(|row| {
+    let finished = rows.into_iter().filter_map(|row| {
         // An error would repeat with every retry, and no outcome of any webhook could be recorded.
         let company = CompanyId::new(&row.company_id).ok();
         let chain = company.zip(serde_json::from_value(row.chain).ok());
@@ -135,7 +136,7 @@ async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
         let trace = TraceContext::new(row.traceparent.as_deref(), row.tracestate.as_deref());
         Some(AwaitedChain { company, chain, reply_to, trace })
     });
-    Ok(over.collect())
+    Ok(finished.collect())
 }
 
 type Results = HashMap<(String, Uuid), WebhookResult>;
@@ -152,12 +153,12 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
     let (companies, ids): (Vec<String>, Vec<Uuid>) = keys.unzip();
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, a.outcome AS "outcome?", a.status, a.error, a.response_body
-           FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, delivery_id)
-           JOIN webhook_deliveries d ON d.company_id = k.company_id AND d.delivery_id = k.delivery_id
+           FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+           JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN LATERAL (
-               SELECT l.outcome, l.status, l.error, l.response_body FROM webhook_attempts l
-               WHERE l.company_id = d.company_id AND l.delivery_id = d.delivery_id
-               ORDER BY l.attempt DESC LIMIT 1) a ON true"#,
+               SELECT outcome, status, error, response_body FROM webhook_attempts
+               WHERE company_id = d.company_id AND delivery_id = d.delivery_id
+               ORDER BY attempt DESC LIMIT 1) a ON true"#,
         &companies,
         &ids,
     )

@@ -12,9 +12,7 @@ mod record;
 mod resend;
 mod supersede;
 
-use std::time::Duration;
-
-use sqlx::PgConnection;
+use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
 pub use claim::{Claim, ClaimedDelivery, claim, next_due, release};
@@ -25,7 +23,7 @@ pub use record::{Recorded, record};
 pub use resend::{Locked, discard, lock, make_due, restart};
 pub use supersede::{Yielded, supersede};
 
-use super::columns::column;
+use super::columns::{column, interval};
 use crate::domain::webhook::{delivery::NewDelivery, request::WebhookRequest};
 
 /// Inserts deliveries, due at once or at the end of their digest window. A delivery that is already there stays
@@ -59,7 +57,7 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
         &column(rows, |row| row.contact.map(|(_, version)| version)) as &[Option<i64>],
         &column(rows, |row| row.newest_only),
         &column(rows, |row| row.awaited),
-        &column(rows, |row| row.digest_window.map(microseconds)) as &[Option<i64>],
+        &column(rows, |row| row.digest_window.map(interval)) as &[Option<PgInterval>],
     )
     .execute(conn)
     .await?;
@@ -69,9 +67,4 @@ pub async fn insert(conn: &mut PgConnection, deliveries: &[NewDelivery]) -> Resu
 /// `[["name", "value"], …]`: a list, because a header may occur twice and order may matter.
 fn headers(request: &WebhookRequest) -> serde_json::Value {
     request.headers.iter().map(|(name, value)| serde_json::json!([name, value])).collect()
-}
-
-/// Postgres counts whole microseconds.
-fn microseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

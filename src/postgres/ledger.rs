@@ -6,7 +6,6 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::columns::column;
-
 use crate::domain::{
     chain::entry::{Effect, Entry},
     contact::Rejected,
@@ -33,7 +32,7 @@ pub async fn known(
     let keys: Vec<Uuid> = events.iter().map(|(_, key)| *key).collect();
     let rows = sqlx::query!(
         "SELECT t.company_id, t.event_key, t.body_hash, t.erased
-         FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, event_key)
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
          JOIN trigger_events t USING (company_id, event_key)",
         &companies,
         &keys

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, postgres::types::PgInterval};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::columns::{column, interval, key_columns};
 use crate::domain::{
     chain::outgoing::{OutgoingEvent, ReplyTo},
+    event::Key,
     trace_context::TraceContext,
 };
 
@@ -21,12 +23,6 @@ pub async fn insert(
     if events.is_empty() {
         return Ok(());
     }
-    let text = |column: fn(&OutgoingEvent) -> &str| events.iter().map(column).collect::<Vec<&str>>();
-    let optional =
-        |column: fn(&OutgoingEvent) -> Option<&str>| events.iter().map(column).collect::<Vec<Option<&str>>>();
-    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
-    let times: Vec<OffsetDateTime> = events.iter().map(|event| event.time).collect();
-    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
     sqlx::query!(
         "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id,
              traceparent, tracestate, time, body, reply_to, reply_correlation_id, leased_until)
@@ -34,19 +30,19 @@ pub async fn insert(
              $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[],
              $12::text[], $13::text[]) AS u
          ON CONFLICT DO NOTHING",
-        &text(|event| &event.company) as &[&str],
-        &ids,
-        &text(|event| &event.routing_key) as &[&str],
-        &text(|event| &event.kind) as &[&str],
-        &text(|event| &event.source) as &[&str],
-        &optional(|event| event.subject.as_deref()) as &[Option<&str>],
-        &text(|event| &event.correlation_id) as &[&str],
-        &optional(|event| event.trace.traceparent()) as &[Option<&str>],
-        &optional(|event| event.trace.tracestate()) as &[Option<&str>],
-        &times,
-        &bodies as &[&[u8]],
-        &optional(|event| Some(event.reply_to.as_ref()?.queue.as_str())) as &[Option<&str>],
-        &optional(|event| event.reply_to.as_ref()?.correlation_id.as_deref()) as &[Option<&str>],
+        &column(events, |event| event.company.as_str()) as &[&str],
+        &column(events, |event| event.id),
+        &column(events, |event| event.routing_key.as_str()) as &[&str],
+        &column(events, |event| event.kind.as_str()) as &[&str],
+        &column(events, |event| event.source.as_str()) as &[&str],
+        &column(events, |event| event.subject.as_deref()) as &[Option<&str>],
+        &column(events, |event| event.correlation_id.as_str()) as &[&str],
+        &column(events, |event| event.trace.traceparent()) as &[Option<&str>],
+        &column(events, |event| event.trace.tracestate()) as &[Option<&str>],
+        &column(events, |event| event.time),
+        &column(events, |event| event.body.as_slice()) as &[&[u8]],
+        &column(events, |event| Some(event.reply_to.as_ref()?.queue.as_str())) as &[Option<&str>],
+        &column(events, |event| event.reply_to.as_ref()?.correlation_id.as_deref()) as &[Option<&str>],
         interval(lease),
     )
     .execute(conn)
@@ -97,7 +93,8 @@ pub async fn take_expired(
     lease: Duration,
 ) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
     let rows = sqlx::query_as!(
-        Row,        r#"WITH expired AS (
+        Row,
+        r#"WITH expired AS (
              SELECT company_id, message_id FROM outbox WHERE leased_until <= now()
              ORDER BY leased_until LIMIT $1 FOR UPDATE SKIP LOCKED)
          UPDATE outbox o SET leased_until = now() + $2::interval
@@ -115,13 +112,13 @@ pub async fn take_expired(
 
 /// Deletes events that the broker has confirmed. It does not wait for the disk: if a crash of the database
 /// loses the deletion, the event is published once more, with the same id.
-pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
-    let (companies, ids): (Vec<String>, Vec<Uuid>) = confirmed.iter().cloned().unzip();
+pub async fn delete(conn: &mut PgConnection, confirmed: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(confirmed);
     sqlx::query!(
         "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-         DELETE FROM outbox o USING relaxed, UNNEST($1::text[], $2::uuid[]) AS k(company_id, message_id)
-         WHERE o.company_id = k.company_id AND o.message_id = k.message_id",
-        &companies,
+         DELETE FROM outbox o USING relaxed, UNNEST($1::text[], $2::uuid[]) AS u(company_id, message_id)
+         WHERE o.company_id = u.company_id AND o.message_id = u.message_id",
+        &companies as &[&str],
         &ids
     )
     .execute(conn)
@@ -130,19 +127,15 @@ pub async fn delete(conn: &mut PgConnection, confirmed: &[(String, Uuid)]) -> Re
 }
 
 /// Releases events that could not be published, so that the next sweep takes them.
-pub async fn release(conn: &mut PgConnection, events: &[(String, Uuid)]) -> Result<(), sqlx::Error> {
-    let (companies, ids): (Vec<String>, Vec<Uuid>) = events.iter().cloned().unzip();
+pub async fn release(conn: &mut PgConnection, events: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(events);
     sqlx::query!(
-        "UPDATE outbox o SET leased_until = now() FROM UNNEST($1::text[], $2::uuid[]) AS k(company_id, message_id)
-         WHERE o.company_id = k.company_id AND o.message_id = k.message_id",
-        &companies,
+        "UPDATE outbox o SET leased_until = now() FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, message_id)
+         WHERE o.company_id = u.company_id AND o.message_id = u.message_id",
+        &companies as &[&str],
         &ids
     )
     .execute(conn)
     .await?;
     Ok(())
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -26,7 +26,7 @@ const MAX_RUNS: u32 = 6;
 /// The schema, embedded in the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Why a command could not connect. Names host and port, never user or password.
+/// Why a command could not connect. Names host and port, never the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `postgres.url` cannot be parsed.

@@ -14,7 +14,7 @@ use crate::domain::{
         Contact, ContactId, ContactUpdate, Identifier, Rejected,
         directory::Conflict,
         field::FieldMap,
-        rebuild::{Entry, Rebuilt, Separation},
+        rebuild::{AppliedUpdate, Rebuilt, Separation},
     },
     event::{CompanyId, EventRef, Stamp},
 };
@@ -24,7 +24,7 @@ pub struct Step {
     event_key: Uuid,
     ordinal: i16,
     /// The values it gave, and the contact that it was applied to.
-    pub said: Entry,
+    pub update: AppliedUpdate,
 }
 
 /// The separations of any of these ids.
@@ -81,10 +81,10 @@ impl Row {
     fn into_step(self) -> Result<Step, sqlx::Error> {
         let event = EventRef::new(&self.source, &self.event_id).map_err(decode)?;
         let step = u16::try_from(self.step).map_err(decode)?;
-        let said: std::collections::BTreeMap<String, String> =
+        let given: std::collections::BTreeMap<String, String> =
             serde_json::from_str(&self.fields).map_err(decode)?;
         let mut values = FieldMap::default();
-        for (name, value) in said {
+        for (name, value) in given {
             let field = name.parse().map_err(decode)?;
             values.insert(field, value);
         }
@@ -92,7 +92,7 @@ impl Row {
         Ok(Step {
             event_key: self.event_key,
             ordinal: self.ordinal,
-            said: Entry {
+            update: AppliedUpdate {
                 contact: ContactId(self.contact_id),
                 update: ContactUpdate::from_accepted(stamp, values),
             },
@@ -136,7 +136,7 @@ pub async fn replace(
     }
     // An identifier that a step no longer adds to its contact is a conflict in the history of both contacts.
     let kept_apart = steps.iter().zip(&rebuilt.steps).filter_map(|(step, (_, kept_apart))| {
-        let stamp = &step.said.update.stamp;
+        let stamp = &step.update.update.stamp;
         Some(NewLink::conflict(company, &stamp.event, stamp.step, &kept_apart.as_ref()?.1))
     });
     let kept_apart: Vec<_> = kept_apart.collect();

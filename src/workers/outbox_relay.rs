@@ -17,7 +17,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
 use self::{
     answers::Answers,
@@ -27,7 +26,7 @@ use self::{
 use super::{backoff::Backoff, component::OUTBOX_RELAY, retry};
 use crate::{
     amqp::{Message, Publisher, Topology},
-    domain::chain::outgoing::OutgoingEvent,
+    domain::{chain::outgoing::OutgoingEvent, event::Key},
     health::Health,
     postgres::{Database, outbox},
     settings::Settings,
@@ -48,8 +47,6 @@ pub struct OutboxRelay {
     /// Receives the state of this component.
     pub health: Health,
 }
-
-type Keys = Vec<(String, Uuid)>;
 
 impl OutboxRelay {
     /// Publishes until every worker has stopped, so that none of their events is left to another process. `stop`
@@ -134,16 +131,17 @@ impl OutboxRelay {
         topology: &Topology,
         window: Vec<OutgoingEvent>,
     ) -> Result<(), Lost> {
-        let keys: Keys = window.iter().map(|message| (message.company.clone(), message.id)).collect();
+        let key = |event: &OutgoingEvent| Key { company: event.company.clone(), id: event.id };
+        let keys: Vec<Key> = window.iter().map(key).collect();
         let exchange = topology.events();
         let wanted: Vec<Message> = window.iter().filter_map(answer).collect();
         let messages: Vec<Message> = window.into_iter().map(|message| to_amqp(&exchange, message)).collect();
-        let attempt = async {
+        let publishing = async {
             let outcome = publisher.publish(&messages).await?;
             answers.publish(&self.settings.amqp, &wanted).await?;
             Ok::<_, Lost>(outcome)
         };
-        let outcome = match attempt.await {
+        let outcome = match publishing.await {
             Ok(outcome) => outcome,
             Err(lost) => {
                 // Best effort: otherwise the lease expires.
@@ -151,7 +149,7 @@ impl OutboxRelay {
                 return Err(lost);
             }
         };
-        let mut confirmed = Keys::with_capacity(keys.len());
+        let mut confirmed = Vec::with_capacity(keys.len());
         let mut unpublished = 0;
         for (key, result) in keys.into_iter().zip(outcome) {
             match result {

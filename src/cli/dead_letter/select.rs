@@ -107,6 +107,11 @@ impl Select for DeadLetters {
         Ok(dead_letters::resolve(database, id).await?)
     }
 
+    /// Oldest first, as with filters: the ids are in order of time.
+    fn order(keys: &mut [Key]) {
+        keys.sort_by_key(|key| key.id);
+    }
+
     async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Summary>> {
         let mut rows = Vec::with_capacity(keys.len());
         for key in keys {

@@ -18,7 +18,7 @@ use crate::domain::{
 
 /// The ledger entry of one CRM step.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct AppliedUpdate {
     /// The contact that the step created or was applied to, before any later merge.
     pub contact: ContactId,
     /// The accepted values, without an identifier that belonged to another contact at the time.
@@ -65,7 +65,7 @@ impl Rebuilt {
 /// Never with the policy used here, which merges without guards.
 pub fn rebuild(
     company: &CompanyId,
-    entries: &[Entry],
+    entries: &[AppliedUpdate],
     separations: &[Separation],
 ) -> Result<Rebuilt, Conflict> {
     const POLICY: Policy = Policy { on_conflict: OnConflict::Merge, guards: None };
@@ -77,7 +77,7 @@ pub fn rebuild(
     let mut directory = Directory::default();
     let mut created = HashSet::new();
     let mut steps = Vec::with_capacity(entries.len());
-    for Entry { contact, update } in entries {
+    for AppliedUpdate { contact, update } in entries {
         // A step that creates a contact keeps its id, unless another step has created that contact already.
         let fresh = if created.contains(contact) {
             ContactId(update.stamp.event.id_of(company, "contact", update.stamp.step))

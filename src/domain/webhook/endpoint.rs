@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_match_the_migration() {
+    fn id_derives_from_company_and_url() {
         let company = CompanyId::new("acme").unwrap();
         let id = Endpoint::new(&company, "https://hooks.example/sales").id();
         // SELECT encode(substring(sha256(E'acme\nhttps://hooks.example/sales') for 16), 'hex')::uuid

@@ -35,9 +35,9 @@ lanes AS MATERIALIZED (
              WHEN s.breaker = 'ramp_up' THEN least(s.max_in_flight, s.allowance)
              -- The next deliveries are already claimed when a request ends.
              WHEN s.calm AND s.interval_us = 0 THEN greatest(2 * s.max_in_flight, s.throughput)
-             -- Each consecutive failure leaves less: an endpoint that hangs soon holds one request, not all its own.
+             -- Each consecutive failure lowers the cap: an endpoint that hangs soon ties up only one request.
              ELSE greatest(1, s.max_in_flight / (1 + s.failures)) END AS cap,
-        -- Of a rate limit, the slots that have passed, and at most a tenth of a second's at once.
+        -- With a rate limit, the slots that have come due, at most a tenth of a second's worth at once.
         CASE WHEN s.interval_us > 0 THEN greatest(0, least(1 + (100000 / s.interval_us)::integer,
             1 + floor(extract(epoch FROM now() - s.next_slot_at) * 1e6 / s.interval_us)::integer)) END AS slots
     FROM states s),
@@ -48,7 +48,7 @@ taken AS MATERIALIZED (
       AND (e.breaker IN ('closed', 'ramp_up') OR e.breaker_until <= now())
     FOR UPDATE OF e SKIP LOCKED),
 shares AS MATERIALIZED (
-    -- A lane with less than half of its room free is skipped: claiming one by one would cost a query each.
+    -- A lane with less than half of its cap free is skipped: claiming one by one would cost a query each.
     SELECT l.*, least(l.cap - l.busy, l.slots) AS room,
         least(l.cap - l.busy, l.slots, greatest(1, $1 / (count(*) OVER ()))) AS share
     FROM lanes l

@@ -1,9 +1,9 @@
--- Supersedes the deliveries that a newer version of their contact makes needless. See supersede.rs.
+-- Supersedes the deliveries that a newer version of their contact makes obsolete. See supersede.rs.
 WITH mine AS MATERIALIZED (
     SELECT d.company_id, d.delivery_id, d.contact_id, d.endpoint_id, d.contact_version
     FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
     JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
-        -- A worker that was frozen until its lease had expired judges no other delivery.
+        -- A worker that was frozen until its lease expired must not supersede anything.
         AND d.lease_token = $3 AND d.state IS NOT DISTINCT FROM 'pending'),
 judged AS MATERIALIZED (
     SELECT m.*,
@@ -18,7 +18,7 @@ judged AS MATERIALIZED (
               AND older.lease_token <> $3 AND older.next_attempt_at > now()) AS is_early
     FROM mine m),
 waiting AS (
-    -- LATERAL: a plan from a time when little was pending must not read everything that is pending for each row.
+    -- LATERAL: a plan cached while little was pending must not read all pending deliveries for each row.
     SELECT older.company_id, older.delivery_id FROM judged j
     CROSS JOIN LATERAL (
         SELECT d.company_id, d.delivery_id FROM webhook_deliveries d

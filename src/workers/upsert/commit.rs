@@ -99,6 +99,7 @@ impl<'a> Committer<'a> {
             match transaction::apply(self.worker, &portion.accepted, &portion.rejected).await {
                 Ok(events) => {
                     wait.recovered();
+                    backoff.reset();
                     committed.extend(events);
                 }
                 Err(Refused::Race) => {

@@ -1,6 +1,6 @@
 //! The one transaction of a batch: load what its events can touch, run them, write what they did.
 
-use std::collections::{BTreeMap, hash_map};
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
@@ -68,10 +68,14 @@ pub(super) async fn apply(
 ) -> Result<Vec<OutgoingEvent>, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        match apply_in(worker, &mut transaction, accepted, rejected).await {
+        let applying = async {
+            let loaded = load(worker, &mut transaction, accepted).await?;
+            write(worker, &mut transaction, run_all(worker, loaded, rejected)).await
+        };
+        match applying.await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
             Err(Refused::Systemic(error)) => Err(error),
-            // The connection is healthy, and a new one would cost more than the next try.
+            // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     };
@@ -79,17 +83,6 @@ pub(super) async fn apply(
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead);
     Ok(events)
-}
-
-async fn apply_in(
-    worker: &UpsertWorker,
-    conn: &mut PgConnection,
-    accepted: &[Accepted<'_>],
-    rejected: &[NewDeadLetter],
-) -> Result<Written, Refused> {
-    let loaded = load(worker, conn, accepted).await?;
-    let outcome = run_all(worker, loaded, rejected);
-    write(worker, conn, outcome).await
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
@@ -127,7 +120,9 @@ async fn load<'a>(
     if accepted.is_empty() {
         return Ok(loaded);
     }
-    loaded.sort(conn, accepted).await?;
+    let keys: Vec<(&CompanyId, Uuid)> =
+        accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
+    loaded.sort(accepted, ledger::known(conn, &keys).await?);
     if loaded.fresh.is_empty() && loaded.changed.is_empty() {
         return Ok(loaded);
     }
@@ -141,15 +136,8 @@ async fn load<'a>(
 }
 
 impl<'a> Loaded<'a> {
-    /// Sorts messages by the ledger.
-    async fn sort(
-        &mut self,
-        conn: &mut PgConnection,
-        accepted: &'a [Accepted<'a>],
-    ) -> Result<(), sqlx::Error> {
-        let keys: Vec<(&CompanyId, Uuid)> =
-            accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
-        let mut known = ledger::known(conn, &keys).await?;
+    /// Sorts messages by the events that the ledger knows.
+    fn sort(&mut self, accepted: &'a [Accepted<'a>], mut known: HashMap<(String, Uuid), ledger::Known>) {
         for one in accepted {
             let applied = match known.entry((one.plan.event.company.to_string(), one.key)) {
                 hash_map::Entry::Vacant(slot) => {
@@ -169,7 +157,6 @@ impl<'a> Loaded<'a> {
                 self.changed.push(one);
             }
         }
-        Ok(())
     }
 
     /// Sets aside the events about erased people. They do not become dead letters either.

@@ -33,12 +33,12 @@ fn update(at: i64, event: &str, phone: &str, email: &str, name: &str) -> Contact
 }
 
 /// Applies updates as a worker does, and returns its ledger entries. Ids count from 1 by update.
-fn ledger(updates: &[ContactUpdate]) -> (Vec<Entry>, Changes) {
+fn ledger(updates: &[ContactUpdate]) -> (Vec<AppliedUpdate>, Changes) {
     let policy = Policy { on_conflict: OnConflict::Merge, guards: None };
     let mut directory = Directory::default();
     let entries = updates.iter().zip(1..).map(|(update, n)| {
         let applied = directory.apply(&acme(), update, id(n), &policy).unwrap();
-        Entry { contact: applied.id, update: update.clone() }
+        AppliedUpdate { contact: applied.id, update: update.clone() }
     });
     let entries = entries.collect();
     (entries, directory.into_changes())
