@@ -17,7 +17,7 @@ use crate::domain::{
     webhook::egress::{self, AllowedNetwork},
 };
 
-pub use endpoints::EndpointRule;
+pub use endpoints::{EndpointRule, EndpointSettings};
 
 pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};

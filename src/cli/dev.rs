@@ -93,7 +93,9 @@ async fn show(
     began: Instant,
 ) -> anyhow::Result<Exit> {
     let database = Database::connect(&settings.postgres).await?;
-    schema::migrate(&database).await.context("could not migrate the database")?;
+    schema::migrate(&database)
+        .await
+        .context("could not migrate the database; --fresh deletes the data of another build")?;
     let receiver = DemoReceiver::start().await?;
     let app = App::new(settings.clone())?;
     let (stop, health) = (app.stop_token(), app.health());

@@ -15,7 +15,7 @@ use crate::{
         attempts::{self, Attempt},
         endpoints::{self as store, EndpointRow},
     },
-    settings::{EndpointRule, Webhook},
+    settings::Webhook,
 };
 
 /// Minimum number of digits of an endpoint's id. Few suffice, because there are few endpoints.
@@ -159,30 +159,28 @@ impl Terms {
     /// The settings for the endpoint of `company` with this address.
     #[must_use]
     pub fn of(settings: &Webhook, company: &str, url: &str) -> Self {
-        let rules = settings.per_endpoint(Clone::clone);
-        let rule = rules.get(company, url);
+        let endpoint = settings.endpoint(company, url);
         let terms = settings.terms().of(company, url);
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let schedule =
-            rule.and_then(EndpointRule::retry_schedule).unwrap_or_else(|| settings.retry_schedule.clone());
-        let secrets =
-            rule.and_then(|rule| rule.signing_secrets.as_ref()).unwrap_or(&settings.signing_secrets);
         // Loading the settings has reported invalid ones.
-        let secrets = secrets.iter().filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
-        let path = |file: Option<&std::path::PathBuf>| file.map(|file| file.display().to_string());
+        let secrets = endpoint
+            .signing_secrets
+            .iter()
+            .filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
+        let path = |file: Option<&std::path::Path>| file.map(|file| file.display().to_string());
         Self {
             profile: terms.profile.into(),
             max_in_flight: terms.max_in_flight,
             send_interval_ms: terms.send_interval.map(ms),
-            timeout_ms: ms(rule.and_then(EndpointRule::timeout).unwrap_or(settings.timeout)),
-            retry_schedule_ms: schedule.iter().copied().map(ms).collect(),
-            retry_statuses: rule.map(|rule| rule.retry_statuses().to_vec()).unwrap_or_default(),
-            dead_statuses: rule.map(|rule| rule.dead_statuses().to_vec()).unwrap_or_default(),
+            timeout_ms: ms(endpoint.timeout),
+            retry_schedule_ms: endpoint.retry.schedule.iter().copied().map(ms).collect(),
+            retry_statuses: endpoint.retry.retry_statuses,
+            dead_statuses: endpoint.retry.dead_statuses,
             signing: secrets.map(|secret| Signing::new(&secret)).collect(),
             newest_only: terms.newest_only,
             digest_window_ms: terms.digest_window.map(ms),
-            ca_file: path(rule.and_then(|rule| rule.ca_file.as_ref())),
-            client_certificate_file: path(rule.and_then(|rule| rule.client_certificate_file.as_ref())),
+            ca_file: path(endpoint.ca_file),
+            client_certificate_file: path(endpoint.client_certificate_file),
         }
     }
 }

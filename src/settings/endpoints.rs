@@ -1,6 +1,9 @@
 //! Settings of single endpoints: the entries of `[[webhook.endpoints]]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -9,6 +12,7 @@ use super::{Webhook, types::Span};
 use crate::domain::{
     event::CompanyId,
     webhook::{
+        attempt::RetryRule,
         endpoint::{Pattern, PerEndpoint, Profile},
         terms::{EndpointTerms, TermsOverride},
     },
@@ -44,51 +48,39 @@ impl EndpointRule {
         Pattern::new(&self.url, company)
     }
 
-    /// The request format of the receiver.
-    #[must_use]
-    pub fn profile(&self) -> Option<Profile> {
-        self.profile.map(|profile| profile.0)
-    }
-
-    /// The deadline of an attempt.
-    #[must_use]
-    pub fn timeout(&self) -> Option<Duration> {
+    /// Deadline of an attempt.
+    pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout.map(|span| span.0)
     }
 
     /// The waits between attempts.
-    #[must_use]
-    pub fn retry_schedule(&self) -> Option<Vec<Duration>> {
+    pub(super) fn retry_schedule(&self) -> Option<Vec<Duration>> {
         Some(self.retry_schedule.as_ref()?.iter().map(|span| span.0).collect())
     }
 
     /// Statuses that are retried although they would not be by default.
-    #[must_use]
-    pub fn retry_statuses(&self) -> &[u16] {
+    pub(super) fn retry_statuses(&self) -> &[u16] {
         self.retry_statuses.as_deref().unwrap_or_default()
     }
 
     /// Statuses that are not retried although they would be by default.
-    #[must_use]
-    pub fn dead_statuses(&self) -> &[u16] {
+    pub(super) fn dead_statuses(&self) -> &[u16] {
         self.dead_statuses.as_deref().unwrap_or_default()
     }
 
     /// Whether an older version of a contact is never sent after a newer one.
-    #[must_use]
-    pub fn is_newest_only(&self) -> bool {
+    pub(super) fn is_newest_only(&self) -> bool {
         self.newest_only == Some(true)
     }
 
     /// How long deliveries are collected for one request.
-    #[must_use]
-    pub fn digest_window(&self) -> Option<Duration> {
+    pub(super) fn digest_window(&self) -> Option<Duration> {
         self.digest_window.map(|span| span.0)
     }
 
     fn terms(&self) -> TermsOverride {
         TermsOverride {
-            profile: self.profile(),
+            profile: self.profile.map(|profile| profile.0),
             max_in_flight: self.max_in_flight,
             send_interval: self.rate.map(|rate| rate.0),
             newest_only: self.is_newest_only(),
@@ -124,11 +116,67 @@ impl TryFrom<String> for Rate {
     }
 }
 
+/// The settings that apply to one endpoint: those of its entry, and the defaults for everything else.
+pub struct EndpointSettings<'a> {
+    /// Deadline of an attempt.
+    pub timeout: Duration,
+    /// The secrets that sign its requests.
+    pub signing_secrets: &'a [SecretString],
+    /// When a failed attempt is retried.
+    pub retry: RetryRule,
+    /// The request format, unless the URL decides.
+    pub profile: Option<Profile>,
+    /// Additional CA certificates.
+    pub ca_file: Option<&'a Path>,
+    /// The client certificate.
+    pub client_certificate_file: Option<&'a Path>,
+    /// The key of the client certificate.
+    pub client_key_file: Option<&'a Path>,
+}
+
 impl Webhook {
-    /// One value of each entry, by endpoint.
-    pub fn per_endpoint<T>(&self, value: impl Fn(&EndpointRule) -> T) -> PerEndpoint<T> {
+    /// The settings of the endpoint of `company` with this URL.
+    #[must_use]
+    pub fn endpoint(&self, company: &str, url: &str) -> EndpointSettings<'_> {
+        let entry = self
+            .endpoints
+            .iter()
+            .find(|entry| entry.pattern().is_some_and(|pattern| pattern.matches(company, url)));
+        self.resolve(entry)
+    }
+
+    /// The settings of endpoints without an entry.
+    #[must_use]
+    pub fn default_endpoint(&self) -> EndpointSettings<'_> {
+        self.resolve(None)
+    }
+
+    /// The settings of each entry, in the order in which they are matched.
+    pub fn special_endpoints(&self) -> impl Iterator<Item = (Pattern, EndpointSettings<'_>)> {
         // An invalid pattern was refused when the settings were loaded.
-        PerEndpoint::new(self.endpoints.iter().filter_map(|rule| Some((rule.pattern()?, value(rule)))))
+        self.endpoints.iter().filter_map(|entry| Some((entry.pattern()?, self.resolve(Some(entry)))))
+    }
+
+    fn resolve<'a>(&'a self, entry: Option<&'a EndpointRule>) -> EndpointSettings<'a> {
+        let schedule = entry.and_then(EndpointRule::retry_schedule);
+        let statuses = |of: fn(&EndpointRule) -> &[u16]| entry.map(of).unwrap_or_default().to_vec();
+        EndpointSettings {
+            timeout: entry.and_then(EndpointRule::timeout).unwrap_or(self.timeout),
+            signing_secrets: entry
+                .and_then(|entry| entry.signing_secrets.as_ref())
+                .unwrap_or(&self.signing_secrets),
+            retry: RetryRule {
+                schedule: schedule.unwrap_or_else(|| self.retry_schedule.clone()),
+                jitter: self.retry_jitter,
+                max_age: self.max_age,
+                retry_statuses: statuses(EndpointRule::retry_statuses),
+                dead_statuses: statuses(EndpointRule::dead_statuses),
+            },
+            profile: entry.and_then(|entry| entry.profile).map(|profile| profile.0),
+            ca_file: entry.and_then(|entry| entry.ca_file.as_deref()),
+            client_certificate_file: entry.and_then(|entry| entry.client_certificate_file.as_deref()),
+            client_key_file: entry.and_then(|entry| entry.client_key_file.as_deref()),
+        }
     }
 
     /// The longest deadline of any attempt.
@@ -140,7 +188,8 @@ impl Webhook {
     /// The terms of every endpoint, without the other settings and their secrets.
     #[must_use]
     pub fn terms(&self) -> EndpointTerms {
-        EndpointTerms::new(self.per_endpoint(EndpointRule::terms), self.max_in_flight)
+        let overrides = self.endpoints.iter().filter_map(|entry| Some((entry.pattern()?, entry.terms())));
+        EndpointTerms::new(PerEndpoint::new(overrides), self.max_in_flight)
     }
 }
 

@@ -187,9 +187,7 @@ fn webhook(delivery: &NewDelivery, settings: &Settings) -> Value {
 
 /// The headers that each attempt adds, in order. Signatures are named, not computed.
 fn own_headers(company: &str, url: &str, settings: &Settings) -> Vec<(String, String)> {
-    let webhook = &settings.webhook;
-    let own = webhook.per_endpoint(|rule| rule.signing_secrets.clone());
-    let secrets = own.get(company, url).and_then(Option::as_ref).unwrap_or(&webhook.signing_secrets);
+    let secrets = settings.webhook.endpoint(company, url).signing_secrets;
     let secrets = secrets.iter().filter_map(|secret| SigningSecret::parse(secret.expose_secret()).ok());
     let signatures: Vec<_> = secrets.map(|secret| format!("{},<signature>", secret.version())).collect();
     let signature = Some(signatures.join(" ")).filter(|signature| !signature.is_empty());

@@ -10,8 +10,8 @@ use crate::{
         endpoint::{PerEndpoint, Profile},
         signature::{BadSecret, SigningSecret},
     },
-    http_client::{self, HttpClient},
-    settings::{EndpointRule, Webhook},
+    http_client::{self, HttpClient, TlsSetup},
+    settings::{EndpointSettings, Webhook},
 };
 
 /// Why a route cannot be set up.
@@ -53,23 +53,16 @@ impl Routes {
     /// # Errors
     /// When a file cannot be read, the system has no CA certificates, or a signing secret is not usable.
     pub(super) fn new(settings: &Webhook) -> Result<Self, SetUpError> {
-        let default = Route {
-            http: http_client::Route { timeout: settings.timeout, tls: HttpClient::tls(None, None, None)? },
-            secrets: secrets(&settings.signing_secrets)?,
-            rule: RetryRule {
-                schedule: settings.retry_schedule.clone(),
-                jitter: settings.retry_jitter,
-                max_age: settings.max_age,
-                retry_statuses: Vec::new(),
-                dead_statuses: Vec::new(),
-            },
-            profile: None,
-        };
+        let default = Route::new(&settings.default_endpoint(), HttpClient::tls(None, None, None)?)?;
         let mut special = Vec::with_capacity(settings.endpoints.len());
-        for entry in &settings.endpoints {
-            if let Some(pattern) = entry.pattern() {
-                special.push((pattern, Arc::new(default.with(entry)?)));
-            }
+        for (pattern, endpoint) in settings.special_endpoints() {
+            let (certificate, key) = (endpoint.client_certificate_file, endpoint.client_key_file);
+            let tls = if endpoint.ca_file.is_some() || certificate.is_some() {
+                HttpClient::tls(endpoint.ca_file, certificate, key)?
+            } else {
+                default.http.tls.clone()
+            };
+            special.push((pattern, Arc::new(Route::new(&endpoint, tls)?)));
         }
         Ok(Self { special: PerEndpoint::new(special), default: Arc::new(default) })
     }
@@ -81,29 +74,12 @@ impl Routes {
 }
 
 impl Route {
-    /// This route, overridden by an entry of `webhook.endpoints`.
-    fn with(&self, entry: &EndpointRule) -> Result<Self, SetUpError> {
-        let own_tls = entry.ca_file.is_some() || entry.client_certificate_file.is_some();
-        let tls = if own_tls {
-            let (certificate, key) =
-                (entry.client_certificate_file.as_deref(), entry.client_key_file.as_deref());
-            HttpClient::tls(entry.ca_file.as_deref(), certificate, key)?
-        } else {
-            self.http.tls.clone()
-        };
+    fn new(endpoint: &EndpointSettings<'_>, tls: TlsSetup) -> Result<Self, SetUpError> {
         Ok(Self {
-            http: http_client::Route { timeout: entry.timeout().unwrap_or(self.http.timeout), tls },
-            secrets: match &entry.signing_secrets {
-                Some(own) => secrets(own)?,
-                None => self.secrets.clone(),
-            },
-            rule: RetryRule {
-                schedule: entry.retry_schedule().unwrap_or_else(|| self.rule.schedule.clone()),
-                retry_statuses: entry.retry_statuses().to_vec(),
-                dead_statuses: entry.dead_statuses().to_vec(),
-                ..self.rule.clone()
-            },
-            profile: entry.profile(),
+            http: http_client::Route { timeout: endpoint.timeout, tls },
+            secrets: secrets(endpoint.signing_secrets)?,
+            rule: endpoint.retry.clone(),
+            profile: endpoint.profile,
         })
     }
 }
