@@ -196,7 +196,7 @@ async fn erasure_leaves_no_trace(app: &TestApp) {
     assert_no_trace(&rows);
     assert_eq!(of_globex, before.1, "another company's same person is untouched");
     assert_others_and_proofs_stay(app).await;
-    assert_told_once(app, &id, &loser).await;
+    assert_published_once(app, &id, &loser).await;
     for id in [id, loser.to_string()] {
         let again = erase(app, &id).await;
         assert_eq!((&again["alreadyErased"], &again["removed"]["contacts"]), (&json!(true), &json!(0)));
@@ -225,7 +225,7 @@ async fn assert_others_and_proofs_stay(app: &TestApp) {
     }
 }
 
-async fn assert_told_once(app: &TestApp, id: &str, loser: &Uuid) {
+async fn assert_published_once(app: &TestApp, id: &str, loser: &Uuid) {
     let heard = eventually("contact.erased is heard", async || {
         let heard = app.broker.heard().await;
         let heard: Vec<_> = heard.into_iter().filter(|heard| heard.at("/type") == "contact.erased").collect();

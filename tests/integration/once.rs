@@ -99,7 +99,7 @@ async fn two_processes_create_each_contact_once(app: &TestApp) {
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_each_person_is_one_contact(app).await;
     assert_versions_count_changes(app).await;
-    assert_all_was_told_once(app).await;
+    assert_all_published_once(app).await;
 }
 
 async fn assert_each_person_is_one_contact(app: &TestApp) {
@@ -136,7 +136,7 @@ async fn assert_versions_count_changes(app: &TestApp) {
     assert_eq!(app.rows(behind).await, 0);
 }
 
-async fn assert_all_was_told_once(app: &TestApp) {
+async fn assert_all_published_once(app: &TestApp) {
     let heard = app.broker.heard().await;
     let upserted: Vec<_> = heard.iter().filter(|heard| heard.at("/type") == "contact.upserted").collect();
     let ids: BTreeSet<String> = upserted.iter().map(|heard| heard.at("/id").to_string()).collect();

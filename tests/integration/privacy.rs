@@ -101,7 +101,7 @@ fn process_list() -> String {
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
-async fn lines_tell_nothing(app: &TestApp, format: &str) {
+async fn assert_logs_are_clean(app: &TestApp, format: &str) {
     set_up(app, format);
     let service = app.run(&[]).await;
     everything(app).await;
@@ -124,12 +124,12 @@ async fn lines_tell_nothing(app: &TestApp, format: &str) {
 
 #[apply(test)]
 async fn text_logs_hold_no_personal_data(app: &TestApp) {
-    lines_tell_nothing(app, "text").await;
+    assert_logs_are_clean(app, "text").await;
 }
 
 #[apply(test)]
 async fn json_logs_hold_no_personal_data(app: &TestApp) {
-    lines_tell_nothing(app, "json").await;
+    assert_logs_are_clean(app, "json").await;
 }
 
 #[apply(test)]

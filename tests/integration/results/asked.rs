@@ -165,7 +165,7 @@ async fn refused_reply_does_not_lose_others(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn the_services_own_queues_receive_no_reply(app: &TestApp) {
+async fn own_queues_receive_no_reply(app: &TestApp) {
     let service = app.run(&[]).await;
     let topology = Topology::new(&app.setting("amqp.namespace"));
     for queue in [topology.trigger_fired(), topology.webhook(), topology.dead_letters()] {

@@ -37,7 +37,7 @@ fn fired_for(
 }
 
 #[test]
-fn the_steps_are_carried_out_in_memory() {
+fn preview_runs_every_step() {
     let arguments = r#"{"name": "Ada", "email": " ADA@Analytical.example "}"#;
     let shown = fired(REFERENCE, arguments, r#"{"plan": "a/b"}"#, &[]).unwrap();
     assert_eq!(shown["steps"][0]["fields"], json!({ "name": "Ada", "email": "ada@analytical.example" }));
@@ -52,7 +52,7 @@ fn the_steps_are_carried_out_in_memory() {
 }
 
 #[test]
-fn without_a_body_the_event_is_sent() {
+fn missing_body_sends_the_event() {
     let arguments = r#"{"name": "Ada", "email": "ada@analytical.example"}"#;
     let shown = fired(
         REFERENCE,
@@ -67,7 +67,7 @@ fn without_a_body_the_event_is_sent() {
 }
 
 #[test]
-fn what_would_be_a_dead_letter_is_an_error() {
+fn dead_letter_is_shown_as_an_error() {
     let missing = fired(REFERENCE, "{}", "{}", &[]).unwrap_err().to_string();
     assert!(missing.contains("arguments_invalid"), "{missing}");
     let unknown = fired(REFERENCE, r#"{"name": "Ada"}"#, "{}", &[]).unwrap();
@@ -81,7 +81,7 @@ fn what_would_be_a_dead_letter_is_an_error() {
 }
 
 #[test]
-fn what_the_event_says_stands() {
+fn company_and_client_data_come_from_the_file() {
     let event = format!(
         r#"{{"data": {{"assistant": {{"maxInteractions": 1}}, "clientData": {{"plan": "p"}}, "trigger": {REFERENCE}}}}}"#
     );
@@ -91,7 +91,7 @@ fn what_the_event_says_stands() {
 }
 
 #[test]
-fn an_endpoint_of_slack_is_sent_a_message() {
+fn slack_endpoint_gets_a_slack_message() {
     let shown = |company: Option<&str>, url: &str, environment: &[(&str, &str)]| {
         let definition = json!({
             "name": "lead", "parameters": {"properties": {"name": {"type": "string"}}},
@@ -113,7 +113,7 @@ fn an_endpoint_of_slack_is_sent_a_message() {
 }
 
 #[test]
-fn the_service_s_own_headers_are_shown_without_secrets() {
+fn own_headers_are_shown_without_secrets() {
     let names = |secrets: &str, endpoints: &str| {
         let environment = [
             ("CONTACT_RELAY__WEBHOOK__SIGNING_SECRETS", secrets),

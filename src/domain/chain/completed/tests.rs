@@ -79,7 +79,7 @@ fn reported(of: WebhookResult) -> Value {
 }
 
 #[test]
-fn the_whole_event() {
+fn completed_event_lists_every_step() {
     let chain = chain(&json!([upsert(), webhook(Some("Say the ticket.")), webhook(None)]), 2);
     assert_eq!(chain.webhooks().collect::<Vec<_>>(), [2]);
     let (event, body) =
@@ -118,7 +118,7 @@ fn the_whole_event() {
 }
 
 #[test]
-fn what_is_told_of_a_webhook() {
+fn webhook_step_reports_status_and_response() {
     let error = json!({"class": "http_status", "message": "the receiver answered"});
     for (of, expected) in [
         (result(WebhookEnd::Succeeded, Some(204), b""), json!({"status": "succeeded", "httpStatus": 204})),
@@ -145,7 +145,7 @@ fn what_is_told_of_a_webhook() {
 }
 
 #[test]
-fn the_first_64_kib_of_an_answer_are_reported() {
+fn response_body_is_reported_up_to_64_kib() {
     let whole = |body: &[u8]| reported(result(WebhookEnd::Succeeded, Some(200), body));
     for (length, expected) in [(65_535, 65_535), (65_536, 65_536), (65_537, 65_536), (1_000_000, 65_536)] {
         let step = whole(&vec![b'x'; length]);
@@ -161,7 +161,7 @@ fn the_first_64_kib_of_an_answer_are_reported() {
 }
 
 #[test]
-fn all_answers_together_are_bounded() {
+fn response_bodies_of_a_chain_are_limited() {
     let actions: Vec<Value> = (0..10).map(|_| webhook(None)).collect();
     let next = json!({"name": "next", "actions": actions});
     let event = with(event(), "/data/trigger/actions", json!(actions));
@@ -182,7 +182,7 @@ fn all_answers_together_are_bounded() {
 }
 
 #[test]
-fn chains_that_do_nothing_or_upsert_twice() {
+fn skipped_and_repeated_upserts_are_reported() {
     let (event, body) = completed(&chain(&json!([upsert(), webhook(Some("x"))]), 0), &[]);
     assert_eq!(event.subject, None);
     let name = "register_qualified_lead";
@@ -205,7 +205,7 @@ fn chains_that_do_nothing_or_upsert_twice() {
 }
 
 #[test]
-fn any_trigger_of_the_chain_may_ask() {
+fn any_trigger_of_the_chain_can_ask_for_the_result() {
     let next = |interpret: bool| {
         let asks = json!({"name": "next", "interpretResponse": interpret, "action": webhook(None)});
         is_interpreted(&planned(&with(event(), "/data/next", json!([asks]))))

@@ -61,7 +61,7 @@ fn rejected(update: &ContactUpdate) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn the_contracts_example() {
+fn sample_event_is_planned() {
     let plan = run(&event(), &rules()).unwrap();
     assert_eq!((plan.max_interactions, plan.steps.len(), plan.skipped), (2, 2, 0));
     assert_eq!(plan.event.arguments["interest"], "growth");
@@ -158,7 +158,7 @@ fn values_become_text() {
 }
 
 #[test]
-fn what_is_no_text_or_no_key_is_rejected_alone() {
+fn unusable_values_are_rejected_one_by_one() {
     let update = update(json!({
         "name": {"first": "Ada"}, "position": [["a"]], "company": [{}], "phone": "call me", "email": "a@b.example",
     }))
@@ -220,7 +220,7 @@ fn length_is_counted_in_characters_after_trimming() {
 
 proptest! {
     #[test]
-    fn plans_are_deterministic_and_faults_hold_no_value(
+    fn plans_are_deterministic_and_faults_contain_no_value(
         name in "\\PC{0,120}", phone in "[0-9+ ()-]{0,20}|\\PC{0,20}", email in "zqx[a-z@.]{0,20}|\\PC{0,20}",
         age in any::<i64>(), list in proptest::collection::vec("\\PC{0,10}", 0..4),
     ) {

@@ -19,7 +19,7 @@ fn keys(update: &ContactUpdate) -> Vec<String> {
 }
 
 #[test]
-fn each_value_by_its_field() {
+fn each_field_reads_its_own_kind_of_value() {
     for (region, field, given, stored, reason) in [
         ("BR", "birthday", "20/05/1990", "1990-05-20", None),
         ("US", "birthday", "05/06/1990", "1990-05-06", None),
@@ -56,7 +56,7 @@ fn each_value_by_its_field() {
 }
 
 #[test]
-fn postal_codes_are_of_the_country_that_the_update_names() {
+fn postal_code_follows_the_country_of_the_update() {
     for (arguments, expected) in [
         (json!({"zipCode": "k1a0b1", "country": "Canadá"}), "K1A 0B1"),
         (json!({"zipCode": "k1a0b1"}), "k1a0b1"),
@@ -70,7 +70,7 @@ fn postal_codes_are_of_the_country_that_the_update_names() {
 }
 
 #[test]
-fn a_weak_phone_is_a_key_only_alone() {
+fn weak_phone_identifies_only_without_another_identifier() {
     let weak = "+558533334444;ext=12";
     for (arguments, expected) in [
         (json!({"phone": weak}), vec![weak]),
@@ -88,7 +88,7 @@ fn a_weak_phone_is_a_key_only_alone() {
 }
 
 #[test]
-fn bad_values_never_cost_the_event() {
+fn bad_values_do_not_reject_the_event() {
     let mut arguments = json!({"email": "a@b.example"});
     for field in Field::VARIANTS.iter().filter(|field| **field != Field::Email) {
         for bad in [
