@@ -8,7 +8,6 @@ mod settle;
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -18,7 +17,10 @@ pub use settle::{
 };
 
 use super::columns::column;
-use crate::domain::fault::{Reason, Stage};
+use crate::domain::{
+    event::body_hash,
+    fault::{Reason, Stage},
+};
 
 /// A message or delivery that cannot be processed, from a worker or the collector.
 #[derive(Clone)]
@@ -184,7 +186,7 @@ struct Row<'a> {
 fn coalesce(dead_letters: &[NewDeadLetter]) -> Vec<Row<'_>> {
     let mut rows: BTreeMap<_, Row<'_>> = BTreeMap::new();
     for new in dead_letters {
-        let body_hash: [u8; 32] = Sha256::digest(&new.body).into();
+        let body_hash = body_hash(&new.body);
         rows.entry((new.company.as_str(), new.stage.name(), body_hash))
             .and_modify(|row| {
                 row.new = new;

@@ -2,9 +2,8 @@
 //! to wake the webhook worker.
 
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
-use crate::domain::event::Key;
+use crate::domain::event::{self, Key};
 
 /// A delivery and the trigger event behind it.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +40,6 @@ impl WebhookRequested<'_> {
     /// SHA-256 of the body, which identifies the dead letter of the delivery.
     #[must_use]
     pub fn body_hash(&self) -> [u8; 32] {
-        Sha256::digest(self.body()).into()
+        event::body_hash(&self.body())
     }
 }
