@@ -1,58 +1,218 @@
-//! Worker 1 measured several times in one run: with two builds, or with different numbers of contacts.
+//! Comparisons: the same part under two or more conditions, in turn, each round's rates divided by that of the
+//! first condition.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use contact_relay::{dev::services::Services, settings::Settings};
+use sqlx::PgConnection;
 
-use crate::{own_binary, receiver::Receiver, stage::Stage};
+use crate::{
+    arguments::Arguments,
+    load::Load,
+    probe::Measured,
+    report::{self, Report},
+    stage::{Part, Stage},
+    trouble,
+    world::World,
+};
 
-/// Rounds of each build.
-const ROUNDS: usize = 3;
+/// The shortest part beside a pinned snapshot, in seconds: what it keeps from being removed must add up.
+const PINNED: f64 = 60.0;
 
-/// Alternates this build and another one, each time on an empty database.
-pub(crate) async fn builds(
-    settings: &Settings,
-    services: &Services,
-    other: &Path,
-    events: usize,
-) -> anyhow::Result<()> {
-    let receiver = Receiver::start().await?;
-    let (mut own, mut others) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        for (binary, name, rates) in [(other, "other", &mut others), (own_binary(), "own", &mut own)] {
-            let stage = Stage::new(settings, services, binary, &format!("{name}{round}")).await?;
-            stage.preload(&receiver, events).await?;
-            let measured = stage.upsert_alone(events).await?;
-            eprintln!("{name}: {:.0} events/s, CPU {:.2?}", measured.rate(), measured.cpu);
-            rates.push(measured.rate());
+/// One condition.
+enum Arm {
+    Plain,
+    Snapshot,
+    ClosedLanes(usize),
+    Companies(usize),
+    Contacts(usize),
+    Processes(usize),
+    OtherBuild(PathBuf),
+}
+
+impl Arm {
+    fn name(&self) -> String {
+        match self {
+            Self::Plain => "this build".to_owned(),
+            Self::Snapshot => "beside a pinned snapshot".to_owned(),
+            Self::ClosedLanes(lanes) => format!("beside {lanes} closed lanes"),
+            Self::Companies(companies) => format!("companies: {companies}"),
+            Self::Contacts(contacts) => format!("contacts before: {contacts}"),
+            Self::Processes(processes) => format!("processes: {processes}"),
+            Self::OtherBuild(_) => "other build".to_owned(),
         }
     }
-    let (own, other) = (median(own), median(others));
-    println!("worker 1, {events} events, median of {ROUNDS}: this build {own:.0}/s, the other {other:.0}/s");
-    println!("this build by the other: {:.2}", own / other);
-    Ok(())
-}
 
-/// Runs this build on databases with stored contacts.
-pub(crate) async fn sizes(
-    settings: &Settings,
-    services: &Services,
-    contacts: &[usize],
-    events: usize,
-) -> anyhow::Result<()> {
-    println!("| contacts before | worker 1, events/s |\n|---:|---:|");
-    for (number, contacts) in contacts.iter().enumerate() {
-        let stage = Stage::new(settings, services, own_binary(), &format!("size{number}")).await?;
-        eprintln!("storing {contacts} contacts");
-        stage.store_contacts(*contacts).await?;
-        stage.preload_about_stored(events, *contacts).await?;
-        let measured = stage.upsert_alone(events).await?;
-        println!("| {contacts} | {:.0} |", measured.rate());
+    /// Prepares the stage on which all rounds of this condition run.
+    async fn stage<'a>(&self, world: &'a World, name: &str) -> anyhow::Result<Stage<'a>> {
+        let mut stage = match self {
+            Self::OtherBuild(binary) => return Stage::with(world, name, binary, &[]).await,
+            _ => Stage::with(world, name, Stage::own_binary(), trouble::CLOSE_AT_ONCE).await?,
+        };
+        match self {
+            Self::ClosedLanes(lanes) => trouble::close_lanes(&mut stage, *lanes).await?,
+            Self::Contacts(contacts) => {
+                eprintln!("storing {contacts} contacts");
+                store_contacts(&mut stage.connect().await?, *contacts).await?;
+            }
+            Self::Processes(processes) => stage.processes = *processes,
+            Self::Plain | Self::Snapshot | Self::Companies(_) | Self::OtherBuild(_) => {}
+        }
+        Ok(stage)
     }
-    Ok(())
+
+    fn load(&self, url: &str) -> Load {
+        let load = Load::to(url);
+        match self {
+            Self::Companies(companies) => Load { companies: *companies, ..load },
+            Self::Contacts(contacts) => Load { stored: *contacts, ..load },
+            _ => load,
+        }
+    }
+
+    async fn measure(
+        &self,
+        stage: &mut Stage<'_>,
+        part: Part,
+        url: &str,
+        events: usize,
+    ) -> anyhow::Result<Measured> {
+        let pinned = match self {
+            Self::Snapshot => Some(trouble::pin_snapshot(stage).await?),
+            _ => None,
+        };
+        let measured = stage.measure(part, &self.load(url), events).await;
+        drop(pinned);
+        measured
+    }
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_unstable_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
+/// A comparison that an option asks for.
+pub(crate) struct Comparison {
+    parts: &'static [Part],
+    arms: Vec<Arm>,
+    /// The shortest part in seconds, if it has one.
+    seconds: Option<f64>,
+}
+
+impl Comparison {
+    /// The comparison that the arguments ask for, if any.
+    pub(crate) fn chosen(arguments: &Arguments) -> Option<Self> {
+        let option = &arguments.instead;
+        let numbers = |numbers: &[usize], arm: fn(usize) -> Arm| numbers.iter().copied().map(arm).collect();
+        let (parts, arms): (&[Part], Vec<Arm>) = if option.snapshot {
+            (&[Part::Chain], vec![Arm::Plain, Arm::Snapshot])
+        } else if let Some(lanes) = option.closed_lanes {
+            (&[Part::Chain], vec![Arm::Plain, Arm::ClosedLanes(lanes)])
+        } else if let Some(binary) = &option.compare {
+            (&Part::ALL, vec![Arm::OtherBuild(binary.clone()), Arm::Plain])
+        } else if !option.companies.is_empty() {
+            (&[Part::Chain], numbers(&option.companies, Arm::Companies))
+        } else if !option.contacts.is_empty() {
+            (&[Part::Upsert], numbers(&option.contacts, Arm::Contacts))
+        } else if !option.processes.is_empty() {
+            (&[Part::Chain], numbers(&option.processes, Arm::Processes))
+        } else {
+            return None;
+        };
+        Some(Self { parts, arms, seconds: option.snapshot.then_some(PINNED) })
+    }
+
+    /// Runs and prints all rounds.
+    pub(crate) async fn measure(
+        &self,
+        world: &World,
+        arguments: &Arguments,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let rounds = arguments.rounds(3);
+        let mut stages = Vec::new();
+        for (place, arm) in self.arms.iter().enumerate() {
+            stages.push((arm, arm.stage(world, &format!("arm{place}")).await?));
+        }
+        let events = self.events(world, &mut stages, arguments.events).await?;
+        for round in 1..=rounds {
+            eprintln!("round {round} of {rounds}");
+            self.round(world, &mut stages, round, events, report).await?;
+        }
+        println!("{events} events a part. Median (lowest, highest) of {rounds} rounds.\n");
+        report.print("Rates, and their ratios to the first of the same round", report::RATES);
+        report.print("Processor time of an event", report::CPU);
+        report.print("Other costs of an event, and memory", report::COST);
+        for (_, stage) in stages {
+            stage.remove().await?;
+        }
+        Ok(())
+    }
+
+    /// As many events as asked for, or as the shortest part needs.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
+    async fn events(
+        &self,
+        world: &World,
+        stages: &mut [(&Arm, Stage<'_>)],
+        asked: usize,
+    ) -> anyhow::Result<usize> {
+        let (Some(seconds), Some((_, stage)), Some(part)) =
+            (self.seconds, stages.first_mut(), self.parts.first())
+        else {
+            return Ok(asked);
+        };
+        eprintln!("finding out how many events take {seconds} s");
+        let measured = stage.measure(*part, &Load::to(&world.receiver().url), asked).await?;
+        Ok(asked.max((measured.rate() * seconds * 1.1) as usize))
+    }
+
+    async fn round(
+        &self,
+        world: &World,
+        stages: &mut [(&Arm, Stage<'_>)],
+        round: usize,
+        events: usize,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        let mut order: Vec<usize> = (0..stages.len()).collect();
+        // A machine that gets slower or faster favors neither.
+        if round.is_multiple_of(2) {
+            order.reverse();
+        }
+        let mut rates = Vec::new();
+        for place in order {
+            let Some((arm, stage)) = stages.get_mut(place) else { continue };
+            for part in self.parts {
+                let name = format!("{}, {}", part.name(), arm.name());
+                eprintln!("{name}");
+                let measured = arm.measure(stage, *part, &world.receiver().url, events).await?;
+                measured.record(report, &name);
+                rates.push((place, *part, name, measured.rate()));
+            }
+        }
+        for (place, part, name, rate) in &rates {
+            let first = rates.iter().find(|first| first.0 == 0 && first.1 == *part);
+            if let Some((.., first)) = first.filter(|_| *place > 0) {
+                report.add(name, report::OF_FIRST, rate / first);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stores contacts as events would. They have the identifiers that [`Load::stored`] refers to.
+async fn store_contacts(conn: &mut PgConnection, contacts: usize) -> anyhow::Result<()> {
+    for statement in [
+        "INSERT INTO contacts (company_id, contact_id, version, name, phone, email, company, provenance,
+             created_at, updated_at, phones, emails)
+         SELECT 'bench', gen_random_uuid(), 1, 'Lead ' || n, '+55219' || lpad(n::text, 8, '0'),
+             'stored-' || n || '@customers.example', 'Analytical Engines',
+             '{\"events\": [{\"time\": 1767225600000000, \"id\": \"e\", \"source\": \"/s\", \"step\": 1}],
+               \"fields\": {\"name\": 0, \"phone\": 0, \"email\": 0, \"company\": 0}}',
+             '2026-01-01', '2026-01-01', ARRAY['+55219' || lpad(n::text, 8, '0')],
+             ARRAY['stored-' || n || '@customers.example']
+         FROM generate_series(0, $1 - 1) AS n",
+        "INSERT INTO contact_identifiers SELECT company_id, 'phone', phone, contact_id FROM contacts WHERE $1 > 0",
+        "INSERT INTO contact_identifiers SELECT company_id, 'email', email, contact_id FROM contacts WHERE $1 > 0",
+    ] {
+        sqlx::query(statement).bind(i64::try_from(contacts)?).execute(&mut *conn).await?;
+    }
+    sqlx::query("VACUUM ANALYZE").execute(conn).await?;
+    Ok(())
 }

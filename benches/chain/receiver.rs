@@ -21,13 +21,30 @@ use tokio::{
     process::{Child, Command},
 };
 
+/// The argument that makes this program the receiver.
+pub(crate) const COMMAND: &str = "receiver";
+
+/// What stands before the time of publication in an event and in its webhook.
+const MARKER: &[u8] = b"\"sentAt\":";
+
+/// For requests to arrive after the last event was published.
+const ARRIVE: Duration = Duration::from_mins(1);
+
 /// The receiver's records.
 #[derive(Clone, Default)]
 struct Shared {
-    /// Microseconds from the publication or due time in each request's body to its arrival.
-    delays: Arc<Mutex<Vec<u64>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
     /// The addresses of all connections.
     peers: Arc<Mutex<HashSet<SocketAddr>>>,
+}
+
+/// A request, in microseconds since 1970.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    /// When its event was published; the time of arrival if its body does not tell.
+    pub(crate) sent: u64,
+    /// When the request arrived.
+    pub(crate) at: u64,
 }
 
 /// Serves until standard input ends.
@@ -37,10 +54,10 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/hook", post(hook))
         .route("/hook/{endpoint}", post(hook))
-        .route("/hang/{endpoint}", post(async || std::future::pending::<()>().await))
+        .route("/hang", post(async || std::future::pending::<()>().await))
         .route("/count", get(count))
         .route("/connections", get(connections))
-        .route("/delays", get(take))
+        .route("/arrivals", get(take))
         .with_state(Shared::default())
         .into_make_service_with_connect_info::<SocketAddr>();
     let parent_gone = async {
@@ -58,14 +75,13 @@ async fn hook(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: Bytes,
 ) -> &'static str {
-    let now = micros();
+    let at = micros();
     shared.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
-    let marker = b"\"sentAt\":";
-    let place = body.windows(marker.len()).position(|window| window == marker);
+    let place = body.windows(MARKER.len()).position(|window| window == MARKER);
     let digits =
-        place.map(|place| body.iter().skip(place + marker.len()).take_while(|byte| byte.is_ascii_digit()));
-    let sent = digits.map_or(now, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-    shared.delays.lock().unwrap_or_else(PoisonError::into_inner).push(now.saturating_sub(sent));
+        place.map(|place| body.iter().skip(place + MARKER.len()).take_while(|byte| byte.is_ascii_digit()));
+    let sent = digits.map_or(at, |digits| digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { sent, at });
     "ok"
 }
 
@@ -74,12 +90,12 @@ async fn connections(State(shared): State<Shared>) -> String {
 }
 
 async fn count(State(shared): State<Shared>) -> String {
-    shared.delays.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
+    shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
 }
 
 async fn take(State(shared): State<Shared>) -> String {
-    let taken = std::mem::take(&mut *shared.delays.lock().unwrap_or_else(PoisonError::into_inner));
-    taken.iter().map(u64::to_string).collect::<Vec<_>>().join("\n")
+    let taken = std::mem::take(&mut *shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
+    taken.iter().map(|arrival| format!("{} {}", arrival.sent, arrival.at)).collect::<Vec<_>>().join("\n")
 }
 
 /// Microseconds since 1970.
@@ -94,13 +110,13 @@ pub(crate) struct Receiver {
     pub(crate) url: String,
     address: String,
     client: reqwest::Client,
-    _process: Child,
+    process: Child,
 }
 
 impl Receiver {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
-            .arg("receiver")
+            .arg(COMMAND)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -109,7 +125,7 @@ impl Receiver {
         let address =
             BufReader::new(output).lines().next_line().await?.context("the receiver did not start")?;
         let url = format!("http://{address}/hook");
-        Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, _process: process })
+        Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, process })
     }
 
     /// An address that never answers.
@@ -117,34 +133,52 @@ impl Receiver {
         format!("http://{}/hang", self.address)
     }
 
+    pub(crate) fn pid(&self) -> anyhow::Result<u32> {
+        self.process.id().context("the receiver has ended")
+    }
+
     /// Number of connections with webhooks since the start.
     pub(crate) async fn connections(&self) -> anyhow::Result<usize> {
         Ok(self.get("connections").await?.parse()?)
     }
 
-    /// Clears the delays.
-    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
-        self.delays().await.map(drop)
+    /// Number of requests since the last call of [`Receiver::take`].
+    pub(crate) async fn count(&self) -> anyhow::Result<usize> {
+        Ok(self.get("count").await?.parse()?)
     }
 
-    /// Waits until this many requests have arrived since the last reset.
-    pub(crate) async fn wait_for(&self, requests: usize) -> anyhow::Result<()> {
+    /// Waits until this many requests have arrived since the last call of [`Receiver::take`].
+    pub(crate) async fn until(&self, requests: usize) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            if self.get("count").await?.parse::<usize>()? >= requests {
-                return Ok(());
+        let arrived = async {
+            while self.count().await? < requests {
+                tick.tick().await;
             }
-        }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(ARRIVE, arrived).await.with_context(|| format!("not {requests} requests"))?
     }
 
-    /// The delays since the last reset.
-    pub(crate) async fn delays(&self) -> anyhow::Result<Vec<Duration>> {
-        let text = self.get("delays").await?;
-        text.lines().map(|line| Ok(Duration::from_micros(line.parse()?))).collect()
+    /// Takes the requests, and begins to count anew.
+    pub(crate) async fn take(&self) -> anyhow::Result<Vec<Arrival>> {
+        let text = self.get("arrivals").await?;
+        let arrival = |line: &str| {
+            let (sent, at) = line.split_once(' ').context("a line of the receiver")?;
+            Ok(Arrival { sent: sent.parse()?, at: at.parse()? })
+        };
+        text.lines().map(arrival).collect()
+    }
+
+    /// How long one request on an open connection takes, in microseconds.
+    pub(crate) async fn round_trip(&self, body: Vec<u8>) -> anyhow::Result<u64> {
+        let began = std::time::Instant::now();
+        self.client.post(&self.url).body(body).send().await?.error_for_status()?.bytes().await?;
+        Ok(u64::try_from(began.elapsed().as_micros())?)
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<String> {
-        Ok(self.client.get(format!("http://{}/{path}", self.address)).send().await?.text().await?)
+        let request = self.client.get(format!("http://{}/{path}", self.address));
+        let response = request.timeout(Duration::from_mins(1)).send().await?;
+        Ok(response.error_for_status()?.text().await?)
     }
 }

@@ -1,120 +1,146 @@
-//! One namespace and database for the real binary, and its measurements.
+//! One namespace and database for the real binary, and the parts that run on it.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use contact_relay::{
-    amqp::{self, Topology},
-    dev::services::Services,
-    postgres::Database,
-    settings::Settings,
-};
-use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use secrecy::{ExposeSecret as _, SecretString};
+use contact_relay::{amqp::Topology, settings::Settings};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret as _;
 use sqlx::Connection as _;
 use tokio::process::{Child, Command};
 
-use crate::{load, receiver::Receiver};
+use crate::{
+    load::Load,
+    probe::{Measured, Probe},
+    processes,
+    world::World,
+};
 
-/// The measurements of one part of the benchmark.
-pub(crate) struct Measured {
-    pub(crate) events: usize,
-    elapsed: Duration,
-    /// CPU time of the service's process.
-    pub(crate) cpu: Option<Duration>,
-    /// Peak resident memory of the service's process, in bytes.
-    pub(crate) peak_rss: Option<u64>,
+/// For a process to stop after SIGTERM; longer than its own `shutdown.grace`.
+const STOP: Duration = Duration::from_mins(1);
+
+/// For a process to take all events that wait.
+const TAKE: Duration = Duration::from_mins(5);
+
+/// The part of the service that a part measures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// From the queue of fired triggers until everything is committed and published.
+    Upsert,
+    /// From there until everything has reached the receiver.
+    Webhook,
+    /// Both in one process.
+    Chain,
 }
 
-impl Measured {
-    pub(crate) fn of(events: usize, elapsed: Duration) -> Self {
-        Self { events, elapsed, cpu: None, peak_rss: None }
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Upsert, Self::Webhook, Self::Chain];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Upsert => "worker 1",
+            Self::Webhook => "worker 2",
+            Self::Chain => "chain",
+        }
     }
 
-    /// Events per second.
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    pub(crate) fn rate(&self) -> f64 {
-        self.events as f64 / self.elapsed.as_secs_f64()
+    const fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Upsert => &["upsert"],
+            Self::Webhook => &["webhook"],
+            Self::Chain => &[],
+        }
     }
 }
 
-pub(crate) struct Stage {
+pub(crate) struct Stage<'a> {
+    world: &'a World,
     binary: PathBuf,
+    name: String,
     settings: Settings,
     environment: Vec<(String, String)>,
+    /// The number of the next event, so that no two are about the same new contact by accident.
+    next: usize,
+    /// Processes of each part.
+    pub(crate) processes: usize,
 }
 
-impl Stage {
-    /// A new namespace and database with the schema of `binary`.
-    pub(crate) async fn new(
-        base: &Settings,
-        services: &Services,
-        binary: &Path,
+impl<'a> Stage<'a> {
+    /// A stage for this build.
+    pub(crate) async fn new(world: &'a World, name: &str) -> anyhow::Result<Self> {
+        Self::with(world, name, Self::own_binary(), &[]).await
+    }
+
+    /// The service of this build.
+    pub(crate) fn own_binary() -> &'static Path {
+        Path::new(env!("CARGO_BIN_EXE_contact-relay"))
+    }
+
+    /// A new namespace and database with the schema of `binary`. `extra` are further settings, each with the end
+    /// of its variable's name.
+    pub(crate) async fn with(
+        world: &'a World,
         name: &str,
+        binary: &Path,
+        extra: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let admin = Database::new(&base.postgres)?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.pool()).await?;
-        let mut settings = base.clone();
-        let (server, _) =
-            services.postgres_url().rsplit_once('/').context("an address ends in a database")?;
-        let url = format!("{server}/{name}");
-        settings.postgres.url = SecretString::from(url.as_str());
-        settings.amqp.namespace = format!("bench-{name}");
-        let connection = amqp::connect(&settings.amqp, "bench").await?;
-        let channel = connection.create_channel().await?;
-        Topology::new(&settings.amqp.namespace).declare(&channel).await?;
-        let set = |key: &str, value: &str| (format!("CONTACT_RELAY__{key}"), value.to_owned());
-        let environment = vec![
-            set("AMQP__URL", services.amqp_url()),
-            set("AMQP__NAMESPACE", &settings.amqp.namespace),
-            set("POSTGRES__URL", &url),
-            set("WEBHOOK__ALLOW_HTTP", "true"),
-            set("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8"),
-            set("HTTP__BIND", "127.0.0.1:0"),
-            set("LOG__FILTER", "warn"),
+        let name = format!("bench_{name}");
+        let settings = world.create_database(&name).await?;
+        let queues = world.queues().await?;
+        Topology::new(&name).declare(queues.channel()).await?;
+        let url = settings.postgres.url.expose_secret();
+        let always = [
+            ("AMQP__URL", world.amqp_url()),
+            ("AMQP__NAMESPACE", &name),
+            ("POSTGRES__URL", url),
+            ("WEBHOOK__ALLOW_HTTP", "true"),
+            ("WEBHOOK__ALLOWED_NETWORKS", "127.0.0.0/8"),
+            ("HTTP__BIND", "127.0.0.1:0"),
+            ("LOG__FILTER", "error"),
         ];
-        let stage = Self { binary: binary.to_owned(), settings, environment };
+        let set = |(key, value): &(&str, &str)| (format!("CONTACT_RELAY__{key}"), (*value).to_owned());
+        let environment = always.iter().chain(extra).map(set).collect();
+        let binary = binary.to_owned();
+        let stage = Self { world, binary, name, settings, environment, next: 0, processes: 1 };
         let status = stage.command("migrate").status().await?;
         anyhow::ensure!(status.success(), "migrate ended with {status}");
         Ok(stage)
     }
 
-    /// The settings of its processes.
+    /// Removes its queues, exchanges and database.
+    pub(crate) async fn remove(self) -> anyhow::Result<()> {
+        let queues = self.world.queues().await?;
+        let topology = self.topology();
+        for queue in [topology.trigger_fired(), topology.webhook(), topology.dead_letters()] {
+            queues.channel().queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in [topology.events(), topology.dead_letters()] {
+            queues.channel().exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+        }
+        self.world.drop_database(&self.name).await
+    }
+
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Stores contacts as events would; the `n`th has the identifiers of [`load::stored`].
-    pub(crate) async fn store_contacts(&self, contacts: usize) -> anyhow::Result<()> {
-        // Outside the service's pool, which limits statements to seconds.
-        let mut conn = sqlx::PgConnection::connect(self.settings.postgres.url.expose_secret()).await?;
-        for statement in [
-            "INSERT INTO contacts (company_id, contact_id, version, name, phone, email, company, provenance,
-                 created_at, updated_at, phones, emails)
-             SELECT 'bench', gen_random_uuid(), 1, 'Lead ' || n, '+55219' || lpad(n::text, 8, '0'),
-                 'stored-' || n || '@customers.example', 'Analytical Engines',
-                 '{\"events\": [{\"time\": 1767225600000000, \"id\": \"e\", \"source\": \"/s\", \"step\": 1}],
-                   \"fields\": {\"name\": 0, \"phone\": 0, \"email\": 0, \"company\": 0}}',
-                 '2026-01-01', '2026-01-01', ARRAY['+55219' || lpad(n::text, 8, '0')],
-                 ARRAY['stored-' || n || '@customers.example']
-             FROM generate_series(0, $1 - 1) AS n",
-            "INSERT INTO contact_identifiers SELECT company_id, 'phone', phone, contact_id FROM contacts WHERE $1 > 0",
-            "INSERT INTO contact_identifiers SELECT company_id, 'email', email, contact_id FROM contacts WHERE $1 > 0",
-        ] {
-            sqlx::query(statement).bind(i64::try_from(contacts)?).execute(&mut conn).await?;
-        }
-        sqlx::query("VACUUM ANALYZE").execute(&mut conn).await?;
-        Ok(())
+    pub(crate) const fn amqp(&self) -> &contact_relay::settings::Amqp {
+        &self.settings.amqp
     }
 
-    /// Publishes events. One in five is about one of `contacts` stored contacts.
-    pub(crate) async fn preload_about_stored(&self, events: usize, contacts: usize) -> anyhow::Result<()> {
-        let topology = Topology::new(&self.settings.amqp.namespace);
-        load::publish_about_stored(&self.settings, &topology.events(), events, contacts).await
+    pub(crate) fn topology(&self) -> Topology {
+        Topology::new(&self.name)
+    }
+
+    /// A connection outside of the service's pool, which limits statements to seconds.
+    pub(crate) async fn connect(&self) -> anyhow::Result<sqlx::PgConnection> {
+        Ok(sqlx::PgConnection::connect(self.settings.postgres.url.expose_secret()).await?)
     }
 
     fn command(&self, name: &str) -> Command {
@@ -123,128 +149,107 @@ impl Stage {
         command
     }
 
-    pub(crate) async fn preload(&self, receiver: &Receiver, events: usize) -> anyhow::Result<()> {
-        let topology = Topology::new(&self.settings.amqp.namespace);
-        load::publish(&self.settings, &topology.events(), "trigger.fired", &receiver.url, 0..events).await
+    /// Takes the numbers of `events` new events.
+    pub(crate) fn numbers(&mut self, events: usize) -> Range<usize> {
+        let first = self.next;
+        // One event in five is about the contact four before it, so every range begins with a new contact.
+        self.next += events.next_multiple_of(5);
+        first..first + events
     }
 
-    /// Runs worker 1 until everything is committed and published.
-    pub(crate) async fn upsert_alone(&self, events: usize) -> anyhow::Result<Measured> {
-        let (service, began) = self.start(&["upsert"])?;
-        let queue = Topology::new(&self.settings.amqp.namespace).webhook();
-        self.until_depth(&queue, |depth| depth >= events).await?;
-        service.end(events, began.elapsed()).await
+    /// Publishes events and waits for every confirm.
+    pub(crate) async fn preload(&mut self, load: &Load, events: usize) -> anyhow::Result<()> {
+        let (exchange, numbers) = (self.topology().events(), self.numbers(events));
+        load.publish(&self.settings.amqp, &exchange, "trigger.fired", numbers).await
     }
 
-    /// Runs worker 2 until everything has reached the receiver.
-    pub(crate) async fn webhook_alone(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
-        receiver.reset().await?;
-        let (service, began) = self.start(&["webhook"])?;
-        receiver.wait_for(events).await?;
-        service.end(events, began.elapsed()).await
-    }
-
-    /// Runs all roles until everything has reached the receiver.
-    pub(crate) async fn chain(&self, receiver: &Receiver, events: usize) -> anyhow::Result<Measured> {
-        receiver.reset().await?;
-        let (service, began) = self.start(&[])?;
-        receiver.wait_for(events).await?;
-        service.end(events, began.elapsed()).await
-    }
-
-    /// Measures resident memory when idle, and the latency of steadily published events.
-    pub(crate) async fn latency(
+    /// Runs a part on what is already in its queue, until everything is done or `limit` is over.
+    pub(crate) async fn run(
         &self,
-        receiver: &Receiver,
-        rate: u32,
-        seconds: u32,
-    ) -> anyhow::Result<(u64, Vec<Duration>)> {
-        let (service, _) = self.start(&[])?;
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let idle = service.status("VmRSS:")?;
-        receiver.reset().await?;
-        let topology = Topology::new(&self.settings.amqp.namespace);
-        let mut publisher = amqp::Publisher::connect(&self.settings.amqp, "load").await?;
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
-        let events = (rate * seconds) as usize;
-        for number in 0..events {
-            tick.tick().await;
-            let body = load::event(10_000_000 + number, &receiver.url);
-            let message = load::message(&topology.events(), "trigger.fired", body);
-            for sent in publisher.publish(&[message]).await? {
-                sent?;
-            }
+        part: Part,
+        events: usize,
+        limit: Option<Duration>,
+    ) -> anyhow::Result<Measured> {
+        let queues = self.world.queues().await?;
+        let queue = self.topology().webhook();
+        if part == Part::Upsert {
+            queues.purge(&queue).await?;
+        } else {
+            self.world.receiver().take().await?;
         }
-        receiver.wait_for(events).await?;
-        service.end(events, Duration::from_secs(1)).await?;
-        Ok((idle, receiver.delays().await?))
+        let probe = Probe::begin(self.world, &self.name).await?;
+        let service = self.start(part)?;
+        let progress = async || match part {
+            Part::Upsert => queues.depth(&queue).await,
+            Part::Webhook | Part::Chain => self.world.receiver().count().await,
+        };
+        let watched = probe.watch(&service.pids()?, events, limit, progress).await?;
+        let peak_rss = service.memory("VmHWM")?;
+        service.stop().await?;
+        Ok(Measured { peak_rss: Some(peak_rss), ..probe.end(watched).await? })
     }
 
-    /// Measures the peak resident memory of all roles started on a full queue.
-    pub(crate) async fn peak_rss(&self, time: Duration) -> anyhow::Result<u64> {
-        let (service, _) = self.start(&[])?;
-        tokio::time::sleep(time).await;
-        let peak = service.status("VmHWM:")?;
-        service.end(0, time).await?;
-        Ok(peak)
+    /// Publishes events and runs a part on them. Worker 2 alone takes what worker 1 has left.
+    pub(crate) async fn measure(
+        &mut self,
+        part: Part,
+        load: &Load,
+        events: usize,
+    ) -> anyhow::Result<Measured> {
+        if part != Part::Webhook {
+            self.preload(load, events).await?;
+        }
+        self.run(part, events, None).await
     }
 
-    fn start(&self, roles: &[&str]) -> anyhow::Result<(Service, Instant)> {
+    /// Starts the processes of a part.
+    pub(crate) fn start(&self, part: Part) -> anyhow::Result<Service> {
         let mut command = self.command("run");
-        for role in roles {
+        for role in part.roles() {
             command.args(["--role", role]);
         }
-        let began = Instant::now();
-        Ok((Service(command.spawn()?), began))
+        let processes = (0..self.processes.max(1)).map(|_| command.spawn());
+        Ok(Service(processes.collect::<Result<_, _>>()?))
     }
 
-    async fn until_depth(&self, queue: &str, reached: impl Fn(usize) -> bool) -> anyhow::Result<()> {
-        let connection = amqp::connect(&self.settings.amqp, "bench").await?;
-        let channel = connection.create_channel().await?;
+    /// Waits until the service has taken every event from its queue.
+    pub(crate) async fn until_taken(&self) -> anyhow::Result<()> {
+        let queues = self.world.queues().await?;
+        let queue = self.topology().trigger_fired();
         let mut tick = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            tick.tick().await;
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-            let state = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-            if reached(state.message_count() as usize) {
-                return Ok(());
+        let empty = async {
+            while queues.depth(&queue).await? > 0 {
+                tick.tick().await;
             }
-        }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(TAKE, empty).await.context("the service did not take all events in time")?
     }
 }
 
-/// A running process of the service.
-struct Service(Child);
+/// Running processes of the service.
+pub(crate) struct Service(Vec<Child>);
 
 impl Service {
-    /// Reads the measurements and stops the process gracefully.
-    async fn end(mut self, events: usize, elapsed: Duration) -> anyhow::Result<Measured> {
-        let cpu = self.cpu()?;
-        let peak_rss = self.status("VmHWM:")?;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()?)?).context("a pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = self.0.wait().await?;
-        anyhow::ensure!(status.success(), "the service ended with {status}");
-        Ok(Measured { cpu: Some(cpu), peak_rss: Some(peak_rss), ..Measured::of(events, elapsed) })
+    /// Stops the processes gracefully.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        for pid in self.pids()? {
+            kill_process(Pid::from_raw(i32::try_from(pid)?).context("a pid")?, Signal::TERM)?;
+        }
+        for process in &mut self.0 {
+            let status = tokio::time::timeout(STOP, process.wait()).await.context("the service hangs")??;
+            anyhow::ensure!(status.success(), "the service ended with {status}");
+        }
+        Ok(())
     }
 
-    fn pid(&self) -> anyhow::Result<u32> {
-        self.0.id().context("the service has ended")
+    pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
+        self.0.iter().map(|process| process.id().context("the service has ended")).collect()
     }
 
-    /// User and system time, from /proc/PID/stat (proc(5), fields 14 and 15, in 1/100 s).
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        let (_, fields) = stat.rsplit_once(')').context("a stat line")?;
-        let ticks: u64 =
-            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
-    /// A line of /proc/PID/status, given in kB, in bytes.
-    fn status(&self, name: &str) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1000)
+    /// Memory of the largest process, in bytes: `VmRSS` or `VmHWM`.
+    pub(crate) fn memory(&self, name: &str) -> anyhow::Result<u64> {
+        let sizes = self.pids()?.into_iter().map(|pid| processes::memory(pid, name));
+        Ok(sizes.collect::<anyhow::Result<Vec<u64>>>()?.into_iter().max().unwrap_or_default())
     }
 }

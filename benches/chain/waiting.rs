@@ -1,0 +1,37 @@
+//! `--waiting`: memory and rate of the service when it starts on a long queue.
+
+use std::time::Duration;
+
+use crate::{
+    arguments::Arguments,
+    load::Load,
+    report::{self, Report},
+    stage::{Part, Stage},
+    world::World,
+};
+
+/// How long the service works on the long queue.
+const TIME: Duration = Duration::from_mins(1);
+
+/// Runs and prints the chain on a short queue and on a long one.
+pub(crate) async fn measure(
+    world: &World,
+    arguments: &Arguments,
+    waiting: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let load = Load::to(&world.receiver().url);
+    for (round, events) in [arguments.events, waiting, arguments.events].into_iter().enumerate() {
+        eprintln!("{events} events waiting");
+        let mut stage = Stage::new(world, &format!("waiting{round}")).await?;
+        stage.preload(&load, events).await?;
+        let measured = stage.run(Part::Chain, events, Some(TIME)).await?;
+        measured.record(report, &format!("chain, waiting at the start: {events}"));
+        stage.remove().await?;
+    }
+    println!("At most {} s each; the short queue before and after the long one.\n", TIME.as_secs());
+    report.print("Rates", report::RATES);
+    report.print("Processor time of an event", report::CPU);
+    report.print("Other costs of an event, and memory", report::COST);
+    Ok(())
+}
