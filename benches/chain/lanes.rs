@@ -13,10 +13,10 @@ use crate::{
 
 /// Endpoints of the parts with many.
 const MANY: usize = 50;
-/// Deliveries that wait for the hanging endpoint.
-const BACKLOG: usize = 100_000;
-/// Numbers of endpoints, and of deliveries that wait for a hanging one.
-const PARTS: [(usize, usize); 3] = [(1, 0), (MANY, 0), (MANY, BACKLOG)];
+/// Deliveries that wait for the hanging endpoint, for each event of a part.
+const BACKLOG: usize = 5;
+/// Numbers of endpoints, and whether one more hangs.
+const PARTS: [(usize, bool); 3] = [(1, false), (MANY, false), (MANY, true)];
 /// Events a second of the steady parts, and their seconds.
 const STEADY: (u32, u32) = (1_000, 10);
 
@@ -24,12 +24,13 @@ const STEADY: (u32, u32) = (1_000, 10);
 #[expect(clippy::cast_precision_loss, reason = "a count for people")]
 pub(crate) async fn measure(world: &World, arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, events) = (arguments.rounds(5), arguments.events);
+    let backlog = BACKLOG * events;
     let mut stages = Vec::new();
-    for (place, (endpoints, backlog)) in PARTS.into_iter().enumerate() {
+    for (place, (endpoints, hanging)) in PARTS.into_iter().enumerate() {
         let mut stage = Stage::new(world, &format!("lanes{place}")).await?;
         let load = Load { paths: endpoints, ..Load::to(&world.receiver().url) };
         let mut name = format!("worker 2, endpoints: {endpoints}");
-        if backlog > 0 {
+        if hanging {
             eprintln!("{backlog} events for the endpoint that hangs");
             stage.measure(Part::Upsert, &Load::to(&world.receiver().hanging()), backlog).await?;
             name += &format!(", beside one that hangs with {backlog} waiting");
@@ -58,21 +59,21 @@ pub(crate) async fn measure(world: &World, arguments: &Arguments, report: &mut R
         stage.remove().await?;
     }
     for hanging in [false, true] {
-        steady(world, hanging, report).await?;
+        steady(world, hanging.then_some(backlog), report).await?;
     }
     report.print("Latency from publication", report::LATENCY);
     Ok(())
 }
 
 /// Measures the latency of steady events to many endpoints.
-async fn steady(world: &World, hanging: bool, report: &mut Report) -> anyhow::Result<()> {
+async fn steady(world: &World, backlog: Option<usize>, report: &mut Report) -> anyhow::Result<()> {
     let (rate, seconds) = STEADY;
-    let beside = if hanging { ", beside one that hangs" } else { "" };
+    let beside = if backlog.is_some() { ", beside one that hangs" } else { "" };
     let part = format!("{rate}/s to {MANY} endpoints{beside}");
     eprintln!("{part}");
-    let mut stage = Stage::new(world, if hanging { "steady1" } else { "steady0" }).await?;
-    if hanging {
-        stage.preload(&Load::to(&world.receiver().hanging()), BACKLOG).await?;
+    let mut stage = Stage::new(world, if backlog.is_some() { "beside" } else { "steady" }).await?;
+    if let Some(backlog) = backlog {
+        stage.preload(&Load::to(&world.receiver().hanging()), backlog).await?;
     }
     let service = stage.start(Part::Chain)?;
     stage.until_taken().await?;

@@ -57,7 +57,9 @@ impl Figure {
         let mut values = self.values.clone();
         values.sort_unstable_by(f64::total_cmp);
         let at = |place: usize| values.get(place).copied().unwrap_or_default();
-        (at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
+        let last = values.len().saturating_sub(1);
+        // Of an even number, the mean of the two in the middle.
+        (f64::midpoint(at(last / 2), at(values.len() / 2)), at(0), at(last))
     }
 
     fn cell(&self) -> String {

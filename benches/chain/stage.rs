@@ -186,7 +186,9 @@ impl<'a> Stage<'a> {
         let watched = probe.watch(&service.pids()?, events, limit, progress).await?;
         let peak_rss = service.memory("VmHWM")?;
         service.stop().await?;
-        Ok(Measured { peak_rss: Some(peak_rss), ..probe.end(watched).await? })
+        let mut measured = probe.end(watched).await?;
+        measured.peak_rss = Some(peak_rss);
+        Ok(measured)
     }
 
     /// Publishes events and runs a part on them. Worker 2 alone takes what worker 1 has left.
