@@ -29,12 +29,13 @@ pub(crate) async fn measure(world: &World, arguments: &Arguments, report: &mut R
     for (place, (endpoints, hanging)) in PARTS.into_iter().enumerate() {
         let mut stage = Stage::new(world, &format!("lanes{place}")).await?;
         let load = Load { paths: endpoints, ..Load::to(&world.receiver().url) };
-        let mut name = format!("worker 2, endpoints: {endpoints}");
         if hanging {
             eprintln!("{backlog} events for the endpoint that hangs");
             stage.measure(Part::Upsert, &Load::to(&world.receiver().hanging()), backlog).await?;
-            name += &format!(", beside one that hangs with {backlog} waiting");
         }
+        let beside =
+            if hanging { format!(", beside one that hangs with {backlog} waiting") } else { String::new() };
+        let name = format!("worker 2, endpoints: {endpoints}{beside}");
         stages.push((stage, load, name));
     }
     for round in 1..=rounds {
