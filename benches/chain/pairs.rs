@@ -8,10 +8,9 @@ use sqlx::PgConnection;
 use crate::{
     arguments::Arguments,
     load::Load,
-    probe::Measured,
     report::{self, Report},
     stage::{Part, Stage},
-    trouble,
+    trouble::{self, ClosedLanes},
     world::World,
 };
 
@@ -42,14 +41,15 @@ impl Arm {
         }
     }
 
-    /// Prepares the stage on which all rounds of this condition run.
-    async fn stage<'a>(&self, world: &'a World, name: &str) -> anyhow::Result<Stage<'a>> {
+    /// Prepares what all rounds of this condition run on.
+    async fn prepare<'a>(&self, world: &'a World, name: &str) -> anyhow::Result<Prepared<'a, '_>> {
         let mut stage = match self {
-            Self::OtherBuild(binary) => return Stage::with(world, name, binary, &[]).await,
+            Self::OtherBuild(binary) => Stage::with(world, name, binary, trouble::CLOSE_AT_ONCE).await?,
             _ => Stage::with(world, name, Stage::own_binary(), trouble::CLOSE_AT_ONCE).await?,
         };
+        let mut closed = None;
         match self {
-            Self::ClosedLanes(lanes) => trouble::close_lanes(&mut stage, *lanes).await?,
+            Self::ClosedLanes(lanes) => closed = Some(ClosedLanes::close(&mut stage, *lanes).await?),
             Self::Contacts(contacts) => {
                 eprintln!("storing {contacts} contacts");
                 store_contacts(&mut stage.connect().await?, *contacts).await?;
@@ -57,7 +57,7 @@ impl Arm {
             Self::Processes(processes) => stage.processes = *processes,
             Self::Plain | Self::Snapshot | Self::Companies(_) | Self::OtherBuild(_) => {}
         }
-        Ok(stage)
+        Ok(Prepared { arm: self, stage, closed })
     }
 
     fn load(&self, url: &str) -> Load {
@@ -68,21 +68,39 @@ impl Arm {
             _ => load,
         }
     }
+}
 
+/// A condition and what its rounds run on.
+struct Prepared<'a, 'b> {
+    arm: &'b Arm,
+    stage: Stage<'a>,
+    closed: Option<ClosedLanes>,
+}
+
+impl Prepared<'_, '_> {
+    /// Measures a part and records its figures. Returns their name and the rate.
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     async fn measure(
-        &self,
-        stage: &mut Stage<'_>,
+        &mut self,
         part: Part,
         url: &str,
         events: usize,
-    ) -> anyhow::Result<Measured> {
-        let pinned = match self {
-            Self::Snapshot => Some(trouble::pin_snapshot(stage).await?),
+        report: &mut Report,
+    ) -> anyhow::Result<(String, f64)> {
+        let name = format!("{}, {}", part.name(), self.arm.name());
+        eprintln!("{name}");
+        let pinned = match self.arm {
+            Arm::Snapshot => Some(trouble::pin_snapshot(&self.stage).await?),
             _ => None,
         };
-        let measured = stage.measure(part, &self.load(url), events).await;
+        let before = self.closed.as_ref().map(ClosedLanes::requests);
+        let measured = self.stage.measure(part, &self.arm.load(url), events).await?;
         drop(pinned);
-        measured
+        measured.record(report, &name);
+        if let (Some(closed), Some(before)) = (&self.closed, before) {
+            report.add(&name, report::TO_CLOSED, (closed.requests() - before) as f64);
+        }
+        Ok((name, measured.rate()))
     }
 }
 
@@ -125,21 +143,21 @@ impl Comparison {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let rounds = arguments.rounds(3);
-        let mut stages = Vec::new();
+        let mut arms = Vec::new();
         for (place, arm) in self.arms.iter().enumerate() {
-            stages.push((arm, arm.stage(world, &format!("arm{place}")).await?));
+            arms.push(arm.prepare(world, &format!("arm{place}")).await?);
         }
-        let events = self.events(world, &mut stages, arguments.events).await?;
+        let events = self.events(world, &mut arms, arguments.events).await?;
         for round in 1..=rounds {
             eprintln!("round {round} of {rounds}");
-            self.round(world, &mut stages, round, events, report).await?;
+            self.round(world, &mut arms, round, events, report).await?;
         }
         println!("{events} events a part. Median (lowest, highest) of {rounds} rounds.\n");
         report.print("Rates, and their ratios to the first of the same round", report::RATES);
         report.print("Processor time of an event", report::CPU);
         report.print("Other costs of an event, and memory", report::COST);
-        for (_, stage) in stages {
-            stage.remove().await?;
+        for arm in arms {
+            arm.stage.remove().await?;
         }
         Ok(())
     }
@@ -149,41 +167,37 @@ impl Comparison {
     async fn events(
         &self,
         world: &World,
-        stages: &mut [(&Arm, Stage<'_>)],
+        arms: &mut [Prepared<'_, '_>],
         asked: usize,
     ) -> anyhow::Result<usize> {
-        let (Some(seconds), Some((_, stage)), Some(part)) =
-            (self.seconds, stages.first_mut(), self.parts.first())
+        let (Some(seconds), Some(arm), Some(part)) = (self.seconds, arms.first_mut(), self.parts.first())
         else {
             return Ok(asked);
         };
         eprintln!("finding out how many events take {seconds} s");
-        let measured = stage.measure(*part, &Load::to(&world.receiver().url), asked).await?;
+        let measured = arm.stage.measure(*part, &Load::to(&world.receiver().url), asked).await?;
         Ok(asked.max((measured.rate() * seconds * 1.1) as usize))
     }
 
     async fn round(
         &self,
         world: &World,
-        stages: &mut [(&Arm, Stage<'_>)],
+        arms: &mut [Prepared<'_, '_>],
         round: usize,
         events: usize,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let mut order: Vec<usize> = (0..stages.len()).collect();
+        let mut order: Vec<usize> = (0..arms.len()).collect();
         // A machine that gets slower or faster favors neither.
         if round.is_multiple_of(2) {
             order.reverse();
         }
         let mut rates = Vec::new();
         for place in order {
-            let Some((arm, stage)) = stages.get_mut(place) else { continue };
+            let Some(arm) = arms.get_mut(place) else { continue };
             for part in self.parts {
-                let name = format!("{}, {}", part.name(), arm.name());
-                eprintln!("{name}");
-                let measured = arm.measure(stage, *part, &world.receiver().url, events).await?;
-                measured.record(report, &name);
-                rates.push((place, *part, name, measured.rate()));
+                let (name, rate) = arm.measure(*part, &world.receiver().url, events, report).await?;
+                rates.push((place, *part, name, rate));
             }
         }
         for (place, part, name, rate) in &rates {

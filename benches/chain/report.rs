@@ -32,10 +32,11 @@ pub(crate) const P99: Name = Name("p99", "ms");
 pub(crate) const MAX: Name = Name("max", "ms");
 pub(crate) const TIME: Name = Name("time", "s");
 pub(crate) const RECEIVED: Name = Name("received", "events");
+pub(crate) const TO_CLOSED: Name = Name("requests to closed lanes", "count");
 pub(crate) const CONNECTIONS: Name = Name("connections", "count");
 
 /// The rate and its ratios.
-pub(crate) const RATES: &[Name] = &[RATE, OF_BARE, OF_PROMISES, OF_FIRST, CONNECTIONS];
+pub(crate) const RATES: &[Name] = &[RATE, OF_BARE, OF_PROMISES, OF_FIRST, CONNECTIONS, TO_CLOSED];
 /// Processor time of an event.
 pub(crate) const CPU: &[Name] =
     &[CPU_SERVICE, CPU_POSTGRES, CPU_BROKER, CPU_RECEIVER, CPU_BENCH, CPU_MACHINE];

@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     str::FromStr as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,23 +56,37 @@ pub(crate) async fn refusing_url() -> anyhow::Result<String> {
     Ok(format!("http://{}/refused", listener.local_addr()?))
 }
 
-/// Closes `lanes` lanes of another company: sends events to as many addresses, whose receiver hangs up without an
-/// answer, until each has failed once. Afterwards their port refuses connections.
-pub(crate) async fn close_lanes(stage: &mut Stage<'_>, lanes: usize) -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/lane", listener.local_addr()?);
-    let load = Load { company: "closed".to_owned(), paths: lanes, ..Load::to(&url) };
-    eprintln!("publishing {lanes} events for the lanes that will be closed");
-    stage.preload(&load, lanes).await?;
-    let seen = Arc::new(Mutex::new(HashSet::new()));
-    let hang_up = hang_up(listener, Arc::clone(&seen));
-    let service = stage.start(Part::Chain)?;
-    let all_failed = async {
+/// Lanes of another company that are closed. Their receiver hangs up on each request without an answer.
+pub(crate) struct ClosedLanes {
+    /// The paths that were requested.
+    paths: Arc<Mutex<HashSet<String>>>,
+    requests: Arc<AtomicUsize>,
+    _receiver: JoinSet<()>,
+}
+
+impl ClosedLanes {
+    /// Sends events to `lanes` addresses until each has failed once, which closes it.
+    pub(crate) async fn close(stage: &mut Stage<'_>, lanes: usize) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/lane", listener.local_addr()?);
+        let (paths, requests, mut receiver) = (Arc::default(), Arc::default(), JoinSet::new());
+        receiver.spawn(hang_up(listener, Arc::clone(&paths), Arc::clone(&requests)));
+        let closed = Self { paths, requests, _receiver: receiver };
+        let load = Load { company: "closed".to_owned(), paths: lanes, ..Load::to(&url) };
+        eprintln!("closing {lanes} lanes");
+        stage.preload(&load, lanes).await?;
+        let service = stage.start(Part::Chain)?;
+        closed.until_failed(lanes).await?;
+        service.stop().await?;
+        Ok(closed)
+    }
+
+    async fn until_failed(&self, lanes: usize) -> anyhow::Result<()> {
         let (began, mut tick) = (Instant::now(), interval(Duration::from_millis(100)));
-        let mut printed = Instant::now();
+        let mut printed = began;
         loop {
             tick.tick().await;
-            let failed = seen.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let failed = self.paths.lock().unwrap_or_else(PoisonError::into_inner).len();
             if failed >= lanes {
                 return Ok(());
             }
@@ -79,31 +96,30 @@ pub(crate) async fn close_lanes(stage: &mut Stage<'_>, lanes: usize) -> anyhow::
             );
             if printed.elapsed() > Duration::from_secs(15) {
                 printed = Instant::now();
-                eprintln!("{failed} of {lanes} lanes have failed after {:?}", began.elapsed());
+                eprintln!("{failed} of {lanes} lanes have failed after {:.0?}", began.elapsed());
             }
         }
-    };
-    tokio::select! {
-        failed = all_failed => failed?,
-        ended = hang_up => ended?,
     }
-    service.stop().await
+
+    /// Requests since the start. A lane that is closed gets none.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
 }
 
-/// Reads the first line of each request, remembers its path, and hangs up.
-async fn hang_up(listener: TcpListener, seen: Arc<Mutex<HashSet<String>>>) -> anyhow::Result<()> {
-    let mut requests = JoinSet::new();
-    loop {
-        let (mut stream, _) = listener.accept().await?;
-        let seen = Arc::clone(&seen);
-        while requests.try_join_next().is_some() {}
-        requests.spawn(async move {
+/// Reads the beginning of each request, remembers its path, and hangs up.
+async fn hang_up(listener: TcpListener, paths: Arc<Mutex<HashSet<String>>>, requests: Arc<AtomicUsize>) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        let (paths, requests) = (Arc::clone(&paths), Arc::clone(&requests));
+        connections.spawn(async move {
             let mut head = [0; 256];
             let Ok(size) = stream.read(&mut head).await else { return };
             let head = String::from_utf8_lossy(head.get(..size).unwrap_or_default()).into_owned();
-            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-            if !path.is_empty() {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+            if let Some(path) = head.split(' ').nth(1) {
+                requests.fetch_add(1, Ordering::SeqCst);
+                paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
             }
         });
     }
