@@ -42,11 +42,17 @@ impl Arm {
     }
 
     /// Prepares what all rounds of this condition run on.
-    async fn prepare<'a>(&self, world: &'a World, name: &str) -> anyhow::Result<Prepared<'a, '_>> {
-        let mut stage = match self {
-            Self::OtherBuild(binary) => Stage::with(world, name, binary, trouble::CLOSE_AT_ONCE).await?,
-            _ => Stage::with(world, name, Stage::own_binary(), trouble::CLOSE_AT_ONCE).await?,
+    async fn prepare<'a>(
+        &self,
+        world: &'a World,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Prepared<'a, '_>> {
+        let binary = match self {
+            Self::OtherBuild(binary) => binary,
+            _ => Stage::own_binary(),
         };
+        let mut stage = Stage::with(world, name, binary, settings).await?;
         let mut closed = None;
         match self {
             Self::ClosedLanes(lanes) => closed = Some(ClosedLanes::close(&mut stage, *lanes).await?),
@@ -108,6 +114,8 @@ impl Prepared<'_, '_> {
 pub(crate) struct Comparison {
     parts: &'static [Part],
     arms: Vec<Arm>,
+    /// Of the service, under every condition.
+    settings: &'static [(&'static str, &'static str)],
     /// The shortest part in seconds, if it has one.
     seconds: Option<f64>,
 }
@@ -132,7 +140,8 @@ impl Comparison {
         } else {
             return None;
         };
-        Some(Self { parts, arms, seconds: option.snapshot.then_some(PINNED) })
+        let settings = if option.closed_lanes.is_some() { trouble::CLOSE_AT_ONCE } else { &[] };
+        Some(Self { parts, arms, settings, seconds: option.snapshot.then_some(PINNED) })
     }
 
     /// Runs and prints all rounds.
@@ -145,7 +154,7 @@ impl Comparison {
         let rounds = arguments.rounds(3);
         let mut arms = Vec::new();
         for (place, arm) in self.arms.iter().enumerate() {
-            arms.push(arm.prepare(world, &format!("arm{place}")).await?);
+            arms.push(arm.prepare(world, &format!("arm{place}"), self.settings).await?);
         }
         let events = self.events(world, &mut arms, arguments.events).await?;
         for round in 1..=rounds {

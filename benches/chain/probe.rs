@@ -102,6 +102,7 @@ impl Measured {
     /// Adds the rate and the cost of an event to the figures of `part`.
     pub(crate) fn record(&self, report: &mut Report, part: &str) {
         let Watched { events, counted, cpu, .. } = &self.watched;
+        report.add(part, report::EVENTS, *events as f64);
         report.add(part, report::RATE, self.rate());
         for (name, time) in [
             (report::CPU_SERVICE, cpu.service),

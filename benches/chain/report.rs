@@ -10,6 +10,7 @@ use crate::arguments::Arguments;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name(&'static str, &'static str);
 
+pub(crate) const EVENTS: Name = Name("events", "count");
 pub(crate) const RATE: Name = Name("rate", "events/s");
 pub(crate) const OF_BARE: Name = Name("of the bare floor", "ratio");
 pub(crate) const OF_PROMISES: Name = Name("of the floor with promises", "ratio");
