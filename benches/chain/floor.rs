@@ -105,8 +105,8 @@ impl<'a> Floor<'a> {
         Ok(measured)
     }
 
-    /// Publishes `events` events at a steady rate to the bare floor, of which the first `warm_up` do not count.
-    /// Returns those that count, once all have arrived at the receiver.
+    /// Publishes `warm_up` and then `events` events to the bare floor at a steady rate. Returns the latter once all
+    /// have arrived at the receiver.
     pub(crate) async fn paced(
         world: &'a World,
         rate: u32,

@@ -72,8 +72,7 @@ pub(crate) async fn paced(
     record_arrivals(world, &sent, part, report).await
 }
 
-/// Publishes events, of which those of the first seconds do not count. Returns the others, once all requests have
-/// arrived.
+/// Publishes events for the warm-up, and then those that count. Returns the latter once all requests have arrived.
 async fn publish(
     world: &World,
     stage: &mut Stage<'_>,

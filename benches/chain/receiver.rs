@@ -24,7 +24,7 @@ use tokio::{
 /// The argument that makes this program the receiver.
 pub(crate) const COMMAND: &str = "receiver";
 
-/// What stands before the time of publication in an event and in its webhook.
+/// Precedes the time of publication in an event and in its webhook.
 const MARKER: &[u8] = b"\"sentAt\":";
 
 /// For requests to arrive after the last event was published.
@@ -41,7 +41,7 @@ struct Shared {
 /// A request, in microseconds since 1970.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
-    /// When its event was published; the time of arrival if its body does not tell.
+    /// When its event was published; the time of arrival if the body does not say.
     pub(crate) sent: u64,
     /// When the request arrived.
     pub(crate) at: u64,
@@ -164,7 +164,7 @@ impl Receiver {
         }
     }
 
-    /// Takes the requests, and begins to count anew.
+    /// Takes the requests and resets the count.
     pub(crate) async fn take(&self) -> anyhow::Result<Vec<Arrival>> {
         let text = self.get("arrivals").await?;
         let arrival = |line: &str| {
