@@ -9,7 +9,7 @@ pub(crate) struct Arguments {
     /// Events of each part of each round
     #[arg(long, default_value_t = 20_000)]
     pub(crate) events: usize,
-    /// Rounds; 3 by default with an option that measures something else
+    /// Rounds: by default 5 of the main run and of --lanes, and 3 of everything else
     #[arg(long)]
     rounds: Option<usize>,
     /// Events per second of the latency parts
