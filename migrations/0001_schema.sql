@@ -1,6 +1,6 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
--- the schema can be distributed by company_id. The only exception is crash_suspects: its messages have not been
--- decoded, so their company is unknown.
+-- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
+-- so their company is unknown, and processes, which work for every company.
 
 
 -- Contacts
@@ -26,7 +26,7 @@ CREATE TABLE contacts (
     street      text,
     number      text,
     complement  text,
-    provenance  jsonb NOT NULL,
+    provenance  text NOT NULL,                       -- JSON, only ever read whole: jsonb would parse it for nothing
     -- The contact's identifiers, the same as its rows in contact_identifiers. A transaction that has locked the row
     -- knows them, so contact_identifiers needs no index by contact.
     phones      text[] NOT NULL DEFAULT '{}',
@@ -81,43 +81,44 @@ CREATE INDEX contact_links_by_other ON contact_links (company_id, other_id);
 
 -- The ledger
 
--- The order in which events were applied; an unmerge applies them again in this order. A batch takes its number after
--- it has locked its contacts, so two batches of one contact have their numbers in the right order.
-CREATE SEQUENCE applied_batches;
+-- The proof that an event was applied, kept for ever and therefore narrow. Its key is the one arbiter: two transactions
+-- that apply the same event collide on it.
+CREATE TABLE applied_events (
+    company_id text NOT NULL,
+    event_key  uuid NOT NULL,                        -- derived from source and id
+    body_hash  bytea NOT NULL,                       -- the first 16 bytes of the SHA-256 of the message body
+    erased     boolean NOT NULL,                     -- about a person who has been erased, before or after it was applied
+    PRIMARY KEY (company_id, event_key)
+);
 
--- One row for each CRM step of an applied event, or one row with step 0 for an event without CRM steps. It proves that
--- the event was applied, and keeps the values it gave. Every event has a row with ordinal 0, so two workers that apply
--- the same event collide on it.
+-- The order in which CRM steps were applied; an unmerge applies them again in this order. A step takes its number while
+-- its contact is locked, so two steps of one contact have their numbers in the right order.
+CREATE SEQUENCE applied_steps;
+
+-- The history of contacts: one row for each CRM step of an applied event, with the values that it gave. Whether an event
+-- was applied never depends on it, so a part of it can be dropped: it is partitioned by time, without a unique key, and
+-- its lists are texts, read only for one contact at a time.
 CREATE TABLE trigger_events (
     company_id    text NOT NULL,
-    event_key     uuid NOT NULL,                     -- derived from source and id
-    ordinal       smallint NOT NULL,                 -- counts the rows of one event from 0
-    step          smallint NOT NULL,                 -- within the chain, from 1
+    contact_id    uuid NOT NULL,                     -- at the time; resolve it through contact_aliases
+    event_time    timestamptz NOT NULL,
+    applied_order bigint NOT NULL DEFAULT nextval('applied_steps'),
     source        text NOT NULL,
     event_id      text NOT NULL,
-    event_time    timestamptz NOT NULL,
-    body_hash     bytea NOT NULL,                    -- SHA-256 of the message body
+    step          smallint NOT NULL,                 -- within the chain, from 1
     trigger_name  text NOT NULL,
-    assistant_id  text,
-    session_id    text,
-    traceparent   text,
-    tracestate    text,
-    skipped_steps smallint NOT NULL,                 -- beyond maxInteractions
-    contact_id    uuid,                              -- at the time; resolve it through contact_aliases
-    operation     text CHECK (operation IN ('created', 'updated', 'unchanged')),
-    version       bigint,
-    changed       text[],
-    merged        uuid[],
-    fields        jsonb,                             -- accepted values by field name
-    rejected      jsonb,                             -- [{"field": "phone", "reason": "…"}]
-    batch         bigint NOT NULL DEFAULT 0,         -- from applied_batches
-    position      integer NOT NULL DEFAULT 0,        -- within the batch
-    erased        boolean NOT NULL DEFAULT false,    -- the person's data was erased, or was never stored
-    applied_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (company_id, event_key, ordinal)
-);
-CREATE INDEX trigger_events_by_contact ON trigger_events (company_id, contact_id, event_time)
-    WHERE contact_id IS NOT NULL;
+    operation     text NOT NULL CHECK (operation IN ('created', 'updated', 'unchanged')),
+    version       bigint NOT NULL,
+    changed       text,                              -- fields whose value changed, separated by commas
+    merged        text,                              -- contacts merged into this one, separated by commas
+    fields        text NOT NULL,                     -- accepted values by field name
+    rejected      text,                              -- [{"field": "phone", "reason": "…"}]
+    applied_at    timestamptz NOT NULL DEFAULT now()
+) PARTITION BY RANGE (applied_at);
+CREATE TABLE trigger_events_default PARTITION OF trigger_events DEFAULT;
+-- Everybody looks for the rows of a contact. The time finds one row among them: an unmerge changes each, and
+-- `contact show` names the trigger of each value.
+CREATE INDEX trigger_events_by_contact ON trigger_events (company_id, contact_id, event_time);
 
 -- Messages that came back so often that they are processed alone, and how often that was started.
 CREATE TABLE crash_suspects (
@@ -127,33 +128,43 @@ CREATE TABLE crash_suspects (
 );
 
 
--- Messages to publish
+-- Processes, and the effects of committed transactions
 
--- Committed messages that the broker has not confirmed. A confirmed message is deleted. A relay takes over messages
--- whose lease has expired.
-CREATE TABLE outbox (
-    company_id           text NOT NULL,
-    message_id           uuid NOT NULL,
-    routing_key          text NOT NULL,
-    type                 text NOT NULL,
-    source               text NOT NULL,
-    subject              text,
-    correlation_id       text NOT NULL,
-    traceparent          text,
-    tracestate           text,
-    time                 timestamptz NOT NULL,       -- CloudEvents time
-    body                 bytea NOT NULL,
-    reply_to             text,                       -- a queue that receives the message, too
-    reply_correlation_id text,                       -- the requester's own id of its request
-    leased_until         timestamptz NOT NULL,
-    PRIMARY KEY (company_id, message_id)
+-- The running processes. A process renews its row every few seconds. Other processes release what a process owns once
+-- its row has expired, and keep the expired row for an hour in case the process only stood still.
+CREATE TABLE processes (
+    process_id     uuid PRIMARY KEY,
+    alive_until    timestamptz NOT NULL,
+    sends_webhooks boolean NOT NULL,
+    buried         boolean NOT NULL DEFAULT false    -- others have released, or are releasing, what it owned
 ) WITH (
-    fillfactor = 80,
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0.05,
+    autovacuum_vacuum_threshold = 200
+);
+
+-- What committed transactions still have to do: one row for each company, transaction and kind. The process that
+-- committed it works on it from memory. What is done leaves the body, and the row goes with its last part.
+CREATE TABLE effects (
+    company_id text NOT NULL,
+    batch      uuid NOT NULL,                        -- UUIDv7, one for each transaction
+    kind       text NOT NULL CHECK (kind IN ('publish', 'send')),
+    owner      uuid,                                 -- the process that works on it; null: any process, once it is due
+    due_at     timestamptz NOT NULL DEFAULT now(),
+    items      integer NOT NULL,                     -- messages or requests in the body
+    body       bytea COMPRESSION lz4 NOT NULL,       -- MessagePack
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (company_id, batch, kind)
+) WITH (
     autovacuum_vacuum_scale_factor = 0.01,
     autovacuum_vacuum_threshold = 1000,
-    autovacuum_vacuum_cost_delay = 0
+    autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_scale_factor = 0.01,
+    toast.autovacuum_vacuum_threshold = 1000,
+    toast.autovacuum_vacuum_cost_delay = 0
 );
-CREATE INDEX outbox_by_lease ON outbox (leased_until);
+CREATE INDEX effects_due ON effects (kind, due_at) WHERE owner IS NULL;
+CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
 
 -- Chains that report their result (interpretResponse, reply_to), until their last webhook has ended.
 CREATE TABLE chain_results (
@@ -173,14 +184,15 @@ CREATE TABLE chain_results (
 -- Webhooks
 
 -- The receivers of webhooks: one row for each company and address. The address is as the trigger's author wrote it:
--- scheme, host, port and path, without the query. The row has the state of the endpoint's lane, for all workers.
+-- scheme, host, port and path, without the query. The row has the state of the endpoint's lane, for all processes.
+-- A lane's pending deliveries are sent by one process at a time, its owner.
 CREATE TABLE webhook_endpoints (
     company_id       text NOT NULL,
     endpoint_id      uuid NOT NULL,                  -- derived from company and url
     url              text NOT NULL,
-    -- Copied from the settings, for the claim.
-    max_in_flight    integer NOT NULL,               -- concurrent requests of one process
-    send_interval_us bigint NOT NULL DEFAULT 0,      -- between two requests of all processes; 0 without a limit
+    -- Copied from the settings, for all processes.
+    max_in_flight    integer NOT NULL,               -- concurrent requests
+    send_interval_us bigint NOT NULL DEFAULT 0,      -- between two requests; 0 without a limit
     -- Paused by an operator.
     paused_at        timestamptz,
     paused_by        text,
@@ -190,14 +202,19 @@ CREATE TABLE webhook_endpoints (
     held_until       timestamptz NOT NULL DEFAULT 'epoch', -- Retry-After
     next_slot_at     timestamptz NOT NULL DEFAULT 'epoch', -- when the rate limit allows the next request
     breaker          text NOT NULL DEFAULT 'closed' CHECK (breaker IN ('closed', 'open', 'half_open', 'ramp_up')),
-    breaker_until    timestamptz NOT NULL DEFAULT 'epoch', -- the end of open, or of the probe's lease in half_open
+    breaker_until    timestamptz NOT NULL DEFAULT 'epoch', -- the end of open
     openings         integer NOT NULL DEFAULT 0,     -- consecutive
-    allowance        integer NOT NULL DEFAULT 0,     -- in ramp_up: concurrent requests of one process
+    allowance        integer NOT NULL DEFAULT 0,     -- in ramp_up: concurrent requests
     failures         integer NOT NULL DEFAULT 0,     -- consecutive
     failing_since    timestamptz,
     last_success_at  timestamptz,
     last_failure_at  timestamptz,
     last_error       text,                           -- human-readable; nothing that the receiver sent
+    -- The schedule of the lane. A claim takes the lanes that are due, and never looks at the others.
+    owner            uuid,                           -- the process that sends its pending deliveries
+    next_due_at      timestamptz NOT NULL DEFAULT 'infinity', -- when it needs an owner; never too late, maybe too early
+    -- Companies share the turns of a claim by hash, so the many lanes of one hold up few others.
+    turn             smallint NOT NULL GENERATED ALWAYS AS (hashtext(company_id) & 63) STORED,
     created_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, endpoint_id)
 ) WITH (
@@ -205,12 +222,16 @@ CREATE TABLE webhook_endpoints (
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_vacuum_threshold = 200
 );
+CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
+    WHERE owner IS NULL AND next_due_at < 'infinity';
+CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
 
--- One webhook step of one event, or a digest of several. Postgres owns the retry clock: a claim moves next_attempt_at
--- to the end of its lease, so a delivery whose worker died becomes due again by itself.
+-- One webhook step of one event, or a digest of several. Written once if the first attempt delivers it. Otherwise it is
+-- pending, and written once more when it ends; until then only its row in webhook_pending changes.
 CREATE TABLE webhook_deliveries (
     company_id       text NOT NULL,
     delivery_id      uuid NOT NULL,                  -- the webhook-id header; derived from event and step
+    created_at       timestamptz NOT NULL,           -- by the clock of the process that applied the event
     event_key        uuid NOT NULL,
     step             smallint NOT NULL,
     source           text NOT NULL,
@@ -220,51 +241,64 @@ CREATE TABLE webhook_deliveries (
     contact_version  bigint,
     traceparent      text,
     tracestate       text,
-    endpoint_id      uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- the nil id without an endpoint
+    endpoint_id      uuid NOT NULL,                  -- the nil id without an endpoint
     method           text NOT NULL,
     url              text NOT NULL,
-    headers          jsonb NOT NULL,                 -- [["name", "value"], …], secrets included
-    body             bytea,                          -- the exact bytes; bytea keeps the order of keys
+    headers          text NOT NULL,                  -- [["name", "value"], …] as JSON, secrets included
+    body             bytea,                          -- the exact bytes
     fault            text,                           -- why it cannot be rendered; such a delivery is never sent
-    newest_only      boolean NOT NULL DEFAULT false, -- never sent after a newer version of its contact
-    awaited          boolean NOT NULL DEFAULT false, -- its end counts for chain_results; false once it has counted
-    digest           boolean NOT NULL DEFAULT false, -- waits to be sent in a digest
+    newest_only      boolean NOT NULL,               -- never sent after a newer version of its contact
+    awaited          boolean NOT NULL,               -- its end counts for chain_results; false once it has counted
+    digest           boolean NOT NULL,               -- waits, or waited, to be sent in a digest
     digest_id        uuid,                           -- the digest that it went out in
     state            text NOT NULL
         CHECK (state IN ('pending', 'delivered', 'dead', 'discarded', 'superseded', 'digested')),
+    -- As of its end, or of the last resend.
     attempts         integer NOT NULL DEFAULT 0,     -- in all rounds, replays included
-    schedule_from    integer NOT NULL DEFAULT 0,     -- attempts that the retry schedule of this round does not count
-    round_started_at timestamptz NOT NULL DEFAULT now(), -- when it was created, replayed or resent; its age counts from here
-    next_attempt_at  timestamptz NOT NULL,
-    lease_token      uuid,
     last_status      integer,
     last_error       text,
-    created_at       timestamptz NOT NULL DEFAULT now(),
+    -- The attempt, if the first one delivered it. All others are in webhook_attempts.
+    started_at       timestamptz,
+    duration_ms      integer,
+    connect_ms       integer,
+    answer_ms        integer,
+    response_body    bytea,
     finished_at      timestamptz,
-    PRIMARY KEY (company_id, delivery_id)
-) WITH (
-    fillfactor = 80,
-    autovacuum_vacuum_scale_factor = 0.02,
-    autovacuum_vacuum_threshold = 1000,
-    autovacuum_vacuum_cost_delay = 0
-);
--- The lanes: one lookup finds the first pending delivery of an endpoint. Deliveries of one batch are due at the same
--- moment. If the index deduplicated their entries, none could be marked dead before all of them are, and each claim
--- would look again at everything that was claimed before it.
-CREATE INDEX webhook_deliveries_lanes ON webhook_deliveries (company_id, endpoint_id, next_attempt_at)
-    WITH (deduplicate_items = off) WHERE state = 'pending';
+    PRIMARY KEY (company_id, delivery_id, created_at)
+) PARTITION BY RANGE (created_at);
+CREATE TABLE webhook_deliveries_default PARTITION OF webhook_deliveries DEFAULT;
 CREATE INDEX webhook_deliveries_newest ON webhook_deliveries (company_id, contact_id, endpoint_id, contact_version)
     WHERE newest_only;
--- "Newest only" looks for the pending deliveries of a contact, which may have thousands of finished versions. Like its
--- query, this index avoids `=`: the planner would let `=` use the index of lanes as well, and read a whole lane.
-CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (company_id, contact_id, endpoint_id, contact_version)
-    WHERE newest_only AND state IS NOT DISTINCT FROM 'pending';
 CREATE INDEX webhook_deliveries_members ON webhook_deliveries (company_id, digest_id) WHERE digest_id IS NOT NULL;
 -- For listings by time, at almost no cost. Vacuum summarizes new ranges of pages; `autosummarize` would flood
 -- the server's log.
 CREATE INDEX webhook_deliveries_created ON webhook_deliveries USING brin (created_at) WITH (pages_per_range = 16);
 
--- One HTTP request.
+-- The retry clock of pending deliveries. Narrow, because each attempt writes the row again.
+CREATE TABLE webhook_pending (
+    company_id       text NOT NULL,
+    delivery_id      uuid NOT NULL,
+    created_at       timestamptz NOT NULL,           -- of the delivery, whose key it completes
+    endpoint_id      uuid NOT NULL,
+    due_at           timestamptz NOT NULL,
+    attempts         integer NOT NULL,               -- in all rounds; also tells whether an outcome is still expected
+    schedule_from    integer NOT NULL,               -- attempts that the retry schedule of this round does not count
+    round_started_at timestamptz NOT NULL,           -- when it was created, replayed or resent; its age counts from here
+    -- Of a delivery with newest_only.
+    contact_id       uuid,
+    contact_version  bigint,
+    PRIMARY KEY (company_id, delivery_id)
+) WITH (
+    fillfactor = 70,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0
+);
+CREATE INDEX webhook_pending_lanes ON webhook_pending (company_id, endpoint_id, due_at, delivery_id);
+CREATE INDEX webhook_pending_newest ON webhook_pending (company_id, contact_id, endpoint_id, contact_version)
+    WHERE contact_id IS NOT NULL;
+
+-- One HTTP request, unless it is the only one of its delivery and delivered it.
 CREATE TABLE webhook_attempts (
     company_id    text NOT NULL,
     delivery_id   uuid NOT NULL,
@@ -277,8 +311,19 @@ CREATE TABLE webhook_attempts (
     status        integer,
     error         text,
     response_body bytea,                             -- at most 64 KiB
-    PRIMARY KEY (company_id, delivery_id, attempt)
-);
+    PRIMARY KEY (company_id, delivery_id, attempt, started_at)
+) PARTITION BY RANGE (started_at);
+CREATE TABLE webhook_attempts_default PARTITION OF webhook_attempts DEFAULT;
+
+-- Every HTTP request.
+CREATE VIEW all_webhook_attempts AS
+    SELECT company_id, delivery_id, attempt, started_at, duration_ms, connect_ms, answer_ms, outcome, status, error,
+        response_body
+    FROM webhook_attempts
+    UNION ALL
+    SELECT company_id, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered', last_status,
+        NULL, response_body
+    FROM webhook_deliveries WHERE started_at IS NOT NULL;
 
 
 -- Dead letters
@@ -309,6 +354,7 @@ CREATE TABLE dead_letters (
     UNIQUE (company_id, stage, body_hash)            -- a redelivered message is the same dead letter
 );
 CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state IN ('open', 'replaying');
+CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
 
 
 -- Erasures

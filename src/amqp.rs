@@ -13,7 +13,7 @@ mod topology;
 mod transport;
 
 pub use connection::{ConnectError, Connection, connect};
-pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Received};
+pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Receipt, Received};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};
 pub use subscriber::{SubscribeError, Subscriber, has_exchange};
 pub use topology::{Topology, TopologyError};

@@ -13,22 +13,24 @@ use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::{
-        chain::{outgoing::OutgoingEvent, rules::Rules},
-        contact::placeholder::Placeholders,
-    },
+    domain::{chain::rules::Rules, contact::placeholder::Placeholders},
     health::Health,
-    postgres::Database,
+    postgres::{
+        Database,
+        effects::{events::Committed, requests::Requests},
+    },
     settings::Settings,
     telemetry::chain,
     workers::{
         backoff::Backoff,
         component,
         dead_letter_collector::DeadLetterCollector,
+        maintenance::Maintenance,
         outbox_relay::OutboxRelay,
+        presence::{Presence, PresenceKeeper},
         upsert::{Endpoints, UpsertWorker},
         wake_ups::WakeUps,
-        webhook::WebhookWorker,
+        webhook::{Channels, WebhookWorker},
     },
 };
 
@@ -103,15 +105,23 @@ impl App {
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn("console", console.run(self.stop.clone()));
         }
+        // Registered while the broker is awaited. The registration ends when the last component has dropped it.
+        let presence =
+            (has(Role::Upsert) || has(Role::Webhook)).then(|| self.start_presence(tasks, has(Role::Webhook)));
         self.check_topology().await?;
-        if has(Role::Upsert) || has(Role::Webhook) {
+        if let Some(presence) = presence {
+            let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
+            let maintenance = Maintenance { settings, database, health: self.health.clone() };
+            tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
             // The relay ends when the last worker has dropped its sender.
-            let relay = self.start_relay(tasks);
+            let relay = self.start_relay(tasks, presence.clone());
+            let (requests, committed) = mpsc::channel(8);
             if has(Role::Upsert) {
-                self.start_upsert(tasks, &relay);
+                let requests = has(Role::Webhook).then_some(requests);
+                self.start_upsert(tasks, &relay, requests.as_ref(), &presence);
             }
             if has(Role::Webhook) {
-                self.start_webhook(tasks, relay)?;
+                self.start_webhook(tasks, committed, relay, presence)?;
             }
         }
         if has(Role::DeadLetter) {
@@ -124,28 +134,43 @@ impl App {
 
     /// The components of a role that report their health.
     fn components(&self, role: Role) -> Vec<String> {
+        let shared =
+            [component::OUTBOX_RELAY, component::PRESENCE, component::MAINTENANCE].map(str::to_owned);
         match role {
-            Role::Upsert => (1..=self.settings.upsert.consumers)
-                .map(component::upsert_worker)
-                .chain([component::OUTBOX_RELAY.to_owned()])
-                .collect(),
-            Role::Webhook => [component::WAKE_UPS, component::WEBHOOK_WORKER, component::OUTBOX_RELAY]
-                .map(str::to_owned)
-                .to_vec(),
+            Role::Upsert => {
+                (1..=self.settings.upsert.consumers).map(component::upsert_worker).chain(shared).collect()
+            }
+            Role::Webhook => {
+                let workers = [component::WAKE_UPS, component::WEBHOOK_WORKER];
+                workers.map(str::to_owned).into_iter().chain(shared).collect()
+            }
             Role::DeadLetter => vec![component::DEAD_LETTER_COLLECTOR.to_owned()],
             Role::Console => Vec::new(),
         }
     }
 
-    fn start_relay(&self, tasks: &mut Tasks) -> mpsc::Sender<Vec<OutgoingEvent>> {
+    fn start_presence(&self, tasks: &mut Tasks, sends_webhooks: bool) -> Presence {
+        let (keeper, presence) =
+            PresenceKeeper::new(self.database.clone(), self.health.clone(), sends_webhooks);
+        tasks.spawn(component::PRESENCE, keeper.run());
+        presence
+    }
+
+    fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> mpsc::Sender<Vec<Committed>> {
         let (relay, committed) = mpsc::channel(8);
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let outbox = OutboxRelay { settings, database, committed, health: self.health.clone() };
+        let outbox = OutboxRelay::new(settings, database, committed, presence, self.health.clone());
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
 
-    fn start_upsert(&self, tasks: &mut Tasks, relay: &mpsc::Sender<Vec<OutgoingEvent>>) {
+    fn start_upsert(
+        &self,
+        tasks: &mut Tasks,
+        relay: &mpsc::Sender<Vec<Committed>>,
+        requests: Option<&mpsc::Sender<Vec<Requests>>>,
+        presence: &Presence,
+    ) {
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
@@ -153,6 +178,8 @@ impl App {
                 settings: Arc::clone(&self.settings),
                 database: self.database.clone(),
                 relay: relay.clone(),
+                requests: requests.cloned(),
+                presence: presence.clone(),
                 health: self.health.clone(),
                 name: name.clone(),
             };
@@ -163,13 +190,16 @@ impl App {
     fn start_webhook(
         &self,
         tasks: &mut Tasks,
-        relay: mpsc::Sender<Vec<OutgoingEvent>>,
+        committed: mpsc::Receiver<Vec<Requests>>,
+        relay: mpsc::Sender<Vec<Committed>>,
+        presence: Presence,
     ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
         let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
         tasks.spawn(component::WAKE_UPS, consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let worker = WebhookWorker::new(settings, database, wake_ups, relay, self.health.clone())?;
+        let channels = Channels { committed, wake_ups, relay };
+        let worker = WebhookWorker::new(settings, database, channels, presence, self.health.clone())?;
         tasks.spawn(component::WEBHOOK_WORKER, worker.run(self.stop.clone()));
         Ok(())
     }

@@ -4,10 +4,12 @@
 //! happens next.
 //!
 //! A statement is inline, or in a `.sql` file if it needs comments of its own. Keywords are upper case, functions
-//! lower case. A table usually has the same alias: `a` for `webhook_attempts` and `contact_aliases`, `c` for
+//! lower case. A table usually has the same alias: `a` for `webhook_attempts` and `contact_aliases`, `ae` for
+//! `applied_events`, `c` for
 //! `contacts` and `chain_results`, `d` for `webhook_deliveries`, `dl` for `dead_letters`, `e` for
-//! `webhook_endpoints`, `i` for `contact_identifiers`, `k` for `suppression_keys`, `l` for `contact_links`, `o` for
-//! `outbox`, `s` for `suppressions`, `t` for `trigger_events`, and `u` for the columns of `UNNEST`.
+//! `webhook_endpoints`, `f` for `effects`, `i` for `contact_identifiers`, `k` for `suppression_keys`, `l` for
+//! `contact_links`, `p` for `processes`, `s` for `suppressions`, `t` for `trigger_events`, and `u` for the columns of
+//! `UNNEST`.
 
 pub mod attempts;
 pub mod chain_results;
@@ -17,14 +19,16 @@ pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod directory;
+pub mod effects;
 pub mod endpoints;
 pub mod erasure;
 mod failure;
 pub mod ledger;
 pub mod links;
 pub mod living;
-pub mod outbox;
+pub mod partitions;
 mod pool;
+pub mod processes;
 mod provenance;
 pub mod schema;
 pub mod suppressions;

@@ -40,6 +40,7 @@ pub struct Settings {
     pub outbox: Outbox,
     pub webhook: Webhook,
     pub dead_letter: DeadLetter,
+    pub retention: Retention,
     pub http: Http,
     pub log: Log,
     pub shutdown: Shutdown,
@@ -81,8 +82,6 @@ pub struct Upsert {
     pub consumers: usize,
     pub batch_size: usize,
     pub batch_bytes: usize,
-    #[serde(deserialize_with = "types::duration")]
-    pub batch_linger: Duration,
 }
 
 /// Section `[chain]`.
@@ -194,6 +193,21 @@ impl Webhook {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct DeadLetter {
     pub batch_size: usize,
+}
+
+/// Section `[retention]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Retention {
+    #[serde(deserialize_with = "types::duration")]
+    pub deliveries: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub attempts: Duration,
+    #[serde(deserialize_with = "types::duration")]
+    pub dead_letters: Duration,
+    #[serde(deserialize_with = "types::optional_duration")]
+    pub history: Option<Duration>,
 }
 
 /// Section `[http]`.

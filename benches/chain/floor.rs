@@ -195,7 +195,7 @@ impl<'a> Floor<'a> {
                     let Some(batch) = batch? else { continue };
                     forward_batch(kind, &pool, &mut publisher, &batch).await?;
                     let done = batch.messages.len();
-                    batch.ack().await?;
+                    consumer.acknowledge(batch).await?;
                     left.fetch_sub(done, Ordering::SeqCst);
                 }
                 anyhow::Ok(())
@@ -233,7 +233,7 @@ impl<'a> Floor<'a> {
             if self.kind == Kind::Promises {
                 promises::record(pool, &deliveries).await?;
             }
-            batch.ack().await?;
+            consumer.acknowledge(batch).await?;
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ const TABLE: &str = "CREATE TABLE floor (company text, email text, phone text, n
      updated timestamptz, PRIMARY KEY (company, email))";
 
 fn limits() -> BatchLimits {
-    BatchLimits { count: BATCH, bytes: usize::MAX, linger: Duration::ZERO }
+    BatchLimits { count: BATCH, bytes: usize::MAX }
 }
 
 async fn forward_batch(

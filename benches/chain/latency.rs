@@ -189,13 +189,13 @@ async fn consumer(
     let mut consumer = Consumer::open(&connection, &queue, 200).await?;
     Ok(observe(async move {
         let mut times = Times::new();
-        let limits = BatchLimits { count: 200, bytes: usize::MAX, linger: Duration::ZERO };
+        let limits = BatchLimits { count: 200, bytes: usize::MAX };
         while times.len() < expected {
             let Some(batch) = consumer.next_batch(&limits).await? else { continue };
             let now = micros();
             let ids = batch.messages.iter().filter_map(|message| message.properties.message_id().as_ref());
             times.extend(ids.map(|id| (id.to_string(), now)));
-            batch.ack().await?;
+            consumer.acknowledge(batch).await?;
         }
         queues.channel().queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         drop(connection);

@@ -1,18 +1,18 @@
-//! Consumes in batches: the messages that have arrived, up to a bound. [`BatchLimits::linger`] adds a wait.
+//! Consumes in batches: the messages that have arrived, up to a bound.
 //!
-//! One multiple-ack settles a batch as a whole and consumes it. The broker requeues unacked messages when the
-//! channel closes; nothing is requeued by hand.
+//! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacked messages when
+//! the channel closes; nothing is requeued by hand.
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
     Acker, BasicProperties, Channel, Connection,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// A consumer that receives nothing for this long is replaced. A broker may drop a consumer silently, and
 /// `RabbitMQ` 3.10 keeps one for a queue that is deleted and at once redeclared, but no messages arrive.
@@ -49,8 +49,6 @@ pub struct BatchLimits {
     pub count: usize,
     /// Maximum size of the bodies in bytes; the message that exceeds it still belongs to the batch.
     pub bytes: usize,
-    /// How long to wait for further messages after the first.
-    pub linger: Duration,
 }
 
 /// A received message. Personal data: it has no `Debug`.
@@ -79,36 +77,43 @@ impl Received {
 
 impl From<Delivery> for Received {
     fn from(delivery: Delivery) -> Self {
-        let count = delivery.properties.headers().as_ref().and_then(|headers| {
-            let value = headers.inner().get("x-delivery-count")?;
-            u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
-        });
-        Self {
-            body: delivery.data,
-            properties: delivery.properties,
-            routing_key: delivery.routing_key.to_string(),
-            delivery_count: count.unwrap_or(u64::from(delivery.redelivered)),
-        }
+        split(delivery).0
     }
 }
 
-/// Messages that are settled together.
+fn split(delivery: Delivery) -> (Received, Receipt) {
+    let Delivery { properties, data, routing_key, redelivered, acker, .. } = delivery;
+    let count = properties.headers().as_ref().and_then(|headers| {
+        let value = headers.inner().get("x-delivery-count")?;
+        u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
+    });
+    let received = Received {
+        body: data,
+        properties,
+        routing_key: routing_key.to_string(),
+        delivery_count: count.unwrap_or(u64::from(redelivered)),
+    };
+    (received, Receipt(acker))
+}
+
+/// Messages that arrived together.
 #[must_use = "a dropped batch is redelivered only when its channel closes"]
 pub struct Batch {
     /// In the order of arrival.
     pub messages: Vec<Received>,
-    last: Acker,
-    queue: String,
+    receipts: Vec<Receipt>,
 }
 
-impl Batch {
-    /// Acknowledges every message of the batch. Call it after their effects are committed.
-    pub async fn ack(self) -> Result<(), ConsumeError> {
-        match timeout(ANSWER_TIMEOUT, self.last.ack(BasicAckOptions { multiple: true })).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue)),
-            Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue, source }),
-        }
+/// Acknowledges a message and all that arrived before it on the same channel.
+#[derive(Debug)]
+pub struct Receipt(Acker);
+
+impl IntoIterator for Batch {
+    type Item = (Received, Receipt);
+    type IntoIter = std::iter::Zip<std::vec::IntoIter<Received>, std::vec::IntoIter<Receipt>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.messages.into_iter().zip(self.receipts)
     }
 }
 
@@ -133,24 +138,48 @@ impl Consumer {
     }
 
     /// Waits for a message and takes it with those that have arrived already, up to `limits`. `None` when nothing
-    /// arrived for 10 seconds: the consumer must be replaced, because it may be dead.
+    /// arrived for 10 seconds: the consumer may be dead, and must be replaced if all its messages are acknowledged.
     ///
-    /// Canceling loses nothing: messages that were taken and not returned stay unacked.
+    /// Canceling loses nothing: it only waits before it has taken the first message.
+    ///
+    /// # Errors
+    /// When the consumer must be rebuilt.
     pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, ConsumeError> {
         let Ok(first) = timeout(IDLE_TIMEOUT, self.stream.next()).await else { return Ok(None) };
-        let mut delivery = self.checked(first)?;
-        let deadline = Instant::now() + limits.linger;
-        let mut messages = Vec::new();
+        let mut batch = Batch { messages: Vec::new(), receipts: Vec::new() };
         let mut bytes = 0;
-        loop {
-            let last = delivery.acker.clone();
-            bytes += delivery.data.len();
-            messages.push(Received::from(delivery));
-            let full = messages.len() >= limits.count || bytes >= limits.bytes;
-            match if full { None } else { self.more(deadline).await? } {
-                Some(next) => delivery = next,
-                None => return Ok(Some(Batch { messages, last, queue: self.queue.clone() })),
-            }
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            let (message, receipt) = split(self.checked(delivery)?);
+            bytes += message.body.len();
+            batch.messages.push(message);
+            batch.receipts.push(receipt);
+            let is_full = batch.messages.len() >= limits.count || bytes >= limits.bytes;
+            next = if is_full { None } else { self.stream.next().now_or_never() };
+        }
+        Ok(Some(batch))
+    }
+
+    /// Acknowledges every message of the batch. Call it after their effects are committed.
+    ///
+    /// # Errors
+    /// When the broker will redeliver them.
+    pub async fn acknowledge(&self, batch: Batch) -> Result<(), ConsumeError> {
+        match batch.receipts.into_iter().last() {
+            Some(last) => self.acknowledge_through(last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Acknowledges this message and all that arrived before it.
+    ///
+    /// # Errors
+    /// When the broker will redeliver them.
+    pub async fn acknowledge_through(&self, Receipt(acker): Receipt) -> Result<(), ConsumeError> {
+        match timeout(ANSWER_TIMEOUT, acker.ack(BasicAckOptions { multiple: true })).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
+            Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
         }
     }
 
@@ -158,14 +187,6 @@ impl Consumer {
     pub async fn close(self) {
         // If the broker does not answer, the next use of the connection fails.
         let _ = timeout(ANSWER_TIMEOUT, self.channel.close(200, "idle".into())).await;
-    }
-
-    async fn more(&mut self, deadline: Instant) -> Result<Option<Delivery>, ConsumeError> {
-        // A deadline in the past still polls the stream once, so a linger of 0 takes what has arrived.
-        match timeout_at(deadline, self.stream.next()).await {
-            Ok(next) => self.checked(next).map(Some),
-            Err(_) => Ok(None),
-        }
     }
 
     fn checked(&self, next: Option<lapin::Result<Delivery>>) -> Result<Delivery, ConsumeError> {

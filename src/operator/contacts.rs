@@ -142,7 +142,7 @@ pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Re
     let read = async |conn: &mut PgConnection| {
         let (known, ids) = get(conn, company, id).await?;
         let Known { contact, aliases } = known;
-        let triggers = store::triggers(conn, &contact).await?;
+        let triggers = store::triggers(conn, &contact, &ids).await?;
         let separations = links::separations(conn, &contact, &ids).await?;
         Ok(Profile { contact, aliases, triggers, separations })
     };

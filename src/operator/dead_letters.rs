@@ -123,7 +123,7 @@ pub async fn replay(
             .unit(async |conn| {
                 let mut transaction = conn.begin().await?;
                 let replayables = store::begin_replay(&mut transaction, keys).await?;
-                // A pending delivery keeps its lease and its schedule: it will be sent anyway.
+                // A pending delivery keeps its schedule: it will be sent anyway.
                 let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
                 deliveries::restart(&mut transaction, &due, &[State::Dead, State::Discarded]).await?;
                 transaction.commit().await?;

@@ -256,7 +256,10 @@ async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, 
             *resent.refused.entry(refusal).or_default() += count;
         }
     };
-    refuse(Refusal::Gone, (keys.len() - locked.len()) as u64);
+    let missing = keys.len() - locked.len();
+    let sending = if missing > 0 { store::unrecorded(conn, keys).await?.len() } else { 0 };
+    refuse(Refusal::InFlight, sending as u64);
+    refuse(Refusal::Gone, missing.saturating_sub(sending) as u64);
     for one in &locked {
         match judge(one) {
             Ok(State::Pending) => made_due.push(one.key.clone()),

@@ -5,8 +5,6 @@
 //! second sweep removes rows that were written meanwhile; if it is interrupted nothing completes it, because the
 //! identifiers are gone.
 
-use std::time::Duration;
-
 use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
@@ -21,8 +19,8 @@ use crate::{
     },
     postgres::{
         Database,
+        effects::events,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
-        outbox,
     },
 };
 
@@ -151,8 +149,9 @@ async fn remove(
         }
         let (erased_at, counts) =
             store::erase(conn, request.company, &dossier, request.operator, request.pepper).await?;
-        // Without a lease, so that the next sweep of any relay publishes it.
-        outbox::insert(conn, &[erased_event(request, &dossier, erased_at)], Duration::ZERO).await?;
+        // Without an owner: the relay of any process publishes it.
+        let event = erased_event(request, &dossier, erased_at);
+        events::insert(conn, Uuid::now_v7(), None, vec![event]).await?;
         Ok(Some((dossier, erased_at, counts)))
     };
     database.transact(|_| !request.dry_run, work).await

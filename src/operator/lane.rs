@@ -75,7 +75,7 @@ impl LaneState {
 /// What a pending delivery waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// The receiver's response: a worker has claimed it.
+    /// The receiver's response: a process is sending it, or those before it in its lane.
     Answer,
     /// Its lane, which is closed.
     Endpoint(LaneState, Option<OffsetDateTime>),

@@ -3,8 +3,6 @@
 //! Both are rebuilt from the ledger as if they had never been merged, and a separation keeps events from merging them
 //! again.
 
-use std::time::Duration;
-
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -21,8 +19,9 @@ use crate::{
     },
     postgres::{
         Database,
+        effects::events,
         living::{self, Living},
-        outbox, unmerge as store,
+        unmerge as store,
     },
     settings::Events,
 };
@@ -76,13 +75,13 @@ fn list(ids: &[ContactId]) -> String {
 /// See [`UnmergeError`]; nothing has changed then.
 pub async fn unmerge(
     database: &Database,
-    events: &Events,
+    settings: &Events,
     company: &CompanyId,
     id: ContactId,
     operator: &str,
     dry_run: bool,
 ) -> Result<Unmerged, UnmergeError> {
-    let work = async |conn: &mut PgConnection| match apply(conn, events, company, id, operator).await {
+    let work = async |conn: &mut PgConnection| match apply(conn, settings, company, id, operator).await {
         Err(UnmergeError::Database(error)) => Err(error),
         outcome => Ok(outcome),
     };
@@ -92,7 +91,7 @@ pub async fn unmerge(
 /// Does all of it in the caller's transaction.
 async fn apply(
     conn: &mut PgConnection,
-    events: &Events,
+    settings: &Events,
     company: &CompanyId,
     id: ContactId,
     operator: &str,
@@ -134,8 +133,9 @@ async fn apply(
         return Err(UnmergeError::Incomplete);
     }
     store::insert_separation(conn, company, &separation, operator).await?;
-    let message = message(events, &rebuilt, separation.id, contact);
-    outbox::insert(conn, message.as_slice(), Duration::ZERO).await?;
+    let message = message(settings, &rebuilt, separation.id, contact);
+    // Without an owner: the relay of any process publishes it.
+    events::insert(conn, Uuid::now_v7(), None, message.into_iter().collect()).await?;
     let moved = updates.iter().zip(&rebuilt.steps).filter(|(update, (now, _))| update.contact != *now);
     let moved_events = moved.count();
     Ok(Unmerged { contact, restored, contacts: rebuilt.contacts, events: updates.len(), moved_events })

@@ -1,8 +1,8 @@
 //! Chains whose result somebody waits for, until the last of their webhooks ends.
 //!
 //! Each such chain has a row with the number of its open webhooks. The transaction that ends one counts it
-//! down, and the one that reaches zero writes the result to the outbox. Lock order: deliveries, dead letters,
-//! then these rows by key, then the outbox.
+//! down, and the one that reaches zero publishes the result. Lock order: deliveries, dead letters, then these rows by
+//! key.
 
 use std::collections::HashMap;
 
@@ -156,7 +156,7 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN LATERAL (
-               SELECT outcome, status, error, response_body FROM webhook_attempts
+               SELECT outcome, status, error, response_body FROM all_webhook_attempts
                WHERE company_id = d.company_id AND delivery_id = d.delivery_id
                ORDER BY attempt DESC LIMIT 1) a ON true"#,
         &companies,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{columns::column, contact_row::ContactRow, living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, field::FieldMap},
-    event::CompanyId,
+    event::{CompanyId, Stamp},
 };
 
 /// A contact and the ids that lead to it.
@@ -44,11 +44,11 @@ pub struct HistoryRow {
     /// The trigger's name.
     pub trigger: String,
     /// The contact's id at the time.
-    pub contact_id: Option<Uuid>,
+    pub contact_id: Uuid,
     /// `created`, `updated` or `unchanged`.
-    pub operation: Option<String>,
+    pub operation: String,
     /// The contact's version after it.
-    pub version: Option<i64>,
+    pub version: i64,
     /// The names of the fields whose value was accepted.
     pub accepted: Vec<String>,
     /// The rejected values: `[{"field": "phone", "reason": "…"}]`.
@@ -133,9 +133,10 @@ pub async fn history(
     sqlx::query_as!(
         HistoryRow,
         r#"SELECT applied_at, event_time, source, event_id, step, trigger_name AS trigger, contact_id, operation,
-               version, coalesce(changed, '{}') AS "changed!", coalesce(merged, '{}') AS "merged!", rejected,
-               ARRAY(SELECT jsonb_object_keys(coalesce(fields, '{}'))) AS "accepted!"
-           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2) AND NOT erased
+               version, rejected::jsonb, string_to_array(coalesce(changed, ''), ',') AS "changed!",
+               string_to_array(coalesce(merged, ''), ',')::uuid[] AS "merged!",
+               ARRAY(SELECT jsonb_object_keys(fields::jsonb)) AS "accepted!"
+           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
            ORDER BY event_time, event_id, source, step"#,
         company.as_str(),
         ids,
@@ -144,24 +145,32 @@ pub async fn history(
     .await
 }
 
-/// The name of the trigger that set each value of a contact, from the ledger.
+/// The name of the trigger that set each value of a contact, from the ledger. `ids` are its own and its aliases.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn triggers(conn: &mut PgConnection, contact: &Contact) -> Result<FieldMap<String>, sqlx::Error> {
-    let keys: Vec<Uuid> = contact.values.iter().map(|(_, value)| value.stamp.event.key()).collect();
+pub async fn triggers(
+    conn: &mut PgConnection,
+    contact: &Contact,
+    ids: &[Uuid],
+) -> Result<FieldMap<String>, sqlx::Error> {
+    let times: Vec<OffsetDateTime> = contact.values.iter().map(|(_, value)| value.stamp.time).collect();
     let rows = sqlx::query!(
-        "SELECT event_key, step, trigger_name FROM trigger_events
-         WHERE company_id = $1 AND event_key = ANY($2)",
+        "SELECT source, event_id, step, trigger_name FROM trigger_events
+         WHERE company_id = $1 AND contact_id = ANY($2) AND event_time = ANY($3)",
         contact.company.as_str(),
-        &keys,
+        ids,
+        &times,
     )
     .fetch_all(conn)
     .await?;
     let mut triggers = FieldMap::default();
     for (field, value) in contact.values.iter() {
-        let (key, step) = (value.stamp.event.key(), i32::from(value.stamp.step));
-        if let Some(row) = rows.iter().find(|row| row.event_key == key && i32::from(row.step) == step) {
+        let Stamp { event, step, .. } = &value.stamp;
+        let is_origin = |source: &str, id: &str, of: i16| {
+            event.source() == source && event.id() == id && i32::from(of) == i32::from(*step)
+        };
+        if let Some(row) = rows.iter().find(|row| is_origin(&row.source, &row.event_id, row.step)) {
             triggers.insert(field, row.trigger_name.clone());
         }
     }
@@ -176,7 +185,7 @@ async fn read(
     let rows = sqlx::query_as!(
         ContactRow,
         r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-             country, state, city, district, street, number, complement, provenance::text AS "provenance!", phones,
+             country, state, city, district, street, number, complement, provenance, phones,
              emails, separations, created_at, updated_at
          FROM contacts WHERE company_id = $1 AND contact_id = ANY($2) ORDER BY contact_id"#,
         company.as_str(),

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
-    Discarded, Replayable, begin_replay, begin_replay_of_deliveries, discard, reopen, resolve_deliveries,
+    Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, reopen,
+    resolve_deliveries,
 };
 
 use super::columns::column;

@@ -2,6 +2,8 @@
 //!
 //! Every worker locks in the same order: contacts by key, then identifiers by key, then the ledger.
 
+use std::borrow::Borrow;
+
 use sqlx::PgConnection;
 
 use super::{columns::column, contact_row::ContactRow, links, provenance};
@@ -26,7 +28,7 @@ pub async fn load(
         ContactRow,
         r#"SELECT c.company_id, c.contact_id, c.version, c.name, c.identity, c.phone, c.email, c.company,
                c.position, c.birthday, c.zip_code, c.country, c.state, c.city, c.district, c.street, c.number,
-               c.complement, c.provenance::text AS "provenance!", c.phones, c.emails, c.separations,
+               c.complement, c.provenance, c.phones, c.emails, c.separations,
                c.created_at, c.updated_at
            FROM (SELECT DISTINCT i.company_id, i.contact_id
                  FROM UNNEST($1::text[], $2::text[], $3::text[]) AS u(company_id, kind, value)
@@ -50,10 +52,9 @@ pub async fn load(
 /// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
 /// caller rolls back and starts over.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
-    if !changes.contacts.is_empty() {
-        write_contacts(conn, &changes.contacts).await?;
-    }
-    if !changes.identifiers.is_empty() && !claim_identifiers(conn, &changes.identifiers).await? {
+    insert_contacts(conn, &changes.created).await?;
+    update_contacts(conn, &changes.changed).await?;
+    if !claim_identifiers(conn, &changes.identifiers).await? {
         return Ok(false);
     }
     if !changes.merges.is_empty() {
@@ -67,14 +68,22 @@ pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sq
     Ok(true)
 }
 
-/// Inserts or replaces contacts.
-pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]) -> Result<(), sqlx::Error> {
+/// Inserts contacts.
+pub(super) async fn insert_contacts(
+    conn: &mut PgConnection,
+    contacts: &[impl Borrow<Contact>],
+) -> Result<(), sqlx::Error> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let contacts: Vec<&Contact> = contacts.iter().map(Borrow::borrow).collect();
+    let contacts = contacts.as_slice();
     let field = |field| column(contacts, |contact| value(contact, field));
     sqlx::query!(
         "INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
              name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
              number, complement)
-         SELECT company_id, contact_id, version, created_at, updated_at, provenance::jsonb,
+         SELECT company_id, contact_id, version, created_at, updated_at, provenance,
              string_to_array(phones, ' '), string_to_array(emails, ' '), string_to_array(separations, ' '),
              name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
              number, complement
@@ -84,23 +93,17 @@ pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]
              $24::text[])
              AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name,
                  identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
-                 number, complement)
-         ON CONFLICT (company_id, contact_id) DO UPDATE SET (version, created_at, updated_at, provenance, phones, emails,
-             separations, name, identity, phone, email, company, position, birthday, zip_code, country, state, city,
-             district, street, number, complement)
-         = (excluded.version, excluded.created_at, excluded.updated_at, excluded.provenance, excluded.phones,
-             excluded.emails, excluded.separations, excluded.name, excluded.identity, excluded.phone, excluded.email,
-             excluded.company, excluded.position, excluded.birthday, excluded.zip_code, excluded.country, excluded.state,
-             excluded.city, excluded.district, excluded.street, excluded.number, excluded.complement)",
+                 number, complement)",
         &column(contacts, |contact| contact.company.as_str()) as &[&str],
         &column(contacts, |contact| contact.id.0),
         &column(contacts, |contact| contact.version),
         &column(contacts, |contact| contact.created_at),
         &column(contacts, |contact| contact.updated_at),
         &column(contacts, |contact| provenance::to_json(&contact.values)),
-        &column(contacts, |contact| joined_keys(contact, "phone")),
-        &column(contacts, |contact| joined_keys(contact, "email")),
-        &column(contacts, joined_sides),
+        // Separated by spaces, which no identifier and no side contains.
+        &column(contacts, |contact| keys(contact, "phone").join(" ")),
+        &column(contacts, |contact| keys(contact, "email").join(" ")),
+        &column(contacts, |contact| joined_sides(contact)),
         &field(Field::Name) as &[Option<&str>],
         &field(Field::Identity) as &[Option<&str>],
         &field(Field::Phone) as &[Option<&str>],
@@ -122,17 +125,77 @@ pub(super) async fn write_contacts(conn: &mut PgConnection, contacts: &[Contact]
     Ok(())
 }
 
+/// Writes changed contacts, which the caller has locked.
+pub(super) async fn update_contacts(
+    conn: &mut PgConnection,
+    contacts: &[impl Borrow<Contact>],
+) -> Result<(), sqlx::Error> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let contacts: Vec<&Contact> = contacts.iter().map(Borrow::borrow).collect();
+    let contacts = contacts.as_slice();
+    let field = |field| column(contacts, |contact| value(contact, field));
+    let done = sqlx::query!(
+        "UPDATE contacts c SET (version, created_at, updated_at, provenance, phones, emails, separations, name, identity,
+             phone, email, company, position, birthday, zip_code, country, state, city, district, street, number,
+             complement)
+         = (u.version, u.created_at, u.updated_at, u.provenance, string_to_array(u.phones, ' '),
+             string_to_array(u.emails, ' '), string_to_array(u.separations, ' '), u.name, u.identity, u.phone, u.email,
+             u.company, u.position, u.birthday, u.zip_code, u.country, u.state, u.city, u.district, u.street, u.number,
+             u.complement)
+         FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
+             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+             $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+             $24::text[])
+             AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name,
+                 identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
+                 number, complement)
+         WHERE c.company_id = u.company_id AND c.contact_id = u.contact_id",
+        &column(contacts, |contact| contact.company.as_str()) as &[&str],
+        &column(contacts, |contact| contact.id.0),
+        &column(contacts, |contact| contact.version),
+        &column(contacts, |contact| contact.created_at),
+        &column(contacts, |contact| contact.updated_at),
+        &column(contacts, |contact| provenance::to_json(&contact.values)),
+        // Separated by spaces, which no identifier and no side contains.
+        &column(contacts, |contact| keys(contact, "phone").join(" ")),
+        &column(contacts, |contact| keys(contact, "email").join(" ")),
+        &column(contacts, |contact| joined_sides(contact)),
+        &field(Field::Name) as &[Option<&str>],
+        &field(Field::Identity) as &[Option<&str>],
+        &field(Field::Phone) as &[Option<&str>],
+        &field(Field::Email) as &[Option<&str>],
+        &field(Field::Company) as &[Option<&str>],
+        &field(Field::Position) as &[Option<&str>],
+        &field(Field::Birthday) as &[Option<&str>],
+        &field(Field::ZipCode) as &[Option<&str>],
+        &field(Field::Country) as &[Option<&str>],
+        &field(Field::State) as &[Option<&str>],
+        &field(Field::City) as &[Option<&str>],
+        &field(Field::District) as &[Option<&str>],
+        &field(Field::Street) as &[Option<&str>],
+        &field(Field::Number) as &[Option<&str>],
+        &field(Field::Complement) as &[Option<&str>],
+    )
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == contacts.len() as u64 {
+        Ok(())
+    } else {
+        // They are locked, so this is a bug.
+        Err(sqlx::Error::RowNotFound)
+    }
+}
+
 fn value(contact: &Contact, field: Field) -> Option<&str> {
     contact.values.get(field).map(|stamped| stamped.value.as_str())
 }
 
-/// Separated by spaces, which no identifier contains.
-fn joined_keys(contact: &Contact, kind: &str) -> String {
-    let keys = contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value);
-    keys.collect::<Vec<_>>().join(" ")
+fn keys<'a>(contact: &'a Contact, kind: &str) -> Vec<&'a str> {
+    contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value).collect()
 }
 
-/// Separated by spaces, which no side contains.
 fn joined_sides(contact: &Contact) -> String {
     contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
@@ -142,6 +205,9 @@ async fn claim_identifiers(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<bool, sqlx::Error> {
+    if identifiers.is_empty() {
+        return Ok(true);
+    }
     let claimed = sqlx::query!(
         "INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
          SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[])

@@ -3,8 +3,9 @@
 
 mod control;
 mod read;
+mod schedule;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
@@ -12,6 +13,10 @@ use uuid::Uuid;
 
 pub use control::{enable, pause, resume};
 pub use read::{EndpointRow, Lane, get, list, matching, states};
+pub use schedule::{
+    ClaimedLane, LaneRow, TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned,
+    save_slots, schedule,
+};
 
 use super::columns::{column, interval, key_columns};
 use crate::{
@@ -19,7 +24,7 @@ use crate::{
         event::Key,
         webhook::{
             breaker::{Breaker, State},
-            endpoint::{Endpoint, Terms},
+            endpoint::Terms,
         },
     },
     settings::EndpointTerms,
@@ -28,19 +33,40 @@ use crate::{
 /// Maximum number of rows that [`align`] reads.
 const PAGE_SIZE: i64 = 1_000;
 
-/// Inserts the rows of new endpoints, and updates the limits of the others to the settings. In the order of their
-/// keys, so that two transactions with the same endpoints wait for each other without a deadlock.
+/// The row of an endpoint, as the settings want it.
+pub struct Registration<'a> {
+    /// Company and endpoint.
+    pub key: Key,
+    /// Its address as written.
+    pub url: &'a str,
+    /// Its terms.
+    pub terms: Terms,
+}
+
+/// Inserts the rows of new endpoints. In the order of their keys, and without locking those that exist, so that two
+/// transactions with the same endpoints wait for each other without a deadlock.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub async fn register(conn: &mut PgConnection, endpoints: &[(&Endpoint, Terms)]) -> Result<(), sqlx::Error> {
-    let endpoints = endpoints.iter().map(|(endpoint, terms)| Row {
-        company: endpoint.company().as_str(),
-        id: endpoint.id(),
-        url: endpoint.url(),
-        limits: Limits::of(terms),
-    });
-    write(conn, &endpoints.collect::<Vec<_>>()).await?;
+pub async fn register(conn: &mut PgConnection, endpoints: &[Registration<'_>]) -> Result<(), sqlx::Error> {
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    let limits = column(endpoints, |one| Limits::of(&one.terms));
+    sqlx::query!(
+        "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])
+             AS u(company_id, endpoint_id, url, max_in_flight, send_interval_us)
+         ORDER BY u.company_id, u.endpoint_id
+         ON CONFLICT DO NOTHING",
+        &column(endpoints, |one| one.key.company.as_str()) as &[&str],
+        &column(endpoints, |one| one.key.id),
+        &column(endpoints, |one| one.url) as &[&str],
+        &column(&limits, |limits| limits.max_in_flight),
+        &column(&limits, |limits| limits.send_interval_us),
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -68,12 +94,7 @@ pub async fn align(
     let differing = rows.iter().filter_map(|row| {
         let limits = Limits::of(&terms.of(&row.company_id, &row.url));
         let stored = Limits { max_in_flight: row.max_in_flight, send_interval_us: row.send_interval_us };
-        (limits != stored).then(|| Row {
-            company: &row.company_id,
-            id: row.endpoint_id,
-            url: &row.url,
-            limits,
-        })
+        (limits != stored).then(|| Row { company: &row.company_id, id: row.endpoint_id, limits })
     });
     let written = write(conn, &differing.collect::<Vec<_>>()).await?;
     let last = rows.into_iter().last();
@@ -110,28 +131,29 @@ impl Limits {
 struct Row<'a> {
     company: &'a str,
     id: Uuid,
-    url: &'a str,
     limits: Limits,
 }
 
-/// Inserts rows, or updates their limits if they differ. Returns how many rows it wrote.
+/// Updates the limits of rows. Returns how many rows it wrote.
 async fn write(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<u64, sqlx::Error> {
     if rows.is_empty() {
         return Ok(0);
     }
     let done = sqlx::query!(
-        "INSERT INTO webhook_endpoints AS e (company_id, endpoint_id, url, max_in_flight, send_interval_us)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])
-             AS u(company_id, endpoint_id, url, max_in_flight, send_interval_us)
-         ORDER BY u.company_id, u.endpoint_id
-         ON CONFLICT (company_id, endpoint_id) DO UPDATE
-         SET max_in_flight = excluded.max_in_flight, send_interval_us = excluded.send_interval_us,
+        "WITH locked AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id, u.max_in_flight, u.send_interval_us
+             FROM UNNEST($1::text[], $2::uuid[], $3::integer[], $4::bigint[])
+                 AS u(company_id, endpoint_id, max_in_flight, send_interval_us)
+             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
+         UPDATE webhook_endpoints e
+         SET max_in_flight = u.max_in_flight, send_interval_us = u.send_interval_us,
              -- The next slot of a slower rate may be far away.
-             next_slot_at = least(e.next_slot_at, now() + excluded.send_interval_us * interval '1 microsecond')
-         WHERE e.max_in_flight <> excluded.max_in_flight OR e.send_interval_us <> excluded.send_interval_us",
+             next_slot_at = least(e.next_slot_at, now() + u.send_interval_us * interval '1 microsecond'),
+             next_due_at = now()
+         FROM locked u WHERE e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id",
         &column(rows, |row| row.company) as &[&str],
         &column(rows, |row| row.id),
-        &column(rows, |row| row.url) as &[&str],
         &column(rows, |row| row.limits.max_in_flight),
         &column(rows, |row| row.limits.send_interval_us),
     )
@@ -147,9 +169,11 @@ pub struct Change {
     pub key: Key,
     /// The state of its breaker when it was locked.
     pub was: State,
+    /// It had no failures when it was locked.
+    pub was_calm: bool,
     /// Its breaker, to be changed.
     pub breaker: Breaker,
-    /// Maximum number of concurrent requests of one process.
+    /// Maximum number of concurrent requests.
     pub max_in_flight: u32,
     /// The database's `now()`.
     pub now: OffsetDateTime,
@@ -170,33 +194,6 @@ impl Change {
         let open = self.breaker.state == State::Open;
         open.then(|| Duration::try_from(self.breaker.until - self.now).unwrap_or_default())
     }
-}
-
-/// Lets the next claim probe these endpoints, because their probe is not sent after all. Without this, no worker would
-/// probe them until the lease of that probe expires.
-///
-/// # Errors
-/// When the database fails.
-pub async fn release_probes<'a>(
-    conn: &mut PgConnection,
-    endpoints: impl IntoIterator<Item = &'a Key>,
-) -> Result<(), sqlx::Error> {
-    // All workers lock endpoints in this order.
-    let endpoints: BTreeSet<&Key> = endpoints.into_iter().collect();
-    if endpoints.is_empty() {
-        return Ok(());
-    }
-    let (companies, ids) = key_columns(endpoints);
-    sqlx::query!(
-        "UPDATE webhook_endpoints e SET breaker_until = now()
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
-         WHERE e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id AND e.breaker = 'half_open'",
-        &companies as &[&str],
-        &ids,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Locks endpoints, in the order of their keys. Leaves out keys that do not exist.
@@ -220,17 +217,19 @@ pub async fn lock(conn: &mut PgConnection, keys: &[&Key]) -> Result<Vec<Change>,
     let changes = rows.into_iter().map(|row| {
         // The schema allows no other state.
         let state = row.breaker.parse().unwrap_or(State::Closed);
+        let breaker = Breaker {
+            state,
+            until: row.breaker_until,
+            openings: counted(row.openings),
+            allowance: counted(row.allowance),
+            failures: counted(row.failures),
+            failing_since: row.failing_since,
+        };
         Change {
             key: Key { company: row.company_id, id: row.endpoint_id },
             was: state,
-            breaker: Breaker {
-                state,
-                until: row.breaker_until,
-                openings: counted(row.openings),
-                allowance: counted(row.allowance),
-                failures: counted(row.failures),
-                failing_since: row.failing_since,
-            },
+            was_calm: breaker.is_calm(),
+            breaker,
             max_in_flight: counted(row.max_in_flight),
             now: row.now,
             hold: None,
@@ -257,7 +256,10 @@ pub async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), sql
              disabled_because = CASE WHEN u.gone THEN u.error ELSE e.disabled_because END,
              last_success_at = CASE WHEN u.succeeded THEN now() ELSE e.last_success_at END,
              last_failure_at = CASE WHEN u.error IS NOT NULL THEN now() ELSE e.last_failure_at END,
-             last_error = coalesce(u.error, e.last_error)
+             last_error = coalesce(u.error, e.last_error),
+             -- A late success opens the lane earlier than it was scheduled.
+             next_due_at = CASE WHEN e.breaker = 'open' AND u.breaker <> 'open' THEN least(e.next_due_at, now())
+                 ELSE e.next_due_at END
          FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::integer[], $6::integer[],
              $7::integer[], $8::timestamptz[], $9::interval[], $10::boolean[], $11::boolean[], $12::text[])
              AS u(company_id, endpoint_id, breaker, until, openings, allowance, failures, since, hold, gone,

@@ -4,6 +4,7 @@
 //! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. The lock order is the usual
 //! one: contacts, identifiers, ledger, then deliveries.
 
+mod effects;
 mod removal;
 mod sweep;
 
@@ -36,13 +37,13 @@ pub struct Counts {
     pub identifiers: u64,
     /// Ids that had been merged into it.
     pub aliases: u64,
-    /// Events whose ledger entries are now blank.
+    /// Events whose history is removed.
     pub ledger_events: u64,
     /// Deliveries that are now blank.
     pub deliveries: u64,
     /// Attempts of those deliveries.
     pub attempts: u64,
-    /// Messages that had not been published.
+    /// Events that had not been published.
     pub outbox_messages: u64,
     /// Dead letters.
     pub dead_letters: u64,
@@ -75,7 +76,7 @@ pub struct Dossier {
     pub person: Person,
     /// The person's identifiers, former ones included.
     keys: Vec<Identifier>,
-    /// The events that were applied to it.
+    /// The events that were applied to it, as far as its history reaches.
     events: BTreeSet<EventRef>,
 }
 
@@ -139,10 +140,9 @@ async fn read(conn: &mut PgConnection, living: Living, region: Region) -> Result
     evidence.add(value(Field::Phone), value(Field::Email), value(Field::Identity));
     let ids: Vec<Uuid> = aliases.iter().chain([&id]).map(|id| id.0).collect();
     let entries = sqlx::query!(
-        "SELECT source, event_id, fields->>'phone' AS phone, fields->>'email' AS email,
-             fields->>'identity' AS identity
-         FROM trigger_events
-         WHERE company_id = $1 AND contact_id = ANY($2) AND contact_id IS NOT NULL AND NOT erased",
+        "SELECT source, event_id, fields::json->>'phone' AS phone, fields::json->>'email' AS email,
+             fields::json->>'identity' AS identity
+         FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)",
         company.as_str(),
         &ids,
     )

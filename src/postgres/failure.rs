@@ -22,8 +22,8 @@ pub fn classify(error: &sqlx::Error) -> Failure {
         };
     };
     match refused.code().as_deref() {
-        // Serialization failure, deadlock.
-        Some("40001" | "40P01") => Failure::Race,
+        // Serialization failure, deadlock; unique violation: another transaction has inserted the same key.
+        Some("40001" | "40P01" | "23505") => Failure::Race,
         // Program limit exceeded (an index row too large), check violation.
         Some("54000" | "23514") => Failure::Data,
         // Data exceptions.

@@ -1,125 +1,180 @@
-//! The ledger: proof that an event was applied, and the values that it gave.
+//! The ledger: the proof that an event was applied, and the history of contacts, with the values that each step gave.
 
-use std::collections::{BTreeMap, HashMap};
+use std::fmt::{Display, Write as _};
 
+use serde::{Serialize, Serializer};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::columns::column;
 use crate::domain::{
-    chain::entry::{Effect, Entry},
-    contact::Rejected,
+    chain::entry::Entry,
+    contact::{Identifier, Rejected},
     event::CompanyId,
 };
 
-/// Replaces the ids of an event about an erased person.
-pub const ERASED: &str = "erased";
+/// Bytes of a message body's SHA-256 that are kept.
+const HASH_LENGTH: usize = 16;
+
+/// The proof that an event was applied.
+pub struct Proof<'a> {
+    /// The company.
+    pub company: &'a CompanyId,
+    /// [`crate::domain::event::EventRef::key`] of the event.
+    pub key: Uuid,
+    /// SHA-256 of the message body.
+    pub body_hash: &'a [u8; 32],
+    /// The event is about a person who has been erased since it happened: it was seen, and did nothing.
+    pub erased: bool,
+}
 
 /// An event that is in the ledger.
-pub enum Known {
-    /// It was applied; this is the SHA-256 of its body.
-    Applied(Vec<u8>),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// With the message body that this is a part of the hash of.
+    WithBody(Vec<u8>),
     /// It was about a person who has been erased.
     Erased,
 }
 
-/// Finds the events that are already in the ledger.
-pub async fn known(
+impl Applied {
+    /// Whether this event was applied with the body of this SHA-256. The body of an event about an erased person does
+    /// not matter any more.
+    #[must_use]
+    pub fn is_same(&self, body_hash: &[u8; 32]) -> bool {
+        match self {
+            Self::WithBody(stored) => stored == kept(body_hash),
+            Self::Erased => true,
+        }
+    }
+}
+
+/// What the database knows about the events and the people of a batch.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The events that were applied, as indexes.
+    pub applied: Vec<(usize, Applied)>,
+    /// The identifiers that belonged to an erased person, as indexes, each with the time of the last erasure. An event
+    /// from that time or earlier that names one of them must not be applied.
+    pub erased: Vec<(usize, OffsetDateTime)>,
+}
+
+/// Looks up events and identifiers.
+///
+/// Call it after the contacts of the identifiers are locked, so that a concurrent erasure has finished, and so has a
+/// transaction that applies one of the events to one of them. The part about erasures costs almost nothing while no
+/// person has been erased.
+///
+/// # Errors
+/// When the database fails.
+pub async fn seen(
     conn: &mut PgConnection,
+    pepper: &str,
     events: &[(&CompanyId, Uuid)],
-) -> Result<HashMap<(String, Uuid), Known>, sqlx::Error> {
-    let companies: Vec<String> = events.iter().map(|(company, _)| company.to_string()).collect();
-    let keys: Vec<Uuid> = events.iter().map(|(_, key)| *key).collect();
-    let rows = sqlx::query!(
-        "SELECT t.company_id, t.event_key, t.body_hash, t.erased
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
-         JOIN trigger_events t USING (company_id, event_key)",
-        &companies,
-        &keys
+    identifiers: &[(CompanyId, Identifier)],
+) -> Result<Seen, sqlx::Error> {
+    let rows = sqlx::query_file!(
+        "src/postgres/ledger/seen.sql",
+        &column(events, |(company, _)| company.as_str()) as &[&str],
+        &column(events, |(_, key)| *key),
+        &column(identifiers, |(company, _)| company.as_str()) as &[&str],
+        &column(identifiers, |(_, key)| key.kind()) as &[&str],
+        &column(identifiers, |(_, key)| key.value()) as &[&str],
+        pepper,
     )
     .fetch_all(conn)
     .await?;
-    let known = |erased, body_hash| if erased { Known::Erased } else { Known::Applied(body_hash) };
-    let known =
-        rows.into_iter().map(|row| ((row.company_id, row.event_key), known(row.erased, row.body_hash)));
-    Ok(known.collect())
+    let mut seen = Seen::default();
+    for row in rows {
+        // `ORDINALITY` counts from 1.
+        let index = usize::try_from(row.ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        match (row.body_hash, row.erased_at) {
+            (Some(_), _) if row.erased => seen.applied.push((index, Applied::Erased)),
+            (Some(hash), _) => seen.applied.push((index, Applied::WithBody(hash))),
+            (None, Some(erased_at)) => seen.erased.push((index, erased_at)),
+            (None, None) => {}
+        }
+    }
+    Ok(seen)
 }
 
-/// Inserts the entries of one batch, given in the order in which they were applied. Their contacts must be
-/// locked. Returns whether all of them are new; if not, another worker has applied one of the events meanwhile,
-/// and the transaction must not commit.
-pub async fn insert(conn: &mut PgConnection, entries: &[Entry<'_>]) -> Result<bool, sqlx::Error> {
-    let mut rows: Vec<(usize, &Entry<'_>)> = entries.iter().enumerate().collect();
+/// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked. `false` means
+/// that another transaction has applied one of the events meanwhile: the caller rolls back and starts over.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(
+    conn: &mut PgConnection,
+    mut proofs: Vec<Proof<'_>>,
+    entries: &[Entry<'_>],
+) -> Result<bool, sqlx::Error> {
+    if proofs.is_empty() {
+        return Ok(true);
+    }
     // The one lock order of all workers.
-    rows.sort_unstable_by_key(|(_, entry)| (entry.company, entry.key, entry.ordinal));
-    let inserted = sqlx::query!(
-        "INSERT INTO trigger_events (company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name,
-             assistant_id, session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
-             changed, merged, fields, rejected, position, erased, batch)
-         SELECT company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name, assistant_id,
-             session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version,
-             string_to_array(changed, ','), string_to_array(merged, ',')::uuid[], fields::jsonb, rejected::jsonb,
-             position, erased, (SELECT nextval('applied_batches'))
-         FROM UNNEST($1::text[], $2::uuid[], $21::smallint[], $3::smallint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[],
-             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::smallint[], $14::uuid[], $15::text[],
-             $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[], $22::integer[], $23::boolean[])
-             AS u(company_id, event_key, ordinal, step, source, event_id, event_time, body_hash, trigger_name, assistant_id,
-                 session_id, traceparent, tracestate, skipped_steps, contact_id, operation, version, changed, merged,
-                 fields, rejected, position, erased)
-         ON CONFLICT DO NOTHING",
-        &column(&rows, |(_, entry)| entry.company.as_str()) as &[&str],
-        &column(&rows, |(_, entry)| entry.key),
-        &column(&rows, |(_, entry)| small(entry.step)),
-        &column(&rows, |(_, entry)| unless_erased(entry, entry.event.source())) as &[&str],
-        &column(&rows, |(_, entry)| unless_erased(entry, entry.event.id())) as &[&str],
-        &column(&rows, |(_, entry)| entry.time),
-        &column(&rows, |(_, entry)| entry.body_hash.as_slice()) as &[&[u8]],
-        &column(&rows, |(_, entry)| entry.trigger) as &[&str],
-        &column(&rows, |(_, entry)| entry.assistant) as &[Option<&str>],
-        &column(&rows, |(_, entry)| entry.session) as &[Option<&str>],
-        &column(&rows, |(_, entry)| entry.trace?.traceparent()) as &[Option<&str>],
-        &column(&rows, |(_, entry)| entry.trace?.tracestate()) as &[Option<&str>],
-        &column(&rows, |(_, entry)| small(entry.skipped)),
-        &column(&rows, |row| Some(row.1.effect.as_ref()?.id.0)) as &[Option<Uuid>],
-        &column(&rows, |row| Some(row.1.effect.as_ref()?.operation.name())) as &[Option<&str>],
-        &column(&rows, |row| Some(row.1.effect.as_ref()?.version)) as &[Option<i64>],
-        &column(&rows, |row| Some(joined(row.1.effect.as_ref()?.changed))) as &[Option<String>],
-        &column(&rows, |row| Some(joined(row.1.effect.as_ref()?.merged))) as &[Option<String>],
-        &column(&rows, |row| Some(fields_json(row.1.effect.as_ref()?))) as &[Option<String>],
-        &column(&rows, |row| Some(rejected_json(row.1.effect.as_ref()?))) as &[Option<String>],
-        &column(&rows, |(_, entry)| small(entry.ordinal)),
-        // A batch has a few thousand steps at most.
-        &column(&rows, |(position, _)| i32::try_from(*position).unwrap_or(i32::MAX)),
-        &column(&rows, |(_, entry)| entry.erased),
+    proofs.sort_unstable_by_key(|proof| (proof.company, proof.key));
+    let inserted = sqlx::query_file_scalar!(
+        "src/postgres/ledger/insert.sql",
+        &column(&proofs, |proof| proof.company.as_str()) as &[&str],
+        &column(&proofs, |proof| proof.key),
+        &column(&proofs, |proof| kept(proof.body_hash)) as &[&[u8]],
+        &column(&proofs, |proof| proof.erased),
+        &column(entries, |entry| entry.company.as_str()) as &[&str],
+        &column(entries, |entry| entry.contact.0),
+        &column(entries, |entry| entry.time),
+        &column(entries, |entry| entry.event.source()) as &[&str],
+        &column(entries, |entry| entry.event.id()) as &[&str],
+        // A chain has 110 steps at most (11 triggers of 10 actions).
+        &column(entries, |entry| i16::try_from(entry.step).unwrap_or(i16::MAX)),
+        &column(entries, |entry| entry.trigger) as &[&str],
+        &column(entries, |entry| entry.operation.name()) as &[&str],
+        &column(entries, |entry| entry.version),
+        &column(entries, |entry| joined(entry.changed.iter().map(|field| field.name())))
+            as &[Option<String>],
+        &column(entries, |entry| joined(entry.merged)) as &[Option<String>],
+        &column(entries, |entry| json(&Fields(entry))),
+        &column(entries, rejected) as &[Option<String>],
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(inserted.rows_affected() == entries.len() as u64)
+    Ok(usize::try_from(inserted).is_ok_and(|inserted| inserted == proofs.len()))
 }
 
-/// Platforms put phone numbers into ids.
-fn unless_erased<'e>(entry: &Entry<'e>, id: &'e str) -> &'e str {
-    if entry.erased { ERASED } else { id }
+/// Separated by commas; `None` without any.
+fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> Option<String> {
+    let mut text = String::new();
+    for item in items {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        // Writing to a `String` never fails.
+        let _ = write!(text, "{item}");
+    }
+    (!text.is_empty()).then_some(text)
 }
 
-/// A chain has 110 steps at most (11 triggers of 10 actions), so nothing is ever cut off.
-fn small(step: u16) -> i16 {
-    i16::try_from(step).unwrap_or(i16::MAX)
+fn kept(body_hash: &[u8; 32]) -> &[u8] {
+    body_hash.get(..HASH_LENGTH).unwrap_or(body_hash)
 }
 
-fn joined<T: ToString>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+/// The accepted values by name. An identifier that belongs to another contact is not among them.
+struct Fields<'a>(&'a Entry<'a>);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let not_taken = self.0.kept_apart.map(|rejected| rejected.field);
+        let taken = self.0.values.iter().filter(|(field, _)| Some(*field) != not_taken);
+        serializer.collect_map(taken.map(|(field, value)| (field.name(), value)))
+    }
 }
 
-/// The accepted values. An identifier that belongs to another contact is not among them.
-fn fields_json(effect: &Effect<'_>) -> String {
-    let not_taken = effect.kept_apart.map(|rejected| rejected.field);
-    let taken = effect.values.iter().filter(|(field, _)| Some(*field) != not_taken);
-    let map: BTreeMap<&str, &str> = taken.map(|(field, value)| (field.name(), value.as_str())).collect();
-    serde_json::to_string(&map).unwrap_or_default()
+fn rejected(entry: &Entry<'_>) -> Option<String> {
+    let rejected: Vec<&Rejected> = entry.rejected.iter().chain(&entry.kept_apart).collect();
+    (!rejected.is_empty()).then(|| json(&rejected))
 }
 
-fn rejected_json(effect: &Effect<'_>) -> String {
-    let rejected: Vec<&Rejected> = effect.rejected.iter().chain(&effect.kept_apart).collect();
-    serde_json::to_string(&rejected).unwrap_or_default()
+/// Cannot fail: all keys are strings.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

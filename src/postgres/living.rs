@@ -70,7 +70,7 @@ async fn lock_once(
     let row = sqlx::query_as!(
         ContactRow,
         r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-             country, state, city, district, street, number, complement, provenance::text AS "provenance!", phones,
+             country, state, city, district, street, number, complement, provenance, phones,
              emails, separations, created_at, updated_at
          FROM contacts WHERE company_id = $1 AND contact_id =
              coalesce((SELECT contact_id FROM contact_aliases WHERE company_id = $1 AND alias_id = $2), $2)

@@ -2,6 +2,7 @@
 //! written before the processing begins, so it also counts starts that end the process.
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 /// Counts one more start of the message with this body, and returns how many there were, this one included.
 pub async fn begin(conn: &mut PgConnection, body_hash: &[u8]) -> Result<i32, sqlx::Error> {
@@ -13,6 +14,26 @@ pub async fn begin(conn: &mut PgConnection, body_hash: &[u8]) -> Result<i32, sql
     )
     .fetch_one(conn)
     .await
+}
+
+/// Forgets a portion of the messages that were last started before `before`: they never came back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    portion: i64,
+) -> Result<u64, sqlx::Error> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM crash_suspects WHERE body_hash = ANY(ARRAY(
+             SELECT body_hash FROM crash_suspects WHERE updated_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        before,
+        portion,
+    )
+    .execute(conn)
+    .await?;
+    Ok(forgotten.rows_affected())
 }
 
 /// Forgets a message whose processing has ended.

@@ -21,8 +21,7 @@ use crate::domain::{
 
 /// One CRM step of an applied event, from the ledger.
 pub struct Step {
-    event_key: Uuid,
-    ordinal: i16,
+    applied_order: i64,
     /// The values it gave, and the contact that it was applied to.
     pub update: AppliedUpdate,
 }
@@ -54,10 +53,9 @@ pub async fn steps(
 ) -> Result<Vec<Step>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT event_key, ordinal, step, source, event_id, event_time, contact_id AS "contact_id!",
-               coalesce(fields, '{}')::text AS "fields!"
-           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2) AND NOT erased
-           ORDER BY batch, position"#,
+        "SELECT applied_order, step, source, event_id, event_time, contact_id, fields
+         FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
+         ORDER BY applied_order",
         company.as_str(),
         ids,
     )
@@ -67,8 +65,7 @@ pub async fn steps(
 }
 
 struct Row {
-    event_key: Uuid,
-    ordinal: i16,
+    applied_order: i64,
     step: i16,
     source: String,
     event_id: String,
@@ -90,8 +87,7 @@ impl Row {
         }
         let stamp = Stamp { time: self.event_time, event, step };
         Ok(Step {
-            event_key: self.event_key,
-            ordinal: self.ordinal,
+            applied_order: self.applied_order,
             update: AppliedUpdate {
                 contact: ContactId(self.contact_id),
                 update: ContactUpdate::from_accepted(stamp, values),
@@ -113,7 +109,10 @@ pub async fn replace(
     rebuilt: &Rebuilt,
 ) -> Result<bool, sqlx::Error> {
     let company = &living.company;
-    directory::write_contacts(conn, &rebuilt.contacts).await?;
+    let (same, other): (Vec<&Contact>, Vec<&Contact>) =
+        rebuilt.contacts.iter().partition(|contact| contact.id == living.id);
+    directory::insert_contacts(conn, &other).await?;
+    directory::update_contacts(conn, &same).await?;
     if rebuilt.contacts.iter().all(|contact| contact.id != living.id) {
         directory::remove_contacts(conn, &[(company.clone(), living.id)]).await?;
     }
@@ -177,15 +176,17 @@ async fn reassign(
     let done = sqlx::query!(
         "UPDATE trigger_events t SET
              contact_id = u.contact_id,
-             fields = CASE WHEN u.field IS NULL THEN t.fields ELSE t.fields - u.field END,
+             fields = CASE WHEN u.field IS NULL THEN t.fields ELSE (t.fields::jsonb - u.field)::text END,
              rejected = CASE WHEN u.field IS NULL THEN t.rejected
-                 ELSE coalesce(t.rejected, '[]') || u.rejected::jsonb END
-         FROM UNNEST($2::uuid[], $3::smallint[], $4::uuid[], $5::text[], $6::text[])
-             AS u(event_key, ordinal, contact_id, field, rejected)
-         WHERE t.company_id = $1 AND t.event_key = u.event_key AND t.ordinal = u.ordinal",
+                 ELSE (coalesce(t.rejected, '[]')::jsonb || u.rejected::jsonb)::text END
+         FROM UNNEST($2::uuid[], $3::timestamptz[], $4::bigint[], $5::uuid[], $6::text[], $7::text[])
+             AS u(old_contact_id, event_time, applied_order, contact_id, field, rejected)
+         WHERE t.company_id = $1 AND t.contact_id = u.old_contact_id AND t.event_time = u.event_time
+           AND t.applied_order = u.applied_order",
         company.as_str(),
-        &column(steps, |step| step.event_key),
-        &column(steps, |step| step.ordinal),
+        &column(steps, |step| step.update.contact.0),
+        &column(steps, |step| step.update.update.stamp.time),
+        &column(steps, |step| step.applied_order),
         &column(now, |(contact, _)| contact.0),
         &column(&rejected, |rejected| rejected.map(|rejected| rejected.field.name())) as &[Option<&str>],
         &column(&rejected, |rejected| rejected.map(json)) as &[Option<String>],

@@ -125,6 +125,46 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     Span::deserialize(deserializer).map(|span| span.0)
 }
 
+/// A duration with its unit, or an empty text for none.
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    OptionalSpan::deserialize(deserializer).map(|span| span.0)
+}
+
+struct OptionalSpan(Option<Duration>);
+
+impl<'de> Deserialize<'de> for OptionalSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OptionalSpanVisitor)
+    }
+}
+
+struct OptionalSpanVisitor;
+
+impl Visitor<'_> for OptionalSpanVisitor {
+    type Value = OptionalSpan;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"90d\", or an empty text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<OptionalSpan, E> {
+        if text.trim().is_empty() {
+            return Ok(OptionalSpan(None));
+        }
+        SpanVisitor.visit_str(text).map(|span| OptionalSpan(Some(span.0)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<OptionalSpan, E> {
+        SpanVisitor.visit_i64(number).map(|span| OptionalSpan(Some(span.0)))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<OptionalSpan, E> {
+        SpanVisitor.visit_f64(number).map(|span| OptionalSpan(Some(span.0)))
+    }
+}
+
 /// A list of durations with their units.
 pub(super) fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
     Ok(Vec::<Span>::deserialize(deserializer)?.into_iter().map(|span| span.0).collect())

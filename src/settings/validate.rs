@@ -10,12 +10,15 @@ use url::Url;
 use super::{EndpointRule, Settings, types::is_plain_name};
 use crate::domain::webhook::signature::SigningSecret;
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// All faults, each with its key.
 pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut faults = Faults(Vec::new());
     services(settings, &mut faults);
     work(settings, &mut faults);
     webhook(settings, &mut faults);
+    retention(settings, &mut faults);
     surface(settings, &mut faults);
     faults.0
 }
@@ -64,11 +67,11 @@ fn services(settings: &Settings, faults: &mut Faults) {
         "postgres.url",
         "expected an address such as postgres://user:password@host:5432/database",
     );
-    let enough = settings.upsert.consumers.saturating_add(2);
+    let enough = settings.upsert.consumers.saturating_mul(2).saturating_add(2);
     faults.unless(
         usize::try_from(postgres.max_connections).is_ok_and(|most| most >= enough),
         "postgres.max_connections",
-        format!("must be at least {enough}: one for each of upsert.consumers, and two for all other work"),
+        format!("must be at least {enough}: two for each of upsert.consumers, and two for all other work"),
     );
     faults.positive("postgres.acquire_timeout", postgres.acquire_timeout);
     faults.unless(
@@ -83,11 +86,6 @@ fn work(settings: &Settings, faults: &mut Faults) {
     faults.range("upsert.consumers", upsert.consumers, 1, 64);
     faults.range("upsert.batch_size", upsert.batch_size, 1, 10_000);
     faults.unless(upsert.batch_bytes >= 1, "upsert.batch_bytes", "must be at least 1");
-    faults.unless(
-        upsert.batch_linger <= Duration::from_secs(10),
-        "upsert.batch_linger",
-        "must be at most 10s: every message waits that long",
-    );
     let mut companies = BTreeSet::new();
     for (index, entry) in settings.contacts.regions.iter().enumerate() {
         faults.unless(
@@ -149,6 +147,45 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
             faults.unless(false, "webhook.signing_secrets", format!("entry {}: {bad}", index + 1));
         }
     }
+}
+
+/// What a setting here may remove must not be needed by what another one keeps.
+fn retention(settings: &Settings, faults: &mut Faults) {
+    let retention = &settings.retention;
+    let mut unless = |fine: bool, key: &'static str, message: &str| faults.unless(fine, key, message);
+    let usable = |time: Duration| (DAY..=DAY * 3650).contains(&time);
+    let times = [
+        ("retention.deliveries", Some(retention.deliveries)),
+        ("retention.attempts", Some(retention.attempts)),
+        ("retention.dead_letters", Some(retention.dead_letters)),
+        ("retention.history", retention.history),
+    ];
+    for (key, time) in times {
+        unless(time.is_none_or(usable), key, "must be 1d to 3650d");
+    }
+    // Every attempt of a delivery that is still retried can be shown.
+    unless(
+        retention.attempts >= settings.webhook.max_age,
+        "retention.attempts",
+        "must be at least webhook.max_age",
+    );
+    // The row of a delivery proves that a killed process had sent it, and an attempt belongs to a delivery.
+    unless(
+        retention.deliveries >= settings.webhook.max_age.saturating_add(DAY),
+        "retention.deliveries",
+        "must be at least webhook.max_age and a day",
+    );
+    unless(
+        retention.deliveries >= retention.attempts,
+        "retention.deliveries",
+        "must be at least retention.attempts",
+    );
+    // A discarded delivery can be sent again, and its dead letter says why it was discarded.
+    unless(
+        retention.dead_letters >= retention.deliveries,
+        "retention.dead_letters",
+        "must be at least retention.deliveries",
+    );
 }
 
 fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {

@@ -4,6 +4,12 @@
 /// Publishes committed events.
 pub const OUTBOX_RELAY: &str = "outbox-relay";
 
+/// Makes partitions, and removes what is no longer kept.
+pub const MAINTENANCE: &str = "maintenance";
+
+/// Keeps the process registered.
+pub const PRESENCE: &str = "presence";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 

@@ -1,5 +1,5 @@
-//! The one way to consume a queue: connect, declare, consume batch by batch, and rebuild all of it after any
-//! failure of the broker or the connection.
+//! The one way to consume a queue: connect, declare, consume, and rebuild all of it after any failure of the broker or
+//! the connection. [`Batches`] consumes batch by batch.
 
 use std::time::Duration;
 
@@ -25,8 +25,6 @@ pub(super) struct Consumption<'a> {
     /// Section `[amqp]`.
     pub(super) amqp: &'a settings::Amqp,
     pub(super) queue: String,
-    /// Bounds of a batch.
-    pub(super) limits: BatchLimits,
     /// Maximum number of messages that the broker hands out before they are acked.
     pub(super) prefetch: usize,
     pub(super) health: &'a Health,
@@ -46,19 +44,68 @@ enum Lost {
 }
 
 /// Processes the messages of a queue.
+pub(super) trait Work: Send {
+    /// Processes what `consumer` receives. Resets `backoff` when a message arrives.
+    ///
+    /// # Errors
+    /// When the consumer must be rebuilt. Its unacknowledged messages are delivered again.
+    fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<Ended, ConsumeError>> + Send;
+}
+
+/// Why the work with a sound consumer ended.
+pub(super) enum Ended {
+    /// The process is stopping.
+    Stopped,
+    /// All messages are acknowledged, and no other has arrived for so long that the consumer may be dead.
+    Idle,
+}
+
+/// Settles batch after batch.
+pub(super) struct Batches<'a, S> {
+    pub(super) component: &'a str,
+    pub(super) limits: BatchLimits,
+    pub(super) settle: S,
+}
+
+/// Processes one batch.
 pub(super) trait Settle: Send {
     /// Commits an outcome for every message. `true`: the batch is acked. `false`, because the process is
     /// stopping: the batch goes back to the queue.
     fn settle(&mut self, messages: &[Received]) -> impl Future<Output = bool> + Send;
 }
 
+impl<S: Settle> Work for Batches<'_, S> {
+    async fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Ended, ConsumeError> {
+        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
+            let Some(batch) = batch? else { return Ok(Ended::Idle) };
+            backoff.reset();
+            let span = info_span!("batch", component = self.component, messages = batch.messages.len());
+            if !self.settle.settle(&batch.messages).instrument(span).await {
+                break;
+            }
+            consumer.acknowledge(batch).await?;
+        }
+        Ok(Ended::Stopped)
+    }
+}
+
 impl Consumption<'_> {
-    /// Passes batches to `worker` until `stop`.
-    pub(super) async fn run(self, stop: &CancellationToken, mut worker: impl Settle) {
+    /// Works until `stop`.
+    pub(super) async fn run(self, stop: &CancellationToken, mut work: impl Work) {
         let component = self.component;
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
-            match self.consume(stop, &mut backoff, &mut worker).await {
+            match self.consume(stop, &mut backoff, &mut work).await {
                 Ok(()) => break,
                 Err(lost) => {
                     let error = chain(&lost);
@@ -75,24 +122,15 @@ impl Consumption<'_> {
         &self,
         stop: &CancellationToken,
         backoff: &mut Backoff,
-        worker: &mut impl Settle,
+        work: &mut impl Work,
     ) -> Result<(), Lost> {
         // The connection must live as long as its consumer.
         let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
         let (connection, mut consumer) = opened?;
         self.health.ready(self.component);
-        while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
-            let Some(batch) = batch? else {
-                let fresh = self.open_consumer(&connection).await?;
-                std::mem::replace(&mut consumer, fresh).close().await;
-                continue;
-            };
-            backoff.reset();
-            let span = info_span!("batch", component = self.component, messages = batch.messages.len());
-            if !worker.settle(&batch.messages).instrument(span).await {
-                break;
-            }
-            batch.ack().await?;
+        while let Ended::Idle = work.work(&mut consumer, backoff, stop).await? {
+            let fresh = self.open_consumer(&connection).await?;
+            std::mem::replace(&mut consumer, fresh).close().await;
         }
         Ok(())
     }

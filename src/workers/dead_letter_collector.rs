@@ -3,7 +3,7 @@
 //! Only messages that the broker itself dead-lettered are in this queue (delivery limit, overflow, expiry). The
 //! workers write their dead letters directly to Postgres.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     component::DEAD_LETTER_COLLECTOR,
-    consumption::{Consumption, Settle},
+    consumption::{Batches, Consumption, Settle},
     retry,
 };
 use crate::{
@@ -49,11 +49,15 @@ impl DeadLetterCollector {
             component: DEAD_LETTER_COLLECTOR,
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
-            limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes, linger: Duration::ZERO },
             prefetch: count,
             health: &self.health,
         };
-        consumption.run(&stop, Collection { collector: &self, topology: &topology, stop: &stop }).await;
+        let batches = Batches {
+            component: DEAD_LETTER_COLLECTOR,
+            limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes },
+            settle: Collection { collector: &self, topology: &topology, stop: &stop },
+        };
+        consumption.run(&stop, batches).await;
     }
 }
 

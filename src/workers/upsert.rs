@@ -1,39 +1,38 @@
-//! Worker 1: from the trigger-fired queue to contacts, ledger, outbox and webhook deliveries.
+//! Worker 1: from the trigger-fired queue to contacts, ledger, effects and webhook deliveries.
 //!
-//! Each batch is split (`triage`), applied in one transaction (`transaction`) that is retried until it commits
-//! (`commit`), and acknowledged with one multiple-ack. The outbox relay then publishes its events. Nothing
-//! after the commit can lose an event.
+//! A consumer's messages are decoded in the order of arrival (`intake`, `triage`) and wait in a `window` until a
+//! transaction can take them. Each batch is applied in one transaction (`transaction`) that is retried until it commits
+//! (`commit`). A multiple-ack acknowledges the messages before which nothing is unsettled. The outbox relay then
+//! publishes the events. Nothing after the commit can lose an event.
 
 mod commit;
 mod endpoints;
+mod intake;
 mod transaction;
 mod triage;
+mod window;
 mod worker;
+
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use self::commit::Committer;
+use self::intake::Intake;
 pub use self::{endpoints::Endpoints, worker::UpsertWorker};
 use super::consumption::Consumption;
-use crate::amqp::{BatchLimits, Topology};
+use crate::amqp::Topology;
 
 impl UpsertWorker {
     /// Consumes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let upsert = &self.settings.upsert;
+        let worker = Arc::new(self);
         let consumption = Consumption {
-            component: &self.name,
-            amqp: &self.settings.amqp,
-            queue: Topology::new(&self.settings.amqp.namespace).trigger_fired(),
-            limits: BatchLimits {
-                count: upsert.batch_size,
-                bytes: upsert.batch_bytes,
-                linger: upsert.batch_linger,
-            },
-            // The next batch gathers while this one is in the database.
-            prefetch: 2 * upsert.batch_size,
-            health: &self.health,
+            component: &worker.name,
+            amqp: &worker.settings.amqp,
+            queue: Topology::new(&worker.settings.amqp.namespace).trigger_fired(),
+            prefetch: intake::prefetch(worker.settings.upsert.batch_size),
+            health: &worker.health,
         };
-        consumption.run(&stop, Committer::new(&self, &stop)).await;
+        consumption.run(&stop, Intake::new(Arc::clone(&worker))).await;
     }
 }

@@ -1,16 +1,16 @@
 //! Consumes the webhook queue and wakes worker 2.
 //!
 //! The due deliveries are in Postgres; a message only says that there is a new one. It is acked once the worker
-//! has claimed the due deliveries, so the length of the queue shows how far behind the workers are.
+//! has looked for work, so the length of the queue shows how far behind the workers are.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     component,
-    consumption::{Consumption, Settle},
+    consumption::{Batches, Consumption, Settle},
 };
 use crate::{
     amqp::{BatchLimits, Received, Topology},
@@ -21,7 +21,7 @@ use crate::{
 /// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up costs time at most.
 #[derive(Debug)]
 pub struct WakeUp {
-    /// Answered once the due deliveries have been claimed; dropped without an answer when the worker stops.
+    /// Answered once it has looked for work; dropped without an answer when the worker stops.
     pub ack: oneshot::Sender<()>,
 }
 
@@ -43,11 +43,15 @@ impl WakeUps {
             component: component::WAKE_UPS,
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).webhook(),
-            limits: BatchLimits { count, bytes: usize::MAX, linger: Duration::ZERO },
             prefetch: count,
             health: &self.health,
         };
-        consumption.run(&stop, Wake { worker: &self.worker, stop: &stop }).await;
+        let batches = Batches {
+            component: component::WAKE_UPS,
+            limits: BatchLimits { count, bytes: usize::MAX },
+            settle: Wake { worker: &self.worker, stop: &stop },
+        };
+        consumption.run(&stop, batches).await;
     }
 }
 

@@ -1,150 +1,160 @@
-//! Worker 2: sends due deliveries from Postgres as HTTP requests and records their outcomes.
+//! Worker 2: sends webhooks as HTTP requests and records their outcomes.
 //!
-//! Claim, commit; send; record. During a request the worker holds only a lease: no lock, no connection. A delivery
-//! that was claimed and not recorded (crash, kill) becomes due again when its lease expires, and is sent with the
-//! same `webhook-id`.
+//! What worker 1 of this process commits is sent straight from memory if its lane is calm (`hand_over`). What waits has
+//! rows: this process owns a lane while it sends its due deliveries (`claims`). During a request the worker holds no
+//! lock and no connection. If the process dies, another one takes its batches and lanes over, and sends with the same
+//! `webhook-id`.
 //!
 //! ```text
-//!             WakeUp               Claimed, a task each                Finished            results
-//!  wake_ups ──────────▶ claims ─────────────────────────▶ attempt ────────────▶ recorder ──────────▶ outbox_relay
-//!      ▲                 │ ▲ ▲                               │                    │ │ │
-//!      └──── ack ────────┘ │ │                               ▼                    │ │ │
-//!         (claimed)        │ │                            receiver                │ │ │
-//!                          │ └── rescheduled: a delivery may be due earlier ──────┘ │ │
-//!                          ├──── stuck: outcomes cannot be recorded, claim nothing ─┘ │
-//!                          └──── permits of the batch, and of its lanes ──────────────┘
+//!  worker 1 ── Requests ──▶ hand_over ──┐                                                          results
+//!                                       ├─▶ queue ──▶ attempt, a task each ── Finished ──▶ recorder ──▶ outbox_relay
+//!  wake_ups ── WakeUp ────▶ claims ─────┘     ▲                                            │  │  │
+//!      ▲                     │  ▲  ▲          └───────────── room for others ──────────────┘  │  │
+//!      └──── ack ────────────┘  │  └── rescheduled: a lane may be due, or can be released ────┘  │
+//!                               └───── stuck: outcomes cannot be recorded, claim nothing ────────┘
 //! ```
-//!
-//! | Channel | Kind |
-//! |---|---|
-//! | `WakeUp`, its ack | `mpsc` of 1, `oneshot` |
-//! | `Claimed` | a task for each; permits bound their number |
-//! | `Finished` | unbounded `mpsc`, bounded by the permits; closed when `claims` and the last attempt have ended |
-//! | results | `mpsc` of the relay |
-//! | `rescheduled`, `stuck` | `Notify`, `watch` |
 
 mod attempt;
+mod batches;
 mod claims;
 mod dead_letters;
 mod digests;
 pub mod endpoint_test;
+mod hand_over;
 mod lanes;
 mod limits;
+mod loads;
+mod log;
 mod own_services;
+mod queue;
 mod recorder;
 mod results;
 mod routes;
 mod supersede;
-mod throughput;
+mod visits;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 pub use self::routes::SetUpError;
-use self::{attempt::Sender, claims::Claims, lanes::Lanes, recorder::Recorder, routes::Routes};
-use super::{component::WEBHOOK_WORKER, wake_ups::WakeUp};
+use self::{
+    attempt::Sender, claims::Claims, hand_over::HandOver, lanes::Lanes, queue::Queue, recorder::Recorder,
+    routes::Routes,
+};
+use super::{component::WEBHOOK_WORKER, presence::Presence, wake_ups::WakeUp};
 use crate::{
-    domain::{chain::outgoing::OutgoingEvent, webhook::breaker::BreakerRule},
+    domain::webhook::breaker::BreakerRule,
     health::Health,
     http_client::HttpClient,
-    postgres::Database,
-    settings::Settings,
+    postgres::{
+        Database,
+        effects::{events::Committed, requests::Requests},
+    },
+    settings::{self, Settings},
 };
 
-/// Maximum wait for a send slot before a claimed delivery is released.
-const MAX_SLOT_WAIT: Duration = Duration::from_secs(5);
+/// How many deliveries are held in memory for each request that may be in flight. Receivers that answer fast get what
+/// worker 1 commits in bursts without a detour over rows.
+const HELD: usize = 8;
 
-/// The part of a lease that remains for recording after the longest wait and the longest request. Short, because
-/// a delivery whose worker was killed is not sent before its lease expires.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
-
-/// Sends due deliveries until it is stopped.
+/// Sends webhooks until it is stopped.
 pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
+    committed: mpsc::Receiver<Vec<Requests>>,
     wake_ups: mpsc::Receiver<WakeUp>,
-    relay: mpsc::Sender<Vec<OutgoingEvent>>,
+    relay: mpsc::Sender<Vec<Committed>>,
+    presence: Presence,
     health: Health,
     client: HttpClient,
     routes: Routes,
 }
 
+/// The channels of the worker.
+pub struct Channels {
+    /// What worker 1 of this process commits.
+    pub committed: mpsc::Receiver<Vec<Requests>>,
+    /// From the webhook queue.
+    pub wake_ups: mpsc::Receiver<WakeUp>,
+    /// Publishes the results of chains that it completes.
+    pub relay: mpsc::Sender<Vec<Committed>>,
+}
+
 impl WebhookWorker {
-    /// Prepares the worker. `relay` publishes the results of chains that it completes.
+    /// Prepares the worker.
     ///
     /// # Errors
     /// When the system has no CA certificates, or a TLS file or signing secret of an endpoint is not usable.
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
-        wake_ups: mpsc::Receiver<WakeUp>,
-        relay: mpsc::Sender<Vec<OutgoingEvent>>,
+        Channels { committed, wake_ups, relay }: Channels,
+        presence: Presence,
         health: Health,
     ) -> Result<Self, SetUpError> {
         let client = own_services::guarded_client(&settings);
         let routes = Routes::new(&settings.webhook)?;
-        Ok(Self { settings, database, wake_ups, relay, health, client, routes })
+        Ok(Self { settings, database, committed, wake_ups, relay, presence, health, client, routes })
     }
 
     /// Claims until `stop`, then waits until every request in flight has ended and is recorded.
     pub async fn run(self, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
         let (finished, outcomes) = mpsc::unbounded_channel();
         let rescheduled = Arc::new(Notify::new());
         let (stuck, recorder_stuck) = watch::channel(false);
         let webhook = &self.settings.webhook;
         let source = &self.settings.events.source;
         let lanes = Arc::new(Lanes::new(self.routes));
+        let queue = Queue::new(webhook.concurrency, HELD * webhook.concurrency);
+        let sender = Arc::new(Sender::new(
+            self.client,
+            queue,
+            finished,
+            Arc::clone(&lanes),
+            self.presence.clone(),
+            stop.clone(),
+        ));
         let recorder = Recorder {
             database: self.database.clone(),
-            breaker: BreakerRule {
-                failures: webhook.breaker_failures,
-                after: webhook.breaker_after,
-                wait: webhook.breaker_wait,
-            },
+            breaker: breaker_rule(webhook),
             lanes: Arc::clone(&lanes),
+            sender: Arc::downgrade(&sender),
+            presence: self.presence.clone(),
             health: self.health.clone(),
             rescheduled: Arc::clone(&rescheduled),
             stuck,
             relay: self.relay,
             source: source.clone(),
-            outbox_lease: self.settings.outbox.lease,
         };
-        tasks.spawn(recorder.run(outcomes));
-        let sender = Arc::new(Sender {
-            client: self.client,
-            slots: Semaphore::new(webhook.concurrency),
-            max_slot_wait: MAX_SLOT_WAIT,
-            finished,
-            stop: stop.clone(),
-        });
-        let claims = Claims {
-            database: self.database,
+        let hand_over = HandOver {
+            database: self.database.clone(),
             health: self.health,
-            terms: webhook.terms(),
-            wake_ups: Some(self.wake_ups),
-            unanswered: Vec::new(),
-            lanes,
-            // Twice what can be in flight, so that a free slot finds the next request claimed.
-            permits: Arc::new(Semaphore::new(2 * webhook.concurrency)),
-            min_permits: u32::try_from(webhook.concurrency / 2).unwrap_or(u32::MAX).max(1),
-            lease: MAX_SLOT_WAIT + webhook.longest_timeout() + LEASE_MARGIN,
-            max_age: webhook.max_age,
-            source: source.clone(),
-            poll_interval: webhook.poll_interval,
-            next_poll: Instant::now(),
-            rescheduled,
-            recorder_stuck,
+            presence: self.presence,
+            lanes: Arc::clone(&lanes),
+            sender: Arc::clone(&sender),
+            open: Arc::default(),
         };
-        claims.run(&stop, &tasks, sender).await;
+        let tasks = TaskTracker::new();
+        tasks.spawn(recorder.run(outcomes));
+        tasks.spawn(hand_over.clone().run(self.committed, stop.clone()));
+        let claims = Claims::new(hand_over, &self.settings, self.wake_ups, rescheduled, recorder_stuck);
+        claims.run(&stop).await;
+        sender.drained().await;
+        // The recorder ends once nobody can send anything more.
+        drop(sender);
         tasks.close();
         tasks.wait().await;
         info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} stopped");
+    }
+}
+
+const fn breaker_rule(webhook: &settings::Webhook) -> BreakerRule {
+    BreakerRule {
+        failures: webhook.breaker_failures,
+        after: webhook.breaker_after,
+        wait: webhook.breaker_wait,
     }
 }

@@ -59,7 +59,7 @@ async fn all_done(app: &TestApp, count: usize) {
     let expected = i64::try_from(count).unwrap();
     app.wait_for_rows("trigger_events", expected).await;
     app.wait_for_deliveries("delivered", expected).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert_eq!(app.rows("webhook_deliveries").await, expected);
     assert_eq!(app.rows("contacts").await, expected);
     assert_eq!(app.rows("contacts WHERE version = 1").await, expected);

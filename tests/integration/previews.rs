@@ -1,5 +1,6 @@
 //! `trigger preview` and worker 1 agree.
 
+use contact_relay::{domain::webhook::delivery::Delivery, postgres::effects::Part as _};
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -30,7 +31,7 @@ async fn preview_and_worker_agree_on_a_hundred_chains(app: &TestApp) {
     let events: Vec<Event> = (0..CHAINS).map(|number| chain(&mut dice, number)).collect();
     app.broker.publish_all(&events).await;
     let settled = "SELECT count(DISTINCT company_id) FROM
-        (SELECT company_id FROM trigger_events UNION ALL SELECT company_id FROM dead_letters) all_of_them";
+        (SELECT company_id FROM applied_events UNION ALL SELECT company_id FROM dead_letters) all_of_them";
     app.count_becomes(settled, i64::try_from(CHAINS).unwrap()).await;
     let mut kinds = [0; 4];
     for (number, event) in events.iter().enumerate() {
@@ -164,16 +165,16 @@ async fn applied(app: &TestApp, company: &str) -> Effects {
         let rule = rule.map(|rule| rule.split_once(" (").map_or(rule, |(rule, _)| rule));
         format!("{reason}: {}", rule.unwrap_or(&message))
     });
-    let upserts = sqlx::query_scalar(
-        "SELECT fields FROM trigger_events WHERE company_id = $1 AND step > 0 ORDER BY ordinal",
-    );
+    let upserts =
+        sqlx::query_scalar("SELECT fields::jsonb FROM trigger_events WHERE company_id = $1 ORDER BY step");
     let upserts = upserts.bind(company).fetch_all(&app.pool).await.unwrap();
     let rows = sqlx::query(
         "SELECT step::integer, method, url, headers, body, fault FROM webhook_deliveries
          WHERE company_id = $1 ORDER BY step",
     );
     let rows = rows.bind(company).fetch_all(&app.pool).await.unwrap();
-    let webhooks = rows.into_iter().map(|row| {
+    let mut webhooks: Vec<Value> = unsent(app, company).await;
+    webhooks.extend(rows.into_iter().map(|row| {
         let step: i32 = row.get("step");
         match row.get::<Option<String>, _>("fault") {
             Some(fault) => json!([step, fault]),
@@ -181,10 +182,23 @@ async fn applied(app: &TestApp, company: &str) -> Effects {
                 step,
                 row.get::<String, _>("method"),
                 row.get::<String, _>("url"),
-                row.get::<Value, _>("headers"),
+                serde_json::from_str::<Value>(row.get("headers")).unwrap(),
                 String::from_utf8(row.get("body")).unwrap(),
             ]),
         }
+    }));
+    webhooks.sort_by_key(|webhook| webhook[0].as_i64());
+    Effects { dead_letter, upserts, webhooks }
+}
+
+/// The webhooks that a process would send at once, and that have no row before.
+async fn unsent(app: &TestApp, company: &str) -> Vec<Value> {
+    let bodies = sqlx::query_scalar("SELECT body FROM effects WHERE kind = 'send' AND company_id = $1");
+    let bodies: Vec<Vec<u8>> = bodies.bind(company).fetch_all(&app.pool).await.unwrap();
+    let unsent = bodies.iter().flat_map(|body| Delivery::unpack(company, body).unwrap());
+    let shown = unsent.map(|Delivery { step, request, .. }| {
+        let body = String::from_utf8(request.body.unwrap()).unwrap();
+        json!([step, request.method.name(), request.url, request.headers, body])
     });
-    Effects { dead_letter, upserts, webhooks: webhooks.collect() }
+    shown.collect()
 }

@@ -234,6 +234,6 @@ async fn event_that_is_not_applied_has_no_result(app: &TestApp) {
     let event = interpreted(Event::lead("Ada").phone("12"));
     app.broker.publish(&event).await;
     app.wait_for_rows("dead_letters", 1).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert!(results(app).await.is_empty());
 }

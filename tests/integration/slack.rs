@@ -102,7 +102,7 @@ async fn message_refused_by_slack_becomes_a_dead_letter(app: &TestApp) {
     let strange = lead().action(post(&app.receiver.url("/slack/blocks"), &unknown_block));
     app.broker.publish(&strange).await;
     app.wait_for_dead_letters_because("webhook_rejected", 2).await;
-    let bodies = "SELECT convert_from(response_body, 'UTF8') FROM webhook_attempts ORDER BY 1";
+    let bodies = "SELECT convert_from(response_body, 'UTF8') FROM all_webhook_attempts ORDER BY 1";
     let bodies: Vec<String> = sqlx::query_scalar(bodies).fetch_all(&app.pool).await.unwrap();
     assert_eq!(bodies, ["invalid_blocks", "no_text"]);
     let listed = app.json(&["dead-letter", "list"]).await.to_string();
@@ -119,7 +119,7 @@ async fn answer_that_the_webhook_is_gone_disables_the_endpoint(app: &TestApp) {
     app.wait_for_rows(disabled, 1).await;
     app.wait_for_dead_letters_because("webhook_rejected", 1).await;
     app.broker.publish(&lead().action(post(&app.receiver.url("/slack/gone"), &json!("two")))).await;
-    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND attempts = 0", 1).await;
+    app.wait_for_rows("webhook_pending WHERE attempts = 0", 1).await;
     app.queues_are_empty().await;
     assert_eq!(app.receiver.requests().len(), 1, "sent to an endpoint that is gone");
 }

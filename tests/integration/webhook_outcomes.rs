@@ -39,7 +39,7 @@ async fn failed_attempt_is_retried(app: &TestApp) {
     let requests = app.receiver.requests();
     assert_eq!(requests.len(), 3);
     assert_same_delivery(&requests);
-    let attempts = "SELECT attempt, outcome, status FROM webhook_attempts ORDER BY attempt";
+    let attempts = "SELECT attempt, outcome, status FROM all_webhook_attempts ORDER BY attempt";
     let attempts: Vec<(i32, String, Option<i32>)> =
         sqlx::query_as(attempts).fetch_all(&app.pool).await.unwrap();
     let expected = [(1, "http_status", 503), (2, "http_status", 503), (3, "delivered", 200)];
@@ -56,7 +56,7 @@ async fn failed_attempt_is_retried(app: &TestApp) {
 async fn assert_waits(app: &TestApp, least: &[Duration]) {
     let waits =
         "SELECT (extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY attempt)) * 1000)::float8
-                 FROM webhook_attempts ORDER BY attempt OFFSET 1";
+                 FROM all_webhook_attempts ORDER BY attempt OFFSET 1";
     let waits: Vec<f64> = sqlx::query_scalar(waits).fetch_all(&app.pool).await.unwrap();
     assert_eq!(waits.len(), least.len());
     for (wait, least) in waits.into_iter().zip(least) {
@@ -106,7 +106,7 @@ async fn exhausted_delivery_becomes_a_dead_letter_and_its_replay_delivers(app: &
     app.assert_settled().await;
     assert_eq!(app.broker.heard().await.len(), 1);
     assert_eq!(app.count("SELECT version FROM contacts").await, 1);
-    assert_eq!(app.rows("trigger_events").await, 1);
+    assert_eq!(app.rows("applied_events").await, 1);
 }
 
 #[apply(test)]

@@ -35,6 +35,11 @@ const COLUMNS: [(&str, &[&str]); 14] = [
 
 pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
     let entries = contacts::history(database, &args.company, ContactId(args.id)).await?;
+    let is_creation =
+        |entry: &HistoryEntry| matches!(entry, HistoryEntry::Event { row, .. } if row.operation == "created");
+    if !entries.iter().any(is_creation) {
+        output::note("the event that created this contact has left the history; see retention.history");
+    }
     let rows: Vec<Value> = entries.iter().map(as_json).collect();
     output::listing(args.output.format, COLUMNS.map(|(name, _)| name), &rows, |row| {
         COLUMNS.map(|(_, members)| cell(members.iter().find_map(|member| row.get(member))))

@@ -26,8 +26,7 @@ use crate::{
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired::decode},
         webhook::{
-            delivery::NewDelivery, endpoint::Endpoint, own_headers::OwnHeaders, request::WebhookRequest,
-            signature::SigningSecret,
+            delivery::Delivery, own_headers::OwnHeaders, request::WebhookRequest, signature::SigningSecret,
         },
     },
     settings::Settings,
@@ -130,7 +129,7 @@ fn steps(plan: &Plan, settings: &Settings) -> Vec<Value> {
         terms: &terms,
     };
     let trace = TraceContext::default();
-    let firing = Firing { plan, body_hash: [0; 32], trace: &trace, reply_to: None };
+    let firing = Firing { plan, trace: &trace, reply_to: None };
     let mut ids = (0..).map(|number| ContactId(Uuid::from_u128(number)));
     let run = run(firing, &mut Directory::default(), &deployment, || ids.next().unwrap_or(NOBODY));
     let show = |step: &Step| {
@@ -170,13 +169,12 @@ fn upsert(update: &ContactUpdate) -> Value {
     json!({ "type": "CRM", "fields": fields, "rejected": update.rejected })
 }
 
-fn webhook(delivery: &NewDelivery, settings: &Settings) -> Value {
+fn webhook(delivery: &Delivery, settings: &Settings) -> Value {
     if let Some(fault) = &delivery.fault {
         return json!({ "type": "WEBHOOK", "error": format!("dead letter webhook_invalid: {fault}") });
     }
     let mut request = delivery.request.clone();
-    let endpoint = delivery.endpoint.as_ref().map(Endpoint::url).unwrap_or_default();
-    request.headers.extend(own_headers(delivery.company.as_str(), endpoint, settings));
+    request.headers.extend(own_headers(&delivery.key.company, &delivery.endpoint_url, settings));
     let mut shown = request_json(&request);
     let allowed = Url::parse(&request.url).map(|url| settings.webhook.egress().check_url(&url));
     if let (Ok(Err(blocked)), Value::Object(members)) = (allowed, &mut shown) {

@@ -172,7 +172,7 @@ impl AwaitedChain {
         });
         let event_id = chain.event.id_of(&self.company, KIND, 0);
         let about = About { company: &self.company, subject };
-        let event = publisher.envelope(event_id, KIND, KIND.into(), about, id.to_owned(), data.into());
+        let event = publisher.envelope(event_id, KIND, KIND.into(), about, id.to_owned(), &data);
         OutgoingEvent { trace: self.trace.clone(), reply_to: self.reply_to.clone(), ..event }
     }
 }

@@ -4,15 +4,21 @@
 //! Each is one CloudEvents 1.0 JSON object. It carries no action configuration, header, secret or raw
 //! argument, and the identity document only if the deployment allows it.
 
+mod data;
+
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::data::rfc3339;
+use self::data::{
+    Alias, Cause, CausingTrigger, ErasedContact, ErasedData, Id, Interaction, MergedData, Published,
+    RequestedData, UnmergedData, UpsertedData, as_rfc3339,
+};
 use crate::domain::{
-    contact::{Contact, ContactId, Rejected, directory::Applied, field::Field},
+    contact::{Contact, ContactId, Rejected, directory::Applied},
     event::{CompanyId, name_based},
     trace_context::TraceContext,
     trigger::fired::TriggerFired,
@@ -90,17 +96,21 @@ pub struct Origin<'a> {
     pub trace: &'a TraceContext,
 }
 
+/// The size of most events, in bytes.
+const BODY_SIZE: usize = 1024;
+
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct Envelope<'a, D> {
     specversion: &'static str,
     id: Uuid,
     source: &'a str,
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
-    time: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    time: OffsetDateTime,
     datacontenttype: &'static str,
-    data: Value,
+    data: &'a D,
 }
 
 impl Publisher<'_> {
@@ -113,37 +123,33 @@ impl Publisher<'_> {
         contact: &Contact,
         rejected: &[Rejected],
     ) -> OutgoingEvent {
-        let mut data = Map::new();
-        data.insert("operation".into(), applied.operation.name().into());
-        data.insert("contact".into(), self.contact(contact));
-        data.insert("changed".into(), applied.changed.iter().map(|field| field.name()).collect());
-        data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
         let kept_apart = applied.kept_apart.iter().map(|(rejected, _)| rejected);
-        let rejected = rejected.iter().chain(kept_apart);
-        let rejected = rejected.map(|entry| json!({"field": entry.field.name(), "reason": entry.reason}));
-        data.insert("rejected".into(), rejected.collect());
-        origin.describe(&mut data);
+        let data = UpsertedData {
+            operation: applied.operation.name(),
+            contact: self.published(contact),
+            changed: &applied.changed,
+            merged_contact_ids: &applied.merged,
+            rejected: rejected.iter().chain(kept_apart).collect(),
+            cause: origin.cause(),
+        };
         let routing_key = format!("contact.upserted.{}", applied.operation.name());
-        self.event(origin, "contact.upserted", routing_key, Some(applied.id), data)
+        self.event(origin, "contact.upserted", routing_key, Some(applied.id), &data)
     }
 
     /// `contact.merged`, for subscribers that keep contact ids: the losers' ids now resolve to the contact.
     #[must_use]
     pub fn contact_merged(&self, origin: Origin<'_>, applied: &Applied, contact: &Contact) -> OutgoingEvent {
-        let mut data = Map::new();
-        data.insert("contact".into(), self.contact(contact));
-        data.insert("mergedContactIds".into(), applied.merged.iter().map(ToString::to_string).collect());
-        origin.describe(&mut data);
-        self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.id), data)
+        let cause = origin.cause();
+        let data =
+            MergedData { contact: self.published(contact), merged_contact_ids: &applied.merged, cause };
+        self.event(origin, "contact.merged", "contact.merged".into(), Some(applied.id), &data)
     }
 
     /// `webhook.requested`, in place of `contact.upserted` for a chain without a CRM step.
     #[must_use]
     pub fn webhook_requested(&self, origin: Origin<'_>) -> OutgoingEvent {
-        let mut data = Map::new();
-        data.insert("company".into(), json!({"id": origin.event.company.as_str()}));
-        origin.describe(&mut data);
-        self.event(origin, "webhook.requested", "webhook.requested".into(), None, data)
+        let data = RequestedData { company: Id { id: origin.event.company.as_str() }, cause: origin.cause() };
+        self.event(origin, "webhook.requested", "webhook.requested".into(), None, &data)
     }
 
     /// `contact.unmerged`: `contact` keeps the id of the merged contact; `restored` are the others that had
@@ -158,17 +164,14 @@ impl Publisher<'_> {
         aliases: &[(ContactId, ContactId)],
     ) -> OutgoingEvent {
         let kind = "contact.unmerged";
-        let restored: Vec<Value> = restored.iter().map(|contact| self.contact(contact)).collect();
-        let aliases = aliases
-            .iter()
-            .map(|(id, contact)| json!({ "id": id.to_string(), "contactId": contact.to_string() }));
-        let data = json!({
-            "contact": self.contact(contact),
-            "restoredContacts": restored,
-            "aliases": aliases.collect::<Vec<Value>>(),
-        });
+        let alias = |(id, contact): &(ContactId, ContactId)| Alias { id: id.0, contact_id: contact.0 };
+        let data = UnmergedData {
+            contact: self.published(contact),
+            restored_contacts: restored.iter().map(|contact| self.published(contact)).collect(),
+            aliases: aliases.iter().map(alias).collect(),
+        };
         let about = About { company: &contact.company, subject: Some(contact.id.to_string()) };
-        self.envelope(separation, kind, kind.into(), about, separation.to_string(), data)
+        self.envelope(separation, kind, kind.into(), about, separation.to_string(), &data)
     }
 
     /// `contact.erased`, for subscribers that keep copies of contacts: these ids no longer resolve.
@@ -180,30 +183,19 @@ impl Publisher<'_> {
         aliases: &[ContactId],
     ) -> OutgoingEvent {
         let kind = "contact.erased";
+        let data = ErasedData {
+            contact: ErasedContact { id: contact.0, company_id: company.as_str() },
+            merged_contact_ids: aliases,
+            erased_at: self.now,
+        };
         let contact = contact.to_string();
-        let data = json!({
-            "contact": {"id": contact, "companyId": company.as_str()},
-            "mergedContactIds": aliases.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "erasedAt": rfc3339(self.now),
-        });
         let id = name_based([kind, contact.as_str(), company.as_str()], 0);
         // No trigger event caused it, so it correlates with itself.
-        self.envelope(id, kind, kind.into(), About { company, subject: Some(contact) }, id.to_string(), data)
+        self.envelope(id, kind, kind.into(), About { company, subject: Some(contact) }, id.to_string(), &data)
     }
 
-    fn contact(&self, contact: &Contact) -> Value {
-        let mut map = Map::new();
-        map.insert("id".into(), contact.id.to_string().into());
-        map.insert("companyId".into(), contact.company.as_str().into());
-        map.insert("version".into(), contact.version.into());
-        for (field, stamped) in contact.values.iter() {
-            if field != Field::Identity || self.include_identity {
-                map.insert(field.name().into(), stamped.value.as_str().into());
-            }
-        }
-        map.insert("createdAt".into(), rfc3339(contact.created_at).into());
-        map.insert("updatedAt".into(), rfc3339(contact.updated_at).into());
-        Value::Object(map)
+    const fn published<'a>(&self, contact: &'a Contact) -> Published<'a> {
+        Published { contact, include_identity: self.include_identity }
     }
 
     fn event(
@@ -212,12 +204,12 @@ impl Publisher<'_> {
         kind: &'static str,
         routing_key: String,
         subject: Option<ContactId>,
-        data: Map<String, Value>,
+        data: &impl Serialize,
     ) -> OutgoingEvent {
         let TriggerFired { company, event, .. } = origin.event;
         let id = event.id_of(company, kind, origin.step);
         let about = About { company, subject: subject.map(|id| id.to_string()) };
-        let event = self.envelope(id, kind, routing_key, about, event.id().to_owned(), Value::Object(data));
+        let event = self.envelope(id, kind, routing_key, about, event.id().to_owned(), data);
         OutgoingEvent { trace: origin.trace.clone(), ..event }
     }
 
@@ -229,7 +221,7 @@ impl Publisher<'_> {
         routing_key: String,
         About { company, subject }: About<'_>,
         correlation_id: String,
-        data: Value,
+        data: &impl Serialize,
     ) -> OutgoingEvent {
         let envelope = Envelope {
             specversion: "1.0",
@@ -237,12 +229,13 @@ impl Publisher<'_> {
             source: self.source,
             r#type: kind,
             subject: subject.as_deref(),
-            time: rfc3339(self.now),
+            time: self.now,
             datacontenttype: "application/json",
             data,
         };
-        // Cannot fail: all keys are strings and all numbers are finite.
-        let body = serde_json::to_vec(&envelope).unwrap_or_default();
+        let mut body = Vec::with_capacity(BODY_SIZE);
+        // Cannot fail: all keys are strings, all numbers are finite, and memory is not a device.
+        let _ = serde_json::to_writer(&mut body, &envelope);
         OutgoingEvent {
             company: company.to_string(),
             id,
@@ -265,25 +258,22 @@ pub(super) struct About<'a> {
     pub(super) subject: Option<String>,
 }
 
-impl Origin<'_> {
-    fn describe(&self, data: &mut Map<String, Value>) {
-        let event = &self.event.event;
-        data.insert(
-            "trigger".into(),
-            json!({"name": self.trigger, "eventId": event.id(), "eventSource": event.source()}),
-        );
-        for (key, id) in [("session", &self.event.session_id), ("assistant", &self.event.assistant_id)] {
-            if let Some(id) = id {
-                data.insert(key.into(), json!({ "id": id }));
-            }
+impl<'a> Origin<'a> {
+    fn cause(&self) -> Cause<'a> {
+        let TriggerFired { event, session_id, assistant_id, .. } = self.event;
+        let id = |id: &'a Option<String>| id.as_deref().map(|id| Id { id });
+        Cause {
+            trigger: CausingTrigger {
+                name: self.trigger,
+                event_id: event.id(),
+                event_source: event.source(),
+            },
+            session: id(session_id),
+            assistant: id(assistant_id),
+            interaction: Interaction { index: self.step, max: self.max_interactions },
         }
-        data.insert("interaction".into(), json!({"index": self.step, "max": self.max_interactions}));
     }
 }
 
-/// RFC 3339, UTC.
-#[must_use]
-pub fn rfc3339(time: OffsetDateTime) -> String {
-    // Fails only for years after 9999, which no accepted event has.
-    time.format(&Rfc3339).unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

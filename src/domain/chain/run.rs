@@ -6,7 +6,7 @@
 use crate::domain::{
     chain::{
         completed::{self, AppliedChain, AwaitedChain},
-        entry::{Effect, Entry},
+        entry::Entry,
         outgoing::{Origin, OutgoingEvent, Publisher, ReplyTo},
         plan::{Plan, Step, Work},
     },
@@ -14,11 +14,13 @@ use crate::domain::{
         ContactId, ContactUpdate,
         directory::{Applied, Conflict, Directory, Policy, Rule},
     },
+    event::Key,
     fault::{Fault, Reason},
     trace_context::TraceContext,
+    trigger::fired::TriggerFired,
     webhook::{
         action::{WebhookAction, render::render},
-        delivery::NewDelivery,
+        delivery::{Delivery, NO_ENDPOINT, delivery_id},
         digest,
         endpoint::Endpoint,
         terms::EndpointTerms,
@@ -35,8 +37,6 @@ const MAX_RENDERED_BYTES: usize = 2 * 1024 * 1024;
 pub struct Firing<'a> {
     /// Its steps.
     pub plan: &'a Plan,
-    /// SHA-256 of the message body.
-    pub body_hash: [u8; 32],
     /// The trace that it belongs to.
     pub trace: &'a TraceContext,
     /// Where its sender waits for the result.
@@ -60,7 +60,7 @@ pub struct Run<'a> {
     /// The events to publish, in order.
     pub events: Vec<OutgoingEvent>,
     /// The webhooks to send.
-    pub deliveries: Vec<NewDelivery>,
+    pub deliveries: Vec<Delivery>,
     /// Set if somebody waits for the result and webhooks are still to be sent.
     pub awaited: Option<AwaitedChain>,
 }
@@ -124,7 +124,7 @@ pub fn run<'a>(
                     Some(ContactView { contact, operation: upsert.applied.operation, include_identity })
                 });
                 let body = default_body.of(&run.events, &deployment.publisher, origin);
-                let delivery = firing.delivery(step, action, contact, deployment.terms, body);
+                let delivery = firing.delivery(step, action, contact, deployment, body);
                 run.deliveries.push(within(&mut room, action, delivery));
             }
         }
@@ -184,11 +184,11 @@ impl DefaultBody {
 }
 
 /// Replaces the request with a fault if it does not fit the `room` that the event's earlier requests left.
-fn within(room: &mut usize, action: &WebhookAction, delivery: NewDelivery) -> NewDelivery {
+fn within(room: &mut usize, action: &WebhookAction, delivery: Delivery) -> Delivery {
     let size = delivery.request.size();
     if delivery.fault.is_none() && size > *room {
         let fault = format!("the webhooks of one event are larger than {MAX_RENDERED_BYTES} bytes together");
-        return NewDelivery { request: action.as_written(), fault: Some(fault), ..delivery };
+        return Delivery { request: action.as_written(), fault: Some(fault), ..delivery };
     }
     *room = room.saturating_sub(size);
     delivery
@@ -214,13 +214,13 @@ impl<'a> Firing<'a> {
         step: &Step,
         action: &WebhookAction,
         contact: Option<ContactView<'_>>,
-        terms: &EndpointTerms,
+        deployment: &Deployment<'_>,
         default_body: &[u8],
-    ) -> NewDelivery {
+    ) -> Delivery {
         let event = &self.plan.event;
         let awaited = self.is_awaited();
         let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
-        let terms = endpoint.as_ref().map(|endpoint| terms.of(endpoint.company().as_str(), endpoint.url()));
+        let terms = endpoint.as_ref().map(|one| deployment.terms.of(event.company.as_str(), one.url()));
         let terms = terms.unwrap_or_default();
         // The contact is applied all the same; worker 2 makes this step alone a dead letter.
         let (request, fault) = match render(action, terms.profile, &event.variables(contact), default_body) {
@@ -229,49 +229,27 @@ impl<'a> Firing<'a> {
         };
         // A result that somebody waits for must not wait for a digest.
         let digestible = !awaited && fault.is_none() && digest::is_digestible(terms.profile, &request);
-        NewDelivery {
-            company: event.company.clone(),
-            event: event.event.clone(),
+        Delivery {
+            key: Key {
+                company: event.company.to_string(),
+                id: delivery_id(&event.event, &event.company, step.index),
+            },
+            created_at: deployment.publisher.now,
+            event_key: event.event.key(),
             step: step.index,
+            source: event.event.source().to_owned(),
+            event_id: event.event.id().to_owned(),
             trigger: step.trigger.name().to_owned(),
             contact: contact.map(|view| (view.contact.id, view.contact.version)),
-            endpoint,
+            endpoint_id: endpoint.as_ref().map_or(NO_ENDPOINT, Endpoint::id),
+            endpoint_url: endpoint.as_ref().map(Endpoint::url).unwrap_or_default().to_owned(),
             newest_only: terms.newest_only && contact.is_some(),
             digest_window: terms.digest_window.filter(|_| digestible),
             awaited,
+            limited: terms.send_interval.is_some(),
             trace: self.trace.clone(),
             request,
             fault,
-        }
-    }
-
-    /// The entry of an event about a person who has been erased since: only the proof that it was seen.
-    #[must_use]
-    pub fn erased_entry(self) -> Entry<'a> {
-        let entry = self.entry((0, 0), self.plan.event.first_trigger(), None);
-        Entry { assistant: None, session: None, trace: None, erased: true, ..entry }
-    }
-
-    fn entry<'e>(self, (ordinal, step): (u16, u16), trigger: &'e str, effect: Option<Effect<'e>>) -> Entry<'e>
-    where
-        'a: 'e,
-    {
-        let event = &self.plan.event;
-        Entry {
-            company: &event.company,
-            event: &event.event,
-            key: event.event.key(),
-            ordinal,
-            step,
-            time: event.time,
-            body_hash: self.body_hash,
-            trigger,
-            assistant: event.assistant_id.as_deref(),
-            session: event.session_id.as_deref(),
-            trace: Some(self.trace),
-            skipped: self.plan.skipped,
-            erased: false,
-            effect,
         }
     }
 }
@@ -306,18 +284,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The ledger entries, in the order in which the steps were applied.
-    #[must_use]
-    pub fn entries(&self) -> Vec<Entry<'_>> {
-        if self.upserts.is_empty() {
-            return vec![self.firing.entry((0, 0), self.firing.plan.event.first_trigger(), None)];
-        }
-        let mut entries = Vec::with_capacity(self.upserts.len());
-        for (ordinal, upsert) in (0..).zip(&self.upserts) {
-            let (step, trigger) = (upsert.step.index, upsert.step.trigger.name());
-            entries.push(self.firing.entry((ordinal, step), trigger, Some(upsert.effect())));
-        }
-        entries
+    /// The entries of the contacts' history, in the order in which the steps were applied.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event))
     }
 
     /// The conflicts that kept two contacts apart, each with its step.
@@ -336,9 +305,14 @@ impl<'a> Run<'a> {
 }
 
 impl Upsert<'_> {
-    fn effect(&self) -> Effect<'_> {
-        Effect {
-            id: self.applied.id,
+    fn entry<'e>(&'e self, event: &'e TriggerFired) -> Entry<'e> {
+        Entry {
+            company: &event.company,
+            event: &event.event,
+            time: event.time,
+            step: self.step.index,
+            trigger: self.step.trigger.name(),
+            contact: self.applied.id,
             operation: self.applied.operation,
             version: self.applied.version,
             changed: &self.applied.changed,

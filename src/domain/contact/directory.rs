@@ -64,8 +64,10 @@ pub struct Applied {
 /// The rows to write, sorted by key so that all workers lock in the same order.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// New and changed contacts.
-    pub contacts: Vec<Contact>,
+    /// New contacts.
+    pub created: Vec<Contact>,
+    /// Stored contacts that changed.
+    pub changed: Vec<Contact>,
     /// Stored contacts that were merged away.
     pub removed: Vec<(CompanyId, ContactId)>,
     /// New identifiers and their owners.
@@ -164,13 +166,13 @@ impl Directory {
             };
             keys.into_iter().filter_map(owner).collect()
         };
-        Changes {
-            identifiers: with_owner(new_identifiers),
-            moved: with_owner(moved_identifiers),
-            contacts: contacts.into_values().filter_map(Draft::into_change).collect(),
-            removed,
-            merges,
+        let (identifiers, moved) = (with_owner(new_identifiers), with_owner(moved_identifiers));
+        let mut changes = Changes { removed, identifiers, moved, merges, ..Changes::default() };
+        for draft in contacts.into_values() {
+            let written = if draft.is_stored() { &mut changes.changed } else { &mut changes.created };
+            written.extend(draft.into_change());
         }
+        changes
     }
 
     /// The owners of the update's phone and email.

@@ -93,8 +93,9 @@ pub fn rebuild(
         }
         steps.push((applied.id, applied.kept_apart));
     }
-    let Changes { contacts, merges, .. } = directory.into_changes();
-    Ok(Rebuilt { contacts, merges, steps })
+    // Nothing was stored in this directory, so every contact in it is new.
+    let Changes { created, merges, .. } = directory.into_changes();
+    Ok(Rebuilt { contacts: created, merges, steps })
 }
 
 #[cfg(test)]

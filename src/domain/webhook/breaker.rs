@@ -72,7 +72,7 @@ impl State {
 pub struct Breaker {
     /// Decides which requests are sent.
     pub state: State,
-    /// If open, the time of the next probe. If half open, the deadline of the probe.
+    /// If open, the time of the next probe.
     pub until: OffsetDateTime,
     /// How often it opened since it was last closed.
     pub openings: u32,

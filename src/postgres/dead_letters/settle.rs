@@ -2,6 +2,7 @@
 //! in the same transaction: the caller calls `postgres::deliveries` for it.
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -139,6 +140,29 @@ pub async fn reopen(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::E
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Deletes a portion of the dead letters that were settled before `before`, and returns how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_settled(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    portion: i64,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "WITH old AS MATERIALIZED (
+             SELECT company_id, dead_letter_id FROM dead_letters WHERE settled_at < $1
+             ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         DELETE FROM dead_letters dl USING old
+         WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id",
+        before,
+        portion,
+    )
+    .execute(conn)
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// The result of [`discard`].

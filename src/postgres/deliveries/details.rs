@@ -3,9 +3,12 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::claim::read_headers;
+use super::{read_headers, unrecorded};
 use crate::{
-    domain::{event::Key, webhook::requested::WebhookRequested},
+    domain::{
+        event::Key,
+        webhook::{delivery::Delivery, requested::WebhookRequested},
+    },
     postgres::attempts::{self, Attempt},
 };
 
@@ -45,6 +48,24 @@ pub struct DeadLetterRef {
     pub reason: String,
 }
 
+impl From<Delivery> for Details {
+    /// Of a delivery that is on its way and has no row yet.
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            source: delivery.source,
+            step: i16::try_from(delivery.step).unwrap_or(i16::MAX),
+            method: delivery.request.method.name().to_owned(),
+            url: delivery.request.url,
+            headers: Some(delivery.request.headers),
+            body: delivery.request.body,
+            fault: delivery.fault,
+            dead_letter: None,
+            members: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
+}
+
 /// The details of one delivery.
 ///
 /// # Errors
@@ -58,7 +79,9 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = row else {
+        return Ok(unrecorded(conn, std::slice::from_ref(key)).await?.pop().map(Details::from));
+    };
     let (trigger, event_id, source) = (&row.trigger_name, &row.event_id, &row.source);
     let body_hash = WebhookRequested { delivery: key, trigger, event_id, source }.body_hash();
     let dead_letter = sqlx::query_as!(

@@ -1,20 +1,20 @@
 //! Makes digests: combines deliveries whose window has ended into one that is sent.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{claim::read_headers, headers};
+use super::{read_headers, write_headers};
 use crate::{
     domain::{
         event::Key,
         webhook::{digest, endpoint::Profile, request::WebhookRequest},
     },
-    postgres::columns::{column, interval, key_columns},
+    postgres::columns::{column, key_columns},
 };
 
-/// Maximum number of members that one transaction leases in a lane.
+/// Maximum number of members that one transaction combines in a lane.
 const MAX_MEMBERS: i64 = 500;
 
 struct Member {
@@ -23,19 +23,16 @@ struct Member {
     request: WebhookRequest,
 }
 
-/// Combines the deliveries that are due in these lanes into digests, in the caller's transaction: those
-/// claimed with `token`, and those that no claim took. Releases a delivery that fits no other, to be sent
-/// alone, and one that is unreadable, to become a dead letter.
+/// Combines the deliveries that are due in these lanes into digests, in a transaction of the lanes' owner. A delivery
+/// that fits no other is then sent alone, and one that is unreadable becomes a dead letter.
 ///
 /// # Errors
-/// When the database fails; claimed deliveries then become due when their lease expires.
+/// When the database fails; the transaction can be repeated.
 pub async fn make_digests(
     conn: &mut PgConnection,
     lanes: &BTreeMap<Key, Profile>,
-    token: Uuid,
-    lease: Duration,
 ) -> Result<(), sqlx::Error> {
-    let members = gather(conn, lanes, token, lease).await?;
+    let members = gather(conn, lanes).await?;
     let mut waiting: &[Member] = &members;
     while let Some(first) = waiting.first() {
         let alike = |other: &&Member| {
@@ -47,52 +44,31 @@ pub async fn make_digests(
         let combined = digest::combine(profile, &requests).filter(|(_, count)| *count > 1);
         let (members, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
         match combined {
-            Some((request, _)) => insert(conn, members, &request, token).await?,
-            None => send_alone(conn, &first.lane.company, first.id, token).await?,
+            Some((request, _)) => insert(conn, members, &request).await?,
+            None => send_alone(conn, &first.lane.company, first.id).await?,
         }
         waiting = others;
     }
     Ok(())
 }
 
-/// Leases the other deliveries that are due, and reads all of them. Those that fit together are adjacent,
-/// oldest first.
-async fn gather(
-    conn: &mut PgConnection,
-    lanes: &BTreeMap<Key, Profile>,
-    token: Uuid,
-    lease: Duration,
-) -> Result<Vec<Member>, sqlx::Error> {
+/// Locks and reads the deliveries that are due. Those that fit together are adjacent, oldest first.
+async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Result<Vec<Member>, sqlx::Error> {
     let (companies, endpoints) = key_columns(lanes.keys());
-    sqlx::query!(
-        "WITH due AS MATERIALIZED (
-             SELECT u.company_id, first.delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
-             CROSS JOIN LATERAL (
-                 SELECT d.delivery_id FROM webhook_deliveries d
-                 WHERE d.company_id = u.company_id AND d.endpoint_id = u.endpoint_id AND d.state = 'pending'
-                   AND d.next_attempt_at <= now() AND d.digest
-                 ORDER BY d.next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED) first)
-         UPDATE webhook_deliveries d
-         SET lease_token = $4, next_attempt_at = now() + $5::interval
-         FROM due WHERE d.company_id = due.company_id AND d.delivery_id = due.delivery_id",
-        &companies as &[&str],
-        &endpoints,
-        MAX_MEMBERS,
-        token,
-        interval(lease),
-    )
-    .execute(&mut *conn)
-    .await?;
     let rows = sqlx::query_as!(
         Row,
         "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.method, d.url, d.headers, d.body
          FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
-         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.endpoint_id = u.endpoint_id
-             AND d.state = 'pending' AND d.lease_token = $3 AND d.digest
-         ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers::text, d.created_at, d.delivery_id",
+         CROSS JOIN LATERAL (
+             SELECT p.delivery_id, p.created_at FROM webhook_pending p
+             WHERE p.company_id = u.company_id AND p.endpoint_id = u.endpoint_id AND p.due_at <= now()
+             ORDER BY p.due_at, p.delivery_id LIMIT $3 FOR UPDATE) due
+         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = due.delivery_id
+             AND d.created_at = due.created_at AND d.digest
+         ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers, d.created_at, d.delivery_id",
         &companies as &[&str],
         &endpoints,
-        token,
+        MAX_MEMBERS,
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -101,8 +77,8 @@ async fn gather(
         let (company, id) = (row.company_id.clone(), row.delivery_id);
         match row.member() {
             Some(member) => members.push(member),
-            // The next claim finds it unreadable and ends it.
-            None => send_alone(conn, &company, id, token).await?,
+            // It is loaded again, found unreadable, and ended.
+            None => send_alone(conn, &company, id).await?,
         }
     }
     Ok(members)
@@ -114,7 +90,7 @@ struct Row {
     delivery_id: Uuid,
     method: String,
     url: String,
-    headers: serde_json::Value,
+    headers: String,
     body: Option<Vec<u8>>,
 }
 
@@ -138,46 +114,46 @@ async fn insert(
     conn: &mut PgConnection,
     members: &[Member],
     request: &WebhookRequest,
-    token: Uuid,
 ) -> Result<(), sqlx::Error> {
     let Some(first) = members.first() else { return Ok(()) };
+    let ids = column(members, |member| member.id);
     sqlx::query!(
         "WITH made AS (
-             INSERT INTO webhook_deliveries (company_id, delivery_id, event_key, step, source, event_id, trigger_name,
-                 traceparent, tracestate, method, url, headers, body, endpoint_id, state, next_attempt_at)
-             SELECT company_id, gen_random_uuid(), gen_random_uuid(), step, source, event_id, trigger_name,
-                 traceparent, tracestate, method, url, $3, $4, endpoint_id, 'pending', now()
+             INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
+                 trigger_name, traceparent, tracestate, method, url, headers, body, endpoint_id, newest_only, awaited,
+                 digest, state)
+             SELECT company_id, gen_random_uuid(), now(), gen_random_uuid(), step, source, event_id,
+                 trigger_name, traceparent, tracestate, method, url, $3, $4, endpoint_id, false, false, false, 'pending'
              FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
-             RETURNING delivery_id)
+             RETURNING company_id, delivery_id, created_at, endpoint_id),
+         due AS (
+             INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
+                 schedule_from, round_started_at)
+             SELECT company_id, delivery_id, created_at, endpoint_id, now(), 0, 0, now() FROM made),
+         ended AS (
+             DELETE FROM webhook_pending WHERE company_id = $1 AND delivery_id = ANY($5)
+             RETURNING company_id, delivery_id, created_at)
          UPDATE webhook_deliveries d
-         SET state = 'digested', digest_id = made.delivery_id, finished_at = now(), lease_token = NULL
-         FROM made, UNNEST($5::uuid[]) AS u(delivery_id)
-         WHERE d.company_id = $1 AND d.delivery_id = u.delivery_id AND d.lease_token = $6",
+         SET state = 'digested', digest_id = made.delivery_id, finished_at = now()
+         FROM made, ended
+         WHERE d.company_id = $1 AND d.delivery_id = ended.delivery_id AND d.created_at = ended.created_at",
         &first.lane.company,
         first.id,
-        headers(request),
+        write_headers(request),
         request.body.as_deref(),
-        &column(members, |member| member.id),
-        token,
+        &ids,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Turns the member into an ordinary delivery, due now.
-async fn send_alone(
-    conn: &mut PgConnection,
-    company: &str,
-    id: Uuid,
-    token: Uuid,
-) -> Result<(), sqlx::Error> {
+/// Turns the member into an ordinary delivery. It is still due.
+async fn send_alone(conn: &mut PgConnection, company: &str, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE webhook_deliveries SET digest = false, next_attempt_at = now(), lease_token = NULL
-         WHERE company_id = $1 AND delivery_id = $2 AND lease_token = $3",
+        "UPDATE webhook_deliveries SET digest = false WHERE company_id = $1 AND delivery_id = $2",
         company,
         id,
-        token,
     )
     .execute(conn)
     .await?;

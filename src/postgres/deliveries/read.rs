@@ -1,17 +1,22 @@
 //! Listings of deliveries, for operators. Nothing here claims, changes or locks a row.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
+};
+
 use sqlx::PgConnection;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{event::Key, webhook::delivery::NO_ENDPOINT},
-    postgres::{
-        columns::{column, key_columns},
-        endpoints::Lane,
-    },
+    domain::{event::Key, webhook::delivery::Delivery},
+    postgres::{columns::column, effects::requests, endpoints::Lane},
 };
+
+/// Maximum number of open batches that a listing reads. A backlog of more exists only while no process sends webhooks.
+const MAX_OPEN: i64 = 1_000;
 
 /// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -41,8 +46,8 @@ impl State {
 
 /// Selects deliveries. `None` does not narrow.
 ///
-/// Two indexes serve a listing: by time of creation, and of pending deliveries. Give `since`, or `states` with
-/// nothing but `Pending`; otherwise every delivery is read.
+/// A listing reads by time of creation, or only what is pending. Give `since`, or `states` with nothing but `Pending`;
+/// otherwise every delivery is read.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// By company.
@@ -66,6 +71,16 @@ pub struct Filter {
 impl Filter {
     fn states(&self) -> Option<Vec<String>> {
         Some(column(self.states.as_deref()?, |state| state.name().to_owned()))
+    }
+
+    /// Whether it selects this delivery, which is pending.
+    fn matches(&self, delivery: &Delivery) -> bool {
+        let contact = delivery.contact.map(|(contact, _)| contact.0);
+        self.endpoints.as_ref().is_none_or(|endpoints| endpoints.contains(&delivery.endpoint_id))
+            && self.event_id.as_ref().is_none_or(|id| *id == delivery.event_id)
+            && self.contact.is_none_or(|id| Some(id) == contact)
+            && self.trigger.as_ref().is_none_or(|trigger| *trigger == delivery.trigger)
+            && self.since.is_none_or(|since| delivery.created_at >= since)
     }
 }
 
@@ -108,7 +123,7 @@ pub struct Summary {
     pub digest: bool,
     /// The digest that it went out in.
     pub digest_id: Option<Uuid>,
-    /// A worker has claimed it, and the lease has not expired.
+    /// It is due, and a process is sending the deliveries of its lane.
     #[serde(skip)]
     pub in_flight: bool,
     /// When it was created.
@@ -128,13 +143,78 @@ pub struct Summary {
     pub now: OffsetDateTime,
 }
 
-/// The deliveries that match, newest first.
+impl Summary {
+    /// A delivery that has no row yet.
+    pub(super) fn on_its_way(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.key.id,
+            company: delivery.key.company,
+            trigger: delivery.trigger,
+            state: State::Pending.name().to_owned(),
+            event_id: delivery.event_id,
+            contact_id: delivery.contact.map(|(contact, _)| contact.0),
+            contact_version: delivery.contact.map(|(_, version)| version),
+            endpoint_id: Some(delivery.endpoint_id),
+            endpoint_url: Some(delivery.endpoint_url),
+            attempts: 0,
+            schedule_from: 0,
+            last_status: None,
+            last_class: None,
+            last_error: None,
+            newest_only: false,
+            digest: false,
+            digest_id: None,
+            in_flight: true,
+            created_at: delivery.created_at,
+            next_attempt_at: None,
+            finished_at: None,
+            lane: None,
+            now: delivery.created_at,
+        }
+    }
+}
+
+/// The deliveries that match, newest first. Among them those that are on their way and have no row yet.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
+    // Before the rows: what gets one in between is listed all the same.
+    let open = on_their_way(conn, filter).await?;
     let keys = newest(conn, filter).await?;
-    summaries(conn, &keys).await
+    let mut listed = super::summaries(conn, &keys).await?;
+    let known: HashSet<Key> = super::existing(conn, &open).await?.into_iter().collect();
+    let open = open.into_iter().filter(|delivery| !known.contains(&delivery.key));
+    listed.extend(open.map(Summary::on_its_way));
+    listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
+    listed.truncate(filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
+    Ok(listed)
+}
+
+/// The matching deliveries of open batches.
+async fn on_their_way(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Delivery>, sqlx::Error> {
+    if filter.states.as_ref().is_some_and(|states| !states.contains(&State::Pending)) {
+        return Ok(Vec::new());
+    }
+    let mut open = requests::open(conn, filter.company.as_deref(), MAX_OPEN).await?;
+    open.retain(|delivery| filter.matches(delivery));
+    Ok(open)
+}
+
+/// Those of these deliveries that are on their way and have no row yet.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Delivery>, sqlx::Error> {
+    let mut open = Vec::new();
+    let companies: BTreeSet<&str> = keys.iter().map(|key| key.company.as_str()).collect();
+    for company in companies {
+        open.extend(requests::open(conn, Some(company), MAX_OPEN).await?);
+    }
+    open.retain(|delivery| keys.contains(&delivery.key));
+    let known: HashSet<Key> = super::existing(conn, &open).await?.into_iter().collect();
+    open.retain(|delivery| !known.contains(&delivery.key));
+    Ok(open)
 }
 
 /// The keys of the deliveries that match, oldest first, the order in which they are resent.
@@ -149,6 +229,9 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
 
 async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let states = filter.states();
+    if filter.states.as_deref() == Some(&[State::Pending]) {
+        return newest_pending(conn, filter).await;
+    }
     sqlx::query_as!(
         Key,
         "SELECT company_id AS company, delivery_id AS id FROM webhook_deliveries
@@ -159,6 +242,29 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
          ORDER BY created_at DESC, delivery_id DESC LIMIT $8",
         filter.company,
         states.as_deref(),
+        filter.endpoints.as_deref(),
+        filter.event_id,
+        filter.contact,
+        filter.trigger,
+        filter.since,
+        filter.limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Reads pending rows only, however many deliveries have ended.
+async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        "SELECT d.company_id AS company, d.delivery_id AS id FROM webhook_pending p
+         JOIN webhook_deliveries d ON d.company_id = p.company_id AND d.delivery_id = p.delivery_id
+             AND d.created_at = p.created_at
+         WHERE ($1::text IS NULL OR p.company_id = $1) AND ($2::uuid[] IS NULL OR p.endpoint_id = ANY($2))
+           AND ($3::text IS NULL OR d.event_id = $3) AND ($4::uuid IS NULL OR d.contact_id = $4)
+           AND ($5::text IS NULL OR d.trigger_name = $5) AND ($6::timestamptz IS NULL OR p.created_at >= $6)
+         ORDER BY p.created_at DESC, p.delivery_id DESC LIMIT $7",
+        filter.company,
         filter.endpoints.as_deref(),
         filter.event_id,
         filter.contact,
@@ -181,7 +287,10 @@ pub async fn matching(
     (first, last): (Uuid, Uuid),
     limit: i64,
 ) -> Result<Vec<Key>, sqlx::Error> {
-    sqlx::query_as!(
+    let mut open: Vec<Key> =
+        requests::open(conn, company, MAX_OPEN).await?.into_iter().map(|delivery| delivery.key).collect();
+    open.retain(|key| (first..=last).contains(&key.id));
+    let mut found = sqlx::query_as!(
         Key,
         "WITH RECURSIVE companies AS (
              (SELECT company_id FROM webhook_deliveries WHERE $1::text IS NULL OR company_id = $1
@@ -203,67 +312,9 @@ pub async fn matching(
         limit,
     )
     .fetch_all(conn)
-    .await
-}
-
-/// The summaries of these deliveries, in this order. Leaves out keys that do not exist.
-///
-/// # Errors
-/// When the database fails.
-pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
-    let (companies, ids) = key_columns(keys);
-    let rows = sqlx::query!(
-        r#"SELECT d.delivery_id, d.company_id, d.trigger_name, d.state, d.event_id, d.contact_id, d.contact_version,
-               d.endpoint_id, d.attempts, d.schedule_from, d.last_status, d.last_error, d.newest_only, d.digest,
-               d.digest_id, d.created_at, d.finished_at, d.next_attempt_at,
-               d.lease_token IS NOT NULL AND d.next_attempt_at > now() AS "in_flight!", now() AS "now!",
-               (SELECT a.outcome FROM webhook_attempts a WHERE a.company_id = d.company_id
-                AND a.delivery_id = d.delivery_id ORDER BY a.attempt DESC LIMIT 1) AS last_class,
-               e.url AS "url?", e.paused_at, e.disabled_at, nullif(e.held_until, 'epoch') AS held_until,
-               nullif(e.next_slot_at, 'epoch') AS next_slot_at, e.breaker AS "breaker?",
-               nullif(e.breaker_until, 'epoch') AS breaker_until, e.failures AS "failures?", e.failing_since
-           FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, delivery_id, position)
-           JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
-           LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
-           ORDER BY u.position"#,
-        &companies as &[&str],
-        &ids,
-    )
-    .fetch_all(conn)
     .await?;
-    let summary = rows.into_iter().map(|row| Summary {
-        lane: row.breaker.map(|breaker| Lane {
-            paused_at: row.paused_at,
-            disabled_at: row.disabled_at,
-            held_until: row.held_until,
-            next_slot_at: row.next_slot_at,
-            breaker,
-            breaker_until: row.breaker_until,
-            failures: row.failures.unwrap_or_default(),
-            failing_since: row.failing_since,
-        }),
-        id: row.delivery_id,
-        company: row.company_id,
-        trigger: row.trigger_name,
-        event_id: row.event_id,
-        contact_id: row.contact_id,
-        contact_version: row.contact_version,
-        endpoint_id: Some(row.endpoint_id).filter(|id| *id != NO_ENDPOINT),
-        endpoint_url: row.url,
-        attempts: row.attempts,
-        schedule_from: row.schedule_from,
-        last_status: row.last_status,
-        last_class: row.last_class,
-        last_error: row.last_error,
-        newest_only: row.newest_only,
-        digest: row.digest,
-        digest_id: row.digest_id,
-        in_flight: row.in_flight,
-        created_at: row.created_at,
-        next_attempt_at: (row.state == State::Pending.name()).then_some(row.next_attempt_at),
-        finished_at: row.finished_at,
-        state: row.state,
-        now: row.now,
-    });
-    Ok(summary.collect())
+    open.retain(|key| !found.contains(key));
+    found.extend(open);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
 }

@@ -2,11 +2,16 @@
 //! `operator::deliveries` decides which may be sent again, between [`lock`] and the updates.
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::State;
 use crate::{
     domain::{event::Key, webhook::requested::WebhookRequested},
-    postgres::columns::{column, key_columns},
+    postgres::{
+        columns::{column, key_columns},
+        endpoints,
+    },
 };
 
 /// The state of a delivery that an operator wants to send again.
@@ -18,7 +23,7 @@ pub struct Locked {
     pub state: Option<State>,
     /// Why it is never sent.
     pub fault: Option<String>,
-    /// A worker has claimed it, and the lease has not expired.
+    /// It is due, and a process owns its lane.
     pub in_flight: bool,
     /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
@@ -44,9 +49,11 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
-               d.lease_token IS NOT NULL AND d.next_attempt_at > now() AS "in_flight!"
+               coalesce(p.due_at <= now() AND e.owner IS NOT NULL, false) AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+           LEFT JOIN webhook_pending p ON p.company_id = d.company_id AND p.delivery_id = d.delivery_id
+           LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
            ORDER BY d.company_id, d.delivery_id FOR UPDATE OF d"#,
         &companies as &[&str],
         &ids,
@@ -73,40 +80,80 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
 /// When the database fails; the caller's transaction is then lost.
 pub async fn restart(conn: &mut PgConnection, keys: &[Key], ended: &[State]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
-    sqlx::query!(
-        "UPDATE webhook_deliveries d
-         SET state = 'pending', schedule_from = attempts, next_attempt_at = now(), round_started_at = now(),
-             finished_at = NULL, lease_token = NULL, awaited = false
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state = ANY($3)",
+    // The first attempt moves to the others: the row has room for one that is the last as well.
+    let rows = sqlx::query_as!(
+        Due,
+        r#"WITH restarted AS (
+               UPDATE webhook_deliveries d SET state = 'pending', finished_at = NULL, awaited = false
+               FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+               WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state = ANY($3)
+                 AND d.state <> 'pending'
+               RETURNING d.*),
+           moved AS (
+               INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, connect_ms,
+                   answer_ms, outcome, status, response_body)
+               SELECT company_id, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered',
+                   last_status, response_body
+               FROM restarted WHERE started_at IS NOT NULL),
+           due AS (
+               INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
+                   schedule_from, round_started_at, contact_id, contact_version)
+               SELECT company_id, delivery_id, created_at, endpoint_id, now(), attempts, attempts, now(),
+                   CASE WHEN newest_only THEN contact_id END, CASE WHEN newest_only THEN contact_version END
+               FROM restarted)
+           SELECT company_id AS "company!", delivery_id AS "id!", endpoint_id AS "endpoint!" FROM restarted"#,
         &companies as &[&str],
         &ids,
         &column(ended, |state| state.name()) as &[&str],
     )
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(())
+    let (companies, ids): (Vec<&str>, Vec<Uuid>) =
+        rows.iter().map(|row| (row.company.as_str(), row.id)).unzip();
+    sqlx::query!(
+        "UPDATE webhook_deliveries d
+         SET started_at = NULL, duration_ms = NULL, connect_ms = NULL, answer_ms = NULL, response_body = NULL
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.started_at IS NOT NULL",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(&mut *conn)
+    .await?;
+    schedule(conn, &rows).await
 }
 
-/// Makes pending deliveries due now; their retry schedule continues. Skips those under an unexpired lease.
+struct Due {
+    company: String,
+    id: Uuid,
+    endpoint: Uuid,
+}
+
+/// Schedules the lanes of deliveries that are due now.
+async fn schedule(conn: &mut PgConnection, due: &[Due]) -> Result<(), sqlx::Error> {
+    let lane =
+        |row: &Due| (Key { company: row.company.clone(), id: row.endpoint }, OffsetDateTime::UNIX_EPOCH);
+    endpoints::schedule(conn, &due.iter().map(lane).collect()).await
+}
+
+/// Makes pending deliveries due now; their retry schedule continues. A delivery that is in flight keeps its attempt.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
-    // IS NOT DISTINCT FROM keeps the planner from walking the index of all pending deliveries.
-    sqlx::query!(
-        "UPDATE webhook_deliveries d SET next_attempt_at = now(), lease_token = NULL
+    let rows = sqlx::query_as!(
+        Due,
+        "UPDATE webhook_pending p SET due_at = least(p.due_at, now())
          FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id
-           AND d.state IS NOT DISTINCT FROM 'pending'
-           AND (d.lease_token IS NULL OR d.next_attempt_at <= now())",
+         WHERE p.company_id = u.company_id AND p.delivery_id = u.delivery_id
+         RETURNING p.company_id AS company, p.delivery_id AS id, p.endpoint_id AS endpoint",
         &companies as &[&str],
         &ids,
     )
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(())
+    schedule(conn, &rows).await
 }
 
 /// Discards the deliveries of discarded dead letters, unless they have ended another way.
@@ -116,10 +163,15 @@ pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx:
 pub async fn discard(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query!(
-        "UPDATE webhook_deliveries d
-         SET state = 'discarded', finished_at = now(), lease_token = NULL
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state IN ('dead', 'pending')",
+        "WITH discarded AS (
+             UPDATE webhook_deliveries d SET state = 'discarded', finished_at = now(),
+                 attempts = coalesce((SELECT p.attempts FROM webhook_pending p
+                     WHERE p.company_id = d.company_id AND p.delivery_id = d.delivery_id), d.attempts)
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+             WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state IN ('dead', 'pending')
+             RETURNING d.company_id, d.delivery_id)
+         DELETE FROM webhook_pending p USING discarded d
+         WHERE p.company_id = d.company_id AND p.delivery_id = d.delivery_id",
         &companies as &[&str],
         &ids,
     )

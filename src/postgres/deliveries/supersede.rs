@@ -1,7 +1,7 @@
 //! "Newest only": an endpoint that asked for it never receives an older version of a contact after a newer one.
 //!
-//! A claim commits its leases before it looks for other versions. Of two workers that claim two versions at
-//! once, at least one sees the other. The older version ends as `superseded`, or the newer one waits for it.
+//! Only the owner of a lane sends its deliveries, so it knows which versions are in flight. An older version ends as
+//! `superseded`, or the newer one waits for it.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -36,22 +36,23 @@ impl Yielded {
     }
 }
 
-/// Supersedes those of `claimed` that have a newer version; for the others, supersedes every older version
-/// that no worker has claimed. Postpones a delivery by 250 ms while an older version is in flight. All of
-/// `claimed` have `newest_only` and the lease `token`, which must be committed already. Returns the
-/// deliveries that must not be sent, among them some that were not claimed.
+/// Supersedes those of `loaded` that have a newer version; for the others, supersedes every older version that is not
+/// in flight. Postpones a delivery by 250 ms while an older version is in flight. All of `loaded` have `newest_only`,
+/// and the caller owns their lanes; `in_flight` are the deliveries that it is sending. Returns the deliveries that must
+/// not be sent, among them some that were not loaded.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn supersede(
     conn: &mut PgConnection,
-    claimed: &[&Key],
-    token: Uuid,
+    loaded: &[&Key],
+    in_flight: &[Uuid],
 ) -> Result<Vec<Yielded>, sqlx::Error> {
-    let (companies, ids) = key_columns(claimed.iter().copied());
-    let rows = sqlx::query_file!("src/postgres/deliveries/supersede.sql", &companies as &[&str], &ids, token)
-        .fetch_all(conn)
-        .await?;
+    let (companies, ids) = key_columns(loaded.iter().copied());
+    let rows =
+        sqlx::query_file!("src/postgres/deliveries/supersede.sql", &companies as &[&str], &ids, in_flight,)
+            .fetch_all(conn)
+            .await?;
     let yielded = rows.into_iter().map(|row| Yielded {
         key: Key { company: row.company, id: row.id },
         is_superseded: row.is_superseded,

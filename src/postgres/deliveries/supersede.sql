@@ -1,41 +1,49 @@
 -- Supersedes the deliveries that a newer version of their contact makes obsolete. See supersede.rs.
+--   $1 companies and $2 ids of the loaded deliveries, $3 the ids of those in flight
 WITH mine AS MATERIALIZED (
-    SELECT d.company_id, d.delivery_id, d.contact_id, d.endpoint_id, d.contact_version
-    FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-    JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
-        -- A worker that was frozen until its lease expired must not supersede anything.
-        AND d.lease_token = $3 AND d.state IS NOT DISTINCT FROM 'pending'),
+    SELECT p.* FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+    JOIN webhook_pending p ON p.company_id = u.company_id AND p.delivery_id = u.delivery_id),
 judged AS MATERIALIZED (
     SELECT m.*,
-        EXISTS (SELECT FROM webhook_deliveries newer
+        EXISTS (SELECT FROM webhook_pending newer
+            WHERE newer.company_id = m.company_id AND newer.contact_id = m.contact_id
+              AND newer.endpoint_id = m.endpoint_id AND newer.contact_version > m.contact_version)
+        OR EXISTS (SELECT FROM webhook_deliveries newer
             WHERE newer.company_id = m.company_id AND newer.contact_id = m.contact_id
               AND newer.endpoint_id = m.endpoint_id AND newer.newest_only
-              AND newer.contact_version > m.contact_version AND newer.state IN ('pending', 'delivered')) AS is_old,
-        EXISTS (SELECT FROM webhook_deliveries older
+              AND newer.contact_version > m.contact_version AND newer.state = 'delivered') AS is_old,
+        EXISTS (SELECT FROM webhook_pending older
             WHERE older.company_id = m.company_id AND older.contact_id = m.contact_id
-              AND older.endpoint_id = m.endpoint_id AND older.newest_only
-              AND older.contact_version < m.contact_version AND older.state IS NOT DISTINCT FROM 'pending'
-              AND older.lease_token <> $3 AND older.next_attempt_at > now()) AS is_early
+              AND older.endpoint_id = m.endpoint_id AND older.contact_version < m.contact_version
+              AND older.delivery_id = ANY($3)) AS is_early
     FROM mine m),
-waiting AS (
-    -- LATERAL: a plan cached while little was pending must not read all pending deliveries for each row.
-    SELECT older.company_id, older.delivery_id FROM judged j
-    CROSS JOIN LATERAL (
-        SELECT d.company_id, d.delivery_id FROM webhook_deliveries d
-        WHERE d.company_id = j.company_id AND d.contact_id = j.contact_id
-          AND d.endpoint_id = j.endpoint_id AND d.newest_only AND d.contact_version < j.contact_version
-          AND d.state IS NOT DISTINCT FROM 'pending' AND d.lease_token IS NULL
-        FOR UPDATE SKIP LOCKED) older
-    WHERE NOT j.is_old),
 yielding AS (
-    SELECT company_id, delivery_id, true AS is_old FROM judged WHERE is_old
-    UNION SELECT company_id, delivery_id, true FROM waiting
-    UNION SELECT company_id, delivery_id, false FROM judged WHERE is_early AND NOT is_old)
-UPDATE webhook_deliveries d
--- A delivery that an operator or an erasure has just ended keeps its state. It is not sent either.
-SET state = CASE WHEN y.is_old AND d.state = 'pending' THEN 'superseded' ELSE d.state END,
-    finished_at = CASE WHEN d.state <> 'pending' THEN d.finished_at WHEN y.is_old THEN now() END, lease_token = NULL,
-    next_attempt_at = CASE WHEN y.is_old THEN d.next_attempt_at ELSE now() + interval '250 milliseconds' END
-FROM yielding y WHERE d.company_id = y.company_id AND d.delivery_id = y.delivery_id
-RETURNING d.company_id AS company, d.delivery_id AS id, y.is_old AS "is_superseded!", d.awaited AS is_awaited,
-    d.schedule_from > 0 AS "is_replayed!", d.trigger_name AS trigger, d.event_id, d.source
+    SELECT company_id, delivery_id, created_at, true AS is_old FROM judged WHERE is_old
+    UNION
+    SELECT older.company_id, older.delivery_id, older.created_at, true FROM judged j
+    CROSS JOIN LATERAL (
+        SELECT w.* FROM webhook_pending w
+        WHERE w.company_id = j.company_id AND w.contact_id = j.contact_id
+          AND w.endpoint_id = j.endpoint_id AND w.contact_version < j.contact_version
+          AND w.delivery_id <> ALL($3)) older
+    WHERE NOT j.is_old
+    UNION
+    SELECT company_id, delivery_id, created_at, false FROM judged WHERE is_early AND NOT is_old),
+ended AS (
+    DELETE FROM webhook_pending p USING yielding y
+    WHERE p.company_id = y.company_id AND p.delivery_id = y.delivery_id AND y.is_old
+    RETURNING y.*, p.attempts, p.schedule_from),
+postponed AS (
+    UPDATE webhook_pending p SET due_at = now() + interval '250 milliseconds' FROM yielding y
+    WHERE p.company_id = y.company_id AND p.delivery_id = y.delivery_id AND NOT y.is_old),
+finished AS (
+    UPDATE webhook_deliveries d
+    SET state = 'superseded', finished_at = now(), attempts = e.attempts
+    FROM ended e
+    WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id AND d.created_at = e.created_at
+    RETURNING d.delivery_id, d.awaited, d.trigger_name, d.event_id, d.source, e.schedule_from)
+SELECT y.company_id AS "company!", y.delivery_id AS "id!", y.is_old AS "is_superseded!",
+    coalesce(f.awaited, false) AS "is_awaited!", coalesce(f.schedule_from > 0, false) AS "is_replayed!",
+    coalesce(f.trigger_name, '') AS "trigger!", coalesce(f.event_id, '') AS "event_id!",
+    coalesce(f.source, '') AS "source!"
+FROM yielding y LEFT JOIN finished f ON f.delivery_id = y.delivery_id

@@ -27,7 +27,7 @@ pub async fn pause(conn: &mut PgConnection, key: &Key, operator: &str) -> Result
 /// When the database fails.
 pub async fn resume(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE webhook_endpoints SET paused_at = NULL, paused_by = NULL
+        "UPDATE webhook_endpoints SET paused_at = NULL, paused_by = NULL, next_due_at = now()
          WHERE company_id = $1 AND endpoint_id = $2 AND paused_at IS NOT NULL",
         key.company,
         key.id,
@@ -45,7 +45,7 @@ pub async fn enable(conn: &mut PgConnection, key: &Key) -> Result<bool, sqlx::Er
     let done = sqlx::query!(
         "UPDATE webhook_endpoints
          SET disabled_at = NULL, disabled_because = NULL, breaker = 'closed', breaker_until = 'epoch', openings = 0,
-             allowance = 0, failures = 0, failing_since = NULL, held_until = 'epoch'
+             allowance = 0, failures = 0, failing_since = NULL, held_until = 'epoch', next_due_at = now()
          WHERE company_id = $1 AND endpoint_id = $2
            AND (disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0 OR openings > 0 OR held_until > now())",
         key.company,

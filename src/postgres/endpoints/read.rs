@@ -19,7 +19,7 @@ pub struct Lane {
     pub next_slot_at: Option<OffsetDateTime>,
     /// `closed`, `open`, `half_open` or `ramp_up`.
     pub breaker: String,
-    /// The end of `open`, or of the probe's lease in `half_open`.
+    /// The end of `open`; may be past.
     pub breaker_until: Option<OffsetDateTime>,
     /// Consecutive failures.
     pub failures: i32,
@@ -44,7 +44,7 @@ pub struct EndpointRow {
     pub waiting: i64,
     /// When the first of them is due; may be past.
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// How many of them are under an unexpired lease.
+    /// How many of them are due while a process is sending them.
     pub in_flight: i64,
     /// The time of the last success.
     pub last_success_at: Option<OffsetDateTime>,
@@ -88,7 +88,7 @@ pub async fn matching(
         Key,
         "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
          WHERE ($1::text IS NULL OR company_id = $1) AND ($2::text IS NULL OR url = $2)
-           AND endpoint_id BETWEEN $3 AND $4
+           AND endpoint_id BETWEEN $3 AND $4 AND endpoint_id <> '00000000-0000-0000-0000-000000000000'
          ORDER BY company_id, endpoint_id",
         company,
         url,
@@ -99,8 +99,7 @@ pub async fn matching(
     .await
 }
 
-/// Counts pending deliveries in the index of lanes. A lease is shorter than an hour, so a delivery that is due later
-/// is not in flight, and the count of deliveries in flight skips it.
+/// Counts pending deliveries in the index of lanes. The lane of deliveries without an endpoint is left out.
 async fn rows(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -111,16 +110,16 @@ async fn rows(
                nullif(e.held_until, 'epoch') AS held_until, nullif(e.next_slot_at, 'epoch') AS next_slot_at,
                e.breaker, nullif(e.breaker_until, 'epoch') AS breaker_until, e.failures, e.failing_since,
                e.last_success_at, e.last_failure_at, e.last_error, e.created_at, now() AS "now!",
-               (SELECT count(*) FROM webhook_deliveries d WHERE d.company_id = e.company_id
-                AND d.endpoint_id = e.endpoint_id AND d.state = 'pending') AS "waiting!",
-               (SELECT d.next_attempt_at FROM webhook_deliveries d WHERE d.company_id = e.company_id
-                AND d.endpoint_id = e.endpoint_id AND d.state = 'pending' ORDER BY d.next_attempt_at LIMIT 1)
-                AS oldest_due_at,
-               (SELECT count(*) FROM webhook_deliveries d WHERE d.company_id = e.company_id
-                AND d.endpoint_id = e.endpoint_id AND d.state = 'pending' AND d.lease_token IS NOT NULL
-                AND d.next_attempt_at > now() AND d.next_attempt_at < now() + interval '1 hour') AS "in_flight!"
+               (SELECT count(*) FROM webhook_pending p WHERE p.company_id = e.company_id
+                AND p.endpoint_id = e.endpoint_id) AS "waiting!",
+               (SELECT p.due_at FROM webhook_pending p WHERE p.company_id = e.company_id
+                AND p.endpoint_id = e.endpoint_id ORDER BY p.due_at, p.delivery_id LIMIT 1) AS oldest_due_at,
+               CASE WHEN e.owner IS NULL THEN 0 ELSE
+                   (SELECT count(*) FROM webhook_pending p WHERE p.company_id = e.company_id
+                    AND p.endpoint_id = e.endpoint_id AND p.due_at <= now()) END AS "in_flight!"
            FROM webhook_endpoints e
            WHERE ($1::text IS NULL OR e.company_id = $1) AND ($2::uuid IS NULL OR e.endpoint_id = $2)
+             AND e.endpoint_id <> '00000000-0000-0000-0000-000000000000'
            ORDER BY e.company_id, e.url"#,
         company,
         id,

@@ -1,20 +1,22 @@
 //! Removes the data of a person, in the caller's transaction.
 //!
-//! Ledger entries and deliveries stay, blank: they prove that an event was applied, so a redelivery does not bring
-//! the person back. Event ids are removed too, because platforms build them from phone numbers.
+//! The proofs that events were applied stay, so a redelivery does not bring the person back, and deliveries stay, blank.
+//! Event ids are removed, because platforms build them from phone numbers.
+
+use std::collections::HashSet;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Counts, Dossier, key_columns};
+use super::{Counts, Dossier, effects, key_columns};
 use crate::{
     domain::{
-        chain::completed,
-        event::{CompanyId, EventRef},
-        webhook::delivery::delivery_id,
+        chain::{completed, outgoing::OutgoingEvent},
+        event::{CompanyId, EventRef, Key},
+        webhook::delivery::{Delivery, delivery_id},
     },
-    postgres::suppressions,
+    postgres::{endpoints, suppressions},
 };
 
 /// Maximum number of steps of an event: 11 triggers of 10 actions.
@@ -52,25 +54,26 @@ pub async fn erase(
     let mut counts = contact(conn, company, dossier).await?;
     counts.suppressed_keys = dossier.keys.len() as u64;
     counts.ledger_events = dossier.events.len() as u64;
-    ledger(conn, company, &ids).await?;
-    for deliveries in delivery_ids(company, dossier).chunks(MAX_IDS) {
+    ledger(conn, company, dossier, &ids).await?;
+    let deliveries = delivery_ids(company, dossier);
+    // Before the rows: until then a process may insert them.
+    let is_theirs = |delivery: &Delivery| deliveries.binary_search(&delivery.key.id).is_ok();
+    counts.deliveries = effects::remove_all(conn, company.as_str(), is_theirs).await?;
+    for deliveries in deliveries.chunks(MAX_IDS) {
         let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), deliveries, &ids).await?;
         counts.deliveries += deliveries;
         counts.attempts += attempts;
     }
+    // After the chains, whose results are inserted until then.
     let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
     // The result of a chain may have another contact of the same chain as its subject.
-    let results: Vec<Uuid> =
+    let results: HashSet<Uuid> =
         dossier.events.iter().map(|event| event.id_of(company, completed::KIND, 0)).collect();
-    let unpublished = sqlx::query!(
-        "DELETE FROM outbox WHERE company_id = $1 AND (subject = ANY($2) OR message_id = ANY($3))",
-        company.as_str(),
-        &subjects,
-        &results,
-    )
-    .execute(conn)
-    .await?;
-    counts.outbox_messages = unpublished.rows_affected();
+    let concerns = |event: &OutgoingEvent| {
+        event.subject.as_ref().is_some_and(|subject| subjects.contains(subject))
+            || results.contains(&event.id)
+    };
+    counts.outbox_messages = effects::remove_all(conn, company.as_str(), concerns).await?;
     Ok((erased_at, counts))
 }
 
@@ -112,11 +115,24 @@ async fn contact(
     })
 }
 
-async fn ledger(conn: &mut PgConnection, company: &CompanyId, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+async fn ledger(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    dossier: &Dossier,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    let mut events: Vec<Uuid> = dossier.events.iter().map(EventRef::key).collect();
+    events.sort_unstable();
     sqlx::query!(
-        "UPDATE trigger_events SET erased = true, source = 'erased', event_id = 'erased', fields = NULL,
-             rejected = NULL, session_id = NULL, assistant_id = NULL, traceparent = NULL, tracestate = NULL
-         WHERE company_id = $1 AND contact_id = ANY($2) AND contact_id IS NOT NULL",
+        "UPDATE applied_events ae SET erased = true FROM UNNEST($2::uuid[]) AS u(event_key)
+         WHERE ae.company_id = $1 AND ae.event_key = u.event_key",
+        company.as_str(),
+        &events,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)",
         company.as_str(),
         ids,
     )
@@ -170,8 +186,8 @@ pub(super) async fn remove_chains(
 }
 
 /// Blanks these deliveries, and deletes their attempts and the chains of their events. An unfinished delivery ends
-/// as discarded. It loses its lease, so the outcome of a request in flight is not recorded, and it gets a fault, so
-/// it is never sent even if an operator makes it due again. `contacts` are the person's ids. Returns the numbers of
+/// as discarded. It is no longer pending, so the outcome of a request in flight is not recorded, and it gets a fault,
+/// so it is never sent even if an operator makes it due again. `contacts` are the person's ids. Returns the numbers of
 /// deliveries and attempts.
 ///
 /// # Errors
@@ -183,8 +199,8 @@ pub(super) async fn blank_deliveries(
     contacts: &[Uuid],
 ) -> Result<(u64, u64), sqlx::Error> {
     let blanked = sqlx::query!(
-        "WITH locked AS MATERIALIZED (
-             SELECT d.delivery_id, d.state FROM UNNEST($2::uuid[]) AS u(delivery_id)
+        r#"WITH locked AS MATERIALIZED (
+             SELECT d.delivery_id, d.state, d.started_at FROM UNNEST($2::uuid[]) AS u(delivery_id)
              JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
              WHERE NOT (d.url = '' AND d.source = 'erased')
              ORDER BY d.delivery_id FOR UPDATE OF d)
@@ -192,9 +208,9 @@ pub(super) async fn blank_deliveries(
          SET source = 'erased', event_id = 'erased', url = '', headers = '[]', body = NULL,
              fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
              state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
-             lease_token = NULL, finished_at = coalesce(d.finished_at, now())
+             started_at = NULL, response_body = NULL, finished_at = coalesce(d.finished_at, now())
          FROM locked WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id
-         RETURNING d.delivery_id, d.event_key, locked.state",
+         RETURNING d.delivery_id, d.event_key, locked.state, locked.started_at IS NOT NULL AS "attempted!""#,
         company,
         ids,
     )
@@ -206,23 +222,19 @@ pub(super) async fn blank_deliveries(
         .filter(|row| ["pending", "dead"].contains(&row.state.as_str()))
         .map(|row| row.delivery_id)
         .collect();
+    let first_attempts = blanked.iter().filter(|row| row.attempted).count() as u64;
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
-    remove_chains(conn, company, &events).await?;
-    // An undelivered digest has members about other people, too. They become due again, for a digest without
-    // this person, whose own deliveries are blank by then or will be.
     sqlx::query!(
-        "UPDATE webhook_deliveries d
-         SET state = 'pending', digest_id = NULL, finished_at = NULL, next_attempt_at = now(), round_started_at = now()
-         FROM UNNEST($2::uuid[]) AS u(digest_id)
-         WHERE d.company_id = $1 AND d.digest_id = u.digest_id AND d.state = 'digested' AND d.source <> 'erased'
-           AND (d.contact_id IS NULL OR d.contact_id <> ALL($3))",
+        "DELETE FROM webhook_pending p USING UNNEST($2::uuid[]) AS u(delivery_id)
+         WHERE p.company_id = $1 AND p.delivery_id = u.delivery_id",
         company,
-        &unsent,
-        contacts,
+        &blanked,
     )
     .execute(&mut *conn)
     .await?;
+    remove_chains(conn, company, &events).await?;
+    revive_members(conn, company, &unsent, contacts).await?;
     let attempts = sqlx::query!(
         "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS u(delivery_id)
          WHERE a.company_id = $1 AND a.delivery_id = u.delivery_id",
@@ -231,5 +243,35 @@ pub(super) async fn blank_deliveries(
     )
     .execute(conn)
     .await?;
-    Ok((blanked.len() as u64, attempts.rows_affected()))
+    Ok((blanked.len() as u64, first_attempts + attempts.rows_affected()))
+}
+
+/// An undelivered digest has members about other people, too. They become due again, for a digest without this person,
+/// whose own deliveries are blank by then or will be.
+async fn revive_members(
+    conn: &mut PgConnection,
+    company: &str,
+    digests: &[Uuid],
+    contacts: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    let due = sqlx::query!(
+        "WITH due AS (
+             UPDATE webhook_deliveries d SET state = 'pending', digest_id = NULL, finished_at = NULL
+             FROM UNNEST($2::uuid[]) AS u(digest_id)
+             WHERE d.company_id = $1 AND d.digest_id = u.digest_id AND d.state = 'digested' AND d.source <> 'erased'
+               AND (d.contact_id IS NULL OR d.contact_id <> ALL($3))
+             RETURNING d.company_id, d.delivery_id, d.created_at, d.endpoint_id)
+         INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
+             schedule_from, round_started_at)
+         SELECT company_id, delivery_id, created_at, endpoint_id, now(), 0, 0, now() FROM due
+         RETURNING endpoint_id, due_at",
+        company,
+        digests,
+        contacts,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let lane = |id| Key { company: company.to_owned(), id };
+    let lanes = due.into_iter().map(|row| (lane(row.endpoint_id), row.due_at)).collect();
+    endpoints::schedule(conn, &lanes).await
 }

@@ -1,5 +1,5 @@
-//! Finds and removes rows that mention a person and belong to no contact: dead letters, and the deliveries, ledger
-//! entries and messages of chains without a CRM step.
+//! Finds and removes rows that mention a person and belong to no contact: dead letters, and the deliveries and messages
+//! of chains without a CRM step.
 //!
 //! Reads each table in pages by primary key, so no statement takes long, however large the table is.
 
@@ -12,25 +12,28 @@ use uuid::Uuid;
 
 use super::{
     Counts, Dossier,
+    effects::{self, PAGE},
     removal::{blank_deliveries, remove_chains},
 };
 use crate::domain::{
+    chain::{completed, outgoing::OutgoingEvent},
     contact::erasure::Person,
     event::{CompanyId, EventRef},
+    webhook::delivery::Delivery,
 };
 
 /// The tables with such rows, in the order in which they must be swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Table {
-    /// Events without a contact.
-    Ledger,
+    /// Webhooks to send. Before the deliveries, which a process may insert until then.
+    Requests,
     /// Deliveries without a contact, of an event that is no longer the contact's, or of an event for another contact
     /// that named an identifier of this one.
     Deliveries,
     /// Chains whose webhooks have not all ended.
     ChainResults,
-    /// Messages without a contact, and results of chains.
-    Outbox,
+    /// Events to publish. After the chains, whose results are inserted until then.
+    Events,
     /// Dead letters of the company.
     DeadLetters,
     /// Dead letters whose company could not be read.
@@ -41,10 +44,9 @@ impl Table {
     /// The table's name, its key, and the rows of a page: fewer where each row has a large body.
     const fn page(self) -> (&'static str, &'static str, i64) {
         match self {
-            Self::Ledger => ("trigger_events", "event_key", 5_000),
             Self::Deliveries => ("webhook_deliveries", "delivery_id", 2_000),
             Self::ChainResults => ("chain_results", "event_key", 500),
-            Self::Outbox => ("outbox", "message_id", 500),
+            Self::Requests | Self::Events => ("effects", "batch", PAGE),
             Self::DeadLetters | Self::StrayDeadLetters => ("dead_letters", "dead_letter_id", 100),
         }
     }
@@ -107,12 +109,12 @@ impl<'a> Sweep<'a> {
         let page = Page { company, after, last: next.unwrap_or(Uuid::max()) };
         let mut counts = Counts::default();
         match table {
-            Table::Ledger => counts.ledger_events = self.ledger(conn, &page).await?,
             Table::Deliveries => {
                 (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &page).await?;
             }
             Table::ChainResults => self.chain_results(conn, &page).await?,
-            Table::Outbox => counts.outbox_messages = self.outbox(conn, &page).await?,
+            Table::Requests => counts.deliveries = self.requests(conn, &page).await?,
+            Table::Events => counts.outbox_messages = self.events(conn, &page).await?,
             Table::DeadLetters | Table::StrayDeadLetters => {
                 counts.dead_letters = self.dead_letters(conn, &page).await?;
             }
@@ -128,37 +130,6 @@ impl<'a> Sweep<'a> {
         bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
     }
 
-    async fn ledger(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        let rows = sqlx::query!(
-            "SELECT event_key, source, event_id, assistant_id, session_id, traceparent, tracestate
-             FROM trigger_events
-             WHERE company_id = $1 AND event_key > $2 AND event_key <= $3 AND contact_id IS NULL AND NOT erased",
-            page.company,
-            page.after,
-            page.last,
-        );
-        let rows = rows.fetch_all(&mut *conn).await?;
-        let found: Vec<Uuid> = rows
-            .iter()
-            .filter(|row| {
-                let ids = [&row.assistant_id, &row.session_id, &row.traceparent, &row.tracestate];
-                self.in_texts([Some(&row.source), Some(&row.event_id)])
-                    || self.in_texts(ids.map(Option::as_deref))
-            })
-            .map(|row| row.event_key)
-            .collect();
-        let blanked = sqlx::query!(
-            "UPDATE trigger_events t
-             SET erased = true, source = 'erased', event_id = 'erased', rejected = NULL, session_id = NULL,
-                 assistant_id = NULL, traceparent = NULL, tracestate = NULL
-             FROM UNNEST($2::uuid[]) AS u(event_key)
-             WHERE t.company_id = $1 AND t.event_key = u.event_key AND t.contact_id IS NULL",
-            page.company,
-            &found,
-        );
-        Ok(blanked.execute(conn).await?.rows_affected())
-    }
-
     async fn unowned_deliveries(
         &mut self,
         conn: &mut PgConnection,
@@ -166,10 +137,10 @@ impl<'a> Sweep<'a> {
     ) -> Result<(u64, u64), sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
-            r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers::text AS "headers!", d.body,
+            r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
                    d.fault, d.last_error, d.tracestate,
                    ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
-                         FROM webhook_attempts a
+                         FROM all_webhook_attempts a
                          WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
                FROM webhook_deliveries d
                WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
@@ -227,34 +198,48 @@ impl<'a> Sweep<'a> {
         remove_chains(conn, page.company, &found).await
     }
 
-    async fn outbox(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        let mut found = Vec::new();
-        let mut rows = sqlx::query!(
-            "SELECT message_id, correlation_id, tracestate, body, reply_to, reply_correlation_id FROM outbox
-             WHERE company_id = $1 AND message_id > $2 AND message_id <= $3
-               AND (subject IS NULL OR type = 'trigger.completed')",
+    /// Events without a contact, and results, which may be about several people.
+    async fn events(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
+        effects::remove(conn, page.company, (page.after, page.last), |event: &OutgoingEvent| {
+            let reply_to = event.reply_to.as_ref();
+            let optional = [
+                event.trace.tracestate(),
+                reply_to.map(|reply| reply.queue.as_str()),
+                reply_to.and_then(|reply| reply.correlation_id.as_deref()),
+            ];
+            (event.subject.is_none() || event.kind == completed::KIND)
+                && (self.in_texts([Some(&event.correlation_id)])
+                    || self.in_texts(optional)
+                    || self.in_bytes(Some(&event.body)))
+        })
+        .await
+    }
+
+    /// Webhooks of the chains that [`Self::unowned_deliveries`] looks at.
+    async fn requests(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
+        let named = sqlx::query_scalar!(
+            r#"SELECT l.event_key AS "event_key!" FROM contact_links l
+               WHERE l.company_id = $1 AND l.contact_id = ANY($2) AND l.event_key IS NOT NULL
+               UNION ALL
+               SELECT l.event_key FROM contact_links l
+               WHERE l.company_id = $1 AND l.other_id = ANY($2) AND l.event_key IS NOT NULL"#,
             page.company,
-            page.after,
-            page.last,
+            &self.ids,
         )
-        .fetch(&mut *conn);
-        while let Some(row) = rows.try_next().await? {
-            let optional = [&row.tracestate, &row.reply_to, &row.reply_correlation_id];
-            if self.in_texts([Some(&row.correlation_id)])
-                || self.in_texts(optional.map(Option::as_deref))
-                || self.in_bytes(Some(&row.body))
-            {
-                found.push(row.message_id);
-            }
-        }
-        drop(rows);
-        let deleted = sqlx::query!(
-            "DELETE FROM outbox o USING UNNEST($2::uuid[]) AS u(message_id)
-             WHERE o.company_id = $1 AND o.message_id = u.message_id",
-            page.company,
-            &found,
-        );
-        Ok(deleted.execute(conn).await?.rows_affected())
+        .fetch_all(&mut *conn)
+        .await?;
+        effects::remove(conn, page.company, (page.after, page.last), |delivery: &Delivery| {
+            let request = &delivery.request;
+            let headers = request.headers.iter().map(|(_, value)| value);
+            delivery.contact.is_none_or(|(contact, _)| {
+                self.ids.contains(&contact.0) || named.contains(&delivery.event_key)
+            }) && (self
+                .in_texts([&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())))
+                || self.in_texts([delivery.trace.tracestate()])
+                || headers.into_iter().any(|value| self.in_bytes(Some(value.as_bytes())))
+                || self.in_bytes(request.body.as_deref()))
+        })
+        .await
     }
 
     async fn dead_letters(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {

@@ -114,6 +114,32 @@ fn duration_beyond_the_database_range_is_refused() {
 }
 
 #[test]
+fn retention_is_checked_against_itself_and_max_age() {
+    let kept = |pairs: &[(&str, &str)]| with_env(pairs).map(|effective| effective.settings.retention);
+    assert_eq!(kept(&[]).unwrap().history, None);
+    let history = kept(&[("RETENTION__HISTORY", "400d")]).unwrap().history;
+    assert_eq!(history, Some(Duration::from_hours(400 * 24)));
+    let exact = [("DELIVERIES", "8d"), ("ATTEMPTS", "7d"), ("DEAD_LETTERS", "8d"), ("HISTORY", "1d")];
+    let names = exact.map(|(name, value)| (format!("RETENTION__{name}"), value));
+    assert!(kept(&names.each_ref().map(|(name, value)| (name.as_str(), *value))).is_ok());
+    for (name, value, key, said) in [
+        ("DELIVERIES", "7d", "retention.deliveries", "max_age"),
+        ("ATTEMPTS", "6d", "retention.attempts", "max_age"),
+        ("ATTEMPTS", "31d", "retention.deliveries", "retention.attempts"),
+        ("DEAD_LETTERS", "29d", "retention.dead_letters", "retention.deliveries"),
+        ("HISTORY", "23h", "retention.history", "1d to 3650d"),
+        ("HISTORY", "400", "retention.history", "a number with a unit"),
+        ("DEAD_LETTERS", "3651d", "retention.dead_letters", "1d to 3650d"),
+        ("DEAD_LETTERS", "", "retention.dead_letters", "expected a duration"),
+    ] {
+        let refused = faults(with_env(&[(&format!("RETENTION__{name}"), value)]));
+        assert!(refused.get(key).is_some_and(|why| why.contains(said)), "{name} {value}: {refused:?}");
+    }
+    let all = faults(with_env(&[("WEBHOOK__MAX_AGE", "60d")]));
+    assert_eq!(all.len(), 2, "{all:?}");
+}
+
+#[test]
 fn value_is_read_from_a_file() {
     let secret = file("amqp://me:pass@broker/v\n");
     let path = secret.path().to_str().unwrap();
@@ -145,7 +171,6 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("UPSERT__CONSUMERS", "1.5", "upsert.consumers", "whole number"),
         ("UPSERT__BATCH_SIZE", "0", "upsert.batch_size", "1 to 10000"),
         ("UPSERT__BATCH_SIZE", "10001", "upsert.batch_size", "1 to 10000"),
-        ("UPSERT__BATCH_LINGER", "11s", "upsert.batch_linger", "at most 10s"),
         (
             "CONTACTS__ON_CONFLICT",
             "no",

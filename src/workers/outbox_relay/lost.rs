@@ -11,3 +11,13 @@ pub(super) enum Lost {
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
+
+impl Lost {
+    /// Whether the broker closed the connection because of a message, and would do so again.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Publish(error) => error.is_refusal(),
+            Self::Connect(_) | Self::Topology(_) => false,
+        }
+    }
+}

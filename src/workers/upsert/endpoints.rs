@@ -5,14 +5,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use uuid::Uuid;
-
 use crate::{
-    domain::webhook::{
-        delivery::NewDelivery,
-        endpoint::{Endpoint, Terms},
-        terms::EndpointTerms,
+    domain::{
+        event::Key,
+        webhook::{delivery::Delivery, terms::EndpointTerms},
     },
+    postgres::endpoints::Registration,
     settings::Webhook,
 };
 
@@ -23,7 +21,7 @@ const MAX_KNOWN: usize = 10_000;
 pub struct Endpoints {
     terms: EndpointTerms,
     /// Endpoints whose row is committed. Without this cache each batch would insert its endpoints again.
-    known: Mutex<HashSet<Uuid>>,
+    known: Mutex<HashSet<Key>>,
 }
 
 impl Endpoints {
@@ -38,23 +36,26 @@ impl Endpoints {
     }
 
     /// The endpoints of these deliveries that may have no row yet, each once.
-    pub(super) fn unknown<'a>(&self, deliveries: &'a [NewDelivery]) -> Vec<(&'a Endpoint, Terms)> {
+    pub(super) fn unknown<'a>(&self, deliveries: &'a [Delivery]) -> Vec<Registration<'a>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = HashSet::new();
         deliveries
             .iter()
-            .filter_map(|delivery| delivery.endpoint.as_ref())
-            .filter(|endpoint| !known.contains(&endpoint.id()) && seen.insert(endpoint.id()))
-            .map(|endpoint| (endpoint, self.terms.of(endpoint.company().as_str(), endpoint.url())))
+            .filter(|delivery| !known.contains(&delivery.lane()) && seen.insert(delivery.lane()))
+            .map(|delivery| Registration {
+                key: delivery.lane(),
+                url: &delivery.endpoint_url,
+                terms: self.terms.of(&delivery.key.company, &delivery.endpoint_url),
+            })
             .collect()
     }
 
     /// Call it after the rows are committed.
-    pub(super) fn remember(&self, ids: Vec<Uuid>) {
+    pub(super) fn remember(&self, keys: Vec<Key>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() > MAX_KNOWN {
             known.clear();
         }
-        known.extend(ids);
+        known.extend(keys);
     }
 }

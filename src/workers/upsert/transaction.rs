@@ -15,24 +15,31 @@ use super::{
 use crate::{
     domain::{
         chain::{
-            entry::Entry,
-            outgoing::{OutgoingEvent, Publisher},
+            outgoing::Publisher,
             run::{Deployment, Refusal, Run, run},
         },
         contact::{
             ContactId, Identifier,
             directory::{Changes, Conflict, Directory},
         },
-        event::{CompanyId, body_hash},
+        event::{CompanyId, Key, body_hash},
         fault::{Reason, Stage},
         trigger::fired::TriggerFired,
+        webhook::delivery::Delivery,
     },
     postgres::{
         Failure, chain_results, classify,
         dead_letters::{self, NewDeadLetter, Replayed},
-        deliveries, directory, endpoints, ledger,
+        deliveries::{self, NewDelivery},
+        directory,
+        effects::{
+            self,
+            events::{self, Committed},
+            requests::{self, Requests},
+        },
+        endpoints,
+        ledger::{self, Applied, Proof},
         links::{self, NewLink},
-        outbox, suppressions,
     },
 };
 
@@ -60,12 +67,28 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
-/// Applies accepted messages, stores rejected ones, commits, and returns the events to publish.
+/// What a committed transaction leaves to this process.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// To be published.
+    pub(super) events: Vec<Committed>,
+    /// To be sent.
+    pub(super) requests: Vec<Requests>,
+}
+
+impl Effects {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.events.extend(more.events);
+        self.requests.extend(more.requests);
+    }
+}
+
+/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
 pub(super) async fn apply(
     worker: &UpsertWorker,
-    accepted: &[Accepted<'_>],
+    accepted: &[Accepted],
     rejected: &[NewDeadLetter],
-) -> Result<Vec<OutgoingEvent>, Refused> {
+) -> Result<Effects, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
         let applying = async {
@@ -79,10 +102,10 @@ pub(super) async fn apply(
             Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     };
-    let Written { events, dead, endpoints } = worker.database.unit(unit).await??;
+    let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead);
-    Ok(events)
+    Ok(Effects { events, requests })
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
@@ -100,11 +123,11 @@ fn log_dead_letters(component: &str, dead: &[Reason]) {
 #[derive(Default)]
 struct Loaded<'a> {
     /// Not seen before.
-    fresh: Vec<&'a Accepted<'a>>,
+    fresh: Vec<&'a Accepted>,
     /// About a person who has been erased since the event happened.
-    late: Vec<&'a Accepted<'a>>,
+    late: Vec<&'a Accepted>,
     /// Of an event that was applied with another body.
-    changed: Vec<&'a Accepted<'a>>,
+    changed: Vec<&'a Accepted>,
     /// Dead letters whose replay is now applied.
     replayed: Vec<Replayed>,
     /// The contacts that the fresh events can touch, locked.
@@ -114,44 +137,43 @@ struct Loaded<'a> {
 async fn load<'a>(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    accepted: &'a [Accepted<'a>],
+    accepted: &'a [Accepted],
 ) -> Result<Loaded<'a>, sqlx::Error> {
     let mut loaded = Loaded::default();
     if accepted.is_empty() {
         return Ok(loaded);
     }
-    let keys: Vec<(&CompanyId, Uuid)> =
-        accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
-    loaded.sort(accepted, ledger::known(conn, &keys).await?);
-    if loaded.fresh.is_empty() && loaded.changed.is_empty() {
-        return Ok(loaded);
-    }
-    let identifiers = identifiers(loaded.fresh.iter().chain(&loaded.changed));
+    let identifiers = identifiers(accepted);
     loaded.contacts = directory::load(conn, &identifiers).await?;
+    let events: Vec<(&CompanyId, Uuid)> =
+        accepted.iter().map(|one| (&one.plan.event.company, one.key)).collect();
     // The contacts are locked, so an erasure that was running has finished.
     let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
-    let erased = suppressions::suppressed(conn, pepper, &identifiers).await?;
-    loaded.leave_out(&erased);
+    let seen = ledger::seen(conn, pepper, &events, &identifiers).await?;
+    loaded.sort(accepted, &seen.applied.into_iter().collect());
+    let erased = seen.erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at)));
+    loaded.leave_out(&erased.collect::<Vec<_>>());
     Ok(loaded)
 }
 
 impl<'a> Loaded<'a> {
-    /// Sorts messages by the events that the ledger knows.
-    fn sort(&mut self, accepted: &'a [Accepted<'a>], mut known: HashMap<(String, Uuid), ledger::Known>) {
-        for one in accepted {
-            let applied = match known.entry((one.plan.event.company.to_string(), one.key)) {
-                hash_map::Entry::Vacant(slot) => {
-                    slot.insert(ledger::Known::Applied(one.body_hash.to_vec()));
-                    self.fresh.push(one);
-                    true
-                }
-                hash_map::Entry::Occupied(before) => match before.get() {
-                    ledger::Known::Applied(body_hash) => *body_hash == one.body_hash,
-                    // The person is gone, so the new body does not matter.
-                    ledger::Known::Erased => true,
+    /// Sorts messages by the events that the ledger knows, given by the places of their messages.
+    fn sort(&mut self, accepted: &'a [Accepted], applied: &HashMap<usize, Applied>) {
+        let mut firsts: HashMap<(&CompanyId, Uuid), &Accepted> = HashMap::with_capacity(accepted.len());
+        self.fresh.reserve_exact(accepted.len());
+        for (index, one) in accepted.iter().enumerate() {
+            let is_same = match applied.get(&index) {
+                Some(before) => before.is_same(&one.body_hash),
+                None => match firsts.entry((&one.plan.event.company, one.key)) {
+                    hash_map::Entry::Occupied(first) => first.get().body_hash == one.body_hash,
+                    hash_map::Entry::Vacant(slot) => {
+                        slot.insert(one);
+                        self.fresh.push(one);
+                        true
+                    }
                 },
             };
-            if applied {
+            if is_same {
                 self.replayed.extend(replayed(one));
             } else {
                 self.changed.push(one);
@@ -160,7 +182,10 @@ impl<'a> Loaded<'a> {
     }
 
     /// Sets aside the events about erased people. They do not become dead letters either.
-    fn leave_out(&mut self, erased: &[(CompanyId, Identifier, OffsetDateTime)]) {
+    fn leave_out(&mut self, erased: &[Erased<'_>]) {
+        if erased.is_empty() {
+            return;
+        }
         let fresh = std::mem::take(&mut self.fresh);
         (self.late, self.fresh) = fresh.into_iter().partition(|one| names_erased(one, erased));
         let changed = std::mem::take(&mut self.changed);
@@ -172,27 +197,29 @@ impl<'a> Loaded<'a> {
     }
 }
 
+/// An identifier of an erased person, with its company, and the time of the erasure.
+type Erased<'a> = (&'a (CompanyId, Identifier), OffsetDateTime);
+
 /// Whether an event names a person who has been erased since it happened.
-fn names_erased(one: &Accepted<'_>, erased: &[(CompanyId, Identifier, OffsetDateTime)]) -> bool {
+fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
     let event = &one.plan.event;
-    erased.iter().any(|(company, identifier, erased_at)| {
-        *company == event.company
-            && event.time <= *erased_at
-            && one.plan.identifiers().any(|own| own == *identifier)
+    erased.iter().any(|((company, identifier), erased_at)| {
+        *company == event.company && event.time <= *erased_at && one.identifiers.contains(identifier)
     })
 }
 
-fn replayed(one: &Accepted<'_>) -> Option<Replayed> {
+fn replayed(one: &Accepted) -> Option<Replayed> {
     let company = one.plan.event.company.to_string();
     one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, body_hash: one.body_hash })
 }
 
-fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(CompanyId, Identifier)> {
-    let of_one = |one: &&'a Accepted<'a>| {
-        let one = *one;
-        one.plan.identifiers().map(|identifier| (one.plan.event.company.clone(), identifier))
-    };
-    let mut identifiers: Vec<_> = all.flat_map(|one| of_one(one).collect::<Vec<_>>()).collect();
+/// All identifiers, in the one lock order of all workers.
+fn identifiers(accepted: &[Accepted]) -> Vec<(CompanyId, Identifier)> {
+    let mut identifiers = Vec::with_capacity(2 * accepted.len());
+    for one in accepted {
+        let company = &one.plan.event.company;
+        identifiers.extend(one.identifiers.iter().map(|identifier| (company.clone(), identifier.clone())));
+    }
     identifiers.sort_unstable();
     identifiers.dedup();
     identifiers
@@ -201,8 +228,9 @@ fn identifiers<'a>(all: impl Iterator<Item = &'a &'a Accepted<'a>>) -> Vec<(Comp
 /// What a batch does.
 struct Outcome<'a> {
     runs: Vec<Run<'a>>,
-    refused: Vec<(&'a Accepted<'a>, Refusal)>,
-    late: Vec<&'a Accepted<'a>>,
+    /// Of the runs, and of the events about erased people.
+    proofs: Vec<Proof<'a>>,
+    refused: Vec<(&'a Accepted, Refusal)>,
     contacts: Changes,
     dead: Vec<NewDeadLetter>,
     replayed: Vec<Replayed>,
@@ -220,64 +248,81 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
         policy: worker.settings.contacts.policy(),
         terms: worker.endpoints.terms(),
     };
+    let mut proofs: Vec<Proof<'a>> = Vec::with_capacity(fresh.len() + late.len());
+    proofs.extend(late.into_iter().map(|one| one.proof(true)));
     let (mut runs, mut refused) = (Vec::with_capacity(fresh.len()), Vec::new());
     for one in fresh {
         match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
-            Ok(run) => runs.push(run),
+            Ok(run) => {
+                runs.push(run);
+                proofs.push(one.proof(false));
+            }
             Err(refusal) => refused.push((one, refusal)),
         }
     }
     let mut dead = rejected.to_vec();
     dead.extend(changed.into_iter().map(conflict));
     dead.extend(
-        refused.iter().map(|(one, refusal)| triage::dead_letter(one.message, refusal.fault(&one.plan))),
+        refused.iter().map(|(one, refusal)| triage::dead_letter(&one.message, refusal.fault(&one.plan))),
     );
     // A replay that failed again is not done; neither is one whose message came twice and failed once.
     replayed.retain(|replay| !dead.iter().any(|dead| is_of(dead, replay)));
-    Outcome { runs, refused, late, contacts: contacts.into_changes(), dead, replayed }
+    Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, replayed }
 }
 
 fn is_of(dead: &NewDeadLetter, replay: &Replayed) -> bool {
     dead.company == replay.company && body_hash(&dead.body) == replay.body_hash
 }
 
-fn conflict(one: &Accepted<'_>) -> NewDeadLetter {
+fn conflict(one: &Accepted) -> NewDeadLetter {
     let message =
         "an event with this source and id was applied before, with another body; a new event needs a new id";
-    triage::dead_letter(one.message, one.plan.event.fault(Reason::EventIdConflict, message))
+    triage::dead_letter(&one.message, one.plan.event.fault(Reason::EventIdConflict, message))
 }
 
 /// The rows that a transaction wrote, as far as its caller needs them.
 #[derive(Default)]
 struct Written {
-    /// To be published.
-    events: Vec<OutgoingEvent>,
+    /// To be published by this process.
+    events: Vec<Committed>,
+    /// To be sent by this process.
+    requests: Vec<Requests>,
     /// Reasons of new dead letters.
     dead: Vec<Reason>,
     /// Endpoints that have a row now.
-    endpoints: Vec<Uuid>,
+    endpoints: Vec<Key>,
 }
 
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    outcome: Outcome<'_>,
+    mut outcome: Outcome<'_>,
 ) -> Result<Written, Refused> {
     let mut written = Written::default();
-    write_contacts(conn, &outcome).await?;
-    let (mut deliveries, mut awaited) = (Vec::new(), Vec::new());
+    write_contacts(conn, &mut outcome).await?;
+    let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
     for run in outcome.runs {
-        written.events.extend(run.events);
+        published.extend(run.events);
         deliveries.extend(run.deliveries);
         awaited.extend(run.awaited);
     }
-    outbox::insert(conn, &written.events, worker.settings.outbox.lease).await?;
-    deliveries::insert(conn, &deliveries).await?;
+    let (batch, owner) = (Uuid::now_v7(), worker.presence.owner());
     chain_results::insert(conn, &awaited).await?;
-    // Last: all workers share the rows of endpoints.
     let unknown = worker.endpoints.unknown(&deliveries);
     endpoints::register(conn, &unknown).await?;
-    written.endpoints = unknown.iter().map(|(endpoint, _)| endpoint.id()).collect();
+    written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
+    let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
+    let sender = owner.filter(|_| worker.requests.is_some());
+    let (events, requests) = (events::group(batch, published), requests::group(batch, sender, plain));
+    let mut rows = events::rows(&events, owner)?;
+    rows.extend(requests::rows(&requests)?);
+    effects::insert(conn, &rows).await?;
+    // Without an owner they are left to any process.
+    written.events = owner.map(|_| events).unwrap_or_default();
+    written.requests = sender.map(|_| requests).unwrap_or_default();
+    // Last: all processes share the rows of endpoints.
+    let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
+    deliveries::insert(conn, &waiting).await?;
     if !outcome.dead.is_empty() {
         dead_letters::insert(conn, &outcome.dead).await?;
         written.dead = outcome.dead.iter().map(|dead| dead.reason).collect();
@@ -289,13 +334,13 @@ async fn write(
 }
 
 /// Writes contacts, ledger and conflicts.
-async fn write_contacts(conn: &mut PgConnection, outcome: &Outcome<'_>) -> Result<(), Refused> {
+async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> Result<(), Refused> {
     if !directory::save(conn, &outcome.contacts).await? {
         return Err(Refused::Race);
     }
-    let late = outcome.late.iter().map(|one| one.firing().erased_entry());
-    let entries: Vec<Entry<'_>> = outcome.runs.iter().flat_map(Run::entries).chain(late).collect();
-    if !entries.is_empty() && !ledger::insert(conn, &entries).await? {
+    let proofs = std::mem::take(&mut outcome.proofs);
+    let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
+    if !ledger::insert(conn, proofs, &entries).await? {
         return Err(Refused::Race);
     }
     let applied = outcome.runs.iter().flat_map(|run| {

@@ -1,10 +1,14 @@
-//! Splits the messages of a batch into events that can be applied and dead letters.
+//! Splits messages into events that can be applied, dead letters, and messages that must be processed alone.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use tracing::warn;
 use uuid::Uuid;
 
+use super::window::Demand;
 use crate::{
     amqp::{Received, Topology, properties},
     domain::{
@@ -14,18 +18,21 @@ use crate::{
             rules::Rules,
             run::Firing,
         },
+        contact::Identifier,
         event::body_hash,
         fault::{Fault, Reason, Stage},
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
     },
-    postgres::dead_letters::NewDeadLetter,
+    postgres::{dead_letters::NewDeadLetter, ledger::Proof},
 };
 
 /// A valid message, and the plan of its event.
-pub(super) struct Accepted<'a> {
-    pub(super) message: &'a Received,
+pub(super) struct Accepted {
+    pub(super) message: Received,
     pub(super) plan: Plan,
+    /// The identifiers that its CRM steps give.
+    pub(super) identifiers: Vec<Identifier>,
     /// [`crate::domain::event::EventRef::key`] of the event.
     pub(super) key: Uuid,
     /// SHA-256 of the message body.
@@ -36,9 +43,10 @@ pub(super) struct Accepted<'a> {
     pub(super) replay_of: Option<Uuid>,
 }
 
-impl<'a> Accepted<'a> {
-    fn new(message: &'a Received, plan: Plan) -> Self {
+impl Accepted {
+    fn new(message: Received, plan: Plan) -> Self {
         Self {
+            identifiers: plan.identifiers().collect(),
             key: plan.event.event.key(),
             body_hash: body_hash(&message.body),
             trace: TraceContext::new(message.header("traceparent"), message.header("tracestate")),
@@ -50,12 +58,13 @@ impl<'a> Accepted<'a> {
     }
 
     pub(super) fn firing(&self) -> Firing<'_> {
-        Firing {
-            plan: &self.plan,
-            body_hash: self.body_hash,
-            trace: &self.trace,
-            reply_to: self.reply_to.as_ref(),
-        }
+        Firing { plan: &self.plan, trace: &self.trace, reply_to: self.reply_to.as_ref() }
+    }
+
+    /// The proof that the event was applied, or that it was seen and is about an `erased` person.
+    pub(super) fn proof(&self, erased: bool) -> Proof<'_> {
+        let company = &self.plan.event.company;
+        Proof { company, key: self.key, body_hash: &self.body_hash, erased }
     }
 
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
@@ -63,22 +72,41 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// A batch, split.
-#[derive(Default)]
-pub(super) struct Triaged<'a> {
-    pub(super) accepted: Vec<Accepted<'a>>,
-    pub(super) rejected: Vec<NewDeadLetter>,
+/// What becomes of a message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is accepted; a box would cost each an allocation"
+)]
+pub(super) enum Triaged {
+    Accepted(Accepted),
+    Rejected(NewDeadLetter),
+    /// It may end the process, so it is not decoded before it is alone.
+    Suspect(Received),
 }
 
-pub(super) fn triage<'a>(
-    messages: &[&'a Received],
-    triggers: &mut TriggerCache,
-    rules: &Rules,
-    topology: &Topology,
-) -> Triaged<'a> {
-    let mut triaged = Triaged::default();
-    let mut unanswered = 0_u32;
-    for message in messages {
+/// Triages the messages of one consumer.
+pub(super) struct Triage {
+    rules: Rules,
+    topology: Topology,
+    triggers: TriggerCache,
+    hasher: RandomState,
+    unanswered: u32,
+}
+
+impl Triage {
+    pub(super) fn new(rules: Rules, namespace: &str) -> Self {
+        Self {
+            rules,
+            topology: Topology::new(namespace),
+            triggers: TriggerCache::default(),
+            hasher: RandomState::new(),
+            unanswered: 0,
+        }
+    }
+
+    /// Decodes and plans a message.
+    pub(super) fn decide(&mut self, message: Received) -> Triaged {
+        let Self { rules, triggers, .. } = self;
         let planned = catch_unwind(AssertUnwindSafe(|| {
             fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
         }));
@@ -86,26 +114,50 @@ pub(super) fn triage<'a>(
             Ok(Ok(plan)) => {
                 let mut accepted = Accepted::new(message, plan);
                 // This service would consume its own answer as a message.
-                if accepted.reply_to.take_if(|reply_to| topology.is_own_queue(&reply_to.queue)).is_some() {
-                    unanswered += 1;
+                if accepted.reply_to.take_if(|reply_to| self.topology.is_own_queue(&reply_to.queue)).is_some()
+                {
+                    self.unanswered += 1;
                 }
-                triaged.accepted.push(accepted);
+                Triaged::Accepted(accepted)
             }
-            Ok(Err(fault)) => triaged.rejected.push(dead_letter(message, fault)),
+            Ok(Err(fault)) => Triaged::Rejected(dead_letter(&message, fault)),
             Err(_) => {
-                *triggers = TriggerCache::default();
+                self.triggers = TriggerCache::default();
                 let fault = Fault::new(Reason::CrashLoop, "decoding this message panicked; please report it");
-                triaged.rejected.push(undecoded(message, fault));
+                Triaged::Rejected(undecoded(&message, fault))
             }
         }
     }
-    if unanswered > 0 {
-        warn!(
-            messages = unanswered,
-            "ignored `reply_to` of {unanswered} messages: it names a queue of this service"
-        );
+
+    /// What a message takes up in the window.
+    pub(super) fn demand(&self, triaged: &Triaged) -> Demand {
+        match triaged {
+            Triaged::Accepted(accepted) => {
+                let company = &accepted.plan.event.company;
+                let mut keys = Vec::with_capacity(1 + accepted.identifiers.len());
+                keys.push(self.hasher.hash_one((company, accepted.key)));
+                keys.extend(accepted.identifiers.iter().map(|key| self.hasher.hash_one((company, key))));
+                let (bytes, steps) = (accepted.message.body.len(), accepted.plan.steps.len());
+                Demand { keys, bytes, steps, alone: false }
+            }
+            // The same body is the same dead letter.
+            Triaged::Rejected(dead) => {
+                let keys = vec![self.hasher.hash_one(&dead.body)];
+                Demand { keys, bytes: dead.body.len(), ..Demand::default() }
+            }
+            Triaged::Suspect(message) => {
+                Demand { bytes: message.body.len(), alone: true, ..Demand::default() }
+            }
+        }
     }
-    triaged
+
+    /// Logs one line for all messages since the last call.
+    pub(super) fn report(&mut self) {
+        let messages = std::mem::take(&mut self.unanswered);
+        if messages > 0 {
+            warn!(messages, "ignored `reply_to` of {messages} messages: it names a queue of this service");
+        }
+    }
 }
 
 /// The dead letter of a message that must not be decoded.

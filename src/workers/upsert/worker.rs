@@ -6,13 +6,17 @@ use tokio::sync::mpsc;
 
 use super::endpoints::Endpoints;
 use crate::{
-    domain::chain::{outgoing::OutgoingEvent, rules::Rules},
+    domain::chain::rules::Rules,
     health::Health,
-    postgres::Database,
+    postgres::{
+        Database,
+        effects::{events::Committed, requests::Requests},
+    },
     settings::Settings,
+    workers::presence::Presence,
 };
 
-/// One consumer of the trigger-fired queue. Any number of them can run, in any number of processes.
+/// One consumer of the trigger-fired queue, with two transactions at once. Any number of them can run, in any number of processes.
 pub struct UpsertWorker {
     /// All settings.
     pub settings: Arc<Settings>,
@@ -23,7 +27,11 @@ pub struct UpsertWorker {
     /// The terms of endpoints, and which of them have a row.
     pub endpoints: Endpoints,
     /// Publishes committed events.
-    pub relay: mpsc::Sender<Vec<OutgoingEvent>>,
+    pub relay: mpsc::Sender<Vec<Committed>>,
+    /// Sends committed webhooks; `None` if this process does not.
+    pub requests: Option<mpsc::Sender<Vec<Requests>>>,
+    /// The owner of what the worker commits.
+    pub presence: Presence,
     /// Where the worker reports.
     pub health: Health,
     /// Name in logs and health, such as `upsert-1`.

@@ -1,119 +1,274 @@
-//! One attempt of one claimed delivery. It always ends in a [`Finished`], even when the receiver fails.
+//! Sends deliveries from the queue, a task for each. Every delivery ends in a [`Finished`], even when the receiver fails.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use time::OffsetDateTime;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout_at,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, debug_span};
+use uuid::Uuid;
 
-use super::{lanes::LaneGuard, routes::Route};
+use super::{
+    lanes::{Lane, Lanes},
+    queue::{Queue, Queued},
+    routes::Route,
+};
 use crate::{
-    domain::webhook::{
-        attempt::{Class, Outcome, hold},
-        endpoint::Profile,
-        own_headers, slack,
+    domain::{
+        event::Key,
+        webhook::{
+            attempt::{Class, Outcome, hold},
+            delivery::{Delivery, Progress},
+            endpoint::Profile,
+            own_headers, slack,
+        },
     },
     http_client::HttpClient,
-    postgres::deliveries::ClaimedDelivery,
+    postgres::effects::{EffectsKey, requests::Held},
+    workers::presence::Presence,
 };
 
-/// What all attempts of one worker share.
-pub(super) struct Sender {
-    pub(super) client: HttpClient,
-    /// One for each request that may be in flight.
-    pub(super) slots: Semaphore,
-    /// Maximum wait for a slot of the lane and one of the process.
-    pub(super) max_slot_wait: Duration,
-    pub(super) finished: mpsc::UnboundedSender<Finished>,
-    pub(super) stop: CancellationToken,
-}
+/// Maximum number of skipped jobs before the hand-over waits for the recorder.
+const MAX_SKIPPED: usize = 2_000;
 
-/// A delivery that this process has claimed.
-pub(super) struct Claimed {
-    pub(super) delivery: ClaimedDelivery,
-    /// Shortly before the claim's lease began.
+/// A delivery in memory.
+pub(super) struct Job {
+    pub(super) delivery: Delivery,
+    pub(super) progress: Progress,
+    pub(super) lane: Key,
+    pub(super) handle: Arc<Lane>,
+    pub(super) origin: Origin,
+    /// When it was taken.
     pub(super) since: Instant,
-    pub(super) lane: LaneGuard,
-    /// Lets the next delivery be claimed once this one is recorded.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// The lane had no failures. Its successes are reported rarely.
+    pub(super) is_calm: bool,
+    /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
+    pub(super) is_expired: bool,
+    /// How many requests its lane may have in flight in this process.
+    pub(super) cap: u32,
 }
 
-/// The end of a claim.
+/// Where a delivery is stored.
+pub(super) enum Origin {
+    /// In the effects of a batch, and nowhere else until its outcome is recorded.
+    Batch(Arc<Batch>),
+    /// It has a row, and this process owns its lane.
+    Row,
+}
+
+/// The requests of one batch.
+pub(super) struct Batch {
+    pub(super) key: EffectsKey,
+    /// The id under which this process took it.
+    pub(super) owner: Uuid,
+    /// How many its row has.
+    requests: usize,
+    /// How many of them have no row of their own.
+    left: AtomicUsize,
+}
+
+impl Batch {
+    pub(super) fn new(key: EffectsKey, owner: Uuid, requests: usize, left: usize) -> Self {
+        Self { key, owner, requests, left: AtomicUsize::new(left) }
+    }
+
+    pub(super) fn held(&self) -> Held<'_> {
+        Held { key: &self.key, owner: self.owner, items: self.requests }
+    }
+
+    /// Whether all of it has rows once `recorded` more have one.
+    pub(super) fn completes_with(&self, recorded: usize) -> bool {
+        self.left.load(Ordering::Relaxed) <= recorded
+    }
+
+    /// This many more have a row.
+    pub(super) fn recorded(&self, recorded: usize) {
+        self.left.fetch_sub(recorded, Ordering::Relaxed);
+    }
+}
+
+impl Queued for Job {
+    fn id(&self) -> Uuid {
+        self.delivery.key.id
+    }
+
+    fn lane(&self) -> &Key {
+        &self.lane
+    }
+
+    fn host(&self) -> &str {
+        &self.handle.host
+    }
+
+    fn cap(&self) -> u32 {
+        self.cap
+    }
+
+    fn size(&self) -> usize {
+        self.delivery.request.size()
+    }
+}
+
+/// The end of a job.
 pub(super) struct Finished {
-    pub(super) claimed: Claimed,
-    /// When the attempt began and how it ended. `None`: it was not attempted and must be released.
+    pub(super) job: Job,
+    /// When the attempt began and how it ended. `None`: it was not attempted.
     pub(super) attempt: Option<(OffsetDateTime, Outcome)>,
 }
 
+/// The queue of the worker, and what all attempts share.
+pub(super) struct Sender {
+    pub(super) client: HttpClient,
+    queue: Mutex<Queue<Job>>,
+    finished: mpsc::UnboundedSender<Finished>,
+    tasks: TaskTracker,
+    presence: Presence,
+    stop: CancellationToken,
+    lanes: Arc<Lanes>,
+    /// Jobs of batches that the recorder has to turn into rows.
+    skipped: AtomicUsize,
+    /// Notified when there are fewer of them.
+    recorded: Notify,
+    /// Notified when the queue has room again.
+    pub(super) freed: Notify,
+}
+
 impl Sender {
-    pub(super) async fn run(self: Arc<Self>, mut claimed: Claimed) {
-        let lane = claimed.lane.share();
-        let slots = async {
-            // The lane's slot first: a delivery that waits for a slow endpoint must not take a slot from others.
-            let slot = lane.slots.acquire().await.ok()?;
-            Some((slot, self.slots.acquire().await.ok()?))
-        };
-        // The wait is bounded because a delivery behind a slow endpoint keeps its permit from others.
-        let slots = timeout_at((claimed.since + self.max_slot_wait).into(), slots);
-        let attempt = match self.stop.run_until_cancelled(slots).await {
-            Some(Ok(Some(_slots))) if self.may_begin(&claimed) => {
-                let key = &claimed.delivery.key;
-                let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
-                Some(self.attempt(&mut claimed).instrument(span).await)
-            }
-            _ => None,
-        };
+    pub(super) fn new(
+        client: HttpClient,
+        queue: Queue<Job>,
+        finished: mpsc::UnboundedSender<Finished>,
+        lanes: Arc<Lanes>,
+        presence: Presence,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            client,
+            queue: Mutex::new(queue),
+            finished,
+            tasks: TaskTracker::new(),
+            presence,
+            stop,
+            lanes,
+            skipped: AtomicUsize::new(0),
+            recorded: Notify::new(),
+            freed: Notify::new(),
+        }
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Job>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts what may be in flight now.
+    pub(super) fn start(self: &Arc<Self>) {
+        if self.stop.is_cancelled() || !self.presence.is_alive() {
+            return;
+        }
+        loop {
+            let Some(job) = self.queue().next() else { break };
+            self.tasks.spawn(Arc::clone(self).run(job));
+        }
+    }
+
+    /// Ends a job without an attempt.
+    pub(super) fn skip(&self, job: Job) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
         // Cannot fail: the recorder runs until the last sender is dropped.
-        let _ = self.finished.send(Finished { claimed, attempt });
+        let _ = self.finished.send(Finished { job, attempt: None });
     }
 
-    /// Whether enough of the lease is left, and the endpoint has not asked for a hold meanwhile.
-    fn may_begin(&self, claimed: &Claimed) -> bool {
-        claimed.delivery.is_expired
-            || (claimed.since.elapsed() < self.max_slot_wait && claimed.lane.is_open(claimed.since))
+    /// So many skipped jobs are recorded.
+    pub(super) fn recorded(&self, skipped: usize) {
+        self.skipped.fetch_sub(skipped, Ordering::Relaxed);
+        self.recorded.notify_one();
+        self.freed.notify_one();
     }
 
-    async fn attempt(&self, Claimed { delivery, lane, .. }: &mut Claimed) -> (OffsetDateTime, Outcome) {
+    /// Waits until the recorder keeps up with what is skipped.
+    pub(super) async fn has_room_to_skip(&self) {
+        while self.skipped.load(Ordering::Relaxed) >= MAX_SKIPPED {
+            self.recorded.notified().await;
+        }
+    }
+
+    /// Ends the jobs of a lane that are not in flight.
+    pub(super) fn skip_waiting(&self, lane: &Key) {
+        let waiting = self.queue().take_waiting(lane);
+        for job in waiting {
+            self.skip(job);
+        }
+    }
+
+    /// Ends the jobs of batches that have waited longer than `limit`.
+    pub(super) fn skip_overdue(&self, limit: Duration) {
+        let is_overdue = |job: &Job| matches!(job.origin, Origin::Batch(_)) && job.since.elapsed() >= limit;
+        let overdue = self.queue().take_overdue(is_overdue);
+        for job in overdue {
+            self.skip(job);
+        }
+    }
+
+    /// Waits until every request in flight has ended.
+    pub(super) async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn run(self: Arc<Self>, mut job: Job) {
+        let key = &job.delivery.key;
+        let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
+        let attempt = self.attempt(&mut job).instrument(span).await;
+        let lane = job.lane.clone();
+        if hold(&attempt.1).is_some() {
+            // The row has the hold once this attempt is recorded. Until then nothing more is loaded or started.
+            self.lanes.close(&lane);
+            self.skip_waiting(&lane);
+        }
+        // A failure may close the lane. So it keeps its place until it is recorded.
+        let is_delivered = attempt.1.class == Class::Delivered;
+        let _ = self.finished.send(Finished { job, attempt: Some(attempt) });
+        if is_delivered {
+            self.queue().ended(&lane);
+        }
+        self.start();
+    }
+
+    async fn attempt(&self, Job { delivery, handle, is_expired, .. }: &mut Job) -> (OffsetDateTime, Outcome) {
         let started_at = OffsetDateTime::now_utc();
         let without_answer = |class, text: &str| Outcome::without_answer(class, Duration::ZERO, text);
-        // A claim is attempted once, and the record of an attempt does not need the request.
-        let request = std::mem::replace(&mut delivery.request, Err(String::new()));
-        let mut outcome = match request {
-            Err(fault) => without_answer(Class::Invalid, &fault),
-            Ok(_) if delivery.is_expired => without_answer(
+        let mut outcome = match &delivery.fault {
+            Some(fault) => without_answer(Class::Invalid, fault),
+            None if *is_expired => without_answer(
                 Class::Expired,
                 "the endpoint could not be reached for longer than webhook.max_age",
             ),
-            Ok(mut request) => {
-                let Route { http, secrets, .. } = &*lane.route;
+            None => {
+                let Route { http, secrets, .. } = &*handle.route;
                 let own = own_headers::of_attempt(
                     delivery.key.id,
                     &delivery.trace,
                     started_at.unix_timestamp(),
                     secrets,
-                    request.body.as_deref(),
+                    delivery.request.body.as_deref(),
                 );
+                let mut request = delivery.request.clone();
                 request.headers.extend(own);
                 self.client.send(request, http).await
             }
         };
-        if lane.profile == Profile::Slack {
+        if handle.profile == Profile::Slack {
             slack::explain(&mut outcome);
         }
-        outcome.class = lane.route.rule.class(&outcome);
+        outcome.class = handle.route.rule.class(&outcome);
         let (class, status) = (outcome.class.name(), outcome.status);
         debug!(class, status, "attempt ended ({class})");
-        if let Some(wait) = hold(&outcome) {
-            // Until the hold is recorded; then the row has it, and earlier claims of the lane are revoked.
-            lane.hold(wait.min(self.max_slot_wait));
-        }
         (started_at, outcome)
     }
 }

@@ -1,109 +1,137 @@
-//! Claims due deliveries and starts a task for each.
+//! Owns lanes whose deliveries are due, loads these deliveries into the queue, and releases the lanes; takes batches that
+//! no process works on.
 //!
-//! It claims when a wake-up says so, when something is due again, and at least every `poll_interval`; never more
-//! than there are permits for, and nothing while outcomes cannot be recorded.
+//! It works when a wake-up says so, when a lane is due or has room, and at least every `poll_interval`, but never while
+//! outcomes cannot be recorded.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use sqlx::PgConnection;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, error};
 use uuid::Uuid;
 
-use super::{
-    attempt::{Claimed, Sender},
-    digests,
-    lanes::Lanes,
-    limits, supersede,
-};
+use super::{hand_over::HandOver, lanes::Owned, limits};
 use crate::{
-    domain::event::Key,
-    health::Health,
-    postgres::{
-        Database,
-        deliveries::{self, Claim, ClaimedDelivery},
-    },
-    settings::EndpointTerms,
+    domain::{event::Key, webhook::lane::Gate},
+    postgres::endpoints::{self, TURNS, Turns},
+    settings::{EndpointTerms, Settings},
     telemetry::chain,
     workers::{component::WEBHOOK_WORKER, retry::DatabaseWait, wake_ups::WakeUp},
 };
 
-/// Minimum time between two polls for a delivery that another worker is about to claim.
+/// Minimum time between two polls for a lane that another process is about to claim.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Maximum number of lanes of one claim.
+const MAX_LANES: usize = 256;
+
+/// A request of a batch that has waited for its turn for longer becomes a row, so that it is found by others.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// Wake-ups that bring nothing are answered this often: a process that sends what it commits itself is woken by its own
+/// events.
+const IDLE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often the state of owned lanes is read again.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Maximum number of lanes that a process owns.
+const MAX_OWNED: usize = 1_024;
+
+/// Wait between two looks for work that this process has no room for.
+const FULL_POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often the queue is searched for such requests.
+const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The claiming task of the worker.
 pub(super) struct Claims {
-    pub(super) database: Database,
-    pub(super) health: Health,
-    pub(super) terms: EndpointTerms,
+    pub(super) hand_over: HandOver,
+    terms: EndpointTerms,
     /// `None` once every sender is gone.
-    pub(super) wake_ups: Option<mpsc::Receiver<WakeUp>>,
+    wake_ups: Option<mpsc::Receiver<WakeUp>>,
     /// Wake-ups that the next claim answers.
-    pub(super) unanswered: Vec<WakeUp>,
-    /// One for each claimed delivery until its outcome is recorded. While nothing can be recorded, nothing more
-    /// is claimed.
-    pub(super) permits: Arc<Semaphore>,
-    /// How many permits must be free for the next claim: claiming one by one would cost a query each.
-    pub(super) min_permits: u32,
-    pub(super) lanes: Arc<Lanes>,
-    pub(super) lease: Duration,
+    unanswered: Vec<WakeUp>,
     pub(super) max_age: Duration,
     /// CloudEvents `source` of published events.
     pub(super) source: String,
-    pub(super) poll_interval: Duration,
+    poll_interval: Duration,
     /// When to claim without a wake-up.
-    pub(super) next_poll: Instant,
-    /// Notified when a delivery may be due earlier than `next_poll`.
-    pub(super) rescheduled: Arc<Notify>,
+    next_poll: Instant,
+    /// When to read the state of owned lanes.
+    next_refresh: Instant,
+    /// When to look for batches that never arrived here.
+    pub(super) next_release: Instant,
+    /// Notified when a lane may need an owner, or can be released.
+    rescheduled: Arc<Notify>,
     /// Whether outcomes cannot be recorded now. Closed when the recorder has exited.
-    pub(super) recorder_stuck: watch::Receiver<bool>,
-}
-
-/// The deliveries of one claim.
-struct Batch {
-    deliveries: Vec<ClaimedDelivery>,
-    /// Read before the claim's query, so that a process that was frozen in between does not trust an expired
-    /// lease.
-    claimed_at: Instant,
-    /// Whether the next claim would probably find more at once.
-    has_more: bool,
+    recorder_stuck: watch::Receiver<bool>,
+    /// It may find more batches once the queue has room.
+    pub(super) waits_for_room: bool,
+    /// In how many turns the last claim found lanes.
+    turns: usize,
+    /// When it last looked for work, if it found none.
+    idle_since: Option<Instant>,
 }
 
 impl Claims {
-    pub(super) async fn run(mut self, stop: &CancellationToken, tasks: &TaskTracker, sender: Arc<Sender>) {
-        if !limits::align(&self.database, &self.terms, &self.health, stop).await {
+    pub(super) fn new(
+        hand_over: HandOver,
+        settings: &Settings,
+        wake_ups: mpsc::Receiver<WakeUp>,
+        rescheduled: Arc<Notify>,
+        recorder_stuck: watch::Receiver<bool>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            hand_over,
+            terms: settings.webhook.terms(),
+            wake_ups: Some(wake_ups),
+            unanswered: Vec::new(),
+            max_age: settings.webhook.max_age,
+            source: settings.events.source.clone(),
+            poll_interval: settings.webhook.poll_interval,
+            next_poll: now,
+            next_refresh: now,
+            next_release: now,
+            rescheduled,
+            recorder_stuck,
+            waits_for_room: false,
+            turns: 0,
+            idle_since: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: &CancellationToken) {
+        let (database, health) = (self.hand_over.database.clone(), self.hand_over.health.clone());
+        if !limits::align(&database, &self.terms, &health, stop).await {
             return;
         }
-        let health = self.health.clone();
         let mut wait = DatabaseWait::new(WEBHOOK_WORKER, &health);
         let mut has_more = true;
-        while let Some(Some(mut permits)) = stop.run_until_cancelled(self.free_permits()).await {
-            if !has_more && stop.run_until_cancelled(self.sleep()).await.is_none() {
-                break;
-            }
-            if !self.recorder_works(stop).await {
+        while has_more || stop.run_until_cancelled(self.sleep()).await.is_some() {
+            if stop.is_cancelled() || !self.recorder_works(stop).await {
                 break;
             }
             self.drain_wake_ups();
-            let limit = permits.num_permits();
-            let span = debug_span!("claim", component = WEBHOOK_WORKER, limit);
-            match self.claim(limit).instrument(span).await {
-                Ok(batch) => {
+            let span = debug_span!("claim", component = WEBHOOK_WORKER);
+            let Some(owner) = self.hand_over.presence.owner() else {
+                // Nobody would notice the death of a process that is not registered. Its presence reports why.
+                has_more = true;
+                let _ = stop.run_until_cancelled(tokio::time::sleep(MIN_POLL_INTERVAL)).await;
+                continue;
+            };
+            match self.work(owner, stop).instrument(span).await {
+                Ok(more) => {
                     wait.recovered();
                     health.ready(WEBHOOK_WORKER);
-                    has_more = batch.has_more;
-                    for delivery in batch.deliveries {
-                        if let Some(permit) = permits.split(1) {
-                            let lane = self.lanes.enter(&delivery);
-                            let claimed = Claimed { delivery, since: batch.claimed_at, lane, permit };
-                            tasks.spawn(Arc::clone(&sender).run(claimed));
-                        }
-                    }
+                    has_more = more;
                 }
                 Err(error) => {
                     has_more = true;
@@ -115,25 +143,14 @@ impl Claims {
         }
     }
 
-    /// All free permits, once there are enough.
-    async fn free_permits(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
-        let mut permits = Arc::clone(&self.permits).acquire_many_owned(self.min_permits).await.ok()?;
-        let rest = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
-        if let Ok(rest) = Arc::clone(&self.permits).try_acquire_many_owned(rest) {
-            permits.merge(rest);
-        }
-        Some(permits)
-    }
-
-    /// Waits while outcomes cannot be recorded: their leases may have expired, and a claim would resend
-    /// those deliveries. `false` when stopped, or when the recorder has exited.
+    /// Waits while outcomes cannot be recorded: what they belong to looks due, and would be sent again. `false` when
+    /// stopped, or when the recorder has exited.
     async fn recorder_works(&mut self, stop: &CancellationToken) -> bool {
         let works = stop.run_until_cancelled(self.recorder_stuck.wait_for(|stuck| !stuck)).await;
         let works = works.map(|works| works.is_ok());
         if works == Some(false) {
             error!(component = WEBHOOK_WORKER, "the recorder of {WEBHOOK_WORKER} exited unexpectedly");
-            self.health.failing(WEBHOOK_WORKER, "the recorder exited");
+            self.hand_over.health.failing(WEBHOOK_WORKER, "the recorder exited");
         }
         works == Some(true)
     }
@@ -146,77 +163,199 @@ impl Claims {
                 None => std::future::pending().await,
             }
         };
+        let sender = &self.hand_over.sender;
+        let waits = !sender.queue().is_empty();
+        let needs_room = self.waits_for_room || !self.hand_over.lanes.owned().is_empty();
+        let overdue = async {
+            if waits { tokio::time::sleep(WAIT_INTERVAL).await } else { std::future::pending().await }
+        };
+        let freed =
+            async { if needs_room { sender.freed.notified().await } else { std::future::pending().await } };
+        let next_reload = self.hand_over.lanes.next_reload();
+        let reload = async {
+            match next_reload {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             wake_up = wake_up => match wake_up {
-                Some(wake_up) => self.unanswered.push(wake_up),
+                Some(wake_up) => self.note(wake_up),
                 None => self.wake_ups = None,
             },
             () = self.rescheduled.notified() => self.next_poll = Instant::now(),
-            () = self.lanes.freed.notified() => {}
+            () = freed => {
+                if self.waits_for_room && sender.queue().busy_companies().is_empty() {
+                    self.next_poll = Instant::now();
+                }
+            }
+            () = overdue => {}
+            () = reload => {}
             () = tokio::time::sleep_until(self.next_poll.into()) => {}
         }
+    }
+
+    fn note(&mut self, wake_up: WakeUp) {
+        self.unanswered.push(wake_up);
+        let earliest = self.idle_since.map_or_else(Instant::now, |since| since + IDLE_INTERVAL);
+        self.next_poll = self.next_poll.min(earliest);
     }
 
     /// One claim answers all wake-ups that have arrived.
     fn drain_wake_ups(&mut self) {
         while let Some(Ok(wake_up)) = self.wake_ups.as_mut().map(mpsc::Receiver::try_recv) {
-            self.unanswered.push(wake_up);
+            self.note(wake_up);
         }
     }
 
-    /// Claims, answers the wake-ups, and sets the time of the next poll. After an error the wake-ups stay
-    /// unanswered.
-    async fn claim(&mut self, limit: usize) -> Result<Batch, sqlx::Error> {
-        let claim = Claim {
-            limit,
-            lease: self.lease,
-            token: Uuid::now_v7(),
-            busy: &self.lanes.busy(),
-            max_age: self.max_age,
-        };
-        let unit = async |conn: &mut PgConnection| {
-            let claimed_at = Instant::now();
-            let claimed = deliveries::claim(conn, &claim).await?;
-            let claimed = supersede::supersede(conn, claimed, claim.token, &self.source).await?;
-            Ok::<_, sqlx::Error>((claimed_at, claimed))
-        };
-        let (claimed_at, claimed) = self.database.unit(unit).await?;
-        let deliveries = self.fold_digests(claimed, &claim).await;
-        for wake_up in self.unanswered.drain(..) {
-            // Without a listener its broker connection is lost, and the message will be redelivered.
-            let _ = wake_up.ack.send(());
+    /// Takes what is due, as far as there is room. Returns whether there is probably more.
+    async fn work(&mut self, owner: Uuid, stop: &CancellationToken) -> Result<bool, sqlx::Error> {
+        let sender = Arc::clone(&self.hand_over.sender);
+        sender.skip_overdue(MAX_WAIT);
+        self.forget_lost_lanes(owner);
+        self.release_forgotten(owner).await?;
+        self.refresh().await?;
+        let mut has_more = false;
+        let is_polling = self.next_poll <= Instant::now();
+        if is_polling {
+            let batches = self.take_batches(owner, stop).await?;
+            let lanes = self.claim_lanes(owner).await?;
+            self.idle_since = (batches == Found::Nothing && lanes == Found::Nothing).then(Instant::now);
+            has_more = batches == Found::More || lanes == Found::More;
         }
-        let has_more = deliveries.len() == limit || may_have_more(&deliveries);
-        if !has_more && self.next_poll <= Instant::now() {
-            // These deliveries are claimed already and must be sent even if this query fails.
-            let full = self.lanes.full();
-            let due = self.database.unit(async |conn| deliveries::next_due(conn, &full).await).await;
-            let wait = due
-                .unwrap_or_default()
-                .map_or(self.poll_interval, |due| due.clamp(MIN_POLL_INTERVAL, self.poll_interval));
+        has_more |= self.load(owner).await?;
+        sender.start();
+        self.release_lanes(owner).await?;
+        if is_polling {
+            for wake_up in self.unanswered.drain(..) {
+                // Without a listener its broker connection is lost, and the message will be redelivered.
+                let _ = wake_up.ack.send(());
+            }
+        }
+        if has_more {
+            self.next_poll = Instant::now();
+        } else if is_polling {
+            let due = self.hand_over.database.unit(async |conn| endpoints::next_due(conn).await).await?;
+            let least = if self.waits_for_room { FULL_POLL_INTERVAL } else { MIN_POLL_INTERVAL };
+            let least = least.min(self.poll_interval);
+            let wait = due.map_or(self.poll_interval, |due| due.clamp(least, self.poll_interval));
             self.next_poll = Instant::now() + wait;
         }
-        Ok(Batch { deliveries, claimed_at, has_more })
+        Ok(has_more && sender.queue().free() > 0)
     }
 
-    /// Folds deliveries whose digest window has ended; the digests are due with the next claim. Returns the rest.
-    async fn fold_digests(&self, claimed: Vec<ClaimedDelivery>, claim: &Claim<'_>) -> Vec<ClaimedDelivery> {
-        let (members, others): (Vec<_>, Vec<_>) =
-            claimed.into_iter().partition(|one| one.is_digest && !one.is_expired);
-        if !members.is_empty() {
-            digests::fold(&self.database, &self.lanes, claim, members).await;
-            self.rescheduled.notify_one();
+    /// Looks at the lanes that this process owns: an operator or another process may have closed them.
+    async fn refresh(&mut self) -> Result<(), sqlx::Error> {
+        let keys: Vec<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
+        if keys.is_empty() || self.next_refresh > Instant::now() {
+            return Ok(());
         }
-        others
+        let unit = async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await;
+        let rows = self.hand_over.database.unit(unit).await?;
+        self.next_refresh = Instant::now() + REFRESH;
+        for row in rows {
+            if row.lane.gate(row.now) != Gate::Open {
+                self.hand_over.lanes.close(&row.key);
+                self.hand_over.sender.skip_waiting(&row.key);
+            }
+            self.hand_over.lanes.refresh(&row);
+        }
+        Ok(())
+    }
+
+    /// Claims lanes that are due.
+    async fn claim_lanes(&mut self, owner: Uuid) -> Result<Found, sqlx::Error> {
+        let full = {
+            let queue = self.hand_over.sender.queue();
+            if queue.free() == 0 {
+                return Ok(Found::Nothing);
+            }
+            queue.full_companies()
+        };
+        let (limit, full) = self.room_for_lanes(full);
+        if limit == 0 {
+            return Ok(Found::Nothing);
+        }
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        let per_turn = limit.div_ceil(self.turns.max(4));
+        let turns = Turns { first: rand::random_range(0..TURNS), per_turn, limit };
+        let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, turns, &full).await;
+        let claimed = self.hand_over.database.unit(unit).await?;
+        self.turns = claimed.iter().map(|lane| lane.turn).collect::<HashSet<_>>().len();
+        let found = Found::of(claimed.len(), limit);
+        self.hand_over.lanes.own(owner, claimed);
+        Ok(found)
+    }
+
+    /// How many more lanes this process may own, and the companies that own their share of them or are `full`.
+    fn room_for_lanes(&self, mut full: Vec<String>) -> (usize, Vec<String>) {
+        let owned = self.hand_over.lanes.owned();
+        let free = MAX_OWNED.saturating_sub(owned.len());
+        let mut companies: HashMap<&str, usize> = HashMap::new();
+        for key in owned.keys() {
+            *companies.entry(key.company.as_str()).or_default() += 1;
+        }
+        full.extend(
+            companies
+                .iter()
+                .filter(|(_, lanes)| **lanes >= 2 * free)
+                .map(|(company, _)| (*company).to_owned()),
+        );
+        (free.min(MAX_LANES), full)
+    }
+
+    /// Releases the lanes of which nothing is left in memory.
+    async fn release_lanes(&self, process: Uuid) -> Result<(), sqlx::Error> {
+        let done = |(_, lane): &(&Key, &Owned)| lane.can_release();
+        let keys: Vec<Key> =
+            self.hand_over.lanes.owned().iter().filter(done).map(|(key, _)| key.clone()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let unit =
+            async |conn: &mut PgConnection| endpoints::release(conn, process, &keys, self.max_age).await;
+        self.hand_over.database.unit(unit).await?;
+        let mut owned = self.hand_over.lanes.owned();
+        for key in &keys {
+            owned.remove(key);
+        }
+        drop(owned);
+        self.rescheduled.notify_one();
+        Ok(())
+    }
+
+    /// Drops the deliveries of lanes that this process owned under a former id.
+    fn forget_lost_lanes(&self, id: Uuid) {
+        let lost: Vec<Key> = {
+            let mut owned = self.hand_over.lanes.owned();
+            let lost = owned.iter().filter(|(_, lane)| lane.owner != id).map(|(key, _)| key.clone());
+            let lost: Vec<Key> = lost.collect();
+            owned.retain(|_, lane| lane.owner == id);
+            lost
+        };
+        for key in lost {
+            self.hand_over.sender.skip_waiting(&key);
+        }
     }
 }
 
-/// Whether a lane probably has more due deliveries: it got its whole share, and has room for more.
-fn may_have_more(claimed: &[ClaimedDelivery]) -> bool {
-    let mut counts: HashMap<&Key, u32> = HashMap::new();
-    claimed.iter().any(|delivery| {
-        let count = counts.entry(&delivery.lane).or_default();
-        *count += 1;
-        delivery.share.is_some_and(|share| *count >= share)
-    })
+/// The result of a look for work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Something,
+    /// And probably there is more.
+    More,
+}
+
+impl Found {
+    pub(super) const fn of(count: usize, limit: usize) -> Self {
+        if count == 0 {
+            Self::Nothing
+        } else if count < limit {
+            Self::Something
+        } else {
+            Self::More
+        }
+    }
 }

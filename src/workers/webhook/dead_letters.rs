@@ -3,41 +3,34 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::attempt::Job;
 use crate::{
     domain::{
-        event::Key,
         fault::{Reason, Stage},
         webhook::{attempt::Next, requested::WebhookRequested},
     },
-    postgres::{
-        dead_letters::{self, NewDeadLetter},
-        deliveries::{ClaimedDelivery, Recorded},
-    },
+    postgres::dead_letters::{self, NewDeadLetter},
 };
 
-/// Inserts and resolves the dead letters of a batch, in the transaction that recorded it. Skips deliveries whose lease
-/// was `lost`.
+/// Inserts and resolves the dead letters of recorded attempts, in the transaction that recorded them.
 ///
 /// # Errors
 /// When the database fails; the transaction is then lost.
-pub(super) async fn record(
+pub(super) async fn record<'a>(
     conn: &mut PgConnection,
-    batch: &[Recorded],
-    lost: &[Key],
+    recorded: impl Iterator<Item = (&'a Job, &'a Next)> + Clone,
 ) -> Result<(), sqlx::Error> {
-    let held = || batch.iter().filter(|entry| !lost.contains(&entry.delivery.key));
-    let dead = held().filter_map(|Recorded { delivery, next, .. }| match next {
-        Next::Dead(reason, message) => Some(dead_letter(delivery, *reason, message)),
+    let dead = recorded.clone().filter_map(|(job, next)| match next {
+        Next::Dead(reason, message) => Some(dead_letter(job, *reason, message)),
         Next::Delivered | Next::Retry { .. } => None,
     });
     dead_letters::insert(conn, &dead.collect::<Vec<_>>()).await?;
-    let delivered = held().filter(|entry| entry.next == Next::Delivered).map(|entry| &entry.delivery);
-    let replayed = delivered.filter(|delivery| delivery.attempts > delivery.attempts_in_round);
-    let replayed: Vec<_> = replayed.map(ClaimedDelivery::requested).collect();
+    let replayed = recorded.filter(|(job, next)| **next == Next::Delivered && job.progress.schedule_from > 0);
+    let replayed: Vec<_> = replayed.map(|(job, _)| job.delivery.requested()).collect();
     dead_letters::resolve_deliveries(conn, &replayed).await
 }
 
-fn dead_letter(delivery: &ClaimedDelivery, reason: Reason, message: &str) -> NewDeadLetter {
+fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &str) -> NewDeadLetter {
     NewDeadLetter {
         company: delivery.key.company.clone(),
         stage: Stage::Webhook,
@@ -53,7 +46,7 @@ fn dead_letter(delivery: &ClaimedDelivery, reason: Reason, message: &str) -> New
         event_id: Some(delivery.event_id.clone()),
         trigger: Some(delivery.trigger.clone()),
         delivery_id: Some(delivery.key.id),
-        attempts: i32::try_from(delivery.attempts_in_round.saturating_add(1)).unwrap_or(i32::MAX),
+        attempts: i32::try_from(progress.attempts_in_round().saturating_add(1)).unwrap_or(i32::MAX),
         replay_of: None,
     }
 }

@@ -1,44 +1,56 @@
-//! Records the outcomes of attempts, in batches. An outcome is never dropped: while the database is unreachable
-//! the same batch is retried, and nothing is claimed.
+//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome is
+//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{Instrument as _, info_span};
+use uuid::Uuid;
 
 use super::{
-    attempt::{Claimed, Finished},
+    attempt::{Batch, Finished, Job, Origin, Sender},
     dead_letters,
     lanes::Lanes,
+    log,
+    queue::Queued as _,
     results,
 };
 use crate::{
     domain::{
-        chain::outgoing::OutgoingEvent,
         event::Key,
         webhook::{
-            attempt::{Class, Next, Round, after_attempt, hold, signal},
-            breaker::{BreakerRule, Signal, State},
+            attempt::{Class, Next, Outcome, Round, after_attempt, hold, signal},
+            breaker::{BreakerRule, Signal},
+            lane::cap,
         },
     },
     health::Health,
     postgres::{
         Database,
-        deliveries::{self, ClaimedDelivery, Recorded},
+        deliveries::{self, Attempted, First, NewDelivery},
+        effects::{self, EffectsKey, events::Committed, requests},
         endpoints::{self, Change},
     },
-    workers::{component::WEBHOOK_WORKER, retry},
+    workers::{component::WEBHOOK_WORKER, presence::Presence, retry},
 };
 
 /// Maximum number of outcomes in one transaction.
 const MAX_BATCH: usize = 256;
 
-/// Maximum wait for the relay to take results; afterwards its sweep of the outbox publishes them.
+/// Maximum size of their requests, in bytes. One always fits.
+const MAX_BYTES: usize = 8 << 20;
+
+/// Maximum wait for the relay to take results; afterwards its sweep publishes them.
 const RELAY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The one task of a worker that writes outcomes.
@@ -46,26 +58,35 @@ pub(super) struct Recorder {
     pub(super) database: Database,
     pub(super) breaker: BreakerRule,
     pub(super) lanes: Arc<Lanes>,
+    /// Gone once nothing more will be sent.
+    pub(super) sender: Weak<Sender>,
+    pub(super) presence: Presence,
     pub(super) health: Health,
-    /// Notified when a delivery may be due earlier than the next poll.
+    /// Notified when a lane may need an owner, or can be released.
     pub(super) rescheduled: Arc<Notify>,
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
     /// Publishes the results of completed chains.
-    pub(super) relay: mpsc::Sender<Vec<OutgoingEvent>>,
+    pub(super) relay: mpsc::Sender<Vec<Committed>>,
     /// CloudEvents `source` of the results.
     pub(super) source: String,
-    /// How long only this process publishes them.
-    pub(super) outbox_lease: Duration,
 }
 
-/// The outcomes that one transaction writes.
+/// An attempt and its consequence.
+struct Recorded {
+    job: Job,
+    started_at: OffsetDateTime,
+    outcome: Outcome,
+    next: Next,
+}
+
+/// What one transaction writes.
 #[derive(Default)]
-struct Batch {
+struct Taken {
     attempted: Vec<Recorded>,
-    /// Claimed and not attempted.
-    released: Vec<ClaimedDelivery>,
-    /// Changes to the rows of endpoints, in the lock order of all workers.
+    /// Without an attempt.
+    skipped: Vec<Job>,
+    /// Changes to the rows of endpoints, in the lock order of all processes.
     reports: BTreeMap<Key, Vec<Report>>,
 }
 
@@ -79,55 +100,52 @@ struct Report {
 
 /// What a transaction returns.
 struct Written {
-    /// Deliveries whose lease expired before they could be recorded.
+    /// Deliveries that changed before they could be recorded.
     lost: Vec<Key>,
     changes: Vec<Change>,
-    results: Vec<OutgoingEvent>,
+    results: Vec<Committed>,
 }
 
 impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
-        let mut taken = Vec::with_capacity(MAX_BATCH);
-        while finished.recv_many(&mut taken, MAX_BATCH).await > 0 {
-            // Permits are returned once the batch is recorded, not before.
-            let mut permits = Vec::with_capacity(taken.len());
-            let mut batch = Batch::default();
-            for Finished { claimed, attempt } in taken.drain(..) {
-                let Claimed { delivery, lane, permit, .. } = claimed;
-                match attempt {
-                    Some((started_at, outcome)) => {
-                        lane.count_attempt();
-                        let attempts = delivery.attempts_in_round.saturating_add(1);
-                        let round = Round { attempts, age: delivery.age };
-                        let next = after_attempt(&outcome, round, &lane.route.rule, rand::random());
-                        let recorded = Recorded { delivery, started_at, outcome, next };
-                        if !recorded.delivery.is_calm || !is_success(&recorded) || lane.takes_success() {
-                            let key = recorded.delivery.lane.clone();
-                            batch.reports.entry(key).or_default().push(Report::of(&recorded));
-                        }
-                        batch.attempted.push(recorded);
-                    }
-                    None => batch.released.push(delivery),
+        let mut ended = Vec::with_capacity(MAX_BATCH);
+        while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
+            let mut taken = Taken::default();
+            let mut bytes = 0;
+            for one in ended.drain(..) {
+                let size = one.job.size();
+                if bytes + size > MAX_BYTES {
+                    self.finish(std::mem::take(&mut taken)).await;
+                    bytes = 0;
                 }
-                permits.push((lane, permit));
+                bytes += size;
+                taken.add(one);
             }
-            let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = permits.len());
-            self.record(&batch).instrument(span).await;
-            drop(permits);
-            // Still stuck while outcomes are left: each of their deliveries may look due by now.
+            self.finish(taken).await;
+            // Still stuck while outcomes are left: each of their deliveries looks due.
             if finished.is_empty() {
                 self.stuck.send_if_modified(std::mem::take);
             }
         }
     }
 
+    async fn finish(&self, taken: Taken) {
+        let deliveries = taken.attempted.len() + taken.skipped.len();
+        let span = info_span!("record", component = WEBHOOK_WORKER, deliveries);
+        self.record(&taken).instrument(span).await;
+        self.release(taken);
+    }
+
     /// Retries until the batch is written, even while the process is stopping. If the process ends first, the
-    /// deliveries become due again.
-    async fn record(&self, batch: &Batch) {
+    /// deliveries are sent again.
+    async fn record(&self, taken: &Taken) {
+        if taken.is_nothing() {
+            return;
+        }
         let never = CancellationToken::new();
         let write = || async {
-            let written = self.database.unit(async |conn| self.write(conn, batch).await).await;
+            let written = self.database.unit(async |conn| self.write(conn, taken).await).await;
             written.inspect_err(|_| {
                 self.stuck.send_replace(true);
             })
@@ -137,45 +155,52 @@ impl Recorder {
         else {
             return;
         };
-        log_outcomes(&batch.attempted, &lost);
-        if batch.attempted.iter().any(|one| matches!(one.next, Next::Retry { .. })) {
-            self.rescheduled.notify_one();
+        for (batch, recorded) in taken.batches() {
+            batch.recorded(recorded);
         }
-        log_changes(&changes);
-        self.close_lanes(&changes);
+        log::lost(&lost);
+        log::outcomes(taken.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
+        log::changes(&changes);
+        self.adjust_lanes(&changes);
         if !results.is_empty() {
             // The relay cannot take them while the broker is unreachable, and outcomes must be recorded then, too.
             let _ = timeout(RELAY_TIMEOUT, self.relay.send(results)).await;
         }
     }
 
-    async fn write(&self, conn: &mut PgConnection, batch: &Batch) -> Result<Written, sqlx::Error> {
+    async fn write(&self, conn: &mut PgConnection, taken: &Taken) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        let lost = deliveries::record(&mut transaction, &batch.attempted).await?;
-        dead_letters::record(&mut transaction, &batch.attempted, &lost).await?;
-        deliveries::release(&mut transaction, &batch.released).await?;
-        let ended = awaited_ends(&batch.attempted, &lost);
-        let results = results::write(&mut transaction, &ended, &self.source, self.outbox_lease).await?;
-        let changes = self.report(&mut transaction, &batch.reports).await?;
-        let probes = batch.released.iter().filter(|delivery| delivery.is_probe);
-        endpoints::release_probes(&mut transaction, probes.map(|delivery| &delivery.lane)).await?;
+        let batches: Vec<_> = taken.batches().map(|(batch, _)| batch.held()).collect();
+        let revoked = requests::revoked(&mut transaction, &batches, taken.of_batches()).await?;
+        let mut lost = deliveries::record(&mut transaction, &taken.pending()).await?;
+        let changes = self.report(&mut transaction, taken).await?;
+        let new = taken.without_row().into_iter().filter(|one| {
+            let is_revoked = revoked.contains(&one.delivery.key.id);
+            lost.extend(is_revoked.then(|| one.delivery.key.clone()));
+            !is_revoked
+        });
+        let new: Vec<NewDelivery<'_>> = new.collect();
+        lost.extend(deliveries::insert(&mut transaction, &new).await?);
+        let held = |one: &&Recorded| !lost.contains(&one.job.delivery.key);
+        let recorded: Vec<&Recorded> = taken.attempted.iter().filter(held).collect();
+        dead_letters::record(&mut transaction, recorded.iter().map(|one| (&one.job, &one.next))).await?;
+        let ended = awaited_ends(&recorded);
+        let results = results::write(&mut transaction, &ended, &self.source, self.presence.owner()).await?;
+        effects::delete_recorded(&mut transaction, &taken.completed()).await?;
         transaction.commit().await?;
         Ok(Written { lost, changes, results })
     }
 
-    /// Applies the reports of a batch to the rows of its endpoints.
-    async fn report(
-        &self,
-        conn: &mut PgConnection,
-        reports: &BTreeMap<Key, Vec<Report>>,
-    ) -> Result<Vec<Change>, sqlx::Error> {
-        if reports.is_empty() {
+    /// Locks the endpoints whose rows change, and applies the reports.
+    async fn report(&self, conn: &mut PgConnection, taken: &Taken) -> Result<Vec<Change>, sqlx::Error> {
+        let keys = taken.changing_lanes();
+        if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<&Key> = reports.keys().collect();
         let mut changes = endpoints::lock(conn, &keys).await?;
+        changes.retain(|change| taken.reports.contains_key(&change.key));
         for change in &mut changes {
-            for report in reports.get(&change.key).into_iter().flatten() {
+            for report in taken.reports.get(&change.key).into_iter().flatten() {
                 let breaker = &mut change.breaker;
                 *breaker = breaker.after(report.signal, change.now, change.max_in_flight, &self.breaker);
                 change.hold = change.hold.max(report.hold);
@@ -186,23 +211,143 @@ impl Recorder {
                 }
             }
         }
-        endpoints::save(conn, &changes).await?;
+        if !changes.is_empty() {
+            endpoints::save(conn, &changes).await?;
+        }
         Ok(changes)
     }
 
-    /// Keeps this process from sending deliveries that it has claimed from lanes that are now closed.
-    fn close_lanes(&self, changes: &[Change]) {
+    /// Sends nothing more to endpoints that are closed now, and less to those that fail.
+    fn adjust_lanes(&self, changes: &[Change]) {
+        let sender = self.sender.upgrade();
         for change in changes {
-            let is_waiting = waits_for(change).is_some();
-            if (is_waiting || change.is_gone)
-                && let Some(lane) = self.lanes.get(&change.key)
-            {
-                lane.revoke_claims();
-            }
-            if is_waiting || !change.breaker.is_calm() {
-                self.rescheduled.notify_one();
+            if waits_for(change).is_some() || change.is_gone {
+                self.lanes.close(&change.key);
+                if let Some(sender) = &sender {
+                    sender.skip_waiting(&change.key);
+                }
+            } else if !change.breaker.is_calm() || !change.was_calm {
+                self.lanes.set_breaker(&change.key, change.breaker);
+                if let Some(sender) = &sender {
+                    sender.queue().set_cap(&change.key, cap(change.max_in_flight, &change.breaker));
+                }
             }
         }
+    }
+
+    /// Makes room for other deliveries.
+    fn release(&self, taken: Taken) {
+        let sender = self.sender.upgrade();
+        let skipped = taken.skipped.len();
+        let mut can_release = false;
+        let attempted = taken.attempted.into_iter().map(|one| {
+            let is_delivered = one.outcome.class == Class::Delivered;
+            (one.job, matches!(one.next, Next::Retry { .. }), !is_delivered)
+        });
+        let jobs = attempted.chain(taken.skipped.into_iter().map(|job| (job, true, false)));
+        for (job, waits, is_in_flight) in jobs {
+            if let Some(sender) = &sender {
+                let mut queue = sender.queue();
+                if is_in_flight {
+                    queue.ended(&job.lane);
+                }
+                queue.recorded(job.delivery.key.id, &job.lane);
+            }
+            can_release |= match job.origin {
+                Origin::Row => self.lanes.unload(&job.lane, job.delivery.key.id),
+                // It has a row now.
+                Origin::Batch(_) => waits,
+            };
+        }
+        if let Some(sender) = sender {
+            sender.recorded(skipped);
+            sender.start();
+        }
+        if can_release {
+            self.rescheduled.notify_one();
+        }
+    }
+}
+
+impl Taken {
+    fn add(&mut self, Finished { job, attempt }: Finished) {
+        let Some((started_at, outcome)) = attempt else {
+            self.skipped.push(job);
+            return;
+        };
+        let attempts = job.progress.attempts_in_round().saturating_add(1);
+        let round = Round { attempts, age: job.progress.age };
+        let next = after_attempt(&outcome, round, &job.handle.route.rule, rand::random());
+        if !job.is_calm || outcome.class != Class::Delivered || job.handle.takes_success() {
+            self.reports.entry(job.lane.clone()).or_default().push(Report::of(&outcome));
+        }
+        self.attempted.push(Recorded { job, started_at, outcome, next });
+    }
+
+    /// Deliveries with a row that were not attempted stay as they are.
+    fn is_nothing(&self) -> bool {
+        self.attempted.is_empty() && self.skipped.iter().all(|job| matches!(job.origin, Origin::Row))
+    }
+
+    /// The lanes with a report, and those of deliveries that will wait, in the lock order of all processes.
+    fn changing_lanes(&self) -> Vec<&Key> {
+        let retried = self.attempted.iter().filter(|one| matches!(one.next, Next::Retry { .. }));
+        let waiting = retried.map(|one| &one.job).chain(&self.skipped);
+        let waiting = waiting.filter(|job| matches!(job.origin, Origin::Batch(_))).map(|job| &job.lane);
+        let lanes: BTreeSet<&Key> = self.reports.keys().chain(waiting).collect();
+        lanes.into_iter().collect()
+    }
+
+    /// The attempts of deliveries that have a row.
+    fn pending(&self) -> Vec<Attempted<'_>> {
+        let pending = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Row));
+        let pending = pending.map(|Recorded { job, started_at, outcome, next }| Attempted {
+            delivery: &job.delivery,
+            progress: job.progress,
+            started_at: *started_at,
+            outcome,
+            next,
+        });
+        pending.collect()
+    }
+
+    /// The deliveries that get a row now.
+    fn without_row(&self) -> Vec<NewDelivery<'_>> {
+        let attempted = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Batch(_)));
+        let attempted = attempted.map(|Recorded { job, started_at, outcome, next }| NewDelivery {
+            delivery: &job.delivery,
+            first: Some(First { started_at: *started_at, outcome, next }),
+        });
+        let skipped = self.skipped.iter().filter(|job| matches!(job.origin, Origin::Batch(_)));
+        let skipped = skipped.map(|job| NewDelivery { delivery: &job.delivery, first: None });
+        attempted.chain(skipped).collect()
+    }
+
+    /// The deliveries of batches.
+    fn of_batches(&self) -> impl Iterator<Item = (&EffectsKey, Uuid)> {
+        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
+        jobs.filter_map(|job| match &job.origin {
+            Origin::Batch(batch) => Some((&batch.key, job.delivery.key.id)),
+            Origin::Row => None,
+        })
+    }
+
+    /// How many deliveries of each batch get a row now.
+    fn batches(&self) -> impl Iterator<Item = (&Batch, usize)> {
+        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
+        let mut batches: HashMap<*const Batch, (&Batch, usize)> = HashMap::new();
+        for job in jobs {
+            if let Origin::Batch(batch) = &job.origin {
+                batches.entry(Arc::as_ptr(batch)).or_insert((batch, 0)).1 += 1;
+            }
+        }
+        batches.into_values()
+    }
+
+    /// The batches all of whose deliveries have a row now.
+    fn completed(&self) -> Vec<(&EffectsKey, Uuid)> {
+        let completed = self.batches().filter(|(batch, recorded)| batch.completes_with(*recorded));
+        completed.map(|(batch, _)| (&batch.key, batch.owner)).collect()
     }
 }
 
@@ -211,77 +356,8 @@ fn waits_for(change: &Change) -> Option<Duration> {
     change.hold.or_else(|| change.opens_for())
 }
 
-fn log_outcomes(attempted: &[Recorded], lost: &[Key]) {
-    for Key { company, id } in lost {
-        warn!(
-            delivery.id = %id,
-            company.id = company,
-            "the lease of delivery {id} was lost; its outcome is not recorded"
-        );
-    }
-    for Recorded { delivery, outcome, next, .. } in attempted {
-        let Key { company, id } = &delivery.key;
-        match next {
-            Next::Delivered => {}
-            Next::Retry { after, .. } => {
-                let (class, delay_ms) = (outcome.class.name(), after.as_millis());
-                info!(
-                    delivery.id = %id,
-                    company.id = company,
-                    class,
-                    delay_ms,
-                    "delivery {id} failed ({class}); next attempt in {delay_ms} ms"
-                );
-            }
-            Next::Dead(reason, _) => {
-                let reason = reason.name();
-                warn!(
-                    delivery.id = %id,
-                    company.id = company,
-                    reason,
-                    "delivery {id} became a dead letter ({reason})"
-                );
-            }
-        }
-    }
-}
-
-/// One line for each endpoint that was disabled, and for each breaker that opened or closed.
-fn log_changes(changes: &[Change]) {
-    for change in changes {
-        let Key { company, id } = &change.key;
-        if change.is_gone {
-            warn!(
-                endpoint.id = %id,
-                company.id = company,
-                "endpoint {id} is gone and was disabled; its deliveries wait until an operator enables it"
-            );
-        }
-        match (change.was, change.breaker.state) {
-            (State::Open, State::Open) | (State::Closed, State::Closed) => {}
-            (_, State::Open) => {
-                let delay_ms = change.opens_for().unwrap_or_default().as_millis();
-                warn!(
-                    endpoint.id = %id,
-                    company.id = company,
-                    delay_ms,
-                    "the breaker of endpoint {id} opened; next request in {delay_ms} ms"
-                );
-            }
-            (_, State::Closed) => {
-                info!(endpoint.id = %id, company.id = company, "the breaker of endpoint {id} closed");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn is_success(recorded: &Recorded) -> bool {
-    recorded.outcome.class == Class::Delivered
-}
-
 impl Report {
-    fn of(Recorded { outcome, .. }: &Recorded) -> Self {
+    fn of(outcome: &Outcome) -> Self {
         Self {
             signal: signal(outcome),
             hold: hold(outcome),
@@ -291,12 +367,8 @@ impl Report {
     }
 }
 
-/// The recorded deliveries that have ended and whose chain has a result to publish.
-fn awaited_ends(attempted: &[Recorded], lost: &[Key]) -> Vec<Key> {
-    attempted
-        .iter()
-        .filter(|one| one.delivery.is_awaited && !matches!(one.next, Next::Retry { .. }))
-        .map(|one| one.delivery.key.clone())
-        .filter(|key| !lost.contains(key))
-        .collect()
+/// The deliveries that have ended and whose chain has a result to publish.
+fn awaited_ends(recorded: &[&Recorded]) -> Vec<Key> {
+    let ended = recorded.iter().filter(|one| !matches!(one.next, Next::Retry { .. }));
+    ended.filter(|one| one.job.delivery.awaited).map(|one| one.job.delivery.key.clone()).collect()
 }

@@ -1,21 +1,23 @@
-//! Writes the results of chains whose last webhook has ended to the outbox.
-
-use std::time::Duration;
+//! Writes the results of chains whose last webhook has ended.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     domain::{
         chain::outgoing::{OutgoingEvent, Publisher},
         event::Key,
     },
-    postgres::{chain_results, outbox},
+    postgres::{
+        chain_results,
+        effects::events::{self, Committed},
+    },
 };
 
-/// Counts down the chains of `ended` deliveries, in the transaction that ended them, and writes the results of
-/// completed chains to the outbox. Until `lease` ends, only the caller publishes the events that this returns.
-/// `source` is their CloudEvents `source`.
+/// Counts down the chains of `ended` deliveries, in the transaction that ended them, and inserts the results of
+/// completed chains. The process `owner` publishes the rows that this returns; without an owner any process does.
+/// `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -23,12 +25,11 @@ pub(super) async fn write(
     conn: &mut PgConnection,
     ended: &[Key],
     source: &str,
-    lease: Duration,
-) -> Result<Vec<OutgoingEvent>, sqlx::Error> {
+    owner: Option<Uuid>,
+) -> Result<Vec<Committed>, sqlx::Error> {
     let chains = chain_results::count_down(conn, ended).await?;
     let publisher = Publisher { source, include_identity: false, now: OffsetDateTime::now_utc() };
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
-    let events: Vec<OutgoingEvent> = completed.collect();
-    outbox::insert(conn, &events, lease).await?;
-    Ok(events)
+    let completed: Vec<OutgoingEvent> = completed.collect();
+    events::insert(conn, Uuid::now_v7(), owner, completed).await
 }

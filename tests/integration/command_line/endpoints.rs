@@ -271,6 +271,6 @@ async fn test_sends_a_request_and_records_nothing(app: &TestApp) {
     let printed: Value = serde_json::from_str(&blocked.stdout).unwrap();
     assert_eq!((blocked.code, &printed["attempt"]["class"]), (Some(1), &json!("blocked")), "{printed:#}");
     assert_eq!(app.receiver.requests().len(), 5);
-    assert_eq!(app.rows("webhook_attempts").await, 2);
+    assert_eq!(app.rows("all_webhook_attempts").await, 2);
     assert_eq!(app.rows("webhook_endpoints").await, 2);
 }

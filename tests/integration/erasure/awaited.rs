@@ -1,8 +1,12 @@
 //! Erasure of results that wait for the end of a chain.
 
+use contact_relay::domain::chain::outgoing::{OutgoingEvent, ReplyTo};
 use macro_rules_attribute::apply;
 
-use super::{EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
+use super::{
+    EMAIL, PHONE, assert_no_trace, contact_id, dump, erase,
+    unpublished::{insert, unpublished},
+};
 use crate::support::{app::TestApp, event::Event, test};
 
 #[apply(test)]
@@ -33,32 +37,31 @@ async fn results_about_an_erased_contact_are_published_to_nobody(app: &TestApp) 
         let properties = event.properties().with_reply_to((*queue).into());
         app.broker.publish_bytes("trigger.fired", &event.bytes(), properties).await;
     }
-    app.wait_for_rows("webhook_attempts", 5).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_rows("all_webhook_attempts", 5).await;
+    app.wait_for_unpublished(0).await;
     assert_eq!(app.rows("chain_results").await, 5);
     let id = contact_id(app, "acme", EMAIL).await;
     // Unpublished results: of her chain, about her, and about Grace.
-    let insert = "INSERT INTO outbox (company_id, message_id, routing_key, type, source, subject, correlation_id, time,
-             body, reply_to, leased_until)
-         VALUES ('acme', gen_random_uuid(), 'trigger.completed', 'trigger.completed', '/x', $1, 'x', now(), $2, $3,
-             now() + interval '1 hour')";
     let about_her = format!(r#"{{"responseBody": "{EMAIL} is known"}}"#);
     let other = contact_id(app, "acme", "grace@navy.example").await;
-    for (subject, body, queue) in [
+    let results = [
         (Some(&id), "{}", "answers"),
         (None, about_her.as_str(), "answers"),
         (Some(&other), &about_her, "answers"),
         (Some(&other), "{}", EMAIL),
         (Some(&other), "{}", "answers"),
-    ] {
-        let row = sqlx::query(insert).bind(subject).bind(body.as_bytes()).bind(queue);
-        row.execute(&app.pool).await.unwrap();
-    }
+    ];
+    let results = results.map(|(subject, body, queue)| {
+        let reply_to = Some(ReplyTo { queue: queue.to_owned(), correlation_id: None });
+        OutgoingEvent { reply_to, ..unpublished("trigger.completed", subject, body) }
+    });
+    insert(app, &results).await;
     let report = erase(app, &id).await;
     assert_eq!(report["removed"]["outboxMessages"], 4);
     assert_eq!(app.rows("chain_results").await, 2);
     assert_no_trace(&dump(app).await.0);
-    sqlx::query("DELETE FROM outbox WHERE type = 'trigger.completed'").execute(&app.pool).await.unwrap();
+    app.wait_for_unpublished(1).await;
+    sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
 }
 
 /// A webhook whose body says nothing about the event.

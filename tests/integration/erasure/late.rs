@@ -7,7 +7,7 @@ use contact_relay::{
         event::CompanyId,
         value::{email::Email, phone::Phone},
     },
-    postgres::suppressions,
+    postgres::ledger,
 };
 use macro_rules_attribute::apply;
 
@@ -32,14 +32,12 @@ async fn only_identifiers_of_the_erased_contact_are_suppressed(app: &TestApp) {
         (company("globex"), email(EMAIL)),
     ];
     let mut connection = app.pool.acquire().await.unwrap();
-    let mut found = suppressions::suppressed(&mut connection, "pepper", &keys).await.unwrap();
-    found.sort();
+    let mut found = ledger::seen(&mut connection, "pepper", &[], &keys).await.unwrap().erased;
+    found.sort_unstable();
     let erased_at = report["erasedAt"].as_str().unwrap();
-    let times: Vec<_> = found.iter().map(|(.., at)| rfc3339(*at)).collect();
-    assert_eq!(times, [erased_at, erased_at]);
-    let found: Vec<_> = found.into_iter().map(|(company, key, _)| (company, key)).collect();
-    assert_eq!(found, keys[..2]);
-    assert_eq!(suppressions::suppressed(&mut connection, "", &keys).await.unwrap(), []);
+    let found: Vec<_> = found.into_iter().map(|(index, at)| (index, rfc3339(at))).collect();
+    assert_eq!(found, [(0, erased_at.to_owned()), (1, erased_at.to_owned())]);
+    assert_eq!(ledger::seen(&mut connection, "", &[], &keys).await.unwrap().erased, []);
     let hashed = "suppressions s, suppression_keys k WHERE length(hash) = 32 AND length(key) = 32";
     assert_eq!(app.rows(hashed).await, 2);
 }
@@ -62,7 +60,7 @@ async fn late_event_does_not_restore_an_erased_contact(app: &TestApp) {
         Event::lead("Ada").phone("11 98765 4321").email("new@ada.example").time("2026-01-03T00:00:00Z"),
     ];
     app.broker.publish_all(&[late.as_slice(), &late].concat()).await;
-    app.wait_for_rows("trigger_events WHERE erased", 3).await;
+    app.wait_for_rows("applied_events WHERE erased", 3).await;
     app.queues_are_empty().await;
     assert_eq!(app.rows("contacts").await, 0);
     assert_eq!(app.rows("webhook_deliveries").await, 0);
@@ -88,11 +86,11 @@ async fn event_during_the_erasure_does_not_restore_the_contact(app: &TestApp) {
     let id = contact_id(app, "acme", "ada.lovelace+0@analytical.example").await;
     let events: Vec<Event> = (1..200).map(event).collect();
     let (report, ()) = tokio::join!(erase(app, &id), app.broker.publish_all(&events));
-    app.wait_for_rows("trigger_events", 200).await;
+    app.wait_for_rows("applied_events", 200).await;
     app.queues_are_empty().await;
     assert_eq!(app.rows("contacts").await, 0, "{report}");
     assert_eq!(app.rows("contact_identifiers").await, 0, "{report}");
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert_no_trace(&dump(app).await.0);
 }
 
@@ -115,10 +113,10 @@ async fn known_id_with_another_body_does_not_restore_the_contact(app: &TestApp) 
         .publish_all(&[late.clone(), late.argument("city", "Paris"), without_key, grace.email(EMAIL)])
         .await;
     app.run(&[]).await;
-    app.wait_for_rows("trigger_events WHERE erased", 2).await;
+    app.wait_for_rows("applied_events WHERE erased", 2).await;
     app.queues_are_empty().await;
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.rows("contacts").await, 1);
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert_no_trace(&dump(app).await.0);
 }

@@ -62,7 +62,7 @@ async fn outage_beyond_a_lease_sends_nothing_twice(app: &TestApp) {
     app.webhooks(20).await;
     database.close();
     app.receiver.release();
-    app.wait_for_rows("webhook_deliveries WHERE state = 'pending' AND next_attempt_at <= now()", 20).await;
+    app.wait_for_rows("processes WHERE alive_until <= now()", 1).await;
     database.open();
     all_done(app, 20).await;
     assert_eq!(app.receiver.requests().len(), 20);
@@ -75,7 +75,7 @@ async fn waits(app: &TestApp, process: &Process, why: &str) {
     impatient(app);
     app.broker.publish_all(&leads(app, 0..100)).await;
     not_ready(process, why).await;
-    assert_eq!(app.rows("trigger_events").await, 0);
+    assert_eq!(app.rows("applied_events").await, 0);
     assert_eq!(app.rows("dead_letters").await, 0);
 }
 

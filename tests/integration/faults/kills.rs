@@ -55,13 +55,13 @@ async fn kill_inside_the_transaction_loses_nothing(app: &TestApp) {
 
 /// Committed and acknowledged, but not published.
 #[apply(alone)]
-async fn next_process_publishes_the_outbox_of_a_killed_one(app: &TestApp) {
+async fn next_process_publishes_the_events_of_a_killed_one(app: &TestApp) {
     impatient(app);
     app.broker.declare().await;
     app.broker.publish_all(&leads(app, 0..50)).await;
     app.control(Alarm, Rabbitmq).await;
     let process = app.spawn(&["run", "--role", "upsert", "--role", "console"]);
-    app.wait_for_rows("outbox", 50).await;
+    app.wait_for_unpublished(50).await;
     process.kill9().await;
     app.control(Calm, Rabbitmq).await;
     let next = app.run(&[]).await;
@@ -85,9 +85,9 @@ async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     assert!(app.receiver.requests().len() >= 40);
 }
 
-/// When the frozen process thaws, another one has claimed its deliveries and has their requests in flight.
+/// When the frozen process thaws, another one has taken over its deliveries and has their requests in flight.
 #[apply(test)]
-async fn outcome_recorded_after_the_lease_changes_nothing(app: &TestApp) {
+async fn outcome_of_a_process_that_was_replaced_changes_nothing(app: &TestApp) {
     impatient(app);
     app.set("webhook.timeout", "6s");
     app.broker.declare().await;
@@ -98,10 +98,13 @@ async fn outcome_recorded_after_the_lease_changes_nothing(app: &TestApp) {
     let other = app.run(&[]).await;
     app.webhooks(40).await;
     frozen.thaw();
-    eventually("the late outcome is refused", async || frozen.log().contains("was lost").then_some(())).await;
+    eventually("the late outcome is refused", async || {
+        frozen.log().contains("changed while it was sent").then_some(())
+    })
+    .await;
     app.receiver.release();
     all_done(app, 20).await;
-    assert!(!other.log().contains("was lost"), "the late outcome took the claim away");
-    assert_eq!(app.rows("webhook_attempts").await, 20);
+    assert!(!other.log().contains("changed while it was sent"), "the late outcome took the delivery away");
+    assert_eq!(app.rows("all_webhook_attempts").await, 20);
     frozen.ready().await;
 }

@@ -72,7 +72,7 @@ async fn two_workers_with_shuffled_events_end_like_one_worker_in_order(app: &Tes
     app.broker.publish_all(&of("shuffled", &twice)).await;
     app.wait_for_rows("trigger_events", 300).await;
     app.queues_are_empty().await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
 
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_keys_agree(app).await;

@@ -44,7 +44,6 @@ async fn applied(app: &TestApp, count: i64) {
 #[apply(test)]
 async fn concurrent_publishers_and_killed_workers_lose_nothing(app: &TestApp) {
     app.set("upsert.batch_size", "4");
-    app.set("outbox.lease", "2s");
     app.broker.declare().await;
     let worker = || app.spawn(&["run", "--role", "upsert"]);
     let mut workers = [worker(), worker(), worker()];
@@ -57,7 +56,7 @@ async fn concurrent_publishers_and_killed_workers_lose_nothing(app: &TestApp) {
     };
     tokio::join!(join_all((0..TASKS).map(|task| publish_as(app, task))), kills);
     app.count_becomes("SELECT count(DISTINCT event_id) FROM trigger_events", 640).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
 
     assert_eq!(app.rows("trigger_events").await, 640);
     assert_eq!(app.rows("dead_letters").await, 0);

@@ -2,12 +2,13 @@
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use super::{
     EMAIL, PHONE, assert_keys_agree, by_both, by_email, by_phone, history, kinds, of_kind, replay,
     restart_with, show,
 };
-use crate::support::{app::TestApp, broker::Heard, only, test};
+use crate::support::{app::TestApp, broker::Heard, eventually, only, test};
 
 #[apply(test)]
 async fn merge_unites_the_contacts(app: &TestApp) {
@@ -185,8 +186,6 @@ async fn rejected_event_can_be_replayed_under_another_policy(app: &TestApp) {
 #[apply(test)]
 async fn replay_in_a_batch_with_a_copy_is_not_lost(app: &TestApp) {
     app.set("contacts.on_conflict", "reject");
-    app.set("upsert.consumers", "1");
-    app.set("upsert.batch_linger", "500ms");
     let service = app.run(&[]).await;
     app.broker.publish_in_turn(&[by_phone(), by_email()]).await;
     let both = by_both();
@@ -194,9 +193,16 @@ async fn replay_in_a_batch_with_a_copy_is_not_lost(app: &TestApp) {
     let dead = app.the_dead_letter("there", |dead| dead.state == "open").await;
     service.sigterm();
     assert!(service.ended().await.success());
-    app.broker.publish(&both).await;
+    // The first one waits for the lock until the other two have gathered behind it.
+    app.broker.publish_all(&[by_phone().id("first"), both.clone()]).await;
     replay(app, &dead.id.to_string()).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    lock.execute("LOCK TABLE contact_identifiers IN ACCESS EXCLUSIVE MODE").await.unwrap();
     app.run(&[]).await;
+    app.wait_for_blocked_sessions(1).await;
+    eventually("all have arrived", async || (app.broker.depth("trigger-fired").await == 0).then_some(()))
+        .await;
+    lock.rollback().await.unwrap();
     let tried = app.the_dead_letter("refused again", |dead| dead.attempts > 1).await;
     assert_eq!((tried.state.as_str(), tried.reason.as_str()), ("open", "contact_conflict"));
 }

@@ -12,7 +12,7 @@ async fn publish(app: &TestApp, events: &[Event]) {
     app.run(&["upsert"]).await;
     app.broker.publish_all(events).await;
     let count = i64::try_from(events.len()).unwrap();
-    app.wait_for_rows("webhook_deliveries WHERE next_attempt_at <= now()", count).await;
+    app.wait_for_rows("webhook_pending WHERE due_at <= now()", count).await;
     app.run(&["webhook", "dead-letter"]).await;
 }
 
@@ -90,7 +90,7 @@ async fn erasure_keeps_the_other_members(app: &TestApp) {
     window(app, &url, "");
     app.set("webhook.retry_schedule", "1h");
     publish(app, &leads(&url, 0, 3)).await;
-    app.wait_for_rows("webhook_attempts", 1).await;
+    app.wait_for_rows("all_webhook_attempts", 1).await;
     assert_eq!(app.deliveries("digested").await, 3);
     let found = app.json(&["contact", "find", "--company", "acme", "--email", "lead-1@lane.example"]).await;
     let id = found[0]["id"].as_str().unwrap().to_owned();
@@ -116,7 +116,7 @@ async fn failing_digest_does_not_delay_other_endpoints(app: &TestApp) {
     let upsert = app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&url, 0, 5)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), 5, 5)).await;
-    app.wait_for_rows("webhook_deliveries WHERE next_attempt_at <= now()", 10).await;
+    app.wait_for_rows("webhook_pending WHERE due_at <= now()", 5).await;
     let refusal = [
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$",
         "CREATE TRIGGER refuse BEFORE UPDATE ON webhook_deliveries FOR EACH ROW WHEN (NEW.state = 'digested')
@@ -138,7 +138,7 @@ async fn unreadable_member_becomes_a_dead_letter(app: &TestApp) {
     window(app, &url, "");
     let upsert = app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&url, 0, 3)).await;
-    app.wait_for_rows("webhook_deliveries WHERE next_attempt_at <= now()", 3).await;
+    app.wait_for_rows("webhook_pending WHERE due_at <= now()", 3).await;
     upsert.sigterm();
     upsert.ended().await;
     let damage = "UPDATE webhook_deliveries SET headers = '{}'

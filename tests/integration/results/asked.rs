@@ -136,7 +136,7 @@ async fn unroutable_reply_delays_nothing(app: &TestApp) {
         app.broker.publish_bytes("trigger.fired", &event.bytes(), asking(&event, queue)).await;
         result_of(app, &event).await;
     }
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert_eq!(hear(app, gone.len()).await.len(), gone.len());
     service.ready().await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
@@ -160,7 +160,7 @@ async fn refused_reply_does_not_lose_others(app: &TestApp) {
         let answered = body(&asker.answer().await)["id"].clone();
         missing.retain(|id| *id != answered);
     }
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
 }
 
@@ -209,5 +209,5 @@ async fn reply_to_names_of_any_bytes_delay_nothing(app: &TestApp) {
     app.broker.publish(&last).await;
     result_of(app, &last).await;
     app.wait_for_rows("chain_results", 0).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
 }

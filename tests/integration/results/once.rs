@@ -14,7 +14,7 @@ async fn result_is_published_after_the_last_webhook(app: &TestApp) {
         [interpreted(lead().webhook(&ok).webhook(&held)), interpreted(lead().webhook(&held).webhook(&ok))];
     app.broker.publish_all(&events).await;
     app.wait_for_rows("chain_results WHERE waiting = 1", 2).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert!(results(app).await.is_empty());
     app.receiver.release();
     for event in &events {
@@ -39,11 +39,11 @@ async fn webhooks_that_end_together_publish_one_result(app: &TestApp) {
     let events: Vec<Event> = (0..CHAINS).map(event).collect();
     app.broker.publish_all(&events).await;
     app.wait_for_rows("webhook_deliveries", 2 * i64::try_from(CHAINS).unwrap()).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     upserts.sigterm();
     upserts.ended().await;
     // The webhooks of a chain are claimed by different processes.
-    let shuffle = "UPDATE webhook_deliveries SET next_attempt_at = now() - random() * interval '1 minute'";
+    let shuffle = "UPDATE webhook_pending SET due_at = now() - random() * interval '1 minute'";
     sqlx::query(shuffle).execute(&app.pool).await.unwrap();
     app.run(&["webhook"]).await;
     app.run(&["webhook"]).await;
@@ -76,7 +76,6 @@ async fn redelivery_publishes_no_second_result(app: &TestApp) {
 /// The webhook ended, but the process dies before it can publish the result.
 #[apply(test)]
 async fn result_of_a_killed_process_is_published(app: &TestApp) {
-    app.set("outbox.lease", "2s");
     let upserts = app.run(&["upsert"]).await;
     let direct = app.setting("amqp.url");
     let proxy = Proxy::before(&direct).await;
@@ -86,12 +85,12 @@ async fn result_of_a_killed_process_is_published(app: &TestApp) {
     let event = interpreted(lead().webhook(&app.receiver.url("/held")));
     app.broker.publish(&event).await;
     app.webhooks(1).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     upserts.sigterm();
     upserts.ended().await;
     proxy.freeze();
     app.receiver.release();
-    app.wait_for_rows("outbox WHERE type = 'trigger.completed'", 1).await;
+    app.wait_for_unpublished(1).await;
     process.kill9().await;
     assert!(results(app).await.is_empty());
     app.run(&[]).await;
@@ -124,7 +123,7 @@ async fn webhook_replayed_meanwhile_counts_once(app: &TestApp) {
     app.wait_for_rows("dead_letters", 1).await;
     replay(app).await;
     app.wait_for_deliveries("delivered", 1).await;
-    app.wait_for_rows("outbox", 0).await;
+    app.wait_for_unpublished(0).await;
     assert!(results(app).await.is_empty(), "the other one has not ended");
     app.receiver.release();
     let result = only(hear(app, 1).await);
@@ -162,7 +161,7 @@ async fn superseded_webhook_ends_its_chain(app: &TestApp) {
     app.run(&[]).await;
     let [old, new] = ["Old", "New"].map(|name| interpreted(lead().argument("name", name).webhook(&url)));
     app.broker.publish(&old).await;
-    app.wait_for_rows("webhook_attempts", 1).await;
+    app.wait_for_rows("all_webhook_attempts", 1).await;
     app.broker.publish(&new).await;
     assert_eq!(statuses(&result_of(app, &new).await), ["succeeded"; 2]);
     assert_eq!(statuses(&result_of(app, &old).await), ["succeeded", "skipped"]);

@@ -140,8 +140,8 @@ impl TestApp {
     pub(crate) async fn assert_settled(&self) {
         for quiet in [0, 1, 3, 9].map(Duration::from_secs) {
             if !self.running().await.is_empty() {
-                // The outbox comes first: its events would otherwise be published after their consumer stopped.
-                self.wait_for_rows("outbox", 0).await;
+                // Unpublished events come first: they would otherwise be published after their consumer stopped.
+                self.wait_for_unpublished(0).await;
                 self.queues_stay_empty(quiet).await;
                 self.stop().await;
             }
@@ -232,7 +232,8 @@ impl TestApp {
         let _ = tokio::time::timeout(Duration::from_secs(10), closed).await;
     }
 
-    fn environment_of_processes(&self) -> Vec<(String, String)> {
+    /// The settings as environment variables.
+    pub(crate) fn environment_of_processes(&self) -> Vec<(String, String)> {
         self.settings.lock().unwrap().clone().into_iter().collect()
     }
 }

@@ -82,6 +82,24 @@ impl Broker {
         broker
     }
 
+    /// Subscribes to this routing key as well.
+    pub(crate) async fn subscribe(&self, routing_key: &str) {
+        let (exchange, queue) = (self.name("events"), self.name("test-subscriber"));
+        let bind = async |channel: Channel| {
+            let (options, fields) = (QueueBindOptions::default(), FieldTable::default());
+            channel
+                .queue_bind(
+                    queue.as_str().into(),
+                    exchange.as_str().into(),
+                    routing_key.into(),
+                    options,
+                    fields,
+                )
+                .await
+        };
+        self.insist("bind", bind).await;
+    }
+
     /// Declares the service's queues, so that events can be published before it starts.
     pub(crate) async fn declare(&self) {
         let channel = self.channel().await.expect("a broker");

@@ -110,7 +110,7 @@ impl Environment {
     async fn create_template(&self) -> Result<(), sqlx::Error> {
         self.administer(format!(r#"CREATE DATABASE "{}""#, self.run)).await?;
         let mut connection = PgConnection::connect_with(&self.database(&self.run)).await?;
-        contact_relay::postgres::MIGRATIONS.run(&mut connection).await?;
+        contact_relay::postgres::schema::apply(&mut connection).await?;
         connection.close().await
     }
 

@@ -9,6 +9,10 @@ use super::{app::TestApp, eventually};
 const BLOCKED_SESSIONS: &str =
     "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
+const UNPUBLISHED: &str = "SELECT coalesce(sum(items), 0) FROM effects WHERE kind = 'publish'";
+
+const UNSENT: &str = "SELECT coalesce(sum(items), 0) FROM effects WHERE kind = 'send'";
+
 impl TestApp {
     pub(crate) async fn rows(&self, rows: &str) -> i64 {
         self.count(&count_of(rows)).await
@@ -24,6 +28,20 @@ impl TestApp {
             self.try_count(&query).await.ok().filter(|found| *found >= least)
         })
         .await;
+    }
+
+    /// Committed events that are not published.
+    pub(crate) async fn unpublished(&self) -> i64 {
+        self.count(UNPUBLISHED).await
+    }
+
+    pub(crate) async fn wait_for_unpublished(&self, expected: i64) {
+        self.count_becomes(UNPUBLISHED, expected).await;
+    }
+
+    /// Waits until this many webhooks are on their way and have no row.
+    pub(crate) async fn wait_for_unsent(&self, expected: i64) {
+        self.count_becomes(UNSENT, expected).await;
     }
 
     /// Deliveries in a state.

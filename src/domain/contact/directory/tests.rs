@@ -58,9 +58,9 @@ fn updates_create_or_change_a_contact_or_leave_it_unchanged() {
     let late = apply(&mut directory, &update(0, "c", None, Some("a@x"), "Old"), 3);
     assert_eq!((late.operation, late.version), (Operation::Unchanged, 2));
     let changes = directory.into_changes();
-    assert_eq!(changes.contacts.len(), 1);
-    assert_eq!(changes.contacts[0].created_at, OffsetDateTime::UNIX_EPOCH);
-    assert_eq!(changes.contacts[0].keys.len(), 2);
+    assert_eq!((changes.created.len(), changes.changed.len()), (1, 0));
+    assert_eq!(changes.created[0].created_at, OffsetDateTime::UNIX_EPOCH);
+    assert_eq!(changes.created[0].keys.len(), 2);
     assert_eq!(changes.identifiers.len(), 2);
 }
 
@@ -71,7 +71,7 @@ fn the_greater_event_id_wins_a_tie_in_time() {
         for event in order {
             apply(&mut directory, &update(1, event, Some("+1"), None, event), 1);
         }
-        let contact = directory.into_changes().contacts.remove(0);
+        let contact = directory.into_changes().created.remove(0);
         assert_eq!(contact.values.get(Field::Name).unwrap().value, "b");
     }
 }
@@ -88,7 +88,7 @@ fn the_older_contact_absorbs_the_newer_one() {
     assert_eq!(merged.merged, [id(2)]);
     assert_eq!(merged.changed, [Field::Email, Field::Name], "new to the older contact");
     let changes = directory.into_changes();
-    assert_eq!((changes.contacts.len(), changes.removed.len(), changes.moved.len()), (1, 0, 0));
+    assert_eq!((changes.created.len(), changes.removed.len(), changes.moved.len()), (1, 0, 0));
     assert_eq!((changes.merges[0].loser, changes.merges[0].winner), (id(2), id(9)));
     assert!(changes.identifiers.iter().all(|(_, _, owner)| *owner == id(9)));
 }
@@ -99,7 +99,7 @@ fn a_merge_moves_stored_identifiers() {
     apply(&mut directory, &update(1, "a", Some("+1"), None, "Ada"), 1);
     apply(&mut directory, &update(2, "b", None, Some("a@x"), "A"), 2);
     let mut stored = Directory::default();
-    for contact in directory.into_changes().contacts {
+    for contact in directory.into_changes().created {
         stored.add(contact);
     }
     apply(&mut stored, &update(3, "c", Some("+2"), Some("a@x"), "A"), 3);
@@ -111,7 +111,8 @@ fn a_merge_moves_stored_identifiers() {
     assert_eq!(values(&changes.moved), ["a@x 1"]);
     assert_eq!(values(&changes.identifiers), ["+2 1"]);
     assert_eq!(changes.removed, [(acme(), id(2))]);
-    assert_eq!(changes.contacts[0].keys.len(), 3);
+    assert_eq!((changes.created.len(), changes.changed.len()), (0, 1));
+    assert_eq!(changes.changed[0].keys.len(), 3);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn merges_point_to_the_last_winner_within_their_company() {
     apply(&mut directory, &update(4, "d", Some("+1"), Some("a@x"), "D"), 4);
     apply(&mut directory, &update(5, "e", Some("+2"), Some("a@x"), "E"), 5);
     let changes = directory.into_changes();
-    assert_eq!(changes.contacts.len(), 2);
+    assert_eq!(changes.created.len(), 2);
     assert!(changes.merges.iter().all(|merge| merge.winner == id(3) && merge.company == acme()));
     let into: Vec<_> = changes.merges.iter().map(|merge| (merge.loser, merge.into)).collect();
     assert_eq!(into, [(id(1), id(2)), (id(2), id(3))]);
@@ -153,7 +154,8 @@ fn state(batches: &[&[ContactUpdate]]) -> Vec<Person> {
         for (_, removed) in &changes.removed {
             stored.remove(removed);
         }
-        stored.extend(changes.contacts.into_iter().map(|contact| (contact.id, contact)));
+        stored
+            .extend(changes.created.into_iter().chain(changes.changed).map(|contact| (contact.id, contact)));
     }
     let mut people: Vec<Person> = stored
         .into_values()

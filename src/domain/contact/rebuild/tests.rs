@@ -141,7 +141,7 @@ proptest! {
         let all = |contacts: &[Contact]| -> Vec<_> {
             contacts.iter().map(|contact| (contact.id, contact.keys.clone(), contact.values.clone())).collect()
         };
-        prop_assert_eq!(all(&without.contacts), all(&changes.contacts));
+        prop_assert_eq!(all(&without.contacts), all(&changes.created));
         if !changes.merges.is_empty() {
             let merge = &changes.merges[pair.index(changes.merges.len())];
             let apart = Separation { id: Uuid::from_u128(99), one: merge.into, other: merge.loser };
@@ -153,7 +153,7 @@ proptest! {
             }
             // Every identifier has exactly one owner, as before.
             let mut keys: Vec<_> = unmerged.contacts.iter().flat_map(|contact| seen(contact).0).collect();
-            let mut before: Vec<_> = changes.contacts.iter().flat_map(|contact| seen(contact).0).collect();
+            let mut before: Vec<_> = changes.created.iter().flat_map(|contact| seen(contact).0).collect();
             keys.sort_unstable();
             before.sort_unstable();
             prop_assert_eq!(keys, before);

@@ -73,7 +73,7 @@ fn a_rejected_event_changes_nothing() {
     }
     let changes = directory.into_changes();
     assert!(changes.merges.is_empty());
-    assert_eq!((changes.contacts.len(), changes.identifiers.len()), (2, 2));
+    assert_eq!((changes.created.len(), changes.identifiers.len()), (2, 2));
 }
 
 #[test]

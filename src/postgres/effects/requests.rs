@@ -1,0 +1,328 @@
+//! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Instant,
+};
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{EffectsKey, Keys, Kind, NewEffects, Part};
+use crate::{
+    domain::{
+        contact::ContactId,
+        event::Key,
+        trace_context::TraceContext,
+        webhook::{
+            delivery::Delivery,
+            request::{Method, WebhookRequest},
+        },
+    },
+    postgres::columns::column,
+};
+
+/// The webhooks that one transaction committed for one company: one row.
+pub struct Requests {
+    /// The row.
+    pub key: EffectsKey,
+    /// The process that sends them; `None` leaves them to any.
+    pub owner: Option<Uuid>,
+    /// Its deliveries. None of them has a row of its own.
+    pub deliveries: Vec<Delivery>,
+    /// When it was written or taken.
+    pub since: Instant,
+}
+
+impl Requests {
+    /// A row that the process `owner` has taken.
+    #[must_use]
+    pub fn taken(key: EffectsKey, owner: Uuid, deliveries: Vec<Delivery>) -> Self {
+        Self { key, owner: Some(owner), deliveries, since: Instant::now() }
+    }
+}
+
+/// The deliveries of one transaction by company.
+#[must_use]
+pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
+    let mut by_company: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for delivery in deliveries {
+        match by_company.get_mut(&delivery.key.company) {
+            Some(deliveries) => deliveries.push(delivery),
+            None => {
+                by_company.insert(delivery.key.company.clone(), vec![delivery]);
+            }
+        }
+    }
+    let requests = by_company.into_iter().map(|(company, deliveries)| {
+        let key = EffectsKey { company, batch, kind: Kind::Send };
+        Requests { key, owner, deliveries, since: Instant::now() }
+    });
+    requests.collect()
+}
+
+/// Their rows.
+///
+/// # Errors
+/// Those of [`Part::pack`].
+pub fn rows(requests: &[Requests]) -> Result<Vec<NewEffects>, sqlx::Error> {
+    requests.iter().map(|one| NewEffects::of(one.key.clone(), one.owner, &one.deliveries)).collect()
+}
+
+/// What a process knows of a row that it has taken.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    /// The row.
+    pub key: &'a EffectsKey,
+    /// The id under which the process took it.
+    pub owner: Uuid,
+    /// Number of deliveries that it had then.
+    pub items: usize,
+}
+
+/// Which deliveries of these rows must not be recorded any more: an erasure has removed them, or another process has taken
+/// or finished the row. Locks the rows against both.
+///
+/// # Errors
+/// When the database fails, or has a body in another format.
+pub async fn revoked(
+    conn: &mut PgConnection,
+    rows: &[Held<'_>],
+    deliveries: impl Iterator<Item = (&EffectsKey, Uuid)>,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let keys: Vec<EffectsKey> = rows.iter().map(|row| row.key.clone()).collect();
+    let columns = Keys::of(&keys);
+    let found = sqlx::query!(
+        "SELECT f.company_id, f.batch, f.items, f.owner FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'send'
+         ORDER BY f.company_id, f.batch FOR KEY SHARE OF f",
+        &columns.companies as &[&str],
+        &columns.batches,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    // Taking a row changes no key, so the lock does not exclude it; whoever takes it after this commit skips what has a row.
+    let still_has = |row: &Held<'_>| {
+        let same = found.iter().find(|one| one.batch == row.key.batch && one.company_id == row.key.company);
+        same.filter(|one| one.owner == Some(row.owner)).and_then(|one| usize::try_from(one.items).ok())
+    };
+    let changed: Vec<&Held<'_>> = rows.iter().filter(|row| still_has(row) != Some(row.items)).collect();
+    if changed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let shrunk: Vec<&EffectsKey> =
+        changed.iter().filter(|row| still_has(row).is_some()).map(|row| row.key).collect();
+    let kept = parts(conn, &shrunk).await?;
+    let is_changed = |key: &EffectsKey| changed.iter().any(|row| row.key == key);
+    let revoked = deliveries.filter(|(key, id)| is_changed(key) && !kept.contains(id));
+    Ok(revoked.map(|(_, id)| id).collect())
+}
+
+/// The ids of the deliveries that these rows have.
+async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT f.company_id, f.body FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'send'",
+        &column(keys, |key| key.company.as_str()) as &[&str],
+        &column(keys, |key| key.batch),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut ids = HashSet::new();
+    for row in rows {
+        ids.extend(Delivery::unpack(&row.company_id, &row.body)?.iter().map(Part::id));
+    }
+    Ok(ids)
+}
+
+/// The deliveries of up to `limit` rows, of a company if given, the newest rows first.
+///
+/// # Errors
+/// When the database fails, or has a body in another format.
+pub async fn open(
+    conn: &mut PgConnection,
+    company: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT company_id, body FROM effects
+         WHERE kind = 'send' AND ($1::text IS NULL OR company_id = $1) ORDER BY batch DESC LIMIT $2",
+        company,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut open = Vec::new();
+    for row in rows {
+        open.extend(Delivery::unpack(&row.company_id, &row.body)?);
+    }
+    Ok(open)
+}
+
+impl Part for Delivery {
+    const KIND: Kind = Kind::Send;
+
+    fn id(&self) -> Uuid {
+        self.key.id
+    }
+
+    fn pack(parts: &[Self]) -> Result<Vec<u8>, sqlx::Error> {
+        let packed: Vec<Packed<'_>> = parts.iter().map(Packed::of).collect();
+        rmp_serde::to_vec_named(&packed).map_err(|error| sqlx::Error::Encode(error.into()))
+    }
+
+    fn unpack(company: &str, body: &[u8]) -> Result<Vec<Self>, sqlx::Error> {
+        let packed: Vec<Packed<'_>> =
+            rmp_serde::from_slice(body).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(packed.into_iter().map(|delivery| delivery.unpacked(company)).collect())
+    }
+}
+
+/// A delivery as it is stored. The row has the company. It has neither a fault nor terms: such a delivery is not sent
+/// straight from memory.
+#[derive(Serialize, Deserialize)]
+struct Packed<'a> {
+    id: Uuid,
+    /// Nanoseconds since 1970.
+    created_at: i64,
+    event_key: Uuid,
+    step: u16,
+    source: &'a str,
+    event_id: &'a str,
+    trigger: &'a str,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<(Uuid, i64)>,
+    endpoint_id: Uuid,
+    endpoint_url: &'a str,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
+    method: &'a str,
+    url: &'a str,
+    #[serde(borrow)]
+    headers: Vec<(&'a str, &'a str)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<&'a serde_bytes::Bytes>,
+}
+
+impl<'a> Packed<'a> {
+    fn of(delivery: &'a Delivery) -> Self {
+        let request = &delivery.request;
+        Self {
+            id: delivery.key.id,
+            // Fits until the year 2262.
+            created_at: i64::try_from(delivery.created_at.unix_timestamp_nanos()).unwrap_or_default(),
+            event_key: delivery.event_key,
+            step: delivery.step,
+            source: &delivery.source,
+            event_id: &delivery.event_id,
+            trigger: &delivery.trigger,
+            contact: delivery.contact.map(|(contact, version)| (contact.0, version)),
+            endpoint_id: delivery.endpoint_id,
+            endpoint_url: &delivery.endpoint_url,
+            traceparent: delivery.trace.traceparent(),
+            tracestate: delivery.trace.tracestate(),
+            method: request.method.name(),
+            url: &request.url,
+            headers: request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            body: request.body.as_deref().map(serde_bytes::Bytes::new),
+        }
+    }
+
+    fn unpacked(self, company: &str) -> Delivery {
+        let created_at = OffsetDateTime::from_unix_timestamp_nanos(self.created_at.into());
+        let method = self.method.parse().ok();
+        Delivery {
+            key: Key { company: company.to_owned(), id: self.id },
+            // Every number of nanoseconds in 64 bits is a valid time.
+            created_at: created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            event_key: self.event_key,
+            step: self.step,
+            source: self.source.to_owned(),
+            event_id: self.event_id.to_owned(),
+            trigger: self.trigger.to_owned(),
+            contact: self.contact.map(|(contact, version)| (ContactId(contact), version)),
+            endpoint_id: self.endpoint_id,
+            endpoint_url: self.endpoint_url.to_owned(),
+            newest_only: false,
+            digest_window: None,
+            awaited: false,
+            limited: false,
+            trace: TraceContext::new(self.traceparent, self.tracestate),
+            fault: method.is_none().then(|| "the stored request is unreadable".to_owned()),
+            request: WebhookRequest {
+                method: method.unwrap_or(Method::Post),
+                url: self.url.to_owned(),
+                headers: self
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+                body: self.body.map(|body| body.to_vec()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_delivery_is_the_same_after_unpacking() {
+        let delivery = Delivery {
+            key: Key { company: "acme".to_owned(), id: Uuid::from_u128(1) },
+            created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(1_700_000_000_123_456_789),
+            event_key: Uuid::from_u128(2),
+            step: 2,
+            source: "/s".to_owned(),
+            event_id: "e".to_owned(),
+            trigger: "t".to_owned(),
+            contact: Some((ContactId(Uuid::from_u128(3)), 7)),
+            endpoint_id: Uuid::from_u128(4),
+            endpoint_url: "https://hooks.example/".to_owned(),
+            newest_only: false,
+            digest_window: None,
+            awaited: false,
+            limited: false,
+            trace: TraceContext::new(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None),
+            request: WebhookRequest {
+                method: Method::Put,
+                url: "https://hooks.example/?a".to_owned(),
+                headers: vec![("a".to_owned(), "1".to_owned())],
+                body: Some(vec![0, 159, 255]),
+            },
+            fault: None,
+        };
+        let packed = Delivery::pack(std::slice::from_ref(&delivery)).unwrap();
+        let unpacked = Delivery::unpack("acme", &packed).unwrap().pop().unwrap();
+        assert!(unpacked.request == delivery.request && unpacked.fault.is_none());
+        assert_eq!(
+            (unpacked.key, unpacked.created_at, unpacked.event_key, unpacked.step, unpacked.contact),
+            (delivery.key, delivery.created_at, delivery.event_key, delivery.step, delivery.contact)
+        );
+        assert_eq!(
+            (
+                unpacked.source,
+                unpacked.event_id,
+                unpacked.trigger,
+                unpacked.endpoint_id,
+                unpacked.endpoint_url
+            ),
+            (
+                delivery.source,
+                delivery.event_id,
+                delivery.trigger,
+                delivery.endpoint_id,
+                delivery.endpoint_url
+            )
+        );
+        assert_eq!(unpacked.trace.traceparent(), delivery.trace.traceparent());
+    }
+}

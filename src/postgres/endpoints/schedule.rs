@@ -1,0 +1,317 @@
+//! The schedule of lanes: which of them need an owner, who owns them, and until when nobody needs to look at them.
+//!
+//! `next_due_at` may be too early, never too late. A claim sets it to infinity, whoever makes a delivery due lowers it, and
+//! the owner lowers it to what is left when it releases the lane; `least` keeps whatever another transaction lowered
+//! meanwhile. So a claim reads only lanes that are due, however many others wait.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        event::Key,
+        webhook::{
+            breaker::{Breaker, State},
+            lane::Lane,
+        },
+    },
+    postgres::columns::{column, interval, key_columns},
+};
+
+/// How many turns there are: see `webhook_endpoints.turn`.
+pub const TURNS: i32 = 64;
+
+/// A lane and its state.
+pub struct LaneRow {
+    /// Company and endpoint.
+    pub key: Key,
+    /// The endpoint's address as written; empty for deliveries without an endpoint.
+    pub url: String,
+    /// Its state.
+    pub lane: Lane,
+    /// A process owns it, or should: some of its deliveries are due.
+    pub has_backlog: bool,
+    /// The database's `now()`.
+    pub now: OffsetDateTime,
+}
+
+/// A lane that the caller owns now.
+pub struct ClaimedLane {
+    /// Its state.
+    pub row: LaneRow,
+    /// Which companies share its turn.
+    pub turn: i16,
+}
+
+struct Row {
+    company_id: String,
+    endpoint_id: Uuid,
+    url: String,
+    turn: i16,
+    max_in_flight: i32,
+    send_interval_us: i64,
+    is_stopped: bool,
+    held_until: OffsetDateTime,
+    next_slot_at: OffsetDateTime,
+    breaker: String,
+    breaker_until: OffsetDateTime,
+    openings: i32,
+    allowance: i32,
+    failures: i32,
+    failing_since: Option<OffsetDateTime>,
+    has_backlog: bool,
+    now: OffsetDateTime,
+}
+
+impl From<Row> for ClaimedLane {
+    fn from(row: Row) -> Self {
+        let counted = |number: i32| u32::try_from(number).unwrap_or_default();
+        let interval = u64::try_from(row.send_interval_us).ok().filter(|us| *us > 0);
+        let lane = Lane {
+            max_in_flight: counted(row.max_in_flight).max(1),
+            send_interval: interval.map(Duration::from_micros),
+            is_stopped: row.is_stopped,
+            held_until: row.held_until,
+            next_slot_at: row.next_slot_at,
+            breaker: Breaker {
+                // The schema allows no other state.
+                state: row.breaker.parse().unwrap_or(State::Closed),
+                until: row.breaker_until,
+                openings: counted(row.openings),
+                allowance: counted(row.allowance),
+                failures: counted(row.failures),
+                failing_since: row.failing_since,
+            },
+        };
+        let key = Key { company: row.company_id, id: row.endpoint_id };
+        let turn = row.turn;
+        Self { row: LaneRow { key, url: row.url, lane, has_backlog: row.has_backlog, now: row.now }, turn }
+    }
+}
+
+/// The state of these lanes. Leaves out keys that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lanes<'a>(
+    conn: &mut PgConnection,
+    keys: impl IntoIterator<Item = &'a Key>,
+) -> Result<Vec<LaneRow>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT e.company_id, e.endpoint_id, e.url, e.turn AS "turn!", e.max_in_flight, e.send_interval_us,
+               e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL AS "is_stopped!", e.held_until, e.next_slot_at,
+               e.breaker, e.breaker_until, e.openings, e.allowance, e.failures, e.failing_since,
+               e.owner IS NOT NULL OR e.next_due_at <= now() AS "has_backlog!", now() AS "now!"
+           FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+           JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id"#,
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ClaimedLane::from(row).row).collect())
+}
+
+/// How many lanes a claim takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns {
+    /// The turn that comes first. Random, or the last turns would get nothing when there is much to do.
+    pub first: i32,
+    /// Maximum number of lanes of one turn.
+    pub per_turn: usize,
+    /// Maximum number of lanes.
+    pub limit: usize,
+}
+
+/// Takes lanes that are due and have no owner, turn by turn, in each those that have been due longest. Skips companies in
+/// `full`. A lane whose breaker's wait is over becomes half open.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    turns: Turns,
+    full: &[&str],
+) -> Result<Vec<ClaimedLane>, sqlx::Error> {
+    let counted = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let rows = sqlx::query_file_as!(
+        Row,
+        "src/postgres/endpoints/claim.sql",
+        owner,
+        counted(turns.per_turn),
+        counted(turns.limit),
+        full as &[&str],
+        turns.first,
+        TURNS,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(ClaimedLane::from).collect())
+}
+
+/// Lowers the times at which these lanes need an owner. Locks their rows, in the order of their keys.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn schedule(
+    conn: &mut PgConnection,
+    lanes: &BTreeMap<Key, OffsetDateTime>,
+) -> Result<(), sqlx::Error> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let (companies, ids) = key_columns(lanes.keys());
+    sqlx::query!(
+        "WITH locked AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id, u.due_at
+             FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, endpoint_id, due_at)
+             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
+         -- Nobody can send for a lane that an operator must open first; whoever opens it schedules it.
+         UPDATE webhook_endpoints e SET next_due_at = CASE
+             WHEN e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL THEN e.next_due_at
+             ELSE least(e.next_due_at, locked.due_at) END
+         FROM locked WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id",
+        &companies as &[&str],
+        &ids,
+        &lanes.values().copied().collect::<Vec<_>>(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores when the rate limits of these lanes allow the next request.
+///
+/// # Errors
+/// When the database fails.
+pub async fn save_slots(
+    conn: &mut PgConnection,
+    lanes: &[(&Key, OffsetDateTime)],
+) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(lanes.iter().map(|(key, _)| *key));
+    sqlx::query!(
+        "WITH locked AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id, u.next_slot_at
+             FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, endpoint_id, next_slot_at)
+             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
+         UPDATE webhook_endpoints e SET next_slot_at = locked.next_slot_at
+         FROM locked WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id",
+        &companies as &[&str],
+        &ids,
+        &column(lanes, |(_, at)| *at),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Releases lanes that `owner` owns and has nothing in memory of. Each is due again with its first delivery, but not
+/// before it opens; one whose receiver is unreachable also when a delivery exceeds `max_age`, and one that an operator
+/// must open only then.
+///
+/// # Errors
+/// When the database fails; the lanes are then still owned.
+pub async fn release<'a>(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    keys: impl IntoIterator<Item = &'a Key>,
+    max_age: Duration,
+) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query!(
+        "WITH locked AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
+             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
+         UPDATE webhook_endpoints e SET owner = NULL, next_due_at = least(e.next_due_at, (
+             SELECT CASE
+                 WHEN e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL THEN 'infinity'
+                 ELSE greatest(p.due_at, e.next_slot_at, least(p.due_at + $4::interval,
+                     greatest(e.held_until, CASE WHEN e.breaker = 'open' THEN e.breaker_until END))) END
+             FROM webhook_pending p
+             WHERE p.company_id = e.company_id AND p.endpoint_id = e.endpoint_id
+             ORDER BY p.due_at, p.delivery_id LIMIT 1))
+         FROM locked
+         WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id AND e.owner = $1",
+        owner,
+        &companies as &[&str],
+        &ids,
+        interval(max_age),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Releases the lanes of `owner` that it knows nothing of: a claim succeeded, but its answer was lost. `known` are those
+/// that it owns. Only the task that claims may call it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn release_forgotten(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    known: &[Key],
+) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(known);
+    sqlx::query!(
+        "UPDATE webhook_endpoints e SET owner = NULL, next_due_at = now()
+         WHERE e.owner = $1
+           AND (e.company_id, e.endpoint_id) NOT IN (
+               SELECT company_id, endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id))",
+        owner,
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Releases up to `limit` lanes of these dead processes, to be claimed at once, and returns their number. Skips rows that
+/// are locked.
+///
+/// # Errors
+/// When the database fails.
+pub async fn release_owned(conn: &mut PgConnection, dead: &[Uuid], limit: i64) -> Result<u64, sqlx::Error> {
+    let released = sqlx::query!(
+        "WITH owned AS MATERIALIZED (
+             SELECT company_id, endpoint_id FROM webhook_endpoints WHERE owner = ANY($1)
+             LIMIT $2 FOR UPDATE SKIP LOCKED)
+         UPDATE webhook_endpoints e SET owner = NULL, next_due_at = now()
+         FROM owned o WHERE e.company_id = o.company_id AND e.endpoint_id = o.endpoint_id",
+        dead,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(released.rows_affected())
+}
+
+/// The time until the next lane needs an owner; zero if one does already, `None` if none will.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due(conn: &mut PgConnection) -> Result<Option<Duration>, sqlx::Error> {
+    let wait = sqlx::query_scalar!(
+        "SELECT (extract(epoch FROM min(lane.next_due_at) - now()) * 1000)::double precision
+         FROM generate_series(0, $1 - 1) AS turns(turn)
+         CROSS JOIN LATERAL (
+             SELECT e.next_due_at FROM webhook_endpoints e
+             WHERE e.turn = turns.turn AND e.owner IS NULL AND e.next_due_at < 'infinity'
+             ORDER BY e.next_due_at LIMIT 1) lane",
+        TURNS,
+    )
+    .fetch_one(conn)
+    .await?;
+    // Negative once it is due, which is not a valid `Duration`.
+    Ok(wait.map(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or_default()))
+}

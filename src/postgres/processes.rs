@@ -1,0 +1,137 @@
+//! The running processes: each renews its row, and releases what dead processes own.
+//!
+//! The clock is the database's. Nothing here waits for the disk: whatever a process commits later makes its earlier
+//! renewals durable as well.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{columns::interval, effects, endpoints};
+
+/// How long a dead process is remembered. It may only have stood still, and commit a transaction under its old id
+/// when it goes on: what it owns by then is released as well. Much longer than any transaction may be idle.
+const MEMORY: Duration = Duration::from_hours(1);
+
+/// Maximum rows of a table that one transaction releases.
+const PORTION: i64 = 500;
+
+/// Registers a process for `term` from now on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn register(
+    conn: &mut PgConnection,
+    process: Uuid,
+    sends_webhooks: bool,
+    term: Duration,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+         INSERT INTO processes (process_id, sends_webhooks, alive_until)
+         SELECT $1, $2, now() + $3::interval FROM relaxed",
+        process,
+        sends_webhooks,
+        interval(term),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Renews a process for `term` from now on, even if its row has expired, as after an outage of the database. `false` if
+/// another process has buried it: what it owned is no longer its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn renew(conn: &mut PgConnection, process: Uuid, term: Duration) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query!(
+        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+         UPDATE processes p SET alive_until = now() + $2::interval
+         FROM relaxed WHERE p.process_id = $1 AND NOT p.buried",
+        process,
+        interval(term),
+    )
+    .execute(conn)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Ends a process, so that others take over at once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retire(conn: &mut PgConnection, process: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE processes SET alive_until = now() WHERE process_id = $1 AND alive_until > now()",
+        process
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The number of live processes that send webhooks.
+///
+/// # Errors
+/// When the database fails.
+pub async fn senders(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM processes WHERE sends_webhooks AND alive_until > now()"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What one call of [`bury`] released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buried {
+    /// Rows of `effects`.
+    pub effects: u64,
+    /// Lanes of endpoints.
+    pub lanes: u64,
+    /// Whether dead processes may own more.
+    pub more: bool,
+}
+
+/// Releases a portion of what dead processes own, in one transaction. A process that is being buried by somebody else
+/// is left to them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn bury(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let buried = release(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(buried)
+}
+
+async fn release(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
+    // The lock excludes a renewal that began before the row expired.
+    let dead = sqlx::query_scalar!(
+        "SELECT process_id FROM processes WHERE alive_until <= now() ORDER BY process_id FOR UPDATE SKIP LOCKED"
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if dead.is_empty() {
+        return Ok(Buried { effects: 0, lanes: 0, more: false });
+    }
+    sqlx::query!("UPDATE processes SET buried = true WHERE process_id = ANY($1) AND NOT buried", &dead)
+        .execute(&mut *conn)
+        .await?;
+    // Everything that a process can own, one table after the other.
+    let effects = effects::release_owned(conn, &dead, PORTION).await?;
+    let lanes = endpoints::release_owned(conn, &dead, PORTION).await?;
+    let more = effects.max(lanes) == PORTION.unsigned_abs();
+    if !more {
+        sqlx::query!(
+            "DELETE FROM processes WHERE process_id = ANY($1) AND alive_until < now() - $2::interval",
+            &dead,
+            interval(MEMORY),
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(Buried { effects, lanes, more })
+}

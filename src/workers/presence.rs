@@ -1,0 +1,230 @@
+//! Keeps this process registered, and releases what dead processes own.
+//!
+//! Effects and lanes have an owner. While the row of the owner is renewed in time they are its alone; once it has
+//! expired, others release them. A process that others have buried goes on under a new id: what it owned is
+//! no longer its own, and what it still finishes is harmless, because ids and unique keys decide.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{
+    component::PRESENCE,
+    retry::{self, DatabaseWait},
+};
+use crate::{
+    health::Health,
+    postgres::{Database, processes},
+    telemetry::chain,
+};
+
+/// How long a renewal lasts. Others wait this long before they take over from a process that was killed.
+const TERM: Duration = Duration::from_secs(10);
+
+/// How often the row is renewed: several renewals may fail before it expires.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Deadline of a renewal, shorter than that of other work, so that one silent connection does not cost the term.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The end of the term in which a process no longer counts as alive for itself: whatever it decided before that has
+/// this much time to take effect before others take over.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Maximum wait for the farewell at the end. Without it, the row expires.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a process knows about its own row.
+#[derive(Clone, Copy, Debug)]
+struct Registration {
+    id: Uuid,
+    /// When the last successful renewal began, which is before the database counted its term.
+    renewed_at: Option<Instant>,
+    senders: u32,
+}
+
+impl Registration {
+    /// Whether the row cannot have expired by now, and will not within [`MARGIN`]. A machine that was suspended does
+    /// not notice: its clock stood still, too, and the database has to refuse what it does.
+    fn is_alive(&self, now: Instant) -> bool {
+        self.renewed_at.is_some_and(|began| now.saturating_duration_since(began) + MARGIN < TERM)
+    }
+}
+
+/// The registration of this process, for its components. Cheap to clone. The process stays registered until all
+/// clones are dropped.
+#[derive(Clone)]
+pub struct Presence(watch::Receiver<Registration>);
+
+impl Presence {
+    /// The id under which the process owns rows. It changes if the registration expires.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.0.borrow().id
+    }
+
+    /// Whether nobody can have taken over what this process owns.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.borrow().is_alive(Instant::now())
+    }
+
+    /// The owner of rows that the process inserts. `None` while it may not own any, because nobody would notice its
+    /// death: the rows are then left to any process.
+    #[must_use]
+    pub fn owner(&self) -> Option<Uuid> {
+        let registration = *self.0.borrow();
+        registration.is_alive(Instant::now()).then_some(registration.id)
+    }
+
+    /// The number of live processes that send webhooks when the row was last renewed, at least 1.
+    #[must_use]
+    pub fn senders(&self) -> u32 {
+        self.0.borrow().senders
+    }
+}
+
+/// The task that keeps the registration.
+pub struct PresenceKeeper {
+    database: Database,
+    health: Health,
+    sends_webhooks: bool,
+    registration: watch::Sender<Registration>,
+}
+
+impl PresenceKeeper {
+    /// Prepares the task, and the registration that it keeps.
+    #[must_use]
+    pub fn new(database: Database, health: Health, sends_webhooks: bool) -> (Self, Presence) {
+        let unregistered = Registration { id: Uuid::now_v7(), renewed_at: None, senders: 1 };
+        let (registration, presence) = watch::channel(unregistered);
+        (Self { database, health, sends_webhooks, registration }, Presence(presence))
+    }
+
+    /// Renews until every [`Presence`] has been dropped, so until all other work has ended, and then takes leave.
+    pub async fn run(self) {
+        tokio::select! {
+            () = self.registration.closed() => {}
+            () = self.renew_forever() => {}
+        }
+        let Registration { id, renewed_at, .. } = *self.registration.borrow();
+        if renewed_at.is_some() {
+            let farewell = self.database.unit(async |conn| processes::retire(conn, id).await);
+            match timeout(FAREWELL_TIMEOUT, farewell).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    info!(component = PRESENCE, error = chain(&error), "could not take leave of the others");
+                }
+                Err(_) => info!(component = PRESENCE, "could not take leave of the others in time"),
+            }
+        }
+        info!(component = PRESENCE, "{PRESENCE} stopped");
+    }
+
+    async fn renew_forever(&self) {
+        let mut tick = interval(RENEWAL_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wait = DatabaseWait::new(PRESENCE, &self.health);
+        loop {
+            tick.tick().await;
+            let began = Instant::now();
+            let renewed = timeout(RENEWAL_TIMEOUT, self.database.unit(async |conn| self.renew(conn).await));
+            let (id, senders) = match renewed.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                Ok(renewed) => renewed,
+                Err(error) => {
+                    retry::report_failure(PRESENCE, &self.health, &chain(&error));
+                    continue;
+                }
+            };
+            self.registration.send_replace(Registration { id, renewed_at: Some(began), senders });
+            let buried = timeout(RENEWAL_TIMEOUT, self.bury(began)).await;
+            match buried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                Ok(()) => {
+                    wait.recovered();
+                    self.health.ready(PRESENCE);
+                }
+                Err(error) => retry::report_failure(PRESENCE, &self.health, &chain(&error)),
+            }
+        }
+    }
+
+    /// Renews or registers, and returns the id and the number of processes that send webhooks.
+    async fn renew(&self, conn: &mut PgConnection) -> Result<(Uuid, u32), sqlx::Error> {
+        let Registration { mut id, renewed_at, .. } = *self.registration.borrow();
+        if renewed_at.is_none() || !processes::renew(conn, id, TERM).await? {
+            // Always a new id: the answer to an earlier try may have been lost.
+            let before = std::mem::replace(&mut id, Uuid::now_v7());
+            processes::register(conn, id, self.sends_webhooks, TERM).await?;
+            if renewed_at.is_some() {
+                warn!(
+                    component = PRESENCE,
+                    process.id = %id,
+                    "the registration of process {before} expired; others take over its work, and it goes on as {id}"
+                );
+            }
+        }
+        let senders = processes::senders(conn).await?;
+        Ok((id, u32::try_from(senders).unwrap_or(u32::MAX).max(1)))
+    }
+
+    /// Releases what dead processes own, until it is time for the next renewal.
+    async fn bury(&self, began: Instant) -> Result<(), sqlx::Error> {
+        loop {
+            let buried = self.database.unit(async |conn| processes::bury(conn).await).await?;
+            if buried.effects + buried.lanes > 0 {
+                let (batches, lanes) = (buried.effects, buried.lanes);
+                info!(
+                    component = PRESENCE,
+                    batches,
+                    lanes,
+                    "released {batches} batches and {lanes} lanes of processes that have ended"
+                );
+            }
+            if !buried.more || began.elapsed() >= RENEWAL_INTERVAL {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registration_counts_from_the_beginning_of_its_renewal_and_ends_before_its_row() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_millis(seconds);
+        let renewed = Registration { id: Uuid::nil(), renewed_at: Some(began), senders: 1 };
+        for (now, expected) in [(0, true), (7_999, true), (8_000, false), (10_000, false), (3_600_000, false)]
+        {
+            assert_eq!(renewed.is_alive(at(now)), expected, "after {now} ms");
+        }
+        let unregistered = Registration { renewed_at: None, ..renewed };
+        assert!(!unregistered.is_alive(began), "before the first renewal");
+        let long_past = Registration { renewed_at: Some(at(1)), ..renewed };
+        assert!(long_past.is_alive(began), "a renewal that began after the question");
+    }
+
+    #[test]
+    fn several_renewals_fit_into_the_term() {
+        assert!(RENEWAL_INTERVAL + 2 * RENEWAL_TIMEOUT + MARGIN <= TERM);
+    }
+
+    #[test]
+    fn an_unregistered_process_owns_nothing_and_counts_one_sender() {
+        let (state, presence) =
+            watch::channel(Registration { id: Uuid::from_u128(7), renewed_at: None, senders: 1 });
+        let presence = Presence(presence);
+        assert_eq!((presence.owner(), presence.is_alive(), presence.senders()), (None, false, 1));
+        let renewed_at = Some(Instant::now());
+        state.send_replace(Registration { id: Uuid::from_u128(8), renewed_at, senders: 3 });
+        assert_eq!((presence.owner(), presence.senders()), (Some(Uuid::from_u128(8)), 3));
+    }
+}

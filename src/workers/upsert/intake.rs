@@ -1,0 +1,162 @@
+//! Receives the messages of one consumer, decodes them, and starts their transactions.
+//!
+//! The next messages are decoded while transactions are in the database. Nothing waits for company: a single message
+//! starts its transaction at once, and under load messages gather until a transaction ends.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
+
+use super::{
+    commit::Committer,
+    triage::{Triage, Triaged},
+    window::{Arrival, Limits, MAX_RUNNING, Taken, Ticket, Window},
+    worker::UpsertWorker,
+};
+use crate::{
+    amqp::{Batch, BatchLimits, ConsumeError, Consumer, Receipt},
+    workers::{
+        backoff::Backoff,
+        consumption::{Ended, Work},
+    },
+};
+
+/// Deliveries of a message after which it is processed alone. A message that ends the process takes down
+/// everything that was prefetched with it; alone, it can be told apart from its neighbors.
+const SUSPICIOUS_DELIVERIES: u64 = 3;
+
+/// Maximum number of steps in one transaction, whose memory grows with them. One event is never split.
+const MAX_STEPS: usize = 2000;
+
+/// Messages that are decoded before the intake looks whether a transaction has ended.
+const MAX_DECODED: usize = 64;
+
+/// A transaction that ended, and whether its messages are settled.
+type Done = Result<(Ticket, bool), JoinError>;
+
+/// The messages that one consumer has received and not acknowledged, and their transactions.
+pub(super) struct Intake {
+    worker: Arc<UpsertWorker>,
+    triage: Triage,
+    window: Window<Triaged, Receipt>,
+    running: JoinSet<(Ticket, bool)>,
+    limits: Limits,
+}
+
+/// How many messages the broker hands out: the next batch gathers while others are in the database.
+pub(super) const fn prefetch(batch_size: usize) -> usize {
+    (MAX_RUNNING + 1) * batch_size
+}
+
+impl Work for Intake {
+    async fn work(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Ended, ConsumeError> {
+        let mut ended = self.consume(consumer, backoff, stop).await;
+        // A transaction is never abandoned. If the consumer is lost, its messages come back and are found applied.
+        while let Some(done) = self.running.join_next().await {
+            if let Some(last) = self.settle(done)
+                && ended.is_ok()
+                && let Err(lost) = consumer.acknowledge_through(last).await
+            {
+                ended = Err(lost);
+            }
+        }
+        self.window = Window::default();
+        ended
+    }
+}
+
+impl Intake {
+    pub(super) fn new(worker: Arc<UpsertWorker>) -> Self {
+        let (settings, rules) = (&worker.settings, worker.rules.clone());
+        let upsert = &settings.upsert;
+        Self {
+            triage: Triage::new(rules, &settings.amqp.namespace),
+            window: Window::default(),
+            running: JoinSet::new(),
+            limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
+            worker,
+        }
+    }
+
+    async fn consume(
+        &mut self,
+        consumer: &mut Consumer,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Ended, ConsumeError> {
+        loop {
+            self.start(consumer, stop).await?;
+            // Decoded messages are larger than their bodies, so their number in memory has a bound of its own.
+            let has_room = self.window.bytes() < self.limits.bytes.saturating_mul(MAX_RUNNING + 1);
+            // What has arrived goes into one transaction if one can start.
+            let count = if self.window.is_free() { self.limits.messages } else { MAX_DECODED };
+            let arriving = BatchLimits { count, bytes: self.limits.bytes };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                Some(done) = self.running.join_next() => self.acknowledge(consumer, done).await?,
+                batch = consumer.next_batch(&arriving), if has_room => match batch? {
+                    Some(batch) => {
+                        backoff.reset();
+                        self.receive(batch);
+                    }
+                    None if self.window.is_empty() => return Ok(Ended::Idle),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn receive(&mut self, batch: Batch) {
+        for (message, receipt) in batch {
+            let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
+                Triaged::Suspect(message)
+            } else {
+                self.triage.decide(message)
+            };
+            let demand = self.triage.demand(&content);
+            self.window.push(Arrival { content, receipt, demand });
+        }
+        self.triage.report();
+    }
+
+    /// Starts every transaction that can start.
+    async fn start(&mut self, consumer: &Consumer, stop: &CancellationToken) -> Result<(), ConsumeError> {
+        while !stop.is_cancelled()
+            && let Some(Taken { ticket, contents, alone }) = self.window.take(&self.limits)
+        {
+            let committer = Committer { worker: Arc::clone(&self.worker), stop: stop.clone() };
+            let span = info_span!("batch", component = self.worker.name, messages = contents.len());
+            let settling = async move { (ticket, committer.settle(contents).await) };
+            self.running.spawn(settling.instrument(span));
+            // Nothing is decoded beside a message that may end the process.
+            if alone && let Some(done) = self.running.join_next().await {
+                self.acknowledge(consumer, done).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
+        match self.settle(done) {
+            Some(last) => consumer.acknowledge_through(last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The receipt of the last message that can be acknowledged now.
+    fn settle(&mut self, done: Done) -> Option<Receipt> {
+        match done {
+            Ok((ticket, is_settled)) => is_settled.then(|| self.window.settle(ticket)).flatten(),
+            // A panic ends this task as well; the process restarts, and its messages come back.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Takes batches that no process works on: those of processes that have ended or send no webhooks.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+use uuid::Uuid;
+
+use super::{
+    claims::{Claims, Found},
+    hand_over::Open,
+};
+use crate::{
+    domain::{event::Key, webhook::delivery::Delivery},
+    postgres::{
+        effects::{self, EffectsKey, Kind, Part as _, requests::Requests},
+        endpoints,
+    },
+    telemetry::chain,
+    workers::component::WEBHOOK_WORKER,
+};
+
+/// Maximum number of requests that are taken at a time from batches without an owner.
+const MAX_REQUESTS: usize = 500;
+
+/// A batch that is older and not in memory never arrived here. Also how often such batches are looked for.
+const FORGOTTEN: Duration = Duration::from_secs(15);
+
+/// How long a batch that cannot be read is left to others.
+const UNREADABLE_WAIT: Duration = Duration::from_mins(1);
+
+impl Claims {
+    /// Takes batches that no process works on.
+    pub(super) async fn take_batches(
+        &mut self,
+        owner: Uuid,
+        stop: &CancellationToken,
+    ) -> Result<Found, sqlx::Error> {
+        let (free, busy) = {
+            let queue = self.hand_over.sender.queue();
+            (queue.free(), queue.busy_companies())
+        };
+        let limit = free.min(MAX_REQUESTS);
+        self.waits_for_room = limit == 0 || !busy.is_empty();
+        if limit == 0 {
+            return Ok(Found::Something);
+        }
+        let busy: Vec<&str> = busy.iter().map(String::as_str).collect();
+        let unit = async |conn: &mut PgConnection| effects::take(conn, Kind::Send, owner, limit, &busy).await;
+        let taken = self.hand_over.database.unit(unit).await?;
+        let items: usize = taken.iter().map(|batch| batch.items).sum();
+        let rows = taken.len();
+        let mut batches = Vec::with_capacity(rows);
+        for batch in taken {
+            match Delivery::unpack(&batch.key.company, &batch.body) {
+                Ok(unpacked) => {
+                    let Some(deliveries) = self.hand_over.without_row(unpacked, stop).await else {
+                        return Ok(Found::Nothing);
+                    };
+                    let requests = Requests::taken(batch.key, owner, deliveries);
+                    batches.push(Open { requests, items: batch.items });
+                }
+                Err(error) => self.put_back(owner, batch.key, &error).await?,
+            }
+        }
+        let (open, done): (Vec<_>, Vec<_>) =
+            batches.into_iter().partition(|batch| !batch.requests.deliveries.is_empty());
+        let done: Vec<_> = done.into_iter().map(|batch| batch.requests.key).collect();
+        if !done.is_empty() {
+            let unit = async |conn: &mut PgConnection| effects::delete(conn, owner, &done).await;
+            self.hand_over.database.unit(unit).await?;
+        }
+        if !open.is_empty() {
+            self.hand_over.take(open, stop).await;
+        }
+        Ok(if rows >= effects::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
+    }
+
+    /// Leaves a batch that this version cannot read to others.
+    async fn put_back(
+        &self,
+        owner: Uuid,
+        key: EffectsKey,
+        unreadable: &sqlx::Error,
+    ) -> Result<(), sqlx::Error> {
+        error!(
+            component = WEBHOOK_WORKER,
+            company.id = key.company,
+            error = chain(unreadable),
+            "could not read batch {} of company {}; trying again in a minute",
+            key.batch,
+            key.company
+        );
+        let unit = async |conn: &mut PgConnection| {
+            effects::put_back(conn, owner, std::slice::from_ref(&key), UNREADABLE_WAIT).await
+        };
+        self.hand_over.database.unit(unit).await
+    }
+
+    /// Releases batches and lanes of this process that it knows nothing of: the commit succeeded, but its answer was lost.
+    /// They are taken again.
+    pub(super) async fn release_forgotten(&mut self, owner: Uuid) -> Result<(), sqlx::Error> {
+        if self.next_release > Instant::now() {
+            return Ok(());
+        }
+        let known = self.hand_over.known();
+        let unit = async |conn: &mut PgConnection| {
+            effects::release_forgotten(conn, Kind::Send, owner, FORGOTTEN, &known).await
+        };
+        self.hand_over.database.unit(unit).await?;
+        let lanes: Vec<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
+        let unit = async |conn: &mut PgConnection| endpoints::release_forgotten(conn, owner, &lanes).await;
+        self.hand_over.database.unit(unit).await?;
+        self.next_release = Instant::now() + FORGOTTEN;
+        Ok(())
+    }
+}

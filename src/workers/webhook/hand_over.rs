@@ -1,0 +1,153 @@
+//! Takes the requests of batches: those that worker 1 of this process has just committed, and those that no process
+//! works on. A request whose lane is calm is sent from memory; all others become rows.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    attempt::{Batch, Job, Origin, Sender},
+    lanes::Lanes,
+};
+use crate::{
+    domain::{
+        event::Key,
+        webhook::delivery::{Delivery, Progress},
+    },
+    health::Health,
+    postgres::{
+        Database, deliveries,
+        effects::{EffectsKey, requests::Requests},
+        endpoints::{self, LaneRow},
+    },
+    workers::{component::WEBHOOK_WORKER, presence::Presence, retry},
+};
+
+/// A batch that could not be handed over for longer is left to [`super::claims`], which releases forgotten batches.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// The requests of one batch, which this process owns.
+pub(super) struct Open {
+    pub(super) requests: Requests,
+    /// How many requests the batch has. Some may have a row of their own.
+    pub(super) items: usize,
+}
+
+/// What takes requests.
+#[derive(Clone)]
+pub(super) struct HandOver {
+    pub(super) database: Database,
+    pub(super) health: Health,
+    pub(super) presence: Presence,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) sender: Arc<Sender>,
+    /// The batches in memory.
+    pub(super) open: Arc<Mutex<Vec<Weak<Batch>>>>,
+}
+
+impl HandOver {
+    /// Takes what worker 1 of this process commits, until it has ended.
+    pub(super) async fn run(self, mut committed: mpsc::Receiver<Vec<Requests>>, stop: CancellationToken) {
+        while let Some(batches) = committed.recv().await {
+            let open = |requests: Requests| Open { items: requests.deliveries.len(), requests };
+            // After a stop the batches are left to other processes.
+            self.take(batches.into_iter().map(open).collect(), &stop).await;
+        }
+    }
+
+    /// Sends the requests of calm lanes, as far as there is room, and turns all others into rows. `false` when stopped
+    /// before that: another process takes the batches.
+    pub(super) async fn take(&self, batches: Vec<Open>, stop: &CancellationToken) -> bool {
+        if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
+            return false;
+        }
+        let keys: BTreeSet<Key> =
+            batches.iter().flat_map(|batch| &batch.requests.deliveries).map(Delivery::lane).collect();
+        let unit = || self.database.unit(async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await);
+        let Some(rows) = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await else {
+            return false;
+        };
+        let rows: HashMap<&Key, &LaneRow> = rows.iter().map(|row| (&row.key, row)).collect();
+        let owner = self.presence.id();
+        for Open { requests, items } in batches {
+            // After an outage it may be somebody else's, or is about to be released and taken again.
+            if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
+                continue;
+            }
+            let Requests { key, deliveries, .. } = requests;
+            let batch = Arc::new(Batch::new(key, owner, items, deliveries.len()));
+            self.open().push(Arc::downgrade(&batch));
+            for delivery in deliveries {
+                let key = delivery.lane();
+                let row = rows.get(&key).copied();
+                self.admit(self.job(delivery, key, &batch), row);
+            }
+        }
+        self.sender.start();
+        true
+    }
+
+    /// The rows of the batches in memory.
+    pub(super) fn known(&self) -> Vec<EffectsKey> {
+        let mut open = self.open();
+        open.retain(|batch| batch.strong_count() > 0);
+        open.iter().filter_map(|batch| Some(batch.upgrade()?.key.clone())).collect()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<Batch>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of `deliveries` that have no row: another process may have recorded some before it died.
+    pub(super) async fn without_row(
+        &self,
+        deliveries: Vec<Delivery>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<Delivery>> {
+        let unit = || {
+            self.database.unit(async |conn: &mut PgConnection| deliveries::existing(conn, &deliveries).await)
+        };
+        let existing = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await?;
+        let existing: BTreeSet<Key> = existing.into_iter().collect();
+        Some(deliveries.into_iter().filter(|delivery| !existing.contains(&delivery.key)).collect())
+    }
+
+    fn job(&self, delivery: Delivery, lane: Key, batch: &Arc<Batch>) -> Job {
+        Job {
+            handle: self.lanes.get(&lane, &delivery.endpoint_url),
+            lane,
+            delivery,
+            progress: Progress::default(),
+            origin: Origin::Batch(Arc::clone(batch)),
+            since: Instant::now(),
+            is_calm: true,
+            is_expired: false,
+            cap: 1,
+        }
+    }
+
+    fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
+        let calm = row.filter(|row| row.lane.is_calm(row.now) && !row.has_backlog);
+        let mut queue = self.sender.queue();
+        let refused = match calm {
+            Some(row) if queue.room(&job.lane) > 0 => {
+                // Every process may send without owning the lane, so each has a part of its cap.
+                job.cap = (row.lane.cap() / self.presence.senders()).max(1);
+                // If this process holds it already, the batch is released as forgotten once it is recorded.
+                let _ = queue.push(job);
+                None
+            }
+            _ => Some(job),
+        };
+        drop(queue);
+        if let Some(job) = refused {
+            self.sender.skip(job);
+        }
+    }
+}

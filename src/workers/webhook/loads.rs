@@ -1,0 +1,147 @@
+//! Loads due deliveries of the lanes that this process owns into the queue.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    attempt::Job,
+    claims::Claims,
+    digests,
+    lanes::Owned,
+    supersede,
+    visits::{self, Planned},
+};
+use crate::{
+    domain::event::Key,
+    postgres::{
+        deliveries::{self, Loaded, Visit},
+        endpoints,
+    },
+};
+
+/// Maximum number of deliveries of one load. Their requests may be large.
+const MAX_LOADED: usize = 512;
+
+/// How many deliveries of a lane are loaded at least, if it has room.
+const MIN_SHARE: usize = 8;
+
+/// After a fold that failed, the lane is left alone for so long.
+const FOLD_AGAIN: Duration = Duration::from_secs(5);
+
+impl Claims {
+    /// Loads due deliveries of the lanes that this process owns and that have room. Returns whether there is more
+    /// to load at once.
+    pub(super) async fn load(&self, process: Uuid) -> Result<bool, sqlx::Error> {
+        let (planned, left_out) = self.plan_visits().await?;
+        if planned.is_empty() {
+            return Ok(left_out);
+        }
+        let in_flight = self.in_flight();
+        let unit = async |conn: &mut PgConnection| {
+            let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
+            let loaded = deliveries::load(conn, process, &visits).await?;
+            let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
+            Ok::<_, sqlx::Error>((
+                places,
+                supersede::supersede(conn, loaded, &in_flight, &self.source).await?,
+            ))
+        };
+        let (places, loaded) = self.hand_over.database.unit(unit).await?;
+        let is_digest = |one: &Loaded| {
+            one.is_digest && planned.get(&one.delivery.lane()).is_some_and(|visit| visit.overdue.is_none())
+        };
+        let (digests, loaded): (Vec<_>, Vec<_>) = loaded.into_iter().partition(is_digest);
+        let folded: BTreeSet<Key> = digests.iter().map(|one| one.delivery.lane()).collect();
+        let profiles: Vec<_> = {
+            let mut owned = self.hand_over.lanes.owned();
+            visits::advance(&mut owned, &planned, &places, &folded, Instant::now());
+            let jobs = loaded.into_iter().filter_map(|one| visits::job(one, &mut owned, &planned)).collect();
+            let profile = |lane: &Key| owned.get(lane).map(|one| (lane.clone(), one.handle.profile));
+            let profiles = folded.iter().filter_map(profile).collect();
+            drop(owned);
+            self.push(jobs);
+            profiles
+        };
+        if !profiles.is_empty() && !digests::fold(&self.hand_over.database, profiles).await {
+            let mut owned = self.hand_over.lanes.owned();
+            for key in &folded {
+                if let Some(lane) = owned.get_mut(key) {
+                    lane.reload_at = Instant::now() + FOLD_AGAIN;
+                }
+            }
+            return Ok(left_out);
+        }
+        // What was loaded may all have been superseded or folded.
+        let loads_more = |(key, _): (&Key, &Planned)| {
+            let owned = self.hand_over.lanes.owned();
+            owned.get(key).is_some_and(|lane| !lane.is_done && !lane.is_exhausted && lane.loaded.is_empty())
+        };
+        Ok(left_out || planned.iter().any(loads_more))
+    }
+
+    /// What to load of each lane. Stores what that takes of their rate limits.
+    async fn plan_visits(&self) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
+        let (visits, slots, left_out) = {
+            let queue = self.hand_over.sender.queue();
+            let mut owned = self.hand_over.lanes.owned();
+            let mut visits = HashMap::new();
+            let mut slots = Vec::new();
+            let clock = Instant::now();
+            let is_ready = |lane: &Owned| !lane.is_done && lane.reload_at <= clock;
+            let ready = owned.values().filter(|lane| is_ready(lane)).count();
+            let mut budget = queue.free().min(MAX_LOADED);
+            // No lane takes the budget of all.
+            let share = (budget / ready.max(1)).max(MIN_SHARE);
+            let mut companies: HashMap<&str, usize> = HashMap::new();
+            let mut left_out = false;
+            for (key, lane) in owned.iter_mut().filter(|(_, lane)| is_ready(lane)) {
+                let of_company =
+                    companies.entry(key.company.as_str()).or_insert_with(|| queue.room_of(&key.company));
+                // A lane without room stays owned, and is planned again when the queue has room.
+                let wanted = queue.room(key).min(share);
+                let room = wanted.min(budget).min(*of_company);
+                left_out |= room < wanted && queue.free() > MAX_LOADED;
+                if room > 0
+                    && let Some(planned) = visits::plan(lane, (room, queue.held_of(key)), self.max_age, clock)
+                {
+                    budget -= planned.room;
+                    *of_company -= planned.room;
+                    if lane.state.send_interval.is_some() && planned.overdue.is_none() {
+                        slots.push((key.clone(), lane.state.next_slot_at));
+                    }
+                    visits.insert(key.clone(), planned);
+                }
+            }
+            (visits, slots, left_out)
+        };
+        if !slots.is_empty() {
+            let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
+            let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, &slots).await;
+            self.hand_over.database.unit(unit).await?;
+        }
+        Ok((visits, left_out))
+    }
+
+    fn in_flight(&self) -> Vec<Uuid> {
+        let owned = self.hand_over.lanes.owned();
+        owned.values().flat_map(|lane| lane.loaded.iter().copied()).collect()
+    }
+
+    fn push(&self, jobs: Vec<Job>) {
+        let mut queue = self.hand_over.sender.queue();
+        let mut held = Vec::new();
+        for job in jobs {
+            held.extend(queue.push(job).err());
+        }
+        drop(queue);
+        for job in held {
+            // Its outcome is about to be recorded.
+            self.hand_over.lanes.unload(&job.lane, job.delivery.key.id);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What to load of each lane that this process owns. Pure, but for the clock of a job.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    attempt::{Job, Origin},
+    lanes::Owned,
+};
+use crate::{
+    domain::{event::Key, webhook::lane::Gate},
+    postgres::deliveries::{Cursor, Loaded, Visit},
+};
+
+/// How many deliveries of a lane are loaded for each request that it may have in flight.
+const AHEAD: usize = 4;
+
+/// A lane of which nothing more was due, but that is still sending, is loaded again after this time.
+const RELOAD: Duration = Duration::from_millis(100);
+
+/// A lane whose rate limit allows nothing for longer is released.
+const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
+
+/// What to load of one lane.
+pub(super) struct Planned {
+    after: Cursor,
+    pub(super) room: usize,
+    /// Only deliveries that have been due for so long, and have exceeded their maximum age.
+    pub(super) overdue: Option<Duration>,
+    cap: u32,
+    is_calm: bool,
+}
+
+impl Planned {
+    pub(super) fn of<'a>(&self, lane: &'a Key) -> Visit<'a> {
+        Visit { lane, after: self.after, room: self.room, overdue: self.overdue.unwrap_or_default() }
+    }
+}
+
+/// What to load at `clock` of a lane that has `room` and `held` deliveries in memory; `None` if nothing now.
+pub(super) fn plan(
+    lane: &mut Owned,
+    (room, held): (usize, usize),
+    max_age: Duration,
+    clock: Instant,
+) -> Option<Planned> {
+    let now = lane.now();
+    let cap = lane.state.cap();
+    let at_once = usize::try_from(cap).unwrap_or(usize::MAX);
+    let is_calm = lane.state.breaker.is_calm();
+    let planned = Planned { after: lane.cursor, room, overdue: None, cap, is_calm };
+    match lane.state.gate(now) {
+        Gate::Stopped => {
+            lane.is_done = true;
+            None
+        }
+        Gate::Unreachable => Some(Planned { room: room.min(at_once), overdue: Some(max_age), ..planned }),
+        Gate::Open if lane.state.is_calm(now) => {
+            // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query.
+            let ahead = (AHEAD * at_once).saturating_sub(held);
+            let room = room.min(ahead);
+            (2 * ahead >= AHEAD * at_once).then_some(Planned { room, ..planned })
+        }
+        Gate::Open => {
+            // Requests in flight may take all that it may send; it is planned again when they have ended.
+            let wanted = room.min(at_once.saturating_sub(held));
+            let room = lane.state.take_slots(now, wanted);
+            if wanted > 0 && room == 0 {
+                let wait = Duration::try_from(lane.state.next_slot_at - now).unwrap_or_default();
+                lane.is_done |= wait > MAX_SLOT_WAIT;
+                lane.reload_at = clock + wait.max(Duration::from_millis(1));
+            }
+            (room > 0).then_some(Planned { room, ..planned })
+        }
+    }
+}
+
+/// Notes how far the lanes are loaded. `folded` are those with digests to be made.
+pub(super) fn advance(
+    owned: &mut HashMap<Key, Owned>,
+    visits: &HashMap<Key, Planned>,
+    places: &[(Key, Cursor)],
+    folded: &BTreeSet<Key>,
+    clock: Instant,
+) {
+    let mut counts: HashMap<&Key, usize> = HashMap::new();
+    for (lane, place) in places {
+        if let Some(owned) = owned.get_mut(lane) {
+            owned.cursor = owned.cursor.max(*place);
+        }
+        *counts.entry(lane).or_default() += 1;
+    }
+    for (key, visit) in visits {
+        let Some(lane) = owned.get_mut(key) else { continue };
+        lane.is_done |= visit.overdue.is_some();
+        lane.is_exhausted = counts.get(key).copied().unwrap_or_default() < visit.room;
+        if lane.is_exhausted {
+            lane.reload_at = clock + RELOAD;
+        }
+        if folded.contains(key) {
+            // The digests, and what no digest took, are due already.
+            (lane.is_exhausted, lane.cursor) = (false, Cursor::START);
+        }
+    }
+}
+
+/// The job of a loaded delivery; `None` if it is in memory already.
+pub(super) fn job(
+    one: Loaded,
+    owned: &mut HashMap<Key, Owned>,
+    visits: &HashMap<Key, Planned>,
+) -> Option<Job> {
+    let key = one.delivery.lane();
+    let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
+    if !lane.loaded.insert(one.delivery.key.id) {
+        return None;
+    }
+    Some(Job {
+        handle: Arc::clone(&lane.handle),
+        lane: key,
+        progress: one.progress,
+        origin: Origin::Row,
+        since: Instant::now(),
+        is_calm: visit.is_calm,
+        is_expired: visit.overdue.is_some(),
+        cap: visit.cap,
+        delivery: one.delivery,
+    })
+}
