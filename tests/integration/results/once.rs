@@ -47,7 +47,8 @@ async fn webhooks_that_end_together_publish_one_result(app: &TestApp) {
     sqlx::query(shuffle).execute(&app.pool).await.unwrap();
     app.run(&["webhook"]).await;
     app.run(&["webhook"]).await;
-    app.webhooks(60).await;
+    // One process owns the lane, and one host has half of its slots.
+    app.webhooks(30).await;
     app.receiver.release();
     let mut ids: Vec<String> =
         hear(app, CHAINS).await.iter().map(|heard| heard.at("/id").to_string()).collect();
