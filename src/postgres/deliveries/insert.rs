@@ -206,11 +206,11 @@ async fn wait(conn: &mut PgConnection, rows: &[&NewDelivery<'_>]) -> Result<(), 
     endpoints::schedule(conn, &lanes).await
 }
 
-/// Those of these deliveries that have a row. Each is given with its time of creation.
+/// The keys of those of these deliveries that have a row.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn existing(conn: &mut PgConnection, deliveries: &[Delivery]) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn existing(conn: &mut PgConnection, deliveries: &[&Delivery]) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(deliveries.iter().map(|delivery| &delivery.key));
     sqlx::query_as!(
         Key,

@@ -183,7 +183,8 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
     let open = on_their_way(conn, filter).await?;
     let keys = newest(conn, filter).await?;
     let mut listed = super::summaries(conn, &keys).await?;
-    let known: HashSet<Key> = super::existing(conn, &open).await?.into_iter().collect();
+    let known: HashSet<Key> =
+        super::existing(conn, &open.iter().collect::<Vec<_>>()).await?.into_iter().collect();
     let open = open.into_iter().filter(|delivery| !known.contains(&delivery.key));
     listed.extend(open.map(Summary::on_its_way));
     listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
@@ -212,7 +213,8 @@ pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Del
         open.extend(requests::open(conn, Some(company), MAX_OPEN).await?);
     }
     open.retain(|delivery| keys.contains(&delivery.key));
-    let known: HashSet<Key> = super::existing(conn, &open).await?.into_iter().collect();
+    let known: HashSet<Key> =
+        super::existing(conn, &open.iter().collect::<Vec<_>>()).await?.into_iter().collect();
     open.retain(|delivery| !known.contains(&delivery.key));
     Ok(open)
 }

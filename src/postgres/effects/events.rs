@@ -3,8 +3,6 @@
 //! `MessagePack` with the names of the fields, so that during an upgrade an older process can read what a newer one
 //! wrote, and the other way round: unknown fields are ignored, and a new field must be optional.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -44,16 +42,7 @@ pub async fn insert(
 /// The events of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, events: Vec<OutgoingEvent>) -> Vec<Committed> {
-    let mut by_company: BTreeMap<String, Vec<OutgoingEvent>> = BTreeMap::new();
-    for event in events {
-        match by_company.get_mut(&event.company) {
-            Some(events) => events.push(event),
-            None => {
-                by_company.insert(event.company.clone(), vec![event]);
-            }
-        }
-    }
-    let committed = by_company.into_iter().map(|(company, events)| {
+    let committed = super::by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
         let key = EffectsKey { company, batch, kind: Kind::Publish };
         Committed { key, events }
     });

@@ -1,9 +1,6 @@
 //! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Instant,
-};
+use std::{collections::HashSet, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -47,19 +44,12 @@ impl Requests {
 /// The deliveries of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
-    let mut by_company: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
-    for delivery in deliveries {
-        match by_company.get_mut(&delivery.key.company) {
-            Some(deliveries) => deliveries.push(delivery),
-            None => {
-                by_company.insert(delivery.key.company.clone(), vec![delivery]);
-            }
-        }
-    }
-    let requests = by_company.into_iter().map(|(company, deliveries)| {
-        let key = EffectsKey { company, batch, kind: Kind::Send };
-        Requests { key, owner, deliveries, since: Instant::now() }
-    });
+    let requests = super::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
+        |(company, deliveries)| {
+            let key = EffectsKey { company, batch, kind: Kind::Send };
+            Requests { key, owner, deliveries, since: Instant::now() }
+        },
+    );
     requests.collect()
 }
 

@@ -54,15 +54,15 @@ impl Claims {
         let mut batches = Vec::with_capacity(rows);
         for batch in taken {
             match Delivery::unpack(&batch.key.company, &batch.body) {
-                Ok(unpacked) => {
-                    let Some(deliveries) = self.hand_over.without_row(unpacked, stop).await else {
-                        return Ok(Found::Nothing);
-                    };
+                Ok(deliveries) => {
                     let requests = Requests::taken(batch.key, owner, deliveries);
                     batches.push(Open { requests, items: batch.items });
                 }
                 Err(error) => self.put_back(owner, batch.key, &error).await?,
             }
+        }
+        if !batches.is_empty() && !self.hand_over.leave_out_recorded(&mut batches, stop).await {
+            return Ok(Found::Nothing);
         }
         let (open, done): (Vec<_>, Vec<_>) =
             batches.into_iter().partition(|batch| !batch.requests.deliveries.is_empty());

@@ -104,18 +104,22 @@ impl HandOver {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those of `deliveries` that have no row: another process may have recorded some before it died.
-    pub(super) async fn without_row(
-        &self,
-        deliveries: Vec<Delivery>,
-        stop: &CancellationToken,
-    ) -> Option<Vec<Delivery>> {
+    /// Leaves out the deliveries that have a row: another process may have recorded some before it died. `false` when
+    /// stopped.
+    pub(super) async fn leave_out_recorded(&self, batches: &mut [Open], stop: &CancellationToken) -> bool {
+        let deliveries: Vec<&Delivery> =
+            batches.iter().flat_map(|batch| &batch.requests.deliveries).collect();
         let unit = || {
             self.database.unit(async |conn: &mut PgConnection| deliveries::existing(conn, &deliveries).await)
         };
-        let existing = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await?;
+        let Some(existing) = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await else {
+            return false;
+        };
         let existing: BTreeSet<Key> = existing.into_iter().collect();
-        Some(deliveries.into_iter().filter(|delivery| !existing.contains(&delivery.key)).collect())
+        for batch in batches {
+            batch.requests.deliveries.retain(|delivery| !existing.contains(&delivery.key));
+        }
+        true
     }
 
     fn job(&self, delivery: Delivery, lane: Key, batch: &Arc<Batch>) -> Job {
