@@ -8,7 +8,7 @@
 pub mod events;
 pub mod requests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -90,20 +90,6 @@ impl NewEffects {
     pub fn of<P: Part>(key: EffectsKey, owner: Option<Uuid>, parts: &[P]) -> Result<Self, sqlx::Error> {
         Ok(Self { key, owner, items: parts.len(), body: P::pack(parts)? })
     }
-}
-
-/// The parts of one transaction by company.
-fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTreeMap<String, Vec<P>> {
-    let mut grouped: BTreeMap<String, Vec<P>> = BTreeMap::new();
-    for part in parts {
-        match grouped.get_mut(company(&part)) {
-            Some(parts) => parts.push(part),
-            None => {
-                grouped.insert(company(&part).to_owned(), vec![part]);
-            }
-        }
-    }
-    grouped
 }
 
 /// A row that the caller has taken.

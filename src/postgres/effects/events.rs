@@ -3,6 +3,8 @@
 //! `MessagePack` with the names of the fields, so that during an upgrade an older process can read what a newer one
 //! wrote, and the other way round: unknown fields are ignored, and a new field must be optional.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -42,11 +44,25 @@ pub async fn insert(
 /// The events of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, events: Vec<OutgoingEvent>) -> Vec<Committed> {
-    let committed = super::by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
+    let committed = by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
         let key = EffectsKey { company, batch, kind: Kind::Publish };
         Committed { key, events }
     });
     committed.collect()
+}
+
+/// The parts of one transaction by company.
+pub(super) fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTreeMap<String, Vec<P>> {
+    let mut grouped: BTreeMap<String, Vec<P>> = BTreeMap::new();
+    for part in parts {
+        match grouped.get_mut(company(&part)) {
+            Some(parts) => parts.push(part),
+            None => {
+                grouped.insert(company(&part).to_owned(), vec![part]);
+            }
+        }
+    }
+    grouped
 }
 
 /// Their rows.

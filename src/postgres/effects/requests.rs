@@ -44,7 +44,7 @@ impl Requests {
 /// The deliveries of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
-    let requests = super::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
+    let requests = super::events::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
         |(company, deliveries)| {
             let key = EffectsKey { company, batch, kind: Kind::Send };
             Requests { key, owner, deliveries, since: Instant::now() }
