@@ -123,7 +123,7 @@ fn retention_is_checked_against_itself_and_max_age() {
     let names = exact.map(|(name, value)| (format!("RETENTION__{name}"), value));
     assert!(kept(&names.each_ref().map(|(name, value)| (name.as_str(), *value))).is_ok());
     for (name, value, key, said) in [
-        ("DELIVERIES", "7d", "retention.deliveries", "max_age"),
+        ("DELIVERIES", "29d", "retention.deliveries", "retention.attempts"),
         ("ATTEMPTS", "6d", "retention.attempts", "max_age"),
         ("ATTEMPTS", "31d", "retention.deliveries", "retention.attempts"),
         ("DEAD_LETTERS", "29d", "retention.dead_letters", "retention.deliveries"),
@@ -135,6 +135,8 @@ fn retention_is_checked_against_itself_and_max_age() {
         let refused = faults(with_env(&[(&format!("RETENTION__{name}"), value)]));
         assert!(refused.get(key).is_some_and(|why| why.contains(said)), "{name} {value}: {refused:?}");
     }
+    let short = faults(with_env(&[("RETENTION__DELIVERIES", "7d"), ("RETENTION__ATTEMPTS", "7d")]));
+    assert!(short["retention.deliveries"].contains("max_age"), "{short:?}");
     let all = faults(with_env(&[("WEBHOOK__MAX_AGE", "60d")]));
     assert_eq!(all.len(), 2, "{all:?}");
 }
