@@ -1,6 +1,9 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
 -- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
 -- so their company is unknown, and processes, which work for every company.
+--
+-- Texts in keys are compared by bytes (COLLATE "C"): at less cost, in the order that the service sorts by, and
+-- independently of the locale and of the C library, whose updates change orders and so break indexes.
 
 
 -- Contacts
@@ -8,7 +11,7 @@
 -- A contact: for each field, the value of the latest event. `provenance` has the event that set each value:
 -- {"events": [{"time": µs since 1970, "id": "…", "source": "…", "step": 1}], "fields": {"name": 0}}.
 CREATE TABLE contacts (
-    company_id  text NOT NULL,
+    company_id  text COLLATE "C" NOT NULL,
     contact_id  uuid NOT NULL,
     version     bigint NOT NULL,
     name        text,
@@ -41,16 +44,16 @@ CREATE TABLE contacts (
 -- The owner of each phone and email; makes them unique. Only an erasure removes rows, so former phones and emails
 -- still find their contact.
 CREATE TABLE contact_identifiers (
-    company_id text NOT NULL,
-    kind       text NOT NULL CHECK (kind IN ('email', 'phone')),
-    value      text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
+    kind       text COLLATE "C" NOT NULL CHECK (kind IN ('email', 'phone')),
+    value      text COLLATE "C" NOT NULL,
     contact_id uuid NOT NULL,
     PRIMARY KEY (company_id, kind, value)
 );
 
 -- Ids that were merged into another contact. Each leads to a living contact directly, never to another alias.
 CREATE TABLE contact_aliases (
-    company_id text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
     alias_id   uuid NOT NULL,
     contact_id uuid NOT NULL,
     merged_by  uuid NOT NULL,                        -- event_key of the event that merged them
@@ -61,7 +64,7 @@ CREATE INDEX contact_aliases_by_contact ON contact_aliases (company_id, contact_
 
 -- The history of links: merges, unmerges, and merges that a rule forbade.
 CREATE TABLE contact_links (
-    company_id  text NOT NULL,
+    company_id  text COLLATE "C" NOT NULL,
     link_id     uuid NOT NULL,                       -- derived from event, step and kind; random for 'unmerged'
     kind        text NOT NULL CHECK (kind IN ('merged', 'unmerged', 'conflict')),
     contact_id  uuid NOT NULL,                       -- the contact that survived, or that the event was for
@@ -84,7 +87,7 @@ CREATE INDEX contact_links_by_other ON contact_links (company_id, other_id);
 -- The proof that an event was applied, kept for ever and therefore narrow. Its key is the one arbiter: two transactions
 -- that apply the same event collide on it.
 CREATE TABLE applied_events (
-    company_id text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
     event_key  uuid NOT NULL,                        -- derived from source and id
     body_hash  bytea NOT NULL,                       -- the first 16 bytes of the SHA-256 of the message body
     erased     boolean NOT NULL,                     -- about a person who has been erased, before or after it was applied
@@ -99,7 +102,7 @@ CREATE SEQUENCE applied_steps;
 -- was applied never depends on it, so a part of it can be dropped: it is partitioned by time, without a unique key, and
 -- its lists are texts, read only for one contact at a time.
 CREATE TABLE trigger_events (
-    company_id    text NOT NULL,
+    company_id    text COLLATE "C" NOT NULL,
     contact_id    uuid NOT NULL,                     -- at the time; resolve it through contact_aliases
     event_time    timestamptz NOT NULL,
     applied_order bigint NOT NULL DEFAULT nextval('applied_steps'),
@@ -146,9 +149,9 @@ CREATE TABLE processes (
 -- What committed transactions still have to do: one row for each company, transaction and kind. The process that
 -- committed it works on it from memory. What is done leaves the body, and the row goes with its last part.
 CREATE TABLE effects (
-    company_id text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
     batch      uuid NOT NULL,                        -- UUIDv7, one for each transaction
-    kind       text NOT NULL CHECK (kind IN ('publish', 'send')),
+    kind       text COLLATE "C" NOT NULL CHECK (kind IN ('publish', 'send')),
     owner      uuid,                                 -- the process that works on it; null: any process, once it is due
     due_at     timestamptz NOT NULL DEFAULT now(),
     items      integer NOT NULL,                     -- messages or requests in the body
@@ -168,7 +171,7 @@ CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
 
 -- Chains that report their result (interpretResponse, reply_to), until their last webhook has ended.
 CREATE TABLE chain_results (
-    company_id     text NOT NULL,
+    company_id     text COLLATE "C" NOT NULL,
     event_key      uuid NOT NULL,
     waiting        integer NOT NULL,                 -- webhook steps that have not ended
     chain          jsonb NOT NULL,                   -- the event and its steps, as known when it was applied
@@ -187,7 +190,7 @@ CREATE TABLE chain_results (
 -- scheme, host, port and path, without the query. The row has the state of the endpoint's lane, for all processes.
 -- A lane's pending deliveries are sent by one process at a time, its owner.
 CREATE TABLE webhook_endpoints (
-    company_id       text NOT NULL,
+    company_id       text COLLATE "C" NOT NULL,
     endpoint_id      uuid NOT NULL,                  -- derived from company and url
     url              text NOT NULL,
     -- Copied from the settings, for all processes.
@@ -229,7 +232,7 @@ CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS
 -- One webhook step of one event, or a digest of several. Written once if the first attempt delivers it. Otherwise it is
 -- pending, and written once more when it ends; until then only its row in webhook_pending changes.
 CREATE TABLE webhook_deliveries (
-    company_id       text NOT NULL,
+    company_id       text COLLATE "C" NOT NULL,
     delivery_id      uuid NOT NULL,                  -- the webhook-id header; derived from event and step
     created_at       timestamptz NOT NULL,           -- by the clock of the process that applied the event
     event_key        uuid NOT NULL,
@@ -276,7 +279,7 @@ CREATE INDEX webhook_deliveries_created ON webhook_deliveries USING brin (create
 
 -- The retry clock of pending deliveries. Narrow, because each attempt writes the row again.
 CREATE TABLE webhook_pending (
-    company_id       text NOT NULL,
+    company_id       text COLLATE "C" NOT NULL,
     delivery_id      uuid NOT NULL,
     created_at       timestamptz NOT NULL,           -- of the delivery, whose key it completes
     endpoint_id      uuid NOT NULL,
@@ -300,7 +303,7 @@ CREATE INDEX webhook_pending_newest ON webhook_pending (company_id, contact_id, 
 
 -- One HTTP request, unless it is the only one of its delivery and delivered it.
 CREATE TABLE webhook_attempts (
-    company_id    text NOT NULL,
+    company_id    text COLLATE "C" NOT NULL,
     delivery_id   uuid NOT NULL,
     attempt       integer NOT NULL,                  -- counted from 1
     started_at    timestamptz NOT NULL,
@@ -330,9 +333,9 @@ CREATE VIEW all_webhook_attempts AS
 
 -- Messages and deliveries that cannot be processed, until a replay resolves them or an operator discards them.
 CREATE TABLE dead_letters (
-    company_id     text NOT NULL,                    -- '' if the message has none
+    company_id     text COLLATE "C" NOT NULL,                    -- '' if the message has none
     dead_letter_id uuid NOT NULL,
-    stage          text NOT NULL CHECK (stage IN ('upsert', 'webhook')),
+    stage          text COLLATE "C" NOT NULL CHECK (stage IN ('upsert', 'webhook')),
     reason         text NOT NULL,
     message        text NOT NULL,                    -- human-readable; no personal data
     body_hash      bytea NOT NULL,                   -- SHA-256 of the body
@@ -361,7 +364,7 @@ CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at 
 
 -- Identifiers of erased people, as keyed hashes. Earlier events that name one are not applied.
 CREATE TABLE suppressions (
-    company_id text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
     hash       bytea NOT NULL,
     erased_at  timestamptz NOT NULL,
     PRIMARY KEY (company_id, hash)
@@ -369,13 +372,13 @@ CREATE TABLE suppressions (
 
 -- The key of these hashes, one for each company, created with its first erasure.
 CREATE TABLE suppression_keys (
-    company_id text PRIMARY KEY,
+    company_id text COLLATE "C" PRIMARY KEY,
     key        bytea NOT NULL
 );
 
 -- The former ids of erased people. They prove the erasure, and nothing else.
 CREATE TABLE contact_erasures (
-    company_id text NOT NULL,
+    company_id text COLLATE "C" NOT NULL,
     contact_id uuid NOT NULL,
     erased_at  timestamptz NOT NULL DEFAULT now(),
     operator   text NOT NULL,

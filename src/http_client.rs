@@ -90,18 +90,25 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
-    /// Sends one request and reads the response. Never resends a request once a byte of it was written.
-    pub async fn send(&self, request: WebhookRequest, route: &Route) -> Outcome {
+    /// Sends one request, with these headers after its own, and reads the response. Never resends a request once a
+    /// byte of it was written.
+    pub async fn send(
+        &self,
+        request: &WebhookRequest,
+        headers: &[(String, String)],
+        route: &Route,
+    ) -> Outcome {
         let started = Instant::now();
         let mut progress = Progress::default();
-        let attempt = self.attempt(request, &route.tls, started, &mut progress);
+        let attempt = self.attempt(request, headers, &route.tls, started, &mut progress);
         let ended = timeout(route.timeout, attempt).await;
         progress.into_outcome(ended.unwrap_or(Err(Failure::Timeout)), started.elapsed())
     }
 
     async fn attempt(
         &self,
-        request: WebhookRequest,
+        request: &WebhookRequest,
+        headers: &[(String, String)],
         tls: &TlsSetup,
         started: Instant,
         progress: &mut Progress,
@@ -109,7 +116,7 @@ impl HttpClient {
         let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the URL is not valid"))?;
         self.connector.guard.check_url(&url)?;
         let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the URL has no host"))?;
-        let request = message::build(request, &url).map_err(Failure::Invalid)?;
+        let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(&origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
         if let Some(connection) = read_response(connection, response, progress).await {

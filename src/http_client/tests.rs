@@ -21,7 +21,7 @@ struct Client {
 
 impl Client {
     async fn send(&self, request: WebhookRequest) -> Outcome {
-        self.client.send(request, &self.route).await
+        self.client.send(&request, &[], &self.route).await
     }
 }
 
@@ -115,7 +115,7 @@ fn host_header_omits_the_default_port() {
         ("https://[FD00:0::1]:8443/", "[fd00::1]:8443"),
         ("https://bücher.example/", "xn--bcher-kva.example"),
     ] {
-        let message = message::build(request(url), &Url::parse(url).unwrap()).unwrap();
+        let message = message::build(&request(url), &[], &Url::parse(url).unwrap()).unwrap();
         assert_eq!(message.headers()["host"], host, "{url}");
     }
 }

@@ -99,22 +99,22 @@ pub async fn seen(
     Ok(seen)
 }
 
-/// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked. `false` means
-/// that another transaction has applied one of the events meanwhile: the caller rolls back and starts over.
+/// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails. A unique violation means that another transaction has applied one of the events meanwhile:
+/// the caller rolls back and starts over.
 pub async fn insert(
     conn: &mut PgConnection,
     mut proofs: Vec<Proof<'_>>,
     entries: &[Entry<'_>],
-) -> Result<bool, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     if proofs.is_empty() {
-        return Ok(true);
+        return Ok(());
     }
     // The one lock order of all workers.
     proofs.sort_unstable_by_key(|proof| (proof.company, proof.key));
-    let inserted = sqlx::query_file_scalar!(
+    sqlx::query_file!(
         "src/postgres/ledger/insert.sql",
         &column(&proofs, |proof| proof.company.as_str()) as &[&str],
         &column(&proofs, |proof| proof.key),
@@ -136,9 +136,9 @@ pub async fn insert(
         &column(entries, |entry| json(&Fields(entry))),
         &column(entries, rejected) as &[Option<String>],
     )
-    .fetch_one(conn)
+    .execute(conn)
     .await?;
-    Ok(usize::try_from(inserted).is_ok_and(|inserted| inserted == proofs.len()))
+    Ok(())
 }
 
 /// Separated by commas; `None` without any.

@@ -5,12 +5,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
-use crate::{health::Health, telemetry::chain};
+use crate::{
+    health::Health,
+    postgres::{Failure, classify},
+    telemetry::chain,
+};
+
+/// Lost races that are retried without a pause: the winner has committed, so the next try sees its rows.
+pub(super) const MAX_FAST_RACES: u32 = 3;
 
 /// How a health report about the database begins; `recovered` recognizes it by this.
 const DATABASE: &str = "database: ";
 
-/// Runs `unit`, one unit of work, until it succeeds. `None` when `stop` was canceled between two runs.
+/// Runs `unit`, one unit of work, until it succeeds: at once after a lost race, the first few times. `None` when `stop` was canceled between two runs.
 pub(super) async fn until_answered<T, U>(
     component: &str,
     health: &Health,
@@ -21,12 +28,14 @@ where
     U: Future<Output = Result<T, sqlx::Error>>,
 {
     let mut wait = DatabaseWait::new(component, health);
+    let mut races = 0;
     loop {
         match unit().await {
             Ok(done) => {
                 wait.recovered();
                 return Some(done);
             }
+            Err(error) if classify(&error) == Failure::Race && races < MAX_FAST_RACES => races += 1,
             Err(error) => {
                 if !wait.failed(&chain(&error), stop).await {
                     return None;

@@ -1,6 +1,9 @@
 //! Inserts deliveries: those that wait, and those whose first attempt has ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
@@ -69,31 +72,19 @@ impl NewDelivery<'_> {
 }
 
 /// Inserts deliveries with their first attempts, and schedules the lanes of those that wait: due at once, after the
-/// wait for a retry, or at the end of the digest window. Returns the keys of those that were there already, which stay as
-/// they are: another process has taken over their batch.
+/// wait for a retry, or at the end of the digest window.
+///
+/// Plain inserts, which cost half of those that look for a conflict first. A row that exists already is a unique
+/// violation, and the caller starts over without it, see [`existing`].
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub async fn insert(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn insert(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let inserted = insert_rows(conn, rows).await?;
-    let mut known = Vec::new();
-    let mut inserted_rows = Vec::with_capacity(rows.len());
-    if inserted.len() == rows.len() {
-        inserted_rows.extend(rows);
-    } else {
-        let inserted: std::collections::HashSet<Key> = inserted.into_iter().collect();
-        for row in rows {
-            if inserted.contains(&row.delivery.key) {
-                inserted_rows.push(row);
-            } else {
-                known.push(row.delivery.key.clone());
-            }
-        }
-    }
-    let logged = inserted_rows.iter().filter(|row| row.kept().is_none());
+    insert_rows(conn, rows).await?;
+    let logged = rows.iter().filter(|row| row.kept().is_none());
     let logged = logged.filter_map(|row| Some((&row.delivery.key, 1, row.first.as_ref()?)));
     log(
         conn,
@@ -102,15 +93,12 @@ pub async fn insert(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result
             .collect::<Vec<_>>(),
     )
     .await?;
-    let waiting: Vec<&NewDelivery<'_>> =
-        inserted_rows.into_iter().filter(|row| row.state() == State::Pending).collect();
-    wait(conn, &waiting).await?;
-    Ok(known)
+    let waiting: Vec<&NewDelivery<'_>> = rows.iter().filter(|row| row.state() == State::Pending).collect();
+    wait(conn, &waiting).await
 }
 
-async fn insert_rows(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result<Vec<Key>, sqlx::Error> {
-    sqlx::query_as!(
-        Key,
+async fn insert_rows(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
         "INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
              trigger_name, contact_id, contact_version, traceparent, tracestate, endpoint_id, method, url, headers,
              body, fault, newest_only, awaited, digest, state, attempts, last_status, last_error, started_at,
@@ -124,8 +112,7 @@ async fn insert_rows(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Resul
              AS u(company_id, delivery_id, created_at, event_key, step, source, event_id, trigger_name, contact_id,
                  contact_version, traceparent, tracestate, endpoint_id, method, url, headers, body, fault,
                  newest_only, awaited, digest, state, attempts, last_status, last_error, started_at, duration_ms,
-                 connect_ms, answer_ms, response_body)
-         ON CONFLICT DO NOTHING RETURNING company_id AS company, delivery_id AS id",
+                 connect_ms, answer_ms, response_body)",
         &column(rows, |row| row.delivery.key.company.as_str()) as &[&str],
         &column(rows, |row| row.delivery.key.id),
         &column(rows, |row| row.delivery.created_at),
@@ -157,8 +144,9 @@ async fn insert_rows(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Resul
         &column(rows, |row| row.kept()?.outcome.timing.answer.map(milliseconds)) as &[Option<i32>],
         &column(rows, |row| response_body(row.kept()?.outcome)) as &[Option<&[u8]>],
     )
-    .fetch_all(conn)
-    .await
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Inserts the pending rows, and schedules their lanes.
@@ -210,9 +198,13 @@ async fn wait(conn: &mut PgConnection, rows: &[&NewDelivery<'_>]) -> Result<(), 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn existing(conn: &mut PgConnection, deliveries: &[&Delivery]) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn existing<'a>(
+    conn: &mut PgConnection,
+    deliveries: impl IntoIterator<Item = &'a Delivery>,
+) -> Result<HashSet<Key>, sqlx::Error> {
+    let deliveries: Vec<&Delivery> = deliveries.into_iter().collect();
     let (companies, ids) = key_columns(deliveries.iter().map(|delivery| &delivery.key));
-    sqlx::query_as!(
+    let keys = sqlx::query_as!(
         Key,
         "SELECT d.company_id AS company, d.delivery_id AS id
          FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, delivery_id, created_at)
@@ -220,8 +212,9 @@ pub async fn existing(conn: &mut PgConnection, deliveries: &[&Delivery]) -> Resu
              AND d.created_at = u.created_at",
         &companies as &[&str],
         &ids,
-        &column(deliveries, |delivery| delivery.created_at),
+        &column(&deliveries, |delivery| delivery.created_at),
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(keys.into_iter().collect())
 }

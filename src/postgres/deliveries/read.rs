@@ -1,9 +1,6 @@
 //! Listings of deliveries, for operators. Nothing here claims, changes or locks a row.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
-};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use sqlx::PgConnection;
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -183,8 +180,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
     let open = on_their_way(conn, filter).await?;
     let keys = newest(conn, filter).await?;
     let mut listed = super::summaries(conn, &keys).await?;
-    let known: HashSet<Key> =
-        super::existing(conn, &open.iter().collect::<Vec<_>>()).await?.into_iter().collect();
+    let known = super::existing(conn, &open).await?;
     let open = open.into_iter().filter(|delivery| !known.contains(&delivery.key));
     listed.extend(open.map(Summary::on_its_way));
     listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
@@ -213,8 +209,7 @@ pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Del
         open.extend(requests::open(conn, Some(company), MAX_OPEN).await?);
     }
     open.retain(|delivery| keys.contains(&delivery.key));
-    let known: HashSet<Key> =
-        super::existing(conn, &open.iter().collect::<Vec<_>>()).await?.into_iter().collect();
+    let known = super::existing(conn, &open).await?;
     open.retain(|delivery| !known.contains(&delivery.key));
     Ok(open)
 }

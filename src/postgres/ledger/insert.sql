@@ -1,12 +1,9 @@
--- Proofs and history in one round trip. Fewer proofs than given mean a lost race: the caller rolls both back.
+-- Proofs and history in one round trip. A proof that exists is a unique violation, that is, a lost race: looking for it
+-- first would double the cost of the row.
 WITH proofs AS (
     INSERT INTO applied_events (company_id, event_key, body_hash, erased)
-    SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::bytea[], $4::boolean[])
-    ON CONFLICT DO NOTHING
-    RETURNING 1),
-entries AS (
-    INSERT INTO trigger_events (company_id, contact_id, event_time, source, event_id, step, trigger_name, operation, version,
-        changed, merged, fields, rejected)
-    SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[], $10::smallint[], $11::text[],
-        $12::text[], $13::bigint[], $14::text[], $15::text[], $16::text[], $17::text[]))
-SELECT count(*) AS "count!" FROM proofs
+    SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::bytea[], $4::boolean[]))
+INSERT INTO trigger_events (company_id, contact_id, event_time, source, event_id, step, trigger_name, operation, version,
+    changed, merged, fields, rejected)
+SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[], $10::smallint[], $11::text[],
+    $12::text[], $13::bigint[], $14::text[], $15::text[], $16::text[], $17::text[])

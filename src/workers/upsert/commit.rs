@@ -23,7 +23,7 @@ use crate::{
     telemetry::chain,
     workers::{
         backoff::Backoff,
-        retry::{self, DatabaseWait},
+        retry::{self, DatabaseWait, MAX_FAST_RACES},
     },
 };
 
@@ -32,9 +32,6 @@ const MAX_STARTS: i32 = 5;
 
 /// Maximum time to clear a count: the worker must be able to stop while the database is unreachable.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Races that are retried without a pause: the winner has committed, so the next try sees its rows.
-const MAX_FAST_RACES: u32 = 3;
 
 /// Commits one batch.
 pub(super) struct Committer {

@@ -340,9 +340,7 @@ async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> R
     }
     let proofs = std::mem::take(&mut outcome.proofs);
     let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
-    if !ledger::insert(conn, proofs, &entries).await? {
-        return Err(Refused::Race);
-    }
+    ledger::insert(conn, proofs, &entries).await?;
     let applied = outcome.runs.iter().flat_map(|run| {
         let event = &run.firing().plan.event;
         run.conflicts().map(move |(step, conflict)| link(event, step, conflict))

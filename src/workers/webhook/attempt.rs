@@ -1,4 +1,4 @@
-//! Sends deliveries from the queue, a task for each. Every delivery ends in a [`Finished`], even when the receiver fails.
+//! Sends deliveries from the queue, a task for each request in flight. Every delivery ends in a [`Finished`], even when the receiver fails.
 
 use std::{
     sync::{
@@ -168,13 +168,15 @@ impl Sender {
 
     /// Starts what may be in flight now.
     pub(super) fn start(self: &Arc<Self>) {
-        if self.stop.is_cancelled() || !self.presence.is_alive() {
-            return;
-        }
-        loop {
-            let Some(job) = self.queue().next() else { break };
+        while let Some(job) = self.next() {
             self.tasks.spawn(Arc::clone(self).run(job));
         }
+    }
+
+    /// The next job, which must be sent now.
+    fn next(&self) -> Option<Job> {
+        let may_send = !self.stop.is_cancelled() && self.presence.is_alive();
+        may_send.then(|| self.queue().next()).flatten()
     }
 
     /// Ends a job without an attempt.
@@ -221,7 +223,17 @@ impl Sender {
         self.tasks.wait().await;
     }
 
-    async fn run(self: Arc<Self>, mut job: Job) {
+    /// Sends a job, and then others in the place that it frees: a task for each would cost more than its request.
+    async fn run(self: Arc<Self>, job: Job) {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            self.send(job).await;
+            next = self.next();
+            self.start();
+        }
+    }
+
+    async fn send(&self, mut job: Job) {
         let key = &job.delivery.key;
         let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
         let attempt = self.attempt(&mut job).instrument(span).await;
@@ -237,7 +249,6 @@ impl Sender {
         if is_delivered {
             self.queue().ended(&lane);
         }
-        self.start();
     }
 
     async fn attempt(&self, Job { delivery, handle, is_expired, .. }: &mut Job) -> (OffsetDateTime, Outcome) {
@@ -258,9 +269,7 @@ impl Sender {
                     secrets,
                     delivery.request.body.as_deref(),
                 );
-                let mut request = delivery.request.clone();
-                request.headers.extend(own);
-                self.client.send(request, http).await
+                self.client.send(&delivery.request, &own, http).await
             }
         };
         if handle.profile == Profile::Slack {

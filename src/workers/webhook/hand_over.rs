@@ -107,15 +107,13 @@ impl HandOver {
     /// Leaves out the deliveries that have a row: another process may have recorded some before it died. `false` when
     /// stopped.
     pub(super) async fn leave_out_recorded(&self, batches: &mut [Open], stop: &CancellationToken) -> bool {
-        let deliveries: Vec<&Delivery> =
-            batches.iter().flat_map(|batch| &batch.requests.deliveries).collect();
         let unit = || {
-            self.database.unit(async |conn: &mut PgConnection| deliveries::existing(conn, &deliveries).await)
+            let deliveries = batches.iter().flat_map(|batch| &batch.requests.deliveries);
+            self.database.unit(async |conn: &mut PgConnection| deliveries::existing(conn, deliveries).await)
         };
         let Some(existing) = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await else {
             return false;
         };
-        let existing: BTreeSet<Key> = existing.into_iter().collect();
         for batch in batches {
             batch.requests.deliveries.retain(|delivery| !existing.contains(&delivery.key));
         }

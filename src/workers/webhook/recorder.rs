@@ -50,6 +50,13 @@ const MAX_BATCH: usize = 256;
 /// Maximum size of their requests, in bytes. One always fits.
 const MAX_BYTES: usize = 8 << 20;
 
+/// At this many outcomes at once, a transaction waits for more: it costs half as much then. Below, an idle service
+/// records at once.
+const BUSY: usize = 16;
+
+/// How long it waits. What has been sent and is not recorded is sent again if the process is killed.
+const GATHERING_TIME: Duration = Duration::from_millis(5);
+
 /// Maximum wait for the relay to take results; afterwards its sweep publishes them.
 const RELAY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -110,7 +117,7 @@ impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
         let mut ended = Vec::with_capacity(MAX_BATCH);
-        while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
+        while gather(&mut finished, &mut ended).await {
             let mut taken = Taken::default();
             let mut bytes = 0;
             for one in ended.drain(..) {
@@ -144,11 +151,15 @@ impl Recorder {
             return;
         }
         let never = CancellationToken::new();
-        let write = || async {
-            let written = self.database.unit(async |conn| self.write(conn, taken).await).await;
-            written.inspect_err(|_| {
-                self.stuck.send_replace(true);
-            })
+        let mut is_repeated = false;
+        let write = || {
+            let is_repeated = std::mem::replace(&mut is_repeated, true);
+            async move {
+                let unit = async |conn: &mut PgConnection| self.write(conn, taken, is_repeated).await;
+                self.database.unit(unit).await.inspect_err(|_| {
+                    self.stuck.send_replace(true);
+                })
+            }
         };
         let Some(Written { lost, changes, results }) =
             retry::until_answered(WEBHOOK_WORKER, &self.health, &never, write).await
@@ -168,7 +179,12 @@ impl Recorder {
         }
     }
 
-    async fn write(&self, conn: &mut PgConnection, taken: &Taken) -> Result<Written, sqlx::Error> {
+    async fn write(
+        &self,
+        conn: &mut PgConnection,
+        taken: &Taken,
+        is_repeated: bool,
+    ) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         let batches: Vec<_> = taken.batches().map(|(batch, _)| batch.held()).collect();
         let revoked = requests::revoked(&mut transaction, &batches, taken.of_batches()).await?;
@@ -179,8 +195,14 @@ impl Recorder {
             lost.extend(is_revoked.then(|| one.delivery.key.clone()));
             !is_revoked
         });
-        let new: Vec<NewDelivery<'_>> = new.collect();
-        lost.extend(deliveries::insert(&mut transaction, &new).await?);
+        let mut new: Vec<NewDelivery<'_>> = new.collect();
+        if is_repeated {
+            // The commit may have succeeded, or another process has taken over the batch.
+            let existing = deliveries::existing(&mut transaction, new.iter().map(|one| one.delivery)).await?;
+            new.retain(|one| !existing.contains(&one.delivery.key));
+            lost.extend(existing);
+        }
+        deliveries::insert(&mut transaction, &new).await?;
         let held = |one: &&Recorded| !lost.contains(&one.job.delivery.key);
         let recorded: Vec<&Recorded> = taken.attempted.iter().filter(held).collect();
         dead_letters::record(&mut transaction, recorded.iter().map(|one| (&one.job, &one.next))).await?;
@@ -267,6 +289,23 @@ impl Recorder {
             self.rescheduled.notify_one();
         }
     }
+}
+
+/// Waits for outcomes, a little longer if there are many. `false` if there will be none.
+async fn gather(finished: &mut mpsc::UnboundedReceiver<Finished>, ended: &mut Vec<Finished>) -> bool {
+    let mut count = finished.recv_many(ended, MAX_BATCH).await;
+    if (BUSY..MAX_BATCH).contains(&count) {
+        let more = async {
+            while count < MAX_BATCH {
+                match finished.recv_many(ended, MAX_BATCH - count).await {
+                    0 => break,
+                    received => count += received,
+                }
+            }
+        };
+        let _ = timeout(GATHERING_TIME, more).await;
+    }
+    count > 0
 }
 
 impl Taken {
