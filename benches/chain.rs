@@ -12,6 +12,8 @@
 mod arguments;
 #[path = "chain/cost.rs"]
 mod cost;
+#[path = "chain/finished.rs"]
+mod finished;
 #[path = "chain/floor.rs"]
 mod floor;
 #[path = "chain/lanes.rs"]
@@ -77,6 +79,8 @@ async fn measure(world: &World, arguments: &Arguments, report: &mut Report) -> a
     let option = &arguments.instead;
     if let Some(events) = option.waiting {
         waiting::measure(world, arguments, events, report).await
+    } else if let Some(rows) = option.finished {
+        finished::measure(world, arguments, rows, report).await
     } else if let Some(addresses) = option.noisy {
         noisy::measure(world, arguments, addresses, report).await
     } else if option.lanes {

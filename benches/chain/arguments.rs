@@ -50,6 +50,9 @@ pub(crate) struct Instead {
     /// Memory and rate of a service that starts with this many events waiting
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000000")]
     pub(crate) waiting: Option<usize>,
+    /// The chain beside this many finished deliveries and events, and while retention removes them
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10000000")]
+    pub(crate) finished: Option<usize>,
     /// Worker 2 with many endpoints, and beside one that hangs
     #[arg(long)]
     pub(crate) lanes: bool,

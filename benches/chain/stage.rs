@@ -126,6 +126,12 @@ impl<'a> Stage<'a> {
         self.world.drop_database(&self.name).await
     }
 
+    /// Changes settings of the service, each given with the end of its variable's name.
+    pub(crate) fn set(&mut self, settings: &[(&str, &str)]) {
+        let set = |(key, value): &(&str, &str)| (format!("CONTACT_RELAY__{key}"), (*value).to_owned());
+        self.environment.extend(settings.iter().map(set));
+    }
+
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }
