@@ -50,13 +50,6 @@ const MAX_BATCH: usize = 256;
 /// Maximum size of their requests, in bytes. One always fits.
 const MAX_BYTES: usize = 8 << 20;
 
-/// At this many outcomes at once, a transaction waits for more: it costs half as much then. Below, an idle service
-/// records at once.
-const BUSY: usize = 16;
-
-/// How long it waits. What has been sent and is not recorded is sent again if the process is killed.
-const GATHERING_TIME: Duration = Duration::from_millis(5);
-
 /// Maximum wait for the relay to take results; afterwards its sweep publishes them.
 const RELAY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -117,7 +110,7 @@ impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
         let mut ended = Vec::with_capacity(MAX_BATCH);
-        while gather(&mut finished, &mut ended).await {
+        while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
             let mut taken = Taken::default();
             let mut bytes = 0;
             for one in ended.drain(..) {
@@ -289,23 +282,6 @@ impl Recorder {
             self.rescheduled.notify_one();
         }
     }
-}
-
-/// Waits for outcomes, a little longer if there are many. `false` if there will be none.
-async fn gather(finished: &mut mpsc::UnboundedReceiver<Finished>, ended: &mut Vec<Finished>) -> bool {
-    let mut count = finished.recv_many(ended, MAX_BATCH).await;
-    if (BUSY..MAX_BATCH).contains(&count) {
-        let more = async {
-            while count < MAX_BATCH {
-                match finished.recv_many(ended, MAX_BATCH - count).await {
-                    0 => break,
-                    received => count += received,
-                }
-            }
-        };
-        let _ = timeout(GATHERING_TIME, more).await;
-    }
-    count > 0
 }
 
 impl Taken {
