@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{read_headers, unrecorded};
+use super::{RowKey, read_headers, unrecorded};
 use crate::{
     domain::{
         event::Key,
@@ -72,7 +72,7 @@ impl From<Delivery> for Details {
 /// When the database fails.
 pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT source, event_id, trigger_name, step, method, url, headers, body, fault
+        "SELECT created_at, source, event_id, trigger_name, step, method, url, headers, body, fault
          FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2",
         key.company,
         key.id,
@@ -100,7 +100,8 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     )
     .fetch_all(&mut *conn)
     .await?;
-    let attempts = attempts::of_delivery(conn, key).await?;
+    let row_key = RowKey { key: key.clone(), created_at: row.created_at };
+    let attempts = attempts::of_delivery(conn, &row_key).await?;
     Ok(Some(Details {
         source: row.source,
         step: row.step,

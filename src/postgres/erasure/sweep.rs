@@ -141,7 +141,8 @@ impl<'a> Sweep<'a> {
                    d.fault, d.last_error, d.tracestate,
                    ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
                          FROM all_webhook_attempts a
-                         WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
+                         WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
+                           AND a.created_at = d.created_at) AS "answers!"
                FROM webhook_deliveries d
                WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
                  AND (d.contact_id IS NULL OR d.contact_id = ANY($4)
