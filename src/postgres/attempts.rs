@@ -4,7 +4,6 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::deliveries::RowKey;
 use crate::domain::event::Key;
 
 /// One HTTP request of a delivery.
@@ -32,21 +31,21 @@ pub struct Attempt {
     pub response_body: Option<Vec<u8>>,
 }
 
-/// Every attempt of a delivery, oldest first.
+/// Every attempt of a delivery that was created at this time, oldest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_delivery(conn: &mut PgConnection, delivery: &RowKey) -> Result<Vec<Attempt>, sqlx::Error> {
-    sqlx::query_as!(
+pub async fn of_delivery(
+    conn: &mut PgConnection,
+    delivery: &Key,
+    created_at: OffsetDateTime,
+) -> Result<Vec<Attempt>, sqlx::Error> {
+    sqlx::query_file_as!(
         Attempt,
-        r#"SELECT a.delivery_id AS "delivery_id!", a.attempt AS "attempt!", a.started_at AS "started_at!",
-               a.duration_ms AS "duration_ms!", a.connect_ms, a.answer_ms, a.outcome AS "class!", a.status, a.error,
-               a.response_body
-           FROM all_webhook_attempts a WHERE a.company_id = $1 AND a.delivery_id = $2 AND a.created_at = $3
-           ORDER BY a.attempt"#,
-        delivery.key.company,
-        delivery.key.id,
-        delivery.created_at,
+        "src/postgres/attempts/of_delivery.sql",
+        delivery.company,
+        delivery.id,
+        created_at,
     )
     .fetch_all(conn)
     .await

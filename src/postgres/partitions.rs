@@ -119,7 +119,7 @@ async fn abandon(
 }
 
 /// What an error of a change means that is nobody's fault (PostgreSQL, appendix A).
-fn given_up(error: sqlx::Error) -> Result<Change, sqlx::Error> {
+pub(super) fn given_up(error: sqlx::Error) -> Result<Change, sqlx::Error> {
     let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
     match code.as_deref() {
         // Lock not available, deadlock detected.

@@ -212,6 +212,12 @@ impl Maintenance {
                 .database
                 .unit(async |conn| endpoints::delete_idle(conn, after.as_ref(), cutoff).await)
                 .await?;
+            if removed.has_given_up {
+                warn!(
+                    component = MAINTENANCE,
+                    "unused endpoints stay: too many deliveries are older than retention.deliveries"
+                );
+            }
             all += removed.deleted;
             after = removed.next;
             if after.is_none() || stop.is_cancelled() {

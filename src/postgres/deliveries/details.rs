@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{RowKey, read_headers, unrecorded};
+use super::{read_headers, unrecorded};
 use crate::{
     domain::{
         event::Key,
@@ -100,8 +100,7 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     )
     .fetch_all(&mut *conn)
     .await?;
-    let row_key = RowKey { key: key.clone(), created_at: row.created_at };
-    let attempts = attempts::of_delivery(conn, &row_key).await?;
+    let attempts = attempts::of_delivery(conn, key, row.created_at).await?;
     Ok(Some(Details {
         source: row.source,
         step: row.step,

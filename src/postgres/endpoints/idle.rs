@@ -8,7 +8,10 @@ use sqlx::{Connection as _, PgConnection};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{domain::event::Key, postgres::columns::key_columns};
+use crate::{
+    domain::event::Key,
+    postgres::{columns::key_columns, partitions},
+};
 
 /// Rows of one page.
 const PAGE_SIZE: i64 = 1_000;
@@ -20,7 +23,7 @@ const MARGIN: Duration = Duration::days(2);
 /// Reads old deliveries once for all endpoints of a page.
 const SETTINGS: &str =
     "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off;
-                        SET LOCAL lock_timeout = '200ms'";
+                        SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s'";
 
 /// The result of [`delete_idle`].
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Removed {
     pub next: Option<Key>,
     /// How many rows it deleted.
     pub deleted: u64,
+    /// So many old deliveries are left that it could not search them in time. It deleted nothing.
+    pub has_given_up: bool,
 }
 
 /// Deletes those rows of the next page, `after` this key in the order of keys, that have not been used since deliveries
@@ -59,14 +64,21 @@ pub async fn delete_idle(
     let unused = rows.iter().filter(|row| row.is_unused).map(|row| key(&row.company_id, row.endpoint_id));
     let unused: Vec<Key> = unused.collect();
     if unused.is_empty() {
-        return Ok(Removed { next, deleted: 0 });
+        return Ok(Removed { next, ..Removed::default() });
     }
     let mut transaction = conn.begin().await?;
     sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
-    let referenced = referenced(&mut transaction, &unused, cutoff).await?;
+    let referenced = match referenced(&mut transaction, &unused, cutoff).await {
+        Ok(referenced) => referenced,
+        Err(error) => {
+            partitions::given_up(error)?;
+            transaction.rollback().await?;
+            return Ok(Removed { has_given_up: true, ..Removed::default() });
+        }
+    };
     transaction.commit().await?;
     let unused: Vec<&Key> = unused.iter().filter(|key| !referenced.contains(key)).collect();
-    Ok(Removed { next, deleted: delete(conn, &unused, unused_since).await? })
+    Ok(Removed { next, deleted: delete(conn, &unused, unused_since).await?, has_given_up: false })
 }
 
 /// Those of these endpoints that have a delivery from before `cutoff`. No delivery that is inserted now can become one.

@@ -78,3 +78,53 @@ impl Endpoints {
         known.keys.extend(keys);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        domain::{
+            trace_context::TraceContext,
+            webhook::request::{Method, WebhookRequest},
+        },
+        settings,
+    };
+
+    fn delivery() -> Delivery {
+        let request =
+            WebhookRequest { method: Method::Post, url: String::new(), headers: Vec::new(), body: None };
+        Delivery {
+            key: Key { company: "acme".to_owned(), id: Uuid::from_u128(1) },
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            event_key: Uuid::from_u128(2),
+            step: 1,
+            source: "/s".to_owned(),
+            event_id: "e".to_owned(),
+            trigger: "t".to_owned(),
+            contact: None,
+            endpoint_id: Uuid::from_u128(3),
+            endpoint_url: "https://hooks.example/".to_owned(),
+            newest_only: false,
+            digest_window: None,
+            awaited: false,
+            limited: false,
+            trace: TraceContext::default(),
+            request,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn known_endpoint_is_registered_again_after_hours() {
+        let settings = settings::load(None, std::iter::empty()).unwrap().settings;
+        let (endpoints, deliveries) = (Endpoints::new(&settings.webhook), [delivery(), delivery()]);
+        let unknown = |age| endpoints.unknown_at(&deliveries, Instant::now() + age).len();
+        assert_eq!(unknown(Duration::ZERO), 1);
+        endpoints.remember(vec![delivery().lane()]);
+        assert_eq!(unknown(MAX_AGE.saturating_sub(Duration::from_mins(1))), 0);
+        assert_eq!(unknown(MAX_AGE), 1);
+    }
+}
