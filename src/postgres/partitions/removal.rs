@@ -4,8 +4,14 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Change, Table, abandon, begin, given_up, midnight};
-use crate::{domain::event::Key, postgres::columns::key_columns};
+use super::{Change, LOCK_TIMEOUT, Table, abandon, begin, given_up, midnight};
+use crate::{
+    domain::event::Key,
+    postgres::{
+        columns::{column, key_columns},
+        deliveries::RowKey,
+    },
+};
 
 /// Maximum unfinished rows that outlive their partition. One with more of them stays, because moving the rows would hold
 /// up the workers for too long.
@@ -14,13 +20,13 @@ const MAX_MOVED: usize = 5_000;
 /// Pages of a partition that one statement reads: about a second, however many rows must be looked up elsewhere.
 const PAGES: i64 = 5_000;
 
-/// The rows that stay are found by reading the partition once: its attempts have no index by delivery alone.
-const SCAN: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on";
+/// Pending rows are read once, because no index has their times. The rows of the partition are looked up.
+const SCAN: &str = "SET LOCAL enable_seqscan = on";
 
 /// The unfinished rows of a partition, read in portions without holding anybody up.
 pub struct Unfinished {
     began: OffsetDateTime,
-    keys: Vec<Key>,
+    rows: Vec<RowKey>,
     next_page: i64,
     pages: i64,
 }
@@ -39,7 +45,7 @@ impl Unfinished {
         .fetch_one(conn)
         .await?;
         let pages = if table.unfinished.is_some() { row.pages } else { 0 };
-        Ok(Self { began: row.now, keys: Vec::new(), next_page: 0, pages })
+        Ok(Self { began: row.now, rows: Vec::new(), next_page: 0, pages })
     }
 
     /// Whether every page is read, or too many rows are unfinished.
@@ -49,7 +55,7 @@ impl Unfinished {
     }
 
     fn is_too_much(&self) -> bool {
-        self.keys.len() > MAX_MOVED
+        self.rows.len() > MAX_MOVED
     }
 
     /// Reads the next portion. `Gone` if the partition does not exist any more.
@@ -67,14 +73,15 @@ impl Unfinished {
         // The text is built from constants, a date and numbers. A range of pages is no parameter: its type is not known
         // to the client. Without OFFSET, Postgres might read the whole index instead, because it is in order.
         let query = format!(
-            "SELECT DISTINCT company_id, delivery_id FROM (
-                 SELECT d.company_id, d.delivery_id FROM {partition} d
+            "SELECT DISTINCT company_id, delivery_id, created_at FROM (
+                 SELECT d.company_id, d.delivery_id, d.created_at FROM {partition} d
                  WHERE d.ctid >= '({},0)' AND d.ctid < '({end},0)' AND ({condition}) OFFSET 0) kept
              LIMIT $1",
             self.next_page
         );
         let mut transaction = conn.begin().await?;
-        let rows = sqlx::query_as::<_, (String, Uuid)>(AssertSqlSafe(query))
+        sqlx::query(LOCK_TIMEOUT).execute(&mut *transaction).await?;
+        let rows = sqlx::query_as::<_, (String, Uuid, OffsetDateTime)>(AssertSqlSafe(query))
             .bind(i64::try_from(MAX_MOVED).unwrap_or(i64::MAX).saturating_add(1))
             .fetch_all(&mut *transaction)
             .await;
@@ -86,7 +93,8 @@ impl Unfinished {
             }
         };
         transaction.commit().await?;
-        self.keys.extend(rows.into_iter().map(|(company, id)| Key { company, id }));
+        let row = |(company, id, created_at)| RowKey { key: Key { company, id }, created_at };
+        self.rows.extend(rows.into_iter().map(row));
         self.next_page = end;
         Ok(Change::Done)
     }
@@ -132,16 +140,22 @@ async fn detach_and_drop(
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *conn).await?;
     }
     if table.unfinished.is_some() {
-        let (companies, ids) = key_columns(&unfinished.keys);
+        let (companies, ids) = key_columns(unfinished.rows.iter().map(|row| &row.key));
         let (from, to) = (midnight(first), midnight(table.period.next(first)));
-        // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition.
+        // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition. If it
+        // failed again, its earlier attempts leave: their time is not known here.
         let keep = format!(
-            "INSERT INTO {name} SELECT d.* FROM {partition} d JOIN (
-                 SELECT company_id, delivery_id FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-                 UNION SELECT company_id, delivery_id FROM webhook_pending WHERE created_at >= $3 AND created_at < $4
-                 UNION SELECT company_id, delivery_id FROM dead_letters
-                     WHERE state IN ('open', 'replaying') AND last_seen_at >= $5 AND delivery_id IS NOT NULL
-             ) k ON d.company_id = k.company_id AND d.delivery_id = k.delivery_id"
+            "INSERT INTO {name} SELECT d.* FROM (
+                 SELECT DISTINCT ON (company_id, delivery_id) company_id, delivery_id, created_at FROM (
+                     SELECT * FROM UNNEST($1::text[], $2::uuid[], $6::timestamptz[])
+                         AS u(company_id, delivery_id, created_at)
+                     UNION ALL SELECT company_id, delivery_id, created_at FROM webhook_pending
+                         WHERE created_at >= $3 AND created_at < $4
+                     UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
+                         WHERE state IN ('open', 'replaying') AND last_seen_at >= $5 AND delivery_id IS NOT NULL) kept
+                 ORDER BY company_id, delivery_id, created_at) k
+             JOIN {partition} d ON d.company_id = k.company_id AND {}",
+            table.lookup
         );
         sqlx::raw_sql(SCAN).execute(&mut *conn).await?;
         sqlx::query(AssertSqlSafe(keep))
@@ -150,6 +164,7 @@ async fn detach_and_drop(
             .bind(from)
             .bind(to)
             .bind(unfinished.began)
+            .bind(column(&unfinished.rows, |row| row.created_at))
             .execute(&mut *conn)
             .await?;
     }

@@ -20,6 +20,8 @@ pub struct Table {
     /// Which rows stay whatever their age, as an SQL condition on `d`. Such a table has a `delivery_id`. `OFFSET 0` makes
     /// Postgres look up each row in an index: it would hash a whole table that it takes for a small one.
     pub(super) unfinished: Option<&'static str>,
+    /// How the primary key finds the rows `d` of a delivery `k`.
+    pub(super) lookup: &'static str,
 }
 
 /// The delivery `$id` is pending.
@@ -49,6 +51,7 @@ macro_rules! dead {
 pub static TABLES: [Table; 3] = [
     Table {
         name: "webhook_attempts",
+        lookup: "d.created_at = k.created_at AND d.delivery_id = k.delivery_id",
         time: "created_at",
         period: Period::Day,
         ahead: 7,
@@ -64,6 +67,7 @@ pub static TABLES: [Table; 3] = [
     },
     Table {
         name: "webhook_deliveries",
+        lookup: "d.delivery_id = k.delivery_id",
         time: "created_at",
         period: Period::Day,
         ahead: 7,
@@ -97,6 +101,7 @@ pub static TABLES: [Table; 3] = [
     },
     Table {
         name: "trigger_events",
+        lookup: "false",
         time: "applied_at",
         period: Period::Month,
         ahead: 3,

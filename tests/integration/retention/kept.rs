@@ -1,7 +1,12 @@
 //! What stays although it is old, because something else depends on it, and what need not stay.
 
+use contact_relay::{
+    domain::{event::Key, webhook::endpoint::Terms},
+    postgres::endpoints::{self, Registration},
+};
 use macro_rules_attribute::apply;
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use super::{ORPHANS, moved, round};
 use crate::support::{app::TestApp, event::Event, test};
@@ -74,7 +79,7 @@ async fn newest_version_stays_while_an_older_one_is_pending(app: &TestApp) {
          SELECT 'acme', gen_random_uuid(), now() - n * interval '1 day', gen_random_uuid(), 1, 's', 'e', 't', $1, $1, 10 - n,
             'POST', 'https://hooks.example/', '[]', true, false, false, CASE n WHEN 3 THEN 'pending' ELSE 'delivered' END
          FROM generate_series(1, 4) n";
-    sqlx::query(rows).bind(uuid::Uuid::nil()).execute(&app.pool).await.unwrap();
+    sqlx::query(rows).bind(Uuid::nil()).execute(&app.pool).await.unwrap();
     let pending = "INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
             schedule_from, round_started_at, contact_id, contact_version)
          SELECT company_id, delivery_id, created_at, endpoint_id, now(), 0, 0, now(), contact_id, contact_version
@@ -113,8 +118,7 @@ async fn kept_delivery_is_erased_without_its_history(app: &TestApp) {
     app.wait_for_unpublished(0).await;
     round(app, 100).await;
     assert_eq!((app.rows("trigger_events").await, app.deliveries("dead").await), (0, 1));
-    let id: uuid::Uuid =
-        sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
+    let id: Uuid = sqlx::query_scalar("SELECT contact_id FROM contacts").fetch_one(&app.pool).await.unwrap();
     let erased = ["contact", "erase", "--company", "acme", &id.to_string(), "--yes", "--operator", "grace"];
     let removed = &app.json(&erased).await["removed"];
     assert_eq!((&removed["deliveries"], &removed["attempts"]), (&1.into(), &1.into()));
@@ -160,10 +164,19 @@ async fn endpoint_that_is_registered_again_stays(app: &TestApp) {
     let insert = "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, used_at)
          SELECT 'acme', gen_random_uuid(), n::text, 1, now() - interval '60 days' FROM generate_series(1, 1500) n";
     sqlx::query(insert).execute(&app.pool).await.unwrap();
+    let used = "SELECT endpoint_id FROM webhook_endpoints WHERE url = '7'";
+    let id: Uuid = sqlx::query_scalar(used).fetch_one(&app.pool).await.unwrap();
+    let register = || {
+        let key = Key { company: "acme".to_owned(), id };
+        [Registration { key, url: "7", terms: Terms::default() }]
+    };
     let mut writer = app.pool.begin().await.unwrap();
-    let used = "UPDATE webhook_endpoints SET used_at = now() WHERE url = '7'";
-    sqlx::query(used).execute(&mut *writer).await.unwrap();
+    endpoints::register(&mut writer, &register()).await.unwrap();
     assert_eq!(round(app, 0).await.deleted, 1499);
     writer.commit().await.unwrap();
     assert_eq!((round(app, 0).await.deleted, app.rows("webhook_endpoints").await), (0, 1));
+    // Retention was faster.
+    assert_eq!(round(app, 60).await.deleted, 1);
+    endpoints::register(&mut app.pool.acquire().await.unwrap(), &register()).await.unwrap();
+    assert_eq!(app.rows("webhook_endpoints").await, 1);
 }
