@@ -179,9 +179,11 @@ CREATE TABLE chain_results (
     correlation_id text,                             -- the requester's own id of its request
     traceparent    text,
     tracestate     text,
-    created_at     timestamptz NOT NULL DEFAULT now(),
+    created_at     timestamptz NOT NULL,             -- that of its deliveries
     PRIMARY KEY (company_id, event_key)
 );
+-- Retention keeps the attempts that a result reports.
+CREATE INDEX chain_results_created ON chain_results (company_id, created_at);
 
 
 -- Webhooks
@@ -219,6 +221,8 @@ CREATE TABLE webhook_endpoints (
     -- Companies share the turns of a claim by hash, so the many lanes of one hold up few others.
     turn             smallint NOT NULL GENERATED ALWAYS AS (hashtext(company_id) & 63) STORED,
     created_at       timestamptz NOT NULL DEFAULT now(),
+    -- Retention removes the row some time after this. A delivery was inserted for it then, and maybe until 7 hours later.
+    used_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, endpoint_id)
 ) WITH (
     fillfactor = 50,
@@ -301,9 +305,11 @@ CREATE INDEX webhook_pending_lanes ON webhook_pending (company_id, endpoint_id, 
 CREATE INDEX webhook_pending_newest ON webhook_pending (company_id, contact_id, endpoint_id, contact_version)
     WHERE contact_id IS NOT NULL;
 
--- One HTTP request, unless it is the only one of its delivery and delivered it.
+-- One HTTP request, unless it is the only one of its delivery and delivered it. Partitioned like the deliveries, so that
+-- the attempts of a delivery are in one partition and never outlive it.
 CREATE TABLE webhook_attempts (
     company_id    text COLLATE "C" NOT NULL,
+    created_at    timestamptz NOT NULL,              -- of the delivery, whose key it completes
     delivery_id   uuid NOT NULL,
     attempt       integer NOT NULL,                  -- counted from 1
     started_at    timestamptz NOT NULL,
@@ -314,17 +320,17 @@ CREATE TABLE webhook_attempts (
     status        integer,
     error         text,
     response_body bytea,                             -- at most 64 KiB
-    PRIMARY KEY (company_id, delivery_id, attempt, started_at)
-) PARTITION BY RANGE (started_at);
+    PRIMARY KEY (company_id, created_at, delivery_id, attempt)
+) PARTITION BY RANGE (created_at);
 CREATE TABLE webhook_attempts_default PARTITION OF webhook_attempts DEFAULT;
 
--- Every HTTP request.
+-- Every HTTP request. Give created_at, or every partition is searched.
 CREATE VIEW all_webhook_attempts AS
-    SELECT company_id, delivery_id, attempt, started_at, duration_ms, connect_ms, answer_ms, outcome, status, error,
+    SELECT company_id, created_at, delivery_id, attempt, started_at, duration_ms, connect_ms, answer_ms, outcome, status, error,
         response_body
     FROM webhook_attempts
     UNION ALL
-    SELECT company_id, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered', last_status,
+    SELECT company_id, created_at, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered', last_status,
         NULL, response_body
     FROM webhook_deliveries WHERE started_at IS NOT NULL;
 
@@ -358,6 +364,9 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state IN ('open', 'replaying');
 CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
+-- Retention keeps the deliveries that can be replayed.
+CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
+    WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
 
 
 -- Erasures

@@ -31,19 +31,21 @@ pub struct Attempt {
     pub response_body: Option<Vec<u8>>,
 }
 
-/// Every attempt of a delivery, oldest first.
+/// Every attempt of a delivery that was created at this time, oldest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_delivery(conn: &mut PgConnection, delivery: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
-    sqlx::query_as!(
+pub async fn of_delivery(
+    conn: &mut PgConnection,
+    delivery: &Key,
+    created_at: OffsetDateTime,
+) -> Result<Vec<Attempt>, sqlx::Error> {
+    sqlx::query_file_as!(
         Attempt,
-        r#"SELECT a.delivery_id AS "delivery_id!", a.attempt AS "attempt!", a.started_at AS "started_at!",
-               a.duration_ms AS "duration_ms!", a.connect_ms, a.answer_ms, a.outcome AS "class!", a.status, a.error,
-               a.response_body
-           FROM all_webhook_attempts a WHERE a.company_id = $1 AND a.delivery_id = $2 ORDER BY a.attempt"#,
+        "src/postgres/attempts/of_delivery.sql",
         delivery.company,
         delivery.id,
+        created_at,
     )
     .fetch_all(conn)
     .await
@@ -61,17 +63,17 @@ pub async fn of_endpoint(conn: &mut PgConnection, endpoint: &Key) -> Result<Vec<
                a.duration_ms AS "duration_ms!", a.connect_ms, a.answer_ms, a.outcome AS "class!", a.status, a.error,
                a.response_body
            FROM (
-               (SELECT company_id, delivery_id FROM webhook_deliveries
+               (SELECT company_id, delivery_id, created_at FROM webhook_deliveries
                 WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
                   AND state <> 'pending' AND attempts > 0
                 ORDER BY finished_at DESC LIMIT 20)
                UNION ALL
-               (SELECT company_id, delivery_id FROM webhook_pending
+               (SELECT company_id, delivery_id, created_at FROM webhook_pending
                 WHERE company_id = $1 AND endpoint_id = $2 AND attempts > 0
                 ORDER BY due_at DESC, delivery_id DESC LIMIT 1000)) d
            CROSS JOIN LATERAL (
                SELECT * FROM all_webhook_attempts a
-               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
+               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id AND a.created_at = d.created_at
                ORDER BY a.attempt DESC LIMIT 10) a
            ORDER BY a.started_at DESC LIMIT 10"#,
         endpoint.company,

@@ -7,16 +7,20 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use tracing::error;
 use uuid::Uuid;
 
-use super::columns::{column, key_columns};
+use super::{
+    columns::{column, key_columns},
+    deliveries::RowKey,
+};
 use crate::domain::{
     chain::{
         completed::{AwaitedChain, WebhookEnd, WebhookResult},
         outgoing::ReplyTo,
     },
-    event::{CompanyId, Key},
+    event::CompanyId,
     trace_context::TraceContext,
     webhook::delivery::delivery_id,
 };
@@ -41,9 +45,10 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
         chains.iter().map(|one| serde_json::to_value(&one.chain)).collect();
     let stored = stored.map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query!(
-        "INSERT INTO chain_results (company_id, event_key, waiting, chain, reply_to, correlation_id, traceparent, tracestate)
+        "INSERT INTO chain_results (company_id, event_key, waiting, chain, reply_to, correlation_id, traceparent, tracestate,
+             created_at)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::integer[], $4::jsonb[], $5::text[], $6::text[], $7::text[],
-             $8::text[])
+             $8::text[], $9::timestamptz[])
          ON CONFLICT DO NOTHING",
         &column(chains, |one| one.company.as_str()) as &[&str],
         &column(chains, |one| one.chain.event().key()),
@@ -53,6 +58,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
         &column(chains, |one| one.reply_to.as_ref()?.correlation_id.as_deref()) as &[Option<&str>],
         &column(chains, |one| one.trace.traceparent()) as &[Option<&str>],
         &column(chains, |one| one.trace.tracestate()) as &[Option<&str>],
+        &column(chains, |one| one.created_at),
     )
     .execute(conn)
     .await?;
@@ -64,7 +70,7 @@ pub async fn insert(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
-pub async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<EndedChain>, sqlx::Error> {
+pub async fn count_down(conn: &mut PgConnection, ended: &[RowKey]) -> Result<Vec<EndedChain>, sqlx::Error> {
     if ended.is_empty() {
         return Ok(Vec::new());
     }
@@ -85,14 +91,15 @@ pub async fn count_down(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<En
 }
 
 /// Counts down, and takes the rows of the chains without an open webhook.
-async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
-    let (companies, ids) = key_columns(ended);
+async fn take_ended(conn: &mut PgConnection, ended: &[RowKey]) -> Result<Vec<AwaitedChain>, sqlx::Error> {
+    let (companies, ids) = key_columns(ended.iter().map(|row| &row.key));
     // Locks the rows by key. A transaction that waits for a row sees the other one's count.
     let counted = sqlx::query!(
         "WITH counted AS (
              UPDATE webhook_deliveries d SET awaited = false
-             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
-             WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.awaited
+             FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, delivery_id, created_at)
+             WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.created_at = u.created_at
+               AND d.awaited
              RETURNING d.company_id, d.event_key),
          chains AS MATERIALIZED (
              SELECT company_id, event_key, count(*)::integer AS ended FROM counted GROUP BY 1, 2),
@@ -105,6 +112,7 @@ async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
          RETURNING c.company_id, c.event_key, c.waiting",
         &companies as &[&str],
         &ids,
+        &column(ended, |row| row.created_at),
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -117,7 +125,8 @@ async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
     let rows = sqlx::query!(
         "DELETE FROM chain_results c USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
          WHERE c.company_id = u.company_id AND c.event_key = u.event_key
-         RETURNING c.company_id, c.event_key, c.chain, c.reply_to, c.correlation_id, c.traceparent, c.tracestate",
+         RETURNING c.company_id, c.event_key, c.chain, c.reply_to, c.correlation_id, c.traceparent, c.tracestate,
+             c.created_at",
         &companies,
         &keys,
     )
@@ -134,7 +143,7 @@ async fn take_ended(conn: &mut PgConnection, ended: &[Key]) -> Result<Vec<Awaite
         let correlation_id = row.correlation_id;
         let reply_to = row.reply_to.map(|queue| ReplyTo { queue, correlation_id });
         let trace = TraceContext::new(row.traceparent.as_deref(), row.tracestate.as_deref());
-        Some(AwaitedChain { company, chain, reply_to, trace })
+        Some(AwaitedChain { company, chain, reply_to, trace, created_at: row.created_at })
     });
     Ok(finished.collect())
 }
@@ -147,20 +156,23 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
     let keys = chains.iter().flat_map(|one| {
         one.chain.webhooks().map(|step| {
             let id = delivery_id(one.chain.event(), &one.company, step);
-            (one.company.to_string(), id)
+            ((one.company.to_string(), id), one.created_at)
         })
     });
-    let (companies, ids): (Vec<String>, Vec<Uuid>) = keys.unzip();
+    let (keys, created): (Vec<(String, Uuid)>, Vec<OffsetDateTime>) = keys.unzip();
+    let (companies, ids): (Vec<String>, Vec<Uuid>) = keys.into_iter().unzip();
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, a.outcome AS "outcome?", a.status, a.error, a.response_body
-           FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+           FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, delivery_id, created_at)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+               AND d.created_at = u.created_at
            LEFT JOIN LATERAL (
                SELECT outcome, status, error, response_body FROM all_webhook_attempts
-               WHERE company_id = d.company_id AND delivery_id = d.delivery_id
+               WHERE company_id = d.company_id AND delivery_id = d.delivery_id AND created_at = d.created_at
                ORDER BY attempt DESC LIMIT 1) a ON true"#,
         &companies,
         &ids,
+        &created,
     )
     .fetch_all(conn)
     .await?;

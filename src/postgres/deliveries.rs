@@ -26,7 +26,18 @@ pub use resend::{Locked, discard, lock, make_due, restart};
 pub use summaries::summaries;
 pub use supersede::{Yielded, supersede};
 
-use crate::domain::webhook::request::WebhookRequest;
+use time::OffsetDateTime;
+
+use crate::domain::{event::Key, webhook::request::WebhookRequest};
+
+/// Names the row of a delivery, and the partition that has it. A statement without the time searches all partitions.
+#[derive(Clone, Debug)]
+pub struct RowKey {
+    /// The delivery.
+    pub key: Key,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+}
 
 /// `[["name", "value"], …]`: a list, because a header may occur twice and order may matter.
 fn write_headers(request: &WebhookRequest) -> String {

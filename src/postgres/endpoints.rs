@@ -2,6 +2,7 @@
 //! attempts, operators list and change it.
 
 mod control;
+mod idle;
 mod read;
 mod schedule;
 
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use control::{enable, pause, resume};
+pub use idle::{Removed, delete_idle};
 pub use read::{EndpointRow, Lane, get, list, matching, states};
 pub use schedule::{
     ClaimedLane, LaneRow, TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned,
@@ -43,8 +45,9 @@ pub struct Registration<'a> {
     pub terms: Terms,
 }
 
-/// Inserts the rows of new endpoints. In the order of their keys, and without locking those that exist, so that two
-/// transactions with the same endpoints wait for each other without a deadlock.
+/// Inserts the rows of new endpoints, and notes that the others are used. In the order of their keys, and without locking
+/// those that were used within an hour, so that two transactions with the same endpoints wait for each other without a
+/// deadlock. Until the transaction ends, retention removes none of them.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -53,6 +56,21 @@ pub async fn register(conn: &mut PgConnection, endpoints: &[Registration<'_>]) -
         return Ok(());
     }
     let limits = column(endpoints, |one| Limits::of(&one.terms));
+    // First: the next statement sees whether retention was faster.
+    let (companies, ids) = key_columns(endpoints.iter().map(|one| &one.key));
+    sqlx::query!(
+        "WITH locked AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+             WHERE e.used_at < now() - interval '1 hour'
+             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
+         UPDATE webhook_endpoints e SET used_at = now()
+         FROM locked WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(&mut *conn)
+    .await?;
     sqlx::query!(
         "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, send_interval_us)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[])

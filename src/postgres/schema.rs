@@ -50,7 +50,7 @@ pub async fn apply(conn: &mut PgConnection) -> Result<(), MigrateError> {
     for table in &TABLES {
         for first in table.wanted(today) {
             // The service tries again what is not done now.
-            if partitions::create(conn, table, first).await? == Change::Busy {
+            if partitions::create(conn, table, first, today).await? == Change::Busy {
                 return Ok(());
             }
         }

@@ -180,6 +180,12 @@ fn retention(settings: &Settings, faults: &mut Faults) {
         "retention.deliveries",
         "must be at least retention.attempts",
     );
+    // An erasure finds the deliveries of a person's events through the history.
+    unless(
+        retention.history.is_none_or(|history| history >= retention.deliveries),
+        "retention.history",
+        "must be at least retention.deliveries",
+    );
     // A discarded delivery can be sent again, and its dead letter says why it was discarded.
     unless(
         retention.dead_letters >= retention.deliveries,

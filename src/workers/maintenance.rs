@@ -3,7 +3,7 @@
 //! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
 //! does not run: rows without a partition go to the default one, and what should have left stays.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
@@ -14,8 +14,8 @@ use super::{component::MAINTENANCE, retry::DatabaseWait};
 use crate::{
     health::Health,
     postgres::{
-        Database, dead_letters,
-        partitions::{self, Change, TABLES, Table, Unfinished},
+        Database, dead_letters, endpoints,
+        partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
         suspects,
     },
     settings::Settings,
@@ -92,39 +92,72 @@ impl Maintenance {
     pub async fn round(&self, now: OffsetDateTime, stop: &CancellationToken) -> Result<Report, sqlx::Error> {
         let mut report = Report::default();
         let settled = self.database.unit(async |conn| partitions::settled_before(conn, now).await).await?;
+        // The days of attempts that could not be removed. Their deliveries wait: see `TABLES`.
+        let mut waiting = BTreeSet::new();
         for table in &TABLES {
             let present = self.database.unit(async |conn| partitions::list(conn, table).await).await?;
-            let missing: Vec<Date> = table.wanted(now.date()).filter(|day| !present.contains(day)).collect();
-            for first in missing {
-                let made =
-                    self.database.unit(async |conn| partitions::create(conn, table, first).await).await?;
-                report.count(table, first, made, false);
-                if made.is_refused() {
-                    break;
-                }
-            }
+            self.make(table, &present, now.date(), &mut report).await?;
             let Some(cutoff) = table.cutoff(&self.settings.retention, now) else { continue };
             let cutoff = cutoff.min(settled);
-            let old: Vec<Date> =
-                present.into_iter().filter(|first| table.is_before(*first, cutoff)).collect();
-            for first in old {
-                if stop.is_cancelled() {
-                    return Ok(report);
-                }
-                let dropped = self.drop(table, first, stop).await?;
-                report.count(table, first, dropped, true);
-                if dropped.is_refused() {
-                    // Each further one would hold up the workers as well.
-                    break;
-                }
-            }
-            report.deleted += self.delete(&Old::Unpartitioned(table, cutoff), stop).await?;
+            let old = present.into_iter().filter(|first| table.is_before(*first, cutoff));
+            let old: Vec<Date> = old.filter(|first| !waiting.contains(first)).collect();
+            waiting.extend(self.remove(table, (&old, cutoff), stop, &mut report).await?);
+            report.deleted += self.delete_rows(table, None, cutoff, stop).await?;
         }
-        let dead_letters = Old::DeadLetters(now - self.settings.retention.dead_letters);
-        report.deleted += self.delete(&dead_letters, stop).await?;
+        let retention = &self.settings.retention;
+        let deliveries = (now - retention.deliveries).min(settled);
+        report.deleted += self.delete_endpoints(deliveries, stop).await?;
+        report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
         report.log();
         Ok(report)
+    }
+
+    async fn make(
+        &self,
+        table: &Table,
+        present: &[Date],
+        today: Date,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
+        let opened = self.database.unit(async |conn| partitions::open_default(conn, table).await).await?;
+        report.count(table, today, opened, Task::Open);
+        for first in table.wanted(today).filter(|day| !present.contains(day)) {
+            let made = self.database.unit(async |conn| partitions::create(conn, table, first, today).await);
+            let made = made.await?;
+            report.count(table, first, made, Task::Make);
+            if made.is_refused() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops old partitions, and deletes the finished rows of those that stay. Returns those that nothing could be done
+    /// about.
+    async fn remove(
+        &self,
+        table: &'static Table,
+        (old, cutoff): (&[Date], OffsetDateTime),
+        stop: &CancellationToken,
+        report: &mut Report,
+    ) -> Result<Vec<Date>, sqlx::Error> {
+        for (place, first) in old.iter().enumerate() {
+            let rest = || old.get(place..).unwrap_or_default().to_vec();
+            if stop.is_cancelled() {
+                return Ok(rest());
+            }
+            let dropped = self.drop(table, *first, stop).await?;
+            report.count(table, *first, dropped, Task::Drop);
+            if matches!(dropped, Change::Unfinished | Change::Slow) {
+                report.deleted += self.delete_rows(table, Some(*first), cutoff, stop).await?;
+            }
+            if dropped.is_refused() {
+                // Each further one would hold up the workers as well.
+                return Ok(rest());
+            }
+        }
+        Ok(Vec::new())
     }
 
     async fn drop(
@@ -147,6 +180,52 @@ impl Maintenance {
         self.database.unit(async |conn| partitions::drop(conn, table, first, &unfinished).await).await
     }
 
+    /// Deletes the finished rows from before `before`: of the partition that began on `first`, or of the default partition.
+    async fn delete_rows(
+        &self,
+        table: &'static Table,
+        first: Option<Date>,
+        before: OffsetDateTime,
+        stop: &CancellationToken,
+    ) -> Result<u64, sqlx::Error> {
+        let begin = self.database.unit(async |conn| Deletion::begin(conn, table, first, before).await);
+        let (mut deletion, mut all) = (begin.await?, 0);
+        while !deletion.is_complete() && !stop.is_cancelled() {
+            match self.database.unit(async |conn| deletion.portion(conn, PORTION).await).await? {
+                Ok(deleted) => all += deleted,
+                // The rest leaves in the next round.
+                Err(_) => break,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Deletes the endpoints that were not used since deliveries from before `cutoff` leave.
+    async fn delete_endpoints(
+        &self,
+        cutoff: OffsetDateTime,
+        stop: &CancellationToken,
+    ) -> Result<u64, sqlx::Error> {
+        let (mut after, mut all) = (None, 0);
+        loop {
+            let removed = self
+                .database
+                .unit(async |conn| endpoints::delete_idle(conn, after.as_ref(), cutoff).await)
+                .await?;
+            if removed.has_given_up {
+                warn!(
+                    component = MAINTENANCE,
+                    "unused endpoints stay: too many deliveries are older than retention.deliveries"
+                );
+            }
+            all += removed.deleted;
+            after = removed.next;
+            if after.is_none() || stop.is_cancelled() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Deletes in portions until one is not full.
     async fn delete(&self, old: &Old, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
         let mut all = 0;
@@ -162,7 +241,6 @@ impl Maintenance {
 
 /// Rows that leave one by one, from before a time.
 enum Old {
-    Unpartitioned(&'static Table, OffsetDateTime),
     DeadLetters(OffsetDateTime),
     Suspects(OffsetDateTime),
 }
@@ -170,22 +248,27 @@ enum Old {
 impl Old {
     async fn delete(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
         match *self {
-            Self::Unpartitioned(table, before) => {
-                partitions::delete_from_default(conn, table, before, PORTION).await
-            }
             Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, PORTION).await,
             Self::Suspects(before) => suspects::forget(conn, before, PORTION).await,
         }
     }
 }
 
+/// A kind of change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Open,
+    Make,
+    Drop,
+}
+
 impl Report {
-    fn count(&mut self, table: &Table, first: Date, change: Change, is_drop: bool) {
+    fn count(&mut self, table: &Table, first: Date, change: Change, task: Task) {
         let table = table.name;
         match change {
-            Change::Done if is_drop => self.dropped += 1,
-            Change::Done => self.made += 1,
-            Change::Gone => {}
+            Change::Done if task == Task::Drop => self.dropped += 1,
+            Change::Done if task == Task::Make => self.made += 1,
+            Change::Done | Change::Gone => {}
             Change::Busy => self.postponed += 1,
             Change::Slow => warn!(
                 component = MAINTENANCE,
@@ -195,9 +278,15 @@ impl Report {
                 component = MAINTENANCE,
                 table, "the default partition of {table} has rows of {first}, so that time gets no partition"
             ),
+            Change::Crowded => warn!(
+                component = MAINTENANCE,
+                table,
+                "the default partition of {table} is large, so its rows of {first} leave by age; later days get partitions"
+            ),
             Change::Unfinished => warn!(
                 component = MAINTENANCE,
-                table, "the partition {first} of {table} stays: too many of its deliveries are unfinished"
+                table,
+                "the partition {first} of {table} stays with its unfinished rows, which are too many to move"
             ),
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! The tests pass a later time to the task instead of waiting for it.
 
+mod kept;
+mod partitions;
+
 use contact_relay::{
     health::Health,
     postgres::Database,
@@ -9,11 +12,11 @@ use contact_relay::{
     workers::maintenance::{Maintenance, Report},
 };
 use macro_rules_attribute::apply;
-use sqlx::{Acquire as _, Executor as _};
+use sqlx::PgExecutor;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{app::TestApp, event::Event, eventually, only, test};
+use crate::support::{app::TestApp, event::Event, test};
 
 const PARTITIONS: &str = "pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_[0-9]+$' \
                           AND i.inhparent =";
@@ -35,17 +38,21 @@ async fn partitions(app: &TestApp, table: &str) -> i64 {
     app.rows(&format!("{PARTITIONS} '{table}'::regclass")).await
 }
 
+/// Attempts whose delivery is in no partition of the same time.
+const ORPHANS: &str = "webhook_attempts a WHERE NOT EXISTS (SELECT FROM webhook_deliveries d \
+                       WHERE d.company_id = a.company_id AND d.delivery_id = a.delivery_id AND d.created_at = a.created_at)";
+
 /// Rows in the default partition.
 async fn moved(app: &TestApp, table: &str) -> i64 {
     app.rows(&format!("{table}_default")).await
 }
 
-async fn insert_deliveries(app: &TestApp, state: &str, count: i32) {
+async fn insert_deliveries(executor: impl PgExecutor<'_>, state: &str, count: i32) {
     let insert = "INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
             trigger_name, endpoint_id, method, url, headers, newest_only, awaited, digest, state)
          SELECT 'acme', gen_random_uuid(), now(), gen_random_uuid(), 1, 's', 'e', 't', gen_random_uuid(), 'POST',
             'https://hooks.example/', '[]', false, false, false, $1 FROM generate_series(1, $2)";
-    sqlx::query(insert).bind(state).bind(count).execute(&app.pool).await.unwrap();
+    sqlx::query(insert).bind(state).bind(count).execute(executor).await.unwrap();
 }
 
 #[apply(test)]
@@ -85,7 +92,7 @@ async fn event_whose_rows_have_left_is_still_applied_once(app: &TestApp) {
         assert_eq!(app.rows(table).await, 0, "{table}");
     }
     app.broker.publish(&event).await;
-    app.broker.publish(&Event::lead("Grace").webhook(&app.receiver.url("/ok?next"))).await;
+    app.broker.publish(&Event::lead("Grace").webhook(&app.receiver.url("/ok/next"))).await;
     // The next event ends after the redelivered one.
     assert_eq!(app.webhooks(2).await.len(), 2);
     app.wait_for_deliveries("delivered", 1).await;
@@ -116,6 +123,7 @@ async fn open_dead_letter_is_replayed_after_its_day_was_dropped(app: &TestApp) {
     assert_eq!((app.deliveries("dead").await, app.deliveries("delivered").await), (1, 0));
     assert_eq!((moved(app, "webhook_deliveries").await, moved(app, "webhook_attempts").await), (1, 3));
     assert_eq!(round(app, 60).await.deleted, 0, "it is still open");
+    assert_eq!(app.rows(ORPHANS).await, 0);
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     app.wait_for_deliveries("delivered", 1).await;
     app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
@@ -137,102 +145,4 @@ async fn pending_delivery_is_sent_after_its_day_was_dropped(app: &TestApp) {
     app.json(&["delivery", "resend", "--state", "pending", "--yes"]).await;
     app.wait_for_deliveries("delivered", 1).await;
     assert_eq!(app.rows("webhook_attempts").await, 2);
-}
-
-#[apply(test)]
-async fn processes_share_the_work(app: &TestApp) {
-    let tasks = [maintenance(app), maintenance(app), maintenance(app)];
-    let now = OffsetDateTime::now_utc() + Duration::days(60);
-    let stop = CancellationToken::new();
-    let reports = futures_util::future::join_all(tasks.iter().map(|task| task.round(now, &stop))).await;
-    assert_eq!(reports.iter().filter(|report| report.is_err()).count(), 0, "{reports:?}");
-    // What one of them left to another that was busy is done by the next round.
-    round(app, 60).await;
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
-    assert_eq!(partitions(app, "webhook_attempts").await, 8);
-}
-
-/// A transaction that reads an old partition keeps the table locked. The task gives up; workers do not wait for it.
-#[apply(test)]
-async fn partition_that_is_in_use_is_dropped_later(app: &TestApp) {
-    app.run(&[]).await;
-    let mut holder = app.pool.acquire().await.unwrap();
-    let mut transaction = holder.begin().await.unwrap();
-    transaction.execute("LOCK TABLE webhook_deliveries IN ACCESS SHARE MODE").await.unwrap();
-    let report = round(app, 60).await;
-    assert!(report.postponed == 2 && report.dropped >= 8, "{report:?}");
-    app.broker.publish(&Event::lead("Ada").webhook(&app.receiver.url("/ok"))).await;
-    app.wait_for_deliveries("delivered", 1).await;
-    transaction.rollback().await.unwrap();
-    app.wait_for_unsent(0).await;
-    assert_eq!(round(app, 60).await.postponed, 0);
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
-    assert_eq!(app.deliveries("delivered").await, 0);
-}
-
-/// The connection ends in the middle of the drop, as when the process is killed: the partition is detached, and its
-/// unfinished rows are about to move.
-#[apply(test)]
-async fn drop_that_is_cut_off_changes_nothing(app: &TestApp) {
-    app.run(&[]).await;
-    app.broker.publish(&Event::lead("Ada").webhook(&app.receiver.url("/status/404"))).await;
-    app.wait_for_dead_letter().await;
-    app.wait_for_unsent(0).await;
-    let cut = "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
-                   'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END';
-               CREATE TRIGGER cut BEFORE INSERT ON webhook_deliveries_default FOR EACH ROW EXECUTE FUNCTION cut()";
-    app.pool.execute(cut).await.unwrap();
-    let now = OffsetDateTime::now_utc() + Duration::days(60);
-    let stop = CancellationToken::new();
-    assert!(maintenance(app).round(now, &stop).await.is_err(), "it was cut off");
-    assert_eq!((app.deliveries("dead").await, moved(app, "webhook_deliveries").await), (1, 0));
-    app.pool.execute("DROP TRIGGER cut ON webhook_deliveries_default").await.unwrap();
-    eventually("the next round finishes", async || (round(app, 60).await.postponed == 0).then_some(())).await;
-    let dead = only(app.dead_letters().await);
-    assert_eq!((app.deliveries("dead").await, moved(app, "webhook_deliveries").await), (1, 1));
-    assert_eq!((dead.state.as_str(), partitions(app, "webhook_deliveries").await), ("open", 8));
-}
-
-#[apply(test)]
-async fn partition_with_many_unfinished_rows_stays(app: &TestApp) {
-    insert_deliveries(app, "pending", 5001).await;
-    let report = round(app, 60).await;
-    assert_eq!((app.deliveries("pending").await, moved(app, "webhook_deliveries").await), (5001, 0));
-    assert_eq!((report.postponed, partitions(app, "webhook_deliveries").await), (0, 9));
-    app.pool
-        .execute("UPDATE webhook_deliveries SET state = 'delivered' WHERE delivery_id > '20000000-0000-0000-0000-000000000000'")
-        .await
-        .unwrap();
-    round(app, 60).await;
-    let left = app.deliveries("pending").await;
-    assert_eq!((moved(app, "webhook_deliveries").await, left > 0), (left, true));
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
-}
-
-/// After an outage of the task, today's rows are in the default partition.
-#[apply(test)]
-async fn rows_without_a_partition_are_kept_and_leave_by_age(app: &TestApp) {
-    let day = OffsetDateTime::now_utc().date().to_string().replace('-', "");
-    for table in ["webhook_deliveries", "webhook_attempts"] {
-        let drop = format!("DROP TABLE {table}_{day}");
-        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&app.pool).await.unwrap();
-    }
-    let service = app.run(&["upsert"]).await;
-    eventually("the task has repaired it", async || {
-        (partitions(app, "webhook_deliveries").await == 8).then_some(())
-    })
-    .await;
-    service.kill9().await;
-    let drop = format!("DROP TABLE webhook_deliveries_{day}");
-    sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&app.pool).await.unwrap();
-    insert_deliveries(app, "delivered", 2500).await;
-    assert_eq!(moved(app, "webhook_deliveries").await, 2500);
-    assert_eq!(
-        round(app, 0).await,
-        Report::default(),
-        "it has rows of today, so there is no partition of today"
-    );
-    assert_eq!(round(app, 29).await.deleted, 0);
-    assert_eq!(round(app, 31).await.deleted, 2500);
-    app.run(&["upsert"]).await;
 }

@@ -6,6 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 
 use crate::domain::{
     chain::{
@@ -37,6 +38,8 @@ pub struct AwaitedChain {
     pub reply_to: Option<ReplyTo>,
     /// The trace of the trigger event.
     pub trace: TraceContext,
+    /// When its deliveries were created.
+    pub created_at: OffsetDateTime,
 }
 
 /// The steps of an applied chain. Contains the session's id, so it is never logged.

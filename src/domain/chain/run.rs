@@ -276,6 +276,7 @@ impl<'a> Run<'a> {
             chain: AppliedChain::new(plan, upserted),
             reply_to: self.firing.reply_to.cloned(),
             trace: self.firing.trace.clone(),
+            created_at: publisher.now,
         };
         if self.deliveries.is_empty() {
             self.events.push(awaited.completed(publisher, &[]));

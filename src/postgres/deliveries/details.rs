@@ -72,7 +72,7 @@ impl From<Delivery> for Details {
 /// When the database fails.
 pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT source, event_id, trigger_name, step, method, url, headers, body, fault
+        "SELECT created_at, source, event_id, trigger_name, step, method, url, headers, body, fault
          FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2",
         key.company,
         key.id,
@@ -100,7 +100,7 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     )
     .fetch_all(&mut *conn)
     .await?;
-    let attempts = attempts::of_delivery(conn, key).await?;
+    let attempts = attempts::of_delivery(conn, key, row.created_at).await?;
     Ok(Some(Details {
         source: row.source,
         step: row.step,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{read_headers, write_headers};
+use super::{RowKey, read_headers, write_headers};
 use crate::{
     domain::{
         event::Key,
@@ -19,7 +20,7 @@ const MAX_MEMBERS: i64 = 500;
 
 struct Member {
     lane: Key,
-    id: Uuid,
+    row: RowKey,
     request: WebhookRequest,
 }
 
@@ -45,7 +46,7 @@ pub async fn make_digests(
         let (members, others) = waiting.split_at(combined.as_ref().map_or(1, |(_, count)| *count));
         match combined {
             Some((request, _)) => insert(conn, members, &request).await?,
-            None => send_alone(conn, &first.lane.company, first.id).await?,
+            None => send_alone(conn, &first.row).await?,
         }
         waiting = others;
     }
@@ -57,7 +58,7 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
     let (companies, endpoints) = key_columns(lanes.keys());
     let rows = sqlx::query_as!(
         Row,
-        "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.method, d.url, d.headers, d.body
+        "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.created_at, d.method, d.url, d.headers, d.body
          FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
          CROSS JOIN LATERAL (
              SELECT p.delivery_id, p.created_at FROM webhook_pending p
@@ -74,11 +75,11 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
     .await?;
     let mut members = Vec::with_capacity(rows.len());
     for row in rows {
-        let (company, id) = (row.company_id.clone(), row.delivery_id);
+        let key = row.key();
         match row.member() {
             Some(member) => members.push(member),
             // It is loaded again, found unreadable, and ended.
-            None => send_alone(conn, &company, id).await?,
+            None => send_alone(conn, &key).await?,
         }
     }
     Ok(members)
@@ -88,6 +89,7 @@ struct Row {
     company_id: String,
     endpoint_id: Uuid,
     delivery_id: Uuid,
+    created_at: OffsetDateTime,
     method: String,
     url: String,
     headers: String,
@@ -95,8 +97,14 @@ struct Row {
 }
 
 impl Row {
+    fn key(&self) -> RowKey {
+        let key = Key { company: self.company_id.clone(), id: self.delivery_id };
+        RowKey { key, created_at: self.created_at }
+    }
+
     /// `None` if the stored request is unreadable.
     fn member(self) -> Option<Member> {
+        let row = self.key();
         let request = WebhookRequest {
             method: self.method.parse().ok()?,
             headers: read_headers(&self.headers)?,
@@ -104,7 +112,7 @@ impl Row {
             body: self.body,
         };
         let lane = Key { company: self.company_id, id: self.endpoint_id };
-        Some(Member { lane, id: self.delivery_id, request })
+        Some(Member { lane, row, request })
     }
 }
 
@@ -116,7 +124,7 @@ async fn insert(
     request: &WebhookRequest,
 ) -> Result<(), sqlx::Error> {
     let Some(first) = members.first() else { return Ok(()) };
-    let ids = column(members, |member| member.id);
+    let ids = column(members, |member| member.row.key.id);
     sqlx::query!(
         "WITH made AS (
              INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
@@ -124,7 +132,7 @@ async fn insert(
                  digest, state)
              SELECT company_id, gen_random_uuid(), now(), gen_random_uuid(), step, source, event_id,
                  trigger_name, traceparent, tracestate, method, url, $3, $4, endpoint_id, false, false, false, 'pending'
-             FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
+             FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2 AND created_at = $6
              RETURNING company_id, delivery_id, created_at, endpoint_id),
          due AS (
              INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
@@ -138,10 +146,11 @@ async fn insert(
          FROM made, ended
          WHERE d.company_id = $1 AND d.delivery_id = ended.delivery_id AND d.created_at = ended.created_at",
         &first.lane.company,
-        first.id,
+        first.row.key.id,
         write_headers(request),
         request.body.as_deref(),
         &ids,
+        first.row.created_at,
     )
     .execute(conn)
     .await?;
@@ -149,11 +158,13 @@ async fn insert(
 }
 
 /// Turns the member into an ordinary delivery. It is still due.
-async fn send_alone(conn: &mut PgConnection, company: &str, id: Uuid) -> Result<(), sqlx::Error> {
+async fn send_alone(conn: &mut PgConnection, member: &RowKey) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE webhook_deliveries SET digest = false WHERE company_id = $1 AND delivery_id = $2",
-        company,
-        id,
+        "UPDATE webhook_deliveries SET digest = false
+         WHERE company_id = $1 AND delivery_id = $2 AND created_at = $3",
+        member.key.company,
+        member.key.id,
+        member.created_at,
     )
     .execute(conn)
     .await?;

@@ -85,14 +85,11 @@ pub async fn insert(conn: &mut PgConnection, rows: &[NewDelivery<'_>]) -> Result
     }
     insert_rows(conn, rows).await?;
     let logged = rows.iter().filter(|row| row.kept().is_none());
-    let logged = logged.filter_map(|row| Some((&row.delivery.key, 1, row.first.as_ref()?)));
-    log(
-        conn,
-        &logged
-            .map(|(key, attempt, first)| (key, attempt, first.started_at, first.outcome))
-            .collect::<Vec<_>>(),
-    )
-    .await?;
+    let logged = logged.filter_map(|row| {
+        let first = row.first.as_ref()?;
+        Some((row.delivery, first.started_at, first.outcome))
+    });
+    log(conn, &logged.collect::<Vec<_>>()).await?;
     let waiting: Vec<&NewDelivery<'_>> = rows.iter().filter(|row| row.state() == State::Pending).collect();
     wait(conn, &waiting).await
 }

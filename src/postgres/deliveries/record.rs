@@ -78,9 +78,9 @@ async fn write(conn: &mut PgConnection, batch: &[&Attempted<'_>]) -> Result<Hash
                FROM ended e
                WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id AND d.created_at = e.created_at),
            logged AS (
-               INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, outcome,
-                   status, error, response_body, connect_ms, answer_ms)
-               SELECT company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error,
+               INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms,
+                   outcome, status, error, response_body, connect_ms, answer_ms)
+               SELECT company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome, status, error,
                    response_body, connect_ms, answer_ms
                FROM (SELECT * FROM ended UNION ALL SELECT * FROM again) done)
            SELECT company_id AS "company!", delivery_id AS "id!" FROM ended
@@ -106,23 +106,27 @@ async fn write(conn: &mut PgConnection, batch: &[&Attempted<'_>]) -> Result<Hash
     Ok(rows.into_iter().map(|row| Key { company: row.company, id: row.id }).collect())
 }
 
-/// Inserts attempts: delivery, number, start, outcome.
+/// Inserts first attempts: delivery, start, outcome.
 pub(super) async fn log(
     conn: &mut PgConnection,
-    attempts: &[(&Key, i32, OffsetDateTime, &Outcome)],
+    attempts: &[(&Delivery, OffsetDateTime, &Outcome)],
 ) -> Result<(), sqlx::Error> {
     if attempts.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error,
-             response_body, connect_ms, answer_ms)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::integer[], $4::timestamptz[], $5::integer[], $6::text[],
-             $7::integer[], $8::text[], $9::bytea[], $10::integer[], $11::integer[])",
-        &column(attempts, |(key, ..)| key.company.as_str()) as &[&str],
-        &column(attempts, |(key, ..)| key.id),
-        &column(attempts, |(_, attempt, ..)| *attempt),
-        &column(attempts, |(_, _, started_at, _)| *started_at),
+        "INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome,
+             status, error, response_body, connect_ms, answer_ms)
+         SELECT u.company_id, u.created_at, u.delivery_id, 1, u.started_at, u.duration_ms, u.outcome, u.status, u.error,
+             u.response_body, u.connect_ms, u.answer_ms
+         FROM UNNEST($1::text[], $2::timestamptz[], $3::uuid[], $4::timestamptz[], $5::integer[], $6::text[],
+             $7::integer[], $8::text[], $9::bytea[], $10::integer[], $11::integer[])
+             AS u(company_id, created_at, delivery_id, started_at, duration_ms, outcome, status, error, response_body,
+                 connect_ms, answer_ms)",
+        &column(attempts, |(delivery, ..)| delivery.key.company.as_str()) as &[&str],
+        &column(attempts, |(delivery, ..)| delivery.created_at),
+        &column(attempts, |(delivery, ..)| delivery.key.id),
+        &column(attempts, |(_, started_at, _)| *started_at),
         &column(attempts, |(.., outcome)| milliseconds(outcome.duration)),
         &column(attempts, |(.., outcome)| outcome.class.name()) as &[&str],
         &column(attempts, |(.., outcome)| outcome.status.map(i32::from)) as &[Option<i32>],

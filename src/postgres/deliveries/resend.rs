@@ -90,9 +90,9 @@ pub async fn restart(conn: &mut PgConnection, keys: &[Key], ended: &[State]) -> 
                  AND d.state <> 'pending'
                RETURNING d.*),
            moved AS (
-               INSERT INTO webhook_attempts (company_id, delivery_id, attempt, started_at, duration_ms, connect_ms,
-                   answer_ms, outcome, status, response_body)
-               SELECT company_id, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered',
+               INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms,
+                   connect_ms, answer_ms, outcome, status, response_body)
+               SELECT company_id, created_at, delivery_id, 1, started_at, duration_ms, connect_ms, answer_ms, 'delivered',
                    last_status, response_body
                FROM restarted WHERE started_at IS NOT NULL),
            due AS (

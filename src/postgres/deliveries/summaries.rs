@@ -33,7 +33,7 @@ pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summ
            LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
            LEFT JOIN LATERAL (
                SELECT a.outcome, a.status, a.error FROM all_webhook_attempts a
-               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
+               WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id AND a.created_at = d.created_at
                ORDER BY a.attempt DESC LIMIT 1) last ON true
            ORDER BY u.position"#,
         &companies as &[&str],

@@ -6,6 +6,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::RowKey;
 use crate::{
     domain::{event::Key, webhook::requested::WebhookRequested},
     postgres::columns::key_columns,
@@ -14,7 +15,7 @@ use crate::{
 /// A delivery that must not be sent now because of another version of its contact.
 pub struct Yielded {
     /// The delivery.
-    pub key: Key,
+    pub row: RowKey,
     /// A newer version ended it for good. Otherwise an older version is in flight, and this one is due again in a
     /// moment.
     pub is_superseded: bool,
@@ -31,8 +32,8 @@ impl Yielded {
     /// The message of its dead letter.
     #[must_use]
     pub fn requested(&self) -> WebhookRequested<'_> {
-        let Self { key, trigger, event_id, source, .. } = self;
-        WebhookRequested { delivery: key, trigger, event_id, source }
+        let Self { row, trigger, event_id, source, .. } = self;
+        WebhookRequested { delivery: &row.key, trigger, event_id, source }
     }
 }
 
@@ -54,7 +55,7 @@ pub async fn supersede(
             .fetch_all(conn)
             .await?;
     let yielded = rows.into_iter().map(|row| Yielded {
-        key: Key { company: row.company, id: row.id },
+        row: RowKey { key: Key { company: row.company, id: row.id }, created_at: row.created_at },
         is_superseded: row.is_superseded,
         is_awaited: row.is_awaited,
         is_replayed: row.is_replayed,

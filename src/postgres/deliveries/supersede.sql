@@ -11,7 +11,10 @@ judged AS MATERIALIZED (
         OR EXISTS (SELECT FROM webhook_deliveries newer
             WHERE newer.company_id = m.company_id AND newer.contact_id = m.contact_id
               AND newer.endpoint_id = m.endpoint_id AND newer.newest_only
-              AND newer.contact_version > m.contact_version AND newer.state = 'delivered') AS is_old,
+              AND newer.contact_version > m.contact_version AND newer.state = 'delivered'
+              -- Only the partitions that can have it. The clocks of the processes differ by less than a day.
+              AND newer.created_at > m.created_at - interval '1 day'
+              AND newer.created_at < now() + interval '1 day') AS is_old,
         EXISTS (SELECT FROM webhook_pending older
             WHERE older.company_id = m.company_id AND older.contact_id = m.contact_id
               AND older.endpoint_id = m.endpoint_id AND older.contact_version < m.contact_version
@@ -41,9 +44,9 @@ finished AS (
     SET state = 'superseded', finished_at = now(), attempts = e.attempts
     FROM ended e
     WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id AND d.created_at = e.created_at
-    RETURNING d.delivery_id, d.awaited, d.trigger_name, d.event_id, d.source, e.schedule_from)
-SELECT y.company_id AS "company!", y.delivery_id AS "id!", y.is_old AS "is_superseded!",
+    RETURNING d.company_id, d.delivery_id, d.awaited, d.trigger_name, d.event_id, d.source, e.schedule_from)
+SELECT y.company_id AS "company!", y.delivery_id AS "id!", y.created_at AS "created_at!", y.is_old AS "is_superseded!",
     coalesce(f.awaited, false) AS "is_awaited!", coalesce(f.schedule_from > 0, false) AS "is_replayed!",
     coalesce(f.trigger_name, '') AS "trigger!", coalesce(f.event_id, '') AS "event_id!",
     coalesce(f.source, '') AS "source!"
-FROM yielding y LEFT JOIN finished f ON f.delivery_id = y.delivery_id
+FROM yielding y LEFT JOIN finished f ON f.company_id = y.company_id AND f.delivery_id = y.delivery_id

@@ -200,7 +200,7 @@ pub(super) async fn blank_deliveries(
 ) -> Result<(u64, u64), sqlx::Error> {
     let blanked = sqlx::query!(
         r#"WITH locked AS MATERIALIZED (
-             SELECT d.delivery_id, d.state, d.started_at FROM UNNEST($2::uuid[]) AS u(delivery_id)
+             SELECT d.delivery_id, d.created_at, d.state, d.started_at FROM UNNEST($2::uuid[]) AS u(delivery_id)
              JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
              WHERE NOT (d.url = '' AND d.source = 'erased')
              ORDER BY d.delivery_id FOR UPDATE OF d)
@@ -209,8 +209,9 @@ pub(super) async fn blank_deliveries(
              fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
              state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
              started_at = NULL, response_body = NULL, finished_at = coalesce(d.finished_at, now())
-         FROM locked WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id
-         RETURNING d.delivery_id, d.event_key, locked.state, locked.started_at IS NOT NULL AS "attempted!""#,
+         FROM locked
+         WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id AND d.created_at = locked.created_at
+         RETURNING d.delivery_id, d.created_at, d.event_key, locked.state, locked.started_at IS NOT NULL AS "attempted!""#,
         company,
         ids,
     )
@@ -223,6 +224,7 @@ pub(super) async fn blank_deliveries(
         .map(|row| row.delivery_id)
         .collect();
     let first_attempts = blanked.iter().filter(|row| row.attempted).count() as u64;
+    let created: Vec<OffsetDateTime> = blanked.iter().map(|row| row.created_at).collect();
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
     sqlx::query!(
@@ -236,10 +238,11 @@ pub(super) async fn blank_deliveries(
     remove_chains(conn, company, &events).await?;
     revive_members(conn, company, &unsent, contacts).await?;
     let attempts = sqlx::query!(
-        "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[]) AS u(delivery_id)
-         WHERE a.company_id = $1 AND a.delivery_id = u.delivery_id",
+        "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[], $3::timestamptz[]) AS u(delivery_id, created_at)
+         WHERE a.company_id = $1 AND a.delivery_id = u.delivery_id AND a.created_at = u.created_at",
         company,
         &blanked,
+        &created,
     )
     .execute(conn)
     .await?;

@@ -141,7 +141,13 @@ impl<'a> Sweep<'a> {
                    d.fault, d.last_error, d.tracestate,
                    ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
                          FROM all_webhook_attempts a
-                         WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id) AS "answers!"
+                         WHERE a.company_id = d.company_id AND a.delivery_id = d.delivery_id
+                           AND a.created_at = d.created_at) AS "answers!",
+                   coalesce(d.contact_id = ANY($4), false)
+                       AND NOT EXISTS (SELECT FROM contact_links l WHERE l.company_id = $1 AND l.kind = 'unmerged'
+                           AND l.contact_id = ANY($4))
+                       AND NOT EXISTS (SELECT FROM contact_links l WHERE l.company_id = $1 AND l.kind = 'unmerged'
+                           AND l.other_id = ANY($4)) AS "is_theirs!"
                FROM webhook_deliveries d
                WHERE d.company_id = $1 AND d.delivery_id > $2 AND d.delivery_id <= $3
                  AND (d.contact_id IS NULL OR d.contact_id = ANY($4)
@@ -159,10 +165,13 @@ impl<'a> Sweep<'a> {
         .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
             let errors = [&row.fault, &row.last_error, &row.tracestate];
+            // Without an unmerge, every delivery of the contact is theirs, though its event may have left the history.
             let is_found = !self.events.contains(&row.event_key)
-                && (self.in_texts(
-                    [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
-                ) || self.in_texts(errors.map(Option::as_deref))
+                && (row.is_theirs
+                    || self.in_texts(
+                        [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
+                    )
+                    || self.in_texts(errors.map(Option::as_deref))
                     || self.in_bytes(row.body.as_deref())
                     || row.answers.iter().any(|answer| self.in_bytes(Some(answer))));
             if is_found {

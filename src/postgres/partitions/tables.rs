@@ -17,45 +17,91 @@ pub struct Table {
     pub ahead: usize,
     /// How long its rows are kept; `None` for ever.
     pub retention: fn(&Retention) -> Option<std::time::Duration>,
-    /// Which rows stay whatever their age, as an SQL condition on `d`. Such a table has a `delivery_id`.
+    /// Which rows stay whatever their age, as an SQL condition on `d`. Such a table has a `delivery_id`. `OFFSET 0` makes
+    /// Postgres look up each row in an index: it would hash a whole table that it takes for a small one.
     pub(super) unfinished: Option<&'static str>,
+    /// How the primary key finds the rows `d` of a delivery `k`.
+    pub(super) lookup: &'static str,
 }
 
-/// All of them.
+/// The delivery `$id` is pending.
+macro_rules! pending {
+    ($id:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM webhook_pending p WHERE p.company_id = d.company_id AND p.delivery_id = ",
+            $id,
+            " OFFSET 0)"
+        )
+    };
+}
+
+/// The delivery `$id` has a dead letter that can be replayed.
+macro_rules! dead {
+    ($id:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM dead_letters l WHERE l.company_id = d.company_id AND l.delivery_id = ",
+            $id,
+            " AND l.state IN ('open', 'replaying') OFFSET 0)"
+        )
+    };
+}
+
+/// All of them. Attempts come before the deliveries, which stay as long as they have attempts: an erasure finds the
+/// attempts of a person through the deliveries.
 pub static TABLES: [Table; 3] = [
     Table {
+        name: "webhook_attempts",
+        lookup: "d.created_at = k.created_at AND d.delivery_id = k.delivery_id",
+        time: "created_at",
+        period: Period::Day,
+        ahead: 7,
+        retention: |retention| Some(retention.attempts),
+        // The answers that a result still has to report are found by the time of their chain.
+        unfinished: Some(concat!(
+            pending!("d.delivery_id"),
+            " OR ",
+            dead!("d.delivery_id"),
+            " OR EXISTS (SELECT FROM chain_results c WHERE c.company_id = d.company_id AND c.created_at = d.created_at
+                 OFFSET 0)",
+        )),
+    },
+    Table {
         name: "webhook_deliveries",
+        lookup: "d.delivery_id = k.delivery_id",
         time: "created_at",
         period: Period::Day,
         ahead: 7,
         retention: |retention| Some(retention.deliveries),
-        // What will be sent or can be replayed, the members of such digests, and what a result still has to report.
-        unfinished: Some(
-            "d.state = 'pending'
-             OR d.state = 'dead' AND (d.company_id, d.delivery_id) IN (
-                 SELECT company_id, delivery_id FROM dead_letters
-                 WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL)
-             OR d.digest_id IS NOT NULL AND EXISTS (
-                 SELECT FROM webhook_deliveries g WHERE g.company_id = d.company_id AND g.delivery_id = d.digest_id
-                     AND g.state IN ('pending', 'dead'))
-             OR (d.company_id, d.event_key) IN (SELECT company_id, event_key FROM chain_results)",
-        ),
-    },
-    Table {
-        name: "webhook_attempts",
-        time: "started_at",
-        period: Period::Day,
-        ahead: 7,
-        retention: |retention| Some(retention.attempts),
-        unfinished: Some(
-            "(d.company_id, d.delivery_id) IN (SELECT company_id, delivery_id FROM webhook_pending)
-             OR (d.company_id, d.delivery_id) IN (
-                 SELECT company_id, delivery_id FROM dead_letters
-                 WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL)",
-        ),
+        // What will be sent or can be replayed; the members of such digests; what a result still has to report; what has
+        // attempts; and the newest version that an endpoint got, while an older one must not follow it.
+        unfinished: Some(concat!(
+            "d.state = 'pending' OR d.state = 'dead' AND ",
+            dead!("d.delivery_id"),
+            " OR d.digest_id IS NOT NULL AND (",
+            pending!("d.digest_id"),
+            " OR ",
+            dead!("d.digest_id"),
+            ") OR EXISTS (SELECT FROM chain_results c WHERE c.company_id = d.company_id AND c.event_key = d.event_key
+                 OFFSET 0)
+              OR d.started_at IS NULL AND EXISTS (
+                 SELECT FROM webhook_attempts a WHERE a.company_id = d.company_id AND a.created_at = d.created_at
+                     AND a.delivery_id = d.delivery_id OFFSET 0)
+              OR d.newest_only AND d.state = 'delivered' AND (
+                 EXISTS (SELECT FROM webhook_pending p WHERE p.company_id = d.company_id AND p.contact_id = d.contact_id
+                     AND p.endpoint_id = d.endpoint_id AND p.contact_version < d.contact_version OFFSET 0)
+                 OR EXISTS (SELECT FROM webhook_deliveries o WHERE o.company_id = d.company_id
+                     AND o.contact_id = d.contact_id AND o.endpoint_id = d.endpoint_id AND o.newest_only
+                     AND o.contact_version < d.contact_version AND o.state = 'dead'
+                     AND o.created_at < d.created_at + interval '1 day' OFFSET 0))
+              AND NOT EXISTS (SELECT FROM webhook_deliveries n WHERE n.company_id = d.company_id
+                     AND n.contact_id = d.contact_id AND n.endpoint_id = d.endpoint_id AND n.newest_only
+                     AND n.contact_version > d.contact_version AND n.state = 'delivered'
+                     AND n.created_at > d.created_at - interval '1 day' OFFSET 0)",
+        )),
     },
     Table {
         name: "trigger_events",
+        lookup: "false",
         time: "applied_at",
         period: Period::Month,
         ahead: 3,

@@ -119,7 +119,7 @@ fn retention_is_checked_against_itself_and_max_age() {
     assert_eq!(kept(&[]).unwrap().history, None);
     let history = kept(&[("RETENTION__HISTORY", "400d")]).unwrap().history;
     assert_eq!(history, Some(Duration::from_hours(400 * 24)));
-    let exact = [("DELIVERIES", "8d"), ("ATTEMPTS", "7d"), ("DEAD_LETTERS", "8d"), ("HISTORY", "1d")];
+    let exact = [("DELIVERIES", "8d"), ("ATTEMPTS", "7d"), ("DEAD_LETTERS", "8d"), ("HISTORY", "8d")];
     let names = exact.map(|(name, value)| (format!("RETENTION__{name}"), value));
     assert!(kept(&names.each_ref().map(|(name, value)| (name.as_str(), *value))).is_ok());
     for (name, value, key, said) in [
@@ -127,7 +127,8 @@ fn retention_is_checked_against_itself_and_max_age() {
         ("ATTEMPTS", "6d", "retention.attempts", "max_age"),
         ("ATTEMPTS", "31d", "retention.deliveries", "retention.attempts"),
         ("DEAD_LETTERS", "29d", "retention.dead_letters", "retention.deliveries"),
-        ("HISTORY", "23h", "retention.history", "1d to 3650d"),
+        ("HISTORY", "3651d", "retention.history", "1d to 3650d"),
+        ("HISTORY", "29d", "retention.history", "retention.deliveries"),
         ("HISTORY", "400", "retention.history", "a number with a unit"),
         ("DEAD_LETTERS", "3651d", "retention.dead_letters", "1d to 3650d"),
         ("DEAD_LETTERS", "", "retention.dead_letters", "expected a duration"),

@@ -37,7 +37,7 @@ use crate::{
     health::Health,
     postgres::{
         Database,
-        deliveries::{self, Attempted, First, NewDelivery},
+        deliveries::{self, Attempted, First, NewDelivery, RowKey},
         effects::{self, EffectsKey, events::Committed, requests},
         endpoints::{self, Change},
     },
@@ -383,7 +383,8 @@ impl Report {
 }
 
 /// The deliveries that have ended and whose chain has a result to publish.
-fn awaited_ends(recorded: &[&Recorded]) -> Vec<Key> {
+fn awaited_ends(recorded: &[&Recorded]) -> Vec<RowKey> {
     let ended = recorded.iter().filter(|one| !matches!(one.next, Next::Retry { .. }));
-    ended.filter(|one| one.job.delivery.awaited).map(|one| one.job.delivery.key.clone()).collect()
+    let deliveries = ended.map(|one| &one.job.delivery).filter(|delivery| delivery.awaited);
+    deliveries.map(|delivery| RowKey { key: delivery.key.clone(), created_at: delivery.created_at }).collect()
 }

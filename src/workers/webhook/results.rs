@@ -5,12 +5,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        chain::outgoing::{OutgoingEvent, Publisher},
-        event::Key,
-    },
+    domain::chain::outgoing::{OutgoingEvent, Publisher},
     postgres::{
         chain_results,
+        deliveries::RowKey,
         effects::events::{self, Committed},
     },
 };
@@ -23,7 +21,7 @@ use crate::{
 /// When the database fails; the caller's transaction is then lost.
 pub(super) async fn write(
     conn: &mut PgConnection,
-    ended: &[Key],
+    ended: &[RowKey],
     source: &str,
     owner: Option<Uuid>,
 ) -> Result<Vec<Committed>, sqlx::Error> {

@@ -10,7 +10,7 @@ use crate::{
     domain::event::Key,
     postgres::{
         dead_letters,
-        deliveries::{self, Loaded, Yielded},
+        deliveries::{self, Loaded, RowKey, Yielded},
     },
 };
 
@@ -37,12 +37,12 @@ pub(super) async fn supersede(
     let replayed: Vec<_> =
         superseded.iter().filter(|one| one.is_replayed).map(|one| one.requested()).collect();
     dead_letters::resolve_deliveries(&mut transaction, &replayed).await?;
-    let awaited: Vec<Key> =
-        superseded.iter().filter(|one| one.is_awaited).map(|one| one.key.clone()).collect();
+    let awaited: Vec<RowKey> =
+        superseded.iter().filter(|one| one.is_awaited).map(|one| one.row.clone()).collect();
     // Any relay publishes these results: nobody waits for a delivery that a newer one made obsolete.
     results::write(&mut transaction, &awaited, source, None).await?;
     transaction.commit().await?;
-    let unsent: BTreeSet<&Key> = yielded.iter().map(|one| &one.key).collect();
+    let unsent: BTreeSet<&Key> = yielded.iter().map(|one| &one.row.key).collect();
     loaded.retain(|one| !unsent.contains(&one.delivery.key));
     Ok(loaded)
 }

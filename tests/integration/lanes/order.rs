@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::plans::{rows_read, scans};
+use super::plans::{rows_read, scans, searched};
 use crate::support::{app::TestApp, event::Event, test};
 
 const ORDER: &str = include_str!("../../../src/postgres/deliveries/supersede.sql");
@@ -155,6 +155,8 @@ async fn version_check_reads_no_finished_or_unrelated_rows(app: &TestApp) {
     assert_eq!(app.deliveries("superseded").await, 1, "the one before");
     let read = rows_read(&scans(&plan[0]["Plan"]));
     assert!(read <= 10.0, "{read} rows read for two: {plan:#}");
+    let searched = searched(&plan[0]["Plan"]);
+    assert!(searched.len() <= 3, "not the partitions of other days: {searched:?}");
 }
 
 /// An older version is in flight: the newer one waits for it.

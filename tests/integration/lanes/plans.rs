@@ -1,7 +1,7 @@
 //! The statements of the webhook worker read the rows that they return, and no others, however much waits or is
 //! finished.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use macro_rules_attribute::apply;
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::support::{app::TestApp, test};
 const CLAIM: &str = include_str!("../../../src/postgres/endpoints/claim.sql");
 
 const LOAD: &str = include_str!("../../../src/postgres/deliveries/load.sql");
+
+const ATTEMPTS: &str = include_str!("../../../src/postgres/attempts/of_delivery.sql");
 
 /// Inserts `$3` deliveries of company `$1` in state `$4`, due in `$5` seconds, of `$6` endpoints from number `$2` on, and
 /// their endpoints.
@@ -108,6 +110,21 @@ pub(super) fn scans(plan: &Value) -> Vec<(f64, f64)> {
         }
     }
     scans
+}
+
+/// The partitions that a plan has searched.
+pub(super) fn searched(plan: &Value) -> BTreeSet<String> {
+    let mut searched = BTreeSet::new();
+    let mut nodes = vec![plan];
+    while let Some(node) = nodes.pop() {
+        nodes.extend(node["Plans"].as_array().into_iter().flatten());
+        let name = node["Relation Name"].as_str().filter(|_| node["Actual Loops"].as_f64() > Some(0.0));
+        let partition = name.filter(|name| {
+            ["webhook_deliveries_", "webhook_attempts_"].iter().any(|table| name.starts_with(table))
+        });
+        searched.extend(partition.map(str::to_owned));
+    }
+    searched
 }
 
 pub(super) fn rows_read(scans: &[(f64, f64)]) -> f64 {
@@ -228,6 +245,33 @@ async fn load_reads_only_what_it_returns(app: &TestApp) {
     assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
     // Each with its pending row, and the lanes.
     assert_lean(plan, 404);
+}
+
+/// The time of the delivery tells the partition, so the others are not searched.
+#[apply(test)]
+async fn lookup_of_attempts_searches_one_partition(app: &TestApp) {
+    let mut conn = connection(app).await;
+    let attempts = "INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome)
+         SELECT 'acme', now() + d * interval '1 day', gen_random_uuid(), n, now(), 1, 'x'
+         FROM generate_series(0, 5) d CROSS JOIN generate_series(1, 3) n";
+    sqlx::query(attempts).execute(&mut conn).await.unwrap();
+    let row = "SELECT delivery_id, created_at FROM webhook_attempts ORDER BY created_at LIMIT 1";
+    let (delivery, created_at): (Uuid, time::OffsetDateTime) =
+        sqlx::query_as(row).fetch_one(&mut conn).await.unwrap();
+    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut conn).await.unwrap();
+    let row = sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {ATTEMPTS}")))
+        .bind("acme")
+        .bind(delivery)
+        .bind(created_at)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let plan: Value = row.get(0);
+    let plan = &plan[0]["Plan"];
+    let day = created_at.date().to_string().replace('-', "");
+    let expected = ["webhook_attempts", "webhook_deliveries"].map(|table| format!("{table}_{day}"));
+    assert_eq!(searched(plan), BTreeSet::from(expected));
+    assert_lean(plan, 1);
 }
 
 /// A migration may take longer than a worker's statement: it builds the indexes of large tables.

@@ -47,13 +47,14 @@ fn upsert() -> Value {
 /// Stores and reads the chain first, as between worker 1 and worker 2.
 fn completed(chain: &AppliedChain, results: &[(u16, WebhookResult)]) -> (OutgoingEvent, Value) {
     let stored = serde_json::to_string(chain).unwrap();
+    let now = datetime!(2026-11-22 10:00:05 UTC);
     let awaited = AwaitedChain {
         company: CompanyId::new("acme").unwrap(),
         chain: serde_json::from_str(&stored).unwrap(),
         reply_to: None,
         trace: TraceContext::default(),
+        created_at: now,
     };
-    let now = datetime!(2026-11-22 10:00:05 UTC);
     let publisher = Publisher { source: "contact-relay", include_identity: false, now };
     let event = awaited.completed(&publisher, results);
     let body = serde_json::from_slice(&event.body).unwrap();
