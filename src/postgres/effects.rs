@@ -18,6 +18,9 @@ use super::columns::{column, interval};
 /// Maximum rows that [`take`] returns. It locks as many, even if fewer have enough parts.
 pub const MAX_TAKEN: usize = 100;
 
+/// It takes no further row once the packed parts are larger, in bytes.
+const MAX_TAKEN_BYTES: i64 = 16 << 20;
+
 /// What has to be done with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -126,8 +129,8 @@ pub async fn insert(conn: &mut PgConnection, effects: &[NewEffects]) -> Result<(
 }
 
 /// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts, but at most
-/// [`MAX_TAKEN`] rows. The last row may exceed the limit. Skips rows that others are taking, and the companies
-/// in `skipped`.
+/// [`MAX_TAKEN`] rows and 16 MiB. The last row may exceed these limits. Skips rows that others are taking, and the
+/// companies in `skipped`.
 ///
 /// # Errors
 /// When the database fails.
@@ -140,19 +143,22 @@ pub async fn take(
 ) -> Result<Vec<Taken>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"WITH due AS MATERIALIZED (
-             SELECT company_id, batch, due_at, items FROM effects
+             SELECT company_id, batch, due_at, items, octet_length(body) AS size FROM effects
              WHERE kind = $1 AND owner IS NULL AND due_at <= now() AND company_id <> ALL($5)
              ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
          counted AS (
-             SELECT company_id, batch, sum(items) OVER (ORDER BY due_at, company_id, batch) - items AS before FROM due)
+             SELECT company_id, batch, sum(items) OVER w - items AS items_before, sum(size) OVER w - size AS size_before
+             FROM due WINDOW w AS (ORDER BY due_at, company_id, batch))
          UPDATE effects f SET owner = $2 FROM counted
-         WHERE f.company_id = counted.company_id AND f.batch = counted.batch AND f.kind = $1 AND counted.before < $3
+         WHERE f.company_id = counted.company_id AND f.batch = counted.batch AND f.kind = $1
+           AND counted.items_before < $3 AND counted.size_before < $6
          RETURNING f.company_id, f.batch, f.items, f.body"#,
         kind.name(),
         owner,
         i64::try_from(limit).unwrap_or(i64::MAX),
         i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
         skipped as &[&str],
+        MAX_TAKEN_BYTES,
     )
     .fetch_all(conn)
     .await?;
@@ -162,6 +168,29 @@ pub async fn take(
         body: row.body,
     });
     Ok(taken.collect())
+}
+
+/// Those of these companies that have due rows without an owner.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_due(
+    conn: &mut PgConnection,
+    kind: Kind,
+    companies: &[&str],
+) -> Result<Vec<String>, sqlx::Error> {
+    if companies.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        r#"SELECT u.company_id AS "company_id!" FROM UNNEST($2::text[]) AS u(company_id)
+         WHERE EXISTS (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
+             AND f.owner IS NULL AND f.due_at <= now())"#,
+        kind.name(),
+        companies as &[&str],
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Deletes rows of `owner` of which every part is done. It does not wait for the disk: if a crash of the database

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -21,7 +22,10 @@ use crate::{
     postgres::columns::column,
 };
 
-/// The webhooks that one transaction committed for one company: one row.
+/// A row has no further request once they are larger, in bytes. Whoever reads rows holds one of them in memory.
+const MAX_BODY: usize = 4 << 20;
+
+/// The webhooks that one transaction committed for one company: one row, or several if they are large.
 pub struct Requests {
     /// The row.
     pub key: EffectsKey,
@@ -41,16 +45,29 @@ impl Requests {
     }
 }
 
-/// The deliveries of one transaction by company.
+/// The deliveries of one transaction by company, in portions that a process can hold in memory.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
-    let requests = super::events::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
-        |(company, deliveries)| {
-            let key = EffectsKey { company, batch, kind: Kind::Send };
-            Requests { key, owner, deliveries, since: Instant::now() }
-        },
-    );
-    requests.collect()
+    let mut batches = Vec::new();
+    for (company, deliveries) in super::events::by_company(deliveries, |delivery| &delivery.key.company) {
+        let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
+        for delivery in deliveries {
+            let more = delivery.request.size();
+            if size + more > MAX_BODY && !portion.is_empty() {
+                batches.push(requests(&company, batch, owner, std::mem::take(&mut portion)));
+                (size, batch) = (0, Uuid::now_v7());
+            }
+            size += more;
+            portion.push(delivery);
+        }
+        batches.push(requests(&company, batch, owner, portion));
+    }
+    batches
+}
+
+fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Requests {
+    let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
+    Requests { key, owner, deliveries, since: Instant::now() }
 }
 
 /// Their rows.
@@ -130,26 +147,27 @@ async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<
     Ok(ids)
 }
 
-/// The deliveries of up to `limit` rows, of a company if given, the newest rows first.
+/// What `of` takes from the deliveries of up to `limit` rows, of a company if given, the newest rows first. One row at a
+/// time is in memory, because a backlog may be larger than that.
 ///
 /// # Errors
 /// When the database fails, or has a body in another format.
-pub async fn open(
+pub async fn open<T>(
     conn: &mut PgConnection,
     company: Option<&str>,
     limit: i64,
-) -> Result<Vec<Delivery>, sqlx::Error> {
-    let rows = sqlx::query!(
+    of: impl Fn(Delivery) -> Option<T>,
+) -> Result<Vec<T>, sqlx::Error> {
+    let mut rows = sqlx::query!(
         "SELECT company_id, body FROM effects
          WHERE kind = 'send' AND ($1::text IS NULL OR company_id = $1) ORDER BY batch DESC LIMIT $2",
         company,
         limit,
     )
-    .fetch_all(conn)
-    .await?;
+    .fetch(conn);
     let mut open = Vec::new();
-    for row in rows {
-        open.extend(Delivery::unpack(&row.company_id, &row.body)?);
+    while let Some(row) = rows.try_next().await? {
+        open.extend(Delivery::unpack(&row.company_id, &row.body)?.into_iter().filter_map(&of));
     }
     Ok(open)
 }

@@ -46,9 +46,13 @@ impl Claims {
         if limit == 0 {
             return Ok(Found::Something);
         }
-        let busy: Vec<&str> = busy.iter().map(String::as_str).collect();
-        let unit = async |conn: &mut PgConnection| effects::take(conn, Kind::Send, owner, limit, &busy).await;
-        let taken = self.hand_over.database.unit(unit).await?;
+        let unit = async |conn: &mut PgConnection| {
+            let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
+            let taken = effects::take(conn, Kind::Send, owner, limit, &skipped).await?;
+            Ok::<_, sqlx::Error>((taken, effects::with_due(conn, Kind::Send, &skipped).await?))
+        };
+        let (taken, held_back) = self.hand_over.database.unit(unit).await?;
+        self.held_back = held_back.into_iter().collect();
         let items: usize = taken.iter().map(|batch| batch.items).sum();
         let rows = taken.len();
         let mut batches = Vec::with_capacity(rows);
