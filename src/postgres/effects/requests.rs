@@ -282,10 +282,9 @@ impl<'a> Packed<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn packed_delivery_is_the_same_after_unpacking() {
-        let delivery = Delivery {
-            key: Key { company: "acme".to_owned(), id: Uuid::from_u128(1) },
+    fn delivery(company: &str, id: u128, size: usize) -> Delivery {
+        Delivery {
+            key: Key { company: company.to_owned(), id: Uuid::from_u128(id) },
             created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(1_700_000_000_123_456_789),
             event_key: Uuid::from_u128(2),
             step: 2,
@@ -304,10 +303,33 @@ mod tests {
                 method: Method::Put,
                 url: "https://hooks.example/?a".to_owned(),
                 headers: vec![("a".to_owned(), "1".to_owned())],
-                body: Some(vec![0, 159, 255]),
+                body: Some([0, 159, 255].into_iter().cycle().take(size).collect()),
             },
             fault: None,
-        };
+        }
+    }
+
+    #[test]
+    fn large_batches_are_split() {
+        let mib = 1 << 20;
+        let sizes = [("b", 3), ("a", 3), ("b", 2), ("a", 1), ("b", 1), ("b", 9), ("b", 1)];
+        // Without what is not part of the body.
+        let small = |size: usize| size * mib - 100;
+        let deliveries = (1..).zip(sizes).map(|(id, (company, size))| delivery(company, id, small(size)));
+        let batch = Uuid::now_v7();
+        let batches = group(batch, None, deliveries.collect());
+        let ids = |one: &Requests| one.deliveries.iter().map(|one| one.key.id.as_u128()).collect::<Vec<_>>();
+        let found: Vec<_> = batches.iter().map(|one| (one.key.company.as_str(), ids(one))).collect();
+        let expected = [("a", vec![2, 4]), ("b", vec![1]), ("b", vec![3, 5]), ("b", vec![6]), ("b", vec![7])];
+        assert_eq!(found, expected);
+        let keys: HashSet<&EffectsKey> = batches.iter().map(|one| &one.key).collect();
+        assert_eq!(keys.len(), 5);
+        assert_eq!(batches.iter().filter(|one| one.key.batch == batch).count(), 2, "one of each company");
+    }
+
+    #[test]
+    fn packed_delivery_is_the_same_after_unpacking() {
+        let delivery = delivery("acme", 1, 3);
         let packed = Delivery::pack(std::slice::from_ref(&delivery)).unwrap();
         let unpacked = Delivery::unpack("acme", &packed).unwrap().pop().unwrap();
         assert!(unpacked.request == delivery.request && unpacked.fault.is_none());

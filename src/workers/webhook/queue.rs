@@ -165,28 +165,26 @@ impl<T: Queued> Queue<T> {
 
     /// The next delivery to send. It is in flight until [`Self::ended`].
     ///
-    /// A flow that may not send leaves the turns, and waits for its host or its company. Whichever of the two has room passes
-    /// it on to the next flow that waits for it. So a call costs what it moves, however many flows wait.
+    /// A flow that may not send leaves the turns, and waits in the line of its host or its company until there is room for
+    /// that. So a call costs what it moves, however many flows wait.
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
-            if self.free_slots() == 0 {
+            let free = self.max_in_flight.saturating_sub(self.in_flight);
+            if free == 0 {
                 return None;
             }
+            let (of_host, of_company) = (free, COMPANY_SHARE * free);
+            self.turns.extend(self.hosts.call(of_host));
+            self.turns.extend(self.companies.call(of_company));
             let flow = self.turns.pop_front()?;
-            let (of_host, of_company) = self.limits();
+            self.hosts.tried(&flow.host);
+            self.companies.tried(&flow.company);
             if !self.hosts.has_room(&flow.host, of_host) {
-                self.pass_on_company(&flow.company);
                 self.hosts.wait(&flow.host, Arc::clone(&flow));
             } else if !self.companies.has_room(&flow.company, of_company) {
-                self.pass_on_host(&flow.host);
                 self.companies.wait(&flow.company, Arc::clone(&flow));
-            } else {
-                let item = self.take_from(&flow);
-                self.pass_on_host(&flow.host);
-                self.pass_on_company(&flow.company);
-                if item.is_some() {
-                    return item;
-                }
+            } else if let Some(item) = self.take_from(&flow) {
+                return Some(item);
             }
         }
     }
@@ -199,7 +197,8 @@ impl<T: Queued> Queue<T> {
         self.give_turn(key);
     }
 
-    /// The request of a delivery of this lane has ended. The delivery is held until [`Self::recorded`].
+    /// The request of a delivery of this lane has ended. The delivery is held until [`Self::recorded`], which may come
+    /// first.
     pub(super) fn ended(&mut self, key: &Key) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.in_flight = lane.in_flight.saturating_sub(1);
@@ -208,8 +207,7 @@ impl<T: Queued> Queue<T> {
         self.hosts.ended(&flow.host);
         self.companies.ended(&flow.company);
         self.give_turn(key);
-        self.pass_on_host(&flow.host);
-        self.pass_on_company(&flow.company);
+        self.forget_idle(key);
     }
 
     /// The outcome of a delivery is recorded, or it was never sent.
@@ -222,12 +220,10 @@ impl<T: Queued> Queue<T> {
                 self.held_by.remove(&key.company);
             }
         }
-        if let Entry::Occupied(mut lane) = self.lanes.entry(key.clone()) {
-            lane.get_mut().held -= 1;
-            if lane.get().held == 0 {
-                lane.remove();
-            }
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.held -= 1;
         }
+        self.forget_idle(key);
     }
 
     /// Takes the deliveries of a lane that are not in flight. They are held until [`Self::recorded`].
@@ -249,26 +245,10 @@ impl<T: Queued> Queue<T> {
         overdue
     }
 
-    fn free_slots(&self) -> usize {
-        self.max_in_flight.saturating_sub(self.in_flight)
-    }
-
-    /// How many requests each host and each company may have in flight now.
-    fn limits(&self) -> (usize, usize) {
-        let free = self.free_slots();
-        (free, COMPANY_SHARE * free)
-    }
-
-    /// Gives the turn of this host, if it has room, to a flow that waits for it.
-    fn pass_on_host(&mut self, host: &str) {
-        let (limit, _) = self.limits();
-        self.turns.extend(self.hosts.next(host, limit));
-    }
-
-    /// The same for a company.
-    fn pass_on_company(&mut self, company: &str) {
-        let (_, limit) = self.limits();
-        self.turns.extend(self.companies.next(company, limit));
+    fn forget_idle(&mut self, key: &Key) {
+        if self.lanes.get(key).is_some_and(|lane| lane.held == 0 && lane.in_flight == 0) {
+            self.lanes.remove(key);
+        }
     }
 
     /// Starts a delivery of the flow, and gives it another turn if it has more.

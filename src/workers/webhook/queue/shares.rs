@@ -1,25 +1,31 @@
 //! The requests in flight of companies or of hosts, and who waits for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Counts requests by name. Whoever finds no room for a name waits in its line.
-pub(super) struct Shares<W>(HashMap<String, Share<W>>);
+pub(super) struct Shares<W> {
+    shares: HashMap<String, Share<W>>,
+    /// The names with a line of which nobody is called, those with the fewest requests first.
+    lines: BTreeSet<(usize, String)>,
+}
 
 struct Share<W> {
     in_flight: usize,
     line: VecDeque<W>,
+    /// One of the line has been called and has not tried yet.
+    is_called: bool,
 }
 
 impl<W> Default for Shares<W> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { shares: HashMap::new(), lines: BTreeSet::new() }
     }
 }
 
 impl<W> Shares<W> {
     /// Whether one more request may start, if at most `limit` may be in flight.
     pub(super) fn has_room(&self, name: &str, limit: usize) -> bool {
-        self.0.get(name).map_or(0, |share| share.in_flight) < limit
+        self.shares.get(name).map_or(0, |share| share.in_flight) < limit
     }
 
     /// A request has started.
@@ -32,40 +38,64 @@ impl<W> Shares<W> {
         self.update(name, |share| share.in_flight = share.in_flight.saturating_sub(1));
     }
 
-    /// Joins the line. Only where there is no room: a request in flight makes some when it ends.
+    /// Joins the line.
     pub(super) fn wait(&mut self, name: &str, waiter: W) {
         self.update(name, |share| share.line.push_back(waiter));
     }
 
-    /// Takes the first of the line, if there is room.
-    pub(super) fn next(&mut self, name: &str, limit: usize) -> Option<W> {
-        if !self.has_room(name, limit) {
+    /// Calls the first of a line for which there is room. Nobody else of this line is called before [`Self::tried`].
+    pub(super) fn call(&mut self, limit: usize) -> Option<W> {
+        let (in_flight, name) = self.lines.first()?;
+        if *in_flight >= limit {
             return None;
         }
-        let mut next = None;
-        self.update(name, |share| next = share.line.pop_front());
-        next
+        let name = name.clone();
+        let mut called = None;
+        self.update(&name, |share| {
+            called = share.line.pop_front();
+            share.is_called = true;
+        });
+        called
+    }
+
+    /// Somebody has been tried who needs room for this name.
+    pub(super) fn tried(&mut self, name: &str) {
+        if self.shares.get(name).is_some_and(|share| share.is_called) {
+            self.update(name, |share| share.is_called = false);
+        }
     }
 
     /// Whether nothing is in flight and nobody waits.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.shares.is_empty() && self.lines.is_empty()
     }
 
     /// Forgets names of which nothing is in flight and nobody waits.
     fn update(&mut self, name: &str, change: impl FnOnce(&mut Share<W>)) {
-        if let Some(share) = self.0.get_mut(name) {
-            change(share);
-            if share.in_flight == 0 && share.line.is_empty() {
-                self.0.remove(name);
+        let Some(share) = self.shares.get_mut(name) else {
+            let mut share = Share { in_flight: 0, line: VecDeque::new(), is_called: false };
+            change(&mut share);
+            if !share.line.is_empty() {
+                self.lines.insert((share.in_flight, name.to_owned()));
             }
+            self.shares.insert(name.to_owned(), share);
             return;
+        };
+        if share.is_listed() {
+            self.lines.remove(&(share.in_flight, name.to_owned()));
         }
-        let mut share = Share { in_flight: 0, line: VecDeque::new() };
-        change(&mut share);
-        if share.in_flight > 0 || !share.line.is_empty() {
-            self.0.insert(name.to_owned(), share);
+        change(share);
+        if share.is_listed() {
+            self.lines.insert((share.in_flight, name.to_owned()));
+        } else if share.in_flight == 0 && share.line.is_empty() {
+            self.shares.remove(name);
         }
+    }
+}
+
+impl<W> Share<W> {
+    fn is_listed(&self) -> bool {
+        !self.line.is_empty() && !self.is_called
     }
 }

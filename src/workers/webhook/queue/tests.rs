@@ -98,10 +98,27 @@ fn blocked_flows_are_not_looked_at_again() {
     }
     assert_eq!(start(&mut queue).len(), 50);
     assert_eq!(queue.turns.len(), 0, "all others wait for their host");
-    queue.ended(&lane("c0", 1));
-    assert_eq!(queue.turns.len(), 1, "a slot is one flow's turn");
-    assert_eq!(start(&mut queue).len(), 1);
-    assert_eq!(queue.turns.len(), 0);
+    for number in 0..10 {
+        queue.ended(&lane(&format!("c{number}"), 1));
+        let next = queue.next().map(|item| item.1.company);
+        assert_eq!(next, Some(format!("c{}", 50 + number)), "in the order of the line");
+        assert_eq!(queue.turns.len(), 0, "nobody else was called in vain");
+        assert!(queue.next().is_none());
+    }
+}
+
+/// Slots that others leave are of use to those whose own requests hang.
+#[test]
+fn more_free_slots_raise_the_shares_of_those_who_wait() {
+    let mut queue = Queue::new(32, 1_000);
+    push(&mut queue, &lane("other", 1), "works", 10);
+    assert_eq!(start(&mut queue).get("other"), Some(&10));
+    push(&mut queue, &lane("acme", 1), "hangs", 100);
+    assert_eq!(start(&mut queue).get("acme"), Some(&11));
+    for _ in 0..10 {
+        queue.ended(&lane("other", 1));
+    }
+    assert_eq!(start(&mut queue).get("acme"), Some(&5), "a half of all");
 }
 
 /// Flows that wait for a host must not hide others of their company, nor those of a company others on their host.
@@ -122,6 +139,15 @@ fn whoever_cannot_use_a_turn_passes_it_on() {
     // Nothing of host a is in flight now, and its only flow waits for the company.
     push(&mut queue, &lane("third", 1), "a", 1);
     assert_eq!(start(&mut queue).get("third"), Some(&1));
+}
+
+/// The outcome may be recorded before the request counts as ended.
+fn finish(queue: &mut Queue<Item>, item: &Item, is_recorded_first: bool) {
+    if is_recorded_first {
+        queue.recorded(item.0, &item.1);
+    }
+    queue.ended(&item.1);
+    queue.recorded(item.0, &item.1);
 }
 
 /// Whatever happens in whatever order, everything that is not taken back is sent.
@@ -149,8 +175,7 @@ fn no_flow_is_forgotten() {
                 _ if flying.is_empty() => {}
                 _ => {
                     let item: Item = flying.swap_remove(usize::try_from(next(flying.len() as u64)).unwrap());
-                    queue.ended(&item.1);
-                    queue.recorded(item.0, &item.1);
+                    finish(&mut queue, &item, next(2) == 0);
                     ended += 1;
                 }
             }
@@ -160,8 +185,7 @@ fn no_flow_is_forgotten() {
                 flying.push(item);
             }
             let Some(item) = flying.pop() else { break };
-            queue.ended(&item.1);
-            queue.recorded(item.0, &item.1);
+            finish(&mut queue, &item, next(2) == 0);
             ended += 1;
         }
         assert_eq!((ended, queue.is_empty()), (pushed, true));
