@@ -7,14 +7,13 @@
 
 pub mod events;
 pub mod requests;
-mod take;
+pub mod unowned;
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use self::take::{MAX_TAKEN, Taken, take, with_due};
 use super::columns::{column, interval};
 
 /// What has to be done with the parts of a row.

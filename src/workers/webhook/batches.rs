@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
-        effects::{self, EffectsKey, Kind, Part as _, requests::Requests},
+        effects::{self, EffectsKey, Kind, Part as _, requests::Requests, unowned},
         endpoints,
     },
     telemetry::chain,
@@ -48,8 +48,8 @@ impl Claims {
         }
         let unit = async |conn: &mut PgConnection| {
             let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
-            let taken = effects::take(conn, Kind::Send, owner, limit, &skipped).await?;
-            Ok::<_, sqlx::Error>((taken, effects::with_due(conn, Kind::Send, &skipped).await?))
+            let taken = unowned::take(conn, Kind::Send, owner, limit, &skipped).await?;
+            Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let (taken, held_back) = self.hand_over.database.unit(unit).await?;
         self.held_back = held_back.into_iter().collect();
@@ -78,7 +78,7 @@ impl Claims {
         if !open.is_empty() {
             self.hand_over.take(open, stop).await;
         }
-        Ok(if rows >= effects::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
+        Ok(if rows >= unowned::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
     }
 
     /// Leaves a batch that this version cannot read to others.

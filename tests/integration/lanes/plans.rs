@@ -251,23 +251,34 @@ async fn load_reads_only_what_it_returns(app: &TestApp) {
     let owner = Uuid::now_v7();
     let own = sqlx::query("UPDATE webhook_endpoints SET owner = $1").bind(owner);
     own.execute(&mut conn).await.unwrap();
+    let plan = load(&mut conn, owner, &lanes, i64::MAX).await;
+    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
+    // Each with its pending row, and the lanes.
+    assert_lean(&plan, 404);
+    let large =
+        "UPDATE webhook_deliveries SET body = decode(repeat('00', 100), 'hex') WHERE state = 'pending'";
+    sqlx::query(large).execute(&mut conn).await.unwrap();
+    let plan = load(&mut conn, owner, &lanes, 950).await;
+    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("10"), "1,000 bytes");
+}
+
+/// Loads up to 100 deliveries of each lane, until their bodies have so many bytes, and returns the plan.
+async fn load(conn: &mut PgConnection, owner: Uuid, lanes: &[Uuid], max_bytes: i64) -> Value {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {LOAD}"));
     let row = sqlx::query(explained)
-        .bind(vec!["acme"; 4])
-        .bind(&lanes)
-        .bind(vec![time::OffsetDateTime::UNIX_EPOCH; 4])
-        .bind(vec![Uuid::nil(); 4])
-        .bind(vec![100_i64; 4])
-        .bind(vec![Duration::ZERO; 4])
+        .bind(vec!["acme"; lanes.len()])
+        .bind(lanes)
+        .bind(vec![time::OffsetDateTime::UNIX_EPOCH; lanes.len()])
+        .bind(vec![Uuid::nil(); lanes.len()])
+        .bind(vec![100_i64; lanes.len()])
+        .bind(vec![Duration::ZERO; lanes.len()])
         .bind(owner)
-        .fetch_one(&mut conn)
+        .bind(max_bytes)
+        .fetch_one(conn)
         .await
         .unwrap();
     let plan: Value = row.get(0);
-    let plan = &plan[0]["Plan"];
-    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
-    // Each with its pending row, and the lanes.
-    assert_lean(plan, 404);
+    plan[0]["Plan"].clone()
 }
 
 /// A migration may take longer than a worker's statement: it builds the indexes of large tables.
