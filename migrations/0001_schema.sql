@@ -150,7 +150,7 @@ CREATE TABLE processes (
 -- committed it works on it from memory. What is done leaves the body, and the row goes with its last part.
 CREATE TABLE effects (
     company_id text COLLATE "C" NOT NULL,
-    batch      uuid NOT NULL,                        -- UUIDv7, one for each transaction
+    batch      uuid NOT NULL,                        -- UUIDv7, one for each transaction, more if its requests are large
     kind       text COLLATE "C" NOT NULL CHECK (kind IN ('publish', 'send')),
     owner      uuid,                                 -- the process that works on it; null: any process, once it is due
     due_at     timestamptz NOT NULL DEFAULT now(),
@@ -230,6 +230,9 @@ CREATE TABLE webhook_endpoints (
     autovacuum_vacuum_threshold = 200
 );
 CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
+    WHERE owner IS NULL AND next_due_at < 'infinity';
+-- The companies of a turn, for a claim that has to pass over one of them.
+CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
 

@@ -54,6 +54,8 @@ pub enum Role {
 pub struct App {
     settings: Arc<Settings>,
     database: Database,
+    /// The registration of the process must be renewed in time, so it does not share a connection.
+    for_presence: Database,
     health: Health,
     stop: CancellationToken,
 }
@@ -64,10 +66,12 @@ impl App {
     /// # Errors
     /// When `postgres.url` is not an address.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        let database = Database::new(&settings.postgres).context("postgres.url is not an address")?;
+        let (database, for_presence) =
+            Database::with_reserved(&settings.postgres).context("postgres.url is not an address")?;
         Ok(Self {
             settings: Arc::new(settings),
             database,
+            for_presence,
             health: Health::default(),
             stop: CancellationToken::new(),
         })
@@ -151,7 +155,7 @@ impl App {
 
     fn start_presence(&self, tasks: &mut Tasks, sends_webhooks: bool) -> Presence {
         let (keeper, presence) =
-            PresenceKeeper::new(self.database.clone(), self.health.clone(), sends_webhooks);
+            PresenceKeeper::new(self.for_presence.clone(), self.health.clone(), sends_webhooks);
         tasks.spawn(component::PRESENCE, keeper.run());
         presence
     }

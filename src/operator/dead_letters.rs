@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::Connection as _;
+use sqlx::PgConnection;
 
 use super::{ids, rate_limit::RateLimit};
 use crate::{
@@ -119,17 +119,15 @@ pub async fn replay(
     let mut total = Progress::default();
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
-        let replayables = database
-            .unit(async |conn| {
-                let mut transaction = conn.begin().await?;
-                let replayables = store::begin_replay(&mut transaction, keys).await?;
-                // A pending delivery keeps its schedule: it will be sent anyway.
-                let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
-                deliveries::restart(&mut transaction, &due, &[State::Dead, State::Discarded]).await?;
-                transaction.commit().await?;
-                Ok::<_, sqlx::Error>(replayables)
-            })
-            .await?;
+        let begin = async |conn: &mut PgConnection| {
+            lock_deliveries(conn, keys).await?;
+            let replayables = store::begin_replay(conn, keys).await?;
+            // A pending delivery keeps its schedule: it will be sent anyway.
+            let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
+            deliveries::restart(conn, &due, &[State::Dead, State::Discarded]).await?;
+            Ok(replayables)
+        };
+        let replayables = database.transact(|_| true, begin).await?;
         let (marked, asked) = (replayables.len(), keys.len());
         let unpublished = publish(publisher, topology, &replayables).await;
         let reopen: Vec<Key> = match &unpublished {
@@ -164,20 +162,24 @@ pub async fn discard(
     let mut rate_limit = RateLimit::new(rate);
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
-        let discarded = database
-            .unit(async |conn| {
-                let mut transaction = conn.begin().await?;
-                let discarded = store::discard(&mut transaction, keys, operator).await?;
-                deliveries::discard(&mut transaction, &discarded.deliveries).await?;
-                transaction.commit().await?;
-                Ok::<_, sqlx::Error>(discarded.count)
-            })
-            .await?;
+        let discard = async |conn: &mut PgConnection| {
+            lock_deliveries(conn, keys).await?;
+            let discarded = store::discard(conn, keys, operator).await?;
+            deliveries::discard(conn, &discarded.deliveries).await?;
+            Ok(discarded.count)
+        };
+        let discarded = database.transact(|_| true, discard).await?;
         total.done += discarded;
         total.skipped += (keys.len() as u64).saturating_sub(discarded);
         progress(total);
     }
     Ok(total)
+}
+
+/// Locks the deliveries of these dead letters, which come first in the lock order of all processes.
+async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let keys = store::unsettled_deliveries(conn, keys).await?;
+    deliveries::lock_rows(conn, &keys).await
 }
 
 /// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
@@ -196,12 +198,11 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
     if reopen.is_empty() && done.is_empty() {
         return Ok(());
     }
-    database
-        .unit(async |conn| {
-            store::reopen(conn, reopen).await?;
-            store::resolve(conn, &done).await
-        })
-        .await
+    let settle = async |conn: &mut PgConnection| {
+        store::reopen(conn, reopen).await?;
+        store::resolve(conn, &done).await
+    };
+    database.transact(|()| true, settle).await
 }
 
 /// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.

@@ -169,7 +169,7 @@ pub enum Refusal {
     Invalid,
     /// It was sent in a digest, which can be resent.
     Digested,
-    /// A worker is sending it.
+    /// A process is sending it, or is about to.
     InFlight,
     /// A newer version of the service wrote its state.
     Unknown,

@@ -67,8 +67,8 @@ pub struct Endpoint {
     /// The earliest time at which one of them was or will be due.
     #[serde(with = "time::serde::rfc3339::option")]
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// Those of them that a worker has claimed.
-    pub in_flight: i64,
+    /// Number of those that are due: in flight, or sent as soon as the lane lets them through.
+    pub due: i64,
     /// Consecutive failures.
     pub failures: i32,
     /// When an attempt last succeeded.
@@ -100,7 +100,7 @@ impl Endpoint {
             breaker: row.lane.breaker,
             waiting: row.waiting,
             oldest_due_at: row.oldest_due_at,
-            in_flight: row.in_flight,
+            due: row.due,
             last_success_at: row.last_success_at,
             last_failure_at: row.last_failure_at,
             last_error: row.last_error,
@@ -131,7 +131,7 @@ impl Signing {
 pub struct Terms {
     /// How requests are written and responses are read: `plain` or `slack`.
     pub profile: &'static str,
-    /// Maximum number of concurrent requests of each process.
+    /// Maximum number of concurrent requests of all processes.
     pub max_in_flight: u32,
     /// Minimum time between two requests of all processes, in milliseconds; `None` without a limit.
     pub send_interval_ms: Option<u64>,

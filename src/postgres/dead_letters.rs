@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
     Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, reopen,
-    resolve_deliveries,
+    resolve_deliveries, unsettled_deliveries,
 };
 
 use super::columns::column;

@@ -7,6 +7,7 @@
 
 pub mod events;
 pub mod requests;
+pub mod unowned;
 
 use std::time::Duration;
 
@@ -14,9 +15,6 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::columns::{column, interval};
-
-/// Maximum rows that [`take`] returns. It locks as many, even if fewer have enough parts.
-pub const MAX_TAKEN: usize = 100;
 
 /// What has to be done with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,16 +90,6 @@ impl NewEffects {
     }
 }
 
-/// A row that the caller has taken.
-pub struct Taken {
-    /// Its key.
-    pub key: EffectsKey,
-    /// Number of parts.
-    pub items: usize,
-    /// The packed parts, for [`Part::unpack`].
-    pub body: Vec<u8>,
-}
-
 /// Inserts rows.
 ///
 /// # Errors
@@ -123,45 +111,6 @@ pub async fn insert(conn: &mut PgConnection, effects: &[NewEffects]) -> Result<(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts, but at most
-/// [`MAX_TAKEN`] rows. The last row may exceed the limit. Skips rows that others are taking, and the companies
-/// in `skipped`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn take(
-    conn: &mut PgConnection,
-    kind: Kind,
-    owner: Uuid,
-    limit: usize,
-    skipped: &[&str],
-) -> Result<Vec<Taken>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"WITH due AS MATERIALIZED (
-             SELECT company_id, batch, due_at, items FROM effects
-             WHERE kind = $1 AND owner IS NULL AND due_at <= now() AND company_id <> ALL($5)
-             ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
-         counted AS (
-             SELECT company_id, batch, sum(items) OVER (ORDER BY due_at, company_id, batch) - items AS before FROM due)
-         UPDATE effects f SET owner = $2 FROM counted
-         WHERE f.company_id = counted.company_id AND f.batch = counted.batch AND f.kind = $1 AND counted.before < $3
-         RETURNING f.company_id, f.batch, f.items, f.body"#,
-        kind.name(),
-        owner,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
-        skipped as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    let taken = rows.into_iter().map(|row| Taken {
-        key: EffectsKey { company: row.company_id, batch: row.batch, kind },
-        items: usize::try_from(row.items).unwrap_or_default(),
-        body: row.body,
-    });
-    Ok(taken.collect())
 }
 
 /// Deletes rows of `owner` of which every part is done. It does not wait for the disk: if a crash of the database

@@ -1,8 +1,8 @@
 //! Erasure: finds and removes the data of a person.
 //!
 //! [`find`] locks the contact and reads what identifies the person; [`erase`] removes the contact in the same
-//! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. The lock order is the usual
-//! one: contacts, identifiers, ledger, then deliveries.
+//! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. Both lock rows in the order of
+//! all processes.
 
 mod effects;
 mod removal;

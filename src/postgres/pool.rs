@@ -84,7 +84,7 @@ impl Database {
         let (address, limit) = (address(&options), settings.acquire_timeout);
         let connected = timeout(limit, async { PgConnection::connect_with(&options).await?.close().await });
         match connected.await {
-            Ok(Ok(())) => Ok(Self::with_options(settings, options)),
+            Ok(Ok(())) => Ok(Self::with_options(settings, options, settings.max_connections)),
             Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
             Err(_) => Err(ConnectError::Timeout { address, limit }),
         }
@@ -96,12 +96,25 @@ impl Database {
     /// # Errors
     /// When `postgres.url` is not an address.
     pub fn new(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
-        Ok(Self::with_options(settings, connect_options(settings)?))
+        Ok(Self::with_options(settings, connect_options(settings)?, settings.max_connections))
     }
 
-    fn with_options(settings: &settings::Postgres, options: PgConnectOptions) -> Self {
+    /// As [`Self::new`], with one connection set aside in a pool of its own. Who has that pool does not wait for others,
+    /// however busy they are.
+    ///
+    /// # Errors
+    /// When `postgres.url` is not an address.
+    pub fn with_reserved(settings: &settings::Postgres) -> Result<(Self, Self), sqlx::Error> {
+        let options = connect_options(settings)?;
+        let reserved = Self::with_options(settings, options.clone(), 1);
+        // Validated to be more than one.
+        let others = settings.max_connections.saturating_sub(1).max(1);
+        Ok((Self::with_options(settings, options, others), reserved))
+    }
+
+    fn with_options(settings: &settings::Postgres, options: PgConnectOptions, connections: u32) -> Self {
         let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
+            .max_connections(connections)
             .acquire_timeout(settings.acquire_timeout)
             // A ping before every unit of work would cost a round trip each. One after a pause finds the
             // connections that a restart of the database left behind.

@@ -67,11 +67,11 @@ fn services(settings: &Settings, faults: &mut Faults) {
         "postgres.url",
         "expected an address such as postgres://user:password@host:5432/database",
     );
-    let enough = settings.upsert.consumers.saturating_mul(2).saturating_add(2);
+    let enough = settings.upsert.consumers.saturating_mul(2).saturating_add(3);
     faults.unless(
         usize::try_from(postgres.max_connections).is_ok_and(|most| most >= enough),
         "postgres.max_connections",
-        format!("must be at least {enough}: two for each of upsert.consumers, and two for all other work"),
+        format!("must be at least {enough}: two for each of upsert.consumers, one to stay registered, and two for all other work"),
     );
     faults.positive("postgres.acquire_timeout", postgres.acquire_timeout);
     faults.unless(

@@ -34,7 +34,7 @@ use crate::{
     health::Health,
     postgres::{
         Database,
-        effects::{self, Kind, Part as _, events::Committed},
+        effects::{self, Kind, Part as _, events::Committed, unowned},
     },
     settings::Settings,
     telemetry::chain,
@@ -167,7 +167,7 @@ impl OutboxRelay {
             self.health.ready(OUTBOX_RELAY);
             return Ok(false);
         }
-        let is_full = messages(&window) >= self.sweep_size || window.len() >= effects::MAX_TAKEN;
+        let is_full = messages(&window) >= self.sweep_size || window.len() >= unowned::MAX_TAKEN;
         let all_published = self.window(broker, window).await?;
         backoff.reset();
         self.sweep_size = (2 * self.sweep_size).min(MAX_WINDOW);
@@ -178,7 +178,7 @@ impl OutboxRelay {
     async fn take(&mut self) -> Option<Vec<Committed>> {
         let (owner, limit) = (self.presence.id(), self.sweep_size);
         let rows =
-            self.unit(async |conn| effects::take(conn, Kind::Publish, owner, limit, &[]).await).await?;
+            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limit, &[]).await).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {

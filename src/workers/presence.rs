@@ -92,6 +92,7 @@ impl Presence {
 
 /// The task that keeps the registration.
 pub struct PresenceKeeper {
+    /// Not shared: if others could use up its connections, a busy process would be taken for dead.
     database: Database,
     health: Health,
     sends_webhooks: bool,

@@ -126,6 +126,28 @@ async fn stopped_process_takes_leave(app: &TestApp) {
     process.ready().await;
 }
 
+/// Every connection that workers can have waits for a lock.
+#[apply(test)]
+async fn busy_process_stays_registered(app: &TestApp) {
+    app.set("postgres.max_connections", "5");
+    app.set("postgres.acquire_timeout", "60s");
+    app.set("postgres.statement_timeout", "60s");
+    app.set("upsert.batch_size", "1");
+    app.run(&[]).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    let tables = "LOCK TABLE effects, webhook_endpoints, contact_identifiers IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(tables).execute(&mut *lock).await.unwrap();
+    let lead = |name: &str| Event::lead(name).email(&format!("{name}@x.example"));
+    app.broker.publish_all(&[lead("ada"), lead("grace")]).await;
+    app.wait_for_blocked_sessions(4).await;
+    let until = "SELECT extract(epoch FROM alive_until)::bigint FROM processes";
+    let before = app.count(until).await;
+    eventually("it has been renewed", async || (app.count(until).await >= before + 5).then_some(())).await;
+    assert_eq!(app.blocked_sessions().await, 4);
+    lock.rollback().await.unwrap();
+    app.broker.hear(2).await;
+}
+
 const BATCHES: u64 = 1_200;
 
 /// Registers a process that is `seconds` from its end, with `BATCHES` rows.

@@ -5,6 +5,7 @@ mod digests;
 mod order;
 mod plans;
 mod settings;
+mod shares;
 
 use macro_rules_attribute::apply;
 

@@ -23,6 +23,7 @@ mod identity;
 mod in_flight;
 mod kept;
 mod lanes;
+mod locks;
 mod once;
 mod previews;
 mod privacy;

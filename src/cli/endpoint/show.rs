@@ -67,8 +67,8 @@ fn facts(shown: &Shown) -> Vec<(&'static str, String)> {
         ("disabled", endpoint.disabled_because.clone().unwrap_or_default()),
         ("breaker", endpoint.breaker.clone()),
         ("waiting", endpoint.waiting.to_string()),
+        ("due", endpoint.due.to_string()),
         ("oldest due", endpoint.oldest_due_at.map(moment).unwrap_or_default()),
-        ("in flight", endpoint.in_flight.to_string()),
         ("failures", endpoint.failures.to_string()),
         ("last success", endpoint.last_success_at.map(moment).unwrap_or_default()),
         ("last failure", endpoint.last_failure_at.map(moment).unwrap_or_default()),
@@ -84,7 +84,7 @@ fn terms(shown: &Shown) -> Vec<(&'static str, String)> {
     let schedule = terms.retry_schedule_ms.iter().map(|ms| span(*ms)).collect::<Vec<_>>().join(", ");
     vec![
         ("profile", terms.profile.to_owned()),
-        ("max in flight", format!("{} in each process", terms.max_in_flight)),
+        ("max in flight", format!("{} of all processes", terms.max_in_flight)),
         ("rate", terms.send_interval_ms.map(|ms| format!("one in {}", span(ms))).unwrap_or_default()),
         ("timeout", span(terms.timeout_ms)),
         ("retries after", schedule),

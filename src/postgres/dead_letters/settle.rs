@@ -1,5 +1,5 @@
 //! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
-//! in the same transaction: the caller calls `postgres::deliveries` for it.
+//! in the same transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -37,6 +37,26 @@ impl Replayable {
     pub fn delivery(&self) -> Option<Key> {
         Some(Key { company: self.key.company.clone(), id: self.delivery_id? })
     }
+}
+
+/// The deliveries of those of these dead letters that are not settled. Locks nothing: deliveries are locked before their
+/// dead letters.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Key>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query_as!(
+        Key,
+        r#"SELECT dl.company_id AS company, dl.delivery_id AS "id!"
+           FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+           JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+           WHERE dl.state IN ('open', 'replaying') AND dl.delivery_id IS NOT NULL"#,
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Marks unsettled dead letters as replaying and counts the replay. Commit before you publish: if the process dies in

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{read_headers, unrecorded};
+use super::{read::unrecorded_one, read_headers};
 use crate::{
     domain::{
         event::Key,
@@ -80,7 +80,7 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     .fetch_optional(&mut *conn)
     .await?;
     let Some(row) = row else {
-        return Ok(unrecorded(conn, std::slice::from_ref(key)).await?.pop().map(Details::from));
+        return Ok(unrecorded_one(conn, key).await?.map(Details::from));
     };
     let (trigger, event_id, source) = (&row.trigger_name, &row.event_id, &row.source);
     let body_hash = WebhookRequested { delivery: key, trigger, event_id, source }.body_hash();

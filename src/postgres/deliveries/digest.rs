@@ -53,7 +53,7 @@ pub async fn make_digests(
     Ok(())
 }
 
-/// Locks and reads the deliveries that are due. Those that fit together are adjacent, oldest first.
+/// Locks and reads the deliveries that are due, except those that an operator has locked. Those that fit together are adjacent, oldest first.
 async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Result<Vec<Member>, sqlx::Error> {
     let (companies, endpoints) = key_columns(lanes.keys());
     let rows = sqlx::query_as!(
@@ -63,7 +63,7 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
          CROSS JOIN LATERAL (
              SELECT p.delivery_id, p.created_at FROM webhook_pending p
              WHERE p.company_id = u.company_id AND p.endpoint_id = u.endpoint_id AND p.due_at <= now()
-             ORDER BY p.due_at, p.delivery_id LIMIT $3 FOR UPDATE) due
+             ORDER BY p.due_at, p.delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED) due
          JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = due.delivery_id
              AND d.created_at = due.created_at AND d.digest
          ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers, d.created_at, d.delivery_id",

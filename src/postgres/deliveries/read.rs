@@ -1,6 +1,9 @@
 //! Listings of deliveries, for operators. Nothing here claims, changes or locks a row.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
+};
 
 use sqlx::PgConnection;
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -193,25 +196,51 @@ async fn on_their_way(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<De
     if filter.states.as_ref().is_some_and(|states| !states.contains(&State::Pending)) {
         return Ok(Vec::new());
     }
-    let mut open = requests::open(conn, filter.company.as_deref(), MAX_OPEN).await?;
-    open.retain(|delivery| filter.matches(delivery));
-    Ok(open)
+    let of = |delivery| filter.matches(&delivery).then(|| without_request(delivery));
+    requests::open(conn, filter.company.as_deref(), MAX_OPEN, of).await
 }
 
-/// Those of these deliveries that are on their way and have no row yet.
+/// Those of these deliveries that are on their way and have no row yet, without the headers and bodies of their requests.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Delivery>, sqlx::Error> {
-    let mut open = Vec::new();
+    unrecorded_as(conn, keys, without_request).await
+}
+
+/// This delivery, if it is on its way and has no row yet.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn unrecorded_one(
+    conn: &mut PgConnection,
+    key: &Key,
+) -> Result<Option<Delivery>, sqlx::Error> {
+    Ok(unrecorded_as(conn, std::slice::from_ref(key), |delivery| delivery).await?.pop())
+}
+
+async fn unrecorded_as(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    of: fn(Delivery) -> Delivery,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    let keys: HashSet<&Key> = keys.iter().collect();
     let companies: BTreeSet<&str> = keys.iter().map(|key| key.company.as_str()).collect();
+    let mut open = Vec::new();
     for company in companies {
-        open.extend(requests::open(conn, Some(company), MAX_OPEN).await?);
+        let of = |delivery: Delivery| keys.contains(&delivery.key).then(|| of(delivery));
+        open.extend(requests::open(conn, Some(company), MAX_OPEN, of).await?);
     }
-    open.retain(|delivery| keys.contains(&delivery.key));
     let known = super::existing(conn, &open).await?;
     open.retain(|delivery| !known.contains(&delivery.key));
     Ok(open)
+}
+
+/// A listing of many deliveries must not hold all their bodies.
+fn without_request(mut delivery: Delivery) -> Delivery {
+    delivery.request.headers = Vec::new();
+    delivery.request.body = None;
+    delivery
 }
 
 /// The keys of the deliveries that match, oldest first, the order in which they are resent.
@@ -284,8 +313,7 @@ pub async fn matching(
     (first, last): (Uuid, Uuid),
     limit: i64,
 ) -> Result<Vec<Key>, sqlx::Error> {
-    let mut open: Vec<Key> =
-        requests::open(conn, company, MAX_OPEN).await?.into_iter().map(|delivery| delivery.key).collect();
+    let mut open: Vec<Key> = requests::open(conn, company, MAX_OPEN, |delivery| Some(delivery.key)).await?;
     open.retain(|key| (first..=last).contains(&key.id));
     let mut found = sqlx::query_as!(
         Key,

@@ -1,5 +1,5 @@
 //! Makes deliveries due again, for operators: finished ones with a full retry schedule, pending ones at once.
-//! `operator::deliveries` decides which may be sent again, between [`lock`] and the updates.
+//! The caller decides which may be sent again, between [`lock`] or [`lock_rows`] and the updates.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -41,12 +41,54 @@ impl Locked {
     }
 }
 
-/// Locks deliveries, in the order of their keys. Leaves out keys that do not exist.
+/// Locks what is pending of these deliveries. It comes before their own rows in the lock order of all processes.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock_pending(
+    conn: &mut PgConnection,
+    companies: &[&str],
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         JOIN webhook_pending p ON p.company_id = u.company_id AND p.delivery_id = u.delivery_id
+         ORDER BY p.company_id, p.delivery_id FOR UPDATE OF p",
+        companies as &[&str],
+        ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks deliveries and what is pending of them, in the lock order of all processes. Leaves out keys that do not exist.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock_rows(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    lock_pending(conn, &companies, &ids).await?;
+    sqlx::query!(
+        "SELECT FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
+         ORDER BY d.company_id, d.delivery_id FOR UPDATE OF d",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks deliveries as [`lock_rows`] does, and returns their state. Leaves out keys that do not exist.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, sqlx::Error> {
+    lock_rows(conn, keys).await?;
     let (companies, ids) = key_columns(keys);
+    // Reads after the locks, because what it waited for may have changed everything.
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
                coalesce(p.due_at <= now() AND e.owner IS NOT NULL, false) AS "in_flight!"
@@ -54,7 +96,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN webhook_pending p ON p.company_id = d.company_id AND p.delivery_id = d.delivery_id
            LEFT JOIN webhook_endpoints e ON e.company_id = d.company_id AND e.endpoint_id = d.endpoint_id
-           ORDER BY d.company_id, d.delivery_id FOR UPDATE OF d"#,
+           ORDER BY d.company_id, d.delivery_id"#,
         &companies as &[&str],
         &ids,
     )
@@ -73,7 +115,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     Ok(locked.collect())
 }
 
-/// Makes deliveries that ended in one of these states pending and due now, with a full retry schedule. They
+/// Makes locked deliveries that ended in one of these states pending and due now, with a full retry schedule. They
 /// no longer count for their chain: it has counted them, or will end without them.
 ///
 /// # Errors
@@ -136,7 +178,7 @@ async fn schedule(conn: &mut PgConnection, due: &[Due]) -> Result<(), sqlx::Erro
     endpoints::schedule(conn, &due.iter().map(lane).collect()).await
 }
 
-/// Makes pending deliveries due now; their retry schedule continues. A delivery that is in flight keeps its attempt.
+/// Makes locked pending deliveries due now; their retry schedule continues. A delivery that is in flight keeps its attempt.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -156,7 +198,7 @@ pub async fn make_due(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx:
     schedule(conn, &rows).await
 }
 
-/// Discards the deliveries of discarded dead letters, unless they have ended another way.
+/// Discards the locked deliveries of discarded dead letters, unless they have ended another way.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -21,7 +22,10 @@ use crate::{
     postgres::columns::column,
 };
 
-/// The webhooks that one transaction committed for one company: one row.
+/// A row has no further request once they are larger, in bytes. Whoever reads rows holds one of them in memory.
+const MAX_BODY: usize = 4 << 20;
+
+/// The webhooks that one transaction committed for one company: one row, or several if they are large.
 pub struct Requests {
     /// The row.
     pub key: EffectsKey,
@@ -41,16 +45,29 @@ impl Requests {
     }
 }
 
-/// The deliveries of one transaction by company.
+/// The deliveries of one transaction by company, in portions that a process can hold in memory.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
-    let requests = super::events::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
-        |(company, deliveries)| {
-            let key = EffectsKey { company, batch, kind: Kind::Send };
-            Requests { key, owner, deliveries, since: Instant::now() }
-        },
-    );
-    requests.collect()
+    let mut batches = Vec::new();
+    for (company, deliveries) in super::events::by_company(deliveries, |delivery| &delivery.key.company) {
+        let (mut portion, mut size, mut batch) = (Vec::new(), 0, batch);
+        for delivery in deliveries {
+            let more = delivery.request.size();
+            if size + more > MAX_BODY && !portion.is_empty() {
+                batches.push(requests(&company, batch, owner, std::mem::take(&mut portion)));
+                (size, batch) = (0, Uuid::now_v7());
+            }
+            size += more;
+            portion.push(delivery);
+        }
+        batches.push(requests(&company, batch, owner, portion));
+    }
+    batches
+}
+
+fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Requests {
+    let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
+    Requests { key, owner, deliveries, since: Instant::now() }
 }
 
 /// Their rows.
@@ -130,26 +147,27 @@ async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<
     Ok(ids)
 }
 
-/// The deliveries of up to `limit` rows, of a company if given, the newest rows first.
+/// What `of` takes from the deliveries of up to `limit` rows, of a company if given, the newest rows first. One row at a
+/// time is in memory, because a backlog may be larger than that.
 ///
 /// # Errors
 /// When the database fails, or has a body in another format.
-pub async fn open(
+pub async fn open<T>(
     conn: &mut PgConnection,
     company: Option<&str>,
     limit: i64,
-) -> Result<Vec<Delivery>, sqlx::Error> {
-    let rows = sqlx::query!(
+    of: impl Fn(Delivery) -> Option<T>,
+) -> Result<Vec<T>, sqlx::Error> {
+    let mut rows = sqlx::query!(
         "SELECT company_id, body FROM effects
          WHERE kind = 'send' AND ($1::text IS NULL OR company_id = $1) ORDER BY batch DESC LIMIT $2",
         company,
         limit,
     )
-    .fetch_all(conn)
-    .await?;
+    .fetch(conn);
     let mut open = Vec::new();
-    for row in rows {
-        open.extend(Delivery::unpack(&row.company_id, &row.body)?);
+    while let Some(row) = rows.try_next().await? {
+        open.extend(Delivery::unpack(&row.company_id, &row.body)?.into_iter().filter_map(&of));
     }
     Ok(open)
 }
@@ -264,10 +282,9 @@ impl<'a> Packed<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn packed_delivery_is_the_same_after_unpacking() {
-        let delivery = Delivery {
-            key: Key { company: "acme".to_owned(), id: Uuid::from_u128(1) },
+    fn delivery(company: &str, id: u128, size: usize) -> Delivery {
+        Delivery {
+            key: Key { company: company.to_owned(), id: Uuid::from_u128(id) },
             created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(1_700_000_000_123_456_789),
             event_key: Uuid::from_u128(2),
             step: 2,
@@ -286,10 +303,33 @@ mod tests {
                 method: Method::Put,
                 url: "https://hooks.example/?a".to_owned(),
                 headers: vec![("a".to_owned(), "1".to_owned())],
-                body: Some(vec![0, 159, 255]),
+                body: Some([0, 159, 255].into_iter().cycle().take(size).collect()),
             },
             fault: None,
-        };
+        }
+    }
+
+    #[test]
+    fn large_batches_are_split() {
+        let mib = 1 << 20;
+        let sizes = [("b", 3), ("a", 3), ("b", 2), ("a", 1), ("b", 1), ("b", 9), ("b", 1)];
+        // Without what is not part of the body.
+        let small = |size: usize| size * mib - 100;
+        let deliveries = (1..).zip(sizes).map(|(id, (company, size))| delivery(company, id, small(size)));
+        let batch = Uuid::now_v7();
+        let batches = group(batch, None, deliveries.collect());
+        let ids = |one: &Requests| one.deliveries.iter().map(|one| one.key.id.as_u128()).collect::<Vec<_>>();
+        let found: Vec<_> = batches.iter().map(|one| (one.key.company.as_str(), ids(one))).collect();
+        let expected = [("a", vec![2, 4]), ("b", vec![1]), ("b", vec![3, 5]), ("b", vec![6]), ("b", vec![7])];
+        assert_eq!(found, expected);
+        let keys: HashSet<&EffectsKey> = batches.iter().map(|one| &one.key).collect();
+        assert_eq!(keys.len(), 5);
+        assert_eq!(batches.iter().filter(|one| one.key.batch == batch).count(), 2, "one of each company");
+    }
+
+    #[test]
+    fn packed_delivery_is_the_same_after_unpacking() {
+        let delivery = delivery("acme", 1, 3);
         let packed = Delivery::pack(std::slice::from_ref(&delivery)).unwrap();
         let unpacked = Delivery::unpack("acme", &packed).unwrap().pop().unwrap();
         assert!(unpacked.request == delivery.request && unpacked.fault.is_none());

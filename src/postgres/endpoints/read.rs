@@ -44,8 +44,8 @@ pub struct EndpointRow {
     pub waiting: i64,
     /// When the first of them is due; may be past.
     pub oldest_due_at: Option<OffsetDateTime>,
-    /// How many of them are due while a process is sending them.
-    pub in_flight: i64,
+    /// How many of them are due. Only the process that sends them knows which of these it has in flight.
+    pub due: i64,
     /// The time of the last success.
     pub last_success_at: Option<OffsetDateTime>,
     /// The time of the last failed attempt.
@@ -114,9 +114,8 @@ async fn rows(
                 AND p.endpoint_id = e.endpoint_id) AS "waiting!",
                (SELECT p.due_at FROM webhook_pending p WHERE p.company_id = e.company_id
                 AND p.endpoint_id = e.endpoint_id ORDER BY p.due_at, p.delivery_id LIMIT 1) AS oldest_due_at,
-               CASE WHEN e.owner IS NULL THEN 0 ELSE
-                   (SELECT count(*) FROM webhook_pending p WHERE p.company_id = e.company_id
-                    AND p.endpoint_id = e.endpoint_id AND p.due_at <= now()) END AS "in_flight!"
+               (SELECT count(*) FROM webhook_pending p WHERE p.company_id = e.company_id
+                AND p.endpoint_id = e.endpoint_id AND p.due_at <= now()) AS "due!"
            FROM webhook_endpoints e
            WHERE ($1::text IS NULL OR e.company_id = $1) AND ($2::uuid IS NULL OR e.endpoint_id = $2)
              AND e.endpoint_id <> '00000000-0000-0000-0000-000000000000'
@@ -143,7 +142,7 @@ async fn rows(
         disabled_because: row.disabled_because,
         waiting: row.waiting,
         oldest_due_at: row.oldest_due_at,
-        in_flight: row.in_flight,
+        due: row.due,
         last_success_at: row.last_success_at,
         last_failure_at: row.last_failure_at,
         last_error: row.last_error,

@@ -129,7 +129,8 @@ pub struct Turns {
 }
 
 /// Takes lanes that are due and have no owner, turn by turn, in each those that have been due longest. Skips companies in
-/// `full`. A lane whose breaker's wait is over becomes half open.
+/// `full`, however many of their lanes are due; the others of their turns are taken company by company. A lane whose
+/// breaker's wait is over becomes half open.
 ///
 /// # Errors
 /// When the database fails.

@@ -16,7 +16,7 @@ use crate::{
         event::{CompanyId, EventRef, Key},
         webhook::delivery::{Delivery, delivery_id},
     },
-    postgres::{endpoints, suppressions},
+    postgres::{deliveries, endpoints, suppressions},
 };
 
 /// Maximum number of steps of an event: 11 triggers of 10 actions.
@@ -59,11 +59,9 @@ pub async fn erase(
     // Before the rows: until then a process may insert them.
     let is_theirs = |delivery: &Delivery| deliveries.binary_search(&delivery.key.id).is_ok();
     counts.deliveries = effects::remove_all(conn, company.as_str(), is_theirs).await?;
-    for deliveries in deliveries.chunks(MAX_IDS) {
-        let (deliveries, attempts) = blank_deliveries(conn, company.as_str(), deliveries, &ids).await?;
-        counts.deliveries += deliveries;
-        counts.attempts += attempts;
-    }
+    let (blanked, attempts) = blank_deliveries(conn, company.as_str(), &deliveries, &ids).await?;
+    counts.deliveries += blanked;
+    counts.attempts += attempts;
     // After the chains, whose results are inserted until then.
     let subjects: Vec<String> = ids.iter().map(Uuid::to_string).collect();
     // The result of a chain may have another contact of the same chain as its subject.
@@ -198,25 +196,11 @@ pub(super) async fn blank_deliveries(
     ids: &[Uuid],
     contacts: &[Uuid],
 ) -> Result<(u64, u64), sqlx::Error> {
-    let blanked = sqlx::query!(
-        r#"WITH locked AS MATERIALIZED (
-             SELECT d.delivery_id, d.created_at, d.state, d.started_at FROM UNNEST($2::uuid[]) AS u(delivery_id)
-             JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
-             WHERE NOT (d.url = '' AND d.source = 'erased')
-             ORDER BY d.delivery_id FOR UPDATE OF d)
-         UPDATE webhook_deliveries d
-         SET source = 'erased', event_id = 'erased', url = '', headers = '[]', body = NULL,
-             fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
-             state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
-             started_at = NULL, response_body = NULL, finished_at = coalesce(d.finished_at, now())
-         FROM locked
-         WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id AND d.created_at = locked.created_at
-         RETURNING d.delivery_id, d.created_at, d.event_key, locked.state, locked.started_at IS NOT NULL AS "attempted!""#,
-        company,
-        ids,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    deliveries::lock_pending(conn, &vec![company; ids.len()], ids).await?;
+    let mut blanked = Vec::new();
+    for ids in ids.chunks(MAX_IDS) {
+        blanked.extend(blank_rows(conn, company, ids).await?);
+    }
     // A delivery that an operator had discarded was not going to be sent.
     let unsent: Vec<Uuid> = blanked
         .iter()
@@ -235,8 +219,8 @@ pub(super) async fn blank_deliveries(
     )
     .execute(&mut *conn)
     .await?;
-    remove_chains(conn, company, &events).await?;
     revive_members(conn, company, &unsent, contacts).await?;
+    remove_chains(conn, company, &events).await?;
     let attempts = sqlx::query!(
         "DELETE FROM webhook_attempts a USING UNNEST($2::uuid[], $3::timestamptz[]) AS u(delivery_id, created_at)
          WHERE a.company_id = $1 AND a.delivery_id = u.delivery_id AND a.created_at = u.created_at",
@@ -247,6 +231,44 @@ pub(super) async fn blank_deliveries(
     .execute(conn)
     .await?;
     Ok((blanked.len() as u64, first_attempts + attempts.rows_affected()))
+}
+
+/// A delivery that is blank now.
+struct Blanked {
+    delivery_id: Uuid,
+    created_at: OffsetDateTime,
+    event_key: Uuid,
+    /// Its state before.
+    state: String,
+    /// Its first attempt was on its row.
+    attempted: bool,
+}
+
+async fn blank_rows(
+    conn: &mut PgConnection,
+    company: &str,
+    ids: &[Uuid],
+) -> Result<Vec<Blanked>, sqlx::Error> {
+    sqlx::query_as!(
+        Blanked,
+        r#"WITH locked AS MATERIALIZED (
+             SELECT d.delivery_id, d.created_at, d.state, d.started_at FROM UNNEST($2::uuid[]) AS u(delivery_id)
+             JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
+             WHERE NOT (d.url = '' AND d.source = 'erased')
+             ORDER BY d.delivery_id FOR UPDATE OF d)
+         UPDATE webhook_deliveries d
+         SET source = 'erased', event_id = 'erased', url = '', headers = '[]', body = NULL,
+             fault = 'the person was erased', last_error = NULL, traceparent = NULL, tracestate = NULL,
+             state = CASE WHEN d.state IN ('pending', 'dead') THEN 'discarded' ELSE d.state END,
+             started_at = NULL, response_body = NULL, finished_at = coalesce(d.finished_at, now())
+         FROM locked
+         WHERE d.company_id = $1 AND d.delivery_id = locked.delivery_id AND d.created_at = locked.created_at
+         RETURNING d.delivery_id, d.created_at, d.event_key, locked.state, locked.started_at IS NOT NULL AS "attempted!""#,
+        company,
+        ids,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// An undelivered digest has members about other people, too. They become due again, for a digest without this person,

@@ -167,7 +167,7 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("AMQP__HEARTBEAT", "1500ms", "amqp.heartbeat", "whole seconds"),
         ("AMQP__CONNECT_TIMEOUT", "0s", "amqp.connect_timeout", "longer than 0"),
         ("POSTGRES__URL", "mysql://h/d", "postgres.url", "postgres://user:password@host"),
-        ("POSTGRES__MAX_CONNECTIONS", "3", "postgres.max_connections", "at least 4"),
+        ("POSTGRES__MAX_CONNECTIONS", "4", "postgres.max_connections", "at least 5"),
         ("POSTGRES__MAX_CONNECTIONS", "-1", "postgres.max_connections", "expected"),
         ("UPSERT__CONSUMERS", "0", "upsert.consumers", "1 to 64"),
         ("UPSERT__CONSUMERS", "true", "upsert.consumers", "whole number"),

@@ -208,9 +208,13 @@ impl Sender {
         }
     }
 
-    /// Ends the jobs of batches that have waited longer than `limit`.
-    pub(super) fn skip_overdue(&self, limit: Duration) {
-        let is_overdue = |job: &Job| matches!(job.origin, Origin::Batch(_)) && job.since.elapsed() >= limit;
+    /// Ends the jobs of batches that have waited longer than the `limit` of their company.
+    pub(super) fn skip_overdue(&self, limit: impl Fn(&str) -> Duration) {
+        let now = Instant::now();
+        let is_overdue = |job: &Job| {
+            matches!(job.origin, Origin::Batch(_))
+                && now.saturating_duration_since(job.since) >= limit(&job.lane.company)
+        };
         let overdue = self.queue().take_overdue(is_overdue);
         for job in overdue {
             self.skip(job);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
-        effects::{self, EffectsKey, Kind, Part as _, requests::Requests},
+        effects::{self, EffectsKey, Kind, Part as _, requests::Requests, unowned},
         endpoints,
     },
     telemetry::chain,
@@ -46,9 +46,13 @@ impl Claims {
         if limit == 0 {
             return Ok(Found::Something);
         }
-        let busy: Vec<&str> = busy.iter().map(String::as_str).collect();
-        let unit = async |conn: &mut PgConnection| effects::take(conn, Kind::Send, owner, limit, &busy).await;
-        let taken = self.hand_over.database.unit(unit).await?;
+        let unit = async |conn: &mut PgConnection| {
+            let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
+            let taken = unowned::take(conn, Kind::Send, owner, limit, &skipped).await?;
+            Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
+        };
+        let (taken, held_back) = self.hand_over.database.unit(unit).await?;
+        self.held_back = held_back.into_iter().collect();
         let items: usize = taken.iter().map(|batch| batch.items).sum();
         let rows = taken.len();
         let mut batches = Vec::with_capacity(rows);
@@ -74,7 +78,7 @@ impl Claims {
         if !open.is_empty() {
             self.hand_over.take(open, stop).await;
         }
-        Ok(if rows >= effects::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
+        Ok(if rows >= unowned::MAX_TAKEN { Found::More } else { Found::of(items, limit) })
     }
 
     /// Leaves a batch that this version cannot read to others.

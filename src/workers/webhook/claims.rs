@@ -34,6 +34,9 @@ const MAX_LANES: usize = 256;
 /// A request of a batch that has waited for its turn for longer becomes a row, so that it is found by others.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
+/// The same while other batches of its company are not taken because of it: they may be for endpoints that are free.
+const MAX_WAIT_BEFORE_OTHERS: Duration = Duration::from_secs(1);
+
 /// Wake-ups that bring nothing are answered this often: a process that sends what it commits itself is woken by its own
 /// events.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,7 +50,7 @@ const MAX_OWNED: usize = 1_024;
 /// Wait between two looks for work that this process has no room for.
 const FULL_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often the queue is searched for such requests.
+/// How often the queue is searched for requests that have waited too long.
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The claiming task of the worker.
@@ -74,6 +77,10 @@ pub(super) struct Claims {
     recorder_stuck: watch::Receiver<bool>,
     /// It may find more batches once the queue has room.
     pub(super) waits_for_room: bool,
+    /// The companies whose batches it has left out, because it holds much of theirs.
+    pub(super) held_back: HashSet<String>,
+    /// When to look for requests that have waited too long.
+    next_search: Instant,
     /// In how many turns the last claim found lanes.
     turns: usize,
     /// When it last looked for work, if it found none.
@@ -103,6 +110,8 @@ impl Claims {
             rescheduled,
             recorder_stuck,
             waits_for_room: false,
+            held_back: HashSet::new(),
+            next_search: now,
             turns: 0,
             idle_since: None,
         }
@@ -211,7 +220,7 @@ impl Claims {
     /// Takes what is due, as far as there is room. Returns whether there is probably more.
     async fn work(&mut self, owner: Uuid, stop: &CancellationToken) -> Result<bool, sqlx::Error> {
         let sender = Arc::clone(&self.hand_over.sender);
-        sender.skip_overdue(MAX_WAIT);
+        self.skip_overdue();
         self.forget_lost_lanes(owner);
         self.release_forgotten(owner).await?;
         self.refresh().await?;
@@ -242,6 +251,18 @@ impl Claims {
             self.next_poll = Instant::now() + wait;
         }
         Ok(has_more && sender.queue().free() > 0)
+    }
+
+    /// Turns requests that have waited too long into rows.
+    fn skip_overdue(&mut self) {
+        let now = Instant::now();
+        if self.next_search <= now {
+            self.next_search = now + WAIT_INTERVAL;
+            let limit = |company: &str| {
+                if self.held_back.contains(company) { MAX_WAIT_BEFORE_OTHERS } else { MAX_WAIT }
+            };
+            self.hand_over.sender.skip_overdue(limit);
+        }
     }
 
     /// Looks at the lanes that this process owns: an operator or another process may have closed them.

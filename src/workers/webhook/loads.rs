@@ -24,8 +24,11 @@ use crate::{
     },
 };
 
-/// Maximum number of deliveries of one load. Their requests may be large.
+/// Maximum number of deliveries of one load.
 const MAX_LOADED: usize = 512;
+
+/// No further delivery is loaded once their bodies are larger, in bytes.
+const MAX_LOADED_BYTES: usize = 16 << 20;
 
 /// How many deliveries of a lane are loaded at least, if it has room.
 const MIN_SHARE: usize = 8;
@@ -44,14 +47,13 @@ impl Claims {
         let in_flight = self.in_flight();
         let unit = async |conn: &mut PgConnection| {
             let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
-            let loaded = deliveries::load(conn, process, &visits).await?;
+            let loaded = deliveries::load(conn, process, &visits, MAX_LOADED_BYTES).await?;
             let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
-            Ok::<_, sqlx::Error>((
-                places,
-                supersede::supersede(conn, loaded, &in_flight, &self.source).await?,
-            ))
+            let size: usize = loaded.iter().map(|one| one.delivery.request.size()).sum();
+            let loaded = supersede::supersede(conn, loaded, &in_flight, &self.source).await?;
+            Ok::<_, sqlx::Error>((places, size < MAX_LOADED_BYTES, loaded))
         };
-        let (places, loaded) = self.hand_over.database.unit(unit).await?;
+        let (places, is_all, loaded) = self.hand_over.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
             one.is_digest && planned.get(&one.delivery.lane()).is_some_and(|visit| visit.overdue.is_none())
         };
@@ -59,7 +61,7 @@ impl Claims {
         let folded: BTreeSet<Key> = digests.iter().map(|one| one.delivery.lane()).collect();
         let profiles: Vec<_> = {
             let mut owned = self.hand_over.lanes.owned();
-            visits::advance(&mut owned, &planned, &places, &folded, Instant::now());
+            visits::advance(&mut owned, &planned, (&places, is_all), &folded, Instant::now());
             let jobs = loaded.into_iter().filter_map(|one| visits::job(one, &mut owned, &planned)).collect();
             let profile = |lane: &Key| owned.get(lane).map(|one| (lane.clone(), one.handle.profile));
             let profiles = folded.iter().filter_map(profile).collect();

@@ -78,11 +78,12 @@ pub(super) fn plan(
     }
 }
 
-/// Notes how far the lanes are loaded. `folded` are those with digests to be made.
+/// Notes how far the lanes are loaded, and whether that is all that was planned: what was due may have been too large.
+/// `folded` are those with digests to be made.
 pub(super) fn advance(
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,
-    places: &[(Key, Cursor)],
+    (places, is_all): (&[(Key, Cursor)], bool),
     folded: &BTreeSet<Key>,
     clock: Instant,
 ) {
@@ -96,7 +97,7 @@ pub(super) fn advance(
     for (key, visit) in visits {
         let Some(lane) = owned.get_mut(key) else { continue };
         lane.is_done |= visit.overdue.is_some();
-        lane.is_exhausted = counts.get(key).copied().unwrap_or_default() < visit.room;
+        lane.is_exhausted = is_all && counts.get(key).copied().unwrap_or_default() < visit.room;
         if lane.is_exhausted {
             lane.reload_at = clock + RELOAD;
         }

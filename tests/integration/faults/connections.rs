@@ -50,7 +50,7 @@ async fn silent_broker_connection_is_replaced(app: &TestApp) {
 async fn silent_database_connections_are_replaced(app: &TestApp) {
     const EVENTS: usize = 1000;
     impatient(app);
-    app.set("postgres.max_connections", "4");
+    app.set("postgres.max_connections", "5");
     app.set("upsert.batch_size", "5");
     app.set("postgres.acquire_timeout", "500ms");
     app.set("postgres.statement_timeout", "500ms");
@@ -71,7 +71,7 @@ async fn silent_database_connections_are_replaced(app: &TestApp) {
 async fn connections_that_fall_silent_on_return_leave_the_pool(app: &TestApp) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     impatient(app);
-    app.set("postgres.max_connections", "4");
+    app.set("postgres.max_connections", "5");
     app.set("postgres.acquire_timeout", "500ms");
     let database = Proxy::before(&app.setting("postgres.url")).await;
     app.set("postgres.url", database.url());

@@ -1,5 +1,7 @@
 //! Kills (SIGKILL) and freezes at the steps where work could be lost or done twice.
 
+use std::collections::BTreeMap;
+
 use contact_relay::dev::services::{
     Action::{Alarm, Calm},
     Service::Rabbitmq,
@@ -7,6 +9,7 @@ use contact_relay::dev::services::{
 use macro_rules_attribute::apply;
 use rand::RngExt as _;
 use sqlx::{Acquire as _, Executor as _};
+use uuid::Uuid;
 
 use super::{all_done, applied, impatient, leads, leads_to};
 use crate::support::{alone, app::TestApp, eventually, test};
@@ -83,6 +86,39 @@ async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     app.run(&[]).await;
     all_done(app, 20).await;
     assert!(app.receiver.requests().len() >= 40);
+}
+
+/// The deliveries have rows, because their rate is limited. Only what was in flight is sent again.
+#[apply(test)]
+async fn lane_of_a_killed_owner_goes_on(app: &TestApp) {
+    const COUNT: usize = 40;
+    const IN_FLIGHT: usize = 4;
+    impatient(app);
+    let url = app.receiver.url("/held");
+    app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "1000/s" }}]"#));
+    app.set("webhook.max_in_flight", &IN_FLIGHT.to_string());
+    app.set("webhook.timeout", "1m");
+    let owner = app.run(&[]).await;
+    app.broker.publish_all(&leads_to(&url, 0..COUNT)).await;
+    app.wait_for_rows("webhook_pending", COUNT.try_into().unwrap()).await;
+    app.webhooks(IN_FLIGHT).await;
+    let owned_by = "SELECT owner FROM webhook_endpoints";
+    let owned_by =
+        async || sqlx::query_scalar::<_, Option<Uuid>>(owned_by).fetch_one(&app.pool).await.unwrap();
+    let before = owned_by().await.expect("an owner");
+    app.run(&[]).await;
+    owner.kill9().await;
+    app.webhooks(2 * IN_FLIGHT).await;
+    assert!(owned_by().await.is_some_and(|now| now != before));
+    app.receiver.release();
+    all_done(app, COUNT).await;
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for request in app.receiver.requests() {
+        *times.entry(request.header("webhook-id").unwrap().to_owned()).or_default() += 1;
+    }
+    let twice = times.values().filter(|times| **times == 2).count();
+    assert!(twice == IN_FLIGHT && times.values().all(|times| *times <= 2), "{times:?}");
+    app.wait_for_rows("webhook_pending", 0).await;
 }
 
 /// When the frozen process thaws, another one has taken over its deliveries and has their requests in flight.

@@ -95,7 +95,7 @@ async fn service_waits_for_broker_and_database_at_start(app: &TestApp) {
 #[apply(alone)]
 async fn paused_database_loses_nothing(app: &TestApp) {
     impatient(app);
-    app.set("postgres.max_connections", "4");
+    app.set("postgres.max_connections", "5");
     let process = mid_load(app, LOAD).await;
     for _ in 0..3 {
         app.control(Pause, Postgres).await;
@@ -106,7 +106,7 @@ async fn paused_database_loses_nothing(app: &TestApp) {
     all_done(app, LOAD).await;
     let sessions = "pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'contact-relay'";
-    assert!(app.rows(sessions).await <= 4);
+    assert!(app.rows(sessions).await <= 5);
 }
 
 #[apply(alone)]

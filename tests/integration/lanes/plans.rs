@@ -39,6 +39,7 @@ const FILL: [&str; 3] = [
        AND $6::integer > 0",
 ];
 
+#[derive(Clone, Copy)]
 struct Fill<'a> {
     company: &'a str,
     endpoint: i32,
@@ -72,16 +73,16 @@ async fn connection(app: &TestApp) -> PgConnection {
     conn
 }
 
-/// Claims up to `limit` lanes, `per_turn` of each turn, and returns their companies and the plan.
-async fn claim(conn: &mut PgConnection, per_turn: i64, limit: i64) -> (Vec<String>, Value) {
+/// Claims up to 256 lanes, `per_turn` of each turn and none of the companies `full`, and returns their companies and the
+/// plan.
+async fn claim(conn: &mut PgConnection, per_turn: i64, full: &[&str]) -> (Vec<String>, Value) {
     let owner = Uuid::now_v7();
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
-    let none: Vec<String> = Vec::new();
     let row = sqlx::query(explained)
         .bind(owner)
         .bind(per_turn)
-        .bind(limit)
-        .bind(none)
+        .bind(256_i64)
+        .bind(full)
         .bind(7_i32)
         .bind(64_i32)
         .fetch_one(&mut *conn)
@@ -160,11 +161,11 @@ async fn claim_reads_only_lanes_that_are_due(app: &TestApp) {
     .await
     .unwrap();
     fill(&mut conn, Fill { endpoint: 40_000, endpoints: 20, ..lanes }).await;
-    let (claimed, plan) = claim(&mut conn, 256, 256).await;
+    let (claimed, plan) = claim(&mut conn, 256, &[]).await;
     assert_eq!(claimed.len(), 20);
     // Found, locked and written; and nothing of the other turns.
     assert_lean(&plan, 3 * 20);
-    let (again, plan) = claim(&mut conn, 256, 256).await;
+    let (again, plan) = claim(&mut conn, 256, &[]).await;
     assert_eq!(again.len(), 0);
     assert_lean(&plan, 0);
 }
@@ -186,10 +187,49 @@ async fn claim_takes_lanes_of_every_turn(app: &TestApp) {
         let lanes = Fill { company, endpoint: 1, deliveries: 1, state: "pending", due_in: 0, endpoints: 1 };
         fill(&mut conn, lanes).await;
     }
-    let (mut claimed, _) = claim(&mut conn, 100, 256).await;
+    let (mut claimed, _) = claim(&mut conn, 100, &[]).await;
     claimed.sort();
     claimed.dedup();
     assert_eq!(claimed, ["greedy", "humble", "modest"]);
+}
+
+/// A company that has its share may have any number of due lanes in the turn of others.
+#[apply(test)]
+async fn claim_passes_over_full_companies(app: &TestApp) {
+    let mut conn = connection(app).await;
+    let lanes = Fill {
+        company: "greedy",
+        endpoint: 1,
+        deliveries: 1,
+        state: "pending",
+        due_in: -60,
+        endpoints: 5_000,
+    };
+    fill(&mut conn, lanes).await;
+    let beside = "SELECT 'c' || n FROM generate_series(1, 2000) n
+                  WHERE hashtext('c' || n) & 63 = hashtext('greedy') & 63 LIMIT 5";
+    let beside: Vec<String> = sqlx::query_scalar(beside).fetch_all(&mut conn).await.unwrap();
+    for company in &beside {
+        fill(&mut conn, Fill { company, due_in: 0, endpoints: 3, ..lanes }).await;
+        fill(&mut conn, Fill { company, endpoint: 10_000, due_in: 3_600, endpoints: 500, ..lanes }).await;
+    }
+    fill(&mut conn, Fill { company: "elsewhere", due_in: 0, endpoints: 3, ..lanes }).await;
+    for statistics in ["none", "current"] {
+        let (mut claimed, plan) = claim(&mut conn, 256, &["greedy", "nobody"]).await;
+        assert_eq!(claimed.len(), 18, "{statistics}");
+        // Found, locked and written. And each company of the turn is looked at once; the plan rounds averages up.
+        assert_lean(&plan, 3 * 18 + 2 * 6);
+        claimed.sort();
+        claimed.dedup();
+        assert_eq!(claimed.len(), 6);
+        let (again, plan) = claim(&mut conn, 256, &["greedy"]).await;
+        assert_eq!(again.len(), 0);
+        assert_lean(&plan, 2 * 6);
+        let release =
+            "UPDATE webhook_endpoints SET owner = NULL, next_due_at = now() WHERE owner IS NOT NULL";
+        sqlx::query(release).execute(&mut conn).await.unwrap();
+        sqlx::query("ANALYZE webhook_endpoints").execute(&mut conn).await.unwrap();
+    }
 }
 
 /// As in production: statistics from a small table, and many more finished deliveries than pending ones.
@@ -228,23 +268,34 @@ async fn load_reads_only_what_it_returns(app: &TestApp) {
     let owner = Uuid::now_v7();
     let own = sqlx::query("UPDATE webhook_endpoints SET owner = $1").bind(owner);
     own.execute(&mut conn).await.unwrap();
+    let plan = load(&mut conn, owner, &lanes, i64::MAX).await;
+    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
+    // Each with its pending row, and the lanes.
+    assert_lean(&plan, 404);
+    let large =
+        "UPDATE webhook_deliveries SET body = decode(repeat('00', 100), 'hex') WHERE state = 'pending'";
+    sqlx::query(large).execute(&mut conn).await.unwrap();
+    let plan = load(&mut conn, owner, &lanes, 950).await;
+    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("10"), "1,000 bytes");
+}
+
+/// Loads up to 100 deliveries of each lane, until their bodies have so many bytes, and returns the plan.
+async fn load(conn: &mut PgConnection, owner: Uuid, lanes: &[Uuid], max_bytes: i64) -> Value {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {LOAD}"));
     let row = sqlx::query(explained)
-        .bind(vec!["acme"; 4])
-        .bind(&lanes)
-        .bind(vec![time::OffsetDateTime::UNIX_EPOCH; 4])
-        .bind(vec![Uuid::nil(); 4])
-        .bind(vec![100_i64; 4])
-        .bind(vec![Duration::ZERO; 4])
+        .bind(vec!["acme"; lanes.len()])
+        .bind(lanes)
+        .bind(vec![time::OffsetDateTime::UNIX_EPOCH; lanes.len()])
+        .bind(vec![Uuid::nil(); lanes.len()])
+        .bind(vec![100_i64; lanes.len()])
+        .bind(vec![Duration::ZERO; lanes.len()])
         .bind(owner)
-        .fetch_one(&mut conn)
+        .bind(max_bytes)
+        .fetch_one(conn)
         .await
         .unwrap();
     let plan: Value = row.get(0);
-    let plan = &plan[0]["Plan"];
-    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
-    // Each with its pending row, and the lanes.
-    assert_lean(plan, 404);
+    plan[0]["Plan"].clone()
 }
 
 /// The time of the delivery tells the partition, so the others are not searched.

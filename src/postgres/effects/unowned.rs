@@ -1,0 +1,87 @@
+//! Takes rows that no process owns.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{EffectsKey, Kind};
+
+/// Maximum rows that [`take`] returns. It locks as many, even if fewer have enough parts.
+pub const MAX_TAKEN: usize = 100;
+
+/// It takes no further row once the packed parts are larger, in bytes.
+const MAX_TAKEN_BYTES: i64 = 16 << 20;
+
+/// A row that the caller has taken.
+pub struct Taken {
+    /// Its key.
+    pub key: EffectsKey,
+    /// Number of parts.
+    pub items: usize,
+    /// The packed parts, for [`super::Part::unpack`].
+    pub body: Vec<u8>,
+}
+
+/// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts, but at most
+/// [`MAX_TAKEN`] rows and 16 MiB. The last row may exceed these limits. Skips rows that others are taking, and the
+/// companies in `skipped`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take(
+    conn: &mut PgConnection,
+    kind: Kind,
+    owner: Uuid,
+    limit: usize,
+    skipped: &[&str],
+) -> Result<Vec<Taken>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"WITH due AS MATERIALIZED (
+             SELECT company_id, batch, due_at, items, octet_length(body) AS size FROM effects
+             WHERE kind = $1 AND owner IS NULL AND due_at <= now() AND company_id <> ALL($5)
+             ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
+         counted AS (
+             SELECT company_id, batch, sum(items) OVER w - items AS items_before, sum(size) OVER w - size AS size_before
+             FROM due WINDOW w AS (ORDER BY due_at, company_id, batch))
+         UPDATE effects f SET owner = $2 FROM counted
+         WHERE f.company_id = counted.company_id AND f.batch = counted.batch AND f.kind = $1
+           AND counted.items_before < $3 AND counted.size_before < $6
+         RETURNING f.company_id, f.batch, f.items, f.body"#,
+        kind.name(),
+        owner,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
+        skipped as &[&str],
+        MAX_TAKEN_BYTES,
+    )
+    .fetch_all(conn)
+    .await?;
+    let taken = rows.into_iter().map(|row| Taken {
+        key: EffectsKey { company: row.company_id, batch: row.batch, kind },
+        items: usize::try_from(row.items).unwrap_or_default(),
+        body: row.body,
+    });
+    Ok(taken.collect())
+}
+
+/// Those of these companies that have due rows without an owner.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_due(
+    conn: &mut PgConnection,
+    kind: Kind,
+    companies: &[&str],
+) -> Result<Vec<String>, sqlx::Error> {
+    if companies.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar!(
+        r#"SELECT u.company_id AS "company_id!" FROM UNNEST($2::text[]) AS u(company_id)
+         WHERE EXISTS (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
+             AND f.owner IS NULL AND f.due_at <= now())"#,
+        kind.name(),
+        companies as &[&str],
+    )
+    .fetch_all(conn)
+    .await
+}
