@@ -12,7 +12,7 @@ use crate::domain::{fault::Reason, webhook::breaker::Signal};
 pub enum Class {
     /// 2xx.
     Delivered,
-    /// The host name did not resolve.
+    /// The host name did not resolve, or not in time.
     Dns,
     /// The TCP connection failed.
     Connect,
@@ -35,6 +35,8 @@ pub enum Class {
     Blocked,
     /// The request could not be rendered or read. Nothing was sent.
     Invalid,
+    /// The service failed, by a defect of its own. The receiver may have got the request.
+    Panicked,
 }
 
 impl Class {
@@ -180,9 +182,13 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
         Class::Invalid => Next::Dead(Reason::WebhookInvalid, describe(outcome)),
         Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
-        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
-            retried(outcome, round, rule, chance)
-        }
+        Class::Dns
+        | Class::Connect
+        | Class::Tls
+        | Class::Timeout
+        | Class::Protocol
+        | Class::HttpStatus
+        | Class::Panicked => retried(outcome, round, rule, chance),
     }
 }
 
@@ -222,7 +228,7 @@ pub fn hold(outcome: &Outcome) -> Option<Duration> {
 pub fn signal(outcome: &Outcome) -> Signal {
     match outcome.class {
         Class::Delivered | Class::Rejected | Class::Gone => Signal::Alive,
-        Class::Blocked | Class::Invalid | Class::Expired => Signal::None,
+        Class::Blocked | Class::Invalid | Class::Expired | Class::Panicked => Signal::None,
         Class::HttpStatus => hold(outcome).map_or(Signal::Failing, Signal::Held),
         Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol => Signal::Failing,
     }

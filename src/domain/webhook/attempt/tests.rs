@@ -184,7 +184,7 @@ fn only_retried_answers_hold_the_endpoint() {
         let outcome = Outcome { status: Some(status), ..outcome(Class::of_status(status), Some(SECOND)) };
         assert_eq!((hold(&outcome), signal(&outcome)), (None, says), "{status}");
     }
-    for class in [Class::Blocked, Class::Invalid, Class::Expired] {
+    for class in [Class::Blocked, Class::Invalid, Class::Expired, Class::Panicked] {
         assert_eq!(signal(&outcome(class, None)), Signal::None);
     }
 }
