@@ -263,7 +263,7 @@ impl Sender {
                 );
                 let mut request = delivery.request.clone();
                 request.headers.extend(own);
-                self.client.send(request, http).await
+                self.client.send(&delivery.key.company, request, http).await
             }
         };
         if handle.profile == Profile::Slack {
