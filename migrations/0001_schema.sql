@@ -322,7 +322,7 @@ CREATE TABLE webhook_attempts (
     outcome       text NOT NULL,                     -- the class of the error, or 'delivered'
     status        integer,
     error         text,
-    response_body bytea,                             -- at most 64 KiB
+    response_body bytea,                             -- at most 64 KiB; of the first and the last answer only
     PRIMARY KEY (company_id, created_at, delivery_id, attempt)
 ) PARTITION BY RANGE (created_at);
 CREATE TABLE webhook_attempts_default PARTITION OF webhook_attempts DEFAULT;

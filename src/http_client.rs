@@ -10,6 +10,7 @@ mod connector;
 mod failure;
 mod guard;
 mod message;
+mod names;
 mod pool;
 mod retry_after;
 mod stream;
@@ -34,6 +35,7 @@ use connection::{Body, Connection};
 use connector::Connector;
 use failure::Failure;
 use guard::Guard;
+use names::Names;
 use pool::{Origin, Pool};
 
 pub use guard::OwnService;
@@ -41,6 +43,9 @@ pub use tls::{SetUpError, TlsSetup};
 
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
+
+/// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
+const MAX_LOOKUPS: usize = 64;
 
 /// Sends webhook requests. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -61,6 +66,8 @@ pub struct Route {
 /// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
 #[derive(Default)]
 struct Progress {
+    /// Waits for the resolver.
+    is_resolving: bool,
     timing: Timing,
     status: Option<u16>,
     retry_after: Option<Duration>,
@@ -72,7 +79,7 @@ impl HttpClient {
     /// resolved again every minute.
     #[must_use]
     pub fn new(policy: Policy, own: Vec<OwnService>) -> Self {
-        let connector = Connector { guard: Guard::new(policy, own) };
+        let connector = Connector { guard: Guard::new(policy, own), names: Names::new(MAX_LOOKUPS) };
         Self { connector: Arc::new(connector), pool: Arc::default() }
     }
 
@@ -90,23 +97,25 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
-    /// Sends one request, with these headers after its own, and reads the response. Never resends a request once a
+    /// Sends one request of this company, with these headers after its own, and reads the response. Never resends a request once a
     /// byte of it was written.
     pub async fn send(
         &self,
+        company: &str,
         request: &WebhookRequest,
         headers: &[(String, String)],
         route: &Route,
     ) -> Outcome {
         let started = Instant::now();
         let mut progress = Progress::default();
-        let attempt = self.attempt(request, headers, &route.tls, started, &mut progress);
+        let attempt = self.attempt(company, request, headers, &route.tls, started, &mut progress);
         let ended = timeout(route.timeout, attempt).await;
         progress.into_outcome(ended.unwrap_or(Err(Failure::Timeout)), started.elapsed())
     }
 
     async fn attempt(
         &self,
+        company: &str,
         request: &WebhookRequest,
         headers: &[(String, String)],
         tls: &TlsSetup,
@@ -117,7 +126,7 @@ impl HttpClient {
         self.connector.guard.check_url(&url)?;
         let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the URL has no host"))?;
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
-        let (connection, response) = self.exchange(&origin, request, started, progress).await?;
+        let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
         if let Some(connection) = read_response(connection, response, progress).await {
             self.pool.put(origin, connection);
@@ -129,6 +138,7 @@ impl HttpClient {
     /// the idle one turns out to be closed before a byte was written.
     async fn exchange(
         &self,
+        company: &str,
         origin: &Origin,
         mut request: Request<Body>,
         started: Instant,
@@ -143,8 +153,11 @@ impl HttpClient {
                 },
             }
         }
+        progress.is_resolving = true;
+        let addresses = self.connector.resolve(company, origin).await?;
+        progress.is_resolving = false;
         // Boxed: connecting is rare, and its state would make the future of every attempt several times as large.
-        let mut connection = Box::pin(self.connector.connect(origin)).await?;
+        let mut connection = Box::pin(self.connector.connect(origin, &addresses)).await?;
         progress.timing.connect = Some(started.elapsed());
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),
@@ -188,7 +201,11 @@ async fn read_response(
 
 impl Progress {
     fn into_outcome(self, ended: Result<(), Failure>, duration: Duration) -> Outcome {
-        let Self { timing, status, retry_after, body: response_body } = self;
+        let Self { is_resolving, timing, status, retry_after, body: response_body } = self;
+        let ended = match ended {
+            Err(Failure::Timeout) if is_resolving => Err(Failure::SlowDns),
+            ended => ended,
+        };
         let (class, error) = match (ended, status) {
             (Ok(()), Some(status)) => match Class::of_status(status) {
                 Class::Delivered => (Class::Delivered, None),

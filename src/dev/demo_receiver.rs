@@ -162,7 +162,7 @@ async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>)
     let is_over =
         segments.next().is_some_and(|times| times.parse().is_ok_and(|times: usize| earlier >= times));
     match behavior {
-        "status" | "retry-after" if is_over => StatusCode::OK.into_response(),
+        "status" | "retry-after" if is_over => "received".into_response(),
         "status" => argument.parse().unwrap_or(StatusCode::BAD_REQUEST).into_response(),
         "flaky" if argument.parse().is_ok_and(|failures: usize| earlier < failures) => {
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -178,7 +178,8 @@ async fn answer(path: &str, earlier: usize, mut released: watch::Receiver<bool>)
         }
         "hang" => std::future::pending().await,
         "retry-after" => {
-            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, argument.to_owned())]).into_response()
+            let wait = [(header::RETRY_AFTER, argument.to_owned())];
+            (StatusCode::TOO_MANY_REQUESTS, wait, "too many requests").into_response()
         }
         "redirect" => (StatusCode::FOUND, [(header::LOCATION, "/redirected")]).into_response(),
         _ => "received".into_response(),

@@ -6,15 +6,13 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rustls::pki_types::{DnsName, ServerName};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::sleep,
-};
+use tokio::{net::TcpStream, time::sleep};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::{
-    connection::Connection, failure::Failure, guard::Guard, pool::Origin, stream::Stream, tls::TlsSetup,
+    connection::Connection, failure::Failure, guard::Guard, names::Names, pool::Origin, stream::Stream,
+    tls::TlsSetup,
 };
 
 /// Maximum addresses of one host name to connect to.
@@ -25,15 +23,34 @@ const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 /// Opens guarded connections.
 pub(super) struct Connector {
     pub(super) guard: Guard,
+    pub(super) names: Names,
 }
 
 impl Connector {
+    /// The addresses of the origin, for a request of this company.
+    ///
     /// # Errors
-    /// When the name does not resolve, an address is blocked, no address accepts the connection, or TLS fails.
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connection, Failure> {
-        let addresses = resolve(origin).await?;
-        self.guard.check(&addresses).await?;
-        let stream = connect_to_first(&addresses).await.map_err(Failure::Connect)?;
+    /// When the name does not resolve.
+    pub(super) async fn resolve(&self, company: &str, origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
+        let found = match &origin.host {
+            Host::Ipv4(ip) => vec![(*ip, origin.port).into()],
+            Host::Ipv6(ip) => vec![(*ip, origin.port).into()],
+            Host::Domain(name) => self.names.resolve(company, name, origin.port).await,
+        };
+        if found.is_empty() { Err(Failure::Dns) } else { Ok(found) }
+    }
+
+    /// Connects to one of the addresses that [`Self::resolve`] has just found.
+    ///
+    /// # Errors
+    /// When an address is blocked, no address accepts the connection, or TLS fails.
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, Failure> {
+        self.guard.check(addresses).await?;
+        let stream = connect_to_first(addresses).await.map_err(Failure::Connect)?;
         // Each request is written at once, so Nagle's algorithm could only delay it.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         let stream = match &origin.tls {
@@ -41,18 +58,6 @@ impl Connector {
             Some(tls) => Stream::Tls(Box::new(start_tls(tls, &origin.host, stream).await?)),
         };
         Connection::open(stream).await.map_err(Failure::Exchange)
-    }
-}
-
-async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
-    match &origin.host {
-        Host::Ipv4(ip) => Ok(vec![(*ip, origin.port).into()]),
-        Host::Ipv6(ip) => Ok(vec![(*ip, origin.port).into()]),
-        Host::Domain(name) => {
-            let found = lookup_host((name.as_str(), origin.port)).await.map_err(|_| Failure::Dns)?;
-            let addresses: Vec<_> = found.collect();
-            if addresses.is_empty() { Err(Failure::Dns) } else { Ok(addresses) }
-        }
     }
 }
 

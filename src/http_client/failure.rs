@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Blocked(Blocked),
     /// The host name has no address.
     Dns,
+    /// The deadline passed before the host name was resolved.
+    SlowDns,
     /// No address accepted a TCP connection. Holds the last error.
     Connect(io::Error),
     /// The TLS handshake failed.
@@ -35,7 +37,7 @@ impl Failure {
         match self {
             Self::Invalid(_) => Class::Invalid,
             Self::Blocked(_) => Class::Blocked,
-            Self::Dns => Class::Dns,
+            Self::Dns | Self::SlowDns => Class::Dns,
             Self::Connect(_) => Class::Connect,
             Self::Tls(_) => Class::Tls,
             // In TLS 1.3 a rejected client certificate shows only after the handshake.
@@ -51,6 +53,7 @@ impl Failure {
             Self::Invalid(reason) => (*reason).to_owned(),
             Self::Blocked(blocked) => blocked.to_string(),
             Self::Dns => "the receiver's host name does not resolve".to_owned(),
+            Self::SlowDns => "the receiver's host name did not resolve in time".to_owned(),
             Self::Connect(error) => format!("could not connect to the receiver: {}", error.kind()),
             Self::Tls(error) => match find_cause::<rustls::Error>(error) {
                 Some(error) => tls_message(error),

@@ -8,9 +8,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{net::lookup_host, sync::Mutex, time::timeout};
+use tokio::{sync::Mutex, time::timeout};
 use url::Url;
 
+use super::names::Names;
 use crate::domain::webhook::egress::{Blocked, Policy};
 
 /// Interval between two lookups of the service's own host names, whose addresses may change.
@@ -34,6 +35,8 @@ pub(super) struct Guard {
     /// As configured, without the addresses of `services`.
     policy: Policy,
     services: Vec<OwnService>,
+    /// With places of its own, enough to look up all of them at once.
+    names: Names,
     resolved: Mutex<LookupResult>,
 }
 
@@ -53,7 +56,8 @@ impl Guard {
             policy: Arc::new(policy.clone()),
             resolved_at: None,
         };
-        Self { policy, services, resolved: Mutex::new(resolved) }
+        let names = Names::new(2 * services.len());
+        Self { policy, services, names, resolved: Mutex::new(resolved) }
     }
 
     /// Checks what the URL alone shows, before any lookup.
@@ -85,10 +89,15 @@ impl Guard {
                 // instead of waiting again.
                 resolved.resolved_at = Some(Instant::now());
             }
-            let found = join_all(self.services.iter().map(resolve)).await;
+            let found = join_all(self.services.iter().map(|service| self.resolve(service))).await;
             resolved.update(&self.policy, found);
         }
         Arc::clone(&resolved.policy)
+    }
+
+    async fn resolve(&self, OwnService { host, port }: &OwnService) -> Vec<SocketAddr> {
+        // They belong to no company.
+        timeout(LOOKUP_TIMEOUT, self.names.resolve("", host, *port)).await.unwrap_or_default()
     }
 }
 
@@ -109,11 +118,6 @@ impl LookupResult {
         self.policy = Arc::new(policy);
         self.resolved_at = Some(Instant::now());
     }
-}
-
-async fn resolve(service: &OwnService) -> Vec<SocketAddr> {
-    let found = timeout(LOOKUP_TIMEOUT, lookup_host((service.host.as_str(), service.port))).await;
-    found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
 }
 
 /// Whether this machine owns the address: packets to it would then have it as their source, too. Sends nothing.

@@ -21,7 +21,7 @@ struct Client {
 
 impl Client {
     async fn send(&self, request: WebhookRequest) -> Outcome {
-        self.client.send(&request, &[], &self.route).await
+        self.client.send("acme", &request, &[], &self.route).await
     }
 }
 
@@ -202,6 +202,24 @@ async fn host_names_are_checked_by_their_addresses() {
     assert_eq!(receiver.connections(), 0);
     let outcome = strict.send(request("http://no-such-name.invalid/")).await;
     assert_eq!(outcome.class, Class::Dns, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn name_that_does_not_resolve_in_time_is_a_dns_failure() {
+    let (hanging, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let names = Names::with(2, move |_| {
+        // Until the test has ended.
+        let _ = released.lock().unwrap().recv();
+        Ok(Vec::new())
+    });
+    let Client { mut client, mut route } = client();
+    client.connector = Arc::new(Connector { guard: Guard::new(loopback(), Vec::new()), names });
+    route.timeout = Duration::from_millis(10);
+    let outcome = Client { client, route }.send(request("http://slow.example/")).await;
+    assert_eq!(outcome.class, Class::Dns);
+    assert_eq!(outcome.error.as_deref(), Some("the receiver's host name did not resolve in time"));
+    drop(hanging);
 }
 
 #[tokio::test]

@@ -39,10 +39,11 @@ impl LaneState {
             Self::Paused
         } else if lane.disabled_at.is_some() {
             Self::Disabled
-        } else if matches!(lane.breaker.as_str(), "open" | "half_open") {
-            Self::BreakerOpen
         } else if lane.held_until.is_some_and(|until| until > now) {
             Self::Held
+        } else if matches!(lane.breaker.as_str(), "open" | "half_open") {
+            // A hold opens the breaker too, and leaves no failures.
+            if lane.failures == 0 { Self::Held } else { Self::BreakerOpen }
         } else if lane.failures > 0 {
             Self::Failing
         } else {
@@ -65,7 +66,7 @@ impl LaneState {
     #[must_use]
     pub fn until(self, lane: &Lane) -> Option<OffsetDateTime> {
         match self {
-            Self::Held => lane.held_until,
+            Self::Held => lane.held_until.max(lane.breaker_until),
             Self::BreakerOpen => lane.breaker_until,
             Self::Paused | Self::Disabled | Self::Failing | Self::Open => None,
         }

@@ -27,7 +27,7 @@ pub struct Attempt {
     pub status: Option<i32>,
     /// What went wrong, human-readable.
     pub error: Option<String>,
-    /// The beginning of the response body. May hold personal data.
+    /// The beginning of the response body, if this was the first or last answer. May hold personal data.
     pub response_body: Option<Vec<u8>>,
 }
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod digests;
+mod holds;
 mod order;
 mod plans;
 mod settings;

@@ -68,6 +68,7 @@ async fn assert_waits(app: &TestApp, least: &[Duration]) {
 /// count.
 #[apply(test)]
 async fn retry_after_is_a_minimum_wait(app: &TestApp) {
+    app.set("webhook.breaker_wait", "1ms");
     app.run(&[]).await;
     app.broker.publish(&lead(&app.receiver.url("/retry-after/1/4"))).await;
     app.wait_for_deliveries("delivered", 1).await;

@@ -12,7 +12,7 @@ use crate::domain::{fault::Reason, webhook::breaker::Signal};
 pub enum Class {
     /// 2xx.
     Delivered,
-    /// The host name did not resolve.
+    /// The host name did not resolve, or not in time.
     Dns,
     /// The TCP connection failed.
     Connect,
@@ -35,6 +35,8 @@ pub enum Class {
     Blocked,
     /// The request could not be rendered or read. Nothing was sent.
     Invalid,
+    /// The service failed, by a defect of its own. The receiver may have got the request.
+    Panicked,
 }
 
 impl Class {
@@ -165,7 +167,8 @@ pub struct Round {
 /// Decides what happens to the delivery after an attempt.
 ///
 /// `chance` is uniform from 0 to 1 and only lengthens a wait. `Retry-After` is a minimum. With 429 or 503 it
-/// also keeps the attempt from counting, because the receiver said that the request came too early.
+/// also keeps the attempt from counting, because the receiver said that the request came too early. Waits of such
+/// attempts grow with the age of the round, and the last one ends when the round does.
 #[must_use]
 pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: f64) -> Next {
     match outcome.class {
@@ -179,26 +182,36 @@ pub fn after_attempt(outcome: &Outcome, round: Round, rule: &RetryRule, chance: 
         Class::Blocked => Next::Dead(Reason::WebhookBlocked, describe(outcome)),
         Class::Invalid => Next::Dead(Reason::WebhookInvalid, describe(outcome)),
         Class::Expired => Next::Dead(Reason::WebhookExhausted, describe(outcome)),
-        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
-            let attempts_before = usize::try_from(round.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-            let counted = !(requests_hold(outcome) && matches!(outcome.status, Some(429 | 503)));
-            match rule.schedule.get(attempts_before) {
-                _ if round.age >= rule.max_age => {
-                    let text = format!("exceeded the maximum age; last error: {}", describe(outcome));
-                    Next::Dead(Reason::WebhookExhausted, text)
-                }
-                None if counted => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
-                // An attempt that does not count cannot exhaust the schedule.
-                wait => Next::Retry {
-                    after: lengthened(
-                        wait.copied().unwrap_or_default(),
-                        outcome.retry_after,
-                        rule.jitter,
-                        chance,
-                    ),
-                    counted,
-                },
-            }
+        Class::Dns
+        | Class::Connect
+        | Class::Tls
+        | Class::Timeout
+        | Class::Protocol
+        | Class::HttpStatus
+        | Class::Panicked => retried(outcome, round, rule, chance),
+    }
+}
+
+fn retried(outcome: &Outcome, round: Round, rule: &RetryRule, chance: f64) -> Next {
+    if round.age >= rule.max_age {
+        let text = format!("exceeded the maximum age; last error: {}", describe(outcome));
+        return Next::Dead(Reason::WebhookExhausted, text);
+    }
+    let attempts_before = usize::try_from(round.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let scheduled = rule.schedule.get(attempts_before).copied();
+    let floor = outcome.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+    let counted = !(requests_hold(outcome) && matches!(outcome.status, Some(429 | 503)));
+    match scheduled {
+        None if counted => Next::Dead(Reason::WebhookExhausted, exhausted(outcome, round.attempts)),
+        Some(wait) if counted => {
+            Next::Retry { after: lengthened(wait.max(floor), rule.jitter, chance), counted }
+        }
+        // An attempt that does not count cannot exhaust the schedule.
+        _ => {
+            let longest = rule.schedule.iter().max().copied().unwrap_or_default();
+            let wait = scheduled.unwrap_or_default().max(longest.min(round.age / 2)).max(floor);
+            let left = rule.max_age.saturating_sub(round.age);
+            Next::Retry { after: lengthened(wait, rule.jitter, chance).min(left).max(floor), counted }
         }
     }
 }
@@ -215,11 +228,9 @@ pub fn hold(outcome: &Outcome) -> Option<Duration> {
 pub fn signal(outcome: &Outcome) -> Signal {
     match outcome.class {
         Class::Delivered | Class::Rejected | Class::Gone => Signal::Alive,
-        Class::Blocked | Class::Invalid | Class::Expired => Signal::None,
-        Class::HttpStatus if requests_hold(outcome) => Signal::None,
-        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol | Class::HttpStatus => {
-            Signal::Failing
-        }
+        Class::Blocked | Class::Invalid | Class::Expired | Class::Panicked => Signal::None,
+        Class::HttpStatus => hold(outcome).map_or(Signal::Failing, Signal::Held),
+        Class::Dns | Class::Connect | Class::Tls | Class::Timeout | Class::Protocol => Signal::Failing,
     }
 }
 
@@ -228,9 +239,7 @@ fn requests_hold(outcome: &Outcome) -> bool {
     outcome.class == Class::HttpStatus && outcome.retry_after.is_some_and(|wait| !wait.is_zero())
 }
 
-fn lengthened(wait: Duration, retry_after: Option<Duration>, jitter: f64, chance: f64) -> Duration {
-    let floor = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-    let wait = wait.max(floor);
+fn lengthened(wait: Duration, jitter: f64, chance: f64) -> Duration {
     let share = (jitter * chance).clamp(0.0, 1.0);
     // NaN and values that are not a duration add nothing.
     let added = Duration::try_from_secs_f64(wait.as_secs_f64() * share).unwrap_or_default();

@@ -8,6 +8,10 @@
 //!
 //! The number of failures alone does not open a breaker: a burst that fails within a second is retried as
 //! usual.
+//!
+//! A hold opens it as well, until the time that the receiver asked for, and even if the rule disables breakers. So
+//! one request goes first after a hold, and a receiver that answers every probe with a hold is asked ever more
+//! rarely.
 
 use std::time::Duration;
 
@@ -34,6 +38,14 @@ pub struct BreakerRule {
     pub wait: Duration,
 }
 
+impl BreakerRule {
+    /// The wait before the next probe of a breaker that has opened this often.
+    fn probe_wait(&self, openings: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(openings.saturating_sub(1).min(16));
+        self.wait.saturating_mul(doubled).min(MAX_PROBE_WAIT.max(self.wait))
+    }
+}
+
 /// Whether an attempt shows that the endpoint works, regardless of the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -41,7 +53,9 @@ pub enum Signal {
     Alive,
     /// The endpoint failed or did not answer.
     Failing,
-    /// Unknown: nothing was sent, or the endpoint asked for a hold.
+    /// The endpoint asked for a hold, for this time.
+    Held(Duration),
+    /// Unknown: nothing was sent.
     None,
 }
 
@@ -78,7 +92,7 @@ pub struct Breaker {
     pub openings: u32,
     /// Concurrent requests during ramp up.
     pub allowance: u32,
-    /// Consecutive failures.
+    /// Consecutive failures; 0 in a breaker that a hold opened.
     pub failures: u32,
     /// Time of the first of these failures.
     pub failing_since: Option<OffsetDateTime>,
@@ -108,12 +122,34 @@ impl Breaker {
     #[must_use]
     pub fn after(self, signal: Signal, now: OffsetDateTime, max_in_flight: u32, rule: &BreakerRule) -> Self {
         match signal {
+            Signal::Held(hold) => self.held(hold, now, rule),
+            // What was sent before the hold says nothing about the time after it.
+            _ if self.is_held(now) => self,
             // The probe was inconclusive, so the next one may start.
             Signal::None if self.state == State::HalfOpen => Self { until: now, ..self },
             Signal::None => self,
             Signal::Alive => self.alive(max_in_flight),
             Signal::Failing => self.failing(now, rule),
         }
+    }
+
+    fn is_held(&self, now: OffsetDateTime) -> bool {
+        self.state == State::Open && self.failures == 0 && now < self.until
+    }
+
+    fn held(self, hold: Duration, now: OffsetDateTime, rule: &BreakerRule) -> Self {
+        let asked = now.saturating_add(signed(hold));
+        let (openings, until) = match self.state {
+            // During ramp up the last probe has succeeded, so the endpoint only wants a slower pace.
+            State::Closed | State::RampUp => (0, asked),
+            // Another answer to what was sent before it opened.
+            State::Open => (self.openings, asked.max(self.until)),
+            State::HalfOpen => {
+                let openings = self.openings.saturating_add(1);
+                (openings, asked.max(now.saturating_add(signed(rule.probe_wait(openings)))))
+            }
+        };
+        Self { state: State::Open, until, openings, ..Self::closed() }
     }
 
     fn alive(self, max_in_flight: u32) -> Self {
@@ -147,11 +183,9 @@ impl Breaker {
             return failing;
         }
         let openings = self.openings.saturating_add(1);
-        let doubled = 2_u32.saturating_pow(openings.saturating_sub(1).min(16));
-        let wait = rule.wait.saturating_mul(doubled).min(MAX_PROBE_WAIT.max(rule.wait));
         Self {
             state: State::Open,
-            until: now.saturating_add(signed(wait)),
+            until: now.saturating_add(signed(rule.probe_wait(openings))),
             openings,
             allowance: 0,
             ..failing
@@ -181,6 +215,10 @@ mod tests {
     }
 
     use Signal::{Alive, Failing};
+
+    fn hold(seconds: u64) -> Signal {
+        Signal::Held(Duration::from_secs(seconds))
+    }
 
     #[test]
     fn it_opens_after_enough_consecutive_failures_over_enough_time() {
@@ -262,6 +300,58 @@ mod tests {
         assert_eq!((breaker.state, breaker.failures), (State::Closed, 1000));
         let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
         assert_eq!(open.after(Failing, at(40), 8, &off).state, State::Closed, "an open breaker closes");
+    }
+
+    #[test]
+    fn a_hold_opens_the_breaker_for_the_time_asked_for() {
+        let off = BreakerRule { failures: 0, ..RULE };
+        let failing = after(Breaker::closed(), &[(Failing, 0), (Failing, 1)]);
+        let ramp_up = Breaker { state: State::RampUp, allowance: 5, openings: 4, ..Breaker::closed() };
+        for before in [Breaker::closed(), failing, ramp_up] {
+            for rule in [RULE, off] {
+                let held = before.after(hold(7), at(10), 8, &rule);
+                assert_eq!((held.state, held.until, held.openings), (State::Open, at(17), 0), "{before:?}");
+            }
+        }
+    }
+
+    /// Of one burst, some requests succeed and some fail while others were answered with a hold.
+    #[test]
+    fn nothing_but_a_longer_hold_changes_a_hold() {
+        let off = BreakerRule { failures: 0, ..RULE };
+        let held = after(Breaker::closed(), &[(hold(7), 0), (hold(3), 1)]);
+        assert_eq!(held.until, at(7));
+        for signal in [Alive, Failing, Signal::None] {
+            for rule in [RULE, off] {
+                assert_eq!(held.after(signal, at(6), 8, &rule), held, "{signal:?}");
+            }
+        }
+        assert_eq!(after(held, &[(hold(7), 1)]).until, at(8));
+        let over = after(held, &[(Alive, 7)]);
+        assert_eq!((over.state, over.allowance), (State::RampUp, 2), "a late success after its end");
+    }
+
+    #[test]
+    fn a_hold_opens_a_failing_breaker_for_as_long_as_it_was_open() {
+        let open = after(Breaker::closed(), &[(Failing, 0), (Failing, 1), (Failing, 30)]);
+        assert_eq!(after(open, &[(hold(2), 31)]).until, open.until);
+        assert_eq!(after(open, &[(hold(60), 31)]).until, at(91));
+    }
+
+    #[test]
+    fn probes_that_are_held_double_the_wait_up_to_the_maximum() {
+        let mut breaker = after(Breaker::closed(), &[(hold(1), 0)]);
+        let mut waits = Vec::new();
+        for asked in [1, 1, 1, 1000, 1, 1, 1, 1] {
+            let now = breaker.until;
+            breaker = Breaker { state: State::HalfOpen, ..breaker }.after(hold(asked), now, 8, &RULE);
+            waits.push((breaker.until - now).whole_seconds());
+        }
+        assert_eq!(waits, [10, 20, 40, 1000, 160, 300, 300, 300]);
+        let probed = Breaker { state: State::HalfOpen, ..breaker };
+        assert_eq!(after(probed, &[(Alive, 9_000)]).state, State::RampUp);
+        let failed = probed.after(Failing, at(9_000), 8, &RULE);
+        assert_eq!((failed.state, failed.until), (State::Open, at(9_300)));
     }
 
     #[test]

@@ -66,8 +66,13 @@ fn lane_state_prefers_what_an_operator_ends() {
     check(|lane| lane.held_until = Some(later(1)), LaneState::Held);
     check(|lane| lane.breaker = "ramp_up".to_owned(), LaneState::Open);
     for breaker in ["open", "half_open"] {
-        let mut lane = Lane { breaker: breaker.to_owned(), held_until: Some(later(1)), ..lane() };
+        // A hold opens the breaker, which may stay open longer; what failed before it is not counted.
+        let mut lane = Lane { breaker: breaker.to_owned(), held_until: Some(later(-1)), ..lane() };
+        assert_eq!(LaneState::of(&lane, NOW), LaneState::Held);
+        lane.failures = 1;
         assert_eq!(LaneState::of(&lane, NOW), LaneState::BreakerOpen);
+        lane.held_until = Some(later(1));
+        assert_eq!(LaneState::of(&lane, NOW), LaneState::Held);
         lane.disabled_at = Some(NOW);
         assert_eq!(LaneState::of(&lane, NOW), LaneState::Disabled);
         lane.paused_at = Some(NOW);
@@ -125,7 +130,18 @@ fn pending_delivery_waits_for_its_closed_lane() {
         (|lane| lane.disabled_at = Some(NOW), "endpoint_disabled", None),
         (|lane| lane.held_until = Some(later(2)), "endpoint_held", Some(later(2))),
         (
-            |lane| (lane.breaker, lane.breaker_until) = ("open".to_owned(), Some(later(4))),
+            |lane| {
+                (lane.breaker, lane.breaker_until) = ("open".to_owned(), Some(later(4)));
+                lane.held_until = Some(later(2));
+            },
+            "endpoint_held",
+            Some(later(4)),
+        ),
+        (
+            |lane| {
+                (lane.breaker, lane.breaker_until) = ("open".to_owned(), Some(later(4)));
+                lane.failures = 3;
+            },
             "breaker_open",
             Some(later(4)),
         ),

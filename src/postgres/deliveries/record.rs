@@ -53,38 +53,8 @@ pub async fn record(conn: &mut PgConnection, batch: &[Attempted<'_>]) -> Result<
 
 /// Writes attempts and states, and returns the deliveries whose attempt it was.
 async fn write(conn: &mut PgConnection, batch: &[&Attempted<'_>]) -> Result<HashSet<Key>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"WITH u AS MATERIALIZED (
-               SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::integer[], $4::timestamptz[], $5::integer[],
-                   $6::text[], $7::integer[], $8::text[], $9::bytea[], $10::text[], $11::interval[], $12::boolean[],
-                   $13::integer[], $14::integer[], $15::timestamptz[])
-                   AS u(company_id, delivery_id, attempt, started_at, duration_ms, outcome, status, error,
-                       response_body, state, delay, uncounted, connect_ms, answer_ms, created_at)),
-           ended AS (
-               DELETE FROM webhook_pending p USING u
-               WHERE p.company_id = u.company_id AND p.delivery_id = u.delivery_id AND p.attempts = u.attempt - 1
-                 AND u.state <> 'pending'
-               RETURNING u.*),
-           again AS (
-               UPDATE webhook_pending p SET attempts = u.attempt, due_at = now() + u.delay,
-                   schedule_from = p.schedule_from + u.uncounted::integer
-               FROM u
-               WHERE p.company_id = u.company_id AND p.delivery_id = u.delivery_id AND p.attempts = u.attempt - 1
-                 AND u.state = 'pending'
-               RETURNING u.*),
-           finished AS (
-               UPDATE webhook_deliveries d SET state = e.state, attempts = e.attempt, last_status = e.status,
-                   last_error = e.error, finished_at = now()
-               FROM ended e
-               WHERE d.company_id = e.company_id AND d.delivery_id = e.delivery_id AND d.created_at = e.created_at),
-           logged AS (
-               INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms,
-                   outcome, status, error, response_body, connect_ms, answer_ms)
-               SELECT company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome, status, error,
-                   response_body, connect_ms, answer_ms
-               FROM (SELECT * FROM ended UNION ALL SELECT * FROM again) done)
-           SELECT company_id AS "company!", delivery_id AS "id!" FROM ended
-           UNION ALL SELECT company_id, delivery_id FROM again"#,
+    let rows = sqlx::query_file!(
+        "src/postgres/deliveries/record.sql",
         &column(batch, |one| one.delivery.key.company.as_str()) as &[&str],
         &column(batch, |one| one.delivery.key.id),
         &column(batch, |one| i32::try_from(one.progress.attempts.saturating_add(1)).unwrap_or(i32::MAX)),

@@ -1,6 +1,7 @@
 //! Sends deliveries from the queue, a task for each request in flight. Every delivery ends in a [`Finished`], even when the receiver fails.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -240,23 +242,24 @@ impl Sender {
     async fn send(&self, mut job: Job) {
         let key = &job.delivery.key;
         let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
-        let attempt = self.attempt(&mut job).instrument(span).await;
+        let started_at = OffsetDateTime::now_utc();
+        let outcome = without_panic(self.attempt(&mut job, started_at)).instrument(span).await;
         let lane = job.lane.clone();
-        if hold(&attempt.1).is_some() {
+        if hold(&outcome).is_some() {
             // The row has the hold once this attempt is recorded. Until then nothing more is loaded or started.
             self.lanes.close(&lane);
             self.skip_waiting(&lane);
         }
         // A failure may close the lane. So it keeps its place until it is recorded.
-        let is_delivered = attempt.1.class == Class::Delivered;
-        let _ = self.finished.send(Finished { job, attempt: Some(attempt) });
+        let is_delivered = outcome.class == Class::Delivered;
+        let _ = self.finished.send(Finished { job, attempt: Some((started_at, outcome)) });
         if is_delivered {
             self.queue().ended(&lane);
         }
     }
 
-    async fn attempt(&self, Job { delivery, handle, is_expired, .. }: &mut Job) -> (OffsetDateTime, Outcome) {
-        let started_at = OffsetDateTime::now_utc();
+    async fn attempt(&self, job: &mut Job, started_at: OffsetDateTime) -> Outcome {
+        let Job { delivery, handle, is_expired, .. } = job;
         let without_answer = |class, text: &str| Outcome::without_answer(class, Duration::ZERO, text);
         let mut outcome = match &delivery.fault {
             Some(fault) => without_answer(Class::Invalid, fault),
@@ -273,7 +276,7 @@ impl Sender {
                     secrets,
                     delivery.request.body.as_deref(),
                 );
-                self.client.send(&delivery.request, &own, http).await
+                self.client.send(&delivery.key.company, &delivery.request, &own, http).await
             }
         };
         if handle.profile == Profile::Slack {
@@ -282,6 +285,42 @@ impl Sender {
         outcome.class = handle.route.rule.class(&outcome);
         let (class, status) = (outcome.class.name(), outcome.status);
         debug!(class, status, "attempt ended ({class})");
-        (started_at, outcome)
+        outcome
+    }
+}
+
+/// The outcome of an attempt, even of one that panics. Otherwise its delivery would stay in flight for ever, with its
+/// slot and its lane.
+async fn without_panic(attempt: impl Future<Output = Outcome>) -> Outcome {
+    // What a panic leaves behind is dropped: the request, and the connection that it was sent on.
+    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
+        let text = "the service failed by a defect of its own; its log has the details";
+        Outcome::without_answer(Class::Panicked, Duration::ZERO, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::webhook::{
+        attempt::{Next, RetryRule, Round, after_attempt, signal},
+        breaker::Signal,
+    };
+
+    #[tokio::test]
+    async fn attempt_that_panics_is_counted_and_retried() {
+        let outcome = without_panic(async { panic!("a defect") }).await;
+        assert_eq!(outcome.class, Class::Panicked);
+        assert_eq!(signal(&outcome), Signal::None, "it says nothing about the endpoint");
+        let rule = RetryRule {
+            schedule: vec![Duration::from_secs(5)],
+            jitter: 0.0,
+            max_age: Duration::from_hours(1),
+            retry_statuses: Vec::new(),
+            dead_statuses: Vec::new(),
+        };
+        let next = |attempts| after_attempt(&outcome, Round { attempts, age: Duration::ZERO }, &rule, 0.0);
+        assert_eq!(next(1), Next::Retry { after: Duration::from_secs(5), counted: true });
+        assert!(matches!(next(2), Next::Dead(..)));
     }
 }

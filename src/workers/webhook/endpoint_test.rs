@@ -63,7 +63,8 @@ pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<Endpoi
         headers: std::iter::once(content_type).chain(own).collect(),
         body: Some(body),
     };
-    let mut outcome = own_services::guarded_client(settings).send(&request, &[], &route.http).await;
+    let client = own_services::guarded_client(settings);
+    let mut outcome = client.send(company, &request, &[], &route.http).await;
     if route.profile(address(url)) == Profile::Slack {
         slack::explain(&mut outcome);
     }

@@ -52,7 +52,7 @@ pub(super) fn outcomes<'a>(recorded: impl Iterator<Item = (&'a Key, &'a Outcome,
     }
 }
 
-/// One line for each endpoint that was disabled, and for each breaker that opened or closed.
+/// One line for each endpoint that was disabled or asked for a hold, and for each breaker that opened or closed.
 pub(super) fn changes(changes: &[Change]) {
     for change in changes {
         let Key { company, id } = &change.key;
@@ -65,6 +65,15 @@ pub(super) fn changes(changes: &[Change]) {
         }
         match (change.was, change.breaker.state) {
             (State::Open, State::Open) | (State::Closed, State::Closed) => {}
+            (_, State::Open) if change.hold.is_some() => {
+                let delay_ms = change.opens_for().unwrap_or_default().as_millis();
+                info!(
+                    endpoint.id = %id,
+                    company.id = company,
+                    delay_ms,
+                    "endpoint {id} asked for a wait; next request in {delay_ms} ms"
+                );
+            }
             (_, State::Open) => {
                 let delay_ms = change.opens_for().unwrap_or_default().as_millis();
                 warn!(

@@ -12,6 +12,8 @@ use crate::support::{app::TestApp, test};
 
 const CLAIM: &str = include_str!("../../../src/postgres/endpoints/claim.sql");
 
+const RECORD: &str = include_str!("../../../src/postgres/deliveries/record.sql");
+
 const LOAD: &str = include_str!("../../../src/postgres/deliveries/load.sql");
 
 const ATTEMPTS: &str = include_str!("../../../src/postgres/attempts/of_delivery.sql");
@@ -323,6 +325,54 @@ async fn lookup_of_attempts_searches_one_partition(app: &TestApp) {
     let expected = ["webhook_attempts", "webhook_deliveries"].map(|table| format!("{table}_{day}"));
     assert_eq!(searched(plan), BTreeSet::from(expected));
     assert_lean(plan, 1);
+}
+
+/// Two hundred deliveries have ten attempts each; one of them gets another.
+#[apply(test)]
+async fn record_reads_only_the_attempts_of_its_deliveries(app: &TestApp) {
+    let mut conn = connection(app).await;
+    let waiting =
+        Fill { company: "acme", endpoint: 1, deliveries: 200, state: "pending", due_in: 0, endpoints: 1 };
+    fill(&mut conn, waiting).await;
+    for attempts in [
+        "INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome,
+             status, response_body)
+         SELECT company_id, created_at, delivery_id, n, now(), 1, 'http_status', 429, CASE WHEN n IN (2, 9) THEN '?'::bytea END
+         FROM webhook_deliveries, generate_series(1, 10) n",
+        "UPDATE webhook_pending SET attempts = 10",
+    ] {
+        sqlx::query(attempts).execute(&mut conn).await.unwrap();
+    }
+    let one = "SELECT delivery_id, created_at FROM webhook_pending ORDER BY delivery_id LIMIT 1";
+    let (id, created_at): (Uuid, time::OffsetDateTime) =
+        sqlx::query_as(one).fetch_one(&mut conn).await.unwrap();
+    let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {RECORD}"));
+    let row = sqlx::query(explained)
+        .bind(vec!["acme"])
+        .bind(vec![id])
+        .bind(vec![11])
+        .bind(vec![created_at])
+        .bind(vec![1])
+        .bind(vec!["http_status"])
+        .bind(vec![429])
+        .bind(vec![None::<&str>])
+        .bind(vec![b"!".as_slice()])
+        .bind(vec!["pending"])
+        .bind(vec![Duration::from_secs(1)])
+        .bind(vec![true])
+        .bind(vec![None::<i32>])
+        .bind(vec![None::<i32>])
+        .bind(vec![created_at])
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let plan: Value = row.get(0);
+    let read = rows_read(&scans(&plan[0]["Plan"]));
+    // Its pending row twice, its ten attempts, and those before each of its two answers.
+    assert!(read <= 24.0, "{read} rows read: {plan:#}");
+    let kept = "SELECT attempt FROM webhook_attempts WHERE delivery_id = $1 AND response_body IS NOT NULL ORDER BY attempt";
+    let kept: Vec<i32> = sqlx::query_scalar(kept).bind(id).fetch_all(&mut conn).await.unwrap();
+    assert_eq!(kept, [2, 11], "the first answer and the last");
 }
 
 /// A migration may take longer than a worker's statement: it builds the indexes of large tables.

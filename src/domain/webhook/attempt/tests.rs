@@ -118,12 +118,13 @@ fn attempts_answered_429_or_503_with_retry_after_do_not_count() {
             assert_eq!((hold(&outcome), signal(&outcome)), (held, says), "{status} {asked:?}");
         };
     let minute = Some(60 * SECOND);
-    check(429, minute, false, minute, Signal::None);
-    check(503, minute, false, minute, Signal::None);
-    check(500, minute, true, minute, Signal::None);
+    let held = Signal::Held(60 * SECOND);
+    check(429, minute, false, minute, held);
+    check(503, minute, false, minute, held);
+    check(500, minute, true, minute, held);
     check(429, None, true, None, Signal::Failing);
     check(503, Some(Duration::ZERO), true, None, Signal::Failing);
-    check(503, Some(Duration::MAX), false, Some(MAX_RETRY_AFTER), Signal::None);
+    check(503, Some(Duration::MAX), false, Some(MAX_RETRY_AFTER), Signal::Held(MAX_RETRY_AFTER));
 }
 
 #[test]
@@ -138,13 +139,52 @@ fn uncounted_attempts_do_not_exhaust_the_schedule() {
     assert!(matches!(asked(500, 4), Next::Dead(Reason::WebhookExhausted, _)));
 }
 
+/// The receiver answers every request with `Retry-After: 1`.
+fn uncounted_waits(rule: &RetryRule, chance: f64) -> Vec<Duration> {
+    let outcome = Outcome { status: Some(429), ..outcome(Class::HttpStatus, Some(SECOND)) };
+    let (mut age, mut waits) = (Duration::ZERO, Vec::new());
+    // The schedule counts none of them.
+    while let Next::Retry { after, .. } =
+        super::after_attempt(&outcome, Round { attempts: 1, age }, rule, chance)
+    {
+        waits.push(after);
+        age += after;
+    }
+    waits
+}
+
+#[test]
+fn uncounted_waits_grow_with_the_age_up_to_the_longest_of_the_schedule() {
+    let rule = RetryRule { max_age: Duration::from_secs(500), ..rule(0.0) };
+    let waits: Vec<f64> = uncounted_waits(&rule, 0.0).iter().map(Duration::as_secs_f64).collect();
+    // Half of 5, 10, 15, … seconds would be less than the first of the schedule.
+    assert_eq!(
+        waits,
+        [
+            5.0,
+            5.0,
+            5.0,
+            7.5,
+            11.25,
+            16.875,
+            25.3125,
+            37.96875,
+            56.953_125,
+            85.429_687_5,
+            120.0,
+            120.0,
+            3.710_937_5
+        ]
+    );
+}
+
 #[test]
 fn only_retried_answers_hold_the_endpoint() {
     for (status, says) in [(200, Signal::Alive), (400, Signal::Alive), (410, Signal::Alive)] {
         let outcome = Outcome { status: Some(status), ..outcome(Class::of_status(status), Some(SECOND)) };
         assert_eq!((hold(&outcome), signal(&outcome)), (None, says), "{status}");
     }
-    for class in [Class::Blocked, Class::Invalid, Class::Expired] {
+    for class in [Class::Blocked, Class::Invalid, Class::Expired, Class::Panicked] {
         assert_eq!(signal(&outcome(class, None)), Signal::None);
     }
 }
@@ -183,6 +223,21 @@ proptest! {
             }
             other => prop_assert!(false, "{:?}", other),
         }
+    }
+
+    #[test]
+    fn uncounted_attempts_are_few_and_last_as_long_as_the_round(
+        jitter in 0.0..=1.0_f64, chance in 0.0..=1.0_f64, seconds in 1_u64..=700_000
+    ) {
+        let schedule = [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400].map(Duration::from_secs);
+        let rule = RetryRule { schedule: schedule.to_vec(), max_age: Duration::from_secs(seconds), ..rule(jitter) };
+        let waits = uncounted_waits(&rule, chance);
+        prop_assert!(waits.len() <= 40, "{}", waits.len());
+        prop_assert!(waits.iter().sum::<Duration>() >= rule.max_age);
+        // The last one is cut at the end of the round.
+        prop_assert!(waits[..waits.len() - 1].is_sorted());
+        let asked = waits.iter().all(|wait| *wait >= SECOND);
+        prop_assert!(asked, "less than the receiver asked for");
     }
 
     #[test]
