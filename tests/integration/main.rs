@@ -26,6 +26,7 @@ mod lanes;
 mod once;
 mod previews;
 mod privacy;
+mod relay;
 mod replays;
 mod results;
 mod retention;

@@ -25,7 +25,7 @@ use crate::{
 pub struct Requests {
     /// The row.
     pub key: EffectsKey,
-    /// The process that sends them; `None` leaves them to any.
+    /// The process that is to send them.
     pub owner: Option<Uuid>,
     /// Its deliveries. None of them has a row of its own.
     pub deliveries: Vec<Delivery>,
@@ -34,22 +34,20 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// A row that the process `owner` has taken.
+    /// A row that is written or taken now.
     #[must_use]
-    pub fn taken(key: EffectsKey, owner: Uuid, deliveries: Vec<Delivery>) -> Self {
-        Self { key, owner: Some(owner), deliveries, since: Instant::now() }
+    pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Self {
+        Self { key, owner, deliveries, since: Instant::now() }
     }
 }
 
 /// The deliveries of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec<Requests> {
-    let requests = super::events::by_company(deliveries, |delivery| &delivery.key.company).into_iter().map(
-        |(company, deliveries)| {
-            let key = EffectsKey { company, batch, kind: Kind::Send };
-            Requests { key, owner, deliveries, since: Instant::now() }
-        },
-    );
+    let grouped = super::events::by_company(deliveries, |delivery| &delivery.key.company).into_iter();
+    let requests = grouped.map(|(company, deliveries)| {
+        Requests::new(EffectsKey { company, batch, kind: Kind::Send }, owner, deliveries)
+    });
     requests.collect()
 }
 
@@ -57,8 +55,11 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec
 ///
 /// # Errors
 /// Those of [`Part::pack`].
-pub fn rows(requests: &[Requests]) -> Result<Vec<NewEffects>, sqlx::Error> {
-    requests.iter().map(|one| NewEffects::of(one.key.clone(), one.owner, &one.deliveries)).collect()
+pub fn rows<'a>(
+    requests: impl IntoIterator<Item = &'a Requests>,
+    owner: Option<Uuid>,
+) -> Result<Vec<NewEffects>, sqlx::Error> {
+    requests.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.deliveries)).collect()
 }
 
 /// What a process knows of a row that it has taken.
