@@ -5,6 +5,7 @@ mod connection;
 mod consumer;
 mod dial;
 pub mod headers;
+mod pipeline;
 pub mod properties;
 mod publisher;
 mod repair;
@@ -14,6 +15,7 @@ mod transport;
 
 pub use connection::{ConnectError, Connection, connect};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Receipt, Received};
+pub use pipeline::{Outcomes, Pipeline};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};
 pub use subscriber::{SubscribeError, Subscriber, has_exchange};
 pub use topology::{Topology, TopologyError};

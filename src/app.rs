@@ -28,11 +28,15 @@ use crate::{
         maintenance::Maintenance,
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
+        room::{HandOff, Handed, Room},
         upsert::{Endpoints, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
     },
 };
+
+/// Maximum size of the webhooks of one process that worker 1 has committed and worker 2 has not taken, in bytes.
+const REQUESTS_IN_MEMORY: usize = 16 << 20;
 
 /// The name of the startup connection to the broker in `/readyz`.
 const BROKER: &str = "broker";
@@ -119,7 +123,7 @@ impl App {
             tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
             // The relay ends when the last worker has dropped its sender.
             let relay = self.start_relay(tasks, presence.clone());
-            let (requests, committed) = mpsc::channel(8);
+            let (requests, committed) = HandOff::new(Room::new(REQUESTS_IN_MEMORY));
             if has(Role::Upsert) {
                 let requests = has(Role::Webhook).then_some(requests);
                 self.start_upsert(tasks, &relay, requests.as_ref(), &presence);
@@ -160,10 +164,11 @@ impl App {
         presence
     }
 
-    fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> mpsc::Sender<Vec<Committed>> {
-        let (relay, committed) = mpsc::channel(8);
+    fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> HandOff<Committed> {
+        let room = Room::new(self.settings.outbox.in_flight_bytes);
+        let (relay, committed) = HandOff::new(room.clone());
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let outbox = OutboxRelay::new(settings, database, committed, presence, self.health.clone());
+        let outbox = OutboxRelay::new(settings, database, committed, room, presence, self.health.clone());
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
@@ -171,8 +176,8 @@ impl App {
     fn start_upsert(
         &self,
         tasks: &mut Tasks,
-        relay: &mpsc::Sender<Vec<Committed>>,
-        requests: Option<&mpsc::Sender<Vec<Requests>>>,
+        relay: &HandOff<Committed>,
+        requests: Option<&HandOff<Requests>>,
         presence: &Presence,
     ) {
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
@@ -194,8 +199,8 @@ impl App {
     fn start_webhook(
         &self,
         tasks: &mut Tasks,
-        committed: mpsc::Receiver<Vec<Requests>>,
-        relay: mpsc::Sender<Vec<Committed>>,
+        committed: mpsc::UnboundedReceiver<Handed<Requests>>,
+        relay: HandOff<Committed>,
         presence: Presence,
     ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);

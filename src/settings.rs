@@ -141,6 +141,9 @@ pub struct Events {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Outbox {
     #[serde(deserialize_with = "types::duration")]
+    pub retry_interval: Duration,
+    pub in_flight_bytes: usize,
+    #[serde(deserialize_with = "types::duration")]
     pub lease: Duration,
     #[serde(deserialize_with = "types::duration")]
     pub sweep_interval: Duration,

@@ -9,6 +9,7 @@ pub mod maintenance;
 pub mod outbox_relay;
 pub mod presence;
 mod retry;
+pub mod room;
 pub mod upsert;
 pub mod wake_ups;
 pub mod webhook;

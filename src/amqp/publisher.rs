@@ -42,6 +42,9 @@ pub enum Unpublished {
     /// The broker refused it, for example because the queue is full.
     #[error("the broker refused the message")]
     Refused,
+    /// The broker has not confirmed it in time: a queue that it is routed to may be without a majority of its members.
+    #[error("the broker did not confirm the message in time")]
+    Late,
 }
 
 /// The outcome of a window is unknown; it must be published again over a new connection.
@@ -91,6 +94,15 @@ impl Publisher {
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// How long a confirm may take.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Publishes the messages and waits for all confirms. Returns one result per message, in order.

@@ -189,6 +189,34 @@ pub async fn put_back(
     Ok(())
 }
 
+/// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
+/// what fails for long is tried ever more rarely.
+///
+/// # Errors
+/// When the database fails.
+pub async fn postpone(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    keys: &[EffectsKey],
+    least: Duration,
+) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(keys);
+    sqlx::query!(
+        "UPDATE effects f
+         SET owner = NULL, due_at = now() + greatest($5::interval, least((now() - f.created_at) / 2, interval '1 hour'))
+         FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
+         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
+        &keys.companies as &[&str],
+        &keys.batches,
+        &keys.kinds as &[&str],
+        owner,
+        interval(least),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Removes the parts that `keep` refuses, and rows without a part. Returns how many parts it removed. It locks the
 /// rows until the caller's transaction ends, and decides by what they have then: an erasure may have removed parts
 /// meanwhile, and what it removed must not come back.

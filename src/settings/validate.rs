@@ -102,6 +102,12 @@ fn work(settings: &Settings, faults: &mut Faults) {
         "events.source",
         "must be a URI reference of 1 to 1024 bytes, such as \"/contact-relay\"",
     );
+    faults.unless(
+        (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&settings.outbox.retry_interval),
+        "outbox.retry_interval",
+        "must be 1s to 1h",
+    );
+    faults.range("outbox.in_flight_bytes", settings.outbox.in_flight_bytes, 1 << 20, 1 << 30);
     faults.positive("outbox.lease", settings.outbox.lease);
     faults.positive("outbox.sweep_interval", settings.outbox.sweep_interval);
     faults.range("dead_letter.batch_size", settings.dead_letter.batch_size, 1, 10_000);

@@ -1,35 +1,43 @@
 //! Publishes committed events: those of this process at once, and in a sweep those that no process owns. These are
-//! what commands committed, what ended processes left, and what could not be published before.
+//! what commands committed, what ended processes left, what found no room in memory, and what could not be published
+//! before.
 //!
 //! A row goes only after the broker has confirmed its events, so each event is published at least once, and always
-//! with the same id. Events are settled one by one: one that is refused is put back alone and waits for
-//! `outbox.lease`, so a queue that refuses everything gets at most one window in each `outbox.sweep_interval`, and
-//! new events go out between.
+//! with the same id. Each message is settled by itself. One that a queue refuses or does not confirm is put back alone
+//! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
 
 mod answers;
+mod flight;
 mod lost;
 mod messages;
 mod settlement;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::{
     answers::Answers,
+    flight::{Flight, Name},
     lost::Lost,
     messages::{answer, to_amqp},
     settlement::Settlement,
 };
-use super::{backoff::Backoff, component::OUTBOX_RELAY, presence::Presence, retry};
+use super::{
+    backoff::Backoff,
+    component::OUTBOX_RELAY,
+    presence::Presence,
+    retry,
+    room::{Bulk as _, Handed, Room},
+};
 use crate::{
-    amqp::{Publisher, Topology, Unpublished},
+    amqp::{Outcomes, Pipeline, Publisher, Topology, Unpublished},
     domain::chain::outgoing::OutgoingEvent,
     health::Health,
     postgres::{
@@ -40,8 +48,11 @@ use crate::{
     telemetry::chain,
 };
 
-/// Maximum number of messages in one window of confirms. One row always fits.
-const MAX_WINDOW: usize = 500;
+/// Maximum number of messages that are taken and sent at once. One row always fits.
+const PORTION: usize = 500;
+
+/// What a message in flight may take up, for the number of messages that a sweep takes.
+const TYPICAL_SIZE: usize = 8 * 1024;
 
 /// Wait for the registration of the process, without which the relay may not take rows.
 const REGISTRATION_POLL: Duration = Duration::from_millis(200);
@@ -50,139 +61,167 @@ const REGISTRATION_POLL: Duration = Duration::from_millis(200);
 pub struct OutboxRelay {
     settings: Arc<Settings>,
     database: Database,
-    committed: mpsc::Receiver<Vec<Committed>>,
+    committed: mpsc::UnboundedReceiver<Handed<Committed>>,
+    /// What has arrived and is not sent.
+    waiting: VecDeque<Handed<Committed>>,
+    /// Shared with those who hand over.
+    room: Room,
     presence: Presence,
     health: Health,
+    flight: Flight,
+    answers: Answers,
     /// What the database has not been told yet.
     settlement: Settlement,
-    /// Maximum number of messages that a sweep takes. Halved by each lost window, so that an event at which the broker
-    /// closes the connection is soon alone with those of its row.
-    sweep_size: usize,
+    troubles: Troubles,
 }
 
 /// What publishes, until its connection is lost.
 struct Broker {
-    publisher: Publisher,
-    answers: Answers,
+    pipeline: Pipeline<Name>,
     exchange: String,
 }
 
 impl OutboxRelay {
-    /// Prepares the relay. `committed` are the rows that the workers of this process have committed.
+    /// Prepares the relay. `committed` are the rows that the workers of this process have committed, in `room`.
     #[must_use]
     pub fn new(
         settings: Arc<Settings>,
         database: Database,
-        committed: mpsc::Receiver<Vec<Committed>>,
+        committed: mpsc::UnboundedReceiver<Handed<Committed>>,
+        room: Room,
         presence: Presence,
         health: Health,
     ) -> Self {
-        let (settlement, sweep_size) = (Settlement::default(), MAX_WINDOW);
-        Self { settings, database, committed, presence, health, settlement, sweep_size }
+        Self {
+            answers: Answers::start(settings.amqp.clone()),
+            settings,
+            database,
+            committed,
+            waiting: VecDeque::new(),
+            room,
+            presence,
+            health,
+            flight: Flight::default(),
+            settlement: Settlement::default(),
+            troubles: Troubles::default(),
+        }
     }
 
     /// Publishes until every worker has stopped, so that none of their events is left to another process. `stop`
     /// only ends the sweep and the reconnects.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
-        loop {
-            match self.publish(&stop, &mut backoff).await {
-                Ok(()) => break,
-                Err(lost) => {
-                    let error = chain(&lost);
-                    warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} lost the broker and reconnects");
-                    self.health.failing(OUTBOX_RELAY, error);
-                    if !backoff.wait(&stop).await {
-                        break;
-                    }
-                }
+        while let Err(lost) = self.publish(&stop, &mut backoff).await {
+            let error = chain(&lost);
+            warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} lost the broker and reconnects");
+            self.health.failing(OUTBOX_RELAY, error);
+            if !backoff.wait(&stop).await {
+                break;
             }
         }
+        self.answers.finish().await;
         info!(component = OUTBOX_RELAY, "{OUTBOX_RELAY} stopped");
     }
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
         let mut broker = self.connect().await?;
-        let mut sweep = interval(self.settings.outbox.sweep_interval);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What waited for this connection has arrived by the first tick.
-        let lease = self.settings.outbox.lease;
-        let mut recollection = interval_at(Instant::now() + lease, lease);
-        loop {
-            tokio::select! {
-                // The sweep first: under steady load a committed event is always ready, and those of other
-                // processes would wait forever.
-                biased;
-                _ = sweep.tick(), if !stop.is_cancelled() => {
-                    if !self.presence.is_alive() {
-                        sweep.reset_after(REGISTRATION_POLL);
-                    } else if self.sweep(&mut broker, backoff).await? {
-                        sweep.reset_immediately();
-                    }
-                    if let Ok(committed) = self.committed.try_recv() {
-                        self.hand_over(&mut broker, backoff, committed).await?;
-                    }
-                }
-                _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
-                committed = self.committed.recv() => match committed {
-                    Some(committed) => self.hand_over(&mut broker, backoff, committed).await?,
-                    None => return Ok(()),
-                },
-            }
+        let published = self.work(&mut broker, stop, backoff).await;
+        if let Err(lost) = &published {
+            self.flight.abandon(lost.is_refusal(), &mut self.settlement);
         }
+        self.settle().await;
+        published
     }
 
     async fn connect(&self) -> Result<Broker, Lost> {
         let publisher = Publisher::connect(&self.settings.amqp, OUTBOX_RELAY).await?;
         let topology = Topology::new(&self.settings.amqp.namespace);
         topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
-        Ok(Broker { publisher, answers: Answers::default(), exchange: topology.events() })
+        Ok(Broker { pipeline: Pipeline::new(publisher), exchange: topology.events() })
     }
 
-    /// Publishes committed rows, and further ones up to one window.
-    async fn hand_over(
+    async fn work(
         &mut self,
         broker: &mut Broker,
+        stop: &CancellationToken,
         backoff: &mut Backoff,
-        mut window: Vec<Committed>,
     ) -> Result<(), Lost> {
-        while messages(&window) < MAX_WINDOW
-            && let Ok(more) = self.committed.try_recv()
-        {
-            window.extend(more);
+        let mut sweep = interval(self.settings.outbox.sweep_interval);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What waited for this connection has arrived by the first tick.
+        let lease = self.settings.outbox.lease;
+        let mut recollection = interval_at(Instant::now() + lease, lease);
+        let mut has_ended = false;
+        while !(has_ended && self.flight.is_empty()) {
+            let has_room = self.flight.free() > 0;
+            let may_sweep = has_room && self.room.free() > 0 && !stop.is_cancelled();
+            // In no order: none of them can keep the others waiting.
+            tokio::select! {
+                outcomes = broker.pipeline.settled() => self.note(outcomes?, backoff).await,
+                committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
+                    Some(committed) => self.hand_over(broker, committed).await?,
+                    None => has_ended = true,
+                },
+                _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await?,
+                _ = recollection.tick(), if !stop.is_cancelled() => self.release_forgotten().await,
+            }
         }
-        self.window(broker, window).await?;
-        backoff.reset();
         Ok(())
     }
 
-    /// Publishes a window of rows that no process owns. Returns whether more of them should follow at once: there are
-    /// more, and the broker refused none.
-    async fn sweep(&mut self, broker: &mut Broker, backoff: &mut Backoff) -> Result<bool, Lost> {
-        // What the database did not accept before.
-        self.settle().await;
-        let Some(window) = self.take().await else { return Ok(false) };
-        if window.is_empty() {
-            // Not before the first sweep: a broker that accepts connections may still block publishing.
-            self.health.ready(OUTBOX_RELAY);
-            return Ok(false);
+    /// Sends committed rows, and further ones up to one portion.
+    async fn hand_over(&mut self, broker: &mut Broker, first: Handed<Committed>) -> Result<(), Lost> {
+        let mut messages = first.0.events.len();
+        let mut rows = vec![first];
+        while messages < PORTION
+            && rows.len() < self.flight.free()
+            && let Some(more) = self.waiting.pop_front().or_else(|| self.committed.try_recv().ok())
+        {
+            messages += more.0.events.len();
+            rows.push(more);
         }
-        let is_full = messages(&window) >= self.sweep_size || window.len() >= unowned::MAX_TAKEN;
-        let all_published = self.window(broker, window).await?;
-        backoff.reset();
-        self.sweep_size = (2 * self.sweep_size).min(MAX_WINDOW);
-        Ok(is_full && all_published)
+        self.send(broker, rows).await
     }
 
-    /// Takes rows that no process owns; `None` when the database failed.
-    async fn take(&mut self) -> Option<Vec<Committed>> {
-        let (owner, limit) = (self.presence.id(), self.sweep_size);
+    /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
+    async fn sweep(&mut self, broker: &mut Broker, sweep: &mut Interval) -> Result<(), Lost> {
+        if !self.presence.is_alive() {
+            sweep.reset_after(REGISTRATION_POLL);
+            return Ok(());
+        }
+        // What the database did not accept before.
+        self.settle().await;
+        let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
+        let limit = room.min(self.flight.free());
+        let Some(rows) = self.take(limit).await else { return Ok(()) };
+        if rows.is_empty() {
+            // Not before the first sweep: a broker that accepts connections may still block publishing.
+            if self.flight.is_empty() {
+                self.health.ready(OUTBOX_RELAY);
+            }
+            return Ok(());
+        }
+        let messages: usize = rows.iter().map(|row| row.0.events.len()).sum();
+        info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
+        if messages >= limit || rows.len() >= unowned::MAX_TAKEN {
+            sweep.reset_immediately();
+        }
+        self.send(broker, rows).await
+    }
+
+    /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
+    async fn take(&mut self, limit: usize) -> Option<Vec<Handed<Committed>>> {
+        let owner = self.presence.id();
         let rows =
             self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limit, &[]).await).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {
-                Ok(events) => taken.push(Committed { key: row.key, events }),
+                Ok(events) => {
+                    let row = Committed { key: row.key, events };
+                    let reserved = self.room.reserve_at_most(row.size());
+                    taken.push(Handed(row, reserved));
+                }
                 Err(error) => {
                     let (batch, messages, error) = (row.key.batch, row.items, chain(&error));
                     error!(
@@ -190,85 +229,55 @@ impl OutboxRelay {
                         %batch, messages, error,
                         "could not read batch {batch}; a process of a newer version may be able to publish it"
                     );
-                    self.settlement.later(row.key);
+                    self.settlement.unreadable(row.key);
                 }
             }
         }
-        if !self.settlement.is_empty() {
-            self.settle().await;
-        }
-        let messages = messages(&taken);
-        if messages > 0 {
-            info!(component = OUTBOX_RELAY, messages, "{OUTBOX_RELAY} took over {messages} messages");
-        }
+        self.settle().await;
         Some(taken)
     }
 
-    /// Publishes rows and settles their events. Returns whether all are published.
-    async fn window(&mut self, broker: &mut Broker, window: Vec<Committed>) -> Result<bool, Lost> {
-        let (mut rows, mut wanted, mut messages) = (Vec::with_capacity(window.len()), Vec::new(), Vec::new());
-        for Committed { key, events } in window {
-            rows.push((key, events.iter().map(|event| event.id).collect::<Vec<_>>()));
-            wanted.extend(events.iter().filter_map(answer));
-            messages.extend(events.into_iter().map(|event| to_amqp(&broker.exchange, event)));
-        }
-        let publishing = async {
-            let outcome = broker.publisher.publish(&messages).await?;
-            broker.answers.publish(&self.settings.amqp, &wanted).await?;
-            Ok::<_, Lost>(outcome)
-        };
-        let outcome = match publishing.await {
-            Ok(outcome) => outcome,
-            Err(lost) => {
-                for (key, _) in rows {
-                    if lost.is_refusal() { self.settlement.later(key) } else { self.settlement.now(key) }
-                }
-                self.sweep_size = (self.sweep_size / 2).max(1);
-                self.settle().await;
-                return Err(lost);
+    async fn send(&mut self, broker: &mut Broker, rows: Vec<Handed<Committed>>) -> Result<(), Lost> {
+        let mut messages = Vec::new();
+        for Handed(Committed { key, events }, reserved) in rows {
+            let row = self.flight.add(key, events.iter().map(|event| event.id), reserved);
+            for event in events {
+                let name = Name { row, event: event.id, answer: answer(&event) };
+                messages.push((name, to_amqp(&broker.exchange, event)));
             }
-        };
-        let refused = self.sort(rows, outcome);
-        if refused == 0 {
-            self.health.ready(OUTBOX_RELAY);
-        } else {
-            let delay_ms = self.settings.outbox.lease.as_millis();
-            error!(
-                component = OUTBOX_RELAY,
-                messages = refused,
-                delay_ms,
-                "the broker refused or could not route {refused} events; they are published again in {delay_ms} ms"
-            );
         }
-        self.settle().await;
-        Ok(refused == 0)
+        Ok(broker.pipeline.send(messages).await?)
     }
 
-    /// Notes what became of each event, and returns how many are not published.
-    fn sort(
-        &mut self,
-        rows: Vec<(effects::EffectsKey, Vec<uuid::Uuid>)>,
-        outcome: Vec<Result<(), Unpublished>>,
-    ) -> usize {
-        let mut outcome = outcome.into_iter();
-        let mut refused = 0;
-        for (key, ids) in rows {
-            let mut unpublished = HashSet::new();
-            let all = ids.len();
-            for (id, result) in ids.into_iter().zip(outcome.by_ref()) {
-                if let Err(why) = result {
-                    self.health.failing(OUTBOX_RELAY, why.to_string());
-                    unpublished.insert(id);
+    /// Notes what happened to messages, and tells the database about the rows that are done with them.
+    async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
+        let (mut has_published, mut has_unroutable) = (false, false);
+        for (Name { row, event, answer }, outcome) in outcomes {
+            let is_published = outcome.is_ok();
+            match outcome {
+                Ok(()) => has_published = true,
+                Err(why) => {
+                    has_unroutable |= why == Unpublished::Unroutable;
+                    self.troubles.count(why);
                 }
             }
-            refused += unpublished.len();
-            if unpublished.is_empty() {
-                self.settlement.published(key);
-            } else {
-                self.settlement.unpublished(key, unpublished, all);
+            if let Some(answer) = answer.filter(|_| is_published) {
+                self.answers.offer(answer);
             }
+            self.flight.settle(row, event, is_published, &mut self.settlement);
         }
-        refused
+        // A subscriber's queue that does not take its messages is the business of its owner; a missing queue of the
+        // service is not.
+        if has_unroutable {
+            self.health.failing(OUTBOX_RELAY, Unpublished::Unroutable.to_string());
+        } else if has_published {
+            self.health.ready(OUTBOX_RELAY);
+        }
+        if has_published {
+            backoff.reset();
+        }
+        self.troubles.report(self.settings.outbox.retry_interval);
+        self.settle().await;
     }
 
     /// Tells the database what has been published. What it does not accept now is told again before the next sweep.
@@ -276,18 +285,22 @@ impl OutboxRelay {
         if self.settlement.is_empty() {
             return;
         }
-        let (owner, lease) = (self.presence.id(), self.settings.outbox.lease);
+        let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         let settlement = &self.settlement;
-        if self.unit(async |conn| settlement.write(conn, owner, lease).await).await.is_some() {
+        if self.unit(async |conn| settlement.write(conn, owner, retry_interval).await).await.is_some() {
             self.settlement = Settlement::default();
         }
     }
 
-    /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost, or the
-    /// relay was too busy to take them.
+    /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.
     async fn release_forgotten(&mut self) {
         let Some(owner) = self.presence.owner() else { return };
-        let (lease, known) = (self.settings.outbox.lease, self.settlement.keys());
+        while let Ok(arrived) = self.committed.try_recv() {
+            self.waiting.push_back(arrived);
+        }
+        let lease = self.settings.outbox.lease;
+        let waiting = self.waiting.iter().map(|row| row.0.key.clone());
+        let known: Vec<_> = self.settlement.keys().chain(self.flight.keys()).chain(waiting).collect();
         let released = self
             .unit(async |conn| effects::release_forgotten(conn, Kind::Publish, owner, lease, &known).await)
             .await;
@@ -313,7 +326,51 @@ impl OutboxRelay {
     }
 }
 
-/// The number of messages of these rows.
-fn messages(rows: &[Committed]) -> usize {
-    rows.iter().map(|row| row.events.len()).sum()
+/// The next row that a worker has handed over; `None` once all workers have stopped.
+async fn next(
+    waiting: &mut VecDeque<Handed<Committed>>,
+    committed: &mut mpsc::UnboundedReceiver<Handed<Committed>>,
+) -> Option<Handed<Committed>> {
+    match waiting.pop_front() {
+        Some(row) => Some(row),
+        None => committed.recv().await,
+    }
+}
+
+/// Messages that the broker did not take, since they were last logged.
+#[derive(Default)]
+struct Troubles {
+    refused: usize,
+    late: usize,
+    unroutable: usize,
+    logged_at: Option<Instant>,
+}
+
+impl Troubles {
+    fn count(&mut self, why: Unpublished) {
+        match why {
+            Unpublished::Refused => self.refused += 1,
+            Unpublished::Late => self.late += 1,
+            Unpublished::Unroutable => self.unroutable += 1,
+        }
+    }
+
+    /// Logs them, at most once in each interval.
+    fn report(&mut self, interval: Duration) {
+        let Self { refused, late, unroutable, logged_at } = *self;
+        let messages = refused + late + unroutable;
+        if messages == 0 || logged_at.is_some_and(|at| at.elapsed() < interval) {
+            return;
+        }
+        warn!(
+            component = OUTBOX_RELAY,
+            messages,
+            refused,
+            late,
+            unroutable,
+            "the broker did not take {messages} events: {refused} refused, {late} not confirmed, {unroutable} without a \
+             queue; they are published again"
+        );
+        *self = Self { logged_at: Some(Instant::now()), ..Self::default() };
+    }
 }

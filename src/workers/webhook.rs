@@ -44,7 +44,12 @@ use self::{
     attempt::Sender, claims::Claims, hand_over::HandOver, lanes::Lanes, queue::Queue, recorder::Recorder,
     routes::Routes,
 };
-use super::{component::WEBHOOK_WORKER, presence::Presence, wake_ups::WakeUp};
+use super::{
+    component::WEBHOOK_WORKER,
+    presence::Presence,
+    room::{HandOff, Handed},
+    wake_ups::WakeUp,
+};
 use crate::{
     domain::webhook::breaker::BreakerRule,
     health::Health,
@@ -64,9 +69,9 @@ const HELD: usize = 8;
 pub struct WebhookWorker {
     settings: Arc<Settings>,
     database: Database,
-    committed: mpsc::Receiver<Vec<Requests>>,
+    committed: mpsc::UnboundedReceiver<Handed<Requests>>,
     wake_ups: mpsc::Receiver<WakeUp>,
-    relay: mpsc::Sender<Vec<Committed>>,
+    relay: HandOff<Committed>,
     presence: Presence,
     health: Health,
     client: HttpClient,
@@ -76,11 +81,11 @@ pub struct WebhookWorker {
 /// The channels of the worker.
 pub struct Channels {
     /// What worker 1 of this process commits.
-    pub committed: mpsc::Receiver<Vec<Requests>>,
+    pub committed: mpsc::UnboundedReceiver<Handed<Requests>>,
     /// From the webhook queue.
     pub wake_ups: mpsc::Receiver<WakeUp>,
     /// Publishes the results of chains that it completes.
-    pub relay: mpsc::Sender<Vec<Committed>>,
+    pub relay: HandOff<Committed>,
 }
 
 impl WebhookWorker {

@@ -27,6 +27,7 @@ mod locks;
 mod once;
 mod previews;
 mod privacy;
+mod relay;
 mod replays;
 mod results;
 mod retention;

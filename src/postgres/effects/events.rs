@@ -69,8 +69,11 @@ pub(super) fn by_company<P>(parts: Vec<P>, company: impl Fn(&P) -> &str) -> BTre
 ///
 /// # Errors
 /// Those of [`Part::pack`].
-pub fn rows(committed: &[Committed], owner: Option<Uuid>) -> Result<Vec<NewEffects>, sqlx::Error> {
-    committed.iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.events)).collect()
+pub fn rows<'a>(
+    committed: impl IntoIterator<Item = &'a Committed>,
+    owner: Option<Uuid>,
+) -> Result<Vec<NewEffects>, sqlx::Error> {
+    committed.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.events)).collect()
 }
 
 impl Part for OutgoingEvent {

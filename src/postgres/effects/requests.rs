@@ -29,7 +29,7 @@ const MAX_BODY: usize = 4 << 20;
 pub struct Requests {
     /// The row.
     pub key: EffectsKey,
-    /// The process that sends them; `None` leaves them to any.
+    /// The process that is to send them.
     pub owner: Option<Uuid>,
     /// Its deliveries. None of them has a row of its own.
     pub deliveries: Vec<Delivery>,
@@ -38,10 +38,10 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// A row that the process `owner` has taken.
+    /// A row that is written or taken now.
     #[must_use]
-    pub fn taken(key: EffectsKey, owner: Uuid, deliveries: Vec<Delivery>) -> Self {
-        Self { key, owner: Some(owner), deliveries, since: Instant::now() }
+    pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Self {
+        Self { key, owner, deliveries, since: Instant::now() }
     }
 }
 
@@ -67,15 +67,18 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec
 
 fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Requests {
     let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
-    Requests { key, owner, deliveries, since: Instant::now() }
+    Requests::new(key, owner, deliveries)
 }
 
 /// Their rows.
 ///
 /// # Errors
 /// Those of [`Part::pack`].
-pub fn rows(requests: &[Requests]) -> Result<Vec<NewEffects>, sqlx::Error> {
-    requests.iter().map(|one| NewEffects::of(one.key.clone(), one.owner, &one.deliveries)).collect()
+pub fn rows<'a>(
+    requests: impl IntoIterator<Item = &'a Requests>,
+    owner: Option<Uuid>,
+) -> Result<Vec<NewEffects>, sqlx::Error> {
+    requests.into_iter().map(|one| NewEffects::of(one.key.clone(), owner, &one.deliveries)).collect()
 }
 
 /// What a process knows of a row that it has taken.

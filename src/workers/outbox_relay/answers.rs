@@ -1,41 +1,99 @@
 //! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
-//! The sender is responsible for its queue: an answer is dropped if it cannot be routed or the broker refuses it.
-//! An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that
-//! it did not issue), so answers have a connection of their own, and halving the window finds the one to drop.
+//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or if
+//! it is not published within a few seconds. Nobody waits for answers: they have a task, a connection and some room of
+//! their own. An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to
+//! that it did not issue), and halving the portion finds the one to drop.
 
+use std::time::Duration;
+
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::lost::Lost;
 use crate::{
     amqp::{Message, PublishError, Publisher},
     settings,
-    workers::component::OUTBOX_RELAY,
+    workers::{
+        component::OUTBOX_RELAY,
+        room::{Handed, Room},
+    },
 };
 
-/// The publisher of answers; it connects for the first one.
-#[derive(Default)]
+/// Room for answers that wait, in bytes.
+const ROOM: usize = 4 << 20;
+
+/// Maximum number of answers of one portion.
+const PORTION: usize = 100;
+
+/// How long a portion may take. What is left of it then is dropped.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The way to the task that publishes answers.
 pub(super) struct Answers {
-    publisher: Option<Publisher>,
+    sender: Option<mpsc::UnboundedSender<Handed<Message>>>,
+    room: Room,
+    task: TaskTracker,
 }
 
 impl Answers {
-    /// Publishes answers. Each that is not dropped arrives at least once.
-    ///
-    /// # Errors
-    /// When the broker is unreachable.
-    pub(super) async fn publish(
-        &mut self,
-        settings: &settings::Amqp,
-        answers: &[Message],
-    ) -> Result<(), Lost> {
+    /// Starts the task. It connects for the first answer.
+    pub(super) fn start(settings: settings::Amqp) -> Self {
+        let (sender, offered) = mpsc::unbounded_channel();
+        let task = TaskTracker::new();
+        task.spawn(Task { settings, publisher: None }.run(offered));
+        Self { sender: Some(sender), room: Room::new(ROOM), task }
+    }
+
+    /// Offers an answer. It is dropped if too many wait already.
+    pub(super) fn offer(&self, answer: Message) {
+        match (&self.sender, self.room.reserve(answer.body.len())) {
+            (Some(sender), Some(reserved)) => drop(sender.send(Handed(answer, Some(reserved)))),
+            _ => warn_dropped(1, "too many answers wait"),
+        }
+    }
+
+    /// Waits until the answers that were offered are published or dropped.
+    pub(super) async fn finish(&mut self) {
+        self.sender = None;
+        self.task.close();
+        let _ = timeout(DEADLINE, self.task.wait()).await;
+    }
+}
+
+struct Task {
+    settings: settings::Amqp,
+    publisher: Option<Publisher>,
+}
+
+impl Task {
+    async fn run(mut self, mut offered: mpsc::UnboundedReceiver<Handed<Message>>) {
+        let mut portion = Vec::with_capacity(PORTION);
+        while offered.recv_many(&mut portion, PORTION).await > 0 {
+            let (answers, reserved): (Vec<Message>, Vec<_>) =
+                portion.drain(..).map(|Handed(answer, reserved)| (answer, reserved)).unzip();
+            let why = match timeout(DEADLINE, self.publish(&answers)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(lost)) => Some(lost.to_string()),
+                Err(_) => Some("they took too long".to_owned()),
+            };
+            if let Some(why) = why {
+                self.publisher = None;
+                warn_dropped(answers.len(), &why);
+            }
+            drop(reserved);
+        }
+    }
+
+    async fn publish(&mut self, answers: &[Message]) -> Result<(), Lost> {
         let mut dropped = 0;
         let mut portions = vec![answers];
         while let Some(portion) = portions.pop().filter(|portion| !portion.is_empty()) {
             let open = self.publisher.take().filter(|open| open.connection().status().connected());
             let publisher = match open {
                 Some(publisher) => publisher,
-                None => Publisher::connect(settings, &format!("{OUTBOX_RELAY} answers")).await?,
+                None => Publisher::connect(&self.settings, &format!("{OUTBOX_RELAY} answers")).await?,
             };
             match self.publisher.insert(publisher).publish(portion).await {
                 Ok(outcome) => dropped += outcome.iter().filter(|result| result.is_err()).count(),
@@ -56,12 +114,12 @@ impl Answers {
             }
         }
         if dropped > 0 {
-            warn!(
-                component = OUTBOX_RELAY,
-                messages = dropped,
-                "dropped {dropped} answers that the broker refused or could not route"
-            );
+            warn_dropped(dropped, "the broker refused or could not route them");
         }
         Ok(())
     }
+}
+
+fn warn_dropped(messages: usize, why: &str) {
+    warn!(component = OUTBOX_RELAY, messages, why, "dropped {messages} answers: {why}");
 }

@@ -19,9 +19,9 @@ use crate::{
 pub(super) struct Settlement {
     /// Every event is published: delete.
     published: Vec<EffectsKey>,
-    /// Some events were not published: keep those, and put back for later.
+    /// Events were refused or not confirmed: put back for later.
     later: Vec<EffectsKey>,
-    /// Nothing is known about any event: put back for now.
+    /// The outcome of events is unknown: put back for now.
     now: Vec<EffectsKey>,
     /// The unpublished events of rows of which others are published.
     unpublished: HashMap<EffectsKey, HashSet<Uuid>>,
@@ -32,22 +32,27 @@ impl Settlement {
         self.published.push(key);
     }
 
-    /// These events of the row, out of `all`, are not published.
-    pub(super) fn unpublished(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
-        self.later.push(key.clone());
-        if events.len() < all {
-            self.unpublished.insert(key, events);
-        }
-    }
-
-    /// The row is not to be published before the retry interval has passed.
-    pub(super) fn later(&mut self, key: EffectsKey) {
+    /// The row cannot be read by this process.
+    pub(super) fn unreadable(&mut self, key: EffectsKey) {
         self.later.push(key);
     }
 
-    /// The row is to be published as soon as possible.
-    pub(super) fn now(&mut self, key: EffectsKey) {
-        self.now.push(key);
+    /// These events of the row, out of `all`, are published again after a wait.
+    pub(super) fn later(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
+        self.later.push(key.clone());
+        self.keep(key, events, all);
+    }
+
+    /// These events of the row, out of `all`, are published again as soon as possible.
+    pub(super) fn now(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
+        self.now.push(key.clone());
+        self.keep(key, events, all);
+    }
+
+    fn keep(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
+        if events.len() < all {
+            self.unpublished.insert(key, events);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,8 +60,8 @@ impl Settlement {
     }
 
     /// All rows that are not settled.
-    pub(super) fn keys(&self) -> Vec<EffectsKey> {
-        [&self.published, &self.later, &self.now].into_iter().flatten().cloned().collect()
+    pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
+        [&self.published, &self.later, &self.now].into_iter().flatten().cloned()
     }
 
     /// Writes all of it. It may be written again: a row that has left `owner` stays as it is.
@@ -80,10 +85,11 @@ impl Settlement {
             })
             .await?;
         }
-        for (keys, delay) in [(&self.later, retry_interval), (&self.now, Duration::ZERO)] {
-            if !keys.is_empty() {
-                effects::put_back(&mut transaction, owner, keys, delay).await?;
-            }
+        if !self.later.is_empty() {
+            effects::postpone(&mut transaction, owner, &self.later, retry_interval).await?;
+        }
+        if !self.now.is_empty() {
+            effects::put_back(&mut transaction, owner, &self.now, Duration::ZERO).await?;
         }
         transaction.commit().await
     }

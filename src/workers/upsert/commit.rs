@@ -63,18 +63,15 @@ impl Committer {
         }
         let Some(effects) = self.commit(portion).await else { return false };
         committed.extend(effects);
-        self.hand_over(committed).await
+        self.hand_over(committed)
     }
 
     /// Hands over what is committed. `false` if those who take it are gone, because the process is ending; another one
     /// takes it then.
-    async fn hand_over(&self, Effects { events, requests }: Effects) -> bool {
+    fn hand_over(&self, Effects { events, requests }: Effects) -> bool {
         // Webhooks first: somebody is waiting for them.
-        let sent = match &self.worker.requests {
-            Some(sender) if !requests.is_empty() => sender.send(requests).await.is_ok(),
-            _ => true,
-        };
-        sent && (events.is_empty() || self.worker.relay.send(events).await.is_ok())
+        let sent = self.worker.requests.as_ref().is_none_or(|sender| sender.hand_over(requests));
+        sent && self.worker.relay.hand_over(events)
     }
 
     /// Commits every message of the batch and returns what is left to do; `None` if stopped before that.

@@ -41,6 +41,7 @@ use crate::{
         ledger::{self, Applied, Proof},
         links::{self, NewLink},
     },
+    workers::room::Handed,
 };
 
 /// Why nothing was committed.
@@ -71,9 +72,9 @@ impl From<sqlx::Error> for Refused {
 #[derive(Default)]
 pub(super) struct Effects {
     /// To be published.
-    pub(super) events: Vec<Committed>,
+    pub(super) events: Vec<Handed<Committed>>,
     /// To be sent.
-    pub(super) requests: Vec<Requests>,
+    pub(super) requests: Vec<Handed<Requests>>,
 }
 
 impl Effects {
@@ -284,9 +285,9 @@ fn conflict(one: &Accepted) -> NewDeadLetter {
 #[derive(Default)]
 struct Written {
     /// To be published by this process.
-    events: Vec<Committed>,
+    events: Vec<Handed<Committed>>,
     /// To be sent by this process.
-    requests: Vec<Requests>,
+    requests: Vec<Handed<Requests>>,
     /// Reasons of new dead letters.
     dead: Vec<Reason>,
     /// Endpoints that have a row now.
@@ -312,14 +313,19 @@ async fn write(
     endpoints::register(conn, &unknown).await?;
     written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
-    let sender = owner.filter(|_| worker.requests.is_some());
-    let (events, requests) = (events::group(batch, published), requests::group(batch, sender, plain));
-    let mut rows = events::rows(&events, owner)?;
-    rows.extend(requests::rows(&requests)?);
+    // What finds no room in memory has no owner: it is left to any process.
+    let (events, left) = worker.relay.reserve(owner, events::group(batch, published));
+    let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
+    rows.extend(events::rows(&left, None)?);
+    let requests = requests::group(batch, owner, plain);
+    let (requests, left) = match &worker.requests {
+        Some(sender) => sender.reserve(owner, requests),
+        None => (Vec::new(), requests),
+    };
+    rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
+    rows.extend(requests::rows(&left, None)?);
     effects::insert(conn, &rows).await?;
-    // Without an owner they are left to any process.
-    written.events = owner.map(|_| events).unwrap_or_default();
-    written.requests = sender.map(|_| requests).unwrap_or_default();
+    (written.events, written.requests) = (events, requests);
     // Last: all processes share the rows of endpoints.
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
     deliveries::insert(conn, &waiting).await?;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::endpoints::Endpoints;
 use crate::{
     domain::chain::rules::Rules,
@@ -13,7 +11,7 @@ use crate::{
         effects::{events::Committed, requests::Requests},
     },
     settings::Settings,
-    workers::presence::Presence,
+    workers::{presence::Presence, room::HandOff},
 };
 
 /// One consumer of the trigger-fired queue, with two transactions at once. Any number of them can run, in any number of processes.
@@ -27,9 +25,9 @@ pub struct UpsertWorker {
     /// The terms of endpoints, and which of them have a row.
     pub endpoints: Endpoints,
     /// Publishes committed events.
-    pub relay: mpsc::Sender<Vec<Committed>>,
+    pub relay: HandOff<Committed>,
     /// Sends committed webhooks; `None` if this process does not.
-    pub requests: Option<mpsc::Sender<Vec<Requests>>>,
+    pub requests: Option<HandOff<Requests>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
     /// Where the worker reports.

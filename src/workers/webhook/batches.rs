@@ -59,7 +59,7 @@ impl Claims {
         for batch in taken {
             match Delivery::unpack(&batch.key.company, &batch.body) {
                 Ok(deliveries) => {
-                    let requests = Requests::taken(batch.key, owner, deliveries);
+                    let requests = Requests::new(batch.key, Some(owner), deliveries);
                     batches.push(Open { requests, items: batch.items });
                 }
                 Err(error) => self.put_back(owner, batch.key, &error).await?,

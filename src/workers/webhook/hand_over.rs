@@ -26,11 +26,14 @@ use crate::{
         effects::{EffectsKey, requests::Requests},
         endpoints::{self, LaneRow},
     },
-    workers::{component::WEBHOOK_WORKER, presence::Presence, retry},
+    workers::{component::WEBHOOK_WORKER, presence::Presence, retry, room::Handed},
 };
 
 /// A batch that could not be handed over for longer is left to [`super::claims`], which releases forgotten batches.
 const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// Maximum number of batches that are taken at once.
+const MAX_BATCHES: usize = 64;
 
 /// The requests of one batch, which this process owns.
 pub(super) struct Open {
@@ -53,11 +56,22 @@ pub(super) struct HandOver {
 
 impl HandOver {
     /// Takes what worker 1 of this process commits, until it has ended.
-    pub(super) async fn run(self, mut committed: mpsc::Receiver<Vec<Requests>>, stop: CancellationToken) {
-        while let Some(batches) = committed.recv().await {
-            let open = |requests: Requests| Open { items: requests.deliveries.len(), requests };
+    pub(super) async fn run(
+        self,
+        mut committed: mpsc::UnboundedReceiver<Handed<Requests>>,
+        stop: CancellationToken,
+    ) {
+        let mut handed = Vec::with_capacity(MAX_BATCHES);
+        while committed.recv_many(&mut handed, MAX_BATCHES).await > 0 {
+            let (batches, reserved): (Vec<Open>, Vec<_>) = handed
+                .drain(..)
+                .map(|Handed(requests, reserved)| {
+                    (Open { items: requests.deliveries.len(), requests }, reserved)
+                })
+                .unzip();
             // After a stop the batches are left to other processes.
-            self.take(batches.into_iter().map(open).collect(), &stop).await;
+            self.take(batches, &stop).await;
+            drop(reserved);
         }
     }
 

@@ -9,10 +9,7 @@ use std::{
 
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    time::timeout,
-};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 use uuid::Uuid;
@@ -41,7 +38,12 @@ use crate::{
         effects::{self, EffectsKey, events::Committed, requests},
         endpoints::{self, Change},
     },
-    workers::{component::WEBHOOK_WORKER, presence::Presence, retry},
+    workers::{
+        component::WEBHOOK_WORKER,
+        presence::Presence,
+        retry,
+        room::{HandOff, Handed},
+    },
 };
 
 /// Maximum number of outcomes in one transaction.
@@ -49,9 +51,6 @@ const MAX_BATCH: usize = 256;
 
 /// Maximum size of their requests, in bytes. One always fits.
 const MAX_BYTES: usize = 8 << 20;
-
-/// Maximum wait for the relay to take results; afterwards its sweep publishes them.
-const RELAY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The one task of a worker that writes outcomes.
 pub(super) struct Recorder {
@@ -67,7 +66,7 @@ pub(super) struct Recorder {
     /// Whether a batch is waiting for the database.
     pub(super) stuck: watch::Sender<bool>,
     /// Publishes the results of completed chains.
-    pub(super) relay: mpsc::Sender<Vec<Committed>>,
+    pub(super) relay: HandOff<Committed>,
     /// CloudEvents `source` of the results.
     pub(super) source: String,
 }
@@ -103,7 +102,7 @@ struct Written {
     /// Deliveries that changed before they could be recorded.
     lost: Vec<Key>,
     changes: Vec<Change>,
-    results: Vec<Committed>,
+    results: Vec<Handed<Committed>>,
 }
 
 impl Recorder {
@@ -166,10 +165,7 @@ impl Recorder {
         log::outcomes(taken.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
         log::changes(&changes);
         self.adjust_lanes(&changes);
-        if !results.is_empty() {
-            // The relay cannot take them while the broker is unreachable, and outcomes must be recorded then, too.
-            let _ = timeout(RELAY_TIMEOUT, self.relay.send(results)).await;
-        }
+        self.relay.hand_over(results);
     }
 
     async fn write(
@@ -200,7 +196,9 @@ impl Recorder {
         let recorded: Vec<&Recorded> = taken.attempted.iter().filter(held).collect();
         dead_letters::record(&mut transaction, recorded.iter().map(|one| (&one.job, &one.next))).await?;
         let ended = awaited_ends(&recorded);
-        let results = results::write(&mut transaction, &ended, &self.source, self.presence.owner()).await?;
+        let owner = self.presence.owner();
+        let results =
+            results::write(&mut transaction, &ended, &self.source, owner, Some(&self.relay)).await?;
         effects::delete_recorded(&mut transaction, &taken.completed()).await?;
         transaction.commit().await?;
         Ok(Written { lost, changes, results })

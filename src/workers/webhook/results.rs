@@ -9,13 +9,17 @@ use crate::{
     postgres::{
         chain_results,
         deliveries::RowKey,
-        effects::events::{self, Committed},
+        effects::{
+            self,
+            events::{self, Committed},
+        },
     },
+    workers::room::{HandOff, Handed},
 };
 
 /// Counts down the chains of `ended` deliveries, in the transaction that ended them, and inserts the results of
-/// completed chains. The process `owner` publishes the rows that this returns; without an owner any process does.
-/// `source` is the CloudEvents `source` of the results.
+/// completed chains. The process `owner` must hand the rows that this returns to `relay`; without a relay any process
+/// publishes them. `source` is the CloudEvents `source` of the results.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -24,10 +28,19 @@ pub(super) async fn write(
     ended: &[RowKey],
     source: &str,
     owner: Option<Uuid>,
-) -> Result<Vec<Committed>, sqlx::Error> {
+    relay: Option<&HandOff<Committed>>,
+) -> Result<Vec<Handed<Committed>>, sqlx::Error> {
     let chains = chain_results::count_down(conn, ended).await?;
     let publisher = Publisher { source, include_identity: false, now: OffsetDateTime::now_utc() };
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
     let completed: Vec<OutgoingEvent> = completed.collect();
-    events::insert(conn, Uuid::now_v7(), owner, completed).await
+    let completed = events::group(Uuid::now_v7(), completed);
+    let (handed, left) = match relay {
+        Some(relay) => relay.reserve(owner, completed),
+        None => (Vec::new(), completed),
+    };
+    let mut rows = events::rows(handed.iter().map(|Handed(events, _)| events), owner)?;
+    rows.extend(events::rows(&left, None)?);
+    effects::insert(conn, &rows).await?;
+    Ok(handed)
 }

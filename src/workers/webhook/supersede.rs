@@ -40,7 +40,7 @@ pub(super) async fn supersede(
     let awaited: Vec<RowKey> =
         superseded.iter().filter(|one| one.is_awaited).map(|one| one.row.clone()).collect();
     // Any relay publishes these results: nobody waits for a delivery that a newer one made obsolete.
-    results::write(&mut transaction, &awaited, source, None).await?;
+    results::write(&mut transaction, &awaited, source, None, None).await?;
     transaction.commit().await?;
     let unsent: BTreeSet<&Key> = yielded.iter().map(|one| &one.row.key).collect();
     loaded.retain(|one| !unsent.contains(&one.delivery.key));

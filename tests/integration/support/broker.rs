@@ -100,6 +100,22 @@ impl Broker {
         self.insist("bind", bind).await;
     }
 
+    /// Subscribes a queue that holds one message and refuses all others. The caller deletes it.
+    pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str) {
+        let (exchange, queue) = (self.name("events"), self.name(queue));
+        let subscribe = async |channel: Channel| {
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+            arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+            let options = QueueDeclareOptions::durable();
+            channel.queue_declare(queue.as_str().into(), options, arguments).await?;
+            let (options, fields) = (QueueBindOptions::default(), FieldTable::default());
+            let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
+            channel.queue_bind(queue, exchange, routing_key.into(), options, fields).await
+        };
+        self.insist("subscribe", subscribe).await;
+    }
+
     /// Declares the service's queues, so that events can be published before it starts.
     pub(crate) async fn declare(&self) {
         let channel = self.channel().await.expect("a broker");

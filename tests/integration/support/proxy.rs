@@ -10,6 +10,8 @@ use tokio::{
 };
 use url::Url;
 
+use super::confirms::Withheld;
+
 /// Treatment of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -33,6 +35,8 @@ struct State {
     mute_at: Option<&'static [u8]>,
     /// Number of connections silenced that way.
     muted: usize,
+    /// The server never confirms the message with this delivery tag.
+    withheld: Option<u64>,
     next: u32,
 }
 
@@ -51,8 +55,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         url.set_port(Some(address.port())).expect("a url with a port");
-        let state =
-            watch::Sender::new(State { mode: Mode::Open, cut: 0, mute: 0, mute_at: None, muted: 0, next: 1 });
+        let state = watch::Sender::new(State {
+            mode: Mode::Open,
+            cut: 0,
+            mute: 0,
+            mute_at: None,
+            muted: 0,
+            withheld: None,
+            next: 1,
+        });
         let sender = state.clone();
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -95,6 +106,11 @@ impl Proxy {
         self.state.borrow().muted
     }
 
+    /// Keeps `RabbitMQ` from confirming the message with this delivery tag on each new connection.
+    pub(crate) fn withhold_confirm(&self, tag: u64) {
+        self.change(|state| state.withheld = Some(tag));
+    }
+
     /// Forwards everything again.
     pub(crate) fn open(&self) {
         self.change(|state| (state.mode, state.mute_at) = (Mode::Open, None));
@@ -122,11 +138,12 @@ async fn carry(client: TcpStream, target: (String, u16), sender: watch::Sender<S
     if closed {
         return;
     }
+    let withheld = state.borrow().withheld.map(Withheld::new);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pass(from_client, to_server, born, Some(sender.clone()), state.clone()) => {}
-        () = pass(from_server, to_client, born, None, state.clone()) => {}
+        () = pass(from_client, to_server, born, Some(sender.clone()), None, state.clone()) => {}
+        () = pass(from_server, to_client, born, None, withheld, state.clone()) => {}
         _ = state.wait_for(|state| born < state.cut) => {}
     }
 }
@@ -136,6 +153,7 @@ async fn pass(
     mut to: impl AsyncWrite + Unpin,
     born: u32,
     client: Option<watch::Sender<State>>,
+    mut withheld: Option<Withheld>,
     mut state: watch::Receiver<State>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
@@ -155,7 +173,8 @@ async fn pass(
             sender.send_modify(|state| state.muted += 1);
             return std::future::pending().await;
         }
-        if to.write_all(bytes).await.is_err() {
+        let filtered = withheld.as_mut().map(|withheld| withheld.filter(bytes));
+        if to.write_all(filtered.as_deref().unwrap_or(bytes)).await.is_err() {
             return;
         }
     }

@@ -1,0 +1,201 @@
+//! Publishes with confirms without waiting for one message before the next: the outcome of each comes by itself, so a
+//! message that the broker does not confirm holds up nothing but itself.
+//!
+//! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
+//! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all
+//! confirms of its frame have been looked at.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::{Future, pending},
+    pin::Pin,
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all, stream::FuturesUnordered};
+use lapin::{Confirmation, options::BasicPublishOptions};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::publisher::{Message, PublishError, Publisher, Unpublished};
+
+/// How often a connection that the broker has blocked is looked at.
+const BLOCKED_POLL: Duration = Duration::from_secs(1);
+
+/// Messages that are late and may still be confirmed. With more of them, the connection is given up.
+const MAX_LATE: usize = 20_000;
+
+type Confirming = Pin<Box<dyn Future<Output = (u64, lapin::Result<Confirmation>)> + Send>>;
+
+/// A publisher with any number of messages in flight. `T` is the caller's name of a message.
+pub struct Pipeline<T> {
+    publisher: Publisher,
+    /// By the order in which they were sent.
+    open: BTreeMap<u64, Sent<T>>,
+    next: u64,
+    confirms: FuturesUnordered<Confirming>,
+    /// Confirms that do not count yet.
+    gathered: Vec<(u64, Result<(), Unpublished>)>,
+    /// Ids of returned messages.
+    returned: HashSet<String>,
+}
+
+struct Sent<T> {
+    name: T,
+    /// Of a mandatory message.
+    id: Option<String>,
+    sent_at: Instant,
+}
+
+/// Messages and what happened to them.
+pub type Outcomes<T> = Vec<(T, Result<(), Unpublished>)>;
+
+impl<T> Pipeline<T> {
+    /// Publishes over this connection.
+    #[must_use]
+    pub fn new(publisher: Publisher) -> Self {
+        Self {
+            publisher,
+            open: BTreeMap::new(),
+            next: 0,
+            confirms: FuturesUnordered::new(),
+            gathered: Vec::new(),
+            returned: HashSet::new(),
+        }
+    }
+
+    /// Sends messages. A mandatory one needs a `message_id`.
+    ///
+    /// # Errors
+    /// When the connection is lost or blocked; the pipeline must then be dropped, and the outcome of all messages in it is
+    /// unknown.
+    pub async fn send(&mut self, messages: Vec<(T, Message)>) -> Result<(), PublishError> {
+        let (first, sent_at) = (self.next, Instant::now());
+        let mut bodies = Vec::with_capacity(messages.len());
+        for (name, message) in messages {
+            let id = message.properties.message_id().as_ref().filter(|_| message.mandatory);
+            let id = id.map(|id| id.as_str().to_owned());
+            self.open.insert(self.next, Sent { name, id, sent_at });
+            self.next += 1;
+            bodies.push(message);
+        }
+        let channel = self.publisher.channel();
+        // All at once: awaiting each until it is written would cost two switches to the writing thread per message.
+        // A message is queued when its future is first polled, so they are sent in this order.
+        let published = bodies.iter().map(|message| {
+            channel.basic_publish(
+                message.exchange.as_str().into(),
+                message.routing_key.as_str().into(),
+                BasicPublishOptions { mandatory: message.mandatory, immediate: false },
+                &message.body,
+                message.properties.clone(),
+            )
+        });
+        let limit = self.publisher.timeout();
+        let confirms =
+            timeout(limit, try_join_all(published)).await.map_err(|_| PublishError::Timeout(limit))??;
+        for (number, confirm) in (first..).zip(confirms) {
+            self.confirms.push(Box::pin(async move { (number, confirm.await) }));
+        }
+        Ok(())
+    }
+
+    /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
+    /// is late; the time for which the broker blocks the connection does not count. Waits for ever while nothing is in
+    /// flight. It can be canceled.
+    ///
+    /// # Errors
+    /// When the connection is lost; as with [`Self::send`].
+    pub async fn settled(&mut self) -> Result<Outcomes<T>, PublishError> {
+        if self.gathered.is_empty() && !self.wait().await? {
+            return self.late();
+        }
+        self.gather()?;
+        // Waits until the frame that is being processed is done, see above: it takes the lock of that work.
+        let _ = self.publisher.channel().wait_for_confirms().now_or_never();
+        let counting = std::mem::take(&mut self.gathered);
+        self.gather()?;
+        let outcomes = counting.into_iter().filter_map(|(number, result)| {
+            let sent = self.open.remove(&number)?;
+            let is_returned = sent.id.is_some_and(|id| self.returned.remove(&id));
+            Some((sent.name, if is_returned { Err(Unpublished::Unroutable) } else { result }))
+        });
+        Ok(outcomes.collect())
+    }
+
+    /// The messages whose outcome is unknown.
+    pub fn into_open(self) -> impl Iterator<Item = T> {
+        self.open.into_values().map(|sent| sent.name)
+    }
+
+    /// Waits for a confirm, or until the oldest message is late: `false`.
+    async fn wait(&mut self) -> Result<bool, PublishError> {
+        loop {
+            let deadline =
+                self.open.first_key_value().map(|(_, sent)| sent.sent_at + self.publisher.timeout());
+            let overdue = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                Some(confirmed) = self.confirms.next() => {
+                    self.take(confirmed)?;
+                    return Ok(true);
+                }
+                () = overdue => {
+                    if !self.publisher.connection().status().blocked() {
+                        return Ok(false);
+                    }
+                    for sent in self.open.values_mut() {
+                        sent.sent_at += BLOCKED_POLL;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes every confirm that has arrived.
+    fn gather(&mut self) -> Result<(), PublishError> {
+        while let Some(Some(confirmed)) = self.confirms.next().now_or_never() {
+            self.take(confirmed)?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        (number, confirmation): (u64, lapin::Result<Confirmation>),
+    ) -> Result<(), PublishError> {
+        let (result, returned) = match confirmation? {
+            Confirmation::Ack(returned) => (Ok(()), returned),
+            Confirmation::Nack(returned) => (Err(Unpublished::Refused), returned),
+            // Cannot happen on a channel in confirm mode; without a confirm it does not count as published.
+            Confirmation::NotRequested => (Err(Unpublished::Refused), None),
+        };
+        if let Some(returned) = returned {
+            match returned.delivery.properties.message_id() {
+                Some(id) => drop(self.returned.insert(id.as_str().to_owned())),
+                // It can be any of them.
+                None => self.returned.extend(self.open.values().filter_map(|sent| sent.id.clone())),
+            }
+        }
+        self.gathered.push((number, result));
+        Ok(())
+    }
+
+    fn late(&mut self) -> Result<Outcomes<T>, PublishError> {
+        let limit = self.publisher.timeout();
+        if self.confirms.len() - self.open.len().min(self.confirms.len()) > MAX_LATE {
+            return Err(PublishError::Timeout(limit));
+        }
+        let now = Instant::now();
+        let mut outcomes = Vec::new();
+        while let Some(first) = self.open.first_entry()
+            && first.get().sent_at + limit <= now
+        {
+            outcomes.push((first.remove().name, Err(Unpublished::Late)));
+        }
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,143 @@
+//! The rows whose messages are with the broker, until the outcome of each message is known. Nothing here does I/O.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::settlement::Settlement;
+use crate::{amqp::Message, postgres::effects::EffectsKey, workers::room::Reserved};
+
+/// Names a message in flight.
+pub(super) struct Name {
+    /// Its row, as [`Flight::add`] numbered it.
+    pub(super) row: u64,
+    pub(super) event: Uuid,
+    /// What is sent to the queue in its `reply_to` once it is published.
+    pub(super) answer: Option<Message>,
+}
+
+/// Rows by number.
+pub(super) struct Flight {
+    rows: HashMap<u64, Row>,
+    next: u64,
+    /// Halved when the broker closes the connection because of a message, so that this message is soon alone.
+    max_rows: usize,
+}
+
+struct Row {
+    key: EffectsKey,
+    /// How many events it has.
+    all: usize,
+    /// Those whose outcome is unknown.
+    open: HashSet<Uuid>,
+    unpublished: HashSet<Uuid>,
+    _reserved: Option<Reserved>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), next: 0, max_rows: usize::MAX }
+    }
+}
+
+impl Flight {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many more rows may fly now.
+    pub(super) fn free(&self) -> usize {
+        self.max_rows.saturating_sub(self.rows.len())
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
+        self.rows.values().map(|row| row.key.clone())
+    }
+
+    /// Adds a row with these events, and numbers it.
+    pub(super) fn add(
+        &mut self,
+        key: EffectsKey,
+        events: impl Iterator<Item = Uuid>,
+        reserved: Option<Reserved>,
+    ) -> u64 {
+        let open: HashSet<Uuid> = events.collect();
+        let row = Row { key, all: open.len(), open, unpublished: HashSet::new(), _reserved: reserved };
+        self.rows.insert(self.next, row);
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The outcome of an event is known. With its last event, the row goes to `settlement`.
+    pub(super) fn settle(&mut self, row: u64, event: Uuid, is_published: bool, settlement: &mut Settlement) {
+        let Some(found) = self.rows.get_mut(&row) else { return };
+        found.open.remove(&event);
+        if !is_published {
+            found.unpublished.insert(event);
+        }
+        if found.open.is_empty()
+            && let Some(Row { key, all, unpublished, .. }) = self.rows.remove(&row)
+        {
+            self.max_rows = self.max_rows.saturating_mul(2);
+            if unpublished.is_empty() {
+                settlement.published(key);
+            } else {
+                settlement.later(key, unpublished, all);
+            }
+        }
+    }
+
+    /// The connection is lost, and with it the outcome of the open events; `is_refusal` if the broker closed it because
+    /// of one of them. They are published again at once, but one that was alone and refused waits.
+    pub(super) fn abandon(&mut self, is_refusal: bool, settlement: &mut Settlement) {
+        let was_alone = self.rows.len() == 1;
+        if is_refusal {
+            self.max_rows = (self.rows.len() / 2).max(1);
+        }
+        for Row { key, all, open, mut unpublished, .. } in self.rows.drain().map(|(_, row)| row) {
+            unpublished.extend(open);
+            if is_refusal && was_alone {
+                settlement.later(key, unpublished, all);
+            } else {
+                settlement.now(key, unpublished, all);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::effects::Kind;
+
+    fn key() -> EffectsKey {
+        EffectsKey { company: "acme".to_owned(), batch: Uuid::now_v7(), kind: Kind::Publish }
+    }
+
+    #[test]
+    fn a_row_is_settled_with_its_last_event() {
+        let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+        let events = [Uuid::now_v7(), Uuid::now_v7()];
+        let row = flight.add(key(), events.into_iter(), None);
+        flight.settle(row, events[0], true, &mut settlement);
+        assert!(settlement.is_empty() && !flight.is_empty());
+        flight.settle(row, events[1], false, &mut settlement);
+        assert!(!settlement.is_empty() && flight.is_empty());
+    }
+
+    #[test]
+    fn a_refused_message_is_soon_alone() {
+        let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+        for rows in [8, 4, 2, 1] {
+            assert!(flight.free() >= rows);
+            for _ in 0..rows {
+                flight.add(key(), std::iter::once(Uuid::now_v7()), None);
+            }
+            flight.abandon(true, &mut settlement);
+            assert_eq!(flight.free(), (rows / 2).max(1));
+        }
+        let row = flight.add(key(), std::iter::once(Uuid::nil()), None);
+        flight.settle(row, Uuid::nil(), true, &mut settlement);
+        assert_eq!(flight.free(), 2);
+    }
+}

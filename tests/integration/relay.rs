@@ -1,0 +1,74 @@
+//! The relay settles each message by itself: one that a queue does not take holds up nobody.
+
+use contact_relay::postgres::effects::events;
+use macro_rules_attribute::apply;
+use uuid::Uuid;
+
+use crate::{
+    effects::event,
+    support::{app::TestApp, event::Event, eventually, proxy::Proxy, test},
+};
+
+/// Messages that wait and belong to no process.
+async fn put_back(app: &TestApp) -> i64 {
+    let query = "SELECT coalesce(sum(items), 0) FROM effects WHERE owner IS NULL AND due_at > now()";
+    sqlx::query_scalar(query).fetch_one(&app.pool).await.unwrap()
+}
+
+#[apply(test)]
+async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.publish_timeout", "1s");
+    app.set("outbox.retry_interval", "1h");
+    proxy.withhold_confirm(2);
+    let process = app.run(&[]).await;
+    let rows: Vec<_> = (0..3).map(|_| event("contact.upserted.created")).collect();
+    let mut conn = app.pool.acquire().await.unwrap();
+    events::insert(&mut conn, Uuid::now_v7(), None, rows).await.unwrap();
+    app.broker.hear(3).await;
+    eventually("only one waits", async || (put_back(app).await == 1).then_some(())).await;
+    // Others pass it, over the same connection.
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.broker.hear(4).await;
+    app.wait_for_unpublished(1).await;
+    assert_eq!(app.broker.heard().await.len(), 4, "nothing is published twice");
+    assert!(!process.log().contains("reconnects"), "{}", process.log());
+    process.ready().await;
+}
+
+#[apply(test)]
+async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
+    app.set("outbox.retry_interval", "1h");
+    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    let process = app.run(&[]).await;
+    for name in ["Ada", "Bob", "Eve"] {
+        app.broker.publish(&Event::lead(name).email(&format!("{name}@x.example"))).await;
+    }
+    app.broker.hear(3).await;
+    eventually("two are refused", async || (put_back(app).await == 2).then_some(())).await;
+    assert_eq!((app.rows("contacts").await, app.broker.heard().await.len()), (3, 3));
+    process.ready().await;
+    // Once it takes messages again, it gets its copies.
+    app.broker.delete("one-place").await;
+    sqlx::query("UPDATE effects SET due_at = now()").execute(&app.pool).await.unwrap();
+    app.wait_for_unpublished(0).await;
+    app.broker.hear(5).await;
+}
+
+#[apply(test)]
+async fn what_is_refused_is_tried_ever_more_rarely(app: &TestApp) {
+    app.set("outbox.retry_interval", "1s");
+    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.broker.publish(&Event::lead("Bob").email("bob@x.example")).await;
+    eventually("one is refused", async || (put_back(app).await == 1).then_some(())).await;
+    let older = "UPDATE effects SET created_at = now() - interval '30 minutes', due_at = now()";
+    sqlx::query(older).execute(&app.pool).await.unwrap();
+    let later = "effects WHERE owner IS NULL AND due_at > now() + interval '10 minutes'";
+    eventually("it waits longer", async || (app.rows(later).await == 1).then_some(())).await;
+    app.broker.delete("one-place").await;
+    sqlx::query("UPDATE effects SET due_at = now()").execute(&app.pool).await.unwrap();
+    app.wait_for_unpublished(0).await;
+}
