@@ -5,6 +5,7 @@ mod lifecycle;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -54,20 +55,24 @@ pub enum Role {
 pub struct App {
     settings: Arc<Settings>,
     database: Database,
+    roles: Vec<Role>,
     health: Health,
     stop: CancellationToken,
 }
 
 impl App {
-    /// Prepares the service without connecting to anything.
+    /// Prepares the service with these roles, without connecting to anything.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
-    pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        let database = Database::new(&settings.postgres).context("postgres.url is not an address")?;
+    pub fn new(settings: Settings, roles: &[Role]) -> anyhow::Result<Self> {
+        let purpose = purpose(roles);
+        let database =
+            Database::new(&settings.postgres, &purpose).context("postgres.url is not an address")?;
         Ok(Self {
             settings: Arc::new(settings),
             database,
+            roles: roles.to_vec(),
             health: Health::default(),
             stop: CancellationToken::new(),
         })
@@ -85,18 +90,18 @@ impl App {
         self.health.clone()
     }
 
-    /// Runs the roles until the stop token or a signal, then drains within the grace period.
+    /// Runs until the stop token or a signal, then drains within the grace period.
     ///
     /// # Errors
     /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
-    pub async fn run(self, roles: &[Role]) -> anyhow::Result<()> {
-        let start = async |tasks: &mut Tasks| self.start(roles, tasks).await;
+    pub async fn run(self) -> anyhow::Result<()> {
+        let start = async |tasks: &mut Tasks| self.start(tasks).await;
         lifecycle::run(&self.stop, self.settings.shutdown.grace, start).await
     }
 
-    async fn start(&self, roles: &[Role], tasks: &mut Tasks) -> anyhow::Result<()> {
-        let has = |role| roles.contains(&role);
-        for component in roles.iter().flat_map(|&role| self.components(role)) {
+    async fn start(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
+        let has = |role| self.roles.contains(&role);
+        for component in self.roles.iter().flat_map(|&role| self.components(role)) {
             // The process is not ready until every component has reported.
             self.health.failing(&component, "starting");
         }
@@ -237,6 +242,13 @@ impl App {
         Topology::new(&settings.namespace).declare_over(&connection, settings.connect_timeout).await?;
         Ok(())
     }
+}
+
+/// The roles in a fixed order, for the database's list of sessions: `upsert+webhook`.
+fn purpose(roles: &[Role]) -> String {
+    let variants = Role::value_variants().iter().filter(|role| roles.contains(role));
+    let names = variants.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
+    names.collect::<Vec<_>>().join("+")
 }
 
 /// The planning rules in these settings.

@@ -15,6 +15,8 @@ use crate::{
 /// A parsed command line. Nothing has been read or connected yet.
 pub(super) struct Start {
     pub(super) config: Option<PathBuf>,
+    /// The name of the command, for the database's list of sessions.
+    pub(super) command: &'static str,
 }
 
 impl Start {
@@ -48,7 +50,7 @@ impl Start {
         command: impl AsyncFnOnce(&Database, &Settings) -> anyhow::Result<Exit>,
     ) -> anyhow::Result<Exit> {
         self.with_settings(async |settings| {
-            let database = Database::connect(&settings.postgres).await?;
+            let database = Database::connect(&settings.postgres, self.command).await?;
             command(&database, settings).await
         })
     }

@@ -122,12 +122,19 @@ pub fn body_hash(body: &[u8]) -> [u8; 32] {
 /// The greatest stamp wins, in whatever order the events arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp {
-    /// The event's `time`, UTC, in the microseconds that Postgres stores.
+    /// The event's `time`, UTC, to the nanosecond.
     pub time: OffsetDateTime,
     /// The event that gave the value.
     pub event: EventRef,
     /// The step within the event's chain, counted from 1.
     pub step: u16,
+}
+
+/// The time without the nanoseconds, which Postgres does not store. Cuts toward the past, before 1970 as well.
+#[must_use]
+pub fn to_micros(time: OffsetDateTime) -> OffsetDateTime {
+    // A part of a second fits a second.
+    time.replace_nanosecond(time.microsecond() * 1_000).unwrap_or(time)
 }
 
 /// Names a row of one company: a delivery, an endpoint, a dead letter.

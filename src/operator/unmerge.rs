@@ -97,7 +97,7 @@ async fn apply(
     operator: &str,
 ) -> Result<Unmerged, UnmergeError> {
     let found = living::lock(conn, company, id).await?;
-    let Living { contact: living, aliases } = found.ok_or(UnmergeError::NotFound)?;
+    let Living { contact: living, aliases, version } = found.ok_or(UnmergeError::NotFound)?;
     let merged = match (id == living.id, aliases.as_slice()) {
         (false, _) => id,
         (true, []) => return Err(UnmergeError::NotMerged),
@@ -125,9 +125,12 @@ async fn apply(
     if contact == restored || ids.iter().any(|id| rebuilt.living(ContactId(*id)).is_none()) {
         return Err(UnmergeError::Incomplete);
     }
-    // Versions must grow for every subscriber that knows any of these ids.
+    // Versions must grow for every subscriber that knows any of these ids, the ones that remain aliases included.
     for contact in &mut rebuilt.contacts {
-        contact.version = living.version + 1;
+        contact.version = version + 1;
+    }
+    for merge in &mut rebuilt.merges {
+        merge.version = version;
     }
     if !store::replace(conn, &living, &steps, &rebuilt).await? {
         return Err(UnmergeError::Incomplete);

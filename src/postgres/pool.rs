@@ -75,12 +75,12 @@ pub struct Database {
 
 impl Database {
     /// Opens and closes one connection, then prepares the pool. For commands: the pool would retry until
-    /// `postgres.acquire_timeout` and then report that, not the cause.
+    /// `postgres.acquire_timeout` and then report that, not the cause. `purpose` becomes a part of `application_name`.
     ///
     /// # Errors
     /// When `postgres.url` is not an address, or the server does not accept the connection.
-    pub async fn connect(settings: &settings::Postgres) -> Result<Self, ConnectError> {
-        let options = connect_options(settings).map_err(ConnectError::Url)?;
+    pub async fn connect(settings: &settings::Postgres, purpose: &str) -> Result<Self, ConnectError> {
+        let options = connect_options(settings, purpose).map_err(ConnectError::Url)?;
         let (address, limit) = (address(&options), settings.acquire_timeout);
         let connected = timeout(limit, async { PgConnection::connect_with(&options).await?.close().await });
         match connected.await {
@@ -91,12 +91,12 @@ impl Database {
     }
 
     /// Prepares the pool, which connects when the first connection is requested. For the service, which waits
-    /// for an unreachable database.
+    /// for an unreachable database. `purpose` becomes a part of `application_name`.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
-    pub fn new(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
-        Ok(Self::with_options(settings, connect_options(settings)?))
+    pub fn new(settings: &settings::Postgres, purpose: &str) -> Result<Self, sqlx::Error> {
+        Ok(Self::with_options(settings, connect_options(settings, purpose)?))
     }
 
     fn with_options(settings: &settings::Postgres, options: PgConnectOptions) -> Self {
@@ -203,12 +203,14 @@ impl Drop for Session {
     }
 }
 
-fn connect_options(settings: &settings::Postgres) -> Result<PgConnectOptions, sqlx::Error> {
+fn connect_options(settings: &settings::Postgres, purpose: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let statement_timeout = settings.statement_timeout.as_millis().to_string();
     let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    Ok(options.application_name("contact-relay").options([
+    Ok(options.application_name(&format!("contact-relay {purpose}")).options([
         ("statement_timeout", statement_timeout.as_str()),
         ("idle_in_transaction_session_timeout", statement_timeout.as_str()),
+        // The default of the server, a database or a user may be `off`.
+        ("synchronous_commit", settings.synchronous_commit.name()),
         // Every query has its index. A plan that was cached while a table was empty must not keep
         // scanning the table when it has grown.
         ("enable_seqscan", "off"),

@@ -102,6 +102,7 @@ fn work(settings: &Settings, faults: &mut Faults) {
         "events.source",
         "must be a URI reference of 1 to 1024 bytes, such as \"/contact-relay\"",
     );
+    faults.positive("events.max_clock_skew", settings.events.max_clock_skew);
     faults.positive("outbox.lease", settings.outbox.lease);
     faults.positive("outbox.sweep_interval", settings.outbox.sweep_interval);
     faults.range("dead_letter.batch_size", settings.dead_letter.batch_size, 1, 10_000);

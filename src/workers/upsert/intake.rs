@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
@@ -77,7 +78,7 @@ impl Intake {
         let (settings, rules) = (&worker.settings, worker.rules.clone());
         let upsert = &settings.upsert;
         Self {
-            triage: Triage::new(rules, &settings.amqp.namespace),
+            triage: Triage::new(rules, settings),
             window: Window::default(),
             running: JoinSet::new(),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
@@ -119,7 +120,7 @@ impl Intake {
             let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
                 Triaged::Suspect(message)
             } else {
-                self.triage.decide(message)
+                self.triage.decide(message, OffsetDateTime::now_utc())
             };
             let demand = self.triage.demand(&content);
             self.window.push(Arrival { content, receipt, demand });

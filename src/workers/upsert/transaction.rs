@@ -22,7 +22,7 @@ use crate::{
             ContactId, Identifier,
             directory::{Changes, Conflict, Directory},
         },
-        event::{CompanyId, Key, body_hash},
+        event::{CompanyId, Key, body_hash, to_micros},
         fault::{Reason, Stage},
         trigger::fired::TriggerFired,
         webhook::delivery::Delivery,
@@ -204,7 +204,9 @@ type Erased<'a> = (&'a (CompanyId, Identifier), OffsetDateTime);
 fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
     let event = &one.plan.event;
     erased.iter().any(|((company, identifier), erased_at)| {
-        *company == event.company && event.time <= *erased_at && one.identifiers.contains(identifier)
+        *company == event.company
+            && to_micros(event.time) <= *erased_at
+            && one.identifiers.contains(identifier)
     })
 }
 
