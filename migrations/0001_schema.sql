@@ -63,7 +63,7 @@ CREATE TABLE contact_aliases (
     company_id text COLLATE "C" NOT NULL,
     alias_id   uuid NOT NULL,
     contact_id uuid NOT NULL,
-    version    bigint NOT NULL,                      -- at least the last one of this id; an unmerge goes on from it
+    version    bigint NOT NULL,                      -- when it was merged; an unmerge continues from there
     merged_by  uuid NOT NULL,                        -- event_key of the event that merged them
     merged_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, alias_id)
@@ -243,7 +243,7 @@ CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS
 CREATE TABLE webhook_deliveries (
     company_id       text COLLATE "C" NOT NULL,
     delivery_id      uuid NOT NULL,                  -- the webhook-id header; derived from event and step
-    created_at       timestamptz NOT NULL,           -- by the clock of the process that applied the event
+    created_at       timestamptz NOT NULL,           -- by the database's clock, as the process knows it
     event_key        uuid NOT NULL,
     step             smallint NOT NULL,
     source           text NOT NULL,

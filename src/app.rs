@@ -35,8 +35,9 @@ use crate::{
     },
 };
 
-/// The name of the startup connection to the broker in `/readyz`.
+/// The names of the startup connections in `/readyz`.
 const BROKER: &str = "broker";
+const POSTGRES: &str = "postgres";
 
 /// What a process can be started to do; without a choice it has all roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -113,7 +114,7 @@ impl App {
         // Registered while the broker is awaited. The registration ends when the last component has dropped it.
         let presence =
             (has(Role::Upsert) || has(Role::Webhook)).then(|| self.start_presence(tasks, has(Role::Webhook)));
-        self.check_topology().await?;
+        tokio::try_join!(self.check_topology(), self.check_database())?;
         if let Some(presence) = presence {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let maintenance = Maintenance { settings, database, health: self.health.clone() };
@@ -139,8 +140,8 @@ impl App {
 
     /// The components of a role that report their health.
     fn components(&self, role: Role) -> Vec<String> {
-        let shared =
-            [component::OUTBOX_RELAY, component::PRESENCE, component::MAINTENANCE].map(str::to_owned);
+        let shared = [component::OUTBOX_RELAY, component::PRESENCE, component::CLOCK, component::MAINTENANCE]
+            .map(str::to_owned);
         match role {
             Role::Upsert => {
                 (1..=self.settings.upsert.consumers).map(component::upsert_worker).chain(shared).collect()
@@ -228,6 +229,28 @@ impl App {
                     let error = chain(error.as_ref());
                     warn!(error, "waiting for the broker");
                     self.health.failing(BROKER, error);
+                }
+            }
+            if !backoff.wait(&self.stop).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the database and its migrations, and refuses a database or a connection that can never be used.
+    async fn check_database(&self) -> anyhow::Result<()> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.database.check(true).await {
+                Ok(()) => {
+                    self.health.ready(POSTGRES);
+                    return Ok(());
+                }
+                Err(error) if error.is_permanent() => return Err(error.into()),
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(error, "waiting for the database");
+                    self.health.failing(POSTGRES, error);
                 }
             }
             if !backoff.wait(&self.stop).await {

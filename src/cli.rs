@@ -114,7 +114,7 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         Command::Dev(args) => start.serving(async |effective| dev::run(args, effective).await),
         Command::Run(args) => start.serving(async |effective| service::run(args, effective).await),
         Command::Migrate(args) => {
-            start.with_database(async |database, _| migrate::run(&args, database).await)
+            start.with_any_schema(async |database, _| migrate::run(&args, database).await)
         }
         Command::Publish(args) => start.with_settings(async |settings| publish::run(&args, settings).await),
         Command::Tail(args) => start.with_settings(async |settings| tail::run(&args, settings).await),

@@ -22,6 +22,7 @@ use std::{
 };
 
 use hyper::{Request, Response, body::Incoming, header::RETRY_AFTER};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 use url::Url;
 
@@ -90,17 +91,18 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
-    /// Sends one request, with these headers after its own, and reads the response. Never resends a request once a
-    /// byte of it was written.
+    /// Sends one request at `now`, with these headers after its own, and reads the response. Never resends a request
+    /// once a byte of it was written.
     pub async fn send(
         &self,
         request: &WebhookRequest,
         headers: &[(String, String)],
         route: &Route,
+        now: OffsetDateTime,
     ) -> Outcome {
         let started = Instant::now();
         let mut progress = Progress::default();
-        let attempt = self.attempt(request, headers, &route.tls, started, &mut progress);
+        let attempt = self.attempt(request, headers, &route.tls, (started, now), &mut progress);
         let ended = timeout(route.timeout, attempt).await;
         progress.into_outcome(ended.unwrap_or(Err(Failure::Timeout)), started.elapsed())
     }
@@ -110,7 +112,7 @@ impl HttpClient {
         request: &WebhookRequest,
         headers: &[(String, String)],
         tls: &TlsSetup,
-        started: Instant,
+        (started, now): (Instant, OffsetDateTime),
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the URL is not valid"))?;
@@ -119,7 +121,8 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(&origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        if let Some(connection) = read_response(connection, response, progress).await {
+        if let Some(connection) = read_response(connection, response, now + started.elapsed(), progress).await
+        {
             self.pool.put(origin, connection);
         }
         Ok(())
@@ -167,10 +170,10 @@ impl std::fmt::Debug for HttpClient {
 async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
+    now: OffsetDateTime,
     progress: &mut Progress,
 ) -> Option<Connection> {
     progress.status = Some(response.status().as_u16());
-    let now = time::OffsetDateTime::now_utc();
     let header = response.headers().get(RETRY_AFTER);
     progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
     let mut body = response.into_body();

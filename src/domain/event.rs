@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn nanoseconds_are_cut_toward_the_past() {
+        use time::macros::datetime;
+        for time in [datetime!(2026-01-01 0:00:00.123456789 UTC), datetime!(1969-01-01 0:00:00.123456001 UTC)]
+        {
+            assert_eq!(to_micros(time), time.replace_nanosecond(123_456_000).unwrap());
+        }
+    }
+
+    #[test]
     fn empty_long_and_control_character_ids_are_rejected() {
         assert!(CompanyId::new("").is_err());
         assert!(CompanyId::new("a\0b").is_err());

@@ -21,7 +21,7 @@ struct Client {
 
 impl Client {
     async fn send(&self, request: WebhookRequest) -> Outcome {
-        self.client.send(&request, &[], &self.route).await
+        self.client.send(&request, &[], &self.route, OffsetDateTime::now_utc()).await
     }
 }
 
@@ -202,6 +202,18 @@ async fn host_names_are_checked_by_their_addresses() {
     assert_eq!(receiver.connections(), 0);
     let outcome = strict.send(request("http://no-such-name.invalid/")).await;
     assert_eq!(outcome.class, Class::Dns, "{outcome:?}");
+}
+
+/// The caller's clock counts, which is the database's.
+#[tokio::test]
+async fn date_in_retry_after_is_compared_to_the_given_time() {
+    let answer =
+        "HTTP/1.1 503 Busy\r\nretry-after: Thu, 01 Jan 1970 01:00:00 GMT\r\ncontent-length: 0\r\n\r\n";
+    let (receiver, Client { client, route }) = (answering(answer).await, client());
+    let outcome = client.send(&request(&receiver.url), &[], &route, OffsetDateTime::UNIX_EPOCH).await;
+    let asked = outcome.retry_after.unwrap();
+    let hour = Duration::from_hours(1);
+    assert!((hour - route.timeout..=hour).contains(&asked), "{asked:?}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
         event::CompanyId,
     },
     postgres::{
-        Database,
+        Database, clock,
         effects::events,
         living::{self, Living},
         unmerge as store,
@@ -125,18 +125,15 @@ async fn apply(
     if contact == restored || ids.iter().any(|id| rebuilt.living(ContactId(*id)).is_none()) {
         return Err(UnmergeError::Incomplete);
     }
-    // Versions must grow for every subscriber that knows any of these ids, the ones that remain aliases included.
+    // Versions must grow for every subscriber that knows any of these ids.
     for contact in &mut rebuilt.contacts {
         contact.version = version + 1;
-    }
-    for merge in &mut rebuilt.merges {
-        merge.version = version;
     }
     if !store::replace(conn, &living, &steps, &rebuilt).await? {
         return Err(UnmergeError::Incomplete);
     }
     store::insert_separation(conn, company, &separation, operator).await?;
-    let message = message(settings, &rebuilt, separation.id, contact);
+    let message = message(settings, &rebuilt, separation.id, contact, clock::now(conn).await?);
     // Without an owner: the relay of any process publishes it.
     events::insert(conn, Uuid::now_v7(), None, message.into_iter().collect()).await?;
     let moved = updates.iter().zip(&rebuilt.steps).filter(|(update, (now, _))| update.contact != *now);
@@ -150,8 +147,13 @@ fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
         [only] if only.id == living.id && only.keys == living.keys && only.values == living.values)
 }
 
-fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) -> Option<OutgoingEvent> {
-    let now = OffsetDateTime::now_utc();
+fn message(
+    events: &Events,
+    rebuilt: &Rebuilt,
+    separation: Uuid,
+    id: ContactId,
+    now: OffsetDateTime,
+) -> Option<OutgoingEvent> {
     let publisher = Publisher { source: &events.source, include_identity: events.include_identity, now };
     let contact = rebuilt.contacts.iter().find(|contact| contact.id == id)?;
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();

@@ -17,7 +17,7 @@ pub struct Living {
     pub contact: Contact,
     /// The ids that were merged into it, in order.
     pub aliases: Vec<ContactId>,
-    /// The greatest version that was published under any of these ids, or a later one.
+    /// The greatest version that any of these ids has had.
     pub version: i64,
 }
 

@@ -91,3 +91,29 @@ pub(super) fn from_json(text: &str) -> Result<FieldMap<Stamp>, ProvenanceError> 
     }
     Ok(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::contact::field::Field;
+
+    #[test]
+    fn stamps_keep_their_nanoseconds() {
+        for (time, stored) in [
+            (datetime!(1970-01-01 0:00:00.000001002 UTC), r#""time":1,"ns":2,"#),
+            (datetime!(1970-01-01 0:00:00.000001 UTC), r#""time":1,"id""#),
+            (datetime!(1969-12-31 23:59:59.999999999 UTC), r#""time":-1,"ns":999,"#),
+            (datetime!(0000-01-01 0:00:00.000000001 UTC), r#""ns":1,"#),
+            (datetime!(9999-12-31 23:59:59.999999999 UTC), r#""ns":999,"#),
+        ] {
+            let stamp = Stamp { time, event: EventRef::new("/a", "b").unwrap(), step: 1 };
+            let mut values = FieldMap::default();
+            values.insert(Field::Name, Stamped { value: "Ada".to_owned(), stamp: stamp.clone() });
+            let json = to_json(&values);
+            assert!(json.contains(stored), "{json}");
+            assert_eq!(from_json(&json).unwrap().get(Field::Name), Some(&stamp));
+        }
+    }
+}

@@ -1,9 +1,11 @@
-//! Times: how far ahead an event may be, and which of two events is later.
+//! Times: how far ahead an event may be, which of two events is later, and whose clock counts.
 
 use macro_rules_attribute::apply;
+use serde_json::Value;
+use sqlx::Executor as _;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::support::{app::TestApp, event::Event, only, test};
+use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 const PHONE: &str = "+5511987654321";
 
@@ -81,4 +83,52 @@ async fn unmerge_reads_the_nanoseconds(app: &TestApp) {
     app.json(&["contact", "unmerge", "--company", "acme", &ids[0], "--operator", "grace"]).await;
     assert_eq!(app.rows("contacts").await, 2);
     assert_eq!(name(app).await, "at 900");
+}
+
+/// The clock of this process, five minutes later.
+fn soon() -> i64 {
+    (OffsetDateTime::now_utc() + Duration::minutes(5)).unix_timestamp()
+}
+
+/// The database's clock is five minutes ahead of everybody else's.
+#[apply(test)]
+async fn the_databases_clock_counts(app: &TestApp) {
+    app.pool
+        .execute(
+            "CREATE SCHEMA skew;
+             CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+                 AS 'SELECT pg_catalog.clock_timestamp() + interval ''5 min''';",
+        )
+        .await
+        .unwrap();
+    let url = app.setting("postgres.url");
+    app.set("postgres.url", &format!("{url}?options[search_path]=public,skew,pg_catalog"));
+    let process = app.spawn(&["run"]);
+    let began = soon();
+    let receiver = app.receiver.url("/");
+    app.broker.declare().await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&receiver)).await;
+    let request = only(app.webhooks(1).await);
+    let tested = app.json(&["endpoint", "test", &receiver, "--company", "acme"]).await;
+    let published = only(app.broker.hear(1).await).at("/time").as_str().unwrap().to_owned();
+    let published = OffsetDateTime::parse(&published, &Rfc3339).unwrap().unix_timestamp();
+    let sent: i64 = request.header("webhook-timestamp").unwrap().parse().unwrap();
+    let headers = tested["request"]["headers"].to_string();
+    let tested: i64 =
+        app.receiver.requests().last().unwrap().header("webhook-timestamp").unwrap().parse().unwrap();
+    assert!(headers.contains(&tested.to_string()), "{headers}");
+    // The clocks are compared to within a second, the greatest error of a slow answer.
+    for time in [sent, published, tested] {
+        assert!((began - 1..=soon() + 1).contains(&time), "{began} <= {time} <= {}", soon());
+    }
+    eventually("/readyz reports the clock", async || {
+        let answer = process.get("/readyz").await?;
+        let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1)?).ok()?;
+        body["parts"]["clock"].as_str()?.contains("s behind the database's").then_some(())
+    })
+    .await;
+    app.pool.execute("DROP SCHEMA skew CASCADE").await.unwrap();
+    process.ready().await;
+    assert_eq!(process.log().matches("behind the database's").count(), 1, "it is logged once");
+    app.set("postgres.url", &url);
 }

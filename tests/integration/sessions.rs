@@ -1,9 +1,11 @@
 //! The service's sessions in Postgres, and how it uses its tables.
 
+use contact_relay::{postgres::Database, settings};
 use macro_rules_attribute::apply;
-use sqlx::Executor as _;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::support::{app::TestApp, event::Event, test};
+use crate::support::{app::TestApp, event::Event, eventually, process::Process, proxy::Proxy, test};
 
 #[apply(test)]
 async fn sessions_are_named_after_roles_and_commands(app: &TestApp) {
@@ -28,7 +30,7 @@ async fn sessions_are_named_after_roles_and_commands(app: &TestApp) {
 async fn commits_wait_for_the_disk_whatever_the_default_is(app: &TestApp) {
     let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&app.pool).await.unwrap();
     let off = format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off");
-    app.pool.execute(sqlx::AssertSqlSafe(off)).await.unwrap();
+    app.pool.execute(AssertSqlSafe(off)).await.unwrap();
     app.pool
         .execute(
             "CREATE TABLE seen (value text);
@@ -75,4 +77,81 @@ async fn updates_of_contacts_are_hot(app: &TestApp) {
     let hot = app.count("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'contacts'").await;
     assert!(hot * 100 >= 95 * updates, "{hot} of {updates} updates are HOT");
     app.run(&[]).await;
+}
+
+/// Waits until `/readyz` reports a fault of the database that contains `what`.
+async fn not_ready(process: &Process, what: &str) {
+    eventually(&format!("/readyz reports `{what}`"), async || {
+        let answer = process.get("/readyz").await?;
+        let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1)?).ok()?;
+        body["parts"]["postgres"].as_str()?.contains(what).then_some(())
+    })
+    .await;
+}
+
+#[apply(test)]
+async fn pooler_that_drops_the_settings_is_refused(app: &TestApp) {
+    let url = app.setting("postgres.url");
+    let pooler = Proxy::without_options(&url).await;
+    app.set("postgres.url", pooler.url());
+    let service = app.spawn(&["run"]);
+    let status = service.ended().await;
+    assert_eq!(status.code(), Some(1));
+    let log = service.log();
+    let error = log.lines().find(|line| line.starts_with("error: ")).expect("an error");
+    for part in ["statement_timeout", "enable_seqscan", "pooler"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let listed = app.cli(&["dead-letter", "list"]).await;
+    assert_eq!(listed.code, Some(1));
+    assert!(listed.stderr.contains("pooler"), "{}", listed.stderr);
+    app.set("postgres.url", &url);
+}
+
+/// The pooler comes while the service runs. New connections are checked as well.
+#[apply(test)]
+async fn new_connections_are_checked(app: &TestApp) {
+    let url = app.setting("postgres.url");
+    let pooler = Proxy::without_options(&url).await;
+    app.set("postgres.url", pooler.url());
+    app.set("postgres.acquire_timeout", "1s");
+    let pairs = app.environment_of_processes().into_iter().map(|(name, value)| (name.into(), value.into()));
+    let settings = settings::load(None, pairs).unwrap().settings;
+    let database = Database::new(&settings.postgres, "test").unwrap();
+    let work = database.unit(async |conn| sqlx::query("SELECT 1").execute(conn).await).await;
+    let error = work.unwrap_err().to_string();
+    assert!(error.contains("pooler"), "{error}");
+    app.set("postgres.url", &url);
+}
+
+#[apply(test)]
+async fn database_in_another_encoding_is_refused(app: &TestApp) {
+    let url = app.setting("postgres.url");
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let ascii = format!("{name}_ascii");
+    let create = format!("CREATE DATABASE \"{ascii}\" TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
+    app.pool.execute(AssertSqlSafe(create)).await.unwrap();
+    app.set("postgres.url", &format!("{server}/{ascii}"));
+    let service = app.spawn(&["run"]);
+    let status = service.ended().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(service.log().contains("encoding is SQL_ASCII"), "{}", service.log());
+    app.pool.execute(AssertSqlSafe(format!("DROP DATABASE \"{ascii}\""))).await.unwrap();
+    app.set("postgres.url", &url);
+}
+
+#[apply(test)]
+async fn service_waits_for_migrations(app: &TestApp) {
+    app.pool.execute("CREATE SCHEMA fresh").await.unwrap();
+    let url = app.setting("postgres.url");
+    app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
+    let service = app.spawn(&["run"]);
+    not_ready(&service, "run `contact-relay migrate`").await;
+    let listed = app.cli(&["dead-letter", "list"]).await;
+    assert_eq!(listed.code, Some(1));
+    assert!(listed.stderr.contains("0001 schema"), "{}", listed.stderr);
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    service.ready().await;
+    app.set("postgres.url", &url);
 }

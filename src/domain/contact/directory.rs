@@ -35,7 +35,7 @@ pub struct Merge {
     pub company: CompanyId,
     /// The contact that was merged away; its id becomes an alias.
     pub loser: ContactId,
-    /// The last version that was published under its id, or a later one.
+    /// The version that it had.
     pub version: i64,
     /// The contact that it was merged into.
     pub into: ContactId,

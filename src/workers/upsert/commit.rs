@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -134,7 +133,7 @@ impl Committer {
             Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))
         } else {
             let mut triage = Triage::new(self.worker.rules.clone(), &self.worker.settings);
-            let triaged = triage.decide(message, OffsetDateTime::now_utc());
+            let triaged = triage.decide(message, self.worker.presence.now());
             triage.report();
             triaged
         };

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
@@ -120,7 +119,7 @@ impl Intake {
             let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
                 Triaged::Suspect(message)
             } else {
-                self.triage.decide(message, OffsetDateTime::now_utc())
+                self.triage.decide(message, self.worker.presence.now())
             };
             let demand = self.triage.demand(&content);
             self.window.push(Arrival { content, receipt, demand });

@@ -245,7 +245,7 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
         publisher: Publisher {
             source: &events.source,
             include_identity: events.include_identity,
-            now: OffsetDateTime::now_utc(),
+            now: worker.presence.now(),
         },
         policy: worker.settings.contacts.policy(),
         terms: worker.endpoints.terms(),

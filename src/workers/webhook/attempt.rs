@@ -252,7 +252,7 @@ impl Sender {
     }
 
     async fn attempt(&self, Job { delivery, handle, is_expired, .. }: &mut Job) -> (OffsetDateTime, Outcome) {
-        let started_at = OffsetDateTime::now_utc();
+        let started_at = self.presence.now();
         let without_answer = |class, text: &str| Outcome::without_answer(class, Duration::ZERO, text);
         let mut outcome = match &delivery.fault {
             Some(fault) => without_answer(Class::Invalid, fault),
@@ -269,7 +269,7 @@ impl Sender {
                     secrets,
                     delivery.request.body.as_deref(),
                 );
-                self.client.send(&delivery.request, &own, http).await
+                self.client.send(&delivery.request, &own, http, started_at).await
             }
         };
         if handle.profile == Profile::Slack {

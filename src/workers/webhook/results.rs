@@ -1,7 +1,6 @@
 //! Writes the results of chains whose last webhook has ended.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -10,7 +9,7 @@ use crate::{
         event::Key,
     },
     postgres::{
-        chain_results,
+        chain_results, clock,
         effects::events::{self, Committed},
     },
 };
@@ -28,7 +27,10 @@ pub(super) async fn write(
     owner: Option<Uuid>,
 ) -> Result<Vec<Committed>, sqlx::Error> {
     let chains = chain_results::count_down(conn, ended).await?;
-    let publisher = Publisher { source, include_identity: false, now: OffsetDateTime::now_utc() };
+    if chains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
     let completed: Vec<OutgoingEvent> = completed.collect();
     events::insert(conn, Uuid::now_v7(), owner, completed).await
