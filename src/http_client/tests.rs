@@ -213,7 +213,7 @@ async fn date_in_retry_after_is_compared_to_the_given_time() {
     let outcome = client.send(&request(&receiver.url), &[], &route, OffsetDateTime::UNIX_EPOCH).await;
     let asked = outcome.retry_after.unwrap();
     let hour = Duration::from_hours(1);
-    assert!((hour - route.timeout..=hour).contains(&asked), "{asked:?}");
+    assert!(asked <= hour && hour <= asked + route.timeout, "{asked:?}");
 }
 
 #[tokio::test]

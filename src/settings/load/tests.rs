@@ -155,6 +155,14 @@ fn value_is_read_from_a_file() {
     assert!(missing["amqp.url"].contains("could not read /nowhere/at/all"), "{missing:?}");
 }
 
+/// What was acknowledged would be lost with the database.
+#[test]
+fn commits_cannot_be_asynchronous() {
+    let error = faults(with_env(&[("POSTGRES__SYNCHRONOUS_COMMIT", "off")]));
+    let expected = "expected \"on\", \"remote_apply\", \"remote_write\" or \"local\"";
+    assert!(error["postgres.synchronous_commit"].contains(expected), "{error:?}");
+}
+
 #[test]
 fn invalid_variable_is_reported_with_key_and_origin() {
     let token_twice = "a:viewer:x,a:viewer:x";
@@ -168,12 +176,6 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("POSTGRES__URL", "mysql://h/d", "postgres.url", "postgres://user:password@host"),
         ("POSTGRES__MAX_CONNECTIONS", "3", "postgres.max_connections", "at least 4"),
         ("POSTGRES__MAX_CONNECTIONS", "-1", "postgres.max_connections", "expected"),
-        (
-            "POSTGRES__SYNCHRONOUS_COMMIT",
-            "off",
-            "postgres.synchronous_commit",
-            "expected \"on\", \"remote_apply\", \"remote_write\" or \"local\"",
-        ),
         ("UPSERT__CONSUMERS", "0", "upsert.consumers", "1 to 64"),
         ("UPSERT__CONSUMERS", "true", "upsert.consumers", "whole number"),
         ("UPSERT__CONSUMERS", "1.5", "upsert.consumers", "whole number"),

@@ -155,7 +155,7 @@ async fn drop_options(client: &mut TcpStream, server: &mut TcpStream) -> io::Res
         if code != SSL_REQUEST {
             let texts: Vec<&[u8]> = rest.split(|byte| *byte == 0).collect();
             let mut kept = Vec::new();
-            for pair in texts.chunks(2).filter(|pair| pair.len() == 2 && pair[0] != b"options") {
+            for pair in texts.chunks(2).filter(|pair| !pair[0].is_empty() && pair[0] != b"options") {
                 kept.extend([pair[0], b"\0", pair[1], b"\0"].concat());
             }
             kept.push(0);
