@@ -9,7 +9,7 @@
 -- Contacts
 
 -- A contact: for each field, the value of the latest event. `provenance` has the event that set each value:
--- {"events": [{"time": µs since 1970, "id": "…", "source": "…", "step": 1}], "fields": {"name": 0}}.
+-- {"events": [{"time": µs since 1970, "ns": 0 to 999, "id": "…", "source": "…", "step": 1}], "fields": {"name": 0}}.
 CREATE TABLE contacts (
     company_id  text COLLATE "C" NOT NULL,
     contact_id  uuid NOT NULL,
@@ -39,6 +39,13 @@ CREATE TABLE contacts (
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL,
     PRIMARY KEY (company_id, contact_id)
+) WITH (
+    -- Every update is HOT, because no index has a column that changes, and there must never be one. It needs room on
+    -- the page.
+    fillfactor = 75,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0
 );
 
 -- The owner of each phone and email; makes them unique. Only an erasure removes rows, so former phones and emails
@@ -56,6 +63,7 @@ CREATE TABLE contact_aliases (
     company_id text COLLATE "C" NOT NULL,
     alias_id   uuid NOT NULL,
     contact_id uuid NOT NULL,
+    version    bigint NOT NULL,                      -- when it was merged; an unmerge continues from there
     merged_by  uuid NOT NULL,                        -- event_key of the event that merged them
     merged_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (company_id, alias_id)
@@ -105,6 +113,7 @@ CREATE TABLE trigger_events (
     company_id    text COLLATE "C" NOT NULL,
     contact_id    uuid NOT NULL,                     -- at the time; resolve it through contact_aliases
     event_time    timestamptz NOT NULL,
+    event_nanos   smallint NOT NULL DEFAULT 0,       -- 0 to 999, to be added to event_time
     applied_order bigint NOT NULL DEFAULT nextval('applied_steps'),
     source        text NOT NULL,
     event_id      text NOT NULL,
@@ -241,7 +250,7 @@ CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS
 CREATE TABLE webhook_deliveries (
     company_id       text COLLATE "C" NOT NULL,
     delivery_id      uuid NOT NULL,                  -- the webhook-id header; derived from event and step
-    created_at       timestamptz NOT NULL,           -- by the clock of the process that applied the event
+    created_at       timestamptz NOT NULL,           -- by the database's clock, as the process knows it
     event_key        uuid NOT NULL,
     step             smallint NOT NULL,
     source           text NOT NULL,

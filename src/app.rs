@@ -5,6 +5,7 @@ mod lifecycle;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -38,8 +39,9 @@ use crate::{
 /// Maximum size of the webhooks of one process that worker 1 has committed and worker 2 has not taken, in bytes.
 const REQUESTS_IN_MEMORY: usize = 16 << 20;
 
-/// The name of the startup connection to the broker in `/readyz`.
+/// The names of the startup connections in `/readyz`.
 const BROKER: &str = "broker";
+const POSTGRES: &str = "postgres";
 
 /// What a process can be started to do; without a choice it has all roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,22 +62,25 @@ pub struct App {
     database: Database,
     /// The registration of the process must be renewed in time, so it does not share a connection.
     for_presence: Database,
+    roles: Vec<Role>,
     health: Health,
     stop: CancellationToken,
 }
 
 impl App {
-    /// Prepares the service without connecting to anything.
+    /// Prepares the service with these roles, without connecting to anything.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
-    pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        let (database, for_presence) =
-            Database::with_reserved(&settings.postgres).context("postgres.url is not an address")?;
+    pub fn new(settings: Settings, roles: &[Role]) -> anyhow::Result<Self> {
+        let purpose = purpose(roles);
+        let (database, for_presence) = Database::with_reserved(&settings.postgres, &purpose)
+            .context("postgres.url is not an address")?;
         Ok(Self {
             settings: Arc::new(settings),
             database,
             for_presence,
+            roles: roles.to_vec(),
             health: Health::default(),
             stop: CancellationToken::new(),
         })
@@ -93,18 +98,18 @@ impl App {
         self.health.clone()
     }
 
-    /// Runs the roles until the stop token or a signal, then drains within the grace period.
+    /// Runs until the stop token or a signal, then drains within the grace period.
     ///
     /// # Errors
     /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
-    pub async fn run(self, roles: &[Role]) -> anyhow::Result<()> {
-        let start = async |tasks: &mut Tasks| self.start(roles, tasks).await;
+    pub async fn run(self) -> anyhow::Result<()> {
+        let start = async |tasks: &mut Tasks| self.start(tasks).await;
         lifecycle::run(&self.stop, self.settings.shutdown.grace, start).await
     }
 
-    async fn start(&self, roles: &[Role], tasks: &mut Tasks) -> anyhow::Result<()> {
-        let has = |role| roles.contains(&role);
-        for component in roles.iter().flat_map(|&role| self.components(role)) {
+    async fn start(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
+        let has = |role| self.roles.contains(&role);
+        for component in self.roles.iter().flat_map(|&role| self.components(role)) {
             // The process is not ready until every component has reported.
             self.health.failing(&component, "starting");
         }
@@ -116,7 +121,7 @@ impl App {
         // Registered while the broker is awaited. The registration ends when the last component has dropped it.
         let presence =
             (has(Role::Upsert) || has(Role::Webhook)).then(|| self.start_presence(tasks, has(Role::Webhook)));
-        self.check_topology().await?;
+        tokio::try_join!(self.check_topology(), self.check_database())?;
         if let Some(presence) = presence {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let maintenance = Maintenance { settings, database, health: self.health.clone() };
@@ -142,8 +147,8 @@ impl App {
 
     /// The components of a role that report their health.
     fn components(&self, role: Role) -> Vec<String> {
-        let shared =
-            [component::OUTBOX_RELAY, component::PRESENCE, component::MAINTENANCE].map(str::to_owned);
+        let shared = [component::OUTBOX_RELAY, component::PRESENCE, component::CLOCK, component::MAINTENANCE]
+            .map(str::to_owned);
         match role {
             Role::Upsert => {
                 (1..=self.settings.upsert.consumers).map(component::upsert_worker).chain(shared).collect()
@@ -240,12 +245,41 @@ impl App {
         }
     }
 
+    /// Waits for the database and its migrations, and refuses a database or a connection that can never be used.
+    async fn check_database(&self) -> anyhow::Result<()> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.database.check(true).await {
+                Ok(()) => {
+                    self.health.ready(POSTGRES);
+                    return Ok(());
+                }
+                Err(error) if error.is_permanent() => return Err(error.into()),
+                Err(error) => {
+                    let error = chain(&error);
+                    warn!(error, "waiting for the database");
+                    self.health.failing(POSTGRES, error);
+                }
+            }
+            if !backoff.wait(&self.stop).await {
+                return Ok(());
+            }
+        }
+    }
+
     async fn declare(&self) -> anyhow::Result<()> {
         let settings = &self.settings.amqp;
         let connection = amqp::connect(settings, "start").await?;
         Topology::new(&settings.namespace).declare_over(&connection, settings.connect_timeout).await?;
         Ok(())
     }
+}
+
+/// The roles in a fixed order, for the database's list of sessions: `upsert+webhook`.
+fn purpose(roles: &[Role]) -> String {
+    let variants = Role::value_variants().iter().filter(|role| roles.contains(role));
+    let names = variants.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
+    names.collect::<Vec<_>>().join("+")
 }
 
 /// The planning rules in these settings.

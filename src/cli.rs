@@ -49,7 +49,8 @@ CONTACT_RELAY__AMQP__URL (or CONTACT_RELAY__AMQP__URL_FILE). `config example` pr
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 69 broker or database unreachable,
 78 bad configuration.";
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 enum Command {
     /// Try everything: private services, all roles, a demo receiver and sample triggers
     Dev(dev::Args),
@@ -108,12 +109,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
-    let start = Start { config };
+    let start = Start { config, command: (&command).into() };
     match command {
         Command::Dev(args) => start.serving(async |effective| dev::run(args, effective).await),
         Command::Run(args) => start.serving(async |effective| service::run(args, effective).await),
         Command::Migrate(args) => {
-            start.with_database(async |database, _| migrate::run(&args, database).await)
+            start.with_any_schema(async |database, _| migrate::run(&args, database).await)
         }
         Command::Publish(args) => start.with_settings(async |settings| publish::run(&args, settings).await),
         Command::Tail(args) => start.with_settings(async |settings| tail::run(&args, settings).await),

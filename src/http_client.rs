@@ -23,6 +23,7 @@ use std::{
 };
 
 use hyper::{Request, Response, body::Incoming, header::RETRY_AFTER};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 use url::Url;
 
@@ -63,6 +64,17 @@ pub struct Route {
     pub tls: TlsSetup,
 }
 
+/// What goes with a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending<'a> {
+    /// Whose request it is. Companies share the threads that resolve names.
+    pub company: &'a str,
+    /// Headers after those of the request.
+    pub headers: &'a [(String, String)],
+    /// The time at which it begins, for dates in answers.
+    pub now: OffsetDateTime,
+}
+
 /// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
 #[derive(Default)]
 struct Progress {
@@ -97,27 +109,19 @@ impl HttpClient {
         TlsSetup::read(ca_file, certificate_file, key_file)
     }
 
-    /// Sends one request of this company, with these headers after its own, and reads the response. Never resends a request once a
-    /// byte of it was written.
-    pub async fn send(
-        &self,
-        company: &str,
-        request: &WebhookRequest,
-        headers: &[(String, String)],
-        route: &Route,
-    ) -> Outcome {
+    /// Sends one request, and reads the response. Never resends a request once a byte of it was written.
+    pub async fn send(&self, request: &WebhookRequest, sending: &Sending<'_>, route: &Route) -> Outcome {
         let started = Instant::now();
         let mut progress = Progress::default();
-        let attempt = self.attempt(company, request, headers, &route.tls, started, &mut progress);
+        let attempt = self.attempt(request, sending, &route.tls, started, &mut progress);
         let ended = timeout(route.timeout, attempt).await;
         progress.into_outcome(ended.unwrap_or(Err(Failure::Timeout)), started.elapsed())
     }
 
     async fn attempt(
         &self,
-        company: &str,
         request: &WebhookRequest,
-        headers: &[(String, String)],
+        &Sending { company, headers, now }: &Sending<'_>,
         tls: &TlsSetup,
         started: Instant,
         progress: &mut Progress,
@@ -128,7 +132,8 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        if let Some(connection) = read_response(connection, response, progress).await {
+        if let Some(connection) = read_response(connection, response, now + started.elapsed(), progress).await
+        {
             self.pool.put(origin, connection);
         }
         Ok(())
@@ -180,10 +185,10 @@ impl std::fmt::Debug for HttpClient {
 async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
+    now: OffsetDateTime,
     progress: &mut Progress,
 ) -> Option<Connection> {
     progress.status = Some(response.status().as_u16());
-    let now = time::OffsetDateTime::now_utc();
     let header = response.headers().get(RETRY_AFTER);
     progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
     let mut body = response.into_body();

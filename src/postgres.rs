@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod chain_results;
+pub mod clock;
 mod columns;
 mod contact_row;
 pub mod contacts;
@@ -26,14 +27,18 @@ mod failure;
 pub mod ledger;
 pub mod links;
 pub mod living;
+mod migrations;
 pub mod partitions;
 mod pool;
 pub mod processes;
 mod provenance;
 pub mod schema;
+mod session;
 pub mod suppressions;
 pub mod suspects;
 pub mod unmerge;
 
 pub use failure::{Failure, classify};
-pub use pool::{ConnectError, Database, MIGRATIONS};
+pub use migrations::{MIGRATIONS, pending};
+pub use pool::{ConnectError, Database};
+pub use session::Unfit;

@@ -23,6 +23,7 @@ pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
     CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
+    SynchronousCommit,
 };
 
 /// Every setting of a process.
@@ -72,6 +73,8 @@ pub struct Postgres {
     pub acquire_timeout: Duration,
     #[serde(deserialize_with = "types::duration")]
     pub statement_timeout: Duration,
+    #[serde(deserialize_with = "types::by_name")]
+    pub synchronous_commit: SynchronousCommit,
 }
 
 /// Section `[upsert]`.
@@ -133,6 +136,8 @@ impl Contacts {
 pub struct Events {
     pub source: String,
     pub include_identity: bool,
+    #[serde(deserialize_with = "types::duration")]
+    pub max_clock_skew: Duration,
 }
 
 /// Section `[outbox]`.

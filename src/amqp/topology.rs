@@ -24,6 +24,9 @@ const DELIVERY_LIMIT: i64 = 1000;
 /// loses messages on 3.10.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
+/// The reply code of a declaration that an existing object contradicts (`PRECONDITION_FAILED`).
+const PRECONDITION_FAILED: u16 = 406;
+
 /// How `RabbitMQ` starts to explain which argument of an existing object differs, after the reply code.
 const INEQUIVALENT: &str = "inequivalent arg";
 
@@ -46,10 +49,11 @@ pub enum TopologyError {
         kind: &'static str,
         /// Its name.
         name: String,
-        /// The argument that differs, in the broker's words.
+        /// What differs, in the broker's words.
         difference: String,
     },
-    /// The broker refused a declaration for another reason, or the connection failed.
+    /// The broker refused a declaration for another reason, or the connection failed. A retry may succeed: a user
+    /// gets its permissions, a queue its leader.
     #[error("could not declare {kind} `{name}`")]
     Refused {
         /// `queue`, `exchange` or `binding of queue`.
@@ -70,27 +74,20 @@ pub enum TopologyError {
 
 impl TopologyError {
     fn new(kind: &'static str, name: String, source: lapin::Error) -> Self {
-        let difference = match source.kind() {
-            ErrorKind::ProtocolError(error) => {
+        match source.kind() {
+            ErrorKind::ProtocolError(error) if error.get_id() == PRECONDITION_FAILED => {
                 let text = error.get_message().as_str();
-                text.find(INEQUIVALENT).and_then(|start| text.get(start..)).map(str::to_owned)
+                let difference = text.find(INEQUIVALENT).and_then(|start| text.get(start..)).unwrap_or(text);
+                Self::Mismatch { kind, name, difference: difference.to_owned() }
             }
-            _ => None,
-        };
-        match difference {
-            Some(difference) => Self::Mismatch { kind, name, difference },
-            None => Self::Refused { kind, name, source },
+            _ => Self::Refused { kind, name, source },
         }
     }
 
-    /// Whether a retry would fail for the same reason: other arguments, or missing permissions.
+    /// Whether a retry would fail for the same reason, because an object exists with other arguments.
     #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        match self {
-            Self::Mismatch { .. } => true,
-            Self::Refused { source, .. } => source.is_amqp_soft_error(),
-            Self::Channel(_) | Self::Timeout(_) => false,
-        }
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Mismatch { .. })
     }
 }
 
@@ -208,5 +205,40 @@ impl Topology {
             )
             .await
             .map_err(|source| TopologyError::new("binding of queue", queue, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPSoftError};
+
+    use super::*;
+
+    fn refused(kind: AMQPSoftError, text: &str) -> TopologyError {
+        let source = ErrorKind::ProtocolError(AMQPError::new(kind.into(), text.into())).into();
+        TopologyError::new("queue", "ns.webhook".to_owned(), source)
+    }
+
+    #[test]
+    fn only_other_arguments_are_permanent() {
+        let differs = refused(
+            AMQPSoftError::PRECONDITIONFAILED,
+            "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'ns.webhook'",
+        );
+        assert!(differs.is_permanent());
+        assert!(
+            differs.to_string().contains("(inequivalent arg 'x-queue-type' for queue 'ns.webhook')"),
+            "{differs}"
+        );
+        let invalid = refused(AMQPSoftError::PRECONDITIONFAILED, "PRECONDITION_FAILED - invalid arg");
+        assert!(invalid.is_permanent());
+        for (kind, text) in [
+            (AMQPSoftError::ACCESSREFUSED, "ACCESS_REFUSED - configure access refused"),
+            // A quorum queue without a leader.
+            (AMQPSoftError::NOTFOUND, "NOT_FOUND - queue 'ns.webhook' process is stopped by supervisor"),
+            (AMQPSoftError::RESOURCELOCKED, "RESOURCE_LOCKED - inequivalent arg or not, it is locked"),
+        ] {
+            assert!(!refused(kind, text).is_permanent(), "{text}");
+        }
     }
 }

@@ -92,14 +92,14 @@ async fn show(
     services: Option<&Services>,
     began: Instant,
 ) -> anyhow::Result<Exit> {
-    let database = Database::connect(&settings.postgres).await?;
+    let database = Database::connect(&settings.postgres, "dev").await?;
     schema::migrate(&database)
         .await
         .context("could not migrate the database; --fresh deletes the data of another build")?;
     let receiver = DemoReceiver::start().await?;
-    let app = App::new(settings.clone())?;
+    let app = App::new(settings.clone(), <Role as clap::ValueEnum>::value_variants())?;
     let (stop, health) = (app.stop_token(), app.health());
-    let mut service = tokio::spawn(app.run(<Role as clap::ValueEnum>::value_variants()));
+    let mut service = tokio::spawn(app.run());
     let demo = Demo { settings: &settings, database: &database, receiver: &receiver };
     let shown = async {
         ready(&health).await?;

@@ -83,6 +83,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             postgres::ConnectError::Refused { .. } | postgres::ConnectError::Timeout { .. } => {
                 Exit::Unavailable
             }
+            postgres::ConnectError::Unfit { .. } => Exit::Failed,
         });
     }
     if is_malformed_id(cause) {

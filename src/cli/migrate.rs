@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{exit::Exit, output};
-use crate::postgres::{Database, schema};
+use crate::postgres::{Database, pending, schema};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -13,7 +13,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, database: &Database) -> anyhow::Result<Exit> {
-    let pending = database.unit(async |conn| schema::pending(conn).await).await;
+    let pending = database.unit(async |conn| pending(conn).await).await;
     let pending = pending.context("could not read the schema version")?;
     for migration in &pending {
         output::line(format_args!("{} {migration}", if args.check { "pending" } else { "applying" }))?;

@@ -37,7 +37,7 @@ pub(super) struct DevServices {
 
 pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit> {
     let roles = if args.roles.is_empty() { <Role as clap::ValueEnum>::value_variants() } else { &args.roles };
-    App::new(effective.settings)?.run(roles).await?;
+    App::new(effective.settings, roles)?.run().await?;
     Ok(Exit::Done)
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::exit::Exit;
 use crate::{
-    postgres::Database,
+    postgres::{ConnectError, Database},
     settings::{self, Effective, LoadError, Log, Origin, Settings},
     telemetry,
 };
@@ -15,6 +15,8 @@ use crate::{
 /// A parsed command line. Nothing has been read or connected yet.
 pub(super) struct Start {
     pub(super) config: Option<PathBuf>,
+    /// The name of the command, for the database's list of sessions.
+    pub(super) command: &'static str,
 }
 
 impl Start {
@@ -42,13 +44,25 @@ impl Start {
         block_on(&quiet(&effective), command(&effective.settings))
     }
 
-    /// Runs a command that needs the database and the settings.
+    /// Runs a command that needs the database, whatever its schema is, and the settings.
+    pub(super) fn with_any_schema(
+        &self,
+        command: impl AsyncFnOnce(&Database, &Settings) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        self.with_settings(async |settings| {
+            let database = Database::connect(&settings.postgres, self.command).await?;
+            command(&database, settings).await
+        })
+    }
+
+    /// Runs a command that needs the database, with all migrations, and the settings.
     pub(super) fn with_database(
         &self,
         command: impl AsyncFnOnce(&Database, &Settings) -> anyhow::Result<Exit>,
     ) -> anyhow::Result<Exit> {
         self.with_settings(async |settings| {
-            let database = Database::connect(&settings.postgres).await?;
+            let database = Database::new(&settings.postgres, self.command).map_err(ConnectError::Url)?;
+            database.check(true).await?;
             command(&database, settings).await
         })
     }

@@ -213,9 +213,9 @@ pub struct Contact {
     pub keys: Vec<Identifier>,
     /// Its separations from other contacts, sorted.
     pub sides: Vec<Side>,
-    /// Time of its earliest event.
+    /// Time of its earliest event, in microseconds.
     pub created_at: OffsetDateTime,
-    /// Time of the latest event with a current value.
+    /// Time of the latest event with a current value, in microseconds.
     pub updated_at: OffsetDateTime,
 }
 

@@ -122,12 +122,19 @@ pub fn body_hash(body: &[u8]) -> [u8; 32] {
 /// The greatest stamp wins, in whatever order the events arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp {
-    /// The event's `time`, UTC, in the microseconds that Postgres stores.
+    /// The event's `time`, UTC, to the nanosecond.
     pub time: OffsetDateTime,
     /// The event that gave the value.
     pub event: EventRef,
     /// The step within the event's chain, counted from 1.
     pub step: u16,
+}
+
+/// The time without the nanoseconds, which Postgres does not store. Cuts toward the past, before 1970 as well.
+#[must_use]
+pub fn to_micros(time: OffsetDateTime) -> OffsetDateTime {
+    // A part of a second fits a second.
+    time.replace_nanosecond(time.microsecond() * 1_000).unwrap_or(time)
 }
 
 /// Names a row of one company: a delivery, an endpoint, a dead letter.
@@ -154,6 +161,15 @@ mod tests {
         assert_ne!(event.id_of(&acme, "x", 1), event.id_of(&acme, "y", 1));
         assert_ne!(event.id_of(&acme, "x", 1), event.id_of(&other, "x", 1));
         assert_eq!(event.key().get_version_num(), 8);
+    }
+
+    #[test]
+    fn nanoseconds_are_cut_toward_the_past() {
+        use time::macros::datetime;
+        for time in [datetime!(2026-01-01 0:00:00.123456789 UTC), datetime!(1969-01-01 0:00:00.123456001 UTC)]
+        {
+            assert_eq!(to_micros(time), time.replace_nanosecond(123_456_000).unwrap());
+        }
     }
 
     #[test]

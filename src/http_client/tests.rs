@@ -19,9 +19,13 @@ struct Client {
     route: Route,
 }
 
+fn sending() -> Sending<'static> {
+    Sending { company: "acme", headers: &[], now: OffsetDateTime::now_utc() }
+}
+
 impl Client {
     async fn send(&self, request: WebhookRequest) -> Outcome {
-        self.client.send("acme", &request, &[], &self.route).await
+        self.client.send(&request, &sending(), &self.route).await
     }
 }
 
@@ -202,6 +206,19 @@ async fn host_names_are_checked_by_their_addresses() {
     assert_eq!(receiver.connections(), 0);
     let outcome = strict.send(request("http://no-such-name.invalid/")).await;
     assert_eq!(outcome.class, Class::Dns, "{outcome:?}");
+}
+
+/// The caller's clock counts, which is the database's.
+#[tokio::test]
+async fn date_in_retry_after_is_compared_to_the_given_time() {
+    let answer =
+        "HTTP/1.1 503 Busy\r\nretry-after: Thu, 01 Jan 1970 01:00:00 GMT\r\ncontent-length: 0\r\n\r\n";
+    let (receiver, Client { client, route }) = (answering(answer).await, client());
+    let at_epoch = Sending { now: OffsetDateTime::UNIX_EPOCH, ..sending() };
+    let outcome = client.send(&request(&receiver.url), &at_epoch, &route).await;
+    let asked = outcome.retry_after.unwrap();
+    let hour = Duration::from_hours(1);
+    assert!(asked <= hour && hour <= asked + route.timeout, "{asked:?}");
 }
 
 #[tokio::test]

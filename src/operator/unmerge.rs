@@ -18,7 +18,7 @@ use crate::{
         event::CompanyId,
     },
     postgres::{
-        Database,
+        Database, clock,
         effects::events,
         living::{self, Living},
         unmerge as store,
@@ -97,7 +97,7 @@ async fn apply(
     operator: &str,
 ) -> Result<Unmerged, UnmergeError> {
     let found = living::lock(conn, company, id).await?;
-    let Living { contact: living, aliases } = found.ok_or(UnmergeError::NotFound)?;
+    let Living { contact: living, aliases, version } = found.ok_or(UnmergeError::NotFound)?;
     let merged = match (id == living.id, aliases.as_slice()) {
         (false, _) => id,
         (true, []) => return Err(UnmergeError::NotMerged),
@@ -127,13 +127,13 @@ async fn apply(
     }
     // Versions must grow for every subscriber that knows any of these ids.
     for contact in &mut rebuilt.contacts {
-        contact.version = living.version + 1;
+        contact.version = version + 1;
     }
     if !store::replace(conn, &living, &steps, &rebuilt).await? {
         return Err(UnmergeError::Incomplete);
     }
     store::insert_separation(conn, company, &separation, operator).await?;
-    let message = message(settings, &rebuilt, separation.id, contact);
+    let message = message(settings, &rebuilt, separation.id, contact, clock::now(conn).await?);
     // Without an owner: the relay of any process publishes it.
     events::insert(conn, Uuid::now_v7(), None, message.into_iter().collect()).await?;
     let moved = updates.iter().zip(&rebuilt.steps).filter(|(update, (now, _))| update.contact != *now);
@@ -147,8 +147,13 @@ fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
         [only] if only.id == living.id && only.keys == living.keys && only.values == living.values)
 }
 
-fn message(events: &Events, rebuilt: &Rebuilt, separation: Uuid, id: ContactId) -> Option<OutgoingEvent> {
-    let now = OffsetDateTime::now_utc();
+fn message(
+    events: &Events,
+    rebuilt: &Rebuilt,
+    separation: Uuid,
+    id: ContactId,
+    now: OffsetDateTime,
+) -> Option<OutgoingEvent> {
     let publisher = Publisher { source: &events.source, include_identity: events.include_identity, now };
     let contact = rebuilt.contacts.iter().find(|contact| contact.id == id)?;
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::types::PgInterval;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::event::Key;
@@ -15,6 +16,11 @@ pub(super) fn column<'a, T, C>(rows: &'a [T], of: impl Fn(&'a T) -> C) -> Vec<C>
 /// The two columns of keys.
 pub(super) fn key_columns<'a>(keys: impl IntoIterator<Item = &'a Key>) -> (Vec<&'a str>, Vec<Uuid>) {
     keys.into_iter().map(|key| (key.company.as_str(), key.id)).unzip()
+}
+
+/// The nanoseconds of a time beyond its microseconds, which are all that `timestamptz` has.
+pub(super) fn nanos(time: OffsetDateTime) -> i16 {
+    i16::try_from(time.nanosecond() % 1000).unwrap_or_default()
 }
 
 /// In whole microseconds, the resolution of Postgres. A longer duration becomes the longest interval.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{columns::column, contact_row::ContactRow, living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, field::FieldMap},
-    event::{CompanyId, Stamp},
+    event::{CompanyId, Stamp, to_micros},
 };
 
 /// A contact and the ids that lead to it.
@@ -137,7 +137,7 @@ pub async fn history(
                string_to_array(coalesce(merged, ''), ',')::uuid[] AS "merged!",
                ARRAY(SELECT jsonb_object_keys(fields::jsonb)) AS "accepted!"
            FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
-           ORDER BY event_time, event_id, source, step"#,
+           ORDER BY event_time, event_nanos, event_id, source, step"#,
         company.as_str(),
         ids,
     )
@@ -154,7 +154,8 @@ pub async fn triggers(
     contact: &Contact,
     ids: &[Uuid],
 ) -> Result<FieldMap<String>, sqlx::Error> {
-    let times: Vec<OffsetDateTime> = contact.values.iter().map(|(_, value)| value.stamp.time).collect();
+    let times: Vec<OffsetDateTime> =
+        contact.values.iter().map(|(_, value)| to_micros(value.stamp.time)).collect();
     let rows = sqlx::query!(
         "SELECT source, event_id, step, trigger_name FROM trigger_events
          WHERE company_id = $1 AND contact_id = ANY($2) AND event_time = ANY($3)",

@@ -258,11 +258,12 @@ pub(super) async fn write_merges(conn: &mut PgConnection, merges: &[Merge]) -> R
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "INSERT INTO contact_aliases (company_id, alias_id, contact_id, merged_by)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::uuid[])",
+        "INSERT INTO contact_aliases (company_id, alias_id, contact_id, version, merged_by)
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[])",
         &companies as &[&str],
         &losers,
         &winners,
+        &column(merges, |merge| merge.version),
         &column(merges, |merge| merge.stamp.event.key()),
     )
     .execute(&mut *conn)

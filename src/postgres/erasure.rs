@@ -132,7 +132,7 @@ pub async fn erased_at(
 }
 
 async fn read(conn: &mut PgConnection, living: Living, region: Region) -> Result<Dossier, sqlx::Error> {
-    let Living { contact, aliases } = living;
+    let Living { contact, aliases, .. } = living;
     let (company, id) = (&contact.company, contact.id);
     let mut evidence = Evidence { region, keys: BTreeSet::new(), documents: BTreeSet::new() };
     evidence.keys.extend(contact.keys.iter().cloned());

@@ -7,11 +7,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::columns::column;
+use super::columns::{column, nanos};
 use crate::domain::{
     chain::entry::Entry,
     contact::{Identifier, Rejected},
-    event::CompanyId,
+    event::{CompanyId, to_micros},
 };
 
 /// Bytes of a message body's SHA-256 that are kept.
@@ -122,7 +122,8 @@ pub async fn insert(
         &column(&proofs, |proof| proof.erased),
         &column(entries, |entry| entry.company.as_str()) as &[&str],
         &column(entries, |entry| entry.contact.0),
-        &column(entries, |entry| entry.time),
+        &column(entries, |entry| to_micros(entry.time)),
+        &column(entries, |entry| nanos(entry.time)),
         &column(entries, |entry| entry.event.source()) as &[&str],
         &column(entries, |entry| entry.event.id()) as &[&str],
         // A chain has 110 steps at most (11 triggers of 10 actions).

@@ -17,6 +17,8 @@ pub struct Living {
     pub contact: Contact,
     /// The ids that were merged into it, in order.
     pub aliases: Vec<ContactId>,
+    /// The greatest version that any of these ids has had.
+    pub version: i64,
 }
 
 /// Locks the living contact of `id`. `None` if no contact has this id.
@@ -36,8 +38,10 @@ pub async fn lock(
         let living = resolve(conn, company, id).await?;
         match contact {
             Some(contact) if contact.id == living => {
-                let aliases = aliases(conn, company, living).await?;
-                return Ok(Some(Living { contact, aliases }));
+                let (aliases, versions): (Vec<_>, Vec<_>) =
+                    aliases(conn, company, living).await?.into_iter().unzip();
+                let version = versions.into_iter().fold(contact.version, i64::max);
+                return Ok(Some(Living { contact, aliases, version }));
             }
             None if living == expected => return Ok(None),
             _ => expected = living,
@@ -87,13 +91,13 @@ async fn aliases(
     conn: &mut PgConnection,
     company: &CompanyId,
     living: ContactId,
-) -> Result<Vec<ContactId>, sqlx::Error> {
-    let aliases = sqlx::query_scalar!(
-        "SELECT alias_id FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
+) -> Result<Vec<(ContactId, i64)>, sqlx::Error> {
+    let aliases = sqlx::query!(
+        "SELECT alias_id, version FROM contact_aliases WHERE company_id = $1 AND contact_id = $2 ORDER BY 1",
         company.as_str(),
         living.0,
     )
     .fetch_all(conn)
     .await?;
-    Ok(aliases.into_iter().map(ContactId).collect())
+    Ok(aliases.into_iter().map(|row| (ContactId(row.alias_id), row.version)).collect())
 }

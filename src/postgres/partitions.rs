@@ -60,14 +60,6 @@ impl Change {
     }
 }
 
-/// The time of the database.
-///
-/// # Errors
-/// When the database fails.
-pub async fn now(conn: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(conn).await
-}
-
 /// The partitions of a table, by their first day. Leaves out the default partition.
 ///
 /// # Errors

@@ -1,30 +1,34 @@
 //! The connection pool, and units of work that never return a broken connection to it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use secrecy::ExposeSecret as _;
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres,
-    migrate::Migrator,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
 
-use super::{Failure, classify};
+use super::{
+    Failure, classify,
+    migrations::pending,
+    session::{self, Asked, Unfit},
+};
 use crate::settings;
 
 /// A pooled connection that has been idle for longer is pinged before it is used.
 const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 
-/// The deadline of that ping.
+/// The deadline of that ping, and of the check of a new connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often an operator's transaction runs before a race against a worker is reported.
 const MAX_RUNS: u32 = 6;
-
-/// The schema, embedded in the binary.
-pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Why a command could not connect. Names host and port, never the password.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,22 @@ pub enum ConnectError {
         /// The deadline.
         limit: Duration,
     },
+    /// It is not usable as it is.
+    #[error("could not use Postgres at {address}: {unfit}")]
+    Unfit {
+        /// Host and port.
+        address: String,
+        /// What is wrong with it.
+        unfit: Unfit,
+    },
+}
+
+impl ConnectError {
+    /// Whether a retry would fail for the same reason. A migration or a restart of the server may end all others.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Unfit { unfit: Unfit::Encoding(_) | Unfit::Settings(_), .. })
+    }
 }
 
 /// A driver's error without the prefix that only says that it is one.
@@ -68,35 +88,33 @@ impl fmt::Display for Cause<'_> {
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: PgPool,
+    asked: Arc<Asked>,
+    /// What the last new connection lacked. The pool hides it: it tries again until it gives up.
+    unfit: Arc<Mutex<Option<Unfit>>>,
     unit_timeout: Duration,
-    /// The deadline of the pool's own test of a returned connection.
-    return_timeout: Duration,
+    /// Also the deadline of the pool's own test of a returned connection.
+    acquire_timeout: Duration,
 }
 
 impl Database {
-    /// Opens and closes one connection, then prepares the pool. For commands: the pool would retry until
-    /// `postgres.acquire_timeout` and then report that, not the cause.
+    /// Opens, checks and closes one connection, then prepares the pool. For commands: the pool would retry until
+    /// `postgres.acquire_timeout` and then report that, not the cause. `purpose` becomes a part of `application_name`.
     ///
     /// # Errors
     /// When `postgres.url` is not an address, or the server does not accept the connection.
-    pub async fn connect(settings: &settings::Postgres) -> Result<Self, ConnectError> {
-        let options = connect_options(settings).map_err(ConnectError::Url)?;
-        let (address, limit) = (address(&options), settings.acquire_timeout);
-        let connected = timeout(limit, async { PgConnection::connect_with(&options).await?.close().await });
-        match connected.await {
-            Ok(Ok(())) => Ok(Self::with_options(settings, options, settings.max_connections)),
-            Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
-            Err(_) => Err(ConnectError::Timeout { address, limit }),
-        }
+    pub async fn connect(settings: &settings::Postgres, purpose: &str) -> Result<Self, ConnectError> {
+        let database = Self::new(settings, purpose).map_err(ConnectError::Url)?;
+        database.check(false).await?;
+        Ok(database)
     }
 
     /// Prepares the pool, which connects when the first connection is requested. For the service, which waits
-    /// for an unreachable database.
+    /// for an unreachable database. `purpose` becomes a part of `application_name`.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
-    pub fn new(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
-        Ok(Self::with_options(settings, connect_options(settings)?, settings.max_connections))
+    pub fn new(settings: &settings::Postgres, purpose: &str) -> Result<Self, sqlx::Error> {
+        Self::with_connections(settings, purpose, settings.max_connections)
     }
 
     /// As [`Self::new`], with one connection set aside in a pool of its own. Who has that pool does not wait for others,
@@ -104,34 +122,54 @@ impl Database {
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
-    pub fn with_reserved(settings: &settings::Postgres) -> Result<(Self, Self), sqlx::Error> {
-        let options = connect_options(settings)?;
-        let reserved = Self::with_options(settings, options.clone(), 1);
+    pub fn with_reserved(settings: &settings::Postgres, purpose: &str) -> Result<(Self, Self), sqlx::Error> {
         // Validated to be more than one.
         let others = settings.max_connections.saturating_sub(1).max(1);
-        Ok((Self::with_options(settings, options, others), reserved))
+        let others = Self::with_connections(settings, purpose, others)?;
+        Ok((others, Self::with_connections(settings, purpose, 1)?))
     }
 
-    fn with_options(settings: &settings::Postgres, options: PgConnectOptions, connections: u32) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(settings.acquire_timeout)
-            // A ping before every unit of work would cost a round trip each. One after a pause finds the
-            // connections that a restart of the database left behind.
-            .test_before_acquire(false)
-            .before_acquire(|connection, state| {
-                Box::pin(async move {
-                    if state.idle_for > MAX_UNTESTED_IDLE {
-                        // Without it a silent peer would cost the whole acquire_timeout.
-                        let answered = timeout(PING_TIMEOUT, connection.ping()).await;
-                        answered.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
+    fn with_connections(
+        settings: &settings::Postgres,
+        purpose: &str,
+        connections: u32,
+    ) -> Result<Self, sqlx::Error> {
+        let asked = Arc::new(session::asked(settings));
+        let options: PgConnectOptions = settings.url.expose_secret().parse()?;
+        let options = options
+            .application_name(&format!("contact-relay {purpose}"))
+            .options(asked.iter().map(|(name, value)| (*name, value.as_str())));
+        let unfit = Arc::default();
+        let pool =
+            pool_options(settings, &asked, &unfit).max_connections(connections).connect_lazy_with(options);
         let unit_timeout = settings.acquire_timeout + 2 * settings.statement_timeout;
-        Self { pool, unit_timeout, return_timeout: settings.acquire_timeout }
+        Ok(Self { pool, asked, unfit, unit_timeout, acquire_timeout: settings.acquire_timeout })
+    }
+
+    /// Opens one connection outside of the pool, checks it, and with `schema` the database's schema as well, and closes
+    /// it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or is not usable as it is.
+    pub async fn check(&self, schema: bool) -> Result<(), ConnectError> {
+        let options = self.pool.connect_options();
+        let (address, limit) = (address(&options), self.acquire_timeout);
+        let checked = timeout(limit, async {
+            let mut conn = PgConnection::connect_with(&options).await?;
+            let mut unfit = session::check(&mut conn, &self.asked).await?;
+            if schema && unfit.is_none() {
+                let pending = pending(&mut conn).await?;
+                unfit = (!pending.is_empty()).then_some(Unfit::Behind(pending));
+            }
+            conn.close().await?;
+            Ok::<_, sqlx::Error>(unfit)
+        });
+        match checked.await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(unfit))) => Err(ConnectError::Unfit { address, unfit }),
+            Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
+            Err(_) => Err(ConnectError::Timeout { address, limit }),
+        }
     }
 
     /// Runs one unit of work on one connection, within `acquire_timeout` plus twice `statement_timeout`.
@@ -147,9 +185,9 @@ impl Database {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         let unit = async {
-            let mut session = Session(Some(self.pool.acquire().await?));
+            let mut session = Session(Some(self.acquire().await?));
             let done = work(session.connection()?).await?;
-            session.release(self.return_timeout);
+            session.release(self.acquire_timeout);
             Ok(done)
         };
         timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
@@ -181,6 +219,18 @@ impl Database {
                 Err(error) if classify(&error) == Failure::Race && runs < MAX_RUNS => runs += 1,
                 ended => return ended,
             }
+        }
+    }
+
+    /// A connection of the pool, or why new ones cannot be used.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let unfit = || self.unfit.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.pool.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => {
+                Err(unfit()
+                    .map_or(sqlx::Error::PoolTimedOut, |unfit| sqlx::Error::Configuration(unfit.into())))
+            }
+            acquired => acquired,
         }
     }
 
@@ -216,19 +266,37 @@ impl Drop for Session {
     }
 }
 
-fn connect_options(settings: &settings::Postgres) -> Result<PgConnectOptions, sqlx::Error> {
-    let statement_timeout = settings.statement_timeout.as_millis().to_string();
-    let options: PgConnectOptions = settings.url.expose_secret().parse()?;
-    Ok(options.application_name("contact-relay").options([
-        ("statement_timeout", statement_timeout.as_str()),
-        ("idle_in_transaction_session_timeout", statement_timeout.as_str()),
-        // Every query has its index. A plan that was cached while a table was empty must not keep
-        // scanning the table when it has grown.
-        ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-    ]))
+/// The pool checks a connection when it is new, and when it has been idle.
+fn pool_options(
+    settings: &settings::Postgres,
+    asked: &Arc<Asked>,
+    unfit: &Arc<Mutex<Option<Unfit>>>,
+) -> PgPoolOptions {
+    let (asked, unfit) = (Arc::clone(asked), Arc::clone(unfit));
+    PgPoolOptions::new()
+        .acquire_timeout(settings.acquire_timeout)
+        .after_connect(move |connection, _| {
+            let (asked, unfit) = (Arc::clone(&asked), Arc::clone(&unfit));
+            Box::pin(async move {
+                let checked = timeout(PING_TIMEOUT, session::check(connection, &asked)).await;
+                let found = checked.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                unfit.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+                found.map_or(Ok(()), |unfit| Err(sqlx::Error::Configuration(unfit.into())))
+            })
+        })
+        // A ping before every unit of work would cost a round trip each. One after a pause finds the
+        // connections that a restart of the database left behind.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > MAX_UNTESTED_IDLE {
+                    // Without it a silent peer would cost the whole acquire_timeout.
+                    let answered = timeout(PING_TIMEOUT, connection.ping()).await;
+                    answered.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// Host and port, or the Unix socket.

@@ -1,31 +1,11 @@
-//! Lists and applies pending migrations.
+//! Applies pending migrations.
 
 use sqlx::{PgConnection, migrate::MigrateError};
 
 use super::{
-    Database, MIGRATIONS,
+    Database, MIGRATIONS, clock,
     partitions::{self, Change, TABLES},
 };
-
-/// The migrations of this binary that the database lacks, such as `0001 schema`, in order.
-///
-/// # Errors
-/// When the database fails.
-pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    // Unchecked queries: `.ci/sqlx` checks statements against a schema without sqlx's own table.
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *conn)
-        .await?;
-    let applied: Vec<i64> = if exists {
-        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?
-    } else {
-        Vec::new()
-    };
-    let missing = MIGRATIONS.iter().filter(|migration| {
-        migration.migration_type.is_up_migration() && !applied.contains(&migration.version)
-    });
-    Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
-}
 
 /// Applies pending migrations, without `postgres.statement_timeout`: building an index of a large table takes longer
 /// than a statement of a worker may.
@@ -46,7 +26,7 @@ pub async fn migrate(database: &Database) -> Result<(), MigrateError> {
 /// When the database fails, or has migrations that this binary lacks.
 pub async fn apply(conn: &mut PgConnection) -> Result<(), MigrateError> {
     MIGRATIONS.run(&mut *conn).await?;
-    let today = partitions::now(conn).await?.date();
+    let today = clock::now(conn).await?.date();
     for table in &TABLES {
         for first in table.wanted(today) {
             // The service tries again what is not done now.

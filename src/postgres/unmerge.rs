@@ -16,7 +16,7 @@ use crate::domain::{
         field::FieldMap,
         rebuild::{AppliedUpdate, Rebuilt, Separation},
     },
-    event::{CompanyId, EventRef, Stamp},
+    event::{CompanyId, EventRef, Stamp, to_micros},
 };
 
 /// One CRM step of an applied event, from the ledger.
@@ -53,7 +53,7 @@ pub async fn steps(
 ) -> Result<Vec<Step>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT applied_order, step, source, event_id, event_time, contact_id, fields
+        "SELECT applied_order, step, source, event_id, event_time, event_nanos, contact_id, fields
          FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
          ORDER BY applied_order",
         company.as_str(),
@@ -70,6 +70,7 @@ struct Row {
     source: String,
     event_id: String,
     event_time: OffsetDateTime,
+    event_nanos: i16,
     contact_id: Uuid,
     fields: String,
 }
@@ -85,7 +86,8 @@ impl Row {
             let field = name.parse().map_err(decode)?;
             values.insert(field, value);
         }
-        let stamp = Stamp { time: self.event_time, event, step };
+        let time = self.event_time + time::Duration::nanoseconds(self.event_nanos.into());
+        let stamp = Stamp { time, event, step };
         Ok(Step {
             applied_order: self.applied_order,
             update: AppliedUpdate {
@@ -185,7 +187,7 @@ async fn reassign(
            AND t.applied_order = u.applied_order",
         company.as_str(),
         &column(steps, |step| step.update.contact.0),
-        &column(steps, |step| step.update.update.stamp.time),
+        &column(steps, |step| to_micros(step.update.update.stamp.time)),
         &column(steps, |step| step.applied_order),
         &column(now, |(contact, _)| contact.0),
         &column(&rejected, |rejected| rejected.map(|rejected| rejected.field.name())) as &[Option<&str>],

@@ -42,6 +42,28 @@ impl TryFrom<String> for CompanyRegion {
     }
 }
 
+/// What a commit waits for. Never nothing: what was acknowledged must survive a crash of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum SynchronousCommit {
+    /// The disk, and that of the synchronous standby if there is one.
+    On,
+    /// That the synchronous standby has applied it.
+    RemoteApply,
+    /// That the synchronous standby has received it.
+    RemoteWrite,
+    /// The disk of the primary alone.
+    Local,
+}
+
+impl SynchronousCommit {
+    /// Its value in Postgres.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "lowercase")]

@@ -102,6 +102,7 @@ fn work(settings: &Settings, faults: &mut Faults) {
         "events.source",
         "must be a URI reference of 1 to 1024 bytes, such as \"/contact-relay\"",
     );
+    faults.positive("events.max_clock_skew", settings.events.max_clock_skew);
     faults.unless(
         (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&settings.outbox.retry_interval),
         "outbox.retry_interval",

@@ -10,6 +10,9 @@ pub const MAINTENANCE: &str = "maintenance";
 /// Keeps the process registered.
 pub const PRESENCE: &str = "presence";
 
+/// The clock of the process, compared to the database's.
+pub const CLOCK: &str = "clock";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 

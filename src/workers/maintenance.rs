@@ -14,7 +14,7 @@ use super::{component::MAINTENANCE, retry::DatabaseWait};
 use crate::{
     health::Health,
     postgres::{
-        Database, dead_letters, endpoints,
+        Database, clock, dead_letters, endpoints,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
         suspects,
     },
@@ -62,7 +62,7 @@ impl Maintenance {
     pub async fn run(self, stop: CancellationToken) {
         let mut wait = DatabaseWait::new(MAINTENANCE, &self.health);
         while !stop.is_cancelled() {
-            let now = self.database.unit(async |conn| partitions::now(conn).await).await;
+            let now = self.database.unit(async |conn| clock::now(conn).await).await;
             let round = match now {
                 Ok(now) => self.round(now, &stop).await,
                 Err(error) => Err(error),

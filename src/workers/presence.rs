@@ -3,10 +3,13 @@
 //! Effects and lanes have an owner. While the row of the owner is renewed in time they are its alone; once it has
 //! expired, others release them. A process that others have buried goes on under a new id: what it owned is
 //! no longer its own, and what it still finishes is harmless, because ids and unique keys decide.
+//!
+//! Each renewal also compares the clocks: all processes go by the database's.
 
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -15,12 +18,12 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    component::PRESENCE,
+    component::{CLOCK, PRESENCE},
     retry::{self, DatabaseWait},
 };
 use crate::{
     health::Health,
-    postgres::{Database, processes},
+    postgres::{Database, clock, processes},
     telemetry::chain,
 };
 
@@ -37,6 +40,13 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// this much time to take effect before others take over.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// A clock that differs by more than this is reported, until it differs by less than [`FINE_OFFSET`].
+const MAX_OFFSET: time::Duration = time::Duration::seconds(30);
+const FINE_OFFSET: time::Duration = time::Duration::seconds(25);
+
+/// An answer that took longer does not tell the time: it may be wrong by half of that.
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
+
 /// Maximum wait for the farewell at the end. Without it, the row expires.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,6 +57,8 @@ struct Registration {
     /// When the last successful renewal began, which is before the database counted its term.
     renewed_at: Option<Instant>,
     senders: u32,
+    /// The database's clock minus that of this process.
+    offset: time::Duration,
 }
 
 impl Registration {
@@ -83,6 +95,13 @@ impl Presence {
         registration.is_alive(Instant::now()).then_some(registration.id)
     }
 
+    /// The time by the database's clock, so that processes agree, and receivers and events are judged by a clock that
+    /// somebody watches.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.0.borrow().offset
+    }
+
     /// The number of live processes that send webhooks when the row was last renewed, at least 1.
     #[must_use]
     pub fn senders(&self) -> u32 {
@@ -103,7 +122,8 @@ impl PresenceKeeper {
     /// Prepares the task, and the registration that it keeps.
     #[must_use]
     pub fn new(database: Database, health: Health, sends_webhooks: bool) -> (Self, Presence) {
-        let unregistered = Registration { id: Uuid::now_v7(), renewed_at: None, senders: 1 };
+        let unregistered =
+            Registration { id: Uuid::now_v7(), renewed_at: None, senders: 1, offset: time::Duration::ZERO };
         let (registration, presence) = watch::channel(unregistered);
         (Self { database, health, sends_webhooks, registration }, Presence(presence))
     }
@@ -132,18 +152,20 @@ impl PresenceKeeper {
         let mut tick = interval(RENEWAL_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wait = DatabaseWait::new(PRESENCE, &self.health);
+        let mut is_off = false;
         loop {
             tick.tick().await;
             let began = Instant::now();
             let renewed = timeout(RENEWAL_TIMEOUT, self.database.unit(async |conn| self.renew(conn).await));
-            let (id, senders) = match renewed.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            let (id, senders, offset) = match renewed.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(renewed) => renewed,
                 Err(error) => {
                     retry::report_failure(PRESENCE, &self.health, &chain(&error));
                     continue;
                 }
             };
-            self.registration.send_replace(Registration { id, renewed_at: Some(began), senders });
+            self.registration.send_replace(Registration { id, renewed_at: Some(began), senders, offset });
+            self.report_clock(offset, &mut is_off);
             let buried = timeout(RENEWAL_TIMEOUT, self.bury(began)).await;
             match buried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(()) => {
@@ -155,9 +177,29 @@ impl PresenceKeeper {
         }
     }
 
-    /// Renews or registers, and returns the id and the number of processes that send webhooks.
-    async fn renew(&self, conn: &mut PgConnection) -> Result<(Uuid, u32), sqlx::Error> {
-        let Registration { mut id, renewed_at, .. } = *self.registration.borrow();
+    /// Reports a clock that is wrong, and logs each change.
+    fn report_clock(&self, offset: time::Duration, is_off: &mut bool) {
+        let was_off = std::mem::replace(is_off, exceeds(offset, *is_off));
+        if !*is_off {
+            if was_off {
+                info!(component = CLOCK, "the clock of this process agrees with the database's again");
+            }
+            self.health.ready(CLOCK);
+            return;
+        }
+        let (seconds, side) =
+            (offset.whole_seconds().abs(), if offset.is_positive() { "behind" } else { "ahead of" });
+        let text = format!("the clock of this process is {seconds} s {side} the database's");
+        if !was_off {
+            warn!(component = CLOCK, seconds, "{text}; set the clock of the machine that is wrong");
+        }
+        self.health.failing(CLOCK, text);
+    }
+
+    /// Renews or registers. Returns the id, the number of processes that send webhooks, and how far the database's clock
+    /// is ahead.
+    async fn renew(&self, conn: &mut PgConnection) -> Result<(Uuid, u32, time::Duration), sqlx::Error> {
+        let Registration { mut id, renewed_at, offset, .. } = *self.registration.borrow();
         if renewed_at.is_none() || !processes::renew(conn, id, TERM).await? {
             // Always a new id: the answer to an earlier try may have been lost.
             let before = std::mem::replace(&mut id, Uuid::now_v7());
@@ -171,7 +213,10 @@ impl PresenceKeeper {
             }
         }
         let senders = processes::senders(conn).await?;
-        Ok((id, u32::try_from(senders).unwrap_or(u32::MAX).max(1)))
+        let (asked_at, asked) = (OffsetDateTime::now_utc(), Instant::now());
+        let answer = clock::now(conn).await?;
+        let offset = difference(asked_at, asked.elapsed(), answer).unwrap_or(offset);
+        Ok((id, u32::try_from(senders).unwrap_or(u32::MAX).max(1), offset))
     }
 
     /// Releases what dead processes own, until it is time for the next renewal.
@@ -194,15 +239,27 @@ impl PresenceKeeper {
     }
 }
 
+/// How far another clock is ahead, which answered `answer` when it was asked. Assumes that both ways took equally long.
+fn difference(asked_at: OffsetDateTime, took: Duration, answer: OffsetDateTime) -> Option<time::Duration> {
+    (took <= MAX_ROUND_TRIP).then(|| answer - (asked_at + took / 2))
+}
+
+/// Whether the offset is worth a report. It may tremble at the limit, so a report ends later than it begins.
+fn exceeds(offset: time::Duration, was_off: bool) -> bool {
+    offset.abs() > if was_off { FINE_OFFSET } else { MAX_OFFSET }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const IN_TIME: time::Duration = time::Duration::ZERO;
 
     #[test]
     fn registration_counts_from_the_beginning_of_its_renewal_and_ends_before_its_row() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_millis(seconds);
-        let renewed = Registration { id: Uuid::nil(), renewed_at: Some(began), senders: 1 };
+        let renewed = Registration { id: Uuid::nil(), renewed_at: Some(began), senders: 1, offset: IN_TIME };
         for (now, expected) in [(0, true), (7_999, true), (8_000, false), (10_000, false), (3_600_000, false)]
         {
             assert_eq!(renewed.is_alive(at(now)), expected, "after {now} ms");
@@ -220,12 +277,36 @@ mod tests {
 
     #[test]
     fn an_unregistered_process_owns_nothing_and_counts_one_sender() {
-        let (state, presence) =
-            watch::channel(Registration { id: Uuid::from_u128(7), renewed_at: None, senders: 1 });
+        let (state, presence) = watch::channel(Registration {
+            id: Uuid::from_u128(7),
+            renewed_at: None,
+            senders: 1,
+            offset: IN_TIME,
+        });
         let presence = Presence(presence);
         assert_eq!((presence.owner(), presence.is_alive(), presence.senders()), (None, false, 1));
         let renewed_at = Some(Instant::now());
-        state.send_replace(Registration { id: Uuid::from_u128(8), renewed_at, senders: 3 });
+        state.send_replace(Registration { id: Uuid::from_u128(8), renewed_at, senders: 3, offset: IN_TIME });
         assert_eq!((presence.owner(), presence.senders()), (Some(Uuid::from_u128(8)), 3));
+    }
+
+    #[test]
+    fn clocks_are_compared_at_the_middle_of_the_round_trip() {
+        let asked_at = OffsetDateTime::UNIX_EPOCH;
+        let answer = asked_at + Duration::from_secs(61);
+        let differ = |took| difference(asked_at, Duration::from_millis(took), answer);
+        assert_eq!(differ(2000), Some(time::Duration::minutes(1)));
+        assert_eq!(differ(0), Some(time::Duration::seconds(61)));
+        assert_eq!(differ(2001), None, "it took too long");
+        assert_eq!(difference(answer, Duration::ZERO, asked_at), Some(time::Duration::seconds(-61)));
+    }
+
+    #[test]
+    fn clock_is_reported_beyond_30_s_until_it_is_within_25() {
+        let exceeds = |seconds, was_off| exceeds(time::Duration::seconds(seconds), was_off);
+        for sign in [1, -1] {
+            assert_eq!([30, 31].map(|seconds| exceeds(sign * seconds, false)), [false, true]);
+            assert_eq!([25, 26].map(|seconds| exceeds(sign * seconds, true)), [false, true]);
+        }
     }
 }

@@ -51,7 +51,7 @@ async fn one_process_rolls_no_batch_back(app: &TestApp) {
     assert!(service.ended().await.success());
     // A session reports its statistics before it disappears.
     let sessions =
-        "pg_stat_activity WHERE datname = current_database() AND application_name = 'contact-relay'";
+        "pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'contact-relay%'";
     app.wait_for_rows(sessions, 0).await;
     let rolled_back = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(app.count(rolled_back).await, 0);

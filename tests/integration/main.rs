@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod chain;
+mod clocks;
 mod command_line;
 mod contacts;
 mod dead_letters;
@@ -31,10 +32,12 @@ mod relay;
 mod replays;
 mod results;
 mod retention;
+mod sessions;
 mod slack;
 mod support;
 mod unmerge;
 mod upserted;
+mod versions;
 mod webhook_docs;
 mod webhook_outcomes;
 mod webhook_requests;

@@ -25,7 +25,7 @@ const PARTITIONS: &str = "pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WH
 fn maintenance(app: &TestApp) -> Maintenance {
     let pairs = app.environment_of_processes().into_iter().map(|(name, value)| (name.into(), value.into()));
     let settings = settings::load(None, pairs).unwrap().settings;
-    let database = Database::new(&settings.postgres).unwrap();
+    let database = Database::new(&settings.postgres, "test").unwrap();
     Maintenance { settings: settings.into(), database, health: Health::default() }
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::webhook::attempt::Class,
     operator::endpoints::{self, ResolveError},
-    postgres::{Database, attempts::Attempt},
+    postgres::{Database, attempts::Attempt, clock},
     settings::Settings,
     workers::webhook::endpoint_test::{self, EndpointTest},
 };
@@ -33,7 +33,9 @@ pub(super) async fn run(database: &Database, args: &One, settings: &Settings) ->
         let text = "this URL contains variables; give one without, such as https://hooks.example/contacts/1";
         return Err(Usage(text.to_owned()).into());
     }
-    let test = endpoint_test::run(settings, &company, &url).await?;
+    // A receiver checks the signature's time. The worker takes the database's clock as well.
+    let started_at = database.unit(async |conn| clock::now(conn).await).await?;
+    let test = endpoint_test::run(settings, &company, &url, started_at).await?;
     let attempt = recorded(&test);
     output::object(args.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
     Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })

@@ -35,6 +35,8 @@ pub struct Merge {
     pub company: CompanyId,
     /// The contact that was merged away; its id becomes an alias.
     pub loser: ContactId,
+    /// The version that it had.
+    pub version: i64,
     /// The contact that it was merged into.
     pub into: ContactId,
     /// The surviving contact at the end of the batch.
@@ -236,6 +238,7 @@ impl Directory {
     fn merge(&mut self, winner: &mut Draft, loser: Draft, update: &ContactUpdate) -> ContactId {
         let company = loser.contact.company.clone();
         let (winner_id, loser_id, stored) = (winner.contact.id, loser.contact.id, loser.is_stored());
+        let version = loser.contact.version;
         for key in winner.absorb(loser) {
             let key = (company.clone(), key);
             self.owners.insert(key.clone(), winner_id);
@@ -253,7 +256,14 @@ impl Directory {
             self.removed.push((company.clone(), loser_id));
         }
         let stamp = update.stamp.clone();
-        self.merges.push(Merge { company, loser: loser_id, into: winner_id, winner: winner_id, stamp });
+        self.merges.push(Merge {
+            company,
+            loser: loser_id,
+            version,
+            into: winner_id,
+            winner: winner_id,
+            stamp,
+        });
         loser_id
     }
 

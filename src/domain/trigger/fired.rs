@@ -34,7 +34,7 @@ pub struct TriggerFired {
     pub company: CompanyId,
     /// Identifies the event across redeliveries.
     pub event: EventRef,
-    /// CloudEvents `time`, UTC, whole microseconds.
+    /// CloudEvents `time`, UTC, to the nanosecond.
     pub time: OffsetDateTime,
     /// The assistant whose session fired the trigger.
     pub assistant_id: Option<String>,
@@ -78,6 +78,18 @@ impl TriggerFired {
             trigger: self.triggers.first().map(|trigger| trigger.name().to_owned()),
             ..Fault::new(reason, message)
         }
+    }
+
+    /// Refuses an event that is later than `latest`.
+    ///
+    /// # Errors
+    /// `event_invalid`.
+    pub fn not_after(self, latest: OffsetDateTime) -> Result<Self, Fault> {
+        if self.time > latest {
+            let message = "`time` is later than now by more than events.max_clock_skew";
+            return Err(self.fault(Reason::EventInvalid, message));
+        }
+        Ok(self)
     }
 
     /// The variables of this event's webhooks. `contact` is the result of the chain's last CRM step.
@@ -198,7 +210,7 @@ impl Envelope<'_> {
         }
         let company = company.map_err(|bad| with_origin(invalid(format!("`data.company.id` {bad}"))))?;
         let event = event.map_err(|bad| with_origin(invalid(format!("`source` and `id` {bad}"))))?;
-        let time = utc_micros(&self.time).map_err(with_origin)?;
+        let time = utc(&self.time).map_err(with_origin)?;
         data.check(company, event, time, cache).map_err(with_origin)
     }
 }
@@ -276,15 +288,13 @@ fn bad_trigger(path: &str, bad: &BadTrigger) -> Fault {
     Fault { trigger: bad.name.clone(), ..Fault::new(bad.reason, format!("`{path}`: {}", bad.message())) }
 }
 
-/// Parses RFC 3339 and reduces it to what Postgres stores: UTC and microseconds. All four-digit years fit
-/// `timestamptz`.
-fn utc_micros(text: &str) -> Result<OffsetDateTime, Fault> {
+/// Parses RFC 3339, to the nanosecond; further digits are cut. All four-digit years fit `timestamptz`.
+fn utc(text: &str) -> Result<OffsetDateTime, Fault> {
     let bad = || invalid("`time` must be an RFC 3339 time, such as 2026-11-22T10:00:00.123Z");
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| bad())?;
     // An offset can move the last hours of 9999 into a year with five digits.
     let time = time.checked_to_offset(UtcOffset::UTC).filter(|time| (0..=9999).contains(&time.year()));
-    let time = time.ok_or_else(bad)?;
-    time.replace_nanosecond(time.microsecond() * 1_000).map_err(|_| bad())
+    time.ok_or_else(bad)
 }
 
 /// An empty id counts as absent.

@@ -128,7 +128,7 @@ async fn check(case: Case, tls: TlsSetup) -> Option<String> {
     let client = client().client;
     let sent = WebhookRequest { body: Some(vec![b'x'; length]), ..request(&url) };
     let started = Instant::now();
-    let outcome = client.send("acme", &sent, &[], &Route { timeout: limit, tls }).await;
+    let outcome = client.send(&sent, &sending(), &Route { timeout: limit, tls }).await;
     let (took, written) = (started.elapsed(), receiver.written.load(std::sync::atomic::Ordering::SeqCst));
     let error = outcome.error.clone().unwrap_or_default();
     let checks = [

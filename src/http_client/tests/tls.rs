@@ -36,12 +36,12 @@ async fn extra_ca_is_trusted_by_its_own_setup_only() {
     let (trusting, plain) = (HttpClient::tls(Some(ca.path()), None, None).unwrap(), client().route.tls);
     let client = client().client;
     for _ in 0..3 {
-        let outcome = client.send("acme", &request(&receiver.url), &[], &route(trusting.clone())).await;
+        let outcome = client.send(&request(&receiver.url), &sending(), &route(trusting.clone())).await;
         assert_eq!(outcome.class, Class::Delivered, "{outcome:?}");
     }
     assert_eq!(receiver.connections(), 1);
     // The idle connection of the other setup is not reused.
-    let outcome = client.send("acme", &request(&receiver.url), &[], &route(plain)).await;
+    let outcome = client.send(&request(&receiver.url), &sending(), &route(plain)).await;
     assert_eq!(outcome.class, Class::Tls, "{outcome:?}");
     assert_eq!(
         outcome.error.unwrap(),
@@ -58,9 +58,9 @@ async fn client_certificate_is_presented_if_configured() {
     let with = HttpClient::tls(Some(ca.path()), Some(certificate.path()), Some(key.path())).unwrap();
     let without = HttpClient::tls(Some(ca.path()), None, None).unwrap();
     let client = client().client;
-    let outcome = client.send("acme", &request(&receiver.url), &[], &route(with)).await;
+    let outcome = client.send(&request(&receiver.url), &sending(), &route(with)).await;
     assert_eq!(outcome.class, Class::Delivered, "{outcome:?}");
-    let outcome = client.send("acme", &request(&receiver.url), &[], &route(without)).await;
+    let outcome = client.send(&request(&receiver.url), &sending(), &route(without)).await;
     assert_eq!(outcome.class, Class::Tls, "{outcome:?}");
 }
 

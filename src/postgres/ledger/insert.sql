@@ -3,7 +3,7 @@
 WITH proofs AS (
     INSERT INTO applied_events (company_id, event_key, body_hash, erased)
     SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::bytea[], $4::boolean[]))
-INSERT INTO trigger_events (company_id, contact_id, event_time, source, event_id, step, trigger_name, operation, version,
-    changed, merged, fields, rejected)
-SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::timestamptz[], $8::text[], $9::text[], $10::smallint[], $11::text[],
-    $12::text[], $13::bigint[], $14::text[], $15::text[], $16::text[], $17::text[])
+INSERT INTO trigger_events (company_id, contact_id, event_time, event_nanos, source, event_id, step, trigger_name, operation,
+    version, changed, merged, fields, rejected)
+SELECT * FROM UNNEST($5::text[], $6::uuid[], $7::timestamptz[], $8::smallint[], $9::text[], $10::text[],
+    $11::smallint[], $12::text[], $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[])

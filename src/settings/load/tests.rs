@@ -156,6 +156,14 @@ fn value_is_read_from_a_file() {
     assert!(missing["amqp.url"].contains("could not read /nowhere/at/all"), "{missing:?}");
 }
 
+/// What was acknowledged would be lost with the database.
+#[test]
+fn commits_cannot_be_asynchronous() {
+    let error = faults(with_env(&[("POSTGRES__SYNCHRONOUS_COMMIT", "off")]));
+    let expected = "expected \"on\", \"remote_apply\", \"remote_write\" or \"local\"";
+    assert!(error["postgres.synchronous_commit"].contains(expected), "{error:?}");
+}
+
 #[test]
 fn invalid_variable_is_reported_with_key_and_origin() {
     let token_twice = "a:viewer:x,a:viewer:x";
@@ -187,6 +195,7 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("CONTACTS__REGIONS", "acme=MX, b=US,acme=MX", "contacts.regions", "entry 3: this company"),
         ("CONTACTS__DEFAULT_REGION", "Brazil", "contacts.default_region", "ISO 3166-1"),
         ("EVENTS__SOURCE", "", "events.source", "URI reference"),
+        ("EVENTS__MAX_CLOCK_SKEW", "0s", "events.max_clock_skew", "longer than 0"),
         ("WEBHOOK__CONCURRENCY", "0", "webhook.concurrency", "1 to 10000"),
         ("WEBHOOK__TIMEOUT", "15", "webhook.timeout", "number with a unit"),
         ("WEBHOOK__TIMEOUT", "0s", "webhook.timeout", "longer than 0"),

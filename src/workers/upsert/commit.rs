@@ -129,9 +129,8 @@ impl Committer {
             let text = format!("the process ended {MAX_STARTS} times while it worked on this message alone");
             Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))
         } else {
-            let namespace = &self.worker.settings.amqp.namespace;
-            let mut triage = Triage::new(self.worker.rules.clone(), namespace);
-            let triaged = triage.decide(message);
+            let mut triage = Triage::new(self.worker.rules.clone(), &self.worker.settings);
+            let triaged = triage.decide(message, self.worker.presence.now());
             triage.report();
             triaged
         };

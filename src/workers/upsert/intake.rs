@@ -77,7 +77,7 @@ impl Intake {
         let (settings, rules) = (&worker.settings, worker.rules.clone());
         let upsert = &settings.upsert;
         Self {
-            triage: Triage::new(rules, &settings.amqp.namespace),
+            triage: Triage::new(rules, settings),
             window: Window::default(),
             running: JoinSet::new(),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
@@ -119,7 +119,7 @@ impl Intake {
             let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
                 Triaged::Suspect(message)
             } else {
-                self.triage.decide(message)
+                self.triage.decide(message, self.worker.presence.now())
             };
             let demand = self.triage.demand(&content);
             self.window.push(Arrival { content, receipt, demand });

@@ -22,7 +22,7 @@ use crate::{
             ContactId, Identifier,
             directory::{Changes, Conflict, Directory},
         },
-        event::{CompanyId, Key, body_hash},
+        event::{CompanyId, Key, body_hash, to_micros},
         fault::{Reason, Stage},
         trigger::fired::TriggerFired,
         webhook::delivery::Delivery,
@@ -205,7 +205,9 @@ type Erased<'a> = (&'a (CompanyId, Identifier), OffsetDateTime);
 fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
     let event = &one.plan.event;
     erased.iter().any(|((company, identifier), erased_at)| {
-        *company == event.company && event.time <= *erased_at && one.identifiers.contains(identifier)
+        *company == event.company
+            && to_micros(event.time) <= *erased_at
+            && one.identifiers.contains(identifier)
     })
 }
 
@@ -244,7 +246,7 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
         publisher: Publisher {
             source: &events.source,
             include_identity: events.include_identity,
-            now: OffsetDateTime::now_utc(),
+            now: worker.presence.now(),
         },
         policy: worker.settings.contacts.policy(),
         terms: worker.endpoints.terms(),

@@ -3,8 +3,10 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
+use time::OffsetDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ use crate::{
         trigger::{cache::TriggerCache, fired},
     },
     postgres::{dead_letters::NewDeadLetter, ledger::Proof},
+    settings::Settings,
 };
 
 /// A valid message, and the plan of its event.
@@ -90,25 +93,29 @@ pub(super) struct Triage {
     topology: Topology,
     triggers: TriggerCache,
     hasher: RandomState,
+    max_clock_skew: Duration,
     unanswered: u32,
 }
 
 impl Triage {
-    pub(super) fn new(rules: Rules, namespace: &str) -> Self {
+    pub(super) fn new(rules: Rules, settings: &Settings) -> Self {
         Self {
             rules,
-            topology: Topology::new(namespace),
+            topology: Topology::new(&settings.amqp.namespace),
+            max_clock_skew: settings.events.max_clock_skew,
             triggers: TriggerCache::default(),
             hasher: RandomState::new(),
             unanswered: 0,
         }
     }
 
-    /// Decodes and plans a message.
-    pub(super) fn decide(&mut self, message: Received) -> Triaged {
+    /// Decodes and plans a message that is processed at `now`.
+    pub(super) fn decide(&mut self, message: Received, now: OffsetDateTime) -> Triaged {
+        let latest = now + self.max_clock_skew;
         let Self { rules, triggers, .. } = self;
         let planned = catch_unwind(AssertUnwindSafe(|| {
-            fired::decode(&message.body, triggers).and_then(|event| plan(event, rules))
+            let event = fired::decode(&message.body, triggers)?.not_after(latest)?;
+            plan(event, rules)
         }));
         match planned {
             Ok(Ok(plan)) => {

@@ -31,7 +31,7 @@ use crate::{
             own_headers, slack,
         },
     },
-    http_client::HttpClient,
+    http_client::{HttpClient, Sending},
     postgres::effects::{EffectsKey, requests::Held},
     workers::presence::Presence,
 };
@@ -242,7 +242,7 @@ impl Sender {
     async fn send(&self, mut job: Job) {
         let key = &job.delivery.key;
         let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
-        let started_at = OffsetDateTime::now_utc();
+        let started_at = self.presence.now();
         let outcome = without_panic(self.attempt(&mut job, started_at)).instrument(span).await;
         let lane = job.lane.clone();
         if hold(&outcome).is_some() {
@@ -276,7 +276,8 @@ impl Sender {
                     secrets,
                     delivery.request.body.as_deref(),
                 );
-                self.client.send(&delivery.key.company, &delivery.request, &own, http).await
+                let sending = Sending { company: &delivery.key.company, headers: &own, now: started_at };
+                self.client.send(&delivery.request, &sending, http).await
             }
         };
         if handle.profile == Profile::Slack {

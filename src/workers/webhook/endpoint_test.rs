@@ -18,6 +18,7 @@ use crate::{
         request::{Method, WebhookRequest},
         slack,
     },
+    http_client::Sending,
     settings::Settings,
 };
 
@@ -34,13 +35,18 @@ pub struct EndpointTest {
     pub outcome: Outcome,
 }
 
-/// Sends a test event to `url` under the settings and egress rules for webhooks of `company`.
+/// Sends a test event to `url` under the settings and egress rules for webhooks of `company`, at `started_at`.
 ///
 /// # Errors
 /// When the settings are not usable. A failed request is an [`Outcome`], not an error.
-pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<EndpointTest, SetUpError> {
+pub async fn run(
+    settings: &Settings,
+    company: &str,
+    url: &str,
+    started_at: OffsetDateTime,
+) -> Result<EndpointTest, SetUpError> {
     let route = Routes::new(&settings.webhook)?.of(company, address(url));
-    let (id, started_at) = (Uuid::now_v7(), OffsetDateTime::now_utc());
+    let id = Uuid::now_v7();
     let body = match route.profile(address(url)) {
         Profile::Slack => json!({ "text": "A test of contact-relay: webhooks reach this channel." }),
         Profile::Plain => json!({
@@ -63,8 +69,8 @@ pub async fn run(settings: &Settings, company: &str, url: &str) -> Result<Endpoi
         headers: std::iter::once(content_type).chain(own).collect(),
         body: Some(body),
     };
-    let client = own_services::guarded_client(settings);
-    let mut outcome = client.send(company, &request, &[], &route.http).await;
+    let sending = Sending { company, headers: &[], now: started_at };
+    let mut outcome = own_services::guarded_client(settings).send(&request, &sending, &route.http).await;
     if route.profile(address(url)) == Profile::Slack {
         slack::explain(&mut outcome);
     }

@@ -1,13 +1,12 @@
 //! Writes the results of chains whose last webhook has ended.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     domain::chain::outgoing::{OutgoingEvent, Publisher},
     postgres::{
-        chain_results,
+        chain_results, clock,
         deliveries::RowKey,
         effects::{
             self,
@@ -31,7 +30,10 @@ pub(super) async fn write(
     relay: Option<&HandOff<Committed>>,
 ) -> Result<Vec<Handed<Committed>>, sqlx::Error> {
     let chains = chain_results::count_down(conn, ended).await?;
-    let publisher = Publisher { source, include_identity: false, now: OffsetDateTime::now_utc() };
+    if chains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
     let completed: Vec<OutgoingEvent> = completed.collect();
     let completed = events::group(Uuid::now_v7(), completed);

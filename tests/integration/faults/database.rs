@@ -18,7 +18,7 @@ async fn events_wait_while_the_database_is_read_only(app: &TestApp) {
     };
     alter("on").await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'contact-relay'";
+               WHERE datname = current_database() AND application_name LIKE 'contact-relay%'";
     execute(app, end.to_owned()).await;
     waits(app, &process, "read-only").await;
     alter("off").await;

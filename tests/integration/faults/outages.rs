@@ -7,7 +7,7 @@ use contact_relay::dev::services::{
 use macro_rules_attribute::apply;
 
 use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
-use crate::support::{alone, app::TestApp};
+use crate::support::{alone, app::TestApp, test};
 
 /// Number of events in a test under load.
 const LOAD: usize = 1500;
@@ -105,7 +105,7 @@ async fn paused_database_loses_nothing(app: &TestApp) {
     }
     all_done(app, LOAD).await;
     let sessions = "pg_stat_activity
-                    WHERE datname = current_database() AND application_name = 'contact-relay'";
+                    WHERE datname = current_database() AND application_name LIKE 'contact-relay%'";
     assert!(app.rows(sessions).await <= 5);
 }
 
@@ -123,4 +123,14 @@ async fn paused_broker_loses_nothing(app: &TestApp) {
     all_done(app, LOAD).await;
     assert_calm(&process);
     process.threads_fall_to(threads).await;
+}
+
+/// A refusal that may pass, such as a queue that another connection holds or one without a leader, is waited for.
+#[apply(test)]
+async fn start_waits_while_the_broker_refuses_a_queue(app: &TestApp) {
+    let holder = app.broker.hold("trigger-fired").await;
+    let process = app.spawn(&["run"]);
+    not_ready(&process, "RESOURCE_LOCKED").await;
+    holder.close(200, "done".into()).await.unwrap();
+    process.ready().await;
 }

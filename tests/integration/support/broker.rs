@@ -131,6 +131,17 @@ impl Broker {
         self.insist("declare", declare).await;
     }
 
+    /// Declares a queue of the service that only the returned connection may use. The broker deletes the queue with it.
+    pub(crate) async fn hold(&self, queue: &str) -> Connection {
+        let connection =
+            Connection::connect(&self.url, ConnectionProperties::default()).await.expect("a broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let name = self.name(queue);
+        channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.expect("a queue");
+        connection
+    }
+
     /// Publishes like the platform: persistent, confirmed, routed. After a lost connection it publishes again, so an
     /// event may arrive twice.
     pub(crate) async fn publish(&self, event: &Event) {

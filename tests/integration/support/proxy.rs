@@ -1,6 +1,6 @@
 //! A TCP proxy before Postgres or `RabbitMQ`. It can cut, silence or freeze connections without touching the server.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -50,6 +50,15 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts a proxy before the server of `url`.
     pub(crate) async fn before(url: &str) -> Self {
+        Self::start(url, false).await
+    }
+
+    /// Starts a proxy before Postgres that drops the settings of each session, as some poolers do.
+    pub(crate) async fn without_options(url: &str) -> Self {
+        Self::start(url, true).await
+    }
+
+    async fn start(url: &str, drops_options: bool) -> Self {
         let mut url = Url::parse(url).expect("a url");
         let target = (url.host_str().expect("a host").to_owned(), url.port().expect("a port"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -67,7 +76,7 @@ impl Proxy {
         let sender = state.clone();
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target.clone(), sender.clone()));
+                tokio::spawn(carry(client, target.clone(), sender.clone(), drops_options));
             }
         });
         Self { url: url.into(), state, server: server.abort_handle() }
@@ -130,12 +139,17 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, target: (String, u16), sender: watch::Sender<State>) {
+async fn carry(
+    mut client: TcpStream,
+    target: (String, u16),
+    sender: watch::Sender<State>,
+    drops_options: bool,
+) {
     let mut state = sender.subscribe();
     let born = state.borrow().next;
     let closed = state.borrow().mode == Mode::Closed;
-    let Ok(server) = TcpStream::connect(target).await else { return };
-    if closed {
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    if closed || (drops_options && drop_options(&mut client, &mut server).await.is_err()) {
         return;
     }
     let withheld = state.borrow().withheld.map(Withheld::new);
@@ -145,6 +159,30 @@ async fn carry(client: TcpStream, target: (String, u16), sender: watch::Sender<S
         () = pass(from_client, to_server, born, Some(sender.clone()), None, state.clone()) => {}
         () = pass(from_server, to_client, born, None, withheld, state.clone()) => {}
         _ = state.wait_for(|state| born < state.cut) => {}
+    }
+}
+
+/// Carries the start of a Postgres connection without the parameter `options`.
+async fn drop_options(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+    const SSL_REQUEST: u32 = 80_877_103;
+    loop {
+        let (length, code) = (client.read_u32().await?, client.read_u32().await?);
+        let mut rest = vec![0; usize::try_from(length).expect("a length") - 8];
+        client.read_exact(&mut rest).await?;
+        if code != SSL_REQUEST {
+            let texts: Vec<&[u8]> = rest.split(|byte| *byte == 0).collect();
+            let mut kept = Vec::new();
+            for pair in texts.chunks(2).filter(|pair| !pair[0].is_empty() && pair[0] != b"options") {
+                kept.extend([pair[0], b"\0", pair[1], b"\0"].concat());
+            }
+            kept.push(0);
+            server.write_u32(u32::try_from(kept.len() + 8).expect("a length")).await?;
+            server.write_u32(code).await?;
+            return server.write_all(&kept).await;
+        }
+        server.write_u32(length).await?;
+        server.write_u32(code).await?;
+        client.write_u8(server.read_u8().await?).await?;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::{
         Contact, ContactId, ContactUpdate, Identifier, Operation, Side, Stamped,
         field::{Field, FieldMap},
     },
-    event::CompanyId,
+    event::{CompanyId, to_micros},
 };
 
 #[derive(Debug)]
@@ -30,8 +30,9 @@ impl Draft {
             values: FieldMap::default(),
             keys: Vec::new(),
             sides: Vec::new(),
-            created_at: update.stamp.time,
-            updated_at: update.stamp.time,
+            // As a stored contact has them, so that both have one order.
+            created_at: to_micros(update.stamp.time),
+            updated_at: to_micros(update.stamp.time),
         };
         Self { contact, stored: false, changed: true }
     }
@@ -111,12 +112,13 @@ impl Draft {
             self.contact.version += 1;
             self.changed = true;
         }
-        if update.stamp.time < self.contact.created_at {
-            self.contact.created_at = update.stamp.time;
+        let time = to_micros(update.stamp.time);
+        if time < self.contact.created_at {
+            self.contact.created_at = time;
             self.changed = true;
         }
         let latest = self.contact.values.iter().map(|(_, stamped)| stamped.stamp.time).max();
-        self.contact.updated_at = latest.unwrap_or(self.contact.created_at);
+        self.contact.updated_at = latest.map_or(self.contact.created_at, to_micros);
     }
 }
 

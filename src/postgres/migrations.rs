@@ -1,0 +1,27 @@
+//! The schema, embedded in the binary, and how far a database is behind it.
+
+use sqlx::{PgConnection, migrate::Migrator};
+
+/// The schema.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The migrations of this binary that the database lacks, such as `0001 schema`, in order. A database may have more:
+/// while processes are replaced by newer ones, the older ones go on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    // Unchecked queries: `.ci/sqlx` checks statements against a schema without sqlx's own table.
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
+    let applied: Vec<i64> = if exists {
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?
+    } else {
+        Vec::new()
+    };
+    let missing = MIGRATIONS.iter().filter(|migration| {
+        migration.migration_type.is_up_migration() && !applied.contains(&migration.version)
+    });
+    Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+}

@@ -1,0 +1,67 @@
+//! What a session asks of the server, and whether it got that.
+//!
+//! The settings go with the connection's first message, which a pooler between may drop without a word. Without them a
+//! cached plan may scan a large table, and a statement may run forever. So every connection is checked.
+
+use sqlx::PgConnection;
+
+use crate::settings;
+
+/// Why a connection or its database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Texts would be stored in another encoding, or refused.
+    #[error("the database's encoding is {0}; use one that was created with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// Something between does not pass on the settings of the session.
+    #[error(
+        "the connection drops these settings: {}; connect directly to Postgres, or let the pooler pass on `options` and \
+         give each client a session of its own",
+        .0.join(", ")
+    )]
+    Settings(Vec<&'static str>),
+    /// The schema is older than this binary.
+    #[error("the database lacks migrations ({}); run `contact-relay migrate`", .0.join(", "))]
+    Behind(Vec<String>),
+}
+
+/// Settings of a session, by name.
+pub(super) type Asked = Vec<(&'static str, String)>;
+
+/// What each session asks for. The values are as `pg_settings` shows them.
+pub(super) fn asked(settings: &settings::Postgres) -> Asked {
+    let statement_timeout = settings.statement_timeout.as_millis().to_string();
+    let off = || "off".to_owned();
+    vec![
+        ("idle_in_transaction_session_timeout", statement_timeout.clone()),
+        ("statement_timeout", statement_timeout),
+        // The default of the server, a database or a user may be `off`.
+        ("synchronous_commit", settings.synchronous_commit.name().to_owned()),
+        // Every query has its index. A plan that was cached while a table was empty must not keep scanning the table
+        // when it has grown.
+        ("enable_seqscan", off()),
+        ("enable_hashjoin", off()),
+        ("enable_mergejoin", off()),
+        ("jit", off()),
+    ]
+}
+
+/// Compares the session with what it asked for.
+pub(super) async fn check(
+    conn: &mut PgConnection,
+    asked: &[(&'static str, String)],
+) -> Result<Option<Unfit>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT current_setting('server_encoding') AS "encoding!",
+               ARRAY(SELECT name || '=' || setting FROM pg_settings WHERE name = ANY($1)) AS "settings!""#,
+        &asked.iter().map(|(name, _)| *name).collect::<Vec<_>>() as &[&str],
+    )
+    .fetch_one(conn)
+    .await?;
+    if rows.encoding != "UTF8" {
+        return Ok(Some(Unfit::Encoding(rows.encoding)));
+    }
+    let dropped = asked.iter().filter(|(name, value)| !rows.settings.contains(&format!("{name}={value}")));
+    let dropped: Vec<&'static str> = dropped.map(|(name, _)| *name).collect();
+    Ok((!dropped.is_empty()).then_some(Unfit::Settings(dropped)))
+}
