@@ -316,6 +316,9 @@ CREATE TABLE webhook_pending (
 CREATE INDEX webhook_pending_lanes ON webhook_pending (company_id, endpoint_id, due_at, delivery_id);
 CREATE INDEX webhook_pending_newest ON webhook_pending (company_id, contact_id, endpoint_id, contact_version)
     WHERE contact_id IS NOT NULL;
+-- Of old deliveries that were replayed or resent. Retention keeps them, and must not search all rows while it has a lock.
+CREATE INDEX webhook_pending_restarted ON webhook_pending (created_at)
+    WHERE round_started_at - created_at > interval '12 hours';
 
 -- One HTTP request, unless it is the only one of its delivery and delivered it. Partitioned like the deliveries, so that
 -- the attempts of a delivery are in one partition and never outlive it.

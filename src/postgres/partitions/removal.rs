@@ -5,13 +5,7 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{Change, LOCK_TIMEOUT, Table, abandon, begin, given_up, midnight};
-use crate::{
-    domain::event::Key,
-    postgres::{
-        columns::{column, key_columns},
-        deliveries::RowKey,
-    },
-};
+use crate::postgres::columns::column;
 
 /// Maximum unfinished rows that outlive their partition. One with more of them stays, because moving the rows would hold
 /// up the workers for too long.
@@ -20,13 +14,11 @@ const MAX_MOVED: usize = 5_000;
 /// Pages of a partition that one statement reads: about a second, however many rows must be looked up elsewhere.
 const PAGES: i64 = 5_000;
 
-/// Pending rows are read once, because no index has their times. The rows of the partition are looked up.
-const SCAN: &str = "SET LOCAL enable_seqscan = on";
-
 /// The unfinished rows of a partition, read in portions without holding anybody up.
 pub struct Unfinished {
     began: OffsetDateTime,
-    rows: Vec<RowKey>,
+    /// Company, delivery, and when it was created.
+    rows: Vec<(String, Uuid, OffsetDateTime)>,
     next_page: i64,
     pages: i64,
 }
@@ -93,8 +85,7 @@ impl Unfinished {
             }
         };
         transaction.commit().await?;
-        let row = |(company, id, created_at)| RowKey { key: Key { company, id }, created_at };
-        self.rows.extend(rows.into_iter().map(row));
+        self.rows.extend(rows);
         self.next_page = end;
         Ok(Change::Done)
     }
@@ -140,7 +131,6 @@ async fn detach_and_drop(
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *conn).await?;
     }
     if table.unfinished.is_some() {
-        let (companies, ids) = key_columns(unfinished.rows.iter().map(|row| &row.key));
         let (from, to) = (midnight(first), midnight(table.period.next(first)));
         // A resend since the reading began is pending, or has failed again. Its delivery is in the same partition. If it
         // failed again, its earlier attempts leave: their time is not known here.
@@ -151,20 +141,20 @@ async fn detach_and_drop(
                          AS u(company_id, delivery_id, created_at)
                      UNION ALL SELECT company_id, delivery_id, created_at FROM webhook_pending
                          WHERE created_at >= $3 AND created_at < $4
+                           AND round_started_at - created_at > interval '12 hours'
                      UNION ALL SELECT company_id, delivery_id, NULL FROM dead_letters
                          WHERE state IN ('open', 'replaying') AND last_seen_at >= $5 AND delivery_id IS NOT NULL) kept
                  ORDER BY company_id, delivery_id, created_at) k
              JOIN {partition} d ON d.company_id = k.company_id AND {}",
             table.lookup
         );
-        sqlx::raw_sql(SCAN).execute(&mut *conn).await?;
         sqlx::query(AssertSqlSafe(keep))
-            .bind(companies)
-            .bind(ids)
+            .bind(column(&unfinished.rows, |(company, ..)| company.as_str()))
+            .bind(column(&unfinished.rows, |(_, id, _)| *id))
             .bind(from)
             .bind(to)
             .bind(unfinished.began)
-            .bind(column(&unfinished.rows, |row| row.created_at))
+            .bind(column(&unfinished.rows, |(.., created_at)| *created_at))
             .execute(&mut *conn)
             .await?;
     }

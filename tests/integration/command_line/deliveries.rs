@@ -81,7 +81,10 @@ async fn list_filters_deliveries(app: &TestApp) {
     sqlx::query(
         "WITH old AS (
              UPDATE webhook_deliveries SET created_at = now() - interval '25 hours', state = 'pending'
-             WHERE state = 'dead' RETURNING *)
+             WHERE state = 'dead' RETURNING *),
+         attempts AS (
+             UPDATE webhook_attempts a SET created_at = old.created_at FROM old
+             WHERE a.company_id = old.company_id AND a.delivery_id = old.delivery_id)
          INSERT INTO webhook_pending
          SELECT company_id, delivery_id, created_at, endpoint_id, now() + interval '1 hour', attempts, 0, now() FROM old",
     )

@@ -1,12 +1,15 @@
 //! Partitions are made and dropped without holding anybody up, and the default partition replaces those that are missing.
 
-use contact_relay::workers::maintenance::Report;
+use contact_relay::{
+    postgres::partitions::{self, Change, TABLES, Unfinished},
+    workers::maintenance::Report,
+};
 use macro_rules_attribute::apply;
 use sqlx::{Acquire as _, AssertSqlSafe, Executor as _};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use super::{insert_deliveries, maintenance, moved, partitions, round};
+use super::{insert_deliveries, maintenance, moved, partitions as count_partitions, round};
 use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 #[apply(test)]
@@ -18,8 +21,8 @@ async fn processes_share_the_work(app: &TestApp) {
     assert_eq!(reports.iter().filter(|report| report.is_err()).count(), 0, "{reports:?}");
     // What one of them left to another that was busy is done by the next round.
     round(app, 60).await;
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
-    assert_eq!(partitions(app, "webhook_attempts").await, 8);
+    assert_eq!(count_partitions(app, "webhook_deliveries").await, 8);
+    assert_eq!(count_partitions(app, "webhook_attempts").await, 8);
 }
 
 /// A transaction that reads an old partition keeps the table locked. The task gives up; workers do not wait for it.
@@ -36,7 +39,7 @@ async fn partition_that_is_in_use_is_dropped_later(app: &TestApp) {
     transaction.rollback().await.unwrap();
     app.wait_for_unsent(0).await;
     assert_eq!(round(app, 60).await.postponed, 0);
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
+    assert_eq!(count_partitions(app, "webhook_deliveries").await, 8);
     assert_eq!(app.deliveries("delivered").await, 0);
 }
 
@@ -60,7 +63,7 @@ async fn drop_that_is_cut_off_changes_nothing(app: &TestApp) {
     eventually("the next round finishes", async || (round(app, 60).await.postponed == 0).then_some(())).await;
     let dead = only(app.dead_letters().await);
     assert_eq!((app.deliveries("dead").await, moved(app, "webhook_deliveries").await), (1, 1));
-    assert_eq!((dead.state.as_str(), partitions(app, "webhook_deliveries").await), ("open", 8));
+    assert_eq!((dead.state.as_str(), count_partitions(app, "webhook_deliveries").await), ("open", 8));
 }
 
 #[apply(test)]
@@ -69,7 +72,7 @@ async fn partition_with_many_unfinished_rows_stays(app: &TestApp) {
     insert_deliveries(&app.pool, "delivered", 1500).await;
     let report = round(app, 60).await;
     assert_eq!((app.deliveries("pending").await, moved(app, "webhook_deliveries").await), (5001, 0));
-    assert_eq!((report.postponed, partitions(app, "webhook_deliveries").await), (0, 9));
+    assert_eq!((report.postponed, count_partitions(app, "webhook_deliveries").await), (0, 9));
     assert_eq!(
         (report.deleted, app.deliveries("delivered").await),
         (1500, 0),
@@ -82,7 +85,7 @@ async fn partition_with_many_unfinished_rows_stays(app: &TestApp) {
     round(app, 60).await;
     let left = app.deliveries("pending").await;
     assert_eq!((moved(app, "webhook_deliveries").await, left > 0), (left, true));
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
+    assert_eq!(count_partitions(app, "webhook_deliveries").await, 8);
 }
 
 /// After an outage of the task, today's rows are in the default partition.
@@ -95,7 +98,7 @@ async fn rows_without_a_partition_are_kept_and_leave_by_age(app: &TestApp) {
     }
     let service = app.run(&["upsert"]).await;
     eventually("the task has repaired it", async || {
-        (partitions(app, "webhook_deliveries").await == 8).then_some(())
+        (count_partitions(app, "webhook_deliveries").await == 8).then_some(())
     })
     .await;
     service.kill9().await;
@@ -178,7 +181,7 @@ async fn large_default_partition_gives_way_to_new_partitions(app: &TestApp) {
     assert_eq!(round(app, 0).await, Report::default());
     // Three days later, everything goes to partitions again, and a month later the old rows have left.
     round(app, 3).await;
-    assert_eq!(partitions(app, "webhook_deliveries").await, 8);
+    assert_eq!(count_partitions(app, "webhook_deliveries").await, 8);
     assert_eq!(round(app, 31).await.deleted, 8100);
 }
 
@@ -197,4 +200,28 @@ async fn rows_are_admitted_again_after_a_kill(app: &TestApp) {
     assert!((report.made, app.rows(FORBIDDEN).await) == (0, 1) && report.postponed > 0, "{report:?}");
     reader.rollback().await.unwrap();
     assert_eq!((round(app, 0).await.made, app.rows(FORBIDDEN).await), (5, 0));
+}
+
+/// It had ended when the rows of its partition were read, and is pending when the partition is dropped.
+#[apply(test)]
+async fn delivery_that_is_resent_meanwhile_is_kept(app: &TestApp) {
+    insert_deliveries(&app.pool, "delivered", 2).await;
+    let table = TABLES.iter().find(|table| table.name == "webhook_deliveries").unwrap();
+    let today = OffsetDateTime::now_utc().date();
+    let mut conn = app.pool.acquire().await.unwrap();
+    let mut unfinished = Unfinished::begin(&mut conn, table, today).await.unwrap();
+    while !unfinished.is_complete() {
+        assert_eq!(unfinished.read(&mut conn, table, today).await.unwrap(), Change::Done);
+    }
+    // As a resend does it, a day after the delivery was created.
+    let resend = "WITH resent AS (
+             UPDATE webhook_deliveries SET state = 'pending'
+             WHERE delivery_id = (SELECT delivery_id FROM webhook_deliveries LIMIT 1) RETURNING *)
+         INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts, schedule_from,
+             round_started_at)
+         SELECT company_id, delivery_id, created_at, endpoint_id, now(), 0, 0, now() + interval '1 day' FROM resent";
+    app.pool.execute(resend).await.unwrap();
+    let dropped = partitions::drop(&mut conn, table, today, &unfinished).await.unwrap();
+    assert_eq!((dropped, app.deliveries("pending").await), (Change::Done, 1));
+    assert_eq!((moved(app, "webhook_deliveries").await, app.deliveries("delivered").await), (1, 0));
 }
