@@ -176,6 +176,7 @@ CREATE TABLE effects (
     toast.autovacuum_vacuum_cost_delay = 0
 );
 CREATE INDEX effects_due ON effects (kind, due_at) WHERE owner IS NULL;
+CREATE INDEX effects_due_companies ON effects (kind, company_id, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
 
 -- Chains that report their result (interpretResponse, reply_to), until their last webhook has ended.

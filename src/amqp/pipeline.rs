@@ -1,5 +1,5 @@
-//! Publishes with confirms without waiting for one message before the next: the outcome of each comes by itself, so a
-//! message that the broker does not confirm holds up nothing but itself.
+//! Publishes with confirms without waiting for one message before the next. Each message has an outcome of its own, so one
+//! that the broker does not confirm holds up nothing but itself.
 //!
 //! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
 //! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all
@@ -8,8 +8,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     future::{Future, pending},
-    pin::Pin,
-    time::Duration,
+    pin::{Pin, pin},
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all, stream::FuturesUnordered};
@@ -18,10 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::publisher::{Message, PublishError, Publisher, Unpublished};
 
-/// How often a connection that the broker has blocked is looked at.
-const BLOCKED_POLL: Duration = Duration::from_secs(1);
-
-/// Messages that are late and may still be confirmed. With more of them, the connection is given up.
+/// Messages that are late and may still be confirmed. With more of them, nothing more should be sent, and the connection
+/// is given up once nothing else is in flight.
 const MAX_LATE: usize = 20_000;
 
 type Confirming = Pin<Box<dyn Future<Output = (u64, lapin::Result<Confirmation>)> + Send>>;
@@ -91,8 +88,19 @@ impl<T> Pipeline<T> {
             )
         });
         let limit = self.publisher.timeout();
-        let confirms =
-            timeout(limit, try_join_all(published)).await.map_err(|_| PublishError::Timeout(limit))??;
+        let written = {
+            let mut writing = pin!(try_join_all(published));
+            loop {
+                match timeout(limit, &mut writing).await {
+                    Ok(written) => break written.map_err(PublishError::from),
+                    // While the broker blocks publishers, a new connection would only repeat what this one holds.
+                    Err(_) if self.publisher.connection().status().blocked() => {}
+                    Err(_) => break Err(PublishError::Timeout(limit)),
+                }
+            }
+        };
+        // The confirms know why the channel was closed.
+        let confirms = written.map_err(|error| self.gather().err().unwrap_or(error))?;
         for (number, confirm) in (first..).zip(confirms) {
             self.confirms.push(Box::pin(async move { (number, confirm.await) }));
         }
@@ -107,7 +115,11 @@ impl<T> Pipeline<T> {
     /// When the connection is lost; as with [`Self::send`].
     pub async fn settled(&mut self) -> Result<Outcomes<T>, PublishError> {
         if self.gathered.is_empty() && !self.wait().await? {
-            return self.late();
+            // What has arrived meanwhile is not late.
+            self.gather()?;
+            if self.gathered.is_empty() {
+                return Ok(self.late());
+            }
         }
         self.gather()?;
         // Waits until the frame that is being processed is done, see above: it takes the lock of that work.
@@ -119,7 +131,18 @@ impl<T> Pipeline<T> {
             let is_returned = sent.id.is_some_and(|id| self.returned.remove(&id));
             Some((sent.name, if is_returned { Err(Unpublished::Unroutable) } else { result }))
         });
-        Ok(outcomes.collect())
+        let outcomes = outcomes.collect();
+        if self.open.is_empty() {
+            // Of messages that were late.
+            self.returned.clear();
+        }
+        Ok(outcomes)
+    }
+
+    /// Whether so many messages are late that nothing more should be sent over this connection.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.confirms.len() > MAX_LATE + self.open.len()
     }
 
     /// The messages whose outcome is unknown.
@@ -138,7 +161,11 @@ impl<T> Pipeline<T> {
                     None => pending().await,
                 }
             };
+            if self.open.is_empty() && self.is_worn() {
+                return Err(PublishError::Timeout(self.publisher.timeout()));
+            }
             tokio::select! {
+                biased;
                 Some(confirmed) = self.confirms.next() => {
                     self.take(confirmed)?;
                     return Ok(true);
@@ -147,8 +174,10 @@ impl<T> Pipeline<T> {
                     if !self.publisher.connection().status().blocked() {
                         return Ok(false);
                     }
+                    // Once it is free, each of them has its whole time again.
+                    let now = Instant::now();
                     for sent in self.open.values_mut() {
-                        sent.sent_at += BLOCKED_POLL;
+                        sent.sent_at = now;
                     }
                 }
             }
@@ -184,18 +213,14 @@ impl<T> Pipeline<T> {
         Ok(())
     }
 
-    fn late(&mut self) -> Result<Outcomes<T>, PublishError> {
-        let limit = self.publisher.timeout();
-        if self.confirms.len() - self.open.len().min(self.confirms.len()) > MAX_LATE {
-            return Err(PublishError::Timeout(limit));
-        }
-        let now = Instant::now();
+    fn late(&mut self) -> Outcomes<T> {
+        let (limit, now) = (self.publisher.timeout(), Instant::now());
         let mut outcomes = Vec::new();
         while let Some(first) = self.open.first_entry()
             && first.get().sent_at + limit <= now
         {
             outcomes.push((first.remove().name, Err(Unpublished::Late)));
         }
-        Ok(outcomes)
+        outcomes
     }
 }

@@ -54,6 +54,12 @@ const PORTION: usize = 500;
 /// What a message in flight may take up, for the number of messages that a sweep takes.
 const TYPICAL_SIZE: usize = 8 * 1024;
 
+/// What a message takes up while its outcome is unknown, in bytes.
+const SIZE_IN_FLIGHT: usize = 256;
+
+/// The size of messages that are sent at once, in bytes.
+const SLICE: usize = 1 << 20;
+
 /// Wait for the registration of the process, without which the relay may not take rows.
 const REGISTRATION_POLL: Duration = Duration::from_millis(200);
 
@@ -153,8 +159,8 @@ impl OutboxRelay {
         let mut recollection = interval_at(Instant::now() + lease, lease);
         let mut has_ended = false;
         while !(has_ended && self.flight.is_empty()) {
-            let has_room = self.flight.free() > 0;
-            let may_sweep = has_room && self.room.free() > 0 && !stop.is_cancelled();
+            let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
+            let may_sweep = has_room && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
                 outcomes = broker.pipeline.settled() => self.note(outcomes?, backoff).await,
@@ -189,6 +195,9 @@ impl OutboxRelay {
             sweep.reset_after(REGISTRATION_POLL);
             return Ok(());
         }
+        if self.room.free() == 0 {
+            return Ok(());
+        }
         // What the database did not accept before.
         self.settle().await;
         let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
@@ -197,6 +206,7 @@ impl OutboxRelay {
         if rows.is_empty() {
             // Not before the first sweep: a broker that accepts connections may still block publishing.
             if self.flight.is_empty() {
+                self.flight.acquit_all();
                 self.health.ready(OUTBOX_RELAY);
             }
             return Ok(());
@@ -239,19 +249,41 @@ impl OutboxRelay {
 
     async fn send(&mut self, broker: &mut Broker, rows: Vec<Handed<Committed>>) -> Result<(), Lost> {
         let mut messages = Vec::new();
-        for Handed(Committed { key, events }, reserved) in rows {
+        for Handed(Committed { key, events }, mut reserved) in rows {
+            if events.is_empty() {
+                self.settlement.published(key);
+                continue;
+            }
+            // Its bodies leave with the messages.
+            if let Some(reserved) = &mut reserved {
+                reserved.shrink(events.len() * SIZE_IN_FLIGHT);
+            }
             let row = self.flight.add(key, events.iter().map(|event| event.id), reserved);
             for event in events {
                 let name = Name { row, event: event.id, answer: answer(&event) };
                 messages.push((name, to_amqp(&broker.exchange, event)));
             }
         }
-        Ok(broker.pipeline.send(messages).await?)
+        // In slices, each of which has the whole time of `amqp.publish_timeout`.
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        for (name, message) in messages {
+            bytes += message.body.len();
+            slice.push((name, message));
+            if bytes >= SLICE {
+                broker.pipeline.send(std::mem::take(&mut slice)).await?;
+                bytes = 0;
+            }
+        }
+        if !slice.is_empty() {
+            broker.pipeline.send(slice).await?;
+        }
+        Ok(())
     }
 
     /// Notes what happened to messages, and tells the database about the rows that are done with them.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
         let (mut has_published, mut has_unroutable) = (false, false);
+        let is_answered = !outcomes.is_empty();
         for (Name { row, event, answer }, outcome) in outcomes {
             let is_published = outcome.is_ok();
             match outcome {
@@ -266,30 +298,33 @@ impl OutboxRelay {
             }
             self.flight.settle(row, event, is_published, &mut self.settlement);
         }
-        // A subscriber's queue that does not take its messages is the business of its owner; a missing queue of the
-        // service is not.
-        if has_unroutable {
-            self.health.failing(OUTBOX_RELAY, Unpublished::Unroutable.to_string());
-        } else if has_published {
-            self.health.ready(OUTBOX_RELAY);
-        }
         if has_published {
             backoff.reset();
         }
         self.troubles.report(self.settings.outbox.retry_interval);
-        self.settle().await;
+        let is_settled = self.settle().await;
+        // A subscriber's queue that does not take its messages is its owner's problem; a missing queue of the service is
+        // ours.
+        if has_unroutable {
+            self.health.failing(OUTBOX_RELAY, Unpublished::Unroutable.to_string());
+        } else if is_answered && is_settled {
+            self.health.ready(OUTBOX_RELAY);
+        }
     }
 
-    /// Tells the database what has been published. What it does not accept now is told again before the next sweep.
-    async fn settle(&mut self) {
+    /// Stores what has been published. `false`: the database did not accept it, and it is stored before the next sweep.
+    async fn settle(&mut self) -> bool {
         if self.settlement.is_empty() {
-            return;
+            return true;
         }
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         let settlement = &self.settlement;
-        if self.unit(async |conn| settlement.write(conn, owner, retry_interval).await).await.is_some() {
+        let write = async |conn: &mut PgConnection| settlement.write(conn, owner, retry_interval).await;
+        let is_settled = self.unit(write).await.is_some();
+        if is_settled {
             self.settlement = Settlement::default();
         }
+        is_settled
     }
 
     /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.
@@ -307,7 +342,7 @@ impl OutboxRelay {
         if let Some(batches @ 1..) = released {
             info!(
                 component = OUTBOX_RELAY,
-                batches, "{OUTBOX_RELAY} released {batches} batches that it had not received"
+                batches, "{OUTBOX_RELAY} released {batches} batches whose commit was not acknowledged"
             );
         }
     }

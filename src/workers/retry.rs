@@ -17,7 +17,8 @@ pub(super) const MAX_FAST_RACES: u32 = 3;
 /// How a health report about the database begins; `recovered` recognizes it by this.
 const DATABASE: &str = "database: ";
 
-/// Runs `unit`, one unit of work, until it succeeds: at once after a lost race, the first few times. `None` when `stop` was canceled between two runs.
+/// Runs `unit`, one unit of work, until it succeeds. The first few lost races are retried at once. `None` when `stop` was
+/// canceled between two runs.
 pub(super) async fn until_answered<T, U>(
     component: &str,
     health: &Health,

@@ -23,7 +23,15 @@ pub struct Room {
 
 /// Room that is taken until this is dropped.
 #[derive(Debug)]
-pub struct Reserved(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
+pub struct Reserved(OwnedSemaphorePermit);
+
+impl Reserved {
+    /// Gives up what exceeds `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let kept = usize::try_from(units(bytes)).unwrap_or(usize::MAX);
+        drop(self.0.split(self.0.num_permits().saturating_sub(kept)));
+    }
+}
 
 impl Room {
     /// Room for `bytes`.
@@ -100,10 +108,12 @@ impl<T: Bulk> HandOff<T> {
         (handed, left)
     }
 
-    /// Hands over rows that are committed. `false` if nobody takes them any more, because the process is ending; another
-    /// process takes them then.
-    pub fn hand_over(&self, rows: Vec<Handed<T>>) -> bool {
-        rows.into_iter().all(|row| self.sender.send(row).is_ok())
+    /// Hands over rows that are committed. If nobody takes them any more, because the process is ending, another process
+    /// does.
+    pub fn hand_over(&self, rows: Vec<Handed<T>>) {
+        for row in rows {
+            let _ = self.sender.send(row);
+        }
     }
 }
 
@@ -138,6 +148,11 @@ mod tests {
         let (handed, left) = hand_off.reserve(owner, vec![Row(6 * UNIT), Row(6 * UNIT), Row(1)]);
         assert_eq!((handed.len(), left.len()), (2, 1));
         assert_eq!(hand_off.room.free(), 3 * UNIT);
+        let mut handed = handed;
+        for Handed(_, reserved) in &mut handed {
+            reserved.as_mut().unwrap().shrink(UNIT);
+        }
+        assert_eq!(hand_off.room.free(), 8 * UNIT);
         drop(handed);
         assert_eq!(hand_off.reserve(None, vec![Row(1)]).1.len(), 1, "without an owner");
         let (handed, _) = hand_off.reserve(owner, vec![Row(100 * UNIT)]);

@@ -22,6 +22,8 @@ pub(super) struct Flight {
     next: u64,
     /// Halved when the broker closes the connection because of a message, so that this message is soon alone.
     max_rows: usize,
+    /// The rows that were in flight then and have not been settled since.
+    suspects: HashSet<EffectsKey>,
 }
 
 struct Row {
@@ -36,7 +38,7 @@ struct Row {
 
 impl Default for Flight {
     fn default() -> Self {
-        Self { rows: HashMap::new(), next: 0, max_rows: usize::MAX }
+        Self { rows: HashMap::new(), next: 0, max_rows: usize::MAX, suspects: HashSet::new() }
     }
 }
 
@@ -45,13 +47,19 @@ impl Flight {
         self.rows.is_empty()
     }
 
-    /// How many more rows may fly now.
+    /// How many more rows may be sent now.
     pub(super) fn free(&self) -> usize {
         self.max_rows.saturating_sub(self.rows.len())
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
         self.rows.values().map(|row| row.key.clone())
+    }
+
+    /// Nothing is left to be published, so another process has published the suspects.
+    pub(super) fn acquit_all(&mut self) {
+        self.suspects.clear();
+        self.max_rows = usize::MAX;
     }
 
     /// Adds a row with these events, and numbers it.
@@ -78,7 +86,10 @@ impl Flight {
         if found.open.is_empty()
             && let Some(Row { key, all, unpublished, .. }) = self.rows.remove(&row)
         {
-            self.max_rows = self.max_rows.saturating_mul(2);
+            self.suspects.remove(&key);
+            if self.suspects.is_empty() {
+                self.max_rows = usize::MAX;
+            }
             if unpublished.is_empty() {
                 settlement.published(key);
             } else {
@@ -91,8 +102,11 @@ impl Flight {
     /// of one of them. They are published again at once, but one that was alone and refused waits.
     pub(super) fn abandon(&mut self, is_refusal: bool, settlement: &mut Settlement) {
         let was_alone = self.rows.len() == 1;
-        if is_refusal {
+        if is_refusal && was_alone {
+            self.acquit_all();
+        } else if is_refusal {
             self.max_rows = (self.rows.len() / 2).max(1);
+            self.suspects.extend(self.rows.values().map(|row| row.key.clone()));
         }
         for Row { key, all, open, mut unpublished, .. } in self.rows.drain().map(|(_, row)| row) {
             unpublished.extend(open);
@@ -128,16 +142,21 @@ mod tests {
     #[test]
     fn a_refused_message_is_soon_alone() {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
-        for rows in [8, 4, 2, 1] {
-            assert!(flight.free() >= rows);
-            for _ in 0..rows {
-                flight.add(key(), std::iter::once(Uuid::now_v7()), None);
+        let (bad, once) = (key(), || std::iter::once(Uuid::nil()));
+        for rows in [8, 4, 2] {
+            flight.add(bad.clone(), once(), None);
+            for _ in 1..rows {
+                flight.add(key(), once(), None);
             }
             flight.abandon(true, &mut settlement);
-            assert_eq!(flight.free(), (rows / 2).max(1));
+            assert_eq!(flight.free(), rows / 2);
+            // Others go on, but it stays suspected.
+            let row = flight.add(key(), once(), None);
+            flight.settle(row, Uuid::nil(), true, &mut settlement);
+            assert_eq!(flight.free(), rows / 2);
         }
-        let row = flight.add(key(), std::iter::once(Uuid::nil()), None);
-        flight.settle(row, Uuid::nil(), true, &mut settlement);
-        assert_eq!(flight.free(), 2);
+        flight.add(bad, once(), None);
+        flight.abandon(true, &mut settlement);
+        assert_eq!(flight.free(), usize::MAX, "it was alone, and waits now");
     }
 }

@@ -50,33 +50,32 @@ impl Committer {
     /// Commits an outcome for every message. `false`: the process is stopping, and the messages go back to the queue.
     pub(super) async fn settle(self, messages: Vec<Triaged>) -> bool {
         let mut portion = Portion { accepted: Vec::with_capacity(messages.len()), rejected: Vec::new() };
-        let mut committed = Effects::default();
         for message in messages {
             match message {
                 Triaged::Accepted(accepted) => portion.accepted.push(accepted),
                 Triaged::Rejected(dead) => portion.rejected.push(dead),
                 Triaged::Suspect(suspect) => {
-                    let Some(effects) = self.commit_alone(suspect).await else { return false };
-                    committed.extend(effects);
+                    if !self.commit_alone(suspect).await {
+                        return false;
+                    }
                 }
             }
         }
-        let Some(effects) = self.commit(portion).await else { return false };
-        committed.extend(effects);
-        self.hand_over(committed)
+        self.commit(portion).await
     }
 
-    /// Hands over what is committed. `false` if those who take it are gone, because the process is ending; another one
-    /// takes it then.
-    fn hand_over(&self, Effects { events, requests }: Effects) -> bool {
+    /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
+    /// it.
+    fn hand_over(&self, Effects { events, requests }: Effects) {
         // Webhooks first: somebody is waiting for them.
-        let sent = self.worker.requests.as_ref().is_none_or(|sender| sender.hand_over(requests));
-        sent && self.worker.relay.hand_over(events)
+        if let Some(sender) = &self.worker.requests {
+            sender.hand_over(requests);
+        }
+        self.worker.relay.hand_over(events);
     }
 
-    /// Commits every message of the batch and returns what is left to do; `None` if stopped before that.
-    async fn commit(&self, portion: Portion) -> Option<Effects> {
-        let mut committed = Effects::default();
+    /// Commits every message of the batch, and hands over what that leaves to do. `false` if stopped before that.
+    async fn commit(&self, portion: Portion) -> bool {
         let mut wait = DatabaseWait::new(&self.worker.name, &self.worker.health);
         let mut backoff = Backoff::default();
         let mut races = 0;
@@ -89,14 +88,14 @@ impl Committer {
                 Ok(effects) => {
                     wait.recovered();
                     backoff.reset();
-                    committed.extend(effects);
+                    self.hand_over(effects);
                 }
                 Err(Refused::Race) => {
                     portions.push(portion);
                     races += 1;
                     debug!(component = self.worker.name, races, "lost a race against another transaction");
                     if races > MAX_FAST_RACES && !backoff.wait(&self.stop).await {
-                        return None;
+                        return false;
                     }
                 }
                 Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
@@ -106,25 +105,25 @@ impl Committer {
                 Err(Refused::Data(rule)) => {
                     portions.push(portion);
                     if !wait.failed(&format!("it rejects a dead letter ({rule})"), &self.stop).await {
-                        return None;
+                        return false;
                     }
                 }
                 Err(Refused::Systemic(error)) => {
                     portions.extend(portion.with_probe());
                     if !wait.failed(&chain(&error), &self.stop).await {
-                        return None;
+                        return false;
                     }
                 }
             }
         }
-        Some(committed)
+        true
     }
 
     /// Commits a message that has been delivered too often. Each start is counted before it begins, so the count
     /// of a message that ends the process grows.
-    async fn commit_alone(&self, message: Received) -> Option<Effects> {
+    async fn commit_alone(&self, message: Received) -> bool {
         let hash = body_hash(&message.body);
-        let starts = self.count_start(&hash).await?;
+        let Some(starts) = self.count_start(&hash).await else { return false };
         let triaged = if starts > MAX_STARTS {
             let text = format!("the process ended {MAX_STARTS} times while it worked on this message alone");
             Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))

@@ -69,19 +69,11 @@ impl From<sqlx::Error> for Refused {
 }
 
 /// What a committed transaction leaves to this process.
-#[derive(Default)]
 pub(super) struct Effects {
     /// To be published.
     pub(super) events: Vec<Handed<Committed>>,
     /// To be sent.
     pub(super) requests: Vec<Handed<Requests>>,
-}
-
-impl Effects {
-    pub(super) fn extend(&mut self, more: Self) {
-        self.events.extend(more.events);
-        self.requests.extend(more.requests);
-    }
 }
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.

@@ -39,6 +39,9 @@ use crate::{
 /// Maximum number of skipped jobs before the hand-over waits for the recorder.
 const MAX_SKIPPED: usize = 2_000;
 
+/// Maximum size of skipped jobs before the hand-over waits for the recorder, in bytes.
+const MAX_SKIPPED_BYTES: usize = 16 << 20;
+
 /// A delivery in memory.
 pub(super) struct Job {
     pub(super) delivery: Delivery,
@@ -135,6 +138,7 @@ pub(super) struct Sender {
     lanes: Arc<Lanes>,
     /// Jobs of batches that the recorder has to turn into rows.
     skipped: AtomicUsize,
+    skipped_bytes: AtomicUsize,
     /// Notified when there are fewer of them.
     recorded: Notify,
     /// Notified when the queue has room again.
@@ -159,6 +163,7 @@ impl Sender {
             stop,
             lanes,
             skipped: AtomicUsize::new(0),
+            skipped_bytes: AtomicUsize::new(0),
             recorded: Notify::new(),
             freed: Notify::new(),
         }
@@ -184,20 +189,24 @@ impl Sender {
     /// Ends a job without an attempt.
     pub(super) fn skip(&self, job: Job) {
         self.skipped.fetch_add(1, Ordering::Relaxed);
+        self.skipped_bytes.fetch_add(job.size(), Ordering::Relaxed);
         // Cannot fail: the recorder runs until the last sender is dropped.
         let _ = self.finished.send(Finished { job, attempt: None });
     }
 
-    /// So many skipped jobs are recorded.
-    pub(super) fn recorded(&self, skipped: usize) {
+    /// So many skipped jobs of this size are recorded.
+    pub(super) fn recorded(&self, skipped: usize, bytes: usize) {
         self.skipped.fetch_sub(skipped, Ordering::Relaxed);
+        self.skipped_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.recorded.notify_one();
         self.freed.notify_one();
     }
 
     /// Waits until the recorder keeps up with what is skipped.
     pub(super) async fn has_room_to_skip(&self) {
-        while self.skipped.load(Ordering::Relaxed) >= MAX_SKIPPED {
+        while self.skipped.load(Ordering::Relaxed) >= MAX_SKIPPED
+            || self.skipped_bytes.load(Ordering::Relaxed) >= MAX_SKIPPED_BYTES
+        {
             self.recorded.notified().await;
         }
     }
@@ -245,14 +254,18 @@ impl Sender {
         let started_at = self.presence.now();
         let outcome = without_panic(self.attempt(&mut job, started_at)).instrument(span).await;
         let lane = job.lane.clone();
-        if hold(&outcome).is_some() {
+        let is_held = hold(&outcome).is_some();
+        if is_held {
             // The row has the hold once this attempt is recorded. Until then nothing more is loaded or started.
             self.lanes.close(&lane);
-            self.skip_waiting(&lane);
         }
         // A failure may close the lane. So it keeps its place until it is recorded.
         let is_delivered = outcome.class == Class::Delivered;
         let _ = self.finished.send(Finished { job, attempt: Some((started_at, outcome)) });
+        if is_held {
+            // After the outcome, so that the hold is stored by the time these have rows.
+            self.skip_waiting(&lane);
+        }
         if is_delivered {
             self.queue().ended(&lane);
         }

@@ -114,7 +114,7 @@ impl Recorder {
             let mut bytes = 0;
             for one in ended.drain(..) {
                 let size = one.job.size();
-                if bytes + size > MAX_BYTES {
+                if bytes + size > MAX_BYTES || !taken.is_of_one_owner_with(&one.job) {
                     self.finish(std::mem::take(&mut taken)).await;
                     bytes = 0;
                 }
@@ -252,6 +252,7 @@ impl Recorder {
     fn release(&self, taken: Taken) {
         let sender = self.sender.upgrade();
         let skipped = taken.skipped.len();
+        let skipped_bytes = taken.skipped.iter().map(Job::size).sum();
         let mut can_release = false;
         let attempted = taken.attempted.into_iter().map(|one| {
             let is_delivered = one.outcome.class == Class::Delivered;
@@ -273,7 +274,7 @@ impl Recorder {
             };
         }
         if let Some(sender) = sender {
-            sender.recorded(skipped);
+            sender.recorded(skipped, skipped_bytes);
             sender.start();
         }
         if can_release {
@@ -283,6 +284,18 @@ impl Recorder {
 }
 
 impl Taken {
+    /// Whether its batches, and that of this job, were taken under the same id. Under a new id this process may have
+    /// taken a batch again that it still works on: the two copies of a delivery must be recorded one after the other.
+    fn is_of_one_owner_with(&self, job: &Job) -> bool {
+        let Origin::Batch(batch) = &job.origin else { return true };
+        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
+        let mut owners = jobs.filter_map(|job| match &job.origin {
+            Origin::Batch(batch) => Some(batch.owner),
+            Origin::Row => None,
+        });
+        owners.next().is_none_or(|owner| owner == batch.owner)
+    }
+
     fn add(&mut self, Finished { job, attempt }: Finished) {
         let Some((started_at, outcome)) = attempt else {
             self.skipped.push(job);

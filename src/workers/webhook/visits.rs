@@ -57,7 +57,10 @@ pub(super) fn plan(
             lane.is_done = true;
             None
         }
-        Gate::Unreachable => Some(Planned { room: room.min(at_once), overdue: Some(max_age), ..planned }),
+        // They end without a request.
+        Gate::Unreachable => {
+            Some(Planned { overdue: Some(max_age), cap: lane.state.max_in_flight, ..planned })
+        }
         Gate::Open if lane.state.is_calm(now) => {
             // Enough that the next deliveries are loaded when a request ends, and that a load is worth its query.
             let ahead = (AHEAD * at_once).saturating_sub(held);
