@@ -97,7 +97,7 @@ CREATE INDEX contact_links_by_other ON contact_links (company_id, other_id);
 CREATE TABLE applied_events (
     company_id text COLLATE "C" NOT NULL,
     event_key  uuid NOT NULL,                        -- derived from source and id
-    body_hash  bytea NOT NULL,                       -- the first 16 bytes of the SHA-256 of the message body
+    meaning    bytea NOT NULL,                       -- the first 16 bytes of the hash of what the message body means
     erased     boolean NOT NULL,                     -- about a person who has been erased, before or after it was applied
     PRIMARY KEY (company_id, event_key)
 );
@@ -360,7 +360,7 @@ CREATE TABLE dead_letters (
     stage          text COLLATE "C" NOT NULL CHECK (stage IN ('upsert', 'webhook')),
     reason         text NOT NULL,
     message        text NOT NULL,                    -- human-readable; no personal data
-    body_hash      bytea NOT NULL,                   -- SHA-256 of the body
+    meaning        bytea NOT NULL,                   -- hash of what the body means, however its JSON is written
     body           bytea NOT NULL,
     routing_key    text NOT NULL,
     properties     jsonb NOT NULL,                   -- AMQP properties and headers
@@ -376,7 +376,7 @@ CREATE TABLE dead_letters (
     settled_at     timestamptz,
     settled_by     text,                             -- the operator who discarded it
     PRIMARY KEY (company_id, dead_letter_id),
-    UNIQUE (company_id, stage, body_hash)            -- a redelivered message is the same dead letter
+    UNIQUE (company_id, stage, meaning)              -- a redelivered message is the same dead letter
 );
 CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state IN ('open', 'replaying');
 CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;

@@ -62,7 +62,7 @@ pub(crate) async fn measure(
 /// Stores rows like those of the benchmark's own events, in partitions like those of maintenance.
 async fn store(conn: &mut PgConnection, finished: usize) -> anyhow::Result<()> {
     run(conn, "SET synchronous_commit = off").await?;
-    let events = "applied_events (company_id, event_key, body_hash, erased)
+    let events = "applied_events (company_id, event_key, meaning, erased)
         SELECT 'finished', gen_random_uuid(), decode(md5(n::text), 'hex'), false FROM generate_series(1, $1) n";
     insert(conn, events, finished).await?;
     for age in AGES {

@@ -1,10 +1,14 @@
 //! Identifies an event (its company, and CloudEvents' `source` + `id`) and orders its values (the stamp).
 
+mod meaning;
+
 use std::{fmt, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+pub use self::meaning::{meaning, without_mark};
 
 /// The tenant: 1 to 255 bytes without control characters, so it fits the key columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,7 +115,7 @@ pub(super) fn name_based<'a>(parts: impl IntoIterator<Item = &'a str>, step: u16
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// SHA-256 of a message body.
+/// SHA-256 of the bytes of a message that must not be decoded; any other has a [`meaning`].
 #[must_use]
 pub fn body_hash(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()

@@ -38,7 +38,7 @@ pub enum Reason {
     IdentifierInvalid,
     /// The policy or a guard forbids the merge or the identifier that the event would add.
     ContactConflict,
-    /// The ledger has this source and id with another body.
+    /// The ledger has this source and id with another meaning.
     EventIdConflict,
     /// The webhook cannot be rendered because of its URL, a header, a variable or its body.
     WebhookInvalid,

@@ -5,13 +5,15 @@
 
 use std::num::NonZeroU32;
 
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::{ids, rate_limit::RateLimit};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::{event::Key, fault::Stage},
+    domain::{
+        event::{Key, meaning},
+        fault::Stage,
+    },
     postgres::{
         Database,
         dead_letters::{self as store, DeadLetter, Filter, Replayable, Replayed, Summary},
@@ -192,7 +194,7 @@ async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key])
             company: one.key.company.clone(),
             stage: one.stage,
             id: one.key.id,
-            body_hash: Sha256::digest(&one.body).into(),
+            meaning: meaning(&one.body),
         })
         .collect();
     if reopen.is_empty() && done.is_empty() {

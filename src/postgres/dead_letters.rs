@@ -18,10 +18,7 @@ pub use settle::{
 };
 
 use super::columns::column;
-use crate::domain::{
-    event::body_hash,
-    fault::{Reason, Stage},
-};
+use crate::domain::fault::{Reason, Stage};
 
 /// A message or delivery that cannot be processed, from a worker or the collector.
 #[derive(Clone)]
@@ -34,6 +31,8 @@ pub struct NewDeadLetter {
     pub reason: Reason,
     /// Explains the failure to a person, without personal data.
     pub message: String,
+    /// [`crate::domain::event::meaning`] of the body: the same meaning is the same dead letter.
+    pub meaning: [u8; 32],
     /// The bytes as they arrived.
     pub body: Vec<u8>,
     /// The routing key of the message.
@@ -63,8 +62,8 @@ pub struct Replayed {
     pub stage: Stage,
     /// The dead letter that the message refers to.
     pub id: Uuid,
-    /// SHA-256 of the body.
-    pub body_hash: [u8; 32],
+    /// The meaning of its body.
+    pub meaning: [u8; 32],
 }
 
 impl std::fmt::Debug for NewDeadLetter {
@@ -81,8 +80,8 @@ impl std::fmt::Debug for NewDeadLetter {
 
 /// Inserts dead letters, in the caller's transaction.
 ///
-/// The same body of the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
-/// keeps the routing key and the properties of its first arrival, which are the sender's and not those of a replay.
+/// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
+/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay.
 ///
 /// # Errors
 /// When the database fails; the transaction is then lost.
@@ -96,12 +95,12 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         column(&rows, |row| of(row.new).map(|text| without_nul(text)))
     };
     sqlx::query!(
-        "INSERT INTO dead_letters AS dl (company_id, dead_letter_id, stage, reason, message, body_hash, body,
+        "INSERT INTO dead_letters AS dl (company_id, dead_letter_id, stage, reason, message, meaning, body,
              routing_key, properties, source, event_id, trigger_name, delivery_id, attempts)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[],
              $7::bytea[], $8::text[], $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
              $14::integer[])
-         ON CONFLICT (company_id, stage, body_hash) DO UPDATE SET
+         ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
              state = 'open', settled_at = NULL, settled_by = NULL,
              reason = excluded.reason, message = excluded.message,
              source = coalesce(excluded.source, dl.source),
@@ -114,7 +113,7 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &column(&rows, |row| row.new.stage.name()) as &[&str],
         &column(&rows, |row| row.new.reason.name()) as &[&str],
         &text(|new| &new.message),
-        &column(&rows, |row| row.body_hash) as &[[u8; 32]],
+        &column(&rows, |row| row.new.meaning) as &[[u8; 32]],
         &column(&rows, |row| row.new.body.as_slice()) as &[&[u8]],
         &text(|new| &new.routing_key),
         &column(&rows, |row| row.new.properties.clone()),
@@ -150,7 +149,7 @@ async fn resolve_originals(
 }
 
 /// Resolves unsettled dead letters whose replay was applied, in the caller's transaction. Each must match the company
-/// of the applied event, the stage, the id and the hash of the body, because a sender could put any id into the
+/// of the applied event, the stage, the id and the meaning, because a sender could put any id into the
 /// header. Also finds dead letters without a company.
 ///
 /// # Errors
@@ -162,13 +161,13 @@ pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<()
     sqlx::query!(
         "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
          FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::bytea[])
-             AS u(company_id, stage, dead_letter_id, body_hash)
+             AS u(company_id, stage, dead_letter_id, meaning)
          WHERE dl.company_id IN (u.company_id, '') AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.stage = u.stage AND dl.body_hash = u.body_hash AND dl.state IN ('open', 'replaying')",
+           AND dl.stage = u.stage AND dl.meaning = u.meaning AND dl.state IN ('open', 'replaying')",
         &column(applied, |one| one.company.as_str()) as &[&str],
         &column(applied, |one| one.stage.name()) as &[&str],
         &column(applied, |one| one.id),
-        &column(applied, |one| one.body_hash) as &[[u8; 32]],
+        &column(applied, |one| one.meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;
@@ -178,7 +177,6 @@ pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<()
 /// One row to insert, which may combine several dead letters of the batch.
 struct Row<'a> {
     new: &'a NewDeadLetter,
-    body_hash: [u8; 32],
     attempts: i32,
 }
 
@@ -187,13 +185,12 @@ struct Row<'a> {
 fn coalesce(dead_letters: &[NewDeadLetter]) -> Vec<Row<'_>> {
     let mut rows: BTreeMap<_, Row<'_>> = BTreeMap::new();
     for new in dead_letters {
-        let body_hash = body_hash(&new.body);
-        rows.entry((new.company.as_str(), new.stage.name(), body_hash))
+        rows.entry((new.company.as_str(), new.stage.name(), new.meaning))
             .and_modify(|row| {
                 row.new = new;
                 row.attempts = row.attempts.saturating_add(new.attempts);
             })
-            .or_insert(Row { new, body_hash, attempts: new.attempts });
+            .or_insert(Row { new, attempts: new.attempts });
     }
     rows.into_values().collect()
 }
@@ -206,6 +203,7 @@ fn without_nul(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::meaning;
 
     fn new(company: &str, body: &[u8], message: &str) -> NewDeadLetter {
         NewDeadLetter {
@@ -213,6 +211,7 @@ mod tests {
             stage: Stage::Upsert,
             reason: Reason::Undecodable,
             message: message.to_owned(),
+            meaning: meaning(body),
             body: body.to_vec(),
             routing_key: "trigger.fired".to_owned(),
             properties: serde_json::json!({}),

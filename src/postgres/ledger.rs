@@ -14,8 +14,8 @@ use crate::domain::{
     event::{CompanyId, to_micros},
 };
 
-/// Bytes of a message body's SHA-256 that are kept.
-const HASH_LENGTH: usize = 16;
+/// Bytes of a meaning that are kept.
+const MEANING_LENGTH: usize = 16;
 
 /// The proof that an event was applied.
 pub struct Proof<'a> {
@@ -23,8 +23,8 @@ pub struct Proof<'a> {
     pub company: &'a CompanyId,
     /// [`crate::domain::event::EventRef::key`] of the event.
     pub key: Uuid,
-    /// SHA-256 of the message body.
-    pub body_hash: &'a [u8; 32],
+    /// [`crate::domain::event::meaning`] of the message body.
+    pub meaning: &'a [u8; 32],
     /// The event is about a person who has been erased since it happened: it was seen, and did nothing.
     pub erased: bool,
 }
@@ -32,19 +32,19 @@ pub struct Proof<'a> {
 /// An event that is in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// With the message body that this is a part of the hash of.
-    WithBody(Vec<u8>),
+    /// With the meaning that this is a part of.
+    WithMeaning(Vec<u8>),
     /// It was about a person who has been erased.
     Erased,
 }
 
 impl Applied {
-    /// Whether this event was applied with the body of this SHA-256. The body of an event about an erased person does
-    /// not matter any more.
+    /// Whether this event was applied with this meaning. The meaning of an event about an erased person does not matter
+    /// any more.
     #[must_use]
-    pub fn is_same(&self, body_hash: &[u8; 32]) -> bool {
+    pub fn is_same(&self, meaning: &[u8; 32]) -> bool {
         match self {
-            Self::WithBody(stored) => stored == kept(body_hash),
+            Self::WithMeaning(stored) => stored == kept(meaning),
             Self::Erased => true,
         }
     }
@@ -89,9 +89,9 @@ pub async fn seen(
     for row in rows {
         // `ORDINALITY` counts from 1.
         let index = usize::try_from(row.ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        match (row.body_hash, row.erased_at) {
+        match (row.meaning, row.erased_at) {
             (Some(_), _) if row.erased => seen.applied.push((index, Applied::Erased)),
-            (Some(hash), _) => seen.applied.push((index, Applied::WithBody(hash))),
+            (Some(meaning), _) => seen.applied.push((index, Applied::WithMeaning(meaning))),
             (None, Some(erased_at)) => seen.erased.push((index, erased_at)),
             (None, None) => {}
         }
@@ -118,7 +118,7 @@ pub async fn insert(
         "src/postgres/ledger/insert.sql",
         &column(&proofs, |proof| proof.company.as_str()) as &[&str],
         &column(&proofs, |proof| proof.key),
-        &column(&proofs, |proof| kept(proof.body_hash)) as &[&[u8]],
+        &column(&proofs, |proof| kept(proof.meaning)) as &[&[u8]],
         &column(&proofs, |proof| proof.erased),
         &column(entries, |entry| entry.company.as_str()) as &[&str],
         &column(entries, |entry| entry.contact.0),
@@ -155,8 +155,8 @@ fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn kept(body_hash: &[u8; 32]) -> &[u8] {
-    body_hash.get(..HASH_LENGTH).unwrap_or(body_hash)
+fn kept(meaning: &[u8; 32]) -> &[u8] {
+    meaning.get(..MEANING_LENGTH).unwrap_or(meaning)
 }
 
 /// The accepted values by name. An identifier that belongs to another contact is not among them.

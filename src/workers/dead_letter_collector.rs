@@ -18,7 +18,7 @@ use super::{
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
-        event::{CompanyId, EventRef},
+        event::{CompanyId, EventRef, meaning},
         fault::{Fault, Reason, Stage},
         trigger::fired,
     },
@@ -108,6 +108,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         stage,
         reason: known.reason,
         message: known.message,
+        meaning: meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_json(&message.properties),

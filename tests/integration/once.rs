@@ -63,6 +63,49 @@ async fn copy_after_a_restart_is_not_applied(app: &TestApp) {
     assert_once(app).await;
 }
 
+/// The event in other bytes: pretty-printed, with the members of every object in reverse, with escapes, and with a
+/// byte order mark.
+fn other_bytes(event: &Event) -> Vec<Vec<u8>> {
+    let value = event.value("");
+    let bytes = event.bytes();
+    let escaped = String::from_utf8(bytes.clone()).unwrap().replace("Ada", r"\u0041da").replace('/', r"\/");
+    vec![
+        serde_json::to_vec_pretty(value).unwrap(),
+        reversed(value).to_string().into_bytes(),
+        escaped.into_bytes(),
+        ["\u{feff}".as_bytes(), &bytes].concat(),
+    ]
+}
+
+fn reversed(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(reversed).collect(),
+        Value::Object(members) => {
+            Value::Object(members.iter().rev().map(|(key, value)| (key.clone(), reversed(value))).collect())
+        }
+        leaf => leaf.clone(),
+    }
+}
+
+#[apply(test)]
+async fn event_in_other_bytes_is_the_same_event(app: &TestApp) {
+    let event = lead(app);
+    let others = other_bytes(&event);
+    assert!(others.iter().all(|other| *other != event.bytes()));
+    // Before it is applied, in one batch.
+    app.broker.declare().await;
+    for body in &others {
+        app.broker.publish_bytes("trigger.fired", body, event.properties()).await;
+    }
+    app.run(&[]).await;
+    app.webhooks(1).await;
+    // And after.
+    for body in others.iter().chain([&event.bytes()]) {
+        app.broker.publish_bytes("trigger.fired", body, event.properties()).await;
+    }
+    assert_once(app).await;
+}
+
 /// The history may leave, the proof never does.
 #[apply(test)]
 async fn copy_of_an_event_whose_history_has_left_is_not_applied(app: &TestApp) {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, value::RawValue};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::domain::{
-    event::{CompanyId, EventRef},
+    event::{CompanyId, EventRef, without_mark},
     fault::{Fault, Reason},
     trigger::{
         cache::TriggerCache,
@@ -117,7 +117,7 @@ pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, 
         let message = format!("the body is larger than {MAX_BODY} bytes");
         return Err(with_origin(body, Fault::new(Reason::TooLarge, message)));
     }
-    let Ok(text) = std::str::from_utf8(body) else {
+    let Ok(text) = std::str::from_utf8(without_mark(body)) else {
         return Err(Fault::new(Reason::Undecodable, "the body is not UTF-8"));
     };
     if !json::is_shallow(text) {
@@ -136,7 +136,11 @@ pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, 
 /// safe on a message that crashes the process when it is decoded.
 #[must_use]
 pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
-    match std::str::from_utf8(body).ok().filter(|text| json::is_shallow(text)).map(json::members) {
+    match std::str::from_utf8(without_mark(body))
+        .ok()
+        .filter(|text| json::is_shallow(text))
+        .map(json::members)
+    {
         Some(Ok(members)) => envelope::with_origin(&members, fault),
         _ => fault,
     }

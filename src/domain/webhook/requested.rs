@@ -37,9 +37,9 @@ impl WebhookRequested<'_> {
         body.to_string().into_bytes()
     }
 
-    /// SHA-256 of the body, which identifies the dead letter of the delivery.
+    /// The meaning of the body, which identifies the dead letter of the delivery.
     #[must_use]
-    pub fn body_hash(&self) -> [u8; 32] {
-        event::body_hash(&self.body())
+    pub fn meaning(&self) -> [u8; 32] {
+        event::meaning(&self.body())
     }
 }

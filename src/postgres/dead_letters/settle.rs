@@ -109,11 +109,11 @@ pub async fn begin_replay_of_deliveries(
     sqlx::query!(
         "UPDATE dead_letters dl
          SET state = 'replaying', replays = replays + 1, settled_at = NULL, settled_by = NULL
-         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, body_hash)
-         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.body_hash = u.body_hash
+         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
            AND dl.state IN ('open', 'replaying', 'discarded')",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
-        &column(deliveries, WebhookRequested::body_hash) as &[[u8; 32]],
+        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;
@@ -133,11 +133,11 @@ pub async fn resolve_deliveries(
     }
     sqlx::query!(
         "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
-         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, body_hash)
-         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.body_hash = u.body_hash
+         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+         WHERE dl.company_id = u.company_id AND dl.stage = 'webhook' AND dl.meaning = u.meaning
            AND dl.state IN ('open', 'replaying')",
         &column(deliveries, |one| one.delivery.company.as_str()) as &[&str],
-        &column(deliveries, WebhookRequested::body_hash) as &[[u8; 32]],
+        &column(deliveries, WebhookRequested::meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;

@@ -83,13 +83,13 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
         return Ok(unrecorded_one(conn, key).await?.map(Details::from));
     };
     let (trigger, event_id, source) = (&row.trigger_name, &row.event_id, &row.source);
-    let body_hash = WebhookRequested { delivery: key, trigger, event_id, source }.body_hash();
+    let meaning = WebhookRequested { delivery: key, trigger, event_id, source }.meaning();
     let dead_letter = sqlx::query_as!(
         DeadLetterRef,
         "SELECT dead_letter_id AS id, state, reason FROM dead_letters
-         WHERE company_id = $1 AND stage = 'webhook' AND body_hash = $2",
+         WHERE company_id = $1 AND stage = 'webhook' AND meaning = $2",
         key.company,
-        body_hash.as_slice(),
+        meaning.as_slice(),
     )
     .fetch_optional(&mut *conn)
     .await?;

@@ -1,7 +1,7 @@
 -- Proofs and history in one round trip. A proof that exists is a unique violation, that is, a lost race: looking for it
 -- first would double the cost of the row.
 WITH proofs AS (
-    INSERT INTO applied_events (company_id, event_key, body_hash, erased)
+    INSERT INTO applied_events (company_id, event_key, meaning, erased)
     SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::bytea[], $4::boolean[]))
 INSERT INTO trigger_events (company_id, contact_id, event_time, event_nanos, source, event_id, step, trigger_name, operation,
     version, changed, merged, fields, rejected)

@@ -22,7 +22,7 @@ use crate::{
             ContactId, Identifier,
             directory::{Changes, Conflict, Directory},
         },
-        event::{CompanyId, Key, body_hash, to_micros},
+        event::{CompanyId, Key, to_micros},
         fault::{Reason, Stage},
         trigger::fired::TriggerFired,
         webhook::delivery::Delivery,
@@ -119,7 +119,7 @@ struct Loaded<'a> {
     fresh: Vec<&'a Accepted>,
     /// About a person who has been erased since the event happened.
     late: Vec<&'a Accepted>,
-    /// Of an event that was applied with another body.
+    /// Of an event that was applied with another meaning.
     changed: Vec<&'a Accepted>,
     /// Dead letters whose replay is now applied.
     replayed: Vec<Replayed>,
@@ -156,9 +156,9 @@ impl<'a> Loaded<'a> {
         self.fresh.reserve_exact(accepted.len());
         for (index, one) in accepted.iter().enumerate() {
             let is_same = match applied.get(&index) {
-                Some(before) => before.is_same(&one.body_hash),
+                Some(before) => before.is_same(&one.meaning),
                 None => match firsts.entry((&one.plan.event.company, one.key)) {
-                    hash_map::Entry::Occupied(first) => first.get().body_hash == one.body_hash,
+                    hash_map::Entry::Occupied(first) => first.get().meaning == one.meaning,
                     hash_map::Entry::Vacant(slot) => {
                         slot.insert(one);
                         self.fresh.push(one);
@@ -205,7 +205,7 @@ fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
 
 fn replayed(one: &Accepted) -> Option<Replayed> {
     let company = one.plan.event.company.to_string();
-    one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, body_hash: one.body_hash })
+    one.replay_of.map(|id| Replayed { company, stage: Stage::Upsert, id, meaning: one.meaning })
 }
 
 /// All identifiers, in the one lock order of all workers.
@@ -266,12 +266,11 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
 }
 
 fn is_of(dead: &NewDeadLetter, replay: &Replayed) -> bool {
-    dead.company == replay.company && body_hash(&dead.body) == replay.body_hash
+    dead.company == replay.company && dead.meaning == replay.meaning
 }
 
 fn conflict(one: &Accepted) -> NewDeadLetter {
-    let message =
-        "an event with this source and id was applied before, with another body; a new event needs a new id";
+    let message = "an event with this source and id was applied before, with other contents; a new event needs a new id";
     triage::dead_letter(&one.message, one.plan.event.fault(Reason::EventIdConflict, message))
 }
 

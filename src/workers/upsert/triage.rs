@@ -21,7 +21,7 @@ use crate::{
             run::Firing,
         },
         contact::Identifier,
-        event::body_hash,
+        event::meaning,
         fault::{Fault, Reason, Stage},
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
@@ -38,8 +38,8 @@ pub(super) struct Accepted {
     pub(super) identifiers: Vec<Identifier>,
     /// [`crate::domain::event::EventRef::key`] of the event.
     pub(super) key: Uuid,
-    /// SHA-256 of the message body.
-    pub(super) body_hash: [u8; 32],
+    /// [`meaning`] of the message body.
+    pub(super) meaning: [u8; 32],
     trace: TraceContext,
     reply_to: Option<ReplyTo>,
     /// The dead letter that this message replays.
@@ -51,7 +51,7 @@ impl Accepted {
         Self {
             identifiers: plan.identifiers().collect(),
             key: plan.event.event.key(),
-            body_hash: body_hash(&message.body),
+            meaning: meaning(&message.body),
             trace: TraceContext::new(message.header("traceparent"), message.header("tracestate")),
             reply_to: properties::reply_to(&message.properties),
             replay_of: properties::replayed_dead_letter(&message.properties),
@@ -67,7 +67,7 @@ impl Accepted {
     /// The proof that the event was applied, or that it was seen and is about an `erased` person.
     pub(super) fn proof(&self, erased: bool) -> Proof<'_> {
         let company = &self.plan.event.company;
-        Proof { company, key: self.key, body_hash: &self.body_hash, erased }
+        Proof { company, key: self.key, meaning: &self.meaning, erased }
     }
 
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
@@ -147,9 +147,9 @@ impl Triage {
                 let (bytes, steps) = (accepted.message.body.len(), accepted.plan.steps.len());
                 Demand { keys, bytes, steps, alone: false }
             }
-            // The same body is the same dead letter.
+            // The same meaning is the same dead letter.
             Triaged::Rejected(dead) => {
-                let keys = vec![self.hasher.hash_one(&dead.body)];
+                let keys = vec![self.hasher.hash_one(dead.meaning)];
                 Demand { keys, bytes: dead.body.len(), ..Demand::default() }
             }
             Triaged::Suspect(message) => {
@@ -179,6 +179,7 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         stage: Stage::Upsert,
         reason: fault.reason,
         message: fault.message,
+        meaning: meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_json(&message.properties),

@@ -36,6 +36,7 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         stage: Stage::Webhook,
         reason,
         message: message.to_owned(),
+        meaning: delivery.requested().meaning(),
         body: delivery.requested().body(),
         routing_key: WebhookRequested::TYPE.to_owned(),
         properties: json!({
