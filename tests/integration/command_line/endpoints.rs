@@ -77,7 +77,10 @@ async fn list_shows_the_state_in_one_word(app: &TestApp) {
             "UPDATE webhook_endpoints SET held_until = now() + interval '1 hour' WHERE company_id = 'b'",
             "held",
         ),
-        ("UPDATE webhook_endpoints SET breaker = 'open' WHERE company_id = 'b'", "breaker_open"),
+        (
+            "UPDATE webhook_endpoints SET breaker = 'open', held_until = 'epoch' WHERE company_id = 'b'",
+            "breaker_open",
+        ),
         ("UPDATE webhook_endpoints SET disabled_at = now() WHERE company_id = 'b'", "disabled"),
         ("UPDATE webhook_endpoints SET paused_at = now() WHERE company_id = 'b'", "paused"),
     ] {
