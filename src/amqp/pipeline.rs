@@ -34,13 +34,25 @@ pub struct Pipeline<T> {
     gathered: Vec<(u64, Result<(), Unpublished>)>,
     /// Ids of returned messages.
     returned: HashSet<String>,
+    /// While a message is overdue: whether the broker still answers.
+    probe: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
 
 struct Sent<T> {
     name: T,
     /// Of a mandatory message.
     id: Option<String>,
-    sent_at: Instant,
+    since: Instant,
+}
+
+/// Why a message is overdue.
+enum Overdue {
+    /// A queue does not take it.
+    Late,
+    /// The broker blocks publishers.
+    Blocked,
+    /// The broker does not answer at all.
+    Silent,
 }
 
 /// Messages and what happened to them.
@@ -57,6 +69,7 @@ impl<T> Pipeline<T> {
             confirms: FuturesUnordered::new(),
             gathered: Vec::new(),
             returned: HashSet::new(),
+            probe: None,
         }
     }
 
@@ -66,12 +79,12 @@ impl<T> Pipeline<T> {
     /// When the connection is lost or blocked; the pipeline must then be dropped, and the outcome of all messages in it is
     /// unknown.
     pub async fn send(&mut self, messages: Vec<(T, Message)>) -> Result<(), PublishError> {
-        let (first, sent_at) = (self.next, Instant::now());
+        let (first, since) = (self.next, Instant::now());
         let mut bodies = Vec::with_capacity(messages.len());
         for (name, message) in messages {
             let id = message.properties.message_id().as_ref().filter(|_| message.mandatory);
             let id = id.map(|id| id.as_str().to_owned());
-            self.open.insert(self.next, Sent { name, id, sent_at });
+            self.open.insert(self.next, Sent { name, id, since });
             self.next += 1;
             bodies.push(message);
         }
@@ -108,7 +121,7 @@ impl<T> Pipeline<T> {
     }
 
     /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
-    /// is late; the time for which the broker blocks the connection does not count. Waits for ever while nothing is in
+    /// is late, if the broker answers otherwise; the time for which it blocks the connection does not count. Waits for ever while nothing is in
     /// flight. It can be canceled.
     ///
     /// # Errors
@@ -152,32 +165,39 @@ impl<T> Pipeline<T> {
 
     /// Waits for a confirm, or until the oldest message is late: `false`.
     async fn wait(&mut self) -> Result<bool, PublishError> {
+        let limit = self.publisher.timeout();
         loop {
-            let deadline =
-                self.open.first_key_value().map(|(_, sent)| sent.sent_at + self.publisher.timeout());
-            let overdue = async {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => pending().await,
-                }
-            };
             if self.open.is_empty() && self.is_worn() {
-                return Err(PublishError::Timeout(self.publisher.timeout()));
+                return Err(PublishError::Timeout(limit));
             }
+            let deadline = self.open.first_key_value().map(|(_, sent)| sent.since + limit);
+            let (probe, publisher) = (&mut self.probe, &self.publisher);
+            let overdue = async {
+                let Some(deadline) = deadline else { return pending().await };
+                sleep_until(deadline).await;
+                if publisher.connection().status().blocked() {
+                    return Overdue::Blocked;
+                }
+                // Kept, because this wait may be canceled again and again.
+                let is_answered = probe.get_or_insert_with(|| Box::pin(publisher.probe())).await;
+                *probe = None;
+                if is_answered { Overdue::Late } else { Overdue::Silent }
+            };
             tokio::select! {
                 biased;
                 Some(confirmed) = self.confirms.next() => {
                     self.take(confirmed)?;
                     return Ok(true);
                 }
-                () = overdue => {
-                    if !self.publisher.connection().status().blocked() {
-                        return Ok(false);
-                    }
-                    // Once it is free, each of them has its whole time again.
-                    let now = Instant::now();
-                    for sent in self.open.values_mut() {
-                        sent.sent_at = now;
+                overdue = overdue => match overdue {
+                    Overdue::Late => return Ok(false),
+                    Overdue::Silent => return Err(PublishError::Timeout(limit)),
+                    Overdue::Blocked => {
+                        // Once it is free, each of them has its whole time again.
+                        let now = Instant::now();
+                        for sent in self.open.values_mut() {
+                            sent.since = now;
+                        }
                     }
                 }
             }
@@ -217,7 +237,7 @@ impl<T> Pipeline<T> {
         let (limit, now) = (self.publisher.timeout(), Instant::now());
         let mut outcomes = Vec::new();
         while let Some(first) = self.open.first_entry()
-            && first.get().sent_at + limit <= now
+            && first.get().since + limit <= now
         {
             outcomes.push((first.remove().name, Err(Unpublished::Late)));
         }

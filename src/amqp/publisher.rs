@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, ErrorKind,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions},
 };
 use tokio::time::timeout;
 
@@ -74,6 +74,8 @@ impl PublishError {
 pub struct Publisher {
     connection: Connection,
     channel: Channel,
+    /// Publishes nothing, so no queue holds it up.
+    probing: Channel,
     timeout: Duration,
 }
 
@@ -84,10 +86,10 @@ impl Publisher {
         let opened = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            Ok::<_, lapin::Error>(channel)
+            Ok::<_, lapin::Error>((channel, connection.create_channel().await?))
         };
-        let channel = within_timeout(settings, opened).await?;
-        Ok(Self { connection, channel, timeout: settings.publish_timeout })
+        let (channel, probing) = within_timeout(settings, opened).await?;
+        Ok(Self { connection, channel, probing, timeout: settings.publish_timeout })
     }
 
     /// The connection, for declarations.
@@ -98,6 +100,15 @@ impl Publisher {
 
     pub(super) fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// Whether the broker still answers on this connection.
+    pub(super) fn probe(&self) -> impl Future<Output = bool> + Send + use<> {
+        let (probing, limit) = (self.probing.clone(), self.timeout);
+        async move {
+            let answer = probing.basic_qos(1, BasicQosOptions::default());
+            matches!(timeout(limit, answer).await, Ok(Ok(())))
+        }
     }
 
     /// How long a confirm may take.

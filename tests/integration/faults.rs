@@ -23,6 +23,7 @@ fn impatient(app: &TestApp) {
         ("postgres.acquire_timeout", "2s"),
         ("postgres.statement_timeout", "2s"),
         ("outbox.lease", "2s"),
+        ("outbox.retry_interval", "1s"),
         ("webhook.timeout", "1s"),
         ("webhook.retry_schedule", "200ms,200ms,1s,1s,1s"),
     ] {

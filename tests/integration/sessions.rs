@@ -75,7 +75,8 @@ async fn updates_of_contacts_are_hot(app: &TestApp) {
     let updates = i64::try_from((ROUNDS - 1) * PEOPLE).unwrap();
     app.count_becomes("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'contacts'", updates).await;
     let hot = app.count("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'contacts'").await;
-    assert!(hot * 100 >= 95 * updates, "{hot} of {updates} updates are HOT");
+    // Without room on the pages nearly none would be; transactions at the same time keep some from being.
+    assert!(hot * 100 >= 70 * updates, "{hot} of {updates} updates are HOT");
     app.run(&[]).await;
 }
 

@@ -33,6 +33,23 @@ async fn three(app: &TestApp) -> Event {
     event
 }
 
+/// As if it had been created 25 hours ago and were still retried.
+async fn age_the_dead_one(app: &TestApp) {
+    sqlx::query(
+        "WITH old AS (
+             UPDATE webhook_deliveries SET created_at = now() - interval '25 hours', state = 'pending'
+             WHERE state = 'dead' RETURNING *),
+         attempts AS (
+             UPDATE webhook_attempts a SET created_at = old.created_at FROM old
+             WHERE a.company_id = old.company_id AND a.delivery_id = old.delivery_id)
+         INSERT INTO webhook_pending
+         SELECT company_id, delivery_id, created_at, endpoint_id, now() + interval '1 hour', attempts, 0, now() FROM old",
+    )
+    .execute(&app.pool)
+    .await
+    .unwrap();
+}
+
 #[apply(test)]
 async fn list_filters_deliveries(app: &TestApp) {
     app.run(&[]).await;
@@ -78,19 +95,7 @@ async fn list_filters_deliveries(app: &TestApp) {
     let unknown = app.cli(&["delivery", "list", "--endpoint", "https://nobody.example/"]).await;
     assert_failed(&unknown, 1, "there is no such endpoint");
     assert_failed(&app.cli(&["delivery", "list", "--endpoint", "nonsense"]).await, 2, "no endpoint matches");
-    sqlx::query(
-        "WITH old AS (
-             UPDATE webhook_deliveries SET created_at = now() - interval '25 hours', state = 'pending'
-             WHERE state = 'dead' RETURNING *),
-         attempts AS (
-             UPDATE webhook_attempts a SET created_at = old.created_at FROM old
-             WHERE a.company_id = old.company_id AND a.delivery_id = old.delivery_id)
-         INSERT INTO webhook_pending
-         SELECT company_id, delivery_id, created_at, endpoint_id, now() + interval '1 hour', attempts, 0, now() FROM old",
-    )
-    .execute(&app.pool)
-    .await
-    .unwrap();
+    age_the_dead_one(app).await;
     assert_eq!(list(app, &[]).await.len(), 2, "the last 24 hours");
     let pending = only(list(app, &["--state", "pending"]).await);
     assert_eq!((&pending["waitsFor"], &pending["lastStatus"]), (&json!("retry"), &json!(404)), "{pending:#}");
