@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     future::{Future, pending},
-    pin::{Pin, pin},
+    pin::Pin,
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all, stream::FuturesUnordered};
@@ -101,16 +101,9 @@ impl<T> Pipeline<T> {
             )
         });
         let limit = self.publisher.timeout();
-        let written = {
-            let mut writing = pin!(try_join_all(published));
-            loop {
-                match timeout(limit, &mut writing).await {
-                    Ok(written) => break written.map_err(PublishError::from),
-                    // While the broker blocks publishers, a new connection would only repeat what this one holds.
-                    Err(_) if self.publisher.connection().status().blocked() => {}
-                    Err(_) => break Err(PublishError::Timeout(limit)),
-                }
-            }
+        let written = match timeout(limit, try_join_all(published)).await {
+            Ok(written) => written.map_err(PublishError::from),
+            Err(_) => Err(PublishError::Timeout(limit)),
         };
         // The confirms know why the channel was closed.
         let confirms = written.map_err(|error| self.gather().err().unwrap_or(error))?;

@@ -15,6 +15,12 @@ async fn put_back(app: &TestApp) -> i64 {
     sqlx::query_scalar(query).fetch_one(&app.pool).await.unwrap()
 }
 
+/// Ends the wait of what was put back.
+async fn retry_now(app: &TestApp) {
+    sqlx::query("UPDATE effects SET due_at = now()").execute(&app.pool).await.unwrap();
+    app.wait_for_unpublished(0).await;
+}
+
 #[apply(test)]
 async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
@@ -35,6 +41,8 @@ async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     assert_eq!(app.broker.heard().await.len(), 4, "nothing is published twice");
     assert!(!process.log().contains("reconnects"), "{}", process.log());
     process.ready().await;
+    retry_now(app).await;
+    app.broker.hear(5).await;
 }
 
 #[apply(test)]
@@ -51,8 +59,7 @@ async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
     process.ready().await;
     // Once it takes messages again, it gets its copies.
     app.broker.delete("one-place").await;
-    sqlx::query("UPDATE effects SET due_at = now()").execute(&app.pool).await.unwrap();
-    app.wait_for_unpublished(0).await;
+    retry_now(app).await;
     app.broker.hear(5).await;
 }
 
@@ -69,6 +76,5 @@ async fn what_is_refused_is_tried_ever_more_rarely(app: &TestApp) {
     let later = "effects WHERE owner IS NULL AND due_at > now() + interval '10 minutes'";
     eventually("it waits longer", async || (app.rows(later).await == 1).then_some(())).await;
     app.broker.delete("one-place").await;
-    sqlx::query("UPDATE effects SET due_at = now()").execute(&app.pool).await.unwrap();
-    app.wait_for_unpublished(0).await;
+    retry_now(app).await;
 }

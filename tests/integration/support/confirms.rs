@@ -1,5 +1,7 @@
 //! Withholds one confirm of a connection to `RabbitMQ`.
 
+use std::collections::BTreeSet;
+
 /// Method ids of `basic.ack` (AMQP 0-9-1, section 1.8).
 const ACK: [u8; 4] = [0, 60, 0, 80];
 
@@ -10,15 +12,15 @@ const END: u8 = 0xCE;
 /// Rewrites what the server sends, so that the message with this delivery tag is never confirmed.
 pub(super) struct Withheld {
     tag: u64,
-    /// Everything up to this tag has been confirmed.
-    confirmed: u64,
+    /// The tags that have been confirmed.
+    confirmed: BTreeSet<u64>,
     /// The beginning of a frame.
     rest: Vec<u8>,
 }
 
 impl Withheld {
     pub(super) fn new(tag: u64) -> Self {
-        Self { tag, confirmed: 0, rest: Vec::new() }
+        Self { tag, confirmed: BTreeSet::new(), rest: Vec::new() }
     }
 
     /// The whole frames of what has arrived, without that confirm.
@@ -43,15 +45,16 @@ impl Withheld {
     fn acks(&mut self, frame: &[u8], kept: &mut Vec<u8>) {
         let tag = u64::from_be_bytes(frame[HEAD + 4..HEAD + 12].try_into().unwrap());
         let is_multiple = frame[HEAD + 12] & 1 == 1;
-        let first = if is_multiple { self.confirmed + 1 } else { tag };
-        for one in (first..=tag).filter(|one| *one != self.tag) {
+        let first = if is_multiple { 1 } else { tag };
+        for one in first..=tag {
+            // The first copy only: the client would not understand a second one.
+            if one == self.tag || !self.confirmed.insert(one) {
+                continue;
+            }
             kept.extend_from_slice(&frame[..HEAD]);
             kept.extend_from_slice(&ACK);
             kept.extend_from_slice(&one.to_be_bytes());
             kept.extend_from_slice(&[0, END]);
-        }
-        if is_multiple {
-            self.confirmed = tag;
         }
     }
 }
