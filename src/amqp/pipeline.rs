@@ -114,8 +114,8 @@ impl<T> Pipeline<T> {
     }
 
     /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
-    /// is late, if the broker answers otherwise; the time for which it blocks the connection does not count. Waits for ever while nothing is in
-    /// flight. It can be canceled.
+    /// is late, if the broker answers otherwise. While it blocks the connection none is, and this returns nothing. Waits
+    /// for ever while nothing is in flight. It can be canceled.
     ///
     /// # Errors
     /// When the connection is lost; as with [`Self::send`].
@@ -145,53 +145,54 @@ impl<T> Pipeline<T> {
         Ok(outcomes)
     }
 
+    /// Whether the broker blocks publishers, because it is short of memory or disk.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.publisher.connection().status().blocked()
+    }
+
     /// Whether so many messages are late that nothing more should be sent over this connection.
     #[must_use]
     pub fn is_worn(&self) -> bool {
         self.confirms.len() > MAX_LATE + self.open.len()
     }
 
-    /// The messages whose outcome is unknown.
-    pub fn into_open(self) -> impl Iterator<Item = T> {
-        self.open.into_values().map(|sent| sent.name)
-    }
-
-    /// Waits for a confirm, or until the oldest message is late: `false`.
+    /// Waits for a confirm, for as long as a confirm may take while the broker blocks publishers, or until the oldest
+    /// message is late: `false`.
     async fn wait(&mut self) -> Result<bool, PublishError> {
         let limit = self.publisher.timeout();
-        loop {
-            if self.open.is_empty() && self.is_worn() {
-                return Err(PublishError::Timeout(limit));
+        if self.open.is_empty() && self.is_worn() {
+            return Err(PublishError::Timeout(limit));
+        }
+        let deadline = self.open.first_key_value().map(|(_, sent)| sent.since + limit);
+        let (probe, publisher) = (&mut self.probe, &self.publisher);
+        let overdue = async {
+            let Some(deadline) = deadline else { return pending().await };
+            sleep_until(deadline).await;
+            if publisher.connection().status().blocked() {
+                return Overdue::Blocked;
             }
-            let deadline = self.open.first_key_value().map(|(_, sent)| sent.since + limit);
-            let (probe, publisher) = (&mut self.probe, &self.publisher);
-            let overdue = async {
-                let Some(deadline) = deadline else { return pending().await };
-                sleep_until(deadline).await;
-                if publisher.connection().status().blocked() {
-                    return Overdue::Blocked;
-                }
-                // Kept, because this wait may be canceled again and again.
-                let is_answered = probe.get_or_insert_with(|| Box::pin(publisher.probe())).await;
-                *probe = None;
-                if is_answered { Overdue::Late } else { Overdue::Silent }
-            };
-            tokio::select! {
-                biased;
-                Some(confirmed) = self.confirms.next() => {
-                    self.take(confirmed)?;
-                    return Ok(true);
-                }
-                overdue = overdue => match overdue {
-                    Overdue::Late => return Ok(false),
-                    Overdue::Silent => return Err(PublishError::Timeout(limit)),
-                    Overdue::Blocked => {
-                        // Once it is free, each of them has its whole time again.
-                        let now = Instant::now();
-                        for sent in self.open.values_mut() {
-                            sent.since = now;
-                        }
+            // Kept, because this wait may be canceled again and again.
+            let is_answered = probe.get_or_insert_with(|| Box::pin(publisher.probe())).await;
+            *probe = None;
+            if is_answered { Overdue::Late } else { Overdue::Silent }
+        };
+        tokio::select! {
+            biased;
+            Some(confirmed) = self.confirms.next() => {
+                self.take(confirmed)?;
+                Ok(true)
+            }
+            overdue = overdue => match overdue {
+                Overdue::Late => Ok(false),
+                Overdue::Silent => Err(PublishError::Timeout(limit)),
+                Overdue::Blocked => {
+                    // Once it is free, each of them has its whole time again.
+                    let now = Instant::now();
+                    for sent in self.open.values_mut() {
+                        sent.since = now;
                     }
+                    Ok(true)
                 }
             }
         }

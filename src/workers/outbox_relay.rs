@@ -11,6 +11,7 @@ mod flight;
 mod lost;
 mod messages;
 mod settlement;
+mod troubles;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ use self::{
     lost::Lost,
     messages::{answer, to_amqp},
     settlement::Settlement,
+    troubles::Troubles,
 };
 use super::{
     backoff::Backoff,
@@ -59,6 +61,10 @@ const SIZE_IN_FLIGHT: usize = 256;
 
 /// The size of messages that are sent at once, in bytes.
 const SLICE: usize = 1 << 20;
+
+/// What `/readyz` reports then.
+const BLOCKED: &str =
+    "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
 
 /// Wait for the registration of the process, without which the relay may not take rows.
 const REGISTRATION_POLL: Duration = Duration::from_millis(200);
@@ -163,7 +169,12 @@ impl OutboxRelay {
             let may_sweep = has_room && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
-                outcomes = broker.pipeline.settled() => self.note(outcomes?, backoff).await,
+                outcomes = broker.pipeline.settled() => match outcomes? {
+                    nothing if nothing.is_empty() && broker.pipeline.is_blocked() => {
+                        self.health.failing(OUTBOX_RELAY, BLOCKED);
+                    }
+                    outcomes => self.note(outcomes, backoff).await,
+                },
                 committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
                     Some(committed) => self.hand_over(broker, committed).await?,
                     None => has_ended = true,
@@ -369,43 +380,5 @@ async fn next(
     match waiting.pop_front() {
         Some(row) => Some(row),
         None => committed.recv().await,
-    }
-}
-
-/// Messages that the broker did not take, since they were last logged.
-#[derive(Default)]
-struct Troubles {
-    refused: usize,
-    late: usize,
-    unroutable: usize,
-    logged_at: Option<Instant>,
-}
-
-impl Troubles {
-    fn count(&mut self, why: Unpublished) {
-        match why {
-            Unpublished::Refused => self.refused += 1,
-            Unpublished::Late => self.late += 1,
-            Unpublished::Unroutable => self.unroutable += 1,
-        }
-    }
-
-    /// Logs them, at most once in each interval.
-    fn report(&mut self, interval: Duration) {
-        let Self { refused, late, unroutable, logged_at } = *self;
-        let messages = refused + late + unroutable;
-        if messages == 0 || logged_at.is_some_and(|at| at.elapsed() < interval) {
-            return;
-        }
-        warn!(
-            component = OUTBOX_RELAY,
-            messages,
-            refused,
-            late,
-            unroutable,
-            "the broker did not take {messages} events: {refused} refused, {late} not confirmed, {unroutable} without a \
-             queue; they are published again"
-        );
-        *self = Self { logged_at: Some(Instant::now()), ..Self::default() };
     }
 }

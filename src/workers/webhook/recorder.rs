@@ -251,8 +251,7 @@ impl Recorder {
     /// Makes room for other deliveries.
     fn release(&self, taken: Taken) {
         let sender = self.sender.upgrade();
-        let skipped = taken.skipped.len();
-        let skipped_bytes = taken.skipped.iter().map(Job::size).sum();
+        let (skipped, bytes) = (taken.skipped.len(), taken.skipped.iter().map(Job::size).sum());
         let mut can_release = false;
         let attempted = taken.attempted.into_iter().map(|one| {
             let is_delivered = one.outcome.class == Class::Delivered;
@@ -274,7 +273,7 @@ impl Recorder {
             };
         }
         if let Some(sender) = sender {
-            sender.recorded(skipped, skipped_bytes);
+            sender.recorded(skipped, bytes);
             sender.start();
         }
         if can_release {
@@ -284,15 +283,13 @@ impl Recorder {
 }
 
 impl Taken {
-    /// Whether its batches, and that of this job, were taken under the same id. Under a new id this process may have
-    /// taken a batch again that it still works on: the two copies of a delivery must be recorded one after the other.
+    /// Whether its batches, and that of this job, were taken under the same id of this process. Under a new id it may have
+    /// taken a batch again that it still works on; such copies of a delivery are recorded one after the other.
     fn is_of_one_owner_with(&self, job: &Job) -> bool {
         let Origin::Batch(batch) = &job.origin else { return true };
         let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
-        let mut owners = jobs.filter_map(|job| match &job.origin {
-            Origin::Batch(batch) => Some(batch.owner),
-            Origin::Row => None,
-        });
+        let owner = |job: &Job| if let Origin::Batch(batch) = &job.origin { Some(batch.owner) } else { None };
+        let mut owners = jobs.filter_map(owner);
         owners.next().is_none_or(|owner| owner == batch.owner)
     }
 
