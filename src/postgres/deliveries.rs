@@ -3,7 +3,7 @@
 //!
 //! Postgres owns the retry clock: every due time derives from the database's `now()`, so the clocks of the processes
 //! need not agree. A delivery that waits has a row in `webhook_pending`, which names its attempts so far; an outcome
-//! of another attempt changes nothing. Whoever makes a delivery due also schedules its lane, in the same transaction
+//! of another attempt changes nothing. What makes a delivery due also schedules its lane, in the same transaction
 //! ([`crate::postgres::endpoints::schedule`]).
 
 mod details;

@@ -82,7 +82,7 @@ pub struct OutboxRelay {
     health: Health,
     flight: Flight,
     answers: Answers,
-    /// What the database has not been told yet.
+    /// What is not stored yet about its rows.
     settlement: Settlement,
     troubles: Troubles,
 }
@@ -291,7 +291,7 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Notes what happened to messages, and tells the database about the rows that are done with them.
+    /// Notes the outcome of messages, and settles the rows whose last message this was.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
         let (mut has_published, mut has_unroutable) = (false, false);
         let is_answered = !outcomes.is_empty();

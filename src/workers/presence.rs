@@ -36,7 +36,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// Deadline of a renewal, shorter than that of other work, so that one silent connection does not cost the term.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The end of the term in which a process no longer counts as alive for itself: whatever it decided before that has
+/// The end of the term in which a process no longer counts as alive for itself: what it decided before that has
 /// this much time to take effect before others take over.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -44,7 +44,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 const MAX_OFFSET: time::Duration = time::Duration::seconds(30);
 const FINE_OFFSET: time::Duration = time::Duration::seconds(25);
 
-/// An answer that took longer does not tell the time: it may be wrong by half of that.
+/// An answer that took longer says too little: the time may be wrong by half of that.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// Maximum wait for the farewell at the end. Without it, the row expires.

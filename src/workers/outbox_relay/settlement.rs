@@ -1,4 +1,4 @@
-//! What the relay still has to tell the database about its rows. It survives an outage of the database: otherwise the
+//! What the relay still has to store about its rows. It survives an outage of the database: otherwise the
 //! rows would stay with this process, which does not publish them again.
 
 use std::{

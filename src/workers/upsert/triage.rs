@@ -75,7 +75,7 @@ impl Accepted {
     }
 }
 
-/// What becomes of a message.
+/// A message after triage.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every message is accepted; a box would cost each an allocation"

@@ -1,4 +1,5 @@
-//! Sends deliveries from the queue, a task for each request in flight. Every delivery ends in a [`Finished`], even when the receiver fails.
+//! Sends deliveries from the queue, a task for each request in flight. Every delivery ends in a [`Finished`], even when the
+//! receiver fails.
 
 use std::{
     panic::AssertUnwindSafe,

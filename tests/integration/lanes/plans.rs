@@ -300,7 +300,7 @@ async fn load(conn: &mut PgConnection, owner: Uuid, lanes: &[Uuid], max_bytes: i
     plan[0]["Plan"].clone()
 }
 
-/// The time of the delivery tells the partition, so the others are not searched.
+/// The time of the delivery gives the partition, so the others are not searched.
 #[apply(test)]
 async fn lookup_of_attempts_searches_one_partition(app: &TestApp) {
     let mut conn = connection(app).await;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// Counts requests by name. Whoever finds no room for a name waits in its line.
+/// Counts requests by name. A request that finds no room for a name waits in its line.
 pub(super) struct Shares<W> {
     shares: HashMap<String, Share<W>>,
     /// The names with a line of which nobody is called, those with the fewest requests first.
