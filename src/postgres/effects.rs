@@ -9,12 +9,16 @@ pub mod events;
 pub mod requests;
 pub mod unowned;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::columns::{column, interval};
+use super::{
+    columns::{column, interval, key_columns},
+    endpoints::{LaneRow, state::Row},
+};
+use crate::domain::event::Key;
 
 /// What has to be done with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,22 +99,37 @@ impl NewEffects {
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, effects: &[NewEffects]) -> Result<(), sqlx::Error> {
+    insert_and_read(conn, effects, &BTreeSet::new()).await.map(drop)
+}
+
+/// Inserts rows, and returns the state of these lanes, in one round trip.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn insert_and_read(
+    conn: &mut PgConnection,
+    effects: &[NewEffects],
+    lanes: &BTreeSet<Key>,
+) -> Result<Vec<LaneRow>, sqlx::Error> {
     if effects.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query!(
-        "INSERT INTO effects (company_id, batch, kind, owner, items, body)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::integer[], $6::bytea[])",
+    let (companies, endpoints) = key_columns(lanes);
+    let rows = sqlx::query_file_as!(
+        Row,
+        "src/postgres/effects/insert.sql",
         &column(effects, |row| row.key.company.as_str()) as &[&str],
         &column(effects, |row| row.key.batch),
         &column(effects, |row| row.key.kind.name()) as &[&str],
         &column(effects, |row| row.owner) as &[Option<Uuid>],
         &column(effects, |row| count(row.items)),
         &column(effects, |row| row.body.as_slice()) as &[&[u8]],
+        &companies as &[&str],
+        &endpoints,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    Ok(rows.into_iter().map(LaneRow::from).collect())
 }
 
 /// Deletes rows of `owner` of which every part is done. It does not wait for the disk: if a crash of the database

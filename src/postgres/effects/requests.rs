@@ -1,6 +1,10 @@
 //! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -19,7 +23,7 @@ use crate::{
             request::{Method, WebhookRequest},
         },
     },
-    postgres::columns::column,
+    postgres::{columns::column, endpoints::LaneRow},
 };
 
 /// A row has no further request once they are larger, in bytes. Whoever reads rows holds one of them in memory.
@@ -35,13 +39,15 @@ pub struct Requests {
     pub deliveries: Vec<Delivery>,
     /// When it was written or taken.
     pub since: Instant,
+    /// The state that lanes of its deliveries had then, as far as it was read.
+    pub lanes: Arc<HashMap<Key, LaneRow>>,
 }
 
 impl Requests {
     /// A row that is written or taken now.
     #[must_use]
     pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Self {
-        Self { key, owner, deliveries, since: Instant::now() }
+        Self { key, owner, deliveries, since: Instant::now(), lanes: Arc::default() }
     }
 }
 

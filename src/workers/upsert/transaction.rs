@@ -1,6 +1,9 @@
 //! The one transaction of a batch: load what its events can touch, run them, write what they did.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map},
+    sync::Arc,
+};
 
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
@@ -311,13 +314,19 @@ async fn write(
     let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
     rows.extend(events::rows(&left, None)?);
     let requests = requests::group(batch, owner, plain);
-    let (requests, left) = match &worker.requests {
+    let (mut requests, left) = match &worker.requests {
         Some(sender) => sender.reserve(owner, requests),
         None => (Vec::new(), requests),
     };
     rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
     rows.extend(requests::rows(&left, None)?);
-    effects::insert(conn, &rows).await?;
+    // Read here, the state of the lanes costs those who send no round trip after the commit.
+    let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
+    let lanes = effects::insert_and_read(conn, &rows, &sent.map(Delivery::lane).collect()).await?;
+    let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
+    for Handed(requests, _) in &mut requests {
+        requests.lanes = Arc::clone(&lanes);
+    }
     (written.events, written.requests) = (events, requests);
     // Last: all processes share the rows of endpoints.
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
