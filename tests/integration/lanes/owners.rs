@@ -88,7 +88,7 @@ async fn former_owner_does_not_change_the_rate_of_a_lane(app: &TestApp) {
     let (former, owner) = (Uuid::now_v7(), Uuid::now_v7());
     let claim = "UPDATE webhook_endpoints SET owner = $1, next_slot_at = now() + interval '1 hour'";
     sqlx::query(claim).bind(owner).execute(&app.pool).await.unwrap();
-    let slot = "SELECT extract(epoch FROM next_slot_at)::bigint FROM webhook_endpoints";
+    let slot = "SELECT floor(extract(epoch FROM next_slot_at))::bigint FROM webhook_endpoints";
     let stored = app.count(slot).await;
     let key = Key { company: "acme".to_owned(), id: LANE };
     let mut conn = app.pool.acquire().await.unwrap();
