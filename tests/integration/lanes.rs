@@ -1,9 +1,11 @@
 //! Lanes: no endpoint delays another, and each gets the treatment that it asks for.
 
+mod claims;
 mod control;
 mod digests;
 mod holds;
 mod order;
+mod owners;
 mod plans;
 mod settings;
 mod shares;

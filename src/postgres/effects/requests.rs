@@ -122,7 +122,8 @@ pub async fn revoked(
     )
     .fetch_all(&mut *conn)
     .await?;
-    // Taking a row changes no key, so the lock does not exclude it; whoever takes it after this commit skips what has a row.
+    // Whoever takes rows, or releases those of dead processes, skips a locked one. Its owner may release it, but it is taken
+    // only after this commit, and then without the deliveries that have a row.
     let still_has = |row: &Held<'_>| {
         let same = found.iter().find(|one| one.batch == row.key.batch && one.company_id == row.key.company);
         same.filter(|one| one.owner == Some(row.owner)).and_then(|one| usize::try_from(one.items).ok())

@@ -53,11 +53,14 @@ pub struct Turns {
     pub per_turn: usize,
     /// Maximum number of lanes.
     pub limit: usize,
+    /// The hash from which the companies of a turn are gone through, if one of them is to be skipped. Random, or the last of
+    /// them would get nothing.
+    pub from: i32,
 }
 
 /// Takes lanes that are due and have no owner, turn by turn, in each those that have been due longest. Skips companies in
-/// `full`, however many of their lanes are due; the others of their turns are taken company by company. A lane whose
-/// breaker's wait is over becomes half open.
+/// `full`, however many of their lanes are due; of the others of their turns, up to 256 companies are looked at. A lane
+/// whose breaker's wait is over becomes half open.
 ///
 /// # Errors
 /// When the database fails.
@@ -77,6 +80,7 @@ pub async fn claim(
         full as &[&str],
         turns.first,
         TURNS,
+        turns.from,
     )
     .fetch_all(conn)
     .await?;
@@ -115,12 +119,14 @@ pub async fn schedule(
     Ok(())
 }
 
-/// Stores when the rate limits of these lanes allow the next request.
+/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner goes by
+/// what it has stored itself.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn save_slots(
     conn: &mut PgConnection,
+    owner: Uuid,
     lanes: &[(&Key, OffsetDateTime)],
 ) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(lanes.iter().map(|(key, _)| *key));
@@ -131,10 +137,12 @@ pub async fn save_slots(
              JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
              ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
          UPDATE webhook_endpoints e SET next_slot_at = locked.next_slot_at
-         FROM locked WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id",
+         FROM locked
+         WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id AND e.owner = $4",
         &companies as &[&str],
         &ids,
         &column(lanes, |(_, at)| *at),
+        owner,
     )
     .execute(conn)
     .await?;

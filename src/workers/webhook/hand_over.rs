@@ -166,12 +166,15 @@ impl HandOver {
     }
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
-        let calm = row.filter(|row| row.lane.is_calm(row.now) && !row.has_backlog);
+        let calm = row.filter(|row| row.lane.is_calm(row.now));
+        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.has_caught_up(&job.lane);
+        let calm = calm.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
         let refused = match calm {
             Some(row) if queue.room(&job.lane) > 0 => {
-                // Every process may send without owning the lane, so each has a part of its cap.
-                job.cap = (row.lane.cap() / self.presence.senders()).max(1);
+                // Every process may send if nobody owns the lane, so each has a part of its cap.
+                let senders = if is_owner { 1 } else { self.presence.senders() };
+                job.cap = (row.lane.cap() / senders).max(1);
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
                 let _ = queue.push(job);
                 None

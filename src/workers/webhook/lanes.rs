@@ -54,8 +54,10 @@ pub(super) struct Owned {
     /// When that was, by the clock of the database and by ours.
     claimed_at: (OffsetDateTime, Instant),
     pub(super) handle: Arc<Lane>,
-    /// How far its queue is loaded.
+    /// From where its queue is loaded next.
     pub(super) cursor: Cursor,
+    /// How far its queue has been loaded.
+    pub(super) reached: Cursor,
     /// The loaded deliveries whose outcome is not recorded.
     pub(super) loaded: HashSet<Uuid>,
     /// Nothing more was due.
@@ -96,15 +98,15 @@ impl Lanes {
         for ClaimedLane { row, .. } in claimed {
             let claimed_at = (row.now, Instant::now());
             let handle = self.get(&row.key, &row.url);
-            let (cursor, loaded) = (Cursor::START, HashSet::new());
             let (owner, state) = (process, row.lane);
             let lane = Owned {
                 owner,
                 state,
                 claimed_at,
                 handle,
-                cursor,
-                loaded,
+                cursor: Cursor::START,
+                reached: Cursor::START,
+                loaded: HashSet::new(),
                 is_exhausted: false,
                 reload_at: claimed_at.1,
                 is_done: false,
@@ -118,13 +120,20 @@ impl Lanes {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the state of an owned lane.
+    /// Notes the state of an owned lane, which is then loaded from its start: a transaction that began earlier than others may
+    /// commit after them, and its deliveries are due earlier.
     pub(super) fn refresh(&self, row: &LaneRow) {
         if let Some(owned) = self.owned().get_mut(&row.key) {
             let next_slot_at = owned.state.next_slot_at.max(row.lane.next_slot_at);
             owned.state = lane::Lane { next_slot_at, ..row.lane.clone() };
             owned.claimed_at = (row.now, Instant::now());
+            owned.cursor = Cursor::START;
         }
+    }
+
+    /// Whether this process owns the lane and has loaded all that is due.
+    pub(super) fn has_caught_up(&self, key: &Key) -> bool {
+        self.owned().get(key).is_some_and(|owned| owned.is_exhausted && !owned.is_done)
     }
 
     /// Notes the breaker of an owned lane.
@@ -164,6 +173,11 @@ impl Owned {
     /// Whether nothing of it is in memory or about to be.
     pub(super) fn can_release(&self) -> bool {
         self.loaded.is_empty() && (self.is_done || self.is_exhausted)
+    }
+
+    /// Whether deliveries in memory come after the place from which it is loaded next.
+    pub(super) fn is_behind(&self) -> bool {
+        self.cursor < self.reached
     }
 
     /// The database's time.

@@ -132,6 +132,11 @@ impl<T: Queued> Queue<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.held)
     }
 
+    /// The lanes whose deliveries wait to be sent.
+    pub(super) fn waiting_lanes(&self) -> impl Iterator<Item = &Key> {
+        self.lanes.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(key, _)| key)
+    }
+
     /// The companies that hold their share already.
     pub(super) fn full_companies(&self) -> Vec<String> {
         self.held_by.keys().filter(|company| self.room_of(company) == 0).cloned().collect()
