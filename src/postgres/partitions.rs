@@ -20,7 +20,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 pub use calendar::Period;
 pub use deletion::Deletion;
-pub use making::{create, open_default};
+pub use making::{AWAITS_PARTITION, create, open_default};
 pub use removal::{Unfinished, drop};
 pub use tables::{TABLES, Table};
 
