@@ -238,7 +238,8 @@ async fn drop_this_month(app: &TestApp) -> String {
 #[apply(test)]
 async fn event_waits_for_its_partition(app: &TestApp) {
     drop_this_month(app).await;
-    let forbid = "ALTER TABLE trigger_events_default ADD CONSTRAINT awaits_partition_x CHECK (applied_at < 'epoch')";
+    let forbid =
+        "ALTER TABLE trigger_events_default ADD CONSTRAINT awaits_partition_x CHECK (applied_at < 'epoch')";
     app.pool.execute(forbid).await.unwrap();
     let mut reader = app.pool.begin().await.unwrap();
     reader.execute("LOCK TABLE trigger_events_default IN ACCESS SHARE MODE").await.unwrap();
