@@ -109,7 +109,8 @@ async fn many_rows_are_put_back_in_portions(app: &TestApp) {
     }
     transaction.commit().await.unwrap();
     app.broker.hear(ROWS).await;
-    eventually("it cannot put them back", async || process.log().contains("too many rows").then_some(())).await;
+    eventually("it cannot put them back", async || process.log().contains("too many rows").then_some(()))
+        .await;
     limit_rows(app, 20).await;
     app.wait_for_unpublished(60).await;
     app.broker.subscribe("nobody.listens").await;

@@ -111,7 +111,8 @@ impl Flight {
             self.max_rows = (self.rows.len() / 2).max(1);
             self.suspects.extend(self.rows.values().map(|row| row.key.clone()));
         }
-        for Row { key, all, open, unpublished: mut events, size, .. } in self.rows.drain().map(|(_, row)| row) {
+        for Row { key, all, open, unpublished: mut events, size, .. } in self.rows.drain().map(|(_, row)| row)
+        {
             events.extend(open);
             let unpublished = Unpublished { key, events, all, size };
             if is_refusal && was_alone {
