@@ -178,6 +178,8 @@ CREATE TABLE effects (
 CREATE INDEX effects_due ON effects (kind, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_due_companies ON effects (kind, company_id, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
+-- Webhooks by age: the oldest, for retention, and the newest, for listings.
+CREATE INDEX effects_unsent ON effects (created_at) WHERE kind = 'send';
 
 -- Chains that report their result (interpretResponse, reply_to), until their last webhook has ended.
 CREATE TABLE chain_results (

@@ -7,6 +7,7 @@
 
 pub mod events;
 pub mod requests;
+pub mod search;
 pub mod unowned;
 
 use std::{collections::BTreeSet, time::Duration};

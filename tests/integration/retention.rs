@@ -2,6 +2,7 @@
 //!
 //! The tests pass a later time to the task instead of waiting for it.
 
+mod cost;
 mod kept;
 mod partitions;
 

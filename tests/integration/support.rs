@@ -12,7 +12,7 @@ pub(crate) mod event;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
-mod rows;
+pub(crate) mod rows;
 
 use std::{
     any::Any,

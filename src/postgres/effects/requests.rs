@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -155,31 +154,6 @@ async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<
         ids.extend(Delivery::unpack(&row.company_id, &row.body)?.iter().map(Part::id));
     }
     Ok(ids)
-}
-
-/// What `of` takes from the deliveries of up to `limit` rows, of a company if given, the newest rows first. One row at a
-/// time is in memory, because a backlog may be larger than that.
-///
-/// # Errors
-/// When the database fails, or has a body in another format.
-pub async fn open<T>(
-    conn: &mut PgConnection,
-    company: Option<&str>,
-    limit: i64,
-    of: impl Fn(Delivery) -> Option<T>,
-) -> Result<Vec<T>, sqlx::Error> {
-    let mut rows = sqlx::query!(
-        "SELECT company_id, body FROM effects
-         WHERE kind = 'send' AND ($1::text IS NULL OR company_id = $1) ORDER BY batch DESC LIMIT $2",
-        company,
-        limit,
-    )
-    .fetch(conn);
-    let mut open = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        open.extend(Delivery::unpack(&row.company_id, &row.body)?.into_iter().filter_map(&of));
-    }
-    Ok(open)
 }
 
 impl Part for Delivery {

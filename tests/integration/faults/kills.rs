@@ -72,7 +72,7 @@ async fn next_process_publishes_the_events_of_a_killed_one(app: &TestApp) {
     assert!(next.log().contains("took over"), "{}", next.log());
 }
 
-/// Sent, but not recorded: sent again when the lease expires.
+/// Sent, but not recorded: sent again by the process that takes over.
 #[apply(test)]
 async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     impatient(app);

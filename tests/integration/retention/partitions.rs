@@ -225,3 +225,53 @@ async fn delivery_that_is_resent_meanwhile_is_kept(app: &TestApp) {
     assert_eq!((dropped, app.deliveries("pending").await), (Change::Done, 1));
     assert_eq!((moved(app, "webhook_deliveries").await, app.deliveries("delivered").await), (1, 0));
 }
+
+/// Drops the partition of this month's history, so that its rows go to the default one. Returns its first day.
+async fn drop_this_month(app: &TestApp) -> String {
+    let month = day(0)[..6].to_owned();
+    app.pool.execute(AssertSqlSafe(format!("DROP TABLE trigger_events_{month}"))).await.unwrap();
+    month + "01"
+}
+
+/// A process was killed while it made a partition, and none has run since. The first event finds that no row of today may
+/// be inserted.
+#[apply(test)]
+async fn event_waits_for_its_partition(app: &TestApp) {
+    drop_this_month(app).await;
+    let forbid =
+        "ALTER TABLE trigger_events_default ADD CONSTRAINT awaits_partition_x CHECK (applied_at < 'epoch')";
+    app.pool.execute(forbid).await.unwrap();
+    let mut reader = app.pool.begin().await.unwrap();
+    reader.execute("LOCK TABLE trigger_events_default IN ACCESS SHARE MODE").await.unwrap();
+    let service = app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    eventually("the worker waits", async || {
+        service.get("/readyz").await.filter(|answer| answer.contains("awaits_partition_x"))
+    })
+    .await;
+    reader.rollback().await.unwrap();
+    assert!(round(app, 0).await.made > 0);
+    app.wait_for_rows("trigger_events", 1).await;
+    assert_eq!(app.rows("dead_letters").await, 0);
+    service.ready().await;
+}
+
+/// Its row was routed to the default partition, and waited for the lock of that.
+#[apply(test)]
+async fn event_that_waits_while_its_partition_is_made_is_applied(app: &TestApp) {
+    app.run(&["upsert"]).await;
+    let first = drop_this_month(app).await;
+    let mut making = app.pool.begin().await.unwrap();
+    let attach = format!(
+        "SET LOCAL TimeZone = 'UTC';
+         CREATE TABLE trigger_events_late (LIKE trigger_events INCLUDING ALL);
+         ALTER TABLE trigger_events ATTACH PARTITION trigger_events_late
+             FOR VALUES FROM ('{first}') TO ('{first}'::timestamptz + interval '1 month')"
+    );
+    making.execute(AssertSqlSafe(attach)).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.wait_for_blocked_sessions(1).await;
+    making.commit().await.unwrap();
+    app.wait_for_rows("trigger_events_late", 1).await;
+    assert_eq!(app.rows("dead_letters").await, 0);
+}
