@@ -36,6 +36,7 @@ mod sessions;
 mod slack;
 mod support;
 mod unmerge;
+mod upgrade;
 mod upserted;
 mod versions;
 mod webhook_docs;

@@ -26,7 +26,8 @@ async fn retry_now(app: &TestApp) {
 async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
-    app.set("amqp.publish_timeout", "1s");
+    // Confirms of the others arrive sooner.
+    app.set("amqp.publish_timeout", "10s");
     app.set("outbox.retry_interval", "1h");
     proxy.withhold_confirm(2);
     let process = app.run(&[]).await;

@@ -277,24 +277,3 @@ async fn record_reads_only_the_attempts_of_its_deliveries(app: &TestApp) {
     let kept: Vec<i32> = sqlx::query_scalar(kept).bind(id).fetch_all(&mut conn).await.unwrap();
     assert_eq!(kept, [2, 11], "the first answer and the last");
 }
-
-/// A migration may take longer than a worker's statement: it builds the indexes of large tables.
-#[apply(test)]
-async fn migration_ignores_the_statement_timeout(app: &TestApp) {
-    sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
-    let url = app.setting("postgres.url");
-    app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
-    app.set("postgres.statement_timeout", "500ms");
-    // The migration waits for this transaction when it creates the same table.
-    let mut writer = app.pool.begin().await.unwrap();
-    sqlx::query("CREATE TABLE fresh.effects ()").execute(&mut *writer).await.unwrap();
-    let release = async {
-        app.wait_for_blocked_sessions(1).await;
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        writer.rollback().await.unwrap();
-    };
-    let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
-    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
-    assert_eq!(app.rows("fresh.effects").await, 0);
-    app.set("postgres.url", &url);
-}

@@ -1,7 +1,5 @@
 //! Results published to a message's `reply_to` queue.
 
-use std::time::{Duration, Instant};
-
 use contact_relay::amqp::Topology;
 use futures_util::StreamExt as _;
 use lapin::{
@@ -112,19 +110,15 @@ async fn direct_reply_to_receives_the_result(app: &TestApp) {
 /// The workers run in separate processes, so that neither helps the other.
 #[apply(test)]
 async fn reply_does_not_wait_for_a_sweep(app: &TestApp) {
-    app.set("outbox.sweep_interval", "60s");
+    app.set("outbox.sweep_interval", "1h");
+    app.set("outbox.retry_interval", "1h");
     app.run(&["upsert"]).await;
     app.run(&["webhook"]).await;
     let mut asker = Asker::new(app, false).await;
-    let mut times = Vec::new();
     for _ in 0..20 {
-        let began = Instant::now();
         asker.ask(&lead().webhook(&app.receiver.url("/ok")), None).await;
         asker.answer().await;
-        times.push(began.elapsed());
     }
-    times.sort_unstable();
-    assert!(times[10] < Duration::from_secs(1), "{times:?}");
 }
 
 #[apply(test)]
