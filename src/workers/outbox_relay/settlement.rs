@@ -80,10 +80,11 @@ impl Settlement {
         let mut transaction = conn.begin().await?;
         if !self.unpublished.is_empty() {
             let keys: Vec<EffectsKey> = self.unpublished.keys().cloned().collect();
-            effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
+            let retained = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 self.unpublished.get(key).is_none_or(|events| events.contains(&event.id))
-            })
-            .await?;
+            });
+            // They are put back whole, and reported when somebody takes them.
+            let _ = retained.await?.unreadable;
         }
         if !self.later.is_empty() {
             effects::postpone(&mut transaction, owner, &self.later, retry_interval).await?;
