@@ -137,17 +137,23 @@ impl Committer {
 
     fn committed(&self, portion: &Portion) {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
-        if !portion.accepted.is_empty() {
-            set_aside.committed();
-            health.recovered(name, SET_ASIDE);
-        }
+        let now = Instant::now();
         if let Some(why) = &portion.set_aside {
             error!(
                 component = name,
                 why,
                 "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
             );
-            health.failing(name, format!("{SET_ASIDE}{why}"));
+            set_aside.note(why, now);
+        }
+        if !portion.accepted.is_empty() {
+            set_aside.committed();
+        }
+        match set_aside.report(now) {
+            Some(why) => health.failing(name, format!("{SET_ASIDE}{why}")),
+            None => {
+                health.recovered(name, SET_ASIDE);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{domain::fault::Reason, postgres::dead_letters::NewDeadLetter, worker
 
 /// How often a message is tried alone that loses races. The next try sees the rows of the winner, so after more than a few
 /// lost races it is rows that contradict each other.
-const MAX_RACES: u32 = 11;
+const MAX_RACES: u32 = 9;
 
 /// How often a message is tried alone that needs a row that is unreadable or locked.
 const MAX_TRIES: u32 = 3;
@@ -160,8 +160,8 @@ mod tests {
             (Refused::Race, several(2, 0, 4), Step::Halve),
             (Refused::Race, several(0, 1, 4), Step::Wait),
             (Refused::Race, tried(4), Step::PutOff),
-            (Refused::Race, tried(10), Step::PutOff),
-            (Refused::Race, tried(11), Step::SetAside),
+            (Refused::Race, tried(8), Step::PutOff),
+            (Refused::Race, tried(9), Step::SetAside),
             (data(), several(2, 0, 1), Step::Halve),
             (data(), several(1, 1, 1), Step::Halve),
             (data(), tried(1), Step::Reject),

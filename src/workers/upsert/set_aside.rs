@@ -1,6 +1,6 @@
-//! How often a consumer may set a message aside: when it gives up a message that the database refuses time and again,
-//! so that its neighbors go on. If messages are refused and none is accepted between them, the fault is more likely
-//! that of the database as a whole, and messages have to wait.
+//! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
+//! on. If messages are refused and none is accepted between them, the fault is more likely that of the database as a
+//! whole, and messages have to wait.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,6 +14,9 @@ const MAX_UNPROVEN: u32 = 2;
 /// transaction for a message that could be accepted.
 const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How long it is reported at least, whatever is accepted meanwhile, so that somebody sees it.
+const REPORTED: Duration = Duration::from_mins(1);
+
 /// The messages that a consumer has set aside.
 #[derive(Debug, Default)]
 pub struct SetAside(Mutex<State>);
@@ -26,6 +29,8 @@ struct State {
     unproven: u32,
     /// When the last one was.
     last_at: Option<Instant>,
+    /// What is reported, and since when.
+    report: Option<(String, Instant)>,
 }
 
 impl SetAside {
@@ -53,6 +58,18 @@ impl SetAside {
         admits
     }
 
+    /// A message was set aside for this reason.
+    pub(super) fn note(&self, why: &str, now: Instant) {
+        self.state().report = Some((why.to_owned(), now));
+    }
+
+    /// What is reported now.
+    pub(super) fn report(&self, now: Instant) -> Option<String> {
+        let state = self.state();
+        let (why, since) = state.report.as_ref()?;
+        (now.saturating_duration_since(*since) < REPORTED).then(|| why.clone())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,5 +95,17 @@ mod tests {
         set_aside.committed();
         assert_eq!(set_aside.commits(), 1);
         assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+    }
+
+    #[test]
+    fn the_last_one_is_reported_for_a_minute() {
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let report = |seconds| set_aside.report(start + Duration::from_secs(seconds));
+        assert_eq!(report(0), None);
+        set_aside.note("first", start);
+        set_aside.note("second", start + Duration::from_secs(1));
+        set_aside.committed();
+        assert_eq!(report(60).as_deref(), Some("second"));
+        assert_eq!(report(61), None);
     }
 }

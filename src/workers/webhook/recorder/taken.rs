@@ -87,11 +87,12 @@ impl Taken {
         self.attempted.iter().map(|one| &one.job).chain(&self.skipped)
     }
 
-    /// Both halves, each with at least one job if it has several.
+    /// Both halves.
     pub(super) fn halved(mut self) -> [Self; 2] {
-        let attempted = self.attempted.split_off(self.attempted.len().div_ceil(2));
-        let skipped = self.skipped.split_off(self.skipped.len() / 2);
-        [Self { attempted, skipped }, self]
+        let (attempted, skipped) = halves(self.attempted.len(), self.skipped.len());
+        let rest =
+            Self { attempted: self.attempted.split_off(attempted), skipped: self.skipped.split_off(skipped) };
+        [rest, self]
     }
 
     /// Changes to the rows of endpoints, in the lock order of all processes.
@@ -180,9 +181,33 @@ impl<'a> Report<'a> {
     }
 }
 
+/// How many of so many `attempted` and `skipped` jobs are in the first half. Two or more are never all in one half.
+const fn halves(attempted: usize, skipped: usize) -> (usize, usize) {
+    (attempted.div_ceil(2), skipped / 2)
+}
+
 /// The deliveries that have ended and whose chain has a result to publish.
 pub(super) fn awaited_ends(recorded: &[&Recorded]) -> Vec<RowKey> {
     let ended = recorded.iter().filter(|one| !matches!(one.next, Next::Retry { .. }));
     let deliveries = ended.map(|one| &one.job.delivery).filter(|delivery| delivery.awaited);
     deliveries.map(|delivery| RowKey { key: delivery.key.clone(), created_at: delivery.created_at }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_jobs_are_never_all_in_one_half() {
+        for (attempted, skipped) in
+            (0..6).flat_map(|attempted| (0..6).map(move |skipped| (attempted, skipped)))
+        {
+            let (first, second) = halves(attempted, skipped);
+            let half = first + second;
+            assert!(
+                attempted + skipped < 2 || (half > 0 && half < attempted + skipped),
+                "{attempted} {skipped}"
+            );
+        }
+    }
 }
