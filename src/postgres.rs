@@ -38,7 +38,7 @@ pub mod suppressions;
 pub mod suspects;
 pub mod unmerge;
 
-pub use failure::{Failure, classify};
+pub use failure::{Failure, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};
 pub use pool::{ConnectError, Database};
 pub use session::Unfit;

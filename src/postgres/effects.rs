@@ -237,17 +237,26 @@ pub async fn postpone(
     Ok(())
 }
 
-/// Removes the parts that `keep` refuses, and rows without a part. Returns how many parts it removed. It locks the
-/// rows until the caller's transaction ends, and decides by what they have then: an erasure may have removed parts
-/// meanwhile, and what it removed must not come back.
+/// What [`retain`] did.
+#[derive(Debug, Default)]
+pub struct Retained {
+    /// How many parts were removed.
+    pub removed: u64,
+    /// Rows that cannot be read and stay as they are.
+    pub unreadable: Vec<EffectsKey>,
+}
+
+/// Removes the parts that `keep` refuses, and rows without a part. It locks the rows until the caller's transaction ends,
+/// and decides by what they have then: an erasure may have removed parts meanwhile, and what it removed must not come
+/// back. A row that cannot be read keeps no other from being settled.
 ///
 /// # Errors
-/// When the database fails, or has a body in another format.
+/// When the database fails.
 pub async fn retain<P: Part>(
     conn: &mut PgConnection,
     keys: &[EffectsKey],
     keep: impl Fn(&EffectsKey, &P) -> bool,
-) -> Result<u64, sqlx::Error> {
+) -> Result<Retained, sqlx::Error> {
     let columns = Keys::of(keys);
     let rows = sqlx::query!(
         "SELECT f.company_id, f.batch, f.body
@@ -260,20 +269,23 @@ pub async fn retain<P: Part>(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut removed = 0;
+    let mut retained = Retained::default();
     let mut changed = Vec::new();
     for row in rows {
         let key = EffectsKey { company: row.company_id, batch: row.batch, kind: P::KIND };
-        let mut parts = P::unpack(&key.company, &row.body)?;
+        let Ok(mut parts) = P::unpack(&key.company, &row.body) else {
+            retained.unreadable.push(key);
+            continue;
+        };
         let before = parts.len();
         parts.retain(|part| keep(&key, part));
         if parts.len() < before {
-            removed += (before - parts.len()) as u64;
+            retained.removed += (before - parts.len()) as u64;
             changed.push(NewEffects::of(key, None, &parts)?);
         }
     }
     rewrite(conn, &changed).await?;
-    Ok(removed)
+    Ok(retained)
 }
 
 /// Gives locked rows these bodies, and deletes those without a part.

@@ -5,6 +5,7 @@ mod connections;
 mod database;
 mod kills;
 mod outages;
+mod rows;
 mod shutdown;
 
 use std::{

@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tracing::error;
 use uuid::Uuid;
 
 use super::{EffectsKey, Keys, Kind, NewEffects, Part};
@@ -133,27 +134,49 @@ pub async fn revoked(
     }
     let shrunk: Vec<&EffectsKey> =
         changed.iter().filter(|row| still_has(row).is_some()).map(|row| row.key).collect();
-    let kept = parts(conn, &shrunk).await?;
-    let is_changed = |key: &EffectsKey| changed.iter().any(|row| row.key == key);
-    let revoked = deliveries.filter(|(key, id)| is_changed(key) && !kept.contains(id));
-    Ok(revoked.map(|(_, id)| id).collect())
+    let kept = kept(conn, &shrunk).await?;
+    let is_revoked =
+        |key: &EffectsKey, id: &Uuid| changed.iter().any(|row| row.key == key) && !kept.has(key, id);
+    Ok(deliveries.filter(|(key, id)| is_revoked(key, id)).map(|(_, id)| id).collect())
 }
 
-/// The ids of the deliveries that these rows have.
-async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<Uuid>, sqlx::Error> {
+/// What rows still have.
+#[derive(Default)]
+struct Kept {
+    deliveries: HashSet<Uuid>,
+    /// Rows that cannot be read. All that was sent of them is recorded: an error would repeat with every retry, and no
+    /// outcome of any webhook could be recorded.
+    unreadable: HashSet<(String, Uuid)>,
+}
+
+impl Kept {
+    fn has(&self, key: &EffectsKey, id: &Uuid) -> bool {
+        self.deliveries.contains(id)
+            || self.unreadable.iter().any(|(company, batch)| *batch == key.batch && *company == key.company)
+    }
+}
+
+async fn kept(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<Kept, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT f.company_id, f.body FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+        "SELECT f.company_id, f.batch, f.body FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
          JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'send'",
         &column(keys, |key| key.company.as_str()) as &[&str],
         &column(keys, |key| key.batch),
     )
     .fetch_all(conn)
     .await?;
-    let mut ids = HashSet::new();
+    let mut kept = Kept::default();
     for row in rows {
-        ids.extend(Delivery::unpack(&row.company_id, &row.body)?.iter().map(Part::id));
+        match Delivery::unpack(&row.company_id, &row.body) {
+            Ok(deliveries) => kept.deliveries.extend(deliveries.iter().map(Part::id)),
+            Err(_) => {
+                let batch = row.batch;
+                error!(%batch, company.id = row.company_id, "could not read batch {batch}; what was sent of it is recorded");
+                kept.unreadable.insert((row.company_id, batch));
+            }
+        }
     }
-    Ok(ids)
+    Ok(kept)
 }
 
 impl Part for Delivery {

@@ -149,10 +149,11 @@ impl Portion<'_> {
         let mut transaction = conn.begin().await?;
         if !partial.is_empty() {
             let keys: Vec<EffectsKey> = partial.keys().map(|key| (*key).clone()).collect();
-            effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
+            let retained = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 partial.get(key).is_none_or(|events| events.contains(&event.id))
-            })
-            .await?;
+            });
+            // They are put back whole, and reported when somebody takes them.
+            let _ = retained.await?.unreadable;
         }
         if self.outcome == Outcome::Later {
             effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;

@@ -43,18 +43,30 @@ use crate::{
         endpoints,
         ledger::{self, Applied, Proof},
         links::{self, NewLink},
+        refusal,
     },
     workers::room::Handed,
 };
 
 /// Why nothing was committed.
-#[derive(Debug)]
+///
+/// Its text names no value, but those of its causes may.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
+    #[error("it lost a race against another transaction, or a stored identifier has no contact")]
     Race,
     /// The database rejects the values of a row, by this rule.
+    #[error("the database rejects its values ({0})")]
     Data(String),
+    /// A stored row cannot be read.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+    /// A statement took too long.
+    #[error("{0}")]
+    Slow(String),
     /// Nothing is wrong with the messages; they wait for the database.
+    #[error(transparent)]
     Systemic(sqlx::Error),
 }
 
@@ -62,10 +74,9 @@ impl From<sqlx::Error> for Refused {
     fn from(error: sqlx::Error) -> Self {
         match classify(&error) {
             Failure::Race => Self::Race,
-            Failure::Data => {
-                let code = error.as_database_error().and_then(|rejected| Some(rejected.code()?.into_owned()));
-                Self::Data(code.map_or_else(|| "encoding".to_owned(), |code| format!("SQLSTATE {code}")))
-            }
+            Failure::Data => Self::Data(refusal(&error)),
+            Failure::Unreadable => Self::Unreadable(refusal(&error)),
+            Failure::Slow => Self::Slow(refusal(&error)),
             Failure::Systemic => Self::Systemic(error),
         }
     }
