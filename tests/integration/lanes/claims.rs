@@ -158,8 +158,8 @@ async fn claim_beside_a_full_company_costs_the_same_however_many_others_wait(app
     for n in 0..CLAIMS {
         let hash = (u32::MAX / CLAIMS * n).cast_signed();
         let (companies, plan) = claim_from(&mut conn, 256, &["greedy"], hash).await;
-        // Each company, and each lane found, locked and written.
-        assert_lean(&plan, 256 + 3 * u32::try_from(companies.len()).unwrap());
+        // Each company, and each lane found, locked and written; the plan rounds averages up.
+        assert_lean(&plan, 2 + 256 + 3 * u32::try_from(companies.len()).unwrap());
         claimed.extend(companies);
     }
     assert_eq!(claimed.len(), 5, "{claimed:?}");
