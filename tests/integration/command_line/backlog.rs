@@ -100,11 +100,12 @@ async fn a_command_reads_a_part_of_a_large_backlog_and_says_so(app: &TestApp) {
 /// Whatever waits besides, of other companies or older.
 #[apply(test)]
 async fn a_listing_reads_what_it_can_list(app: &TestApp) {
-    let insert = "INSERT INTO effects (company_id, batch, kind, items, body)
-                  SELECT company_id, gen_random_uuid(), kind, 0, '\\x90'
-                  FROM (VALUES ('acme', 1500), ('other', 3)) c(company_id, rows),
-                      (VALUES ('publish'), ('send')) k(kind), generate_series(1, rows)";
+    let insert = "INSERT INTO effects (company_id, batch, kind, items, body, created_at)
+                  SELECT company_id, gen_random_uuid(), kind, 0, '\\x90', now() - n * interval '1 second'
+                  FROM (VALUES ('acme', 20000), ('other', 3)) c(company_id, rows),
+                      (VALUES ('publish'), ('send')) k(kind), generate_series(1, rows) n";
     app.pool.execute(insert).await.unwrap();
+    app.pool.execute("ANALYZE effects").await.unwrap();
     let mut conn = app.pool.acquire().await.unwrap();
     conn.execute("SET enable_seqscan = off").await.unwrap();
     let mut transaction = conn.begin().await.unwrap();

@@ -243,7 +243,7 @@ async fn event_waits_for_its_partition(app: &TestApp) {
     app.pool.execute(forbid).await.unwrap();
     let mut reader = app.pool.begin().await.unwrap();
     reader.execute("LOCK TABLE trigger_events_default IN ACCESS SHARE MODE").await.unwrap();
-    let service = app.run(&["upsert"]).await;
+    let service = app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
     eventually("the worker waits", async || {
         service.get("/readyz").await.filter(|answer| answer.contains("awaits_partition_x"))
@@ -259,7 +259,7 @@ async fn event_waits_for_its_partition(app: &TestApp) {
 /// Its row was routed to the default partition, and waited for the lock of that.
 #[apply(test)]
 async fn event_that_waits_while_its_partition_is_made_is_applied(app: &TestApp) {
-    app.run(&["upsert"]).await;
+    app.run(&[]).await;
     let first = drop_this_month(app).await;
     let mut making = app.pool.begin().await.unwrap();
     let attach = format!(
