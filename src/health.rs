@@ -21,6 +21,7 @@ impl Health {
     }
 
     /// Reports that `component` works, if it last failed for a reason that begins so. Returns whether it did.
+    #[must_use]
     pub fn recovered(&self, component: &str, reason: &str) -> bool {
         let was = self.failure(component).is_some_and(|last| last.starts_with(reason));
         if was {

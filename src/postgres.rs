@@ -36,6 +36,7 @@ pub mod schema;
 mod session;
 pub mod suppressions;
 pub mod suspects;
+pub mod table_locks;
 pub mod unmerge;
 
 pub use failure::{Failure, classify, refusal};

@@ -167,13 +167,16 @@ async fn kept(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<Kept, sql
     .await?;
     let mut kept = Kept::default();
     for row in rows {
-        match Delivery::unpack(&row.company_id, &row.body) {
-            Ok(deliveries) => kept.deliveries.extend(deliveries.iter().map(Part::id)),
-            Err(_) => {
-                let batch = row.batch;
-                error!(%batch, company.id = row.company_id, "could not read batch {batch}; what was sent of it is recorded");
-                kept.unreadable.insert((row.company_id, batch));
-            }
+        if let Ok(deliveries) = Delivery::unpack(&row.company_id, &row.body) {
+            kept.deliveries.extend(deliveries.iter().map(Part::id));
+        } else {
+            let batch = row.batch;
+            error!(
+                %batch,
+                company.id = row.company_id,
+                "could not read batch {batch}; what was sent of it is recorded"
+            );
+            kept.unreadable.insert((row.company_id, batch));
         }
     }
     Ok(kept)

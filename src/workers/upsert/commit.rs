@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::{
     portion::{self, Portion, Step},
@@ -80,6 +80,8 @@ impl Committer {
         let mut wait = DatabaseWait::new(&self.worker.name, &self.worker.health);
         let mut rounds = Backoff::default();
         let (mut portions, mut put_off) = (vec![portion], Vec::new());
+        // Once in each round.
+        let mut is_reported = false;
         loop {
             let Some(mut portion) = portions.pop() else {
                 if put_off.is_empty() {
@@ -89,6 +91,7 @@ impl Committer {
                     return false;
                 }
                 portions.append(&mut put_off);
+                is_reported = false;
                 continue;
             };
             if portion.is_empty() {
@@ -103,6 +106,9 @@ impl Committer {
                 }
                 Err(refused) => refused,
             };
+            if refused.waits_for_repair() && !std::mem::replace(&mut is_reported, true) {
+                retry::report_failure(&self.worker.name, &self.worker.health, &chain(&refused));
+            }
             match self.next(&refused, &mut portion) {
                 Step::Again => portions.push(portion),
                 Step::Halve => portions.extend(portion.halved()),
@@ -121,17 +127,10 @@ impl Committer {
 
     /// What happens to a portion that was refused.
     fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
-        let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
-        let now = Instant::now();
-        portion.refusals += u32::from(!matches!(refused, Refused::Systemic(_)));
-        let step = portion::next(refused, &portion.facts(set_aside.commits(), now), || set_aside.admit(now));
+        let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
+        portion.refusals += u32::from(!matches!(refused, Refused::Systemic(_) | Refused::Locked));
+        let step = portion::next(refused, &portion.facts(), || set_aside.admit(Instant::now()));
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
-        if matches!(refused, Refused::Slow(_) | Refused::Unreadable(_)) && step != Step::Wait {
-            retry::report_failure(name, health, &chain(refused));
-        }
-        if step == Step::PutOff && portion.put_off.is_none() {
-            portion.put_off = Some((set_aside.commits(), now));
-        }
         step
     }
 
@@ -149,11 +148,10 @@ impl Committer {
         if !portion.accepted.is_empty() {
             set_aside.committed();
         }
-        match set_aside.report(now) {
-            Some(why) => health.failing(name, format!("{SET_ASIDE}{why}")),
-            None => {
-                health.recovered(name, SET_ASIDE);
-            }
+        if let Some(why) = set_aside.report(now) {
+            health.failing(name, format!("{SET_ASIDE}{why}"));
+        } else if health.recovered(name, SET_ASIDE) {
+            info!(component = name, "{name} has applied messages since it set one aside");
         }
     }
 

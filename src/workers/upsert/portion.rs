@@ -1,8 +1,6 @@
 //! The part of a batch that one transaction applies, and what happens to it when the database refuses it. Nothing here
 //! does I/O.
 
-use std::time::{Duration, Instant};
-
 use super::{
     transaction::Refused,
     triage::{self, Accepted},
@@ -16,19 +14,13 @@ const MAX_RACES: u32 = 9;
 /// How often a message is tried alone that needs a row that is unreadable or locked.
 const MAX_TRIES: u32 = 3;
 
-/// A message whose rows stay locked is not set aside before others have been applied: the whole table may be locked. If it
-/// keeps all others waiting, none will be applied, so it waits at most this long for them.
-const MAX_LOCKED: Duration = Duration::from_mins(5);
-
 /// Messages of a batch that are applied together.
 #[derive(Default)]
 pub(super) struct Portion {
     pub(super) accepted: Vec<Accepted>,
     pub(super) rejected: Vec<NewDeadLetter>,
-    /// How often the database has refused it, apart from outages.
+    /// How often the database has refused it, apart from outages and locked tables.
     pub(super) refusals: u32,
-    /// How many transactions the consumer had committed when its message was first put off, and when that was.
-    pub(super) put_off: Option<(u64, Instant)>,
     /// Why its message was set aside.
     pub(super) set_aside: Option<String>,
 }
@@ -40,10 +32,6 @@ pub(super) struct Facts {
     pub(super) accepted: usize,
     pub(super) rejected: usize,
     pub(super) refusals: u32,
-    /// Others were applied since its message was put off.
-    pub(super) others_applied: bool,
-    /// How long ago it was.
-    pub(super) waited: Duration,
 }
 
 /// What happens to a portion that the database has refused.
@@ -66,30 +54,22 @@ pub(super) enum Step {
 /// What happens next. `may_set_aside` is asked only about a message that would be set aside.
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
     let tries = match refused {
-        Refused::Systemic(_) => return Step::Wait,
+        Refused::Systemic(_) | Refused::Locked => return Step::Wait,
         Refused::Race if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         // The database accepts every dead letter, unless this program has a bug.
         _ if facts.accepted == 0 => return Step::Wait,
         _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
         Refused::Data(_) => return Step::Reject,
         Refused::Race => MAX_RACES,
-        Refused::Slow(_) if !facts.others_applied && facts.waited < MAX_LOCKED => return Step::PutOff,
         Refused::Slow(_) | Refused::Unreadable(_) => MAX_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
 }
 
 impl Portion {
-    /// `commits` is the number of transactions that the consumer has committed.
-    pub(super) fn facts(&self, commits: u64, now: Instant) -> Facts {
-        let put_off = self.put_off;
-        Facts {
-            accepted: self.accepted.len(),
-            rejected: self.rejected.len(),
-            refusals: self.refusals,
-            others_applied: put_off.is_some_and(|(before, _)| commits > before),
-            waited: put_off.map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(since)),
-        }
+    pub(super) const fn facts(&self) -> Facts {
+        let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
+        Facts { accepted, rejected, refusals: self.refusals }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -152,7 +132,7 @@ mod tests {
     fn refused_portion_ends() {
         let alone = Facts { accepted: 1, ..Facts::default() };
         let tried = |refusals| Facts { refusals, ..alone };
-        let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals, ..alone };
+        let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals };
         for (refused, facts, expected) in [
             (Refused::Race, tried(3), Step::Again),
             (Refused::Race, several(2, 0, 3), Step::Again),
@@ -171,12 +151,11 @@ mod tests {
             (unreadable(), tried(3), Step::SetAside),
             (unreadable(), several(0, 1, 9), Step::Wait),
             (slow(), several(1, 1, 1), Step::Halve),
-            (slow(), tried(1), Step::PutOff),
-            (slow(), tried(100), Step::PutOff),
-            (slow(), Facts { others_applied: true, ..tried(2) }, Step::PutOff),
-            (slow(), Facts { others_applied: true, ..tried(3) }, Step::SetAside),
-            (slow(), Facts { waited: MAX_LOCKED, ..tried(3) }, Step::SetAside),
+            (slow(), tried(2), Step::PutOff),
+            (slow(), tried(3), Step::SetAside),
             (slow(), several(0, 1, 9), Step::Wait),
+            (Refused::Locked, tried(9), Step::Wait),
+            (Refused::Locked, several(2, 0, 0), Step::Wait),
             (systemic(), tried(100), Step::Wait),
             (systemic(), several(2, 2, 0), Step::Wait),
         ] {

@@ -23,9 +23,7 @@ pub struct SetAside(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Transactions with accepted messages.
-    commits: u64,
-    /// Messages that were set aside since the last of them.
+    /// Messages that were set aside since others were accepted.
     unproven: u32,
     /// When the last one was.
     last_at: Option<Instant>,
@@ -36,14 +34,7 @@ struct State {
 impl SetAside {
     /// A transaction with accepted messages was committed: the database can be used.
     pub(super) fn committed(&self) {
-        let mut state = self.state();
-        state.commits += 1;
-        state.unproven = 0;
-    }
-
-    /// How many transactions with accepted messages were committed.
-    pub(super) fn commits(&self) -> u64 {
-        self.state().commits
+        self.state().unproven = 0;
     }
 
     /// Whether a message may be set aside now. If so, it counts as set aside.
@@ -93,7 +84,6 @@ mod tests {
         let (set_aside, now) = (SetAside::default(), Instant::now());
         assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
         set_aside.committed();
-        assert_eq!(set_aside.commits(), 1);
         assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
     }
 

@@ -43,7 +43,7 @@ use crate::{
         endpoints,
         ledger::{self, Applied, Proof},
         links::{self, NewLink},
-        refusal,
+        refusal, table_locks,
     },
     workers::room::Handed,
 };
@@ -62,12 +62,22 @@ pub(super) enum Refused {
     /// A stored row cannot be read.
     #[error("a stored row cannot be read: {0}")]
     Unreadable(String),
-    /// A statement took too long.
+    /// A statement took too long, and no table is locked.
     #[error("{0}")]
     Slow(String),
+    /// A statement took too long because of a table that is locked.
+    #[error("a table is locked, by a migration or a person")]
+    Locked,
     /// Nothing is wrong with the messages; they wait for the database.
     #[error(transparent)]
     Systemic(sqlx::Error),
+}
+
+impl Refused {
+    /// Whether it will repeat until somebody repairs or unlocks a row.
+    pub(super) const fn waits_for_repair(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Slow(_))
+    }
 }
 
 impl From<sqlx::Error> for Refused {
@@ -106,7 +116,11 @@ pub(super) async fn apply(
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
             Err(Refused::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
-            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+            Err(refused) => {
+                transaction.rollback().await?;
+                let is_locked = matches!(refused, Refused::Slow(_)) && table_locks::any(conn).await?;
+                Ok(Err(if is_locked { Refused::Locked } else { refused }))
+            }
         }
     };
     let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;

@@ -33,6 +33,8 @@ pub(super) struct Lanes {
     routes: Routes,
     by_key: Mutex<HashMap<Key, Arc<Lane>>>,
     owned: Mutex<HashMap<Key, Owned>>,
+    /// The lanes of outcomes that the database refuses.
+    refused: Mutex<HashSet<Key>>,
 }
 
 /// What applies to the requests of one lane.
@@ -70,7 +72,7 @@ pub(super) struct Owned {
 
 impl Lanes {
     pub(super) fn new(routes: Routes) -> Self {
-        Self { routes, by_key: Mutex::default(), owned: Mutex::default() }
+        Self { routes, by_key: Mutex::default(), owned: Mutex::default(), refused: Mutex::default() }
     }
 
     /// What applies to the requests of this lane. `url` is the endpoint's address as written.
@@ -158,6 +160,16 @@ impl Lanes {
         if let Some(owned) = self.owned().get_mut(key) {
             owned.is_done = true;
         }
+    }
+
+    /// Whether the database refuses outcomes of this lane. It is likely to refuse others, too.
+    pub(super) fn is_refused(&self, key: &Key) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Replaces the lanes of which outcomes are refused.
+    pub(super) fn set_refused(&self, lanes: HashSet<Key>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
     }
 
     /// A loaded delivery is recorded, or was dropped. Returns whether its lane can be released.

@@ -15,10 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
-use self::{
-    refused::RefusedLanes,
-    taken::{Recorded, Taken, awaited_ends},
-};
+use self::taken::{Recorded, Taken, awaited_ends};
 use super::{
     attempt::{Finished, Job, Origin, Sender},
     dead_letters,
@@ -88,22 +85,20 @@ impl Recorder {
     /// Records until the last attempt has ended.
     pub(super) async fn run(self, finished: mpsc::UnboundedReceiver<Finished>) {
         let (refused, apart) = mpsc::unbounded_channel();
-        let lanes = RefusedLanes::default();
-        tokio::join!(self.record_all(finished, refused, &lanes), self.record_refused(apart, &lanes));
+        tokio::join!(self.record_all(finished, refused), self.record_refused(apart));
     }
 
     async fn record_all(
         &self,
         mut finished: mpsc::UnboundedReceiver<Finished>,
         refused: mpsc::UnboundedSender<Taken>,
-        lanes: &RefusedLanes,
     ) {
         let mut ended = Vec::with_capacity(MAX_BATCH);
         while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
             let mut taken = Taken::default();
             let mut bytes = 0;
             for one in ended.drain(..) {
-                if lanes.contains(&one.job.lane) {
+                if self.lanes.is_refused(&one.job.lane) {
                     // Cannot fail: it is received until the last sender is dropped.
                     let _ = refused.send(Taken::of(one));
                     continue;

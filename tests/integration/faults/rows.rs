@@ -31,9 +31,12 @@ async fn execute(app: &TestApp, statement: &str) -> u64 {
     sqlx::query(AssertSqlSafe(statement)).execute(&app.pool).await.unwrap().rows_affected()
 }
 
-/// How often the database refused something.
+/// The `log.filter` that [`refusals`] needs.
+const FILTER: &str = "info,contact_relay::workers::upsert=debug";
+
+/// How often the database refused to apply something.
 fn refusals(process: &Process) -> usize {
-    process.log().matches("is waiting for the database").count()
+    process.log().matches("the database refused a portion").count()
 }
 
 /// Waits until one message is set aside for this reason and `contacts` exist.
@@ -102,16 +105,17 @@ async fn locked_contact_stops_nobody(app: &TestApp) {
     assert_eq!(app.rows("applied_events").await, 102);
 }
 
-/// Nothing can be applied, so nothing is known about any message.
+/// As by a migration.
 #[apply(test)]
 async fn locked_table_makes_no_dead_letter(app: &TestApp) {
     app.set("postgres.statement_timeout", "200ms");
+    app.set("log.filter", FILTER);
     let process = app.run(&[]).await;
     let mut lock = app.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE contacts IN SHARE MODE").execute(&mut *lock).await.unwrap();
     app.broker.publish_all(&neighbors(2)).await;
     eventually("each was tried more than three times", async || (refusals(&process) > 8).then_some(())).await;
-    not_ready(&process, "statement_timeout").await;
+    not_ready(&process, "a table is locked").await;
     assert_eq!(app.rows("dead_letters").await, 0);
     lock.rollback().await.unwrap();
     app.wait_for_rows("contacts", 2).await;
@@ -121,6 +125,7 @@ async fn locked_table_makes_no_dead_letter(app: &TestApp) {
 /// As if the rows had been written by another version.
 #[apply(test)]
 async fn messages_wait_if_no_contact_can_be_read(app: &TestApp) {
+    app.set("log.filter", FILTER);
     let process = app.run(&[]).await;
     let people = neighbors(6);
     app.broker.publish_in_turn(&people).await;
@@ -195,12 +200,12 @@ async fn outcome_that_contradicts_a_row_keeps_no_other_from_being_recorded(app: 
     let resent = app.cli(&["delivery", "resend", "--state", "pending", "--yes"]).await;
     assert_eq!(resent.code, Some(0), "{}", resent.stderr);
     app.webhooks(2).await;
-    not_ready(&process, "cannot record outcomes").await;
     let url = app.receiver.url("/ok");
     let others: Vec<Event> = neighbors(20).into_iter().map(|event| event.webhook(&url)).collect();
     app.broker.publish_all(&others).await;
     app.wait_for_deliveries("delivered", 20).await;
     assert_eq!(app.deliveries("pending").await, 1);
+    not_ready(&process, "cannot record outcomes").await;
     execute(app, "DELETE FROM webhook_attempts WHERE attempt = 2").await;
     app.wait_for_deliveries("delivered", 21).await;
     process.ready().await;

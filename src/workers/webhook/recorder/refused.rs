@@ -2,21 +2,16 @@
 //! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
 //! until its outcome is recorded.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{Recorder, taken::Taken};
 use crate::{
-    domain::event::Key,
     postgres::refusal,
     workers::{component::WEBHOOK_WORKER, webhook::attempt::Job},
 };
@@ -27,28 +22,10 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How a health report about such outcomes begins.
 const UNRECORDED: &str = "cannot record outcomes: ";
 
-/// The lanes of outcomes that are refused alone. Their other outcomes are likely to be refused as well.
-#[derive(Default)]
-pub(super) struct RefusedLanes(Mutex<HashSet<Key>>);
-
-impl RefusedLanes {
-    pub(super) fn contains(&self, lane: &Key) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(lane)
-    }
-
-    fn set(&self, lanes: HashSet<Key>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
-    }
-}
-
 impl Recorder {
     /// Records what was refused, as soon as the database takes it, until `refused` is closed. What is left then is lost with
     /// the process, and its deliveries are sent again.
-    pub(super) async fn record_refused(
-        &self,
-        mut refused: mpsc::UnboundedReceiver<Taken>,
-        lanes: &RefusedLanes,
-    ) {
+    pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Taken>) {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
         while is_open {
             let mut portions = Vec::new();
@@ -75,7 +52,8 @@ impl Recorder {
                     }
                 }
             }
-            lanes.set(alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone()).collect());
+            let lanes = alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone());
+            self.lanes.set_refused(lanes.collect());
             self.report_refused(&alone, known, why);
         }
         let outcomes = alone.len();
@@ -91,7 +69,9 @@ impl Recorder {
     fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
         let outcomes = alone.len();
         let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {
-            self.health.recovered(WEBHOOK_WORKER, UNRECORDED);
+            if self.health.recovered(WEBHOOK_WORKER, UNRECORDED) {
+                info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} has recorded all outcomes");
+            }
             return;
         };
         let Some(why) = why else { return };
