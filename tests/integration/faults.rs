@@ -1,12 +1,15 @@
 //! Faults: kills, outages, drains. In the end, every event is applied once, every webhook delivered, every
 //! `contact.upserted` published, and no message is a dead letter.
 
+mod commits;
 mod connections;
 mod database;
 mod kills;
+mod long_outages;
 mod outages;
 mod rows;
 mod shutdown;
+mod takeovers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -34,6 +34,7 @@ mod results;
 mod retention;
 mod sessions;
 mod slack;
+mod statements;
 mod support;
 mod unmerge;
 mod upgrade;

@@ -9,6 +9,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod dice;
 mod environment;
 pub(crate) mod event;
+pub(crate) mod gate;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;

@@ -70,6 +70,8 @@ pub(super) async fn connection(app: &TestApp) -> PgConnection {
     for setting in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"] {
         sqlx::query(AssertSqlSafe(format!("SET {setting} = off"))).execute(&mut conn).await.unwrap();
     }
+    // A worker prepares its statements once.
+    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut conn).await.unwrap();
     conn
 }
 
@@ -214,7 +216,6 @@ async fn lookup_of_attempts_searches_one_partition(app: &TestApp) {
     let row = "SELECT delivery_id, created_at FROM webhook_attempts ORDER BY created_at LIMIT 1";
     let (delivery, created_at): (Uuid, time::OffsetDateTime) =
         sqlx::query_as(row).fetch_one(&mut conn).await.unwrap();
-    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut conn).await.unwrap();
     let row = sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {ATTEMPTS}")))
         .bind("acme")
         .bind(delivery)
