@@ -37,6 +37,7 @@ mod slack;
 mod statements;
 mod support;
 mod unmerge;
+mod upgrade;
 mod upserted;
 mod versions;
 mod webhook_docs;
