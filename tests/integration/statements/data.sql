@@ -67,14 +67,18 @@ INSERT INTO contact_erasures SELECT company, id(200000 + n), start(), 'ada' FROM
 INSERT INTO crash_suspects SELECT int8send(n), 1, start() FROM generate_series(1, 200) n;
 
 -- Processes: 1 lives and asks, 2 lives and has much to do, 3 is dead.
-INSERT INTO processes (process_id, alive_until, sends_webhooks)
-    SELECT id(n), now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 hour', true FROM generate_series(1, 3) n;
+INSERT INTO processes (process_id, alive_until, sends_webhooks, buried_at)
+    SELECT id(n), now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 hour', true,
+        CASE n WHEN 3 THEN now() - interval '1 hour' END
+    FROM generate_series(1, 3) n;
 
--- Effects: those above 8,000 wait for a process, 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3.
+-- Effects: those above 8,000 wait for a process, 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3,
+-- and 41 to 45 to one that has no row.
 INSERT INTO effects (company_id, batch, kind, owner, due_at, items, body, created_at)
     SELECT company, id(n), kind,
         CASE WHEN n > 7000 THEN NULL WHEN n BETWEEN 21 AND 30 THEN id(1)
-             WHEN n BETWEEN 31 AND 40 OR n BETWEEN 1000 AND 2000 THEN id(3) ELSE id(2) END,
+             WHEN n BETWEEN 31 AND 40 OR n BETWEEN 1000 AND 2000 THEN id(3) WHEN n BETWEEN 41 AND 45 THEN id(4)
+             ELSE id(2) END,
         start() + CASE WHEN n > 8000 THEN -n ELSE n END * interval '1 second', 10, '\x90',
         start() - n * interval '1 minute'
     FROM numbers, (VALUES ('publish'), ('send')) k(kind);
