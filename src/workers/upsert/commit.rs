@@ -98,6 +98,7 @@ impl Committer {
             if portion.is_empty() {
                 continue;
             }
+            portion.tried_since.get_or_insert_with(|| self.worker.set_aside.mark());
             let refused = match transaction::apply(&self.worker, &portion.accepted, &portion.rejected).await {
                 Ok(effects) => {
                     wait.recovered();
@@ -130,11 +131,11 @@ impl Committer {
     fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
         let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
         portion.refusals += u32::from(refused.concerns_messages());
-        let since = *portion.refused_since.get_or_insert_with(|| set_aside.mark());
+        let is_proven = || portion.tried_since.is_some_and(|since| set_aside.is_proven(since));
         let may_set_aside = || match refused {
             // If the database is slow for everybody, giving up one message after the other helps nobody.
-            Refused::Slow(_) => set_aside.is_proven(since),
-            _ => set_aside.is_proven(since) || set_aside.admit_unproven(Instant::now()),
+            Refused::Slow(_) => is_proven(),
+            _ => is_proven() || set_aside.admit_unproven(Instant::now()),
         };
         let step = portion::next(refused, &portion.facts(), may_set_aside);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");

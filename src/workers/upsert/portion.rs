@@ -22,8 +22,8 @@ pub(super) struct Portion {
     pub(super) rejected: Vec<NewDeadLetter>,
     /// How often the database has refused it, apart from outages and locked tables.
     pub(super) refusals: u32,
-    /// When it, or what it is a part of, was first refused.
-    pub(super) refused_since: Option<Mark>,
+    /// When it, or what it is a part of, was first tried.
+    pub(super) tried_since: Option<Mark>,
     /// Why its message was set aside.
     pub(super) set_aside: Option<String>,
 }
@@ -83,7 +83,7 @@ impl Portion {
 
     /// Its dead letters and its other messages apart; the two halves of either, if it has only those.
     pub(super) fn halved(mut self) -> [Self; 2] {
-        let mut rest = Self { refused_since: self.refused_since, ..Self::default() };
+        let mut rest = Self { tried_since: self.tried_since, ..Self::default() };
         if self.rejected.is_empty() {
             rest.accepted = self.accepted.split_off(self.accepted.len() / 2);
         } else {

@@ -111,7 +111,7 @@ async fn many_unreadable_contacts_stop_nobody(app: &TestApp) {
 
 /// Makes inserting a contact too slow, if its name is like this.
 async fn slow_down(app: &TestApp, name: &str) {
-    app.set("postgres.statement_timeout", "200ms");
+    app.set("postgres.statement_timeout", "1s");
     let statements = format!(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN PERFORM pg_sleep(10); RETURN NEW; END $$;
