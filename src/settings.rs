@@ -60,6 +60,7 @@ pub struct Amqp {
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "types::duration")]
     pub publish_timeout: Duration,
+    pub prefetch_bytes: usize,
 }
 
 /// Section `[postgres]`.

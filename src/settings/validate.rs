@@ -61,6 +61,7 @@ fn services(settings: &Settings, faults: &mut Faults) {
     );
     faults.positive("amqp.connect_timeout", amqp.connect_timeout);
     faults.positive("amqp.publish_timeout", amqp.publish_timeout);
+    faults.range("amqp.prefetch_bytes", amqp.prefetch_bytes, 1 << 20, 1 << 30);
     let postgres = &settings.postgres;
     faults.unless(
         is_address(postgres.url.expose_secret(), &["postgres", "postgresql"]),
