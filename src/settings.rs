@@ -86,6 +86,9 @@ pub struct Upsert {
     pub consumers: usize,
     pub batch_size: usize,
     pub batch_bytes: usize,
+    pub decoded_bytes: usize,
+    pub rendered_bytes: usize,
+    pub cache_bytes: usize,
 }
 
 /// Section `[chain]`.
@@ -161,6 +164,7 @@ pub struct Outbox {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Webhook {
     pub concurrency: usize,
+    pub queue_bytes: usize,
     pub max_in_flight: u32,
     #[serde(deserialize_with = "types::duration")]
     pub timeout: Duration,

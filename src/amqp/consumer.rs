@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
     Acker, BasicProperties, Channel,
@@ -59,7 +60,7 @@ pub struct BatchLimits {
 /// A received message. Personal data: it has no `Debug`.
 pub struct Received {
     /// The raw body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Properties and headers.
     pub properties: BasicProperties,
     /// The routing key that it was published with.
@@ -87,19 +88,19 @@ impl From<Delivery> for Received {
 }
 
 fn split(delivery: Delivery) -> (Received, Acker) {
-    let Delivery { properties, data, routing_key, redelivered, acker, .. } = delivery;
+    let Delivery { properties, mut data, routing_key, redelivered, acker, .. } = delivery;
+    // The library appends frame by frame, so nearly half of a large body may be unused.
+    data.shrink_to_fit();
     let count = properties.headers().as_ref().and_then(|headers| {
         let value = headers.inner().get("x-delivery-count")?;
         u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
     });
-    let mut received = Received {
-        body: data,
+    let received = Received {
+        body: data.into(),
         properties,
         routing_key: routing_key.to_string(),
         delivery_count: count.unwrap_or(u64::from(redelivered)),
     };
-    // The library appends frame by frame, so nearly half of a large body may be unused.
-    received.body.shrink_to_fit();
     (received, acker)
 }
 

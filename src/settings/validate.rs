@@ -87,6 +87,9 @@ fn work(settings: &Settings, faults: &mut Faults) {
     faults.range("upsert.consumers", upsert.consumers, 1, 64);
     faults.range("upsert.batch_size", upsert.batch_size, 1, 10_000);
     faults.unless(upsert.batch_bytes >= 1, "upsert.batch_bytes", "must be at least 1");
+    faults.range("upsert.decoded_bytes", upsert.decoded_bytes, 1 << 20, 1 << 30);
+    faults.range("upsert.rendered_bytes", upsert.rendered_bytes, 1 << 20, 1 << 30);
+    faults.range("upsert.cache_bytes", upsert.cache_bytes, 1 << 20, 1 << 30);
     let mut companies = BTreeSet::new();
     for (index, entry) in settings.contacts.regions.iter().enumerate() {
         faults.unless(
@@ -119,6 +122,7 @@ fn work(settings: &Settings, faults: &mut Faults) {
 fn webhook(settings: &Settings, faults: &mut Faults) {
     let webhook = &settings.webhook;
     faults.range("webhook.concurrency", webhook.concurrency, 1, 10_000);
+    faults.range("webhook.queue_bytes", webhook.queue_bytes, 1 << 20, 1 << 30);
     faults.positive("webhook.timeout", webhook.timeout);
     faults.positive("webhook.poll_interval", webhook.poll_interval);
     faults.unless(

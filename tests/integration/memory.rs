@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use lapin::BasicProperties;
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sqlx::{Acquire as _, Executor as _};
 use tokio::time::{Instant, interval};
 
-use crate::support::{alone, app::TestApp, event::Event, process::Process};
+use crate::support::{alone, app::TestApp, event::Event, eventually, process::Process, test};
 
 const MIB: u64 = 1 << 20;
 
@@ -17,33 +18,26 @@ const MOST: u64 = 256 * MIB;
 /// Events are published in groups, so that the test itself stays small.
 const GROUP: usize = 20;
 
-/// The text of an event without its client data has less.
+/// What an event without its client data takes at most.
 const ENVELOPE: usize = 4 * 1024;
 
-/// Events of nearly 1 MiB, each about another person.
-fn large(count: usize, client_data: &Value) -> Vec<Event> {
+/// Events with this client data, each about another person.
+fn leads(count: usize, client_data: &Value) -> impl Iterator<Item = Event> {
     let lead = |n: usize| Event::lead("Ada").email(&format!("lead-{n}@large.example"));
-    (0..count).map(|n| lead(n).with("/data/clientData", client_data.clone())).collect()
+    (0..count).map(move |n| lead(n).with("/data/clientData", client_data.clone()))
 }
 
-/// One long text: as large decoded as it is encoded.
-fn text() -> Value {
-    json!({"text": "x".repeat((1 << 20) - ENVELOPE)})
-}
-
-async fn publish(app: &TestApp, events: &[Event]) {
+async fn publish(app: &TestApp, events: impl Iterator<Item = Event>) {
+    let events: Vec<Event> = events.collect();
     for group in events.chunks(GROUP) {
         app.broker.publish_all(group).await;
     }
 }
 
-/// Asserts that the process stays small all the time.
-async fn stays_small(process: &Process, time: Duration) {
-    let mut tick = interval(Duration::from_millis(100));
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        tick.tick().await;
-        assert_small(process);
+/// Waits until all these rows are there. Each may take as long as a whole condition elsewhere.
+async fn wait_for_each(app: &TestApp, count: i64, rows: &str) {
+    for number in 1..=count {
+        app.wait_for_at_least(number, rows).await;
     }
 }
 
@@ -52,26 +46,91 @@ fn assert_small(process: &Process) {
     assert!(peak < MOST, "{} MiB", peak / MIB);
 }
 
-/// Nothing can be settled, for longer than the broker is silent at most, and the connection lives.
+/// Nothing can be settled, for longer than a connection may be silent, and the connection lives.
 #[apply(alone)]
 async fn large_messages_wait_at_the_broker(app: &TestApp) {
     app.set("amqp.heartbeat", "2s");
     app.set("postgres.statement_timeout", "60s");
-    if let Ok(b) = std::env::var("RED_BYTES") { app.set("amqp.prefetch_bytes", &b); }
     app.broker.declare().await;
-    publish(app, &large(400, &text())).await;
+    // As large decoded as it is encoded.
+    publish(app, leads(400, &json!({"text": "x".repeat((1 << 20) - ENVELOPE)}))).await;
     let mut holder = app.pool.acquire().await.unwrap();
     let mut transaction = holder.begin().await.unwrap();
     transaction.execute("LOCK TABLE trigger_events IN SHARE MODE").await.unwrap();
     let process = app.run(&[]).await;
     app.wait_for_blocked_sessions(2).await;
-    stays_small(&process, Duration::from_secs(7)).await;
+    let (mut tick, end) = (interval(Duration::from_millis(100)), Instant::now() + Duration::from_secs(7));
+    while Instant::now() < end {
+        tick.tick().await;
+        assert_small(&process);
+    }
     transaction.rollback().await.unwrap();
-    app.wait_for_at_least(60, "trigger_events").await;
-    println!("peak {} MiB", process.peak_memory() / MIB);
+    wait_for_each(app, 60, "trigger_events").await;
     assert_small(&process);
     let log = process.log();
     assert!(!log.contains("reconnects"), "{log}");
     process.kill9().await;
     app.broker.delete("trigger-fired").await;
+}
+
+/// Each takes 36 MiB when it is decoded.
+#[apply(alone)]
+async fn short_numbers_are_decoded_a_few_at_a_time(app: &TestApp) {
+    const COUNT: usize = 16;
+    app.broker.declare().await;
+    publish(app, leads(COUNT, &json!({"numbers": vec![0; ((1 << 20) - ENVELOPE) / 2]}))).await;
+    let process = app.run(&[]).await;
+    wait_for_each(app, COUNT.try_into().unwrap(), "trigger_events").await;
+    assert_small(&process);
+}
+
+#[apply(alone)]
+async fn messages_that_are_too_large_become_dead_letters_one_by_one(app: &TestApp) {
+    const COUNT: usize = 8;
+    app.broker.declare().await;
+    for number in 0..COUNT {
+        // The broker takes 16 MiB at most.
+        let mut body = vec![b'0' + u8::try_from(number).unwrap(); (16 << 20) - ENVELOPE];
+        body.extend_from_slice(b"\n");
+        app.broker.publish_bytes("trigger.fired", &body, BasicProperties::default().with_delivery_mode(2)).await;
+    }
+    let process = app.run(&[]).await;
+    wait_for_each(app, COUNT.try_into().unwrap(), "dead_letters WHERE reason = 'too_large'").await;
+    assert_small(&process);
+}
+
+/// Events of 25 KiB, each of which renders 2 MiB.
+#[apply(alone)]
+async fn batches_are_as_large_as_what_they_render(app: &TestApp) {
+    const COUNT: usize = 100;
+    app.broker.declare().await;
+    let body = json!({"text": "$text".repeat(20)});
+    let action = json!({"type": "WEBHOOK", "url": app.receiver.url("/ok"), "method": "POST", "body": body});
+    let lead = |event: Event| (0..5).fold(event, |event, _| event.action(action.clone()));
+    publish(app, leads(COUNT, &json!({"text": "x".repeat(20_000)})).map(lead)).await;
+    let process = app.run(&["upsert"]).await;
+    wait_for_each(app, COUNT.try_into().unwrap(), "trigger_events").await;
+    assert_small(&process);
+    assert_eq!(app.count("SELECT sum(items) FROM effects WHERE kind = 'send'").await, 500);
+    process.kill9().await;
+}
+
+/// The runtime has one thread, and compiling takes seconds.
+#[apply(test)]
+async fn compiling_holds_up_nobody_else(app: &TestApp) {
+    app.set_variable("TOKIO_WORKER_THREADS", "1");
+    app.broker.declare().await;
+    let process = app.run(&[]).await;
+    let heavy = |n: usize| (format!("p{n}"), json!({"type": "string", "pattern": format!("^([\\w ]{{1,3}}[a-z{n}]){{1,30}}$")}));
+    let parameters = json!({"properties": (0..16).map(heavy).collect::<serde_json::Map<_, _>>()});
+    let event = Event::lead("Ada").with("/data/trigger/parameters", parameters).with("/data/trigger/actions", json!([
+        {"type": "WEBHOOK", "url": app.receiver.url("/ok"), "method": "POST"}
+    ]));
+    app.broker.publish(&event).await;
+    eventually("it is taken", async || (app.broker.depth("trigger-fired").await == 0).then_some(())).await;
+    for _ in 0..10 {
+        assert!(process.get("/healthz").await.is_some());
+    }
+    assert!(app.receiver.requests().is_empty(), "it compiled too fast to tell");
+    app.webhooks(1).await;
 }

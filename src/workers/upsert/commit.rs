@@ -98,6 +98,7 @@ impl Committer {
                         return false;
                     }
                 }
+                Err(Refused::TooLarge) => portions.extend(portion.split()),
                 Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
                     portions.extend(portion.halved(&rule));
                 }
@@ -128,7 +129,7 @@ impl Committer {
             let text = format!("the process ended {MAX_STARTS} times while it worked on this message alone");
             Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))
         } else {
-            let mut triage = Triage::new(self.worker.rules.clone(), &self.worker.settings);
+            let mut triage = Triage::of(&self.worker);
             let triaged = triage.decide(message, self.worker.presence.now());
             triage.report();
             triaged
@@ -175,6 +176,11 @@ impl Portion {
             }
             return vec![self];
         }
+        self.split()
+    }
+
+    /// Two smaller portions; the first half is last.
+    fn split(mut self) -> Vec<Self> {
         let second = self.accepted.split_off(self.accepted.len() / 2);
         vec![Self { accepted: second, rejected: Vec::new() }, self]
     }
