@@ -125,7 +125,10 @@ impl<S> Repaired<S> {
                 }
                 continue;
             }
-            let Some(&[frame_type, channel, of_channel, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>() else { return };
+            let Some(&[frame_type, channel, of_channel, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>()
+            else {
+                return;
+            };
             let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
             let whole = size.saturating_add(FRAME_HEADER + FRAME_END);
             if !concerns(frame_type) || size > MAX_REPAIRED {

@@ -92,7 +92,9 @@ async fn messages_that_are_too_large_become_dead_letters_one_by_one(app: &TestAp
         // The broker takes 16 MiB at most.
         let mut body = vec![b'0' + u8::try_from(number).unwrap(); (16 << 20) - ENVELOPE];
         body.extend_from_slice(b"\n");
-        app.broker.publish_bytes("trigger.fired", &body, BasicProperties::default().with_delivery_mode(2)).await;
+        app.broker
+            .publish_bytes("trigger.fired", &body, BasicProperties::default().with_delivery_mode(2))
+            .await;
     }
     let process = app.run(&[]).await;
     wait_for_each(app, COUNT.try_into().unwrap(), "dead_letters WHERE reason = 'too_large'").await;
@@ -121,11 +123,16 @@ async fn compiling_holds_up_nobody_else(app: &TestApp) {
     app.set_variable("TOKIO_WORKER_THREADS", "1");
     app.broker.declare().await;
     let process = app.run(&[]).await;
-    let heavy = |n: usize| (format!("p{n}"), json!({"type": "string", "pattern": format!("^([\\w ]{{1,3}}[a-z{n}]){{1,30}}$")}));
+    let heavy = |n: usize| {
+        (format!("p{n}"), json!({"type": "string", "pattern": format!("^([\\w ]{{1,3}}[a-z{n}]){{1,30}}$")}))
+    };
     let parameters = json!({"properties": (0..16).map(heavy).collect::<serde_json::Map<_, _>>()});
-    let event = Event::lead("Ada").with("/data/trigger/parameters", parameters).with("/data/trigger/actions", json!([
-        {"type": "WEBHOOK", "url": app.receiver.url("/ok"), "method": "POST"}
-    ]));
+    let event = Event::lead("Ada").with("/data/trigger/parameters", parameters).with(
+        "/data/trigger/actions",
+        json!([
+            {"type": "WEBHOOK", "url": app.receiver.url("/ok"), "method": "POST"}
+        ]),
+    );
     app.broker.publish(&event).await;
     eventually("it is taken", async || (app.broker.depth("trigger-fired").await == 0).then_some(())).await;
     for _ in 0..10 {

@@ -153,7 +153,9 @@ mod tests {
     fn large_definitions_are_not_kept_and_their_memory_is_the_callers() {
         let cache = TriggerCache::new(ROOM, |compile| compile());
         let zeros = "0,".repeat(5000);
-        let body = format!(r#"{{"type": "WEBHOOK", "url": "https://a.example/", "method": "POST", "body": [{zeros}0]}}"#);
+        let body = format!(
+            r#"{{"type": "WEBHOOK", "url": "https://a.example/", "method": "POST", "body": [{zeros}0]}}"#
+        );
         let (parsed, size) = cache.parse(&format!(r#"{{"name": "a", "action": {body}}}"#));
         assert!(parsed.is_ok() && size > 500_000, "{size}");
         assert!(cache.generations().current.is_empty());

@@ -148,7 +148,8 @@ impl<T: Queued> Queue<T> {
 
     /// The companies that hold a quarter of what it can hold. More of theirs would soon have to become rows.
     pub(super) fn busy_companies(&self) -> Vec<String> {
-        let is_busy = |held: &Holding| 4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes;
+        let is_busy =
+            |held: &Holding| 4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes;
         let busy = self.held_by.iter().filter(|(_, held)| is_busy(held));
         busy.map(|(company, _)| company.clone()).collect()
     }
