@@ -87,7 +87,7 @@ fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
 /// An open connection. Dropping it closes it, by force after 5 seconds.
 pub struct Connection {
     // Dropped first, so that the close is sent before the timeout of the socket begins.
-    connection: lapin::Connection,
+    inner: lapin::Connection,
     _socket: Socket,
     inbox: Option<Inbox>,
 }
@@ -112,7 +112,7 @@ impl Deref for Connection {
     type Target = lapin::Connection;
 
     fn deref(&self) -> &lapin::Connection {
-        &self.connection
+        &self.inner
     }
 }
 
@@ -161,9 +161,9 @@ async fn open(
         },
         properties,
     );
-    let connection = within_timeout(settings, connecting).await?;
+    let inner = within_timeout(settings, connecting).await?;
     socket.timeout = CLOSE_TIMEOUT;
-    Ok(Connection { connection, _socket: socket, inbox })
+    Ok(Connection { inner, _socket: socket, inbox })
 }
 
 /// A second handle to the connection's socket, which is shut down `timeout` after this is dropped.

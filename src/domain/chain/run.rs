@@ -286,6 +286,7 @@ impl<'a> Run<'a> {
     }
 
     /// The size of its events and webhooks, in bytes.
+    #[must_use]
     pub fn size(&self) -> usize {
         let events: usize = self.events.iter().map(|event| event.body.len()).sum();
         events + self.deliveries.iter().map(|delivery| delivery.request.size()).sum::<usize>()

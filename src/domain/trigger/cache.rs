@@ -9,7 +9,7 @@ use std::{
 use crate::domain::trigger::definition::{BadTrigger, Trigger};
 
 /// A definition that takes a larger part of a generation is not kept.
-const MAX_PART: usize = 8;
+const MAX_PART: usize = 4;
 
 /// A parsed definition, or why it is invalid.
 pub type Parsed = Result<Arc<Trigger>, Arc<BadTrigger>>;
@@ -69,7 +69,7 @@ impl TriggerCache {
 impl Default for TriggerCache {
     /// A small one that compiles at once.
     fn default() -> Self {
-        Self::new(1 << 20, |compile| compile())
+        Self::new(4 << 20, |compile| compile())
     }
 }
 
