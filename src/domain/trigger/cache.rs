@@ -102,6 +102,15 @@ fn size(raw: &str, parsed: &Parsed) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            LazyLock,
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Duration,
+    };
+
     use super::*;
 
     const ROOM: usize = 1 << 20;
@@ -122,6 +131,25 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &parse(&cache, &format!("{} ", definition("a"))).unwrap()));
         let bad = parse(&cache, "{}").unwrap_err();
         assert!(Arc::ptr_eq(&bad, &parse(&cache, "{}").unwrap_err()));
+    }
+
+    /// While it compiles "a", the same cache is asked for "b".
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test that waits for itself must still end")]
+    fn cache_is_not_locked_while_a_definition_is_compiled() {
+        static CACHE: LazyLock<TriggerCache> = LazyLock::new(|| {
+            TriggerCache::new(ROOM, |compile| {
+                if COMPILED.fetch_add(1, Ordering::Relaxed) == 0 {
+                    parse(&CACHE, &definition("b")).unwrap();
+                }
+                compile()
+            })
+        });
+        static COMPILED: AtomicUsize = AtomicUsize::new(0);
+        let (sender, parsed) = mpsc::channel();
+        std::thread::spawn(move || sender.send(parse(&CACHE, &definition("a")).is_ok()));
+        assert_eq!(parsed.recv_timeout(Duration::from_secs(30)), Ok(true));
+        assert_eq!(COMPILED.load(Ordering::Relaxed), 2);
     }
 
     #[test]
