@@ -58,6 +58,8 @@ pub(super) struct Owned {
     pub(super) cursor: Cursor,
     /// The loaded deliveries whose outcome is not recorded.
     pub(super) loaded: HashSet<Uuid>,
+    /// Those that were recorded or dropped since the last load began, which may still have seen them as due.
+    pub(super) unloaded: HashSet<Uuid>,
     /// Nothing more was due.
     pub(super) is_exhausted: bool,
     /// When it may be loaded again.
@@ -105,6 +107,7 @@ impl Lanes {
                 handle,
                 cursor,
                 loaded,
+                unloaded: HashSet::new(),
                 is_exhausted: false,
                 reload_at: claimed_at.1,
                 is_done: false,
@@ -155,6 +158,7 @@ impl Lanes {
     pub(super) fn unload(&self, key: &Key, id: Uuid) -> bool {
         self.owned().get_mut(key).is_some_and(|owned| {
             owned.loaded.remove(&id);
+            owned.unloaded.insert(id);
             owned.can_release()
         })
     }

@@ -47,6 +47,7 @@ pub(super) fn plan(
     max_age: Duration,
     clock: Instant,
 ) -> Option<Planned> {
+    lane.unloaded.clear();
     let now = lane.now();
     let cap = lane.state.cap();
     let at_once = usize::try_from(cap).unwrap_or(usize::MAX);
@@ -111,7 +112,7 @@ pub(super) fn advance(
     }
 }
 
-/// The job of a loaded delivery; `None` if it is in memory already.
+/// The job of a loaded delivery; `None` if it is in memory already, or has been recorded since it was read.
 pub(super) fn job(
     one: Loaded,
     owned: &mut HashMap<Key, Owned>,
@@ -119,7 +120,7 @@ pub(super) fn job(
 ) -> Option<Job> {
     let key = one.delivery.lane();
     let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
-    if !lane.loaded.insert(one.delivery.key.id) {
+    if lane.unloaded.contains(&one.delivery.key.id) || !lane.loaded.insert(one.delivery.key.id) {
         return None;
     }
     Some(Job {
