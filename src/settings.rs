@@ -61,6 +61,7 @@ pub struct Amqp {
     #[serde(deserialize_with = "types::duration")]
     pub publish_timeout: Duration,
     pub prefetch_bytes: usize,
+    pub reply_queues: Vec<String>,
 }
 
 /// Section `[postgres]`.

@@ -163,7 +163,7 @@ pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<()
         "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
          FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::bytea[])
              AS u(company_id, stage, dead_letter_id, meaning)
-         WHERE dl.company_id IN (u.company_id, '') AND dl.dead_letter_id = u.dead_letter_id
+         WHERE dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.dead_letter_id = u.dead_letter_id
            AND dl.stage = u.stage AND dl.meaning = u.meaning AND dl.state IN ('open', 'replaying')",
         &column(applied, |one| one.company.as_str()) as &[&str],
         &column(applied, |one| one.stage.name()) as &[&str],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
-use sqlx::{Acquire as _, Executor as _};
+use sqlx::{Acquire as _, AssertSqlSafe, Executor as _};
 use tokio::time::{Instant, interval};
 
 use crate::support::{WAIT_TIMEOUT, alone, app::TestApp, event::Event, process::Process, test};
@@ -115,6 +115,69 @@ async fn batches_are_as_large_as_what_they_render(app: &TestApp) {
     assert_small(&process);
     assert_eq!(app.count("SELECT sum(items) FROM effects WHERE kind = 'send'").await, 500);
     process.kill9().await;
+}
+
+/// The lock stops each process in the middle of its transaction, where it is killed.
+#[apply(alone)]
+async fn message_that_ends_the_process_is_found_among_large_ones(app: &TestApp) {
+    app.broker.declare().await;
+    let service = app.run(&["upsert"]).await;
+    let victim = Event::lead("Ada").email("ada@analytical.example");
+    app.broker.publish(&victim).await;
+    app.broker.hear(1).await;
+    service.kill9().await;
+    let mut lock = app.pool.begin().await.unwrap();
+    lock.execute("SELECT 1 FROM contacts FOR UPDATE").await.unwrap();
+    let text = json!({"text": "x".repeat((1 << 20) - ENVELOPE)});
+    publish(app, leads(10, &text)).await;
+    app.broker.publish(&victim.clone().id("deadly").argument("name", "Countess")).await;
+    publish(app, leads(300, &text)).await;
+    // Three times with its neighbors, and five times alone.
+    for _ in 0..8 {
+        let service = app.run(&["upsert"]).await;
+        app.wait_for_blocked_sessions(1).await;
+        assert_small(&service);
+        service.kill9().await;
+        app.end_blocked_sessions().await;
+    }
+    assert_eq!(app.dead_letters().await, []);
+    let service = app.run(&["upsert"]).await;
+    let dead = app.wait_for_dead_letter().await;
+    assert_eq!((dead.reason.as_str(), dead.event_id.as_deref()), ("crash_loop", Some("deadly")));
+    assert_small(&service);
+    service.kill9().await;
+    app.broker.delete("trigger-fired").await;
+}
+
+/// They are as many as a process may load at once, and their receivers hold the first of them.
+#[apply(alone)]
+async fn large_webhooks_wait_in_the_database(app: &TestApp) {
+    const COUNT: usize = 200;
+    app.set("webhook.timeout", "60s");
+    app.broker.declare().await;
+    let url = |n: usize| app.receiver.url(&format!("/held/{}", n % 8));
+    let action = |n| json!({"type": "WEBHOOK", "url": url(n), "method": "POST", "body": {"text": "$text"}});
+    let text = json!({"text": "x".repeat((1 << 20) - ENVELOPE)});
+    publish(app, leads(COUNT, &text).zip(0..).map(|(lead, n)| lead.action(action(n)))).await;
+    let process = app.run(&["upsert"]).await;
+    wait_for_each(app, COUNT.try_into().unwrap(), "trigger_events").await;
+    assert_small(&process);
+    process.kill9().await;
+    set_endpoints(app, "paused_at = now()").await;
+    let process = app.run(&["webhook"]).await;
+    app.wait_for_rows("webhook_pending", COUNT.try_into().unwrap()).await;
+    set_endpoints(app, "paused_at = NULL, next_due_at = now()").await;
+    let held = app.receiver.wait_for(WAIT_TIMEOUT, |requests| requests.len() > 8).await;
+    assert!(held.is_some());
+    app.receiver.release();
+    app.wait_for_deliveries("delivered", COUNT.try_into().unwrap()).await;
+    assert_small(&process);
+}
+
+async fn set_endpoints(app: &TestApp, change: &str) {
+    // The change comes from a test.
+    let update = AssertSqlSafe(format!("UPDATE webhook_endpoints SET {change}"));
+    assert_eq!(sqlx::query(update).execute(&app.pool).await.unwrap().rows_affected(), 8);
 }
 
 /// The runtime has one thread, and compiling takes most of the time until the webhook.

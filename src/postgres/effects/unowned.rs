@@ -37,7 +37,9 @@ pub async fn take(
     let rows = sqlx::query!(
         r#"WITH due AS MATERIALIZED (
              SELECT company_id, batch, due_at, items, octet_length(body) AS size FROM effects
-             WHERE kind = $1 AND owner IS NULL AND due_at <= now() AND company_id <> ALL($5)
+             WHERE kind = $1 AND owner IS NULL AND due_at <= now()
+               -- A subquery, because <> ALL is expected to leave so few rows that all of them are read and sorted.
+               AND company_id NOT IN (SELECT UNNEST($5::text[]))
              ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED),
          counted AS (
              SELECT company_id, batch, sum(items) OVER w - items AS items_before, sum(size) OVER w - size AS size_before
@@ -76,9 +78,10 @@ pub async fn with_due(
         return Ok(Vec::new());
     }
     sqlx::query_scalar!(
+        // EXISTS could become a join with all of these rows.
         r#"SELECT u.company_id AS "company_id!" FROM UNNEST($2::text[]) AS u(company_id)
-         WHERE EXISTS (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
-             AND f.owner IS NULL AND f.due_at <= now())"#,
+         CROSS JOIN LATERAL (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
+             AND f.owner IS NULL AND f.due_at <= now() LIMIT 1) due"#,
         kind.name(),
         companies as &[&str],
     )

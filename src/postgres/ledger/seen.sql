@@ -6,7 +6,10 @@ UNION ALL
 -- The same hash as in `suppressions::insert`. Neither kind nor value contains a line break.
 SELECT u.n, NULL, false, s.erased_at
 FROM UNNEST($3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u(company_id, kind, value, n)
-JOIN suppression_keys k ON k.company_id = u.company_id
-JOIN suppressions s ON s.company_id = k.company_id
-    AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $6, 'UTF8')))
+CROSS JOIN LATERAL (SELECT k.company_id, k.key FROM suppression_keys k WHERE k.company_id = u.company_id OFFSET 0) k
+CROSS JOIN LATERAL (
+    SELECT s.erased_at FROM suppressions s
+    WHERE s.company_id = k.company_id
+      AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $6, 'UTF8')))
+    OFFSET 0) s
 WHERE EXISTS (SELECT FROM suppressions)

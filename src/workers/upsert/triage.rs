@@ -1,6 +1,7 @@
 //! Splits messages into events that can be applied, dead letters, and messages that must be processed alone.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -18,6 +19,7 @@ use crate::{
         chain::{
             outgoing::ReplyTo,
             plan::{Plan, plan},
+            reply::ReplyQueues,
             rules::Rules,
             run::Firing,
         },
@@ -90,7 +92,7 @@ pub(super) enum Triaged {
 /// Triages the messages of one consumer.
 pub(super) struct Triage {
     rules: Rules,
-    topology: Topology,
+    reply_queues: ReplyQueues,
     triggers: Arc<TriggerCache>,
     hasher: RandomState,
     max_clock_skew: Duration,
@@ -105,7 +107,7 @@ impl Triage {
         let settings = &worker.settings;
         Self {
             rules: worker.rules.clone(),
-            topology: Topology::new(&settings.amqp.namespace),
+            reply_queues: Topology::new(&settings.amqp.namespace).reply_queues(&settings.amqp.reply_queues),
             max_clock_skew: settings.events.max_clock_skew,
             max_bytes: settings.upsert.batch_bytes,
             triggers: Arc::clone(&worker.triggers),
@@ -125,11 +127,8 @@ impl Triage {
         match planned {
             Ok(Ok(plan)) => {
                 let mut accepted = Accepted::new(message, plan);
-                // This service would consume its own answer as a message.
-                if accepted.reply_to.take_if(|reply_to| self.topology.is_own_queue(&reply_to.queue)).is_some()
-                {
-                    self.unanswered += 1;
-                }
+                let refused = accepted.reply_to.take_if(|to| !self.reply_queues.allow(&to.queue));
+                self.unanswered += u32::from(refused.is_some());
                 Triaged::Accepted(accepted)
             }
             Ok(Err(fault)) => Triaged::Rejected(dead_letter(&message, fault)),
@@ -167,7 +166,11 @@ impl Triage {
     pub(super) fn report(&mut self) {
         let messages = std::mem::take(&mut self.unanswered);
         if messages > 0 {
-            warn!(messages, "ignored `reply_to` of {messages} messages: it names a queue of this service");
+            warn!(
+                messages,
+                "ignored `reply_to` of {messages} messages: it names a queue of this service, or one that \
+                 amqp.reply_queues does not allow"
+            );
         }
     }
 }
@@ -194,5 +197,16 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         delivery_id: None,
         attempts: 1,
         replay_of: properties::replayed_dead_letter(&message.properties),
+    }
+}
+
+/// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
+pub(super) fn log_dead_letters(component: &str, dead: &[Reason]) {
+    let mut counts = BTreeMap::new();
+    for reason in dead {
+        *counts.entry(reason.name()).or_insert(0_u32) += 1;
+    }
+    for (reason, messages) in counts {
+        warn!(component, reason, messages, "{component} dead-lettered {messages} messages ({reason})");
     }
 }

@@ -47,7 +47,6 @@ pub(super) fn plan(
     max_age: Duration,
     clock: Instant,
 ) -> Option<Planned> {
-    lane.unloaded.clear();
     let now = lane.now();
     let cap = lane.state.cap();
     let at_once = usize::try_from(cap).unwrap_or(usize::MAX);
@@ -101,9 +100,10 @@ pub(super) fn advance(
     for (key, visit) in visits {
         let Some(lane) = owned.get_mut(key) else { continue };
         lane.is_done |= visit.overdue.is_some();
+        lane.reached = lane.reached.max(lane.cursor);
         lane.is_exhausted = is_all && counts.get(key).copied().unwrap_or_default() < visit.room;
         if lane.is_exhausted {
-            lane.reload_at = clock + RELOAD;
+            (lane.cursor, lane.reload_at) = (lane.reached, clock + RELOAD);
         }
         if folded.contains(key) {
             // The digests, and what no digest took, are due already.
@@ -112,7 +112,7 @@ pub(super) fn advance(
     }
 }
 
-/// The job of a loaded delivery; `None` if it is in memory already, or has been recorded since it was read.
+/// The job of a loaded delivery; `None` if it is in memory already.
 pub(super) fn job(
     one: Loaded,
     owned: &mut HashMap<Key, Owned>,
@@ -120,7 +120,7 @@ pub(super) fn job(
 ) -> Option<Job> {
     let key = one.delivery.lane();
     let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
-    if lane.unloaded.contains(&one.delivery.key.id) || !lane.loaded.insert(one.delivery.key.id) {
+    if !lane.loaded.insert(one.delivery.key.id) {
         return None;
     }
     Some(Job {

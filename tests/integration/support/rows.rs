@@ -2,7 +2,7 @@
 //!
 //! `rows` is what follows `FROM`: a table, `"contacts"`, or with its condition, `"contacts WHERE version = 2"`.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{app::TestApp, eventually};
 
@@ -70,6 +70,12 @@ impl TestApp {
         self.wait_for_rows(BLOCKED_SESSIONS, expected).await;
     }
 
+    /// Ends the database sessions that wait for a lock, which those of a killed process would do for long.
+    pub(crate) async fn end_blocked_sessions(&self) {
+        self.count(&format!("SELECT count(pg_terminate_backend(pid)) FROM {BLOCKED_SESSIONS}")).await;
+        self.wait_for_blocked_sessions(0).await;
+    }
+
     /// The number that a query returns.
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.try_count(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
@@ -88,6 +94,15 @@ impl TestApp {
         // The text comes from a test.
         sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.pool).await
     }
+}
+
+/// Rows of tables with such a name that this transaction has read, as a sum of columns of the statistics: `idx_tup_fetch`,
+/// `seq_tup_read`.
+pub(crate) async fn rows_read(conn: &mut PgConnection, columns: &str, tables: &str) -> i64 {
+    let read = format!(
+        "SELECT coalesce(sum({columns}), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname ~ '{tables}'"
+    );
+    sqlx::query_scalar(AssertSqlSafe(read)).fetch_one(conn).await.unwrap()
 }
 
 fn count_of(rows: &str) -> String {
