@@ -133,7 +133,8 @@ impl Portion<'_> {
         self.rows.len()
     }
 
-    /// Writes it. It may be written again: a row that has left `owner` stays as it is.
+    /// Writes it. It may be written again: what was published stays out of its row, and a row that has left `owner` is not
+    /// put back.
     pub(super) async fn write(
         &self,
         conn: &mut PgConnection,
@@ -149,11 +150,11 @@ impl Portion<'_> {
         let mut transaction = conn.begin().await?;
         if !partial.is_empty() {
             let keys: Vec<EffectsKey> = partial.keys().map(|key| (*key).clone()).collect();
-            let retained = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
+            let retain = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 partial.get(key).is_none_or(|events| events.contains(&event.id))
             });
-            // They are put back whole, and reported when somebody takes them.
-            let _ = retained.await?.unreadable;
+            // Those that cannot be read are put back whole, and reported when somebody takes them.
+            retain.await?;
         }
         if self.outcome == Outcome::Later {
             effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;

@@ -138,8 +138,10 @@ impl Committer {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let now = Instant::now();
         if let Some(why) = &portion.set_aside {
+            let company = portion.rejected.first().map(|dead| dead.company.as_str());
             error!(
                 component = name,
+                company.id = company,
                 why,
                 "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
             );

@@ -77,7 +77,7 @@ impl Portion {
         self.accepted.is_empty() && self.rejected.is_empty()
     }
 
-    /// Its dead letters, and each half of its other messages.
+    /// Its dead letters and its other messages apart; without dead letters, the two halves of its messages.
     pub(super) fn halved(mut self) -> [Self; 2] {
         let rest = if self.rejected.is_empty() {
             Self { accepted: self.accepted.split_off(self.accepted.len() / 2), ..Self::default() }

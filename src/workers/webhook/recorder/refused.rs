@@ -13,7 +13,10 @@ use tracing::{error, info, warn};
 use super::{Recorder, taken::Taken};
 use crate::{
     postgres::refusal,
-    workers::{component::WEBHOOK_WORKER, webhook::attempt::Job},
+    workers::{
+        component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
+        webhook::attempt::Job,
+    },
 };
 
 /// How often an outcome that is refused alone is tried again.
@@ -69,7 +72,7 @@ impl Recorder {
     fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
         let outcomes = alone.len();
         let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {
-            if self.health.recovered(WEBHOOK_WORKER, UNRECORDED) {
+            if self.health.recovered(WEBHOOK_OUTCOMES, UNRECORDED) {
                 info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} has recorded all outcomes");
             }
             return;
@@ -86,6 +89,6 @@ impl Recorder {
                 delivery.key.id
             );
         }
-        self.health.failing(WEBHOOK_WORKER, format!("{UNRECORDED}{outcomes} of them; {why}"));
+        self.health.failing(WEBHOOK_OUTCOMES, format!("{UNRECORDED}{outcomes} of them; {why}"));
     }
 }
