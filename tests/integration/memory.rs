@@ -131,7 +131,7 @@ async fn message_that_ends_the_process_is_found_among_large_ones(app: &TestApp) 
     let text = json!({"text": "x".repeat((1 << 20) - ENVELOPE)});
     publish(app, leads(10, &text)).await;
     app.broker.publish(&victim.clone().id("deadly").argument("name", "Countess")).await;
-    publish(app, leads(300, &text)).await;
+    publish(app, leads(400, &text)).await;
     // Three times with its neighbors, and five times alone.
     for _ in 0..8 {
         let service = app.run(&["upsert"]).await;
@@ -144,6 +144,8 @@ async fn message_that_ends_the_process_is_found_among_large_ones(app: &TestApp) 
     let service = app.run(&["upsert"]).await;
     let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.event_id.as_deref()), ("crash_loop", Some("deadly")));
+    // By then, it would have read all of them.
+    wait_for_each(app, 60, "trigger_events").await;
     assert_small(&service);
     service.kill9().await;
     app.broker.delete("trigger-fired").await;
