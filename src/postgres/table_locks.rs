@@ -26,5 +26,5 @@ pub async fn any(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     }
     transaction.rollback().await?;
     // A role that may not lock tables cannot tell.
-    Ok(refused.is_some_and(|error| classify(&error) == Failure::Slow))
+    Ok(refused.is_some_and(|error| classify(&error) == Failure::Locked))
 }

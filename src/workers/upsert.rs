@@ -9,6 +9,7 @@ mod commit;
 mod endpoints;
 mod intake;
 mod portion;
+mod refused;
 mod set_aside;
 mod transaction;
 mod triage;

@@ -1,16 +1,18 @@
 //! The one transaction of a batch: load what its events can touch, run them, write what they did.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{BTreeMap, HashMap, hash_map},
     sync::Arc,
 };
 
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    refused::Refused,
     triage::{self, Accepted},
     worker::UpsertWorker,
 };
@@ -30,7 +32,7 @@ use crate::{
         webhook::delivery::Delivery,
     },
     postgres::{
-        Failure, chain_results, classify,
+        chain_results,
         dead_letters::{self, NewDeadLetter, Replayed},
         deliveries::{self, NewDelivery},
         directory,
@@ -42,57 +44,10 @@ use crate::{
         endpoints,
         ledger::{self, Applied, Proof},
         links::{self, NewLink},
-        refusal, table_locks,
+        table_locks,
     },
     workers::room::Handed,
 };
-
-/// Why nothing was committed.
-///
-/// Its text names no value, but those of its causes may.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    /// Another worker was faster; the next try sees its rows.
-    #[error("it lost a race against another transaction, or a stored identifier has no contact")]
-    Race,
-    /// The events and webhooks of several messages are too large together.
-    #[error("its events and webhooks are too large together")]
-    TooLarge,
-    /// The database rejects the values of a row, by this rule.
-    #[error("the database rejects its values ({0})")]
-    Data(String),
-    /// A stored row cannot be read.
-    #[error("a stored row cannot be read: {0}")]
-    Unreadable(String),
-    /// A statement took too long, and no table is locked.
-    #[error("{0}")]
-    Slow(String),
-    /// A statement took too long because of a table that is locked.
-    #[error("a table is locked, by a migration or a person")]
-    Locked,
-    /// Nothing is wrong with the messages; they wait for the database.
-    #[error(transparent)]
-    Systemic(sqlx::Error),
-}
-
-impl Refused {
-    /// Whether it will repeat until somebody repairs or unlocks a row.
-    pub(super) const fn waits_for_repair(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::Slow(_))
-    }
-}
-
-impl From<sqlx::Error> for Refused {
-    fn from(error: sqlx::Error) -> Self {
-        match classify(&error) {
-            Failure::Race => Self::Race,
-            Failure::Data => Self::Data(refusal(&error)),
-            Failure::Unreadable => Self::Unreadable(refusal(&error)),
-            Failure::Slow => Self::Slow(refusal(&error)),
-            Failure::Systemic => Self::Systemic(error),
-        }
-    }
-}
 
 /// What a committed transaction leaves to this process.
 pub(super) struct Effects {
@@ -120,15 +75,27 @@ pub(super) async fn apply(
             // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => {
                 transaction.rollback().await?;
-                let is_locked = matches!(refused, Refused::Slow(_)) && table_locks::any(conn).await?;
-                Ok(Err(if is_locked { Refused::Locked } else { refused }))
+                let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
+                let is_table = may_be && table_locks::any(conn).await?;
+                Ok(Err(if is_table { Refused::TableLocked } else { refused }))
             }
         }
     };
     let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
-    triage::log_dead_letters(&worker.name, &dead);
+    log_dead_letters(&worker.name, &dead);
     Ok(Effects { events, requests })
+}
+
+/// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
+fn log_dead_letters(component: &str, dead: &[Reason]) {
+    let mut counts = BTreeMap::new();
+    for reason in dead {
+        *counts.entry(reason.name()).or_insert(0_u32) += 1;
+    }
+    for (reason, messages) in counts {
+        warn!(component, reason, messages, "{component} dead-lettered {messages} messages ({reason})");
+    }
 }
 
 /// The accepted messages, sorted by what the database knows about their events.
@@ -369,7 +336,7 @@ async fn write(
 /// Writes contacts, ledger and conflicts.
 async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> Result<(), Refused> {
     if !directory::save(conn, &outcome.contacts).await? {
-        return Err(Refused::Race);
+        return Err(Refused::Race("a new identifier has a contact already".to_owned()));
     }
     let proofs = std::mem::take(&mut outcome.proofs);
     let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();

@@ -1,7 +1,6 @@
 //! Splits messages into events that can be applied, dead letters, and messages that must be processed alone.
 
 use std::{
-    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -197,16 +196,5 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         delivery_id: None,
         attempts: 1,
         replay_of: properties::replayed_dead_letter(&message.properties),
-    }
-}
-
-/// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
-pub(super) fn log_dead_letters(component: &str, dead: &[Reason]) {
-    let mut counts = BTreeMap::new();
-    for reason in dead {
-        *counts.entry(reason.name()).or_insert(0_u32) += 1;
-    }
-    for (reason, messages) in counts {
-        warn!(component, reason, messages, "{component} dead-lettered {messages} messages ({reason})");
     }
 }

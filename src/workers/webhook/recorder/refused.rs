@@ -2,7 +2,7 @@
 //! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
 //! until its outcome is recorded.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 
 use super::{Recorder, taken::Taken};
 use crate::{
-    postgres::refusal,
+    domain::event::Key,
+    postgres::{Failure, classify, refusal},
     workers::{
         component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
         webhook::attempt::Job,
@@ -32,25 +33,37 @@ impl Recorder {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
         while is_open {
             let mut portions = Vec::new();
+            let known = alone.len();
             tokio::select! {
                 more = refused.recv() => {
                     is_open = more.is_some();
-                    portions.extend(more);
+                    if let Some(more) = more {
+                        let [others, again] = more.divided(|job| self.lanes.is_refused(&job.lane));
+                        portions.push(others);
+                        alone.extend(again.singles());
+                    }
                 }
                 () = sleep_until(next_round), if !alone.is_empty() => {}
             }
-            let known = alone.len();
             if next_round <= Instant::now() || !is_open {
                 portions.append(&mut alone);
                 next_round = Instant::now() + RETRY_INTERVAL;
             }
             let mut why = None;
+            // Whoever waits for one locked row of a lane has waited long enough for the others.
+            let mut locked: HashSet<Key> = HashSet::new();
             while let Some(taken) = portions.pop() {
+                let lane = taken.jobs().next().map(|job| job.lane.clone());
+                if taken.len() == 1 && lane.as_ref().is_some_and(|lane| locked.contains(lane)) {
+                    alone.push(taken);
+                    continue;
+                }
                 match self.record(&taken, true).await {
                     Ok(()) => self.release(taken),
                     Err(_) if taken.len() > 1 => portions.extend(taken.halved()),
                     Err(error) => {
                         why = Some(refusal(&error));
+                        locked.extend(lane.filter(|_| classify(&error) == Failure::Locked));
                         alone.push(taken);
                     }
                 }
