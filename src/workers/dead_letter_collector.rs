@@ -30,6 +30,9 @@ use crate::{
     settings::Settings,
 };
 
+/// Maximum size of the messages in memory, in bytes. One always fits.
+const MAX_BYTES: usize = 4 << 20;
+
 /// The consumer of the broker's dead-letter queue.
 pub struct DeadLetterCollector {
     /// All settings.
@@ -50,11 +53,12 @@ impl DeadLetterCollector {
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
             prefetch: count,
+            prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
         let batches = Batches {
             component: DEAD_LETTER_COLLECTOR,
-            limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes },
+            limits: BatchLimits { count, bytes: MAX_BYTES },
             settle: Collection { collector: &self, topology: &topology, stop: &stop },
         };
         consumption.run(&stop, batches).await;

@@ -234,8 +234,9 @@ impl OutboxRelay {
     /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
     async fn take(&mut self, limit: usize) -> Option<Vec<Handed<Committed>>> {
         let owner = self.presence.id();
+        let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
         let rows =
-            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limit, &[]).await).await?;
+            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limits, &[]).await).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {

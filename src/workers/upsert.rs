@@ -34,6 +34,7 @@ impl UpsertWorker {
             amqp: &worker.settings.amqp,
             queue: Topology::new(&worker.settings.amqp.namespace).trigger_fired(),
             prefetch: intake::prefetch(worker.settings.upsert.batch_size),
+            prefetch_bytes: worker.settings.amqp.prefetch_bytes,
             health: &worker.health,
         };
         consumption.run(&stop, Intake::new(Arc::clone(&worker))).await;

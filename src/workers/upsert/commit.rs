@@ -174,7 +174,7 @@ impl Committer {
             let text = format!("the process ended {MAX_STARTS} times while it worked on this message alone");
             Triaged::Rejected(triage::undecoded(&message, Fault::new(Reason::CrashLoop, text)))
         } else {
-            let mut triage = Triage::new(self.worker.rules.clone(), &self.worker.settings);
+            let mut triage = Triage::of(&self.worker);
             let triaged = triage.decide(message, self.worker.presence.now());
             triage.report();
             triaged

@@ -42,7 +42,7 @@ pub(super) struct Facts {
 pub(super) enum Step {
     /// It is tried again at once.
     Again,
-    /// It is halved, to find the message that is refused.
+    /// It is halved, to find the message that is refused, or because it is too large.
     Halve,
     /// Its only message is tried again after its neighbors and a wait.
     PutOff,
@@ -58,6 +58,7 @@ pub(super) enum Step {
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
     let tries = match refused {
         Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
+        Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
         // A dead letter waits for whoever has locked its row.
@@ -174,6 +175,7 @@ mod tests {
             (slow(), tried(8), Step::PutOff),
             (slow(), tried(9), Step::SetAside),
             (slow(), several(0, 1, 9), Step::PutOff),
+            (Refused::TooLarge, several(2, 0, 1), Step::Halve),
             (Refused::TableLocked, tried(9), Step::Wait),
             (Refused::TableLocked, several(2, 0, 0), Step::Wait),
             (systemic(), tried(100), Step::Wait),

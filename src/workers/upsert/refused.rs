@@ -10,6 +10,9 @@ pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
+    /// The events and webhooks of several messages are too large together.
+    #[error("its events and webhooks are too large together")]
+    TooLarge,
     /// The database rejects the values of a row, by this rule.
     #[error("the database rejects its values ({0})")]
     Data(String),

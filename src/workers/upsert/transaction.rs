@@ -67,7 +67,7 @@ pub(super) async fn apply(
         let mut transaction = conn.begin().await?;
         let applying = async {
             let loaded = load(worker, &mut transaction, accepted).await?;
-            write(worker, &mut transaction, run_all(worker, loaded, rejected)).await
+            write(worker, &mut transaction, run_all(worker, loaded, rejected)?).await
         };
         match applying.await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
@@ -217,7 +217,11 @@ struct Outcome<'a> {
     replayed: Vec<Replayed>,
 }
 
-fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLetter]) -> Outcome<'a> {
+fn run_all<'a>(
+    worker: &UpsertWorker,
+    loaded: Loaded<'a>,
+    rejected: &[NewDeadLetter],
+) -> Result<Outcome<'a>, Refused> {
     let Loaded { fresh, late, changed, mut replayed, mut contacts } = loaded;
     let events = &worker.settings.events;
     let deployment = Deployment {
@@ -232,9 +236,14 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
     let mut proofs: Vec<Proof<'a>> = Vec::with_capacity(fresh.len() + late.len());
     proofs.extend(late.into_iter().map(|one| one.proof(true)));
     let (mut runs, mut refused) = (Vec::with_capacity(fresh.len()), Vec::new());
+    let mut rendered = 0;
     for one in fresh {
         match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
             Ok(run) => {
+                rendered += run.size();
+                if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
+                    return Err(Refused::TooLarge);
+                }
                 runs.push(run);
                 proofs.push(one.proof(false));
             }
@@ -248,7 +257,7 @@ fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, rejected: &[NewDeadLet
     );
     // A replay that failed again is not done; neither is one whose message came twice and failed once.
     replayed.retain(|replay| !dead.iter().any(|dead| is_of(dead, replay)));
-    Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, replayed }
+    Ok(Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, replayed })
 }
 
 fn is_of(dead: &NewDeadLetter, replay: &Replayed) -> bool {

@@ -27,7 +27,7 @@ use crate::{
 /// Maximum number of deliveries of one load.
 const MAX_LOADED: usize = 512;
 
-/// No further delivery is loaded once their bodies are larger, in bytes.
+/// No further delivery is loaded once their requests are larger, in bytes.
 const MAX_LOADED_BYTES: usize = 16 << 20;
 
 /// How many deliveries of a lane are loaded at least, if it has room.
@@ -48,14 +48,16 @@ impl Claims {
             return Ok(left_out);
         }
         let behind = self.loaded(|key, lane| lane.is_behind() && planned.contains_key(key));
+        // Half of what is free, so that one load of one company leaves room for others.
+        let max_bytes = MAX_LOADED_BYTES.min(self.hand_over.sender.queue().free_bytes() / 2).max(1);
         let unit = async |conn: &mut PgConnection| {
             let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
-            let loaded = deliveries::load(conn, process, &visits, &behind, MAX_LOADED_BYTES).await?;
+            let loaded = deliveries::load(conn, process, &visits, &behind, max_bytes).await?;
             let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
             let size: usize = loaded.iter().map(|one| one.delivery.request.size()).sum();
             let loaded =
                 supersede::supersede(conn, loaded, || self.loaded(|_, _| true), &self.source).await?;
-            Ok::<_, sqlx::Error>((places, size < MAX_LOADED_BYTES, loaded))
+            Ok::<_, sqlx::Error>((places, size < max_bytes, loaded))
         };
         let (places, is_all, loaded) = self.hand_over.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
