@@ -6,12 +6,13 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    portion::Portion,
     refused::Refused,
     triage::{self, Accepted},
     worker::UpsertWorker,
@@ -57,14 +58,19 @@ pub(super) struct Effects {
     pub(super) requests: Vec<Handed<Requests>>,
 }
 
-/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
+/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do. `is_patient`: it waits for
+/// locks as long as anybody; otherwise a tenth of a second.
 pub(super) async fn apply(
     worker: &UpsertWorker,
-    accepted: &[Accepted],
-    rejected: &[NewDeadLetter],
+    portion: &Portion,
+    is_patient: bool,
 ) -> Result<Effects, Refused> {
+    let Portion { accepted, rejected, .. } = portion;
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
+        if !is_patient {
+            transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
+        }
         let applying = async {
             let loaded = load(worker, &mut transaction, accepted).await?;
             write(worker, &mut transaction, run_all(worker, loaded, rejected)?).await
