@@ -21,6 +21,7 @@ use crate::{
         Database,
         effects::events,
         erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
+        suppressions,
     },
 };
 
@@ -152,6 +153,8 @@ async fn remove(
         // Without an owner: the relay of any process publishes it.
         let event = erased_event(request, &dossier, erased_at);
         events::insert(conn, Uuid::now_v7(), None, vec![event]).await?;
+        // The second sweep finds the dead letters of those that it waits for.
+        suppressions::await_dead_letters(conn, request.company).await?;
         Ok(Some((dossier, erased_at, counts)))
     };
     database.transact(|_| !request.dry_run, work).await

@@ -1,7 +1,12 @@
 //! Suppressions keep an erased person from coming back: a keyed hash of each of their phones and emails.
 //!
+//! They cannot keep out what was already looked up. Contacts are locked before; for dead letters, which belong to nobody,
+//! [`last_erasures`] and [`await_dead_letters`] share an advisory lock of the company.
+//!
 //! The key of a company is in the database. Without a pepper in the settings, anyone with a dump and a
 //! list of all phone numbers can find out who was erased.
+
+use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -43,6 +48,57 @@ pub async fn insert(
         &column(keys, Identifier::value) as &[&str],
         pepper,
         erased_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The companies of these, and all if one of them is empty, that have erased somebody, each with the time of the last
+/// erasure. At most `limit`.
+///
+/// An erasure in one of them that has not ended waits for the caller's transaction from here on.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn last_erasures(
+    conn: &mut PgConnection,
+    companies: &BTreeSet<&str>,
+    limit: usize,
+) -> Result<Vec<(CompanyId, OffsetDateTime)>, sqlx::Error> {
+    let companies: Vec<&str> = companies.iter().copied().collect();
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(u.company_id, 7)) FROM UNNEST($1::text[]) AS u(company_id)",
+        &companies as &[&str],
+    )
+    .execute(&mut *conn)
+    .await?;
+    // A statement of its own, to see what was committed before the locks were free.
+    let rows = sqlx::query!(
+        r#"SELECT k.company_id, last.erased_at AS "erased_at!"
+           FROM suppression_keys k
+           CROSS JOIN LATERAL (
+               SELECT max(s.erased_at) AS erased_at FROM suppressions s WHERE s.company_id = k.company_id) last
+           WHERE (k.company_id = ANY($1) OR '' = ANY($1)) AND last.erased_at IS NOT NULL
+           LIMIT $2"#,
+        &companies as &[&str],
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    let read = |error: crate::domain::event::BadId| sqlx::Error::Decode(error.into());
+    rows.into_iter().map(|row| Ok((CompanyId::new(&row.company_id).map_err(read)?, row.erased_at))).collect()
+}
+
+/// Waits for transactions that store dead letters and may not have seen the erasure of the caller's transaction, and holds
+/// up new ones until it ends. Call it last: nobody who waits for this transaction may hold the lock.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn await_dead_letters(conn: &mut PgConnection, company: &CompanyId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended(u.company_id, 7)) FROM UNNEST(ARRAY['', $1]) AS u(company_id)",
+        company.as_str(),
     )
     .execute(conn)
     .await?;

@@ -26,6 +26,7 @@ mod kept;
 mod lanes;
 mod locks;
 mod once;
+mod one_end;
 mod previews;
 mod privacy;
 mod relay;

@@ -1,4 +1,4 @@
--- Events that were applied, and identifiers that belonged to an erased person, each by its place in the arrays.
+-- Events that have ended, and identifiers that belonged to an erased person, each by its place in the arrays.
 SELECT u.n AS "ordinal!", ae.meaning, ae.erased AS "erased!", NULL::timestamptz AS erased_at
 FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, event_key, n)
 JOIN applied_events ae USING (company_id, event_key)

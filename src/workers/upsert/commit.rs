@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
+    outcome::Messages,
     transaction::{self, Effects, Refused},
     triage::{self, Accepted, Triage, Triaged},
     worker::UpsertWorker,
@@ -84,7 +85,8 @@ impl Committer {
             portions.push(portion);
         }
         while let Some(portion) = portions.pop() {
-            match transaction::apply(&self.worker, &portion.accepted, &portion.rejected).await {
+            let messages = Messages { accepted: &portion.accepted, rejected: &portion.rejected };
+            match transaction::apply(&self.worker, messages).await {
                 Ok(effects) => {
                     wait.recovered();
                     backoff.reset();

@@ -1,0 +1,123 @@
+//! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::NewDeadLetter;
+use crate::{
+    domain::{
+        contact::{Identifier, erasure},
+        event::CompanyId,
+        trigger::fired,
+        value::phone::{Region, Regions},
+    },
+    postgres::{ledger, suppressions},
+};
+
+/// A dead letter without a company is compared with the erased people of at most this many companies. If there are more,
+/// it loses its contents.
+const MAX_COMPANIES: usize = 100;
+
+/// What it takes to recognize an erased person.
+#[derive(Clone, Copy)]
+pub struct Recognition<'a> {
+    /// Setting `contacts.suppression_pepper`.
+    pub pepper: &'a str,
+    /// The regions of national phone numbers.
+    pub regions: &'a Regions,
+}
+
+/// Blanks the dead letters that name a person who has been erased since their message was written, or for which that
+/// cannot be told. Messages from after the last erasure of their company are not searched.
+///
+/// Call it last, before the dead letters are inserted: an erasure waits for the caller's transaction from here on, and
+/// then finds them.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn blank(
+    conn: &mut PgConnection,
+    recognition: &Recognition<'_>,
+    dead_letters: &mut [NewDeadLetter],
+) -> Result<(), sqlx::Error> {
+    if dead_letters.is_empty() {
+        return Ok(());
+    }
+    let companies: BTreeSet<&str> = dead_letters.iter().map(|new| new.company.as_str()).collect();
+    let erasures = suppressions::last_erasures(conn, &companies, MAX_COMPANIES + 1).await?;
+    if erasures.is_empty() {
+        return Ok(());
+    }
+    let mut sought = Vec::new();
+    for new in dead_letters.iter_mut() {
+        let is_unknown = new.company.is_empty();
+        if is_unknown && erasures.len() > MAX_COMPANIES {
+            new.blank();
+            continue;
+        }
+        let time = fired::time_of(&new.body);
+        let erasures = erasures.iter().filter(|(company, at)| {
+            (is_unknown || company.as_str() == new.company) && time.is_none_or(|time| time <= *at)
+        });
+        let companies: Vec<&CompanyId> = erasures.map(|(company, _)| company).collect();
+        if companies.is_empty() {
+            continue;
+        }
+        match identifiers(new, &companies, recognition.regions) {
+            Some(identifiers) => sought.push((new, time, identifiers)),
+            None => new.blank(),
+        }
+    }
+    for (new, time, identifiers) in sought {
+        let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
+        if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
+            new.blank();
+        }
+    }
+    Ok(())
+}
+
+/// A message without a readable time may be from before the erasure.
+fn is_before(time: Option<OffsetDateTime>, erased_at: OffsetDateTime) -> bool {
+    time.is_none_or(|time| time <= erased_at)
+}
+
+/// Every identifier that the dead letter may contain, in each of these companies. `None` if there are too many.
+fn identifiers(
+    new: &NewDeadLetter,
+    companies: &[&CompanyId],
+    regions: &Regions,
+) -> Option<Vec<(CompanyId, Identifier)>> {
+    let properties = new.properties.to_string();
+    let bytes = [new.body.as_slice(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
+    let mut last: Option<(Region, BTreeSet<Identifier>)> = None;
+    let mut identifiers = Vec::new();
+    for company in companies {
+        let region = regions.of(company);
+        // Nearly always the same region.
+        let (_, candidates) = match last.take().filter(|(read, _)| *read == region) {
+            Some(same) => last.insert(same),
+            None => last.insert((region, erasure::candidates(&bytes, region)?)),
+        };
+        identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
+    }
+    Some(identifiers)
+}
+
+impl NewDeadLetter {
+    /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
+    fn blank(&mut self) {
+        self.body = Vec::new();
+        self.properties = json!({});
+        self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
+        self.source = None;
+        self.event_id = None;
+        self.message.push_str(
+            "; it may name a person who has been erased, so its contents were not kept: discard it",
+        );
+        self.is_blank = true;
+    }
+}
