@@ -4,13 +4,12 @@
 //! Only phones, emails and identity documents count. Names do not, because people share them. What is removed
 //! is decided elsewhere.
 
-mod candidates;
+pub mod candidates;
 mod numbers;
 mod readings;
 
 use std::fmt;
 
-pub use self::candidates::candidates;
 use crate::domain::{
     contact::Identifier,
     value::{

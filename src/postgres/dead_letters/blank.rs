@@ -100,7 +100,7 @@ fn identifiers(
         // Nearly always the same region.
         let (_, candidates) = match last.take().filter(|(read, _)| *read == region) {
             Some(same) => last.insert(same),
-            None => last.insert((region, erasure::candidates(&bytes, region)?)),
+            None => last.insert((region, erasure::candidates::candidates(&bytes, region)?)),
         };
         identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
     }
