@@ -403,8 +403,9 @@ CREATE TABLE suppressions (
 
 -- The key of these hashes, one for each company, created with its first erasure.
 CREATE TABLE suppression_keys (
-    company_id text COLLATE "C" PRIMARY KEY,
-    key        bytea NOT NULL
+    company_id     text COLLATE "C" PRIMARY KEY,
+    key            bytea NOT NULL,
+    last_erased_at timestamptz NOT NULL
 );
 
 -- The former ids of erased people. They prove the erasure, and nothing else.

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use blank::{Recognition, blank};
-pub use one_end::{Message, lock_discarded, refusals, resolve, without_ended};
+pub use one_end::{Message, Replay, forget_refusals, lock_discarded, refusals, resolve, without_ended};
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
     Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, end_replay,

@@ -63,6 +63,9 @@ impl End {
     }
 }
 
+/// How events have ended.
+pub type Ends<'a> = HashMap<EventKey<'a>, End>;
+
 /// The row of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof<'a> {
@@ -78,7 +81,7 @@ pub struct Proof<'a> {
 #[derive(Debug, Default)]
 pub struct Seen<'a> {
     /// The events that have ended.
-    pub ends: HashMap<EventKey<'a>, End>,
+    pub ends: Ends<'a>,
     /// The identifiers that belonged to an erased person, as indexes, each with the time of the last erasure. An event
     /// from that time or earlier that names one of them must not be applied.
     pub erased: Vec<(usize, OffsetDateTime)>,

@@ -1,7 +1,7 @@
 //! Suppressions keep an erased person from coming back: a keyed hash of each of their phones and emails.
 //!
 //! They cannot keep out what was already looked up. Contacts are locked before; for dead letters, which belong to nobody,
-//! [`last_erasures`] and [`await_dead_letters`] share an advisory lock of the company.
+//! [`last_erasures`] and [`await_dead_letters`] take the same advisory lock.
 //!
 //! The key of a company is in the database. Without a pepper in the settings, anyone with a dump and a
 //! list of all phone numbers can find out who was erased.
@@ -13,6 +13,10 @@ use time::OffsetDateTime;
 
 use super::columns::column;
 use crate::domain::{contact::Identifier, event::CompanyId};
+
+/// The first half of the keys of the advisory locks: "supp". Companies share 64 of them, because a batch may have messages of
+/// more companies than the database has locks for.
+const LOCKS: i32 = 0x7375_7070;
 
 /// Suppresses identifiers: [`super::ledger::seen`] finds them, with the latest `erased_at`.
 ///
@@ -29,9 +33,11 @@ pub async fn insert(
         return Ok(());
     }
     sqlx::query!(
-        "INSERT INTO suppression_keys (company_id, key)
-         VALUES ($1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) ON CONFLICT DO NOTHING",
+        "INSERT INTO suppression_keys AS k (company_id, key, last_erased_at)
+         VALUES ($1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), $2)
+         ON CONFLICT (company_id) DO UPDATE SET last_erased_at = greatest(k.last_erased_at, excluded.last_erased_at)",
         company.as_str(),
+        erased_at,
     )
     .execute(&mut *conn)
     .await?;
@@ -68,26 +74,26 @@ pub async fn last_erasures(
 ) -> Result<Vec<(CompanyId, OffsetDateTime)>, sqlx::Error> {
     let companies: Vec<&str> = companies.iter().copied().collect();
     sqlx::query!(
-        "SELECT pg_advisory_xact_lock_shared(hashtextextended(u.company_id, 7)) FROM UNNEST($1::text[]) AS u(company_id)",
+        "SELECT pg_advisory_xact_lock_shared($2, lock)
+         FROM (SELECT DISTINCT hashtext(u.company_id) & 63 AS lock FROM UNNEST($1::text[]) AS u(company_id) ORDER BY 1) l",
         &companies as &[&str],
+        LOCKS,
     )
     .execute(&mut *conn)
     .await?;
     // A statement of its own, to see what was committed before the locks were free.
     let rows = sqlx::query!(
-        r#"SELECT k.company_id, last.erased_at AS "erased_at!"
-           FROM suppression_keys k
-           CROSS JOIN LATERAL (
-               SELECT max(s.erased_at) AS erased_at FROM suppressions s WHERE s.company_id = k.company_id) last
-           WHERE (k.company_id = ANY($1) OR '' = ANY($1)) AND last.erased_at IS NOT NULL
-           LIMIT $2"#,
+        "SELECT company_id, last_erased_at FROM suppression_keys
+         WHERE company_id = ANY($1) OR '' = ANY($1) LIMIT $2",
         &companies as &[&str],
         i64::try_from(limit).unwrap_or(i64::MAX),
     )
     .fetch_all(conn)
     .await?;
     let read = |error: crate::domain::event::BadId| sqlx::Error::Decode(error.into());
-    rows.into_iter().map(|row| Ok((CompanyId::new(&row.company_id).map_err(read)?, row.erased_at))).collect()
+    rows.into_iter()
+        .map(|row| Ok((CompanyId::new(&row.company_id).map_err(read)?, row.last_erased_at)))
+        .collect()
 }
 
 /// Waits for transactions that store dead letters and may not have seen the erasure of the caller's transaction, and holds
@@ -97,8 +103,10 @@ pub async fn last_erasures(
 /// When the database fails; the caller's transaction is then lost.
 pub async fn await_dead_letters(conn: &mut PgConnection, company: &CompanyId) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended(u.company_id, 7)) FROM UNNEST(ARRAY['', $1]) AS u(company_id)",
+        "SELECT pg_advisory_xact_lock($2, lock)
+         FROM (SELECT DISTINCT hashtext(u.company_id) & 63 AS lock FROM UNNEST(ARRAY['', $1]) AS u(company_id) ORDER BY 1) l",
         company.as_str(),
+        LOCKS,
     )
     .execute(conn)
     .await?;

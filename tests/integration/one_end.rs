@@ -147,8 +147,10 @@ async fn discard_cancels_a_replay_that_would_be_rejected(app: &TestApp) {
 async fn discard_cancels_a_replay_whose_transaction_has_begun(app: &TestApp) {
     let (_, dead) = refused(app).await;
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
+    // It waits for the row of its event.
     let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    let row = "SELECT FROM applied_events WHERE meaning IS NULL FOR UPDATE";
+    assert_eq!(sqlx::query(row).execute(&mut *lock).await.unwrap().rows_affected(), 1);
     app.run(&[]).await;
     app.wait_for_blocked_sessions(1).await;
     assert_eq!(discard(app, &dead).await.code, Some(0));
@@ -159,13 +161,17 @@ async fn discard_cancels_a_replay_whose_transaction_has_begun(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn discard_waits_for_a_replay_that_is_being_applied(app: &TestApp) {
+async fn discard_waits_for_a_replay_that_is_about_to_commit(app: &TestApp) {
     let (event, dead) = refused(app).await;
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
-    // The replay's transaction waits for the row of its event.
+    // The worker stops before it resolves the dead letter.
+    let stop = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
+        CREATE TRIGGER stop BEFORE UPDATE ON dead_letters FOR EACH STATEMENT
+            WHEN (current_setting('application_name') LIKE '%upsert%') EXECUTE FUNCTION stop()";
+    sqlx::raw_sql(stop).execute(&app.pool).await.unwrap();
     let mut lock = app.pool.begin().await.unwrap();
-    let row = "UPDATE applied_events SET erased = erased WHERE meaning IS NULL";
-    assert_eq!(sqlx::query(row).execute(&mut *lock).await.unwrap().rows_affected(), 1);
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *lock).await.unwrap();
     app.run(&[]).await;
     app.wait_for_blocked_sessions(1).await;
     let release = async {

@@ -10,16 +10,17 @@ use super::NewDeadLetter;
 use crate::{
     domain::{
         contact::{Identifier, erasure},
-        event::CompanyId,
+        event::{CompanyId, to_micros},
         trigger::fired,
         value::phone::{Region, Regions},
     },
     postgres::{ledger, suppressions},
 };
 
-/// A dead letter without a company is compared with the erased people of at most this many companies. If there are more,
-/// it loses its contents.
-const MAX_COMPANIES: usize = 100;
+/// A dead letter without a company is compared with the erased people of at most this many companies, and any with at
+/// most this many identifiers of theirs. If there are more, it loses its contents.
+const MAX_COMPANIES: usize = 1_000;
+const MAX_LOOKUPS: usize = 20_000;
 
 /// What it takes to recognize an erased person.
 #[derive(Clone, Copy)]
@@ -51,27 +52,21 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(());
     }
-    let mut sought = Vec::new();
-    for new in dead_letters.iter_mut() {
-        let is_unknown = new.company.is_empty();
-        if is_unknown && erasures.len() > MAX_COMPANIES {
-            new.blank();
-            continue;
-        }
-        let time = fired::time_of(&new.body);
-        let erasures = erasures.iter().filter(|(company, at)| {
-            (is_unknown || company.as_str() == new.company) && time.is_none_or(|time| time <= *at)
-        });
-        let companies: Vec<&CompanyId> = erasures.map(|(company, _)| company).collect();
+    for new in dead_letters {
+        let time = fired::time_of(&new.body).map(to_micros);
+        let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
+        let companies: Vec<&CompanyId> = erasures
+            .iter()
+            .filter(|(company, erased_at)| is_of(company) && is_before(time, *erased_at))
+            .map(|(company, _)| company)
+            .collect();
         if companies.is_empty() {
             continue;
         }
-        match identifiers(new, &companies, recognition.regions) {
-            Some(identifiers) => sought.push((new, time, identifiers)),
-            None => new.blank(),
-        }
-    }
-    for (new, time, identifiers) in sought {
+        let Some(identifiers) = identifiers(new, &companies, recognition.regions) else {
+            new.blank();
+            continue;
+        };
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
         if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
             new.blank();
@@ -91,6 +86,9 @@ fn identifiers(
     companies: &[&CompanyId],
     regions: &Regions,
 ) -> Option<Vec<(CompanyId, Identifier)>> {
+    if companies.len() > MAX_COMPANIES {
+        return None;
+    }
     let properties = new.properties.to_string();
     let bytes = [new.body.as_slice(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
     let mut last: Option<(Region, BTreeSet<Identifier>)> = None;
@@ -102,6 +100,9 @@ fn identifiers(
             Some(same) => last.insert(same),
             None => last.insert((region, erasure::candidates::candidates(&bytes, region)?)),
         };
+        if identifiers.len() + candidates.len() > MAX_LOOKUPS {
+            return None;
+        }
         identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
     }
     Some(identifiers)

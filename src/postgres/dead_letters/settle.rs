@@ -1,10 +1,11 @@
 //! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
 //! in the same transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::forget_refusals;
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
     postgres::columns::{column, key_columns},
@@ -184,8 +185,7 @@ pub async fn reopen(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Deletes a portion of the dead letters that were settled before `before`, and returns how many. The ledger forgets that
-/// their events were refused, unless an unsettled dead letter has the same event.
+/// Deletes a portion of the dead letters that were settled before `before`, and returns how many.
 ///
 /// # Errors
 /// When the database fails.
@@ -194,28 +194,23 @@ pub async fn delete_settled(
     before: OffsetDateTime,
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query_scalar!(
-        r#"WITH old AS MATERIALIZED (
+    let mut transaction = conn.begin().await?;
+    let deleted = sqlx::query!(
+        "WITH old AS MATERIALIZED (
              SELECT company_id, dead_letter_id FROM dead_letters WHERE settled_at < $1
-             ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-         gone AS (
-             DELETE FROM dead_letters dl USING old
-             WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
-             RETURNING dl.company_id, dl.event_key),
-         forgotten AS (
-             DELETE FROM applied_events ae USING gone
-             WHERE ae.company_id = gone.company_id AND ae.event_key = gone.event_key AND ae.meaning IS NULL
-               AND NOT EXISTS (
-                   SELECT FROM dead_letters dl
-                   WHERE dl.company_id = gone.company_id AND dl.event_key = gone.event_key
-                     AND dl.settled_at IS NULL))
-         SELECT count(*) AS "count!" FROM gone"#,
+             ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         DELETE FROM dead_letters dl USING old
+         WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.event_key",
         before,
         portion,
     )
-    .fetch_one(conn)
+    .fetch_all(&mut *transaction)
     .await?;
-    Ok(deleted.unsigned_abs())
+    let events = deleted.iter().filter_map(|row| Some((row.company_id.as_str(), row.event_key?)));
+    forget_refusals(&mut transaction, &events.collect::<Vec<_>>()).await?;
+    transaction.commit().await?;
+    Ok(deleted.len() as u64)
 }
 
 /// The result of [`discard`].

@@ -15,11 +15,14 @@ use super::{
     effects::{self, PAGE},
     removal::{blank_deliveries, remove_chains},
 };
-use crate::domain::{
-    chain::{completed, outgoing::OutgoingEvent},
-    contact::erasure::Person,
-    event::{CompanyId, EventRef},
-    webhook::delivery::Delivery,
+use crate::{
+    domain::{
+        chain::{completed, outgoing::OutgoingEvent},
+        contact::erasure::Person,
+        event::{CompanyId, EventRef},
+        webhook::delivery::Delivery,
+    },
+    postgres::dead_letters,
 };
 
 /// The tables with such rows, in the order in which they must be swept.
@@ -280,12 +283,17 @@ impl<'a> Sweep<'a> {
             }
         }
         drop(rows);
-        let deleted = sqlx::query!(
+        let deleted = sqlx::query_scalar!(
             "DELETE FROM dead_letters dl USING UNNEST($2::uuid[]) AS u(dead_letter_id)
-             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id",
+             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id
+             RETURNING dl.event_key",
             page.company,
             &found,
-        );
-        Ok(deleted.execute(conn).await?.rows_affected())
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let events = deleted.iter().filter_map(|key| Some((page.company, (*key)?)));
+        dead_letters::forget_refusals(conn, &events.collect::<Vec<_>>()).await?;
+        Ok(deleted.len() as u64)
     }
 }

@@ -3,10 +3,11 @@
 //! A lost race is retried. If the database rejects the data, the batch is halved until the bad message is
 //! alone and becomes a dead letter. If the database is unreachable, it waits and resumes with one message.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use uuid::Uuid;
 
 use super::{
     outcome::Messages,
@@ -20,7 +21,10 @@ use crate::{
         event::body_hash,
         fault::{Fault, Reason},
     },
-    postgres::{dead_letters::NewDeadLetter, suspects},
+    postgres::{
+        dead_letters::{NewDeadLetter, Replay},
+        suspects,
+    },
     telemetry::chain,
     workers::{
         backoff::Backoff,
@@ -100,6 +104,7 @@ impl Committer {
                         return false;
                     }
                 }
+                Err(Refused::Discarded(replays)) => portions.push(portion.without(&replays)),
                 Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
                     portions.extend(portion.halved(&rule));
                 }
@@ -163,6 +168,14 @@ impl Committer {
 }
 
 impl Portion {
+    /// The other messages: discarding a dead letter cancels its replay.
+    fn without(mut self, replays: &HashSet<Replay>) -> Self {
+        let is_cancelled = |id: Option<Uuid>, meaning| id.is_some_and(|id| replays.contains(&(id, meaning)));
+        self.accepted.retain(|one| !is_cancelled(one.replay_of, one.meaning));
+        self.rejected.retain(|one| !is_cancelled(one.replay_of, one.meaning));
+        self
+    }
+
     /// Two smaller portions, to find the message that the database rejects; or that message as a dead letter.
     fn halved(mut self, rule: &str) -> Vec<Self> {
         if !self.rejected.is_empty() {

@@ -1,7 +1,5 @@
 //! What a batch does: loads what its events can touch, and runs them in memory.
 
-use std::collections::{HashMap, HashSet};
-
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -27,7 +25,7 @@ use crate::{
     postgres::{
         dead_letters::{self, Message, NewDeadLetter},
         directory,
-        ledger::{self, End, EventKey, Proof, Seen},
+        ledger::{self, End, Ends, EventKey, Proof, Seen},
     },
 };
 
@@ -39,6 +37,15 @@ pub(super) struct Messages<'a> {
     pub(super) rejected: &'a [NewDeadLetter],
 }
 
+impl<'a> Messages<'a> {
+    /// Those that replay a dead letter, with its id.
+    pub(super) fn replays(self) -> Vec<(Uuid, Message<'a>)> {
+        let accepted = self.accepted.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
+        let rejected = self.rejected.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
+        accepted.chain(rejected).collect()
+    }
+}
+
 /// What the database knows about a batch.
 #[derive(Default)]
 pub(super) struct Loaded<'a> {
@@ -47,8 +54,6 @@ pub(super) struct Loaded<'a> {
     seen: Seen<'a>,
     /// All identifiers of the events, to which `seen` refers.
     identifiers: Vec<(CompanyId, Identifier)>,
-    /// Dead letters that an operator discarded while their replay was on its way.
-    discarded: HashSet<Uuid>,
 }
 
 pub(super) async fn load<'a>(
@@ -62,10 +67,6 @@ pub(super) async fn load<'a>(
     if !identifiers.is_empty() {
         loaded.contacts = directory::load(conn, &identifiers).await?;
     }
-    let replays = accepted.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
-    let failed = rejected.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
-    let replays: Vec<(Uuid, Message<'_>)> = replays.chain(failed).collect();
-    loaded.discarded = dead_letters::lock_discarded(conn, &replays).await?;
     let events = accepted.iter().map(Accepted::event);
     let events: Vec<EventKey<'a>> = events.chain(rejected.iter().filter_map(NewDeadLetter::event)).collect();
     if !events.is_empty() {
@@ -111,7 +112,7 @@ pub(super) struct Outcome<'a> {
     pub(super) contacts: Changes,
     pub(super) dead: Vec<NewDeadLetter>,
     /// How each event has ended that does not end as a dead letter of this batch.
-    pub(super) ends: HashMap<EventKey<'a>, End>,
+    pub(super) ends: Ends<'a>,
     /// Messages that ended well and may have a dead letter.
     pub(super) resolved: Vec<Message<'a>>,
 }
@@ -119,16 +120,15 @@ pub(super) struct Outcome<'a> {
 /// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged
 /// on its own.
 pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: Messages<'a>) -> Outcome<'a> {
-    let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers, discarded } = loaded;
+    let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers } = loaded;
     let erased: Vec<Erased<'_>> =
         erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
-    let is_cancelled = |replay_of: Option<Uuid>| replay_of.is_some_and(|id| discarded.contains(&id));
     let deployment = deployment(worker);
     let accepted = messages.accepted;
     let (mut runs, mut proofs) = (Vec::with_capacity(accepted.len()), Vec::with_capacity(accepted.len()));
     let (mut refused, mut changed, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
     ends.reserve(accepted.len());
-    for one in accepted.iter().filter(|one| !is_cancelled(one.replay_of)) {
+    for one in accepted {
         let (event, before) = (one.event(), ends.get(&one.event()).copied());
         let is_late = !erased.is_empty() && names_erased(one, &erased);
         match before {
@@ -159,8 +159,7 @@ pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: M
             resolved.push(one.as_message());
         }
     }
-    let mut dead: Vec<NewDeadLetter> =
-        messages.rejected.iter().filter(|one| !is_cancelled(one.replay_of)).cloned().collect();
+    let mut dead = messages.rejected.to_vec();
     dead.extend(
         refused.iter().map(|(one, refusal)| triage::dead_letter(&one.message, refusal.fault(&one.plan))),
     );

@@ -1,6 +1,6 @@
 //! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
@@ -18,7 +18,7 @@ use crate::{
     },
     postgres::{
         Failure, chain_results, classify,
-        dead_letters::{self, Recognition},
+        dead_letters::{self, Recognition, Replay},
         deliveries::{self, NewDelivery},
         directory,
         effects::{
@@ -37,6 +37,8 @@ use crate::{
 pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     Race,
+    /// An operator has discarded the dead letters that these messages replay.
+    Discarded(HashSet<Replay>),
     /// The database rejects the values of a row, by this rule.
     Data(String),
     /// Nothing is wrong with the messages; they wait for the database.
@@ -70,7 +72,10 @@ pub(super) async fn apply(worker: &UpsertWorker, messages: Messages<'_>) -> Resu
         let mut transaction = conn.begin().await?;
         let applying = async {
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
-            write(worker, &mut transaction, outcome::run_all(worker, loaded, messages)).await
+            let mut outcome = outcome::run_all(worker, loaded, messages);
+            let mut written = write(worker, &mut transaction, &mut outcome).await?;
+            written.dead = write_dead_letters(worker, &mut transaction, outcome, messages).await?;
+            Ok(written)
         };
         match applying.await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
@@ -112,12 +117,12 @@ struct Written {
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
-    mut outcome: Outcome<'_>,
+    outcome: &mut Outcome<'_>,
 ) -> Result<Written, Refused> {
     let mut written = Written::default();
-    write_contacts(conn, &mut outcome).await?;
+    write_contacts(conn, outcome).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
-    for run in outcome.runs {
+    for run in std::mem::take(&mut outcome.runs) {
         published.extend(run.events);
         deliveries.extend(run.deliveries);
         awaited.extend(run.awaited);
@@ -144,15 +149,28 @@ async fn write(
     // Last: all processes share the rows of endpoints.
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
     deliveries::insert(conn, &waiting).await?;
+    Ok(written)
+}
+
+/// Writes and resolves dead letters. Returns the reasons of the new ones.
+async fn write_dead_letters(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    Outcome { mut dead, resolved, .. }: Outcome<'_>,
+    messages: Messages<'_>,
+) -> Result<Vec<Reason>, Refused> {
+    let discarded = dead_letters::lock_discarded(conn, &messages.replays()).await?;
+    if !discarded.is_empty() {
+        return Err(Refused::Discarded(discarded));
+    }
     let recognition = Recognition {
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
         regions: &worker.rules.regions,
     };
-    dead_letters::blank(conn, &recognition, &mut outcome.dead).await?;
-    dead_letters::insert(conn, &outcome.dead).await?;
-    written.dead = outcome.dead.iter().map(|dead| dead.reason).collect();
-    dead_letters::resolve(conn, &outcome.resolved).await?;
-    Ok(written)
+    dead_letters::blank(conn, &recognition, &mut dead).await?;
+    dead_letters::insert(conn, &dead).await?;
+    dead_letters::resolve(conn, &resolved).await?;
+    Ok(dead.iter().map(|dead| dead.reason).collect())
 }
 
 /// Writes contacts, ledger and conflicts.

@@ -16,7 +16,7 @@ use crate::domain::{
 const MAX_SEARCHED: usize = 1024 * 1024 + 128 * 1024;
 
 /// Places in all readings that may be an identifier. Each costs some microseconds.
-const MAX_PLACES: usize = 5_000;
+const MAX_PLACES: usize = 2_000;
 
 /// The part before the `@`, in bytes.
 const MAX_LOCAL: usize = 64;
