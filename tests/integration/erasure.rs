@@ -221,7 +221,8 @@ async fn assert_others_and_proofs_stay(app: &TestApp) {
         ("dead_letters WHERE company_id IN ('acme', '')", 2),
         ("webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
         ("all_webhook_attempts WHERE company_id = 'acme'", 2),
-        ("applied_events WHERE company_id = 'acme'", 7),
+        ("applied_events WHERE company_id = 'acme' AND meaning IS NOT NULL", 7),
+        ("applied_events WHERE company_id = 'acme' AND meaning IS NULL", 1),
         ("applied_events WHERE company_id = 'acme' AND erased", 4),
         ("trigger_events WHERE company_id = 'acme'", 1),
         ("webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL", 4),
@@ -330,7 +331,7 @@ async fn interrupted_erasure_is_finished(app: &TestApp) {
     let id = contact_id(app, "acme", EMAIL).await;
     // The transaction that removes the contact waits for this one and times out.
     let mut transaction = app.pool.begin().await.unwrap();
-    let key = "INSERT INTO suppression_keys (company_id, key) VALUES ('acme', 'key')";
+    let key = "INSERT INTO suppression_keys (company_id, key, last_erased_at) VALUES ('acme', 'key', now())";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();
     app.set("postgres.statement_timeout", "500ms");
     let ended =
