@@ -16,6 +16,8 @@ mod cost;
 mod finished;
 #[path = "chain/floor.rs"]
 mod floor;
+#[path = "chain/kills.rs"]
+mod kills;
 #[path = "chain/lanes.rs"]
 mod lanes;
 #[path = "chain/latency.rs"]
@@ -83,6 +85,10 @@ async fn measure(world: &World, arguments: &Arguments, report: &mut Report) -> a
         finished::measure(world, arguments, rows, report).await
     } else if let Some(addresses) = option.noisy {
         noisy::measure(world, arguments, addresses, report).await
+    } else if let Some(due) = option.backlog {
+        noisy::beside_backlog(world, arguments, due, report).await
+    } else if let Some(kills) = option.kills {
+        kills::measure(world, arguments, kills, report).await
     } else if option.lanes {
         lanes::measure(world, arguments, report).await
     } else if let Some(comparison) = pairs::Comparison::chosen(arguments) {

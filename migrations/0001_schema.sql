@@ -144,12 +144,12 @@ CREATE TABLE crash_suspects (
 -- Processes, and the effects of committed transactions
 
 -- The running processes. A process renews its row every few seconds. Other processes release what a process owns once
--- its row has expired, and keep the expired row for an hour in case the process only stood still.
+-- its row has expired, and keep the row for an hour from then on in case the process only stood still.
 CREATE TABLE processes (
     process_id     uuid PRIMARY KEY,
     alive_until    timestamptz NOT NULL,
     sends_webhooks boolean NOT NULL,
-    buried         boolean NOT NULL DEFAULT false    -- others have released, or are releasing, what it owned
+    buried_at      timestamptz                       -- when others began to release what it owned
 ) WITH (
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.05,
@@ -179,6 +179,8 @@ CREATE TABLE effects (
 CREATE INDEX effects_due ON effects (kind, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_due_companies ON effects (kind, company_id, due_at) WHERE owner IS NULL;
 CREATE INDEX effects_owned ON effects (owner) WHERE owner IS NOT NULL;
+-- Webhooks by age: the oldest, for retention, and the newest, for listings.
+CREATE INDEX effects_unsent ON effects (created_at) WHERE kind = 'send';
 
 -- Chains that report their result (interpretResponse, reply_to), until their last webhook has ended.
 CREATE TABLE chain_results (
@@ -231,6 +233,7 @@ CREATE TABLE webhook_endpoints (
     next_due_at      timestamptz NOT NULL DEFAULT 'infinity', -- when it needs an owner; never too late, maybe too early
     -- Companies share the turns of a claim by hash, so the many lanes of one hold up few others.
     turn             smallint NOT NULL GENERATED ALWAYS AS (hashtext(company_id) & 63) STORED,
+    company_hash     integer NOT NULL GENERATED ALWAYS AS (hashtext(company_id)) STORED,
     created_at       timestamptz NOT NULL DEFAULT now(),
     -- Retention removes the row some time after this. A delivery was inserted for it then, and maybe until 7 hours later.
     used_at          timestamptz NOT NULL DEFAULT now(),
@@ -242,8 +245,8 @@ CREATE TABLE webhook_endpoints (
 );
 CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
--- The companies of a turn, for a claim that has to pass over one of them.
-CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_id, next_due_at)
+-- The companies of a turn, for a claim that has to pass over one of them, in an order that favors no names.
+CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_hash, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
 

@@ -30,7 +30,7 @@ use crate::{
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
         room::{HandOff, Handed, Room},
-        upsert::{Endpoints, UpsertWorker},
+        upsert::{Endpoints, SetAside, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
     },
@@ -194,6 +194,7 @@ impl App {
                 relay: relay.clone(),
                 requests: requests.cloned(),
                 presence: presence.clone(),
+                set_aside: SetAside::default(),
                 health: self.health.clone(),
                 name: name.clone(),
             };

@@ -20,6 +20,16 @@ impl Health {
         self.set(component, Some(reason.into()));
     }
 
+    /// Reports that `component` works, if it last failed for a reason that begins so. Returns whether it did.
+    #[must_use]
+    pub fn recovered(&self, component: &str, reason: &str) -> bool {
+        let was = self.failure(component).is_some_and(|last| last.starts_with(reason));
+        if was {
+            self.ready(component);
+        }
+        was
+    }
+
     /// Why `component` does not work, if it last reported so.
     #[must_use]
     pub fn failure(&self, component: &str) -> Option<String> {

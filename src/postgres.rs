@@ -36,9 +36,10 @@ pub mod schema;
 mod session;
 pub mod suppressions;
 pub mod suspects;
+pub mod table_locks;
 pub mod unmerge;
 
-pub use failure::{Failure, classify};
+pub use failure::{Failure, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};
 pub use pool::{ConnectError, Database};
 pub use session::Unfit;

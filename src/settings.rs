@@ -60,6 +60,7 @@ pub struct Amqp {
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "types::duration")]
     pub publish_timeout: Duration,
+    pub reply_queues: Vec<String>,
 }
 
 /// Section `[postgres]`.

@@ -1,5 +1,5 @@
-//! House rules that neither the compiler nor clippy checks: layers, cycles, a pure domain, short files, and texts that
-//! must not be in the tree. `ARCHITECTURE.md` has the reasons.
+//! House rules that neither the compiler nor clippy checks: layers, cycles, a pure domain, short files, migrations that
+//! stop nobody, and texts that must not be in the tree. `ARCHITECTURE.md` has the reasons.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -9,6 +9,8 @@ mod cycles;
 mod imports;
 #[path = "tidy/lexer.rs"]
 mod lexer;
+#[path = "tidy/migrations.rs"]
+mod migrations;
 
 use std::{
     collections::BTreeSet,
@@ -296,6 +298,20 @@ fn every_setting_is_described_once() {
         if source.code.contains("serde(default") {
             faults.push(format!("{}: a default beside config/default.toml", source.name()));
         }
+    }
+    assert_none(&faults);
+}
+
+/// The first migration runs on an empty database.
+#[test]
+fn later_migrations_stop_no_worker() {
+    let mut faults = Vec::new();
+    for path in tree().iter().filter(|path| path.starts_with("migrations")) {
+        if path.ends_with("0001_schema.sql") {
+            continue;
+        }
+        let found = migrations::faults(&fs::read_to_string(path).unwrap());
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
     }
     assert_none(&faults);
 }

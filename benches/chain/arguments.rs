@@ -32,9 +32,9 @@ pub(crate) struct Arguments {
 #[derive(clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct Instead {
-    /// The chain beside a transaction that stays open and pins a snapshot
-    #[arg(long)]
-    pub(crate) snapshot: bool,
+    /// The chain beside a transaction that stays open and pins a snapshot, each for at least this many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
+    pub(crate) snapshot: Option<u32>,
     /// The chain beside this many endpoints of another company that fail and are closed by their breakers
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "100000")]
     pub(crate) closed_lanes: Option<usize>,
@@ -60,6 +60,12 @@ pub(crate) struct Instead {
     /// one whose hosts hang
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20000")]
     pub(crate) noisy: Option<usize>,
+    /// Webhooks of one company while another one has this many that are due
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000000")]
+    pub(crate) backlog: Option<usize>,
+    /// Requests that are made twice because the service is killed (SIGKILL) under full load, this many times
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5")]
+    pub(crate) kills: Option<usize>,
     /// Each worker and the chain of another build, in turn with this one
     #[arg(long, value_name = "BINARY")]
     pub(crate) compare: Option<PathBuf>,

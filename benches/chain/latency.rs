@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Seconds of events that do not count: caches, plans and connections are new.
 const WARM_UP: u32 = 2;
 
-/// The latencies at the given rate, beside the bare floor's, and at `half` the maximum.
+/// The latencies at the given rate and at `half` the maximum, each beside those of the bare floor.
 pub(crate) async fn measure(
     world: &World,
     arguments: &Arguments,
@@ -52,6 +52,7 @@ pub(crate) async fn measure(
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
     let half = half.max(1.0) as u32;
     eprintln!("latency at half the maximum, {half} events/s");
+    floor(world, half, seconds, report).await?;
     let part = format!("half the maximum, {half}/s: service");
     paced(world, &mut stage, &load, half, seconds, &part, report).await?;
     service.stop().await?;

@@ -1,5 +1,5 @@
 //! `--noisy`: the webhooks of one company while another company's addresses refuse connections, and while another
-//! company's hosts hang.
+//! company's hosts hang. `--backlog`: the same while another company has many webhooks that are due.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ const OTHERS: usize = 2_000;
 const HOSTS: u8 = 40;
 /// Events for each of them.
 const EVENTS_PER_HOST: usize = 100;
+/// Events of a backlog that are committed in one go.
+const PORTION: usize = 100_000;
 /// For the webhooks of the other company. Those that arrive later do not count.
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -42,14 +44,46 @@ pub(crate) async fn measure(
         let name = format!("beside {HOSTS} hosts that hang");
         part(world, &format!("hanging{round}"), &name, Some((load, events)), report).await?;
     }
-    println!("{OTHERS} webhooks of another company. Median (lowest, highest) of {rounds} rounds.\n");
-    let names = [report::TIME, report::P50, report::P95, report::MAX, report::RECEIVED, report::OF_FIRST];
-    report.print("From publication to the request; the ratio is that of the time", &names);
+    print(report, rounds);
     Ok(())
 }
 
-/// Lets the service take the noise, and then publishes the other company's events at once.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+/// Runs and prints both parts: alone, and beside a company with `due` webhooks that are due, and go on meanwhile.
+pub(crate) async fn beside_backlog(
+    world: &World,
+    arguments: &Arguments,
+    due: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let rounds = arguments.rounds(1);
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        part(world, &format!("quiet{round}"), "alone", None, report).await?;
+        let mut stage = Stage::new(world, &format!("backlog{round}")).await?;
+        let load = Load { company: "noisy".to_owned(), ..Load::to(&world.receiver().uncounted()) };
+        eprintln!("committing {due} events");
+        let mut left = due;
+        while left > 0 {
+            let portion = left.min(PORTION);
+            stage.measure(Part::Upsert, &load, portion).await?;
+            left -= portion;
+        }
+        let service = stage.start(Part::Chain)?;
+        publish(world, &mut stage, &format!("beside {due} webhooks that are due"), report).await?;
+        service.stop().await?;
+        stage.remove().await?;
+    }
+    print(report, rounds);
+    Ok(())
+}
+
+fn print(report: &Report, rounds: usize) {
+    println!("{OTHERS} webhooks of another company. Median (lowest, highest) of {rounds} rounds.\n");
+    let names = [report::TIME, report::P50, report::P95, report::MAX, report::RECEIVED, report::OF_FIRST];
+    report.print("From publication to the request; the ratio is that of the time", &names);
+}
+
+/// Lets the service take the noise, and then publishes the other company's events.
 async fn part(
     world: &World,
     stage: &str,
@@ -64,6 +98,19 @@ async fn part(
         stage.preload(&load, events).await?;
     }
     stage.until_taken().await?;
+    publish(world, &mut stage, name, report).await?;
+    service.stop().await?;
+    stage.remove().await
+}
+
+/// Publishes the other company's events at once, and records when its webhooks arrive.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+async fn publish(
+    world: &World,
+    stage: &mut Stage<'_>,
+    name: &str,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     world.receiver().take().await?;
     let began = Instant::now();
     let load = Load { company: "other".to_owned(), ..Load::to(&world.receiver().url) };
@@ -81,6 +128,5 @@ async fn part(
     if let Some(alone) = report.last("alone", report::TIME).filter(|_| name != "alone") {
         report.add(name, report::OF_FIRST, time / alone);
     }
-    service.stop().await?;
-    stage.remove().await
+    Ok(())
 }

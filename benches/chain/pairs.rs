@@ -14,9 +14,6 @@ use crate::{
     world::World,
 };
 
-/// The shortest part beside a pinned snapshot, in seconds: what it keeps from being removed must add up.
-const PINNED: f64 = 60.0;
-
 /// One condition.
 enum Arm {
     Plain,
@@ -116,7 +113,7 @@ pub(crate) struct Comparison {
     arms: Vec<Arm>,
     /// Of the service, under every condition.
     settings: &'static [(&'static str, &'static str)],
-    /// The shortest part in seconds, if it has one.
+    /// The shortest part in seconds, if it has one: what a pinned snapshot keeps from being removed must add up.
     seconds: Option<f64>,
 }
 
@@ -125,7 +122,7 @@ impl Comparison {
     pub(crate) fn chosen(arguments: &Arguments) -> Option<Self> {
         let option = &arguments.instead;
         let numbers = |numbers: &[usize], arm: fn(usize) -> Arm| numbers.iter().copied().map(arm).collect();
-        let (parts, arms): (&[Part], Vec<Arm>) = if option.snapshot {
+        let (parts, arms): (&[Part], Vec<Arm>) = if option.snapshot.is_some() {
             (&[Part::Chain], vec![Arm::Plain, Arm::Snapshot])
         } else if let Some(lanes) = option.closed_lanes {
             (&[Part::Chain], vec![Arm::Plain, Arm::ClosedLanes(lanes)])
@@ -141,7 +138,7 @@ impl Comparison {
             return None;
         };
         let settings = if option.closed_lanes.is_some() { trouble::CLOSE_AT_ONCE } else { &[] };
-        Some(Self { parts, arms, settings, seconds: option.snapshot.then_some(PINNED) })
+        Some(Self { parts, arms, settings, seconds: option.snapshot.map(f64::from) })
     }
 
     /// Runs and prints all rounds.

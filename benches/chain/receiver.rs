@@ -13,6 +13,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{ConnectInfo, State},
+    http::HeaderMap,
     routing::{get, post},
 };
 use tokio::{
@@ -36,6 +37,8 @@ struct Shared {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     /// The addresses of all connections.
     peers: Arc<Mutex<HashSet<SocketAddr>>>,
+    /// `webhook-id` of every request since the arrivals were taken.
+    ids: Arc<Mutex<HashSet<String>>>,
 }
 
 /// A request, in microseconds since 1970.
@@ -54,8 +57,10 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     let routes = Router::new()
         .route("/hook", post(hook))
         .route("/hook/{endpoint}", post(hook))
+        .route("/uncounted", post(async || "ok"))
         .route("/hang", post(async || std::future::pending::<()>().await))
         .route("/count", get(count))
+        .route("/distinct", get(distinct))
         .route("/connections", get(connections))
         .route("/arrivals", get(take))
         .with_state(Shared::default())
@@ -73,9 +78,13 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 async fn hook(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> &'static str {
     let at = micros();
+    if let Some(id) = headers.get("webhook-id").and_then(|id| id.to_str().ok()) {
+        shared.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
     shared.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
     let place = body.windows(MARKER.len()).position(|window| window == MARKER);
     let digits =
@@ -93,7 +102,12 @@ async fn count(State(shared): State<Shared>) -> String {
     shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
 }
 
+async fn distinct(State(shared): State<Shared>) -> String {
+    shared.ids.lock().unwrap_or_else(PoisonError::into_inner).len().to_string()
+}
+
 async fn take(State(shared): State<Shared>) -> String {
+    shared.ids.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let taken = std::mem::take(&mut *shared.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
     taken.iter().map(|arrival| format!("{} {}", arrival.sent, arrival.at)).collect::<Vec<_>>().join("\n")
 }
@@ -128,6 +142,11 @@ impl Receiver {
         Ok(Self { url, address, client: reqwest::Client::builder().no_proxy().build()?, process })
     }
 
+    /// An address whose requests are answered and not recorded.
+    pub(crate) fn uncounted(&self) -> String {
+        format!("http://{}/uncounted", self.address)
+    }
+
     /// An address that never answers.
     pub(crate) fn hanging(&self) -> String {
         format!("http://{}/hang", self.address)
@@ -145,6 +164,11 @@ impl Receiver {
     /// Number of requests since the last call of [`Receiver::take`].
     pub(crate) async fn count(&self) -> anyhow::Result<usize> {
         Ok(self.get("count").await?.parse()?)
+    }
+
+    /// Number of different webhooks since the last call of [`Receiver::take`].
+    pub(crate) async fn distinct(&self) -> anyhow::Result<usize> {
+        Ok(self.get("distinct").await?.parse()?)
     }
 
     /// Waits until this many requests have arrived since the last call of [`Receiver::take`].

@@ -34,6 +34,8 @@ pub(crate) const MAX: Name = Name("max", "ms");
 pub(crate) const TIME: Name = Name("time", "s");
 pub(crate) const RECEIVED: Name = Name("received", "events");
 pub(crate) const TO_CLOSED: Name = Name("requests to closed lanes", "count");
+pub(crate) const BEFORE_KILL: Name = Name("received before", "requests");
+pub(crate) const TWICE: Name = Name("sent twice", "requests");
 pub(crate) const CONNECTIONS: Name = Name("connections", "count");
 
 /// The rate and its ratios.

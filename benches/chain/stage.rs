@@ -251,6 +251,14 @@ impl Service {
         Ok(())
     }
 
+    /// Kills the processes, and waits until they are gone.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        for process in &mut self.0 {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         self.0.iter().map(|process| process.id().context("the service has ended")).collect()
     }

@@ -135,7 +135,9 @@ pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<uuid::Uuid> 
     uuid::Uuid::try_parse_ascii(text.as_bytes()).ok()
 }
 
-fn is_broker_header(name: &str) -> bool {
+/// Whether a broker adds this header, or acts on it. Which ones it adds depends on its version.
+#[must_use]
+pub fn is_broker_header(name: &str) -> bool {
     ["x-death", "x-first-death-", "x-last-death-"].iter().any(|start| name.starts_with(start))
         || ["x-delivery-count", "CC", "BCC"].contains(&name)
 }

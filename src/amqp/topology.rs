@@ -12,6 +12,8 @@ use lapin::{
 };
 use tokio::time::timeout;
 
+use crate::domain::chain::reply::ReplyQueues;
+
 /// How often the broker delivers a message before it dead-letters it by itself.
 ///
 /// Brokers before 4.3 count every redelivery, including those after a normal restart of a worker. So the
@@ -122,10 +124,10 @@ impl Topology {
         format!("{}.dead-letters", self.namespace)
     }
 
-    /// Whether this service consumes the queue `name`.
+    /// The queues that may receive answers: those that `allowed` describes, but none that this service consumes.
     #[must_use]
-    pub fn is_own_queue(&self, name: &str) -> bool {
-        [self.trigger_fired(), self.webhook(), self.dead_letters()].iter().any(|own| own == name)
+    pub fn reply_queues(&self, allowed: &[String]) -> ReplyQueues {
+        ReplyQueues::new([self.trigger_fired(), self.webhook(), self.dead_letters()], allowed)
     }
 
     /// Declares every object on a new channel, within `limit`.

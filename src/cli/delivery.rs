@@ -68,8 +68,13 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let mut filter = args.filters.filter(database).await?;
     let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);
     filter.limit = Some(i64::from(limit) + 1);
-    let rows = deliveries::list(database, &filter).await?;
-    output::page(limit, &rows, |rows| print(args.output, rows))?;
+    let listed = deliveries::list(database, &filter).await?;
+    output::page(limit, &listed.found, |rows| print(args.output, rows))?;
+    if !listed.is_complete {
+        output::note(
+            "too many deliveries wait for their first attempt to search all of them; the oldest are not listed",
+        );
+    }
     Ok(Exit::Done)
 }
 

@@ -240,7 +240,7 @@ mod tests {
             answer
         };
         let release = async {
-            receiver.wait_for(Duration::from_secs(5), |all| all.len() == 1).await.unwrap();
+            receiver.wait_for(Duration::from_mins(2), |all| all.len() == 1).await.unwrap();
             receiver.release();
         };
         let (answer, ()) = tokio::join!(held, release);
@@ -252,7 +252,7 @@ mod tests {
         let receiver = DemoReceiver::start().await.unwrap();
         assert_eq!(receiver.wait_for(Duration::ZERO, |all| !all.is_empty()).await, None);
         post(&receiver, "/ok?a=b").await;
-        let all = receiver.wait_for(Duration::from_secs(5), |all| all.len() == 1).await.unwrap();
+        let all = receiver.wait_for(Duration::from_mins(2), |all| all.len() == 1).await.unwrap();
         assert_eq!(all, receiver.requests());
         let first = all.first().unwrap();
         assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", "/ok?a=b"));

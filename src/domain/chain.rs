@@ -4,5 +4,6 @@ pub mod completed;
 pub mod entry;
 pub mod outgoing;
 pub mod plan;
+pub mod reply;
 pub mod rules;
 pub mod run;

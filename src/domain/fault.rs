@@ -48,7 +48,7 @@ pub enum Reason {
     WebhookRejected,
     /// The retry schedule or the maximum age ran out without a 2xx.
     WebhookExhausted,
-    /// The process crashed each time it handled this message alone.
+    /// The process crashed each time it handled this message alone, or something that is stored keeps it from being applied.
     CrashLoop,
     /// The broker dead-lettered the message: delivery limit, overflow or expiry.
     Broker,

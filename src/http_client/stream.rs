@@ -155,3 +155,48 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// The answer is there before the request is written. It is read afterwards, however early it arrived.
+    #[tokio::test]
+    async fn nothing_is_read_before_the_first_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(b"early").await.unwrap();
+        stream.readable().await.unwrap();
+        let mut stream = LimitedStream::new(Stream::Plain(stream), Arc::new(AtomicUsize::new(100)));
+        let mut buffer = [0; 5];
+        assert!(poll!(pin!(stream.read_exact(&mut buffer))).is_pending());
+        stream.write_all(b"request").await.unwrap();
+        stream.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"early");
+    }
+
+    #[tokio::test]
+    async fn first_write_wakes_the_reader() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        peer.write_all(b"early").await.unwrap();
+        let stream = LimitedStream::new(Stream::Plain(stream), Arc::new(AtomicUsize::new(100)));
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let mut buffer = [0; 5];
+        let reading = async { reader.read_exact(&mut buffer).await.unwrap() };
+        // The reader is polled first, and again only if it is woken.
+        let writing = async { writer.write_all(b"request").await.unwrap() };
+        tokio::join!(reading, writing);
+        assert_eq!(&buffer, b"early");
+    }
+}

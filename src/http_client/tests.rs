@@ -13,6 +13,9 @@ use super::*;
 use crate::domain::webhook::request;
 use peer::{OK, Receiver, answering, receiver};
 
+/// Only a failure uses it.
+const WAIT_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// A client with a default route.
 struct Client {
     client: HttpClient,
@@ -30,7 +33,7 @@ impl Client {
 }
 
 fn client_of(policy: Policy, own: Vec<OwnService>) -> Client {
-    let route = Route { timeout: Duration::from_secs(5), tls: HttpClient::tls(None, None, None).unwrap() };
+    let route = Route { timeout: WAIT_TIMEOUT, tls: HttpClient::tls(None, None, None).unwrap() };
     Client { client: HttpClient::new(policy, own), route }
 }
 

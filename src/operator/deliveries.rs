@@ -5,7 +5,10 @@
 
 pub mod request;
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use sqlx::PgConnection;
 use strum::VariantArray as _;
@@ -26,6 +29,7 @@ use crate::{
         attempts::Attempt,
         dead_letters,
         deliveries::{self as store, DeadLetterRef, Locked},
+        effects::search::Searched,
     },
 };
 
@@ -43,6 +47,12 @@ pub enum ResolveError {
     /// No delivery has this id.
     #[error("there is no delivery `{0}`")]
     Unknown(String),
+    /// It may be one of those that wait for their first attempt and could not all be searched.
+    #[error(
+        "`{0}` was not found, but too many deliveries wait for their first attempt to search all of them; give the company, \
+         or try again once they are being sent"
+    )]
+    Unsearched(String),
     /// Several ids begin with the text.
     #[error("`{0}` matches several deliveries; give more of the id, or the company")]
     Ambiguous(String),
@@ -93,13 +103,13 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// The deliveries that match, newest first.
+/// The deliveries that match, newest first; those that wait for their first attempt as far as they could be searched.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Listed>, sqlx::Error> {
-    let listed = database.unit(async |conn| store::list(conn, filter).await).await?;
-    Ok(listed.into_iter().map(Listed::new).collect())
+pub async fn list(database: &Database, filter: &Filter) -> Result<Searched<Listed>, sqlx::Error> {
+    let Searched { found, is_complete } = database.unit(async |conn| store::list(conn, filter).await).await?;
+    Ok(Searched { found: found.into_iter().map(Listed::new).collect(), is_complete })
 }
 
 /// The lines of a listing for `keys`.
@@ -125,11 +135,13 @@ pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx
 /// When none or more than one matches, or the database fails.
 pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> Result<Key, ResolveError> {
     let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ResolveError::NotAnId(text.to_owned()))?;
-    let mut found = database.unit(async |conn| store::matching(conn, company, range, 2).await).await?;
+    let Searched { mut found, is_complete } =
+        database.unit(async |conn| store::matching(conn, company, range, 2).await).await?;
     match (found.pop(), found.is_empty()) {
         (Some(key), true) => Ok(key),
         (Some(_), false) => Err(ResolveError::Ambiguous(text.to_owned())),
-        (None, _) => Err(ResolveError::Unknown(text.to_owned())),
+        (None, _) if is_complete => Err(ResolveError::Unknown(text.to_owned())),
+        (None, _) => Err(ResolveError::Unsearched(text.to_owned())),
     }
 }
 
@@ -138,14 +150,8 @@ pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> 
 /// # Errors
 /// When the database fails.
 pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sqlx::Error> {
-    let (summary, details) = database
-        .unit(async |conn| {
-            let summary = store::summaries(conn, std::slice::from_ref(key)).await?.pop();
-            Ok::<_, sqlx::Error>((summary, store::details(conn, key).await?))
-        })
-        .await?;
-    let (Some(summary), Some(details)) = (summary, details) else { return Ok(None) };
-    Ok(Some(Delivery {
+    let found = database.unit(async |conn| store::details(conn, key).await).await?;
+    Ok(found.map(|(summary, details)| Delivery {
         request: RequestView::new(&details, summary.id),
         listed: Listed::new(summary),
         source: details.source,
@@ -163,6 +169,8 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sql
 pub enum Refusal {
     /// It no longer exists.
     Gone,
+    /// It no longer exists, or is one of those that wait for their first attempt and could not all be searched.
+    Unsearched,
     /// The person in its request was erased.
     Erased,
     /// Its request could not be rendered.
@@ -181,6 +189,7 @@ impl Refusal {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Unsearched => "gone, or waiting for the first attempt among too many to search",
             Self::Erased => ERASED,
             Self::Invalid => "cannot be rendered",
             Self::Digested => "sent in a digest; resend that",
@@ -213,9 +222,15 @@ impl Resent {
     pub fn skipped(&self) -> u64 {
         self.refused.values().sum()
     }
+
+    fn refuse(&mut self, refusal: Refusal, count: usize) {
+        if count > 0 {
+            *self.refused.entry(refusal).or_default() += count as u64;
+        }
+    }
 }
 
-/// Makes deliveries due again, in the order of `keys`, at most `rate` per second. Calls `progress` after each window.
+/// Makes deliveries due again, in the order of `keys`, at most `rate` per second. Calls `progress` after each step.
 ///
 /// A delivery that has ended starts a new retry schedule, and its dead letter is replaying. A pending one is
 /// due at once. The second value says whether the worker could be woken.
@@ -233,13 +248,23 @@ pub async fn resend(
     let (mut total, mut wake_up, mut woken) = (Resent::default(), wake_up, Ok(()));
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
-        let window = database.transact(|_| true, async |conn| resend_window(conn, keys).await).await?;
+        let (window, missing) =
+            database.transact(|_| true, async |conn| resend_window(conn, keys).await).await?;
         total.done += window.done;
         total.superseded += window.superseded;
         for (refusal, count) in window.refused {
             *total.refused.entry(refusal).or_default() += count;
         }
         progress(&total);
+        // After the transaction, which has locks.
+        if !missing.is_empty() {
+            let sought = database.unit(async |conn| store::unrecorded(conn, &missing).await).await?;
+            let sending = sought.found.len();
+            let absent = if sought.is_complete { Refusal::Gone } else { Refusal::Unsearched };
+            total.refuse(Refusal::InFlight, sending);
+            total.refuse(absent, missing.len().saturating_sub(sending));
+            progress(&total);
+        }
         if let Some(worker) = wake_up.take_if(|_| window.done > 0) {
             woken = worker.send().await;
             wake_up = Some(worker).filter(|_| woken.is_ok());
@@ -248,23 +273,15 @@ pub async fn resend(
     Ok((total, woken))
 }
 
-async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, sqlx::Error> {
+/// Resends those that have a row, and returns the others.
+async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<(Resent, Vec<Key>), sqlx::Error> {
     let locked = store::lock(conn, keys).await?;
     let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
-    let mut refuse = |refusal: Refusal, count: u64| {
-        if count > 0 {
-            *resent.refused.entry(refusal).or_default() += count;
-        }
-    };
-    let missing = keys.len() - locked.len();
-    let sending = if missing > 0 { store::unrecorded(conn, keys).await?.len() } else { 0 };
-    refuse(Refusal::InFlight, sending as u64);
-    refuse(Refusal::Gone, missing.saturating_sub(sending) as u64);
     for one in &locked {
         match judge(one) {
             Ok(State::Pending) => made_due.push(one.key.clone()),
             Ok(_) => restarted.push(one),
-            Err(refusal) => refuse(refusal, 1),
+            Err(refusal) => resent.refuse(refusal, 1),
         }
     }
     let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
@@ -275,7 +292,8 @@ async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<Resent, 
     dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
     resent.done = (restarted.len() + made_due.len()) as u64;
     resent.superseded = superseded as u64;
-    Ok(resent)
+    let found: BTreeSet<&Key> = locked.iter().map(|one| &one.key).collect();
+    Ok((resent, keys.iter().filter(|key| !found.contains(key)).cloned().collect()))
 }
 
 /// The state from which the delivery can be resent, or why it cannot.

@@ -46,8 +46,21 @@ impl TryFrom<ContactRow> for Contact {
     type Error = sqlx::Error;
 
     fn try_from(row: ContactRow) -> Result<Self, sqlx::Error> {
-        row.read().map_err(sqlx::Error::Decode)
+        let (company, contact) = (row.company_id.clone(), row.contact_id);
+        row.read().map_err(|error| {
+            sqlx::Error::Decode(UnreadableContact { company, contact, why: error.to_string() }.into())
+        })
     }
+}
+
+/// Says which row is unreadable and why, without what it contains.
+#[derive(Debug, thiserror::Error)]
+#[error("contact {contact} of company {company} cannot be read: {why}")]
+struct UnreadableContact {
+    company: String,
+    contact: Uuid,
+    /// Without its causes: an error of the JSON parser may quote the JSON.
+    why: String,
 }
 
 impl ContactRow {

@@ -52,9 +52,8 @@ pub async fn load(
 /// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
 /// caller rolls back and starts over.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
-    insert_contacts(conn, &changes.created).await?;
-    update_contacts(conn, &changes.changed).await?;
-    if !claim_identifiers(conn, &changes.identifiers).await? {
+    let claimed = write(conn, &changes.created, &changes.changed, &changes.identifiers).await?;
+    if claimed != changes.identifiers.len() as u64 {
         return Ok(false);
     }
     if !changes.merges.is_empty() {
@@ -68,32 +67,26 @@ pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sq
     Ok(true)
 }
 
-/// Inserts contacts.
-pub(super) async fn insert_contacts(
+/// Inserts contacts, overwrites those that the caller has locked, and claims identifiers. Returns how many of these were
+/// free.
+pub(super) async fn write(
     conn: &mut PgConnection,
-    contacts: &[impl Borrow<Contact>],
-) -> Result<(), sqlx::Error> {
-    if contacts.is_empty() {
-        return Ok(());
+    created: &[impl Borrow<Contact>],
+    changed: &[impl Borrow<Contact>],
+    identifiers: &[(CompanyId, Identifier, ContactId)],
+) -> Result<u64, sqlx::Error> {
+    if created.is_empty() && changed.is_empty() && identifiers.is_empty() {
+        return Ok(0);
     }
-    let contacts: Vec<&Contact> = contacts.iter().map(Borrow::borrow).collect();
+    let mut contacts: Vec<&Contact> = Vec::with_capacity(created.len() + changed.len());
+    contacts.extend(created.iter().map(Borrow::borrow));
+    contacts.extend(changed.iter().map(Borrow::borrow));
+    let is_new: Vec<bool> = (0..contacts.len()).map(|index| index < created.len()).collect();
     let contacts = contacts.as_slice();
     let field = |field| column(contacts, |contact| value(contact, field));
-    sqlx::query!(
-        "INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
-             name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
-             number, complement)
-         SELECT company_id, contact_id, version, created_at, updated_at, provenance,
-             string_to_array(phones, ' '), string_to_array(emails, ' '), string_to_array(separations, ' '),
-             name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
-             number, complement
-         FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-             $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-             $24::text[])
-             AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name,
-                 identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
-                 number, complement)",
+    let written = sqlx::query_file!(
+        "src/postgres/directory/write.sql",
+        &is_new,
         &column(contacts, |contact| contact.company.as_str()) as &[&str],
         &column(contacts, |contact| contact.id.0),
         &column(contacts, |contact| contact.version),
@@ -119,73 +112,18 @@ pub(super) async fn insert_contacts(
         &field(Field::Street) as &[Option<&str>],
         &field(Field::Number) as &[Option<&str>],
         &field(Field::Complement) as &[Option<&str>],
+        &column(identifiers, |(company, ..)| company.as_str()) as &[&str],
+        &column(identifiers, |(_, identifier, _)| identifier.kind()) as &[&str],
+        &column(identifiers, |(_, identifier, _)| identifier.value()) as &[&str],
+        &column(identifiers, |(.., owner)| owner.0),
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
-}
-
-/// Writes changed contacts, which the caller has locked.
-pub(super) async fn update_contacts(
-    conn: &mut PgConnection,
-    contacts: &[impl Borrow<Contact>],
-) -> Result<(), sqlx::Error> {
-    if contacts.is_empty() {
-        return Ok(());
-    }
-    let contacts: Vec<&Contact> = contacts.iter().map(Borrow::borrow).collect();
-    let contacts = contacts.as_slice();
-    let field = |field| column(contacts, |contact| value(contact, field));
-    let done = sqlx::query!(
-        "UPDATE contacts c SET (version, created_at, updated_at, provenance, phones, emails, separations, name, identity,
-             phone, email, company, position, birthday, zip_code, country, state, city, district, street, number,
-             complement)
-         = (u.version, u.created_at, u.updated_at, u.provenance, string_to_array(u.phones, ' '),
-             string_to_array(u.emails, ' '), string_to_array(u.separations, ' '), u.name, u.identity, u.phone, u.email,
-             u.company, u.position, u.birthday, u.zip_code, u.country, u.state, u.city, u.district, u.street, u.number,
-             u.complement)
-         FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-             $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-             $24::text[])
-             AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name,
-                 identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street,
-                 number, complement)
-         WHERE c.company_id = u.company_id AND c.contact_id = u.contact_id",
-        &column(contacts, |contact| contact.company.as_str()) as &[&str],
-        &column(contacts, |contact| contact.id.0),
-        &column(contacts, |contact| contact.version),
-        &column(contacts, |contact| contact.created_at),
-        &column(contacts, |contact| contact.updated_at),
-        &column(contacts, |contact| provenance::to_json(&contact.values)),
-        // Separated by spaces, which no identifier and no side contains.
-        &column(contacts, |contact| keys(contact, "phone").join(" ")),
-        &column(contacts, |contact| keys(contact, "email").join(" ")),
-        &column(contacts, |contact| joined_sides(contact)),
-        &field(Field::Name) as &[Option<&str>],
-        &field(Field::Identity) as &[Option<&str>],
-        &field(Field::Phone) as &[Option<&str>],
-        &field(Field::Email) as &[Option<&str>],
-        &field(Field::Company) as &[Option<&str>],
-        &field(Field::Position) as &[Option<&str>],
-        &field(Field::Birthday) as &[Option<&str>],
-        &field(Field::ZipCode) as &[Option<&str>],
-        &field(Field::Country) as &[Option<&str>],
-        &field(Field::State) as &[Option<&str>],
-        &field(Field::City) as &[Option<&str>],
-        &field(Field::District) as &[Option<&str>],
-        &field(Field::Street) as &[Option<&str>],
-        &field(Field::Number) as &[Option<&str>],
-        &field(Field::Complement) as &[Option<&str>],
-    )
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == contacts.len() as u64 {
-        Ok(())
-    } else {
+    if u64::try_from(written.changed) != Ok(changed.len() as u64) {
         // They are locked, so this is a bug.
-        Err(sqlx::Error::RowNotFound)
+        return Err(sqlx::Error::RowNotFound);
     }
+    Ok(u64::try_from(written.claimed).unwrap_or_default())
 }
 
 fn value(contact: &Contact, field: Field) -> Option<&str> {
@@ -198,28 +136,6 @@ fn keys<'a>(contact: &'a Contact, kind: &str) -> Vec<&'a str> {
 
 fn joined_sides(contact: &Contact) -> String {
     contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// Inserts identifiers. `false` if a contact owns one of them already.
-async fn claim_identifiers(
-    conn: &mut PgConnection,
-    identifiers: &[(CompanyId, Identifier, ContactId)],
-) -> Result<bool, sqlx::Error> {
-    if identifiers.is_empty() {
-        return Ok(true);
-    }
-    let claimed = sqlx::query!(
-        "INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
-         SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::uuid[])
-         ON CONFLICT DO NOTHING",
-        &column(identifiers, |(company, ..)| company.as_str()) as &[&str],
-        &column(identifiers, |(_, identifier, _)| identifier.kind()) as &[&str],
-        &column(identifiers, |(_, identifier, _)| identifier.value()) as &[&str],
-        &column(identifiers, |(.., owner)| owner.0),
-    )
-    .execute(conn)
-    .await?;
-    Ok(claimed.rows_affected() == identifiers.len() as u64)
 }
 
 /// Moves stored identifiers to other contacts, and returns how many exist.

@@ -7,14 +7,19 @@
 
 pub mod events;
 pub mod requests;
+pub mod search;
 pub mod unowned;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::columns::{column, interval};
+use super::{
+    columns::{column, interval, key_columns},
+    endpoints::{LaneRow, state::Row},
+};
+use crate::domain::event::Key;
 
 /// What has to be done with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,22 +100,37 @@ impl NewEffects {
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, effects: &[NewEffects]) -> Result<(), sqlx::Error> {
+    insert_and_read(conn, effects, &BTreeSet::new()).await.map(drop)
+}
+
+/// Inserts rows, and returns the state of these lanes, in one round trip.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn insert_and_read(
+    conn: &mut PgConnection,
+    effects: &[NewEffects],
+    lanes: &BTreeSet<Key>,
+) -> Result<Vec<LaneRow>, sqlx::Error> {
     if effects.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    sqlx::query!(
-        "INSERT INTO effects (company_id, batch, kind, owner, items, body)
-         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::integer[], $6::bytea[])",
+    let (companies, endpoints) = key_columns(lanes);
+    let rows = sqlx::query_file_as!(
+        Row,
+        "src/postgres/effects/insert.sql",
         &column(effects, |row| row.key.company.as_str()) as &[&str],
         &column(effects, |row| row.key.batch),
         &column(effects, |row| row.key.kind.name()) as &[&str],
         &column(effects, |row| row.owner) as &[Option<Uuid>],
         &column(effects, |row| count(row.items)),
         &column(effects, |row| row.body.as_slice()) as &[&[u8]],
+        &companies as &[&str],
+        &endpoints,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    Ok(rows.into_iter().map(LaneRow::from).collect())
 }
 
 /// Deletes rows of `owner` of which every part is done. It does not wait for the disk: if a crash of the database
@@ -217,17 +237,26 @@ pub async fn postpone(
     Ok(())
 }
 
-/// Removes the parts that `keep` refuses, and rows without a part. Returns how many parts it removed. It locks the
-/// rows until the caller's transaction ends, and decides by what they have then: an erasure may have removed parts
-/// meanwhile, and what it removed must not come back.
+/// What [`retain`] did.
+#[derive(Debug, Default)]
+pub struct Retained {
+    /// How many parts were removed.
+    pub removed: u64,
+    /// Rows that cannot be read and stay as they are.
+    pub unreadable: Vec<EffectsKey>,
+}
+
+/// Removes the parts that `keep` refuses, and rows without a part. It locks the rows until the caller's transaction ends,
+/// and decides by what they have then: an erasure may have removed parts meanwhile, and what it removed must not come
+/// back. A row that cannot be read keeps no other from being settled.
 ///
 /// # Errors
-/// When the database fails, or has a body in another format.
+/// When the database fails.
 pub async fn retain<P: Part>(
     conn: &mut PgConnection,
     keys: &[EffectsKey],
     keep: impl Fn(&EffectsKey, &P) -> bool,
-) -> Result<u64, sqlx::Error> {
+) -> Result<Retained, sqlx::Error> {
     let columns = Keys::of(keys);
     let rows = sqlx::query!(
         "SELECT f.company_id, f.batch, f.body
@@ -240,20 +269,23 @@ pub async fn retain<P: Part>(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut removed = 0;
+    let mut retained = Retained::default();
     let mut changed = Vec::new();
     for row in rows {
         let key = EffectsKey { company: row.company_id, batch: row.batch, kind: P::KIND };
-        let mut parts = P::unpack(&key.company, &row.body)?;
+        let Ok(mut parts) = P::unpack(&key.company, &row.body) else {
+            retained.unreadable.push(key);
+            continue;
+        };
         let before = parts.len();
         parts.retain(|part| keep(&key, part));
         if parts.len() < before {
-            removed += (before - parts.len()) as u64;
+            retained.removed += (before - parts.len()) as u64;
             changed.push(NewEffects::of(key, None, &parts)?);
         }
     }
     rewrite(conn, &changed).await?;
-    Ok(removed)
+    Ok(retained)
 }
 
 /// Gives locked rows these bodies, and deletes those without a part.

@@ -5,6 +5,7 @@ mod control;
 mod idle;
 mod read;
 mod schedule;
+pub(in crate::postgres) mod state;
 
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ pub use control::{enable, pause, resume};
 pub use idle::{Removed, delete_idle};
 pub use read::{EndpointRow, Lane, get, list, matching, states};
 pub use schedule::{
-    ClaimedLane, LaneRow, TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned,
-    save_slots, schedule,
+    TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots, schedule,
 };
+pub use state::{ClaimedLane, LaneRow};
 
 use super::columns::{column, interval, key_columns};
 use crate::{

@@ -1,6 +1,9 @@
 //! The schema, embedded in the binary, and how far a database is behind it.
 
-use sqlx::{PgConnection, migrate::Migrator};
+use sqlx::{
+    PgConnection,
+    migrate::{Migration, Migrator},
+};
 
 /// The schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -11,6 +14,14 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!();
 /// # Errors
 /// When the database fails.
 pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    Ok(missing(conn, &MIGRATIONS).await?.into_iter().map(name).collect())
+}
+
+/// Those of `migrations` that the database lacks, in order.
+pub(super) async fn missing<'a>(
+    conn: &mut PgConnection,
+    migrations: &'a Migrator,
+) -> Result<Vec<&'a Migration>, sqlx::Error> {
     // Unchecked queries: `.ci/sqlx` checks statements against a schema without sqlx's own table.
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *conn)
@@ -20,8 +31,13 @@ pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error
     } else {
         Vec::new()
     };
-    let missing = MIGRATIONS.iter().filter(|migration| {
+    let missing = migrations.iter().filter(|migration| {
         migration.migration_type.is_up_migration() && !applied.contains(&migration.version)
     });
-    Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    Ok(missing.collect())
+}
+
+/// `0001 schema`.
+pub(super) fn name(migration: &Migration) -> String {
+    format!("{:04} {}", migration.version, migration.description)
 }

@@ -20,7 +20,7 @@ use time::{Date, Duration, OffsetDateTime};
 
 pub use calendar::Period;
 pub use deletion::Deletion;
-pub use making::{create, open_default};
+pub use making::{AWAITS_PARTITION, create, open_default};
 pub use removal::{Unfinished, drop};
 pub use tables::{TABLES, Table};
 
@@ -42,7 +42,7 @@ pub enum Change {
     Gone,
     /// Another process works on partitions, or the lock was not to be had in time. Try again later.
     Busy,
-    /// It would have held the lock for too long. Try again much later.
+    /// It took too long, with or without a lock. Try again much later.
     Slow,
     /// The default partition already has rows of that time. They stay there.
     Occupied,
@@ -53,7 +53,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether it kept workers waiting in vain, so that the next one should not follow at once.
+    /// Whether it may have kept workers waiting in vain, so that the next one should not follow at once.
     #[must_use]
     pub const fn is_refused(self) -> bool {
         matches!(self, Self::Busy | Self::Slow)
@@ -124,6 +124,15 @@ pub(super) fn given_up(error: sqlx::Error) -> Result<Change, sqlx::Error> {
         Some("23514") => Ok(Change::Occupied),
         _ => Err(error),
     }
+}
+
+/// After a portion that ended with `change`: makes the next one smaller if it took too long and that is possible.
+fn halve(portion: &mut i64, change: Change) -> Result<(), Change> {
+    if change != Change::Slow || *portion <= 1 {
+        return Err(change);
+    }
+    *portion /= 2;
+    Ok(())
 }
 
 const fn midnight(day: Date) -> OffsetDateTime {

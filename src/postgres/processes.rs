@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{columns::interval, effects, endpoints};
 
-/// How long a dead process is remembered. It may only have stood still, and commit a transaction under its old id
-/// when it goes on: what it owns by then is released as well. Much longer than any transaction may be idle.
+/// How long a dead process is remembered after its burial. It may only have stood still, and claim and commit under its old
+/// id when it goes on: what it owns by then is released as well. If it stands still for longer, see [`remember`].
 const MEMORY: Duration = Duration::from_hours(1);
 
 /// Maximum rows of a table that one transaction releases.
@@ -49,7 +49,7 @@ pub async fn renew(conn: &mut PgConnection, process: Uuid, term: Duration) -> Re
     let renewed = sqlx::query!(
         "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
          UPDATE processes p SET alive_until = now() + $2::interval
-         FROM relaxed WHERE p.process_id = $1 AND NOT p.buried",
+         FROM relaxed WHERE p.process_id = $1 AND p.buried_at IS NULL",
         process,
         interval(term),
     )
@@ -82,6 +82,35 @@ pub async fn senders(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     )
     .fetch_one(conn)
     .await
+}
+
+/// Remembers, as buried, the processes that own something but have no row any more, so that [`bury`] releases it. Reads
+/// one row for each owner.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remember(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // A live owner registered before it became one, so whoever sees what it owns also sees its row.
+    sqlx::query!(
+        "WITH RECURSIVE of_effects AS (
+             (SELECT owner FROM effects WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
+             UNION ALL
+             SELECT next.owner FROM of_effects o
+             CROSS JOIN LATERAL (SELECT owner FROM effects f WHERE f.owner > o.owner ORDER BY f.owner LIMIT 1) next),
+         of_lanes AS (
+             (SELECT owner FROM webhook_endpoints WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
+             UNION ALL
+             SELECT next.owner FROM of_lanes o
+             CROSS JOIN LATERAL (
+                 SELECT owner FROM webhook_endpoints e WHERE e.owner > o.owner ORDER BY e.owner LIMIT 1) next)
+         INSERT INTO processes (process_id, alive_until, sends_webhooks, buried_at)
+         SELECT o.owner, now(), false, now() FROM (SELECT owner FROM of_effects UNION SELECT owner FROM of_lanes) o
+         WHERE NOT EXISTS (SELECT FROM processes p WHERE p.process_id = o.owner)
+         ON CONFLICT DO NOTHING"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What one call of [`bury`] released.
@@ -117,16 +146,19 @@ async fn release(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
     if dead.is_empty() {
         return Ok(Buried { effects: 0, lanes: 0, more: false });
     }
-    sqlx::query!("UPDATE processes SET buried = true WHERE process_id = ANY($1) AND NOT buried", &dead)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE processes SET buried_at = now() WHERE process_id = ANY($1) AND buried_at IS NULL",
+        &dead
+    )
+    .execute(&mut *conn)
+    .await?;
     // Everything that a process can own, one table after the other.
     let effects = effects::release_owned(conn, &dead, PORTION).await?;
     let lanes = endpoints::release_owned(conn, &dead, PORTION).await?;
     let more = effects.max(lanes) == PORTION.unsigned_abs();
     if !more {
         sqlx::query!(
-            "DELETE FROM processes WHERE process_id = ANY($1) AND alive_until < now() - $2::interval",
+            "DELETE FROM processes WHERE process_id = ANY($1) AND buried_at < now() - $2::interval",
             &dead,
             interval(MEMORY),
         )

@@ -113,8 +113,7 @@ pub async fn replace(
     let company = &living.company;
     let (same, other): (Vec<&Contact>, Vec<&Contact>) =
         rebuilt.contacts.iter().partition(|contact| contact.id == living.id);
-    directory::insert_contacts(conn, &other).await?;
-    directory::update_contacts(conn, &same).await?;
+    directory::write(conn, &other, &same, &[]).await?;
     if rebuilt.contacts.iter().all(|contact| contact.id != living.id) {
         directory::remove_contacts(conn, &[(company.clone(), living.id)]).await?;
     }

@@ -61,6 +61,12 @@ fn services(settings: &Settings, faults: &mut Faults) {
     );
     faults.positive("amqp.connect_timeout", amqp.connect_timeout);
     faults.positive("amqp.publish_timeout", amqp.publish_timeout);
+    let is_name = |text: &str| (1..=255).contains(&text.len()) && !text.trim_end_matches('*').contains('*');
+    faults.unless(
+        amqp.reply_queues.iter().all(|name| is_name(name) && !name.ends_with("**")),
+        "amqp.reply_queues",
+        "every entry must be a queue's name of 1 to 255 bytes, or the beginning of one and a final *",
+    );
     let postgres = &settings.postgres;
     faults.unless(
         is_address(postgres.url.expose_secret(), &["postgres", "postgresql"]),

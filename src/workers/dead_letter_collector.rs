@@ -166,7 +166,8 @@ fn with_origin(fault: Fault, body: &[u8]) -> Fault {
     Fault {
         company: company.and_then(|id| CompanyId::new(id).ok()),
         event: cause.and_then(|(source, id)| EventRef::new(source, id).ok()),
-        trigger: text("/data/trigger/name").map(str::to_owned),
+        // Postgres refuses a zero byte, and the batch would be tried for ever.
+        trigger: text("/data/trigger/name").filter(|name| !name.contains('\0')).map(str::to_owned),
         ..fault
     }
 }

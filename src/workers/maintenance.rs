@@ -91,14 +91,17 @@ impl Maintenance {
     /// When the database fails. What was done until then stays done.
     pub async fn round(&self, now: OffsetDateTime, stop: &CancellationToken) -> Result<Report, sqlx::Error> {
         let mut report = Report::default();
+        // First of all, because workers may be waiting for it.
+        for table in &TABLES {
+            self.make(table, now.date(), &mut report).await?;
+        }
         let settled = self.database.unit(async |conn| partitions::settled_before(conn, now).await).await?;
         // The days of attempts that could not be removed. Their deliveries wait: see `TABLES`.
         let mut waiting = BTreeSet::new();
         for table in &TABLES {
-            let present = self.database.unit(async |conn| partitions::list(conn, table).await).await?;
-            self.make(table, &present, now.date(), &mut report).await?;
             let Some(cutoff) = table.cutoff(&self.settings.retention, now) else { continue };
             let cutoff = cutoff.min(settled);
+            let present = self.database.unit(async |conn| partitions::list(conn, table).await).await?;
             let old = present.into_iter().filter(|first| table.is_before(*first, cutoff));
             let old: Vec<Date> = old.filter(|first| !waiting.contains(first)).collect();
             waiting.extend(self.remove(table, (&old, cutoff), stop, &mut report).await?);
@@ -113,15 +116,10 @@ impl Maintenance {
         Ok(report)
     }
 
-    async fn make(
-        &self,
-        table: &Table,
-        present: &[Date],
-        today: Date,
-        report: &mut Report,
-    ) -> Result<(), sqlx::Error> {
+    async fn make(&self, table: &Table, today: Date, report: &mut Report) -> Result<(), sqlx::Error> {
         let opened = self.database.unit(async |conn| partitions::open_default(conn, table).await).await?;
         report.count(table, today, opened, Task::Open);
+        let present = self.database.unit(async |conn| partitions::list(conn, table).await).await?;
         for first in table.wanted(today).filter(|day| !present.contains(day)) {
             let made = self.database.unit(async |conn| partitions::create(conn, table, first, today).await);
             let made = made.await?;
@@ -142,22 +140,26 @@ impl Maintenance {
         stop: &CancellationToken,
         report: &mut Report,
     ) -> Result<Vec<Date>, sqlx::Error> {
+        let mut left = Vec::new();
         for (place, first) in old.iter().enumerate() {
-            let rest = || old.get(place..).unwrap_or_default().to_vec();
-            if stop.is_cancelled() {
-                return Ok(rest());
-            }
-            let dropped = self.drop(table, *first, stop).await?;
+            let dropped =
+                if stop.is_cancelled() { Change::Busy } else { self.drop(table, *first, stop).await? };
             report.count(table, *first, dropped, Task::Drop);
             if matches!(dropped, Change::Unfinished | Change::Slow) {
                 report.deleted += self.delete_rows(table, Some(*first), cutoff, stop).await?;
             }
-            if dropped.is_refused() {
+            match dropped {
                 // Each further one would hold up the workers as well.
-                return Ok(rest());
+                Change::Busy => {
+                    left.extend_from_slice(old.get(place..).unwrap_or_default());
+                    break;
+                }
+                // No other day waits for this one: it may be slow in every round.
+                Change::Slow => left.push(*first),
+                Change::Done | Change::Gone | Change::Occupied | Change::Crowded | Change::Unfinished => {}
             }
         }
-        Ok(Vec::new())
+        Ok(left)
     }
 
     async fn drop(

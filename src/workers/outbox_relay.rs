@@ -269,7 +269,8 @@ impl OutboxRelay {
             if let Some(reserved) = &mut reserved {
                 reserved.shrink(events.len() * SIZE_IN_FLIGHT);
             }
-            let row = self.flight.add(key, events.iter().map(|event| event.id), reserved);
+            let size = events.iter().map(|event| event.body.len()).sum();
+            let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
             for event in events {
                 let name = Name { row, event: event.id, answer: answer(&event) };
                 messages.push((name, to_amqp(&broker.exchange, event)));
@@ -325,17 +326,16 @@ impl OutboxRelay {
 
     /// Stores what has been published. `false`: the database did not accept it, and it is stored before the next sweep.
     async fn settle(&mut self) -> bool {
-        if self.settlement.is_empty() {
-            return true;
-        }
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
-        let settlement = &self.settlement;
-        let write = async |conn: &mut PgConnection| settlement.write(conn, owner, retry_interval).await;
-        let is_settled = self.unit(write).await.is_some();
-        if is_settled {
-            self.settlement = Settlement::default();
+        while let Some(portion) = self.settlement.portion() {
+            let write = async |conn: &mut PgConnection| portion.write(conn, owner, retry_interval).await;
+            if self.unit(write).await.is_none() {
+                return false;
+            }
+            let rows = portion.rows();
+            self.settlement.written(rows);
         }
-        is_settled
+        true
     }
 
     /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.

@@ -40,6 +40,9 @@ const RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// this much time to take effect before others take over.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// How often to look for what belongs to processes that nobody remembers.
+const SEARCH_INTERVAL: Duration = Duration::from_mins(1);
+
 /// A clock that differs by more than this is reported, until it differs by less than [`FINE_OFFSET`].
 const MAX_OFFSET: time::Duration = time::Duration::seconds(30);
 const FINE_OFFSET: time::Duration = time::Duration::seconds(25);
@@ -62,8 +65,9 @@ struct Registration {
 }
 
 impl Registration {
-    /// Whether the row cannot have expired by now, and will not within [`MARGIN`]. A machine that was suspended does
-    /// not notice: its clock stood still, too, and the database has to refuse what it does.
+    /// Whether the row cannot have expired by now, and will not within [`MARGIN`]. A process on a machine that was suspended
+    /// does not notice that it has, because its clock stood still, too. Until it fails to renew it may go on under an id that
+    /// others have buried; they release what it then owns.
     fn is_alive(&self, now: Instant) -> bool {
         self.renewed_at.is_some_and(|began| now.saturating_duration_since(began) + MARGIN < TERM)
     }
@@ -153,6 +157,7 @@ impl PresenceKeeper {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut wait = DatabaseWait::new(PRESENCE, &self.health);
         let mut is_off = false;
+        let mut next_search = Instant::now();
         loop {
             tick.tick().await;
             let began = Instant::now();
@@ -166,7 +171,7 @@ impl PresenceKeeper {
             };
             self.registration.send_replace(Registration { id, renewed_at: Some(began), senders, offset });
             self.report_clock(offset, &mut is_off);
-            let buried = timeout(RENEWAL_TIMEOUT, self.bury(began)).await;
+            let buried = timeout(RENEWAL_TIMEOUT, self.bury(began, &mut next_search)).await;
             match buried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
                 Ok(()) => {
                     wait.recovered();
@@ -220,7 +225,11 @@ impl PresenceKeeper {
     }
 
     /// Releases what dead processes own, until it is time for the next renewal.
-    async fn bury(&self, began: Instant) -> Result<(), sqlx::Error> {
+    async fn bury(&self, began: Instant, next_search: &mut Instant) -> Result<(), sqlx::Error> {
+        if *next_search <= began {
+            self.database.unit(async |conn| processes::remember(conn).await).await?;
+            *next_search = began + SEARCH_INTERVAL;
+        }
         loop {
             let buried = self.database.unit(async |conn| processes::bury(conn).await).await?;
             if buried.effects + buried.lanes > 0 {

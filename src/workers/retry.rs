@@ -23,21 +23,51 @@ pub(super) async fn until_answered<T, U>(
     component: &str,
     health: &Health,
     stop: &CancellationToken,
-    mut unit: impl FnMut() -> U,
+    unit: impl FnMut() -> U,
 ) -> Option<T>
+where
+    U: Future<Output = Result<T, sqlx::Error>>,
+{
+    until(component, health, stop, unit, |_| false).await.and_then(Result::ok)
+}
+
+/// Runs `unit` like [`until_answered`], but returns an error that concerns its rows alone: other work can go on.
+pub(super) async fn until_judged<T, U>(
+    component: &str,
+    health: &Health,
+    stop: &CancellationToken,
+    unit: impl FnMut() -> U,
+) -> Option<Result<T, sqlx::Error>>
+where
+    U: Future<Output = Result<T, sqlx::Error>>,
+{
+    until(component, health, stop, unit, |failure| failure != Failure::Systemic).await
+}
+
+async fn until<T, U>(
+    component: &str,
+    health: &Health,
+    stop: &CancellationToken,
+    mut unit: impl FnMut() -> U,
+    gives_up: impl Fn(Failure) -> bool,
+) -> Option<Result<T, sqlx::Error>>
 where
     U: Future<Output = Result<T, sqlx::Error>>,
 {
     let mut wait = DatabaseWait::new(component, health);
     let mut races = 0;
     loop {
-        match unit().await {
+        let error = match unit().await {
             Ok(done) => {
                 wait.recovered();
-                return Some(done);
+                return Some(Ok(done));
             }
-            Err(error) if classify(&error) == Failure::Race && races < MAX_FAST_RACES => races += 1,
-            Err(error) => {
+            Err(error) => error,
+        };
+        match classify(&error) {
+            Failure::Race if races < MAX_FAST_RACES => races += 1,
+            failure if gives_up(failure) => return Some(Err(error)),
+            _ => {
                 if !wait.failed(&chain(&error), stop).await {
                     return None;
                 }
@@ -74,10 +104,9 @@ impl<'a> DatabaseWait<'a> {
     /// itself ready.
     pub(super) fn recovered(&mut self) {
         self.backoff.reset();
-        if self.health.failure(self.component).is_some_and(|reason| reason.starts_with(DATABASE)) {
-            let component = self.component;
+        let component = self.component;
+        if self.health.recovered(component, DATABASE) {
             info!(component, "{component} reached the database again");
-            self.health.ready(component);
         }
     }
 }
@@ -102,6 +131,20 @@ mod tests {
         let (health, stop) = (Health::default(), CancellationToken::new());
         assert_eq!(run(2, &health, &stop).await, Some(3));
         assert_eq!(health.report().get(COMPONENT), Some(&None), "it reported a failure, then itself ready");
+    }
+
+    #[tokio::test]
+    async fn error_of_the_rows_is_judged_at_once_and_others_are_retried() {
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let mut runs = 0;
+        let unit = || {
+            runs += 1;
+            let error = if runs == 1 { sqlx::Error::PoolTimedOut } else { sqlx::Error::Decode("x".into()) };
+            std::future::ready(Err::<(), _>(error))
+        };
+        let judged = until_judged(COMPONENT, &health, &stop, unit).await;
+        assert!(matches!(judged, Some(Err(sqlx::Error::Decode(_)))), "{judged:?}");
+        assert_eq!(runs, 2);
     }
 
     #[tokio::test]

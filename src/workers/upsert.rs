@@ -9,6 +9,8 @@ mod commit;
 mod endpoints;
 mod intake;
 mod outcome;
+mod portion;
+mod set_aside;
 mod transaction;
 mod triage;
 mod window;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::intake::Intake;
-pub use self::{endpoints::Endpoints, worker::UpsertWorker};
+pub use self::{endpoints::Endpoints, set_aside::SetAside, worker::UpsertWorker};
 use super::consumption::Consumption;
 use crate::amqp::Topology;
 

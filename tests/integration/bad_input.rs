@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use contact_relay::domain::trigger::fired::MAX_BODY;
 use lapin::BasicProperties;
 use macro_rules_attribute::apply;
+use serde_json::json;
 
 use crate::support::{app::TestApp, event::Event, test};
 
@@ -116,4 +117,17 @@ async fn each_among_neighbors(app: &TestApp, bad: Vec<Bad>) {
     assert_eq!(dead.len(), bad.len());
     app.queues_are_empty().await;
     assert!(!service.log().contains(MARKER), "the log holds content of a message");
+}
+
+/// Published by somebody else, and dead-lettered by the broker.
+#[apply(test)]
+async fn zero_byte_in_the_name_of_a_trigger_stops_no_collector(app: &TestApp) {
+    app.broker.declare().await;
+    let cause = json!({"name": "a\0b", "eventId": "i", "eventSource": "/s"});
+    let body = json!({"data": {"company": {"id": "acme"}, "trigger": cause}}).to_string();
+    app.broker.publish_bytes("webhook.requested", body.as_bytes(), BasicProperties::default()).await;
+    app.broker.reject("webhook").await;
+    app.run(&[]).await;
+    let dead = app.wait_for_dead_letter().await;
+    assert_eq!((dead.company.as_str(), dead.event_id.as_deref(), dead.trigger), ("acme", Some("i"), None));
 }

@@ -1,5 +1,6 @@
 //! The command line from outside: exit codes, standard output and standard error.
 
+mod backlog;
 mod contacts;
 mod deliveries;
 mod endpoints;

@@ -4,7 +4,7 @@ use contact_relay::{
     domain::{chain::outgoing::OutgoingEvent, trace_context::TraceContext},
     postgres::{
         effects::events,
-        processes::{Buried, bury},
+        processes::{Buried, bury, remember},
     },
 };
 use macro_rules_attribute::apply;
@@ -60,7 +60,7 @@ async fn event_that_cannot_be_routed_is_retried_alone(app: &TestApp) {
     let events = [event("contact.upserted.created"), lost.clone(), event("contact.upserted.updated")];
     commit(app, None, &events).await;
     eventually("it is tried three times", async || (refusals(&process) >= 3).then_some(())).await;
-    assert_eq!(app.broker.heard().await.len(), 2, "the others are published once");
+    assert_eq!(app.broker.hear(2).await.len(), 2, "the others are published once");
     assert_eq!((app.rows("effects").await, app.unpublished().await), (1, 1));
 
     // Others pass it.
@@ -89,7 +89,7 @@ async fn row_that_its_owner_does_not_know_is_published(app: &TestApp) {
 async fn buried_process_goes_on_under_a_new_id(app: &TestApp) {
     let process = app.run(&[]).await;
     let before = only(alive(app).await);
-    let bury_it = "UPDATE processes SET alive_until = now() - interval '1 second', buried = true";
+    let bury_it = "UPDATE processes SET alive_until = now() - interval '1 second', buried_at = now()";
     sqlx::query(bury_it).execute(&app.pool).await.unwrap();
     let after = eventually("it has a new id", async || alive(app).await.pop()).await;
     assert_ne!(after, before);
@@ -205,11 +205,54 @@ async fn processes_that_bury_do_not_wait_for_each_other(app: &TestApp) {
     let live = i64::try_from(BATCHES).unwrap();
     assert_eq!(app.rows("effects WHERE owner IS NOT NULL").await, live, "those of the live process");
 
-    sqlx::query("UPDATE processes SET alive_until = now() - interval '2 hours' WHERE process_id = $1")
-        .bind(dead)
-        .execute(&app.pool)
-        .await
-        .unwrap();
+    outlive_memory(app, dead).await;
     assert_eq!(bury_all(&mut one).await, 0);
     assert_eq!(app.rows("processes").await, 1, "not forever");
+}
+
+/// As if this process had been buried two hours ago.
+async fn outlive_memory(app: &TestApp, process: Uuid) {
+    let earlier = "UPDATE processes SET buried_at = buried_at - interval '2 hours' WHERE process_id = $1";
+    sqlx::query(earlier).bind(process).execute(&app.pool).await.unwrap();
+}
+
+/// A batch and a lane become this process's.
+async fn own(app: &TestApp, process: Uuid) {
+    commit(app, Some(process), &[event("contact.upserted.created")]).await;
+    let claim = "INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, owner)
+                 VALUES ('acme', gen_random_uuid(), 'https://a.example/', 1, $1)";
+    sqlx::query(claim).bind(process).execute(&app.pool).await.unwrap();
+}
+
+/// Its machine was suspended for hours. When it goes on, it commits and claims under its old id before it notices.
+#[apply(test)]
+async fn what_a_process_takes_after_its_burial_is_released(app: &TestApp) {
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    let dead = register(app, -7_200).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    assert_eq!(bury_all(&mut conn).await, BATCHES);
+    let both = Buried { effects: 1, lanes: 1, more: false };
+    own(app, dead).await;
+    assert_eq!(bury(&mut conn).await.unwrap(), both);
+    outlive_memory(app, dead).await;
+    assert_eq!(bury_all(&mut conn).await, 0);
+    assert_eq!(app.rows("processes").await, 0);
+    own(app, dead).await;
+    register(app, 3_600).await;
+    remember(&mut conn).await.unwrap();
+    assert_eq!(bury(&mut conn).await.unwrap(), both);
+    let live = i64::try_from(BATCHES).unwrap();
+    assert_eq!(app.rows("effects WHERE owner IS NOT NULL").await, live, "those of the live process");
+    assert_eq!(app.rows("processes WHERE buried_at IS NULL").await, 1);
+}
+
+#[apply(test)]
+async fn batch_of_a_process_that_nobody_remembers_is_published(app: &TestApp) {
+    let migrated = app.cli(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
+    commit(app, Some(Uuid::now_v7()), &[event("contact.upserted.created")]).await;
+    app.run(&[]).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
 }

@@ -329,19 +329,24 @@ async fn interrupted_erasure_is_finished(app: &TestApp) {
     app.broker.hear(1).await;
     app.wait_for_rows("dead_letters", 1).await;
     let id = contact_id(app, "acme", EMAIL).await;
-    // The transaction that removes the contact waits for this one and times out.
+    // The transaction that removes the contact waits for this one and is canceled.
     let mut transaction = app.pool.begin().await.unwrap();
     let key = "INSERT INTO suppression_keys (company_id, key, last_erased_at) VALUES ('acme', 'key', now())";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();
-    app.set("postgres.statement_timeout", "500ms");
-    let ended =
-        app.cli(&["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"]).await;
+    app.set("postgres.statement_timeout", "1h");
+    let cancel = async {
+        app.wait_for_blocked_sessions(1).await;
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query(cancel).execute(&app.pool).await.unwrap();
+    };
+    let erase_it = ["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"];
+    let (ended, ()) = tokio::join!(app.cli(&erase_it), cancel);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
     transaction.rollback().await.unwrap();
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.rows("contacts").await, 1);
-    app.set("postgres.statement_timeout", "10s");
     let report = erase(app, &id).await;
     assert_eq!((&report["removed"]["contacts"], &report["removed"]["deadLetters"]), (&json!(1), &json!(0)));
     assert_no_trace(&dump(app).await.0);

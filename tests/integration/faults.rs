@@ -1,11 +1,15 @@
 //! Faults: kills, outages, drains. In the end, every event is applied once, every webhook delivered, every
 //! `contact.upserted` published, and no message is a dead letter.
 
+mod commits;
 mod connections;
 mod database;
 mod kills;
+mod long_outages;
 mod outages;
+mod rows;
 mod shutdown;
+mod takeovers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +18,8 @@ use std::{
 
 use crate::support::{app::TestApp, event::Event, eventually, process::Process};
 
-/// Sets shorter deadlines than in production.
+/// Sets shorter deadlines than in production for broker and database, so that faults are noticed soon. On a slow machine
+/// work is then done again, with the same result.
 fn impatient(app: &TestApp) {
     for (key, value) in [
         ("amqp.heartbeat", "2s"),
@@ -24,7 +29,6 @@ fn impatient(app: &TestApp) {
         ("postgres.statement_timeout", "2s"),
         ("outbox.lease", "2s"),
         ("outbox.retry_interval", "1s"),
-        ("webhook.timeout", "1s"),
         ("webhook.retry_schedule", "200ms,200ms,1s,1s,1s"),
     ] {
         app.set(key, value);

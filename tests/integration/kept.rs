@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use contact_relay::amqp::properties::{DEAD_LETTER_HEADER, to_json};
+use contact_relay::amqp::properties::{DEAD_LETTER_HEADER, is_broker_header, to_json};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
@@ -72,6 +72,11 @@ fn every_property() -> BasicProperties {
         .with_headers(every_header())
 }
 
+/// Brokers of different versions add different ones.
+fn without_headers_of_the_broker(headers: &mut Value) {
+    headers.as_object_mut().unwrap().retain(|name, _| !is_broker_header(name));
+}
+
 #[apply(test)]
 async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     app.broker.declare().await;
@@ -96,9 +101,9 @@ async fn bytes_and_properties_are_kept_and_replayed(app: &TestApp) {
     object["headers"][DEAD_LETTER_HEADER] = json!({"string": dead.id.to_string()});
     // Only a short string with NUL changes.
     object["contentType"] = json!("application/json\u{fffd}");
-    // The broker adds this one.
-    object["headers"]["x-delivery-count"] = json!({"i64": 0});
-    assert_eq!(to_json(&message.properties), expected);
+    let mut replayed = to_json(&message.properties);
+    without_headers_of_the_broker(&mut replayed["headers"]);
+    assert_eq!(replayed, expected);
 }
 
 #[apply(test)]
@@ -155,9 +160,8 @@ async fn hostile_headers_of_an_expired_message_are_kept(app: &TestApp) {
     let dead = app.wait_for_dead_letter().await;
     assert_eq!((dead.reason.as_str(), dead.body.as_slice()), ("broker", b"\0 no event".as_slice()));
     let mut headers = dead.properties["headers"].clone();
-    for added in ["x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"] {
-        headers.as_object_mut().unwrap().remove(added).unwrap_or_else(|| panic!("{added}"));
-    }
+    assert!(headers["x-death"]["array"].is_array(), "{headers:#}");
+    without_headers_of_the_broker(&mut headers);
     assert_eq!(headers, to_json(&every_property())["headers"]);
     // A replay drops the properties that would make a broker expire it again.
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;

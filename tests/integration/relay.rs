@@ -2,6 +2,7 @@
 
 use contact_relay::postgres::effects::events;
 use macro_rules_attribute::apply;
+use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
 use crate::{
@@ -25,7 +26,8 @@ async fn retry_now(app: &TestApp) {
 async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
-    app.set("amqp.publish_timeout", "1s");
+    // Confirms of the others arrive sooner.
+    app.set("amqp.publish_timeout", "10s");
     app.set("outbox.retry_interval", "1h");
     proxy.withhold_confirm(2);
     let process = app.run(&[]).await;
@@ -77,4 +79,42 @@ async fn what_is_refused_is_tried_ever_more_rarely(app: &TestApp) {
     eventually("it waits longer", async || (app.rows(later).await == 1).then_some(())).await;
     app.broker.delete("one-place").await;
     retry_now(app).await;
+}
+
+/// From now on, no statement may put back more rows.
+async fn limit_rows(app: &TestApp, limit: usize) {
+    let create = format!(
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF (SELECT count(*) FROM changed WHERE owner IS NULL) > {limit} THEN RAISE 'too many rows'; END IF;
+             RETURN NULL;
+         END $$"
+    );
+    app.pool.execute(AssertSqlSafe(create)).await.unwrap();
+}
+
+/// A statement over all rows would have to read all of their bodies in its time.
+#[apply(test)]
+async fn many_rows_are_put_back_in_portions(app: &TestApp) {
+    const ROWS: usize = 60;
+    app.set("outbox.retry_interval", "1s");
+    let process = app.run(&[]).await;
+    limit_rows(app, 0).await;
+    let trigger = "CREATE TRIGGER refuse AFTER UPDATE ON effects REFERENCING NEW TABLE AS changed
+                   FOR EACH STATEMENT EXECUTE FUNCTION refuse()";
+    app.pool.execute(trigger).await.unwrap();
+    let mut transaction = app.pool.begin().await.unwrap();
+    for _ in 0..ROWS {
+        let events = vec![event("contact.upserted.created"), event("nobody.listens")];
+        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    app.broker.hear(ROWS).await;
+    eventually("it cannot put them back", async || process.log().contains("too many rows").then_some(()))
+        .await;
+    limit_rows(app, 20).await;
+    app.wait_for_unpublished(60).await;
+    app.broker.subscribe("nobody.listens").await;
+    app.wait_for_unpublished(0).await;
+    assert_eq!(app.broker.hear(2 * ROWS).await.len(), 2 * ROWS, "nothing is published twice");
 }

@@ -202,7 +202,7 @@ async fn replay_and_discard_settle_the_delivery_too(app: &TestApp) {
     app.queues_are_empty().await;
     assert_eq!(app.rows("webhook_deliveries WHERE state IN ('delivered', 'discarded')").await, 2);
     assert_eq!(app.receiver.requests().len(), 10);
-    assert_eq!(app.broker.heard().await.len(), 1);
+    assert_eq!(app.broker.hear(1).await.len(), 1);
 }
 
 #[apply(test)]

@@ -9,10 +9,11 @@ pub(crate) mod dead_letters;
 pub(crate) mod dice;
 mod environment;
 pub(crate) mod event;
+pub(crate) mod gate;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;
-mod rows;
+pub(crate) mod rows;
 
 use std::{
     any::Any,
@@ -35,7 +36,7 @@ use tokio::{
 };
 
 /// Deadline for a condition. Generous, because only a failure uses it up.
-pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Concurrent tests unless `--test-threads` is given. They mostly wait.
 const THREADS: usize = 6;

@@ -49,7 +49,7 @@ async fn failed_attempt_is_retried(app: &TestApp) {
     );
     assert_waits(app, &[Duration::from_millis(100), Duration::from_millis(200)]).await;
     assert_eq!(app.rows("dead_letters").await, 0);
-    assert_eq!(app.broker.heard().await.len(), 1);
+    assert_eq!(app.broker.hear(1).await.len(), 1);
 }
 
 /// Checks that the waits before the second and each later attempt were at least these.

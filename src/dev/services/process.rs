@@ -180,14 +180,18 @@ mod tests {
         let mut command = command(Path::new("/bin/sh"), None, "KILL", dir, &dir.join("log")).unwrap();
         command.args(["-c", "(trap '' HUP TERM; sleep 1000; sleep 1000) & sleep 1000; true"]);
         let process = Process::spawn(&mut command).unwrap();
-        for _ in 0..500 {
-            let family = descendants(process.pid);
-            if family.len() == 3 {
-                return (process, family);
-            }
+        eventually(|| descendants(process.pid).len() == 3).await;
+        let family = descendants(process.pid);
+        (process, family)
+    }
+
+    /// Waits for a condition. Only a failure uses up the time.
+    async fn eventually(mut is_true: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(2);
+        while !is_true() {
+            assert!(Instant::now() < deadline, "it never happened");
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("the descendants did not start");
     }
 
     #[tokio::test]
@@ -196,8 +200,7 @@ mod tests {
         let (process, family) = family(dir.path()).await;
         assert!(family.iter().all(Identity::is_alive));
         process.end(&[]).await;
-        sleep(Duration::from_millis(100)).await;
-        assert!(!family.iter().any(Identity::is_alive));
+        eventually(|| !family.iter().any(Identity::is_alive)).await;
     }
 
     #[tokio::test]
@@ -208,15 +211,10 @@ mod tests {
         let mut process = Process::spawn(command.arg("1234.5")).unwrap();
         let pid = process.pid.as_raw_nonzero().get();
         // While setpriv becomes sleep, the process has no command line at all for a moment.
-        for _ in 0..500 {
-            if fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"sleep\0") {
-                break;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
+        eventually(|| fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"sleep\0")).await;
         end_leftover(pid, OsStr::new("another"), Signal::KILL, Duration::ZERO).await;
         assert!(!process.has_ended());
-        end_leftover(pid, OsStr::new("1234.5"), Signal::KILL, Duration::from_secs(5)).await;
+        end_leftover(pid, OsStr::new("1234.5"), Signal::KILL, Duration::from_mins(2)).await;
         assert!(process.has_ended());
     }
 }

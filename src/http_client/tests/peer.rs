@@ -20,6 +20,8 @@ pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// The receiver's side of one connection.
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
+    /// For a receiver that pauses.
+    pub(super) pause: Duration,
     written: Arc<AtomicUsize>,
 }
 
@@ -104,7 +106,8 @@ where
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             connections.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(behavior(Peer { stream, written: Arc::clone(&written) }));
+            let written = Arc::clone(&written);
+            tokio::spawn(behavior(Peer { stream, pause: Duration::ZERO, written }));
         }
     });
     receiver

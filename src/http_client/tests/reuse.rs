@@ -67,9 +67,29 @@ async fn closed_idle_connection_is_replaced() {
         assert_eq!(client.send(bodyless(&receiver.url)).await.class, Class::Delivered);
         stored.notify_one();
         closed.notified().await;
-        // The runtime polls its sockets, and so learns of the close, before it continues a task that yielded.
-        tokio::task::yield_now().await;
+        timeout(WAIT_TIMEOUT, close_arrives(&receiver)).await.expect("the kernel reports the close");
         assert_eq!(receiver.connections(), count);
+    }
+}
+
+/// Waits until the kernel, and with it the runtime, knows that the receiver has closed a connection.
+async fn close_arrives(receiver: &Receiver) {
+    /// `TCP_CLOSE_WAIT` of the kernel.
+    const CLOSE_WAIT: &str = "08";
+    let port = format!(":{:04X}", Url::parse(&receiver.url).unwrap().port().unwrap());
+    loop {
+        // A line has its number, the local address, the remote address and the state.
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_closed = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().take(4).collect();
+            words.get(2).is_some_and(|remote| remote.ends_with(&port)) && words.get(3) == Some(&CLOSE_WAIT)
+        };
+        let closed = sockets.lines().any(is_closed);
+        // The runtime polls its sockets before it continues a task that yielded.
+        tokio::task::yield_now().await;
+        if closed {
+            return;
+        }
     }
 }
 
@@ -122,5 +142,5 @@ async fn idle_connections_are_closed_without_another_request() {
     .await;
     let client = client();
     assert_eq!(client.send(bodyless(&receiver.url)).await.class, Class::Delivered);
-    timeout(Duration::from_secs(10), closed.recv()).await.unwrap();
+    timeout(WAIT_TIMEOUT, closed.recv()).await.unwrap();
 }

@@ -26,7 +26,7 @@ async fn https_receiver(asks_for_certificate: bool) -> Receiver {
 }
 
 fn route(tls: TlsSetup) -> Route {
-    Route { timeout: Duration::from_secs(5), tls }
+    Route { timeout: WAIT_TIMEOUT, tls }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{read::unrecorded_one, read_headers};
+use super::{Summary, read::unrecorded_one, read_headers};
 use crate::{
     domain::{
         event::Key,
@@ -49,7 +49,7 @@ pub struct DeadLetterRef {
 }
 
 impl From<Delivery> for Details {
-    /// Of a delivery that is on its way and has no row yet.
+    /// Of a delivery that has no row yet.
     fn from(delivery: Delivery) -> Self {
         Self {
             source: delivery.source,
@@ -66,11 +66,21 @@ impl From<Delivery> for Details {
     }
 }
 
-/// The details of one delivery.
+/// One delivery, with its line of a listing. One without a row is found as far as those could be searched.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>, sqlx::Error> {
+pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<(Summary, Details)>, sqlx::Error> {
+    if let Some(details) = recorded(conn, key).await? {
+        let summary = super::summaries(conn, std::slice::from_ref(key)).await?.pop();
+        return Ok(summary.map(|summary| (summary, details)));
+    }
+    let unsent = unrecorded_one(conn, key).await?;
+    Ok(unsent.map(|unsent| (Summary::unsent(&unsent), unsent.delivery.into())))
+}
+
+/// Of a delivery that has a row.
+async fn recorded(conn: &mut PgConnection, key: &Key) -> Result<Option<Details>, sqlx::Error> {
     let row = sqlx::query!(
         "SELECT created_at, source, event_id, trigger_name, step, method, url, headers, body, fault
          FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2",
@@ -79,9 +89,7 @@ pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<Detail
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(row) = row else {
-        return Ok(unrecorded_one(conn, key).await?.map(Details::from));
-    };
+    let Some(row) = row else { return Ok(None) };
     let (trigger, event_id, source) = (&row.trigger_name, &row.event_id, &row.source);
     let meaning = WebhookRequested { delivery: key, trigger, event_id, source }.meaning();
     let dead_letter = sqlx::query_as!(

@@ -64,8 +64,11 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
              SELECT p.delivery_id, p.created_at FROM webhook_pending p
              WHERE p.company_id = u.company_id AND p.endpoint_id = u.endpoint_id AND p.due_at <= now()
              ORDER BY p.due_at, p.delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED) due
-         JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = due.delivery_id
-             AND d.created_at = due.created_at AND d.digest
+         -- OFFSET keeps the planner from beginning with all deliveries of the company.
+         CROSS JOIN LATERAL (
+             SELECT * FROM webhook_deliveries d
+             WHERE d.company_id = u.company_id AND d.delivery_id = due.delivery_id AND d.created_at = due.created_at
+                 AND d.digest OFFSET 0) d
          ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers, d.created_at, d.delivery_id",
         &companies as &[&str],
         &endpoints,
@@ -138,13 +141,17 @@ async fn insert(
              INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
                  schedule_from, round_started_at)
              SELECT company_id, delivery_id, created_at, endpoint_id, now(), 0, 0, now() FROM made),
+         -- OFFSET keeps the planner from beginning with all that the company has pending.
+         members AS (SELECT $1 AS company_id, id FROM UNNEST($5::uuid[]) AS id OFFSET 0),
          ended AS (
-             DELETE FROM webhook_pending WHERE company_id = $1 AND delivery_id = ANY($5)
-             RETURNING company_id, delivery_id, created_at)
+             DELETE FROM webhook_pending p USING members m
+             WHERE p.company_id = m.company_id AND p.delivery_id = m.id
+             RETURNING p.company_id, p.delivery_id, p.created_at)
          UPDATE webhook_deliveries d
          SET state = 'digested', digest_id = made.delivery_id, finished_at = now()
          FROM made, ended
-         WHERE d.company_id = $1 AND d.delivery_id = ended.delivery_id AND d.created_at = ended.created_at",
+         WHERE d.company_id = ended.company_id AND d.delivery_id = ended.delivery_id
+             AND d.created_at = ended.created_at",
         &first.lane.company,
         first.row.key.id,
         write_headers(request),

@@ -58,8 +58,8 @@ pub struct Loaded {
     pub is_digest: bool,
 }
 
-/// Loads due deliveries of these lanes, those that have been due longest first, until their bodies have `max_bytes`.
-/// Nothing of a lane that `owner` does not own any more, or that an operator has stopped.
+/// Loads due deliveries of these lanes, those that have been due longest first, until their bodies have `max_bytes`. Passes
+/// over those that are `loaded`. Nothing of a lane that `owner` does not own any more, or that an operator has stopped.
 ///
 /// # Errors
 /// When the database fails.
@@ -67,6 +67,7 @@ pub async fn load(
     conn: &mut PgConnection,
     owner: Uuid,
     visits: &[Visit<'_>],
+    loaded: &[Uuid],
     max_bytes: usize,
 ) -> Result<Vec<Loaded>, sqlx::Error> {
     let rows = sqlx::query_file_as!(
@@ -80,6 +81,7 @@ pub async fn load(
         &column(visits, |visit| interval(visit.overdue)),
         owner,
         i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        loaded,
     )
     .fetch_all(conn)
     .await?;

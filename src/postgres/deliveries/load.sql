@@ -1,6 +1,6 @@
 -- Loads due deliveries of lanes. See load.rs.
 --   by lane: $1 company, $2 endpoint, $3 and $4 the place after which to go on, $5 maximum, $6 how long overdue; $7 the owner; $8 maximum bytes of bodies,
---   except for the last one
+--   except for the last one; $9 deliveries to pass over
 WITH v AS MATERIALIZED (
     SELECT v.*
     FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::bigint[], $6::interval[])
@@ -24,6 +24,8 @@ FROM (
         SELECT * FROM webhook_pending w
         WHERE w.company_id = v.company_id AND w.endpoint_id = v.endpoint_id
           AND (w.due_at, w.delivery_id) > (v.after_due, v.after_id) AND w.due_at <= now() - v.overdue
+          -- A subquery, so that it is hashed.
+          AND w.delivery_id NOT IN (SELECT UNNEST($9::uuid[]))
         ORDER BY w.due_at, w.delivery_id LIMIT v.room) p
     JOIN webhook_deliveries d ON d.company_id = p.company_id AND d.delivery_id = p.delivery_id
         AND d.created_at = p.created_at) loaded

@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
-    postgres::{columns::column, effects::requests, endpoints::Lane},
+    postgres::{
+        columns::column,
+        effects::search::{self, Searched, Unsent},
+        endpoints::Lane,
+    },
 };
-
-/// Maximum number of open batches that a listing reads. A backlog of more exists only while no process sends webhooks.
-const MAX_OPEN: i64 = 1_000;
 
 /// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -123,7 +124,7 @@ pub struct Summary {
     pub digest: bool,
     /// The digest that it went out in.
     pub digest_id: Option<Uuid>,
-    /// It is due, and a process is sending the deliveries of its lane.
+    /// It is due, and a process is sending it or the deliveries of its lane.
     #[serde(skip)]
     pub in_flight: bool,
     /// When it was created.
@@ -145,17 +146,17 @@ pub struct Summary {
 
 impl Summary {
     /// A delivery that has no row yet.
-    pub(super) fn on_its_way(delivery: Delivery) -> Self {
+    pub(super) fn unsent(Unsent { delivery, is_owned }: &Unsent) -> Self {
         Self {
             id: delivery.key.id,
-            company: delivery.key.company,
-            trigger: delivery.trigger,
+            company: delivery.key.company.clone(),
+            trigger: delivery.trigger.clone(),
             state: State::Pending.name().to_owned(),
-            event_id: delivery.event_id,
+            event_id: delivery.event_id.clone(),
             contact_id: delivery.contact.map(|(contact, _)| contact.0),
             contact_version: delivery.contact.map(|(_, version)| version),
             endpoint_id: Some(delivery.endpoint_id),
-            endpoint_url: Some(delivery.endpoint_url),
+            endpoint_url: Some(delivery.endpoint_url.clone()),
             attempts: 0,
             schedule_from: 0,
             last_status: None,
@@ -164,7 +165,7 @@ impl Summary {
             newest_only: false,
             digest: false,
             digest_id: None,
-            in_flight: true,
+            in_flight: *is_owned,
             created_at: delivery.created_at,
             next_attempt_at: None,
             finished_at: None,
@@ -174,73 +175,81 @@ impl Summary {
     }
 }
 
-/// The deliveries that match, newest first. Among them those that are on their way and have no row yet.
+/// The deliveries that match, newest first. Among them those that are to be sent and have no row yet, as far as they could
+/// be searched.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
+pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<Summary>, sqlx::Error> {
     // Before the rows: what gets one in between is listed all the same.
-    let open = on_their_way(conn, filter).await?;
+    let Searched { found: unsent, is_complete } = matching_unsent(conn, filter).await?;
     let keys = newest(conn, filter).await?;
     let mut listed = super::summaries(conn, &keys).await?;
-    let known = super::existing(conn, &open).await?;
-    let open = open.into_iter().filter(|delivery| !known.contains(&delivery.key));
-    listed.extend(open.map(Summary::on_its_way));
+    let unsent = without_rows(conn, unsent).await?;
+    listed.extend(unsent.iter().map(Summary::unsent));
     listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
     listed.truncate(filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
-    Ok(listed)
+    Ok(Searched { found: listed, is_complete })
 }
 
-/// The matching deliveries of open batches.
-async fn on_their_way(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Delivery>, sqlx::Error> {
+/// The matching deliveries of batches.
+async fn matching_unsent(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<Unsent>, sqlx::Error> {
     if filter.states.as_ref().is_some_and(|states| !states.contains(&State::Pending)) {
-        return Ok(Vec::new());
+        return Ok(Searched { found: Vec::new(), is_complete: true });
     }
-    let of = |delivery| filter.matches(&delivery).then(|| without_request(delivery));
-    requests::open(conn, filter.company.as_deref(), MAX_OPEN, of).await
+    let of = |unsent: Unsent| filter.matches(&unsent.delivery).then(|| without_request(unsent));
+    search::search(conn, filter.company.as_deref(), of).await
 }
 
-/// Those of these deliveries that are on their way and have no row yet, without the headers and bodies of their requests.
+/// Those of these deliveries that are to be sent and have no row yet, as far as they could be searched; without the headers
+/// and bodies of their requests.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Delivery>, sqlx::Error> {
+pub async fn unrecorded(conn: &mut PgConnection, keys: &[Key]) -> Result<Searched<Unsent>, sqlx::Error> {
     unrecorded_as(conn, keys, without_request).await
 }
 
-/// This delivery, if it is on its way and has no row yet.
+/// This delivery, if it is to be sent and has no row yet.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn unrecorded_one(
     conn: &mut PgConnection,
     key: &Key,
-) -> Result<Option<Delivery>, sqlx::Error> {
-    Ok(unrecorded_as(conn, std::slice::from_ref(key), |delivery| delivery).await?.pop())
+) -> Result<Option<Unsent>, sqlx::Error> {
+    Ok(unrecorded_as(conn, std::slice::from_ref(key), |unsent| unsent).await?.found.pop())
 }
 
 async fn unrecorded_as(
     conn: &mut PgConnection,
     keys: &[Key],
-    of: fn(Delivery) -> Delivery,
-) -> Result<Vec<Delivery>, sqlx::Error> {
+    of: fn(Unsent) -> Unsent,
+) -> Result<Searched<Unsent>, sqlx::Error> {
     let keys: HashSet<&Key> = keys.iter().collect();
     let companies: BTreeSet<&str> = keys.iter().map(|key| key.company.as_str()).collect();
-    let mut open = Vec::new();
+    let (mut unsent, mut is_complete) = (Vec::new(), true);
     for company in companies {
-        let of = |delivery: Delivery| keys.contains(&delivery.key).then(|| of(delivery));
-        open.extend(requests::open(conn, Some(company), MAX_OPEN, of).await?);
+        let of = |unsent: Unsent| keys.contains(&unsent.delivery.key).then(|| of(unsent));
+        let searched = search::search(conn, Some(company), of).await?;
+        unsent.extend(searched.found);
+        is_complete &= searched.is_complete;
     }
-    let known = super::existing(conn, &open).await?;
-    open.retain(|delivery| !known.contains(&delivery.key));
-    Ok(open)
+    Ok(Searched { found: without_rows(conn, unsent).await?, is_complete })
+}
+
+/// Leaves out those that have a row.
+async fn without_rows(conn: &mut PgConnection, mut unsent: Vec<Unsent>) -> Result<Vec<Unsent>, sqlx::Error> {
+    let known = super::existing(conn, unsent.iter().map(|one| &one.delivery)).await?;
+    unsent.retain(|one| !known.contains(&one.delivery.key));
+    Ok(unsent)
 }
 
 /// A listing of many deliveries must not hold all their bodies.
-fn without_request(mut delivery: Delivery) -> Delivery {
-    delivery.request.headers = Vec::new();
-    delivery.request.body = None;
-    delivery
+fn without_request(mut unsent: Unsent) -> Unsent {
+    unsent.delivery.request.headers = Vec::new();
+    unsent.delivery.request.body = None;
+    unsent
 }
 
 /// The keys of the deliveries that match, oldest first, the order in which they are resent.
@@ -303,7 +312,8 @@ async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<
 }
 
 /// The keys of at most `limit` deliveries whose id is in this inclusive range, which an abbreviated id spans. The
-/// primary key begins with the company, so the query searches each company by itself.
+/// primary key begins with the company, so the query searches each company by itself. Those without a row are found as far as
+/// they could be searched, and not even looked for if the whole id of one with a row is given.
 ///
 /// # Errors
 /// When the database fails.
@@ -312,10 +322,32 @@ pub async fn matching(
     company: Option<&str>,
     (first, last): (Uuid, Uuid),
     limit: i64,
+) -> Result<Searched<Key>, sqlx::Error> {
+    let mut found = recorded(conn, company, (first, last), limit).await?;
+    if first == last && !found.is_empty() {
+        return Ok(Searched { found, is_complete: true });
+    }
+    let of = |unsent: Unsent| {
+        Some(unsent.delivery.key).filter(|key| (first..=last).contains(&key.id) && !found.contains(key))
+    };
+    let unsent = search::search(conn, company, of).await?;
+    found.extend(unsent.found);
+    // Those that got a row after the first look.
+    if found.is_empty() {
+        found = recorded(conn, company, (first, last), limit).await?;
+    }
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(Searched { found, is_complete: unsent.is_complete })
+}
+
+/// Those of them that have a row.
+async fn recorded(
+    conn: &mut PgConnection,
+    company: Option<&str>,
+    (first, last): (Uuid, Uuid),
+    limit: i64,
 ) -> Result<Vec<Key>, sqlx::Error> {
-    let mut open: Vec<Key> = requests::open(conn, company, MAX_OPEN, |delivery| Some(delivery.key)).await?;
-    open.retain(|key| (first..=last).contains(&key.id));
-    let mut found = sqlx::query_as!(
+    sqlx::query_as!(
         Key,
         "WITH RECURSIVE companies AS (
              (SELECT company_id FROM webhook_deliveries WHERE $1::text IS NULL OR company_id = $1
@@ -337,9 +369,5 @@ pub async fn matching(
         limit,
     )
     .fetch_all(conn)
-    .await?;
-    open.retain(|key| !found.contains(key));
-    found.extend(open);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(found)
+    .await
 }

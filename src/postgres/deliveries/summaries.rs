@@ -44,7 +44,7 @@ pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summ
     let missing = keys.len() > rows.len();
     let mut summaries: Vec<Summary> = rows.into_iter().map(Summary::from).collect();
     if missing {
-        summaries.extend(unrecorded(conn, keys).await?.into_iter().map(Summary::on_its_way));
+        summaries.extend(unrecorded(conn, keys).await?.found.iter().map(Summary::unsent));
     }
     Ok(summaries)
 }

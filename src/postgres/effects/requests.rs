@@ -1,11 +1,15 @@
 //! Webhooks to send: how they are packed, and the rows of one transaction. See `events` for the format.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tracing::error;
 use uuid::Uuid;
 
 use super::{EffectsKey, Keys, Kind, NewEffects, Part};
@@ -19,7 +23,7 @@ use crate::{
             request::{Method, WebhookRequest},
         },
     },
-    postgres::columns::column,
+    postgres::{columns::column, endpoints::LaneRow},
 };
 
 /// A row has no further request once they are larger, in bytes. Whoever reads rows holds one of them in memory.
@@ -35,13 +39,15 @@ pub struct Requests {
     pub deliveries: Vec<Delivery>,
     /// When it was written or taken.
     pub since: Instant,
+    /// The state that lanes of its deliveries had then, as far as it was read.
+    pub lanes: Arc<HashMap<Key, LaneRow>>,
 }
 
 impl Requests {
     /// A row that is written or taken now.
     #[must_use]
     pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Self {
-        Self { key, owner, deliveries, since: Instant::now() }
+        Self { key, owner, deliveries, since: Instant::now(), lanes: Arc::default() }
     }
 }
 
@@ -116,7 +122,8 @@ pub async fn revoked(
     )
     .fetch_all(&mut *conn)
     .await?;
-    // Taking a row changes no key, so the lock does not exclude it; whoever takes it after this commit skips what has a row.
+    // Whoever takes rows, or releases those of dead processes, skips a locked one. Its owner may release it, but it is taken
+    // only after this commit, and then without the deliveries that have a row.
     let still_has = |row: &Held<'_>| {
         let same = found.iter().find(|one| one.batch == row.key.batch && one.company_id == row.key.company);
         same.filter(|one| one.owner == Some(row.owner)).and_then(|one| usize::try_from(one.items).ok())
@@ -127,52 +134,52 @@ pub async fn revoked(
     }
     let shrunk: Vec<&EffectsKey> =
         changed.iter().filter(|row| still_has(row).is_some()).map(|row| row.key).collect();
-    let kept = parts(conn, &shrunk).await?;
-    let is_changed = |key: &EffectsKey| changed.iter().any(|row| row.key == key);
-    let revoked = deliveries.filter(|(key, id)| is_changed(key) && !kept.contains(id));
-    Ok(revoked.map(|(_, id)| id).collect())
+    let kept = kept(conn, &shrunk).await?;
+    let is_revoked =
+        |key: &EffectsKey, id: &Uuid| changed.iter().any(|row| row.key == key) && !kept.has(key, id);
+    Ok(deliveries.filter(|(key, id)| is_revoked(key, id)).map(|(_, id)| id).collect())
 }
 
-/// The ids of the deliveries that these rows have.
-async fn parts(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<HashSet<Uuid>, sqlx::Error> {
+/// What rows still have.
+#[derive(Default)]
+struct Kept {
+    deliveries: HashSet<Uuid>,
+    /// Rows that cannot be read. All that was sent of them is recorded: an error would repeat with every retry, and no
+    /// outcome of any webhook could be recorded.
+    unreadable: HashSet<(String, Uuid)>,
+}
+
+impl Kept {
+    fn has(&self, key: &EffectsKey, id: &Uuid) -> bool {
+        self.deliveries.contains(id)
+            || self.unreadable.iter().any(|(company, batch)| *batch == key.batch && *company == key.company)
+    }
+}
+
+async fn kept(conn: &mut PgConnection, keys: &[&EffectsKey]) -> Result<Kept, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT f.company_id, f.body FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+        "SELECT f.company_id, f.batch, f.body FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
          JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'send'",
         &column(keys, |key| key.company.as_str()) as &[&str],
         &column(keys, |key| key.batch),
     )
     .fetch_all(conn)
     .await?;
-    let mut ids = HashSet::new();
+    let mut kept = Kept::default();
     for row in rows {
-        ids.extend(Delivery::unpack(&row.company_id, &row.body)?.iter().map(Part::id));
+        if let Ok(deliveries) = Delivery::unpack(&row.company_id, &row.body) {
+            kept.deliveries.extend(deliveries.iter().map(Part::id));
+        } else {
+            let batch = row.batch;
+            error!(
+                %batch,
+                company.id = row.company_id,
+                "could not read batch {batch}; what was sent of it is recorded"
+            );
+            kept.unreadable.insert((row.company_id, batch));
+        }
     }
-    Ok(ids)
-}
-
-/// What `of` takes from the deliveries of up to `limit` rows, of a company if given, the newest rows first. One row at a
-/// time is in memory, because a backlog may be larger than that.
-///
-/// # Errors
-/// When the database fails, or has a body in another format.
-pub async fn open<T>(
-    conn: &mut PgConnection,
-    company: Option<&str>,
-    limit: i64,
-    of: impl Fn(Delivery) -> Option<T>,
-) -> Result<Vec<T>, sqlx::Error> {
-    let mut rows = sqlx::query!(
-        "SELECT company_id, body FROM effects
-         WHERE kind = 'send' AND ($1::text IS NULL OR company_id = $1) ORDER BY batch DESC LIMIT $2",
-        company,
-        limit,
-    )
-    .fetch(conn);
-    let mut open = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        open.extend(Delivery::unpack(&row.company_id, &row.body)?.into_iter().filter_map(&of));
-    }
-    Ok(open)
+    Ok(kept)
 }
 
 impl Part for Delivery {

@@ -76,9 +76,10 @@ pub async fn with_due(
         return Ok(Vec::new());
     }
     sqlx::query_scalar!(
+        // EXISTS could become a join with all of these rows.
         r#"SELECT u.company_id AS "company_id!" FROM UNNEST($2::text[]) AS u(company_id)
-         WHERE EXISTS (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
-             AND f.owner IS NULL AND f.due_at <= now())"#,
+         CROSS JOIN LATERAL (SELECT FROM effects f WHERE f.company_id = u.company_id AND f.kind = $1
+             AND f.owner IS NULL AND f.due_at <= now() LIMIT 1) due"#,
         kind.name(),
         companies as &[&str],
     )

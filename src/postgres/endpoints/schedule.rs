@@ -10,87 +10,14 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::state::{ClaimedLane, LaneRow, Row};
 use crate::{
-    domain::{
-        event::Key,
-        webhook::{
-            breaker::{Breaker, State},
-            lane::Lane,
-        },
-    },
+    domain::event::Key,
     postgres::columns::{column, interval, key_columns},
 };
 
 /// How many turns there are: see `webhook_endpoints.turn`.
 pub const TURNS: i32 = 64;
-
-/// A lane and its state.
-pub struct LaneRow {
-    /// Company and endpoint.
-    pub key: Key,
-    /// The endpoint's address as written; empty for deliveries without an endpoint.
-    pub url: String,
-    /// Its state.
-    pub lane: Lane,
-    /// A process owns it, or should: some of its deliveries are due.
-    pub has_backlog: bool,
-    /// The database's `now()`.
-    pub now: OffsetDateTime,
-}
-
-/// A lane that the caller owns now.
-pub struct ClaimedLane {
-    /// Its state.
-    pub row: LaneRow,
-    /// Which companies share its turn.
-    pub turn: i16,
-}
-
-struct Row {
-    company_id: String,
-    endpoint_id: Uuid,
-    url: String,
-    turn: i16,
-    max_in_flight: i32,
-    send_interval_us: i64,
-    is_stopped: bool,
-    held_until: OffsetDateTime,
-    next_slot_at: OffsetDateTime,
-    breaker: String,
-    breaker_until: OffsetDateTime,
-    openings: i32,
-    allowance: i32,
-    failures: i32,
-    failing_since: Option<OffsetDateTime>,
-    has_backlog: bool,
-    now: OffsetDateTime,
-}
-
-impl From<Row> for ClaimedLane {
-    fn from(row: Row) -> Self {
-        let counted = |number: i32| u32::try_from(number).unwrap_or_default();
-        let interval = u64::try_from(row.send_interval_us).ok().filter(|us| *us > 0);
-        let lane = Lane {
-            max_in_flight: counted(row.max_in_flight).max(1),
-            send_interval: interval.map(Duration::from_micros),
-            is_stopped: row.is_stopped,
-            held_until: row.held_until,
-            next_slot_at: row.next_slot_at,
-            breaker: Breaker {
-                // The schema allows no other state.
-                state: row.breaker.parse().unwrap_or(State::Closed),
-                until: row.breaker_until,
-                openings: counted(row.openings),
-                allowance: counted(row.allowance),
-                failures: counted(row.failures),
-                failing_since: row.failing_since,
-            },
-        };
-        let key = Key { company: row.company_id, id: row.endpoint_id };
-        let turn = row.turn;
-        Self { row: LaneRow { key, url: row.url, lane, has_backlog: row.has_backlog, now: row.now }, turn }
-    }
-}
 
 /// The state of these lanes. Leaves out keys that do not exist.
 ///
@@ -114,7 +41,7 @@ pub async fn lanes<'a>(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ClaimedLane::from(row).row).collect())
+    Ok(rows.into_iter().map(LaneRow::from).collect())
 }
 
 /// How many lanes a claim takes.
@@ -126,11 +53,14 @@ pub struct Turns {
     pub per_turn: usize,
     /// Maximum number of lanes.
     pub limit: usize,
+    /// The hash from which the companies of a turn are gone through, if one of them is to be skipped. Random, or the last of
+    /// them would get nothing.
+    pub from: i32,
 }
 
 /// Takes lanes that are due and have no owner, turn by turn, in each those that have been due longest. Skips companies in
-/// `full`, however many of their lanes are due; the others of their turns are taken company by company. A lane whose
-/// breaker's wait is over becomes half open.
+/// `full`, however many of their lanes are due; of the others of their turns, up to 256 companies are looked at. A lane
+/// whose breaker's wait is over becomes half open.
 ///
 /// # Errors
 /// When the database fails.
@@ -150,6 +80,7 @@ pub async fn claim(
         full as &[&str],
         turns.first,
         TURNS,
+        turns.from,
     )
     .fetch_all(conn)
     .await?;
@@ -188,12 +119,14 @@ pub async fn schedule(
     Ok(())
 }
 
-/// Stores when the rate limits of these lanes allow the next request.
+/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner goes by
+/// what it has stored itself.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn save_slots(
     conn: &mut PgConnection,
+    owner: Uuid,
     lanes: &[(&Key, OffsetDateTime)],
 ) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(lanes.iter().map(|(key, _)| *key));
@@ -204,10 +137,12 @@ pub async fn save_slots(
              JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
              ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
          UPDATE webhook_endpoints e SET next_slot_at = locked.next_slot_at
-         FROM locked WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id",
+         FROM locked
+         WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id AND e.owner = $4",
         &companies as &[&str],
         &ids,
         &column(lanes, |(_, at)| *at),
+        owner,
     )
     .execute(conn)
     .await?;

@@ -6,7 +6,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::postgres::effects::{EffectsKey, Part, retain};
+use crate::postgres::effects::{EffectsKey, Kind, Part, retain};
 
 /// Rows of a page. Each may have the parts of a whole batch.
 pub(super) const PAGE: i64 = 20;
@@ -60,12 +60,23 @@ pub(super) async fn remove<P: Part>(
     .await?;
     let mut found = Vec::new();
     for row in rows {
-        if P::unpack(company, &row.body)?.iter().any(&concerns) {
+        let parts = P::unpack(company, &row.body).map_err(|_| unreadable(row.batch, P::KIND))?;
+        if parts.iter().any(&concerns) {
             found.push(EffectsKey { company: company.to_owned(), batch: row.batch, kind: P::KIND });
         }
     }
     if found.is_empty() {
         return Ok(0);
     }
-    retain(conn, &found, |_, part| !concerns(part)).await
+    let retained = retain(conn, &found, |_, part| !concerns(part)).await?;
+    match retained.unreadable.first() {
+        Some(key) => Err(unreadable(key.batch, key.kind)),
+        None => Ok(retained.removed),
+    }
+}
+
+/// An erasure must not pass over a row that may have what must go.
+fn unreadable(batch: Uuid, kind: Kind) -> sqlx::Error {
+    let kind = kind.name();
+    sqlx::Error::Decode(format!("batch {batch} ({kind}) of table effects cannot be read").into())
 }

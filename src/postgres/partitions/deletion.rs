@@ -3,9 +3,9 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
 
-use super::{Change, LOCK_TIMEOUT, Table, abandon, given_up};
+use super::{Change, LOCK_TIMEOUT, Table, abandon, given_up, halve};
 
-/// Pages that one statement reads.
+/// Pages that one statement reads, as long as that does not take too long.
 const PAGES: i64 = 1_000;
 
 /// A pass through one partition, in portions. It locks nothing but the rows that it deletes.
@@ -15,6 +15,8 @@ pub struct Deletion {
     before: OffsetDateTime,
     next_page: i64,
     pages: i64,
+    /// Pages of the next portion.
+    portion: i64,
 }
 
 impl Deletion {
@@ -37,7 +39,7 @@ impl Deletion {
         )
         .fetch_one(conn)
         .await?;
-        Ok(Self { table, partition, before, next_page: 0, pages })
+        Ok(Self { table, partition, before, next_page: 0, pages, portion: PAGES.min(pages) })
     }
 
     /// Whether every page has been read.
@@ -46,7 +48,8 @@ impl Deletion {
         self.next_page >= self.pages
     }
 
-    /// Deletes at most `limit` rows, and returns how many. `Err` in the result if others hold the partition, or it is gone.
+    /// Deletes at most `limit` rows, and returns how many. If that takes too long, it deletes none, and the next portion is
+    /// smaller. `Err` in the result if even one page takes too long, if others hold the partition, or it is gone.
     ///
     /// # Errors
     /// When the database fails.
@@ -57,7 +60,7 @@ impl Deletion {
     ) -> Result<Result<u64, Change>, sqlx::Error> {
         let Self { table, partition, .. } = &*self;
         let (time, unfinished) = (table.time, table.unfinished.unwrap_or("false"));
-        let (begin, end) = (self.next_page, self.next_page + PAGES);
+        let (begin, end) = (self.next_page, self.next_page + self.portion);
         // The text is built from constants, a date and numbers. Locking reads a row again that has just changed.
         let delete = format!(
             "DELETE FROM {partition} WHERE ctid = ANY(ARRAY(
@@ -72,8 +75,8 @@ impl Deletion {
         let deleted = match deleted {
             Ok(deleted) => deleted.rows_affected(),
             Err(error) => {
-                let change = given_up(error)?;
-                return Ok(Err(abandon(transaction, change).await?));
+                let change = abandon(transaction, given_up(error)?).await?;
+                return Ok(halve(&mut self.portion, change).map(|()| 0));
             }
         };
         transaction.commit().await?;

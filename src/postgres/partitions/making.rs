@@ -16,7 +16,7 @@ const MAX_READ: i64 = 8_000;
 const AHEAD: Duration = Duration::days(3);
 
 /// How the name of a constraint on a default partition begins that exists while a partition is being made.
-const CONSTRAINT: &str = "awaits_partition_";
+pub const AWAITS_PARTITION: &str = "awaits_partition_";
 
 /// Waits for a vacuum of the default partition, but for no worker.
 const VALIDATION_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '3s'";
@@ -50,7 +50,7 @@ pub async fn create(
         refused => refused,
     };
     if made != Change::Done {
-        // If this fails too, the next round does it, long before that time.
+        // If this fails too, the next round of any process does it. Should none run until that time, the workers wait.
         change(conn, &[allow(table, &constraint(table, first))]).await?;
     }
     Ok(made)
@@ -65,7 +65,7 @@ pub async fn open_default(conn: &mut PgConnection, table: &Table) -> Result<Chan
         r#"SELECT conname::text AS "name!" FROM pg_constraint
            WHERE conrelid = to_regclass($1) AND contype = 'c' AND starts_with(conname, $2)"#,
         format!("{}_default", table.name),
-        CONSTRAINT,
+        AWAITS_PARTITION,
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -99,7 +99,7 @@ fn attach(table: &Table, first: Date) -> [String; 2] {
 }
 
 fn constraint(table: &Table, first: Date) -> String {
-    format!("{CONSTRAINT}{}", table.period.suffix(first))
+    format!("{AWAITS_PARTITION}{}", table.period.suffix(first))
 }
 
 /// With this constraint, Postgres knows that the default partition has no rows of that time.

@@ -4,14 +4,15 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Change, LOCK_TIMEOUT, Table, abandon, begin, given_up, midnight};
+use super::{Change, LOCK_TIMEOUT, Table, abandon, begin, given_up, halve, midnight};
 use crate::postgres::columns::column;
 
 /// Maximum unfinished rows that outlive their partition. One with more of them stays, because moving the rows would hold
 /// up the workers for too long.
 const MAX_MOVED: usize = 5_000;
 
-/// Pages of a partition that one statement reads: about a second, however many rows must be looked up elsewhere.
+/// Pages of a partition that one statement reads, as long as that does not take too long: about a second, however many
+/// rows must be looked up elsewhere.
 const PAGES: i64 = 5_000;
 
 /// The unfinished rows of a partition, read in portions without holding anybody up.
@@ -21,6 +22,8 @@ pub struct Unfinished {
     rows: Vec<(String, Uuid, OffsetDateTime)>,
     next_page: i64,
     pages: i64,
+    /// Pages of the next portion.
+    portion: i64,
 }
 
 impl Unfinished {
@@ -37,7 +40,7 @@ impl Unfinished {
         .fetch_one(conn)
         .await?;
         let pages = if table.unfinished.is_some() { row.pages } else { 0 };
-        Ok(Self { began: row.now, rows: Vec::new(), next_page: 0, pages })
+        Ok(Self { began: row.now, rows: Vec::new(), next_page: 0, pages, portion: PAGES.min(pages) })
     }
 
     /// Whether every page is read, or too many rows are unfinished.
@@ -50,7 +53,8 @@ impl Unfinished {
         self.rows.len() > MAX_MOVED
     }
 
-    /// Reads the next portion. `Gone` if the partition does not exist any more.
+    /// Reads the next portion, or halves it if that takes too long. `Slow` if even one page does; `Gone` if the partition does
+    /// not exist any more.
     ///
     /// # Errors
     /// When the database fails.
@@ -61,7 +65,7 @@ impl Unfinished {
         first: Date,
     ) -> Result<Change, sqlx::Error> {
         let condition = table.unfinished.unwrap_or("false");
-        let (partition, end) = (table.partition(first), self.next_page + PAGES);
+        let (partition, end) = (table.partition(first), self.next_page + self.portion);
         // The text is built from constants, a date and numbers. A range of pages is no parameter: its type is not known
         // to the client. Without OFFSET, Postgres might read the whole index instead, because it is in order.
         let query = format!(
@@ -80,8 +84,8 @@ impl Unfinished {
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => {
-                let change = given_up(error)?;
-                return abandon(transaction, change).await;
+                let change = abandon(transaction, given_up(error)?).await?;
+                return Ok(halve(&mut self.portion, change).map_or_else(|change| change, |()| Change::Done));
             }
         };
         transaction.commit().await?;

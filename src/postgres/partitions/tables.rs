@@ -73,7 +73,8 @@ pub static TABLES: [Table; 3] = [
         ahead: 7,
         retention: |retention| Some(retention.deliveries),
         // What will be sent or can be replayed; the members of such digests; what a result still has to report; what has
-        // attempts; and the newest version that an endpoint got, while an older one must not follow it.
+        // attempts; and the newest version that an endpoint got, while an older one must not follow it. Whether it is the
+        // newest comes first: one of a thousand versions is, and only for that one all others are read.
         unfinished: Some(concat!(
             "d.state = 'pending' OR d.state = 'dead' AND ",
             dead!("d.delivery_id"),
@@ -86,17 +87,18 @@ pub static TABLES: [Table; 3] = [
               OR d.started_at IS NULL AND EXISTS (
                  SELECT FROM webhook_attempts a WHERE a.company_id = d.company_id AND a.created_at = d.created_at
                      AND a.delivery_id = d.delivery_id OFFSET 0)
-              OR d.newest_only AND d.state = 'delivered' AND (
+              OR d.newest_only AND d.state = 'delivered'
+              AND NOT EXISTS (SELECT FROM webhook_deliveries n WHERE n.company_id = d.company_id
+                     AND n.contact_id = d.contact_id AND n.endpoint_id = d.endpoint_id AND n.newest_only
+                     AND n.contact_version > d.contact_version AND n.state = 'delivered'
+                     AND n.created_at > d.created_at - interval '1 day' OFFSET 0)
+              AND (
                  EXISTS (SELECT FROM webhook_pending p WHERE p.company_id = d.company_id AND p.contact_id = d.contact_id
                      AND p.endpoint_id = d.endpoint_id AND p.contact_version < d.contact_version OFFSET 0)
                  OR EXISTS (SELECT FROM webhook_deliveries o WHERE o.company_id = d.company_id
                      AND o.contact_id = d.contact_id AND o.endpoint_id = d.endpoint_id AND o.newest_only
                      AND o.contact_version < d.contact_version AND o.state = 'dead'
-                     AND o.created_at < d.created_at + interval '1 day' OFFSET 0))
-              AND NOT EXISTS (SELECT FROM webhook_deliveries n WHERE n.company_id = d.company_id
-                     AND n.contact_id = d.contact_id AND n.endpoint_id = d.endpoint_id AND n.newest_only
-                     AND n.contact_version > d.contact_version AND n.state = 'delivered'
-                     AND n.created_at > d.created_at - interval '1 day' OFFSET 0)",
+                     AND o.created_at < d.created_at + interval '1 day' OFFSET 0))",
         )),
     },
     Table {

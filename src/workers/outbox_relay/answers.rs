@@ -13,7 +13,8 @@ use tracing::warn;
 
 use super::lost::Lost;
 use crate::{
-    amqp::{Message, PublishError, Publisher},
+    amqp::{Message, PublishError, Publisher, Topology},
+    domain::chain::reply::ReplyQueues,
     settings,
     workers::{
         component::OUTBOX_RELAY,
@@ -33,6 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The way to the task that publishes answers.
 pub(super) struct Answers {
     sender: Option<mpsc::UnboundedSender<Handed<Message>>>,
+    allowed: ReplyQueues,
     room: Room,
     task: TaskTracker,
 }
@@ -42,12 +44,16 @@ impl Answers {
     pub(super) fn start(settings: settings::Amqp) -> Self {
         let (sender, offered) = mpsc::unbounded_channel();
         let task = TaskTracker::new();
+        let allowed = Topology::new(&settings.namespace).reply_queues(&settings.reply_queues);
         task.spawn(Task { settings, publisher: None }.run(offered));
-        Self { sender: Some(sender), room: Room::new(ROOM), task }
+        Self { sender: Some(sender), allowed, room: Room::new(ROOM), task }
     }
 
-    /// Offers an answer. It is dropped if too many wait already.
+    /// Offers an answer. It is dropped if its queue is not allowed any more, or if too many answers wait already.
     pub(super) fn offer(&self, answer: Message) {
+        if !self.allowed.allow(&answer.routing_key) {
+            return warn_dropped(1, "amqp.reply_queues does not allow the queue");
+        }
         match (&self.sender, self.room.reserve(answer.body.len())) {
             (Some(sender), Some(reserved)) => drop(sender.send(Handed(answer, Some(reserved)))),
             _ => warn_dropped(1, "too many answers wait"),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::settlement::Settlement;
+use super::settlement::{Settlement, Unpublished};
 use crate::{amqp::Message, postgres::effects::EffectsKey, workers::room::Reserved};
 
 /// Names a message in flight.
@@ -33,6 +33,8 @@ struct Row {
     /// Those whose outcome is unknown.
     open: HashSet<Uuid>,
     unpublished: HashSet<Uuid>,
+    /// The size of its body, in bytes.
+    size: usize,
     _reserved: Option<Reserved>,
 }
 
@@ -62,15 +64,16 @@ impl Flight {
         self.max_rows = usize::MAX;
     }
 
-    /// Adds a row with these events, and numbers it.
+    /// Adds a row with these events, of this size in bytes, and numbers it.
     pub(super) fn add(
         &mut self,
         key: EffectsKey,
         events: impl Iterator<Item = Uuid>,
+        size: usize,
         reserved: Option<Reserved>,
     ) -> u64 {
         let open: HashSet<Uuid> = events.collect();
-        let row = Row { key, all: open.len(), open, unpublished: HashSet::new(), _reserved: reserved };
+        let row = Row { key, all: open.len(), open, unpublished: HashSet::new(), size, _reserved: reserved };
         self.rows.insert(self.next, row);
         self.next += 1;
         self.next - 1
@@ -84,16 +87,16 @@ impl Flight {
             found.unpublished.insert(event);
         }
         if found.open.is_empty()
-            && let Some(Row { key, all, unpublished, .. }) = self.rows.remove(&row)
+            && let Some(Row { key, all, unpublished: events, size, .. }) = self.rows.remove(&row)
         {
             self.suspects.remove(&key);
             if self.suspects.is_empty() {
                 self.max_rows = usize::MAX;
             }
-            if unpublished.is_empty() {
+            if events.is_empty() {
                 settlement.published(key);
             } else {
-                settlement.later(key, unpublished, all);
+                settlement.later(Unpublished { key, events, all, size });
             }
         }
     }
@@ -108,12 +111,14 @@ impl Flight {
             self.max_rows = (self.rows.len() / 2).max(1);
             self.suspects.extend(self.rows.values().map(|row| row.key.clone()));
         }
-        for Row { key, all, open, mut unpublished, .. } in self.rows.drain().map(|(_, row)| row) {
-            unpublished.extend(open);
+        for Row { key, all, open, unpublished: mut events, size, .. } in self.rows.drain().map(|(_, row)| row)
+        {
+            events.extend(open);
+            let unpublished = Unpublished { key, events, all, size };
             if is_refusal && was_alone {
-                settlement.later(key, unpublished, all);
+                settlement.later(unpublished);
             } else {
-                settlement.now(key, unpublished, all);
+                settlement.now(unpublished);
             }
         }
     }
@@ -132,11 +137,11 @@ mod tests {
     fn a_row_is_settled_with_its_last_event() {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let events = [Uuid::now_v7(), Uuid::now_v7()];
-        let row = flight.add(key(), events.into_iter(), None);
+        let row = flight.add(key(), events.into_iter(), 0, None);
         flight.settle(row, events[0], true, &mut settlement);
-        assert!(settlement.is_empty() && !flight.is_empty());
+        assert!(settlement.portion().is_none() && !flight.is_empty());
         flight.settle(row, events[1], false, &mut settlement);
-        assert!(!settlement.is_empty() && flight.is_empty());
+        assert!(settlement.portion().is_some() && flight.is_empty());
     }
 
     #[test]
@@ -144,18 +149,18 @@ mod tests {
         let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
         let (bad, once) = (key(), || std::iter::once(Uuid::nil()));
         for rows in [8, 4, 2] {
-            flight.add(bad.clone(), once(), None);
+            flight.add(bad.clone(), once(), 0, None);
             for _ in 1..rows {
-                flight.add(key(), once(), None);
+                flight.add(key(), once(), 0, None);
             }
             flight.abandon(true, &mut settlement);
             assert_eq!(flight.free(), rows / 2);
             // Others go on, but it stays suspected.
-            let row = flight.add(key(), once(), None);
+            let row = flight.add(key(), once(), 0, None);
             flight.settle(row, Uuid::nil(), true, &mut settlement);
             assert_eq!(flight.free(), rows / 2);
         }
-        flight.add(bad, once(), None);
+        flight.add(bad, once(), 0, None);
         flight.abandon(true, &mut settlement);
         assert_eq!(flight.free(), usize::MAX, "it was alone, and waits now");
     }

@@ -1,8 +1,11 @@
 //! What the relay still has to store about its rows. It survives an outage of the database: otherwise the
 //! rows would stay with this process, which does not publish them again.
+//!
+//! It is written in portions. Once the broker is lost, every row in flight has to be put back, and one transaction could
+//! not rewrite all of their bodies in time.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     time::Duration,
 };
 
@@ -14,83 +17,196 @@ use crate::{
     postgres::effects::{self, EffectsKey},
 };
 
-/// The rows that have been worked on, by what has to be done with them.
+/// Maximum number of rows that one transaction deletes.
+const MAX_DELETED: usize = 500;
+
+/// Maximum number of rows that one transaction puts back.
+const MAX_PUT_BACK: usize = 20;
+
+/// A transaction rewrites no further body once they are larger, in bytes.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The rows that have been worked on, by what has to be done with them. No list is empty.
 #[derive(Default)]
-pub(super) struct Settlement {
+pub(super) struct Settlement(BTreeMap<Outcome, Vec<Row>>);
+
+/// What became of a row.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
     /// Every event is published: delete.
-    published: Vec<EffectsKey>,
+    Published,
     /// Events were refused or not confirmed: put back for later.
-    later: Vec<EffectsKey>,
+    Later,
     /// The outcome of events is unknown: put back for now.
-    now: Vec<EffectsKey>,
-    /// The unpublished events of rows of which others are published.
-    unpublished: HashMap<EffectsKey, HashSet<Uuid>>,
+    Now,
+}
+
+struct Row {
+    key: EffectsKey,
+    /// The events that stay in it, if others leave.
+    kept: Option<HashSet<Uuid>>,
+    /// What has to be read for that, in bytes.
+    size: usize,
+}
+
+/// The events of a row, out of `all`, that are not published.
+pub(super) struct Unpublished {
+    pub(super) key: EffectsKey,
+    pub(super) events: HashSet<Uuid>,
+    pub(super) all: usize,
+    /// The size of its body, in bytes.
+    pub(super) size: usize,
 }
 
 impl Settlement {
     pub(super) fn published(&mut self, key: EffectsKey) {
-        self.published.push(key);
+        self.add(Outcome::Published, Row { key, kept: None, size: 0 });
     }
 
     /// The row cannot be read by this process.
     pub(super) fn unreadable(&mut self, key: EffectsKey) {
-        self.later.push(key);
+        self.add(Outcome::Later, Row { key, kept: None, size: 0 });
     }
 
-    /// These events of the row, out of `all`, are published again after a wait.
-    pub(super) fn later(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
-        self.later.push(key.clone());
-        self.keep(key, events, all);
+    /// These events are published again after a wait.
+    pub(super) fn later(&mut self, unpublished: Unpublished) {
+        self.add(Outcome::Later, unpublished.into());
     }
 
-    /// These events of the row, out of `all`, are published again as soon as possible.
-    pub(super) fn now(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
-        self.now.push(key.clone());
-        self.keep(key, events, all);
+    /// These events are published again as soon as possible.
+    pub(super) fn now(&mut self, unpublished: Unpublished) {
+        self.add(Outcome::Now, unpublished.into());
     }
 
-    fn keep(&mut self, key: EffectsKey, events: HashSet<Uuid>, all: usize) {
-        if events.len() < all {
-            self.unpublished.insert(key, events);
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.published.is_empty() && self.later.is_empty() && self.now.is_empty()
+    fn add(&mut self, outcome: Outcome, row: Row) {
+        self.0.entry(outcome).or_default().push(row);
     }
 
     /// All rows that are not settled.
     pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
-        [&self.published, &self.later, &self.now].into_iter().flatten().cloned()
+        self.0.values().flatten().map(|row| row.key.clone())
     }
 
-    /// Writes all of it. It may be written again: a row that has left `owner` stays as it is.
+    /// What the next transaction writes; `None` if nothing is left.
+    pub(super) fn portion(&self) -> Option<Portion<'_>> {
+        let (outcome, rows) = self.0.first_key_value()?;
+        let limit = if *outcome == Outcome::Published { MAX_DELETED } else { MAX_PUT_BACK };
+        let mut size = 0;
+        let fits = |row: &&Row| {
+            let fits = size < MAX_BYTES;
+            size += row.size;
+            fits
+        };
+        let count = rows.iter().take(limit).take_while(fits).count();
+        Some(Portion { outcome: *outcome, rows: rows.get(..count)? })
+    }
+
+    /// Removes a portion of `rows`, which is written.
+    pub(super) fn written(&mut self, rows: usize) {
+        if let Some(mut list) = self.0.first_entry() {
+            list.get_mut().drain(..rows);
+            if list.get().is_empty() {
+                list.remove();
+            }
+        }
+    }
+}
+
+impl From<Unpublished> for Row {
+    fn from(Unpublished { key, events, all, size }: Unpublished) -> Self {
+        if events.len() < all {
+            Self { key, kept: Some(events), size }
+        } else {
+            Self { key, kept: None, size: 0 }
+        }
+    }
+}
+
+/// Some of the rows that need the same.
+pub(super) struct Portion<'a> {
+    outcome: Outcome,
+    rows: &'a [Row],
+}
+
+impl Portion<'_> {
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Writes it. It may be written again: a row that has left `owner` stays as it is.
     pub(super) async fn write(
         &self,
         conn: &mut PgConnection,
         owner: Uuid,
         retry_interval: Duration,
     ) -> Result<(), sqlx::Error> {
-        if !self.published.is_empty() {
-            effects::delete(conn, owner, &self.published).await?;
+        let keys: Vec<EffectsKey> = self.rows.iter().map(|row| row.key.clone()).collect();
+        if self.outcome == Outcome::Published {
+            return effects::delete(conn, owner, &keys).await;
         }
-        if self.later.is_empty() && self.now.is_empty() {
-            return Ok(());
-        }
+        let partial = self.rows.iter().filter_map(|row| Some((&row.key, row.kept.as_ref()?)));
+        let partial: BTreeMap<&EffectsKey, &HashSet<Uuid>> = partial.collect();
         let mut transaction = conn.begin().await?;
-        if !self.unpublished.is_empty() {
-            let keys: Vec<EffectsKey> = self.unpublished.keys().cloned().collect();
-            effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
-                self.unpublished.get(key).is_none_or(|events| events.contains(&event.id))
-            })
-            .await?;
+        if !partial.is_empty() {
+            let keys: Vec<EffectsKey> = partial.keys().map(|key| (*key).clone()).collect();
+            let retained = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
+                partial.get(key).is_none_or(|events| events.contains(&event.id))
+            });
+            // They are put back whole, and reported when somebody takes them.
+            let _ = retained.await?.unreadable;
         }
-        if !self.later.is_empty() {
-            effects::postpone(&mut transaction, owner, &self.later, retry_interval).await?;
-        }
-        if !self.now.is_empty() {
-            effects::put_back(&mut transaction, owner, &self.now, Duration::ZERO).await?;
+        if self.outcome == Outcome::Later {
+            effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;
+        } else {
+            effects::put_back(&mut transaction, owner, &keys, Duration::ZERO).await?;
         }
         transaction.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::effects::Kind;
+
+    fn key() -> EffectsKey {
+        EffectsKey { company: "acme".to_owned(), batch: Uuid::now_v7(), kind: Kind::Publish }
+    }
+
+    /// A row of which `open` of two events are unpublished.
+    fn row(open: usize, size: usize) -> Unpublished {
+        let events = std::iter::repeat_with(Uuid::now_v7).take(open).collect();
+        Unpublished { key: key(), events, all: 2, size }
+    }
+
+    /// The sizes of its portions.
+    fn portions(mut settlement: Settlement) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(portion) = settlement.portion() {
+            sizes.push(portion.rows());
+            let rows = portion.rows();
+            settlement.written(rows);
+        }
+        sizes
+    }
+
+    #[test]
+    fn portions_are_bounded_by_number_and_by_what_has_to_be_read() {
+        let mut settlement = Settlement::default();
+        for _ in 0..501 {
+            settlement.published(key());
+        }
+        for _ in 0..9 {
+            settlement.later(row(1, 2 << 20));
+        }
+        for _ in 0..21 {
+            settlement.now(row(2, 2 << 20));
+        }
+        assert_eq!(settlement.keys().count(), 531);
+        assert_eq!(portions(settlement), [500, 1, 2, 2, 2, 2, 1, 20, 1]);
+        let mut huge = Settlement::default();
+        huge.now(row(1, usize::MAX / 2));
+        huge.now(row(1, 1));
+        assert_eq!(portions(huge), [1, 1]);
     }
 }

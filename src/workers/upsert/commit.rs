@@ -1,18 +1,21 @@
 //! Retries the transaction of a batch until it commits.
 //!
-//! A lost race is retried. If the database rejects the data, the batch is halved until the bad message is
-//! alone and becomes a dead letter. If the database is unreachable, it waits and resumes with one message.
+//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message in question
+//! is alone. That message becomes a dead letter, in the end, and its neighbors go on (`portion`). If the database is
+//! unreachable, the batch waits and resumes with one message.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
-use uuid::Uuid;
+use tracing::{debug, error, info};
 
 use super::{
-    outcome::Messages,
+    portion::{self, Portion, Step},
     transaction::{self, Effects, Refused},
-    triage::{self, Accepted, Triage, Triaged},
+    triage::{self, Triage, Triaged},
     worker::UpsertWorker,
 };
 use crate::{
@@ -21,19 +24,19 @@ use crate::{
         event::body_hash,
         fault::{Fault, Reason},
     },
-    postgres::{
-        dead_letters::{NewDeadLetter, Replay},
-        suspects,
-    },
+    postgres::suspects,
     telemetry::chain,
     workers::{
         backoff::Backoff,
-        retry::{self, DatabaseWait, MAX_FAST_RACES},
+        retry::{self, DatabaseWait},
     },
 };
 
 /// How often a message may be started alone before it becomes a dead letter.
 const MAX_STARTS: i32 = 5;
+
+/// How a health report about a message that was set aside begins.
+const SET_ASIDE: &str = "set aside a message: ";
 
 /// Maximum time to clear a count: the worker must be able to stop while the database is unreachable.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,17 +47,10 @@ pub(super) struct Committer {
     pub(super) stop: CancellationToken,
 }
 
-/// The part of a batch that one transaction applies.
-#[derive(Default)]
-struct Portion {
-    accepted: Vec<Accepted>,
-    rejected: Vec<NewDeadLetter>,
-}
-
 impl Committer {
     /// Commits an outcome for every message. `false`: the process is stopping, and the messages go back to the queue.
     pub(super) async fn settle(self, messages: Vec<Triaged>) -> bool {
-        let mut portion = Portion { accepted: Vec::with_capacity(messages.len()), rejected: Vec::new() };
+        let mut portion = Portion { accepted: Vec::with_capacity(messages.len()), ..Portion::default() };
         for message in messages {
             match message {
                 Triaged::Accepted(accepted) => portion.accepted.push(accepted),
@@ -82,48 +78,84 @@ impl Committer {
     /// Commits every message of the batch, and hands over what that leaves to do. `false` if stopped before that.
     async fn commit(&self, portion: Portion) -> bool {
         let mut wait = DatabaseWait::new(&self.worker.name, &self.worker.health);
-        let mut backoff = Backoff::default();
-        let mut races = 0;
-        let mut portions = Vec::new();
-        if !(portion.accepted.is_empty() && portion.rejected.is_empty()) {
-            portions.push(portion);
-        }
-        while let Some(portion) = portions.pop() {
-            let messages = Messages { accepted: &portion.accepted, rejected: &portion.rejected };
-            match transaction::apply(&self.worker, messages).await {
+        let mut rounds = Backoff::default();
+        let (mut portions, mut put_off) = (vec![portion], Vec::new());
+        // Once in each round.
+        let mut is_reported = false;
+        loop {
+            let Some(mut portion) = portions.pop() else {
+                if put_off.is_empty() {
+                    return true;
+                }
+                if !rounds.wait(&self.stop).await {
+                    return false;
+                }
+                portions.append(&mut put_off);
+                is_reported = false;
+                continue;
+            };
+            if portion.is_empty() {
+                continue;
+            }
+            let refused = match transaction::apply(&self.worker, portion.messages()).await {
                 Ok(effects) => {
                     wait.recovered();
-                    backoff.reset();
+                    self.committed(&portion);
                     self.hand_over(effects);
+                    continue;
                 }
-                Err(Refused::Race) => {
-                    portions.push(portion);
-                    races += 1;
-                    debug!(component = self.worker.name, races, "lost a race against another transaction");
-                    if races > MAX_FAST_RACES && !backoff.wait(&self.stop).await {
-                        return false;
-                    }
-                }
-                Err(Refused::Discarded(replays)) => portions.push(portion.without(&replays)),
-                Err(Refused::Data(rule)) if !portion.accepted.is_empty() => {
-                    portions.extend(portion.halved(&rule));
-                }
-                // The database accepts every dead letter, unless this program has a bug.
-                Err(Refused::Data(rule)) => {
-                    portions.push(portion);
-                    if !wait.failed(&format!("it rejects a dead letter ({rule})"), &self.stop).await {
-                        return false;
-                    }
-                }
-                Err(Refused::Systemic(error)) => {
+                Err(refused) => refused,
+            };
+            if refused.waits_for_repair() && !std::mem::replace(&mut is_reported, true) {
+                retry::report_failure(&self.worker.name, &self.worker.health, &chain(&refused));
+            }
+            match self.next(&refused, &mut portion) {
+                Step::Again => portions.push(portion),
+                Step::Halve => portions.extend(portion.halved()),
+                Step::PutOff => put_off.push(portion),
+                Step::Reject => portions.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
+                Step::SetAside => portions.push(portion.set_aside(&refused)),
+                Step::Wait => {
                     portions.extend(portion.with_probe());
-                    if !wait.failed(&chain(&error), &self.stop).await {
+                    if !wait.failed(&chain(&refused), &self.stop).await {
                         return false;
                     }
                 }
             }
         }
-        true
+    }
+
+    /// What happens to a portion that was refused.
+    fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
+        let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
+        portion.refusals += u32::from(!matches!(refused, Refused::Systemic(_) | Refused::Locked));
+        if let Refused::Discarded(replays) = refused {
+            portion.leave_out(replays);
+        }
+        let step = portion::next(refused, &portion.facts(), || set_aside.admit(Instant::now()));
+        debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
+        step
+    }
+
+    fn committed(&self, portion: &Portion) {
+        let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
+        let now = Instant::now();
+        if let Some(why) = &portion.set_aside {
+            error!(
+                component = name,
+                why,
+                "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
+            );
+            set_aside.note(why, now);
+        }
+        if !portion.accepted.is_empty() {
+            set_aside.committed();
+        }
+        if let Some(why) = set_aside.report(now) {
+            health.failing(name, format!("{SET_ASIDE}{why}"));
+        } else if health.recovered(name, SET_ASIDE) {
+            info!(component = name, "{name} has applied messages since it set one aside");
+        }
     }
 
     /// Commits a message that has been delivered too often. Each start is counted before it begins, so the count
@@ -164,45 +196,5 @@ impl Committer {
         if let Ok(Err(error)) = tokio::time::timeout(CLEAR_TIMEOUT, clear).await {
             retry::report_failure(&self.worker.name, &self.worker.health, &chain(&error));
         }
-    }
-}
-
-impl Portion {
-    /// The other messages: discarding a dead letter cancels its replay.
-    fn without(mut self, replays: &HashSet<Replay>) -> Self {
-        let is_cancelled = |id: Option<Uuid>, meaning| id.is_some_and(|id| replays.contains(&(id, meaning)));
-        self.accepted.retain(|one| !is_cancelled(one.replay_of, one.meaning));
-        self.rejected.retain(|one| !is_cancelled(one.replay_of, one.meaning));
-        self
-    }
-
-    /// Two smaller portions, to find the message that the database rejects; or that message as a dead letter.
-    fn halved(mut self, rule: &str) -> Vec<Self> {
-        if !self.rejected.is_empty() {
-            let rejected = std::mem::take(&mut self.rejected);
-            return vec![Self { accepted: Vec::new(), rejected }, self];
-        }
-        if self.accepted.len() <= 1 {
-            for refused in self.accepted.drain(..) {
-                let message = format!("the database rejects its values ({rule})");
-                let fault = refused.plan.event.fault(Reason::EventInvalid, message);
-                self.rejected.push(triage::dead_letter(&refused.message, fault));
-            }
-            return vec![self];
-        }
-        let second = self.accepted.split_off(self.accepted.len() / 2);
-        vec![Self { accepted: second, rejected: Vec::new() }, self]
-    }
-
-    /// The same messages, with the first one alone: the first transaction after an outage is small.
-    fn with_probe(mut self) -> Vec<Self> {
-        if self.accepted.len() <= 1 {
-            return vec![self];
-        }
-        let rest = self.accepted.split_off(1);
-        vec![
-            Self { accepted: rest, rejected: self.rejected },
-            Self { accepted: self.accepted, rejected: Vec::new() },
-        ]
     }
 }

@@ -1,6 +1,9 @@
 //! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
@@ -28,31 +31,53 @@ use crate::{
         },
         endpoints, ledger,
         links::{self, NewLink},
+        refusal, table_locks,
     },
     workers::room::Handed,
 };
 
 /// Why nothing was committed.
-#[derive(Debug)]
+///
+/// Its text names no value, but those of its causes may.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
+    #[error("it lost a race against another transaction, or a stored identifier has no contact")]
     Race,
     /// An operator has discarded the dead letters that these messages replay.
+    #[error("an operator has discarded a dead letter that it replays")]
     Discarded(HashSet<Replay>),
     /// The database rejects the values of a row, by this rule.
+    #[error("the database rejects its values ({0})")]
     Data(String),
+    /// A stored row cannot be read.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+    /// A statement took too long, and no table is locked.
+    #[error("{0}")]
+    Slow(String),
+    /// A statement took too long because of a table that is locked.
+    #[error("a table is locked, by a migration or a person")]
+    Locked,
     /// Nothing is wrong with the messages; they wait for the database.
+    #[error(transparent)]
     Systemic(sqlx::Error),
+}
+
+impl Refused {
+    /// Whether it will repeat until somebody repairs or unlocks a row.
+    pub(super) const fn waits_for_repair(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Slow(_))
+    }
 }
 
 impl From<sqlx::Error> for Refused {
     fn from(error: sqlx::Error) -> Self {
         match classify(&error) {
             Failure::Race => Self::Race,
-            Failure::Data => {
-                let code = error.as_database_error().and_then(|rejected| Some(rejected.code()?.into_owned()));
-                Self::Data(code.map_or_else(|| "encoding".to_owned(), |code| format!("SQLSTATE {code}")))
-            }
+            Failure::Data => Self::Data(refusal(&error)),
+            Failure::Unreadable => Self::Unreadable(refusal(&error)),
+            Failure::Slow => Self::Slow(refusal(&error)),
             Failure::Systemic => Self::Systemic(error),
         }
     }
@@ -81,7 +106,11 @@ pub(super) async fn apply(worker: &UpsertWorker, messages: Messages<'_>) -> Resu
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
             Err(Refused::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
-            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
+            Err(refused) => {
+                transaction.rollback().await?;
+                let is_locked = matches!(refused, Refused::Slow(_)) && table_locks::any(conn).await?;
+                Ok(Err(if is_locked { Refused::Locked } else { refused }))
+            }
         }
     };
     let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;
@@ -138,13 +167,19 @@ async fn write(
     let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
     rows.extend(events::rows(&left, None)?);
     let requests = requests::group(batch, owner, plain);
-    let (requests, left) = match &worker.requests {
+    let (mut requests, left) = match &worker.requests {
         Some(sender) => sender.reserve(owner, requests),
         None => (Vec::new(), requests),
     };
     rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
     rows.extend(requests::rows(&left, None)?);
-    effects::insert(conn, &rows).await?;
+    // Read here, the state of the lanes costs those who send no round trip after the commit.
+    let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
+    let lanes = effects::insert_and_read(conn, &rows, &sent.map(Delivery::lane).collect()).await?;
+    let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
+    for Handed(requests, _) in &mut requests {
+        requests.lanes = Arc::clone(&lanes);
+    }
     (written.events, written.requests) = (events, requests);
     // Last: all processes share the rows of endpoints.
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();

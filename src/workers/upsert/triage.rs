@@ -17,6 +17,7 @@ use crate::{
         chain::{
             outgoing::ReplyTo,
             plan::{Plan, plan},
+            reply::ReplyQueues,
             rules::Rules,
             run::Firing,
         },
@@ -93,7 +94,7 @@ pub(super) enum Triaged {
 /// Triages the messages of one consumer.
 pub(super) struct Triage {
     rules: Rules,
-    topology: Topology,
+    reply_queues: ReplyQueues,
     triggers: TriggerCache,
     hasher: RandomState,
     max_clock_skew: Duration,
@@ -104,7 +105,7 @@ impl Triage {
     pub(super) fn new(rules: Rules, settings: &Settings) -> Self {
         Self {
             rules,
-            topology: Topology::new(&settings.amqp.namespace),
+            reply_queues: Topology::new(&settings.amqp.namespace).reply_queues(&settings.amqp.reply_queues),
             max_clock_skew: settings.events.max_clock_skew,
             triggers: TriggerCache::default(),
             hasher: RandomState::new(),
@@ -123,11 +124,8 @@ impl Triage {
         match planned {
             Ok(Ok(plan)) => {
                 let mut accepted = Accepted::new(message, plan);
-                // This service would consume its own answer as a message.
-                if accepted.reply_to.take_if(|reply_to| self.topology.is_own_queue(&reply_to.queue)).is_some()
-                {
-                    self.unanswered += 1;
-                }
+                let refused = accepted.reply_to.take_if(|to| !self.reply_queues.allow(&to.queue));
+                self.unanswered += u32::from(refused.is_some());
                 Triaged::Accepted(accepted)
             }
             Ok(Err(fault)) => Triaged::Rejected(dead_letter(&message, fault)),
@@ -166,7 +164,11 @@ impl Triage {
     pub(super) fn report(&mut self) {
         let messages = std::mem::take(&mut self.unanswered);
         if messages > 0 {
-            warn!(messages, "ignored `reply_to` of {messages} messages: it names a queue of this service");
+            warn!(
+                messages,
+                "ignored `reply_to` of {messages} messages: it names a queue of this service, or one that \
+                 amqp.reply_queues does not allow"
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::endpoints::Endpoints;
+use super::{endpoints::Endpoints, set_aside::SetAside};
 use crate::{
     domain::chain::rules::Rules,
     health::Health,
@@ -30,6 +30,8 @@ pub struct UpsertWorker {
     pub requests: Option<HandOff<Requests>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
+    /// The messages that it has given up.
+    pub set_aside: SetAside,
     /// Where the worker reports.
     pub health: Health,
     /// Name in logs and health, such as `upsert-1`.

@@ -41,7 +41,7 @@ const MAX_WAIT_BEFORE_OTHERS: Duration = Duration::from_secs(1);
 /// events.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the state of owned lanes is read again.
+/// How often the state of lanes is read again, of those that are owned or have deliveries waiting in memory.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// Maximum number of lanes that a process owns.
@@ -67,7 +67,7 @@ pub(super) struct Claims {
     poll_interval: Duration,
     /// When to claim without a wake-up.
     next_poll: Instant,
-    /// When to read the state of owned lanes.
+    /// When to read the state of lanes again.
     next_refresh: Instant,
     /// When to look for batches that never arrived here.
     pub(super) next_release: Instant,
@@ -265,10 +265,15 @@ impl Claims {
         }
     }
 
-    /// Looks at the lanes that this process owns: an operator or another process may have closed them.
+    /// Looks at the lanes that this process owns, and at those whose deliveries wait in memory: an operator or another
+    /// process may have closed them.
     async fn refresh(&mut self) -> Result<(), sqlx::Error> {
-        let keys: Vec<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
-        if keys.is_empty() || self.next_refresh > Instant::now() {
+        if self.next_refresh > Instant::now() {
+            return Ok(());
+        }
+        let mut keys: HashSet<Key> = self.hand_over.lanes.owned().keys().cloned().collect();
+        keys.extend(self.hand_over.sender.queue().waiting_lanes().cloned());
+        if keys.is_empty() {
             return Ok(());
         }
         let unit = async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await;
@@ -299,7 +304,7 @@ impl Claims {
         }
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
         let per_turn = limit.div_ceil(self.turns.max(4));
-        let turns = Turns { first: rand::random_range(0..TURNS), per_turn, limit };
+        let turns = Turns { first: rand::random_range(0..TURNS), per_turn, limit, from: rand::random() };
         let unit = async |conn: &mut PgConnection| endpoints::claim(conn, owner, turns, &full).await;
         let claimed = self.hand_over.database.unit(unit).await?;
         self.turns = claimed.iter().map(|lane| lane.turn).collect::<HashSet<_>>().len();

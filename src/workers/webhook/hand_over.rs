@@ -32,6 +32,9 @@ use crate::{
 /// A batch that could not be handed over for longer is left to [`super::claims`], which releases forgotten batches.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
+/// The state of a lane that was read earlier is read again.
+const MAX_LANE_AGE: Duration = Duration::from_secs(1);
+
 /// Maximum number of batches that are taken at once.
 const MAX_BATCHES: usize = 64;
 
@@ -81,30 +84,44 @@ impl HandOver {
         if stop.run_until_cancelled(self.sender.has_room_to_skip()).await.is_none() {
             return false;
         }
-        let keys: BTreeSet<Key> =
-            batches.iter().flat_map(|batch| &batch.requests.deliveries).map(Delivery::lane).collect();
-        let unit = || self.database.unit(async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await);
-        let Some(rows) = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await else {
-            return false;
-        };
-        let rows: HashMap<&Key, &LaneRow> = rows.iter().map(|row| (&row.key, row)).collect();
+        let Some(rows) = self.look_up_lanes(&batches, stop).await else { return false };
         let owner = self.presence.id();
         for Open { requests, items } in batches {
             // After an outage it may be somebody else's, or is about to be released and taken again.
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
             }
-            let Requests { key, deliveries, .. } = requests;
+            let Requests { key, deliveries, lanes, .. } = requests;
             let batch = Arc::new(Batch::new(key, owner, items, deliveries.len()));
             self.open().push(Arc::downgrade(&batch));
             for delivery in deliveries {
                 let key = delivery.lane();
-                let row = rows.get(&key).copied();
+                let row = rows.get(&key).or_else(|| lanes.get(&key));
                 self.admit(self.job(delivery, key, &batch), row);
             }
         }
         self.sender.start();
         true
+    }
+
+    /// The lanes whose state the batches do not have, or have no more. `None` when stopped before that.
+    async fn look_up_lanes(
+        &self,
+        batches: &[Open],
+        stop: &CancellationToken,
+    ) -> Option<HashMap<Key, LaneRow>> {
+        let keys = batches.iter().flat_map(|Open { requests, .. }| {
+            let is_old = requests.since.elapsed() > MAX_LANE_AGE;
+            let lanes = requests.deliveries.iter().map(Delivery::lane);
+            lanes.filter(move |lane| is_old || !requests.lanes.contains_key(lane))
+        });
+        let keys: BTreeSet<Key> = keys.collect();
+        if keys.is_empty() {
+            return Some(HashMap::new());
+        }
+        let unit = || self.database.unit(async |conn: &mut PgConnection| endpoints::lanes(conn, &keys).await);
+        let rows = retry::until_answered(WEBHOOK_WORKER, &self.health, stop, unit).await?;
+        Some(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
     }
 
     /// The rows of the batches in memory.
@@ -149,12 +166,15 @@ impl HandOver {
     }
 
     fn admit(&self, mut job: Job, row: Option<&LaneRow>) {
-        let calm = row.filter(|row| row.lane.is_calm(row.now) && !row.has_backlog);
+        let calm = row.filter(|row| row.lane.is_calm(row.now));
+        let is_owner = calm.is_some_and(|row| row.has_backlog) && self.lanes.has_caught_up(&job.lane);
+        let calm = calm.filter(|row| is_owner || !row.has_backlog);
         let mut queue = self.sender.queue();
         let refused = match calm {
             Some(row) if queue.room(&job.lane) > 0 => {
-                // Every process may send without owning the lane, so each has a part of its cap.
-                job.cap = (row.lane.cap() / self.presence.senders()).max(1);
+                // Every process may send if nobody owns the lane, so each has a part of its cap.
+                let senders = if is_owner { 1 } else { self.presence.senders() };
+                job.cap = (row.lane.cap() / senders).max(1);
                 // If this process holds it already, the batch is released as forgotten once it is recorded.
                 let _ = queue.push(job);
                 None

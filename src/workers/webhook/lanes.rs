@@ -33,6 +33,8 @@ pub(super) struct Lanes {
     routes: Routes,
     by_key: Mutex<HashMap<Key, Arc<Lane>>>,
     owned: Mutex<HashMap<Key, Owned>>,
+    /// The lanes of outcomes that the database refuses.
+    refused: Mutex<HashSet<Key>>,
 }
 
 /// What applies to the requests of one lane.
@@ -54,8 +56,10 @@ pub(super) struct Owned {
     /// When that was, by the clock of the database and by ours.
     claimed_at: (OffsetDateTime, Instant),
     pub(super) handle: Arc<Lane>,
-    /// How far its queue is loaded.
+    /// From where its queue is loaded next.
     pub(super) cursor: Cursor,
+    /// How far its queue has been loaded.
+    pub(super) reached: Cursor,
     /// The loaded deliveries whose outcome is not recorded.
     pub(super) loaded: HashSet<Uuid>,
     /// Nothing more was due.
@@ -68,7 +72,7 @@ pub(super) struct Owned {
 
 impl Lanes {
     pub(super) fn new(routes: Routes) -> Self {
-        Self { routes, by_key: Mutex::default(), owned: Mutex::default() }
+        Self { routes, by_key: Mutex::default(), owned: Mutex::default(), refused: Mutex::default() }
     }
 
     /// What applies to the requests of this lane. `url` is the endpoint's address as written.
@@ -96,15 +100,15 @@ impl Lanes {
         for ClaimedLane { row, .. } in claimed {
             let claimed_at = (row.now, Instant::now());
             let handle = self.get(&row.key, &row.url);
-            let (cursor, loaded) = (Cursor::START, HashSet::new());
             let (owner, state) = (process, row.lane);
             let lane = Owned {
                 owner,
                 state,
                 claimed_at,
                 handle,
-                cursor,
-                loaded,
+                cursor: Cursor::START,
+                reached: Cursor::START,
+                loaded: HashSet::new(),
                 is_exhausted: false,
                 reload_at: claimed_at.1,
                 is_done: false,
@@ -118,13 +122,20 @@ impl Lanes {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the state of an owned lane.
+    /// Notes the state of an owned lane, which is then loaded from its start: a transaction that began earlier than others may
+    /// commit after them, and its deliveries are due earlier.
     pub(super) fn refresh(&self, row: &LaneRow) {
         if let Some(owned) = self.owned().get_mut(&row.key) {
             let next_slot_at = owned.state.next_slot_at.max(row.lane.next_slot_at);
             owned.state = lane::Lane { next_slot_at, ..row.lane.clone() };
             owned.claimed_at = (row.now, Instant::now());
+            owned.cursor = Cursor::START;
         }
+    }
+
+    /// Whether this process owns the lane and has loaded all that is due.
+    pub(super) fn has_caught_up(&self, key: &Key) -> bool {
+        self.owned().get(key).is_some_and(|owned| owned.is_exhausted && !owned.is_done)
     }
 
     /// Notes the breaker of an owned lane.
@@ -151,6 +162,16 @@ impl Lanes {
         }
     }
 
+    /// Whether the database refuses outcomes of this lane. It is likely to refuse others, too.
+    pub(super) fn is_refused(&self, key: &Key) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// Replaces the lanes of which outcomes are refused.
+    pub(super) fn set_refused(&self, lanes: HashSet<Key>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = lanes;
+    }
+
     /// A loaded delivery is recorded, or was dropped. Returns whether its lane can be released.
     pub(super) fn unload(&self, key: &Key, id: Uuid) -> bool {
         self.owned().get_mut(key).is_some_and(|owned| {
@@ -164,6 +185,11 @@ impl Owned {
     /// Whether nothing of it is in memory or about to be.
     pub(super) fn can_release(&self) -> bool {
         self.loaded.is_empty() && (self.is_done || self.is_exhausted)
+    }
+
+    /// Whether deliveries in memory come after the place from which it is loaded next.
+    pub(super) fn is_behind(&self) -> bool {
+        self.cursor < self.reached
     }
 
     /// The database's time.

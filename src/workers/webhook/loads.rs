@@ -40,17 +40,18 @@ impl Claims {
     /// Loads due deliveries of the lanes that this process owns and that have room. Returns whether there is more
     /// to load at once.
     pub(super) async fn load(&self, process: Uuid) -> Result<bool, sqlx::Error> {
-        let (planned, left_out) = self.plan_visits().await?;
+        let (planned, left_out) = self.plan_visits(process).await?;
         if planned.is_empty() {
             return Ok(left_out);
         }
-        let in_flight = self.in_flight();
+        let behind = self.loaded(|key, lane| lane.is_behind() && planned.contains_key(key));
         let unit = async |conn: &mut PgConnection| {
             let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
-            let loaded = deliveries::load(conn, process, &visits, MAX_LOADED_BYTES).await?;
+            let loaded = deliveries::load(conn, process, &visits, &behind, MAX_LOADED_BYTES).await?;
             let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
             let size: usize = loaded.iter().map(|one| one.delivery.request.size()).sum();
-            let loaded = supersede::supersede(conn, loaded, &in_flight, &self.source).await?;
+            let loaded =
+                supersede::supersede(conn, loaded, || self.loaded(|_, _| true), &self.source).await?;
             Ok::<_, sqlx::Error>((places, size < MAX_LOADED_BYTES, loaded))
         };
         let (places, is_all, loaded) = self.hand_over.database.unit(unit).await?;
@@ -87,7 +88,7 @@ impl Claims {
     }
 
     /// What to load of each lane. Stores what that takes of their rate limits.
-    async fn plan_visits(&self) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
+    async fn plan_visits(&self, process: Uuid) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
         let (visits, slots, left_out) = {
             let queue = self.hand_over.sender.queue();
             let mut owned = self.hand_over.lanes.owned();
@@ -123,15 +124,17 @@ impl Claims {
         };
         if !slots.is_empty() {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
-            let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, &slots).await;
+            let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
             self.hand_over.database.unit(unit).await?;
         }
         Ok((visits, left_out))
     }
 
-    fn in_flight(&self) -> Vec<Uuid> {
+    /// The deliveries of these lanes that are in memory.
+    fn loaded(&self, of: impl Fn(&Key, &Owned) -> bool) -> Vec<Uuid> {
         let owned = self.hand_over.lanes.owned();
-        owned.values().flat_map(|lane| lane.loaded.iter().copied()).collect()
+        let lanes = owned.iter().filter(|(key, lane)| of(key, lane));
+        lanes.flat_map(|(_, lane)| lane.loaded.iter().copied()).collect()
     }
 
     fn push(&self, jobs: Vec<Job>) {

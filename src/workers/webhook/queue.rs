@@ -20,6 +20,10 @@ use crate::domain::event::Key;
 /// How many requests a company may have in flight for each free slot. A host and a lane may have one.
 const COMPANY_SHARE: usize = 2;
 
+/// A lane sends nothing more while so many of its outcomes wait to be recorded: if the process ends at once, their
+/// requests are made again.
+const MAX_UNRECORDED: usize = 256;
+
 /// Nothing more is taken while the deliveries in memory are larger, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -75,7 +79,12 @@ struct Lane<T> {
 
 impl<T> Lane<T> {
     fn may_send(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight < self.cap
+        !self.waiting.is_empty() && self.in_flight < self.cap && self.unrecorded() < MAX_UNRECORDED
+    }
+
+    /// Deliveries that are not in flight any more, and whose outcome is about to be recorded.
+    fn unrecorded(&self) -> usize {
+        self.held.saturating_sub(self.waiting.len() + self.in_flight as usize)
     }
 }
 
@@ -121,6 +130,11 @@ impl<T: Queued> Queue<T> {
     /// How many deliveries of this lane it holds.
     pub(super) fn held_of(&self, lane: &Key) -> usize {
         self.lanes.get(lane).map_or(0, |lane| lane.held)
+    }
+
+    /// The lanes whose deliveries wait to be sent.
+    pub(super) fn waiting_lanes(&self) -> impl Iterator<Item = &Key> {
+        self.lanes.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(key, _)| key)
     }
 
     /// The companies that hold their share already.
@@ -223,6 +237,7 @@ impl<T: Queued> Queue<T> {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.held -= 1;
         }
+        self.give_turn(key);
         self.forget_idle(key);
     }
 

@@ -1,21 +1,23 @@
 //! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome is
-//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed.
+//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. What the database
+//! refuses is tried again apart from all others (`refused`).
+
+mod refused;
+mod taken;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use sqlx::{Connection as _, PgConnection};
-use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
-use uuid::Uuid;
 
+use self::taken::{Recorded, Taken, awaited_ends};
 use super::{
-    attempt::{Batch, Finished, Job, Origin, Sender},
+    attempt::{Finished, Job, Origin, Sender},
     dead_letters,
     lanes::Lanes,
     log,
@@ -26,16 +28,16 @@ use crate::{
     domain::{
         event::Key,
         webhook::{
-            attempt::{Class, Next, Outcome, Round, after_attempt, hold, signal},
+            attempt::{Class, Next},
             breaker::{BreakerRule, Signal},
             lane::cap,
         },
     },
     health::Health,
     postgres::{
-        Database,
-        deliveries::{self, Attempted, First, NewDelivery, RowKey},
-        effects::{self, EffectsKey, events::Committed, requests},
+        Database, Failure, classify,
+        deliveries::{self, NewDelivery},
+        effects::{self, events::Committed, requests},
         endpoints::{self, Change},
     },
     workers::{
@@ -71,32 +73,6 @@ pub(super) struct Recorder {
     pub(super) source: String,
 }
 
-/// An attempt and its consequence.
-struct Recorded {
-    job: Job,
-    started_at: OffsetDateTime,
-    outcome: Outcome,
-    next: Next,
-}
-
-/// What one transaction writes.
-#[derive(Default)]
-struct Taken {
-    attempted: Vec<Recorded>,
-    /// Without an attempt.
-    skipped: Vec<Job>,
-    /// Changes to the rows of endpoints, in the lock order of all processes.
-    reports: BTreeMap<Key, Vec<Report>>,
-}
-
-/// What one attempt says about its endpoint.
-struct Report {
-    signal: Signal,
-    hold: Option<Duration>,
-    is_gone: bool,
-    error: Option<String>,
-}
-
 /// What a transaction returns.
 struct Written {
     /// Deliveries that changed before they could be recorded.
@@ -107,21 +83,35 @@ struct Written {
 
 impl Recorder {
     /// Records until the last attempt has ended.
-    pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
+    pub(super) async fn run(self, finished: mpsc::UnboundedReceiver<Finished>) {
+        let (refused, apart) = mpsc::unbounded_channel();
+        tokio::join!(self.record_all(finished, refused), self.record_refused(apart));
+    }
+
+    async fn record_all(
+        &self,
+        mut finished: mpsc::UnboundedReceiver<Finished>,
+        refused: mpsc::UnboundedSender<Taken>,
+    ) {
         let mut ended = Vec::with_capacity(MAX_BATCH);
         while finished.recv_many(&mut ended, MAX_BATCH).await > 0 {
             let mut taken = Taken::default();
             let mut bytes = 0;
             for one in ended.drain(..) {
+                if self.lanes.is_refused(&one.job.lane) {
+                    // Cannot fail: it is received until the last sender is dropped.
+                    let _ = refused.send(Taken::of(one));
+                    continue;
+                }
                 let size = one.job.size();
                 if bytes + size > MAX_BYTES || !taken.is_of_one_owner_with(&one.job) {
-                    self.finish(std::mem::take(&mut taken)).await;
+                    self.finish(std::mem::take(&mut taken), &refused).await;
                     bytes = 0;
                 }
                 bytes += size;
                 taken.add(one);
             }
-            self.finish(taken).await;
+            self.finish(taken, &refused).await;
             // Still stuck while outcomes are left: each of their deliveries looks due.
             if finished.is_empty() {
                 self.stuck.send_if_modified(std::mem::take);
@@ -129,35 +119,37 @@ impl Recorder {
         }
     }
 
-    async fn finish(&self, taken: Taken) {
-        let deliveries = taken.attempted.len() + taken.skipped.len();
-        let span = info_span!("record", component = WEBHOOK_WORKER, deliveries);
-        self.record(&taken).instrument(span).await;
-        self.release(taken);
+    async fn finish(&self, taken: Taken, refused: &mpsc::UnboundedSender<Taken>) {
+        let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = taken.len());
+        match self.record(&taken, false).instrument(span).await {
+            Ok(()) => self.release(taken),
+            Err(_) => drop(refused.send(taken)),
+        }
     }
 
-    /// Retries until the batch is written, even while the process is stopping. If the process ends first, the
-    /// deliveries are sent again.
-    async fn record(&self, taken: &Taken) {
+    /// Retries until the batch is written or refused, even while the process is stopping. If the process ends first, the
+    /// deliveries are sent again. `is_repeated`: it has been tried before.
+    async fn record(&self, taken: &Taken, mut is_repeated: bool) -> Result<(), sqlx::Error> {
         if taken.is_nothing() {
-            return;
+            return Ok(());
         }
         let never = CancellationToken::new();
-        let mut is_repeated = false;
+        let claims = (!is_repeated).then_some(&self.stuck);
         let write = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
                 let unit = async |conn: &mut PgConnection| self.write(conn, taken, is_repeated).await;
-                self.database.unit(unit).await.inspect_err(|_| {
-                    self.stuck.send_replace(true);
+                self.database.unit(unit).await.inspect_err(|error| {
+                    if let Some(stuck) = claims.filter(|_| classify(error) == Failure::Systemic) {
+                        stuck.send_replace(true);
+                    }
                 })
             }
         };
-        let Some(Written { lost, changes, results }) =
-            retry::until_answered(WEBHOOK_WORKER, &self.health, &never, write).await
-        else {
-            return;
+        let Some(written) = retry::until_judged(WEBHOOK_WORKER, &self.health, &never, write).await else {
+            return Ok(());
         };
+        let Written { lost, changes, results } = written?;
         for (batch, recorded) in taken.batches() {
             batch.recorded(recorded);
         }
@@ -166,6 +158,7 @@ impl Recorder {
         log::changes(&changes);
         self.adjust_lanes(&changes);
         self.relay.hand_over(results);
+        Ok(())
     }
 
     async fn write(
@@ -211,16 +204,17 @@ impl Recorder {
             return Ok(Vec::new());
         }
         let mut changes = endpoints::lock(conn, &keys).await?;
-        changes.retain(|change| taken.reports.contains_key(&change.key));
+        let reports = taken.reports();
+        changes.retain(|change| reports.contains_key(&change.key));
         for change in &mut changes {
-            for report in taken.reports.get(&change.key).into_iter().flatten() {
+            for report in reports.get(&change.key).into_iter().flatten() {
                 let breaker = &mut change.breaker;
                 *breaker = breaker.after(report.signal, change.now, change.max_in_flight, &self.breaker);
                 change.hold = change.hold.max(report.hold);
                 change.is_gone |= report.is_gone;
                 change.has_succeeded |= report.signal == Signal::Alive;
-                if report.error.is_some() {
-                    change.error.clone_from(&report.error);
+                if let Some(error) = report.error {
+                    change.error = Some(error.clone());
                 }
             }
         }
@@ -282,117 +276,7 @@ impl Recorder {
     }
 }
 
-impl Taken {
-    /// Whether its batches, and that of this job, were taken under the same id of this process. Under a new id it may have
-    /// taken a batch again that it still works on; such copies of a delivery are recorded one after the other.
-    fn is_of_one_owner_with(&self, job: &Job) -> bool {
-        let Origin::Batch(batch) = &job.origin else { return true };
-        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
-        let owner = |job: &Job| if let Origin::Batch(batch) = &job.origin { Some(batch.owner) } else { None };
-        let mut owners = jobs.filter_map(owner);
-        owners.next().is_none_or(|owner| owner == batch.owner)
-    }
-
-    fn add(&mut self, Finished { job, attempt }: Finished) {
-        let Some((started_at, outcome)) = attempt else {
-            self.skipped.push(job);
-            return;
-        };
-        let attempts = job.progress.attempts_in_round().saturating_add(1);
-        let round = Round { attempts, age: job.progress.age };
-        let next = after_attempt(&outcome, round, &job.handle.route.rule, rand::random());
-        if !job.is_calm || outcome.class != Class::Delivered || job.handle.takes_success() {
-            self.reports.entry(job.lane.clone()).or_default().push(Report::of(&outcome));
-        }
-        self.attempted.push(Recorded { job, started_at, outcome, next });
-    }
-
-    /// Deliveries with a row that were not attempted stay as they are.
-    fn is_nothing(&self) -> bool {
-        self.attempted.is_empty() && self.skipped.iter().all(|job| matches!(job.origin, Origin::Row))
-    }
-
-    /// The lanes with a report, and those of deliveries that will wait, in the lock order of all processes.
-    fn changing_lanes(&self) -> Vec<&Key> {
-        let retried = self.attempted.iter().filter(|one| matches!(one.next, Next::Retry { .. }));
-        let waiting = retried.map(|one| &one.job).chain(&self.skipped);
-        let waiting = waiting.filter(|job| matches!(job.origin, Origin::Batch(_))).map(|job| &job.lane);
-        let lanes: BTreeSet<&Key> = self.reports.keys().chain(waiting).collect();
-        lanes.into_iter().collect()
-    }
-
-    /// The attempts of deliveries that have a row.
-    fn pending(&self) -> Vec<Attempted<'_>> {
-        let pending = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Row));
-        let pending = pending.map(|Recorded { job, started_at, outcome, next }| Attempted {
-            delivery: &job.delivery,
-            progress: job.progress,
-            started_at: *started_at,
-            outcome,
-            next,
-        });
-        pending.collect()
-    }
-
-    /// The deliveries that get a row now.
-    fn without_row(&self) -> Vec<NewDelivery<'_>> {
-        let attempted = self.attempted.iter().filter(|one| matches!(one.job.origin, Origin::Batch(_)));
-        let attempted = attempted.map(|Recorded { job, started_at, outcome, next }| NewDelivery {
-            delivery: &job.delivery,
-            first: Some(First { started_at: *started_at, outcome, next }),
-        });
-        let skipped = self.skipped.iter().filter(|job| matches!(job.origin, Origin::Batch(_)));
-        let skipped = skipped.map(|job| NewDelivery { delivery: &job.delivery, first: None });
-        attempted.chain(skipped).collect()
-    }
-
-    /// The deliveries of batches.
-    fn of_batches(&self) -> impl Iterator<Item = (&EffectsKey, Uuid)> {
-        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
-        jobs.filter_map(|job| match &job.origin {
-            Origin::Batch(batch) => Some((&batch.key, job.delivery.key.id)),
-            Origin::Row => None,
-        })
-    }
-
-    /// How many deliveries of each batch get a row now.
-    fn batches(&self) -> impl Iterator<Item = (&Batch, usize)> {
-        let jobs = self.attempted.iter().map(|one| &one.job).chain(&self.skipped);
-        let mut batches: HashMap<*const Batch, (&Batch, usize)> = HashMap::new();
-        for job in jobs {
-            if let Origin::Batch(batch) = &job.origin {
-                batches.entry(Arc::as_ptr(batch)).or_insert((batch, 0)).1 += 1;
-            }
-        }
-        batches.into_values()
-    }
-
-    /// The batches all of whose deliveries have a row now.
-    fn completed(&self) -> Vec<(&EffectsKey, Uuid)> {
-        let completed = self.batches().filter(|(batch, recorded)| batch.completes_with(*recorded));
-        completed.map(|(batch, _)| (&batch.key, batch.owner)).collect()
-    }
-}
-
 /// How long nothing is sent to the endpoint: a hold, or the wait of its breaker.
 fn waits_for(change: &Change) -> Option<Duration> {
     change.hold.or_else(|| change.opens_for())
-}
-
-impl Report {
-    fn of(outcome: &Outcome) -> Self {
-        Self {
-            signal: signal(outcome),
-            hold: hold(outcome),
-            is_gone: outcome.class == Class::Gone,
-            error: outcome.error.clone(),
-        }
-    }
-}
-
-/// The deliveries that have ended and whose chain has a result to publish.
-fn awaited_ends(recorded: &[&Recorded]) -> Vec<RowKey> {
-    let ended = recorded.iter().filter(|one| !matches!(one.next, Next::Retry { .. }));
-    let deliveries = ended.map(|one| &one.job.delivery).filter(|delivery| delivery.awaited);
-    deliveries.map(|delivery| RowKey { key: delivery.key.clone(), created_at: delivery.created_at }).collect()
 }

@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn supersede(
     conn: &mut PgConnection,
     mut loaded: Vec<Loaded>,
-    in_flight: &[Uuid],
+    in_flight: impl FnOnce() -> Vec<Uuid>,
     source: &str,
 ) -> Result<Vec<Loaded>, sqlx::Error> {
     let ordered = loaded.iter().map(|one| &one.delivery).filter(|delivery| delivery.newest_only);
@@ -32,7 +32,7 @@ pub(super) async fn supersede(
         return Ok(loaded);
     }
     let mut transaction = conn.begin().await?;
-    let yielded = deliveries::supersede(&mut transaction, &ordered, in_flight).await?;
+    let yielded = deliveries::supersede(&mut transaction, &ordered, &in_flight()).await?;
     let superseded: Vec<&Yielded> = yielded.iter().filter(|one| one.is_superseded).collect();
     let replayed: Vec<_> =
         superseded.iter().filter(|one| one.is_replayed).map(|one| one.requested()).collect();

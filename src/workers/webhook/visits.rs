@@ -100,9 +100,10 @@ pub(super) fn advance(
     for (key, visit) in visits {
         let Some(lane) = owned.get_mut(key) else { continue };
         lane.is_done |= visit.overdue.is_some();
+        lane.reached = lane.reached.max(lane.cursor);
         lane.is_exhausted = is_all && counts.get(key).copied().unwrap_or_default() < visit.room;
         if lane.is_exhausted {
-            lane.reload_at = clock + RELOAD;
+            (lane.cursor, lane.reload_at) = (lane.reached, clock + RELOAD);
         }
         if folded.contains(key) {
             // The digests, and what no digest took, are due already.

@@ -204,7 +204,7 @@ async fn resend_sends_ended_deliveries_again(app: &TestApp) {
         by_delivery.values().all(|bodies| bodies.iter().all(|body| *body == bodies[0])),
         "the same bytes"
     );
-    assert_eq!(app.broker.heard().await.len(), 1, "only the webhooks are repeated");
+    assert_eq!(app.broker.hear(1).await.len(), 1, "only the webhooks are repeated");
 }
 
 #[apply(test)]
@@ -316,10 +316,11 @@ async fn resent_older_version_is_superseded_again(app: &TestApp) {
 async fn show_lists_the_members_of_a_digest(app: &TestApp) {
     let url = app.receiver.url("/ok");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
-    app.run(&[]).await;
+    app.run(&["upsert"]).await;
     let lead = |index| Event::lead("Ada").email(&format!("ada{index}@x.example")).webhook(&url);
     app.broker.publish_all(&(0..10).map(lead).collect::<Vec<_>>()).await;
-    app.broker.hear(10).await;
+    app.wait_for_rows("webhook_pending WHERE due_at <= now()", 10).await;
+    app.run(&["webhook"]).await;
     app.wait_for_deliveries("pending", 0).await;
     let member = list(app, &["--state", "digested"]).await.pop().expect("a member");
     let digest = member["digestId"].as_str().unwrap();

@@ -71,3 +71,22 @@ async fn erasure_drops_unpublished_events_about_the_contact(app: &TestApp) {
     assert!(service.log().contains("took over 1 messages"), "contact.erased is published by the sweep");
     sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
 }
+
+/// It may have what must go.
+#[apply(test)]
+async fn erasure_does_not_pass_over_an_unreadable_row(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    insert(app, &[unpublished("contact.upserted", Some(&id), "{}")]).await;
+    sqlx::query("UPDATE effects SET body = '\\x00'").execute(&app.pool).await.unwrap();
+    let erase = ["contact", "erase", "--company", "acme", id.as_str(), "--yes", "--operator", "grace"];
+    let refused = app.cli(&erase).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("(publish) of table effects cannot be read"), "{}", refused.stderr);
+    sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
+    let erased = app.cli(&erase).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+}

@@ -54,7 +54,6 @@ async fn events_wait_until_the_schema_is_migrated(app: &TestApp) {
 #[apply(test)]
 async fn outage_beyond_a_lease_sends_nothing_twice(app: &TestApp) {
     impatient(app);
-    app.set("webhook.timeout", "5s");
     let database = Proxy::before(&app.setting("postgres.url")).await;
     app.set("postgres.url", database.url());
     let process = app.run(&[]).await;

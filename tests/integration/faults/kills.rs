@@ -72,11 +72,10 @@ async fn next_process_publishes_the_events_of_a_killed_one(app: &TestApp) {
     assert!(next.log().contains("took over"), "{}", next.log());
 }
 
-/// Sent, but not recorded: sent again when the lease expires.
+/// Sent, but not recorded: sent again once the process counts as dead.
 #[apply(test)]
 async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     impatient(app);
-    app.set("webhook.timeout", "5s");
     app.broker.declare().await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/held"), 0..20)).await;
     let process = app.run(&[]).await;
@@ -88,6 +87,25 @@ async fn killed_workers_deliveries_are_sent_again(app: &TestApp) {
     assert!(app.receiver.requests().len() >= 40);
 }
 
+/// However long a request to its endpoint may take. One endpoint's deliveries have rows, because its rate is limited.
+#[apply(test)]
+async fn takeover_does_not_wait_for_the_timeout_of_an_endpoint(app: &TestApp) {
+    impatient(app);
+    let [long, longer] = ["/held/long", "/held/longer"].map(|path| app.receiver.url(path));
+    let rules = format!(
+        r#"[{{ url = "{long}", timeout = "10m" }}, {{ url = "{longer}", timeout = "1h", rate = "1000/s" }}]"#
+    );
+    app.set("webhook.endpoints", &rules);
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&[leads_to(&long, 0..10), leads_to(&longer, 10..20)].concat()).await;
+    app.webhooks(20).await;
+    process.kill9().await;
+    app.run(&[]).await;
+    app.webhooks(40).await;
+    app.receiver.release();
+    all_done(app, 20).await;
+}
+
 /// The deliveries have rows, because their rate is limited. Only what was in flight is sent again.
 #[apply(test)]
 async fn lane_of_a_killed_owner_goes_on(app: &TestApp) {
@@ -97,7 +115,6 @@ async fn lane_of_a_killed_owner_goes_on(app: &TestApp) {
     let url = app.receiver.url("/held");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", rate = "1000/s" }}]"#));
     app.set("webhook.max_in_flight", &IN_FLIGHT.to_string());
-    app.set("webhook.timeout", "1m");
     let owner = app.run(&[]).await;
     app.broker.publish_all(&leads_to(&url, 0..COUNT)).await;
     app.wait_for_rows("webhook_pending", COUNT.try_into().unwrap()).await;
@@ -125,12 +142,14 @@ async fn lane_of_a_killed_owner_goes_on(app: &TestApp) {
 #[apply(test)]
 async fn outcome_of_a_process_that_was_replaced_changes_nothing(app: &TestApp) {
     impatient(app);
-    app.set("webhook.timeout", "6s");
+    app.set("webhook.timeout", "30s");
     app.broker.declare().await;
     app.broker.publish_all(&leads_to(&app.receiver.url("/held"), 0..20)).await;
     let frozen = app.run(&[]).await;
     app.webhooks(20).await;
     frozen.freeze();
+    // The other one waits for its answers, however late they come.
+    app.set("webhook.timeout", "10m");
     let other = app.run(&[]).await;
     app.webhooks(40).await;
     frozen.thaw();

@@ -21,6 +21,7 @@ async fn merge_unites_the_contacts(app: &TestApp) {
     let heard = app.broker.upserted(&by_both()).await;
     assert_eq!((heard.at("/data/operation"), heard.at("/data/rejected")), (&json!("updated"), &json!([])));
     assert_eq!(heard.at("/data/mergedContactIds"), &json!([email]));
+    app.wait_for_unpublished(0).await;
     let merged = app.broker.heard().await.into_iter().filter(|heard| heard.routing_key == "contact.merged");
     assert_eq!(only(merged).at("/data/mergedContactIds"), &json!([email]));
 

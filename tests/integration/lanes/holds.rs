@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 
 use super::leads;
-use crate::support::{app::TestApp, test};
+use crate::support::{app::TestApp, eventually, test};
 
 /// Many deliveries wait, and every answer asks for one second.
 #[apply(test)]
@@ -20,8 +20,10 @@ async fn receiver_that_only_holds_is_asked_by_one_request_and_ever_more_rarely(a
     let waits: Vec<f64> = sqlx::query_scalar(waits).fetch_all(&app.pool).await.unwrap();
     let least = [1.0, 1.0, 2.0, 4.0];
     assert!(waits.iter().zip(least).all(|(wait, least)| *wait >= least), "{waits:?}");
-    let listed = app.json(&["endpoint", "list"]).await;
-    assert_eq!(listed[0]["state"], "held", "{listed:#}");
+    eventually("the endpoint is listed as held", async || {
+        (app.json(&["endpoint", "list"]).await[0]["state"] == "held").then_some(())
+    })
+    .await;
     assert_eq!(app.rows("dead_letters").await, 0);
 }
 

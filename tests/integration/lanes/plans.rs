@@ -10,8 +10,6 @@ use uuid::Uuid;
 
 use crate::support::{app::TestApp, test};
 
-const CLAIM: &str = include_str!("../../../src/postgres/endpoints/claim.sql");
-
 const RECORD: &str = include_str!("../../../src/postgres/deliveries/record.sql");
 
 const LOAD: &str = include_str!("../../../src/postgres/deliveries/load.sql");
@@ -42,16 +40,16 @@ const FILL: [&str; 3] = [
 ];
 
 #[derive(Clone, Copy)]
-struct Fill<'a> {
-    company: &'a str,
-    endpoint: i32,
-    deliveries: i32,
-    state: &'a str,
-    due_in: i32,
-    endpoints: i32,
+pub(super) struct Fill<'a> {
+    pub(super) company: &'a str,
+    pub(super) endpoint: i32,
+    pub(super) deliveries: i32,
+    pub(super) state: &'a str,
+    pub(super) due_in: i32,
+    pub(super) endpoints: i32,
 }
 
-async fn fill(conn: &mut PgConnection, fill: Fill<'_>) {
+pub(super) async fn fill(conn: &mut PgConnection, fill: Fill<'_>) {
     for statement in FILL {
         let filled = sqlx::query(statement)
             .bind(fill.company)
@@ -65,35 +63,16 @@ async fn fill(conn: &mut PgConnection, fill: Fill<'_>) {
 }
 
 /// A connection with the service's planner settings.
-async fn connection(app: &TestApp) -> PgConnection {
+pub(super) async fn connection(app: &TestApp) -> PgConnection {
     let migrated = app.cli(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
     let mut conn = PgConnection::connect(&app.setting("postgres.url")).await.unwrap();
     for setting in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"] {
         sqlx::query(AssertSqlSafe(format!("SET {setting} = off"))).execute(&mut conn).await.unwrap();
     }
+    // A worker prepares its statements once.
+    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut conn).await.unwrap();
     conn
-}
-
-/// Claims up to 256 lanes, `per_turn` of each turn and none of the companies `full`, and returns their companies and the
-/// plan.
-async fn claim(conn: &mut PgConnection, per_turn: i64, full: &[&str]) -> (Vec<String>, Value) {
-    let owner = Uuid::now_v7();
-    let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM}"));
-    let row = sqlx::query(explained)
-        .bind(owner)
-        .bind(per_turn)
-        .bind(256_i64)
-        .bind(full)
-        .bind(7_i32)
-        .bind(64_i32)
-        .fetch_one(&mut *conn)
-        .await
-        .unwrap();
-    let plan: Value = row.get(0);
-    let claimed = "SELECT company_id FROM webhook_endpoints WHERE owner = $1";
-    let claimed = sqlx::query_scalar(claimed).bind(owner).fetch_all(conn).await.unwrap();
-    (claimed, plan[0]["Plan"].clone())
 }
 
 /// Rows returned and rows removed by each scan of a table of webhooks.
@@ -135,103 +114,11 @@ pub(super) fn rows_read(scans: &[(f64, f64)]) -> f64 {
 }
 
 /// Checks that a plan reads at most so many rows, and none that it does not need.
-fn assert_lean(plan: &Value, most: u32) {
+pub(super) fn assert_lean(plan: &Value, most: u32) {
     let scans = scans(plan);
     let read = rows_read(&scans);
     assert!(read <= f64::from(most), "{read} rows read, at most {most} expected: {plan:#}");
     assert!(scans.iter().all(|(_, removed)| *removed < 1.0), "{scans:?}");
-}
-
-#[apply(test)]
-async fn claim_reads_only_lanes_that_are_due(app: &TestApp) {
-    let mut conn = connection(app).await;
-    let lanes =
-        Fill { company: "acme", endpoint: 1, deliveries: 1, state: "pending", due_in: 0, endpoints: 5_000 };
-    // Closed for an hour, paused, and owned by another process.
-    fill(&mut conn, Fill { endpoint: 10_000, due_in: 3_600, ..lanes }).await;
-    fill(&mut conn, Fill { company: "other", due_in: 3_600, ..lanes }).await;
-    fill(&mut conn, Fill { endpoint: 20_000, ..lanes }).await;
-    sqlx::query("UPDATE webhook_endpoints SET next_due_at = 'infinity', paused_at = now() WHERE endpoint_id::text LIKE '%2____'")
-        .execute(&mut conn)
-        .await
-        .unwrap();
-    fill(&mut conn, Fill { endpoint: 30_000, ..lanes }).await;
-    sqlx::query(
-        "UPDATE webhook_endpoints SET owner = gen_random_uuid() WHERE endpoint_id::text LIKE '%3____'",
-    )
-    .execute(&mut conn)
-    .await
-    .unwrap();
-    fill(&mut conn, Fill { endpoint: 40_000, endpoints: 20, ..lanes }).await;
-    let (claimed, plan) = claim(&mut conn, 256, &[]).await;
-    assert_eq!(claimed.len(), 20);
-    // Found, locked and written; and nothing of the other turns.
-    assert_lean(&plan, 3 * 20);
-    let (again, plan) = claim(&mut conn, 256, &[]).await;
-    assert_eq!(again.len(), 0);
-    assert_lean(&plan, 0);
-}
-
-/// A company with many lanes leaves the turns of others alone.
-#[apply(test)]
-async fn claim_takes_lanes_of_every_turn(app: &TestApp) {
-    let mut conn = connection(app).await;
-    let lanes = Fill {
-        company: "greedy",
-        endpoint: 1,
-        deliveries: 1,
-        state: "pending",
-        due_in: -60,
-        endpoints: 2_000,
-    };
-    fill(&mut conn, lanes).await;
-    for company in ["modest", "humble"] {
-        let lanes = Fill { company, endpoint: 1, deliveries: 1, state: "pending", due_in: 0, endpoints: 1 };
-        fill(&mut conn, lanes).await;
-    }
-    let (mut claimed, _) = claim(&mut conn, 100, &[]).await;
-    claimed.sort();
-    claimed.dedup();
-    assert_eq!(claimed, ["greedy", "humble", "modest"]);
-}
-
-/// A company that has its share may have any number of due lanes in the turn of others.
-#[apply(test)]
-async fn claim_passes_over_full_companies(app: &TestApp) {
-    let mut conn = connection(app).await;
-    let lanes = Fill {
-        company: "greedy",
-        endpoint: 1,
-        deliveries: 1,
-        state: "pending",
-        due_in: -60,
-        endpoints: 5_000,
-    };
-    fill(&mut conn, lanes).await;
-    let beside = "SELECT 'c' || n FROM generate_series(1, 2000) n
-                  WHERE hashtext('c' || n) & 63 = hashtext('greedy') & 63 LIMIT 5";
-    let beside: Vec<String> = sqlx::query_scalar(beside).fetch_all(&mut conn).await.unwrap();
-    for company in &beside {
-        fill(&mut conn, Fill { company, due_in: 0, endpoints: 3, ..lanes }).await;
-        fill(&mut conn, Fill { company, endpoint: 10_000, due_in: 3_600, endpoints: 500, ..lanes }).await;
-    }
-    fill(&mut conn, Fill { company: "elsewhere", due_in: 0, endpoints: 3, ..lanes }).await;
-    for statistics in ["none", "current"] {
-        let (mut claimed, plan) = claim(&mut conn, 256, &["greedy", "nobody"]).await;
-        assert_eq!(claimed.len(), 18, "{statistics}");
-        // Found, locked and written. And each company of the turn is looked at once; the plan rounds averages up.
-        assert_lean(&plan, 3 * 18 + 2 * 6);
-        claimed.sort();
-        claimed.dedup();
-        assert_eq!(claimed.len(), 6);
-        let (again, plan) = claim(&mut conn, 256, &["greedy"]).await;
-        assert_eq!(again.len(), 0);
-        assert_lean(&plan, 2 * 6);
-        let release =
-            "UPDATE webhook_endpoints SET owner = NULL, next_due_at = now() WHERE owner IS NOT NULL";
-        sqlx::query(release).execute(&mut conn).await.unwrap();
-        sqlx::query("ANALYZE webhook_endpoints").execute(&mut conn).await.unwrap();
-    }
 }
 
 /// As in production: statistics from a small table, and many more finished deliveries than pending ones.
@@ -270,19 +157,36 @@ async fn load_reads_only_what_it_returns(app: &TestApp) {
     let owner = Uuid::now_v7();
     let own = sqlx::query("UPDATE webhook_endpoints SET owner = $1").bind(owner);
     own.execute(&mut conn).await.unwrap();
-    let plan = load(&mut conn, owner, &lanes, i64::MAX).await;
+    let plan = load(&mut conn, owner, &lanes, &[], i64::MAX).await;
     assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
     // Each with its pending row, and the lanes.
     assert_lean(&plan, 404);
+    // Those that are in memory already are passed over, one narrow row each.
+    let first = "SELECT delivery_id FROM (
+            SELECT delivery_id, row_number() OVER (PARTITION BY endpoint_id ORDER BY due_at, delivery_id) AS n
+            FROM webhook_pending WHERE endpoint_id = ANY($1)) p WHERE n <= 50";
+    let first: Vec<Uuid> = sqlx::query_scalar(first).bind(&lanes[..2]).fetch_all(&mut conn).await.unwrap();
+    let plan = load(&mut conn, owner, &lanes, &first, i64::MAX).await;
+    assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("200"));
+    let read = rows_read(&scans(&plan));
+    assert!(read <= 504.0, "{read} rows read: {plan:#}");
+    assert!(plan.to_string().contains("hashed SubPlan"), "each is compared with all: {plan:#}");
     let large =
         "UPDATE webhook_deliveries SET body = decode(repeat('00', 100), 'hex') WHERE state = 'pending'";
     sqlx::query(large).execute(&mut conn).await.unwrap();
-    let plan = load(&mut conn, owner, &lanes, 950).await;
+    let plan = load(&mut conn, owner, &lanes, &[], 950).await;
     assert_eq!(plan["Actual Rows"].to_string().split('.').next(), Some("10"), "1,000 bytes");
 }
 
-/// Loads up to 100 deliveries of each lane, until their bodies have so many bytes, and returns the plan.
-async fn load(conn: &mut PgConnection, owner: Uuid, lanes: &[Uuid], max_bytes: i64) -> Value {
+/// Loads up to 100 deliveries of each lane, none of those `loaded`, until their bodies have so many bytes, and returns the
+/// plan.
+async fn load(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    lanes: &[Uuid],
+    loaded: &[Uuid],
+    max_bytes: i64,
+) -> Value {
     let explained = AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {LOAD}"));
     let row = sqlx::query(explained)
         .bind(vec!["acme"; lanes.len()])
@@ -293,6 +197,7 @@ async fn load(conn: &mut PgConnection, owner: Uuid, lanes: &[Uuid], max_bytes: i
         .bind(vec![Duration::ZERO; lanes.len()])
         .bind(owner)
         .bind(max_bytes)
+        .bind(loaded)
         .fetch_one(conn)
         .await
         .unwrap();
@@ -311,7 +216,6 @@ async fn lookup_of_attempts_searches_one_partition(app: &TestApp) {
     let row = "SELECT delivery_id, created_at FROM webhook_attempts ORDER BY created_at LIMIT 1";
     let (delivery, created_at): (Uuid, time::OffsetDateTime) =
         sqlx::query_as(row).fetch_one(&mut conn).await.unwrap();
-    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut conn).await.unwrap();
     let row = sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, FORMAT JSON) {ATTEMPTS}")))
         .bind("acme")
         .bind(delivery)
@@ -373,25 +277,4 @@ async fn record_reads_only_the_attempts_of_its_deliveries(app: &TestApp) {
     let kept = "SELECT attempt FROM webhook_attempts WHERE delivery_id = $1 AND response_body IS NOT NULL ORDER BY attempt";
     let kept: Vec<i32> = sqlx::query_scalar(kept).bind(id).fetch_all(&mut conn).await.unwrap();
     assert_eq!(kept, [2, 11], "the first answer and the last");
-}
-
-/// A migration may take longer than a worker's statement: it builds the indexes of large tables.
-#[apply(test)]
-async fn migration_ignores_the_statement_timeout(app: &TestApp) {
-    sqlx::query("CREATE SCHEMA fresh").execute(&app.pool).await.unwrap();
-    let url = app.setting("postgres.url");
-    app.set("postgres.url", &format!("{url}?options[search_path]=fresh"));
-    app.set("postgres.statement_timeout", "500ms");
-    // The migration waits for this transaction when it creates the same table.
-    let mut writer = app.pool.begin().await.unwrap();
-    sqlx::query("CREATE TABLE fresh.effects ()").execute(&mut *writer).await.unwrap();
-    let release = async {
-        app.wait_for_blocked_sessions(1).await;
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        writer.rollback().await.unwrap();
-    };
-    let (migrated, ()) = tokio::join!(app.cli(&["migrate"]), release);
-    assert_eq!(migrated.code, Some(0), "{}", migrated.stderr);
-    assert_eq!(app.rows("fresh.effects").await, 0);
-    app.set("postgres.url", &url);
 }

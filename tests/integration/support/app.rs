@@ -59,6 +59,9 @@ impl TestApp {
         app.set("webhook.allow_http", "true");
         app.set("webhook.allowed_networks", "127.0.0.0/8");
         app.set("webhook.retry_schedule", "100ms,200ms");
+        // However slow the machine, a receiver answers before that, and a process stops in order.
+        app.set("webhook.timeout", "2m");
+        app.set("shutdown.grace", "2m");
         app
     }
 

@@ -19,7 +19,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{event::Event, eventually};
 
 /// Maximum time of one request to the broker before a retry over a new connection.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An event as a subscriber receives it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use contact_relay::dev::services::{Action, Options, Service, Services};
+use contact_relay::{
+    dev::services::{Action, Options, Service, Services},
+    postgres::schema::{self, SchemaError},
+};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
@@ -107,11 +110,11 @@ impl Environment {
         }
     }
 
-    async fn create_template(&self) -> Result<(), sqlx::Error> {
+    async fn create_template(&self) -> Result<(), SchemaError> {
         self.administer(format!(r#"CREATE DATABASE "{}""#, self.run)).await?;
         let mut connection = PgConnection::connect_with(&self.database(&self.run)).await?;
-        contact_relay::postgres::schema::apply(&mut connection).await?;
-        connection.close().await
+        schema::apply(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     async fn administer(&self, statement: String) -> Result<(), sqlx::Error> {

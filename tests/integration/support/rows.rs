@@ -2,7 +2,7 @@
 //!
 //! `rows` is what follows `FROM`: a table, `"contacts"`, or with its condition, `"contacts WHERE version = 2"`.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{app::TestApp, eventually};
 
@@ -88,6 +88,15 @@ impl TestApp {
         // The text comes from a test.
         sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.pool).await
     }
+}
+
+/// Rows of tables with such a name that this transaction has read, as a sum of columns of the statistics: `idx_tup_fetch`,
+/// `seq_tup_read`.
+pub(crate) async fn rows_read(conn: &mut PgConnection, columns: &str, tables: &str) -> i64 {
+    let read = format!(
+        "SELECT coalesce(sum({columns}), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname ~ '{tables}'"
+    );
+    sqlx::query_scalar(AssertSqlSafe(read)).fetch_one(conn).await.unwrap()
 }
 
 fn count_of(rows: &str) -> String {

@@ -38,7 +38,7 @@ fn endless() -> Vec<Case> {
         Case::runs("an endless chunk size after a pause", Class::Delivered, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(peer.pause).await;
             peer.write_forever(&[b'0'; 4096]).await;
         })
         .status(200),

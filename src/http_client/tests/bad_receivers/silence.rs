@@ -100,10 +100,11 @@ fn closing() -> Vec<Case> {
         Case::runs("resets in the body", Class::Delivered, |mut peer| async move {
             peer.read_head().await;
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n").await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(peer.pause).await;
             peer.reset();
         })
-        .status(200),
+        .status(200)
+        .pauses(),
     ]
 }
 

@@ -59,6 +59,23 @@ fn a_lane_sends_up_to_its_cap() {
 }
 
 #[test]
+fn what_is_sent_twice_after_a_crash_is_bounded() {
+    let mut queue = Queue::new(100, 1_000);
+    let key = lane("a", 1);
+    push(&mut queue, &key, "host", 2 * MAX_UNRECORDED);
+    let mut ended = Vec::new();
+    while let Some(item) = queue.next() {
+        queue.ended(&key);
+        ended.push(item);
+    }
+    assert_eq!(ended.len(), MAX_UNRECORDED, "none of them is recorded");
+    for item in &ended {
+        queue.recorded(item.id(), &key);
+    }
+    assert!(queue.next().is_some(), "they are recorded");
+}
+
+#[test]
 fn a_host_uses_at_most_half_of_the_slots() {
     let mut queue = Queue::new(100, 1000);
     push(&mut queue, &lane("acme", 1), "a", 200);

@@ -1,0 +1,101 @@
+//! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
+//! on. If messages are refused and none is accepted between them, the fault is more likely that of the database as a
+//! whole, and messages have to wait.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many messages may be set aside before another one is accepted.
+const MAX_UNPROVEN: u32 = 2;
+
+/// After so long a further one may be. Otherwise two messages that wait, one in each transaction, would leave no
+/// transaction for a message that could be accepted.
+const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long it is reported at least, whatever is accepted meanwhile, so that somebody sees it.
+const REPORTED: Duration = Duration::from_mins(1);
+
+/// The messages that a consumer has set aside.
+#[derive(Debug, Default)]
+pub struct SetAside(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Messages that were set aside since others were accepted.
+    unproven: u32,
+    /// When the last one was.
+    last_at: Option<Instant>,
+    /// What is reported, and since when.
+    report: Option<(String, Instant)>,
+}
+
+impl SetAside {
+    /// A transaction with accepted messages was committed: the database can be used.
+    pub(super) fn committed(&self) {
+        self.state().unproven = 0;
+    }
+
+    /// Whether a message may be set aside now. If so, it counts as set aside.
+    pub(super) fn admit(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let is_rare = state.last_at.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVEN_INTERVAL);
+        let admits = state.unproven < MAX_UNPROVEN || is_rare;
+        if admits {
+            state.unproven += 1;
+            state.last_at = Some(now);
+        }
+        admits
+    }
+
+    /// A message was set aside for this reason.
+    pub(super) fn note(&self, why: &str, now: Instant) {
+        self.state().report = Some((why.to_owned(), now));
+    }
+
+    /// What is reported now.
+    pub(super) fn report(&self, now: Instant) -> Option<String> {
+        let state = self.state();
+        let (why, since) = state.report.as_ref()?;
+        (now.saturating_duration_since(*since) < REPORTED).then(|| why.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_commit_two_are_admitted_at_once_and_then_one_each_minute() {
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let admits = |seconds| set_aside.admit(start + Duration::from_secs(seconds));
+        assert!(admits(0) && admits(1));
+        assert!(!admits(2) && !admits(60));
+        assert!(admits(61) && !admits(120) && admits(121));
+    }
+
+    #[test]
+    fn commit_admits_two_more() {
+        let (set_aside, now) = (SetAside::default(), Instant::now());
+        assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+        set_aside.committed();
+        assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+    }
+
+    #[test]
+    fn the_last_one_is_reported_for_a_minute() {
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let report = |seconds| set_aside.report(start + Duration::from_secs(seconds));
+        assert_eq!(report(0), None);
+        set_aside.note("first", start);
+        set_aside.note("second", start + Duration::from_secs(1));
+        set_aside.committed();
+        assert_eq!(report(60).as_deref(), Some("second"));
+        assert_eq!(report(61), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Outcomes that the database refuses: a row that they change stays locked, cannot be read, or contradicts them. They are
+//! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
+//! until its outcome is recorded.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tracing::{error, info, warn};
+
+use super::{Recorder, taken::Taken};
+use crate::{
+    postgres::refusal,
+    workers::{component::WEBHOOK_WORKER, webhook::attempt::Job},
+};
+
+/// How often an outcome that is refused alone is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How a health report about such outcomes begins.
+const UNRECORDED: &str = "cannot record outcomes: ";
+
+impl Recorder {
+    /// Records what was refused, as soon as the database takes it, until `refused` is closed. What is left then is lost with
+    /// the process, and its deliveries are sent again.
+    pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Taken>) {
+        let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
+        while is_open {
+            let mut portions = Vec::new();
+            tokio::select! {
+                more = refused.recv() => {
+                    is_open = more.is_some();
+                    portions.extend(more);
+                }
+                () = sleep_until(next_round), if !alone.is_empty() => {}
+            }
+            let known = alone.len();
+            if next_round <= Instant::now() || !is_open {
+                portions.append(&mut alone);
+                next_round = Instant::now() + RETRY_INTERVAL;
+            }
+            let mut why = None;
+            while let Some(taken) = portions.pop() {
+                match self.record(&taken, true).await {
+                    Ok(()) => self.release(taken),
+                    Err(_) if taken.len() > 1 => portions.extend(taken.halved()),
+                    Err(error) => {
+                        why = Some(refusal(&error));
+                        alone.push(taken);
+                    }
+                }
+            }
+            let lanes = alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone());
+            self.lanes.set_refused(lanes.collect());
+            self.report_refused(&alone, known, why);
+        }
+        let outcomes = alone.len();
+        if outcomes > 0 {
+            warn!(
+                component = WEBHOOK_WORKER,
+                outcomes, "{outcomes} outcomes could not be recorded; their deliveries are sent again"
+            );
+        }
+    }
+
+    /// `known` of them were refused before.
+    fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
+        let outcomes = alone.len();
+        let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {
+            if self.health.recovered(WEBHOOK_WORKER, UNRECORDED) {
+                info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} has recorded all outcomes");
+            }
+            return;
+        };
+        let Some(why) = why else { return };
+        if outcomes > known {
+            error!(
+                component = WEBHOOK_WORKER,
+                outcomes,
+                delivery.id = %delivery.key.id,
+                company.id = delivery.key.company,
+                error = why,
+                "could not record {outcomes} outcomes, the last one of delivery {}: {why}",
+                delivery.key.id
+            );
+        }
+        self.health.failing(WEBHOOK_WORKER, format!("{UNRECORDED}{outcomes} of them; {why}"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Stored rows that keep one message from being applied, or one outcome from being recorded: others go on without it.
+
+use std::time::Instant;
+
+use contact_relay::{
+    domain::chain::outgoing::OutgoingEvent,
+    postgres::effects::{self, events},
+};
+use macro_rules_attribute::apply;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::not_ready;
+use crate::{
+    effects::event,
+    support::{app::TestApp, dead_letters::Dead, event::Event, eventually, only, process::Process, test},
+};
+
+const EMAIL: &str = "ada@x.example";
+
+fn ada(id: &str) -> Event {
+    Event::lead("Ada").id(id).email(EMAIL)
+}
+
+fn neighbors(count: usize) -> Vec<Event> {
+    (0..count).map(|number| Event::lead("Grace").email(&format!("grace-{number}@x.example"))).collect()
+}
+
+async fn execute(app: &TestApp, statement: &str) -> u64 {
+    // Statements consist of constants.
+    sqlx::query(AssertSqlSafe(statement)).execute(&app.pool).await.unwrap().rows_affected()
+}
+
+/// The `log.filter` that [`refusals`] needs.
+const FILTER: &str = "info,contact_relay::workers::upsert=debug";
+
+/// How often the database refused to apply something.
+fn refusals(process: &Process) -> usize {
+    process.log().matches("the database refused a portion").count()
+}
+
+/// Waits until one message is set aside for this reason and `contacts` exist.
+async fn set_aside(app: &TestApp, process: &Process, why: &str, contacts: i64) -> Dead {
+    let dead = app.the_dead_letter("set aside", |dead| dead.reason == "crash_loop").await;
+    assert!(dead.message.contains(why), "{}", dead.message);
+    app.wait_for_rows("contacts", contacts).await;
+    app.queues_are_empty().await;
+    not_ready(process, "set aside a message").await;
+    dead
+}
+
+/// Replays what was set aside, after its cause is gone.
+async fn recovers(app: &TestApp) {
+    replay(app).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved'", 1).await;
+}
+
+async fn replay(app: &TestApp) {
+    let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+}
+
+/// As after a backup of some tables only. A new contact cannot have the identifier, and nobody has it.
+#[apply(test)]
+async fn identifier_without_a_contact_stops_nobody(app: &TestApp) {
+    let process = app.run(&[]).await;
+    execute(
+        app,
+        &format!("INSERT INTO contact_identifiers VALUES ('acme', 'email', '{EMAIL}', gen_random_uuid())"),
+    )
+    .await;
+    app.broker.publish_all(&[vec![ada("1")], neighbors(20)].concat()).await;
+    set_aside(app, &process, "a stored identifier has no contact", 20).await;
+    execute(app, &format!("DELETE FROM contact_identifiers WHERE value = '{EMAIL}'")).await;
+    recovers(app).await;
+    assert_eq!(app.rows("contacts").await, 21);
+}
+
+#[apply(test)]
+async fn unreadable_contact_stops_nobody(app: &TestApp) {
+    let process = app.run(&[]).await;
+    let contact = only(app.broker.publish_in_turn(&[ada("1")]).await);
+    execute(app, "UPDATE contacts SET provenance = '{' || provenance").await;
+    app.broker.publish_all(&[vec![ada("2")], neighbors(20)].concat()).await;
+    let why = format!("contact {contact} of company acme cannot be read");
+    set_aside(app, &process, &why, 21).await;
+    execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
+    recovers(app).await;
+    assert_eq!(app.rows("applied_events").await, 22);
+}
+
+/// The neighbors are more than the broker hands out at once.
+#[apply(test)]
+async fn locked_contact_stops_nobody(app: &TestApp) {
+    app.set("postgres.statement_timeout", "1s");
+    app.set("upsert.batch_size", "4");
+    let process = app.run(&[]).await;
+    app.broker.publish_in_turn(&[ada("1")]).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish_all(&[vec![ada("2")], neighbors(100)].concat()).await;
+    set_aside(app, &process, "somebody may have locked the rows", 101).await;
+    lock.rollback().await.unwrap();
+    recovers(app).await;
+    assert_eq!(app.rows("applied_events").await, 102);
+}
+
+/// As by a migration.
+#[apply(test)]
+async fn locked_table_makes_no_dead_letter(app: &TestApp) {
+    app.set("postgres.statement_timeout", "200ms");
+    app.set("log.filter", FILTER);
+    let process = app.run(&[]).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE contacts IN SHARE MODE").execute(&mut *lock).await.unwrap();
+    app.broker.publish_all(&neighbors(2)).await;
+    eventually("each was tried more than three times", async || (refusals(&process) > 8).then_some(())).await;
+    not_ready(&process, "a table is locked").await;
+    assert_eq!(app.rows("dead_letters").await, 0);
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("contacts", 2).await;
+    process.ready().await;
+}
+
+/// As if the rows had been written by another version.
+#[apply(test)]
+async fn messages_wait_if_no_contact_can_be_read(app: &TestApp) {
+    app.set("log.filter", FILTER);
+    let process = app.run(&[]).await;
+    let people = neighbors(6);
+    app.broker.publish_in_turn(&people).await;
+    execute(app, "UPDATE contacts SET provenance = '{' || provenance").await;
+    let began = Instant::now();
+    let again = |event: Event| event.id(&Uuid::now_v7().to_string());
+    app.broker.publish_all(&people.into_iter().map(again).collect::<Vec<_>>()).await;
+    app.wait_for_at_least(2, "dead_letters").await;
+    let before = refusals(&process);
+    eventually("the others are tried again", async || (refusals(&process) > before + 20).then_some(())).await;
+    let dead = app.rows("dead_letters").await;
+    // One a minute may follow.
+    let most = 2 + began.elapsed().as_secs().div_ceil(60);
+    assert!(dead.cast_unsigned() <= most, "{dead}");
+    not_ready(&process, "cannot be read").await;
+    execute(app, "UPDATE contacts SET provenance = substr(provenance, 2)").await;
+    app.wait_for_rows("applied_events", 12 - dead).await;
+    replay(app).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved'", dead).await;
+    assert_eq!(app.rows("applied_events").await, 12);
+}
+
+#[apply(test)]
+async fn unreadable_requests_stop_no_outcome(app: &TestApp) {
+    let process = app.run(&[]).await;
+    app.broker.publish(&ada("1").webhook(&app.receiver.url("/held"))).await;
+    app.webhooks(1).await;
+    // As if an erasure had removed another request of the batch.
+    let changed =
+        execute(app, "UPDATE effects SET body = '\\x00', items = items + 1 WHERE kind = 'send'").await;
+    assert_eq!(changed, 1);
+    app.receiver.release();
+    app.wait_for_deliveries("delivered", 1).await;
+    app.wait_for_unsent(0).await;
+    assert!(process.log().contains("could not read batch"), "{}", process.log());
+}
+
+#[apply(test)]
+async fn unreadable_row_of_effects_does_not_fail_others(app: &TestApp) {
+    let mut conn = app.pool.acquire().await.unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let events = vec![event("contact.upserted.created"), event("contact.upserted.updated")];
+        let (batch, owner) = (Uuid::now_v7(), Some(Uuid::now_v7()));
+        keys.push(only(events::insert(&mut conn, batch, owner, events).await.unwrap()));
+    }
+    let [broken, sound] = keys.try_into().unwrap();
+    let published = only(sound.events.first()).id;
+    let destroy = sqlx::query("UPDATE effects SET body = '\\x00' WHERE batch = $1").bind(broken.key.batch);
+    destroy.execute(&mut *conn).await.unwrap();
+    let keys = [broken.key, sound.key];
+    let retained = effects::retain(&mut conn, &keys, |_, event: &OutgoingEvent| event.id != published);
+    let retained = retained.await.unwrap();
+    assert_eq!((retained.removed, retained.unreadable), (1, keys[..1].to_vec()));
+    assert_eq!(app.unpublished().await, 3);
+    execute(app, "DELETE FROM effects").await;
+}
+
+/// An attempt is stored that the delivery does not know of.
+#[apply(test)]
+async fn outcome_that_contradicts_a_row_keeps_no_other_from_being_recorded(app: &TestApp) {
+    app.set("webhook.retry_schedule", "1h");
+    let process = app.run(&[]).await;
+    app.broker.publish(&ada("1").webhook(&app.receiver.url("/status/503/1"))).await;
+    app.wait_for_rows("webhook_attempts", 1).await;
+    execute(
+        app,
+        "INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, started_at, duration_ms, outcome)
+         SELECT company_id, created_at, delivery_id, 2, started_at, duration_ms, outcome FROM webhook_attempts",
+    )
+    .await;
+    let resent = app.cli(&["delivery", "resend", "--state", "pending", "--yes"]).await;
+    assert_eq!(resent.code, Some(0), "{}", resent.stderr);
+    app.webhooks(2).await;
+    let url = app.receiver.url("/ok");
+    let others: Vec<Event> = neighbors(20).into_iter().map(|event| event.webhook(&url)).collect();
+    app.broker.publish_all(&others).await;
+    app.wait_for_deliveries("delivered", 20).await;
+    assert_eq!(app.deliveries("pending").await, 1);
+    not_ready(&process, "cannot record outcomes").await;
+    execute(app, "DELETE FROM webhook_attempts WHERE attempt = 2").await;
+    app.wait_for_deliveries("delivered", 21).await;
+    process.ready().await;
+    assert_eq!(app.receiver.requests().len(), 22, "nothing is sent twice");
+}
