@@ -411,6 +411,18 @@ CREATE TABLE suppression_keys (
     last_erased_at timestamptz NOT NULL
 );
 
+-- Erasures that are not finished: the contact is gone, other rows may still be about the person. Personal data.
+CREATE TABLE erasures (
+    company_id text COLLATE "C" NOT NULL,
+    contact_id uuid NOT NULL,
+    aliases    uuid[] NOT NULL,                      -- the ids that had been merged into it
+    erased_at  timestamptz NOT NULL,
+    kinds      text[] NOT NULL,                      -- of the identifiers
+    keys       text[] NOT NULL,                      -- their values
+    documents  text[] NOT NULL,
+    PRIMARY KEY (company_id, contact_id)
+);
+
 -- The former ids of erased people. They prove the erasure, and nothing else.
 CREATE TABLE contact_erasures (
     company_id text COLLATE "C" NOT NULL,

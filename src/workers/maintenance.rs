@@ -14,7 +14,7 @@ use super::{component::MAINTENANCE, retry::DatabaseWait};
 use crate::{
     health::Health,
     postgres::{
-        Database, clock, dead_letters, endpoints,
+        Database, clock, dead_letters, endpoints, erasure,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
         suspects,
     },
@@ -30,6 +30,9 @@ const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum rows that one transaction deletes.
 const PORTION: i64 = 1000;
+
+/// How long the command that erases somebody is left to itself.
+const ERASURE: time::Duration = time::Duration::minutes(5);
 
 /// How long a message that crashed the process is remembered after its last start.
 const SUSPECTS: time::Duration = time::Duration::days(30);
@@ -112,8 +115,36 @@ impl Maintenance {
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
         report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
+        self.finish_erasures(now, stop, &mut report).await?;
         report.log();
         Ok(report)
+    }
+
+    /// Finishes the erasures that were interrupted.
+    async fn finish_erasures(
+        &self,
+        now: OffsetDateTime,
+        stop: &CancellationToken,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
+        let regions = self.settings.contacts.regions();
+        let begun = self.database.unit(async |conn| erasure::list_unfinished(conn, now - ERASURE).await);
+        for unfinished in begun.await? {
+            if stop.is_cancelled() {
+                break;
+            }
+            let (region, source) = (regions.of(&unfinished.company), &self.settings.events.source);
+            let finished =
+                erasure::complete(&self.database, &unfinished, region, source, Duration::ZERO).await?;
+            match finished {
+                Some(_) => {
+                    let contact = unfinished.contact.0;
+                    info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
+                }
+                None => report.postponed += 1,
+            }
+        }
+        Ok(())
     }
 
     async fn make(&self, table: &Table, today: Date, report: &mut Report) -> Result<(), sqlx::Error> {

@@ -197,6 +197,13 @@ impl OutboxRelay {
             messages += more.0.events.len();
             rows.push(more);
         }
+        if !self.presence.is_alive() {
+            // The process stood still: another one may have taken them over, and an erasure may have removed them.
+            for Handed(row, _) in rows {
+                self.settlement.unsent(row.key);
+            }
+            return Ok(());
+        }
         self.send(broker, rows).await
     }
 

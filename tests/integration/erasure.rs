@@ -2,6 +2,7 @@
 
 mod awaited;
 mod late;
+mod many;
 mod unpublished;
 
 use contact_relay::domain::event::EventRef;

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const HELP: &str = "\
 Removes the person from contacts, ledger, webhook deliveries, unpublished messages and dead letters, and
-publishes contact.erased. It cannot be undone. Erase again to finish an interrupted erasure.
+publishes contact.erased. It cannot be undone. Erase again to continue an interrupted erasure.
 
 Example: contact-relay contact erase --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11 --operator ada";
 

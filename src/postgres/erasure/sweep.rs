@@ -1,5 +1,5 @@
-//! Finds and removes rows that mention a person and belong to no contact: dead letters, and the deliveries and messages
-//! of chains without a CRM step.
+//! Finds and removes the rows of a person's events, and others that mention the person: dead letters, and the deliveries
+//! and messages of chains without a CRM step.
 //!
 //! Reads each table in pages by primary key, so no statement takes long, however large the table is.
 
@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::{
     Counts, Dossier,
+    deliveries::{Blanked, blank_deliveries, remove_chains},
     effects::{self, PAGE},
-    removal::{blank_deliveries, remove_chains},
+    history::Events,
 };
 use crate::{
     domain::{
@@ -22,7 +23,7 @@ use crate::{
         event::{CompanyId, EventRef},
         webhook::delivery::Delivery,
     },
-    postgres::dead_letters,
+    postgres::{Database, dead_letters, effects::EffectsKey},
 };
 
 /// The tables with such rows, in the order in which they must be swept.
@@ -30,8 +31,8 @@ use crate::{
 pub enum Table {
     /// Webhooks to send. Before the deliveries, which a process may insert until then.
     Requests,
-    /// Deliveries without a contact, of an event that is no longer the contact's, or of an event for another contact
-    /// that named an identifier of this one.
+    /// Deliveries of the person's events, without a contact, of an event that is no longer the contact's, or of an event for
+    /// another contact that named an identifier of this one.
     Deliveries,
     /// Chains whose webhooks have not all ended.
     ChainResults,
@@ -60,10 +61,12 @@ pub struct Sweep<'a> {
     company: &'a CompanyId,
     person: &'a Person,
     ids: Vec<Uuid>,
-    /// Keys of the person's events. `erase` removes their deliveries and messages.
-    events: HashSet<Uuid>,
+    /// The person's events.
+    events: &'a Events,
     /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,
+    /// Rows of events that a live process is about to publish.
+    unpublished: u64,
 }
 
 /// The rows of a table after one key, up to and including another.
@@ -81,17 +84,45 @@ impl<'a> Sweep<'a> {
             company,
             person: &dossier.person,
             ids: dossier.ids(),
-            events: dossier.events.iter().map(EventRef::key).collect(),
+            events: &dossier.events,
             deliveries: HashSet::new(),
+            unpublished: 0,
         }
+    }
+
+    /// Whether the last sweep of [`Table::Events`] has left events that a live process is about to publish.
+    #[must_use]
+    pub fn has_unpublished(&self) -> bool {
+        self.unpublished > 0
+    }
+
+    /// Sweeps a table from its beginning. Changes nothing unless it `keeps` the changes.
+    ///
+    /// # Errors
+    /// When the database fails; the table can be swept again.
+    pub async fn table(
+        &mut self,
+        database: &Database,
+        table: Table,
+        keeps: bool,
+    ) -> Result<Counts, sqlx::Error> {
+        if table == Table::Events {
+            self.unpublished = 0;
+        }
+        let mut removed = Counts::default();
+        let mut start = Some(Uuid::nil());
+        while let Some(last) = start {
+            let page = async |conn: &mut PgConnection| self.page(conn, table, last).await;
+            let (next, counts) = database.transact(|_| keeps, page).await?;
+            removed += counts;
+            start = next;
+        }
+        Ok(removed)
     }
 
     /// Sweeps the page of `table` after the key `after`. Returns the key after which the next page begins, `None` at
     /// the end.
-    ///
-    /// # Errors
-    /// When the database fails; the same page can be swept again.
-    pub async fn page(
+    async fn page(
         &mut self,
         conn: &mut PgConnection,
         table: Table,
@@ -113,7 +144,10 @@ impl<'a> Sweep<'a> {
         let mut counts = Counts::default();
         match table {
             Table::Deliveries => {
-                (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &page).await?;
+                let blanked = self.deliveries(conn, &page).await?;
+                counts.attempts = blanked.attempts;
+                counts.deliveries = blanked.count;
+                self.deliveries.extend(blanked.deliveries);
             }
             Table::ChainResults => self.chain_results(conn, &page).await?,
             Table::Requests => counts.deliveries = self.requests(conn, &page).await?,
@@ -133,11 +167,41 @@ impl<'a> Sweep<'a> {
         bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
     }
 
-    async fn unowned_deliveries(
-        &mut self,
+    async fn deliveries(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<Blanked, sqlx::Error> {
+        let mut found = self.deliveries_of_events(conn, page).await?;
+        found.extend(self.other_deliveries(conn, page).await?);
+        if found.is_empty() {
+            return Ok(Blanked::default());
+        }
+        blank_deliveries(conn, page.company, &found, &self.ids).await
+    }
+
+    /// The deliveries of the person's events, which may be for another contact of the same chain. There is no index by
+    /// event, because every insert would pay for it.
+    async fn deliveries_of_events(
+        &self,
         conn: &mut PgConnection,
         page: &Page<'_>,
-    ) -> Result<(u64, u64), sqlx::Error> {
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "SELECT delivery_id, event_key FROM webhook_deliveries
+             WHERE company_id = $1 AND delivery_id > $2 AND delivery_id <= $3",
+            page.company,
+            page.after,
+            page.last,
+        )
+        .fetch_all(conn)
+        .await?;
+        let found = rows.into_iter().filter(|row| self.events.keys.contains(&row.event_key));
+        Ok(found.map(|row| row.delivery_id).collect())
+    }
+
+    /// The deliveries of other events that mention the person.
+    async fn other_deliveries(
+        &self,
+        conn: &mut PgConnection,
+        page: &Page<'_>,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
             r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
@@ -169,7 +233,7 @@ impl<'a> Sweep<'a> {
         while let Some(row) = rows.try_next().await? {
             let errors = [&row.fault, &row.last_error, &row.tracestate];
             // Without an unmerge, every delivery of the contact is theirs, though its event may have left the history.
-            let is_found = !self.events.contains(&row.event_key)
+            let is_found = !self.events.keys.contains(&row.event_key)
                 && (row.is_theirs
                     || self.in_texts(
                         [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
@@ -181,12 +245,7 @@ impl<'a> Sweep<'a> {
                 found.push(row.delivery_id);
             }
         }
-        drop(rows);
-        self.deliveries.extend(&found);
-        if found.is_empty() {
-            return Ok((0, 0));
-        }
-        blank_deliveries(conn, page.company, &found, &self.ids).await
+        Ok(found)
     }
 
     async fn chain_results(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<(), sqlx::Error> {
@@ -210,24 +269,37 @@ impl<'a> Sweep<'a> {
         remove_chains(conn, page.company, &found).await
     }
 
-    /// Events without a contact, and results, which may be about several people.
-    async fn events(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        effects::remove(conn, page.company, (page.after, page.last), |event: &OutgoingEvent| {
+    /// The person's events, and those without a contact and results, which may be about several people. Leaves those that a
+    /// live process is about to publish: `contact.erased` must come after them.
+    async fn events(&mut self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
+        let subjects: Vec<String> = self.ids.iter().map(Uuid::to_string).collect();
+        let concerns = |event: &OutgoingEvent| {
             let reply_to = event.reply_to.as_ref();
             let optional = [
                 event.trace.tracestate(),
                 reply_to.map(|reply| reply.queue.as_str()),
                 reply_to.and_then(|reply| reply.correlation_id.as_deref()),
             ];
-            (event.subject.is_none() || event.kind == completed::KIND)
-                && (self.in_texts([Some(&event.correlation_id)])
-                    || self.in_texts(optional)
-                    || self.in_bytes(Some(&event.body)))
-        })
-        .await
+            event.subject.as_ref().is_some_and(|subject| subjects.contains(subject))
+                || self.events.results.contains(&event.id)
+                || (event.subject.is_none() || event.kind == completed::KIND)
+                    && (self.in_texts([Some(&event.correlation_id)])
+                        || self.in_texts(optional)
+                        || self.in_bytes(Some(&event.body)))
+        };
+        let found = effects::find(conn, page.company, (page.after, page.last), concerns).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let unpublished = effects::in_memory(conn, &found).await?;
+        let removable: Vec<EffectsKey> =
+            found.into_iter().filter(|key| !unpublished.contains(&key.batch)).collect();
+        let removed = effects::remove(conn, &removable, concerns).await?;
+        self.unpublished += unpublished.len() as u64;
+        Ok(removed)
     }
 
-    /// Webhooks of the chains that [`Self::unowned_deliveries`] looks at.
+    /// Webhooks of the chains that [`Self::deliveries`] looks at.
     async fn requests(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
         let named = sqlx::query_scalar!(
             r#"SELECT l.event_key AS "event_key!" FROM contact_links l
@@ -240,18 +312,22 @@ impl<'a> Sweep<'a> {
         )
         .fetch_all(&mut *conn)
         .await?;
-        effects::remove(conn, page.company, (page.after, page.last), |delivery: &Delivery| {
+        let concerns = |delivery: &Delivery| {
             let request = &delivery.request;
             let headers = request.headers.iter().map(|(_, value)| value);
-            delivery.contact.is_none_or(|(contact, _)| {
+            let may_mention = delivery.contact.is_none_or(|(contact, _)| {
                 self.ids.contains(&contact.0) || named.contains(&delivery.event_key)
-            }) && (self
-                .in_texts([&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())))
-                || self.in_texts([delivery.trace.tracestate()])
-                || headers.into_iter().any(|value| self.in_bytes(Some(value.as_bytes())))
-                || self.in_bytes(request.body.as_deref()))
-        })
-        .await
+            });
+            self.events.keys.contains(&delivery.event_key)
+                || may_mention
+                    && (self.in_texts(
+                        [&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())),
+                    ) || self.in_texts([delivery.trace.tracestate()])
+                        || headers.into_iter().any(|value| self.in_bytes(Some(value.as_bytes())))
+                        || self.in_bytes(request.body.as_deref()))
+        };
+        let found = effects::find(conn, page.company, (page.after, page.last), concerns).await?;
+        effects::remove(conn, &found, concerns).await
     }
 
     async fn dead_letters(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
@@ -271,7 +347,7 @@ impl<'a> Sweep<'a> {
             // Only webhooks match by event: anyone can send a message with the same event id.
             let is_webhook = !page.company.is_empty()
                 && row.stage == "webhook"
-                && (event.is_some_and(|event| self.events.contains(&event.key()))
+                && (event.is_some_and(|event| self.events.keys.contains(&event.key()))
                     || row.delivery_id.is_some_and(|id| self.deliveries.contains(&id)));
             let named = [&row.source, &row.event_id, &row.trigger_name];
             if is_webhook

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
-use crate::support::{app::TestApp, event::Event, test};
+use crate::support::{app::TestApp, event::Event, process::Process, proxy::Proxy, test};
 
 /// An event that a process has committed and not published.
 pub(super) fn unpublished(kind: &str, subject: Option<&String>, body: &str) -> OutgoingEvent {
@@ -89,4 +89,69 @@ async fn erasure_does_not_pass_over_an_unreadable_row(app: &TestApp) {
     sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
     let erased = app.cli(&erase).await;
     assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+}
+
+/// A process that has committed an event about Ada and waits for a broker that does not answer.
+async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
+    let url = app.setting("amqp.url");
+    let proxy = Proxy::before(&url).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.publish_timeout", "10m");
+    app.set("amqp.heartbeat", "10m");
+    let process = app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
+    app.wait_for_blocked_sessions(1).await;
+    proxy.freeze();
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
+    app.set("amqp.url", &url);
+    app.run(&["upsert"]).await;
+    (contact_id(app, "acme", EMAIL).await, process, proxy)
+}
+
+/// Waits until the contact is gone and the other process has published something since.
+async fn wait_for_erasure(app: &TestApp) {
+    app.wait_for_rows("contacts", 0).await;
+    let marker =
+        OutgoingEvent { company: "globex".to_owned(), ..unpublished("contact.upserted", None, "{}") };
+    let mut conn = app.pool.acquire().await.unwrap();
+    events::insert(&mut conn, Uuid::now_v7(), None, vec![marker]).await.unwrap();
+    app.broker.hear(2).await;
+}
+
+#[apply(test)]
+async fn erased_comes_after_what_a_process_publishes_from_memory(app: &TestApp) {
+    let (id, _process, proxy) = with_event_in_memory(app).await;
+    let open = async {
+        wait_for_erasure(app).await;
+        proxy.open();
+    };
+    let (report, ()) = tokio::join!(erase(app, &id), open);
+    assert_eq!(report["removed"]["outboxMessages"], 0);
+    let heard: Vec<_> = app.broker.hear(4).await.into_iter().map(|heard| heard.routing_key).collect();
+    let of = |kind: &str| heard.iter().filter(|key| key.starts_with(kind)).count();
+    assert_eq!((of("contact.upserted"), of("contact.erased")), (3, 1));
+    assert_eq!(heard[3], "contact.erased");
+    app.wait_for_unpublished(0).await;
+}
+
+#[apply(test)]
+async fn erasure_removes_what_a_killed_process_had_in_memory(app: &TestApp) {
+    let (id, process, _proxy) = with_event_in_memory(app).await;
+    let kill = async {
+        wait_for_erasure(app).await;
+        process.kill9().await;
+    };
+    let (report, ()) = tokio::join!(erase(app, &id), kill);
+    // If the other process takes it over before the erasure removes it, it is published first.
+    let removed = usize::try_from(report["removed"]["outboxMessages"].as_u64().unwrap()).unwrap();
+    let heard = app.broker.hear(4 - removed).await;
+    assert_eq!((heard.len(), heard.last().unwrap().routing_key.as_str()), (4 - removed, "contact.erased"));
+    app.wait_for_unpublished(0).await;
+    assert_no_trace(&dump(app).await.0);
 }

@@ -1,0 +1,209 @@
+//! Erasures whose contact is gone while other rows may still be about the person. Each keeps what to search for, until
+//! all is removed and `contact.erased` can be published.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use sqlx::PgConnection;
+use strum::VariantArray as _;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    Counts, Dossier, Evidence, Reading, Sweep, Table,
+    history::{Deletion, blank_links},
+    key_columns,
+};
+use crate::{
+    domain::{
+        chain::outgoing::Publisher,
+        contact::{ContactId, Identifier},
+        event::CompanyId,
+        value::{
+            email::Email,
+            phone::{Phone, Region},
+        },
+    },
+    postgres::{Database, columns::column, effects::events},
+};
+
+/// Time between two looks at what processes have in memory.
+const POLL: Duration = Duration::from_millis(100);
+
+/// An erasure that is not finished.
+#[derive(Clone)]
+pub struct Unfinished {
+    /// The company's id.
+    pub company: CompanyId,
+    /// The contact.
+    pub contact: ContactId,
+    /// The ids that had been merged into it.
+    pub aliases: Vec<ContactId>,
+    /// When the contact was erased.
+    pub erased_at: OffsetDateTime,
+    keys: BTreeSet<Identifier>,
+    documents: BTreeSet<String>,
+}
+
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    dossier: &Dossier,
+    erased_at: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let (kinds, keys) = key_columns(&dossier.keys);
+    let documents: Vec<&str> = dossier.documents.iter().map(String::as_str).collect();
+    sqlx::query!(
+        "INSERT INTO erasures (company_id, contact_id, aliases, erased_at, kinds, keys, documents)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        company.as_str(),
+        dossier.contact.0,
+        &column(&dossier.aliases, |id| id.0),
+        erased_at,
+        &kinds as &[&str],
+        &keys as &[&str],
+        &documents as &[&str],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The unfinished erasure of the person with this contact id.
+///
+/// # Errors
+/// When the database fails, or the row is unreadable.
+pub async fn unfinished(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<Unfinished>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT company_id, contact_id, aliases, erased_at, kinds, keys, documents FROM erasures
+         WHERE company_id = $1 AND (contact_id = $2 OR $2 = ANY(aliases))",
+        company.as_str(),
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(Row::read).transpose()
+}
+
+/// The unfinished erasures that began before `before`, at most 100.
+///
+/// # Errors
+/// When the database fails, or a row is unreadable.
+pub async fn list_unfinished(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+) -> Result<Vec<Unfinished>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT company_id, contact_id, aliases, erased_at, kinds, keys, documents FROM erasures
+         WHERE erased_at < $1 ORDER BY erased_at LIMIT 100",
+        before,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+struct Row {
+    company_id: String,
+    contact_id: Uuid,
+    aliases: Vec<Uuid>,
+    erased_at: OffsetDateTime,
+    kinds: Vec<String>,
+    keys: Vec<String>,
+    documents: Vec<String>,
+}
+
+impl Row {
+    fn read(self) -> Result<Unfinished, sqlx::Error> {
+        let key = |(kind, value): (String, String)| match kind.as_str() {
+            "phone" => Identifier::Phone(Phone::from_stored(value)),
+            _ => Identifier::Email(Email::from_stored(value)),
+        };
+        Ok(Unfinished {
+            company: CompanyId::new(&self.company_id).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            contact: ContactId(self.contact_id),
+            aliases: self.aliases.into_iter().map(ContactId).collect(),
+            erased_at: self.erased_at,
+            keys: self.kinds.into_iter().zip(self.keys).map(key).collect(),
+            documents: self.documents.into_iter().collect(),
+        })
+    }
+}
+
+/// Finishes an erasure, page by page: removes what is left, then the history, and queues `contact.erased`, with `source`,
+/// last. May be repeated at any time, also by several processes at once.
+///
+/// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
+/// published. `None` if that was not enough: then the erasure stays unfinished.
+///
+/// # Errors
+/// When the database fails; the erasure is unfinished.
+pub async fn complete(
+    database: &Database,
+    unfinished: &Unfinished,
+    region: Region,
+    source: &str,
+    patience: Duration,
+) -> Result<Option<Counts>, sqlx::Error> {
+    let deadline = Instant::now() + patience;
+    let Unfinished { company, contact, aliases, .. } = unfinished;
+    let dossier = dossier(database, unfinished, region).await?;
+    let mut sweep = Sweep::new(company, &dossier);
+    let mut removed = Counts::default();
+    for table in Table::VARIANTS.iter().copied() {
+        removed += sweep.table(database, table, true).await?;
+    }
+    while sweep.has_unpublished() {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(POLL).await;
+        removed += sweep.table(database, Table::Events, true).await?;
+    }
+    let mut history = Deletion::of(company, dossier.ids());
+    while !history.is_complete() {
+        let next = database.transact(|_| true, async |conn| history.portion(conn).await).await?;
+        history.advance(next);
+    }
+    let ids = dossier.ids();
+    while database.transact(|_| true, async |conn| blank_links(conn, company, &ids).await).await? {}
+    let finish = async |conn: &mut PgConnection| {
+        let finished = sqlx::query!(
+            "DELETE FROM erasures WHERE company_id = $1 AND contact_id = $2",
+            company.as_str(),
+            contact.0,
+        );
+        // Another process may have been faster.
+        if finished.execute(&mut *conn).await?.rows_affected() == 0 {
+            return Ok(());
+        }
+        let publisher = Publisher { source, include_identity: false, now: unfinished.erased_at };
+        let event = publisher.contact_erased(company, *contact, aliases);
+        // Without an owner: the relay of any process publishes it.
+        events::insert(conn, Uuid::now_v7(), None, vec![event]).await?;
+        Ok(())
+    };
+    database.transact(|()| true, finish).await?;
+    Ok(Some(removed))
+}
+
+/// What is known about the person, with what the rest of the history adds.
+async fn dossier(
+    database: &Database,
+    unfinished: &Unfinished,
+    region: Region,
+) -> Result<Dossier, sqlx::Error> {
+    let Unfinished { company, contact, aliases, keys, documents, .. } = unfinished.clone();
+    let own = keys.clone();
+    let mut reading = Reading::with(&company, (contact, aliases), own, Evidence { region, keys, documents });
+    while !reading.is_complete() {
+        database.unit(async |conn| reading.page(conn).await).await?;
+    }
+    database.unit(async |conn| reading.dossier(conn).await).await
+}
