@@ -67,30 +67,36 @@ INSERT INTO contact_erasures SELECT company, id(200000 + n), start(), 'ada' FROM
 INSERT INTO crash_suspects SELECT int8send(n), 1, start() FROM generate_series(1, 200) n;
 
 -- Processes: 1 lives and asks, 2 lives and has much to do, 3 is dead.
-INSERT INTO processes (process_id, alive_until, sends_webhooks)
-    SELECT id(n), now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 hour', true FROM generate_series(1, 3) n;
+INSERT INTO processes (process_id, alive_until, sends_webhooks, buried_at)
+    SELECT id(n), now() + CASE n WHEN 3 THEN -1 ELSE 1 END * interval '1 hour', true,
+        CASE n WHEN 3 THEN now() - interval '1 hour' END
+    FROM generate_series(1, 3) n;
 
--- Effects: 1 to 20 wait for a process, 21 to 30 belong to process 1, 31 to 40 to process 3.
+-- Effects: those above 8,000 wait for a process, 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3,
+-- and 41 to 45 to one that has no row.
 INSERT INTO effects (company_id, batch, kind, owner, due_at, items, body, created_at)
     SELECT company, id(n), kind,
-        CASE WHEN n <= 20 OR n > 6000 THEN NULL WHEN n <= 30 THEN id(1) WHEN n <= 40 THEN id(3) ELSE id(2) END,
-        start() + CASE WHEN n <= 20 THEN 0 ELSE n END * interval '1 second', 10, '\x90', start() - n * interval '1 minute'
-    FROM numbers, (VALUES ('publish'), ('send')) k(kind) WHERE company = 'acme' OR n > 20;
+        CASE WHEN n > 7000 THEN NULL WHEN n BETWEEN 21 AND 30 THEN id(1)
+             WHEN n BETWEEN 31 AND 40 OR n BETWEEN 1000 AND 2000 THEN id(3) WHEN n BETWEEN 41 AND 45 THEN id(4)
+             ELSE id(2) END,
+        start() + CASE WHEN n > 8000 THEN -n ELSE n END * interval '1 second', 10, '\x90',
+        start() - n * interval '1 minute'
+    FROM numbers, (VALUES ('publish'), ('send')) k(kind);
 INSERT INTO chain_results (company_id, event_key, waiting, chain, created_at)
     SELECT company, id(n), 2, '{}', made(n) FROM numbers;
 
--- Lanes: 1 to 20 are due, except for 8 and 9, which belong to process 1 like 21 to 30; 31 to 40 belong to process 3. Lane 8
+-- Lanes: those above 8,000 are due, 8, 9 and 21 to 30 belong to process 1, 31 to 40 and 1,000 to 2,000 to process 3. Lane 8
 -- has 2,000 deliveries that are due, lane 9 has 3,000 for later. Nobody has used 50 to 59 for a year.
 INSERT INTO webhook_endpoints (company_id, endpoint_id, url, max_in_flight, owner, next_due_at, used_at, paused_at,
         failures)
     SELECT company, id(n), 'https://a.example/' || n, 4,
-        CASE WHEN n BETWEEN 8 AND 9 OR n BETWEEN 21 AND 30 THEN id(1) WHEN n BETWEEN 31 AND 40 THEN id(3)
-             WHEN n BETWEEN 1000 AND 4000 THEN id(2) END,
-        CASE WHEN n BETWEEN 8 AND 9 THEN 'infinity' WHEN n <= 20 THEN start() - interval '1 second' WHEN n > 6000 THEN start() + n * interval '1 second'
+        CASE WHEN n BETWEEN 8 AND 9 OR n BETWEEN 21 AND 30 THEN id(1)
+             WHEN n BETWEEN 31 AND 40 OR n BETWEEN 1000 AND 2000 THEN id(3) WHEN n BETWEEN 2001 AND 4000 THEN id(2) END,
+        CASE WHEN n > 8000 THEN start() - n * interval '1 second' WHEN n > 6000 THEN start() + n * interval '1 second'
              ELSE 'infinity' END,
         start() - CASE WHEN n BETWEEN 50 AND 59 THEN interval '1 year' ELSE interval '2 hours' END,
         CASE WHEN n BETWEEN 60 AND 69 THEN start() END, CASE WHEN n BETWEEN 70 AND 79 THEN 3 ELSE 0 END
-    FROM numbers WHERE company = 'acme' OR n > 20;
+    FROM numbers;
 
 -- Deliveries: 1 to 10 are due in lane 21, 11 to 14 are versions of one contact in lane 22 (13 is the newest that waits),
 -- 21 to 22 wait for a digest in lane 23, 31 to 32 went out in digest 30, 41 to 42 are awaited, 51 to 60 are dead.
