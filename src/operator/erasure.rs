@@ -107,7 +107,7 @@ pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report,
         let mut removed = Counts::default();
         let mut sweep = Sweep::new(request.company, &dossier);
         for table in Table::VARIANTS.iter().copied() {
-            removed += sweep.table(database, table, !request.dry_run).await?;
+            removed += sweep.table(database, table, !request.dry_run, || true).await?;
         }
         // `None`: the contact has been merged, erased or changed since. Start over.
         if let Some((erased_at, counts)) = remove(database, request, &dossier).await? {
@@ -150,7 +150,7 @@ async fn complete(
     request: &Request<'_>,
     unfinished: &Unfinished,
 ) -> Result<Counts, EraseError> {
-    store::complete(database, unfinished, request.region, request.source, PATIENCE)
+    store::complete(database, unfinished, request.region, request.source, PATIENCE, || true)
         .await?
         .ok_or(EraseError::Unpublished)
 }

@@ -83,8 +83,11 @@ pub async fn last_erasures(
     .await?;
     // A statement of its own, to see what was committed before the locks were free.
     let rows = sqlx::query!(
-        "SELECT company_id, last_erased_at FROM suppression_keys
-         WHERE company_id = ANY($1) OR '' = ANY($1) LIMIT $2",
+        r#"SELECT company_id AS "company_id!", last_erased_at AS "last_erased_at!" FROM (
+               SELECT company_id, last_erased_at FROM suppression_keys WHERE company_id = ANY($1)
+               UNION ALL
+               SELECT company_id, last_erased_at FROM suppression_keys WHERE '' = ANY($1) AND company_id <> ALL($1)) k
+           LIMIT $2"#,
         &companies as &[&str],
         i64::try_from(limit).unwrap_or(i64::MAX),
     )

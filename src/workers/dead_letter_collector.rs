@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -92,23 +92,25 @@ impl Settle for Collection<'_> {
         let DeadLetterCollector { database, health, .. } = self.collector;
         let dead = dead.as_slice();
         let recognition = self.recognition();
-        let store = || database.transact(|()| true, async move |conn| store(conn, recognition, dead).await);
+        let store = || database.unit(async move |conn| store(conn, recognition, dead).await);
         retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, store).await.is_some()
     }
 }
 
-/// Stores the messages whose event has no other end, in the caller's transaction.
+/// Stores the messages whose event has no other end.
 async fn store(
     conn: &mut PgConnection,
     recognition: Recognition<'_>,
     dead: &[NewDeadLetter],
 ) -> Result<(), sqlx::Error> {
+    let mut transaction = conn.begin().await?;
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
-    let ends = ledger::seen(conn, "", &events, &[]).await?.ends;
+    let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
     let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
-    ledger::insert(conn, dead_letters::refusals(&dead, &ends), &[]).await?;
-    dead_letters::blank(conn, &recognition, &mut dead).await?;
-    dead_letters::insert(conn, &dead).await
+    ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends), &[]).await?;
+    dead_letters::blank(&mut transaction, &recognition, &mut dead).await?;
+    dead_letters::insert(&mut transaction, &dead).await?;
+    transaction.commit().await
 }
 
 fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {

@@ -3,20 +3,21 @@
 //! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
 //! does not run: rows without a partition go to the default one, and what should have left stays.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{component::MAINTENANCE, retry::DatabaseWait};
 use crate::{
     health::Health,
     postgres::{
-        Database, clock, dead_letters, endpoints, erasure,
+        Database, Failure, classify, clock, dead_letters, endpoints, erasure,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
-        suspects,
+        refusal, suspects,
     },
     settings::Settings,
     telemetry::chain,
@@ -120,31 +121,58 @@ impl Maintenance {
         Ok(report)
     }
 
-    /// Finishes the erasures that were interrupted.
+    /// Finishes the erasures that were interrupted. One that meets a row that it cannot read or that is locked holds up no
+    /// other.
     async fn finish_erasures(
         &self,
         now: OffsetDateTime,
         stop: &CancellationToken,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
-        let regions = self.settings.contacts.regions();
         let begun = self.database.unit(async |conn| erasure::list_unfinished(conn, now - ERASURE).await);
         for unfinished in begun.await? {
             if stop.is_cancelled() {
                 break;
             }
-            let (region, source) = (regions.of(&unfinished.company), &self.settings.events.source);
-            let finished =
-                erasure::complete(&self.database, &unfinished, region, source, Duration::ZERO).await?;
+            let contact = unfinished.contact.0;
+            let finished = self.finish_erasure(unfinished, stop.clone()).await;
             match finished {
-                Some(_) => {
-                    let contact = unfinished.contact.0;
+                Ok(Some(_)) => {
                     info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
                 }
-                None => report.postponed += 1,
+                Ok(None) => report.postponed += 1,
+                Err(error) if classify(&error) == Failure::Systemic => return Err(error),
+                Err(error) => {
+                    report.postponed += 1;
+                    let error = refusal(&error);
+                    error!(
+                        component = MAINTENANCE,
+                        %contact, error, "could not finish the erasure of contact {contact}: {error}"
+                    );
+                }
             }
         }
         Ok(())
+    }
+
+    /// On a thread for blocking work, because the search for a person is not a future that can move between threads.
+    async fn finish_erasure(
+        &self,
+        unfinished: erasure::Unfinished,
+        stop: CancellationToken,
+    ) -> Result<Option<erasure::Counts>, sqlx::Error> {
+        let (database, settings) = (self.database.clone(), Arc::clone(&self.settings));
+        let finish = move || {
+            let region = settings.contacts.regions().of(&unfinished.company);
+            let (source, goes_on) = (&settings.events.source, || !stop.is_cancelled());
+            let finished = erasure::complete(&database, &unfinished, region, source, Duration::ZERO, goes_on);
+            Handle::current().block_on(finished)
+        };
+        match spawn_blocking(finish).await {
+            Ok(finished) => finished,
+            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn make(&self, table: &Table, today: Date, report: &mut Report) -> Result<(), sqlx::Error> {

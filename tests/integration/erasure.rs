@@ -322,6 +322,21 @@ async fn erase_refuses_unknown_contacts(app: &TestApp) {
 }
 
 /// Dependent rows are removed first, while the contact still has the identifiers to search for.
+/// Erases a contact, and cancels the statement with which that waits for a lock.
+async fn interrupt_erasure(app: &TestApp, id: &str) {
+    app.set("postgres.statement_timeout", "1h");
+    let cancel = async {
+        app.wait_for_blocked_sessions(1).await;
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query(cancel).execute(&app.pool).await.unwrap();
+    };
+    let erase_it = ["contact", "erase", "--company", "acme", id, "--yes", "--operator", "grace"];
+    let (ended, ()) = tokio::join!(app.cli(&erase_it), cancel);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
+}
+
 #[apply(test)]
 async fn interrupted_erasure_is_finished(app: &TestApp) {
     app.run(&[]).await;
@@ -334,17 +349,7 @@ async fn interrupted_erasure_is_finished(app: &TestApp) {
     let mut transaction = app.pool.begin().await.unwrap();
     let key = "INSERT INTO suppression_keys (company_id, key, last_erased_at) VALUES ('acme', 'key', now())";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();
-    app.set("postgres.statement_timeout", "1h");
-    let cancel = async {
-        app.wait_for_blocked_sessions(1).await;
-        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        sqlx::query(cancel).execute(&app.pool).await.unwrap();
-    };
-    let erase_it = ["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"];
-    let (ended, ()) = tokio::join!(app.cli(&erase_it), cancel);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
+    interrupt_erasure(app, &id).await;
     transaction.rollback().await.unwrap();
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.rows("contacts").await, 1);

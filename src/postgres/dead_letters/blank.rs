@@ -17,10 +17,14 @@ use crate::{
     postgres::{ledger, suppressions},
 };
 
-/// A dead letter without a company is compared with the erased people of at most this many companies, and any with at
-/// most this many identifiers of theirs. If there are more, it loses its contents.
+/// A dead letter without a company is compared with the erased people of at most this many companies. If there are more, it
+/// loses its contents.
 const MAX_COMPANIES: usize = 1_000;
+
+/// How often an identifier is looked up for a dead letter, and for all of one transaction, which takes seconds. What would
+/// need more loses its contents.
 const MAX_LOOKUPS: usize = 20_000;
+const MAX_LOOKUPS_OF_ALL: usize = 500_000;
 
 /// What it takes to recognize an erased person.
 #[derive(Clone, Copy)]
@@ -52,6 +56,7 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(());
     }
+    let mut lookups = MAX_LOOKUPS_OF_ALL;
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
@@ -63,10 +68,12 @@ pub async fn blank(
         if companies.is_empty() {
             continue;
         }
-        let Some(identifiers) = identifiers(new, &companies, recognition.regions) else {
+        let identifiers = identifiers(new, &companies, recognition.regions);
+        let Some(identifiers) = identifiers.filter(|identifiers| identifiers.len() <= lookups) else {
             new.blank();
             continue;
         };
+        lookups -= identifiers.len();
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
         if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
             new.blank();

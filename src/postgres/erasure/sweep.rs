@@ -96,7 +96,7 @@ impl<'a> Sweep<'a> {
         self.unpublished > 0
     }
 
-    /// Sweeps a table from its beginning. Changes nothing unless it `keeps` the changes.
+    /// Sweeps a table from its beginning, as long as it `goes_on`. Changes nothing unless it `keeps` the changes.
     ///
     /// # Errors
     /// When the database fails; the table can be swept again.
@@ -105,13 +105,16 @@ impl<'a> Sweep<'a> {
         database: &Database,
         table: Table,
         keeps: bool,
+        goes_on: impl Fn() -> bool,
     ) -> Result<Counts, sqlx::Error> {
         if table == Table::Events {
             self.unpublished = 0;
         }
         let mut removed = Counts::default();
         let mut start = Some(Uuid::nil());
-        while let Some(last) = start {
+        while let Some(last) = start
+            && goes_on()
+        {
             let page = async |conn: &mut PgConnection| self.page(conn, table, last).await;
             let (next, counts) = database.transact(|_| keeps, page).await?;
             removed += counts;

@@ -140,7 +140,7 @@ impl Row {
 /// last. May be repeated at any time, also by several processes at once.
 ///
 /// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
-/// published. `None` if that was not enough: then the erasure stays unfinished.
+/// published. `None` if that was not enough, or if it no longer `goes_on`: then the erasure stays unfinished.
 ///
 /// # Errors
 /// When the database fails; the erasure is unfinished.
@@ -150,29 +150,35 @@ pub async fn complete(
     region: Region,
     source: &str,
     patience: Duration,
+    goes_on: impl Fn() -> bool,
 ) -> Result<Option<Counts>, sqlx::Error> {
     let deadline = Instant::now() + patience;
     let Unfinished { company, contact, aliases, .. } = unfinished;
     let dossier = dossier(database, unfinished, region).await?;
+    let ids = dossier.ids();
     let mut sweep = Sweep::new(company, &dossier);
     let mut removed = Counts::default();
     for table in Table::VARIANTS.iter().copied() {
-        removed += sweep.table(database, table, true).await?;
+        removed += sweep.table(database, table, true, &goes_on).await?;
     }
     while sweep.has_unpublished() {
         if Instant::now() >= deadline {
             return Ok(None);
         }
         tokio::time::sleep(POLL).await;
-        removed += sweep.table(database, Table::Events, true).await?;
+        removed += sweep.table(database, Table::Events, true, &goes_on).await?;
     }
-    let mut history = Deletion::of(company, dossier.ids());
-    while !history.is_complete() {
+    let mut history = Deletion::of(company, ids.clone());
+    while !history.is_complete() && goes_on() {
         let next = database.transact(|_| true, async |conn| history.portion(conn).await).await?;
         history.advance(next);
     }
-    let ids = dossier.ids();
-    while database.transact(|_| true, async |conn| blank_links(conn, company, &ids).await).await? {}
+    while goes_on()
+        && database.transact(|_| true, async |conn| blank_links(conn, company, &ids).await).await?
+    {}
+    if !goes_on() {
+        return Ok(None);
+    }
     let finish = async |conn: &mut PgConnection| {
         let finished = sqlx::query!(
             "DELETE FROM erasures WHERE company_id = $1 AND contact_id = $2",

@@ -67,7 +67,7 @@ impl Committer {
 
     /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
     /// it.
-    fn hand_over(&self, Effects { events, requests }: Effects) {
+    fn hand_over(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.
         if let Some(sender) = &self.worker.requests {
             sender.hand_over(requests);
@@ -100,7 +100,7 @@ impl Committer {
             let refused = match transaction::apply(&self.worker, portion.messages()).await {
                 Ok(effects) => {
                     wait.recovered();
-                    self.committed(&portion);
+                    self.committed(&portion, effects.dead_letters);
                     self.hand_over(effects);
                     continue;
                 }
@@ -137,10 +137,16 @@ impl Committer {
         step
     }
 
-    fn committed(&self, portion: &Portion) {
+    fn committed(&self, portion: &Portion, dead_letters: usize) {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let now = Instant::now();
-        if let Some(why) = &portion.set_aside {
+        if portion.set_aside.is_some() && dead_letters == 0 {
+            info!(
+                component = name,
+                "{name} needs nothing for a message that it cannot apply: its event has ended"
+            );
+            set_aside.withdraw();
+        } else if let Some(why) = &portion.set_aside {
             error!(
                 component = name,
                 why,

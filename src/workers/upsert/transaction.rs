@@ -89,6 +89,8 @@ pub(super) struct Effects {
     pub(super) events: Vec<Handed<Committed>>,
     /// To be sent.
     pub(super) requests: Vec<Handed<Requests>>,
+    /// How many dead letters it stored.
+    pub(super) dead_letters: usize,
 }
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
@@ -116,7 +118,7 @@ pub(super) async fn apply(worker: &UpsertWorker, messages: Messages<'_>) -> Resu
     let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead);
-    Ok(Effects { events, requests })
+    Ok(Effects { events, requests, dead_letters: dead.len() })
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
@@ -163,7 +165,7 @@ async fn write(
     written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
     // What finds no room in memory has no owner: it is left to any process.
-    let (events, left) = worker.relay.reserve(owner, events::group(batch, published));
+    let (events, left) = worker.relay.reserve(owner, events::group(batch, owner, published));
     let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
     rows.extend(events::rows(&left, None)?);
     let requests = requests::group(batch, owner, plain);

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
-use crate::support::{app::TestApp, event::Event, process::Process, proxy::Proxy, test};
+use crate::support::{app::TestApp, event::Event, eventually, process::Process, proxy::Proxy, test};
 
 /// An event that a process has committed and not published.
 pub(super) fn unpublished(kind: &str, subject: Option<&String>, body: &str) -> OutgoingEvent {
@@ -154,4 +154,40 @@ async fn erasure_removes_what_a_killed_process_had_in_memory(app: &TestApp) {
     assert_eq!((heard.len(), heard.last().unwrap().routing_key.as_str()), (4 - removed, "contact.erased"));
     app.wait_for_unpublished(0).await;
     assert_no_trace(&dump(app).await.0);
+}
+
+/// Another process takes over what the first one has in memory, and the person is erased.
+#[apply(test)]
+async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: &TestApp) {
+    let url = app.setting("amqp.url");
+    let proxy = Proxy::before(&url).await;
+    app.set("amqp.url", proxy.url());
+    let process = app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
+    app.wait_for_blocked_sessions(1).await;
+    proxy.close();
+    let is_lost = async || process.log().contains("outbox-relay lost the broker").then_some(());
+    eventually("the relay has lost the broker", is_lost).await;
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
+    process.freeze();
+    app.set("amqp.url", &url);
+    let other = app.run(&["upsert"]).await;
+    app.broker.hear(2).await;
+    erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    app.broker.hear(3).await;
+    other.sigterm();
+    assert!(other.ended().await.success());
+    proxy.open();
+    process.thaw();
+    // It publishes in the order in which it committed.
+    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
+    let heard = app.broker.hear(4).await;
+    assert_eq!(heard[2].routing_key, "contact.erased");
+    assert!(heard[3].body.to_string().contains("Grace"), "{:?}", heard[3]);
 }
