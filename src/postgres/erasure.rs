@@ -22,7 +22,6 @@ pub use removal::erase;
 pub use sweep::{Sweep, Table};
 pub use unfinished::{Unfinished, complete, list_unfinished, unfinished};
 
-use self::history::Events;
 use super::living::{self, Living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, erasure::Person, field::Field},
@@ -85,7 +84,7 @@ pub struct Dossier {
     /// What the contact itself has.
     evidence: Evidence,
     /// The events that were applied to it, as far as its history reaches.
-    events: Events,
+    events: history::Events,
 }
 
 impl Dossier {

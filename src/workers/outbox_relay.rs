@@ -201,7 +201,9 @@ impl OutboxRelay {
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
-        others.into_iter().for_each(|Handed(row, _)| self.settlement.unsent(row.key));
+        for Handed(row, _) in others {
+            self.settlement.unsent(row.key);
+        }
         self.send(broker, own).await
     }
 

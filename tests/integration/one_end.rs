@@ -215,7 +215,6 @@ async fn event_that_is_refused_and_applied_at_once_has_one_end(app: &TestApp) {
     app.set("contacts.on_unidentified", "reject");
     app.run(&["upsert"]).await;
     app.set("contacts.on_unidentified", "create");
-    app.run(&["upsert"]).await;
     let event = Event::lead("Ada");
     // Stops the first one where it inserts its dead letter.
     let mut lock = app.pool.begin().await.unwrap();
@@ -223,7 +222,10 @@ async fn event_that_is_refused_and_applied_at_once_has_one_end(app: &TestApp) {
             properties)
         VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, '', '', '{}')";
     sqlx::query(letter).bind(meaning(&event.bytes())).execute(&mut *lock).await.unwrap();
+    // More than one process takes at once.
     app.broker.publish_all(&vec![event; 8]).await;
+    app.wait_for_blocked_sessions(1).await;
+    app.run(&["upsert"]).await;
     app.wait_for_blocked_sessions(2).await;
     lock.rollback().await.unwrap();
     app.wait_for_rows("contacts", 1).await;
