@@ -98,6 +98,8 @@ async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
     app.set("amqp.url", proxy.url());
     app.set("amqp.publish_timeout", "10m");
     app.set("amqp.heartbeat", "10m");
+    // It takes nothing that others publish.
+    app.set("outbox.sweep_interval", "1h");
     let process = app.run(&["upsert"]).await;
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
     app.broker.hear(1).await;
@@ -110,6 +112,7 @@ async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
     lock.rollback().await.unwrap();
     app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
     app.set("amqp.url", &url);
+    app.set("outbox.sweep_interval", "1s");
     app.run(&[]).await;
     (contact_id(app, "acme", EMAIL).await, process, proxy)
 }
