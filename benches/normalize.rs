@@ -116,8 +116,8 @@ fn planned(bencher: Bencher, fields: &str, arguments: &str) {
         properties.join(", "),
         mapping.join(", ")
     );
-    let mut triggers = TriggerCache::default();
-    let mut fired = || -> TriggerFired { decode(body.as_bytes(), &mut triggers).expect("an event") };
+    let triggers = TriggerCache::default();
+    let mut fired = || -> TriggerFired { decode(body.as_bytes(), &triggers).expect("an event") };
     bencher
         .with_inputs(&mut fired)
         .bench_local_values(|event| -> Plan { plan(event, &rules).expect("a plan") });

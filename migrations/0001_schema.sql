@@ -389,9 +389,8 @@ CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at 
 -- Retention keeps the deliveries that can be replayed.
 CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
     WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
--- The ledger forgets that an event was refused once no dead letter of it is unsettled.
-CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key)
-    WHERE settled_at IS NULL AND event_key IS NOT NULL;
+-- The ledger forgets that an event was refused once it has no dead letter.
+CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key) WHERE event_key IS NOT NULL;
 
 
 -- Erasures
@@ -420,6 +419,8 @@ CREATE TABLE erasures (
     kinds      text[] NOT NULL,                      -- of the identifiers
     keys       text[] NOT NULL,                      -- their values
     documents  text[] NOT NULL,
+    tries       integer NOT NULL DEFAULT 0,          -- how often a process has begun to finish it
+    next_try_at timestamptz NOT NULL DEFAULT '-infinity', -- until then they leave it alone
     PRIMARY KEY (company_id, contact_id)
 );
 

@@ -5,6 +5,7 @@ mod connection;
 mod consumer;
 mod dial;
 pub mod headers;
+mod inbox;
 mod pipeline;
 pub mod properties;
 mod publisher;
@@ -13,7 +14,7 @@ mod subscriber;
 mod topology;
 mod transport;
 
-pub use connection::{ConnectError, Connection, connect};
+pub use connection::{ConnectError, Connection, connect, connect_consumer};
 pub use consumer::{Batch, BatchLimits, ConsumeError, Consumer, Receipt, Received};
 pub use pipeline::{Outcomes, Pipeline};
 pub use publisher::{Message, PublishError, Publisher, Unpublished};

@@ -14,7 +14,11 @@ use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::Console,
-    domain::{chain::rules::Rules, contact::placeholder::Placeholders},
+    domain::{
+        chain::rules::Rules,
+        contact::placeholder::Placeholders,
+        trigger::cache::{Compiler, TriggerCache},
+    },
     health::Health,
     postgres::{
         Database,
@@ -185,9 +189,12 @@ impl App {
         requests: Option<&HandOff<Requests>>,
         presence: &Presence,
     ) {
+        let compiler: Compiler = |compile| tokio::task::block_in_place(compile);
+        let triggers = Arc::new(TriggerCache::new(self.settings.upsert.cache_bytes, compiler));
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
                 rules: rules(&self.settings),
+                triggers: Arc::clone(&triggers),
                 endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
                 database: self.database.clone(),

@@ -60,6 +60,7 @@ pub struct Amqp {
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "types::duration")]
     pub publish_timeout: Duration,
+    pub prefetch_bytes: usize,
     pub reply_queues: Vec<String>,
 }
 
@@ -86,6 +87,9 @@ pub struct Upsert {
     pub consumers: usize,
     pub batch_size: usize,
     pub batch_bytes: usize,
+    pub decoded_bytes: usize,
+    pub rendered_bytes: usize,
+    pub cache_bytes: usize,
 }
 
 /// Section `[chain]`.
@@ -161,6 +165,7 @@ pub struct Outbox {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Webhook {
     pub concurrency: usize,
+    pub queue_bytes: usize,
     pub max_in_flight: u32,
     #[serde(deserialize_with = "types::duration")]
     pub timeout: Duration,

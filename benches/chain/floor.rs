@@ -220,7 +220,7 @@ impl<'a> Floor<'a> {
                 Kind::Bare => Vec::new(),
                 Kind::Promises => promises::deliveries(&batch, url)?,
             };
-            let bodies: Vec<Vec<u8>> =
+            let bodies: Vec<_> =
                 batch.messages.iter_mut().map(|message| std::mem::take(&mut message.body)).collect();
             left -= bodies.len().min(left);
             let mut requests = stream::iter(bodies)
@@ -252,7 +252,7 @@ async fn forward_batch(
     publisher: &mut Publisher,
     batch: &Batch,
 ) -> anyhow::Result<()> {
-    let bodies: Vec<&[u8]> = batch.messages.iter().map(|message| message.body.as_slice()).collect();
+    let bodies: Vec<&[u8]> = batch.messages.iter().map(|message| message.body.as_ref()).collect();
     let (messages, packed) = match kind {
         Kind::Bare => {
             plain_upsert(pool, &bodies).await?;

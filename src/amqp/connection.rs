@@ -21,6 +21,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     dial::dial,
+    inbox::Inbox,
     transport::{self, Repaired},
 };
 use crate::settings;
@@ -86,15 +87,32 @@ fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
 /// An open connection. Dropping it closes it, by force after 5 seconds.
 pub struct Connection {
     // Dropped first, so that the close is sent before the timeout of the socket begins.
-    connection: lapin::Connection,
+    inner: lapin::Connection,
     _socket: Socket,
+    inbox: Option<Inbox>,
+}
+
+impl Connection {
+    /// What its consumers hold, if that has a limit.
+    pub(super) const fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.as_ref()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The answer to the close comes after all messages that the broker has sent.
+        if let Some(inbox) = &self.inbox {
+            inbox.forget_all();
+        }
+    }
 }
 
 impl Deref for Connection {
     type Target = lapin::Connection;
 
     fn deref(&self) -> &lapin::Connection {
-        &self.connection
+        &self.inner
     }
 }
 
@@ -103,6 +121,24 @@ impl Deref for Connection {
 /// Consumers and publishers use separate connections: in a resource alarm the broker blocks a publishing
 /// connection as a whole, including acks and heartbeats.
 pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connection, ConnectError> {
+    open(settings, purpose, None).await
+}
+
+/// Opens a connection for consumers, like [`connect`]. Once their unacknowledged messages have `max_bytes`, nothing more
+/// is read.
+pub async fn connect_consumer(
+    settings: &settings::Amqp,
+    purpose: &str,
+    max_bytes: usize,
+) -> Result<Connection, ConnectError> {
+    open(settings, purpose, Some(Inbox::new(max_bytes))).await
+}
+
+async fn open(
+    settings: &settings::Amqp,
+    purpose: &str,
+    inbox: Option<Inbox>,
+) -> Result<Connection, ConnectError> {
     let mut uri = uri(settings)?;
     let limit = settings.connect_timeout;
     uri.query.heartbeat.get_or_insert(u16::try_from(settings.heartbeat.as_secs()).unwrap_or(u16::MAX));
@@ -112,7 +148,7 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
     let name = format!("{} {purpose}", settings.namespace);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let mut socket = Socket { state: Arc::default(), timeout: Duration::ZERO };
-    let state = Arc::clone(&socket.state);
+    let (state, limit_of_reads) = (Arc::clone(&socket.state), inbox.clone());
     // The library's own timeout covers neither name resolution, nor TLS, nor the handshake.
     let connecting = lapin::Connection::connector(
         uri,
@@ -121,13 +157,13 @@ pub async fn connect(settings: &settings::Amqp, purpose: &str) -> Result<Connect
             let dialed = timeout(limit, dial(&uri)).await;
             let (stream, socket) = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             State::open(&state, socket)?;
-            Ok(AsyncTcpStream::Plain(Repaired::new(stream)))
+            Ok(AsyncTcpStream::Plain(Repaired::new(stream, limit_of_reads.clone())))
         },
         properties,
     );
-    let connection = within_timeout(settings, connecting).await?;
+    let inner = within_timeout(settings, connecting).await?;
     socket.timeout = CLOSE_TIMEOUT;
-    Ok(Connection { connection, _socket: socket })
+    Ok(Connection { inner, _socket: socket, inbox })
 }
 
 /// A second handle to the connection's socket, which is shut down `timeout` after this is dropped.

@@ -5,14 +5,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::{
-    Acker, BasicProperties, Channel, Connection,
+    Acker, BasicProperties, Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
+
+use super::{
+    connection::Connection,
+    inbox::{Held, Inbox},
+};
 
 /// A consumer that receives nothing for this long is replaced. A broker may drop a consumer silently, and
 /// `RabbitMQ` 3.10 keeps one for a queue that is deleted and at once redeclared, but no messages arrive.
@@ -54,7 +60,7 @@ pub struct BatchLimits {
 /// A received message. Personal data: it has no `Debug`.
 pub struct Received {
     /// The raw body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Properties and headers.
     pub properties: BasicProperties,
     /// The routing key that it was published with.
@@ -81,19 +87,21 @@ impl From<Delivery> for Received {
     }
 }
 
-fn split(delivery: Delivery) -> (Received, Receipt) {
-    let Delivery { properties, data, routing_key, redelivered, acker, .. } = delivery;
+fn split(delivery: Delivery) -> (Received, Acker) {
+    let Delivery { properties, mut data, routing_key, redelivered, acker, .. } = delivery;
+    // The library appends frame by frame, so nearly half of a large body may be unused.
+    data.shrink_to_fit();
     let count = properties.headers().as_ref().and_then(|headers| {
         let value = headers.inner().get("x-delivery-count")?;
         u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
     });
     let received = Received {
-        body: data,
+        body: data.into(),
         properties,
         routing_key: routing_key.to_string(),
         delivery_count: count.unwrap_or(u64::from(redelivered)),
     };
-    (received, Receipt(acker))
+    (received, acker)
 }
 
 /// Messages that arrived together.
@@ -106,7 +114,11 @@ pub struct Batch {
 
 /// Acknowledges a message and all that arrived before it on the same channel.
 #[derive(Debug)]
-pub struct Receipt(Acker);
+pub struct Receipt {
+    acker: Acker,
+    /// Others may arrive once it is dropped.
+    _held: Option<Held>,
+}
 
 impl IntoIterator for Batch {
     type Item = (Received, Receipt);
@@ -122,6 +134,7 @@ pub struct Consumer {
     channel: Channel,
     stream: lapin::Consumer,
     queue: String,
+    inbox: Option<Inbox>,
 }
 
 impl Consumer {
@@ -129,12 +142,16 @@ impl Consumer {
     pub async fn open(connection: &Connection, queue: &str, prefetch: u16) -> Result<Self, ConsumeError> {
         let failed = |source| ConsumeError::Lapin { queue: queue.to_owned(), source };
         let channel = connection.create_channel().await.map_err(failed)?;
+        let inbox = connection.inbox().cloned();
+        if let Some(inbox) = &inbox {
+            inbox.watch(channel.id());
+        }
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(failed)?;
         let stream = channel
             .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await
             .map_err(failed)?;
-        Ok(Self { channel, stream, queue: queue.to_owned() })
+        Ok(Self { channel, stream, queue: queue.to_owned(), inbox })
     }
 
     /// Waits for a message and takes it with those that have arrived already, up to `limits`. `None` when nothing
@@ -150,10 +167,11 @@ impl Consumer {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(delivery) = next {
-            let (message, receipt) = split(self.checked(delivery)?);
+            let (message, acker) = split(self.checked(delivery)?);
+            let held = self.inbox.as_ref().map(|inbox| inbox.take(self.channel.id()));
             bytes += message.body.len();
             batch.messages.push(message);
-            batch.receipts.push(receipt);
+            batch.receipts.push(Receipt { acker, _held: held });
             let is_full = batch.messages.len() >= limits.count || bytes >= limits.bytes;
             next = if is_full { None } else { self.stream.next().now_or_never() };
         }
@@ -175,8 +193,8 @@ impl Consumer {
     ///
     /// # Errors
     /// When the broker will redeliver them.
-    pub async fn acknowledge_through(&self, Receipt(acker): Receipt) -> Result<(), ConsumeError> {
-        match timeout(ANSWER_TIMEOUT, acker.ack(BasicAckOptions { multiple: true })).await {
+    pub async fn acknowledge_through(&self, receipt: Receipt) -> Result<(), ConsumeError> {
+        match timeout(ANSWER_TIMEOUT, receipt.acker.ack(BasicAckOptions { multiple: true })).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
             Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
@@ -185,6 +203,9 @@ impl Consumer {
 
     /// Closes the channel, and the broker requeues its unacked messages.
     pub async fn close(self) {
+        if let Some(inbox) = &self.inbox {
+            inbox.forget(self.channel.id());
+        }
         // If the broker does not answer, the next use of the connection fails.
         let _ = timeout(ANSWER_TIMEOUT, self.channel.close(200, "idle".into())).await;
     }

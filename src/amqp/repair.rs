@@ -10,13 +10,13 @@
 const MAX_DEPTH: usize = 32;
 
 /// Frame types of AMQP 0-9-1.
-const METHOD: u8 = 1;
-const HEADER: u8 = 2;
+pub(super) const METHOD: u8 = 1;
+pub(super) const HEADER: u8 = 2;
 
 /// The class `basic`, and its methods that carry a message from the broker.
-const BASIC: u16 = 60;
+pub(super) const BASIC: u16 = 60;
 const RETURN: u16 = 50;
-const DELIVER: u16 = 60;
+pub(super) const DELIVER: u16 = 60;
 const GET_OK: u16 = 71;
 
 /// Whether frames of this type may need a repair.

@@ -1,5 +1,5 @@
-//! The stream between the broker and the client library. It repairs incoming frames (see `repair`) and passes
-//! outgoing bytes unchanged.
+//! The stream between the broker and the client library. It repairs incoming frames (see `repair`), stops before a
+//! message for which there is no room (see `inbox`), and passes outgoing bytes unchanged.
 
 use std::{
     future::Future,
@@ -17,8 +17,11 @@ use futures_util::{
     io::{AsyncRead, AsyncWrite},
 };
 
+use tokio::time::Sleep;
+
 use super::{
     dial::Dialed,
+    inbox::Inbox,
     repair::{concerns, repair},
 };
 
@@ -31,6 +34,13 @@ const FRAME_END: usize = 1;
 
 /// A larger frame is passed unrepaired. `RabbitMQ` sends frames of at most 128 KiB.
 const MAX_REPAIRED: usize = 1024 * 1024;
+
+/// What the broker sends when it has nothing to say: a frame without payload on channel 0.
+const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 0xce];
+
+/// How often the library hears a heartbeat while nothing is read. It closes a connection on which it hears nothing for
+/// twice `amqp.heartbeat`, which is at least a second.
+const PULSE: Duration = Duration::from_millis(500);
 
 /// The runtime of the library: tokio, with repaired streams.
 pub(super) fn runtime() -> Runtime<RuntimeParts<Tokio, Repairing>> {
@@ -65,7 +75,7 @@ impl Reactor for Repairing {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Repaired::new(Box::new(connecting.await?) as Dialed)) }
+        async move { Ok(Repaired::new(Box::new(connecting.await?) as Dialed, None)) }
     }
 }
 
@@ -78,16 +88,32 @@ pub(super) struct Repaired<S> {
     ready: usize,
     /// Remaining bytes of the current frame if it needs no repair.
     passing: usize,
+    limited: Option<Limited>,
+}
+
+/// Limits what is read.
+struct Limited {
+    inbox: Inbox,
+    /// The frame behind `ready` begins a message for which there is no room.
+    is_full: bool,
+    /// Until the next heartbeat in place of the broker's.
+    pulse: Pin<Box<Sleep>>,
 }
 
 impl<S> Repaired<S> {
-    pub(super) fn new(inner: S) -> Self {
+    /// With an `inbox`, within the runtime.
+    pub(super) fn new(inner: S, inbox: Option<Inbox>) -> Self {
         let chunk = vec![0; CHUNK].into_boxed_slice();
-        Self { inner, chunk, arrived: Vec::new(), ready: 0, passing: 0 }
+        let limited = inbox.map(|inbox| Limited {
+            inbox,
+            is_full: false,
+            pulse: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        });
+        Self { inner, chunk, arrived: Vec::new(), ready: 0, passing: 0, limited }
     }
 
-    /// Repairs complete frames and moves `ready` behind them.
-    fn advance(&mut self) {
+    /// Repairs complete frames and moves `ready` behind them, up to a message for which there is no room.
+    fn advance(&mut self, context: &Context<'_>) {
         loop {
             let Some(waiting) = self.arrived.get_mut(self.ready..) else { return };
             if self.passing > 0 {
@@ -99,7 +125,10 @@ impl<S> Repaired<S> {
                 }
                 continue;
             }
-            let Some(&[frame_type, _, _, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>() else { return };
+            let Some(&[frame_type, channel, of_channel, a, b, c, d]) = waiting.first_chunk::<FRAME_HEADER>()
+            else {
+                return;
+            };
             let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
             let whole = size.saturating_add(FRAME_HEADER + FRAME_END);
             if !concerns(frame_type) || size > MAX_REPAIRED {
@@ -110,10 +139,30 @@ impl<S> Repaired<S> {
                 return;
             }
             if let Some(payload) = waiting.get_mut(FRAME_HEADER..FRAME_HEADER + size) {
+                if let Some(limited) = &mut self.limited {
+                    let channel = u16::from_be_bytes([channel, of_channel]);
+                    limited.is_full = !limited.inbox.admits(channel, frame_type, payload, context.waker());
+                    if limited.is_full {
+                        return;
+                    }
+                }
                 repair(frame_type, payload);
             }
             self.ready += whole;
         }
+    }
+
+    /// Waits until it is time for a heartbeat, and inserts it before the message for which there is no room. Ready at
+    /// once if there is room now.
+    fn poll_pulse(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(limited) = self.limited.as_mut().filter(|limited| limited.is_full) else {
+            return Poll::Ready(());
+        };
+        ready!(limited.pulse.as_mut().poll(context));
+        limited.pulse.as_mut().reset(tokio::time::Instant::now() + PULSE);
+        drop(self.arrived.splice(..0, HEARTBEAT));
+        self.ready = HEARTBEAT.len();
+        Poll::Ready(())
     }
 }
 
@@ -125,6 +174,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         while this.ready == 0 {
+            if this.limited.as_ref().is_some_and(|limited| limited.is_full) {
+                this.advance(context);
+                ready!(this.poll_pulse(context));
+                continue;
+            }
             let count = ready!(Pin::new(&mut this.inner).poll_read(context, &mut this.chunk))?;
             if count == 0 {
                 // The stream may end within a frame.
@@ -132,7 +186,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
                 break;
             }
             this.arrived.extend_from_slice(this.chunk.get(..count).unwrap_or_default());
-            this.advance();
+            this.advance(context);
         }
         let count = this.ready.min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), this.arrived.get(..count)) {

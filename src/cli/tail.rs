@@ -93,7 +93,7 @@ mod tests {
 
     fn show(body: &str, format: Format) -> String {
         let received = Received {
-            body: body.as_bytes().to_vec(),
+            body: body.as_bytes().to_vec().into(),
             properties: BasicProperties::default(),
             routing_key: "k".to_owned(),
             delivery_count: 0,

@@ -7,3 +7,4 @@ mod json;
 pub mod mapping;
 mod parameters;
 pub mod problem;
+mod size;

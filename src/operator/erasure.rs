@@ -58,7 +58,7 @@ pub struct Report {
     /// When it was erased. Earlier events never create the person again.
     #[serde(with = "time::serde::rfc3339")]
     pub erased_at: OffsetDateTime,
-    /// Whether it had been erased before and nothing was left to do.
+    /// Whether it had been erased before and nothing was left to do. If something was, `removed.contacts` is 0.
     pub already_erased: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
@@ -75,10 +75,10 @@ pub enum EraseError {
     /// The contact changed during every round.
     #[error("the contact kept changing while it was being erased; try again")]
     Busy,
-    /// Everything else is done.
+    /// The contact is gone; its history and `contact.erased` wait for events of a live process.
     #[error(
-        "the contact is erased, but a process has events about it that the broker does not accept; `contact.erased` follows \
-         them, and any process finishes the erasure"
+        "the contact is erased, but a process has events about it that the broker does not accept; its history is removed \
+         and `contact.erased` is published after them: any process finishes the erasure"
     )]
     Unpublished,
     /// The database failed.
@@ -105,7 +105,7 @@ pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report,
         }
         let dossier = database.unit(async |conn| reading.dossier(conn).await).await?;
         let mut removed = Counts::default();
-        let mut sweep = Sweep::new(request.company, &dossier);
+        let mut sweep = Sweep::new(request.company, &dossier, None);
         for table in Table::VARIANTS.iter().copied() {
             removed += sweep.table(database, table, !request.dry_run, || true).await?;
         }
@@ -123,17 +123,17 @@ pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report,
     Err(EraseError::Busy)
 }
 
-/// Finishes an erasure that was interrupted.
+/// Finishes an erasure that was interrupted. A dry run does not count what that would remove.
 async fn finish(
     database: &Database,
     request: &Request<'_>,
     erased_at: OffsetDateTime,
 ) -> Result<Report, EraseError> {
     let mut report = already_erased(request, erased_at);
-    if !request.dry_run
-        && let Some(unfinished) = unfinished(database, request).await?
-    {
-        report.removed = complete(database, request, &unfinished).await?;
+    if let Some(unfinished) = unfinished(database, request).await? {
+        if !request.dry_run {
+            report.removed = complete(database, request, &unfinished).await?;
+        }
         report.contact_id = unfinished.contact.0;
         report.merged_contact_ids = unfinished.aliases.iter().map(|id| id.0).collect();
         report.already_erased = false;

@@ -10,6 +10,7 @@ mod settle;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -38,7 +39,7 @@ pub struct NewDeadLetter {
     /// [`crate::domain::event::meaning`] of the body: the same meaning is the same dead letter.
     pub meaning: [u8; 32],
     /// The bytes as they arrived.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The routing key of the message.
     pub routing_key: String,
     /// The AMQP properties, as `amqp::properties::to_json` writes them.
@@ -129,7 +130,7 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &column(&rows, |row| row.new.reason.name()) as &[&str],
         &text(|new| &new.message),
         &column(&rows, |row| row.new.meaning) as &[[u8; 32]],
-        &column(&rows, |row| row.new.body.as_slice()) as &[&[u8]],
+        &column(&rows, |row| row.new.body.as_ref()) as &[&[u8]],
         &text(|new| &new.routing_key),
         &column(&rows, |row| row.new.properties.clone()),
         &optional(|new| new.source.as_ref()) as &[Option<String>],
@@ -203,7 +204,7 @@ mod tests {
             reason: Reason::Undecodable,
             message: message.to_owned(),
             meaning: meaning(body),
-            body: body.to_vec(),
+            body: body.to_vec().into(),
             routing_key: "trigger.fired".to_owned(),
             properties: serde_json::json!({}),
             source: None,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub use history::Reading;
 pub use removal::erase;
 pub use sweep::{Sweep, Table};
-pub use unfinished::{Unfinished, complete, list_unfinished, unfinished};
+pub use unfinished::{Unfinished, any_unfinished, claim_unfinished, complete, unfinished};
 
 use super::living::{self, Living};
 use crate::domain::{

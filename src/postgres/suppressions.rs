@@ -60,8 +60,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// The companies of these, and all if one of them is empty, that have erased somebody, each with the time of the last
-/// erasure. At most `limit`.
+/// The companies of these that have erased somebody, each with the time of the last erasure. If one of them is empty, other
+/// companies as well, at most `limit`.
 ///
 /// An erasure in one of them that has not ended waits for the caller's transaction from here on.
 ///
@@ -83,11 +83,11 @@ pub async fn last_erasures(
     .await?;
     // A statement of its own, to see what was committed before the locks were free.
     let rows = sqlx::query!(
-        r#"SELECT company_id AS "company_id!", last_erased_at AS "last_erased_at!" FROM (
-               SELECT company_id, last_erased_at FROM suppression_keys WHERE company_id = ANY($1)
-               UNION ALL
-               SELECT company_id, last_erased_at FROM suppression_keys WHERE '' = ANY($1) AND company_id <> ALL($1)) k
-           LIMIT $2"#,
+        r#"SELECT company_id AS "company_id!", last_erased_at AS "last_erased_at!"
+           FROM suppression_keys WHERE company_id = ANY($1)
+           UNION ALL
+           (SELECT company_id, last_erased_at FROM suppression_keys WHERE '' = ANY($1) AND company_id <> ALL($1)
+            LIMIT $2)"#,
         &companies as &[&str],
         i64::try_from(limit).unwrap_or(i64::MAX),
     )

@@ -61,6 +61,7 @@ fn services(settings: &Settings, faults: &mut Faults) {
     );
     faults.positive("amqp.connect_timeout", amqp.connect_timeout);
     faults.positive("amqp.publish_timeout", amqp.publish_timeout);
+    faults.range("amqp.prefetch_bytes", amqp.prefetch_bytes, 1 << 20, 1 << 30);
     let is_name = |text: &str| (1..=255).contains(&text.len()) && !text.trim_end_matches('*').contains('*');
     faults.unless(
         amqp.reply_queues.iter().all(|name| is_name(name) && !name.ends_with("**")),
@@ -92,6 +93,9 @@ fn work(settings: &Settings, faults: &mut Faults) {
     faults.range("upsert.consumers", upsert.consumers, 1, 64);
     faults.range("upsert.batch_size", upsert.batch_size, 1, 10_000);
     faults.unless(upsert.batch_bytes >= 1, "upsert.batch_bytes", "must be at least 1");
+    faults.range("upsert.decoded_bytes", upsert.decoded_bytes, 1 << 20, 1 << 30);
+    faults.range("upsert.rendered_bytes", upsert.rendered_bytes, 1 << 20, 1 << 30);
+    faults.range("upsert.cache_bytes", upsert.cache_bytes, 1 << 20, 1 << 30);
     let mut companies = BTreeSet::new();
     for (index, entry) in settings.contacts.regions.iter().enumerate() {
         faults.unless(
@@ -124,6 +128,7 @@ fn work(settings: &Settings, faults: &mut Faults) {
 fn webhook(settings: &Settings, faults: &mut Faults) {
     let webhook = &settings.webhook;
     faults.range("webhook.concurrency", webhook.concurrency, 1, 10_000);
+    faults.range("webhook.queue_bytes", webhook.queue_bytes, 1 << 20, 1 << 30);
     faults.positive("webhook.timeout", webhook.timeout);
     faults.positive("webhook.poll_interval", webhook.poll_interval);
     faults.unless(

@@ -27,6 +27,8 @@ pub(super) struct Consumption<'a> {
     pub(super) queue: String,
     /// Maximum number of messages that the broker hands out before they are acked.
     pub(super) prefetch: usize,
+    /// How many bytes of such messages are in memory at most; one message always fits.
+    pub(super) prefetch_bytes: usize,
     pub(super) health: &'a Health,
 }
 
@@ -137,7 +139,7 @@ impl Consumption<'_> {
 
     async fn open(&self) -> Result<(Connection, Consumer), Lost> {
         let limit = self.amqp.connect_timeout;
-        let connection = amqp::connect(self.amqp, self.component).await?;
+        let connection = amqp::connect_consumer(self.amqp, self.component, self.prefetch_bytes).await?;
         Topology::new(&self.amqp.namespace).declare_over(&connection, limit).await?;
         let consumer = self.open_consumer(&connection).await?;
         Ok((connection, consumer))

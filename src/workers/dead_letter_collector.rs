@@ -34,6 +34,9 @@ use crate::{
     settings::Settings,
 };
 
+/// Maximum size of the messages in memory, in bytes. One always fits.
+const MAX_BYTES: usize = 4 << 20;
+
 /// The consumer of the broker's dead-letter queue.
 pub struct DeadLetterCollector {
     /// All settings.
@@ -55,11 +58,12 @@ impl DeadLetterCollector {
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
             prefetch: count,
+            prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
         let batches = Batches {
             component: DEAD_LETTER_COLLECTOR,
-            limits: BatchLimits { count, bytes: self.settings.upsert.batch_bytes },
+            limits: BatchLimits { count, bytes: MAX_BYTES },
             settle: Collection { collector: &self, topology: &topology, regions: &regions, stop: &stop },
         };
         consumption.run(&stop, batches).await;
@@ -109,6 +113,10 @@ async fn store(
     let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
     ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends), &[]).await?;
     dead_letters::blank(&mut transaction, &recognition, &mut dead).await?;
+    let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
+    let discarded = dead_letters::lock_discarded(&mut transaction, &replays).await?;
+    // A discard cancels the replay, wherever its message has gone.
+    dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
     dead_letters::insert(&mut transaction, &dead).await?;
     transaction.commit().await
 }
@@ -152,7 +160,10 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         trigger: known.trigger,
         delivery_id: None,
         attempts: 1,
-        replay_of: None,
+        replay_of: match stage {
+            Stage::Upsert => properties::replayed_dead_letter(&message.properties),
+            Stage::Webhook => None,
+        },
         is_blank: false,
     }
 }

@@ -129,21 +129,20 @@ impl Maintenance {
         stop: &CancellationToken,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
-        let begun = self.database.unit(async |conn| erasure::list_unfinished(conn, now - ERASURE).await);
-        for unfinished in begun.await? {
-            if stop.is_cancelled() {
-                break;
-            }
+        let due =
+            || self.database.unit(async |conn| erasure::claim_unfinished(conn, now - ERASURE, now).await);
+        while !stop.is_cancelled()
+            && let Some(unfinished) = due().await?
+        {
             let contact = unfinished.contact.0;
             let finished = self.finish_erasure(unfinished, stop.clone()).await;
             match finished {
                 Ok(Some(_)) => {
                     info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
                 }
-                Ok(None) => report.postponed += 1,
+                Ok(None) => {}
                 Err(error) if classify(&error) == Failure::Systemic => return Err(error),
                 Err(error) => {
-                    report.postponed += 1;
                     let error = refusal(&error);
                     error!(
                         component = MAINTENANCE,
@@ -152,6 +151,8 @@ impl Maintenance {
                 }
             }
         }
+        let is_left = self.database.unit(async |conn| erasure::any_unfinished(conn).await).await?;
+        report.postponed += u64::from(is_left);
         Ok(())
     }
 

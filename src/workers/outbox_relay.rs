@@ -217,6 +217,7 @@ impl OutboxRelay {
             return Ok(());
         }
         // What the database did not accept before.
+        self.settlement.try_locked_again();
         self.settle().await;
         let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
         let limit = room.min(self.flight.free());
@@ -240,8 +241,9 @@ impl OutboxRelay {
     /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
     async fn take(&mut self, limit: usize) -> Option<Vec<Handed<Committed>>> {
         let owner = self.presence.id();
+        let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
         let rows =
-            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limit, &[]).await).await?;
+            self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limits, &[]).await).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {
@@ -336,11 +338,9 @@ impl OutboxRelay {
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         while let Some(portion) = self.settlement.portion() {
             let write = async |conn: &mut PgConnection| portion.write(conn, owner, retry_interval).await;
-            if self.unit(write).await.is_none() {
-                return false;
-            }
+            let Some(locked) = self.unit(write).await else { return false };
             let rows = portion.rows();
-            self.settlement.written(rows);
+            self.settlement.written(rows, &locked);
         }
         true
     }

@@ -10,6 +10,7 @@ mod endpoints;
 mod intake;
 mod outcome;
 mod portion;
+mod refused;
 mod set_aside;
 mod transaction;
 mod triage;
@@ -34,6 +35,7 @@ impl UpsertWorker {
             amqp: &worker.settings.amqp,
             queue: Topology::new(&worker.settings.amqp.namespace).trigger_fired(),
             prefetch: intake::prefetch(worker.settings.upsert.batch_size),
+            prefetch_bytes: worker.settings.amqp.prefetch_bytes,
             health: &worker.health,
         };
         consumption.run(&stop, Intake::new(Arc::clone(&worker))).await;

@@ -18,6 +18,9 @@ use crate::{
     settings::Settings,
 };
 
+/// In bytes: only the number of messages matters.
+const MAX_BYTES: usize = 4 << 20;
+
 /// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up costs time at most.
 #[derive(Debug)]
 pub struct WakeUp {
@@ -44,11 +47,12 @@ impl WakeUps {
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).webhook(),
             prefetch: count,
+            prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
         let batches = Batches {
             component: component::WAKE_UPS,
-            limits: BatchLimits { count, bytes: usize::MAX },
+            limits: BatchLimits { count, bytes: MAX_BYTES },
             settle: Wake { worker: &self.worker, stop: &stop },
         };
         consumption.run(&stop, batches).await;

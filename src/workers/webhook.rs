@@ -113,7 +113,7 @@ impl WebhookWorker {
         let webhook = &self.settings.webhook;
         let source = &self.settings.events.source;
         let lanes = Arc::new(Lanes::new(self.routes));
-        let queue = Queue::new(webhook.concurrency, HELD * webhook.concurrency);
+        let queue = Queue::new(webhook.concurrency, HELD * webhook.concurrency, webhook.queue_bytes);
         let sender = Arc::new(Sender::new(
             self.client,
             queue,

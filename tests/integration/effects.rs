@@ -126,7 +126,14 @@ async fn stopped_process_takes_leave(app: &TestApp) {
     process.ready().await;
 }
 
-/// Every connection that workers can have waits for a lock.
+/// Keeps those who insert contacts or take effects at it, while there is a row in `held`.
+const HOLD: &str = "CREATE TABLE held AS SELECT 1;
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE EXISTS (SELECT FROM held) LOOP PERFORM pg_sleep(0.05); END LOOP; RETURN NULL; END $$;
+    CREATE TRIGGER hold BEFORE INSERT ON contacts FOR EACH STATEMENT EXECUTE FUNCTION hold();
+    CREATE TRIGGER hold BEFORE UPDATE ON effects FOR EACH STATEMENT EXECUTE FUNCTION hold()";
+
+/// Every connection that workers can have is in use.
 #[apply(test)]
 async fn busy_process_stays_registered(app: &TestApp) {
     app.set("postgres.max_connections", "5");
@@ -134,17 +141,18 @@ async fn busy_process_stays_registered(app: &TestApp) {
     app.set("postgres.statement_timeout", "60s");
     app.set("upsert.batch_size", "1");
     app.run(&[]).await;
-    let mut lock = app.pool.begin().await.unwrap();
-    let tables = "LOCK TABLE effects, webhook_endpoints, contact_identifiers IN ACCESS EXCLUSIVE MODE";
-    sqlx::query(tables).execute(&mut *lock).await.unwrap();
+    sqlx::raw_sql(HOLD).execute(&app.pool).await.unwrap();
     let lead = |name: &str| Event::lead(name).email(&format!("{name}@x.example"));
     app.broker.publish_all(&[lead("ada"), lead("grace")]).await;
-    app.wait_for_blocked_sessions(4).await;
+    let busy =
+        "pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'contact-relay%'
+        AND state = 'active' AND query_start < now() - interval '1 second'";
+    app.wait_for_rows(busy, 4).await;
     let until = "SELECT extract(epoch FROM alive_until)::bigint FROM processes";
     let before = app.count(until).await;
     eventually("it has been renewed", async || (app.count(until).await >= before + 5).then_some(())).await;
-    assert_eq!(app.blocked_sessions().await, 4);
-    lock.rollback().await.unwrap();
+    assert_eq!(app.rows(busy).await, 4);
+    sqlx::query("DELETE FROM held").execute(&app.pool).await.unwrap();
     app.broker.hear(2).await;
 }
 

@@ -1,8 +1,10 @@
 //! Erasure removes everything about a contact and nothing about others, and late events do not restore it.
 
 mod awaited;
+mod flood;
 mod late;
 mod many;
+mod resumed;
 mod unpublished;
 
 use contact_relay::domain::event::EventRef;
@@ -321,7 +323,6 @@ async fn erase_refuses_unknown_contacts(app: &TestApp) {
     assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
 }
 
-/// Dependent rows are removed first, while the contact still has the identifiers to search for.
 /// Erases a contact, and cancels the statement with which that waits for a lock.
 async fn interrupt_erasure(app: &TestApp, id: &str) {
     app.set("postgres.statement_timeout", "1h");
@@ -337,6 +338,7 @@ async fn interrupt_erasure(app: &TestApp, id: &str) {
     assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
 }
 
+/// Dependent rows are removed first, while the contact still has the identifiers to search for.
 #[apply(test)]
 async fn interrupted_erasure_is_finished(app: &TestApp) {
     app.run(&[]).await;

@@ -25,6 +25,7 @@ mod in_flight;
 mod kept;
 mod lanes;
 mod locks;
+mod memory;
 mod once;
 mod one_end;
 mod previews;

@@ -4,7 +4,7 @@ use contact_relay::domain::event::meaning;
 use macro_rules_attribute::apply;
 use serde_json::json;
 
-use crate::support::{app::TestApp, dead_letters::Dead, event::Event, test};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
 
 const APPLIED: &str = "applied_events WHERE meaning IS NOT NULL";
 
@@ -126,6 +126,20 @@ async fn discard_cancels_a_replay_on_its_way(app: &TestApp) {
     let dead = app.the_dead_letter("discarded", |dead| dead.state == "discarded").await;
     assert_eq!((dead.settled_by.as_deref(), dead.attempts), (Some("grace"), 1));
     assert_eq!((app.rows("contacts").await, app.rows(APPLIED).await), (2, 2));
+}
+
+/// The broker gives the message up before a worker has looked at it.
+#[apply(test)]
+async fn discard_cancels_a_replay_that_the_broker_dead_letters(app: &TestApp) {
+    let (_, dead) = refused(app).await;
+    app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
+    assert_eq!(discard(app, &dead).await.code, Some(0));
+    app.broker.reject("trigger-fired").await;
+    let is_collected = async || (app.broker.depth("dead-letters").await == 1).then_some(());
+    eventually("the broker has dead-lettered it", is_collected).await;
+    app.run(&[]).await;
+    app.assert_settled().await;
+    app.the_dead_letter("discarded", |dead| dead.state == "discarded" && dead.attempts == 1).await;
 }
 
 /// A replay that would fail again does not reopen it either.
@@ -256,4 +270,27 @@ async fn ledger_forgets_a_refusal_with_its_dead_letters(app: &TestApp) {
     app.wait_for_rows("dead_letters", 1).await;
     app.wait_for_rows("applied_events", 1).await;
     assert_eq!(app.rows("applied_events JOIN dead_letters USING (company_id, event_key)").await, 1);
+}
+
+/// Its other body was discarded long ago.
+#[apply(test)]
+async fn discarded_body_is_resolved_although_another_dead_letter_of_the_event_has_left(app: &TestApp) {
+    app.set("contacts.on_unidentified", "reject");
+    app.run(&["upsert"]).await;
+    let first = Event::lead("Ada");
+    let second = first.clone().argument("city", "London");
+    app.broker.publish_all(&[first, second.clone()]).await;
+    app.wait_for_rows("dead_letters", 2).await;
+    app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
+    app.stop().await;
+    let old =
+        "UPDATE dead_letters SET settled_at = now() - interval '100 days' WHERE body NOT LIKE '%London%'";
+    assert_eq!(sqlx::query(old).execute(&app.pool).await.unwrap().rows_affected(), 1);
+    app.set("contacts.on_unidentified", "create");
+    app.run(&[]).await;
+    app.wait_for_rows("dead_letters", 1).await;
+    app.broker.publish(&second).await;
+    app.wait_for_rows("contacts", 1).await;
+    app.the_dead_letter("resolved", |dead| dead.state == "resolved").await;
+    assert_eq!((app.rows(APPLIED).await, app.rows("applied_events").await), (1, 1));
 }

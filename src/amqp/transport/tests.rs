@@ -24,10 +24,17 @@ fn frame(frame_type: u8, payload: &[u8]) -> Vec<u8> {
     [&[frame_type, 0, 1], size.as_slice(), payload, &[0xce]].concat()
 }
 
+/// A delivery on channel 1 whose body has this size.
+fn message(size: usize) -> Vec<u8> {
+    let size_of_body = (size as u64).to_be_bytes();
+    let header = [&[0, 60, 0, 0], size_of_body.as_slice(), &[0, 0]].concat();
+    [frame(1, &[0, 60, 0, 60]), frame(2, &header), frame(3, &vec![b'x'; size])].concat()
+}
+
 fn read(bytes: Vec<u8>, piece: usize, buffer: usize) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let mut stream = Repaired::new(Pieces(Cursor::new(bytes), piece));
+        let mut stream = Repaired::new(Pieces(Cursor::new(bytes), piece), None);
         let (mut all, mut buffer) = (Vec::new(), vec![0; buffer]);
         loop {
             match stream.read(&mut buffer).await.unwrap() {
@@ -56,6 +63,31 @@ proptest! {
         let bytes = [b"AMQP".to_vec(), bytes].concat();
         prop_assert_eq!(read(bytes.clone(), piece, 16), bytes);
     }
+}
+
+#[test]
+fn message_without_room_waits_while_heartbeats_are_heard() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let inbox = Inbox::new(3000);
+        inbox.watch(1);
+        let sent = [message(1000), message(1500), message(10), frame(1, &[0, 60, 0, 80])].concat();
+        let mut stream = Repaired::new(Pieces(Cursor::new(sent), 7), Some(inbox.clone()));
+        let mut next = async |expected: Vec<u8>| {
+            let mut read = vec![0; expected.len()];
+            stream.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, expected);
+        };
+        // The second one exceeds the limit and still fits.
+        next(message(1000)).await;
+        next(message(1500)).await;
+        next(HEARTBEAT.to_vec()).await;
+        next(HEARTBEAT.to_vec()).await;
+        let (first, second) = (inbox.take(1), inbox.take(1));
+        drop((first, second));
+        next(message(10)).await;
+        next(frame(1, &[0, 60, 0, 80])).await;
+    });
 }
 
 #[test]

@@ -72,6 +72,11 @@ fn as_text(report: &Report) -> String {
         return format!("contact {id} of company {company} was already erased at {at}; nothing was changed");
     }
     let removed = &report.removed;
+    if report.dry_run && removed.contacts == 0 {
+        return format!(
+            "would finish the erasure of contact {id} of company {company}, which began at {at}; nothing was changed"
+        );
+    }
     let rows = [
         ("contacts", removed.contacts),
         ("identifiers", removed.identifiers),

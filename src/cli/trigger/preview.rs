@@ -54,8 +54,7 @@ fn fire(
     settings: &Settings,
 ) -> anyhow::Result<Value> {
     let event = event(text, arguments, client_data, company)?;
-    let planned =
-        decode(&event, &mut TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
+    let planned = decode(&event, &TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
     Ok(json!({ "steps": steps(&plan, settings), "skipped": plan.skipped }))
 }

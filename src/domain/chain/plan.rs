@@ -42,6 +42,14 @@ impl Plan {
         })
     }
 
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let values = self.updates().flat_map(|(_, update)| update.values.iter());
+        let values: usize = values.map(|(_, value)| value.capacity()).sum();
+        self.event.size() + self.steps.len() * size_of::<Step>() + values
+    }
+
     /// The identifiers that its CRM steps give.
     pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
         self.updates().flat_map(|(_, update)| update.identifiers())

@@ -285,6 +285,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The size of its events and webhooks, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let events: usize = self.events.iter().map(|event| event.body.len()).sum();
+        events + self.deliveries.iter().map(|delivery| delivery.request.size()).sum::<usize>()
+    }
+
     /// The entries of the contacts' history, in the order in which the steps were applied.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event))

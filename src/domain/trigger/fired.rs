@@ -14,6 +14,7 @@ use crate::domain::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
         json::{self, BadJson, Defect, ObjectOnly},
+        size,
     },
     value::text::quote,
     webhook::variables::{ContactView, Variables},
@@ -50,6 +51,8 @@ pub struct TriggerFired {
     pub triggers: Vec<Arc<Trigger>>,
     /// The values that the language model filled in, without nulls. Personal data.
     pub arguments: Map<String, Value>,
+    /// The memory of definitions that no other event shares, in bytes.
+    size_of_triggers: usize,
 }
 
 impl fmt::Debug for TriggerFired {
@@ -68,6 +71,14 @@ impl TriggerFired {
     #[must_use]
     pub fn first_trigger(&self) -> &str {
         self.triggers.first().map_or("", |trigger| trigger.name())
+    }
+
+    /// About how much memory it takes, in bytes. A short text can take seventy times its size.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let images: usize = self.images.iter().map(|image| size_of::<String>() + image.capacity()).sum();
+        let values = size::of_members(&self.arguments) + size::of_members(&self.client_data);
+        size_of::<Self>() + images + values + self.size_of_triggers
     }
 
     /// A fault of this event.
@@ -112,7 +123,7 @@ impl TriggerFired {
 ///
 /// # Errors
 /// A fault with company, event and trigger as far as they can be read.
-pub fn decode(body: &[u8], triggers: &mut TriggerCache) -> Result<TriggerFired, Fault> {
+pub fn decode(body: &[u8], triggers: &TriggerCache) -> Result<TriggerFired, Fault> {
     if body.len() > MAX_BODY {
         let message = format!("the body is larger than {MAX_BODY} bytes");
         return Err(with_origin(body, Fault::new(Reason::TooLarge, message)));
@@ -207,7 +218,7 @@ struct Session {
 }
 
 impl Envelope<'_> {
-    fn check(self, cache: &mut TriggerCache) -> Result<TriggerFired, Fault> {
+    fn check(self, cache: &TriggerCache) -> Result<TriggerFired, Fault> {
         let ObjectOnly(data) = self.data;
         let company = CompanyId::new(&data.company.0.id);
         let event = EventRef::new(&self.source, &self.id);
@@ -232,9 +243,9 @@ impl EventData<'_> {
         company: CompanyId,
         event: EventRef,
         time: OffsetDateTime,
-        cache: &mut TriggerCache,
+        cache: &TriggerCache,
     ) -> Result<TriggerFired, Fault> {
-        let triggers = self.triggers(cache)?;
+        let (triggers, size_of_triggers) = self.triggers(cache)?;
         let name = triggers.first().map(|trigger| trigger.name().to_owned());
         let with_trigger = |fault: Fault| Fault { trigger: name.clone(), ..fault };
 
@@ -262,13 +273,15 @@ impl EventData<'_> {
             max_interactions,
             images,
             triggers,
+            size_of_triggers,
         })
     }
 
-    /// The parsed definitions of the chain.
-    fn triggers(&self, cache: &mut TriggerCache) -> Result<Vec<Arc<Trigger>>, Fault> {
+    /// The parsed definitions of the chain, and the memory of those that are not shared.
+    fn triggers(&self, cache: &TriggerCache) -> Result<(Vec<Arc<Trigger>>, usize), Fault> {
         let next = self.next.as_deref().unwrap_or_default();
-        let first = cache.parse(self.trigger.get()).map_err(|bad| bad_trigger("data.trigger", &bad))?;
+        let (first, mut size) = cache.parse(self.trigger.get());
+        let first = first.map_err(|bad| bad_trigger("data.trigger", &bad))?;
         let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
         if next.len() > MAX_NEXT {
             return Err(with_trigger(invalid(format!("`data.next` has more than {MAX_NEXT} triggers"))));
@@ -276,11 +289,12 @@ impl EventData<'_> {
         let mut triggers = Vec::with_capacity(1 + next.len());
         triggers.push(Arc::clone(&first));
         for (index, raw) in next.iter().enumerate() {
-            let parsed = cache.parse(raw.get());
+            let (parsed, more) = cache.parse(raw.get());
+            size += more;
             let path = format!("data.next[{index}]");
             triggers.push(parsed.map_err(|bad| with_trigger(bad_trigger(&path, &bad)))?);
         }
-        Ok(triggers)
+        Ok((triggers, size))
     }
 }
 

@@ -262,6 +262,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(item) = access.next_element_seed(self)? {
             list.push(item);
         }
+        // Short lists would take four times their size.
+        list.shrink_to_fit();
         Ok(Value::Array(list))
     }
 

@@ -1,7 +1,8 @@
 //! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -21,10 +22,9 @@ use crate::{
 /// loses its contents.
 const MAX_COMPANIES: usize = 1_000;
 
-/// How often an identifier is looked up for a dead letter, and for all of one transaction, which takes seconds. What would
-/// need more loses its contents.
+/// How often an identifier is looked up for all dead letters of a company in one transaction, and for those without a
+/// company. It takes a fraction of a second. What would need more loses its contents, and so do the company's others after it.
 const MAX_LOOKUPS: usize = 20_000;
-const MAX_LOOKUPS_OF_ALL: usize = 500_000;
 
 /// What it takes to recognize an erased person.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ pub struct Recognition<'a> {
 /// Blanks the dead letters that name a person who has been erased since their message was written, or for which that
 /// cannot be told. Messages from after the last erasure of their company are not searched.
 ///
-/// Call it last, before the dead letters are inserted: an erasure waits for the caller's transaction from here on, and
+/// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
 /// then finds them.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(());
     }
-    let mut lookups = MAX_LOOKUPS_OF_ALL;
+    let mut lookups: BTreeMap<String, usize> = BTreeMap::new();
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
@@ -68,12 +68,16 @@ pub async fn blank(
         if companies.is_empty() {
             continue;
         }
-        let identifiers = identifiers(new, &companies, recognition.regions);
-        let Some(identifiers) = identifiers.filter(|identifiers| identifiers.len() <= lookups) else {
+        let left = lookups.entry(new.company.clone()).or_insert(MAX_LOOKUPS);
+        // Even finding the identifiers takes time.
+        let identifiers =
+            if *left > 0 { identifiers(new, &companies, recognition.regions, *left) } else { None };
+        let Some(identifiers) = identifiers else {
+            *left = 0;
             new.blank();
             continue;
         };
-        lookups -= identifiers.len();
+        *left -= identifiers.len();
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
         if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
             new.blank();
@@ -87,17 +91,19 @@ fn is_before(time: Option<OffsetDateTime>, erased_at: OffsetDateTime) -> bool {
     time.is_none_or(|time| time <= erased_at)
 }
 
-/// Every identifier that the dead letter may contain, in each of these companies. `None` if there are too many.
+/// Every identifier that the dead letter may contain, in each of these companies. `None` if there are more than `limit`, or
+/// too many to tell.
 fn identifiers(
     new: &NewDeadLetter,
     companies: &[&CompanyId],
     regions: &Regions,
+    limit: usize,
 ) -> Option<Vec<(CompanyId, Identifier)>> {
     if companies.len() > MAX_COMPANIES {
         return None;
     }
     let properties = new.properties.to_string();
-    let bytes = [new.body.as_slice(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
+    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
     let mut last: Option<(Region, BTreeSet<Identifier>)> = None;
     let mut identifiers = Vec::new();
     for company in companies {
@@ -107,7 +113,7 @@ fn identifiers(
             Some(same) => last.insert(same),
             None => last.insert((region, erasure::candidates::candidates(&bytes, region)?)),
         };
-        if identifiers.len() + candidates.len() > MAX_LOOKUPS {
+        if identifiers.len() + candidates.len() > limit {
             return None;
         }
         identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
@@ -118,7 +124,7 @@ fn identifiers(
 impl NewDeadLetter {
     /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
-        self.body = Vec::new();
+        self.body = Bytes::new();
         self.properties = json!({});
         self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
         self.source = None;

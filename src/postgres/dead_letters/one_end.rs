@@ -50,8 +50,8 @@ pub fn refusals<'a>(dead_letters: &'a [NewDeadLetter], ends: &Ends<'_>) -> Vec<P
     refusals
 }
 
-/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless another one of the
-/// same event is unsettled.
+/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
+/// of the same event: if it was discarded and the event is applied after all, it must be found.
 ///
 /// Skips a row that is locked, although dead letters come after the ledger in the lock order: whoever has it replaces it.
 ///
@@ -67,7 +67,7 @@ pub async fn forget_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -
              JOIN applied_events ae ON ae.company_id = u.company_id AND ae.event_key = u.event_key
              WHERE ae.meaning IS NULL AND NOT EXISTS (
                  SELECT FROM dead_letters dl
-                 WHERE dl.company_id = u.company_id AND dl.event_key = u.event_key AND dl.settled_at IS NULL)
+                 WHERE dl.company_id = u.company_id AND dl.event_key = u.event_key)
              FOR UPDATE OF ae SKIP LOCKED)
          DELETE FROM applied_events ae USING refused
          WHERE ae.company_id = refused.company_id AND ae.event_key = refused.event_key AND ae.meaning IS NULL",
@@ -89,10 +89,13 @@ pub async fn resolve(conn: &mut PgConnection, ended: &[Message<'_>]) -> Result<(
         return Ok(());
     }
     sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'resolved', settled_at = now(), settled_by = NULL
-         FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
-         WHERE dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.stage = 'upsert' AND dl.meaning = u.meaning
-           AND dl.state <> 'resolved'",
+        "WITH locked AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+             JOIN dead_letters dl ON dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.stage = 'upsert'
+                 AND dl.meaning = u.meaning AND dl.state <> 'resolved'
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'resolved', settled_at = now(), settled_by = NULL
+         FROM locked WHERE dl.company_id = locked.company_id AND dl.dead_letter_id = locked.dead_letter_id",
         &column(ended, |one| one.company) as &[&str],
         &column(ended, |one| *one.meaning) as &[[u8; 32]],
     )

@@ -18,14 +18,18 @@ use crate::{
 /// Maximum number of members that one transaction combines in a lane.
 const MAX_MEMBERS: i64 = 500;
 
+/// No further member of a lane is read once their requests are larger, in bytes. A digest has at most 1 MiB.
+const MAX_BYTES: i64 = 4 << 20;
+
 struct Member {
     lane: Key,
     row: RowKey,
     request: WebhookRequest,
 }
 
-/// Combines the deliveries that are due in these lanes into digests, in a transaction of the lanes' owner. A delivery
-/// that fits no other is then sent alone, and one that is unreadable becomes a dead letter.
+/// Combines the deliveries that are due in these lanes into digests, in a transaction of the lanes' owner: as many as fit
+/// into memory, the rest stays due. A delivery that fits no other is then sent alone, and one that is unreadable becomes a
+/// dead letter.
 ///
 /// # Errors
 /// When the database fails; the transaction can be repeated.
@@ -58,21 +62,27 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
     let (companies, endpoints) = key_columns(lanes.keys());
     let rows = sqlx::query_as!(
         Row,
-        "SELECT d.company_id, d.endpoint_id, d.delivery_id, d.created_at, d.method, d.url, d.headers, d.body
+        "SELECT company_id, endpoint_id, delivery_id, created_at, method, url, headers, body FROM (
+             SELECT d.company_id, d.endpoint_id, d.delivery_id, d.created_at, d.method, d.url, d.headers, d.body,
+                 sum(coalesce(octet_length(d.body), 0) + octet_length(d.headers)) OVER (
+                     PARTITION BY d.company_id, d.endpoint_id ORDER BY due.due_at, d.delivery_id
+                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS size_before
          FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
          CROSS JOIN LATERAL (
-             SELECT p.delivery_id, p.created_at FROM webhook_pending p
+             SELECT p.delivery_id, p.created_at, p.due_at FROM webhook_pending p
              WHERE p.company_id = u.company_id AND p.endpoint_id = u.endpoint_id AND p.due_at <= now()
              ORDER BY p.due_at, p.delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED) due
          -- OFFSET keeps the planner from beginning with all deliveries of the company.
          CROSS JOIN LATERAL (
              SELECT * FROM webhook_deliveries d
              WHERE d.company_id = u.company_id AND d.delivery_id = due.delivery_id AND d.created_at = due.created_at
-                 AND d.digest OFFSET 0) d
-         ORDER BY d.company_id, d.endpoint_id, d.method, d.url, d.headers, d.created_at, d.delivery_id",
+                 AND d.digest OFFSET 0) d) sized
+         WHERE coalesce(size_before, 0) < $4
+         ORDER BY company_id, endpoint_id, method, url, headers, created_at, delivery_id",
         &companies as &[&str],
         &endpoints,
         MAX_MEMBERS,
+        MAX_BYTES,
     )
     .fetch_all(&mut *conn)
     .await?;

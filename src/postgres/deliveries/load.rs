@@ -58,8 +58,9 @@ pub struct Loaded {
     pub is_digest: bool,
 }
 
-/// Loads due deliveries of these lanes, those that have been due longest first, until their bodies have `max_bytes`. Passes
-/// over those that are `loaded`. Nothing of a lane that `owner` does not own any more, or that an operator has stopped.
+/// Loads due deliveries of these lanes, those that have been due longest first, until their bodies and headers have
+/// `max_bytes`. Passes over those that are `loaded`. Nothing of a lane that `owner` does not own any more, or that an
+/// operator has stopped.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,6 +1,6 @@
 -- Loads due deliveries of lanes. See load.rs.
---   by lane: $1 company, $2 endpoint, $3 and $4 the place after which to go on, $5 maximum, $6 how long overdue; $7 the owner; $8 maximum bytes of bodies,
---   except for the last one; $9 deliveries to pass over
+--   by lane: $1 company, $2 endpoint, $3 and $4 the place after which to go on, $5 maximum, $6 how long overdue; $7 the owner; $8 maximum bytes of bodies
+--   and headers, except for the last one; $9 deliveries to pass over
 WITH v AS MATERIALIZED (
     SELECT v.*
     FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::bigint[], $6::interval[])
@@ -18,7 +18,7 @@ FROM (
         d.event_key, d.step, d.source, d.event_id, d.trigger_name, d.contact_id, d.contact_version,
         d.traceparent, d.tracestate, d.method, d.url, d.headers, d.body, d.fault, d.newest_only, d.awaited,
         d.digest,
-        sum(octet_length(d.body)) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS size_before
+        sum(coalesce(octet_length(d.body), 0) + octet_length(d.headers)) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS size_before
     FROM v
     CROSS JOIN LATERAL (
         SELECT * FROM webhook_pending w

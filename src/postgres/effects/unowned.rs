@@ -8,8 +8,8 @@ use super::{EffectsKey, Kind};
 /// Maximum rows that [`take`] returns. It locks as many, even if fewer have enough parts.
 pub const MAX_TAKEN: usize = 100;
 
-/// It takes no further row once the packed parts are larger, in bytes.
-const MAX_TAKEN_BYTES: i64 = 16 << 20;
+/// No further row is taken once the packed parts are larger, in bytes.
+pub const MAX_TAKEN_BYTES: usize = 16 << 20;
 
 /// A row that the caller has taken.
 pub struct Taken {
@@ -21,8 +21,8 @@ pub struct Taken {
     pub body: Vec<u8>,
 }
 
-/// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts, but at most
-/// [`MAX_TAKEN`] rows and 16 MiB. The last row may exceed these limits. Skips rows that others are taking, and the
+/// Takes due rows without an owner for the process `owner`, those due first, until they have `limit` parts or
+/// `max_bytes`, but at most [`MAX_TAKEN`] rows. The last row may exceed these limits. Skips rows that others are taking, and the
 /// companies in `skipped`.
 ///
 /// # Errors
@@ -31,7 +31,7 @@ pub async fn take(
     conn: &mut PgConnection,
     kind: Kind,
     owner: Uuid,
-    limit: usize,
+    (limit, max_bytes): (usize, usize),
     skipped: &[&str],
 ) -> Result<Vec<Taken>, sqlx::Error> {
     let rows = sqlx::query!(
@@ -53,7 +53,7 @@ pub async fn take(
         i64::try_from(limit).unwrap_or(i64::MAX),
         i64::try_from(limit.min(MAX_TAKEN)).unwrap_or(i64::MAX),
         skipped as &[&str],
-        MAX_TAKEN_BYTES,
+        i64::try_from(max_bytes).unwrap_or(i64::MAX),
     )
     .fetch_all(conn)
     .await?;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::postgres::{
     columns::column,
     effects::{EffectsKey, Kind, Part, retain},
+    processes,
 };
 
 /// Rows of a page. Each may have the parts of a whole batch.
@@ -65,7 +66,8 @@ fn unreadable(batch: Uuid, kind: Kind) -> sqlx::Error {
     sqlx::Error::Decode(format!("batch {batch} ({kind}) of table effects cannot be read").into())
 }
 
-/// Locks rows to publish of one company, and returns the batches of those that a live process has in memory.
+/// Locks rows to publish of one company, and returns the batches of those that a live process has in memory. A process
+/// whose row has expired is buried, because it may only stand still: it must not publish them when it goes on.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -83,12 +85,7 @@ pub(super) async fn in_memory(
     .fetch_all(&mut *conn)
     .await?;
     let owners: Vec<Uuid> = locked.iter().filter_map(|row| row.owner).collect();
-    let alive: Vec<Uuid> = sqlx::query_scalar!(
-        "SELECT process_id FROM processes WHERE process_id = ANY($1) AND alive_until > now()",
-        &owners,
-    )
-    .fetch_all(conn)
-    .await?;
+    let alive = processes::bury_expired(conn, &owners).await?;
     let is_alive = |owner: Option<Uuid>| owner.is_some_and(|owner| alive.contains(&owner));
     Ok(locked.into_iter().filter(|row| is_alive(row.owner)).map(|row| row.batch).collect())
 }

@@ -3,11 +3,14 @@
 //!
 //! Reads each table in pages by primary key, so no statement takes long, however large the table is.
 
+mod dead_letters;
+
 use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use strum::VariantArray;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
@@ -18,12 +21,15 @@ use super::{
 };
 use crate::{
     domain::{
-        chain::{completed, outgoing::OutgoingEvent},
+        chain::{
+            completed,
+            outgoing::{self, OutgoingEvent},
+        },
         contact::erasure::Person,
-        event::{CompanyId, EventRef},
+        event::CompanyId,
         webhook::delivery::Delivery,
     },
-    postgres::{Database, dead_letters, effects::EffectsKey},
+    postgres::{Database, effects::EffectsKey},
 };
 
 /// The tables with such rows, in the order in which they must be swept.
@@ -56,6 +62,9 @@ impl Table {
     }
 }
 
+/// How far the clock of a process may be ahead.
+const MAX_OFFSET: Duration = Duration::seconds(5);
+
 /// A search for one person.
 pub struct Sweep<'a> {
     company: &'a CompanyId,
@@ -63,6 +72,8 @@ pub struct Sweep<'a> {
     ids: Vec<Uuid>,
     /// The person's events.
     events: &'a Events,
+    /// Rows that came later and only mention the person are about what the person did after coming back.
+    until: Option<OffsetDateTime>,
     /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,
     /// Rows of events that a live process is about to publish.
@@ -77,14 +88,15 @@ struct Page<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    /// Starts a search for the person of this dossier.
+    /// Starts a search for the person of this dossier, who was erased at `until`, if that is done.
     #[must_use]
-    pub fn new(company: &'a CompanyId, dossier: &'a Dossier) -> Self {
+    pub fn new(company: &'a CompanyId, dossier: &'a Dossier, until: Option<OffsetDateTime>) -> Self {
         Self {
             company,
             person: &dossier.person,
             ids: dossier.ids(),
             events: &dossier.events,
+            until,
             deliveries: HashSet::new(),
             unpublished: 0,
         }
@@ -162,6 +174,11 @@ impl<'a> Sweep<'a> {
         Ok((next, counts))
     }
 
+    /// Whether a row with this time, which a process's clock tells, is from after the erasure.
+    fn is_later(&self, time: OffsetDateTime) -> bool {
+        self.until.is_some_and(|until| time > until + MAX_OFFSET)
+    }
+
     fn in_texts<const N: usize>(&self, texts: [Option<&str>; N]) -> bool {
         texts.into_iter().flatten().any(|text| self.person.is_mentioned(text.as_bytes()))
     }
@@ -207,7 +224,7 @@ impl<'a> Sweep<'a> {
     ) -> Result<Vec<Uuid>, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
-            r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
+            r#"SELECT d.delivery_id, d.created_at, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
                    d.fault, d.last_error, d.tracestate,
                    ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
                          FROM all_webhook_attempts a
@@ -238,12 +255,12 @@ impl<'a> Sweep<'a> {
             // Without an unmerge, every delivery of the contact is theirs, though its event may have left the history.
             let is_found = !self.events.keys.contains(&row.event_key)
                 && (row.is_theirs
-                    || self.in_texts(
-                        [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
-                    )
-                    || self.in_texts(errors.map(Option::as_deref))
-                    || self.in_bytes(row.body.as_deref())
-                    || row.answers.iter().any(|answer| self.in_bytes(Some(answer))));
+                    || !self.is_later(row.created_at)
+                        && (self.in_texts(
+                            [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
+                        ) || self.in_texts(errors.map(Option::as_deref))
+                            || self.in_bytes(row.body.as_deref())
+                            || row.answers.iter().any(|answer| self.in_bytes(Some(answer)))));
             if is_found {
                 found.push(row.delivery_id);
             }
@@ -253,7 +270,8 @@ impl<'a> Sweep<'a> {
 
     async fn chain_results(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<(), sqlx::Error> {
         let rows = sqlx::query!(
-            r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate
+            r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate,
+                   created_at
                FROM chain_results WHERE company_id = $1 AND event_key > $2 AND event_key <= $3"#,
             page.company,
             page.after,
@@ -265,7 +283,10 @@ impl<'a> Sweep<'a> {
             .iter()
             .filter(|row| {
                 let optional = [&row.reply_to, &row.correlation_id, &row.traceparent, &row.tracestate];
-                self.in_texts([Some(&row.chain)]) || self.in_texts(optional.map(Option::as_deref))
+                self.events.keys.contains(&row.event_key)
+                    || !self.is_later(row.created_at)
+                        && (self.in_texts([Some(&row.chain)])
+                            || self.in_texts(optional.map(Option::as_deref)))
             })
             .map(|row| row.event_key)
             .collect();
@@ -283,9 +304,12 @@ impl<'a> Sweep<'a> {
                 reply_to.map(|reply| reply.queue.as_str()),
                 reply_to.and_then(|reply| reply.correlation_id.as_deref()),
             ];
-            event.subject.as_ref().is_some_and(|subject| subjects.contains(subject))
+            let is_theirs = event.subject.as_ref().is_some_and(|subject| subjects.contains(subject));
+            // Whoever finishes the same erasure may have queued its event.
+            is_theirs && event.kind != outgoing::ERASED
                 || self.events.results.contains(&event.id)
                 || (event.subject.is_none() || event.kind == completed::KIND)
+                    && !self.is_later(event.time)
                     && (self.in_texts([Some(&event.correlation_id)])
                         || self.in_texts(optional)
                         || self.in_bytes(Some(&event.body)))
@@ -323,6 +347,7 @@ impl<'a> Sweep<'a> {
             });
             self.events.keys.contains(&delivery.event_key)
                 || may_mention
+                    && !self.is_later(delivery.created_at)
                     && (self.in_texts(
                         [&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())),
                     ) || self.in_texts([delivery.trace.tracestate()])
@@ -331,48 +356,5 @@ impl<'a> Sweep<'a> {
         };
         let found = effects::find(conn, page.company, (page.after, page.last), concerns).await?;
         effects::remove(conn, &found, concerns).await
-    }
-
-    async fn dead_letters(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        let mut found = Vec::new();
-        let mut rows = sqlx::query!(
-            r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
-                   event_id, trigger_name, delivery_id
-               FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
-            page.company,
-            page.after,
-            page.last,
-        )
-        .fetch(&mut *conn);
-        while let Some(row) = rows.try_next().await? {
-            let event = row.source.as_deref().zip(row.event_id.as_deref());
-            let event = event.and_then(|(source, id)| EventRef::new(source, id).ok());
-            // Only webhooks match by event: anyone can send a message with the same event id.
-            let is_webhook = !page.company.is_empty()
-                && row.stage == "webhook"
-                && (event.is_some_and(|event| self.events.keys.contains(&event.key()))
-                    || row.delivery_id.is_some_and(|id| self.deliveries.contains(&id)));
-            let named = [&row.source, &row.event_id, &row.trigger_name];
-            if is_webhook
-                || self.in_bytes(Some(&row.body))
-                || self.in_texts([&row.properties, &row.routing_key, &row.message].map(|t| Some(t.as_str())))
-                || self.in_texts(named.map(Option::as_deref))
-            {
-                found.push(row.dead_letter_id);
-            }
-        }
-        drop(rows);
-        let deleted = sqlx::query_scalar!(
-            "DELETE FROM dead_letters dl USING UNNEST($2::uuid[]) AS u(dead_letter_id)
-             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id
-             RETURNING dl.event_key",
-            page.company,
-            &found,
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        let events = deleted.iter().filter_map(|key| Some((page.company, (*key)?)));
-        dead_letters::forget_refusals(conn, &events.collect::<Vec<_>>()).await?;
-        Ok(deleted.len() as u64)
     }
 }

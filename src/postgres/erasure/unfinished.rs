@@ -90,23 +90,38 @@ pub async fn unfinished(
     row.map(Row::read).transpose()
 }
 
-/// The unfinished erasures that began before `before`, at most 100.
+/// The next unfinished erasure that began before `before` and is due at `now`. Nobody else gets it for 5 minutes, and then
+/// for longer from try to try, because each of them searches all tables of the company.
 ///
 /// # Errors
-/// When the database fails, or a row is unreadable.
-pub async fn list_unfinished(
+/// When the database fails, or the row is unreadable.
+pub async fn claim_unfinished(
     conn: &mut PgConnection,
     before: OffsetDateTime,
-) -> Result<Vec<Unfinished>, sqlx::Error> {
-    let rows = sqlx::query_as!(
+    now: OffsetDateTime,
+) -> Result<Option<Unfinished>, sqlx::Error> {
+    let row = sqlx::query_as!(
         Row,
-        "SELECT company_id, contact_id, aliases, erased_at, kinds, keys, documents FROM erasures
-         WHERE erased_at < $1 ORDER BY erased_at LIMIT 100",
+        "UPDATE erasures e
+         SET tries = e.tries + 1, next_try_at = $2 + power(2, least(e.tries, 3)) * interval '5 minutes'
+         FROM (SELECT company_id, contact_id FROM erasures WHERE erased_at < $1 AND next_try_at <= $2
+               ORDER BY erased_at LIMIT 1 FOR UPDATE SKIP LOCKED) due
+         WHERE e.company_id = due.company_id AND e.contact_id = due.contact_id
+         RETURNING e.company_id, e.contact_id, e.aliases, e.erased_at, e.kinds, e.keys, e.documents",
         before,
+        now,
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await?;
-    rows.into_iter().map(Row::read).collect()
+    row.map(Row::read).transpose()
+}
+
+/// Whether any erasure is unfinished.
+///
+/// # Errors
+/// When the database fails.
+pub async fn any_unfinished(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT EXISTS(SELECT FROM erasures) AS "any!""#).fetch_one(conn).await
 }
 
 struct Row {
@@ -137,7 +152,7 @@ impl Row {
 }
 
 /// Finishes an erasure, page by page: removes what is left, then the history, and queues `contact.erased`, with `source`,
-/// last. May be repeated at any time, also by several processes at once.
+/// last. May be repeated at any time, also by several processes at once. Leaves what the person did after coming back.
 ///
 /// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
 /// published. `None` if that was not enough, or if it no longer `goes_on`: then the erasure stays unfinished.
@@ -156,7 +171,7 @@ pub async fn complete(
     let Unfinished { company, contact, aliases, .. } = unfinished;
     let dossier = dossier(database, unfinished, region).await?;
     let ids = dossier.ids();
-    let mut sweep = Sweep::new(company, &dossier);
+    let mut sweep = Sweep::new(company, &dossier, Some(unfinished.erased_at));
     let mut removed = Counts::default();
     for table in Table::VARIANTS.iter().copied() {
         removed += sweep.table(database, table, true, &goes_on).await?;

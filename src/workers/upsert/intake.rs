@@ -3,7 +3,7 @@
 //! The next messages are decoded while transactions are in the database. Nothing waits for company: a single message
 //! starts its transaction at once, and under load messages gather until a transaction ends.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use super::{
     worker::UpsertWorker,
 };
 use crate::{
-    amqp::{Batch, BatchLimits, ConsumeError, Consumer, Receipt},
+    amqp::{BatchLimits, ConsumeError, Consumer, Receipt, Received},
     workers::{
         backoff::Backoff,
         consumption::{Ended, Work},
@@ -40,6 +40,8 @@ type Done = Result<(Ticket, bool), JoinError>;
 pub(super) struct Intake {
     worker: Arc<UpsertWorker>,
     triage: Triage,
+    /// They have arrived and are not decoded.
+    arrived: VecDeque<(Received, Receipt)>,
     window: Window<Triaged, Receipt>,
     running: JoinSet<(Ticket, bool)>,
     limits: Limits,
@@ -68,16 +70,17 @@ impl Work for Intake {
             }
         }
         self.window = Window::default();
+        self.arrived.clear();
         ended
     }
 }
 
 impl Intake {
     pub(super) fn new(worker: Arc<UpsertWorker>) -> Self {
-        let (settings, rules) = (&worker.settings, worker.rules.clone());
-        let upsert = &settings.upsert;
+        let upsert = &worker.settings.upsert;
         Self {
-            triage: Triage::new(rules, settings),
+            triage: Triage::of(&worker),
+            arrived: VecDeque::new(),
             window: Window::default(),
             running: JoinSet::new(),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
@@ -92,9 +95,8 @@ impl Intake {
         stop: &CancellationToken,
     ) -> Result<Ended, ConsumeError> {
         loop {
+            self.decode();
             self.start(consumer, stop).await?;
-            // Decoded messages are larger than their bodies, so their number in memory has a bound of its own.
-            let has_room = self.window.bytes() < self.limits.bytes.saturating_mul(MAX_RUNNING + 1);
             // What has arrived goes into one transaction if one can start.
             let count = if self.window.is_free() { self.limits.messages } else { MAX_DECODED };
             let arriving = BatchLimits { count, bytes: self.limits.bytes };
@@ -102,10 +104,10 @@ impl Intake {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 Some(done) = self.running.join_next() => self.acknowledge(consumer, done).await?,
-                batch = consumer.next_batch(&arriving), if has_room => match batch? {
+                batch = consumer.next_batch(&arriving), if self.has_room() => match batch? {
                     Some(batch) => {
                         backoff.reset();
-                        self.receive(batch);
+                        self.arrived.extend(batch);
                     }
                     None if self.window.is_empty() => return Ok(Ended::Idle),
                     None => {}
@@ -114,8 +116,16 @@ impl Intake {
         }
     }
 
-    fn receive(&mut self, batch: Batch) {
-        for (message, receipt) in batch {
+    /// A short message can take seventy times its size when it is decoded, so what is decoded has a bound of its own.
+    fn has_room(&self) -> bool {
+        self.arrived.is_empty() && self.window.decoded() < self.worker.settings.upsert.decoded_bytes
+    }
+
+    /// Decodes what has arrived, as far as there is room.
+    fn decode(&mut self) {
+        while self.window.decoded() < self.worker.settings.upsert.decoded_bytes
+            && let Some((message, receipt)) = self.arrived.pop_front()
+        {
             let content = if message.delivery_count >= SUSPICIOUS_DELIVERIES {
                 Triaged::Suspect(message)
             } else {

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    refused::Refused,
     triage::{self, Accepted},
     worker::UpsertWorker,
 };
@@ -119,7 +120,14 @@ pub(super) struct Outcome<'a> {
 
 /// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged
 /// on its own.
-pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: Messages<'a>) -> Outcome<'a> {
+///
+/// # Errors
+/// When the runs would become too large together.
+pub(super) fn run_all<'a>(
+    worker: &UpsertWorker,
+    loaded: Loaded<'a>,
+    messages: Messages<'a>,
+) -> Result<Outcome<'a>, Refused> {
     let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers } = loaded;
     let erased: Vec<Erased<'_>> =
         erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
@@ -127,6 +135,7 @@ pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: M
     let accepted = messages.accepted;
     let (mut runs, mut proofs) = (Vec::with_capacity(accepted.len()), Vec::with_capacity(accepted.len()));
     let (mut refused, mut changed, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rendered = 0;
     ends.reserve(accepted.len());
     for one in accepted {
         let (event, before) = (one.event(), ends.get(&one.event()).copied());
@@ -143,7 +152,13 @@ pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: M
                     End::Erased
                 } else {
                     match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
-                        Ok(run) => runs.push(run),
+                        Ok(run) => {
+                            rendered += run.size();
+                            if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
+                                return Err(Refused::TooLarge);
+                            }
+                            runs.push(run);
+                        }
                         Err(refusal) => {
                             refused.push((one, refusal));
                             continue;
@@ -165,7 +180,7 @@ pub(super) fn run_all<'a>(worker: &UpsertWorker, loaded: Loaded<'a>, messages: M
     );
     dead.extend(changed.into_iter().map(conflict));
     let dead = dead_letters::without_ended(dead, &ends);
-    Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, ends, resolved }
+    Ok(Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, ends, resolved })
 }
 
 fn deployment(worker: &UpsertWorker) -> Deployment<'_> {

@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use time::OffsetDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::window::Demand;
+use super::{window::Demand, worker::UpsertWorker};
 use crate::{
     amqp::{Received, Topology, properties},
     domain::{
@@ -31,7 +32,6 @@ use crate::{
         dead_letters::{Message, NewDeadLetter},
         ledger::EventKey,
     },
-    settings::Settings,
 };
 
 /// A valid message, and the plan of its event.
@@ -95,19 +95,24 @@ pub(super) enum Triaged {
 pub(super) struct Triage {
     rules: Rules,
     reply_queues: ReplyQueues,
-    triggers: TriggerCache,
+    triggers: Arc<TriggerCache>,
     hasher: RandomState,
     max_clock_skew: Duration,
+    /// A larger message is processed alone.
+    max_bytes: usize,
     unanswered: u32,
 }
 
 impl Triage {
-    pub(super) fn new(rules: Rules, settings: &Settings) -> Self {
+    /// Triages for this worker.
+    pub(super) fn of(worker: &UpsertWorker) -> Self {
+        let settings = &worker.settings;
         Self {
-            rules,
+            rules: worker.rules.clone(),
             reply_queues: Topology::new(&settings.amqp.namespace).reply_queues(&settings.amqp.reply_queues),
             max_clock_skew: settings.events.max_clock_skew,
-            triggers: TriggerCache::default(),
+            max_bytes: settings.upsert.batch_bytes,
+            triggers: Arc::clone(&worker.triggers),
             hasher: RandomState::new(),
             unanswered: 0,
         }
@@ -130,7 +135,6 @@ impl Triage {
             }
             Ok(Err(fault)) => Triaged::Rejected(dead_letter(&message, fault)),
             Err(_) => {
-                self.triggers = TriggerCache::default();
                 let fault = Fault::new(Reason::CrashLoop, "decoding this message panicked; please report it");
                 Triaged::Rejected(undecoded(&message, fault))
             }
@@ -146,13 +150,14 @@ impl Triage {
                 keys.push(self.hasher.hash_one(accepted.event()));
                 keys.extend(accepted.identifiers.iter().map(|key| self.hasher.hash_one((company, key))));
                 let (bytes, steps) = (accepted.message.body.len(), accepted.plan.steps.len());
-                Demand { keys, bytes, steps, alone: false }
+                Demand { keys, bytes, decoded: accepted.plan.size(), steps, alone: false }
             }
             // The same meaning is the same dead letter, and an event has one end.
             Triaged::Rejected(dead) => {
                 let event = dead.event().map(|event| self.hasher.hash_one(event));
                 let keys = event.into_iter().chain([self.hasher.hash_one(dead.meaning)]).collect();
-                Demand { keys, bytes: dead.body.len(), ..Demand::default() }
+                let bytes = dead.body.len();
+                Demand { keys, bytes, alone: bytes > self.max_bytes, ..Demand::default() }
             }
             Triaged::Suspect(message) => {
                 Demand { bytes: message.body.len(), alone: true, ..Demand::default() }

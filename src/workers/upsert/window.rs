@@ -22,7 +22,7 @@ pub(super) struct Window<T, R> {
     in_flight: HashSet<u64>,
     /// The transaction that started last.
     ticket: Ticket,
-    bytes: usize,
+    decoded: usize,
 }
 
 /// A message that arrived.
@@ -40,6 +40,8 @@ pub(super) struct Demand {
     pub(super) keys: Vec<u64>,
     /// The size of its body.
     pub(super) bytes: usize,
+    /// The memory that it takes beside its body, in bytes.
+    pub(super) decoded: usize,
     /// The steps of its chain.
     pub(super) steps: usize,
     /// No other message may be in a transaction while it is.
@@ -94,7 +96,7 @@ impl<T, R> Default for Window<T, R> {
             running: Vec::new(),
             in_flight: HashSet::new(),
             ticket: Ticket::default(),
-            bytes: 0,
+            decoded: 0,
         }
     }
 }
@@ -102,7 +104,7 @@ impl<T, R> Default for Window<T, R> {
 impl<T, R> Window<T, R> {
     /// Adds the message that arrived last.
     pub(super) fn push(&mut self, Arrival { content, receipt, demand }: Arrival<T, R>) {
-        self.bytes = self.bytes.saturating_add(demand.bytes);
+        self.decoded = self.decoded.saturating_add(demand.decoded);
         self.slots.push_back(Slot { receipt, demand, state: State::Waiting(content) });
     }
 
@@ -111,9 +113,9 @@ impl<T, R> Window<T, R> {
         self.slots.is_empty()
     }
 
-    /// The bodies of all its messages together.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    /// The memory that all its messages take beside their bodies, in bytes.
+    pub(super) const fn decoded(&self) -> usize {
+        self.decoded
     }
 
     /// Whether a further transaction may start.
@@ -190,7 +192,7 @@ impl<T, R> Window<T, R> {
         let mut last = None;
         while let Some(done) = self.slots.pop_front_if(|slot| matches!(slot.state, State::Settled)) {
             self.first += 1;
-            self.bytes = self.bytes.saturating_sub(done.demand.bytes);
+            self.decoded = self.decoded.saturating_sub(done.demand.decoded);
             last = Some(done.receipt);
         }
         last

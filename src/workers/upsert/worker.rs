@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{endpoints::Endpoints, set_aside::SetAside};
 use crate::{
-    domain::chain::rules::Rules,
+    domain::{chain::rules::Rules, trigger::cache::TriggerCache},
     health::Health,
     postgres::{
         Database,
@@ -22,6 +22,8 @@ pub struct UpsertWorker {
     pub database: Database,
     /// The rules of planning, from the settings.
     pub rules: Rules,
+    /// The compiled triggers, shared by all consumers of the process.
+    pub triggers: Arc<TriggerCache>,
     /// The terms of endpoints, and which of them have a row.
     pub endpoints: Endpoints,
     /// Publishes committed events.

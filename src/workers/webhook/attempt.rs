@@ -262,6 +262,7 @@ impl Sender {
         }
         // A failure may close the lane. So it keeps its place until it is recorded.
         let is_delivered = outcome.class == Class::Delivered;
+        self.queue().answered(job.delivery.key.id, outcome.response_body.len());
         let _ = self.finished.send(Finished { job, attempt: Some((started_at, outcome)) });
         if is_held {
             // After the outcome, so that the hold is stored by the time these have rows.

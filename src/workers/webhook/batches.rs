@@ -37,9 +37,9 @@ impl Claims {
         owner: Uuid,
         stop: &CancellationToken,
     ) -> Result<Found, sqlx::Error> {
-        let (free, busy) = {
+        let (free, free_bytes, busy) = {
             let queue = self.hand_over.sender.queue();
-            (queue.free(), queue.busy_companies())
+            (queue.free(), queue.free_bytes(), queue.busy_companies())
         };
         let limit = free.min(MAX_REQUESTS);
         self.waits_for_room = limit == 0 || !busy.is_empty();
@@ -48,7 +48,8 @@ impl Claims {
         }
         let unit = async |conn: &mut PgConnection| {
             let skipped: Vec<&str> = busy.iter().map(String::as_str).collect();
-            let taken = unowned::take(conn, Kind::Send, owner, limit, &skipped).await?;
+            let limits = (limit, unowned::MAX_TAKEN_BYTES.min(free_bytes / 2).max(1));
+            let taken = unowned::take(conn, Kind::Send, owner, limits, &skipped).await?;
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
         let (taken, held_back) = self.hand_over.database.unit(unit).await?;
@@ -72,7 +73,8 @@ impl Claims {
             batches.into_iter().partition(|batch| !batch.requests.deliveries.is_empty());
         let done: Vec<_> = done.into_iter().map(|batch| batch.requests.key).collect();
         if !done.is_empty() {
-            let unit = async |conn: &mut PgConnection| effects::delete(conn, owner, &done).await;
+            let unit = async |conn: &mut PgConnection| effects::delete(conn, Kind::Send, owner, &done).await;
+            // Those that are locked are released as forgotten, and taken again.
             self.hand_over.database.unit(unit).await?;
         }
         if !open.is_empty() {

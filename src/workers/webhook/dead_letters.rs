@@ -37,7 +37,7 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         reason,
         message: message.to_owned(),
         meaning: delivery.requested().meaning(),
-        body: delivery.requested().body(),
+        body: delivery.requested().body().into(),
         routing_key: WebhookRequested::TYPE.to_owned(),
         properties: json!({
             "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,

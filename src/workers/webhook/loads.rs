@@ -27,11 +27,14 @@ use crate::{
 /// Maximum number of deliveries of one load.
 const MAX_LOADED: usize = 512;
 
-/// No further delivery is loaded once their bodies are larger, in bytes.
+/// No further delivery is loaded once their requests are larger, in bytes.
 const MAX_LOADED_BYTES: usize = 16 << 20;
 
 /// How many deliveries of a lane are loaded at least, if it has room.
 const MIN_SHARE: usize = 8;
+
+/// A lane whose row is locked is left alone for so long.
+const LOCKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// After a fold that failed, the lane is left alone for so long.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
@@ -45,14 +48,16 @@ impl Claims {
             return Ok(left_out);
         }
         let behind = self.loaded(|key, lane| lane.is_behind() && planned.contains_key(key));
+        // Half of what is free, so that one load of one company leaves room for others.
+        let max_bytes = MAX_LOADED_BYTES.min(self.hand_over.sender.queue().free_bytes() / 2).max(1);
         let unit = async |conn: &mut PgConnection| {
             let visits: Vec<Visit<'_>> = planned.iter().map(|(lane, visit)| visit.of(lane)).collect();
-            let loaded = deliveries::load(conn, process, &visits, &behind, MAX_LOADED_BYTES).await?;
+            let loaded = deliveries::load(conn, process, &visits, &behind, max_bytes).await?;
             let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
             let size: usize = loaded.iter().map(|one| one.delivery.request.size()).sum();
             let loaded =
                 supersede::supersede(conn, loaded, || self.loaded(|_, _| true), &self.source).await?;
-            Ok::<_, sqlx::Error>((places, size < MAX_LOADED_BYTES, loaded))
+            Ok::<_, sqlx::Error>((places, size < max_bytes, loaded))
         };
         let (places, is_all, loaded) = self.hand_over.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
@@ -89,7 +94,7 @@ impl Claims {
 
     /// What to load of each lane. Stores what that takes of their rate limits.
     async fn plan_visits(&self, process: Uuid) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
-        let (visits, slots, left_out) = {
+        let (mut visits, slots, left_out) = {
             let queue = self.hand_over.sender.queue();
             let mut owned = self.hand_over.lanes.owned();
             let mut visits = HashMap::new();
@@ -125,7 +130,14 @@ impl Claims {
         if !slots.is_empty() {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
             let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
-            self.hand_over.database.unit(unit).await?;
+            let locked = self.hand_over.database.unit(unit).await?;
+            let mut owned = self.hand_over.lanes.owned();
+            for key in &locked {
+                visits.remove(key);
+                if let Some(lane) = owned.get_mut(key) {
+                    lane.reload_at = Instant::now() + LOCKED_AGAIN;
+                }
+            }
         }
         Ok((visits, left_out))
     }

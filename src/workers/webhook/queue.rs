@@ -24,9 +24,6 @@ const COMPANY_SHARE: usize = 2;
 /// requests are made again.
 const MAX_UNRECORDED: usize = 256;
 
-/// Nothing more is taken while the deliveries in memory are larger, in bytes.
-const MAX_BYTES: usize = 64 << 20;
-
 /// A delivery in the queue.
 pub(super) trait Queued {
     /// The delivery.
@@ -52,8 +49,12 @@ pub(super) struct Queue<T> {
     held: HashMap<Uuid, usize>,
     held_bytes: usize,
     max_held: usize,
-    /// How many deliveries of each company are held.
-    held_by: HashMap<String, usize>,
+    max_bytes: usize,
+    /// The size of answers that are not recorded.
+    answers: HashMap<Uuid, usize>,
+    answer_bytes: usize,
+    /// What each company holds.
+    held_by: HashMap<String, Holding>,
     in_flight: usize,
     max_in_flight: usize,
     companies: Shares<Arc<Flow>>,
@@ -65,6 +66,12 @@ pub(super) struct Queue<T> {
 struct Flow {
     company: String,
     host: String,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Holding {
+    deliveries: usize,
+    bytes: usize,
 }
 
 struct Lane<T> {
@@ -89,8 +96,8 @@ impl<T> Lane<T> {
 }
 
 impl<T: Queued> Queue<T> {
-    /// Sends at most `max_in_flight` requests at once, and holds at most `max_held` deliveries.
-    pub(super) fn new(max_in_flight: usize, max_held: usize) -> Self {
+    /// Sends at most `max_in_flight` requests at once, and holds at most `max_held` deliveries of about `max_bytes`.
+    pub(super) fn new(max_in_flight: usize, max_held: usize, max_bytes: usize) -> Self {
         Self {
             lanes: HashMap::new(),
             flows: HashMap::new(),
@@ -98,6 +105,9 @@ impl<T: Queued> Queue<T> {
             held: HashMap::new(),
             held_bytes: 0,
             max_held,
+            max_bytes,
+            answers: HashMap::new(),
+            answer_bytes: 0,
             held_by: HashMap::new(),
             in_flight: 0,
             max_in_flight,
@@ -108,7 +118,12 @@ impl<T: Queued> Queue<T> {
 
     /// How many more deliveries it can hold.
     pub(super) fn free(&self) -> usize {
-        if self.held_bytes < MAX_BYTES { self.max_held.saturating_sub(self.held.len()) } else { 0 }
+        if self.free_bytes() > 0 { self.max_held.saturating_sub(self.held.len()) } else { 0 }
+    }
+
+    /// How many more bytes it can hold.
+    pub(super) fn free_bytes(&self) -> usize {
+        self.max_bytes.saturating_sub(self.held_bytes)
     }
 
     /// Whether no delivery is held.
@@ -124,7 +139,10 @@ impl<T: Queued> Queue<T> {
     /// How many more deliveries of this company it can hold now, if there is room for others as well.
     pub(super) fn room_of(&self, company: &str) -> usize {
         let held = self.held_by.get(company).copied().unwrap_or_default();
-        (COMPANY_SHARE * self.free()).saturating_sub(held).div_ceil(COMPANY_SHARE + 1)
+        if held.bytes > COMPANY_SHARE * self.free_bytes() {
+            return 0;
+        }
+        (COMPANY_SHARE * self.free()).saturating_sub(held.deliveries).div_ceil(COMPANY_SHARE + 1)
     }
 
     /// How many deliveries of this lane it holds.
@@ -144,7 +162,9 @@ impl<T: Queued> Queue<T> {
 
     /// The companies that hold a quarter of what it can hold. More of theirs would soon have to become rows.
     pub(super) fn busy_companies(&self) -> Vec<String> {
-        let busy = self.held_by.iter().filter(|(_, held)| 4 * **held >= self.max_held);
+        let is_busy =
+            |held: &Holding| 4 * held.deliveries >= self.max_held || 4 * held.bytes >= self.max_bytes;
+        let busy = self.held_by.iter().filter(|(_, held)| is_busy(held));
         busy.map(|(company, _)| company.clone()).collect()
     }
 
@@ -153,13 +173,17 @@ impl<T: Queued> Queue<T> {
         if self.held.contains_key(&item.id()) {
             return Err(item);
         }
-        self.held.insert(item.id(), item.size());
-        self.held_bytes += item.size();
+        let size = item.size();
+        self.held.insert(item.id(), size);
+        self.held_bytes += size;
         let key = item.lane().clone();
         match self.held_by.get_mut(&key.company) {
-            Some(held) => *held += 1,
+            Some(held) => {
+                held.deliveries += 1;
+                held.bytes += size;
+            }
             None => {
-                self.held_by.insert(key.company.clone(), 1);
+                self.held_by.insert(key.company.clone(), Holding { deliveries: 1, bytes: size });
             }
         }
         let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane {
@@ -184,7 +208,8 @@ impl<T: Queued> Queue<T> {
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
             let free = self.max_in_flight.saturating_sub(self.in_flight);
-            if free == 0 {
+            // While answers cannot be recorded, requests would only bring more of them.
+            if free == 0 || self.answer_bytes >= self.max_bytes / 2 {
                 return None;
             }
             let (of_host, of_company) = (free, COMPANY_SHARE * free);
@@ -224,13 +249,23 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
+    /// A delivery has been answered with so many bytes, which are held until [`Self::recorded`].
+    pub(super) fn answered(&mut self, id: Uuid, bytes: usize) {
+        if bytes > 0 && self.held.contains_key(&id) {
+            let former = self.answers.insert(id, bytes).unwrap_or_default();
+            self.answer_bytes = self.answer_bytes - former + bytes;
+        }
+    }
+
     /// The outcome of a delivery is recorded, or it was never sent.
     pub(super) fn recorded(&mut self, id: Uuid, key: &Key) {
         let Some(size) = self.held.remove(&id) else { return };
         self.held_bytes -= size;
+        self.answer_bytes -= self.answers.remove(&id).unwrap_or_default();
         if let Some(held) = self.held_by.get_mut(&key.company) {
-            *held -= 1;
-            if *held == 0 {
+            held.deliveries -= 1;
+            held.bytes -= size;
+            if held.deliveries == 0 {
                 self.held_by.remove(&key.company);
             }
         }

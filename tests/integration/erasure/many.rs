@@ -55,7 +55,7 @@ async fn person_with_100_000_events_is_erased(app: &TestApp) {
 }
 
 /// Interrupts an erasure after the contact is gone, where it deletes the history.
-async fn interrupted(app: &TestApp) -> String {
+pub(super) async fn interrupted(app: &TestApp) -> String {
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
     app.broker.hear(1).await;
     let id = contact_id(app, "acme", EMAIL).await;
@@ -74,6 +74,13 @@ async fn interrupted(app: &TestApp) -> String {
 async fn interrupted_erasure_is_continued_by_the_command(app: &TestApp) {
     app.run(&[]).await;
     let id = interrupted(app).await;
+    // On a terminal, this decides whether there is something to do.
+    let dry_run = ["contact", "erase", "--company", "acme", &id, "--dry-run"];
+    let planned = app.json(&dry_run).await;
+    assert_eq!((&planned["alreadyErased"], &planned["contactId"]), (&json!(false), &json!(id)));
+    let text = app.cli(&dry_run).await.stdout;
+    assert!(text.contains("would finish the erasure"), "{text}");
+    assert_eq!((app.rows("erasures").await, app.rows("trigger_events").await), (1, 11));
     let report = erase(app, &id).await;
     assert_eq!((&report["alreadyErased"], &report["contactId"]), (&json!(false), &json!(id)));
     assert_no_trace(&dump(app).await.0);

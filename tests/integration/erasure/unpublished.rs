@@ -164,9 +164,8 @@ async fn erasure_removes_what_a_killed_process_had_in_memory(app: &TestApp) {
     assert_no_trace(&dump(app).await.0);
 }
 
-/// Another process takes over what the first one has in memory, and the person is erased.
-#[apply(test)]
-async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: &TestApp) {
+/// A process that has an event about Ada in memory and cannot reach the broker. An event about nobody waits for any process.
+async fn with_event_for_a_lost_broker(app: &TestApp) -> (Process, Proxy) {
     let url = app.setting("amqp.url");
     let proxy = Proxy::before(&url).await;
     app.set("amqp.url", proxy.url());
@@ -185,8 +184,15 @@ async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: 
     eventually("the relay has lost the broker", is_lost).await;
     lock.rollback().await.unwrap();
     app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
-    process.freeze();
     app.set("amqp.url", &url);
+    (process, proxy)
+}
+
+/// Another process takes over what the first one has in memory, and the person is erased.
+#[apply(test)]
+async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: &TestApp) {
+    let (process, proxy) = with_event_for_a_lost_broker(app).await;
+    process.freeze();
     let other = app.run(&[]).await;
     app.broker.hear(3).await;
     erase(app, &contact_id(app, "acme", EMAIL).await).await;
@@ -201,4 +207,23 @@ async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: 
     assert_eq!(heard[3].routing_key, "contact.erased");
     assert!(heard[4].body.to_string().contains("Grace"), "{:?}", heard[4]);
     app.run(&["webhook"]).await;
+}
+
+/// No other process runs that would take over what it has in memory.
+#[apply(test)]
+async fn process_that_stood_still_alone_publishes_nothing_about_an_erased_person(app: &TestApp) {
+    let (process, proxy) = with_event_for_a_lost_broker(app).await;
+    process.freeze();
+    let report = erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    assert_eq!(report["removed"]["outboxMessages"], 1);
+    process.thaw();
+    // It may publish again, under its old id or a new one.
+    app.wait_for_rows("processes WHERE alive_until > now() AND buried_at IS NULL", 1).await;
+    proxy.open();
+    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
+    app.broker.hear(4).await;
+    app.wait_for_unpublished(0).await;
+    let heard: Vec<_> = app.broker.heard().await.into_iter().map(|heard| heard.body.to_string()).collect();
+    assert_eq!(heard.iter().filter(|body| body.contains("Ada")).count(), 1, "{heard:#?}");
+    assert_eq!(heard.len(), 4, "{heard:#?}");
 }

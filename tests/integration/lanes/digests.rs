@@ -42,6 +42,24 @@ async fn deliveries_of_a_window_become_one_request(app: &TestApp) {
     assert_eq!(app.rows(members).await, 30);
 }
 
+/// A fold reads 4 MiB of a lane.
+#[apply(test)]
+async fn window_that_is_larger_than_memory_allows_is_combined_bit_by_bit(app: &TestApp) {
+    const COUNT: usize = 24;
+    let url = app.receiver.url("/ok");
+    window(app, &url, "");
+    let action = json!({"type": "WEBHOOK", "url": url, "method": "POST", "body": {"text": "$text"}});
+    let large = |_| {
+        let event = Event::bare().with("/data/clientData", json!({"text": "x".repeat(300_000)}));
+        event.action(action.clone())
+    };
+    publish(app, &(0..COUNT).map(large).collect::<Vec<_>>()).await;
+    app.count_becomes("SELECT count(*) FROM webhook_pending", 0).await;
+    let received: usize = app.receiver.requests().iter().map(|request| request.body.len() / 300_000).sum();
+    assert_eq!(received, COUNT);
+    assert!(app.deliveries("digested").await > 18, "most of them");
+}
+
 #[apply(test)]
 async fn slack_receives_one_message(app: &TestApp) {
     let url = app.receiver.url("/hook");

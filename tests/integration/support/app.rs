@@ -67,8 +67,12 @@ impl TestApp {
 
     /// Sets a setting, `section.key`, of the processes and commands started from now on.
     pub(crate) fn set(&self, key: &str, value: &str) {
-        let name = format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__"));
-        self.settings.lock().unwrap().insert(name, value.to_owned());
+        self.set_variable(&format!("CONTACT_RELAY__{}", key.to_uppercase().replace('.', "__")), value);
+    }
+
+    /// Sets an environment variable of the processes and commands started from now on.
+    pub(crate) fn set_variable(&self, name: &str, value: &str) {
+        self.settings.lock().unwrap().insert(name.to_owned(), value.to_owned());
     }
 
     /// The value of a setting.

@@ -159,6 +159,14 @@ impl Process {
         self.0.started.elapsed()
     }
 
+    /// The most memory that it ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.pid.as_raw_nonzero());
+        let status = fs::read_to_string(path).expect("a running process");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Number of threads. The broker's client has one for each connection.
     pub(crate) fn threads(&self) -> usize {
         let tasks = format!("/proc/{}/task", self.0.pid.as_raw_nonzero());

@@ -70,6 +70,12 @@ impl TestApp {
         self.wait_for_rows(BLOCKED_SESSIONS, expected).await;
     }
 
+    /// Ends the database sessions that wait for a lock, which those of a killed process would do for long.
+    pub(crate) async fn end_blocked_sessions(&self) {
+        self.count(&format!("SELECT count(pg_terminate_backend(pid)) FROM {BLOCKED_SESSIONS}")).await;
+        self.wait_for_blocked_sessions(0).await;
+    }
+
     /// The number that a query returns.
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.try_count(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))

@@ -26,7 +26,7 @@ fn planned(event: &Value) -> Plan {
         max_value_length: 100,
         placeholders: Arc::new(placeholders()),
     };
-    plan(decode(event.to_string().as_bytes(), &mut TriggerCache::default()).unwrap(), &rules).unwrap()
+    plan(decode(event.to_string().as_bytes(), &TriggerCache::default()).unwrap(), &rules).unwrap()
 }
 
 fn webhook(directive: Option<&str>) -> Value {

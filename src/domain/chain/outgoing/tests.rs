@@ -17,7 +17,7 @@ use crate::domain::{
 const NOW: OffsetDateTime = datetime!(2026-11-22 10:00:05.000001 UTC);
 
 fn contact(id: u128) -> Contact {
-    let fired = decode(event().to_string().as_bytes(), &mut TriggerCache::default()).unwrap();
+    let fired = decode(event().to_string().as_bytes(), &TriggerCache::default()).unwrap();
     let stamp = Stamp { time: fired.time, event: fired.event, step: 1 };
     let mut values = FieldMap::default();
     for (field, value) in
@@ -51,7 +51,7 @@ fn published(
     include_identity: bool,
     publish: impl Fn(&Publisher<'_>, Origin<'_>) -> OutgoingEvent,
 ) -> String {
-    let fired = decode(fired.to_string().as_bytes(), &mut TriggerCache::default()).unwrap();
+    let fired = decode(fired.to_string().as_bytes(), &TriggerCache::default()).unwrap();
     let publisher = Publisher { source: "/relay", include_identity, now: NOW };
     let trace = TraceContext::default();
     let origin = Origin { event: &fired, trigger: "register", step: 1, max_interactions: 2, trace: &trace };

@@ -28,7 +28,7 @@ fn rules() -> Rules {
 }
 
 fn run(event: &Value, rules: &Rules) -> Result<Plan, Fault> {
-    let fired = decode(event.to_string().as_bytes(), &mut TriggerCache::default())?;
+    let fired = decode(event.to_string().as_bytes(), &TriggerCache::default())?;
     plan(fired, rules)
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::samples::{event, with, without};
 
 fn read(body: &[u8]) -> Result<TriggerFired, Fault> {
-    decode(body, &mut TriggerCache::default())
+    decode(body, &TriggerCache::default())
 }
 
 fn fault(body: impl AsRef<[u8]>) -> Fault {

@@ -86,12 +86,12 @@ fn bytes_and_steps_bound_a_transaction_of_several_messages() {
         assert_eq!(take(&mut window).1, [1]);
     }
     let mut window = Window::default();
-    push(&mut window, 0, Demand { bytes: 1000, steps: 1000, ..Demand::default() });
-    assert_eq!(window.bytes(), 1000);
+    push(&mut window, 0, Demand { bytes: 1000, decoded: 1000, steps: 1000, ..Demand::default() });
+    assert_eq!(window.decoded(), 1000);
     let (ticket, members) = take(&mut window);
     assert_eq!(members, [0], "one message always fits");
     window.settle(ticket);
-    assert_eq!(window.bytes(), 0);
+    assert_eq!(window.decoded(), 0);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn demand() -> impl Strategy<Value = Demand> {
     let keys = prop::collection::btree_set(0_u64..8, 0..3);
     (keys, 0_usize..60, 0_usize..6, prop::bool::weighted(0.1)).prop_map(|(keys, bytes, steps, alone)| {
         let keys = if alone { Vec::new() } else { keys.into_iter().collect() };
-        Demand { keys, bytes, steps, alone }
+        Demand { keys, bytes, decoded: bytes, steps, alone }
     })
 }
 
@@ -228,6 +228,6 @@ proptest! {
             }
         }
         prop_assert_eq!(model.acknowledged, model.demands.len());
-        prop_assert!(model.window.is_empty() && model.window.bytes() == 0);
+        prop_assert!(model.window.is_empty() && model.window.decoded() == 0);
     }
 }

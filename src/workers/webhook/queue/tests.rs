@@ -46,8 +46,39 @@ fn start(queue: &mut Queue<Item>) -> HashMap<String, usize> {
 }
 
 #[test]
+fn a_company_leaves_bytes_for_others() {
+    let mut queue = Queue::new(100, 1000, 30_000);
+    for number in 0..30 {
+        if queue.room_of("acme") > 0 {
+            push(&mut queue, &lane("acme", number), "a", 1);
+        }
+    }
+    assert_eq!((queue.free_bytes(), queue.room_of("acme")), (9_000, 0));
+    assert!(queue.room_of("globex") > 0 && queue.full_companies() == ["acme"]);
+    push(&mut queue, &lane("globex", 1), "a", 9);
+    assert_eq!((queue.free(), queue.room_of("globex")), (0, 0));
+    assert_eq!(queue.busy_companies().len(), 2);
+}
+
+#[test]
+fn nothing_is_sent_while_many_answers_are_not_recorded() {
+    let mut queue = Queue::new(100, 1000, 30_000);
+    let lane = lane("acme", 1);
+    push(&mut queue, &lane, "a", 10);
+    let (first, second) = (queue.next().unwrap(), queue.next().unwrap());
+    queue.answered(first.0, 14_999);
+    assert!(queue.next().is_some());
+    queue.answered(second.0, 1);
+    assert!(queue.next().is_none());
+    queue.recorded(second.0, &lane);
+    assert!(queue.next().is_some());
+    queue.recorded(first.0, &lane);
+    assert_eq!(queue.answer_bytes, 0);
+}
+
+#[test]
 fn a_lane_sends_up_to_its_cap() {
-    let mut queue = Queue::new(100, 1000);
+    let mut queue = Queue::new(100, 1000, usize::MAX / 8);
     let lane = lane("acme", 1);
     for _ in 0..5 {
         assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a", 2)).is_ok());
@@ -60,7 +91,7 @@ fn a_lane_sends_up_to_its_cap() {
 
 #[test]
 fn what_is_sent_twice_after_a_crash_is_bounded() {
-    let mut queue = Queue::new(100, 1_000);
+    let mut queue = Queue::new(100, 1_000, usize::MAX / 8);
     let key = lane("a", 1);
     push(&mut queue, &key, "host", 2 * MAX_UNRECORDED);
     let mut ended = Vec::new();
@@ -77,7 +108,7 @@ fn what_is_sent_twice_after_a_crash_is_bounded() {
 
 #[test]
 fn a_host_uses_at_most_half_of_the_slots() {
-    let mut queue = Queue::new(100, 1000);
+    let mut queue = Queue::new(100, 1000, usize::MAX / 8);
     push(&mut queue, &lane("acme", 1), "a", 200);
     assert_eq!(start(&mut queue).get("acme"), Some(&50));
     push(&mut queue, &lane("acme", 2), "b", 200);
@@ -86,7 +117,7 @@ fn a_host_uses_at_most_half_of_the_slots() {
 
 #[test]
 fn companies_leave_slots_for_others() {
-    let mut queue = Queue::new(120, 100_000);
+    let mut queue = Queue::new(120, 100_000, usize::MAX / 8);
     for (number, host) in (0..).zip(["a", "b", "c", "d", "e"]) {
         push(&mut queue, &lane("greedy", number), host, 100);
     }
@@ -97,7 +128,7 @@ fn companies_leave_slots_for_others() {
 
 #[test]
 fn blocked_lanes_do_not_hide_others() {
-    let mut queue = Queue::new(100, 10_000);
+    let mut queue = Queue::new(100, 10_000, usize::MAX / 8);
     for number in 0..1000 {
         push(&mut queue, &lane("acme", number), "hangs", 1);
     }
@@ -109,7 +140,7 @@ fn blocked_lanes_do_not_hide_others() {
 /// 1,000 companies on one host.
 #[test]
 fn blocked_flows_are_not_looked_at_again() {
-    let mut queue = Queue::new(100, 10_000);
+    let mut queue = Queue::new(100, 10_000, usize::MAX / 8);
     for number in 0..1000 {
         push(&mut queue, &lane(&format!("c{number}"), 1), "hangs", 1);
     }
@@ -127,7 +158,7 @@ fn blocked_flows_are_not_looked_at_again() {
 /// Slots that others leave are of use to those whose own requests hang.
 #[test]
 fn more_free_slots_raise_the_shares_of_those_who_wait() {
-    let mut queue = Queue::new(32, 1_000);
+    let mut queue = Queue::new(32, 1_000, usize::MAX / 8);
     push(&mut queue, &lane("other", 1), "works", 10);
     assert_eq!(start(&mut queue).get("other"), Some(&10));
     push(&mut queue, &lane("acme", 1), "hangs", 100);
@@ -141,7 +172,7 @@ fn more_free_slots_raise_the_shares_of_those_who_wait() {
 /// Flows that wait for a host must not hide others of their company, nor those of a company others on their host.
 #[test]
 fn whoever_cannot_use_a_turn_passes_it_on() {
-    let mut queue = Queue::new(9, 1_000);
+    let mut queue = Queue::new(9, 1_000, usize::MAX / 8);
     push(&mut queue, &lane("other", 1), "a", 3);
     assert_eq!(start(&mut queue).get("other"), Some(&3));
     // Three slots of each host, and four of the company, are in use.
@@ -176,7 +207,7 @@ fn no_flow_is_forgotten() {
         (random >> 33) % below
     };
     for _ in 0..200 {
-        let mut queue = Queue::new(usize::try_from(1 + next(12)).unwrap(), 10_000);
+        let mut queue = Queue::new(usize::try_from(1 + next(12)).unwrap(), 10_000, usize::MAX / 8);
         let (mut flying, mut pushed, mut ended) = (Vec::new(), 0, 0);
         for _ in 0..300 {
             match next(4) {
@@ -214,7 +245,7 @@ fn no_flow_is_forgotten() {
 
 #[test]
 fn the_same_delivery_is_held_once() {
-    let mut queue = Queue::new(10, 10);
+    let mut queue = Queue::new(10, 10, usize::MAX / 8);
     let (id, lane) = (Uuid::now_v7(), lane("acme", 1));
     assert!(queue.push(Item(id, lane.clone(), "a", 1)).is_ok());
     assert!(queue.push(Item(id, lane.clone(), "a", 1)).is_err());
@@ -224,7 +255,7 @@ fn the_same_delivery_is_held_once() {
 
 #[test]
 fn memory_is_shared_like_slots() {
-    let mut queue = Queue::new(10, 90);
+    let mut queue = Queue::new(10, 90, usize::MAX / 8);
     let greedy = lane("greedy", 1);
     while queue.room(&greedy) > 0 {
         push(&mut queue, &greedy, "a", 1);
@@ -235,7 +266,7 @@ fn memory_is_shared_like_slots() {
 
 #[test]
 fn waiting_deliveries_can_be_taken_back() {
-    let mut queue = Queue::new(10, 100);
+    let mut queue = Queue::new(10, 100, usize::MAX / 8);
     let lane = lane("acme", 1);
     for _ in 0..4 {
         assert!(queue.push(Item(Uuid::now_v7(), lane.clone(), "a", 1)).is_ok());
@@ -248,7 +279,7 @@ fn waiting_deliveries_can_be_taken_back() {
 
 #[test]
 fn overdue_deliveries_are_found_behind_others() {
-    let mut queue = Queue::new(1, 100);
+    let mut queue = Queue::new(1, 100, usize::MAX / 8);
     let lane = lane("acme", 1);
     let ids: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
     for id in &ids {

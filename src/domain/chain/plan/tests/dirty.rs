@@ -131,7 +131,7 @@ fn written_email(email: &str, dice: &mut Dice) -> String {
 #[test]
 fn ten_thousand_dirty_records_neither_split_nor_join_people() {
     let (people, rules, mut dice) = (people(), rules(), Dice(3));
-    let fired = decode(crm_event(json!({})).to_string().as_bytes(), &mut TriggerCache::default()).unwrap();
+    let fired = decode(crm_event(json!({})).to_string().as_bytes(), &TriggerCache::default()).unwrap();
     let Action::UpsertContact(mapping) = &fired.triggers[0].actions()[0] else { panic!("a CRM step") };
     let stamp = Stamp { time: fired.time, event: fired.event.clone(), step: 1 };
     let mut owners: HashMap<Identifier, usize> = HashMap::new();
