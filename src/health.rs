@@ -23,11 +23,10 @@ impl Health {
     /// Reports that `component` works, if it last failed for a reason that begins so. Returns whether it did.
     #[must_use]
     pub fn recovered(&self, component: &str, reason: &str) -> bool {
-        let was = self.failure(component).is_some_and(|last| last.starts_with(reason));
-        if was {
-            self.ready(component);
-        }
-        was
+        let mut components = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure =
+            components.get_mut(component).and_then(|state| state.take_if(|last| last.starts_with(reason)));
+        failure.is_some()
     }
 
     /// Why `component` does not work, if it last reported so.

@@ -168,15 +168,20 @@ mod tests {
 
     use super::*;
 
-    /// The answer is there before the request is written. It is read afterwards, however early it arrived.
-    #[tokio::test]
-    async fn nothing_is_read_before_the_first_write() {
+    /// A stream that has received an answer, and its peer.
+    async fn answered_early() -> (LimitedStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         peer.write_all(b"early").await.unwrap();
         stream.readable().await.unwrap();
-        let mut stream = LimitedStream::new(Stream::Plain(stream), Arc::new(AtomicUsize::new(100)));
+        (LimitedStream::new(Stream::Plain(stream), Arc::new(AtomicUsize::new(100))), peer)
+    }
+
+    /// The answer is there before the request is written. It is read afterwards, however early it arrived.
+    #[tokio::test]
+    async fn nothing_is_read_before_the_first_write() {
+        let (mut stream, _peer) = answered_early().await;
         let mut buffer = [0; 5];
         assert!(poll!(pin!(stream.read_exact(&mut buffer))).is_pending());
         stream.write_all(b"request").await.unwrap();
@@ -186,11 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn first_write_wakes_the_reader() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut peer, _) = listener.accept().await.unwrap();
-        peer.write_all(b"early").await.unwrap();
-        let stream = LimitedStream::new(Stream::Plain(stream), Arc::new(AtomicUsize::new(100)));
+        let (stream, _peer) = answered_early().await;
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut buffer = [0; 5];
         let reading = async { reader.read_exact(&mut buffer).await.unwrap() };

@@ -52,7 +52,8 @@ pub async fn load(
 /// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
 /// caller rolls back and starts over.
 pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
-    let claimed = write(conn, &changes.created, &changes.changed, &changes.identifiers).await?;
+    update(conn, &changes.changed).await?;
+    let claimed = insert(conn, &changes.created, &changes.identifiers).await?;
     if claimed != changes.identifiers.len() as u64 {
         return Ok(false);
     }
@@ -67,63 +68,78 @@ pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sq
     Ok(true)
 }
 
-/// Inserts contacts, overwrites those that the caller has locked, and claims identifiers. Returns how many of these were
-/// free.
-pub(super) async fn write(
+/// A query with the columns of `contacts` as its first parameters.
+macro_rules! query_contacts {
+    ($file:literal, $contacts:ident, $($more:tt)*) => {
+        sqlx::query_file!(
+            $file,
+            &column($contacts, |contact| contact.company.as_str()) as &[&str],
+            &column($contacts, |contact| contact.id.0),
+            &column($contacts, |contact| contact.version),
+            &column($contacts, |contact| contact.created_at),
+            &column($contacts, |contact| contact.updated_at),
+            &column($contacts, |contact| provenance::to_json(&contact.values)),
+            // Separated by spaces, which no identifier and no side contains.
+            &column($contacts, |contact| keys(contact, "phone").join(" ")),
+            &column($contacts, |contact| keys(contact, "email").join(" ")),
+            &column($contacts, |contact| joined_sides(contact)),
+            &column($contacts, |contact| value(contact, Field::Name)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Identity)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Phone)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Email)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Company)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Position)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Birthday)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::ZipCode)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Country)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::State)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::City)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::District)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Street)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Number)) as &[Option<&str>],
+            &column($contacts, |contact| value(contact, Field::Complement)) as &[Option<&str>],
+            $($more)*
+        )
+    };
+}
+
+/// Inserts contacts and identifiers in one round trip. Returns how many of the identifiers were free.
+pub(super) async fn insert(
     conn: &mut PgConnection,
-    created: &[impl Borrow<Contact>],
-    changed: &[impl Borrow<Contact>],
+    contacts: &[impl Borrow<Contact>],
     identifiers: &[(CompanyId, Identifier, ContactId)],
 ) -> Result<u64, sqlx::Error> {
-    if created.is_empty() && changed.is_empty() && identifiers.is_empty() {
+    if contacts.is_empty() && identifiers.is_empty() {
         return Ok(0);
     }
-    let mut contacts: Vec<&Contact> = Vec::with_capacity(created.len() + changed.len());
-    contacts.extend(created.iter().map(Borrow::borrow));
-    contacts.extend(changed.iter().map(Borrow::borrow));
-    let is_new: Vec<bool> = (0..contacts.len()).map(|index| index < created.len()).collect();
-    let contacts = contacts.as_slice();
-    let field = |field| column(contacts, |contact| value(contact, field));
-    let written = sqlx::query_file!(
-        "src/postgres/directory/write.sql",
-        &is_new,
-        &column(contacts, |contact| contact.company.as_str()) as &[&str],
-        &column(contacts, |contact| contact.id.0),
-        &column(contacts, |contact| contact.version),
-        &column(contacts, |contact| contact.created_at),
-        &column(contacts, |contact| contact.updated_at),
-        &column(contacts, |contact| provenance::to_json(&contact.values)),
-        // Separated by spaces, which no identifier and no side contains.
-        &column(contacts, |contact| keys(contact, "phone").join(" ")),
-        &column(contacts, |contact| keys(contact, "email").join(" ")),
-        &column(contacts, |contact| joined_sides(contact)),
-        &field(Field::Name) as &[Option<&str>],
-        &field(Field::Identity) as &[Option<&str>],
-        &field(Field::Phone) as &[Option<&str>],
-        &field(Field::Email) as &[Option<&str>],
-        &field(Field::Company) as &[Option<&str>],
-        &field(Field::Position) as &[Option<&str>],
-        &field(Field::Birthday) as &[Option<&str>],
-        &field(Field::ZipCode) as &[Option<&str>],
-        &field(Field::Country) as &[Option<&str>],
-        &field(Field::State) as &[Option<&str>],
-        &field(Field::City) as &[Option<&str>],
-        &field(Field::District) as &[Option<&str>],
-        &field(Field::Street) as &[Option<&str>],
-        &field(Field::Number) as &[Option<&str>],
-        &field(Field::Complement) as &[Option<&str>],
+    let contacts: &[&Contact] = &column(contacts, Borrow::borrow);
+    let claimed = query_contacts!(
+        "src/postgres/directory/insert.sql",
+        contacts,
         &column(identifiers, |(company, ..)| company.as_str()) as &[&str],
         &column(identifiers, |(_, identifier, _)| identifier.kind()) as &[&str],
         &column(identifiers, |(_, identifier, _)| identifier.value()) as &[&str],
         &column(identifiers, |(.., owner)| owner.0),
-    )
-    .fetch_one(conn)
-    .await?;
-    if u64::try_from(written.changed) != Ok(changed.len() as u64) {
-        // They are locked, so this is a bug.
-        return Err(sqlx::Error::RowNotFound);
+    );
+    Ok(claimed.execute(conn).await?.rows_affected())
+}
+
+/// Writes changed contacts, which the caller has locked.
+pub(super) async fn update(
+    conn: &mut PgConnection,
+    contacts: &[impl Borrow<Contact>],
+) -> Result<(), sqlx::Error> {
+    if contacts.is_empty() {
+        return Ok(());
     }
-    Ok(u64::try_from(written.claimed).unwrap_or_default())
+    let contacts: &[&Contact] = &column(contacts, Borrow::borrow);
+    let changed = query_contacts!("src/postgres/directory/update.sql", contacts,);
+    if changed.execute(conn).await?.rows_affected() == contacts.len() as u64 {
+        Ok(())
+    } else {
+        // They are locked, so this is a bug.
+        Err(sqlx::Error::RowNotFound)
+    }
 }
 
 fn value(contact: &Contact, field: Field) -> Option<&str> {

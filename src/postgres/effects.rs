@@ -8,10 +8,12 @@
 pub mod events;
 pub mod requests;
 pub mod search;
+mod settle;
 pub mod unowned;
 
 use std::{collections::BTreeSet, time::Duration};
 
+pub use settle::{delete, lock, postpone, put_back};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -133,27 +135,6 @@ pub async fn insert_and_read(
     Ok(rows.into_iter().map(LaneRow::from).collect())
 }
 
-/// Deletes rows of `owner` of which every part is done. It does not wait for the disk: if a crash of the database
-/// loses the deletion, the parts are done once more, with the same ids.
-///
-/// # Errors
-/// When the database fails.
-pub async fn delete(conn: &mut PgConnection, owner: Uuid, keys: &[EffectsKey]) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(keys);
-    sqlx::query!(
-        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-         DELETE FROM effects f USING relaxed, UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
-         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
-        &keys.companies as &[&str],
-        &keys.batches,
-        &keys.kinds as &[&str],
-        owner,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Deletes rows of which every part is done, in a transaction that recorded the last of them. Each is given with the id
 /// under which it was taken.
 ///
@@ -176,61 +157,6 @@ pub async fn delete_recorded(
         &column(&rows, |(key, _)| key.batch),
         &column(&rows, |(key, _)| key.kind.name()) as &[&str],
         &column(&rows, |(_, owner)| *owner),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Releases rows of `owner`. They are due after `delay`, for any process. Call [`retain`] before if some of their
-/// parts are done.
-///
-/// # Errors
-/// When the database fails.
-pub async fn put_back(
-    conn: &mut PgConnection,
-    owner: Uuid,
-    keys: &[EffectsKey],
-    delay: Duration,
-) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(keys);
-    sqlx::query!(
-        "UPDATE effects f SET owner = NULL, due_at = now() + $5::interval
-         FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
-         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
-        &keys.companies as &[&str],
-        &keys.batches,
-        &keys.kinds as &[&str],
-        owner,
-        interval(delay),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
-/// what fails for long is tried ever more rarely.
-///
-/// # Errors
-/// When the database fails.
-pub async fn postpone(
-    conn: &mut PgConnection,
-    owner: Uuid,
-    keys: &[EffectsKey],
-    least: Duration,
-) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(keys);
-    sqlx::query!(
-        "UPDATE effects f
-         SET owner = NULL, due_at = now() + greatest($5::interval, least((now() - f.created_at) / 2, interval '1 hour'))
-         FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
-         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
-        &keys.companies as &[&str],
-        &keys.batches,
-        &keys.kinds as &[&str],
-        owner,
-        interval(least),
     )
     .execute(conn)
     .await?;

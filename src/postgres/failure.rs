@@ -12,7 +12,9 @@ pub enum Failure {
     /// A stored row that the work needs cannot be read: a retry fails again until somebody repairs it. Other work does not
     /// need that row.
     Unreadable,
-    /// A statement took too long. The rows that it needs may be locked; other work may not need them.
+    /// Another session keeps a row or table locked that the work needs. Other work may not need it.
+    Locked,
+    /// A statement took too long. So may every other one, or only this.
     Slow,
     /// The database is unreachable, full, read-only, not migrated, or denies us access: nothing is wrong with
     /// the work, and it waits.
@@ -40,8 +42,10 @@ pub fn classify(error: &sqlx::Error) -> Failure {
         Some(code) if code.starts_with("22") => Failure::Data,
         // Data corrupted, index corrupted.
         Some("XX001" | "XX002") => Failure::Unreadable,
-        // Query canceled (`statement_timeout`), lock not available (`lock_timeout`).
-        Some("57014" | "55P03") => Failure::Slow,
+        // Lock not available (`lock_timeout`).
+        Some("55P03") => Failure::Locked,
+        // Query canceled (`statement_timeout`).
+        Some("57014") => Failure::Slow,
         _ => Failure::Systemic,
     }
 }
@@ -61,9 +65,8 @@ fn of_check(constraint: Option<&str>) -> Failure {
 pub fn refusal(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(refused) => match (refused.code().as_deref(), refused.constraint()) {
-            (Some("57014"), _) => "a statement took longer than postgres.statement_timeout; \
-                                   somebody may have locked the rows that it needs"
-                .to_owned(),
+            (Some("55P03"), _) => "somebody keeps a row locked that it needs".to_owned(),
+            (Some("57014"), _) => "a statement took longer than postgres.statement_timeout".to_owned(),
             (Some(code), Some(constraint)) => format!("SQLSTATE {code}, constraint {constraint}"),
             (code, _) => format!("SQLSTATE {}", code.unwrap_or("unknown")),
         },

@@ -194,7 +194,7 @@ impl Database {
     }
 
     /// Runs one transaction as one unit of work, and runs it again when it loses a race or a deadlock
-    /// against a worker. Commits when `keeps` accepts the result, and rolls back otherwise.
+    /// against a worker, or waits for its lock. Commits when `keeps` accepts the result, and rolls back otherwise.
     ///
     /// # Errors
     /// Those of the work and of [`Self::unit`]; then nothing has changed.
@@ -216,7 +216,11 @@ impl Database {
                 Ok(done)
             };
             match self.unit(unit).await {
-                Err(error) if classify(&error) == Failure::Race && runs < MAX_RUNS => runs += 1,
+                Err(error)
+                    if matches!(classify(&error), Failure::Race | Failure::Locked) && runs < MAX_RUNS =>
+                {
+                    runs += 1;
+                }
                 ended => return ended,
             }
         }

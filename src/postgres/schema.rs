@@ -42,7 +42,7 @@ const IS_RUNNING: &str = "another process is migrating the database";
 /// Why the database was not migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// It failed, or does not fit to this binary.
+    /// It failed, or does not match this binary.
     #[error(transparent)]
     Failed(#[from] MigrateError),
     /// Somebody was in the way for too long.

@@ -3,9 +3,15 @@
 //! The settings go with the connection's first message, which a pooler between may drop without a word. Without them a
 //! cached plan may scan a large table, and a statement may run forever. So every connection is checked.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 use crate::settings;
+
+/// How long a statement waits for a lock, if that is less than half of `postgres.statement_timeout`. The server has broken a
+/// deadlock before: it looks for one after `deadlock_timeout`, which is 1 s.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a connection or its database cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +36,13 @@ pub(super) type Asked = Vec<(&'static str, String)>;
 
 /// What each session asks for. The values are as `pg_settings` shows them.
 pub(super) fn asked(settings: &settings::Postgres) -> Asked {
+    let lock_timeout = LOCK_TIMEOUT.min(settings.statement_timeout / 2).as_millis().to_string();
     let statement_timeout = settings.statement_timeout.as_millis().to_string();
     let off = || "off".to_owned();
     vec![
         ("idle_in_transaction_session_timeout", statement_timeout.clone()),
         ("statement_timeout", statement_timeout),
+        ("lock_timeout", lock_timeout),
         // The default of the server, a database or a user may be `off`.
         ("synchronous_commit", settings.synchronous_commit.name().to_owned()),
         // Every query has its index. A plan that was cached while a table was empty must not keep scanning the table

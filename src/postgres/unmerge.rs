@@ -113,7 +113,8 @@ pub async fn replace(
     let company = &living.company;
     let (same, other): (Vec<&Contact>, Vec<&Contact>) =
         rebuilt.contacts.iter().partition(|contact| contact.id == living.id);
-    directory::write(conn, &other, &same, &[]).await?;
+    directory::update(conn, &same).await?;
+    directory::insert(conn, &other, &[]).await?;
     if rebuilt.contacts.iter().all(|contact| contact.id != living.id) {
         directory::remove_contacts(conn, &[(company.clone(), living.id)]).await?;
     }

@@ -16,6 +16,9 @@ pub const CLOCK: &str = "clock";
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 
+/// The outcomes of webhooks that cannot be recorded. Apart from worker 2, which works on meanwhile.
+pub const WEBHOOK_OUTCOMES: &str = "webhook-outcomes";
+
 /// Consumes the webhook queue and wakes worker 2.
 pub const WAKE_UPS: &str = "webhook-wake-ups";
 

@@ -217,6 +217,7 @@ impl OutboxRelay {
             return Ok(());
         }
         // What the database did not accept before.
+        self.settlement.try_locked_again();
         self.settle().await;
         let room = (self.room.free() / TYPICAL_SIZE).clamp(1, PORTION);
         let limit = room.min(self.flight.free());
@@ -336,11 +337,9 @@ impl OutboxRelay {
         let (owner, retry_interval) = (self.presence.id(), self.settings.outbox.retry_interval);
         while let Some(portion) = self.settlement.portion() {
             let write = async |conn: &mut PgConnection| portion.write(conn, owner, retry_interval).await;
-            if self.unit(write).await.is_none() {
-                return false;
-            }
+            let Some(locked) = self.unit(write).await else { return false };
             let rows = portion.rows();
-            self.settlement.written(rows);
+            self.settlement.written(rows, &locked);
         }
         true
     }

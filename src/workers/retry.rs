@@ -76,6 +76,12 @@ where
     }
 }
 
+/// Logs and reports that the database refuses some of the work, which is tried again. `recovered` ends the report.
+pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
+    warn!(component, error, "{component} tries some of its work again, which the database refuses");
+    health.failing(component, format!("{DATABASE}{error}"));
+}
+
 /// Logs and reports that the database failed, for work that is not retried here.
 pub(super) fn report_failure(component: &str, health: &Health, error: &str) {
     warn!(component, error, "{component} is waiting for the database");

@@ -10,6 +10,7 @@ mod endpoints;
 mod intake;
 mod outcome;
 mod portion;
+mod refused;
 mod set_aside;
 mod transaction;
 mod triage;

@@ -80,6 +80,8 @@ async fn event_of_a_person_in_flight_waits_and_its_neighbors_do_not(app: &TestAp
     app.broker.publish_all(&[ada("third").time("2026-01-03T00:00:00Z"), grace.clone()]).await;
     let heard = app.broker.upserted(&grace).await;
     assert_eq!(heard.at("/data/operation"), "created");
+    // The second one is tried again when it has waited long enough for the lock.
+    app.wait_for_blocked_sessions(1).await;
     assert_eq!(app.blocked_sessions().await, 1, "the third event is in no transaction");
     assert_eq!(app.rows("contacts WHERE city = 'first'").await, 1);
     lock.rollback().await.unwrap();

@@ -71,12 +71,20 @@ impl From<Delivery> for Details {
 /// # Errors
 /// When the database fails.
 pub async fn details(conn: &mut PgConnection, key: &Key) -> Result<Option<(Summary, Details)>, sqlx::Error> {
-    if let Some(details) = recorded(conn, key).await? {
-        let summary = super::summaries(conn, std::slice::from_ref(key)).await?.pop();
-        return Ok(summary.map(|summary| (summary, details)));
+    if let Some(found) = with_row(conn, key).await? {
+        return Ok(Some(found));
     }
-    let unsent = unrecorded_one(conn, key).await?;
-    Ok(unsent.map(|unsent| (Summary::unsent(&unsent), unsent.delivery.into())))
+    if let Some(unsent) = unrecorded_one(conn, key).await? {
+        return Ok(Some((Summary::unsent(&unsent), unsent.delivery.into())));
+    }
+    // It may have been recorded between the two looks.
+    with_row(conn, key).await
+}
+
+async fn with_row(conn: &mut PgConnection, key: &Key) -> Result<Option<(Summary, Details)>, sqlx::Error> {
+    let Some(details) = recorded(conn, key).await? else { return Ok(None) };
+    let summary = super::summaries(conn, std::slice::from_ref(key)).await?.pop();
+    Ok(summary.map(|summary| (summary, details)))
 }
 
 /// Of a delivery that has a row.

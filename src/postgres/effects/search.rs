@@ -25,7 +25,7 @@ pub struct Searched<T> {
     /// What was found.
     pub found: Vec<T>,
     /// Whether all of them were searched. There are more than can be read only while no process sends webhooks, or while
-    /// those that do are far behind.
+    /// those that do are far behind. A row in another format was not searched either.
     pub is_complete: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Searched<T> {
 /// memory.
 ///
 /// # Errors
-/// When the database fails, or has a body in another format.
+/// When the database fails.
 pub async fn search<T>(
     conn: &mut PgConnection,
     company: Option<&str>,
@@ -66,8 +66,12 @@ pub async fn search<T>(
             continue;
         };
         let is_owned = row.is_owned;
-        let deliveries = Delivery::unpack(&row.company_id, &body)?.into_iter();
-        found.extend(deliveries.filter_map(|delivery| of(Unsent { delivery, is_owned })));
+        // Whoever takes it reports it.
+        let Ok(deliveries) = Delivery::unpack(&row.company_id, &body) else {
+            is_complete = false;
+            continue;
+        };
+        found.extend(deliveries.into_iter().filter_map(|delivery| of(Unsent { delivery, is_owned })));
     }
     Ok(Searched { found, is_complete: is_complete && count < MAX_SEARCHED })
 }

@@ -120,7 +120,7 @@ pub async fn schedule(
 }
 
 /// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner goes by
-/// what it has stored itself.
+/// what it has stored itself. Returns those whose rows are locked; nothing is stored of them.
 ///
 /// # Errors
 /// When the database fails.
@@ -128,30 +128,34 @@ pub async fn save_slots(
     conn: &mut PgConnection,
     owner: Uuid,
     lanes: &[(&Key, OffsetDateTime)],
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(lanes.iter().map(|(key, _)| *key));
-    sqlx::query!(
-        "WITH locked AS MATERIALIZED (
+    sqlx::query_as!(
+        Key,
+        "WITH free AS MATERIALIZED (
              SELECT e.company_id, e.endpoint_id, u.next_slot_at
              FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, endpoint_id, next_slot_at)
              JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
-         UPDATE webhook_endpoints e SET next_slot_at = locked.next_slot_at
-         FROM locked
-         WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id AND e.owner = $4",
+             WHERE e.owner = $4 ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e SKIP LOCKED),
+         saved AS (
+             UPDATE webhook_endpoints e SET next_slot_at = free.next_slot_at
+             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)
+         SELECT e.company_id AS company, e.endpoint_id AS id
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+         JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+         WHERE e.owner = $4 AND (e.company_id, e.endpoint_id) NOT IN (SELECT company_id, endpoint_id FROM free)",
         &companies as &[&str],
         &ids,
         &column(lanes, |(_, at)| *at),
         owner,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }
 
 /// Releases lanes that `owner` owns and has nothing in memory of. Each is due again with its first delivery, but not
 /// before it opens; one whose receiver is unreachable also when a delivery exceeds `max_age`, and one that an operator
-/// must open only then.
+/// must open only then. Returns those whose rows are locked; they are still owned.
 ///
 /// # Errors
 /// When the database fails; the lanes are then still owned.
@@ -160,31 +164,35 @@ pub async fn release<'a>(
     owner: Uuid,
     keys: impl IntoIterator<Item = &'a Key>,
     max_age: Duration,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
-    sqlx::query!(
-        "WITH locked AS MATERIALIZED (
+    sqlx::query_as!(
+        Key,
+        "WITH free AS MATERIALIZED (
              SELECT e.company_id, e.endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
              JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-             ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e)
-         UPDATE webhook_endpoints e SET owner = NULL, next_due_at = least(e.next_due_at, (
-             SELECT CASE
-                 WHEN e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL THEN 'infinity'
-                 ELSE greatest(p.due_at, e.next_slot_at, least(p.due_at + $4::interval,
-                     greatest(e.held_until, CASE WHEN e.breaker = 'open' THEN e.breaker_until END))) END
-             FROM webhook_pending p
-             WHERE p.company_id = e.company_id AND p.endpoint_id = e.endpoint_id
-             ORDER BY p.due_at, p.delivery_id LIMIT 1))
-         FROM locked
-         WHERE e.company_id = locked.company_id AND e.endpoint_id = locked.endpoint_id AND e.owner = $1",
+             WHERE e.owner = $1 ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e SKIP LOCKED),
+         released AS (
+             UPDATE webhook_endpoints e SET owner = NULL, next_due_at = least(e.next_due_at, (
+                 SELECT CASE
+                     WHEN e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL THEN 'infinity'
+                     ELSE greatest(p.due_at, e.next_slot_at, least(p.due_at + $4::interval,
+                         greatest(e.held_until, CASE WHEN e.breaker = 'open' THEN e.breaker_until END))) END
+                 FROM webhook_pending p
+                 WHERE p.company_id = e.company_id AND p.endpoint_id = e.endpoint_id
+                 ORDER BY p.due_at, p.delivery_id LIMIT 1))
+             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)
+         SELECT e.company_id AS company, e.endpoint_id AS id
+         FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
+         JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+         WHERE e.owner = $1 AND (e.company_id, e.endpoint_id) NOT IN (SELECT company_id, endpoint_id FROM free)",
         owner,
         &companies as &[&str],
         &ids,
         interval(max_age),
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }
 
 /// Releases the lanes of `owner` that it knows nothing of: a claim succeeded, but its answer was lost. `known` are those

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::chain::outgoing::OutgoingEvent,
-    postgres::effects::{self, EffectsKey},
+    postgres::effects::{self, EffectsKey, Kind},
 };
 
 /// Maximum number of rows that one transaction deletes.
@@ -26,9 +26,14 @@ const MAX_PUT_BACK: usize = 20;
 /// A transaction rewrites no further body once they are larger, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The rows that have been worked on, by what has to be done with them. No list is empty.
+/// The rows that have been worked on.
 #[derive(Default)]
-pub(super) struct Settlement(BTreeMap<Outcome, Vec<Row>>);
+pub(super) struct Settlement {
+    /// By what has to be done with them. No list is empty.
+    open: BTreeMap<Outcome, Vec<Row>>,
+    /// Those that somebody has locked.
+    locked: Vec<(Outcome, Row)>,
+}
 
 /// What became of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,17 +89,17 @@ impl Settlement {
     }
 
     fn add(&mut self, outcome: Outcome, row: Row) {
-        self.0.entry(outcome).or_default().push(row);
+        self.open.entry(outcome).or_default().push(row);
     }
 
     /// All rows that are not settled.
     pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {
-        self.0.values().flatten().map(|row| row.key.clone())
+        self.open.values().flatten().chain(self.locked.iter().map(|(_, row)| row)).map(|row| row.key.clone())
     }
 
     /// What the next transaction writes; `None` if nothing is left.
     pub(super) fn portion(&self) -> Option<Portion<'_>> {
-        let (outcome, rows) = self.0.first_key_value()?;
+        let (outcome, rows) = self.open.first_key_value()?;
         let limit = if *outcome == Outcome::Published { MAX_DELETED } else { MAX_PUT_BACK };
         let mut size = 0;
         let fits = |row: &&Row| {
@@ -106,13 +111,22 @@ impl Settlement {
         Some(Portion { outcome: *outcome, rows: rows.get(..count)? })
     }
 
-    /// Removes a portion of `rows`, which is written.
-    pub(super) fn written(&mut self, rows: usize) {
-        if let Some(mut list) = self.0.first_entry() {
-            list.get_mut().drain(..rows);
+    /// Removes a portion of `rows`, which is written but for those that are `locked`.
+    pub(super) fn written(&mut self, rows: usize, locked: &[EffectsKey]) {
+        if let Some(mut list) = self.open.first_entry() {
+            let outcome = *list.key();
+            let rest = list.get_mut().drain(..rows).filter(|row| locked.contains(&row.key));
+            self.locked.extend(rest.map(|row| (outcome, row)));
             if list.get().is_empty() {
                 list.remove();
             }
+        }
+    }
+
+    /// Lets those be written that were locked.
+    pub(super) fn try_locked_again(&mut self) {
+        for (outcome, row) in std::mem::take(&mut self.locked) {
+            self.add(outcome, row);
         }
     }
 }
@@ -138,41 +152,45 @@ impl Portion<'_> {
         self.rows.len()
     }
 
-    /// Writes it. It may be written again: a row that has left `owner` stays as it is.
+    /// Writes it, and returns the rows that are locked and stay as they are. It may be written again: what was published
+    /// stays out of its row, and a row that has left `owner` is not put back.
     pub(super) async fn write(
         &self,
         conn: &mut PgConnection,
         owner: Uuid,
         retry_interval: Duration,
-    ) -> Result<(), sqlx::Error> {
-        let keys: Vec<EffectsKey> = self.rows.iter().map(|row| row.key.clone()).collect();
+    ) -> Result<Vec<EffectsKey>, sqlx::Error> {
+        let mut keys: Vec<EffectsKey> = self.rows.iter().map(|row| row.key.clone()).collect();
         if self.outcome == Outcome::Published {
-            return effects::delete(conn, owner, &keys).await;
+            return effects::delete(conn, Kind::Publish, owner, &keys).await;
         }
-        let partial = self.rows.iter().filter_map(|row| Some((&row.key, row.kept.as_ref()?)));
-        let partial: BTreeMap<&EffectsKey, &HashSet<Uuid>> = partial.collect();
         let mut transaction = conn.begin().await?;
+        let locked = effects::lock(&mut transaction, Kind::Publish, owner, &keys).await?;
+        keys.retain(|key| !locked.contains(key));
+        let partial = self.rows.iter().filter_map(|row| Some((&row.key, row.kept.as_ref()?)));
+        let partial: BTreeMap<&EffectsKey, &HashSet<Uuid>> =
+            partial.filter(|(key, _)| !locked.contains(key)).collect();
         if !partial.is_empty() {
             let keys: Vec<EffectsKey> = partial.keys().map(|key| (*key).clone()).collect();
-            let retained = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
+            let retain = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 partial.get(key).is_none_or(|events| events.contains(&event.id))
             });
-            // They are put back whole, and reported when somebody takes them.
-            let _ = retained.await?.unreadable;
+            // Those that cannot be read are put back whole, and reported when somebody takes them.
+            retain.await?;
         }
         if self.outcome == Outcome::Later {
             effects::postpone(&mut transaction, owner, &keys, retry_interval).await?;
         } else {
             effects::put_back(&mut transaction, owner, &keys, Duration::ZERO).await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(locked)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::effects::Kind;
 
     fn key() -> EffectsKey {
         EffectsKey { company: "acme".to_owned(), batch: Uuid::now_v7(), kind: Kind::Publish }
@@ -190,9 +208,22 @@ mod tests {
         while let Some(portion) = settlement.portion() {
             sizes.push(portion.rows());
             let rows = portion.rows();
-            settlement.written(rows);
+            settlement.written(rows, &[]);
         }
         sizes
+    }
+
+    #[test]
+    fn locked_rows_hold_up_no_others_and_are_not_lost() {
+        let mut settlement = Settlement::default();
+        let (first, second) = (key(), key());
+        settlement.published(first.clone());
+        settlement.published(second);
+        settlement.written(2, std::slice::from_ref(&first));
+        assert!(settlement.portion().is_none());
+        assert_eq!(settlement.keys().collect::<Vec<_>>(), [first]);
+        settlement.try_locked_again();
+        assert_eq!(portions(settlement), [1]);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use tracing::{debug, error, info};
 
 use super::{
     portion::{self, Portion, Step},
-    transaction::{self, Effects, Refused},
+    refused::Refused,
+    transaction::{self, Effects},
     triage::{self, Triage, Triaged},
     worker::UpsertWorker,
 };
@@ -107,7 +108,7 @@ impl Committer {
                 Err(refused) => refused,
             };
             if refused.waits_for_repair() && !std::mem::replace(&mut is_reported, true) {
-                retry::report_failure(&self.worker.name, &self.worker.health, &chain(&refused));
+                retry::report_refusal(&self.worker.name, &self.worker.health, &chain(&refused));
             }
             match self.next(&refused, &mut portion) {
                 Step::Again => portions.push(portion),
@@ -128,11 +129,17 @@ impl Committer {
     /// What happens to a portion that was refused.
     fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
         let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
-        portion.refusals += u32::from(!matches!(refused, Refused::Systemic(_) | Refused::Locked));
+        portion.refusals += u32::from(refused.concerns_messages());
         if let Refused::Discarded(replays) = refused {
             portion.leave_out(replays);
         }
-        let step = portion::next(refused, &portion.facts(), || set_aside.admit(Instant::now()));
+        let since = *portion.refused_since.get_or_insert_with(|| set_aside.mark());
+        let may_set_aside = || match refused {
+            // If the database is slow for everybody, giving up one message after the other helps nobody.
+            Refused::Slow(_) => set_aside.is_proven(since),
+            _ => set_aside.is_proven(since) || set_aside.admit_unproven(Instant::now()),
+        };
+        let step = portion::next(refused, &portion.facts(), may_set_aside);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
         step
     }
@@ -145,10 +152,11 @@ impl Committer {
                 component = name,
                 "{name} needs nothing for a message that it cannot apply: its event has ended"
             );
-            set_aside.withdraw();
         } else if let Some(why) = &portion.set_aside {
+            let company = portion.rejected.first().map(|dead| dead.company.as_str());
             error!(
                 component = name,
+                company.id = company,
                 why,
                 "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
             );

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     outcome::Messages,
-    transaction::Refused,
+    refused::Refused,
+    set_aside::Mark,
     triage::{self, Accepted},
 };
 use crate::{
@@ -16,12 +17,12 @@ use crate::{
     workers::retry::MAX_FAST_RACES,
 };
 
-/// How often a message is tried alone that loses races. The next try sees the rows of the winner, so after more than a few
-/// lost races it is rows that contradict each other.
-const MAX_RACES: u32 = 9;
-
-/// How often a message is tried alone that needs a row that is unreadable or locked.
+/// How often a message is tried alone that needs an unreadable row.
 const MAX_TRIES: u32 = 3;
+
+/// How often it is if time may help: it needs a locked row, loses races, whose next try sees the rows of the winner, or its
+/// statements take too long.
+const MAX_PATIENT_TRIES: u32 = 9;
 
 /// Messages of a batch that are applied together.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(super) struct Portion {
     pub(super) rejected: Vec<NewDeadLetter>,
     /// How often the database has refused it, apart from outages and locked tables.
     pub(super) refusals: u32,
+    /// When it, or what it is a part of, was first refused.
+    pub(super) refused_since: Option<Mark>,
     /// Why its message was set aside.
     pub(super) set_aside: Option<String>,
 }
@@ -63,15 +66,17 @@ pub(super) enum Step {
 /// What happens next. `may_set_aside` is asked only about a message that would be set aside.
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
     let tries = match refused {
-        Refused::Systemic(_) | Refused::Locked => return Step::Wait,
+        Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
         Refused::Discarded(_) => return Step::Again,
-        Refused::Race if facts.refusals <= MAX_FAST_RACES => return Step::Again,
+        Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
+        _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
+        // A dead letter waits for whoever has locked its row.
+        Refused::Locked(_) | Refused::Slow(_) if facts.accepted == 0 => return Step::PutOff,
         // The database accepts every dead letter, unless this program has a bug.
         _ if facts.accepted == 0 => return Step::Wait,
-        _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
         Refused::Data(_) => return Step::Reject,
-        Refused::Race => MAX_RACES,
-        Refused::Slow(_) | Refused::Unreadable(_) => MAX_TRIES,
+        Refused::Unreadable(_) => MAX_TRIES,
+        Refused::Race(_) | Refused::Locked(_) | Refused::Slow(_) => MAX_PATIENT_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
 }
@@ -97,14 +102,16 @@ impl Portion {
         self.accepted.is_empty() && self.rejected.is_empty()
     }
 
-    /// Its dead letters, and each half of its other messages.
+    /// Its dead letters and its other messages apart; the two halves of either, if it has only those.
     pub(super) fn halved(mut self) -> [Self; 2] {
-        let rest = if self.rejected.is_empty() {
-            Self { accepted: self.accepted.split_off(self.accepted.len() / 2), ..Self::default() }
+        let mut rest = Self { refused_since: self.refused_since, ..Self::default() };
+        if self.rejected.is_empty() {
+            rest.accepted = self.accepted.split_off(self.accepted.len() / 2);
         } else {
-            Self { rejected: std::mem::take(&mut self.rejected), ..Self::default() }
-        };
-        [rest, Self { accepted: self.accepted, ..Self::default() }]
+            let kept = if self.accepted.is_empty() { self.rejected.len() / 2 } else { 0 };
+            rest.rejected = self.rejected.split_off(kept);
+        }
+        [rest, Self { refusals: 0, ..self }]
     }
 
     /// Its message as a dead letter.
@@ -133,8 +140,16 @@ impl Portion {
 mod tests {
     use super::*;
 
+    fn race() -> Refused {
+        Refused::Race("SQLSTATE 23505".to_owned())
+    }
+
+    fn locked() -> Refused {
+        Refused::Locked("a row is locked".to_owned())
+    }
+
     fn slow() -> Refused {
-        Refused::Slow("locked".to_owned())
+        Refused::Slow("a statement took too long".to_owned())
     }
 
     fn unreadable() -> Refused {
@@ -155,14 +170,14 @@ mod tests {
         let tried = |refusals| Facts { refusals, ..alone };
         let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals };
         for (refused, facts, expected) in [
-            (Refused::Race, tried(3), Step::Again),
-            (Refused::Race, several(2, 0, 3), Step::Again),
-            (Refused::Race, several(0, 2, 3), Step::Again),
-            (Refused::Race, several(2, 0, 4), Step::Halve),
-            (Refused::Race, several(0, 1, 4), Step::Wait),
-            (Refused::Race, tried(4), Step::PutOff),
-            (Refused::Race, tried(8), Step::PutOff),
-            (Refused::Race, tried(9), Step::SetAside),
+            (race(), tried(3), Step::Again),
+            (race(), several(2, 0, 3), Step::Again),
+            (race(), several(0, 2, 3), Step::Again),
+            (race(), several(2, 0, 4), Step::Halve),
+            (race(), several(0, 1, 4), Step::Wait),
+            (race(), tried(4), Step::PutOff),
+            (race(), tried(8), Step::PutOff),
+            (race(), tried(9), Step::SetAside),
             (data(), several(2, 0, 1), Step::Halve),
             (data(), several(1, 1, 1), Step::Halve),
             (data(), tried(1), Step::Reject),
@@ -171,15 +186,20 @@ mod tests {
             (unreadable(), tried(2), Step::PutOff),
             (unreadable(), tried(3), Step::SetAside),
             (unreadable(), several(0, 1, 9), Step::Wait),
-            (slow(), several(1, 1, 1), Step::Halve),
-            (slow(), tried(2), Step::PutOff),
-            (slow(), tried(3), Step::SetAside),
-            (slow(), several(0, 1, 9), Step::Wait),
-            (Refused::Locked, tried(9), Step::Wait),
-            (Refused::Locked, several(2, 0, 0), Step::Wait),
+            (locked(), several(1, 1, 1), Step::Halve),
+            (locked(), several(0, 2, 1), Step::Halve),
+            (locked(), tried(8), Step::PutOff),
+            (locked(), tried(9), Step::SetAside),
+            (locked(), several(0, 1, 9), Step::PutOff),
+            (slow(), several(2, 0, 1), Step::Halve),
+            (slow(), tried(8), Step::PutOff),
+            (slow(), tried(9), Step::SetAside),
+            (slow(), several(0, 1, 9), Step::PutOff),
+            (Refused::TableLocked, tried(9), Step::Wait),
+            (Refused::TableLocked, several(2, 0, 0), Step::Wait),
             (systemic(), tried(100), Step::Wait),
             (systemic(), several(2, 2, 0), Step::Wait),
-            (Refused::Discarded(HashSet::new()), tried(9), Step::Again),
+            (Refused::Discarded(HashSet::new()), several(2, 0, 9), Step::Again),
         ] {
             assert_eq!(next(&refused, &facts, || true), expected, "{refused:?} of {facts:?}");
             let without_leave = if expected == Step::SetAside { Step::PutOff } else { expected };

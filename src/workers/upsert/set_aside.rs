@@ -1,13 +1,13 @@
 //! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
-//! on. If messages are refused and none is accepted between them, the fault is more likely that of the database as a
-//! whole, and messages have to wait.
+//! on. If nothing is accepted while a message is refused, the fault is more likely that of the database as a whole, and
+//! messages have to wait.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// How many messages may be set aside before another one is accepted.
+/// How many messages may be set aside in a row although nothing was accepted since they were refused.
 const MAX_UNPROVEN: u32 = 2;
 
 /// After so long a further one may be. Otherwise two messages that wait, one in each transaction, would leave no
@@ -21,9 +21,15 @@ const REPORTED: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct SetAside(Mutex<State>);
 
+/// How many transactions with accepted messages had been committed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark(u64);
+
 #[derive(Debug, Default)]
 struct State {
-    /// Messages that were set aside since others were accepted.
+    /// How many transactions with accepted messages were committed.
+    commits: u64,
+    /// Messages that were set aside without proof since the last of them.
     unproven: u32,
     /// When the last one was.
     last_at: Option<Instant>,
@@ -34,11 +40,22 @@ struct State {
 impl SetAside {
     /// A transaction with accepted messages was committed: the database can be used.
     pub(super) fn committed(&self) {
-        self.state().unproven = 0;
+        let mut state = self.state();
+        state.commits += 1;
+        state.unproven = 0;
     }
 
-    /// Whether a message may be set aside now. If so, it counts as set aside.
-    pub(super) fn admit(&self, now: Instant) -> bool {
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.state().commits)
+    }
+
+    /// Whether messages were accepted after this.
+    pub(super) fn is_proven(&self, since: Mark) -> bool {
+        since < self.mark()
+    }
+
+    /// Whether a message may be set aside now without that. If so, it counts as set aside.
+    pub(super) fn admit_unproven(&self, now: Instant) -> bool {
         let mut state = self.state();
         let is_rare = state.last_at.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVEN_INTERVAL);
         let admits = state.unproven < MAX_UNPROVEN || is_rare;
@@ -47,12 +64,6 @@ impl SetAside {
             state.last_at = Some(now);
         }
         admits
-    }
-
-    /// The message that was admitted last is not set aside after all.
-    pub(super) fn withdraw(&self) {
-        let mut state = self.state();
-        state.unproven = state.unproven.saturating_sub(1);
     }
 
     /// A message was set aside for this reason.
@@ -79,7 +90,7 @@ mod tests {
     #[test]
     fn without_a_commit_two_are_admitted_at_once_and_then_one_each_minute() {
         let (set_aside, start) = (SetAside::default(), Instant::now());
-        let admits = |seconds| set_aside.admit(start + Duration::from_secs(seconds));
+        let admits = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds));
         assert!(admits(0) && admits(1));
         assert!(!admits(2) && !admits(60));
         assert!(admits(61) && !admits(120) && admits(121));
@@ -88,19 +99,20 @@ mod tests {
     #[test]
     fn commit_admits_two_more() {
         let (set_aside, now) = (SetAside::default(), Instant::now());
-        assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+        let admits = || set_aside.admit_unproven(now);
+        assert!(admits() && admits() && !admits());
         set_aside.committed();
-        assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+        assert!(admits() && admits() && !admits());
     }
 
     #[test]
-    fn message_that_is_not_set_aside_after_all_does_not_count() {
-        let (set_aside, now) = (SetAside::default(), Instant::now());
-        for _ in 0..9 {
-            assert!(set_aside.admit(now));
-            set_aside.withdraw();
-        }
-        assert!(set_aside.admit(now) && set_aside.admit(now) && !set_aside.admit(now));
+    fn only_what_is_accepted_afterwards_proves_that_the_database_works() {
+        let set_aside = SetAside::default();
+        set_aside.committed();
+        let since = set_aside.mark();
+        assert!(!set_aside.is_proven(since));
+        set_aside.committed();
+        assert!(set_aside.is_proven(since));
     }
 
     #[test]

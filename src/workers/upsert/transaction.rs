@@ -1,7 +1,7 @@
 //! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     outcome::{self, Messages, Outcome},
+    refused::Refused,
     worker::UpsertWorker,
 };
 use crate::{
@@ -20,8 +21,8 @@ use crate::{
         trigger::fired::TriggerFired, webhook::delivery::Delivery,
     },
     postgres::{
-        Failure, chain_results, classify,
-        dead_letters::{self, Recognition, Replay},
+        chain_results,
+        dead_letters::{self, Recognition},
         deliveries::{self, NewDelivery},
         directory,
         effects::{
@@ -31,57 +32,10 @@ use crate::{
         },
         endpoints, ledger,
         links::{self, NewLink},
-        refusal, table_locks,
+        table_locks,
     },
     workers::room::Handed,
 };
-
-/// Why nothing was committed.
-///
-/// Its text names no value, but those of its causes may.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    /// Another worker was faster; the next try sees its rows.
-    #[error("it lost a race against another transaction, or a stored identifier has no contact")]
-    Race,
-    /// An operator has discarded the dead letters that these messages replay.
-    #[error("an operator has discarded a dead letter that it replays")]
-    Discarded(HashSet<Replay>),
-    /// The database rejects the values of a row, by this rule.
-    #[error("the database rejects its values ({0})")]
-    Data(String),
-    /// A stored row cannot be read.
-    #[error("a stored row cannot be read: {0}")]
-    Unreadable(String),
-    /// A statement took too long, and no table is locked.
-    #[error("{0}")]
-    Slow(String),
-    /// A statement took too long because of a table that is locked.
-    #[error("a table is locked, by a migration or a person")]
-    Locked,
-    /// Nothing is wrong with the messages; they wait for the database.
-    #[error(transparent)]
-    Systemic(sqlx::Error),
-}
-
-impl Refused {
-    /// Whether it will repeat until somebody repairs or unlocks a row.
-    pub(super) const fn waits_for_repair(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::Slow(_))
-    }
-}
-
-impl From<sqlx::Error> for Refused {
-    fn from(error: sqlx::Error) -> Self {
-        match classify(&error) {
-            Failure::Race => Self::Race,
-            Failure::Data => Self::Data(refusal(&error)),
-            Failure::Unreadable => Self::Unreadable(refusal(&error)),
-            Failure::Slow => Self::Slow(refusal(&error)),
-            Failure::Systemic => Self::Systemic(error),
-        }
-    }
-}
 
 /// What a committed transaction leaves to this process.
 pub(super) struct Effects {
@@ -110,8 +64,9 @@ pub(super) async fn apply(worker: &UpsertWorker, messages: Messages<'_>) -> Resu
             // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => {
                 transaction.rollback().await?;
-                let is_locked = matches!(refused, Refused::Slow(_)) && table_locks::any(conn).await?;
-                Ok(Err(if is_locked { Refused::Locked } else { refused }))
+                let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
+                let is_table = may_be && table_locks::any(conn).await?;
+                Ok(Err(if is_table { Refused::TableLocked } else { refused }))
             }
         }
     };
@@ -213,7 +168,7 @@ async fn write_dead_letters(
 /// Writes contacts, ledger and conflicts.
 async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> Result<(), Refused> {
     if !directory::save(conn, &outcome.contacts).await? {
-        return Err(Refused::Race);
+        return Err(Refused::Race("a new identifier has a contact already".to_owned()));
     }
     let mut proofs = std::mem::take(&mut outcome.proofs);
     proofs.extend(dead_letters::refusals(&outcome.dead, &outcome.ends));

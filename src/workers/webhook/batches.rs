@@ -72,7 +72,8 @@ impl Claims {
             batches.into_iter().partition(|batch| !batch.requests.deliveries.is_empty());
         let done: Vec<_> = done.into_iter().map(|batch| batch.requests.key).collect();
         if !done.is_empty() {
-            let unit = async |conn: &mut PgConnection| effects::delete(conn, owner, &done).await;
+            let unit = async |conn: &mut PgConnection| effects::delete(conn, Kind::Send, owner, &done).await;
+            // Those that are locked are released as forgotten, and taken again.
             self.hand_over.database.unit(unit).await?;
         }
         if !open.is_empty() {

@@ -333,19 +333,17 @@ impl Claims {
     /// Releases the lanes of which nothing is left in memory.
     async fn release_lanes(&self, process: Uuid) -> Result<(), sqlx::Error> {
         let done = |(_, lane): &(&Key, &Owned)| lane.can_release();
-        let keys: Vec<Key> =
+        let mut keys: HashSet<Key> =
             self.hand_over.lanes.owned().iter().filter(done).map(|(key, _)| key.clone()).collect();
         if keys.is_empty() {
             return Ok(());
         }
         let unit =
             async |conn: &mut PgConnection| endpoints::release(conn, process, &keys, self.max_age).await;
-        self.hand_over.database.unit(unit).await?;
-        let mut owned = self.hand_over.lanes.owned();
-        for key in &keys {
-            owned.remove(key);
+        for locked in self.hand_over.database.unit(unit).await? {
+            keys.remove(&locked);
         }
-        drop(owned);
+        self.hand_over.lanes.owned().retain(|key, _| !keys.contains(key));
         self.rescheduled.notify_one();
         Ok(())
     }

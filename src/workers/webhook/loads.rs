@@ -33,6 +33,9 @@ const MAX_LOADED_BYTES: usize = 16 << 20;
 /// How many deliveries of a lane are loaded at least, if it has room.
 const MIN_SHARE: usize = 8;
 
+/// A lane whose row is locked is left alone for so long.
+const LOCKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// After a fold that failed, the lane is left alone for so long.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
 
@@ -89,7 +92,7 @@ impl Claims {
 
     /// What to load of each lane. Stores what that takes of their rate limits.
     async fn plan_visits(&self, process: Uuid) -> Result<(HashMap<Key, Planned>, bool), sqlx::Error> {
-        let (visits, slots, left_out) = {
+        let (mut visits, slots, left_out) = {
             let queue = self.hand_over.sender.queue();
             let mut owned = self.hand_over.lanes.owned();
             let mut visits = HashMap::new();
@@ -125,7 +128,14 @@ impl Claims {
         if !slots.is_empty() {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
             let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
-            self.hand_over.database.unit(unit).await?;
+            let locked = self.hand_over.database.unit(unit).await?;
+            let mut owned = self.hand_over.lanes.owned();
+            for key in &locked {
+                visits.remove(key);
+                if let Some(lane) = owned.get_mut(key) {
+                    lane.reload_at = Instant::now() + LOCKED_AGAIN;
+                }
+            }
         }
         Ok((visits, left_out))
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use contact_relay::{
     domain::chain::outgoing::OutgoingEvent,
-    postgres::effects::{self, events},
+    postgres::effects::{self, Kind, events},
 };
 use macro_rules_attribute::apply;
 use sqlx::AssertSqlSafe;
@@ -70,7 +70,7 @@ async fn identifier_without_a_contact_stops_nobody(app: &TestApp) {
     )
     .await;
     app.broker.publish_all(&[vec![ada("1")], neighbors(20)].concat()).await;
-    set_aside(app, &process, "a stored identifier has no contact", 20).await;
+    set_aside(app, &process, "a new identifier has a contact already", 20).await;
     execute(app, &format!("DELETE FROM contact_identifiers WHERE value = '{EMAIL}'")).await;
     recovers(app).await;
     assert_eq!(app.rows("contacts").await, 21);
@@ -89,6 +89,63 @@ async fn unreadable_contact_stops_nobody(app: &TestApp) {
     assert_eq!(app.rows("applied_events").await, 22);
 }
 
+/// In each batch something else is applied, and that proves that the database works.
+#[apply(test)]
+async fn many_unreadable_contacts_stop_nobody(app: &TestApp) {
+    app.set("upsert.batch_size", "4");
+    app.run(&[]).await;
+    let people = neighbors(24);
+    app.broker.publish_in_turn(&people).await;
+    execute(app, "UPDATE contacts SET provenance = '{' || provenance").await;
+    let again: Vec<_> = people.into_iter().map(|event| event.id(&Uuid::now_v7().to_string())).collect();
+    let other = |n: usize| Event::lead("Bob").email(&format!("bob-{n}@x.example"));
+    let mixed = again.chunks(3).enumerate().flat_map(|(n, three)| [three, &[other(n)]].concat());
+    app.broker.publish_all(&mixed.collect::<Vec<_>>()).await;
+    app.wait_for_rows("contacts", 32).await;
+    app.wait_for_rows("dead_letters WHERE reason = 'crash_loop'", 24).await;
+    app.queues_are_empty().await;
+    execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
+    replay(app).await;
+    app.wait_for_rows("applied_events", 56).await;
+}
+
+/// Makes inserting a contact too slow, if its name is like this.
+async fn slow_down(app: &TestApp, name: &str) {
+    app.set("postgres.statement_timeout", "200ms");
+    let statements = format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(10); RETURN NEW; END $$;
+         CREATE TRIGGER slow BEFORE INSERT ON contacts FOR EACH ROW WHEN (NEW.name LIKE '{name}') EXECUTE FUNCTION slow()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&app.pool).await.unwrap();
+}
+
+#[apply(test)]
+async fn slow_database_makes_no_dead_letter(app: &TestApp) {
+    slow_down(app, "%").await;
+    app.set("log.filter", FILTER);
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&neighbors(3)).await;
+    let tried = async || (refusals(&process) > 30).then_some(());
+    eventually("each was tried more than nine times", tried).await;
+    not_ready(&process, "longer than postgres.statement_timeout").await;
+    assert_eq!(app.rows("dead_letters").await, 0);
+    execute(app, "DROP TRIGGER slow ON contacts").await;
+    app.wait_for_rows("contacts", 3).await;
+    process.ready().await;
+}
+
+#[apply(test)]
+async fn message_that_is_slow_alone_stops_nobody(app: &TestApp) {
+    slow_down(app, "Ada").await;
+    let process = app.run(&[]).await;
+    app.broker.publish_all(&[vec![ada("1")], neighbors(20)].concat()).await;
+    set_aside(app, &process, "longer than postgres.statement_timeout", 20).await;
+    execute(app, "DROP TRIGGER slow ON contacts").await;
+    recovers(app).await;
+    assert_eq!(app.rows("contacts").await, 21);
+}
+
 /// The neighbors are more than the broker hands out at once.
 #[apply(test)]
 async fn locked_contact_stops_nobody(app: &TestApp) {
@@ -99,7 +156,7 @@ async fn locked_contact_stops_nobody(app: &TestApp) {
     let mut lock = app.pool.begin().await.unwrap();
     sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
     app.broker.publish_all(&[vec![ada("2")], neighbors(100)].concat()).await;
-    set_aside(app, &process, "somebody may have locked the rows", 101).await;
+    set_aside(app, &process, "somebody keeps a row locked", 101).await;
     lock.rollback().await.unwrap();
     recovers(app).await;
     assert_eq!(app.rows("applied_events").await, 102);
@@ -129,15 +186,20 @@ async fn locked_table_makes_no_dead_letter(app: &TestApp) {
     app.set("postgres.statement_timeout", "200ms");
     app.set("log.filter", FILTER);
     let process = app.run(&[]).await;
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE contacts IN SHARE MODE").execute(&mut *lock).await.unwrap();
-    app.broker.publish_all(&neighbors(2)).await;
-    eventually("each was tried more than three times", async || (refusals(&process) > 8).then_some(())).await;
-    not_ready(&process, "a table is locked").await;
-    assert_eq!(app.rows("dead_letters").await, 0);
-    lock.rollback().await.unwrap();
-    app.wait_for_rows("contacts", 2).await;
-    process.ready().await;
+    let locks = ["LOCK TABLE contacts IN SHARE MODE", "LOCK TABLE suppressions"];
+    for (statement, people) in locks.into_iter().zip(neighbors(4).chunks(2)) {
+        let (before, contacts) = (refusals(&process), app.rows("contacts").await);
+        let mut lock = app.pool.begin().await.unwrap();
+        sqlx::query(statement).execute(&mut *lock).await.unwrap();
+        app.broker.publish_all(people).await;
+        let tried = async || (refusals(&process) > before + 8).then_some(());
+        eventually("each was tried more than three times", tried).await;
+        not_ready(&process, "a table is locked").await;
+        assert_eq!(app.rows("dead_letters").await, 0, "{statement}");
+        lock.rollback().await.unwrap();
+        app.wait_for_rows("contacts", contacts + 2).await;
+        process.ready().await;
+    }
 }
 
 /// As if the rows had been written by another version.
@@ -202,6 +264,61 @@ async fn unreadable_row_of_effects_does_not_fail_others(app: &TestApp) {
     execute(app, "DELETE FROM effects").await;
 }
 
+/// As by an operator who looks at it. Of two rows that are done, and of two that are put back.
+#[apply(test)]
+async fn locked_row_of_effects_is_left_to_be_settled_later(app: &TestApp) {
+    let (mut conn, owner) = (app.pool.acquire().await.unwrap(), Uuid::now_v7());
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        let events = vec![event("contact.upserted.created")];
+        let inserted = events::insert(&mut conn, Uuid::now_v7(), Some(owner), events).await.unwrap();
+        keys.push(only(inserted).key);
+    }
+    let mut lock = app.pool.begin().await.unwrap();
+    for key in [&keys[0], &keys[2]] {
+        let row = sqlx::query("SELECT FROM effects WHERE batch = $1 FOR UPDATE").bind(key.batch);
+        row.execute(&mut *lock).await.unwrap();
+    }
+    let left = effects::delete(&mut conn, Kind::Publish, owner, &keys[..2]).await.unwrap();
+    assert_eq!(left, keys[..1]);
+    let left = effects::lock(&mut conn, Kind::Publish, owner, &keys[2..]).await.unwrap();
+    assert_eq!(left, keys[2..3]);
+    assert_eq!(app.unpublished().await, 3);
+    let other = effects::delete(&mut conn, Kind::Publish, Uuid::now_v7(), &keys).await.unwrap();
+    assert_eq!(other, [], "a row of another process is not waited for");
+    lock.rollback().await.unwrap();
+    let left = effects::delete(&mut conn, Kind::Publish, owner, &keys).await.unwrap();
+    assert_eq!((left, app.unpublished().await), (vec![], 0));
+}
+
+/// Nothing is loaded for a lane while its row is locked, and others go on.
+#[apply(test)]
+async fn locked_endpoint_stops_no_other(app: &TestApp) {
+    let (slow, ok) = (app.receiver.url("/slow"), app.receiver.url("/ok"));
+    let rates = format!(r#"[{{ url = "{slow}", rate = "1/s" }}, {{ url = "{ok}", rate = "100/s" }}]"#);
+    app.set("webhook.endpoints", &rates);
+    let process = app.run(&[]).await;
+    let send = |count: usize, url: &str| {
+        neighbors(count).into_iter().map(|event| event.id(&Uuid::now_v7().to_string()).webhook(url)).collect()
+    };
+    let events: Vec<Event> = send(1, &ok);
+    app.broker.publish_all(&events).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    let events: Vec<Event> = send(100, &slow);
+    app.broker.publish_all(&events).await;
+    app.wait_for_at_least(2, "webhook_deliveries WHERE state = 'delivered'").await;
+    let mut lock = app.pool.begin().await.unwrap();
+    let row = "SELECT FROM webhook_endpoints WHERE url LIKE '%/slow' FOR UPDATE";
+    assert_eq!(sqlx::query(row).execute(&mut *lock).await.unwrap().rows_affected(), 1);
+    let events: Vec<Event> = send(50, &ok);
+    app.broker.publish_all(&events).await;
+    app.wait_for_at_least(51, "webhook_deliveries WHERE state = 'delivered' AND url LIKE '%/ok'").await;
+    assert!(!process.log().contains("waiting for the database"), "{}", process.log());
+    lock.rollback().await.unwrap();
+    let delivered = app.rows("webhook_deliveries WHERE state = 'delivered'").await;
+    app.wait_for_at_least(delivered + 2, "webhook_deliveries WHERE state = 'delivered'").await;
+}
+
 /// An attempt is stored that the delivery does not know of.
 #[apply(test)]
 async fn outcome_that_contradicts_a_row_keeps_no_other_from_being_recorded(app: &TestApp) {
@@ -223,7 +340,7 @@ async fn outcome_that_contradicts_a_row_keeps_no_other_from_being_recorded(app: 
     app.broker.publish_all(&others).await;
     app.wait_for_deliveries("delivered", 20).await;
     assert_eq!(app.deliveries("pending").await, 1);
-    not_ready(&process, "cannot record outcomes").await;
+    not_ready(&process, "webhook-outcomes").await;
     execute(app, "DELETE FROM webhook_attempts WHERE attempt = 2").await;
     app.wait_for_deliveries("delivered", 21).await;
     process.ready().await;

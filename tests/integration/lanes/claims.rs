@@ -42,6 +42,10 @@ async fn claim_from(
     (claimed, plan[0]["Plan"].clone())
 }
 
+/// A lane that has been due for a minute.
+const GREEDY: Fill<'_> =
+    Fill { company: "greedy", endpoint: 1, deliveries: 1, state: "pending", due_in: -60, endpoints: 1 };
+
 #[apply(test)]
 async fn claim_reads_only_lanes_that_are_due(app: &TestApp) {
     let mut conn = connection(app).await;
@@ -76,18 +80,9 @@ async fn claim_reads_only_lanes_that_are_due(app: &TestApp) {
 #[apply(test)]
 async fn claim_takes_lanes_of_every_turn(app: &TestApp) {
     let mut conn = connection(app).await;
-    let lanes = Fill {
-        company: "greedy",
-        endpoint: 1,
-        deliveries: 1,
-        state: "pending",
-        due_in: -60,
-        endpoints: 2_000,
-    };
-    fill(&mut conn, lanes).await;
+    fill(&mut conn, Fill { endpoints: 2_000, ..GREEDY }).await;
     for company in ["modest", "humble"] {
-        let lanes = Fill { company, endpoint: 1, deliveries: 1, state: "pending", due_in: 0, endpoints: 1 };
-        fill(&mut conn, lanes).await;
+        fill(&mut conn, Fill { company, due_in: 0, ..GREEDY }).await;
     }
     let (mut claimed, _) = claim(&mut conn, 100, &[]).await;
     claimed.sort();
@@ -99,14 +94,7 @@ async fn claim_takes_lanes_of_every_turn(app: &TestApp) {
 #[apply(test)]
 async fn claim_passes_over_full_companies(app: &TestApp) {
     let mut conn = connection(app).await;
-    let lanes = Fill {
-        company: "greedy",
-        endpoint: 1,
-        deliveries: 1,
-        state: "pending",
-        due_in: -60,
-        endpoints: 5_000,
-    };
+    let lanes = Fill { endpoints: 5_000, ..GREEDY };
     fill(&mut conn, lanes).await;
     let beside = "SELECT 'c' || n FROM generate_series(1, 2000) n
                   WHERE hashtext('c' || n) & 63 = hashtext('greedy') & 63 LIMIT 5";
@@ -145,14 +133,7 @@ async fn claim_beside_a_full_company_costs_the_same_however_many_others_wait(app
              SELECT 'c' || n AS company_id, row_number() OVER () AS n FROM generate_series(1, 100000) n
              WHERE hashtext('c' || n) & 63 = hashtext('greedy') & 63 LIMIT 1500) c";
     sqlx::query(waiting).execute(&mut conn).await.unwrap();
-    let lanes = Fill {
-        company: "greedy",
-        endpoint: 1,
-        deliveries: 1,
-        state: "pending",
-        due_in: -60,
-        endpoints: 5_000,
-    };
+    let lanes = Fill { endpoints: 5_000, ..GREEDY };
     fill(&mut conn, lanes).await;
     let mut claimed = Vec::new();
     for n in 0..CLAIMS {

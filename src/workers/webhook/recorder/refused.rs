@@ -2,7 +2,7 @@
 //! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
 //! until its outcome is recorded.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -12,8 +12,12 @@ use tracing::{error, info, warn};
 
 use super::{Recorder, taken::Taken};
 use crate::{
-    postgres::refusal,
-    workers::{component::WEBHOOK_WORKER, webhook::attempt::Job},
+    domain::event::Key,
+    postgres::{Failure, classify, refusal},
+    workers::{
+        component::{WEBHOOK_OUTCOMES, WEBHOOK_WORKER},
+        webhook::attempt::Job,
+    },
 };
 
 /// How often an outcome that is refused alone is tried again.
@@ -29,25 +33,37 @@ impl Recorder {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);
         while is_open {
             let mut portions = Vec::new();
+            let known = alone.len();
             tokio::select! {
                 more = refused.recv() => {
                     is_open = more.is_some();
-                    portions.extend(more);
+                    if let Some(more) = more {
+                        let [others, again] = more.divided(|job| self.lanes.is_refused(&job.lane));
+                        portions.push(others);
+                        alone.extend(again.singles());
+                    }
                 }
                 () = sleep_until(next_round), if !alone.is_empty() => {}
             }
-            let known = alone.len();
             if next_round <= Instant::now() || !is_open {
                 portions.append(&mut alone);
                 next_round = Instant::now() + RETRY_INTERVAL;
             }
             let mut why = None;
+            // Whoever waits for one locked row of a lane has waited long enough for the others.
+            let mut locked: HashSet<Key> = HashSet::new();
             while let Some(taken) = portions.pop() {
+                let lane = taken.jobs().next().map(|job| job.lane.clone());
+                if taken.len() == 1 && lane.as_ref().is_some_and(|lane| locked.contains(lane)) {
+                    alone.push(taken);
+                    continue;
+                }
                 match self.record(&taken, true).await {
                     Ok(()) => self.release(taken),
                     Err(_) if taken.len() > 1 => portions.extend(taken.halved()),
                     Err(error) => {
                         why = Some(refusal(&error));
+                        locked.extend(lane.filter(|_| classify(&error) == Failure::Locked));
                         alone.push(taken);
                     }
                 }
@@ -69,7 +85,7 @@ impl Recorder {
     fn report_refused(&self, alone: &[Taken], known: usize, why: Option<String>) {
         let outcomes = alone.len();
         let Some(Job { delivery, .. }) = alone.last().and_then(|taken| taken.jobs().next()) else {
-            if self.health.recovered(WEBHOOK_WORKER, UNRECORDED) {
+            if self.health.recovered(WEBHOOK_OUTCOMES, UNRECORDED) {
                 info!(component = WEBHOOK_WORKER, "{WEBHOOK_WORKER} has recorded all outcomes");
             }
             return;
@@ -86,6 +102,6 @@ impl Recorder {
                 delivery.key.id
             );
         }
-        self.health.failing(WEBHOOK_WORKER, format!("{UNRECORDED}{outcomes} of them; {why}"));
+        self.health.failing(WEBHOOK_OUTCOMES, format!("{UNRECORDED}{outcomes} of them; {why}"));
     }
 }

@@ -95,6 +95,20 @@ impl Taken {
         [rest, self]
     }
 
+    /// The jobs that are not to be set apart, and the others.
+    pub(super) fn divided(self, is_apart: impl Fn(&Job) -> bool) -> [Self; 2] {
+        let (apart, attempted) = self.attempted.into_iter().partition(|one| is_apart(&one.job));
+        let (skipped_apart, skipped) = self.skipped.into_iter().partition(is_apart);
+        [Self { attempted, skipped }, Self { attempted: apart, skipped: skipped_apart }]
+    }
+
+    /// Each job alone.
+    pub(super) fn singles(self) -> impl Iterator<Item = Self> {
+        let attempted =
+            self.attempted.into_iter().map(|one| Self { attempted: vec![one], ..Self::default() });
+        attempted.chain(self.skipped.into_iter().map(|job| Self { skipped: vec![job], ..Self::default() }))
+    }
+
     /// Changes to the rows of endpoints, in the lock order of all processes.
     pub(super) fn reports(&self) -> BTreeMap<&Key, Vec<Report<'_>>> {
         let mut reports: BTreeMap<&Key, Vec<Report<'_>>> = BTreeMap::new();

@@ -1,0 +1,141 @@
+//! What the owner of rows does with them once it has worked on them. Nobody waits for a row that somebody has locked.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{EffectsKey, Keys, Kind};
+use crate::postgres::columns::interval;
+
+/// Deletes rows of `owner` of one kind, of which every part is done. Returns those that are locked; they stay. It does not
+/// wait for the disk: if a crash of the database loses the deletion, the parts are done once more, with the same ids.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(
+    conn: &mut PgConnection,
+    kind: Kind,
+    owner: Uuid,
+    keys: &[EffectsKey],
+) -> Result<Vec<EffectsKey>, sqlx::Error> {
+    let keys = Keys::of(keys);
+    let locked = sqlx::query_as!(
+        Place,
+        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+         free AS MATERIALIZED (
+             SELECT f.company_id, f.batch
+             FROM relaxed, UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+             JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
+             WHERE f.owner = $4 ORDER BY f.company_id, f.batch FOR UPDATE OF f SKIP LOCKED),
+         deleted AS (
+             DELETE FROM effects f USING free
+             WHERE f.company_id = free.company_id AND f.batch = free.batch AND f.kind = $3)
+         SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
+         WHERE f.owner = $4 AND (f.company_id, f.batch) NOT IN (SELECT company_id, batch FROM free)",
+        &keys.companies as &[&str],
+        &keys.batches,
+        kind.name(),
+        owner,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(locked.into_iter().map(|place| place.of(kind)).collect())
+}
+
+/// Locks rows of `owner` of one kind. Returns those that others have locked.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock(
+    conn: &mut PgConnection,
+    kind: Kind,
+    owner: Uuid,
+    keys: &[EffectsKey],
+) -> Result<Vec<EffectsKey>, sqlx::Error> {
+    let keys = Keys::of(keys);
+    let locked = sqlx::query_as!(
+        Place,
+        "WITH free AS MATERIALIZED (
+             SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+             JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
+             WHERE f.owner = $4 ORDER BY f.company_id, f.batch FOR UPDATE OF f SKIP LOCKED)
+         SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
+         WHERE f.owner = $4 AND (f.company_id, f.batch) NOT IN (SELECT company_id, batch FROM free)",
+        &keys.companies as &[&str],
+        &keys.batches,
+        kind.name(),
+        owner,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(locked.into_iter().map(|place| place.of(kind)).collect())
+}
+
+struct Place {
+    company_id: String,
+    batch: Uuid,
+}
+
+impl Place {
+    fn of(self, kind: Kind) -> EffectsKey {
+        EffectsKey { company: self.company_id, batch: self.batch, kind }
+    }
+}
+
+/// Releases rows of `owner`. They are due after `delay`, for any process. Call [`super::retain`] before if some of their
+/// parts are done.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_back(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    keys: &[EffectsKey],
+    delay: Duration,
+) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(keys);
+    sqlx::query!(
+        "UPDATE effects f SET owner = NULL, due_at = now() + $5::interval
+         FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
+         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
+        &keys.companies as &[&str],
+        &keys.batches,
+        &keys.kinds as &[&str],
+        owner,
+        interval(delay),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
+/// what fails for long is tried ever more rarely.
+///
+/// # Errors
+/// When the database fails.
+pub async fn postpone(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    keys: &[EffectsKey],
+    least: Duration,
+) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(keys);
+    sqlx::query!(
+        "UPDATE effects f
+         SET owner = NULL, due_at = now() + greatest($5::interval, least((now() - f.created_at) / 2, interval '1 hour'))
+         FROM UNNEST($1::text[], $2::uuid[], $3::text[]) AS u(company_id, batch, kind)
+         WHERE f.company_id = u.company_id AND f.batch = u.batch AND f.kind = u.kind AND f.owner = $4",
+        &keys.companies as &[&str],
+        &keys.batches,
+        &keys.kinds as &[&str],
+        owner,
+        interval(least),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

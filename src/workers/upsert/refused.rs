@@ -1,0 +1,61 @@
+//! Why a transaction of worker 1 was not committed.
+
+use std::collections::HashSet;
+
+use crate::postgres::{Failure, classify, dead_letters::Replay, refusal};
+
+/// Why nothing was committed.
+///
+/// Its text names no value, but those of its causes may.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// Another worker was faster; the next try sees its rows.
+    #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
+    Race(String),
+    /// An operator has discarded the dead letters that these messages replay.
+    #[error("an operator has discarded a dead letter that it replays")]
+    Discarded(HashSet<Replay>),
+    /// The database rejects the values of a row, by this rule.
+    #[error("the database rejects its values ({0})")]
+    Data(String),
+    /// A stored row cannot be read.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+    /// Somebody keeps a row locked.
+    #[error("{0}")]
+    Locked(String),
+    /// Somebody keeps a whole table locked.
+    #[error("a table is locked, by a migration or a person")]
+    TableLocked,
+    /// A statement took too long.
+    #[error("{0}")]
+    Slow(String),
+    /// Nothing is wrong with the messages; they wait for the database.
+    #[error(transparent)]
+    Systemic(sqlx::Error),
+}
+
+impl Refused {
+    /// Whether it is about the messages: others may be applied meanwhile.
+    pub(super) const fn concerns_messages(&self) -> bool {
+        !matches!(self, Self::TableLocked | Self::Systemic(_))
+    }
+
+    /// Whether it will repeat until somebody repairs or unlocks a row, or the database is faster.
+    pub(super) const fn waits_for_repair(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Locked(_) | Self::Slow(_))
+    }
+}
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        match classify(&error) {
+            Failure::Race => Self::Race(refusal(&error)),
+            Failure::Data => Self::Data(refusal(&error)),
+            Failure::Unreadable => Self::Unreadable(refusal(&error)),
+            Failure::Locked => Self::Locked(refusal(&error)),
+            Failure::Slow => Self::Slow(refusal(&error)),
+            Failure::Systemic => Self::Systemic(error),
+        }
+    }
+}
