@@ -1,6 +1,5 @@
 //! Every event has one end: it is applied, or it is a dead letter, or an operator discarded it. Never two of them.
 
-use contact_relay::domain::event::meaning;
 use macro_rules_attribute::apply;
 use serde_json::json;
 
@@ -179,13 +178,8 @@ async fn discard_waits_for_a_replay_that_is_about_to_commit(app: &TestApp) {
     let (event, dead) = refused(app).await;
     app.json(&["dead-letter", "replay", &dead.id.to_string(), "--yes"]).await;
     // The worker stops before it resolves the dead letter.
-    let stop = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
-                'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
-        CREATE TRIGGER stop BEFORE UPDATE ON dead_letters FOR EACH STATEMENT
-            WHEN (current_setting('application_name') LIKE '%upsert%') EXECUTE FUNCTION stop()";
-    sqlx::raw_sql(stop).execute(&app.pool).await.unwrap();
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *lock).await.unwrap();
+    let worker = "WHEN (current_setting('application_name') LIKE '%upsert%')";
+    let lock = app.hold_up(&format!("BEFORE UPDATE ON dead_letters FOR EACH STATEMENT {worker}")).await;
     app.run(&[]).await;
     app.wait_for_blocked_sessions(1).await;
     let release = async {
@@ -227,15 +221,10 @@ async fn second_body_of_a_refused_event_is_judged_on_its_own(app: &TestApp) {
 async fn event_that_is_refused_and_applied_at_once_has_one_end(app: &TestApp) {
     app.set("upsert.batch_size", "1");
     app.set("contacts.on_unidentified", "reject");
+    let lock = app.hold_up("BEFORE INSERT ON dead_letters FOR EACH STATEMENT").await;
     app.run(&["upsert"]).await;
     app.set("contacts.on_unidentified", "create");
     let event = Event::lead("Ada");
-    // Stops the first one where it inserts its dead letter.
-    let mut lock = app.pool.begin().await.unwrap();
-    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, '', '', '{}')";
-    sqlx::query(letter).bind(meaning(&event.bytes())).execute(&mut *lock).await.unwrap();
     // More than one process takes at once.
     app.broker.publish_all(&vec![event; 8]).await;
     app.wait_for_blocked_sessions(1).await;

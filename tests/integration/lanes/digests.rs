@@ -156,13 +156,8 @@ async fn erasure_finds_a_digest_by_its_members(app: &TestApp) {
 async fn erasure_finds_a_digest_that_is_being_made(app: &TestApp) {
     let url = app.receiver.url("/ok");
     window(app, &url, r#", profile = "slack""#);
-    let stop = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
-                'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
-        CREATE TRIGGER stop BEFORE UPDATE ON webhook_deliveries FOR EACH ROW WHEN (NEW.state = 'digested')
-            EXECUTE FUNCTION stop()";
-    sqlx::raw_sql(stop).execute(&app.pool).await.unwrap();
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *lock).await.unwrap();
+    let digested = "WHEN (NEW.state = 'digested')";
+    let lock = app.hold_up(&format!("BEFORE UPDATE ON webhook_deliveries FOR EACH ROW {digested}")).await;
     publish(app, &["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name))).await;
     app.wait_for_blocked_sessions(1).await;
     let release = async {
