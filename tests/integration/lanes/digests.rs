@@ -158,13 +158,17 @@ async fn erasure_finds_a_digest_that_is_being_made(app: &TestApp) {
     window(app, &url, r#", profile = "slack""#);
     let digested = "WHEN (NEW.state = 'digested')";
     let lock = app.hold_up(&format!("BEFORE UPDATE ON webhook_deliveries FOR EACH ROW {digested}")).await;
-    publish(app, &["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name))).await;
-    app.wait_for_blocked_sessions(1).await;
-    let release = async {
-        app.wait_for_blocked_sessions(2).await;
-        lock.rollback().await.unwrap();
+    let leads = ["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name));
+    let erasure = async {
+        app.wait_for_blocked_sessions(1).await;
+        let release = async {
+            app.wait_for_blocked_sessions(2).await;
+            lock.rollback().await.unwrap();
+        };
+        tokio::join!(erase(app, "Ada@slack.example"), release);
     };
-    tokio::join!(erase(app, "Ada@slack.example"), release);
+    // The service is ready once the digest is made.
+    tokio::join!(publish(app, &leads), erasure);
     assert_eq!(deliveries_with(app, "Ada").await, 0);
     app.wait_for_deliveries("pending", 0).await;
 }
