@@ -8,7 +8,10 @@ use macro_rules_attribute::apply;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
+use super::{
+    EMAIL, assert_no_trace, contact_id, dump, erase,
+    resumed::{claimed, complete},
+};
 use crate::support::{app::TestApp, event::Event, eventually, process::Process, proxy::Proxy, test};
 
 /// An event that a process has committed and not published.
@@ -137,6 +140,9 @@ async fn erased_comes_after_what_a_process_publishes_from_memory(app: &TestApp) 
     let (id, _process, proxy) = with_event_in_memory(app).await;
     let open = async {
         wait_for_erasure(app).await;
+        // Who does not wait leaves the history, in which the rest can be found.
+        assert!(complete(&claimed(app, &id).await).await.is_none());
+        assert_eq!((app.rows("erasures").await, app.rows("trigger_events").await), (1, 2));
         proxy.open();
     };
     let (report, ()) = tokio::join!(erase(app, &id), open);
@@ -226,4 +232,5 @@ async fn process_that_stood_still_alone_publishes_nothing_about_an_erased_person
     let heard: Vec<_> = app.broker.heard().await.into_iter().map(|heard| heard.body.to_string()).collect();
     assert_eq!(heard.iter().filter(|body| body.contains("Ada")).count(), 1, "{heard:#?}");
     assert_eq!(heard.len(), 4, "{heard:#?}");
+    app.run(&["webhook"]).await;
 }
