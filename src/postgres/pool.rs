@@ -257,7 +257,8 @@ impl Session {
     /// fell silent at that moment would occupy its slot forever.
     fn release(mut self, limit: Duration) {
         if let Some(mut connection) = self.0.take() {
-            // Each connection would keep as much memory as the largest message of its life.
+            // Each connection would keep as much memory as the largest message of its life. Growing its buffers
+            // again costs far less than the statement that needs them.
             connection.shrink_buffers();
             tokio::spawn(timeout(limit, connection.return_to_pool()));
         }
