@@ -15,6 +15,7 @@ use contact_relay::{
     settings,
 };
 use macro_rules_attribute::apply;
+use time::OffsetDateTime;
 
 use super::{
     EMAIL, erase,
@@ -51,6 +52,29 @@ async fn second_process_that_finishes_an_erasure_leaves_the_event_of_the_first(a
     app.run(&[]).await;
     let heard = app.broker.hear(2).await;
     assert_eq!((heard.len(), heard[1].routing_key.as_str()), (2, "contact.erased"));
+}
+
+/// Each try searches all tables of the company.
+#[apply(test)]
+async fn unfinished_erasure_is_tried_by_one_process_at_a_time_and_ever_more_rarely(app: &TestApp) {
+    app.run(&[]).await;
+    let id = interrupted(app).await;
+    app.stop().await;
+    let (database, _) = claimed(app, &id).await;
+    let start = OffsetDateTime::now_utc() + time::Duration::HOUR;
+    let is_due = async |minutes| {
+        let now = start + time::Duration::minutes(minutes);
+        database.unit(async |conn| erasure::claim_unfinished(conn, start, now).await).await.unwrap().is_some()
+    };
+    for (minutes, expected) in
+        [(0, true), (0, false), (4, false), (5, true), (14, false), (15, true), (34, false), (35, true)]
+    {
+        assert_eq!(is_due(minutes).await, expected, "after {minutes} minutes");
+    }
+    assert!(is_due(75).await && !is_due(114).await && is_due(115).await);
+    erase(app, &id).await;
+    app.run(&[]).await;
+    app.broker.hear(2).await;
 }
 
 /// Between the two, the person has come back.
