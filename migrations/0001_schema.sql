@@ -93,11 +93,12 @@ CREATE INDEX contact_links_by_other ON contact_links (company_id, other_id);
 -- The ledger
 
 -- The proof that an event was applied, kept for ever and therefore narrow. Its key is the one arbiter: two transactions
--- that apply the same event collide on it.
+-- that end the same event collide on it. So an event that was refused has a row, too, until it is applied, or its dead
+-- letters have left.
 CREATE TABLE applied_events (
     company_id text COLLATE "C" NOT NULL,
     event_key  uuid NOT NULL,                        -- derived from source and id
-    meaning    bytea NOT NULL,                       -- the first 16 bytes of the hash of what the message body means
+    meaning    bytea,                                -- first 16 bytes of the hash of what the body means; null: refused
     erased     boolean NOT NULL,                     -- about a person who has been erased, before or after it was applied
     PRIMARY KEY (company_id, event_key)
 );
@@ -367,8 +368,10 @@ CREATE TABLE dead_letters (
     body           bytea NOT NULL,
     routing_key    text NOT NULL,
     properties     jsonb NOT NULL,                   -- AMQP properties and headers
+    is_blank       boolean NOT NULL DEFAULT false,   -- may name an erased person: the contents were not kept
     source         text,
     event_id       text,
+    event_key      uuid,                             -- of stage upsert: its row in applied_events
     trigger_name   text,
     delivery_id    uuid,                             -- of stage webhook
     attempts       integer NOT NULL DEFAULT 1,
@@ -386,6 +389,8 @@ CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at 
 -- Retention keeps the deliveries that can be replayed.
 CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
     WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
+-- The ledger forgets that an event was refused once it has no dead letter.
+CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key) WHERE event_key IS NOT NULL;
 
 
 -- Erasures
@@ -400,8 +405,23 @@ CREATE TABLE suppressions (
 
 -- The key of these hashes, one for each company, created with its first erasure.
 CREATE TABLE suppression_keys (
-    company_id text COLLATE "C" PRIMARY KEY,
-    key        bytea NOT NULL
+    company_id     text COLLATE "C" PRIMARY KEY,
+    key            bytea NOT NULL,
+    last_erased_at timestamptz NOT NULL
+);
+
+-- Erasures that are not finished: the contact is gone, other rows may still be about the person. Personal data.
+CREATE TABLE erasures (
+    company_id text COLLATE "C" NOT NULL,
+    contact_id uuid NOT NULL,
+    aliases    uuid[] NOT NULL,                      -- the ids that had been merged into it
+    erased_at  timestamptz NOT NULL,
+    kinds      text[] NOT NULL,                      -- of the identifiers
+    keys       text[] NOT NULL,                      -- their values
+    documents  text[] NOT NULL,
+    tries       integer NOT NULL DEFAULT 0,          -- how often a process has begun to finish it
+    next_try_at timestamptz NOT NULL DEFAULT '-infinity', -- until then they leave it alone
+    PRIMARY KEY (company_id, contact_id)
 );
 
 -- The former ids of erased people. They prove the erasure, and nothing else.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     amqp::{self, PublishError, SubscribeError},
-    operator::{dead_letters, deliveries, endpoints},
+    operator::{dead_letters, deliveries, endpoints, erasure::EraseError},
     postgres,
     settings::LoadError,
 };
@@ -86,6 +86,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             postgres::ConnectError::Unfit { .. } => Exit::Failed,
         });
     }
+    if matches!(cause.downcast_ref(), Some(EraseError::Unpublished)) {
+        return Some(Exit::Partly);
+    }
     if is_malformed_id(cause) {
         return Some(Exit::Usage);
     }
@@ -136,6 +139,8 @@ mod tests {
             (anyhow::Error::new(io()), Exit::Failed),
             (OutputClosed.into(), Exit::Done),
             (Usage("x".to_owned()).into(), Exit::Usage),
+            (EraseError::Busy.into(), Exit::Failed),
+            (EraseError::Unpublished.into(), Exit::Partly),
             (dead_letters::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
             (dead_letters::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
             (deliveries::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),

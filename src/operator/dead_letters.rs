@@ -10,13 +10,10 @@ use sqlx::PgConnection;
 use super::{ids, rate_limit::RateLimit};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::{
-        event::{Key, meaning},
-        fault::Stage,
-    },
+    domain::{event::Key, fault::Stage},
     postgres::{
         Database,
-        dead_letters::{self as store, DeadLetter, Filter, Replayable, Replayed, Summary},
+        dead_letters::{self as store, DeadLetter, Filter, Replayable, Summary},
         deliveries::{self, State},
     },
 };
@@ -187,22 +184,17 @@ async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sq
 /// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
 /// message only wakes the worker, and no event or delivery will resolve them later.
 async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
-    let done: Vec<Replayed> = replayables
+    let done: Vec<Key> = replayables
         .iter()
         .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
-        .map(|one| Replayed {
-            company: one.key.company.clone(),
-            stage: one.stage,
-            id: one.key.id,
-            meaning: meaning(&one.body),
-        })
+        .map(|one| one.key.clone())
         .collect();
     if reopen.is_empty() && done.is_empty() {
         return Ok(());
     }
     let settle = async |conn: &mut PgConnection| {
         store::reopen(conn, reopen).await?;
-        store::resolve(conn, &done).await
+        store::end_replay(conn, &done).await
     };
     database.transact(|()| true, settle).await
 }

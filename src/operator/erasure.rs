@@ -2,8 +2,10 @@
 //!
 //! The other rows are swept first, while the contact still has the identifiers to look for, so erasing again
 //! completes an interrupted erasure. Then one transaction removes the contact and suppresses its identifiers. A
-//! second sweep removes rows that were written meanwhile; if it is interrupted nothing completes it, because the
-//! identifiers are gone.
+//! second sweep removes rows that were written meanwhile, and `contact.erased` is published after it. If it is
+//! interrupted, erasing again continues it, and so does any process with a worker.
+
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use strum::VariantArray as _;
@@ -11,21 +13,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        chain::outgoing::{OutgoingEvent, Publisher},
-        contact::ContactId,
-        event::CompanyId,
-        value::phone::Region,
-    },
+    domain::{contact::ContactId, event::CompanyId, value::phone::Region},
     postgres::{
         Database,
-        effects::events,
-        erasure::{self as store, Counts, Dossier, Found, Sweep, Table},
+        erasure::{self as store, Counts, Dossier, Found, Sweep, Table, Unfinished},
     },
 };
 
 /// Maximum number of sweeps for a contact that changes during each of them.
 const MAX_ROUNDS: u32 = 10;
+
+/// Maximum time to wait for events about the person that are being published.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The contact to erase, and the settings that apply.
 #[derive(Clone, Copy)]
@@ -59,7 +58,7 @@ pub struct Report {
     /// When it was erased. Earlier events never create the person again.
     #[serde(with = "time::serde::rfc3339")]
     pub erased_at: OffsetDateTime,
-    /// Whether it had been erased before and nothing was left to do.
+    /// Whether it had been erased before and nothing was left to do. If something was, `removed.contacts` is 0.
     pub already_erased: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
@@ -76,6 +75,12 @@ pub enum EraseError {
     /// The contact changed during every round.
     #[error("the contact kept changing while it was being erased; try again")]
     Busy,
+    /// The contact is gone; its history and `contact.erased` wait for events of a live process.
+    #[error(
+        "the contact is erased, but a process has events about it that the broker does not accept; its history is removed \
+         and `contact.erased` is published after them: any process finishes the erasure"
+    )]
+    Unpublished,
     /// The database failed.
     #[error("could not erase the contact; erase it again to finish")]
     Database(#[from] sqlx::Error),
@@ -84,26 +89,85 @@ pub enum EraseError {
 /// Erases a person and counts what was removed. A dry run does the same work and rolls it back.
 ///
 /// # Errors
-/// When there is no such contact, or the database fails. Erasing again continues, except for an
-/// interrupted second sweep.
+/// When there is no such contact, or the database fails. Erasing again continues.
 pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report, EraseError> {
     for _ in 0..MAX_ROUNDS {
-        let dossier = match find(database, request).await? {
-            Found::Contact(dossier) => dossier,
-            Found::Erased(at) => return Ok(already_erased(request, at)),
+        let found = database
+            .unit(async |conn| store::find(conn, request.company, request.id, request.region).await)
+            .await?;
+        let mut reading = match found {
+            Found::Contact(reading) => reading,
+            Found::Erased(at) => return finish(database, request, at).await,
             Found::Unknown => return Err(EraseError::Unknown),
         };
-        let mut removed = sweep(database, request, &dossier).await?;
+        while !reading.is_complete() {
+            database.unit(async |conn| reading.page(conn).await).await?;
+        }
+        let dossier = database.unit(async |conn| reading.dossier(conn).await).await?;
+        let mut removed = Counts::default();
+        let mut sweep = Sweep::new(request.company, &dossier, None);
+        // The contact may still be kept: nothing of its own is removed before it is. The rest follows then.
+        let first =
+            |table: &Table| request.dry_run || matches!(table, Table::DeadLetters | Table::StrayDeadLetters);
+        for table in Table::VARIANTS.iter().copied().filter(first) {
+            removed += sweep.table(database, table, !request.dry_run, || true).await?;
+        }
         // `None`: the contact has been merged, erased or changed since. Start over.
-        if let Some((dossier, erased_at, counts)) = remove(database, request, &dossier).await? {
+        if let Some((erased_at, counts)) = remove(database, request, &dossier).await? {
             removed += counts;
-            if !request.dry_run {
-                removed += sweep(database, request, &dossier).await?;
+            if !request.dry_run
+                && let Some(unfinished) = unfinished(database, request).await?
+            {
+                removed += complete(database, request, &unfinished).await?;
             }
             return Ok(report(request, &dossier, erased_at, removed));
         }
     }
     Err(EraseError::Busy)
+}
+
+/// Finishes an erasure that was interrupted. A dry run does not count what that would remove.
+async fn finish(
+    database: &Database,
+    request: &Request<'_>,
+    erased_at: OffsetDateTime,
+) -> Result<Report, EraseError> {
+    let mut report = already_erased(request, erased_at);
+    if let Some(unfinished) = unfinished(database, request).await? {
+        if !request.dry_run {
+            report.removed = complete(database, request, &unfinished).await?;
+        }
+        report.contact_id = unfinished.contact.0;
+        report.merged_contact_ids = unfinished.aliases.iter().map(|id| id.0).collect();
+        report.already_erased = false;
+    }
+    Ok(report)
+}
+
+async fn unfinished(database: &Database, request: &Request<'_>) -> Result<Option<Unfinished>, sqlx::Error> {
+    database.unit(async |conn| store::unfinished(conn, request.company, request.id).await).await
+}
+
+async fn complete(
+    database: &Database,
+    request: &Request<'_>,
+    unfinished: &Unfinished,
+) -> Result<Counts, EraseError> {
+    store::complete(database, unfinished, request.region, request.source, PATIENCE, || true)
+        .await?
+        .ok_or(EraseError::Unpublished)
+}
+
+/// Removes the contact in one transaction. `None`, without a change, if it is no longer the contact that was swept for.
+async fn remove(
+    database: &Database,
+    request: &Request<'_>,
+    dossier: &Dossier,
+) -> Result<Option<(OffsetDateTime, Counts)>, sqlx::Error> {
+    let erase = async |conn: &mut PgConnection| {
+        store::erase(conn, request.company, dossier, request.operator, request.pepper).await
+    };
+    database.transact(|_| !request.dry_run, erase).await
 }
 
 fn report(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime, removed: Counts) -> Report {
@@ -128,52 +192,4 @@ fn already_erased(request: &Request<'_>, erased_at: OffsetDateTime) -> Report {
         dry_run: request.dry_run,
         removed: Counts::default(),
     }
-}
-
-async fn find(database: &Database, request: &Request<'_>) -> Result<Found, sqlx::Error> {
-    database.unit(async |conn| store::find(conn, request.company, request.id, request.region).await).await
-}
-
-/// Removes the contact in one transaction. `None`, without a change, if it is no longer the contact that was swept
-/// for.
-async fn remove(
-    database: &Database,
-    request: &Request<'_>,
-    swept: &Dossier,
-) -> Result<Option<(Dossier, OffsetDateTime, Counts)>, sqlx::Error> {
-    let work = async |conn: &mut PgConnection| {
-        let found = store::find(conn, request.company, request.id, request.region).await?;
-        let Found::Contact(dossier) = found else { return Ok(None) };
-        if dossier.person != swept.person {
-            return Ok(None);
-        }
-        let (erased_at, counts) =
-            store::erase(conn, request.company, &dossier, request.operator, request.pepper).await?;
-        // Without an owner: the relay of any process publishes it.
-        let event = erased_event(request, &dossier, erased_at);
-        events::insert(conn, Uuid::now_v7(), None, vec![event]).await?;
-        Ok(Some((dossier, erased_at, counts)))
-    };
-    database.transact(|_| !request.dry_run, work).await
-}
-
-fn erased_event(request: &Request<'_>, dossier: &Dossier, erased_at: OffsetDateTime) -> OutgoingEvent {
-    let publisher = Publisher { source: request.source, include_identity: false, now: erased_at };
-    publisher.contact_erased(request.company, dossier.contact, &dossier.aliases)
-}
-
-/// Removes rows that do not belong to a contact but mention the person, page by page.
-async fn sweep(database: &Database, request: &Request<'_>, dossier: &Dossier) -> Result<Counts, sqlx::Error> {
-    let mut sweep = Sweep::new(request.company, dossier);
-    let mut removed = Counts::default();
-    for table in Table::VARIANTS.iter().copied() {
-        let mut start = Some(Uuid::nil());
-        while let Some(last) = start {
-            let page = async |conn: &mut PgConnection| sweep.page(conn, table, last).await;
-            let (next, counts) = database.transact(|_| !request.dry_run, page).await?;
-            removed += counts;
-            start = next;
-        }
-    }
-    Ok(removed)
 }

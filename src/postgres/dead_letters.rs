@@ -3,6 +3,8 @@
 //! This file has the writes of the workers; `read` and `settle` serve operators. Nothing here publishes:
 //! `operator::dead_letters` does that between two calls of this module.
 
+mod blank;
+mod one_end;
 mod read;
 mod settle;
 
@@ -12,13 +14,15 @@ use bytes::Bytes;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use blank::{Recognition, blank};
+pub use one_end::{Message, Replay, forget_refusals, lock_discarded, refusals, resolve, without_ended};
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
-    Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, reopen,
-    resolve_deliveries, unsettled_deliveries,
+    Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, end_replay,
+    reopen, resolve_deliveries, unsettled_deliveries,
 };
 
-use super::columns::column;
+use super::{columns::column, ledger::EventKey};
 use crate::domain::fault::{Reason, Stage};
 
 /// A message or delivery that cannot be processed, from a worker or the collector.
@@ -44,6 +48,8 @@ pub struct NewDeadLetter {
     pub source: Option<String>,
     /// `CloudEvents` `id`, if it was readable.
     pub event_id: Option<String>,
+    /// The key of the event in the ledger, if company and event were readable. Only for stage upsert.
+    pub event_key: Option<Uuid>,
     /// The name of the (first) trigger, if it was readable.
     pub trigger: Option<String>,
     /// The delivery; only for stage webhook.
@@ -52,19 +58,22 @@ pub struct NewDeadLetter {
     pub attempts: i32,
     /// The dead letter whose replay failed.
     pub replay_of: Option<Uuid>,
+    /// Its contents were not kept, because they may name a person who has been erased. See [`blank`].
+    pub is_blank: bool,
 }
 
-/// A replayed message that was applied.
-#[derive(Clone, Debug)]
-pub struct Replayed {
-    /// The company of the applied event.
-    pub company: String,
-    /// Where it had failed.
-    pub stage: Stage,
-    /// The dead letter that the message refers to.
-    pub id: Uuid,
-    /// The meaning of its body.
-    pub meaning: [u8; 32],
+impl NewDeadLetter {
+    /// The message, if it is of stage upsert.
+    #[must_use]
+    pub fn as_message(&self) -> Message<'_> {
+        Message { company: &self.company, meaning: &self.meaning }
+    }
+
+    /// The event in the ledger.
+    #[must_use]
+    pub fn event(&self) -> Option<EventKey<'_>> {
+        Some((self.company.as_str(), self.event_key?))
+    }
 }
 
 impl std::fmt::Debug for NewDeadLetter {
@@ -97,15 +106,21 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
     };
     sqlx::query!(
         "INSERT INTO dead_letters AS dl (company_id, dead_letter_id, stage, reason, message, meaning, body,
-             routing_key, properties, source, event_id, trigger_name, delivery_id, attempts)
+             routing_key, properties, source, event_id, trigger_name, delivery_id, attempts,
+             event_key, is_blank)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[],
              $7::bytea[], $8::text[], $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
-             $14::integer[])
+             $14::integer[], $15::uuid[], $16::boolean[])
          ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
              state = 'open', settled_at = NULL, settled_by = NULL,
              reason = excluded.reason, message = excluded.message,
-             source = coalesce(excluded.source, dl.source),
-             event_id = coalesce(excluded.event_id, dl.event_id),
+             is_blank = dl.is_blank OR excluded.is_blank,
+             body = CASE WHEN excluded.is_blank THEN excluded.body ELSE dl.body END,
+             properties = CASE WHEN excluded.is_blank THEN excluded.properties ELSE dl.properties END,
+             routing_key = CASE WHEN excluded.is_blank THEN excluded.routing_key ELSE dl.routing_key END,
+             source = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.source, dl.source) END,
+             event_id = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.event_id, dl.event_id) END,
+             event_key = coalesce(excluded.event_key, dl.event_key),
              trigger_name = coalesce(excluded.trigger_name, dl.trigger_name),
              delivery_id = coalesce(excluded.delivery_id, dl.delivery_id),
              attempts = dl.attempts + excluded.attempts, last_seen_at = now()",
@@ -123,6 +138,8 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &optional(|new| new.trigger.as_ref()) as &[Option<String>],
         &column(&rows, |row| row.new.delivery_id) as &[Option<Uuid>],
         &column(&rows, |row| row.attempts),
+        &column(&rows, |row| row.new.event_key) as &[Option<Uuid>],
+        &column(&rows, |row| row.new.is_blank),
     )
     .execute(&mut *conn)
     .await?;
@@ -143,32 +160,6 @@ async fn resolve_originals(
         "UPDATE dead_letters SET state = 'resolved', settled_at = now()
          WHERE company_id = '' AND dead_letter_id = ANY($1) AND state = 'replaying'",
         &failed,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Resolves unsettled dead letters whose replay was applied, in the caller's transaction. Each must match the company
-/// of the applied event, the stage, the id and the meaning, because a sender could put any id into the
-/// header. Also finds dead letters without a company.
-///
-/// # Errors
-/// When the database fails.
-pub async fn resolve(conn: &mut PgConnection, applied: &[Replayed]) -> Result<(), sqlx::Error> {
-    if applied.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
-         FROM UNNEST($1::text[], $2::text[], $3::uuid[], $4::bytea[])
-             AS u(company_id, stage, dead_letter_id, meaning)
-         WHERE dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.stage = u.stage AND dl.meaning = u.meaning AND dl.state IN ('open', 'replaying')",
-        &column(applied, |one| one.company.as_str()) as &[&str],
-        &column(applied, |one| one.stage.name()) as &[&str],
-        &column(applied, |one| one.id),
-        &column(applied, |one| one.meaning) as &[[u8; 32]],
     )
     .execute(conn)
     .await?;
@@ -218,10 +209,12 @@ mod tests {
             properties: serde_json::json!({}),
             source: None,
             event_id: None,
+            event_key: None,
             trigger: None,
             delivery_id: None,
             attempts: 1,
             replay_of: None,
+            is_blank: false,
         }
     }
 

@@ -1,12 +1,15 @@
 //! Erasure: finds and removes the data of a person.
 //!
-//! [`find`] locks the contact and reads what identifies the person; [`erase`] removes the contact in the same
-//! transaction. [`Sweep`] finds rows that mention the person and belong to no contact. Both lock rows in the order of
-//! all processes.
+//! [`find`] reads what identifies the person. [`Sweep`] removes rows that mention the person, page by page. [`erase`]
+//! removes the contact in one short transaction; from then on [`Unfinished`] knows whom to search for, until a sweep has
+//! reached its end. All lock rows in the order of all processes.
 
+mod deliveries;
 mod effects;
+mod history;
 mod removal;
 mod sweep;
+mod unfinished;
 
 use std::collections::BTreeSet;
 
@@ -14,13 +17,15 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use history::Reading;
 pub use removal::erase;
 pub use sweep::{Sweep, Table};
+pub use unfinished::{Unfinished, any_unfinished, claim_unfinished, complete, unfinished};
 
 use super::living::{self, Living};
 use crate::domain::{
-    contact::{ContactId, Identifier, erasure::Person, field::Field},
-    event::{CompanyId, EventRef},
+    contact::{Contact, ContactId, Identifier, erasure::Person, field::Field},
+    event::CompanyId,
     value::{
         email::Email,
         phone::{Phone, Region},
@@ -66,38 +71,45 @@ impl std::ops::AddAssign for Counts {
 }
 
 /// A contact to be erased, and what identifies its person.
-#[derive(Clone, Debug)]
 pub struct Dossier {
     /// The living contact.
     pub contact: ContactId,
     /// The ids that were merged into it.
     pub aliases: Vec<ContactId>,
     /// Recognizes messages that mention the person.
-    pub person: Person,
+    person: Person,
     /// The person's identifiers, former ones included.
     keys: Vec<Identifier>,
+    documents: BTreeSet<String>,
+    /// What the contact itself has.
+    evidence: Evidence,
     /// The events that were applied to it, as far as its history reaches.
-    events: BTreeSet<EventRef>,
+    events: history::Events,
 }
 
 impl Dossier {
     fn ids(&self) -> Vec<Uuid> {
         self.aliases.iter().chain([&self.contact]).map(|id| id.0).collect()
     }
+
+    /// Whether the contact still has what it had then, and no other id.
+    fn is_of(&self, Living { contact, aliases, .. }: &Living) -> bool {
+        let evidence = Evidence::of(contact, self.evidence.region);
+        self.contact == contact.id && self.aliases == *aliases && self.evidence == evidence
+    }
 }
 
 /// The person behind a contact id.
 pub enum Found {
-    /// The living contact, locked until the transaction ends.
-    Contact(Dossier),
+    /// The living contact. [`Reading`] completes what is known about its person.
+    Contact(Box<Reading>),
     /// The person was erased at this time.
     Erased(OffsetDateTime),
     /// No contact has or had this id.
     Unknown,
 }
 
-/// Locks the living contact of `id` and reads everything known about its person. Parses national phone
-/// numbers as numbers of `region`.
+/// Reads the living contact of `id`. Parses national phone numbers as numbers of `region`.
 ///
 /// # Errors
 /// When the database fails, or holds an unreadable contact.
@@ -108,7 +120,7 @@ pub async fn find(
     region: Region,
 ) -> Result<Found, sqlx::Error> {
     match living::lock(conn, company, id).await? {
-        Some(living) => Ok(Found::Contact(read(conn, living, region).await?)),
+        Some(living) => Ok(Found::Contact(Box::new(Reading::new(company, &living, region)))),
         None => Ok(erased_at(conn, company, id).await?.map_or(Found::Unknown, Found::Erased)),
     }
 }
@@ -131,34 +143,8 @@ pub async fn erased_at(
     .await
 }
 
-async fn read(conn: &mut PgConnection, living: Living, region: Region) -> Result<Dossier, sqlx::Error> {
-    let Living { contact, aliases, .. } = living;
-    let (company, id) = (&contact.company, contact.id);
-    let mut evidence = Evidence { region, keys: BTreeSet::new(), documents: BTreeSet::new() };
-    evidence.keys.extend(contact.keys.iter().cloned());
-    let value = |field| contact.values.get(field).map(|stamped| stamped.value.clone());
-    evidence.add(value(Field::Phone), value(Field::Email), value(Field::Identity));
-    let ids: Vec<Uuid> = aliases.iter().chain([&id]).map(|id| id.0).collect();
-    let entries = sqlx::query!(
-        "SELECT source, event_id, fields::json->>'phone' AS phone, fields::json->>'email' AS email,
-             fields::json->>'identity' AS identity
-         FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)",
-        company.as_str(),
-        &ids,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut events = BTreeSet::new();
-    for entry in entries {
-        events.extend(EventRef::new(&entry.source, &entry.event_id));
-        evidence.add(entry.phone, entry.email, entry.identity);
-    }
-    let keys = without_keys_of_others(conn, company, id, evidence.keys).await?;
-    let person = Person::new(region, keys.clone(), evidence.documents.iter().map(String::as_str));
-    Ok(Dossier { contact: id, aliases, person, keys, events })
-}
-
 /// Values that identify the person. Every identifier of a contact came with one of its events.
+#[derive(Clone, PartialEq, Eq)]
 struct Evidence {
     region: Region,
     keys: BTreeSet<Identifier>,
@@ -167,6 +153,14 @@ struct Evidence {
 }
 
 impl Evidence {
+    fn of(contact: &Contact, region: Region) -> Self {
+        let mut evidence = Self { region, keys: BTreeSet::new(), documents: BTreeSet::new() };
+        evidence.keys.extend(contact.keys.iter().cloned());
+        let value = |field| contact.values.get(field).map(|stamped| stamped.value.clone());
+        evidence.add(value(Field::Phone), value(Field::Email), value(Field::Identity));
+        evidence
+    }
+
     fn add(&mut self, phone: Option<String>, email: Option<String>, identity: Option<String>) {
         self.documents.extend(identity);
         self.keys.extend(email.and_then(|text| Email::parse(&text)).map(Identifier::Email));
@@ -184,9 +178,9 @@ async fn without_keys_of_others(
     conn: &mut PgConnection,
     company: &CompanyId,
     contact: ContactId,
-    keys: BTreeSet<Identifier>,
+    keys: &[&Identifier],
 ) -> Result<Vec<Identifier>, sqlx::Error> {
-    let (kinds, values) = key_columns(&keys);
+    let (kinds, values) = key_columns(keys.iter().copied());
     let others = sqlx::query!(
         "SELECT i.kind, i.value FROM UNNEST($2::text[], $3::text[]) AS u(kind, value)
          JOIN contact_identifiers i ON i.company_id = $1 AND i.kind = u.kind AND i.value = u.value
@@ -200,7 +194,7 @@ async fn without_keys_of_others(
     .await?;
     let others: BTreeSet<(String, String)> = others.into_iter().map(|row| (row.kind, row.value)).collect();
     let is_own = |key: &Identifier| !others.contains(&(key.kind().to_owned(), key.value().to_owned()));
-    Ok(keys.into_iter().filter(is_own).collect())
+    Ok(keys.iter().filter(|key| is_own(key)).map(|key| (*key).clone()).collect())
 }
 
 /// The columns of identifiers.

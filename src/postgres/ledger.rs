@@ -1,6 +1,9 @@
-//! The ledger: the proof that an event was applied, and the history of contacts, with the values that each step gave.
+//! The ledger: the proof of how an event ended, and the history of contacts, with the values that each step gave.
 
-use std::fmt::{Display, Write as _};
+use std::{
+    collections::HashMap,
+    fmt::{Display, Write as _},
+};
 
 use serde::{Serialize, Serializer};
 use sqlx::PgConnection;
@@ -17,44 +20,68 @@ use crate::domain::{
 /// Bytes of a meaning that are kept.
 const MEANING_LENGTH: usize = 16;
 
-/// The proof that an event was applied.
-pub struct Proof<'a> {
-    /// The company.
-    pub company: &'a CompanyId,
-    /// [`crate::domain::event::EventRef::key`] of the event.
-    pub key: Uuid,
-    /// [`crate::domain::event::meaning`] of the message body.
-    pub meaning: &'a [u8; 32],
-    /// The event is about a person who has been erased since it happened: it was seen, and did nothing.
-    pub erased: bool,
-}
+/// The key of an event: its company, and [`crate::domain::event::EventRef::key`].
+pub type EventKey<'a> = (&'a str, Uuid);
 
-/// An event that is in the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// With the meaning that this is a part of.
-    WithMeaning(Vec<u8>),
-    /// It was about a person who has been erased.
+/// How an event ended, for ever, or until it ends in another way after it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was applied with this meaning, see [`End::applied`].
+    Applied([u8; MEANING_LENGTH]),
+    /// It is about a person who has been erased since it happened: it was seen, and did nothing.
     Erased,
+    /// It was refused, and a dead letter has it.
+    Refused,
 }
 
-impl Applied {
-    /// Whether this event was applied with this meaning. The meaning of an event about an erased person does not matter
-    /// any more.
+impl End {
+    /// The end of an event that was applied with [`crate::domain::event::meaning`].
     #[must_use]
-    pub fn is_same(&self, meaning: &[u8; 32]) -> bool {
+    pub fn applied(meaning: &[u8; 32]) -> Self {
+        Self::Applied(meaning.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Whether a message of this event with this meaning has nothing left to do. The meaning of an event about an
+    /// erased person does not matter any more.
+    #[must_use]
+    pub fn covers(self, meaning: &[u8; 32]) -> bool {
         match self {
-            Self::WithMeaning(stored) => stored == kept(meaning),
+            Self::Applied(_) => self == Self::applied(meaning),
             Self::Erased => true,
+            Self::Refused => false,
+        }
+    }
+
+    /// What the ledger keeps of the meaning. The meaning of an event that was never applied is not needed, but
+    /// distinguishes one that was seen from one that was refused.
+    fn meaning(&self) -> Option<&[u8]> {
+        match self {
+            Self::Applied(meaning) => Some(meaning),
+            Self::Erased => Some(&[]),
+            Self::Refused => None,
         }
     }
 }
 
+/// How events have ended.
+pub type Ends<'a> = HashMap<EventKey<'a>, End>;
+
+/// The row of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// The event.
+    pub event: EventKey<'a>,
+    /// How it ended.
+    pub end: End,
+    /// The ledger has the event as refused, and this row replaces that one.
+    pub replaces: bool,
+}
+
 /// What the database knows about the events and the people of a batch.
 #[derive(Debug, Default)]
-pub struct Seen {
-    /// The events that were applied, as indexes.
-    pub applied: Vec<(usize, Applied)>,
+pub struct Seen<'a> {
+    /// The events that have ended.
+    pub ends: Ends<'a>,
     /// The identifiers that belonged to an erased person, as indexes, each with the time of the last erasure. An event
     /// from that time or earlier that names one of them must not be applied.
     pub erased: Vec<(usize, OffsetDateTime)>,
@@ -68,15 +95,15 @@ pub struct Seen {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn seen(
+pub async fn seen<'a>(
     conn: &mut PgConnection,
     pepper: &str,
-    events: &[(&CompanyId, Uuid)],
+    events: &[EventKey<'a>],
     identifiers: &[(CompanyId, Identifier)],
-) -> Result<Seen, sqlx::Error> {
+) -> Result<Seen<'a>, sqlx::Error> {
     let rows = sqlx::query_file!(
         "src/postgres/ledger/seen.sql",
-        &column(events, |(company, _)| company.as_str()) as &[&str],
+        &column(events, |(company, _)| *company) as &[&str],
         &column(events, |(_, key)| *key),
         &column(identifiers, |(company, _)| company.as_str()) as &[&str],
         &column(identifiers, |(_, key)| key.kind()) as &[&str],
@@ -89,11 +116,15 @@ pub async fn seen(
     for row in rows {
         // `ORDINALITY` counts from 1.
         let index = usize::try_from(row.ordinal - 1).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        match (row.meaning, row.erased_at) {
-            (Some(_), _) if row.erased => seen.applied.push((index, Applied::Erased)),
-            (Some(meaning), _) => seen.applied.push((index, Applied::WithMeaning(meaning))),
-            (None, Some(erased_at)) => seen.erased.push((index, erased_at)),
-            (None, None) => {}
+        if let Some(erased_at) = row.erased_at {
+            seen.erased.push((index, erased_at));
+        } else if let Some(event) = events.get(index) {
+            let end = match row.meaning.as_deref() {
+                _ if row.erased => End::Erased,
+                Some(meaning) => End::Applied(kept(meaning)?),
+                None => End::Refused,
+            };
+            seen.ends.insert(*event, end);
         }
     }
     Ok(seen)
@@ -101,8 +132,11 @@ pub async fn seen(
 
 /// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked.
 ///
+/// Refusals are rows, too, so whoever refuses an event and whoever applies it collide here, and the second one starts
+/// over and sees what the first one did.
+///
 /// # Errors
-/// When the database fails. A unique violation means that another transaction has applied one of the events meanwhile:
+/// When the database fails. A unique violation means that another transaction has ended one of the events meanwhile:
 /// the caller rolls back and starts over.
 pub async fn insert(
     conn: &mut PgConnection,
@@ -113,13 +147,26 @@ pub async fn insert(
         return Ok(());
     }
     // The one lock order of all workers.
-    proofs.sort_unstable_by_key(|proof| (proof.company, proof.key));
+    proofs.sort_unstable_by_key(|proof| proof.event);
+    let replaced: Vec<EventKey<'_>> =
+        proofs.iter().filter(|proof| proof.replaces).map(|proof| proof.event).collect();
+    if !replaced.is_empty() {
+        // If another transaction was faster, the row that it wrote instead is a unique violation below.
+        sqlx::query!(
+            "DELETE FROM applied_events ae USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+             WHERE ae.company_id = u.company_id AND ae.event_key = u.event_key AND ae.meaning IS NULL",
+            &column(&replaced, |(company, _)| *company) as &[&str],
+            &column(&replaced, |(_, key)| *key),
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
     sqlx::query_file!(
         "src/postgres/ledger/insert.sql",
-        &column(&proofs, |proof| proof.company.as_str()) as &[&str],
-        &column(&proofs, |proof| proof.key),
-        &column(&proofs, |proof| kept(proof.meaning)) as &[&[u8]],
-        &column(&proofs, |proof| proof.erased),
+        &column(&proofs, |proof| proof.event.0) as &[&str],
+        &column(&proofs, |proof| proof.event.1),
+        &column(&proofs, |proof| proof.end.meaning()) as &[Option<&[u8]>],
+        &column(&proofs, |proof| proof.end == End::Erased),
         &column(entries, |entry| entry.company.as_str()) as &[&str],
         &column(entries, |entry| entry.contact.0),
         &column(entries, |entry| to_micros(entry.time)),
@@ -155,8 +202,8 @@ fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn kept(meaning: &[u8; 32]) -> &[u8] {
-    meaning.get(..MEANING_LENGTH).unwrap_or(meaning)
+fn kept(meaning: &[u8]) -> Result<[u8; MEANING_LENGTH], sqlx::Error> {
+    meaning.try_into().map_err(|error: std::array::TryFromSliceError| sqlx::Error::Decode(error.into()))
 }
 
 /// The accepted values by name. An identifier that belongs to another contact is not among them.

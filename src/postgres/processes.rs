@@ -136,6 +136,38 @@ pub async fn bury(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
     Ok(buried)
 }
 
+/// Buries those of these processes whose rows have expired, so that none of them goes on under its id, but leaves what they
+/// own to [`bury`]. Returns the others, which are alive or about to be renewed or buried. Processes without a row are dead.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn bury_expired(conn: &mut PgConnection, processes: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    if processes.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Skips what is locked, because whoever buries processes locks their effects afterwards.
+    let dead = sqlx::query_scalar!(
+        "SELECT process_id FROM processes WHERE process_id = ANY($1) AND alive_until <= now()
+         ORDER BY process_id FOR UPDATE SKIP LOCKED",
+        processes,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE processes SET buried_at = now() WHERE process_id = ANY($1) AND buried_at IS NULL",
+        &dead
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_scalar!(
+        "SELECT process_id FROM processes WHERE process_id = ANY($1) AND process_id <> ALL($2)",
+        processes,
+        &dead,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 async fn release(conn: &mut PgConnection) -> Result<Buried, sqlx::Error> {
     // The lock excludes a renewal that began before the row expired.
     let dead = sqlx::query_scalar!(

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use lapin::types::{AMQPValue, FieldTable};
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -21,11 +23,13 @@ use crate::{
         event::{CompanyId, EventRef, meaning},
         fault::{Fault, Reason, Stage},
         trigger::fired,
+        value::phone::Regions,
     },
     health::Health,
     postgres::{
         Database,
-        dead_letters::{self, NewDeadLetter},
+        dead_letters::{self, NewDeadLetter, Recognition},
+        ledger,
     },
     settings::Settings,
 };
@@ -47,6 +51,7 @@ impl DeadLetterCollector {
     /// Collects until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let topology = Topology::new(&self.settings.amqp.namespace);
+        let regions = self.settings.contacts.regions();
         let count = self.settings.dead_letter.batch_size;
         let consumption = Consumption {
             component: DEAD_LETTER_COLLECTOR,
@@ -59,7 +64,7 @@ impl DeadLetterCollector {
         let batches = Batches {
             component: DEAD_LETTER_COLLECTOR,
             limits: BatchLimits { count, bytes: MAX_BYTES },
-            settle: Collection { collector: &self, topology: &topology, stop: &stop },
+            settle: Collection { collector: &self, topology: &topology, regions: &regions, stop: &stop },
         };
         consumption.run(&stop, batches).await;
     }
@@ -68,7 +73,15 @@ impl DeadLetterCollector {
 struct Collection<'a> {
     collector: &'a DeadLetterCollector,
     topology: &'a Topology,
+    regions: &'a Regions,
     stop: &'a CancellationToken,
+}
+
+impl Collection<'_> {
+    fn recognition(&self) -> Recognition<'_> {
+        let pepper = self.collector.settings.contacts.suppression_pepper.expose_secret();
+        Recognition { pepper, regions: self.regions }
+    }
 }
 
 impl Settle for Collection<'_> {
@@ -82,9 +95,30 @@ impl Settle for Collection<'_> {
         );
         let DeadLetterCollector { database, health, .. } = self.collector;
         let dead = dead.as_slice();
-        let insert = || database.unit(async move |conn| dead_letters::insert(conn, dead).await);
-        retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, insert).await.is_some()
+        let recognition = self.recognition();
+        let store = || database.unit(async move |conn| store(conn, recognition, dead).await);
+        retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, store).await.is_some()
     }
+}
+
+/// Stores the messages whose event has no other end.
+async fn store(
+    conn: &mut PgConnection,
+    recognition: Recognition<'_>,
+    dead: &[NewDeadLetter],
+) -> Result<(), sqlx::Error> {
+    let mut transaction = conn.begin().await?;
+    let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
+    let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
+    let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
+    ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends), &[]).await?;
+    dead_letters::blank(&mut transaction, &recognition, &mut dead).await?;
+    let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
+    let discarded = dead_letters::lock_discarded(&mut transaction, &replays).await?;
+    // A discard cancels the replay, wherever its message has gone.
+    dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
+    dead_letters::insert(&mut transaction, &dead).await?;
+    transaction.commit().await
 }
 
 fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
@@ -107,6 +141,10 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         Stage::Upsert => fired::with_origin(&message.body, fault),
         Stage::Webhook => with_origin(fault, &message.body),
     };
+    let event_key = match stage {
+        Stage::Upsert => known.company.as_ref().and(known.event.as_ref()).map(EventRef::key),
+        Stage::Webhook => None,
+    };
     NewDeadLetter {
         company: known.company.map(|company| company.to_string()).unwrap_or_default(),
         stage,
@@ -118,10 +156,15 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         properties: properties::to_json(&message.properties),
         source: known.event.as_ref().map(|event| event.source().to_owned()),
         event_id: known.event.as_ref().map(|event| event.id().to_owned()),
+        event_key,
         trigger: known.trigger,
         delivery_id: None,
         attempts: 1,
-        replay_of: None,
+        replay_of: match stage {
+            Stage::Upsert => properties::replayed_dead_letter(&message.properties),
+            Stage::Webhook => None,
+        },
+        is_blank: false,
     }
 }
 

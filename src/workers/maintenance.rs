@@ -3,20 +3,21 @@
 //! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
 //! does not run: rows without a partition go to the default one, and what should have left stays.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{component::MAINTENANCE, retry::DatabaseWait};
 use crate::{
     health::Health,
     postgres::{
-        Database, clock, dead_letters, endpoints,
+        Database, Failure, classify, clock, dead_letters, endpoints, erasure,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
-        suspects,
+        refusal, suspects,
     },
     settings::Settings,
     telemetry::chain,
@@ -30,6 +31,9 @@ const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum rows that one transaction deletes.
 const PORTION: i64 = 1000;
+
+/// How long the command that erases somebody is left to itself.
+const ERASURE: time::Duration = time::Duration::minutes(5);
 
 /// How long a message that crashed the process is remembered after its last start.
 const SUSPECTS: time::Duration = time::Duration::days(30);
@@ -112,8 +116,64 @@ impl Maintenance {
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
         report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
+        self.finish_erasures(now, stop, &mut report).await?;
         report.log();
         Ok(report)
+    }
+
+    /// Finishes the erasures that were interrupted. One that meets a row that it cannot read or that is locked holds up no
+    /// other.
+    async fn finish_erasures(
+        &self,
+        now: OffsetDateTime,
+        stop: &CancellationToken,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
+        let due =
+            || self.database.unit(async |conn| erasure::claim_unfinished(conn, now - ERASURE, now).await);
+        while !stop.is_cancelled()
+            && let Some(unfinished) = due().await?
+        {
+            let contact = unfinished.contact.0;
+            let finished = self.finish_erasure(unfinished, stop.clone()).await;
+            match finished {
+                Ok(Some(_)) => {
+                    info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
+                }
+                Ok(None) => {}
+                Err(error) if classify(&error) == Failure::Systemic => return Err(error),
+                Err(error) => {
+                    let error = refusal(&error);
+                    error!(
+                        component = MAINTENANCE,
+                        %contact, error, "could not finish the erasure of contact {contact}: {error}"
+                    );
+                }
+            }
+        }
+        let is_left = self.database.unit(async |conn| erasure::any_unfinished(conn).await).await?;
+        report.postponed += u64::from(is_left);
+        Ok(())
+    }
+
+    /// On a thread for blocking work, because the search for a person is not a future that can move between threads.
+    async fn finish_erasure(
+        &self,
+        unfinished: erasure::Unfinished,
+        stop: CancellationToken,
+    ) -> Result<Option<erasure::Counts>, sqlx::Error> {
+        let (database, settings) = (self.database.clone(), Arc::clone(&self.settings));
+        let finish = move || {
+            let region = settings.contacts.regions().of(&unfinished.company);
+            let (source, goes_on) = (&settings.events.source, || !stop.is_cancelled());
+            let finished = erasure::complete(&database, &unfinished, region, source, Duration::ZERO, goes_on);
+            Handle::current().block_on(finished)
+        };
+        match spawn_blocking(finish).await {
+            Ok(finished) => finished,
+            Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn make(&self, table: &Table, today: Date, report: &mut Report) -> Result<(), sqlx::Error> {

@@ -197,7 +197,14 @@ impl OutboxRelay {
             messages += more.0.events.len();
             rows.push(more);
         }
-        self.send(broker, rows).await
+        // If the process stood still, another one may have taken them over, and an erasure may have removed them.
+        let owner = self.presence.owner();
+        let (own, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);
+        for Handed(row, _) in others {
+            self.settlement.unsent(row.key);
+        }
+        self.send(broker, own).await
     }
 
     /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
@@ -241,7 +248,7 @@ impl OutboxRelay {
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {
                 Ok(events) => {
-                    let row = Committed { key: row.key, events };
+                    let row = Committed { key: row.key, owner: Some(owner), events };
                     let reserved = self.room.reserve_at_most(row.size());
                     taken.push(Handed(row, reserved));
                 }
@@ -262,7 +269,7 @@ impl OutboxRelay {
 
     async fn send(&mut self, broker: &mut Broker, rows: Vec<Handed<Committed>>) -> Result<(), Lost> {
         let mut messages = Vec::new();
-        for Handed(Committed { key, events }, mut reserved) in rows {
+        for Handed(Committed { key, events, .. }, mut reserved) in rows {
             if events.is_empty() {
                 self.settlement.published(key);
                 continue;

@@ -8,6 +8,7 @@
 mod commit;
 mod endpoints;
 mod intake;
+mod outcome;
 mod portion;
 mod refused;
 mod set_aside;

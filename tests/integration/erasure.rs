@@ -1,7 +1,10 @@
 //! Erasure removes everything about a contact and nothing about others, and late events do not restore it.
 
 mod awaited;
+mod flood;
 mod late;
+mod many;
+mod resumed;
 mod unpublished;
 
 use contact_relay::domain::event::EventRef;
@@ -221,7 +224,8 @@ async fn assert_others_and_proofs_stay(app: &TestApp) {
         ("dead_letters WHERE company_id IN ('acme', '')", 2),
         ("webhook_deliveries WHERE company_id = 'acme' AND url <> ''", 2),
         ("all_webhook_attempts WHERE company_id = 'acme'", 2),
-        ("applied_events WHERE company_id = 'acme'", 7),
+        ("applied_events WHERE company_id = 'acme' AND meaning IS NOT NULL", 7),
+        ("applied_events WHERE company_id = 'acme' AND meaning IS NULL", 1),
         ("applied_events WHERE company_id = 'acme' AND erased", 4),
         ("trigger_events WHERE company_id = 'acme'", 1),
         ("webhook_deliveries WHERE company_id = 'acme' AND url = '' AND body IS NULL", 4),
@@ -319,6 +323,21 @@ async fn erase_refuses_unknown_contacts(app: &TestApp) {
     assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
 }
 
+/// Erases a contact, and cancels the statement with which that waits for a lock.
+async fn interrupt_erasure(app: &TestApp, id: &str) {
+    app.set("postgres.statement_timeout", "1h");
+    let cancel = async {
+        app.wait_for_blocked_sessions(1).await;
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query(cancel).execute(&app.pool).await.unwrap();
+    };
+    let erase_it = ["contact", "erase", "--company", "acme", id, "--yes", "--operator", "grace"];
+    let (ended, ()) = tokio::join!(app.cli(&erase_it), cancel);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
+}
+
 /// Dependent rows are removed first, while the contact still has the identifiers to search for.
 #[apply(test)]
 async fn interrupted_erasure_is_finished(app: &TestApp) {
@@ -330,19 +349,9 @@ async fn interrupted_erasure_is_finished(app: &TestApp) {
     let id = contact_id(app, "acme", EMAIL).await;
     // The transaction that removes the contact waits for this one and is canceled.
     let mut transaction = app.pool.begin().await.unwrap();
-    let key = "INSERT INTO suppression_keys (company_id, key) VALUES ('acme', 'key')";
+    let key = "INSERT INTO suppression_keys (company_id, key, last_erased_at) VALUES ('acme', 'key', now())";
     sqlx::query(key).execute(&mut *transaction).await.unwrap();
-    app.set("postgres.statement_timeout", "1h");
-    let cancel = async {
-        app.wait_for_blocked_sessions(1).await;
-        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        sqlx::query(cancel).execute(&app.pool).await.unwrap();
-    };
-    let erase_it = ["contact", "erase", "--company", "acme", &id, "--yes", "--operator", "grace"];
-    let (ended, ()) = tokio::join!(app.cli(&erase_it), cancel);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("erase it again to finish"), "{}", ended.stderr);
+    interrupt_erasure(app, &id).await;
     transaction.rollback().await.unwrap();
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.rows("contacts").await, 1);

@@ -27,6 +27,7 @@ mod lanes;
 mod locks;
 mod memory;
 mod once;
+mod one_end;
 mod previews;
 mod privacy;
 mod relay;

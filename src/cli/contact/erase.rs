@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) const HELP: &str = "\
 Removes the person from contacts, ledger, webhook deliveries, unpublished messages and dead letters, and
-publishes contact.erased. It cannot be undone. Erase again to finish an interrupted erasure.
+publishes contact.erased. It cannot be undone. Erase again to continue an interrupted erasure.
 
 Example: contact-relay contact erase --company acme 0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11 --operator ada";
 
@@ -72,6 +72,11 @@ fn as_text(report: &Report) -> String {
         return format!("contact {id} of company {company} was already erased at {at}; nothing was changed");
     }
     let removed = &report.removed;
+    if report.dry_run && removed.contacts == 0 {
+        return format!(
+            "would finish the erasure of contact {id} of company {company}, which began at {at}; nothing was changed"
+        );
+    }
     let rows = [
         ("contacts", removed.contacts),
         ("identifiers", removed.identifiers),

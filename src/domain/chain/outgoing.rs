@@ -24,6 +24,9 @@ use crate::domain::{
     trigger::fired::TriggerFired,
 };
 
+/// CloudEvents `type` of the event that follows all others about an erased person.
+pub const ERASED: &str = "contact.erased";
+
 /// An event to publish, with everything that its message carries.
 #[derive(Clone)]
 pub struct OutgoingEvent {
@@ -182,7 +185,7 @@ impl Publisher<'_> {
         contact: ContactId,
         aliases: &[ContactId],
     ) -> OutgoingEvent {
-        let kind = "contact.erased";
+        let kind = ERASED;
         let data = ErasedData {
             contact: ErasedContact { id: contact.0, company_id: company.as_str() },
             merged_contact_ids: aliases,

@@ -4,6 +4,7 @@
 //! Only phones, emails and identity documents count. Names do not, because people share them. What is removed
 //! is decided elsewhere.
 
+pub mod candidates;
 mod numbers;
 mod readings;
 
@@ -90,20 +91,14 @@ impl Person {
     /// Whether the `@` between these texts belongs to one of the emails. Other text may come directly before
     /// the address (`to=ada@…`), unless that makes it another address (`bada@…`).
     fn is_email_around(&self, before: &str, after: &str) -> bool {
-        let end =
-            after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(after.len());
-        let domain = after.get(..end).unwrap_or_default().trim_end_matches(['.', '-']);
-        let Some(canonical) = Email::parse(&format!("x@{domain}")) else { return false };
+        let Some(found_domain) = domain_at(after) else { return false };
         self.emails.iter().any(|email| {
             let Some((local, domain)) = email.as_str().split_once('@') else { return false };
             let start = before.len().checked_sub(local.len());
             let Some((rest, found)) = start.and_then(|start| before.split_at_checked(start)) else {
                 return false;
             };
-            let glued = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
-            canonical.as_str().strip_prefix("x@") == Some(domain)
-                && found.eq_ignore_ascii_case(local)
-                && !rest.ends_with(glued)
+            found_domain == domain && found.eq_ignore_ascii_case(local) && !rest.ends_with(is_glue)
         })
     }
 
@@ -116,6 +111,18 @@ impl Person {
         let words = words(text);
         lettered.any(|code| (0..words.len()).any(|from| words.get(from..).is_some_and(|w| spell(w, code))))
     }
+}
+
+/// The canonical domain of the address whose `@` this text follows.
+fn domain_at(after: &str) -> Option<String> {
+    let end = after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(after.len());
+    let domain = after.get(..end).unwrap_or_default().trim_end_matches(['.', '-']);
+    Email::parse(&format!("x@{domain}"))?.as_str().strip_prefix("x@").map(str::to_owned)
+}
+
+/// Whether this character directly before an address makes it another address.
+fn is_glue(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-')
 }
 
 /// Whether the first of these words spell `code`.

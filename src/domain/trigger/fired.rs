@@ -157,6 +157,13 @@ pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
     }
 }
 
+/// The `time` of a CloudEvents event that need not be valid otherwise.
+#[must_use]
+pub fn time_of(body: &[u8]) -> Option<OffsetDateTime> {
+    let text = std::str::from_utf8(without_mark(body)).ok().filter(|text| json::is_shallow(text))?;
+    envelope::time(&json::members(text).ok()?)
+}
+
 /// The members that matter here, borrowed from the body. Others are ignored (CloudEvents 1.0, 3.1).
 #[derive(Deserialize)]
 struct Envelope<'a> {

@@ -1,10 +1,11 @@
 //! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
 //! in the same transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::forget_refusals;
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
     postgres::columns::{column, key_columns},
@@ -62,8 +63,8 @@ pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Resu
 /// Marks unsettled dead letters as replaying and counts the replay. Commit before you publish: if the process dies in
 /// between, they can be replayed again.
 ///
-/// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, or whose delivery
-/// has been delivered.
+/// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
+/// were not kept, or whose delivery has been delivered.
 ///
 /// # Errors
 /// When the database fails.
@@ -73,7 +74,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
         "UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
          FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
          WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.state IN ('open', 'replaying')
+           AND dl.state IN ('open', 'replaying') AND NOT dl.is_blank
            AND NOT EXISTS (
                SELECT FROM webhook_deliveries d
                WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
@@ -144,6 +145,28 @@ pub async fn resolve_deliveries(
     Ok(())
 }
 
+/// Resolves unsettled dead letters whose replay ends with the publication.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (companies, ids) = key_columns(keys);
+    sqlx::query!(
+        "UPDATE dead_letters dl SET state = 'resolved', settled_at = now()
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+           AND dl.state IN ('open', 'replaying')",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Reopens dead letters whose replay could not be published. Skips those that have changed state since.
 ///
 /// # Errors
@@ -171,18 +194,23 @@ pub async fn delete_settled(
     before: OffsetDateTime,
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
+    let mut transaction = conn.begin().await?;
     let deleted = sqlx::query!(
         "WITH old AS MATERIALIZED (
              SELECT company_id, dead_letter_id FROM dead_letters WHERE settled_at < $1
              ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          DELETE FROM dead_letters dl USING old
-         WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id",
+         WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.event_key",
         before,
         portion,
     )
-    .execute(conn)
+    .fetch_all(&mut *transaction)
     .await?;
-    Ok(deleted.rows_affected())
+    let events = deleted.iter().filter_map(|row| Some((row.company_id.as_str(), row.event_key?)));
+    forget_refusals(&mut transaction, &events.collect::<Vec<_>>()).await?;
+    transaction.commit().await?;
+    Ok(deleted.len() as u64)
 }
 
 /// The result of [`discard`].

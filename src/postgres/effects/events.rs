@@ -21,6 +21,8 @@ use crate::domain::{
 pub struct Committed {
     /// The row.
     pub key: EffectsKey,
+    /// The process that is to publish them.
+    pub owner: Option<Uuid>,
     /// Its events.
     pub events: Vec<OutgoingEvent>,
 }
@@ -36,17 +38,17 @@ pub async fn insert(
     owner: Option<Uuid>,
     events: Vec<OutgoingEvent>,
 ) -> Result<Vec<Committed>, sqlx::Error> {
-    let committed = group(batch, events);
+    let committed = group(batch, owner, events);
     super::insert(conn, &rows(&committed, owner)?).await?;
     Ok(if owner.is_some() { committed } else { Vec::new() })
 }
 
 /// The events of one transaction by company.
 #[must_use]
-pub fn group(batch: Uuid, events: Vec<OutgoingEvent>) -> Vec<Committed> {
+pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Vec<Committed> {
     let committed = by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
         let key = EffectsKey { company, batch, kind: Kind::Publish };
-        Committed { key, events }
+        Committed { key, owner, events }
     });
     committed.collect()
 }

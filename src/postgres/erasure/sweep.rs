@@ -1,25 +1,35 @@
-//! Finds and removes rows that mention a person and belong to no contact: dead letters, and the deliveries and messages
-//! of chains without a CRM step.
+//! Finds and removes the rows of a person's events, and others that mention the person: dead letters, and the deliveries
+//! and messages of chains without a CRM step.
 //!
 //! Reads each table in pages by primary key, so no statement takes long, however large the table is.
+
+mod dead_letters;
 
 use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use strum::VariantArray;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
     Counts, Dossier,
+    deliveries::{Blanked, blank_deliveries, remove_chains},
     effects::{self, PAGE},
-    removal::{blank_deliveries, remove_chains},
+    history::Events,
 };
-use crate::domain::{
-    chain::{completed, outgoing::OutgoingEvent},
-    contact::erasure::Person,
-    event::{CompanyId, EventRef},
-    webhook::delivery::Delivery,
+use crate::{
+    domain::{
+        chain::{
+            completed,
+            outgoing::{self, OutgoingEvent},
+        },
+        contact::erasure::Person,
+        event::CompanyId,
+        webhook::delivery::Delivery,
+    },
+    postgres::{Database, effects::EffectsKey},
 };
 
 /// The tables with such rows, in the order in which they must be swept.
@@ -27,8 +37,8 @@ use crate::domain::{
 pub enum Table {
     /// Webhooks to send. Before the deliveries, which a process may insert until then.
     Requests,
-    /// Deliveries without a contact, of an event that is no longer the contact's, or of an event for another contact
-    /// that named an identifier of this one.
+    /// Deliveries of the person's events, without a contact, of an event that is no longer the contact's, or of an event for
+    /// another contact that named an identifier of this one.
     Deliveries,
     /// Chains whose webhooks have not all ended.
     ChainResults,
@@ -52,15 +62,22 @@ impl Table {
     }
 }
 
+/// How far the clock of a process may be ahead.
+const MAX_OFFSET: Duration = Duration::seconds(5);
+
 /// A search for one person.
 pub struct Sweep<'a> {
     company: &'a CompanyId,
     person: &'a Person,
     ids: Vec<Uuid>,
-    /// Keys of the person's events. `erase` removes their deliveries and messages.
-    events: HashSet<Uuid>,
+    /// The person's events.
+    events: &'a Events,
+    /// Rows that came later and only mention the person are about what the person did after coming back.
+    until: Option<OffsetDateTime>,
     /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,
+    /// Rows of events that a live process is about to publish.
+    unpublished: u64,
 }
 
 /// The rows of a table after one key, up to and including another.
@@ -71,24 +88,56 @@ struct Page<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    /// Starts a search for the person of this dossier.
+    /// Starts a search for the person of this dossier, who was erased at `until`, if that is done.
     #[must_use]
-    pub fn new(company: &'a CompanyId, dossier: &'a Dossier) -> Self {
+    pub fn new(company: &'a CompanyId, dossier: &'a Dossier, until: Option<OffsetDateTime>) -> Self {
         Self {
             company,
             person: &dossier.person,
             ids: dossier.ids(),
-            events: dossier.events.iter().map(EventRef::key).collect(),
+            events: &dossier.events,
+            until,
             deliveries: HashSet::new(),
+            unpublished: 0,
         }
+    }
+
+    /// Whether the last sweep of [`Table::Events`] has left events that a live process is about to publish.
+    #[must_use]
+    pub fn has_unpublished(&self) -> bool {
+        self.unpublished > 0
+    }
+
+    /// Sweeps a table from its beginning, as long as it `goes_on`. Changes nothing unless it `keeps` the changes.
+    ///
+    /// # Errors
+    /// When the database fails; the table can be swept again.
+    pub async fn table(
+        &mut self,
+        database: &Database,
+        table: Table,
+        keeps: bool,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<Counts, sqlx::Error> {
+        if table == Table::Events {
+            self.unpublished = 0;
+        }
+        let mut removed = Counts::default();
+        let mut start = Some(Uuid::nil());
+        while let Some(last) = start
+            && goes_on()
+        {
+            let page = async |conn: &mut PgConnection| self.page(conn, table, last).await;
+            let (next, counts) = database.transact(|_| keeps, page).await?;
+            removed += counts;
+            start = next;
+        }
+        Ok(removed)
     }
 
     /// Sweeps the page of `table` after the key `after`. Returns the key after which the next page begins, `None` at
     /// the end.
-    ///
-    /// # Errors
-    /// When the database fails; the same page can be swept again.
-    pub async fn page(
+    async fn page(
         &mut self,
         conn: &mut PgConnection,
         table: Table,
@@ -110,7 +159,10 @@ impl<'a> Sweep<'a> {
         let mut counts = Counts::default();
         match table {
             Table::Deliveries => {
-                (counts.deliveries, counts.attempts) = self.unowned_deliveries(conn, &page).await?;
+                let blanked = self.deliveries(conn, &page).await?;
+                counts.attempts = blanked.attempts;
+                counts.deliveries = blanked.count;
+                self.deliveries.extend(blanked.deliveries);
             }
             Table::ChainResults => self.chain_results(conn, &page).await?,
             Table::Requests => counts.deliveries = self.requests(conn, &page).await?,
@@ -122,6 +174,11 @@ impl<'a> Sweep<'a> {
         Ok((next, counts))
     }
 
+    /// Whether a row with this time, which a process's clock tells, is from after the erasure.
+    fn is_later(&self, time: OffsetDateTime) -> bool {
+        self.until.is_some_and(|until| time > until + MAX_OFFSET)
+    }
+
     fn in_texts<const N: usize>(&self, texts: [Option<&str>; N]) -> bool {
         texts.into_iter().flatten().any(|text| self.person.is_mentioned(text.as_bytes()))
     }
@@ -130,14 +187,44 @@ impl<'a> Sweep<'a> {
         bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
     }
 
-    async fn unowned_deliveries(
-        &mut self,
+    async fn deliveries(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<Blanked, sqlx::Error> {
+        let mut found = self.deliveries_of_events(conn, page).await?;
+        found.extend(self.other_deliveries(conn, page).await?);
+        if found.is_empty() {
+            return Ok(Blanked::default());
+        }
+        blank_deliveries(conn, page.company, &found, &self.ids).await
+    }
+
+    /// The deliveries of the person's events, which may be for another contact of the same chain. There is no index by
+    /// event, because every insert would pay for it.
+    async fn deliveries_of_events(
+        &self,
         conn: &mut PgConnection,
         page: &Page<'_>,
-    ) -> Result<(u64, u64), sqlx::Error> {
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "SELECT delivery_id, event_key FROM webhook_deliveries
+             WHERE company_id = $1 AND delivery_id > $2 AND delivery_id <= $3",
+            page.company,
+            page.after,
+            page.last,
+        )
+        .fetch_all(conn)
+        .await?;
+        let found = rows.into_iter().filter(|row| self.events.keys.contains(&row.event_key));
+        Ok(found.map(|row| row.delivery_id).collect())
+    }
+
+    /// The deliveries of other events that mention the person.
+    async fn other_deliveries(
+        &self,
+        conn: &mut PgConnection,
+        page: &Page<'_>,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
         let mut found = Vec::new();
         let mut rows = sqlx::query!(
-            r#"SELECT d.delivery_id, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
+            r#"SELECT d.delivery_id, d.created_at, d.event_key, d.source, d.event_id, d.url, d.headers, d.body,
                    d.fault, d.last_error, d.tracestate,
                    ARRAY(SELECT convert_to(coalesce(a.error, ''), 'UTF8') || '\x0a' || coalesce(a.response_body, '')
                          FROM all_webhook_attempts a
@@ -166,29 +253,25 @@ impl<'a> Sweep<'a> {
         while let Some(row) = rows.try_next().await? {
             let errors = [&row.fault, &row.last_error, &row.tracestate];
             // Without an unmerge, every delivery of the contact is theirs, though its event may have left the history.
-            let is_found = !self.events.contains(&row.event_key)
+            let is_found = !self.events.keys.contains(&row.event_key)
                 && (row.is_theirs
-                    || self.in_texts(
-                        [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
-                    )
-                    || self.in_texts(errors.map(Option::as_deref))
-                    || self.in_bytes(row.body.as_deref())
-                    || row.answers.iter().any(|answer| self.in_bytes(Some(answer))));
+                    || !self.is_later(row.created_at)
+                        && (self.in_texts(
+                            [&row.source, &row.event_id, &row.url, &row.headers].map(|t| Some(t.as_str())),
+                        ) || self.in_texts(errors.map(Option::as_deref))
+                            || self.in_bytes(row.body.as_deref())
+                            || row.answers.iter().any(|answer| self.in_bytes(Some(answer)))));
             if is_found {
                 found.push(row.delivery_id);
             }
         }
-        drop(rows);
-        self.deliveries.extend(&found);
-        if found.is_empty() {
-            return Ok((0, 0));
-        }
-        blank_deliveries(conn, page.company, &found, &self.ids).await
+        Ok(found)
     }
 
     async fn chain_results(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<(), sqlx::Error> {
         let rows = sqlx::query!(
-            r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate
+            r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate,
+                   created_at
                FROM chain_results WHERE company_id = $1 AND event_key > $2 AND event_key <= $3"#,
             page.company,
             page.after,
@@ -200,31 +283,50 @@ impl<'a> Sweep<'a> {
             .iter()
             .filter(|row| {
                 let optional = [&row.reply_to, &row.correlation_id, &row.traceparent, &row.tracestate];
-                self.in_texts([Some(&row.chain)]) || self.in_texts(optional.map(Option::as_deref))
+                self.events.keys.contains(&row.event_key)
+                    || !self.is_later(row.created_at)
+                        && (self.in_texts([Some(&row.chain)])
+                            || self.in_texts(optional.map(Option::as_deref)))
             })
             .map(|row| row.event_key)
             .collect();
         remove_chains(conn, page.company, &found).await
     }
 
-    /// Events without a contact, and results, which may be about several people.
-    async fn events(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        effects::remove(conn, page.company, (page.after, page.last), |event: &OutgoingEvent| {
+    /// The person's events, and those without a contact and results, which may be about several people. Leaves those that a
+    /// live process is about to publish: `contact.erased` must come after them.
+    async fn events(&mut self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
+        let subjects: Vec<String> = self.ids.iter().map(Uuid::to_string).collect();
+        let concerns = |event: &OutgoingEvent| {
             let reply_to = event.reply_to.as_ref();
             let optional = [
                 event.trace.tracestate(),
                 reply_to.map(|reply| reply.queue.as_str()),
                 reply_to.and_then(|reply| reply.correlation_id.as_deref()),
             ];
-            (event.subject.is_none() || event.kind == completed::KIND)
-                && (self.in_texts([Some(&event.correlation_id)])
-                    || self.in_texts(optional)
-                    || self.in_bytes(Some(&event.body)))
-        })
-        .await
+            let is_theirs = event.subject.as_ref().is_some_and(|subject| subjects.contains(subject));
+            // Whoever finishes the same erasure may have queued its event.
+            is_theirs && event.kind != outgoing::ERASED
+                || self.events.results.contains(&event.id)
+                || (event.subject.is_none() || event.kind == completed::KIND)
+                    && !self.is_later(event.time)
+                    && (self.in_texts([Some(&event.correlation_id)])
+                        || self.in_texts(optional)
+                        || self.in_bytes(Some(&event.body)))
+        };
+        let found = effects::find(conn, page.company, (page.after, page.last), concerns).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let unpublished = effects::in_memory(conn, &found).await?;
+        let removable: Vec<EffectsKey> =
+            found.into_iter().filter(|key| !unpublished.contains(&key.batch)).collect();
+        let removed = effects::remove(conn, &removable, concerns).await?;
+        self.unpublished += unpublished.len() as u64;
+        Ok(removed)
     }
 
-    /// Webhooks of the chains that [`Self::unowned_deliveries`] looks at.
+    /// Webhooks of the chains that [`Self::deliveries`] looks at.
     async fn requests(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
         let named = sqlx::query_scalar!(
             r#"SELECT l.event_key AS "event_key!" FROM contact_links l
@@ -237,55 +339,22 @@ impl<'a> Sweep<'a> {
         )
         .fetch_all(&mut *conn)
         .await?;
-        effects::remove(conn, page.company, (page.after, page.last), |delivery: &Delivery| {
+        let concerns = |delivery: &Delivery| {
             let request = &delivery.request;
             let headers = request.headers.iter().map(|(_, value)| value);
-            delivery.contact.is_none_or(|(contact, _)| {
+            let may_mention = delivery.contact.is_none_or(|(contact, _)| {
                 self.ids.contains(&contact.0) || named.contains(&delivery.event_key)
-            }) && (self
-                .in_texts([&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())))
-                || self.in_texts([delivery.trace.tracestate()])
-                || headers.into_iter().any(|value| self.in_bytes(Some(value.as_bytes())))
-                || self.in_bytes(request.body.as_deref()))
-        })
-        .await
-    }
-
-    async fn dead_letters(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<u64, sqlx::Error> {
-        let mut found = Vec::new();
-        let mut rows = sqlx::query!(
-            r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
-                   event_id, trigger_name, delivery_id
-               FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
-            page.company,
-            page.after,
-            page.last,
-        )
-        .fetch(&mut *conn);
-        while let Some(row) = rows.try_next().await? {
-            let event = row.source.as_deref().zip(row.event_id.as_deref());
-            let event = event.and_then(|(source, id)| EventRef::new(source, id).ok());
-            // Only webhooks match by event: anyone can send a message with the same event id.
-            let is_webhook = !page.company.is_empty()
-                && row.stage == "webhook"
-                && (event.is_some_and(|event| self.events.contains(&event.key()))
-                    || row.delivery_id.is_some_and(|id| self.deliveries.contains(&id)));
-            let named = [&row.source, &row.event_id, &row.trigger_name];
-            if is_webhook
-                || self.in_bytes(Some(&row.body))
-                || self.in_texts([&row.properties, &row.routing_key, &row.message].map(|t| Some(t.as_str())))
-                || self.in_texts(named.map(Option::as_deref))
-            {
-                found.push(row.dead_letter_id);
-            }
-        }
-        drop(rows);
-        let deleted = sqlx::query!(
-            "DELETE FROM dead_letters dl USING UNNEST($2::uuid[]) AS u(dead_letter_id)
-             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id",
-            page.company,
-            &found,
-        );
-        Ok(deleted.execute(conn).await?.rows_affected())
+            });
+            self.events.keys.contains(&delivery.event_key)
+                || may_mention
+                    && !self.is_later(delivery.created_at)
+                    && (self.in_texts(
+                        [&delivery.source, &delivery.event_id, &request.url].map(|t| Some(t.as_str())),
+                    ) || self.in_texts([delivery.trace.tracestate()])
+                        || headers.into_iter().any(|value| self.in_bytes(Some(value.as_bytes())))
+                        || self.in_bytes(request.body.as_deref()))
+        };
+        let found = effects::find(conn, page.company, (page.after, page.last), concerns).await?;
+        effects::remove(conn, &found, concerns).await
     }
 }

@@ -1,4 +1,4 @@
--- Proofs and history in one round trip. A proof that exists is a unique violation, that is, a lost race: looking for it
+-- Proofs and history in one round trip. A row that exists is a unique violation, that is, a lost race: looking for it
 -- first would double the cost of the row.
 WITH proofs AS (
     INSERT INTO applied_events (company_id, event_key, meaning, erased)

@@ -68,6 +68,11 @@ impl Settlement {
         self.add(Outcome::Published, Row { key, kept: None, size: 0 });
     }
 
+    /// Nothing of the row was sent.
+    pub(super) fn unsent(&mut self, key: EffectsKey) {
+        self.add(Outcome::Now, Row { key, kept: None, size: 0 });
+    }
+
     /// The row cannot be read by this process.
     pub(super) fn unreadable(&mut self, key: EffectsKey) {
         self.add(Outcome::Later, Row { key, kept: None, size: 0 });

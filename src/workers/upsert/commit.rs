@@ -68,7 +68,7 @@ impl Committer {
 
     /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
     /// it.
-    fn hand_over(&self, Effects { events, requests }: Effects) {
+    fn hand_over(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.
         if let Some(sender) = &self.worker.requests {
             sender.hand_over(requests);
@@ -101,10 +101,10 @@ impl Committer {
                 continue;
             }
             portion.tried_since.get_or_insert_with(|| self.worker.set_aside.mark());
-            let refused = match transaction::apply(&self.worker, &portion, is_patient).await {
+            let refused = match transaction::apply(&self.worker, portion.messages(), is_patient).await {
                 Ok(effects) => {
                     wait.recovered();
-                    self.committed(&portion);
+                    self.committed(&portion, effects.dead_letters);
                     self.hand_over(effects);
                     continue;
                 }
@@ -134,7 +134,11 @@ impl Committer {
     fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
         let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
         portion.refusals += u32::from(refused.concerns_messages());
-        let is_proven = || portion.tried_since.is_some_and(|since| set_aside.is_proven(since));
+        if let Refused::Discarded(replays) = refused {
+            portion.leave_out(replays);
+        }
+        let since = portion.tried_since;
+        let is_proven = || since.is_some_and(|since| set_aside.is_proven(since));
         let may_set_aside = || match refused {
             // If the database is slow for everybody, giving up one message after the other helps nobody.
             Refused::Slow(_) => is_proven(),
@@ -145,10 +149,16 @@ impl Committer {
         step
     }
 
-    fn committed(&self, portion: &Portion) {
+    fn committed(&self, portion: &Portion, dead_letters: usize) {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let now = Instant::now();
-        if let Some(why) = &portion.set_aside {
+        if portion.set_aside.is_some() && dead_letters == 0 {
+            info!(
+                component = name,
+                "{name} needs nothing for a message that it cannot apply: its event has ended"
+            );
+            set_aside.withdraw();
+        } else if let Some(why) = &portion.set_aside {
             let company = portion.rejected.first().map(|dead| dead.company.as_str());
             error!(
                 component = name,

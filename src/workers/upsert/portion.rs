@@ -1,12 +1,21 @@
 //! The part of a batch that one transaction applies, and what happens to it when the database refuses it. Nothing here
 //! does I/O.
 
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
 use super::{
+    outcome::Messages,
     refused::Refused,
     set_aside::Mark,
     triage::{self, Accepted},
 };
-use crate::{domain::fault::Reason, postgres::dead_letters::NewDeadLetter, workers::retry::MAX_FAST_RACES};
+use crate::{
+    domain::fault::Reason,
+    postgres::dead_letters::{NewDeadLetter, Replay},
+    workers::retry::MAX_FAST_RACES,
+};
 
 /// How often a message is tried alone that needs an unreadable row.
 const MAX_TRIES: u32 = 3;
@@ -58,6 +67,7 @@ pub(super) enum Step {
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
     let tries = match refused {
         Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
+        Refused::Discarded(_) => return Step::Again,
         Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
@@ -76,6 +86,17 @@ impl Portion {
     pub(super) const fn facts(&self) -> Facts {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
         Facts { accepted, rejected, refusals: self.refusals }
+    }
+
+    pub(super) fn messages(&self) -> Messages<'_> {
+        Messages { accepted: &self.accepted, rejected: &self.rejected }
+    }
+
+    /// Leaves out messages whose dead letter was discarded: that cancels its replay.
+    pub(super) fn leave_out(&mut self, replays: &HashSet<Replay>) {
+        let is_cancelled = |id: Option<Uuid>, meaning| id.is_some_and(|id| replays.contains(&(id, meaning)));
+        self.accepted.retain(|one| !is_cancelled(one.replay_of, one.meaning));
+        self.rejected.retain(|one| !is_cancelled(one.replay_of, one.meaning));
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -106,19 +127,26 @@ impl Portion {
         Self { set_aside: Some(why.clone()), ..self.rejected(Reason::CrashLoop, &why) }
     }
 
-    /// The same messages, with the first one alone: the first transaction after an outage is small.
+    /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters are halved,
+    /// because looking at many large ones may take longer than a transaction may.
     pub(super) fn with_probe(mut self) -> Vec<Self> {
-        if self.accepted.len() <= 1 {
+        if self.accepted.len() + self.rejected.len() <= 1 {
             return vec![self];
         }
-        let rest = Self { accepted: self.accepted.split_off(1), rejected: self.rejected, ..Self::default() };
-        vec![rest, Self { accepted: self.accepted, ..Self::default() }]
+        if self.accepted.is_empty() {
+            return self.halved().into();
+        }
+        let rejected = Self { rejected: self.rejected, ..Self::default() };
+        let rest = Self { accepted: self.accepted.split_off(1), ..Self::default() };
+        let parts = [rejected, rest, Self { accepted: self.accepted, ..Self::default() }];
+        parts.into_iter().filter(|part| !part.is_empty()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{event::meaning, fault::Stage};
 
     fn race() -> Refused {
         Refused::Race("SQLSTATE 23505".to_owned())
@@ -180,6 +208,7 @@ mod tests {
             (Refused::TableLocked, several(2, 0, 0), Step::Wait),
             (systemic(), tried(100), Step::Wait),
             (systemic(), several(2, 2, 0), Step::Wait),
+            (Refused::Discarded(HashSet::new()), tried(9), Step::Again),
         ] {
             assert_eq!(next(&refused, &facts, || true), expected, "{refused:?} of {facts:?}");
             let without_leave = if expected == Step::SetAside { Step::PutOff } else { expected };
@@ -191,5 +220,38 @@ mod tests {
     fn leave_is_asked_only_for_what_would_be_set_aside() {
         let facts = Facts { accepted: 1, refusals: 2, ..Facts::default() };
         next(&unreadable(), &facts, || panic!("it is tried again"));
+    }
+
+    fn dead(body: &'static [u8]) -> NewDeadLetter {
+        NewDeadLetter {
+            company: String::new(),
+            stage: Stage::Upsert,
+            reason: Reason::Undecodable,
+            message: String::new(),
+            meaning: meaning(body),
+            body: body.into(),
+            routing_key: String::new(),
+            properties: serde_json::Value::Null,
+            source: None,
+            event_id: None,
+            event_key: None,
+            trigger: None,
+            delivery_id: None,
+            attempts: 1,
+            replay_of: None,
+            is_blank: false,
+        }
+    }
+
+    #[test]
+    fn dead_letters_are_halved_until_a_transaction_has_time_for_them() {
+        let portion = Portion { rejected: vec![dead(b"1"), dead(b"2"), dead(b"3")], ..Portion::default() };
+        let sizes = |portions: &[Portion]| portions.iter().map(|one| one.rejected.len()).collect::<Vec<_>>();
+        let mut halves = portion.with_probe();
+        assert_eq!(sizes(&halves), [2, 1]);
+        let mut last = halves.pop().unwrap();
+        last.refusals = 3;
+        let last = last.with_probe();
+        assert_eq!((sizes(&last), last[0].refusals), (vec![1], 3));
     }
 }

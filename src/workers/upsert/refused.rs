@@ -1,6 +1,8 @@
 //! Why a transaction of worker 1 was not committed.
 
-use crate::postgres::{Failure, classify, refusal};
+use std::collections::HashSet;
+
+use crate::postgres::{Failure, classify, dead_letters::Replay, refusal};
 
 /// Why nothing was committed.
 ///
@@ -13,6 +15,9 @@ pub(super) enum Refused {
     /// The events and webhooks of several messages are too large together.
     #[error("its events and webhooks are too large together")]
     TooLarge,
+    /// An operator has discarded the dead letters that these messages replay.
+    #[error("an operator has discarded a dead letter that it replays")]
+    Discarded(HashSet<Replay>),
     /// The database rejects the values of a row, by this rule.
     #[error("the database rejects its values ({0})")]
     Data(String),

@@ -66,6 +66,12 @@ impl SetAside {
         admits
     }
 
+    /// The message that was admitted last is not set aside after all.
+    pub(super) fn withdraw(&self) {
+        let mut state = self.state();
+        state.unproven = state.unproven.saturating_sub(1);
+    }
+
     /// A message was set aside for this reason.
     pub(super) fn note(&self, why: &str, now: Instant) {
         self.state().report = Some((why.to_owned(), now));
@@ -113,6 +119,17 @@ mod tests {
         assert!(!set_aside.is_proven(since));
         set_aside.committed();
         assert!(set_aside.is_proven(since));
+    }
+
+    #[test]
+    fn message_that_is_not_set_aside_after_all_does_not_count() {
+        let (set_aside, now) = (SetAside::default(), Instant::now());
+        for _ in 0..9 {
+            assert!(set_aside.admit_unproven(now));
+            set_aside.withdraw();
+        }
+        let admits = || set_aside.admit_unproven(now);
+        assert!(admits() && admits() && !admits());
     }
 
     #[test]

@@ -23,12 +23,15 @@ use crate::{
             run::Firing,
         },
         contact::Identifier,
-        event::meaning,
+        event::{EventRef, meaning},
         fault::{Fault, Reason, Stage},
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
     },
-    postgres::{dead_letters::NewDeadLetter, ledger::Proof},
+    postgres::{
+        dead_letters::{Message, NewDeadLetter},
+        ledger::EventKey,
+    },
 };
 
 /// A valid message, and the plan of its event.
@@ -65,14 +68,14 @@ impl Accepted {
         Firing { plan: &self.plan, trace: &self.trace, reply_to: self.reply_to.as_ref() }
     }
 
-    /// The proof that the event was applied, or that it was seen and is about an `erased` person.
-    pub(super) fn proof(&self, erased: bool) -> Proof<'_> {
-        let company = &self.plan.event.company;
-        Proof { company, key: self.key, meaning: &self.meaning, erased }
+    /// The event in the ledger.
+    pub(super) fn event(&self) -> EventKey<'_> {
+        (self.plan.event.company.as_str(), self.key)
     }
 
-    pub(super) fn is_same_event(&self, other: &Self) -> bool {
-        self.key == other.key && self.plan.event.company == other.plan.event.company
+    /// The message as its dead letter would know it.
+    pub(super) fn as_message(&self) -> Message<'_> {
+        Message { company: self.plan.event.company.as_str(), meaning: &self.meaning }
     }
 }
 
@@ -144,14 +147,15 @@ impl Triage {
             Triaged::Accepted(accepted) => {
                 let company = &accepted.plan.event.company;
                 let mut keys = Vec::with_capacity(1 + accepted.identifiers.len());
-                keys.push(self.hasher.hash_one((company, accepted.key)));
+                keys.push(self.hasher.hash_one(accepted.event()));
                 keys.extend(accepted.identifiers.iter().map(|key| self.hasher.hash_one((company, key))));
                 let (bytes, steps) = (accepted.message.body.len(), accepted.plan.steps.len());
                 Demand { keys, bytes, decoded: accepted.plan.size(), steps, alone: false }
             }
-            // The same meaning is the same dead letter.
+            // The same meaning is the same dead letter, and an event has one end.
             Triaged::Rejected(dead) => {
-                let keys = vec![self.hasher.hash_one(dead.meaning)];
+                let event = dead.event().map(|event| self.hasher.hash_one(event));
+                let keys = event.into_iter().chain([self.hasher.hash_one(dead.meaning)]).collect();
                 let bytes = dead.body.len();
                 Demand { keys, bytes, alone: bytes > self.max_bytes, ..Demand::default() }
             }
@@ -181,6 +185,7 @@ pub(super) fn undecoded(message: &Received, fault: Fault) -> NewDeadLetter {
 
 /// The dead letter of a message that worker 1 cannot apply.
 pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
+    let event_key = fault.company.as_ref().and(fault.event.as_ref()).map(EventRef::key);
     NewDeadLetter {
         company: fault.company.map(|company| company.to_string()).unwrap_or_default(),
         stage: Stage::Upsert,
@@ -192,9 +197,11 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         properties: properties::to_json(&message.properties),
         source: fault.event.as_ref().map(|event| event.source().to_owned()),
         event_id: fault.event.as_ref().map(|event| event.id().to_owned()),
+        event_key,
         trigger: fault.trigger,
         delivery_id: None,
         attempts: 1,
         replay_of: properties::replayed_dead_letter(&message.properties),
+        is_blank: false,
     }
 }

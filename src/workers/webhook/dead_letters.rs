@@ -45,9 +45,11 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         }),
         source: Some(delivery.source.clone()),
         event_id: Some(delivery.event_id.clone()),
+        event_key: None,
         trigger: Some(delivery.trigger.clone()),
         delivery_id: Some(delivery.key.id),
         attempts: i32::try_from(progress.attempts_in_round().saturating_add(1)).unwrap_or(i32::MAX),
         replay_of: None,
+        is_blank: false,
     }
 }

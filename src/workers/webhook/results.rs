@@ -36,7 +36,7 @@ pub(super) async fn write(
     let publisher = Publisher { source, include_identity: false, now: clock::now(conn).await? };
     let completed = chains.iter().map(|ended| ended.chain.completed(&publisher, &ended.results));
     let completed: Vec<OutgoingEvent> = completed.collect();
-    let completed = events::group(Uuid::now_v7(), completed);
+    let completed = events::group(Uuid::now_v7(), owner, completed);
     let (handed, left) = match relay {
         Some(relay) => relay.reserve(owner, completed),
         None => (Vec::new(), completed),

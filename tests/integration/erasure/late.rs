@@ -11,7 +11,7 @@ use contact_relay::{
 };
 use macro_rules_attribute::apply;
 
-use super::{EMAIL, OLD_EMAIL, PHONE, assert_no_trace, contact_id, dump, erase};
+use super::{EMAIL, OLD_EMAIL, OTHER_PHONE, PHONE, assert_no_trace, contact_id, dump, erase};
 use crate::support::{app::TestApp, event::Event, test};
 
 #[apply(test)]
@@ -117,6 +117,107 @@ async fn known_id_with_another_body_does_not_restore_the_contact(app: &TestApp) 
     app.queues_are_empty().await;
     assert_eq!(app.rows("dead_letters").await, 0);
     assert_eq!(app.rows("contacts").await, 1);
+    app.wait_for_unpublished(0).await;
+    assert_no_trace(&dump(app).await.0);
+}
+
+/// Messages about Ada that cannot be applied: the first is an event from before the erasure, in each notation.
+fn rejected() -> Vec<(&'static str, Vec<u8>)> {
+    let late = || Event::lead("Ada").time("2026-01-01T00:00:00Z");
+    let invalid = late().email(EMAIL).argument("interest", 7);
+    let without_time = Event::lead("Ada").phone("(11) 98765-4321").without("/time");
+    let large = late().phone(PHONE).argument("city", "x".repeat(1024 * 1024));
+    let escaped = format!(r#"{{"email": "{}""#, EMAIL.replace('@', r"\u0040"));
+    let unknown = late().email(EMAIL).without("/data/company");
+    vec![
+        ("arguments_invalid", invalid.bytes()),
+        ("event_invalid", without_time.bytes()),
+        ("too_large", large.bytes()),
+        ("undecodable", escaped.into_bytes()),
+        ("event_invalid", unknown.bytes()),
+    ]
+}
+
+#[apply(test)]
+async fn rejected_message_about_an_erased_person_is_kept_without_its_contents(app: &TestApp) {
+    app.set("contacts.suppression_pepper", "pepper");
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).phone(PHONE)).await;
+    app.broker.hear(1).await;
+    erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    let rejected = rejected();
+    for _ in 0..2 {
+        for (_, body) in &rejected {
+            let properties = lapin::BasicProperties::default().with_correlation_id(EMAIL.into());
+            let key = format!("trigger.fired.{PHONE}");
+            app.broker.publish_bytes(&key, body, properties).await;
+        }
+    }
+    let copy = Event::lead("Ada").id(PHONE).email(EMAIL).time("2026-01-02T00:00:00Z");
+    app.broker.publish_dead_letter(&copy.bytes()).await;
+    app.count_becomes("SELECT sum(attempts)::bigint FROM dead_letters", 11).await;
+    assert_no_trace(&dump(app).await.0);
+    let all = app.dead_letters().await;
+    let mut reasons: Vec<&str> = all.iter().map(|dead| dead.reason.as_str()).collect();
+    reasons.sort_unstable();
+    let mut expected: Vec<&str> = rejected.iter().map(|(reason, _)| *reason).chain(["broker"]).collect();
+    expected.sort_unstable();
+    assert_eq!(reasons, expected);
+    for dead in &all {
+        assert_eq!(
+            (&dead.body[..], dead.routing_key.as_str()),
+            (b"".as_slice(), "trigger.fired"),
+            "{dead:?}"
+        );
+        assert!(dead.message.contains("erased"), "{}", dead.message);
+    }
+    // There is nothing to replay.
+    let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes", "-o", "json"]).await;
+    assert_eq!(replayed.code, Some(3), "{}", replayed.stderr);
+    assert_eq!(
+        app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await["discarded"],
+        6
+    );
+}
+
+#[apply(test)]
+async fn rejected_message_about_somebody_else_or_of_later_keeps_its_contents(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).phone(PHONE)).await;
+    app.broker.hear(1).await;
+    erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    let bad = |event: Event| event.argument("interest", 7);
+    let kept = [
+        bad(Event::lead("Ada").email(EMAIL)),
+        bad(Event::lead("Grace").email("grace@navy.example").phone(OTHER_PHONE).time("2026-01-01T00:00:00Z")),
+        bad(Event::lead("Ada").email(EMAIL).company("globex").time("2026-01-01T00:00:00Z")),
+    ];
+    app.broker.publish_all(&kept).await;
+    app.wait_for_rows("dead_letters", 3).await;
+    for dead in app.dead_letters().await {
+        assert!(kept.iter().any(|event| event.bytes() == dead.body), "{dead:?}");
+    }
+}
+
+/// The message was looked up before the erasure, and its dead letter is committed after the erasure's last search.
+#[apply(test)]
+async fn erasure_waits_for_a_message_that_is_being_rejected(app: &TestApp) {
+    let lock = app.hold_up("BEFORE INSERT ON dead_letters FOR EACH STATEMENT").await;
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    let late = Event::lead("Ada").email(EMAIL).argument("interest", 7).time("2026-01-01T00:00:00Z");
+    app.broker.publish(&late).await;
+    app.wait_for_blocked_sessions(1).await;
+    let release = async {
+        app.wait_for_blocked_sessions(2).await;
+        lock.rollback().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(erase(app, &id), release);
+    assert_eq!(report["removed"]["deadLetters"], 1, "{report}");
+    app.queues_are_empty().await;
+    assert_eq!(app.rows("dead_letters").await, 0);
     app.wait_for_unpublished(0).await;
     assert_no_trace(&dump(app).await.0);
 }

@@ -8,8 +8,11 @@ use macro_rules_attribute::apply;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
-use crate::support::{app::TestApp, event::Event, test};
+use super::{
+    EMAIL, assert_no_trace, contact_id, dump, erase,
+    resumed::{claimed, complete},
+};
+use crate::support::{app::TestApp, event::Event, eventually, process::Process, proxy::Proxy, test};
 
 /// An event that a process has committed and not published.
 pub(super) fn unpublished(kind: &str, subject: Option<&String>, body: &str) -> OutgoingEvent {
@@ -89,4 +92,145 @@ async fn erasure_does_not_pass_over_an_unreadable_row(app: &TestApp) {
     sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
     let erased = app.cli(&erase).await;
     assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+}
+
+/// A process that has committed an event about Ada and waits for a broker that does not answer.
+async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
+    let url = app.setting("amqp.url");
+    let proxy = Proxy::before(&url).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.publish_timeout", "10m");
+    app.set("amqp.heartbeat", "10m");
+    // It takes nothing that others publish.
+    app.set("outbox.sweep_interval", "1h");
+    let process = app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
+    app.wait_for_blocked_sessions(1).await;
+    proxy.freeze();
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
+    app.set("amqp.url", &url);
+    app.set("outbox.sweep_interval", "1s");
+    app.run(&[]).await;
+    (contact_id(app, "acme", EMAIL).await, process, proxy)
+}
+
+/// Waits until the contact is gone and the other process has published something since.
+async fn wait_for_erasure(app: &TestApp) {
+    app.wait_for_rows("contacts", 0).await;
+    insert_marker(app).await;
+    app.broker.hear(2).await;
+}
+
+/// Inserts an event about nobody that any process publishes.
+async fn insert_marker(app: &TestApp) {
+    let marker =
+        OutgoingEvent { company: "globex".to_owned(), ..unpublished("contact.upserted", None, "{}") };
+    let mut conn = app.pool.acquire().await.unwrap();
+    events::insert(&mut conn, Uuid::now_v7(), None, vec![marker]).await.unwrap();
+}
+
+#[apply(test)]
+async fn erased_comes_after_what_a_process_publishes_from_memory(app: &TestApp) {
+    let (id, _process, proxy) = with_event_in_memory(app).await;
+    let open = async {
+        wait_for_erasure(app).await;
+        // Who does not wait leaves the history, in which the rest can be found.
+        assert!(complete(&claimed(app, &id).await).await.is_none());
+        assert_eq!((app.rows("erasures").await, app.rows("trigger_events").await), (1, 2));
+        proxy.open();
+    };
+    let (report, ()) = tokio::join!(erase(app, &id), open);
+    assert_eq!(report["removed"]["outboxMessages"], 0);
+    let heard: Vec<_> = app.broker.hear(4).await.into_iter().map(|heard| heard.routing_key).collect();
+    let of = |kind: &str| heard.iter().filter(|key| key.starts_with(kind)).count();
+    assert_eq!((of("contact.upserted"), of("contact.erased")), (3, 1));
+    assert_eq!(heard[3], "contact.erased");
+    app.wait_for_unpublished(0).await;
+}
+
+#[apply(test)]
+async fn erasure_removes_what_a_killed_process_had_in_memory(app: &TestApp) {
+    let (id, process, _proxy) = with_event_in_memory(app).await;
+    let kill = async {
+        wait_for_erasure(app).await;
+        process.kill9().await;
+    };
+    let (report, ()) = tokio::join!(erase(app, &id), kill);
+    // If the other process takes it over before the erasure removes it, it is published first.
+    let removed = usize::try_from(report["removed"]["outboxMessages"].as_u64().unwrap()).unwrap();
+    let heard = app.broker.hear(4 - removed).await;
+    assert_eq!((heard.len(), heard.last().unwrap().routing_key.as_str()), (4 - removed, "contact.erased"));
+    app.wait_for_unpublished(0).await;
+    assert_no_trace(&dump(app).await.0);
+}
+
+/// A process that has an event about Ada in memory and cannot reach the broker. An event about nobody waits for any process.
+async fn with_event_for_a_lost_broker(app: &TestApp) -> (Process, Proxy) {
+    let url = app.setting("amqp.url");
+    let proxy = Proxy::before(&url).await;
+    app.set("amqp.url", proxy.url());
+    let process = app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
+    app.wait_for_blocked_sessions(1).await;
+    proxy.close();
+    // The relay notices when it has something to publish.
+    insert_marker(app).await;
+    let is_lost = async || process.log().contains("outbox-relay lost the broker").then_some(());
+    eventually("the relay has lost the broker", is_lost).await;
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
+    app.set("amqp.url", &url);
+    (process, proxy)
+}
+
+/// Another process takes over what the first one has in memory, and the person is erased.
+#[apply(test)]
+async fn process_that_stood_still_publishes_nothing_about_an_erased_person(app: &TestApp) {
+    let (process, proxy) = with_event_for_a_lost_broker(app).await;
+    process.freeze();
+    let other = app.run(&[]).await;
+    app.broker.hear(3).await;
+    erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    app.broker.hear(4).await;
+    other.sigterm();
+    assert!(other.ended().await.success());
+    proxy.open();
+    process.thaw();
+    // It publishes in the order in which it committed.
+    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
+    let heard = app.broker.hear(5).await;
+    assert_eq!(heard[3].routing_key, "contact.erased");
+    assert!(heard[4].body.to_string().contains("Grace"), "{:?}", heard[4]);
+    app.run(&["webhook"]).await;
+}
+
+/// No other process runs that would take over what it has in memory.
+#[apply(test)]
+async fn process_that_stood_still_alone_publishes_nothing_about_an_erased_person(app: &TestApp) {
+    let (process, proxy) = with_event_for_a_lost_broker(app).await;
+    process.freeze();
+    let report = erase(app, &contact_id(app, "acme", EMAIL).await).await;
+    assert_eq!(report["removed"]["outboxMessages"], 1);
+    process.thaw();
+    // It may publish again, under its old id or a new one.
+    app.wait_for_rows("processes WHERE alive_until > now() AND buried_at IS NULL", 1).await;
+    proxy.open();
+    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
+    app.broker.hear(4).await;
+    app.wait_for_unpublished(0).await;
+    let heard: Vec<_> = app.broker.heard().await.into_iter().map(|heard| heard.body.to_string()).collect();
+    assert_eq!(heard.iter().filter(|body| body.contains("Ada")).count(), 1, "{heard:#?}");
+    assert_eq!(heard.len(), 4, "{heard:#?}");
+    app.run(&["webhook"]).await;
 }

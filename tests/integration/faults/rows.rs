@@ -162,6 +162,24 @@ async fn locked_contact_stops_nobody(app: &TestApp) {
     assert_eq!(app.rows("applied_events").await, 102);
 }
 
+/// The contact has to be locked before the event can be found applied.
+#[apply(test)]
+async fn redelivered_event_whose_contact_is_locked_is_no_dead_letter(app: &TestApp) {
+    app.set("postgres.statement_timeout", "1s");
+    let process = app.run(&[]).await;
+    let ada = ada("1");
+    app.broker.publish_in_turn(std::slice::from_ref(&ada)).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish_all(&[vec![ada.clone(), ada], neighbors(20)].concat()).await;
+    app.wait_for_rows("contacts", 21).await;
+    let ended = async || (process.log().matches("its event has ended").count() == 2).then_some(());
+    eventually("both copies are given up", ended).await;
+    assert_eq!((app.rows("dead_letters").await, app.rows("applied_events").await), (0, 21));
+    process.ready().await;
+    lock.rollback().await.unwrap();
+}
+
 /// As by a migration.
 #[apply(test)]
 async fn locked_table_makes_no_dead_letter(app: &TestApp) {

@@ -64,12 +64,7 @@ async fn window_that_is_larger_than_memory_allows_is_combined_bit_by_bit(app: &T
 async fn slack_receives_one_message(app: &TestApp) {
     let url = app.receiver.url("/hook");
     window(app, &url, r#", profile = "slack""#);
-    let lead = |name: &str| {
-        let action =
-            json!({ "type": "WEBHOOK", "url": url, "method": "POST", "body": { "text": "New: $name" } });
-        Event::lead(name).email(&format!("{name}@slack.example")).action(action)
-    };
-    publish(app, &["Ada", "Grace", "Katherine"].map(lead)).await;
+    publish(app, &["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name))).await;
     app.wait_for_deliveries("delivered", 1).await;
     let body: Value = only(app.receiver.requests()).json().unwrap();
     let mut lines: Vec<&str> = body["text"].as_str().unwrap().lines().collect();
@@ -110,10 +105,7 @@ async fn erasure_keeps_the_other_members(app: &TestApp) {
     publish(app, &leads(&url, 0, 3)).await;
     app.wait_for_rows("all_webhook_attempts", 1).await;
     assert_eq!(app.deliveries("digested").await, 3);
-    let found = app.json(&["contact", "find", "--company", "acme", "--email", "lead-1@lane.example"]).await;
-    let id = found[0]["id"].as_str().unwrap().to_owned();
-    let erased = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
-    assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+    erase(app, "lead-1@lane.example").await;
     app.wait_for_deliveries("delivered", 1).await;
     let sent = String::from_utf8(app.receiver.requests().last().unwrap().body.to_vec()).unwrap();
     assert!(sent.contains("lead-0@") && sent.contains("lead-2@") && !sent.contains("lead-1@"), "{sent}");
@@ -122,6 +114,63 @@ async fn erasure_keeps_the_other_members(app: &TestApp) {
         app.rows("webhook_deliveries WHERE body::text LIKE '%' || encode('lead-1@', 'hex') || '%'").await,
         0
     );
+}
+
+fn slack_lead(url: &str, name: &str) -> Event {
+    let action = json!({ "type": "WEBHOOK", "url": url, "method": "POST", "body": { "text": "New: $name" } });
+    Event::lead(name).email(&format!("{name}@slack.example")).action(action)
+}
+
+async fn erase(app: &TestApp, email: &str) {
+    let found = app.json(&["contact", "find", "--company", "acme", "--email", email]).await;
+    let id = found[0]["id"].as_str().unwrap().to_owned();
+    let erased = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
+    assert_eq!(erased.code, Some(0), "{}", erased.stderr);
+}
+
+/// The deliveries that still contain this name.
+async fn deliveries_with(app: &TestApp, name: &str) -> i64 {
+    app.rows(&format!("webhook_deliveries WHERE position(convert_to('{name}', 'UTF8') IN body) > 0")).await
+}
+
+/// Its text has nothing that identifies somebody.
+#[apply(test)]
+async fn erasure_finds_a_digest_by_its_members(app: &TestApp) {
+    let url = app.receiver.url("/status/503/1");
+    window(app, &url, r#", profile = "slack""#);
+    app.set("webhook.retry_schedule", "1h");
+    publish(app, &["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name))).await;
+    app.wait_for_rows("all_webhook_attempts", 1).await;
+    assert_eq!((app.deliveries("digested").await, deliveries_with(app, "Ada").await), (3, 2));
+    erase(app, "Ada@slack.example").await;
+    assert_eq!(deliveries_with(app, "Ada").await, 0);
+    app.wait_for_deliveries("delivered", 1).await;
+    let body: Value = app.receiver.requests().last().unwrap().json().unwrap();
+    let mut lines: Vec<&str> = body["text"].as_str().unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["New: Grace", "New: Katherine"]);
+}
+
+/// The erasure waits for a digest that is being made, and then finds it.
+#[apply(test)]
+async fn erasure_finds_a_digest_that_is_being_made(app: &TestApp) {
+    let url = app.receiver.url("/ok");
+    window(app, &url, r#", profile = "slack""#);
+    let digested = "WHEN (NEW.state = 'digested')";
+    let lock = app.hold_up(&format!("BEFORE UPDATE ON webhook_deliveries FOR EACH ROW {digested}")).await;
+    let leads = ["Ada", "Grace", "Katherine"].map(|name| slack_lead(&url, name));
+    let erasure = async {
+        app.wait_for_blocked_sessions(1).await;
+        let release = async {
+            app.wait_for_blocked_sessions(2).await;
+            lock.rollback().await.unwrap();
+        };
+        tokio::join!(erase(app, "Ada@slack.example"), release);
+    };
+    // The service is ready once the digest is made.
+    tokio::join!(publish(app, &leads), erasure);
+    assert_eq!(deliveries_with(app, "Ada").await, 0);
+    app.wait_for_deliveries("pending", 0).await;
 }
 
 /// All are claimed together.

@@ -56,14 +56,18 @@ INSERT INTO contact_aliases SELECT company, id(100000 + n), id(n), 1, id(n), sta
 INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, event_key)
     SELECT company, id(n), CASE WHEN n % 2 = 0 THEN 'merged' ELSE 'unmerged' END, id(n), id(100000 + n), id(n)
     FROM numbers;
-INSERT INTO applied_events SELECT company, id(n), '\x00', false FROM numbers;
+-- Those above 9,000 were refused.
+INSERT INTO applied_events SELECT company, id(n), CASE WHEN n <= 9000 THEN '\x00'::bytea END, false FROM numbers;
 INSERT INTO trigger_events (company_id, contact_id, event_time, applied_order, source, event_id, step, trigger_name,
         operation, version, fields, applied_at)
     SELECT company, id(n), start(), n, '/s', n::text, 1, 't', 'updated', 1, '{}', start() - n % 12 * interval '30 days'
     FROM numbers;
-INSERT INTO suppression_keys (company_id, key) SELECT DISTINCT company, '\x00'::bytea FROM numbers;
+INSERT INTO suppression_keys (company_id, key, last_erased_at)
+    SELECT company, '\x00'::bytea, start()
+    FROM (SELECT DISTINCT company FROM numbers UNION ALL SELECT 'company ' || n FROM generate_series(1, 10000) n) c;
 INSERT INTO suppressions SELECT company, sha256(meaning(n)), start() FROM numbers;
 INSERT INTO contact_erasures SELECT company, id(200000 + n), start(), 'ada' FROM numbers;
+INSERT INTO erasures SELECT company, id(n), '{}', start(), '{}', '{}', '{}' FROM numbers WHERE n <= 2;
 INSERT INTO crash_suspects SELECT int8send(n), 1, start() FROM generate_series(1, 200) n;
 
 -- Processes: 1 lives and asks, 2 lives and has much to do, 3 is dead.
@@ -133,9 +137,10 @@ INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, star
 -- Dead letters: 51 to 60 are of deliveries, 61 to 70 are being replayed, those above 2000 are settled; 9991 and above
 -- were settled a year ago.
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
-        delivery_id, last_seen_at, state, settled_at)
+        event_key, delivery_id, last_seen_at, state, settled_at)
     SELECT company, id(n), CASE WHEN n BETWEEN 51 AND 60 THEN 'webhook' ELSE 'upsert' END, 'event_invalid', 'm',
-        meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 THEN id(n) END,
+        meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 THEN NULL ELSE id(n) END,
+        CASE WHEN n BETWEEN 51 AND 60 THEN id(n) END,
         start() - n * interval '1 second',
         CASE WHEN n BETWEEN 61 AND 70 THEN 'replaying' WHEN n > 2000 THEN 'resolved' ELSE 'open' END,
         CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2000 THEN start() END

@@ -278,6 +278,20 @@ impl Broker {
         .await;
     }
 
+    /// Waits for a message of a queue and loses it with the channel, like a consumer that crashes. It comes back.
+    pub(crate) async fn lose(&self, queue: &str) {
+        let queue = self.name(queue);
+        let lose = async |channel: Channel| {
+            let taken = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await?;
+            channel.close(200, "lost".into()).await?;
+            Ok(taken.is_some())
+        };
+        eventually(&format!("a message of {queue} is lost"), async || {
+            self.insist("basic.get", lose).await.then_some(())
+        })
+        .await;
+    }
+
     /// Drops all messages of a queue.
     pub(crate) async fn purge(&self, queue: &str) {
         let queue = self.name(queue);

@@ -2,7 +2,7 @@
 //!
 //! `rows` is what follows `FROM`: a table, `"contacts"`, or with its condition, `"contacts WHERE version = 2"`.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use super::{app::TestApp, eventually};
 
@@ -74,6 +74,21 @@ impl TestApp {
     pub(crate) async fn end_blocked_sessions(&self) {
         self.count(&format!("SELECT count(pg_terminate_backend(pid)) FROM {BLOCKED_SESSIONS}")).await;
         self.wait_for_blocked_sessions(0).await;
+    }
+
+    /// Stops every statement that fires a trigger, described as in `CREATE TRIGGER`, until the transaction that this returns
+    /// ends. Processes that start from now on wait for it without a limit.
+    pub(crate) async fn hold_up(&self, trigger: &str) -> Transaction<'static, Postgres> {
+        self.set("postgres.statement_timeout", "1h");
+        let stop = format!(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+                 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+             CREATE TRIGGER stop {trigger} EXECUTE FUNCTION stop()"
+        );
+        sqlx::raw_sql(AssertSqlSafe(stop)).execute(&self.pool).await.unwrap();
+        let mut lock = self.pool.begin().await.unwrap();
+        sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *lock).await.unwrap();
+        lock
     }
 
     /// The number that a query returns.

@@ -14,7 +14,7 @@ const MAX_DIGITS: usize = 20;
 /// Digits of an international number after its `+` (ITU-T E.164).
 const MAX_E164: usize = 15;
 /// All spellings of a phone number share these last digits.
-const TAIL_DIGITS: usize = 7;
+pub(super) const TAIL_DIGITS: usize = 7;
 /// Characters between two groups of digits of one number.
 const MAX_GAP: usize = 4;
 /// A document with fewer digits must have its leading zeros.
@@ -47,12 +47,22 @@ pub(super) fn mentions(text: &str, sought: &Sought<'_>) -> bool {
     if sought.phones.is_empty() && !codes {
         return false;
     }
-    let groups = groups(text);
-    (0..groups.len()).any(|from| mentions_from(text, &groups, from, sought))
+    any(text, |digits, plus| sought.is(digits, plus))
 }
 
-/// Whether one of the numbers starts at the group `from`.
-fn mentions_from(text: &str, groups: &[Group], from: usize, sought: &Sought<'_>) -> bool {
+/// Whether `is_sought` accepts the digits of a number in the text, and whether a plus sign precedes them.
+pub(super) fn any(text: &str, mut is_sought: impl FnMut(&str, bool) -> bool) -> bool {
+    let groups = groups(text);
+    (0..groups.len()).any(|from| any_from(text, &groups, from, &mut is_sought))
+}
+
+/// Looks at the numbers that start at the group `from`.
+fn any_from(
+    text: &str,
+    groups: &[Group],
+    from: usize,
+    is_sought: &mut impl FnMut(&str, bool) -> bool,
+) -> bool {
     let mut digits = String::new();
     for (index, group) in groups.iter().enumerate().skip(from) {
         if (index > from && !group.joined) || digits.len() + group.digits.len() > MAX_DIGITS {
@@ -60,10 +70,10 @@ fn mentions_from(text: &str, groups: &[Group], from: usize, sought: &Sought<'_>)
         }
         digits.push_str(&group.digits);
         let plus = groups.get(from).is_some_and(|first| first.plus);
-        if sought.is(&digits, plus) && !is_within_international(groups, from, digits.len()) {
+        if !is_within_international(groups, from, digits.len()) && is_sought(&digits, plus) {
             return true;
         }
-        if index == from + 1 && exponent(text, groups, from).is_some_and(|number| sought.is(&number, false)) {
+        if index == from + 1 && exponent(text, groups, from).is_some_and(|number| is_sought(&number, false)) {
             return true;
         }
     }
@@ -78,13 +88,17 @@ impl Sought<'_> {
                 phone.as_str().get(phone.as_str().len().saturating_sub(TAIL_DIGITS)..).unwrap_or_default();
             digits.ends_with(tail)
         };
-        let written = || format!("{}{digits}", if plus { "+" } else { "" });
         self.phones
             .iter()
             .filter(is_phone)
-            .any(|phone| Phone::parse(&written(), self.region).is_some_and(|read| read == *phone))
+            .any(|phone| self::phone(digits, plus, self.region).is_some_and(|read| read == *phone))
             || self.codes.iter().any(|code| is_code(code, digits))
     }
+}
+
+/// The phone that these digits are, if they are one.
+pub(super) fn phone(digits: &str, plus: bool, region: Region) -> Option<Phone> {
+    Phone::parse(&format!("{}{digits}", if plus { "+" } else { "" }), region)
 }
 
 /// Whether the digits are the document. Stored as a number, a document loses its leading zeros.

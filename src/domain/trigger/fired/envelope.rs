@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use crate::domain::{
     event::{CompanyId, EventRef},
@@ -86,6 +87,11 @@ pub(super) fn with_origin(members: &Members<'_>, fault: Fault) -> Fault {
         trigger: text_at(members, &["data", "trigger", "name"]).filter(|name| is_name(name)),
         ..fault
     }
+}
+
+/// The event's time, if it can be read.
+pub(super) fn time(members: &Members<'_>) -> Option<OffsetDateTime> {
+    super::utc(&text_at(members, &["time"])?).ok()
 }
 
 fn bad(member: &str, defect: Defect) -> Fault {

@@ -1,0 +1,137 @@
+//! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde_json::json;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::NewDeadLetter;
+use crate::{
+    domain::{
+        contact::{Identifier, erasure},
+        event::{CompanyId, to_micros},
+        trigger::fired,
+        value::phone::{Region, Regions},
+    },
+    postgres::{ledger, suppressions},
+};
+
+/// A dead letter without a company is compared with the erased people of at most this many companies. If there are more, it
+/// loses its contents.
+const MAX_COMPANIES: usize = 1_000;
+
+/// How often an identifier is looked up for all dead letters of a company in one transaction, and for those without a
+/// company. It takes a fraction of a second. What would need more loses its contents, and so do the company's others after it.
+const MAX_LOOKUPS: usize = 20_000;
+
+/// What it takes to recognize an erased person.
+#[derive(Clone, Copy)]
+pub struct Recognition<'a> {
+    /// Setting `contacts.suppression_pepper`.
+    pub pepper: &'a str,
+    /// The regions of national phone numbers.
+    pub regions: &'a Regions,
+}
+
+/// Blanks the dead letters that name a person who has been erased since their message was written, or for which that
+/// cannot be told. Messages from after the last erasure of their company are not searched.
+///
+/// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
+/// then finds them.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn blank(
+    conn: &mut PgConnection,
+    recognition: &Recognition<'_>,
+    dead_letters: &mut [NewDeadLetter],
+) -> Result<(), sqlx::Error> {
+    if dead_letters.is_empty() {
+        return Ok(());
+    }
+    let companies: BTreeSet<&str> = dead_letters.iter().map(|new| new.company.as_str()).collect();
+    let erasures = suppressions::last_erasures(conn, &companies, MAX_COMPANIES + 1).await?;
+    if erasures.is_empty() {
+        return Ok(());
+    }
+    let mut lookups: BTreeMap<String, usize> = BTreeMap::new();
+    for new in dead_letters {
+        let time = fired::time_of(&new.body).map(to_micros);
+        let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
+        let companies: Vec<&CompanyId> = erasures
+            .iter()
+            .filter(|(company, erased_at)| is_of(company) && is_before(time, *erased_at))
+            .map(|(company, _)| company)
+            .collect();
+        if companies.is_empty() {
+            continue;
+        }
+        let left = lookups.entry(new.company.clone()).or_insert(MAX_LOOKUPS);
+        // Even finding the identifiers takes time.
+        let identifiers =
+            if *left > 0 { identifiers(new, &companies, recognition.regions, *left) } else { None };
+        let Some(identifiers) = identifiers else {
+            *left = 0;
+            new.blank();
+            continue;
+        };
+        *left -= identifiers.len();
+        let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
+        if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
+            new.blank();
+        }
+    }
+    Ok(())
+}
+
+/// A message without a readable time may be from before the erasure.
+fn is_before(time: Option<OffsetDateTime>, erased_at: OffsetDateTime) -> bool {
+    time.is_none_or(|time| time <= erased_at)
+}
+
+/// Every identifier that the dead letter may contain, in each of these companies. `None` if there are more than `limit`, or
+/// too many to tell.
+fn identifiers(
+    new: &NewDeadLetter,
+    companies: &[&CompanyId],
+    regions: &Regions,
+    limit: usize,
+) -> Option<Vec<(CompanyId, Identifier)>> {
+    if companies.len() > MAX_COMPANIES {
+        return None;
+    }
+    let properties = new.properties.to_string();
+    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
+    let mut last: Option<(Region, BTreeSet<Identifier>)> = None;
+    let mut identifiers = Vec::new();
+    for company in companies {
+        let region = regions.of(company);
+        // Nearly always the same region.
+        let (_, candidates) = match last.take().filter(|(read, _)| *read == region) {
+            Some(same) => last.insert(same),
+            None => last.insert((region, erasure::candidates::candidates(&bytes, region)?)),
+        };
+        if identifiers.len() + candidates.len() > limit {
+            return None;
+        }
+        identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
+    }
+    Some(identifiers)
+}
+
+impl NewDeadLetter {
+    /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
+    fn blank(&mut self) {
+        self.body = Bytes::new();
+        self.properties = json!({});
+        self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
+        self.source = None;
+        self.event_id = None;
+        self.message.push_str(
+            "; it may name a person who has been erased, so its contents were not kept: discard it",
+        );
+        self.is_blank = true;
+    }
+}

@@ -1,0 +1,137 @@
+//! An event has one end: it is applied, or it is a dead letter. The ledger decides which, see
+//! [`crate::postgres::ledger::insert`]; this file makes the dead letters follow.
+
+use std::collections::HashSet;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::NewDeadLetter;
+use crate::postgres::{
+    columns::column,
+    ledger::{End, Ends, EventKey, Proof},
+};
+
+/// A message of stage upsert, as its dead letter knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The company's id, empty if the message has none.
+    pub company: &'a str,
+    /// [`crate::domain::event::meaning`] of its body.
+    pub meaning: &'a [u8; 32],
+}
+
+/// Leaves out the dead letters of messages that have another end: their event was applied with the same meaning, or is
+/// about a person who has been erased.
+#[must_use]
+pub fn without_ended(dead_letters: Vec<NewDeadLetter>, ends: &Ends<'_>) -> Vec<NewDeadLetter> {
+    let has_ended = |new: &NewDeadLetter| {
+        new.event().and_then(|event| ends.get(&event)).is_some_and(|end| end.covers(&new.meaning))
+    };
+    dead_letters.into_iter().filter(|new| !has_ended(new)).collect()
+}
+
+/// The rows by which the ledger knows that the events of these dead letters were refused. An event that was applied with
+/// another meaning keeps its own.
+#[must_use]
+pub fn refusals<'a>(dead_letters: &'a [NewDeadLetter], ends: &Ends<'_>) -> Vec<Proof<'a>> {
+    let mut events = HashSet::new();
+    let mut refusals = Vec::new();
+    for event in dead_letters.iter().filter_map(NewDeadLetter::event) {
+        let replaces = match ends.get(&event) {
+            None => false,
+            Some(End::Refused) => true,
+            Some(End::Applied(_) | End::Erased) => continue,
+        };
+        if events.insert(event) {
+            refusals.push(Proof { event, end: End::Refused, replaces });
+        }
+    }
+    refusals
+}
+
+/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
+/// of the same event: if it was discarded and the event is applied after all, it must be found.
+///
+/// Skips a row that is locked, although dead letters come after the ledger in the lock order: whoever has it replaces it.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn forget_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -> Result<(), sqlx::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "WITH refused AS MATERIALIZED (
+             SELECT ae.company_id, ae.event_key FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+             JOIN applied_events ae ON ae.company_id = u.company_id AND ae.event_key = u.event_key
+             WHERE ae.meaning IS NULL AND NOT EXISTS (
+                 SELECT FROM dead_letters dl
+                 WHERE dl.company_id = u.company_id AND dl.event_key = u.event_key)
+             FOR UPDATE OF ae SKIP LOCKED)
+         DELETE FROM applied_events ae USING refused
+         WHERE ae.company_id = refused.company_id AND ae.event_key = refused.event_key AND ae.meaning IS NULL",
+        &column(events, |(company, _)| *company) as &[&str],
+        &column(events, |(_, key)| *key),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Resolves the dead letters of messages that have another end now, in the transaction that ends them. Also finds those
+/// that were discarded before, and those without a company.
+///
+/// # Errors
+/// When the database fails; the transaction is then lost.
+pub async fn resolve(conn: &mut PgConnection, ended: &[Message<'_>]) -> Result<(), sqlx::Error> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "WITH locked AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id FROM UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+             JOIN dead_letters dl ON dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.stage = 'upsert'
+                 AND dl.meaning = u.meaning AND dl.state <> 'resolved'
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'resolved', settled_at = now(), settled_by = NULL
+         FROM locked WHERE dl.company_id = locked.company_id AND dl.dead_letter_id = locked.dead_letter_id",
+        &column(ended, |one| one.company) as &[&str],
+        &column(ended, |one| *one.meaning) as &[[u8; 32]],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The replay of a message: the dead letter, and the meaning of the body, because a sender could put any id into the
+/// header.
+pub type Replay = (Uuid, [u8; 32]);
+
+/// Locks the dead letters that these messages replay, and returns the replays whose dead letter an operator has discarded
+/// since. A discard that comes later waits for the caller's transaction.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock_discarded(
+    conn: &mut PgConnection,
+    replays: &[(Uuid, Message<'_>)],
+) -> Result<HashSet<Replay>, sqlx::Error> {
+    if replays.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let locked = sqlx::query!(
+        "SELECT dl.dead_letter_id, dl.meaning, dl.state
+         FROM UNNEST($1::text[], $2::uuid[], $3::bytea[]) AS u(company_id, dead_letter_id, meaning)
+         JOIN dead_letters dl ON dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.dead_letter_id = u.dead_letter_id
+             AND dl.stage = 'upsert' AND dl.meaning = u.meaning
+         ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl",
+        &column(replays, |(_, message)| message.company) as &[&str],
+        &column(replays, |(id, _)| *id),
+        &column(replays, |(_, message)| *message.meaning) as &[[u8; 32]],
+    )
+    .fetch_all(conn)
+    .await?;
+    let discarded = locked.into_iter().filter(|row| row.state == "discarded");
+    Ok(discarded.filter_map(|row| Some((row.dead_letter_id, row.meaning.try_into().ok()?))).collect())
+}

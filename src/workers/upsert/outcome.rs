@@ -1,0 +1,202 @@
+//! What a batch does: loads what its events can touch, and runs them in memory.
+
+use secrecy::ExposeSecret as _;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    refused::Refused,
+    triage::{self, Accepted},
+    worker::UpsertWorker,
+};
+use crate::{
+    domain::{
+        chain::{
+            outgoing::Publisher,
+            run::{Deployment, Refusal, Run, run},
+        },
+        contact::{
+            ContactId, Identifier,
+            directory::{Changes, Directory},
+        },
+        event::{CompanyId, to_micros},
+        fault::Reason,
+    },
+    postgres::{
+        dead_letters::{self, Message, NewDeadLetter},
+        directory,
+        ledger::{self, End, Ends, EventKey, Proof, Seen},
+    },
+};
+
+/// The messages of a transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Messages<'a> {
+    /// In the order of arrival.
+    pub(super) accepted: &'a [Accepted],
+    pub(super) rejected: &'a [NewDeadLetter],
+}
+
+impl<'a> Messages<'a> {
+    /// Those that replay a dead letter, with its id.
+    pub(super) fn replays(self) -> Vec<(Uuid, Message<'a>)> {
+        let accepted = self.accepted.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
+        let rejected = self.rejected.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
+        accepted.chain(rejected).collect()
+    }
+}
+
+/// What the database knows about a batch.
+#[derive(Default)]
+pub(super) struct Loaded<'a> {
+    /// The contacts that the events can touch, locked.
+    contacts: Directory,
+    seen: Seen<'a>,
+    /// All identifiers of the events, to which `seen` refers.
+    identifiers: Vec<(CompanyId, Identifier)>,
+}
+
+pub(super) async fn load<'a>(
+    worker: &UpsertWorker,
+    conn: &mut PgConnection,
+    messages: Messages<'a>,
+) -> Result<Loaded<'a>, sqlx::Error> {
+    let Messages { accepted, rejected } = messages;
+    let identifiers = identifiers(accepted);
+    let mut loaded = Loaded::default();
+    if !identifiers.is_empty() {
+        loaded.contacts = directory::load(conn, &identifiers).await?;
+    }
+    let events = accepted.iter().map(Accepted::event);
+    let events: Vec<EventKey<'a>> = events.chain(rejected.iter().filter_map(NewDeadLetter::event)).collect();
+    if !events.is_empty() {
+        // The contacts are locked, so an erasure that was running has finished.
+        let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
+        loaded.seen = ledger::seen(conn, pepper, &events, &identifiers).await?;
+    }
+    loaded.identifiers = identifiers;
+    Ok(loaded)
+}
+
+/// All identifiers, in the one lock order of all workers.
+fn identifiers(accepted: &[Accepted]) -> Vec<(CompanyId, Identifier)> {
+    let mut identifiers = Vec::with_capacity(2 * accepted.len());
+    for one in accepted {
+        let company = &one.plan.event.company;
+        identifiers.extend(one.identifiers.iter().map(|identifier| (company.clone(), identifier.clone())));
+    }
+    identifiers.sort_unstable();
+    identifiers.dedup();
+    identifiers
+}
+
+/// An identifier of an erased person, with its company, and the time of the erasure.
+type Erased<'a> = (&'a (CompanyId, Identifier), OffsetDateTime);
+
+/// Whether an event names a person who has been erased since it happened.
+fn names_erased(one: &Accepted, erased: &[Erased<'_>]) -> bool {
+    let event = &one.plan.event;
+    erased.iter().any(|((company, identifier), erased_at)| {
+        *company == event.company
+            && to_micros(event.time) <= *erased_at
+            && one.identifiers.contains(identifier)
+    })
+}
+
+/// What a batch does.
+pub(super) struct Outcome<'a> {
+    pub(super) runs: Vec<Run<'a>>,
+    /// Of the runs, and of the events about erased people.
+    pub(super) proofs: Vec<Proof<'a>>,
+    pub(super) refused: Vec<(&'a Accepted, Refusal)>,
+    pub(super) contacts: Changes,
+    pub(super) dead: Vec<NewDeadLetter>,
+    /// How each event has ended that does not end as a dead letter of this batch.
+    pub(super) ends: Ends<'a>,
+    /// Messages that ended well and may have a dead letter.
+    pub(super) resolved: Vec<Message<'a>>,
+}
+
+/// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged
+/// on its own.
+///
+/// # Errors
+/// When the runs would become too large together.
+pub(super) fn run_all<'a>(
+    worker: &UpsertWorker,
+    loaded: Loaded<'a>,
+    messages: Messages<'a>,
+) -> Result<Outcome<'a>, Refused> {
+    let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers } = loaded;
+    let erased: Vec<Erased<'_>> =
+        erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
+    let deployment = deployment(worker);
+    let accepted = messages.accepted;
+    let (mut runs, mut proofs) = (Vec::with_capacity(accepted.len()), Vec::with_capacity(accepted.len()));
+    let (mut refused, mut changed, mut resolved) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rendered = 0;
+    ends.reserve(accepted.len());
+    for one in accepted {
+        let (event, before) = (one.event(), ends.get(&one.event()).copied());
+        let is_late = !erased.is_empty() && names_erased(one, &erased);
+        match before {
+            // Nothing is left to do. What names an erased person is not kept as a dead letter either.
+            Some(end @ (End::Applied(_) | End::Erased)) if is_late || end.covers(&one.meaning) => {}
+            Some(End::Applied(_) | End::Erased) => {
+                changed.push(one);
+                continue;
+            }
+            None | Some(End::Refused) => {
+                let end = if is_late {
+                    End::Erased
+                } else {
+                    match run(one.firing(), &mut contacts, &deployment, || ContactId(Uuid::now_v7())) {
+                        Ok(run) => {
+                            rendered += run.size();
+                            if rendered > worker.settings.upsert.rendered_bytes && !runs.is_empty() {
+                                return Err(Refused::TooLarge);
+                            }
+                            runs.push(run);
+                        }
+                        Err(refusal) => {
+                            refused.push((one, refusal));
+                            continue;
+                        }
+                    }
+                    End::applied(&one.meaning)
+                };
+                proofs.push(Proof { event, end, replaces: before.is_some() });
+                ends.insert(event, end);
+            }
+        }
+        if before == Some(End::Refused) || one.replay_of.is_some() {
+            resolved.push(one.as_message());
+        }
+    }
+    let mut dead = messages.rejected.to_vec();
+    dead.extend(
+        refused.iter().map(|(one, refusal)| triage::dead_letter(&one.message, refusal.fault(&one.plan))),
+    );
+    dead.extend(changed.into_iter().map(conflict));
+    let dead = dead_letters::without_ended(dead, &ends);
+    Ok(Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, ends, resolved })
+}
+
+fn deployment(worker: &UpsertWorker) -> Deployment<'_> {
+    let events = &worker.settings.events;
+    Deployment {
+        publisher: Publisher {
+            source: &events.source,
+            include_identity: events.include_identity,
+            now: worker.presence.now(),
+        },
+        policy: worker.settings.contacts.policy(),
+        terms: worker.endpoints.terms(),
+    }
+}
+
+fn conflict(one: &Accepted) -> NewDeadLetter {
+    let message = "an event with this source and id was applied before, with other contents; a new event needs a new id";
+    triage::dead_letter(&one.message, one.plan.event.fault(Reason::EventIdConflict, message))
+}
