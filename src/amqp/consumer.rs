@@ -201,11 +201,16 @@ impl Consumer {
         }
     }
 
-    /// Closes the channel, and the broker requeues its unacked messages.
-    pub async fn close(self) {
+    /// Stops counting its messages, of which nobody takes any more.
+    pub fn disregard(&self) {
         if let Some(inbox) = &self.inbox {
             inbox.forget(self.channel.id());
         }
+    }
+
+    /// Closes the channel, and the broker requeues its unacked messages.
+    pub async fn close(self) {
+        self.disregard();
         // If the broker does not answer, the next use of the connection fails.
         let _ = timeout(ANSWER_TIMEOUT, self.channel.close(200, "idle".into())).await;
     }

@@ -16,6 +16,12 @@ use super::repair::{BASIC, DELIVER, HEADER, METHOD};
 /// What a message takes in addition to its body and properties, in bytes.
 const OVERHEAD: usize = 1024;
 
+/// Properties of this size take about as much as their bytes, if they are not many values.
+const SMALL_PROPERTIES: usize = 4096;
+
+/// What a byte of larger ones may take: a value without contents has one byte.
+const EXPANSION: usize = 40;
+
 /// What the consumers of one connection hold. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Inbox(Arc<Mutex<State>>);
@@ -85,7 +91,8 @@ impl Inbox {
             }
             Some(Part::Beginning) => arrivals.is_beginning = true,
             Some(Part::Properties { body }) if std::mem::take(&mut arrivals.is_beginning) => {
-                let size = body.saturating_add(payload.len() + OVERHEAD);
+                let large = payload.len().saturating_sub(SMALL_PROPERTIES);
+                let size = body.saturating_add(payload.len() + EXPANSION * large + OVERHEAD);
                 *held = held.saturating_add(size);
                 arrivals.sizes.push_back(size);
             }

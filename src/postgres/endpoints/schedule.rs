@@ -207,10 +207,14 @@ pub async fn release_forgotten(
 ) -> Result<(), sqlx::Error> {
     let (companies, ids) = key_columns(known);
     sqlx::query!(
-        "UPDATE webhook_endpoints e SET owner = NULL, next_due_at = now()
-         WHERE e.owner = $1
-           AND (e.company_id, e.endpoint_id) NOT IN (
-               SELECT company_id, endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id))",
+        "WITH forgotten AS MATERIALIZED (
+             SELECT e.company_id, e.endpoint_id FROM webhook_endpoints e
+             WHERE e.owner = $1
+               AND (e.company_id, e.endpoint_id) NOT IN (
+                   SELECT company_id, endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id))
+             FOR UPDATE SKIP LOCKED)
+         UPDATE webhook_endpoints e SET owner = NULL, next_due_at = now()
+         FROM forgotten o WHERE e.company_id = o.company_id AND e.endpoint_id = o.endpoint_id",
         owner,
         &companies as &[&str],
         &ids,

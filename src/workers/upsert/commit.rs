@@ -83,6 +83,8 @@ impl Committer {
         let (mut portions, mut put_off) = (vec![portion], Vec::new());
         // Once in each round.
         let mut is_reported = false;
+        // Many rows may be locked, and each try waits for the first that is.
+        let mut is_patient = true;
         loop {
             let Some(mut portion) = portions.pop() else {
                 if put_off.is_empty() {
@@ -99,7 +101,7 @@ impl Committer {
                 continue;
             }
             portion.tried_since.get_or_insert_with(|| self.worker.set_aside.mark());
-            let refused = match transaction::apply(&self.worker, portion.messages()).await {
+            let refused = match transaction::apply(&self.worker, portion.messages(), is_patient).await {
                 Ok(effects) => {
                     wait.recovered();
                     self.committed(&portion, effects.dead_letters);
@@ -111,6 +113,7 @@ impl Committer {
             if refused.waits_for_repair() && !std::mem::replace(&mut is_reported, true) {
                 retry::report_refusal(&self.worker.name, &self.worker.health, &chain(&refused));
             }
+            is_patient &= !matches!(refused, Refused::Locked(_));
             match self.next(&refused, &mut portion) {
                 Step::Again => portions.push(portion),
                 Step::Halve => portions.extend(portion.halved()),

@@ -22,7 +22,7 @@ const MAX_TRIES: u32 = 3;
 
 /// How often it is if time may help: it needs a locked row, loses races, whose next try sees the rows of the winner, or its
 /// statements take too long.
-const MAX_PATIENT_TRIES: u32 = 9;
+const MAX_PATIENT_TRIES: u32 = 12;
 
 /// Messages of a batch that are applied together.
 #[derive(Default)]
@@ -184,8 +184,8 @@ mod tests {
             (race(), several(2, 0, 4), Step::Halve),
             (race(), several(0, 1, 4), Step::Wait),
             (race(), tried(4), Step::PutOff),
-            (race(), tried(8), Step::PutOff),
-            (race(), tried(9), Step::SetAside),
+            (race(), tried(11), Step::PutOff),
+            (race(), tried(12), Step::SetAside),
             (data(), several(2, 0, 1), Step::Halve),
             (data(), several(1, 1, 1), Step::Halve),
             (data(), tried(1), Step::Reject),
@@ -196,13 +196,13 @@ mod tests {
             (unreadable(), several(0, 1, 9), Step::Wait),
             (locked(), several(1, 1, 1), Step::Halve),
             (locked(), several(0, 2, 1), Step::Halve),
-            (locked(), tried(8), Step::PutOff),
-            (locked(), tried(9), Step::SetAside),
-            (locked(), several(0, 1, 9), Step::PutOff),
+            (locked(), tried(11), Step::PutOff),
+            (locked(), tried(12), Step::SetAside),
+            (locked(), several(0, 1, 12), Step::PutOff),
             (slow(), several(2, 0, 1), Step::Halve),
-            (slow(), tried(8), Step::PutOff),
-            (slow(), tried(9), Step::SetAside),
-            (slow(), several(0, 1, 9), Step::PutOff),
+            (slow(), tried(11), Step::PutOff),
+            (slow(), tried(12), Step::SetAside),
+            (slow(), several(0, 1, 12), Step::PutOff),
             (Refused::TooLarge, several(2, 0, 1), Step::Halve),
             (Refused::TableLocked, tried(9), Step::Wait),
             (Refused::TableLocked, several(2, 0, 0), Step::Wait),

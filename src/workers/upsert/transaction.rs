@@ -6,7 +6,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -47,10 +47,18 @@ pub(super) struct Effects {
     pub(super) dead_letters: usize,
 }
 
-/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
-pub(super) async fn apply(worker: &UpsertWorker, messages: Messages<'_>) -> Result<Effects, Refused> {
+/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do. `is_patient`: it waits for
+/// locks as long as anybody; otherwise a tenth of a second.
+pub(super) async fn apply(
+    worker: &UpsertWorker,
+    messages: Messages<'_>,
+    is_patient: bool,
+) -> Result<Effects, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
+        if !is_patient {
+            transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
+        }
         let applying = async {
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;

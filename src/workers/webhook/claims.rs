@@ -343,6 +343,9 @@ impl Claims {
         for locked in self.hand_over.database.unit(unit).await? {
             keys.remove(&locked);
         }
+        if keys.is_empty() {
+            return Ok(());
+        }
         self.hand_over.lanes.owned().retain(|key, _| !keys.contains(key));
         self.rescheduled.notify_one();
         Ok(())

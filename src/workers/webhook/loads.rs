@@ -39,6 +39,18 @@ const LOCKED_AGAIN: Duration = Duration::from_secs(1);
 /// After a fold that failed, the lane is left alone for so long.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
 
+fn leave_alone<'a>(
+    owned: &mut HashMap<Key, Owned>,
+    lanes: impl IntoIterator<Item = &'a Key>,
+    time: Duration,
+) {
+    for key in lanes {
+        if let Some(lane) = owned.get_mut(key) {
+            lane.reload_at = Instant::now() + time;
+        }
+    }
+}
+
 impl Claims {
     /// Loads due deliveries of the lanes that this process owns and that have room. Returns whether there is more
     /// to load at once.
@@ -55,11 +67,11 @@ impl Claims {
             let loaded = deliveries::load(conn, process, &visits, &behind, max_bytes).await?;
             let places: Vec<_> = loaded.iter().map(|one| (one.delivery.lane(), one.place)).collect();
             let size: usize = loaded.iter().map(|one| one.delivery.request.size()).sum();
-            let loaded =
+            let (loaded, locked) =
                 supersede::supersede(conn, loaded, || self.loaded(|_, _| true), &self.source).await?;
-            Ok::<_, sqlx::Error>((places, size < max_bytes, loaded))
+            Ok::<_, sqlx::Error>((places, size < max_bytes, loaded, locked))
         };
-        let (places, is_all, loaded) = self.hand_over.database.unit(unit).await?;
+        let (places, is_all, loaded, locked) = self.hand_over.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
             one.is_digest && planned.get(&one.delivery.lane()).is_some_and(|visit| visit.overdue.is_none())
         };
@@ -67,7 +79,9 @@ impl Claims {
         let folded: BTreeSet<Key> = digests.iter().map(|one| one.delivery.lane()).collect();
         let profiles: Vec<_> = {
             let mut owned = self.hand_over.lanes.owned();
-            visits::advance(&mut owned, &planned, (&places, is_all), &folded, Instant::now());
+            let again = folded.union(&locked).cloned().collect();
+            visits::advance(&mut owned, &planned, (&places, is_all), &again, Instant::now());
+            leave_alone(&mut owned, &locked, LOCKED_AGAIN);
             let jobs = loaded.into_iter().filter_map(|one| visits::job(one, &mut owned, &planned)).collect();
             let profile = |lane: &Key| owned.get(lane).map(|one| (lane.clone(), one.handle.profile));
             let profiles = folded.iter().filter_map(profile).collect();
@@ -76,12 +90,7 @@ impl Claims {
             profiles
         };
         if !profiles.is_empty() && !digests::fold(&self.hand_over.database, profiles).await {
-            let mut owned = self.hand_over.lanes.owned();
-            for key in &folded {
-                if let Some(lane) = owned.get_mut(key) {
-                    lane.reload_at = Instant::now() + FOLD_AGAIN;
-                }
-            }
+            leave_alone(&mut self.hand_over.lanes.owned(), &folded, FOLD_AGAIN);
             return Ok(left_out);
         }
         // What was loaded may all have been superseded or folded.
@@ -131,13 +140,8 @@ impl Claims {
             let slots: Vec<_> = slots.iter().map(|(key, at)| (key, *at)).collect();
             let unit = async |conn: &mut PgConnection| endpoints::save_slots(conn, process, &slots).await;
             let locked = self.hand_over.database.unit(unit).await?;
-            let mut owned = self.hand_over.lanes.owned();
-            for key in &locked {
-                visits.remove(key);
-                if let Some(lane) = owned.get_mut(key) {
-                    lane.reload_at = Instant::now() + LOCKED_AGAIN;
-                }
-            }
+            visits.retain(|key, _| !locked.contains(key));
+            leave_alone(&mut self.hand_over.lanes.owned(), &locked, LOCKED_AGAIN);
         }
         Ok((visits, left_out))
     }

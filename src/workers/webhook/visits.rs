@@ -82,12 +82,12 @@ pub(super) fn plan(
 }
 
 /// Notes how far the lanes are loaded, and whether that is all that was planned: what was due may have been too large.
-/// `folded` are those with digests to be made.
+/// `again` are those that begin anew: digests are to be made of them, or rows were locked.
 pub(super) fn advance(
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,
     (places, is_all): (&[(Key, Cursor)], bool),
-    folded: &BTreeSet<Key>,
+    again: &BTreeSet<Key>,
     clock: Instant,
 ) {
     let mut counts: HashMap<&Key, usize> = HashMap::new();
@@ -105,8 +105,8 @@ pub(super) fn advance(
         if lane.is_exhausted {
             (lane.cursor, lane.reload_at) = (lane.reached, clock + RELOAD);
         }
-        if folded.contains(key) {
-            // The digests, and what no digest took, are due already.
+        if again.contains(key) {
+            // The digests, and what was not taken, are due already.
             (lane.is_exhausted, lane.cursor) = (false, Cursor::START);
         }
     }

@@ -53,23 +53,21 @@ impl Recorder {
             // Whoever waits for one locked row of a lane has waited long enough for the others.
             let mut locked: HashSet<Key> = HashSet::new();
             while let Some(taken) = portions.pop() {
-                let lane = taken.jobs().next().map(|job| job.lane.clone());
-                if taken.len() == 1 && lane.as_ref().is_some_and(|lane| locked.contains(lane)) {
-                    alone.push(taken);
-                    continue;
-                }
+                let [taken, again] = taken.divided(|job| locked.contains(&job.lane));
+                alone.extend(again.singles());
                 match self.record(&taken, true).await {
                     Ok(()) => self.release(taken),
                     Err(_) if taken.len() > 1 => portions.extend(taken.halved()),
                     Err(error) => {
                         why = Some(refusal(&error));
+                        let lane = taken.jobs().next().map(|job| job.lane.clone());
                         locked.extend(lane.filter(|_| classify(&error) == Failure::Locked));
                         alone.push(taken);
+                        self.set_refused(&alone);
                     }
                 }
             }
-            let lanes = alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone());
-            self.lanes.set_refused(lanes.collect());
+            self.set_refused(&alone);
             self.report_refused(&alone, known, why);
         }
         let outcomes = alone.len();
@@ -79,6 +77,12 @@ impl Recorder {
                 outcomes, "{outcomes} outcomes could not be recorded; their deliveries are sent again"
             );
         }
+    }
+
+    /// Sends nothing more to their lanes than what is in flight.
+    fn set_refused(&self, alone: &[Taken]) {
+        let lanes = alone.iter().flat_map(Taken::jobs).map(|job| job.lane.clone());
+        self.lanes.set_refused(lanes.collect());
     }
 
     /// `known` of them were refused before.
