@@ -106,7 +106,10 @@ pub async fn erase(database: &Database, request: &Request<'_>) -> Result<Report,
         let dossier = database.unit(async |conn| reading.dossier(conn).await).await?;
         let mut removed = Counts::default();
         let mut sweep = Sweep::new(request.company, &dossier, None);
-        for table in Table::VARIANTS.iter().copied() {
+        // The contact may still be kept: nothing of its own is removed before it is. The rest follows then.
+        let first =
+            |table: &Table| request.dry_run || matches!(table, Table::DeadLetters | Table::StrayDeadLetters);
+        for table in Table::VARIANTS.iter().copied().filter(first) {
             removed += sweep.table(database, table, !request.dry_run, || true).await?;
         }
         // `None`: the contact has been merged, erased or changed since. Start over.

@@ -14,8 +14,8 @@ use crate::support::{app::TestApp, test};
 
 /// A message that has to be searched for erased people, because it has no time.
 fn message(company: &str, number: usize, emails: usize) -> NewDeadLetter {
-    let emails: Vec<_> = (0..emails).map(|email| format!("a{number}-{email}@x.example ")).collect();
-    let emails = emails.concat();
+    let emails =
+        (0..emails).map(|email| format!("a{number}-{email}@x.example ")).collect::<Vec<_>>().concat();
     NewDeadLetter {
         company: company.to_owned(),
         stage: Stage::Upsert,
