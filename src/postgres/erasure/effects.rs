@@ -1,6 +1,6 @@
 //! Finds what concerns a person in the open effects of a company.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -66,8 +66,9 @@ fn unreadable(batch: Uuid, kind: Kind) -> sqlx::Error {
     sqlx::Error::Decode(format!("batch {batch} ({kind}) of table effects cannot be read").into())
 }
 
-/// Locks rows to publish of one company, and returns the batches of those that a live process has in memory. A process
-/// whose row has expired is buried, because it may only stand still: it must not publish them when it goes on.
+/// Locks rows to publish of one company, but for those that a live process has in memory, and returns the batches of these: the
+/// process must be able to settle them. A process whose row has expired is buried, because it may only stand still: it must
+/// not publish them when it goes on.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -75,17 +76,33 @@ pub(super) async fn in_memory(
     conn: &mut PgConnection,
     keys: &[EffectsKey],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let (companies, batches) = (column(keys, |key| key.company.as_str()), column(keys, |key| key.batch));
+    let seen = sqlx::query!(
+        "SELECT f.batch, f.owner FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'publish'",
+        &companies as &[&str],
+        &batches,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let owners: HashMap<Uuid, Option<Uuid>> = seen.into_iter().map(|row| (row.batch, row.owner)).collect();
+    let known: Vec<Uuid> = owners.values().copied().flatten().collect();
+    let alive = processes::bury_expired(conn, &known).await?;
+    let is_alive = |batch: &Uuid| owners.get(batch).copied().flatten().is_some_and(|id| alive.contains(&id));
+    let (mut in_memory, others): (HashSet<Uuid>, HashSet<Uuid>) = batches.into_iter().partition(is_alive);
+    let others: Vec<&EffectsKey> = keys.iter().filter(|key| others.contains(&key.batch)).collect();
     let locked = sqlx::query!(
         "SELECT f.batch, f.owner FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
          JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'publish'
          ORDER BY f.company_id, f.batch FOR UPDATE OF f",
-        &column(keys, |key| key.company.as_str()) as &[&str],
-        &column(keys, |key| key.batch),
+        &column(&others, |key| key.company.as_str()) as &[&str],
+        &column(&others, |key| key.batch),
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let owners: Vec<Uuid> = locked.iter().filter_map(|row| row.owner).collect();
-    let alive = processes::bury_expired(conn, &owners).await?;
-    let is_alive = |owner: Option<Uuid>| owner.is_some_and(|owner| alive.contains(&owner));
-    Ok(locked.into_iter().filter(|row| is_alive(row.owner)).map(|row| row.batch).collect())
+    // A process may have taken it since.
+    in_memory.extend(
+        locked.into_iter().filter(|row| owners.get(&row.batch) != Some(&row.owner)).map(|row| row.batch),
+    );
+    Ok(in_memory)
 }

@@ -139,7 +139,7 @@ INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, star
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
         event_key, delivery_id, last_seen_at, state, settled_at)
     SELECT company, id(n), CASE WHEN n BETWEEN 51 AND 60 THEN 'webhook' ELSE 'upsert' END, 'event_invalid', 'm',
-        meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 THEN NULL ELSE id(n) END,
+        meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 OR n > 9000 THEN NULL ELSE id(n) END,
         CASE WHEN n BETWEEN 51 AND 60 THEN id(n) END,
         start() - n * interval '1 second',
         CASE WHEN n BETWEEN 61 AND 70 THEN 'replaying' WHEN n > 2000 THEN 'resolved' ELSE 'open' END,
