@@ -1,7 +1,7 @@
 //! Bounds by bytes what a consumer's connection holds in memory. While its unacknowledged messages have reached the
 //! limit, the next one is left in the socket, so the broker waits.
 //!
-//! A prefetch counts messages, whatever their size, and the client library takes from the socket whatever the broker
+//! A prefetch counts messages of any size, and the client library takes from the socket all that the broker
 //! sends. After a crash the broker sends all of it again, and a message that ended the process must be found among
 //! them. `RabbitMQ` implements no prefetch in bytes.
 

@@ -132,7 +132,7 @@ pub async fn seen<'a>(
 
 /// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked.
 ///
-/// Refusals are rows, too, so whoever refuses an event and whoever applies it collide here, and the second one starts
+/// Refusals are rows, too, so two transactions that refuse and apply an event collide here, and the second one starts
 /// over and sees what the first one did.
 ///
 /// # Errors

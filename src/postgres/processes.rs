@@ -145,7 +145,7 @@ pub async fn bury_expired(conn: &mut PgConnection, processes: &[Uuid]) -> Result
     if processes.is_empty() {
         return Ok(Vec::new());
     }
-    // Skips what is locked, because whoever buries processes locks their effects afterwards.
+    // Skips what is locked, because a transaction that buries processes locks their effects afterwards.
     let dead = sqlx::query_scalar!(
         "SELECT process_id FROM processes WHERE process_id = ANY($1) AND alive_until <= now()
          ORDER BY process_id FOR UPDATE SKIP LOCKED",

@@ -12,7 +12,7 @@ use crate::support::{WAIT_TIMEOUT, alone, app::TestApp, event::Event, process::P
 
 const MIB: u64 = 1 << 20;
 
-/// What a process may take, whatever waits for it.
+/// What a process may take, however much waits for it.
 const MOST: u64 = 256 * MIB;
 
 /// Events are published in groups, so that the test itself stays small.

@@ -35,8 +35,8 @@ pub struct Recognition<'a> {
     pub regions: &'a Regions,
 }
 
-/// Blanks the dead letters that name a person who has been erased since their message was written, or for which that
-/// cannot be told. Messages from after the last erasure of their company are not searched.
+/// Blanks the dead letters that name a person who has been erased since their message was written, or that are
+/// too large to be searched. Messages from after the last erasure of their company are not searched.
 ///
 /// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
 /// then finds them.
@@ -92,7 +92,7 @@ fn is_before(time: Option<OffsetDateTime>, erased_at: OffsetDateTime) -> bool {
 }
 
 /// Every identifier that the dead letter may contain, in each of these companies. `None` if there are more than `limit`, or
-/// too many to tell.
+/// the body is too large.
 fn identifiers(
     new: &NewDeadLetter,
     companies: &[&CompanyId],

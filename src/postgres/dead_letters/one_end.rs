@@ -53,7 +53,7 @@ pub fn refusals<'a>(dead_letters: &'a [NewDeadLetter], ends: &Ends<'_>) -> Vec<P
 /// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
 /// of the same event: if it was discarded and the event is applied after all, it must be found.
 ///
-/// Skips a row that is locked, although dead letters come after the ledger in the lock order: whoever has it replaces it.
+/// Skips a row that is locked, although dead letters come after the ledger in the lock order: its owner replaces it.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -66,7 +66,7 @@ pub async fn search<T>(
             continue;
         };
         let is_owned = row.is_owned;
-        // Whoever takes it reports it.
+        // The process that takes it reports it.
         let Ok(deliveries) = Delivery::unpack(&row.company_id, &body) else {
             is_complete = false;
             continue;

@@ -174,7 +174,7 @@ impl<'a> Sweep<'a> {
         Ok((next, counts))
     }
 
-    /// Whether a row with this time, which a process's clock tells, is from after the erasure.
+    /// Whether a row with this time, which a process's clock gave, is from after the erasure.
     fn is_later(&self, time: OffsetDateTime) -> bool {
         self.until.is_some_and(|until| time > until + MAX_OFFSET)
     }
@@ -305,7 +305,7 @@ impl<'a> Sweep<'a> {
                 reply_to.and_then(|reply| reply.correlation_id.as_deref()),
             ];
             let is_theirs = event.subject.as_ref().is_some_and(|subject| subjects.contains(subject));
-            // Whoever finishes the same erasure may have queued its event.
+            // Another process that finishes the same erasure may have queued its event.
             is_theirs && event.kind != outgoing::ERASED
                 || self.events.results.contains(&event.id)
                 || (event.subject.is_none() || event.kind == completed::KIND)

@@ -71,7 +71,7 @@ pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce(
         Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         _ if facts.accepted + facts.rejected > 1 => return Step::Halve,
-        // A dead letter waits for whoever has locked its row.
+        // A dead letter waits until its row is unlocked.
         Refused::Locked(_) | Refused::Slow(_) if facts.accepted == 0 => return Step::PutOff,
         // The database accepts every dead letter, unless this program has a bug.
         _ if facts.accepted == 0 => return Step::Wait,

@@ -82,7 +82,7 @@ pub(super) fn plan(
 }
 
 /// Notes how far the lanes are loaded, and whether that is all that was planned: what was due may have been too large.
-/// `again` are those that begin anew: digests are to be made of them, or rows were locked.
+/// `again` are those that start over: digests are to be made of them, or rows were locked.
 pub(super) fn advance(
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,

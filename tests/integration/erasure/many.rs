@@ -20,7 +20,7 @@ async fn fill(app: &TestApp, id: &str, count: i32) {
     let proofs = "INSERT INTO applied_events (company_id, event_key, meaning, erased)
         SELECT 'acme', key, '\\x00112233445566778899aabbccddeeff', false FROM UNNEST($1::uuid[]) key";
     sqlx::query(proofs).bind(&keys).execute(&app.pool).await.unwrap();
-    // For another contact of the same chain, so that only the event tells whose they are.
+    // For another contact of the same chain, so that only the event shows whose they are.
     let webhooks = "INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
             trigger_name, method, url, headers, body, endpoint_id, newest_only, awaited, digest, state, contact_id, finished_at)
         SELECT 'acme', gen_random_uuid(), now(), key, 2, '/s', 'ada.byron', 't', 'POST', 'https://ada.byron.example', '[]', '',

@@ -118,7 +118,7 @@ async fn deleted_queues_are_declared_and_consumed_again(app: &TestApp) {
             process.log().contains(&part).then_some(())
         })
         .await;
-        // Whoever reconnects declares all queues, also the one that is deleted next.
+        // A worker that reconnects declares all queues, also the one that is deleted next.
         process.ready().await;
     }
     process.ready().await;

@@ -306,7 +306,7 @@ async fn locked_endpoint_stops_no_other(app: &TestApp) {
     app.wait_for_deliveries("delivered", 1).await;
     let events: Vec<Event> = send(100, &slow);
     app.broker.publish_all(&events).await;
-    // Whoever makes a delivery due needs the row.
+    // A transaction that makes a delivery due needs the row.
     app.wait_for_rows("webhook_deliveries WHERE url LIKE '%/slow'", 100).await;
     app.wait_for_at_least(2, "webhook_deliveries WHERE state = 'delivered'").await;
     let mut lock = app.pool.begin().await.unwrap();

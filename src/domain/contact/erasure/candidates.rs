@@ -22,7 +22,7 @@ const MAX_PLACES: usize = 2_000;
 const MAX_LOCAL: usize = 64;
 
 /// Every phone and email with which [`super::Person::is_mentioned`] finds its person in `bytes`, and possibly more. Reads
-/// national phone numbers in `region`. `None` if the bytes are too large or contain too many to tell.
+/// national phone numbers in `region`. `None` if the bytes are too large or contain too many.
 #[must_use]
 pub fn candidates(bytes: &[u8], region: Region) -> Option<BTreeSet<Identifier>> {
     if bytes.len() > MAX_SEARCHED {

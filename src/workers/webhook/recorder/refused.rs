@@ -50,7 +50,7 @@ impl Recorder {
                 next_round = Instant::now() + RETRY_INTERVAL;
             }
             let mut why = None;
-            // Whoever waits for one locked row of a lane has waited long enough for the others.
+            // One wait for a locked row of a lane is enough: its other outcomes follow in the next round.
             let mut locked: HashSet<Key> = HashSet::new();
             while let Some(taken) = portions.pop() {
                 let [taken, again] = taken.divided(|job| locked.contains(&job.lane));
