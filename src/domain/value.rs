@@ -6,4 +6,5 @@ pub mod email;
 pub mod identity;
 pub mod phone;
 pub mod text;
+pub mod wrapping;
 pub mod zip_code;

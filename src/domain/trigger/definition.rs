@@ -141,6 +141,12 @@ impl Trigger {
         self.parameters.declared()
     }
 
+    /// What was left out of the schema of the parameters, because it cannot be checked.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        self.parameters.warnings()
+    }
+
     /// About how much memory it takes, in bytes.
     pub(super) const fn size(&self) -> usize {
         self.size

@@ -10,7 +10,10 @@ use jsonschema::{
 };
 use serde_json::{Map, Value};
 
-use crate::domain::{trigger::problem::Problems, value::text::quote};
+use crate::domain::{
+    trigger::problem::{Problem, Problems},
+    value::text::quote,
+};
 
 /// Compiled regular expression of a `pattern`, in bytes.
 const MAX_PATTERN: usize = 1 << 20;
@@ -29,6 +32,7 @@ pub(super) struct Parameters {
     patterns: usize,
     /// `None` accepts everything, because nothing is declared.
     validator: Option<Validator>,
+    warnings: Vec<Problem>,
 }
 
 impl Parameters {
@@ -54,12 +58,17 @@ impl Parameters {
         }
         // A rejected schema must not reach the compiler.
         let validator = if problems.count() == before { build(schema, problems) } else { None };
-        Self { declared, patterns, validator }
+        Self { declared, patterns, validator, warnings: Vec::new() }
     }
 
     /// About how much memory its regular expressions take, in bytes.
     pub(super) const fn size_of_patterns(&self) -> usize {
         self.patterns * PATTERN_SIZE
+    }
+
+    /// What was left out of the schema because it cannot be checked.
+    pub(super) fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The names in `properties`.
