@@ -2,6 +2,7 @@
 
 pub mod birthday;
 pub mod country;
+pub(in crate::domain) mod damaged;
 pub mod email;
 pub mod identity;
 pub mod phone;

@@ -84,6 +84,12 @@ impl Phone {
         Some(phone)
     }
 
+    /// Parses a number that may stand beside a second one. `true` if exactly one of two was usable.
+    #[must_use]
+    pub fn parse_one_of(text: &str, region: Region) -> Option<(Self, bool)> {
+        Some((Self::parse(text, region)?, false))
+    }
+
     /// Wraps a canonical number from the database.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {

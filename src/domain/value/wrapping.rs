@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::domain::value::phone::Region;
+use crate::domain::value::{phone::Region, text};
 
 /// What a text is to be: it decides what may stand around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::domain) enum Kind {
+pub enum Kind {
     /// An email address.
     Email,
     /// A phone number.
@@ -21,14 +21,24 @@ pub(in crate::domain) enum Kind {
 
 /// A value without what stood around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::domain) enum Unwrapped<'a> {
+pub enum Unwrapped<'a> {
     /// The value; the text itself if nothing stood around it.
     Bare(Cow<'a, str>),
     /// A link whose label and target are two different values.
     Differs,
 }
 
-/// Takes off what stands around a cleaned text.
-pub(in crate::domain) const fn unwrap(_kind: Kind, text: &str) -> Unwrapped<'_> {
+/// Takes off what stands around a cleaned text. The result has to be cleaned once more.
+#[must_use]
+pub fn unwrap(_kind: Kind, text: &str) -> Unwrapped<'_> {
     Unwrapped::Bare(Cow::Borrowed(text))
+}
+
+/// Reads the text of an identifier as an argument of an event is read, up to its parser.
+#[must_use]
+pub fn clean_key(kind: Kind, text: &str) -> Unwrapped<'static> {
+    match unwrap(kind, &text::clean(text)) {
+        Unwrapped::Bare(bare) => Unwrapped::Bare(Cow::Owned(text::clean(&bare).into_owned())),
+        Unwrapped::Differs => Unwrapped::Differs,
+    }
 }
