@@ -64,6 +64,11 @@ fn composed(text: &str) -> Cow<'_, str> {
     Cow::Owned(NFC.normalize(&joiners::without_any(&text)).into_owned())
 }
 
+/// Composes letters and their accents (Unicode NFC).
+pub(in crate::domain) fn nfc(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() { Cow::Borrowed(text) } else { NFC.normalize(text) }
+}
+
 fn on_one_line(text: &str) -> Cow<'_, str> {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     if !text.contains(breaks) {

@@ -128,7 +128,6 @@ enum Layer {
 }
 
 fn peel(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
-    let owned = |text: Cow<'_, str>| text.into_owned();
     if let Some(plain) = entities::decoded(text).or_else(|| markup::without_escapes(text)) {
         return Some(Layer::Around(plain));
     }
@@ -145,7 +144,7 @@ fn peel(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
     let is_free_text = kind == Kind::Text;
     let around = markup::without_emphasis(text, is_free_text)
         .map(str::to_owned)
-        .or_else(|| quotes::without_quotes(text).map(owned))
+        .or_else(|| quotes::without_quotes(text).map(Cow::into_owned))
         .or_else(|| quotes::without_brackets(text).filter(|_| !is_free_text).map(str::to_owned))
         .or_else(|| quotes::without_apostrophe(text, is_free_text).map(str::to_owned))
         .or_else(|| unlabeled(kind, names, text).map(str::to_owned));
