@@ -66,7 +66,8 @@ impl Phone {
             return None;
         }
         let text = text::plain(text);
-        let text = damaged::repair(&text).filter(|text| !damaged::is_fraction(text))?;
+        let text = text.trim_end_matches([',', ';', ' ']);
+        let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
         let unprefixed = brazil::without_blank(&text, region.code() == "BR");
         let read = written::read(unprefixed.as_deref().unwrap_or(&text));
         let Written { number, international, extension } = read?;

@@ -234,6 +234,7 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
     match kind {
         Kind::Email => named
             .or_else(|| label::without_before_word(names, text).filter(|word| word.contains('@')))
+            .or_else(|| without_comment(text))
             .or_else(|| label::without_sign(text)),
         Kind::Phone(_) => named
             .or_else(|| label::without_before_digits(names, text))
@@ -242,6 +243,13 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
         Kind::Digits | Kind::Date => named.or_else(|| label::without_before_digits(names, text)),
         Kind::Text => named,
     }
+}
+
+/// The address before a comment (RFC 5322, 3.2.2): `ada@x.example (Ada)`.
+fn without_comment(text: &str) -> Option<&str> {
+    let (address, comment) = text.strip_suffix(')')?.rsplit_once('(')?;
+    let is_one = address.contains('@') && !comment.contains('@');
+    is_one.then(|| address.trim_end())
 }
 
 fn without_phone_scheme(target: &str) -> Option<&str> {

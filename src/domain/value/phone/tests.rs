@@ -165,6 +165,7 @@ fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
         ("85 99999-0001 e 85 9999-0001", "+5585999990001", false, "one number in two spellings"),
         ("85999990001; +5585999990001", "+5585999990001", false, "one number in two spellings"),
         ("85 99999-0001 /", "+5585999990001", false, "nothing after the slash"),
+        ("85 99999-0001; 3333-4444;", "+5585999990001", true, "the end of a list"),
         ("85 99999-0001", "+5585999990001", false, "one number"),
         ("85 3333-4444, ramal 12", "+558533334444;ext=12", false, "one number with its extension"),
     ] {

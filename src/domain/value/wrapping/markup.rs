@@ -86,20 +86,42 @@ fn after_tag(text: &str) -> Option<(&str, bool)> {
     (!attributes.contains(['<', '@'])).then_some((after, is_block))
 }
 
-/// Removes the backslashes before punctuation that Telegram, Markdown, PHP and JSON put there.
+/// Removes the backslashes before punctuation that Telegram, Markdown, PHP and JSON put there, and decodes JSON's
+/// `\u00e9`. Other letters after a backslash stay: `AC\DC`.
 pub(super) fn without_escapes(text: &str) -> Option<String> {
-    if !text.contains('\\') {
-        return None;
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let escapes = |next: &char| "_*[]()~`>#+-=|{}.!'\"@&/:<,;".contains(*next);
-        if c != '\\' || !characters.peek().is_some_and(escapes) {
+    let (start, mut rest) = text.split_once('\\')?;
+    let mut plain = start.to_owned();
+    loop {
+        if let Some((c, after)) = json_escape(rest) {
             plain.push(c);
+            rest = after;
+        } else if !rest.starts_with(|next: char| "_*[]()~`>#+-=|{}.!'\"@&/:<,;".contains(next)) {
+            plain.push('\\');
         }
+        let Some((before, after)) = rest.split_once('\\') else { break };
+        plain.push_str(before);
+        rest = after;
     }
+    plain.push_str(rest);
     (plain.len() < text.len()).then_some(plain)
+}
+
+/// The character of `u00e9`, or of `ud83d\ude00` with its second half, and the text after it.
+fn json_escape(text: &str) -> Option<(char, &str)> {
+    let (first, after) = utf16_unit(text)?;
+    let second = after.strip_prefix('\\').and_then(utf16_unit);
+    let (units, after) = match second.filter(|_| (0xd800..0xdc00).contains(&first)) {
+        Some((second, after)) => (vec![first, second], after),
+        None => (vec![first], after),
+    };
+    let c = char::decode_utf16(units).next()?.ok()?;
+    Some((c, after))
+}
+
+fn utf16_unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, after) = text.strip_prefix('u')?.split_at_checked(4)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_number.then(|| u16::from_str_radix(digits, 16).ok())?.map(|unit| (unit, after))
 }
 
 /// Takes off asterisks, underscores or tildes around the text. In free text the same mark must not be within,
@@ -160,6 +182,8 @@ mod tests {
             ("ada\\_l@x\\.example", Some("ada_l@x.example")),
             ("\\+55 85 99999\\-0001", Some("+55 85 99999-0001")),
             ("O\\'Neil", Some("O'Neil")),
+            ("Jos\\u00e9 \\ud83d\\ude00", Some("José 😀")),
+            ("AC\\DC \\unit \\ud83d \\u12", None),
             ("a\\b\\", None),
             ("\\\\", None),
             ("Ana", None),

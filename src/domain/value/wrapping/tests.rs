@@ -61,6 +61,8 @@ fn emails_are_unwrapped() {
         ("E-mail ada@x.example", "forms without a colon"),
         ("📧 ada@x.example", "signatures"),
         ("Email: <mailto:ada@x.example|ada@x.example>", "Slack: a label before a link"),
+        ("ada@x.example (Ada Lovelace)", "RFC 5322, 3.2.2: a comment"),
+        ("ada\\u0040x.example", "RFC 8259, 7: JSON within a text"),
         ("ada\\@x\\.example", "Telegram's MarkdownV2: escapes"),
         ("ada\u{200b}@x.example\u{a0}", "copied from web pages"),
     ] {
@@ -156,6 +158,7 @@ fn names_are_unwrapped() {
     for (text, expected, source) in [
         ("Jos&eacute; da Concei&ccedil;&atilde;o", "José da Conceição", "HTML, 13.5"),
         ("O\\'Neil", "O'Neil", "PHP's addslashes"),
+        ("Jos\\u00e9 \\ud83d\\ude00", "José 😀", "RFC 8259, 7: JSON within a text"),
         ("O&#039;Neil", "O'Neil", "PHP's htmlspecialchars"),
         ("'O'Neil'", "O'Neil", "quotes around an apostrophe"),
         ("\"Bar \"\"Zé\"\"\"", "Bar \"Zé\"", "RFC 4180, 2.7"),
