@@ -4,6 +4,8 @@
 mod links;
 mod markup;
 mod quotes;
+#[cfg(test)]
+pub(in crate::domain) mod rows;
 
 use std::borrow::Cow;
 

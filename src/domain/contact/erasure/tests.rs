@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::value::phone::rows;
+use crate::domain::value::{phone::rows::SPELLINGS, wrapping::rows};
 
 fn region(code: &str) -> Region {
     Region::new(code).unwrap()
@@ -95,10 +95,20 @@ fn phones_and_documents_are_found_in_every_spelling() {
 
 #[test]
 fn what_the_parsers_read_is_found() {
-    for (text, source) in rows::SPELLINGS {
-        assert!(ada().is_mentioned(text.as_bytes()), "{text} ({source})");
-        let json = serde_json::json!({ "phone": text }).to_string();
-        assert!(ada().is_mentioned(json.as_bytes()), "{text} ({source})");
+    let phone = Identifier::Phone(Phone::from_stored("+5585999990001"));
+    let email = Identifier::Email(Email::from_stored("ada@x.example"));
+    for (key, rows) in [(&phone, SPELLINGS), (&phone, rows::PHONES), (&email, rows::EMAILS)] {
+        let person = Person::new(region("BR"), [key.clone()], []);
+        for (text, source) in rows {
+            let json = serde_json::json!({ "key": text }).to_string();
+            for bytes in [text.as_bytes(), json.as_bytes()] {
+                assert!(person.is_mentioned(bytes), "{text} ({source})");
+                assert!(
+                    candidates::candidates(bytes, region("BR")).unwrap().contains(key),
+                    "{text} ({source})"
+                );
+            }
+        }
     }
     assert_mentioned(&[
         "_ada@analytical.example_",
