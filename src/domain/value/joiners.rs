@@ -22,6 +22,12 @@ const MAX_MARKS: usize = 8;
 
 const NON_JOINER: char = '\u{200c}';
 const JOINER: char = '\u{200d}';
+/// Lengthens the line between cursive letters, and joins both.
+const KASHIDA: char = '\u{640}';
+/// The frame around a digit that makes it an emoji.
+const KEYCAP: char = '\u{20e3}';
+/// Before the scripts and symbols with variants come Latin, Greek, Cyrillic and others that have none.
+const FIRST_WITH_VARIANTS: char = '\u{1000}';
 /// Begins the flags of England, Scotland and Wales, which tags spell out.
 const BLACK_FLAG: char = '\u{1f3f4}';
 
@@ -73,20 +79,19 @@ pub(super) fn without_any(text: &str) -> String {
 
 /// Whether the contextual character `c` changes how the text around it looks.
 fn is_needed(c: char, before: &str, after: &str) -> bool {
-    let (last, next) = (before.chars().next_back(), after.chars().find(|c| !is_needless(*c)));
-    let Some(last) = last else { return false };
+    let Some(last) = before.chars().next_back() else { return false };
+    let next = after.chars().find(|c| !is_needless(*c));
     match c {
         NON_JOINER => is_virama(last) || separates_cursive_letters(before, after),
         JOINER => {
             is_virama(last)
                 || next.is_some_and(is_virama)
-                || is_cursive(last)
-                || next.is_some_and(is_cursive)
+                || gives_joined_form(last, next)
                 || is_end_of_emoji(last) && next.is_some_and(|next| PICTOGRAPHS.contains(next))
         }
         '\u{180e}' => matches!(last, '\u{1820}'..='\u{18aa}'),
         _ if is_tag(c) => last == BLACK_FLAG || is_tag(last),
-        _ => !(last.is_whitespace() || last.is_control() || is_contextual(last) || is_blank(last)),
+        _ => has_variants(last, next),
     }
 }
 
@@ -94,18 +99,28 @@ fn is_virama(c: char) -> bool {
     COMBINING.get(c) == CanonicalCombiningClass::Virama
 }
 
-fn is_cursive(c: char) -> bool {
-    matches!(
-        JOINING.get(c),
-        JoiningType::LeftJoining
-            | JoiningType::DualJoining
-            | JoiningType::RightJoining
-            | JoiningType::JoinCausing
-    ) && c != JOINER
+/// Whether a cursive letter is on one side only. Two of them join by themselves.
+fn gives_joined_form(last: char, next: Option<char>) -> bool {
+    let joins_next =
+        matches!(JOINING.get(last), JoiningType::LeftJoining | JoiningType::DualJoining) || last == KASHIDA;
+    let joins_last = next.is_some_and(|next| {
+        matches!(JOINING.get(next), JoiningType::RightJoining | JoiningType::DualJoining) || next == KASHIDA
+    });
+    joins_next != joins_last
 }
 
 fn is_end_of_emoji(c: char) -> bool {
     PICTOGRAPHS.contains(c) || SKIN_TONES.contains(c) || c == '\u{fe0f}'
+}
+
+/// Whether a selector can change the character (Unicode's standardized variants, TS 37 and TS 51): an emoji, the
+/// digit of a keycap, or a character of a script that has variants. Letters of European scripts have none.
+fn has_variants(last: char, next: Option<char>) -> bool {
+    if last < FIRST_WITH_VARIANTS || matches!(last, '\u{1e00}'..='\u{1fff}') {
+        let is_key = last.is_ascii_digit() || matches!(last, '#' | '*');
+        return PICTOGRAPHS.contains(last) || is_key && next == Some(KEYCAP);
+    }
+    !(last.is_whitespace() || is_contextual(last) || is_blank(last))
 }
 
 /// Whether the letters around, apart from their marks, would join.
@@ -146,6 +161,8 @@ mod tests {
             ("❤\u{fe0f} Ana", "Unicode TS 51: presentation as emoji"),
             ("葛\u{e0100}城", "Unicode TS 37: ideographic variation"),
             ("ᠠ\u{180e}ᠠ", "the Unicode Standard, 13.5: Mongolian vowel separator"),
+            ("1\u{fe0f}\u{20e3}", "Unicode TS 51: a keycap"),
+            ("©\u{fe0f} Ana", "Unicode TS 51: an emoji among Latin symbols"),
             ("José", "nothing invisible"),
         ] {
             assert_eq!(without_needless(text), text, "{source}");
@@ -163,6 +180,9 @@ mod tests {
             ("Ana\u{2068} Souza\u{2069}", "Ana Souza", "UAX 9: isolates of chats"),
             ("Ana\u{e0041}\u{e0042}", "Ana", "tags hide text from people that models read"),
             ("\u{fe0f}Ana", "Ana", "a selector without a base"),
+            ("A\u{fe0f}na 1\u{fe0f}", "Ana 1", "Latin letters and digits have no variants"),
+            ("Tiê\u{fe0e}n ễ\u{fe00}", "Tiên ễ", "Latin letters have no variants"),
+            ("م\u{200d}ح\u{200d}مد", "محمد", "letters that join by themselves"),
             ("Ana \u{fe0f}", "Ana ", "a selector after a space"),
             ("مد\u{200c}رس", "مدرس", "dal joins nothing after it: RFC 5892, A.1"),
             ("a\u{180e}b", "ab", "no Mongolian letter before it"),
