@@ -149,6 +149,7 @@ impl Placeholders {
 
     /// Whether the digits of a phone are words for nothing, apart from a country or area code: `+55 undefined`.
     fn has_a_word_for_digits(&self, text: &str) -> bool {
+        let text = text::plain(text);
         if !text.contains(char::is_alphabetic) || text.bytes().filter(u8::is_ascii_digit).count() > 3 {
             return false;
         }

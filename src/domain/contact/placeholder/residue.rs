@@ -8,12 +8,13 @@ use crate::domain::{contact::field::Field, value::text::folded};
 /// In this order: Mustache, Handlebars, Liquid, Jinja, n8n, Make, Zapier; Liquid's and Jinja's tags; Jinja's
 /// comments; Salesforce; JavaScript, shells, Velocity; Ruby, Workato; Power Automate; ERB, ASP; PHP, XML;
 /// Mailchimp; Template Toolkit; two opening braces in a URL; n8n without its braces.
-const OPENINGS: [&str; 22] = [
+const OPENINGS: [&str; 23] = [
     "{{",
     "{%",
     "{#",
     "{!",
     "${",
+    "$!{",
     "#{",
     "@{",
     "<%",

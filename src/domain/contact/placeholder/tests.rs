@@ -181,6 +181,7 @@ fn real_values_are_not_placeholders() {
         (Field::Phone, "+5585999990001", "a number"),
         (Field::Phone, "(11) 98765-4321", "somebody's number"),
         (Field::Phone, "(11) 3333-3333", "a company's number"),
+        (Field::Phone, "WhatsApp： ８５９９９９９０００１", "full-width digits after a label"),
         (Field::Phone, "call me", "no number, but no placeholder"),
         (Field::Email, "noreply@analytical.example", "a mailbox"),
         (Field::Email, "unknown@analytical.example", "a mailbox"),
