@@ -2,6 +2,7 @@
 
 mod dirty;
 mod quality;
+mod schemas;
 
 use proptest::prelude::*;
 use serde_json::json;
