@@ -79,6 +79,8 @@ impl Patterns {
             0 => pattern.to_owned(),
             _ if pattern.len() > MAX_BACKTRACKING => return Err(UNUSABLE),
             _ if scan.repeats.most.groups > MAX_REPEATS => return Err(UNUSABLE),
+            // The validator only takes names behind something else that the linear engine does not know.
+            _ if scan.has_names => format!("(?=)(?:{})", scan.text),
             _ if scan.repeats.most.all <= MAX_REPEATS && !scan.has_properties => scan.text,
             // The validator does not split a group.
             _ => format!("(?:{})", scan.text),
@@ -123,6 +125,8 @@ struct Scan {
     /// With back-references.
     look_arounds: usize,
     repeats: Repeats,
+    /// Whether it refers to a group by name.
+    has_names: bool,
     /// Whether it has Unicode properties, which are large when compiled.
     has_properties: bool,
     /// Whether the last character of the text ends an inserted class.
@@ -180,6 +184,7 @@ impl Scan {
             (Some('0'), _) => self.text.push_str("\\x00"),
             (Some(c @ ('1'..='9' | 'k')), _) if !in_class => {
                 self.look_arounds += 1;
+                self.has_names |= c == 'k';
                 self.text.extend(['\\', c]);
             }
             (Some(c @ ('p' | 'P')), _) => {

@@ -235,7 +235,7 @@ mod tests {
             ("#/components/schemas/Lead", BASE, Some(("/components/schemas/Lead", BASE))),
             ("#/enum/0", BASE, Some(("/enum/0", BASE))),
             ("#/enum", BASE, None),
-            ("#/enum/00", BASE, Some(("/enum/0", BASE))),
+            ("#/enum/1", BASE, None),
             ("#/$defs/missing", BASE, None),
             ("#here", BASE, None),
             ("https://a.example/d/part#here", BASE, Some(("/$defs/part", BASE))),

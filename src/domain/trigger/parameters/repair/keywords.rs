@@ -1,5 +1,7 @@
 //! The keywords that are checked, and what they must look like.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 /// The types of JSON Schema.
@@ -69,6 +71,21 @@ fn is_names(value: &Value) -> bool {
 
 fn has_only_names(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.values().all(is_names))
+}
+
+/// Lists of names without repetitions, which JSON Schema forbids in them.
+pub(super) fn distinct_names(value: &Value) -> Value {
+    match value {
+        Value::Array(names) => {
+            let mut seen = HashSet::new();
+            names.iter().filter(|name| seen.insert(name.as_str())).cloned().collect()
+        }
+        Value::Object(lists) => {
+            let lists = lists.iter().map(|(name, names)| (name.clone(), distinct_names(names)));
+            Value::Object(lists.collect())
+        }
+        value => value.clone(),
+    }
 }
 
 /// 2.0 is a whole number, too (JSON Schema 2020-12, Core 4.2.3).

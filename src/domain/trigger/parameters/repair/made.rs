@@ -84,7 +84,7 @@ fn nullable(mut schema: Map<String, Value>) -> Map<String, Value> {
     for (keyword, null) in [("type", json!("null")), ("enum", Value::Null)] {
         match schema.get_mut(keyword) {
             Some(Value::Array(values)) if !values.contains(&null) => values.push(null),
-            Some(value @ Value::String(_)) if *value != null => *value = json!([value, null]),
+            Some(value @ Value::String(_)) if *value != null => *value = vec![value.take(), null].into(),
             _ => {}
         }
     }

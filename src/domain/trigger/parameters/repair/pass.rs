@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 
 use super::{
-    keywords::{Kind, kind, known_type},
+    keywords::{Kind, distinct_names, kind, known_type},
     made::{Made, Part},
 };
 use crate::domain::{
@@ -210,7 +210,13 @@ impl<'p, 's> Pass<'p, 's> {
             (_, _, Kind::Schema) => self.one(made, key, value),
             (_, _, Kind::List) => self.list(made, key, value),
             (_, _, Kind::Map) => self.map(made, key, value),
-            (_, _, Kind::Data(fits, _)) if fits(value) => made.add(key, value.clone()),
+            (_, _, Kind::Data(fits, _)) if fits(value) => made.add(
+                key,
+                match key {
+                    "dependentRequired" | "required" => distinct_names(value),
+                    _ => value.clone(),
+                },
+            ),
             (_, _, Kind::Data(_, what)) => self.leave_out(made, format!("is not checked; write {what}")),
         }
     }
@@ -377,7 +383,7 @@ impl<'p, 's> Pass<'p, 's> {
         for (name, value) in members {
             self.within(name, |pass| match value {
                 Value::Array(names) if names.iter().all(Value::is_string) => {
-                    made.insert("dependentRequired", name.clone(), value.clone());
+                    made.insert("dependentRequired", name.clone(), distinct_names(value));
                 }
                 _ => pass.member(made, "dependentSchemas", name.clone(), value),
             });

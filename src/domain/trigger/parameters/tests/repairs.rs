@@ -191,3 +191,14 @@ fn what_looks_like_a_keyword_but_is_data_or_a_name_is_left_alone() {
         parameters.check(&json!({"$ref": 1})).is_err() && parameters.check(&json!({"pattern": "("})).is_err()
     );
 }
+
+#[test]
+fn names_may_be_repeated() {
+    let schema = json!({"required": ["a", "b", "a"], "dependentRequired": {"a": ["c", "c"]}, "dependencies": {"b": ["d", "d"]}});
+    let parameters = compile(&schema).unwrap();
+    assert!(parameters.warnings().is_empty());
+    assert!(parameters.check(&json!({"a": 1, "b": 1, "c": 1, "d": 1})).is_ok());
+    for arguments in [json!({"a": 1}), json!({"a": 1, "b": 1, "c": 1}), json!({"a": 1, "b": 1, "d": 1})] {
+        assert!(parameters.check(&arguments).is_err(), "{arguments}");
+    }
+}
