@@ -25,7 +25,7 @@ use crate::{
         },
         contact::{ContactId, ContactUpdate, Rejected, directory::Directory, field::Field},
         trace_context::TraceContext,
-        trigger::{cache::TriggerCache, fired::decode},
+        trigger::{cache::TriggerCache, fired::decode, shapes::is_empty_list},
         webhook::{
             delivery::Delivery, own_headers::OwnHeaders, request::WebhookRequest, signature::SigningSecret,
         },
@@ -64,7 +64,11 @@ fn fire(
 /// The JSON object of an option, or of the file that `@FILE` names.
 fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     let text = match text.strip_prefix('@') {
-        Some(file) => definition::read(Path::new(file))?,
+        // Programs that write files may not know an empty object from an empty list.
+        Some(file) => match definition::read(Path::new(file))? {
+            text if is_empty_list(&text) => "{}".to_owned(),
+            text => text,
+        },
         None => text.to_owned(),
     };
     let value: Box<RawValue> =

@@ -121,6 +121,27 @@ fn dead_letter_is_shown_as_an_error() {
     assert_eq!(allowed["steps"][1].get("error"), None);
 }
 
+/// Not a setting of ours, but of the world: n8n listens on 5678, and the Fetch standard blocks 25.
+#[test]
+fn any_port_of_a_receiver_is_shown() {
+    let on = |port: &str| {
+        let text =
+            REFERENCE.replace("https://hooks.example/$plan", &format!("https://hooks.example:{port}/lead"));
+        fired(&text, r#"{"name": "Ada"}"#, "{}", &[]).unwrap()["steps"][1].clone()
+    };
+    let shown = on("5678");
+    assert_eq!((shown.get("error"), &shown["url"]), (None, &json!("https://hooks.example:5678/lead")));
+    assert!(on("25")["error"].as_str().unwrap().contains("webhook_blocked"));
+}
+
+#[test]
+fn file_with_an_empty_list_has_no_arguments() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, "\u{feff}[ ]\r\n".as_bytes()).unwrap();
+    let read = argument(&format!("@{}", file.path().display()), "--arguments").unwrap();
+    assert_eq!(read.get(), "{}");
+}
+
 #[test]
 fn company_and_client_data_come_from_the_file() {
     let event = format!(

@@ -3,6 +3,7 @@
 mod dirty;
 mod placeholders;
 mod quality;
+mod schemas;
 
 use proptest::prelude::*;
 use serde_json::json;
