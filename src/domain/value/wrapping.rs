@@ -172,8 +172,8 @@ fn linked(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
 fn resolved(kind: Kind, names: &[&str], link: Link<'_>) -> Layer {
     let target = link.target;
     let label = markup::without_tags_around(link.label).unwrap_or(link.label);
-    let label = label.trim_matches(|c: char| c.is_whitespace() || "*\"'`“”".contains(c));
-    let label = label::without(names, label).unwrap_or(label).trim();
+    let label = without_marks(label);
+    let label = label::without(names, label).map_or(label, without_marks);
     let shown = if label.is_empty() { target } else { label };
     let agrees = match kind {
         Kind::Email | Kind::Phone(_) => {
@@ -256,6 +256,11 @@ fn without_comment(text: &str) -> Option<&str> {
 
 fn without_phone_scheme(target: &str) -> Option<&str> {
     ["tel:", "callto:", "sms:"].iter().find_map(|scheme| after_prefix(target, scheme))
+}
+
+/// Without quotes and asterisks at both ends. Underscores and tildes stay, because addresses begin with them.
+fn without_marks(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || "*\"'`“”".contains(c))
 }
 
 fn digits(text: &str) -> String {
