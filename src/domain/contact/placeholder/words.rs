@@ -83,12 +83,11 @@ impl Words {
         }
         match self.phrases.get(&*spelled) {
             Some(Reach::Anywhere) => true,
-            Some(Reach::UnlessAName) if field == Field::Country => !is_country(text),
+            Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => !is_country(text),
             // Nobody writes a name in brackets, or with a full stop.
             Some(Reach::UnlessAName) => {
                 !(field.is_proper_name() && text == bare && is_written_as_a_name(text))
             }
-            Some(Reach::KeysOnly) if field == Field::Country => !is_country(text),
             Some(Reach::KeysOnly) => !field.is_free_text(),
             None => self.are_phrases(field, &spelled),
         }

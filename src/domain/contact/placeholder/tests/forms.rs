@@ -19,6 +19,7 @@ fn templates_are_placeholders_anywhere() {
         ("{{> person}}", "Handlebars: partials"),
         ("{{ customer.name | upcase }}", "Liquid, docs: filters"),
         ("{% if name %}Ada{% endif %}", "Liquid, Jinja: tags"),
+        ("{% assign n = 'Ada' %}", "Liquid, docs: variables"),
         ("{# name #}", "Jinja, docs: comments"),
         ("{{ person.first_name|default:'' }}", "Klaviyo, Django"),
         ("{{1.name}}", "Make, docs: mapping"),
