@@ -12,7 +12,7 @@ use crate::domain::{
         mapping::Mapping,
         parameters::Parameters,
         problem::{Problem, Problems},
-        size,
+        shapes, size,
     },
     value::text::quote,
     webhook::action::WebhookAction,
@@ -84,8 +84,7 @@ impl Trigger {
 
         check_name(name, &mut problems);
         let description = optional(&object, "description", Value::as_str, "a string", &mut problems);
-        let interpret =
-            optional(&object, "interpretResponse", Value::as_bool, "true or false", &mut problems);
+        let interpret = optional(&object, "interpretResponse", shapes::flag, "true or false", &mut problems);
         let parameters = match given(&object, "parameters") {
             Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
             None => Parameters::default(),

@@ -1,6 +1,7 @@
 //! Tables of chains and arguments, and the plans and faults that they lead to.
 
 mod dirty;
+mod placeholders;
 mod quality;
 mod schemas;
 
