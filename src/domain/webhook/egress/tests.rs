@@ -95,18 +95,53 @@ fn ports_are_checked_with_the_address() {
         ("[fd00::1]:8443", Err(Blocked::Port)),
         ("127.0.0.1:35000", Ok(())),
         ("8.8.8.8:443", Ok(())),
-        ("8.8.8.8:80", Err(Blocked::Port)),
-        ("8.8.8.8:8443", Err(Blocked::Port)),
+        ("8.8.8.8:80", Ok(())),
+        ("8.8.8.8:8443", Ok(())),
+        ("8.8.8.8:22", Err(Blocked::Port)),
         ("[64:ff9b::8.8.8.8]:22", Err(Blocked::Port)),
     ] {
         assert_eq!(check(&policy, text), expected, "{text}");
     }
+    // The list narrows, and cannot allow a bad port.
+    policy.allowed_ports = vec![8443, 22];
+    for (text, expected) in [
+        ("8.8.8.8:443", Ok(())),
+        ("8.8.8.8:8443", Ok(())),
+        ("8.8.8.8:5678", Err(Blocked::Port)),
+        ("8.8.8.8:80", Err(Blocked::Port)),
+        ("8.8.8.8:22", Err(Blocked::Port)),
+        ("127.0.0.1:35000", Ok(())),
+        // An allowed port does not allow a private network.
+        ("192.168.0.1:8443", Err(Blocked::Address("a private address"))),
+    ] {
+        assert_eq!(check(&policy, text), expected, "{text}");
+    }
     policy.allow_http = true;
-    policy.allowed_ports = vec![8443];
     assert_eq!(check(&policy, "8.8.8.8:80"), Ok(()));
-    assert_eq!(check(&policy, "8.8.8.8:8443"), Ok(()));
-    // An allowed port does not allow a private network.
-    assert_eq!(check(&policy, "192.168.0.1:8443"), Err(Blocked::Address("a private address")));
+}
+
+/// The ports on which people run receivers, and those of other protocols (glpi-project/glpi #24704, makeplane/plane #4598,
+/// gnmyt/MySpeed #534).
+#[test]
+fn every_port_but_a_bad_one_is_allowed() {
+    // n8n, Node-RED, Home Assistant, Odoo, Frappe, Jenkins, cPanel, Plesk, Cloudflare's ports for https, and others.
+    for port in [
+        80, 81, 443, 444, 1880, 1881, 2053, 2083, 2087, 2096, 3000, 3001, 4000, 4200, 4433, 4443, 5000, 5001,
+        5173, 5601, 5678, 5679, 7071, 8000, 8008, 8069, 8080, 8081, 8088, 8123, 8443, 8444, 8888, 9000, 9090,
+        9443, 10_000, 10_443, 30_443, 49_152, 65_535,
+    ] {
+        for host in ["8.8.8.8", "[2606:4700::1111]", "hooks.example"] {
+            let url = Url::parse(&format!("https://{host}:{port}/webhook")).unwrap();
+            assert_eq!(Policy::default().check_url(&url), Ok(()), "{url}");
+        }
+    }
+    assert!(BAD_PORTS.is_sorted());
+    for port in [0, 1, 21, 22, 23, 25, 53, 110, 143, 465, 587, 993, 2049, 5060, 6000, 6667, 10_080] {
+        for host in ["8.8.8.8", "[2606:4700::1111]", "hooks.example"] {
+            let url = Url::parse(&format!("https://{host}:{port}/webhook")).unwrap();
+            assert_eq!(Policy::default().check_url(&url), Err(Blocked::Port), "{url}");
+        }
+    }
 }
 
 #[test]
@@ -148,9 +183,11 @@ fn other_schemes_and_userinfo_are_refused() {
     let (strict, open) = (policy(false, &[]), policy(true, &["127.0.0.0/8"]));
     assert_eq!(check(&strict, "https://hooks.example/x"), Ok(()));
     assert_eq!(check(&strict, "http://hooks.example/x"), Err(Blocked::Http));
-    assert_eq!(check(&strict, "https://hooks.example:8443/x"), Err(Blocked::Port));
+    assert_eq!(check(&strict, "https://hooks.example:8443/x"), Ok(()));
+    assert_eq!(check(&strict, "https://hooks.example:25/x"), Err(Blocked::Port));
+    // Only its addresses show whether it is on loopback, where the settings allow every port.
+    assert_eq!(check(&open, "https://hooks.example:25/x"), Ok(()));
     assert_eq!(check(&open, "http://hooks.example/x"), Ok(()));
-    // Only its addresses show whether it is on loopback.
     assert_eq!(check(&open, "http://hooks.example:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://127.0.0.1:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://10.0.0.1/x"), Err(Blocked::Address("a private address")));
@@ -358,8 +395,8 @@ const SPELLINGS: &[(&str, &[&str])] = &[
         "port",
         &[
             "https://8.8.8.8:22/",
-            "https://hooks.example:8443/",
-            "https://hooks.example:80/",
+            "https://hooks.example:6667/",
+            "https://hooks.example:010080/",
             "https://[2606:4700::1111]:25/",
             "https://8.8.8.8:0/",
         ],
