@@ -2,8 +2,12 @@
 
 pub mod birthday;
 pub mod country;
+pub(in crate::domain) mod damaged;
 pub mod email;
+pub(in crate::domain) mod entities;
 pub mod identity;
+mod joiners;
+mod label;
 pub mod phone;
 pub mod text;
 pub mod wrapping;

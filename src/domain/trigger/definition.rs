@@ -99,7 +99,7 @@ impl Trigger {
             return Err(BadTrigger { reason, name: name.map(ToOwned::to_owned), problems });
         }
         // What is compiled takes about as much as twice the decoded text.
-        let size = 2 * size::of_members(&object) + parameters.size_of_patterns();
+        let size = 2 * size::of_members(&object) + parameters.size();
         Ok(Self {
             size,
             name: name.unwrap_or_default().to_owned(),
@@ -140,7 +140,7 @@ impl Trigger {
         self.parameters.declared()
     }
 
-    /// What was left out of the schema of the parameters, because it cannot be checked.
+    /// What was left out of the schema of the parameters because it cannot be checked, or is read in another way.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         self.parameters.warnings()
@@ -151,7 +151,8 @@ impl Trigger {
         self.size
     }
 
-    /// Validates arguments, an object without nulls, against the declared parameters.
+    /// Validates arguments, an object, against the declared parameters. A null counts as not given, unless its
+    /// parameter is required and accepts it.
     ///
     /// # Errors
     /// A sentence that names a parameter and a rule, never values.

@@ -50,7 +50,8 @@ pub struct TriggerFired {
     pub images: Vec<String>,
     /// The trigger, then those of `next`. Never empty.
     pub triggers: Vec<Arc<Trigger>>,
-    /// The values that the language model filled in, without nulls. Personal data.
+    /// The values that the language model filled in. A null counts as not given, but may satisfy the schema. Personal
+    /// data.
     pub arguments: Map<String, Value>,
     /// The memory of definitions that no other event shares, in bytes.
     size_of_triggers: usize,
@@ -346,7 +347,7 @@ fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
 }
 
 fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Value>, Fault> {
-    let mut arguments = object(raw).map_err(|bad| {
+    object(raw).map_err(|bad| {
         // Only a declared name is safe to quote: a language model may have made up any other key.
         let declared = bad.member.as_ref().filter(|member| {
             triggers.iter().any(|trigger| trigger.parameters().iter().any(|declared| declared == *member))
@@ -355,9 +356,7 @@ fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Va
             Some(name) => bad_member(&format!("argument {}", quote(name)), &bad, Reason::ArgumentsInvalid),
             None => bad_member("`data.arguments`", &bad, Reason::ArgumentsInvalid),
         }
-    })?;
-    arguments.retain(|_, value| !value.is_null());
-    Ok(arguments)
+    })
 }
 
 /// `unstorable` is the reason for valid JSON that cannot be stored.

@@ -1,6 +1,6 @@
 //! Reads dates of birth as ISO 8601, `YYYY-MM-DD`. An ambiguous date is rejected.
 
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Month, OffsetDateTime, Weekday};
 
 use crate::domain::value::{
     phone::Region,
@@ -9,14 +9,15 @@ use crate::domain::value::{
 
 /// No living person was born earlier.
 const MIN_YEAR: i32 = 1900;
-/// In bytes; a longer text is not a date.
-const MAX_TEXT: usize = 64;
+/// In bytes: room for the name of a time zone. A longer text is not a date.
+const MAX_TEXT: usize = 128;
 
 /// Parses a date as `YYYY-MM-DD`; `None` if it is ambiguous or after `said_at`.
 ///
 /// If the year comes first, month and day follow (ISO 8601). Otherwise day and month are in the order of
 /// `region` (Unicode CLDR), or in the other one if only that gives a date. Two-digit years, ages and dates
-/// before 1900 are rejected.
+/// before 1900 are rejected, and so is a date on another day of the week than the text says. A time of day is
+/// ignored.
 #[must_use]
 pub fn parse(text: &str, region: Region, said_at: OffsetDateTime) -> Option<String> {
     let date = read(text, Order::of(region))?;
@@ -62,20 +63,35 @@ fn read(text: &str, order: Order) -> Option<Date> {
         return None;
     }
     let text = folded(&plain(text));
-    let text = without_time(&text);
+    let (text, year) = without_time(&text);
     if let Some(date) = undivided(text, order) {
         return Some(date);
-    }
-    let mut parts = [""; 3];
-    let words =
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
-    for (index, word) in words.enumerate() {
-        *parts.get_mut(index)? = word;
     }
     let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,".contains(c));
     if !is_divided || text.starts_with('-') {
         return None;
     }
+    let words =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
+    let mut parts = [""; 4];
+    let mut count = 0;
+    for word in words.chain(year) {
+        // `terça-feira`: only beside the name of a day.
+        if !(word == "feira" && count == 1 && weekday(parts[0]).is_some()) {
+            *parts.get_mut(count)? = word;
+            count += 1;
+        }
+    }
+    match parts {
+        [first, second, third, ""] => of_parts([first, second, third], order),
+        [day, first, second, third] => {
+            let day = weekday(day)?;
+            of_parts([first, second, third], order).filter(|date| date.weekday() == day)
+        }
+    }
+}
+
+fn of_parts(parts: [&str; 3], order: Order) -> Option<Date> {
     let [first, second, third] = parts;
     if parts.iter().any(|part| part.starts_with(char::is_alphabetic)) {
         return with_month_name(parts);
@@ -95,18 +111,24 @@ fn undivided(text: &str, order: Order) -> Option<Date> {
         .or_else(|| ordered(all / 1_000_000, all / 10_000 % 100, all % 10_000, order))
 }
 
-/// Cuts off a time of day: `1990-05-20T00:00:00Z`, `20/05/1990 00:00`.
-fn without_time(text: &str) -> &str {
+/// Cuts off a time of day and what follows it: `1990-05-20T00:00:00Z`, `20/05/1990 às 10h`. Also returns a year
+/// that comes after the time: `Sun May 20 00:00:00 BRT 1990`.
+fn without_time(text: &str) -> (&str, Option<&str>) {
     let starts = |rest: &str| {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        (1..=2).contains(&digits) && rest.get(digits..).is_some_and(|rest| rest.starts_with(':'))
+        (1..=2).contains(&digits) && rest.get(digits..).is_some_and(|rest| rest.starts_with([':', 'h']))
     };
     let mut cuts =
         text.match_indices(['t', ' ']).filter(|(at, cut)| text.get(at + cut.len()..).is_some_and(starts));
-    match cuts.next().and_then(|(at, _)| text.get(..at)) {
-        Some(date) => date.trim_end_matches([',', ' ']),
-        None => text,
-    }
+    let Some((date, time)) = cuts.next().and_then(|(at, _)| text.split_at_checked(at)) else {
+        return (text, None);
+    };
+    let date = date.trim_end_matches([',', ' ']);
+    let before = [" as", " a las", " at"].iter().find_map(|word| date.strip_suffix(word));
+    let date = before.unwrap_or(date).trim_end_matches([',', ' ']);
+    let is_year = |word: &str| word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let has_year = || date.split(|c: char| !c.is_alphanumeric()).any(is_year);
+    (date, time.rsplit(' ').next().filter(|word| is_year(word) && !has_year()))
 }
 
 fn ordered(one: i32, two: i32, year: i32, order: Order) -> Option<Date> {
@@ -123,8 +145,7 @@ fn ordered(one: i32, two: i32, year: i32, order: Order) -> Option<Date> {
 
 /// `20 maio 1990`, `may 20 1990`, `1990 may 20`: only the year has four digits.
 fn with_month_name(parts: [&str; 3]) -> Option<Date> {
-    let month =
-        |text: &str| MONTHS.iter().position(|names| names.split(' ').any(|name| is_month(text, name)));
+    let month = |text: &str| MONTHS.iter().position(|names| names.split(' ').any(|name| is_name(text, name)));
     let names = parts.map(month);
     let mut found = names.into_iter().flatten();
     let (Some(month), None) = (found.next(), found.next()) else { return None };
@@ -156,8 +177,24 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// Whether `text` is this name or its first three letters, such as "mai", "may", "dez", "dic" or "dec".
-fn is_month(text: &str, name: &str) -> bool {
+fn is_name(text: &str, name: &str) -> bool {
     text == name || text.len() == 3 && name.starts_with(text)
+}
+
+/// The days of the week in Portuguese, Spanish and English, without accents. The first three letters are enough.
+const WEEKDAYS: [(Weekday, &str); 7] = [
+    (Weekday::Sunday, "domingo sunday"),
+    (Weekday::Monday, "segunda lunes monday"),
+    (Weekday::Tuesday, "terca martes tuesday tues"),
+    (Weekday::Wednesday, "quarta miercoles wednesday"),
+    (Weekday::Thursday, "quinta jueves thursday thurs thur"),
+    (Weekday::Friday, "sexta viernes friday"),
+    (Weekday::Saturday, "sabado saturday"),
+];
+
+fn weekday(text: &str) -> Option<Weekday> {
+    let is_named = |names: &str| names.split(' ').any(|name| is_name(text, name));
+    WEEKDAYS.iter().find(|(_, names)| is_named(names)).map(|(day, _)| *day)
 }
 
 fn is_particle(word: &str) -> bool {
@@ -230,10 +267,53 @@ mod tests {
             ("20th of May 1990", "US", "CLDR en-GB"),
             ("20-May-1990", "BR", "observed: spreadsheets"),
             ("1990 May 20", "US", "observed LLM habit"),
+            ("domingo, 20 de maio de 1990", "BR", "CLDR pt, full"),
+            ("dom., 20 de mai. de 1990", "BR", "CLDR pt, short"),
+            ("Domingo, 20 de Mayo de 1990", "MX", "CLDR es, full"),
+            ("dom, 20 may 1990", "MX", "CLDR es, short"),
+            ("Sunday, May 20, 1990", "US", "CLDR en, full"),
+            ("Sun, May 20, 1990", "BR", "CLDR en, short"),
+            ("domingo, 20/05/1990", "BR", "observed: a weekday before digits"),
+            (
+                "Sun May 20 1990 00:00:00 GMT-0300 (Horário Padrão de Brasília)",
+                "BR",
+                "ECMA-262: Date.toString",
+            ),
+            ("Sun May 20 1990", "BR", "ECMA-262: Date.toDateString"),
+            ("Sun, 20 May 1990 00:00:00 GMT", "BR", "ECMA-262: Date.toUTCString; RFC 9110"),
+            ("Sun, 20 May 1990 00:00:00 -0300", "BR", "RFC 5322, 3.3"),
+            ("Sun May 20 00:00:00 1990", "BR", "C's asctime, Python's ctime"),
+            ("Sun May 20 00:00:00 BRT 1990", "BR", "Java's Date.toString"),
+            ("20/05/1990, 00:00:00", "BR", "ECMA-402: toLocaleString in pt-BR"),
+            ("5/20/1990, 12:00:00 AM", "US", "ECMA-402: toLocaleString in en-US"),
+            ("20/05/1990 às 10h", "BR", "observed in chats"),
+            ("20 de maio de 1990 às 10:30", "BR", "CLDR pt: date and time"),
+            ("20 de mayo de 1990 a las 10:30", "MX", "CLDR es: date and time"),
+            ("May 20, 1990 at 10:30 AM", "US", "CLDR en: date and time"),
+            ("20/mai/1990", "BR", "observed: spreadsheets"),
+            ("20-MAY-1990", "BR", "Oracle's default"),
+            ("20-mai.-1990", "BR", "spreadsheets in Portuguese"),
+            ("1990-05-20 00:00:00+00", "BR", "PostgreSQL's timestamptz"),
+            ("1990-05-20 00:00:00.000 UTC", "BR", "BigQuery"),
+            ("May 20 1990 12:00AM", "US", "SQL Server"),
             ("２０／０５／１９９０", "BR", "Unicode: full-width forms"),
             ("\u{200f}20/05/1990\u{200e}", "BR", "copied from web pages"),
         ] {
             assert_eq!(parsed(text, region).as_deref(), Some("1990-05-20"), "{text} {region} ({source})");
+        }
+        for (text, expected, source) in [
+            ("terça-feira, 22 de maio de 1990", "1990-05-22", "CLDR pt, full"),
+            ("ter., 22 de mai. de 1990", "1990-05-22", "CLDR pt, short"),
+            ("martes, 22 de mayo de 1990", "1990-05-22", "CLDR es: a day that begins like a month"),
+            ("mar. 22 de mayo de 1990", "1990-05-22", "CLDR es, short"),
+            ("mar 22 1990", "1990-03-22", "a month, because no other word is one"),
+            ("Saturday, 01 Sept 1990", "1990-09-01", "CLDR en-GB: Sept"),
+            ("1 de set. de 1990", "1990-09-01", "CLDR pt, short"),
+            ("1 de setiembre de 1990", "1990-09-01", "CLDR es-PE"),
+            ("4 dic. 1990", "1990-12-04", "CLDR es, short"),
+            ("Segunda-feira 1 de outubro de 1990", "1990-10-01", "without a comma"),
+        ] {
+            assert_eq!(parsed(text, "BR").as_deref(), Some(expected), "{text} ({source})");
         }
         assert_eq!(parsed("05/06/1990", "BR").as_deref(), Some("1990-06-05"), "CLDR pt");
         assert_eq!(parsed("05/06/1990", "US").as_deref(), Some("1990-05-06"), "CLDR en-US");
@@ -269,6 +349,15 @@ mod tests {
             ("20/05/1990 ou 21/05/1990", "BR", "two dates"),
             ("32994", "BR", "a spreadsheet's serial number"),
             ("643161600000", "BR", "a Unix time"),
+            ("32994.0", "BR", "a spreadsheet's serial number, by pandas"),
+            ("segunda-feira, 20 de maio de 1990", "BR", "it was a Sunday"),
+            ("Mon, 20 May 1990 00:00:00 GMT", "US", "it was a Sunday"),
+            ("20 de maio de 1990, domingo ou segunda", "BR", "more than a date"),
+            ("feira, 20 de maio de 1990", "BR", "no day of the week"),
+            ("Ana 20/05/1990", "BR", "no day of the week"),
+            ("domingo", "BR", "a day of the week"),
+            ("domingo 20 de maio", "BR", "no year"),
+            ("20/05 10:00 1990 x", "BR", "a year that is not at the end"),
             ("", "BR", "nothing"),
         ] {
             assert_eq!(parsed(text, region), None, "{text} {region} ({source})");
@@ -288,9 +377,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
         #[test]
         fn parsed_dates_stay_the_same(
-            text in "\\PC{0,30}|[0-9]{1,8}[-/. ]?[0-9]{0,2}[-/. ]?[0-9]{0,4}|[0-9]{1,2} de [a-z]{3,9} de [0-9]{4}",
+            text in "\\PC{0,30}|((dom|seg|mar|sun)[.a-z-]{0,9},? )?[0-9]{1,2} (de )?[a-z]{3,9}[.]? [0-9]{4}( [0-9:h ]{0,9})?|[0-9]{1,8}[-/. ]?[0-9]{0,2}[-/. ]?[0-9]{0,4}|[0-9]{1,2} de [a-z]{3,9} de [0-9]{4}",
             region in "BR|US|CA|JP",
         ) {
             if let Some(date) = parsed(&text, &region) {

@@ -150,24 +150,9 @@ fn schemas() -> Vec<Bad> {
     };
     let property = |schema: Value| json!({"properties": {"name": schema, "email": {"type": "string"}}});
     vec![
-        with("a schema that is a list", SCHEMA, json!([]), "JSON Schema"),
-        with("a schema of no known type", SCHEMA, property(json!({"type": "text"})), "not valid JSON Schema"),
-        with("properties that are a list", SCHEMA, json!({"properties": []}), "/parameters"),
-        with("required that is a text", SCHEMA, json!({"properties": {}, "required": "name"}), "/parameters"),
-        with(
-            "a remote reference",
-            SCHEMA,
-            property(json!({"$ref": "https://a.example/schema"})),
-            "may only refer",
-        ),
-        with("a reference to itself", SCHEMA, property(json!({"$ref": "#"})), "may only refer"),
-        with("an invalid pattern", SCHEMA, property(json!({"pattern": "("})), "regular expression"),
-        with(
-            "a pattern that explodes",
-            SCHEMA,
-            property(json!({"pattern": "(((a{1000}){1000}){1000})"})),
-            "regular expression",
-        ),
+        with("a schema that is a list", SCHEMA, json!([{}]), "JSON Schema"),
+        with("a schema that is a text", SCHEMA, "object".into(), "JSON Schema"),
+        with("a schema of texts", SCHEMA, json!({"type": "string"}), "arguments are an object"),
         with("NUL in the schema", SCHEMA, property(json!({"description": "\0"})), "NUL"),
         with("a name of 100 kB", "/data/trigger/name", "x".repeat(100_000).into(), "1 to 255 characters"),
         with("a name with NUL", "/data/trigger/name", "a\0".into(), "NUL"),

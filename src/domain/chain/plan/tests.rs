@@ -1,7 +1,9 @@
 //! Tables of chains and arguments, and the plans and faults that they lead to.
 
 mod dirty;
+mod placeholders;
 mod quality;
+mod schemas;
 
 use proptest::prelude::*;
 use serde_json::json;
