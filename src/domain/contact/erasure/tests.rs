@@ -129,6 +129,10 @@ fn what_the_parsers_read_is_found() {
         "5.5859999900010E+12",
         "CPF n&ordm; 012.345.678-90",
     ]);
+}
+
+#[test]
+fn a_blank_for_an_operator_is_no_part_of_a_number() {
     let abroad = Person::new(region("MX"), [Identifier::Phone(Phone::from_stored("+558533445567"))], []);
     for text in ["+55 (0xx85) 3344-5567", "+55 0 XX 85 3344-5567", "+55 (0**85) 3344-5567"] {
         assert!(abroad.is_mentioned(text.as_bytes()), "{text}");

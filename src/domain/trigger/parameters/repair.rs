@@ -1,6 +1,6 @@
 //! Rewrites a schema, as authors and tools write it, into one that the validator can check.
 //!
-//! - The older drafts and OpenAPI's dialect become draft 2020-12, with only the keywords that are checked.
+//! - The older drafts and the dialect of `OpenAPI` become draft 2020-12, with only the keywords that are checked.
 //! - Each schema that is referred to becomes a definition with a number. So `$id`, anchors and addresses are gone, nothing can
 //!   be fetched, and compiling takes time in proportion to the size.
 //! - What cannot be checked is left out with a warning. That never refuses more: a schema without a keyword accepts more

@@ -52,10 +52,10 @@ impl<'o> Made<'o> {
 
     /// The schema, and the keywords that were left out because another one was.
     pub(super) fn finish(mut self) -> (Part, Vec<&'static str>) {
-        if !self.all.is_empty() {
-            if let Some(list) = self.out.entry("allOf").or_insert_with(|| json!([])).as_array_mut() {
-                list.append(&mut self.all);
-            }
+        if !self.all.is_empty()
+            && let Some(list) = self.out.entry("allOf").or_insert_with(|| json!([])).as_array_mut()
+        {
+            list.append(&mut self.all);
         }
         if !self.out.contains_key("if") {
             self.dropped.push("if");
@@ -75,7 +75,7 @@ impl<'o> Made<'o> {
     }
 }
 
-/// The schema of OpenAPI 3.0 that accepts null, too.
+/// The schema of `OpenAPI` 3.0 that accepts null, too.
 fn nullable(mut schema: Map<String, Value>) -> Map<String, Value> {
     let has_applicator = APPLICATORS.iter().any(|keyword| schema.contains_key(*keyword));
     if has_applicator || (schema.contains_key("enum") && !schema.contains_key("type")) {

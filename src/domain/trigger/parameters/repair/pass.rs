@@ -235,7 +235,7 @@ impl<'p, 's> Pass<'p, 's> {
         made.add("type", if let [name] = *known { name.into() } else { known.into() });
     }
 
-    /// The limit beside it is meant (draft 4 and OpenAPI 3.0).
+    /// The limit beside it is meant (draft 4 and `OpenAPI` 3.0).
     fn exclusive(&mut self, made: &mut Made<'_>, key: &str, on: bool) {
         let limit = if key == "exclusiveMaximum" { "maximum" } else { "minimum" };
         if let Some(limit) = made.object.get(limit).filter(|limit| on && limit.is_number()) {
