@@ -282,12 +282,12 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_an_empty_object_and_the_reverse() {
+        type Object = ObjectOrEmptyList<std::collections::BTreeMap<String, u8>>;
         for (text, expected) in
             [("[]", true), (" [ \r\n]", true), ("[1]", false), ("{}", false), ("", false), ("[", false)]
         {
             assert_eq!(is_empty_list(text), expected, "{text}");
         }
-        type Object = ObjectOrEmptyList<std::collections::BTreeMap<String, u8>>;
         let members =
             |text: &str| serde_json::from_str::<Object>(text).map(|ObjectOrEmptyList(map)| map.len()).ok();
         let items =

@@ -99,7 +99,7 @@ fn webhook_that_cannot_be_sent_is_an_error() {
 }
 
 /// Place within the webhook and message of each warning.
-fn webhook_warnings(webhook: Value) -> Vec<(String, String)> {
+fn webhook_warnings(webhook: &Value) -> Vec<(String, String)> {
     let mut action = json!({"type": "WEBHOOK", "url": "https://h.example/$name?mail=$email"});
     action.as_object_mut().unwrap().extend(webhook.as_object().unwrap().clone());
     let found = findings(&with_actions(&format!("[{action}]")));
@@ -138,15 +138,15 @@ fn variables_of_other_tools_get_a_warning() {
             (json!({"headers": [{"key": "x-lead", "value": written}]}), "/headers/0/value"),
             (json!({"url": format!("https://h.example/$name?mail=$email&of={written}")}), "/url"),
         ] {
-            let found = webhook_warnings(members);
+            let found = webhook_warnings(&members);
             let is_there = |(at, message): &(String, String)| at == place && message.ends_with(instead);
             assert!(found.iter().any(is_there), "{written}: {found:?}");
         }
     }
     for fine in ["$name", "{name}", "{ {name} }", "a }} b", "{{ open", "$ {name}", "100 %", "R$ {5}"] {
-        assert_eq!(webhook_warnings(json!({"body": {"text": fine}})), [], "{fine}");
+        assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine}");
     }
-    assert_eq!(webhook_warnings(json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
+    assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn text_that_looks_like_json_gets_a_warning() {
         "[$name, None]",
         " {$name} ",
     ] {
-        let found = webhook_warnings(json!({"body": text}));
+        let found = webhook_warnings(&json!({"body": text}));
         assert!(
             matches!(found.as_slice(), [(at, says)] if at == "/body" && says.contains("not JSON")),
             "{found:?}"
@@ -167,10 +167,10 @@ fn text_that_looks_like_json_gets_a_warning() {
     }
     for text in [r#"{"a": $name}"#, r#"["$name"]"#, "[Lead] $name", "$name", "{no variable}", "Hello {$name}"]
     {
-        assert_eq!(webhook_warnings(json!({"body": text})), [], "{text}");
+        assert_eq!(webhook_warnings(&json!({"body": text})), [], "{text}");
     }
     let headers = json!([{"key": "content-type", "value": "text/plain"}]);
-    assert_eq!(webhook_warnings(json!({"body": "{$name}", "headers": headers})), []);
+    assert_eq!(webhook_warnings(&json!({"body": "{$name}", "headers": headers})), []);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn slack_workflow_gets_a_warning_without_its_variables() {
     for path in ["workflows/T0/A0/1/x", "triggers/T0/1/x"] {
         let url = format!("https://hooks.slack.com/{path}?$name$email");
         let check = |body: Value, says: Option<&str>| {
-            let found = webhook_warnings(json!({"url": url, "body": body}));
+            let found = webhook_warnings(&json!({"url": url, "body": body}));
             let is_fine = match (found.as_slice(), says) {
                 ([], None) => true,
                 ([(at, message)], Some(says)) => at == "/body" && message.contains(says),
@@ -193,15 +193,15 @@ fn slack_workflow_gets_a_warning_without_its_variables() {
         check(json!({"lead": "$name"}), None);
         check(json!(r#"{"lead": $name}"#), None);
     }
-    assert_eq!(webhook_warnings(json!({"url": "https://hooks.slack.com/services/T/B/x?$name$email"})), []);
+    assert_eq!(webhook_warnings(&json!({"url": "https://hooks.slack.com/services/T/B/x?$name$email"})), []);
 }
 
 #[test]
 fn shapes_and_ports_get_a_warning() {
-    let found = webhook_warnings(json!({"url": "https://h.example:25/$name$email"}));
+    let found = webhook_warnings(&json!({"url": "https://h.example:25/$name$email"}));
     assert!(found[0].0 == "/url" && found[0].1.contains("port 25"), "{found:?}");
-    assert_eq!(webhook_warnings(json!({"url": "https://h.example:5678/$name$email"})), []);
-    let found = webhook_warnings(json!({"headers": {}}));
+    assert_eq!(webhook_warnings(&json!({"url": "https://h.example:5678/$name$email"})), []);
+    let found = webhook_warnings(&json!({"headers": {}}));
     assert!(found[0].0 == "/headers" && found[0].1.contains("write []"), "{found:?}");
     let definition = |value: &str| {
         with_actions(&format!("[{CRM}]")).replacen('{', &format!(r#"{{"interpretResponse": {value}, "#), 1)
