@@ -7,7 +7,7 @@ pub mod email;
 pub(in crate::domain) mod entities;
 pub mod identity;
 mod joiners;
-mod label;
+pub(in crate::domain) mod label;
 pub mod phone;
 pub mod text;
 pub mod wrapping;

@@ -4,11 +4,11 @@
 use super::text::folded;
 
 /// Names in Portuguese, Spanish and English, folded, without full stops and hyphens, separated by `|`.
-pub(super) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
+pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
     endereco de email|endereco eletronico|email address|mail address|direccion de correo|email de contato|\
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
     email corporativo|email comercial|email do cliente|email principal|work email|personal email";
-pub(super) const PHONE: &str = "tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
+pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
     ph|cel|celular|celulares|movil|mobile|cell|cellphone|cell phone|mobile phone|mob|whatsapp|whats app|whats|\
     whatsap|wpp|wsp|zap|zapzap|zap zap|wa|telegram|signal|contato|contacto|contact|numero|numero de telefone|\
     numero de telefono|numero de celular|numero do celular|numero de contato|numero de contacto|numero do whatsapp|\
@@ -17,27 +17,30 @@ pub(super) const PHONE: &str = "tel|tels|telef|telefone|telefones|telefono|telep
     contact number|mobile number|cell number|whatsapp number|work phone|home phone|fixo|fijo|comercial|residencial|\
     recado|casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel";
 /// Not the names of documents: they say what a document is, and `identity` reads them.
-pub(super) const DIGITS: &str = "cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp|\
-    numero|num|nro|number|no|n|nº|n°|identidade|identidad|identity|documento|documento de identidade|\
-    documento de identidad|document|doc|id|numero do documento|numero de documento|document number|id number";
-pub(super) const DATE: &str = "nascimento|nasc|data de nascimento|data nascimento|data de nasc|data nasc|dt nasc|\
+pub(in crate::domain) const IDENTITY: &str = "identidade|identidad|identity|documento|documento de identidade|\
+    documento de identidad|document|doc|id|numero do documento|numero de documento|document number|id number|nº|n°";
+pub(in crate::domain) const ZIP_CODE: &str =
+    "cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp";
+pub(in crate::domain) const NUMBER: &str = "numero|num|nro|number|no|n|nº|n°";
+pub(in crate::domain) const DATE: &str = "nascimento|nasc|data de nascimento|data nascimento|data de nasc|data nasc|dt nasc|\
     dt nascimento|dn|nascido em|nascida em|nasci em|aniversario|data|fecha de nacimiento|fecha nacimiento|fecha nac|\
     fec nac|f nac|nacimiento|nacido el|nacida el|cumpleanos|fecha|birthday|birth date|birthdate|date of birth|dob|\
     born|born on|date|bday";
-pub(super) const NAME: &str = "nome|nome completo|sobrenome|nome do cliente|nome do contato|nome do lead|nombre|\
+pub(in crate::domain) const NAME: &str = "nome|nome completo|sobrenome|nome do cliente|nome do contato|nome do lead|nombre|\
     nombre completo|nombre y apellido|nombre y apellidos|nombre del cliente|name|full name|customer name|client name|\
     lead name|cliente|client|customer";
-pub(super) const COMPANY: &str = "empresa|nome da empresa|nombre de la empresa|company|company name|compania|\
+pub(in crate::domain) const COMPANY: &str = "empresa|nome da empresa|nombre de la empresa|company|company name|compania|\
     organizacao|organizacion|organization|organisation|razao social|razon social|nome fantasia|firma";
-pub(super) const POSITION: &str = "cargo|funcao|funcion|puesto|posicao|position|job title|job|role|profissao|\
+pub(in crate::domain) const POSITION: &str = "cargo|funcao|funcion|puesto|posicao|position|job title|job|role|profissao|\
     profesion|ocupacao|ocupacion";
-pub(super) const COUNTRY: &str = "pais|country";
-pub(super) const STATE: &str = "estado|uf|state|provincia|province|departamento";
-pub(super) const CITY: &str = "cidade|ciudad|city|municipio|town|localidade|localidad";
-pub(super) const DISTRICT: &str = "bairro|barrio|district|distrito|colonia|neighborhood|neighbourhood";
-pub(super) const STREET: &str =
+pub(in crate::domain) const COUNTRY: &str = "pais|country";
+pub(in crate::domain) const STATE: &str = "estado|uf|state|provincia|province|departamento";
+pub(in crate::domain) const CITY: &str = "cidade|ciudad|city|municipio|town|localidade|localidad";
+pub(in crate::domain) const DISTRICT: &str =
+    "bairro|barrio|district|distrito|colonia|neighborhood|neighbourhood";
+pub(in crate::domain) const STREET: &str =
     "rua|logradouro|endereco|street|street address|address|calle|direccion|domicilio";
-pub(super) const COMPLEMENT: &str = "complemento|complement|compl|address line 2";
+pub(in crate::domain) const COMPLEMENT: &str = "complemento|complement|compl|address line 2";
 
 /// In bytes; a longer text before a colon is not read as a name.
 const MAX_NAME: usize = 64;
@@ -149,7 +152,7 @@ mod tests {
             (EMAIL, "E-mail: ada@x.example", "ada@x.example"),
             (EMAIL, "e_mail=_ada@x.example", "_ada@x.example"),
             (DATE, "D.N.: 20/05/1990", "20/05/1990"),
-            (DIGITS, "C.P.: 06600", "06600"),
+            (ZIP_CODE, "C.P.: 06600", "06600"),
             (NAME, "Nome: Ana: Bia", "Ana: Bia"),
             (NAME, "Nome:", ""),
         ] {
@@ -186,8 +189,8 @@ mod tests {
         for text in ["85 3333-4444", "Ana 85 3333-4444", "Tel.", "+55 85", "ligar 85 3333-4444"] {
             assert_eq!(without_before_digits(&[PHONE], text), None, "{text}");
         }
-        assert_eq!(without_before_digits(&[DIGITS], "nº120"), Some("120"));
-        assert_eq!(without_before_digits(&[DIGITS], "N1 9GU"), None);
+        assert_eq!(without_before_digits(&[NUMBER], "nº120"), Some("120"));
+        assert_eq!(without_before_digits(&[NUMBER], "N1 9GU"), None);
         for text in
             ["85 3333-4444 (WhatsApp)", "85 3333-4444 - zap", "85 3333-4444, celular", "85 3333-4444 [Cel.]"]
         {

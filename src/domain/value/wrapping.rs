@@ -85,7 +85,7 @@ impl Kind {
         match self {
             Self::Email => &[label::EMAIL],
             Self::Phone(_) => &[label::PHONE],
-            Self::Digits => &[label::DIGITS],
+            Self::Digits => &[label::IDENTITY, label::ZIP_CODE, label::NUMBER],
             Self::Date => &[label::DATE],
             Self::Text => &[
                 label::NAME,

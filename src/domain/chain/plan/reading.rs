@@ -20,6 +20,7 @@ use crate::domain::{
         birthday, country, damaged,
         email::Email,
         identity::{Recognized, recognize},
+        label,
         phone::{Phone, Region},
         text,
         wrapping::{self, Kind, Unwrapped},
@@ -89,7 +90,7 @@ impl Reader<'_> {
         if let Some(no_value) = self.no_value(field, &cleaned, parameter) {
             return no_value;
         }
-        let unwrapped = match wrapping::unwrap(self.kind(field), &cleaned) {
+        let unwrapped = match wrapping::unwrap_named(self.kind(field), names(field), &cleaned) {
             Unwrapped::Bare(unwrapped) => unwrapped,
             Unwrapped::Differs => return Reading::Rejected("link_differs"),
         };
@@ -193,6 +194,27 @@ impl Reader<'_> {
                 Cow::Owned(texts.join(", "))
             }
         })
+    }
+}
+
+/// What people write before a value of the field. The name of another field is a part of the value.
+const fn names(field: Field) -> &'static [&'static str] {
+    match field {
+        Field::Name => &[label::NAME],
+        Field::Identity => &[label::IDENTITY],
+        Field::Phone => &[label::PHONE],
+        Field::Email => &[label::EMAIL],
+        Field::Company => &[label::COMPANY],
+        Field::Position => &[label::POSITION],
+        Field::Birthday => &[label::DATE],
+        Field::ZipCode => &[label::ZIP_CODE],
+        Field::Country => &[label::COUNTRY],
+        Field::State => &[label::STATE],
+        Field::City => &[label::CITY],
+        Field::District => &[label::DISTRICT],
+        Field::Street => &[label::STREET],
+        Field::Number => &[label::NUMBER],
+        Field::Complement => &[label::COMPLEMENT],
     }
 }
 

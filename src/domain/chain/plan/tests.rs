@@ -4,6 +4,7 @@ mod dirty;
 mod placeholders;
 mod quality;
 mod schemas;
+mod wrapped;
 
 use proptest::prelude::*;
 use serde_json::json;
