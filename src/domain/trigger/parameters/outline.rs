@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{pattern, repair::METASCHEMA};
+use super::{pattern, references::METASCHEMA};
 
 /// Schemas that are applied to a value of the arguments. It takes milliseconds.
 const MAX_WORK: u64 = 50_000;

@@ -10,6 +10,9 @@ use crate::domain::value::text::percent_decoded;
 /// The address of a schema that gives itself none.
 pub(super) const BASE: &str = "schema:///";
 
+/// The one schema of others that the validator has.
+pub(super) const METASCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
+
 const DRAFTS: [(&str, Draft); 6] = [
     ("json-schema.org/draft-04/schema", Draft::Four),
     ("json-schema.org/draft-06/schema", Draft::Seven),

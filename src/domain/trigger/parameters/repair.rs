@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use self::pass::{Cut, Outcome, Pass};
-pub(super) use self::{keywords::known_type, pass::METASCHEMA};
 use super::{
     pattern::Patterns,
     references::{Draft, References},
@@ -30,6 +29,11 @@ pub(super) struct Repaired {
     pub(super) size: usize,
     /// What was left out or read in another way, each once.
     pub(super) warnings: Vec<Problem>,
+}
+
+/// The type that a text names, in any case.
+pub(super) fn known_type(name: &Value) -> Option<&'static str> {
+    keywords::known_type(name)
 }
 
 /// Rewrites the member `parameters` of a trigger.

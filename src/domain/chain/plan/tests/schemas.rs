@@ -61,7 +61,7 @@ fn definitions_may_use_each_other() {
     });
     let plan = |plan: &str| {
         stored(&lead(
-            parameters.clone(),
+            &parameters,
             json!({"name": "Kelly", "email": "k@firma.example", "lead": {"plan": plan}}),
         ))
     };

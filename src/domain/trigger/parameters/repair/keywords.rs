@@ -56,7 +56,7 @@ pub(super) fn kind(keyword: &str) -> Option<Kind> {
 }
 
 /// The type that a text names. Some tools write it in upper case.
-pub(in crate::domain::trigger::parameters) fn known_type(name: &Value) -> Option<&'static str> {
+pub(super) fn known_type(name: &Value) -> Option<&'static str> {
     let name = name.as_str()?;
     TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
 }

@@ -12,7 +12,7 @@ use crate::domain::{
     trigger::{
         parameters::{
             pattern::Patterns,
-            references::{BASE, Draft, Place, References},
+            references::{BASE, Draft, METASCHEMA, Place, References},
         },
         problem::{Problem, Problems},
     },
@@ -23,10 +23,6 @@ use crate::domain::{
 const MAX_SCHEMAS: usize = 10_000;
 /// References within a schema.
 const MAX_REFERENCES: usize = 1000;
-
-/// The one schema of others that the validator has.
-pub(in crate::domain::trigger::parameters) const METASCHEMA: &str =
-    "https://json-schema.org/draft/2020-12/schema";
 
 const LOOSE: &str = "is not checked, because a schema in it cannot be";
 const EMPTY_LIST: &str = "is a list and counts as `{}`; write an object";

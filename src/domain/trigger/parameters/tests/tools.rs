@@ -21,6 +21,8 @@ fn test(rows: Vec<Row>) {
 
 #[test]
 fn schemas_of_zod() {
+    let email =
+        r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$";
     test(vec![
         (
             "OpenAI, Structured Outputs: all required, optional ones nullable",
