@@ -23,7 +23,7 @@ fn random_history(dice: &mut Dice) -> Vec<Event> {
         // Ids in random order, because they decide between events of the same time.
         let id = format!("event-{:03}", n * 67 % EVENTS);
         // "None" may be a name or nothing: it gives way to every other name.
-        let name = if n % 4 == 0 { "None".to_owned() } else { format!("name {n}") };
+        let name = if n.is_multiple_of(4) { "None".to_owned() } else { format!("name {n}") };
         let mut event = Event::lead(&name).id(&id).time(&time.format(&Rfc3339).unwrap());
         let (keys, phone, email) = (dice.roll(5), dice.roll(3), dice.roll(3));
         if keys != 0 {
@@ -36,7 +36,7 @@ fn random_history(dice: &mut Dice) -> Vec<Event> {
             if dice.roll(3) == 0 {
                 let value = match field {
                     "birthday" => format!("1990-05-{:02}", n % 28 + 1),
-                    "city" | "street" if n % 2 == 0 => "Nada".to_owned(),
+                    "city" | "street" if n.is_multiple_of(2) => "Nada".to_owned(),
                     _ => format!("{field} {n}"),
                 };
                 event = event.argument(field, value);
