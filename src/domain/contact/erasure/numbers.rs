@@ -131,12 +131,11 @@ fn exponent(text: &str, groups: &[Group], from: usize) -> Option<String> {
     let power = power.strip_prefix('+').unwrap_or(power);
     let power: usize = power.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     let is_float = matches!(text.get(whole.range.end..fraction.range.start), Some("." | ","));
-    let (kept, zeros) = match power.checked_sub(fraction.digits.len()) {
-        Some(zeros) => (fraction.digits.as_str(), zeros),
-        None => {
-            let (kept, rest) = fraction.digits.split_at_checked(power)?;
-            (kept, if rest.bytes().all(|byte| byte == b'0') { 0 } else { return None })
-        }
+    let (kept, zeros) = if let Some(zeros) = power.checked_sub(fraction.digits.len()) {
+        (fraction.digits.as_str(), zeros)
+    } else {
+        let (kept, rest) = fraction.digits.split_at_checked(power)?;
+        (kept, if rest.bytes().all(|byte| byte == b'0') { 0 } else { return None })
     };
     (is_float && zeros < MAX_DIGITS).then(|| format!("{}{kept}{}", whole.digits, "0".repeat(zeros)))
 }

@@ -120,7 +120,7 @@ fn angle(text: &str) -> Option<Link<'_>> {
     is_target(target.trim()).then(|| Link::new(target, label))
 }
 
-/// `[label](target "title")`, `[label](<target>)` (CommonMark, 6.3).
+/// `[label](target "title")`, `[label](<target>)` (`CommonMark`, 6.3).
 fn markdown(text: &str) -> Option<Link<'_>> {
     let (label, rest) = text.strip_prefix('[')?.strip_suffix(')')?.split_once("](")?;
     let rest = rest.trim();
@@ -143,7 +143,7 @@ fn is_like_a_host(target: &str) -> bool {
     digits >= 8 || target.contains('.') && !target.contains(char::is_whitespace)
 }
 
-/// `[label|target]` and `[target]` of Jira and Confluence, `[target label]` of MediaWiki.
+/// `[label|target]` and `[target]` of Jira and Confluence, `[target label]` of `MediaWiki`.
 fn wiki(text: &str) -> Option<Link<'_>> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     if inner.contains(['[', ']']) {

@@ -39,16 +39,13 @@ pub(super) fn without_tags(text: &str) -> Option<String> {
     let mut rest = text;
     while let Some((before, tag)) = rest.find('<').and_then(|at| rest.split_at_checked(at)) {
         plain.push_str(before);
-        rest = match after_tag(tag) {
-            Some((after, is_block)) => {
-                plain.push_str(if is_block { "\n" } else { "" });
-                after
-            }
-            None => {
-                plain.push('<');
-                tag.get(1..)?
-            }
-        };
+        if let Some((after, is_block)) = after_tag(tag) {
+            plain.push_str(if is_block { "\n" } else { "" });
+            rest = after;
+        } else {
+            plain.push('<');
+            rest = tag.get(1..)?;
+        }
     }
     plain.push_str(rest);
     (plain.len() < text.len()).then_some(plain)
