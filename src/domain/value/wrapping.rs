@@ -232,18 +232,18 @@ impl Kind {
 
 /// Takes off the name of the value, and the sign of a telephone or an envelope.
 fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
-    let bare = label::without(names, text);
+    let after_name = label::without(names, text);
     match kind {
-        Kind::Email => bare
+        Kind::Email => after_name
             .or_else(|| label::without_before_word(names, text).filter(|word| word.contains('@')))
             .or_else(|| without_comment(text))
             .or_else(|| label::without_sign(text)),
-        Kind::Phone(_) => bare
+        Kind::Phone(_) => after_name
             .or_else(|| label::without_before_digits(names, text))
             .or_else(|| label::without_after_digits(names, text))
             .or_else(|| label::without_sign(text)),
-        Kind::Digits | Kind::Date => bare.or_else(|| label::without_before_digits(names, text)),
-        Kind::Text => bare,
+        Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
+        Kind::Text => after_name,
     }
 }
 

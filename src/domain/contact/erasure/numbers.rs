@@ -131,11 +131,13 @@ fn exponent(text: &str, groups: &[Group], from: usize) -> Option<String> {
     let power = power.strip_prefix('+').unwrap_or(power);
     let power: usize = power.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     let is_float = matches!(text.get(whole.range.end..fraction.range.start), Some("." | ","));
-    let zeros = power.saturating_sub(fraction.digits.len());
-    let (kept, rest) = fraction.digits.split_at_checked(power - zeros)?;
-    let is_whole = rest.bytes().all(|byte| byte == b'0');
-    (is_float && is_whole && zeros < MAX_DIGITS)
-        .then(|| format!("{}{kept}{}", whole.digits, "0".repeat(zeros)))
+    let (kept, zeros) = if let Some(zeros) = power.checked_sub(fraction.digits.len()) {
+        (fraction.digits.as_str(), zeros)
+    } else {
+        let (kept, rest) = fraction.digits.split_at_checked(power)?;
+        (kept, if rest.bytes().all(|byte| byte == b'0') { 0 } else { return None })
+    };
+    (is_float && zeros < MAX_DIGITS).then(|| format!("{}{kept}{}", whole.digits, "0".repeat(zeros)))
 }
 
 fn groups(text: &str) -> Vec<Group> {

@@ -39,13 +39,13 @@ pub(super) fn without_tags(text: &str) -> Option<String> {
     let mut rest = text;
     while let Some((before, tag)) = rest.find('<').and_then(|at| rest.split_at_checked(at)) {
         plain.push_str(before);
-        rest = if let Some((after, is_block)) = after_tag(tag) {
+        if let Some((after, is_block)) = after_tag(tag) {
             plain.push_str(if is_block { "\n" } else { "" });
-            after
+            rest = after;
         } else {
             plain.push('<');
-            tag.get(1..)?
-        };
+            rest = tag.get(1..)?;
+        }
     }
     plain.push_str(rest);
     (plain.len() < text.len()).then_some(plain)
