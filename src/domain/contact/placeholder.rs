@@ -126,6 +126,10 @@ impl Placeholders {
                 if residue::is_expression(field, mailbox, parameter) {
                     return Some(Why::Expression);
                 }
+                // Somebody hid the rest, which is the same for many people.
+                if mailbox.contains("**") {
+                    return Some(Why::Filler);
+                }
                 self.is_example(&folded(&text::plain(text))).then_some(Why::Example)
             }
             Field::Phone if self.has_a_word_for_digits(text) => Some(Why::Word),

@@ -30,6 +30,9 @@ use written::Written;
 /// In bytes: room for a chat link with a message. Longer texts are not parsed.
 const MAX_TEXT: usize = 512;
 
+/// Digits of the shortest number with its country code that is read as one without its `+`, as in Denmark or Singapore.
+const MIN_WITH_COUNTRY: usize = 10;
+
 /// Between a number and its extension (RFC 3966, 3).
 const EXTENSION: &str = ";ext=";
 
@@ -78,7 +81,9 @@ impl Phone {
             let national = canonical(without_old_prefix(&number, region), Some(region));
             // Most of the world dials 00 for +, so it counts in every region.
             let abroad = || {
-                let number = number.strip_prefix("00").unwrap_or(&number);
+                let abroad = number.strip_prefix("00");
+                // A shorter one is a local number: `98812-4471` is not Iran's.
+                let number = abroad.or_else(|| Some(&*number).filter(|it| it.len() >= MIN_WITH_COUNTRY))?;
                 canonical(&format!("+{number}"), None).filter(Self::is_strong)
             };
             match national {

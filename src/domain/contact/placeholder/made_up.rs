@@ -12,6 +12,8 @@ const MIN_SEQUENCE: usize = 6;
 const SUBSCRIBER_DIGITS: usize = 9;
 /// Digits of a country code (ITU-T E.164).
 const LONGEST_CODE: usize = 3;
+/// Digits of the longest number (E.164, 6.1). More are two numbers, of which one may be real.
+const LONGEST: usize = 15;
 /// In a document or postal code, fewer can be somebody's.
 const MIN_REPEATED: usize = 5;
 /// The exchange, and area code, that North America leaves to films (NANPA; ATIS-0300115).
@@ -37,7 +39,7 @@ pub(super) fn is_typed(text: &str) -> bool {
     is_code_alone
         || !digits.is_empty() && steps(&digits, 0)
         || is_long && (steps(&digits, 1) || steps(&digits, 9))
-        || end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
+        || digits.len() <= LONGEST && end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
 }
 
 /// Whether a postal code consists of zeros.

@@ -14,6 +14,13 @@ use crate::domain::samples::placeholders;
 static DEFAULTS: LazyLock<Placeholders> = LazyLock::new(placeholders);
 
 #[test]
+fn hidden_address_is_no_value() {
+    let why = |text| placeholders().why(Field::Email, text, "email");
+    assert_eq!(why("a***@analytical.example"), Some(Why::Filler), "portals that hide the addresses of leads");
+    assert_eq!(why("a*b@analytical.example"), None, "RFC 5322, 3.2.3: an asterisk is allowed");
+}
+
+#[test]
 fn words_for_nothing_are_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [

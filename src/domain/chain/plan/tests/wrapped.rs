@@ -66,6 +66,7 @@ fn what_cannot_be_read_for_certain_is_reported() {
         ("zipCode", "6.02E+07", "damaged_number"),
         ("phone", "5,58599E+12", "not_a_phone_number"),
         ("phone", "85 99999-0001 / 3333-4444", "one_of_two"),
+        ("phone", "85 3344-5567; 00000-0000", "one_of_two"),
         ("phone", "85 99999-0001 / 85 98888-0001", "not_a_phone_number"),
     ] {
         let mut arguments = json!({ field: text });
