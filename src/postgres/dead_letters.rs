@@ -15,7 +15,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use blank::{Recognition, blank};
-pub use one_end::{Message, Replay, forget_refusals, lock_discarded, refusals, resolve, without_ended};
+pub use one_end::{
+    Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
+    without_ended,
+};
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
     Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, end_replay,
@@ -91,7 +94,8 @@ impl std::fmt::Debug for NewDeadLetter {
 /// Inserts dead letters, in the caller's transaction.
 ///
 /// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
-/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay.
+/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If they
+/// were not kept, because too many others came with it, it gets those of a later arrival.
 ///
 /// # Errors
 /// When the database fails; the transaction is then lost.
@@ -114,10 +118,10 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
          ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
              state = 'open', settled_at = NULL, settled_by = NULL,
              reason = excluded.reason, message = excluded.message,
-             is_blank = dl.is_blank OR excluded.is_blank,
-             body = CASE WHEN excluded.is_blank THEN excluded.body ELSE dl.body END,
-             properties = CASE WHEN excluded.is_blank THEN excluded.properties ELSE dl.properties END,
-             routing_key = CASE WHEN excluded.is_blank THEN excluded.routing_key ELSE dl.routing_key END,
+             is_blank = excluded.is_blank,
+             body = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.body ELSE dl.body END,
+             properties = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.properties ELSE dl.properties END,
+             routing_key = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.routing_key ELSE dl.routing_key END,
              source = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.source, dl.source) END,
              event_id = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.event_id, dl.event_id) END,
              event_key = coalesce(excluded.event_key, dl.event_key),
