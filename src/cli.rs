@@ -12,6 +12,7 @@ mod delivery;
 mod dev;
 mod endpoint;
 mod exit;
+mod input;
 mod migrate;
 mod output;
 mod progress;

@@ -180,8 +180,8 @@ impl std::fmt::Debug for HttpClient {
 /// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
 /// another request.
 ///
-/// A body that breaks off does not change the outcome: the status is the receiver's answer. A body over the limit
-/// stays unread, so its connection is closed.
+/// A body that breaks off does not change the outcome: the status is the receiver's answer. Nor does a body that never
+/// ends, if the status is 2xx. A body over the limit stays unread, so its connection is closed.
 async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
@@ -211,12 +211,11 @@ impl Progress {
             Err(Failure::Timeout) if is_resolving => Err(Failure::SlowDns),
             ended => ended,
         };
-        let (class, error) = match (ended, status) {
-            (Ok(()), Some(status)) => match Class::of_status(status) {
-                Class::Delivered => (Class::Delivered, None),
-                class => (class, Some(format!("the receiver answered {status}"))),
-            },
-            (Err(Failure::Timeout), Some(status)) => {
+        let (class, error) = match (ended, status.map(|status| (status, Class::of_status(status)))) {
+            // The receiver has taken the request, whatever becomes of its body: another attempt would repeat it.
+            (_, Some((_, Class::Delivered))) => (Class::Delivered, None),
+            (Ok(()), Some((status, class))) => (class, Some(format!("the receiver answered {status}"))),
+            (Err(Failure::Timeout), Some((status, _))) => {
                 let text = format!("the receiver answered {status} but did not finish its response in time");
                 (Class::Timeout, Some(text))
             }

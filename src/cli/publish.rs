@@ -1,6 +1,6 @@
 //! `publish`: sends trigger-fired events, one JSON object per line, to the exchange.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{io::Cursor, path::PathBuf};
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{
     fs::File,
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
 };
 
 use super::{
     exit::{Exit, Usage},
+    input,
     output::{self, Output},
     progress,
 };
 use crate::{
     amqp::{Connection, Message, Publisher, Topology, has_exchange},
+    domain::{event::without_mark, trigger::shapes::Id},
     settings::Settings,
 };
 
@@ -27,6 +29,9 @@ const MAX_WINDOW: usize = 1000;
 
 /// Bytes of a window; the message that exceeds the limit still belongs to it.
 const MAX_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 1024 * 1024;
 
 /// Failed lines that are reported one by one.
 const MAX_REPORTED: u64 = 20;
@@ -53,8 +58,7 @@ struct Summary {
 }
 
 pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<Exit> {
-    let standard_input = args.file.as_os_str() == "-";
-    let (input, size): (Box<dyn AsyncRead + Unpin>, Option<u64>) = if standard_input {
+    let (input, size): (Input, Option<u64>) = if input::is_standard_input(&args.file) {
         (Box::new(tokio::io::stdin()), None)
     } else {
         let file = File::open(&args.file).await;
@@ -99,6 +103,20 @@ pub(super) async fn events_exchange(connection: &Connection, settings: &Settings
     Ok(exchange)
 }
 
+type Input = Box<dyn AsyncRead + Unpin>;
+
+/// The input as UTF-8. UTF-16 is read to its end first.
+async fn utf8(input: Input) -> anyhow::Result<BufReader<Input>> {
+    let mut input = BufReader::with_capacity(READ_BYTES, input);
+    if !input::begins_like_utf16(input.fill_buf().await?) {
+        return Ok(input);
+    }
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).await?;
+    let text = input::decode(&bytes).context("they begin like UTF-16, but are not")?;
+    Ok(BufReader::with_capacity(READ_BYTES, Box::new(Cursor::new(text.into_bytes()))))
+}
+
 struct Run {
     publisher: Publisher,
     exchange: String,
@@ -110,8 +128,8 @@ struct Run {
 }
 
 impl Run {
-    async fn all(&mut self, input: Box<dyn AsyncRead + Unpin>) -> anyhow::Result<()> {
-        let mut input = BufReader::with_capacity(1024 * 1024, input);
+    async fn all(&mut self, input: Input) -> anyhow::Result<()> {
+        let mut input = utf8(input).await.context("could not read the events")?;
         let mut number = 0;
         loop {
             let mut line = Vec::new();
@@ -121,7 +139,8 @@ impl Run {
             }
             number += 1;
             self.bar.inc(read as u64);
-            let body = line.trim_ascii();
+            // Files with a byte order mark may have been joined.
+            let body = without_mark(line.trim_ascii()).trim_ascii();
             if body.is_empty() {
                 continue;
             }
@@ -186,7 +205,7 @@ fn message(exchange: &str, body: &[u8]) -> Result<Message, String> {
         serde_json::error::Category::Data => "not a JSON object with one id".to_owned(),
         _ => format!("not JSON, near column {}", error.column()),
     })?;
-    let id = event.id.and_then(|id| serde_json::from_str::<Cow<'_, str>>(id.get()).ok());
+    let id = event.id.and_then(|id| serde_json::from_str::<Id<'_>>(id.get()).ok()).map(|Id(id)| id);
     // The message id distinguishes the messages of a window, so each needs one.
     let id =
         id.and_then(|id| lapin::types::ShortString::try_new(id).ok().filter(|id| !id.as_str().is_empty()));
@@ -212,9 +231,24 @@ mod tests {
     fn message_id_is_the_event_id_or_a_new_one() {
         let id = |body: &str| message("e", body.as_bytes()).unwrap().properties.message_id().clone().unwrap();
         assert_eq!(id(r#"{"id":"a\u0062"}"#).as_str(), "ab");
-        for unnamed in [r"{}", r#"{"id":5}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(256))] {
+        assert_eq!(id(r#"{"id":5}"#).as_str(), "5");
+        for unnamed in
+            [r"{}", r#"{"id":true}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(256))]
+        {
             assert_eq!(id(unnamed).as_str().len(), 36, "{unnamed}");
         }
+    }
+
+    #[tokio::test]
+    async fn input_is_read_as_utf8() {
+        let lines = "{\"id\":\"é\"}\r\n{}";
+        let utf16: Vec<u8> = format!("\u{feff}{lines}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [lines.as_bytes().to_vec(), utf16] {
+            let mut text = String::new();
+            let input = utf8(Box::new(Cursor::new(bytes))).await.unwrap().read_to_string(&mut text).await;
+            assert_eq!((input.unwrap(), text.as_str()), (lines.len(), lines));
+        }
+        assert!(utf8(Box::new(Cursor::new(b"\xff\xfea"))).await.is_err());
     }
 
     #[test]

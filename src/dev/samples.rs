@@ -59,7 +59,7 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
         event("an argument outside its enum", Expected::DeadLetter(Reason::ArgumentsInvalid), |data| {
             data["trigger"] = qualified_lead();
             data["arguments"] =
-                json!({"name": "X", "email": "x@example.org", "company": "X", "interest": "free"});
+                json!({"name": "X", "email": "x@sample.example", "company": "X", "interest": "free"});
         }),
         event(
             "`$name` instead of the bare parameter name",
@@ -70,7 +70,7 @@ pub fn samples(receiver: &str) -> Vec<Sample> {
                     *name = json!("$name");
                 }
                 data["trigger"] = trigger;
-                data["arguments"] = json!({"name": "X", "email": "x@example.org", "company": "X"});
+                data["arguments"] = json!({"name": "X", "email": "x@sample.example", "company": "X"});
             },
         ),
         event(

@@ -87,6 +87,8 @@ pub struct Rejected {
 impl Rejected {
     /// The reason for a value that was not understood and is stored as given.
     pub const UNVERIFIED: &str = "unverified";
+    /// The reason for a second phone number that cannot be used; the first is stored.
+    pub const ONE_OF_TWO: &str = "one_of_two";
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -7,4 +7,5 @@ mod json;
 pub mod mapping;
 mod parameters;
 pub mod problem;
+pub mod shapes;
 mod size;

@@ -2,8 +2,13 @@
 
 pub mod birthday;
 pub mod country;
+pub(in crate::domain) mod damaged;
 pub mod email;
+pub(in crate::domain) mod entities;
 pub mod identity;
+mod joiners;
+pub(in crate::domain) mod label;
 pub mod phone;
 pub mod text;
+pub mod wrapping;
 pub mod zip_code;

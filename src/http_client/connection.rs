@@ -53,12 +53,19 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Starts HTTP on a connected stream. Reads and writes nothing yet.
+    ///
+    /// Reads heads as tolerantly as browsers and curl do. A receiver that took the request and said 200 would
+    /// otherwise get it again and again. A user agent must unfold headers (RFC 9112, 5.2); the other two are for
+    /// intermediaries to refuse or repair (RFC 9112, 5.1), and a line that is no header says nothing.
     pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
         let bytes_left = Arc::new(AtomicUsize::new(MAX_BYTES_UNTIL_BODY));
         let stream = LimitedStream::new(stream, Arc::clone(&bytes_left));
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await?;
         Ok(Self { sender, driver: Some(Box::new(driver)), bytes_left, opened: Instant::now() })

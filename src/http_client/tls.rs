@@ -1,7 +1,7 @@
 //! TLS setups for `https`: trusted CA certificates and the client certificate, read from files once, at start.
 
 use std::{
-    fmt,
+    fmt, fs,
     hash::{Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,6 +15,8 @@ use rustls::{
         pem::{self, PemObject},
     },
 };
+
+use crate::domain::event::without_mark;
 
 /// Trusted CA certificates and an optional client certificate. Equal only to its own clones.
 #[derive(Clone)]
@@ -101,7 +103,8 @@ impl TlsSetup {
             (None, Some(key)) => return incomplete(key, "a certificate file"),
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
-                let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+                let private_key = PrivateKeyDer::from_pem_slice(without_mark(&read(key)?));
+                let private_key = private_key.map_err(|error| match error {
                     pem::Error::NoItemsFound => missing(key, "private key"),
                     error => SetUpError::Unreadable(key.to_owned(), error),
                 })?;
@@ -142,8 +145,12 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetUpError> {
 
 /// All certificates of the file. At least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SetUpError> {
-    let unreadable = |error| SetUpError::Unreadable(file.to_owned(), error);
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(unreadable)?.collect();
-    let found = found.map_err(unreadable)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(without_mark(&read(file)?)).collect();
+    let found = found.map_err(|error| SetUpError::Unreadable(file.to_owned(), error))?;
     if found.is_empty() { Err(missing(file, "certificate")) } else { Ok(found) }
+}
+
+/// The bytes of a PEM file. A byte order mark, which the parser does not know, would hide its first item.
+fn read(file: &Path) -> Result<Vec<u8>, SetUpError> {
+    fs::read(file).map_err(|error| SetUpError::Unreadable(file.to_owned(), pem::Error::Io(error)))
 }

@@ -1,5 +1,7 @@
 //! Finds and shows contacts. The results are personal data, which the surface must mask where necessary.
 
+use std::borrow::Cow;
+
 use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -15,6 +17,7 @@ use crate::{
         value::{
             email::Email,
             phone::{Phone, Region},
+            wrapping::{Kind, Unwrapped, clean_key},
         },
     },
     postgres::{
@@ -39,6 +42,9 @@ pub enum FindError {
     /// The text is not an email address.
     #[error("not an email address")]
     Email,
+    /// The text is a link whose label and target are different values.
+    #[error("the label of the link and its target differ; give one of the two")]
+    LinkDiffers,
     /// The database failed.
     #[error("could not read the contacts")]
     Database(#[from] sqlx::Error),
@@ -112,7 +118,7 @@ impl HistoryEntry {
     }
 }
 
-/// Finds the contacts that have or had this phone or this email, normalized as for events. `region` is the
+/// Finds the contacts that have or had this phone or this email, cleaned and parsed as for events. `region` is the
 /// company's. A weak phone finds every contact with exactly this number.
 ///
 /// # Errors
@@ -124,14 +130,32 @@ pub async fn find(
     phone: Option<&str>,
     email: Option<&str>,
 ) -> Result<Vec<Contact>, FindError> {
-    let phone = phone.map(|text| Phone::parse(text, region).ok_or(FindError::Phone)).transpose()?;
-    let email = email.map(|text| Email::parse(text).ok_or(FindError::Email)).transpose()?;
-    let identifiers: Vec<Identifier> =
-        phone.map(Identifier::Phone).into_iter().chain(email.map(Identifier::Email)).collect();
+    let phone = phone.map(|text| read_phone(text, region)).transpose()?;
+    let email = email.map(read_email).transpose()?;
+    let identifiers: Vec<Identifier> = phone.into_iter().chain(email).collect();
     if identifiers.is_empty() {
         return Err(FindError::NoIdentifier);
     }
     Ok(database.unit(async |conn| store::find(conn, company, &identifiers).await).await?)
+}
+
+/// Placeholders are looked up like any other text: a contact may have one from before it was recognized.
+fn read_phone(text: &str, region: Region) -> Result<Identifier, FindError> {
+    let text = without_wrapping(Kind::Phone(region), text)?;
+    let (phone, _) = Phone::parse_one_of(&text, region).ok_or(FindError::Phone)?;
+    Ok(Identifier::Phone(phone))
+}
+
+fn read_email(text: &str) -> Result<Identifier, FindError> {
+    let text = without_wrapping(Kind::Email, text)?;
+    Email::parse(&text).map(Identifier::Email).ok_or(FindError::Email)
+}
+
+fn without_wrapping(kind: Kind, text: &str) -> Result<Cow<'static, str>, FindError> {
+    match clean_key(kind, text) {
+        Unwrapped::Bare(text) => Ok(text),
+        Unwrapped::Differs => Err(FindError::LinkDiffers),
+    }
 }
 
 /// The contact with this id, or the one that it was merged into.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::{EndpointRule, Settings, types::is_plain_name};
-use crate::domain::webhook::signature::SigningSecret;
+use crate::domain::webhook::{egress::is_bad_port, signature::SigningSecret};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -145,6 +145,12 @@ fn webhook(settings: &Settings, faults: &mut Faults) {
         !webhook.allowed_ports.contains(&0),
         "webhook.allowed_ports",
         "every port must be 1 to 65535",
+    );
+    faults.unless(
+        !webhook.allowed_ports.iter().any(|port| *port > 0 && is_bad_port(*port)),
+        "webhook.allowed_ports",
+        "a port belongs to another protocol and is never allowed at a public address, see \
+         https://fetch.spec.whatwg.org/#port-blocking; allow the network in webhook.allowed_networks instead",
     );
     faults.unless(
         (1..=10_000).contains(&webhook.max_in_flight),

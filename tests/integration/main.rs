@@ -11,6 +11,7 @@
 )]
 
 mod bad_input;
+mod cases;
 mod chain;
 mod clocks;
 mod command_line;

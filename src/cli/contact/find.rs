@@ -65,5 +65,5 @@ fn given_or_read(value: Option<String>) -> anyhow::Result<Option<String>> {
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
-    Ok(Some(line.trim().to_owned()))
+    Ok(Some(line.trim_start_matches('\u{feff}').trim().to_owned()))
 }

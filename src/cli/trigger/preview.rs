@@ -19,12 +19,13 @@ use crate::{
     domain::{
         chain::{
             outgoing::Publisher,
-            plan::{Plan, Step, Work, plan},
+            plan::{Explained, Outcome, Plan, Step, Work, plan},
+            rules::Rules,
             run::{Deployment, Firing, run},
         },
         contact::{ContactId, ContactUpdate, Rejected, directory::Directory, field::Field},
         trace_context::TraceContext,
-        trigger::{cache::TriggerCache, fired::decode},
+        trigger::{cache::TriggerCache, fired::decode, shapes::is_empty_list},
         webhook::{
             delivery::Delivery, own_headers::OwnHeaders, request::WebhookRequest, signature::SigningSecret,
         },
@@ -54,15 +55,20 @@ fn fire(
     settings: &Settings,
 ) -> anyhow::Result<Value> {
     let event = event(text, arguments, client_data, company)?;
-    let planned = decode(&event, &TriggerCache::default()).and_then(|event| plan(event, &rules(settings)));
+    let rules = rules(settings);
+    let planned = decode(&event, &TriggerCache::default()).and_then(|event| plan(event, &rules));
     let plan = planned.map_err(|fault| anyhow::anyhow!("dead letter {}: {}", fault.reason, fault.message))?;
-    Ok(json!({ "steps": steps(&plan, settings), "skipped": plan.skipped }))
+    Ok(json!({ "steps": steps(&plan, &rules, settings), "skipped": plan.skipped }))
 }
 
 /// The JSON object of an option, or of the file that `@FILE` names.
 fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     let text = match text.strip_prefix('@') {
-        Some(file) => definition::read(Path::new(file))?,
+        // Programs that write files may not know an empty object from an empty list.
+        Some(file) => match definition::read(Path::new(file))? {
+            text if is_empty_list(&text) => "{}".to_owned(),
+            text => text,
+        },
         None => text.to_owned(),
     };
     let value: Box<RawValue> =
@@ -116,7 +122,7 @@ fn event(
 }
 
 /// Runs the plan against no contacts, as worker 1 would for a new person, and shows each step.
-fn steps(plan: &Plan, settings: &Settings) -> Vec<Value> {
+fn steps(plan: &Plan, rules: &Rules, settings: &Settings) -> Vec<Value> {
     let terms = settings.webhook.terms();
     let deployment = Deployment {
         publisher: Publisher {
@@ -133,7 +139,7 @@ fn steps(plan: &Plan, settings: &Settings) -> Vec<Value> {
     let run = run(firing, &mut Directory::default(), &deployment, || ids.next().unwrap_or(NOBODY));
     let show = |step: &Step| {
         let mut shown = match &step.work {
-            Work::UpsertContact(update) => upsert(update),
+            Work::UpsertContact(update) => upsert(update, plan.explain(step, rules)),
             Work::Webhook(_) => {
                 let deliveries = run.iter().flat_map(|run| &run.deliveries);
                 let delivery = deliveries.into_iter().find(|delivery| delivery.step == step.index);
@@ -158,14 +164,31 @@ fn steps(plan: &Plan, settings: &Settings) -> Vec<Value> {
 /// The id of a contact after 2^128 others.
 const NOBODY: ContactId = ContactId(Uuid::nil());
 
-fn upsert(update: &ContactUpdate) -> Value {
-    let shown = |field, value: &String| match field {
-        Field::Identity => output::masked(value),
-        _ => value.clone(),
-    };
+fn upsert(update: &ContactUpdate, explained: Vec<Explained>) -> Value {
     let fields = update.values.iter().map(|(field, value)| (field.name(), shown(field, value)));
     let fields: BTreeMap<&str, String> = fields.collect();
-    json!({ "type": "CRM", "fields": fields, "rejected": update.rejected })
+    let arguments: Vec<Value> = explained.into_iter().map(argument_json).collect();
+    json!({ "type": "CRM", "fields": fields, "rejected": update.rejected, "arguments": arguments })
+}
+
+fn shown(field: Field, value: &str) -> String {
+    match field {
+        Field::Identity => output::masked(value),
+        _ => value.to_owned(),
+    }
+}
+
+/// What came of one argument: `stored`, `noValue` or `rejected`.
+fn argument_json(Explained { field, parameter, given, outcome }: Explained) -> Value {
+    let (outcome, value, because) = match outcome {
+        Outcome::Stored(value, because) => ("stored", Some(shown(field, &value)), because),
+        Outcome::NoValue(because) => ("noValue", None, Some(because)),
+        Outcome::Rejected(because) => ("rejected", None, Some(because)),
+    };
+    json!({
+        "field": field.name(), "parameter": parameter, "given": shown(field, &given),
+        "outcome": outcome, "value": value, "because": because,
+    })
 }
 
 fn webhook(delivery: &Delivery, settings: &Settings) -> Value {
@@ -219,10 +242,29 @@ fn request_json(request: &WebhookRequest) -> Value {
     shown
 }
 
-fn as_text(preview: &Value) -> String {
-    let text = |value: &Value, name: &str| {
-        value.get(name).and_then(Value::as_str).map(output::printable).unwrap_or_default()
+/// A printable member of an object.
+fn text(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).map(output::printable).unwrap_or_default()
+}
+
+/// One line about an argument: what is stored, or why nothing is.
+fn outcome_line(argument: &Value) -> String {
+    let [value, given, because] = ["value", "given", "because"].map(|name| text(argument, name));
+    let remark = match because.as_str() {
+        Rejected::UNVERIFIED => " (kept as given: unverified)".to_owned(),
+        Rejected::ONE_OF_TWO => " (the other number cannot be used: one_of_two)".to_owned(),
+        "" => String::new(),
+        because => format!(" ({because})"),
     };
+    let cleaned = if value == given { String::new() } else { format!(", cleaned from {given}") };
+    match text(argument, "outcome").as_str() {
+        "stored" => format!("{value}{remark}{cleaned}"),
+        "rejected" => format!("not taken: {because}, given {given}"),
+        _ => format!("no value: {because}, given {given}"),
+    }
+}
+
+fn as_text(preview: &Value) -> String {
     let mut out = String::new();
     let mut push = |line: String| {
         out.push_str(&line);
@@ -231,13 +273,8 @@ fn as_text(preview: &Value) -> String {
     for step in preview.get("steps").and_then(Value::as_array).into_iter().flatten() {
         let index = step.get("index").map(ToString::to_string).unwrap_or_default();
         push(format!("step {index}: {} of trigger {}", text(step, "type"), text(step, "trigger")));
-        for (name, value) in step.get("fields").and_then(Value::as_object).into_iter().flatten() {
-            push(format!("  {name:<11} {}", output::printable(value.as_str().unwrap_or_default())));
-        }
-        for rejected in step.get("rejected").and_then(Value::as_array).into_iter().flatten() {
-            let (field, reason) = (text(rejected, "field"), text(rejected, "reason"));
-            let taken = if reason == Rejected::UNVERIFIED { "kept as given" } else { "not taken" };
-            push(format!("  {field:<11} {taken}: {reason}"));
+        for argument in step.get("arguments").and_then(Value::as_array).into_iter().flatten() {
+            push(format!("  {:<11} {}", text(argument, "field"), outcome_line(argument)));
         }
         if step.get("url").is_some() {
             push(format!("  {} {}", text(step, "method"), text(step, "url")));

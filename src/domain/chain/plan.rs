@@ -2,11 +2,13 @@
 //! rules alone; [`super::run`] runs it against contacts.
 
 mod contact_update;
+mod reading;
 
 use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
+pub use self::contact_update::{Explained, Outcome};
 use crate::domain::{
     chain::rules::Rules,
     contact::{ContactUpdate, Identifier},
@@ -48,6 +50,19 @@ impl Plan {
         let values = self.updates().flat_map(|(_, update)| update.values.iter());
         let values: usize = values.map(|(_, value)| value.capacity()).sum();
         self.event.size() + self.steps.len() * size_of::<Step>() + values
+    }
+
+    /// What came of each argument that a CRM step of this plan names; empty for other steps. `rules` are those that
+    /// the plan was made with.
+    #[must_use]
+    pub fn explain(&self, step: &Step, rules: &Rules) -> Vec<Explained> {
+        let mut actions = self.event.triggers.iter().flat_map(|trigger| trigger.actions());
+        let action = usize::from(step.index).checked_sub(1).and_then(|before| actions.nth(before));
+        let (Some(Action::UpsertContact(mapping)), Work::UpsertContact(update)) = (action, &step.work) else {
+            return Vec::new();
+        };
+        let region = rules.region_of(&self.event.company);
+        contact_update::explain(mapping, &self.event.arguments, update, region, rules)
     }
 
     /// The identifiers that its CRM steps give.

@@ -92,13 +92,16 @@ impl Person {
     /// the address (`to=ada@…`), unless that makes it another address (`bada@…`).
     fn is_email_around(&self, before: &str, after: &str) -> bool {
         let Some(found_domain) = domain_at(after) else { return false };
+        let is_before_underscore = is_before_underscore(after);
         self.emails.iter().any(|email| {
             let Some((local, domain)) = email.as_str().split_once('@') else { return false };
             let start = before.len().checked_sub(local.len());
             let Some((rest, found)) = start.and_then(|start| before.split_at_checked(start)) else {
                 return false;
             };
-            found_domain == domain && found.eq_ignore_ascii_case(local) && !rest.ends_with(is_glue)
+            found_domain == domain
+                && found.eq_ignore_ascii_case(local)
+                && starts_after(rest, is_before_underscore)
         })
     }
 
@@ -115,9 +118,23 @@ impl Person {
 
 /// The canonical domain of the address whose `@` this text follows.
 fn domain_at(after: &str) -> Option<String> {
-    let end = after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(after.len());
-    let domain = after.get(..end).unwrap_or_default().trim_end_matches(['.', '-']);
+    let domain = after.get(..end_of_domain(after)).unwrap_or_default().trim_end_matches(['.', '-']);
     Email::parse(&format!("x@{domain}"))?.as_str().strip_prefix("x@").map(str::to_owned)
+}
+
+fn end_of_domain(after: &str) -> usize {
+    after.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.'))).unwrap_or(after.len())
+}
+
+/// Whether an address can start after `before`. An underscore on both sides is emphasis: `_ada@x.example_`.
+fn starts_after(before: &str, is_before_underscore: bool) -> bool {
+    let before = if is_before_underscore { before.trim_end_matches('_') } else { before };
+    !before.ends_with(is_glue)
+}
+
+/// Whether an underscore follows the domain at the start of this text.
+fn is_before_underscore(after: &str) -> bool {
+    after.get(end_of_domain(after)..).is_some_and(|rest| rest.starts_with('_'))
 }
 
 /// Whether this character directly before an address makes it another address.

@@ -58,6 +58,19 @@ impl Field {
     pub fn name(self) -> &'static str {
         self.into()
     }
+
+    /// Whether any words can be its value.
+    pub(super) const fn is_free_text(self) -> bool {
+        !matches!(
+            self,
+            Self::Phone | Self::Email | Self::Identity | Self::Birthday | Self::ZipCode | Self::Number
+        )
+    }
+
+    /// Whether its values are proper names: of a person, a company or a place.
+    pub(super) const fn is_proper_name(self) -> bool {
+        matches!(self, Self::Name | Self::Company | Self::State | Self::City | Self::District | Self::Street)
+    }
 }
 
 /// At most one `T` for each field.

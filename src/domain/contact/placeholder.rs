@@ -1,196 +1,185 @@
-//! Recognizes placeholders: values that language models and forms write in place of an unknown one.
-//! A placeholder neither changes nor finds a contact.
+//! Recognizes placeholders: what language models, forms, programs and template engines write in place of a value
+//! that they do not have. A placeholder neither changes nor finds a contact.
 //!
-//! Only a whole value can be a placeholder, so that no real name or company is lost. The words come from
-//! the settings; template residue and made-up numbers are recognized by their form.
+//! Only a whole value is a placeholder, so that no real name or company is lost. The words come from the settings;
+//! everything else is recognized by its form.
 
-use std::collections::{HashMap, HashSet};
+mod made_up;
+mod residue;
+mod words;
 
+use std::collections::HashSet;
+
+use self::words::Words;
+pub use self::{made_up::is_invented, words::is_doubtful};
 use crate::domain::{
     contact::field::Field,
     value::text::{self, folded},
 };
 
-/// Placeholder words. Case, accents, the space between words, and brackets and full stops around them do
-/// not matter, except where noted.
+/// Placeholder words and addresses. Case, accents, the space between words, and brackets, quotes and punctuation
+/// around them do not matter, except where noted. Several words are a placeholder if each of them is one.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceholderLists {
     /// Placeholders in every field.
     pub anywhere: Vec<String>,
-    /// Placeholders in every field, unless a free-text field has the word spelled as a name, "Nada".
+    /// Placeholders in every field, unless a field of proper names has the word spelled as a name, "Nada".
     pub unless_a_name: Vec<String>,
-    /// Placeholders in identifiers, documents, dates and numbers, and as a country unless in capitals.
+    /// Placeholders in identifiers, documents, dates and numbers, and as a country unless they are its code.
     pub keys_only: Vec<String>,
-    /// Addresses from examples, which no person has.
+    /// Addresses that no person has: `a@b`, `a@*` at every domain, `*@b` whatever comes before the domain.
     pub emails: Vec<String>,
 }
 
-/// [`PlaceholderLists`], folded for lookups.
-#[derive(Debug)]
-pub struct Placeholders {
-    words: HashMap<Box<str>, Reach>,
-    emails: HashSet<Box<str>>,
-    /// Bytes of the longest word.
-    longest: usize,
+/// Why a text counts as no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// Words that say so, in any language.
+    Word,
+    /// Punctuation only.
+    Filler,
+    /// The name of the parameter.
+    OwnName,
+    /// A template, expression, format or formula that was never evaluated.
+    Expression,
+    /// What a spreadsheet shows instead of a result.
+    SpreadsheetError,
+    /// An address from examples.
+    Example,
+    /// Digits that nobody has as a number.
+    MadeUp,
 }
 
-/// The fields in which a word is a placeholder.
-#[derive(Clone, Copy, Debug)]
-enum Reach {
-    Anywhere,
-    UnlessAName,
-    KeysOnly,
+impl Why {
+    /// For people. Does not contain the value.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Word => "a word for no value",
+            Self::Filler => "only punctuation",
+            Self::OwnName => "the name of its own parameter",
+            Self::Expression => "a template or expression that was never filled in",
+            Self::SpreadsheetError => "an error of a spreadsheet",
+            Self::Example => "an address from examples",
+            Self::MadeUp => "made-up digits",
+        }
+    }
+}
+
+/// [`PlaceholderLists`], ready for lookups.
+#[derive(Debug)]
+pub struct Placeholders {
+    words: Words,
+    addresses: HashSet<Box<str>>,
+    /// What comes before the `@` of addresses at every domain.
+    mailboxes: HashSet<Box<str>>,
+    domains: HashSet<Box<str>>,
 }
 
 impl Placeholders {
     /// A word in two lists has the wider reach.
     #[must_use]
     pub fn new(lists: &PlaceholderLists) -> Self {
-        let mut words = HashMap::new();
-        for (list, reach) in [
-            (&lists.keys_only, Reach::KeysOnly),
-            (&lists.unless_a_name, Reach::UnlessAName),
-            (&lists.anywhere, Reach::Anywhere),
-        ] {
-            words.extend(list.iter().map(|word| (spelled(bare(word.trim())).into_boxed_str(), reach)));
+        let words = Words::new(&lists.anywhere, &lists.unless_a_name, &lists.keys_only);
+        let mut placeholders =
+            Self { words, addresses: HashSet::new(), mailboxes: HashSet::new(), domains: HashSet::new() };
+        for email in &lists.emails {
+            let email = folded(email.trim());
+            match (email.strip_suffix("@*"), email.strip_prefix("*@")) {
+                (Some(mailbox), _) => placeholders.mailboxes.insert(mailbox.into()),
+                (None, Some(domain)) => placeholders.domains.insert(domain.into()),
+                (None, None) => placeholders.addresses.insert(email.into()),
+            };
         }
-        let longest = words.keys().map(|word| word.len()).max().unwrap_or(0);
-        let emails = lists.emails.iter().map(|email| folded(email.trim()).into_boxed_str()).collect();
-        Self { words, emails, longest }
+        placeholders
     }
 
-    /// Whether `text`, without surrounding space, is a placeholder in `field`. `parameter` is the name of the
-    /// parameter that fills the field.
+    /// Whether `text` is a placeholder; see [`Self::why`].
     #[must_use]
     pub fn cover(&self, field: Field, text: &str, parameter: &str) -> bool {
-        text == parameter
-            || text.chars().all(is_filler)
-            || is_residue(field, text, parameter)
-            || self.is_word(field, text)
-            || match field {
-                Field::Email => self.emails.contains(&*folded(&text::plain(text))),
-                Field::Phone => is_made_up(text),
-                _ => false,
-            }
+        self.why(field, text, parameter).is_some()
     }
 
-    fn is_word(&self, field: Field, text: &str) -> bool {
-        // Folding shrinks a letter to no less than a quarter of its bytes.
-        if text.len() > 4 * self.longest + 16 {
+    /// Why `text`, without surrounding space, is a placeholder in `field`. `None` if it is a value. `parameter` is
+    /// the name of the parameter that fills the field.
+    #[must_use]
+    pub fn why(&self, field: Field, text: &str, parameter: &str) -> Option<Why> {
+        if text == parameter {
+            return Some(Why::OwnName);
+        }
+        if text.chars().all(is_filler) {
+            return Some(Why::Filler);
+        }
+        if self.words.cover(field, text) {
+            return Some(Why::Word);
+        }
+        if residue::is_spreadsheet_error(text) {
+            return Some(Why::SpreadsheetError);
+        }
+        if residue::is_expression(field, text, parameter) {
+            return Some(Why::Expression);
+        }
+        match field {
+            Field::Email => {
+                let mailbox = text.rsplit_once('@').map_or("", |(mailbox, _)| mailbox);
+                if residue::is_expression(field, mailbox, parameter) {
+                    return Some(Why::Expression);
+                }
+                // Somebody hid the rest, which is the same for many people.
+                if mailbox.contains("**") {
+                    return Some(Why::Filler);
+                }
+                self.is_example(&folded(&text::plain(text))).then_some(Why::Example)
+            }
+            Field::Phone if self.has_a_word_for_digits(text) => Some(Why::Word),
+            Field::Phone => made_up::is_typed(text).then_some(Why::MadeUp),
+            Field::Identity => made_up::is_one_digit(text).then_some(Why::MadeUp),
+            Field::ZipCode => made_up::is_zero_code(text).then_some(Why::MadeUp),
+            _ => None,
+        }
+    }
+
+    /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
+    #[must_use]
+    pub fn is_example(&self, address: &str) -> bool {
+        let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
+        is_reserved(domain)
+            || self.domains.contains(domain)
+            || self.mailboxes.contains(mailbox)
+            || self.addresses.contains(address)
+            || self.words.fill(mailbox, domain)
+    }
+
+    /// Whether the digits of a phone are words for nothing, apart from a country or area code: `+55 undefined`.
+    fn has_a_word_for_digits(&self, text: &str) -> bool {
+        let text = text::plain(text);
+        if !text.contains(char::is_alphabetic) || text.bytes().filter(u8::is_ascii_digit).count() > 3 {
             return false;
         }
-        let bare = bare(text);
-        match self.words.get(&*spelled(bare)) {
-            None => false,
-            Some(Reach::Anywhere) => true,
-            Some(Reach::UnlessAName) => !is_free_text(field) || !is_written_as_a_name(bare),
-            Some(Reach::KeysOnly) if field == Field::Country => !bare.chars().all(char::is_uppercase),
-            Some(Reach::KeysOnly) => !is_free_text(field),
-        }
+        let words: String = text.chars().map(|c| if c.is_alphabetic() { c } else { ' ' }).collect();
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.words.cover(Field::Phone, &words.join(" "))
     }
 }
 
-/// Strips brackets, quotes and the end of a sentence.
-fn bare(text: &str) -> &str {
-    text.trim_start_matches(['<', '(', '[', '"', '*']).trim_end_matches(['>', ')', ']', '"', '*', '.', '!'])
-}
-
-/// Folded, with one space between words and none around a slash: `Não_Informado`, `N / A`.
-fn spelled(text: &str) -> String {
-    let mut spelled = String::with_capacity(text.len());
-    if text.is_ascii() {
-        text.chars().for_each(|c| spell(&mut spelled, c.to_ascii_lowercase()));
-    } else {
-        folded(text).chars().for_each(|c| spell(&mut spelled, c));
-    }
-    spelled
-}
-
-fn spell(spelled: &mut String, c: char) {
-    match c {
-        '_' | '-' | ' ' | '\u{a0}' if spelled.ends_with([' ', '/']) => {}
-        '_' | '-' | ' ' | '\u{a0}' => spelled.push(' '),
-        '/' => {
-            spelled.truncate(spelled.trim_end().len());
-            spelled.push('/');
-        }
-        _ => spelled.push(c),
-    }
-}
-
-/// Characters that alone are not a value: "-", "...", "??", "—".
+/// Characters that alone are not a value: "-", "...", "??", "—", "{}", "''".
 const fn is_filler(c: char) -> bool {
-    matches!(c, '-' | '_' | '.' | '?' | '*' | '/' | '\\' | '+' | '~' | ' ' | '\u{2010}'..='\u{2015}' | '…')
+    c.is_ascii_punctuation()
+        || matches!(c, ' ' | '\u{2010}'..='\u{2015}' | '…' | '·' | '•' | '¿' | '¡' | '“' | '”')
 }
 
-/// Words that mark a bracketed text as a form's blank.
-const TEMPLATE_WORDS: [&str; 22] = [
-    "name", "nome", "nombre", "email", "mail", "correo", "phone", "telefone", "telefono", "celular",
-    "company", "empresa", "your", "seu", "sua", "su", "insert", "inserir", "insertar", "customer", "cliente",
-    "user",
-];
-
-/// Whether a template engine or form left the text in place of a value: `$name`, `${name}`, `{{ name }}`,
-/// `{name}`, `%name%`, `<name>`, and `[name]` if its words are those of a form.
-fn is_residue(field: Field, text: &str, parameter: &str) -> bool {
-    let within = |open, close| text.strip_prefix(open).and_then(|text| text.strip_suffix(close));
-    let dollar = || text.strip_prefix('$').filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()));
-    let marked = within("{{", "}}")
-        .or_else(|| within("${", "}"))
-        .or_else(|| within("{", "}"))
-        .or_else(|| within("<", ">"))
-        .or_else(|| within("%", "%"))
-        .or_else(dollar);
-    if let Some(name) = marked {
-        return name.chars().all(|c| c.is_alphanumeric() || " _-.[]{}%/".contains(c));
+/// Whether nobody can have an address at this domain: it is for documentation (RFC 2606, 3), or under a name that
+/// is for examples, tests and one's own machine (RFC 2606, 2; RFC 6761, 6).
+///
+/// Names under `.example` count as people's: they stand for real ones in documents like ours.
+fn is_reserved(domain: &str) -> bool {
+    let Some((rest, top)) = domain.rsplit_once('.') else { return false };
+    match top {
+        "test" | "invalid" | "localhost" => true,
+        "com" | "net" | "org" => rest == "example" || rest.ends_with(".example"),
+        _ => false,
     }
-    let Some(name) = within("[", "]") else { return false };
-    let name = folded(name);
-    let mut words = name.split(|c: char| !c.is_alphanumeric());
-    !is_free_text(field)
-        || name == folded(parameter)
-        || words.any(|word| TEMPLATE_WORDS.contains(&word) || word == field.name())
-}
-
-/// Fields in which any word can be a name.
-const fn is_free_text(field: Field) -> bool {
-    !matches!(
-        field,
-        Field::Phone | Field::Email | Field::Identity | Field::Birthday | Field::ZipCode | Field::Number
-    )
-}
-
-/// A capital followed by lower case, "Nada".
-fn is_written_as_a_name(text: &str) -> bool {
-    let mut letters = text.chars();
-    letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
-}
-
-/// Fewer digits in sequence can be a real number.
-const MIN_SEQUENCE: usize = 6;
-/// Digits of a Brazilian mobile number after its area code. "98765-4321" is a real number in every area, so
-/// only repeated and ascending digits count there.
-const SUBSCRIBER_DIGITS: usize = 9;
-
-/// Whether the digits were typed to get past a form: one digit repeated, or digits in sequence.
-fn is_made_up(text: &str) -> bool {
-    let text = text::plain(text);
-    if text.contains(char::is_alphabetic) {
-        return false;
-    }
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
-    let steps = |digits: &[u8], step: u8| {
-        let mut pairs = digits.iter().zip(digits.iter().skip(1));
-        pairs.all(|(one, next)| (one + step) % 10 == *next)
-    };
-    let end = digits
-        .split_at_checked(digits.len().saturating_sub(SUBSCRIBER_DIGITS))
-        .map_or(&*digits, |(_, end)| end);
-    let is_long = digits.len() >= MIN_SEQUENCE;
-    !digits.is_empty() && steps(&digits, 0)
-        || is_long && (steps(&digits, 1) || steps(&digits, 9))
-        || end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::domain::{
         mapping::Mapping,
         parameters::Parameters,
         problem::{Problem, Problems},
-        size,
+        shapes, size,
     },
     value::text::quote,
     webhook::action::WebhookAction,
@@ -84,8 +84,7 @@ impl Trigger {
 
         check_name(name, &mut problems);
         let description = optional(&object, "description", Value::as_str, "a string", &mut problems);
-        let interpret =
-            optional(&object, "interpretResponse", Value::as_bool, "true or false", &mut problems);
+        let interpret = optional(&object, "interpretResponse", shapes::flag, "true or false", &mut problems);
         let parameters = match given(&object, "parameters") {
             Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
             None => Parameters::default(),
@@ -100,7 +99,7 @@ impl Trigger {
             return Err(BadTrigger { reason, name: name.map(ToOwned::to_owned), problems });
         }
         // What is compiled takes about as much as twice the decoded text.
-        let size = 2 * size::of_members(&object) + parameters.size_of_patterns();
+        let size = 2 * size::of_members(&object) + parameters.size();
         Ok(Self {
             size,
             name: name.unwrap_or_default().to_owned(),
@@ -141,12 +140,19 @@ impl Trigger {
         self.parameters.declared()
     }
 
+    /// What was left out of the schema of the parameters because it cannot be checked, or is read in another way.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        self.parameters.warnings()
+    }
+
     /// About how much memory it takes, in bytes.
     pub(super) const fn size(&self) -> usize {
         self.size
     }
 
-    /// Validates arguments, an object without nulls, against the declared parameters.
+    /// Validates arguments, an object, against the declared parameters. A null counts as not given, unless its
+    /// parameter is required and accepts it.
     ///
     /// # Errors
     /// A sentence that names a parameter and a rule, never values.

@@ -14,6 +14,7 @@ use crate::domain::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
         json::{self, BadJson, Defect, ObjectOnly},
+        shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list},
         size,
     },
     value::text::quote,
@@ -49,7 +50,8 @@ pub struct TriggerFired {
     pub images: Vec<String>,
     /// The trigger, then those of `next`. Never empty.
     pub triggers: Vec<Arc<Trigger>>,
-    /// The values that the language model filled in, without nulls. Personal data.
+    /// The values that the language model filled in. A null counts as not given, but may satisfy the schema. Personal
+    /// data.
     pub arguments: Map<String, Value>,
     /// The memory of definitions that no other event shares, in bytes.
     size_of_triggers: usize,
@@ -103,9 +105,10 @@ impl TriggerFired {
         Ok(self)
     }
 
-    /// The variables of this event's webhooks. `contact` is the result of the chain's last CRM step.
+    /// The variables of a webhook of `trigger`, which is one of this event's. `contact` is the result of the chain's
+    /// last CRM step.
     #[must_use]
-    pub fn variables<'a>(&'a self, contact: Option<ContactView<'a>>) -> Variables<'a> {
+    pub fn variables<'a>(&'a self, trigger: &'a Trigger, contact: Option<ContactView<'a>>) -> Variables<'a> {
         Variables {
             event_id: self.event.id(),
             company_id: self.company.as_str(),
@@ -114,6 +117,7 @@ impl TriggerFired {
             images: &self.images,
             arguments: &self.arguments,
             client_data: &self.client_data,
+            declared: trigger.parameters(),
             contact,
         }
     }
@@ -170,7 +174,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     specversion: Cow<'a, str>,
     #[serde(borrow)]
-    id: Cow<'a, str>,
+    id: Id<'a>,
     #[serde(borrow)]
     source: Cow<'a, str>,
     #[serde(borrow)]
@@ -186,15 +190,17 @@ struct Envelope<'a> {
 struct EventData<'a> {
     #[serde(borrow)]
     company: ObjectOnly<Company<'a>>,
-    assistant: Option<ObjectOnly<Assistant>>,
-    session: Option<ObjectOnly<Session>>,
+    #[serde(borrow)]
+    assistant: Option<ObjectOrEmptyList<Assistant<'a>>>,
+    #[serde(borrow)]
+    session: Option<ObjectOrEmptyList<Session<'a>>>,
     #[serde(borrow)]
     client_data: Option<&'a RawValue>,
-    images: Option<Vec<String>>,
+    images: Option<ListOrEmptyObject<String>>,
     #[serde(borrow)]
     trigger: &'a RawValue,
     #[serde(borrow)]
-    next: Option<Vec<&'a RawValue>>,
+    next: Option<ListOrEmptyObject<&'a RawValue>>,
     #[serde(borrow)]
     arguments: &'a RawValue,
 }
@@ -202,26 +208,28 @@ struct EventData<'a> {
 #[derive(Deserialize)]
 struct Company<'a> {
     #[serde(borrow)]
-    id: Cow<'a, str>,
+    id: Id<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Assistant {
-    id: Option<String>,
-    max_interactions: Option<u32>,
+struct Assistant<'a> {
+    #[serde(borrow)]
+    id: Option<Id<'a>>,
+    max_interactions: Option<Whole>,
 }
 
-#[derive(Deserialize)]
-struct Session {
-    id: Option<String>,
+#[derive(Default, Deserialize)]
+struct Session<'a> {
+    #[serde(borrow)]
+    id: Option<Id<'a>>,
 }
 
 impl Envelope<'_> {
     fn check(self, cache: &TriggerCache) -> Result<TriggerFired, Fault> {
         let ObjectOnly(data) = self.data;
-        let company = CompanyId::new(&data.company.0.id);
-        let event = EventRef::new(&self.source, &self.id);
+        let company = CompanyId::new(&data.company.0.id.0);
+        let event = EventRef::new(&self.source, &self.id.0);
         let origin = (company.clone().ok(), event.clone().ok());
         let with_origin =
             |fault: Fault| Fault { company: origin.0.clone(), event: origin.1.clone(), ..fault };
@@ -249,19 +257,17 @@ impl EventData<'_> {
         let name = triggers.first().map(|trigger| trigger.name().to_owned());
         let with_trigger = |fault: Fault| Fault { trigger: name.clone(), ..fault };
 
-        let (assistant_id, max_interactions) = self
-            .assistant
-            .map_or((None, None), |ObjectOnly(assistant)| (assistant.id, assistant.max_interactions));
-        let session_id = self.session.and_then(|ObjectOnly(session)| session.id);
-        let images = self.images.unwrap_or_default();
+        let assistant = self.assistant.map(|ObjectOrEmptyList(assistant)| assistant).unwrap_or_default();
+        let session = self.session.map(|ObjectOrEmptyList(session)| session).unwrap_or_default();
+        let images = self.images.map(|ListOrEmptyObject(images)| images).unwrap_or_default();
         if images.iter().any(|image| image.contains('\0')) {
             return Err(with_trigger(invalid(
                 "`data.images` contains a NUL character, which cannot be stored",
             )));
         }
         Ok(TriggerFired {
-            assistant_id: checked_id(assistant_id, "data.assistant.id").map_err(with_trigger)?,
-            session_id: checked_id(session_id, "data.session.id").map_err(with_trigger)?,
+            assistant_id: checked_id(assistant.id, "data.assistant.id").map_err(with_trigger)?,
+            session_id: checked_id(session.id, "data.session.id").map_err(with_trigger)?,
             client_data: self
                 .client_data
                 .map_or_else(|| Ok(Map::new()), client_data)
@@ -270,7 +276,7 @@ impl EventData<'_> {
             company,
             event,
             time,
-            max_interactions,
+            max_interactions: assistant.max_interactions.map(|Whole(count)| count),
             images,
             triggers,
             size_of_triggers,
@@ -279,7 +285,7 @@ impl EventData<'_> {
 
     /// The parsed definitions of the chain, and the memory of those that are not shared.
     fn triggers(&self, cache: &TriggerCache) -> Result<(Vec<Arc<Trigger>>, usize), Fault> {
-        let next = self.next.as_deref().unwrap_or_default();
+        let next = self.next.as_ref().map_or(&[][..], |ListOrEmptyObject(next)| next.as_slice());
         let (first, mut size) = cache.parse(self.trigger.get());
         let first = first.map_err(|bad| bad_trigger("data.trigger", &bad))?;
         let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
@@ -323,20 +329,25 @@ fn utc(text: &str) -> Result<OffsetDateTime, Fault> {
 }
 
 /// An empty id counts as absent.
-fn checked_id(id: Option<String>, path: &str) -> Result<Option<String>, Fault> {
-    let id = id.filter(|id| !id.is_empty());
+fn checked_id(id: Option<Id<'_>>, path: &str) -> Result<Option<String>, Fault> {
+    let id = id.map(|Id(id)| id.into_owned()).filter(|id| !id.is_empty());
     if id.as_ref().is_some_and(|id| id.len() > MAX_ID || id.contains(char::is_control)) {
         return Err(invalid(format!("`{path}` must be at most {MAX_ID} bytes without control characters")));
     }
     Ok(id)
 }
 
+/// An empty list counts as an empty object.
+fn object(raw: &RawValue) -> Result<Map<String, Value>, BadJson> {
+    if is_empty_list(raw.get()) { Ok(Map::new()) } else { json::object(raw.get()) }
+}
+
 fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
-    json::object(raw.get()).map_err(|bad| bad_member("`data.clientData`", &bad, Reason::EventInvalid))
+    object(raw).map_err(|bad| bad_member("`data.clientData`", &bad, Reason::EventInvalid))
 }
 
 fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Value>, Fault> {
-    let mut arguments = json::object(raw.get()).map_err(|bad| {
+    object(raw).map_err(|bad| {
         // Only a declared name is safe to quote: a language model may have made up any other key.
         let declared = bad.member.as_ref().filter(|member| {
             triggers.iter().any(|trigger| trigger.parameters().iter().any(|declared| declared == *member))
@@ -345,9 +356,7 @@ fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Va
             Some(name) => bad_member(&format!("argument {}", quote(name)), &bad, Reason::ArgumentsInvalid),
             None => bad_member("`data.arguments`", &bad, Reason::ArgumentsInvalid),
         }
-    })?;
-    arguments.retain(|_, value| !value.is_null());
-    Ok(arguments)
+    })
 }
 
 /// `unstorable` is the reason for valid JSON that cannot be stored.

@@ -1,65 +1,92 @@
 //! The parameters that a trigger declares (JSON Schema), and the validation of arguments against them.
 //!
-//! Schemas come from authors and arguments from language models, so compiling and validating do no I/O and
-//! take time in proportion to their size. Messages name parameters and rules, never values.
+//! Schemas come from authors and their tools, arguments from language models, so compiling and validating do no I/O, and
+//! time, memory and stack are bounded. A keyword that cannot be checked never costs an event. Messages name parameters
+//! and rules, never values.
+
+mod arguments;
+mod outline;
+mod pattern;
+mod references;
+mod repair;
+
+use std::{borrow::Cow, collections::HashSet};
 
 use jsonschema::{
-    JsonType, PatternOptions, ValidationError, Validator,
+    JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
     paths::LocationSegment,
 };
 use serde_json::{Map, Value};
 
-use crate::domain::{trigger::problem::Problems, value::text::quote};
-
-/// Compiled regular expression of a `pattern`, in bytes.
-const MAX_PATTERN: usize = 1 << 20;
-/// Regular expressions per schema. Compiled, they are far larger than their text.
-const MAX_PATTERNS: usize = 16;
+use self::{outline::Outline, pattern::Patterns};
+use crate::domain::{
+    trigger::problem::{Problem, Problems},
+    value::text::quote,
+};
 
 /// What a regular expression takes in memory, in bytes, with what it remembers of the texts it has seen. Nearly all are
 /// smaller.
 const PATTERN_SIZE: usize = 64 * 1024;
+/// What a schema takes in memory beyond its text, in bytes: in the outline and in the validator.
+const SCHEMA_SIZE: usize = 1024;
 
 /// The declared parameters of a trigger and their compiled schema.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     declared: Vec<String>,
-    /// Number of regular expressions in the schema.
-    patterns: usize,
-    /// `None` accepts everything, because nothing is declared.
-    validator: Option<Validator>,
+    /// Required, and null will do.
+    nullable: HashSet<Box<str>>,
+    /// `None` accepts everything.
+    compiled: Option<(Outline, Validator)>,
+    size: usize,
+    warnings: Vec<Problem>,
 }
 
 impl Parameters {
-    /// Compiles the member `parameters` of a definition and adds its problems. The declared names are kept
-    /// even if there are problems, so that the actions can be checked too.
+    /// Compiles the member `parameters` of a definition and adds its problems. What cannot be checked is no problem
+    /// but a warning: the rest is checked. The declared names are kept even if there are problems, so that the actions
+    /// can be checked too.
     pub(super) fn compile(schema: &Value, problems: &mut Problems) -> Self {
-        let Some(object) = schema.as_object() else {
+        // PHP writes an empty map as a list.
+        if !schema.is_object() && *schema != Value::Array(Vec::new()) {
             problems.push("must be an object, a JSON Schema with `properties`");
             return Self::default();
-        };
-        let properties = object.get("properties").and_then(Value::as_object);
-        let declared = properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default();
-        if !describes_object(object) {
-            problems.within("type", |problems| {
-                problems.push("arguments are an object; write `object` or omit `type`");
-            });
         }
-        let before = problems.count();
-        let mut patterns = 0;
-        reject_costly(schema, false, &mut patterns, problems);
-        if patterns > MAX_PATTERNS {
-            problems.push(format!("has more than {MAX_PATTERNS} regular expressions"));
+        if excludes_objects(schema) {
+            problems.push_in("type", "arguments are an object; write `object` or omit `type`");
         }
-        // A rejected schema must not reach the compiler.
-        let validator = if problems.count() == before { build(schema, problems) } else { None };
-        Self { declared, patterns, validator }
+        let mut patterns = Patterns::default();
+        let repair::Repaired { schema: repaired, size, warnings } = repair::repair(schema, &mut patterns);
+        let mut parameters = Self { warnings, ..Self::default() };
+        let properties = schema.get("properties").and_then(Value::as_object);
+        parameters.declared.extend(properties.into_iter().flat_map(Map::keys).cloned());
+        let Some(repaired) = repaired else { return parameters };
+        let is_new = |name: &String| !properties.is_some_and(|properties| properties.contains_key(name));
+        parameters.declared.extend(arguments::declared(&repaired).into_iter().filter(is_new));
+        parameters.nullable = arguments::nullable(&repaired);
+        let outline = Outline::new(&repaired);
+        match patterns.options().build(&Value::Object(repaired)) {
+            Ok(validator) => parameters.compiled = Some((outline, validator)),
+            Err(error) => {
+                let mut warnings = Problems::default();
+                warnings
+                    .push_in("parameters", format!("is not checked as a whole: it {}", rule(error.kind())));
+                parameters.warnings.extend(warnings.into_vec());
+            }
+        }
+        parameters.size = patterns.count() * PATTERN_SIZE + size * SCHEMA_SIZE;
+        parameters
     }
 
-    /// About how much memory its regular expressions take, in bytes.
-    pub(super) const fn size_of_patterns(&self) -> usize {
-        self.patterns * PATTERN_SIZE
+    /// About how much memory it takes beyond the text of its schema, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What was left out of the schema because it cannot be checked, or read in another way.
+    pub(super) fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The names in `properties`.
@@ -72,15 +99,33 @@ impl Parameters {
         self.declared.iter().any(|declared| declared == name)
     }
 
+    /// Validates the arguments, an object. A null counts as not given, unless its parameter is required and accepts it.
+    ///
     /// # Errors
-    /// A sentence about the first broken rule, without values. Listing all of them can take far longer.
+    /// A sentence about the first broken rule, without values. Listing all of them can take far longer. What takes too
+    /// long to check is accepted.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
-        match &self.validator {
-            Some(validator) if !validator.is_valid(arguments) => match validator.validate(arguments) {
-                Err(error) => Err(self.sentence(&error)),
-                Ok(()) => Err("the arguments do not match the parameters".into()),
-            },
+        let Some((outline, validator)) = &self.compiled else { return Ok(()) };
+        let given = self.given(arguments);
+        if outline.is_costly(&given) || validator.is_valid(&given) {
+            return Ok(());
+        }
+        match validator.validate(&given) {
+            Err(error) if !is_undecided(error.kind()) => Err(self.sentence(&error)),
             _ => Ok(()),
+        }
+    }
+
+    /// The arguments without the nulls that count as not given.
+    fn given<'a>(&self, arguments: &'a Value) -> Cow<'a, Value> {
+        let is_given = |name: &str, value: &Value| !value.is_null() || self.nullable.contains(name);
+        match arguments {
+            Value::Object(members) if members.iter().any(|(name, value)| !is_given(name, value)) => {
+                let given = members.iter().filter(|(name, value)| is_given(name, value));
+                let given: Map<_, _> = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+                Cow::Owned(given.into())
+            }
+            arguments => Cow::Borrowed(arguments),
         }
     }
 
@@ -102,79 +147,20 @@ impl Parameters {
     }
 }
 
-fn describes_object(schema: &Map<String, Value>) -> bool {
-    match schema.get("type") {
-        None => true,
-        Some(Value::Array(types)) => types.iter().any(|name| name == "object"),
-        Some(name) => name == "object",
-    }
+/// Whether all of its types are known, and none is `object`.
+fn excludes_objects(schema: &Value) -> bool {
+    let Some(value) = schema.get("type") else { return false };
+    let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let is_other = |name| repair::known_type(name).is_some_and(|name| name != "object");
+    !names.is_empty() && names.iter().all(is_other)
 }
 
-fn build(schema: &Value, problems: &mut Problems) -> Option<Validator> {
-    let options = jsonschema::options()
-        .offline()
-        .should_validate_formats(false)
-        .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN));
-    match options.build(schema) {
-        Ok(validator) => Some(validator),
-        Err(error) => {
-            let path: Vec<String> =
-                error.instance_path().segments().map(|segment| segment.to_string()).collect();
-            problems.within_all(&path, |problems| problems.push(schema_fault(error.kind())));
-            None
-        }
-    }
-}
-
-fn schema_fault(kind: &ValidationErrorKind) -> String {
-    match kind {
-        ValidationErrorKind::Referencing(_) => "refers to a schema that is not in this definition".into(),
-        ValidationErrorKind::Format { format } if format == "regex" => {
-            "is not a regular expression, is too large, or has look-around or back-references".into()
-        }
-        kind => format!("is not valid JSON Schema: {}", rule(kind)),
-    }
-}
-
-/// Counts regular expressions, and rejects references that could be remote, cyclic or exponentially costly: a
-/// reference must be to `$defs` or `definitions`, and definitions must not have references.
-fn reject_costly(schema: &Value, in_definitions: bool, patterns: &mut usize, problems: &mut Problems) {
-    match schema {
-        Value::Object(object) => {
-            for (key, value) in object {
-                match (key.as_str(), value) {
-                    ("pattern", Value::String(_)) => *patterns += 1,
-                    ("patternProperties", Value::Object(properties)) => *patterns += properties.len(),
-                    _ => {}
-                }
-                problems.within(key, |problems| match (key.as_str(), value) {
-                    ("$ref", Value::String(target)) => reject_reference(target, in_definitions, problems),
-                    ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
-                        problems.push("dynamic references are not supported");
-                    }
-                    _ => {
-                        let in_definitions =
-                            in_definitions || matches!(key.as_str(), "$defs" | "definitions");
-                        reject_costly(value, in_definitions, patterns, problems);
-                    }
-                });
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                problems.within(index, |problems| reject_costly(item, in_definitions, patterns, problems));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn reject_reference(target: &str, in_definitions: bool, problems: &mut Problems) {
-    if in_definitions {
-        problems.push("a definition may not refer to another one; inline it");
-    } else if !target.starts_with("#/$defs/") && !target.starts_with("#/definitions/") {
-        problems.push("may only refer to `#/$defs/…` or `#/definitions/…` within `parameters`");
-    }
+/// Whether the validator gave up on a regular expression, and its outcome could decide.
+const fn is_undecided(kind: &ValidationErrorKind) -> bool {
+    matches!(
+        kind,
+        ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. }
+    )
 }
 
 /// The broken rule as the end of a sentence. Limits come from the schema, not from a value.

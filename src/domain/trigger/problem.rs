@@ -43,10 +43,20 @@ impl Problems {
 
     /// Runs `walk` on the member `key` of the current value.
     pub(super) fn within<T>(&mut self, key: impl fmt::Display, walk: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(shortened(&key.to_string()));
+        self.enter(key);
         let result = walk(self);
-        self.path.pop();
+        self.leave();
         result
+    }
+
+    /// Goes to the member `key` of the current value.
+    pub(super) fn enter(&mut self, key: impl fmt::Display) {
+        self.path.push(shortened(&key.to_string()));
+    }
+
+    /// Goes back.
+    pub(super) fn leave(&mut self) {
+        self.path.pop();
     }
 
     /// Runs `walk` on the value at `path`, relative to the current one.

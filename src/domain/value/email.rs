@@ -97,6 +97,7 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
     let Some(link) = text::after_prefix(text, "mailto:") else {
         return Some(Cow::Borrowed(text.trim_end_matches(PUNCTUATION)));
     };
+    let link = link.strip_prefix("//").unwrap_or(link);
     let address = link.split_once('?').map_or(link, |(address, _query)| address);
     // RFC 6068, 2: a link percent-encodes the characters that it cannot contain.
     let decoded = text::percent_decoded(address)?;
@@ -135,6 +136,7 @@ mod tests {
                 "observed in Gmail",
             ),
             ("Ada <mailto:ada@analytical.example>,", "ada@analytical.example", "observed in Outlook"),
+            ("mailto://ada@analytical.example", "ada@analytical.example", "observed: a link as on the web"),
             ("mailto:ada@analytical.example?subject=hi", "ada@analytical.example", "RFC 6068"),
             ("MAILTO:ada@analytical.example", "ada@analytical.example", "RFC 3986: schemes in any case"),
             ("mailto:ada%2Bsales%40analytical.example", "ada+sales@analytical.example", "RFC 6068, 2"),

@@ -9,7 +9,10 @@
 //!   and trunking numbers (7) never had it.
 //! - Mexico dropped the 1 between 52 and a mobile number in August 2019 (IFT, numbering plan of 2018).
 
+pub(in crate::domain) mod brazil;
 mod region;
+#[cfg(test)]
+pub(in crate::domain) mod rows;
 mod written;
 
 use std::{
@@ -20,12 +23,15 @@ use std::{
 
 use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat};
 
-use crate::domain::value::text;
+use crate::domain::value::{damaged, label, text};
 pub use region::{Region, Regions, UnknownRegion};
 use written::Written;
 
 /// In bytes: room for a chat link with a message. Longer texts are not parsed.
 const MAX_TEXT: usize = 512;
+
+/// Digits of the shortest number with its country code that is read as one without its `+`, as in Denmark or Singapore.
+const MIN_WITH_COUNTRY: usize = 10;
 
 /// Between a number and its extension (RFC 3966, 3).
 const EXTENSION: &str = ";ext=";
@@ -62,14 +68,22 @@ impl Phone {
         if text.len() > MAX_TEXT {
             return None;
         }
-        let Written { number, international, extension } = written::read(&text::plain(text))?;
+        let text = text::plain(text);
+        let text = text.trim_end_matches([',', ';', ' ']);
+        let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
+        let unprefixed = brazil::without_blank(&text, region.code() == "BR");
+        let read = written::read(unprefixed.as_deref().unwrap_or(&text));
+        let Written { number, international, extension } = read?;
         let mut phone = if international {
-            canonical(&format!("+{number}"), None)?
+            // `+00 55`: the prefix for calls abroad after the sign that stands for it. No country code is 0.
+            canonical(&format!("+{}", number.strip_prefix("00").unwrap_or(&number)), None)?
         } else {
             let national = canonical(without_old_prefix(&number, region), Some(region));
             // Most of the world dials 00 for +, so it counts in every region.
             let abroad = || {
-                let number = number.strip_prefix("00").unwrap_or(&number);
+                let abroad = number.strip_prefix("00");
+                // A shorter one is a local number: `98812-4471` is not Iran's.
+                let number = abroad.or_else(|| Some(&*number).filter(|it| it.len() >= MIN_WITH_COUNTRY))?;
                 canonical(&format!("+{number}"), None).filter(Self::is_strong)
             };
             match national {
@@ -82,6 +96,38 @@ impl Phone {
             phone.strength = Some(Strength::Weak);
         }
         Some(phone)
+    }
+
+    /// Parses one or more numbers of which exactly one is strong. `true` if another one was not: it is left out.
+    ///
+    /// `None` if two are strong, because nobody knows which of them is the person's, or if something else than a
+    /// number is beside it: it may be an extension.
+    #[must_use]
+    pub fn parse_one_of(text: &str, region: Region) -> Option<(Self, bool)> {
+        if let Some(phone) = Self::parse(text, region) {
+            return Some((phone, false));
+        }
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        let text = text::plain(text).to_lowercase();
+        let (mut found, mut left_out) = (None, false);
+        for part in written::parts(&text)? {
+            let number = label::without(&[label::PHONE], part)
+                .or_else(|| label::without_before_digits(&[label::PHONE], part))
+                .or_else(|| label::without_after_digits(&[label::PHONE], part))
+                .unwrap_or(part);
+            match Self::parse(number, region) {
+                Some(phone) if phone.is_strong() => {
+                    if found.replace(phone.clone()).is_some_and(|other| other != phone) {
+                        return None;
+                    }
+                }
+                None if !written::is_like_a_number(number) => return None,
+                _ => left_out = true,
+            }
+        }
+        found.map(|phone| (phone, left_out))
     }
 
     /// Wraps a canonical number from the database.

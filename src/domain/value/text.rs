@@ -3,37 +3,78 @@
 
 use std::{borrow::Cow, iter, ops::RangeInclusive, sync::LazyLock};
 
-use icu_normalizer::DecomposingNormalizerBorrowed as Decomposing;
+use icu_normalizer::{
+    ComposingNormalizerBorrowed as Composing, DecomposingNormalizerBorrowed as Decomposing,
+};
 use icu_properties::{
     CodePointMapData, CodePointMapDataBorrowed as PropertyOf,
     props::{EastAsianWidth, GeneralCategory},
 };
 
+use crate::domain::value::joiners;
+
 /// In characters; the rest of a quoted name is cut.
 const MAX_QUOTED: usize = 64;
 
-/// Soft hyphens, zero-width characters, bidirectional marks and the byte order mark. Copied from web
-/// pages and chats, they make equal values differ.
-///
-/// Unicode's property `Default_Ignorable_Code_Point` does not serve: it includes the variation selectors
-/// and tags that end an emoji.
+/// How often a text is composed again because a removed character stood between a letter and its accent.
+const MAX_ROUNDS: usize = 4;
+
+/// Characters that an identifier, a date or a word is compared without, the frame of a keycap included.
 pub(in crate::domain) const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    joiners::is_needless(c) || joiners::is_contextual(c) || c == '\u{20e3}'
 }
 
+/// Trimmed from both ends. A selector or tag may belong to the emoji at the end, so these stay.
 fn is_edge(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || is_invisible(c)
+    c.is_whitespace()
+        || c.is_control()
+        || joiners::is_needless(c)
+        || joiners::is_blank(c)
+        || matches!(c, '\u{200c}' | '\u{200d}' | '\u{180e}')
 }
 
-/// Trims spaces and invisible characters, and puts the value on one line: if it contains a line break or
-/// another control character, each run of spaces becomes one space. Empty if nothing visible remains.
+/// Composes the text (Unicode NFC), removes invisible characters where no script and no emoji needs them, trims
+/// it, and puts it on one line: if it contains a line break or another control character, each run of spaces
+/// becomes one space. Empty if nothing visible remains.
 pub(in crate::domain) fn clean(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(is_edge);
-    if !text.contains(char::is_control) {
+    if text.is_ascii() {
+        return on_one_line(text);
+    }
+    match composed(text) {
+        Cow::Borrowed(text) => on_one_line(text),
+        Cow::Owned(text) => Cow::Owned(on_one_line(text.trim_matches(is_edge)).into_owned()),
+    }
+}
+
+/// Removing a character can let a letter compose with its accent, and that can show that another one is
+/// needless, so both steps repeat. A text that still changes after that is no text: it loses all of them.
+fn composed(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MAX_ROUNDS {
+        let needed = joiners::without_needless(&text);
+        let composed = NFC.normalize(&needed);
+        let changed = (*composed != *text).then(|| composed.into_owned());
+        drop(needed);
+        match changed {
+            Some(changed) => text = Cow::Owned(changed),
+            None => return text,
+        }
+    }
+    Cow::Owned(NFC.normalize(&joiners::without_any(&text)).into_owned())
+}
+
+/// Composes letters and their accents (Unicode NFC).
+pub(in crate::domain) fn nfc(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() { Cow::Borrowed(text) } else { NFC.normalize(text) }
+}
+
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if !text.contains(breaks) {
         return Cow::Borrowed(text);
     }
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let words = text.split(|c: char| c.is_whitespace() || breaks(c)).filter(|word| !word.is_empty());
     Cow::Owned(words.collect::<Vec<_>>().join(" "))
 }
 
@@ -96,6 +137,7 @@ pub(in crate::domain) fn shortened(name: &str) -> String {
     if shown.len() < name.len() && name.chars().nth(MAX_QUOTED).is_some() { shown + "…" } else { shown }
 }
 
+const NFC: Composing<'static> = Composing::new_nfc();
 const NFD: Decomposing<'static> = Decomposing::new_nfd();
 const NFKD: Decomposing<'static> = Decomposing::new_nfkd();
 const CATEGORY: PropertyOf<'static, GeneralCategory> = CodePointMapData::new();
@@ -154,6 +196,8 @@ const fn base(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -165,9 +209,39 @@ mod tests {
             ("Rua A,\r\n  12\t B", "Rua A, 12 B"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("\u{202e}Ada\u{202c}", "Ada"),
+            ("Rua A\u{2028}12\u{2029}B", "Rua A 12 B"),
+            ("Ada\u{0}Lovelace\u{7f}", "Ada Lovelace"),
+            ("\u{3164}\u{2800} \u{ffa0}", ""),
+            ("\u{1f468}\u{200d} \u{200d}", "\u{1f468}"),
         ] {
             assert_eq!(clean(given), expected);
         }
+    }
+
+    #[test]
+    fn clean_composes_letters() {
+        for (given, expected) in [
+            ("Jose\u{301}", "José"),
+            ("Sa\u{303}o Joa\u{303}o", "São João"),
+            ("a\u{200b}\u{303}", "ã"),
+            ("a\u{34f}\u{303}", "ã"),
+            ("\u{212b}ngström", "Ångström"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("q\u{307}\u{323}", "q\u{323}\u{307}"),
+            ("2²", "2²"),
+            ("Ａ", "Ａ"),
+        ] {
+            assert_eq!(clean(given), expected);
+        }
+    }
+
+    /// Marks around non-joiners change places, which shows one after another as needless.
+    #[test]
+    fn clean_takes_a_few_rounds_for_any_text() {
+        let text = format!("क\u{301}{}", "\u{94d}\u{200c}".repeat(100_000));
+        let cleaned = clean(&text);
+        assert!(!cleaned.contains('\u{200c}'));
+        assert_eq!(clean(&cleaned), cleaned);
     }
 
     #[test]
@@ -182,6 +256,7 @@ mod tests {
             ("ａ～￥￠", "a~￥￠"),
             ("\u{3000}\u{200b}　x", "x"),
             ("²①Ⅷ", "²①Ⅷ"),
+            ("8\u{fe0f}\u{20e3}5\u{fe0f}\u{20e3}", "85"),
         ] {
             assert_eq!(plain(given), expected);
         }
@@ -221,5 +296,21 @@ mod tests {
         assert_eq!(quote("a\nb"), "`a\u{fffd}b`");
         assert_eq!(quote(&"é".repeat(64)), format!("`{}`", "é".repeat(64)));
         assert_eq!(quote(&"é".repeat(65)), format!("`{}…`", "é".repeat(64)));
+    }
+
+    /// Characters that join, compose, change places or show nothing.
+    const ODD: &str = "[a-z \u{e}\u{94d}\u{9cd}\u{dca}\u{dd9}\u{627}\u{64b}\u{653}\u{6cc}\u{1820}\u{180b}\u{180e}\u{200b}-\u{200f}\u{2028}\u{2060}\u{301}\u{323}\u{338}\u{2194}\u{3164}\u{feff}\u{fe0f}\u{1f3f4}\u{1f469}\u{1f3fd}\u{e0067}\u{e007f}\u{e0001}]{0,12}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn cleaned_texts_are_composed_and_stay_the_same(text in prop_oneof!["\\PC{0,20}", ODD, any::<String>()]) {
+            let cleaned = clean(&text);
+            prop_assert_eq!(clean(&cleaned), &*cleaned);
+            prop_assert!(NFC.is_normalized(&cleaned));
+            prop_assert!(!cleaned.contains(|c: char| c.is_control() || joiners::is_needless(c)));
+            prop_assert_eq!(cleaned.trim_matches(is_edge), &*cleaned);
+        }
     }
 }

@@ -108,6 +108,14 @@ impl WebhookAction {
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
+    /// Whether a body whose content type is not declared is sent as text, because it is not JSON.
+    #[must_use]
+    pub fn falls_back_to_text(&self) -> bool {
+        let declares =
+            |headers: &Vec<(String, Template)>| headers.iter().any(|(name, _)| name == "content-type");
+        matches!(self.body, Ok(Some(Body::Text(_)))) && !self.headers.as_ref().is_ok_and(declares)
+    }
+
     /// Scheme, host, port and path as written, which identify the endpoint. `None` if the URL is invalid.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
@@ -143,6 +151,8 @@ fn headers(value: Option<&Value>) -> Result<Headers, String> {
     let list = match value {
         None | Some(Value::Null) => return Ok(Ok(Vec::new())),
         Some(Value::Array(list)) => list,
+        // Some languages write an empty list like an empty object.
+        Some(Value::Object(members)) if members.is_empty() => return Ok(Ok(Vec::new())),
         Some(_) => return Err("headers must be a list of objects with key and value".to_owned()),
     };
     let mut headers = Vec::with_capacity(list.len());

@@ -1,4 +1,4 @@
-//! The addresses that webhooks may go to: `https` on port 443 of public addresses, and what the settings add.
+//! The addresses that webhooks may go to: `https` to public addresses, on nearly every port, and what the settings add.
 //!
 //! Every address is checked twice: the URL before the request, and the resolved address and port before each
 //! connection.
@@ -12,12 +12,28 @@ use url::{Host, Url};
 
 pub use network::{AllowedNetwork, BadNetwork};
 
-/// Settings that allow more than the default, and the service's own addresses, which are never allowed.
+/// Ports of services that understand no HTTP, but may do harm with a request that looks like one of theirs
+/// (<https://fetch.spec.whatwg.org/#port-blocking>), and 0, which is no port. Sorted.
+const BAD_PORTS: [u16; 83] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103,
+    104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514,
+    515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723,
+    2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10_080,
+];
+
+/// Whether the Fetch standard keeps browsers from this port. No setting allows it at a public address.
+#[must_use]
+pub fn is_bad_port(port: u16) -> bool {
+    BAD_PORTS.binary_search(&port).is_ok()
+}
+
+/// Settings that change the default, and the service's own addresses, which are never allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Allows `http://`, and with it port 80.
+    /// Allows `http://`.
     pub allow_http: bool,
-    /// Ports of public addresses that are allowed in addition to 443.
+    /// The ports of public addresses that are allowed besides 443 (and 80, with `allow_http`). If empty, all but the
+    /// bad ones are.
     pub allowed_ports: Vec<u16>,
     /// Allowed networks that are not public.
     pub allowed_networks: Vec<AllowedNetwork>,
@@ -43,8 +59,8 @@ pub enum Blocked {
     Address(&'static str),
     /// A port that is not allowed for this address.
     #[error(
-        "the receiver's port is not allowed; allowed are 443 (and 80 with webhook.allow_http), \
-         webhook.allowed_ports, and the port of its network in webhook.allowed_networks"
+        "the receiver's port is not allowed: it belongs to another protocol, is missing in webhook.allowed_ports, or \
+         is not the port of its network in webhook.allowed_networks"
     )]
     Port,
     /// The service's own broker, database or console.
@@ -108,7 +124,9 @@ impl Policy {
     }
 
     fn is_public_port(&self, port: u16) -> bool {
-        port == 443 || (port == 80 && self.allow_http) || self.allowed_ports.contains(&port)
+        let is_listed =
+            || port == 443 || (port == 80 && self.allow_http) || self.allowed_ports.contains(&port);
+        !is_bad_port(port) && (self.allowed_ports.is_empty() || is_listed())
     }
 
     /// A name can resolve to any address, so its port is refused only if no address would allow it.

@@ -69,10 +69,12 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The default profile of an endpoint, from its [`Endpoint::url`].
+    /// The default profile of an endpoint, from its [`Endpoint::url`]. Slack's other addresses (`/workflows/…`,
+    /// `/triggers/…`) start a workflow with variables that its author defined, so they take no messages
+    /// (<https://slack.com/help/articles/360041352714>).
     #[must_use]
     pub fn of_url(url: &str) -> Self {
-        if url.starts_with("https://hooks.slack.com/") { Self::Slack } else { Self::Plain }
+        if url.starts_with("https://hooks.slack.com/services/") { Self::Slack } else { Self::Plain }
     }
 
     /// The receiver's minimum time between two requests: Slack accepts one message per second and webhook
@@ -197,8 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn slack_urls_have_the_slack_profile() {
+    fn incoming_webhooks_of_slack_have_the_slack_profile() {
         assert_eq!(Profile::of_url("https://hooks.slack.com/services/T/B/x"), Profile::Slack);
-        assert_eq!(Profile::of_url("https://hooks.slack.com.evil.example/"), Profile::Plain);
+        for other in [
+            "https://hooks.slack.com/workflows/T/A/1/x",
+            "https://hooks.slack.com/triggers/T/1/x",
+            "https://hooks.slack.com/",
+            "https://hooks.slack.com/servicesx/T/B/x",
+            "https://hooks.slack.com.evil.example/services/T/B/x",
+            "http://hooks.slack.com/services/T/B/x",
+        ] {
+            assert_eq!(Profile::of_url(other), Profile::Plain, "{other}");
+        }
     }
 }

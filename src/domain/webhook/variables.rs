@@ -2,8 +2,8 @@
 //!
 //! The platform's own names (`session.id`, `company.id`, `assistant.id`, `images`, `images[0]`, `event.id`,
 //! `contact.…`) come first, so that an argument from a language model cannot override them; then arguments,
-//! then client data. A known name without a value (no session, a contact without a phone, an image beyond
-//! the list) is [`Value::Nothing`], unlike an unknown name.
+//! then client data. A known name without a value (a declared parameter that was not given, no session, a
+//! contact without a phone, an image beyond the list) is [`Value::Nothing`], unlike an unknown name.
 
 use std::borrow::Cow;
 
@@ -30,10 +30,12 @@ pub struct Variables<'a> {
     pub assistant_id: Option<&'a str>,
     /// `$images` and `$images[0]`.
     pub images: &'a [String],
-    /// `$name` for each argument.
+    /// `$name` for each argument. Null counts as not given.
     pub arguments: &'a Map<String, serde_json::Value>,
     /// `$key` for each key of the client data, unless an argument has the same name.
     pub client_data: &'a Map<String, serde_json::Value>,
+    /// The parameters of the step's trigger, known even if they were not given.
+    pub declared: &'a [String],
     /// `$contact.…`, if a CRM step of the chain ran before.
     pub contact: Option<ContactView<'a>>,
 }
@@ -86,7 +88,9 @@ impl<'a> Variables<'a> {
         if let Some(value) = name.strip_prefix("contact.").and_then(|field| self.contact?.lookup(field)) {
             return Some(value);
         }
-        self.arguments.get(name).or_else(|| self.client_data.get(name)).map(Value::Json)
+        let argument = self.arguments.get(name).filter(|value| !value.is_null());
+        let given = argument.or_else(|| self.client_data.get(name)).map(Value::Json);
+        given.or_else(|| self.declared.iter().any(|declared| declared == name).then_some(Value::Nothing))
     }
 }
 

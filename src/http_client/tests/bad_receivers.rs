@@ -33,6 +33,8 @@ struct Case {
     request: usize,
     /// Whether the receiver resets the connection after a pause, in which the client should read the head.
     pauses: bool,
+    /// Whether the attempt ends at its deadline. Only then can its class be `Timeout`.
+    hangs: bool,
 }
 
 /// What the receiver does on each connection.
@@ -54,7 +56,19 @@ impl Case {
     fn new(name: &'static str, class: Class, behavior: Behavior) -> Self {
         let retry_after = RetryAfter::Missing;
         let (body, request) = (0..=0, 1);
-        Self { name, behavior, class, status: None, retry_after, body, https: false, request, pauses: false }
+        let hangs = class == Class::Timeout;
+        Self {
+            name,
+            behavior,
+            class,
+            status: None,
+            retry_after,
+            body,
+            https: false,
+            request,
+            pauses: false,
+            hangs,
+        }
     }
 
     fn answers(name: &'static str, class: Class, answer: impl Into<Vec<u8>>) -> Self {
@@ -90,6 +104,11 @@ impl Case {
 
     fn pauses(self) -> Self {
         Self { pauses: true, ..self }
+    }
+
+    /// It does not end its answer, which is an answer all the same.
+    fn hangs(self) -> Self {
+        Self { hangs: true, ..self }
     }
 
     fn request(self, request: usize) -> Self {
@@ -137,7 +156,7 @@ async fn check(case: Case, tls: TlsSetup) -> Option<String> {
 /// Runs one case, which may take `time` if it is to time out, and in which a receiver that pauses does so for `time`.
 /// Returns what is wrong, and whether that may be because the time was too short.
 async fn attempt(case: &Case, tls: &TlsSetup, time: Duration) -> Result<(), (String, bool)> {
-    let Case { name, class, status, retry_after, body, request: length, .. } = case;
+    let Case { name, class, status, retry_after, body, request: length, hangs, .. } = case;
     let receiver = match case.behavior.clone() {
         Behavior::Answer(bytes) => answering(bytes).await,
         Behavior::Run(run) => {
@@ -149,7 +168,7 @@ async fn attempt(case: &Case, tls: &TlsSetup, time: Duration) -> Result<(), (Str
         }
     };
     let url = if case.https { receiver.url.replace("http:", "https:") } else { receiver.url.clone() };
-    let limit = if *class == Class::Timeout { time } else { WAIT_TIMEOUT };
+    let limit = if *hangs { time } else { WAIT_TIMEOUT };
     let sent = WebhookRequest { body: Some(vec![b'x'; *length]), ..request(&url) };
     let outcome = client().client.send(&sent, &sending(), &Route { timeout: limit, tls: tls.clone() }).await;
     let written = receiver.written.load(std::sync::atomic::Ordering::SeqCst);
@@ -161,7 +180,7 @@ async fn attempt(case: &Case, tls: &TlsSetup, time: Duration) -> Result<(), (Str
         ("body", !body.contains(&outcome.response_body.len())),
         ("connections", receiver.connections() != 1),
         ("memory", written > MAX_BYTES_WRITTEN),
-        ("too early", *class == Class::Timeout && outcome.duration < limit),
+        ("too early", *hangs && outcome.duration < limit),
         ("error", error.is_empty() != (*class == Class::Delivered)),
         ("discloses data", ["127.0.0.1", "hook", "secret", "evil"].iter().any(|word| error.contains(word))),
         ("timing", outcome.timing.answer.is_some() != status.is_some()),
@@ -172,7 +191,8 @@ async fn attempt(case: &Case, tls: &TlsSetup, time: Duration) -> Result<(), (Str
     }
     // What the client has not read when the connection is reset is lost.
     let is_too_soon = match outcome.class {
-        Class::Timeout => *class == Class::Timeout && !wrong.contains(&"too early"),
+        Class::Timeout => *hangs && !wrong.contains(&"too early"),
+        Class::Delivered => *hangs && wrong == ["body"],
         Class::Protocol => case.pauses,
         _ => false,
     };

@@ -38,6 +38,12 @@ impl Peer {
         String::from_utf8_lossy(&head).into_owned()
     }
 
+    /// Reads this many bytes.
+    pub(super) async fn read_exactly(&mut self, count: usize) {
+        let mut buffer = vec![0; count];
+        let _ = self.stream.read_exact(&mut buffer).await;
+    }
+
     /// Returns false if the client has closed the connection.
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {

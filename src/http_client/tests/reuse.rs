@@ -128,6 +128,22 @@ async fn surplus_bytes_are_not_the_next_response() {
 }
 
 #[tokio::test]
+async fn tolerated_heads_end_where_the_next_response_begins() {
+    let receiver = receiver(|mut peer| async move {
+        while peer.read_head().await.contains("/hook") {
+            peer.write(b"HTTP/1.1 200 OK\r\nstray\r\nContent-Length : 2\r\nx: a\r\n b\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let client = client();
+    for _ in 0..3 {
+        let outcome = client.send(bodyless(&receiver.url)).await;
+        assert_eq!((outcome.class, outcome.response_body.as_slice()), (Class::Delivered, b"ok".as_slice()));
+    }
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_without_another_request() {
     let (sender, mut closed) = mpsc::unbounded_channel();
     let receiver = receiver(move |mut peer| {

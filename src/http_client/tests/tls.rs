@@ -54,7 +54,9 @@ async fn extra_ca_is_trusted_by_its_own_setup_only() {
 async fn client_certificate_is_presented_if_configured() {
     let receiver = https_receiver(true).await;
     let (certificate, key) = authority().issue(Kind::Good);
-    let (ca, certificate, key) = (authority().file(), file(&certificate), file(&key.serialize_pem()));
+    // Editors may put a byte order mark before the first line.
+    let marked = |pem: &str| file(&format!("\u{feff}{pem}"));
+    let (ca, certificate, key) = (authority().file(), marked(&certificate), marked(&key.serialize_pem()));
     let with = HttpClient::tls(Some(ca.path()), Some(certificate.path()), Some(key.path())).unwrap();
     let without = HttpClient::tls(Some(ca.path()), None, None).unwrap();
     let client = client().client;

@@ -91,7 +91,8 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     // Reads after the locks, because what it waited for may have changed everything.
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
-               coalesce(p.due_at <= now() AND e.owner IS NOT NULL, false) AS "in_flight!"
+               coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
+                   WHERE live.process_id = e.owner AND live.alive_until > now()), false) AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
            LEFT JOIN webhook_pending p ON p.company_id = d.company_id AND p.delivery_id = d.delivery_id

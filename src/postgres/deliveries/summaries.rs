@@ -23,7 +23,8 @@ pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summ
                d.endpoint_id, coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.schedule_from, 0) AS "schedule_from!",
                last.status AS "last_status?", last.error AS "last_error?", last.outcome AS "last_class?",
                d.newest_only, d.digest, d.digest_id, d.created_at, d.finished_at, p.due_at AS "next_attempt_at?",
-               coalesce(p.due_at <= now() AND e.owner IS NOT NULL, false) AS "in_flight!", now() AS "now!",
+               coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
+                   WHERE live.process_id = e.owner AND live.alive_until > now()), false) AS "in_flight!", now() AS "now!",
                e.url AS "url?", e.paused_at, e.disabled_at, nullif(e.held_until, 'epoch') AS held_until,
                nullif(e.next_slot_at, 'epoch') AS next_slot_at, e.breaker AS "breaker?",
                nullif(e.breaker_until, 'epoch') AS breaker_until, e.failures AS "failures?", e.failing_since

@@ -1,11 +1,12 @@
 //! Collects the values of the file and the environment, each with its key and origin. Unknown keys are faults here;
 //! whether a value fits its setting is decided later.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
 
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 
 use super::{DEFAULTS, Fault, Origin};
+use crate::domain::event::without_mark;
 
 const PREFIX: &str = "CONTACT_RELAY__";
 
@@ -43,7 +44,7 @@ impl<'a> Layers<'a> {
     /// Adds the values of the file.
     pub(super) fn add_file(&mut self, path: &Path) {
         let origin = Origin::File(path.to_owned());
-        let sections = fs::read_to_string(path)
+        let sections = read(path)
             .map_err(|error| fault("", &origin, format!("could not be read: {error}")))
             .and_then(|text| parse(&text, &origin));
         let sections = match sections {
@@ -93,7 +94,7 @@ impl<'a> Layers<'a> {
                     let message = "set both with and without _FILE; unset one of the two";
                     self.faults.push(fault(&key, &origin, message));
                 }
-                Some((key, true)) => match fs::read_to_string(value) {
+                Some((key, true)) => match read(Path::new(value)) {
                     Ok(text) => self.push_text(key, text.trim_end_matches(['\r', '\n']), origin),
                     Err(error) => {
                         let path = Path::new(value).display();
@@ -162,6 +163,13 @@ impl<'a> Layers<'a> {
             None => self.overrides.push(Override { key, value, origin }),
         }
     }
+}
+
+/// A file as text, without the byte order mark that some editors put first.
+fn read(path: &Path) -> io::Result<String> {
+    let bytes = fs::read(path)?;
+    let text = String::from_utf8(without_mark(&bytes).to_vec());
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 fn parse(text: &str, origin: &Origin) -> Result<BTreeMap<String, Value>, Fault> {

@@ -47,6 +47,20 @@ fn environment_overrides_file_overrides_defaults() {
 }
 
 #[test]
+fn files_may_begin_with_a_byte_order_mark() {
+    let namespace = file("\u{feff}[amqp]\r\nnamespace = \"marked\"\r\n");
+    let url = file("\u{feff}amqp://broker\r\n");
+    let variables = env(&[("AMQP__URL_FILE", url.path().to_str().unwrap())]);
+    let settings = load(Some(namespace.path()), variables).unwrap().settings;
+    assert_eq!(settings.amqp.namespace, "marked");
+    assert_eq!(settings.amqp.url.expose_secret(), "amqp://broker");
+    let mut latin1 = tempfile::NamedTempFile::new().unwrap();
+    latin1.write_all(b"[amqp]\nnamespace = \"caf\xe9\"\n").unwrap();
+    let found = faults(load(Some(latin1.path()), []));
+    assert!(found[""].contains("not UTF-8"), "{found:?}");
+}
+
+#[test]
 fn environment_text_becomes_every_type() {
     let secret = format!("whsec_{}", "A".repeat(32));
     let settings = with_env(&[
@@ -206,6 +220,7 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("WEBHOOK__ALLOW_HTTP", "maybe", "webhook.allow_http", "true or false"),
         ("WEBHOOK__ALLOWED_NETWORKS", "10.0.0.0", "webhook.allowed_networks", "invalid"),
         ("WEBHOOK__ALLOWED_PORTS", "443,0", "webhook.allowed_ports", "1 to 65535"),
+        ("WEBHOOK__ALLOWED_PORTS", "443,25", "webhook.allowed_ports", "another protocol"),
         ("WEBHOOK__SIGNING_SECRETS", "whsec_AAAA", "webhook.signing_secrets", "entry 1"),
         ("HTTP__BIND", "localhost", "http.bind", "socket address"),
         ("HTTP__TOKENS", "a:root:x", "http.tokens", "name:role:token"),

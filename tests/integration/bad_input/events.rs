@@ -58,7 +58,7 @@ fn wrong_envelopes() -> Vec<Bad> {
             "",
         ),
         invalid("a version that is a number", "/specversion", 1.0.into(), "`specversion` must be a string"),
-        invalid("an id that is a number", "/id", 5.into(), "`id` must be a string"),
+        invalid("an id that is half a number", "/id", 5.5.into(), "`id` must be a string"),
         invalid("an empty id", "/id", "".into(), "1 to 1024 bytes"),
         invalid("an id with NUL", "/id", "a\0b".into(), "control characters"),
         invalid("an id with a line break", "/id", "a\nb".into(), "control characters"),
@@ -84,9 +84,9 @@ fn wrong_ids() -> Vec<Bad> {
             "`data.company` must be an object",
         ),
         invalid(
-            "a company id that is a number",
+            "a company id that is true",
             "/data/company/id",
-            7.into(),
+            true.into(),
             "`data.company.id` must be a string",
         ),
         invalid("an empty company id", "/data/company/id", "".into(), "`data.company.id`"),
@@ -95,7 +95,7 @@ fn wrong_ids() -> Vec<Bad> {
         invalid(
             "an assistant that is a list",
             "/data/assistant",
-            json!([]),
+            json!([MARKER]),
             "`data.assistant` must be an object",
         ),
         invalid(
@@ -106,7 +106,7 @@ fn wrong_ids() -> Vec<Bad> {
         ),
         invalid("half an interaction", "/data/assistant/maxInteractions", 1.5.into(), "maxInteractions"),
         invalid("interactions in words", "/data/assistant/maxInteractions", "two".into(), "maxInteractions"),
-        invalid("a session id that is a number", "/data/session/id", 5.into(), "`data.session.id`"),
+        invalid("a session id that is a list", "/data/session/id", json!([]), "`data.session.id`"),
         invalid("a session id with NUL", "/data/session/id", "\0".into(), "`data.session.id`"),
     ]
 }
@@ -135,7 +135,7 @@ fn wrong_data() -> Vec<Bad> {
         invalid("no action", FIRST, json!([]), "1 to 10"),
         invalid("eleven actions", FIRST, vec![action.clone(); 11].into(), "1 to 10"),
         invalid("one action and several", "/data/trigger/action", action, "not both"),
-        invalid("next that is an object", "/data/next", json!({}), "`data.next`"),
+        invalid("next that is an object", "/data/next", json!({MARKER: {}}), "`data.next`"),
         invalid("eleven next triggers", "/data/next", vec![json!({}); 11].into(), "`data.next`"),
     ]
 }
@@ -150,24 +150,9 @@ fn schemas() -> Vec<Bad> {
     };
     let property = |schema: Value| json!({"properties": {"name": schema, "email": {"type": "string"}}});
     vec![
-        with("a schema that is a list", SCHEMA, json!([]), "JSON Schema"),
-        with("a schema of no known type", SCHEMA, property(json!({"type": "text"})), "not valid JSON Schema"),
-        with("properties that are a list", SCHEMA, json!({"properties": []}), "/parameters"),
-        with("required that is a text", SCHEMA, json!({"properties": {}, "required": "name"}), "/parameters"),
-        with(
-            "a remote reference",
-            SCHEMA,
-            property(json!({"$ref": "https://a.example/schema"})),
-            "may only refer",
-        ),
-        with("a reference to itself", SCHEMA, property(json!({"$ref": "#"})), "may only refer"),
-        with("an invalid pattern", SCHEMA, property(json!({"pattern": "("})), "regular expression"),
-        with(
-            "a pattern that explodes",
-            SCHEMA,
-            property(json!({"pattern": "(((a{1000}){1000}){1000})"})),
-            "regular expression",
-        ),
+        with("a schema that is a list", SCHEMA, json!([{}]), "JSON Schema"),
+        with("a schema that is a text", SCHEMA, "object".into(), "JSON Schema"),
+        with("a schema of texts", SCHEMA, json!({"type": "string"}), "arguments are an object"),
         with("NUL in the schema", SCHEMA, property(json!({"description": "\0"})), "NUL"),
         with("a name of 100 kB", "/data/trigger/name", "x".repeat(100_000).into(), "1 to 255 characters"),
         with("a name with NUL", "/data/trigger/name", "a\0".into(), "NUL"),

@@ -20,7 +20,13 @@ async fn find_and_show_print_the_contact(app: &TestApp) {
     app.broker.publish(&event).await;
     app.broker.hear(1).await;
     let contact = the_contact(app, &["--phone", "+55 11 98765 4321"]).await;
-    for key in [["--phone", "11 987654321"], ["--email", " ADA@analytical.example "]] {
+    for key in [
+        ["--phone", "11 987654321"],
+        ["--phone", "<tel:+5511987654321|(11) 98765-4321>"],
+        ["--phone", "'(11) 98765-4321"],
+        ["--email", " ADA@analytical.example "],
+        ["--email", "<mailto:ada@analytical.example|Ada@Analytical.example>"],
+    ] {
         assert_eq!(the_contact(app, &key).await, contact, "{key:?}");
     }
     let members = (&contact["name"], &contact["phone"], &contact["identity"], &contact["version"]);
@@ -47,6 +53,8 @@ async fn find_and_show_print_the_contact(app: &TestApp) {
         let unknown = ["contact", command, "--company", "acme", "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11"];
         assert_failed(&app.cli(&unknown).await, 1, "there is no such contact");
     }
+    let two = ["contact", "find", "--company", "acme", "--email", "[ada@a.example](mailto:bob@b.example)"];
+    assert_failed(&app.cli(&two).await, 2, "the label of the link and its target differ");
     let other = ["contact", "find", "--company", "other", "--email", "ada@analytical.example"];
     assert_failed(&app.cli(&other).await, 1, "there is no such contact");
 }

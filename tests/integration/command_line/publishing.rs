@@ -52,6 +52,30 @@ async fn publish_sends_good_lines_and_reports_bad_ones(app: &TestApp) {
     assert_eq!(app.dead_letters().await, []);
 }
 
+/// A byte order mark at the start of each file that was joined, CRLF, and UTF-16 as Windows PowerShell's `>` writes it.
+#[apply(test)]
+async fn publish_reads_files_of_other_programs(app: &TestApp) {
+    app.run(&[]).await;
+    let events = [("ada", "a"), ("grace", "g"), ("zoé", "z")]
+        .map(|(name, at)| Event::lead(name).email(&format!("{at}@navy.example")));
+    let [ada, grace, zoe] = events.map(|event| String::from_utf8(event.bytes()).unwrap());
+    let joined = format!("\u{feff}{ada}\r\n\u{feff}{grace}\r\n\u{feff}\r\n");
+    let utf16: Vec<u8> = format!("\u{feff}{zoe}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, sent) in [(joined.into_bytes(), 2), (utf16, 1)] {
+        let file = NamedTempFile::new().unwrap();
+        fs::write(&file, bytes).unwrap();
+        let done = app.cli(&["publish", file.path().to_str().unwrap()]).await;
+        assert_eq!(
+            (done.code, done.stdout),
+            (Some(0), format!("sent {sent}, failed 0\n")),
+            "{}",
+            done.stderr
+        );
+    }
+    app.wait_for_rows("contacts WHERE name IN ('ada', 'grace', 'zoé')", 3).await;
+    assert_eq!(app.dead_letters().await, []);
+}
+
 #[apply(test)]
 async fn publish_sends_every_line_of_a_file(app: &TestApp) {
     app.broker.declare().await;

@@ -222,6 +222,8 @@ async fn messages_wait_if_no_contact_can_be_read(app: &TestApp) {
     assert!(dead.cast_unsigned() <= most, "{dead}");
     not_ready(&process, "cannot be read").await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2)").await;
+    app.queues_are_empty().await;
+    let dead = app.rows("dead_letters").await;
     app.wait_for_rows("applied_events", 12 - dead).await;
     replay(app).await;
     app.wait_for_rows("dead_letters WHERE state = 'resolved'", dead).await;

@@ -22,7 +22,9 @@ fn random_history(dice: &mut Dice) -> Vec<Event> {
         let time = START + Duration::minutes(i64::try_from(dice.roll(40)).unwrap());
         // Ids in random order, because they decide between events of the same time.
         let id = format!("event-{:03}", n * 67 % EVENTS);
-        let mut event = Event::lead(&format!("name {n}")).id(&id).time(&time.format(&Rfc3339).unwrap());
+        // "None" may be a name or nothing: it gives way to every other name.
+        let name = if n.is_multiple_of(4) { "None".to_owned() } else { format!("name {n}") };
+        let mut event = Event::lead(&name).id(&id).time(&time.format(&Rfc3339).unwrap());
         let (keys, phone, email) = (dice.roll(5), dice.roll(3), dice.roll(3));
         if keys != 0 {
             event = event.phone(&format!("+55119876{person:02}0{phone}0"));
@@ -32,10 +34,10 @@ fn random_history(dice: &mut Dice) -> Vec<Event> {
         }
         for field in ["company", "position", "birthday", "city", "street", "number", "complement"] {
             if dice.roll(3) == 0 {
-                let value = if field == "birthday" {
-                    format!("1990-05-{:02}", n % 28 + 1)
-                } else {
-                    format!("{field} {n}")
+                let value = match field {
+                    "birthday" => format!("1990-05-{:02}", n % 28 + 1),
+                    "city" | "street" if n.is_multiple_of(2) => "Nada".to_owned(),
+                    _ => format!("{field} {n}"),
                 };
                 event = event.argument(field, value);
             }

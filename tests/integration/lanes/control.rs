@@ -55,6 +55,25 @@ async fn resend(app: &TestApp) {
 }
 
 #[apply(test)]
+async fn delivery_of_a_process_that_has_ended_can_be_resent(app: &TestApp) {
+    app.set("webhook.retry_schedule", "1h");
+    app.run(&[]).await;
+    app.broker.publish_all(&leads(&app.receiver.url("/status?500/1"), 0, 1)).await;
+    app.wait_for_deliveries("pending", 1).await;
+    app.stop().await;
+    // As if it had been about to send it.
+    for statement in [
+        "UPDATE webhook_endpoints SET owner = gen_random_uuid()",
+        "UPDATE webhook_pending SET due_at = now()",
+    ] {
+        sqlx::query(statement).execute(&app.pool).await.unwrap();
+    }
+    resend(app).await;
+    app.run(&[]).await;
+    app.wait_for_deliveries("delivered", 1).await;
+}
+
+#[apply(test)]
 async fn changed_settings_reach_known_endpoints(app: &TestApp) {
     let url = app.receiver.url("/ok");
     let rule = |rate: &str| format!(r#"[{{ url = "{url}", rate = "{rate}", max_in_flight = 3 }}]"#);

@@ -97,3 +97,136 @@ fn webhook_that_cannot_be_sent_is_an_error() {
     let places: Vec<&str> = found.iter().map(|(_, place, _)| place.as_str()).collect();
     assert_eq!(places, ["/actions/0/subtype", "/actions/1"], "all at once");
 }
+
+/// Place within the webhook and message of each warning.
+fn webhook_warnings(webhook: &Value) -> Vec<(String, String)> {
+    let mut action = json!({"type": "WEBHOOK", "url": "https://h.example/$name?mail=$email"});
+    action.as_object_mut().unwrap().extend(webhook.as_object().unwrap().clone());
+    let found = findings(&with_actions(&format!("[{action}]")));
+    let warning = |(severity, place, message): (Severity, String, String)| {
+        assert_eq!(severity, Severity::Warning, "{place}: {message}");
+        (place.strip_prefix("/actions/0").unwrap_or(&place).to_owned(), message)
+    };
+    found.into_iter().map(warning).collect()
+}
+
+#[test]
+fn variables_of_other_tools_get_a_warning() {
+    for (written, instead) in [
+        // Handlebars, Mustache, Jinja, Liquid
+        ("{{name}}", "write $name"),
+        ("{{ name }}", "write $name"),
+        ("{{{name}}}", "write $name"),
+        ("{{$name}}", "write $name"),
+        // n8n
+        ("{{ $json.name }}", "write $name"),
+        ("={{ $json.body.email }}", "write $email"),
+        // JavaScript, shell
+        ("${name}", "write $name"),
+        ("${data.email}", "write $email"),
+        // The service's own
+        ("{{session.id}}", "write $session.id"),
+        ("{{ contact.phone }}", "write $contact.phone"),
+        ("{{images[0]}}", "write $images[0]"),
+        // Unknown
+        ("{{1.nome}}", "write $ and the name of a parameter"),
+        ("{{#if vip}}", "write $ and the name of a parameter"),
+    ] {
+        for (members, place) in [
+            (json!({"body": {"a": ["x", {"b/c": format!("Lead {written}!")}]}}), "/body/a/1/b~1c"),
+            (json!({"body": format!("Lead {written}")}), "/body"),
+            (json!({"headers": [{"key": "x-lead", "value": written}]}), "/headers/0/value"),
+            (json!({"url": format!("https://h.example/$name?mail=$email&of={written}")}), "/url"),
+        ] {
+            let found = webhook_warnings(&members);
+            let is_there = |(at, message): &(String, String)| at == place && message.ends_with(instead);
+            assert!(found.iter().any(is_there), "{written}: {found:?}");
+        }
+    }
+    for fine in ["$name", "{name}", "{ {name} }", "a }} b", "{{ open", "$ {name}", "100 %", "R$ {5}"] {
+        assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine}");
+    }
+    assert_eq!(webhook_warnings(&json!({"body": "{{name}} {{name}} {{email}}"})).len(), 2);
+}
+
+#[test]
+fn text_that_looks_like_json_gets_a_warning() {
+    for text in [
+        r#"{"a": $name,}"#,
+        "{'a': '$name'}",
+        "{a: $name}",
+        r#"{"a": $name$email}"#,
+        "[$name, None]",
+        " {$name} ",
+    ] {
+        let found = webhook_warnings(&json!({"body": text}));
+        assert!(
+            matches!(found.as_slice(), [(at, says)] if at == "/body" && says.contains("not JSON")),
+            "{found:?}"
+        );
+    }
+    for text in [r#"{"a": $name}"#, r#"["$name"]"#, "[Lead] $name", "$name", "{no variable}", "Hello {$name}"]
+    {
+        assert_eq!(webhook_warnings(&json!({"body": text})), [], "{text}");
+    }
+    let headers = json!([{"key": "content-type", "value": "text/plain"}]);
+    assert_eq!(webhook_warnings(&json!({"body": "{$name}", "headers": headers})), []);
+}
+
+#[test]
+fn slack_workflow_gets_a_warning_without_its_variables() {
+    for path in ["workflows/T0/A0/1/x", "triggers/T0/1/x"] {
+        let url = format!("https://hooks.slack.com/{path}?$name$email");
+        let check = |body: Value, says: Option<&str>| {
+            let found = webhook_warnings(&json!({"url": url, "body": body}));
+            let is_fine = match (found.as_slice(), says) {
+                ([], None) => true,
+                ([(at, message)], Some(says)) => at == "/body" && message.contains(says),
+                _ => false,
+            };
+            assert!(is_fine, "{body}: {found:?}");
+        };
+        check(Value::Null, Some("not the event"));
+        check(json!({"lead": {"name": "$name"}}), Some("object of texts"));
+        check(json!({"count": 1}), Some("object of texts"));
+        check(json!(["$name"]), Some("object of texts"));
+        check(json!({"lead": "$name"}), None);
+        check(json!(r#"{"lead": $name}"#), None);
+    }
+    assert_eq!(webhook_warnings(&json!({"url": "https://hooks.slack.com/services/T/B/x?$name$email"})), []);
+}
+
+#[test]
+fn shapes_and_ports_get_a_warning() {
+    let found = webhook_warnings(&json!({"url": "https://h.example:25/$name$email"}));
+    assert!(found[0].0 == "/url" && found[0].1.contains("port 25"), "{found:?}");
+    assert_eq!(webhook_warnings(&json!({"url": "https://h.example:5678/$name$email"})), []);
+    let found = webhook_warnings(&json!({"headers": {}}));
+    assert!(found[0].0 == "/headers" && found[0].1.contains("write []"), "{found:?}");
+    let definition = |value: &str| {
+        with_actions(&format!("[{CRM}]")).replacen('{', &format!(r#"{{"interpretResponse": {value}, "#), 1)
+    };
+    for value in ["\"True\"", "1", "\"0\""] {
+        let found = findings(&definition(value));
+        let [(Severity::Warning, place, message)] = found.as_slice() else { panic!("{found:?}") };
+        assert!(place == "/interpretResponse" && message.ends_with("write true or false"), "{message}");
+    }
+    for value in ["true", "false", "null"] {
+        assert_eq!(findings(&definition(value)), []);
+    }
+}
+
+#[test]
+fn definition_is_read_from_every_kind_of_text_file() {
+    let definition = with_actions(&format!("[{CRM}]"));
+    let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("\u{feff}{definition}").encode_utf16().flat_map(unit).collect()
+    };
+    for bytes in
+        [format!("\u{feff}{definition}\r\n").into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)]
+    {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        assert_eq!(read(file.path()).unwrap().trim_end(), definition);
+    }
+}

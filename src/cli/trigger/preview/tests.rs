@@ -52,6 +52,47 @@ fn preview_runs_every_step() {
 }
 
 #[test]
+fn preview_says_what_came_of_each_argument() {
+    let definition = json!({
+        "name": "lead", "parameters": {"properties": {
+            "customer": {}, "mail": {}, "document": {}, "city": {}, "born": {}, "phone": {}, "firm": {},
+        }},
+        "action": {
+            "type": "CRM", "subtype": "UPSERT_CONTACT", "name": "customer", "email": "mail", "identity": "document",
+            "city": "city", "birthday": "born", "phone": "phone", "company": "firm",
+        },
+    });
+    let arguments = r#"{"customer": "Ada", "mail": " ADA@Analytical.example", "document": "529.982.247-25",
+        "city": "{{ $json.city }}", "born": "35", "phone": "call me", "firm": "None"}"#;
+    let shown = fired(&definition.to_string(), arguments, "{}", &[]).unwrap();
+    let argument = |field: &str| {
+        let arguments = shown["steps"][0]["arguments"].as_array().unwrap();
+        arguments.iter().find(|argument| argument["field"] == field).unwrap().clone()
+    };
+    assert_eq!(
+        argument("email"),
+        json!({"field": "email", "parameter": "mail", "given": " ADA@Analytical.example", "outcome": "stored",
+            "value": "ada@analytical.example", "because": null})
+    );
+    let city = argument("city");
+    assert_eq!((&city["outcome"], &city["value"]), (&json!("noValue"), &Value::Null));
+    assert_eq!(argument("phone")["because"], "not_a_phone_number");
+    assert!(!shown.to_string().contains("529.982"), "{shown}");
+    let lines = as_text(&shown);
+    for line in [
+        "  name        Ada",
+        "  identity    ***-25",
+        "  phone       not taken: not_a_phone_number, given call me",
+        "  email       ada@analytical.example, cleaned from  ADA@Analytical.example",
+        "  company     None (only while no other value is known)",
+        "  birthday    35 (kept as given: unverified)",
+        "  city        no value: a template or expression that was never filled in, given {{ $json.city }}",
+    ] {
+        assert!(lines.lines().any(|shown| shown == line), "{line}\n{lines}");
+    }
+}
+
+#[test]
 fn missing_body_sends_the_event() {
     let arguments = r#"{"name": "Ada", "email": "ada@analytical.example"}"#;
     let shown = fired(
@@ -78,6 +119,27 @@ fn dead_letter_is_shown_as_an_error() {
     let allowed =
         fired(&http, r#"{"name": "Ada"}"#, "{}", &[("CONTACT_RELAY__WEBHOOK__ALLOW_HTTP", "true")]).unwrap();
     assert_eq!(allowed["steps"][1].get("error"), None);
+}
+
+/// Not a setting of ours, but of the world: n8n listens on 5678, and the Fetch standard blocks 25.
+#[test]
+fn any_port_of_a_receiver_is_shown() {
+    let on = |port: &str| {
+        let text =
+            REFERENCE.replace("https://hooks.example/$plan", &format!("https://hooks.example:{port}/lead"));
+        fired(&text, r#"{"name": "Ada"}"#, "{}", &[]).unwrap()["steps"][1].clone()
+    };
+    let shown = on("5678");
+    assert_eq!((shown.get("error"), &shown["url"]), (None, &json!("https://hooks.example:5678/lead")));
+    assert!(on("25")["error"].as_str().unwrap().contains("webhook_blocked"));
+}
+
+#[test]
+fn file_with_an_empty_list_has_no_arguments() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, "\u{feff}[ ]\r\n".as_bytes()).unwrap();
+    let read = argument(&format!("@{}", file.path().display()), "--arguments").unwrap();
+    assert_eq!(read.get(), "{}");
 }
 
 #[test]

@@ -2,28 +2,23 @@
 //!
 //! A value that cannot be stored is reported in `rejected` with a code, and the other values are stored. The
 //! event fails only if it has no identifier and a phone or email was rejected, or if the rules require one. A
-//! birthday or country that is not understood is stored as given and reported as `unverified`.
+//! birthday or country that is not understood is stored as given and reported as `unverified`; a phone beside
+//! which a second number cannot be used is stored and reported as `one_of_two`.
 
-use std::borrow::Cow;
+use serde_json::{Map, Value};
 
-use serde_json::{Number, Value};
-
+use super::reading::{Canonical, Reader, Reading};
 use crate::domain::{
     chain::rules::{OnUnidentified, Rules},
     contact::{
         ContactUpdate, Rejected,
         field::{Field, FieldMap},
+        placeholder::{Why, is_doubtful},
     },
     event::Stamp,
     fault::{Fault, Reason},
     trigger::mapping::Mapping,
-    value::{
-        birthday, country,
-        email::Email,
-        identity::{Recognized, recognize},
-        phone::{Phone, Region},
-        text, zip_code,
-    },
+    value::{country, phone::Region, zip_code},
 };
 
 /// Builds the update from the arguments that `mapping` names. `region` is the company's.
@@ -34,23 +29,23 @@ pub(super) fn fill(
     region: Region,
     rules: &Rules,
 ) -> Result<ContactUpdate, Fault> {
+    let reader = Reader { region, rules, said_at: stamp.time };
     let values = FieldMap::default();
     let mut update = ContactUpdate { stamp, phone: None, email: None, values, rejected: Vec::new() };
     for (field, parameter) in mapping.iter() {
         let Some(argument) = arguments.get(parameter) else { continue };
-        let Some(text) = as_text(argument) else {
-            update.rejected.push(Rejected { field, reason: "not_text" });
-            continue;
-        };
-        let text = text::clean(&text);
-        if text.is_empty() || rules.placeholders.cover(field, &text, parameter) {
-            continue;
-        }
-        match value(field, text, region, rules.max_value_length, &mut update) {
-            Ok(value) => {
-                update.values.insert(field, value);
+        match reader.read(field, argument, parameter) {
+            Reading::NoValue(_) => {}
+            Reading::Rejected(reason) => update.rejected.push(Rejected { field, reason }),
+            Reading::Accepted { value, noted } => {
+                update.rejected.extend(noted.map(|reason| Rejected { field, reason }));
+                match &value {
+                    Canonical::Phone(phone) => update.phone = Some(phone.clone()),
+                    Canonical::Email(email) => update.email = Some(email.clone()),
+                    Canonical::Text(_) => {}
+                }
+                update.values.insert(field, value.into_text());
             }
-            Err(reason) => update.rejected.push(Rejected { field, reason }),
         }
     }
     update.settle_keys();
@@ -59,42 +54,53 @@ pub(super) fn fill(
     Ok(update)
 }
 
-/// The value to store, or the code of its rejection. Sets an identifier in `update`, and reports there a
-/// value that was not understood.
-fn value(
-    field: Field,
-    text: Cow<'_, str>,
+/// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.
+pub struct Explained {
+    /// The field that it is for.
+    pub field: Field,
+    /// The parameter that it belongs to.
+    pub parameter: String,
+    /// The argument; anything but text as JSON.
+    pub given: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of an argument.
+pub enum Outcome {
+    /// The value that is stored, and a remark: a code of `rejected`, or a sentence.
+    Stored(String, Option<&'static str>),
+    /// No value, and why.
+    NoValue(&'static str),
+    /// The code in `rejected`.
+    Rejected(&'static str),
+}
+
+/// What came of each argument that [`fill`] has read for `update`.
+pub(super) fn explain(
+    mapping: &Mapping,
+    arguments: &Map<String, Value>,
+    update: &ContactUpdate,
     region: Region,
-    longest: usize,
-    update: &mut ContactUpdate,
-) -> Result<String, &'static str> {
-    if text.len() > longest && text.chars().nth(longest).is_some() {
-        return Err("too_long");
-    }
-    let understood = match field {
-        Field::Phone => {
-            let phone = Phone::parse(&text, region).ok_or("not_a_phone_number")?;
-            return Ok(update.phone.insert(phone).as_str().to_owned());
-        }
-        Field::Email => {
-            let email = Email::parse(&text).ok_or("not_an_email_address")?;
-            return Ok(update.email.insert(email).as_str().to_owned());
-        }
-        Field::Identity => {
-            return match recognize(&text, region) {
-                Recognized::Cpf(text) | Recognized::Cnpj(text) | Recognized::Ssn(text) => Ok(text),
-                Recognized::Other => Ok(text.into_owned()),
-                Recognized::BadCheckDigits => Err("wrong_check_digits"),
-            };
-        }
-        Field::Birthday => birthday::parse(&text, region, update.stamp.time),
-        Field::Country => country::code(&text).map(str::to_owned),
-        _ => return Ok(text.into_owned()),
-    };
-    Ok(understood.unwrap_or_else(|| {
-        update.rejected.push(Rejected { field, reason: Rejected::UNVERIFIED });
-        text.into_owned()
-    }))
+    rules: &Rules,
+) -> Vec<Explained> {
+    let reader = Reader { region, rules, said_at: update.stamp.time };
+    let explained = mapping.iter().filter_map(|(field, parameter)| {
+        let argument = arguments.get(parameter)?;
+        let outcome = match reader.read(field, argument, parameter) {
+            Reading::NoValue(why) => Outcome::NoValue(why.map_or("nothing or blank", Why::sentence)),
+            Reading::Rejected(reason) => Outcome::Rejected(reason),
+            Reading::Accepted { value, noted } => {
+                // The postal code is tidied last.
+                let value = update.values.get(field).cloned().unwrap_or_else(|| value.into_text());
+                let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
+                Outcome::Stored(value, noted.or(doubt))
+            }
+        };
+        let given = argument.as_str().map_or_else(|| argument.to_string(), str::to_owned);
+        Some(Explained { field, parameter: parameter.to_owned(), given, outcome })
+    });
+    explained.collect()
 }
 
 /// Formats the postal code by the country in the update, or else by the company's region.
@@ -127,39 +133,5 @@ fn check_keys(update: &ContactUpdate, on_unidentified: OnUnidentified) -> Result
             let message = "neither phone nor email was given, and such contacts are to be rejected";
             Err(Fault::new(Reason::IdentifierInvalid, message))
         }
-    }
-}
-
-/// An argument as text, the items of a list joined by commas. `None` for an object, and for a list that
-/// contains objects or lists: there is no obvious way to write these as text.
-fn as_text(argument: &Value) -> Option<Cow<'_, str>> {
-    match argument {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number_text(number))),
-        Value::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
-        Value::Null => Some(Cow::Borrowed("")),
-        Value::Object(_) => None,
-        Value::Array(items) => {
-            let mut texts = Vec::with_capacity(items.len());
-            for item in items {
-                if item.is_array() {
-                    return None;
-                }
-                let text = as_text(item)?;
-                let text = text::clean(&text);
-                if !text.is_empty() {
-                    texts.push(text.into_owned());
-                }
-            }
-            Some(Cow::Owned(texts.join(", ")))
-        }
-    }
-}
-
-/// Writes whole floats without a fraction, and none with an exponent: 12345.0 is a five-digit postal code.
-fn number_text(number: &Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => float.to_string(),
-        _ => number.to_string(),
     }
 }

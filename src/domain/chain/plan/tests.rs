@@ -1,7 +1,10 @@
 //! Tables of chains and arguments, and the plans and faults that they lead to.
 
 mod dirty;
+mod placeholders;
 mod quality;
+mod schemas;
+mod wrapped;
 
 use proptest::prelude::*;
 use serde_json::json;

@@ -6,8 +6,9 @@ use crate::domain::{
     contact::{
         Contact, ContactId, ContactUpdate, Identifier, Operation, Side, Stamped,
         field::{Field, FieldMap},
+        placeholder::is_doubtful,
     },
-    event::{CompanyId, to_micros},
+    event::{CompanyId, Stamp, to_micros},
 };
 
 #[derive(Debug)]
@@ -52,7 +53,8 @@ impl Draft {
         let mine = &mut self.contact;
         mine.created_at = mine.created_at.min(other.created_at);
         for (field, stamped) in other.values {
-            if mine.values.get(field).is_none_or(|mine| mine.stamp < stamped.stamp) {
+            let theirs = (stamped.value.as_str(), &stamped.stamp);
+            if mine.values.get(field).is_none_or(|mine| yields(field, mine, theirs)) {
                 mine.values.insert(field, stamped);
             }
         }
@@ -80,12 +82,12 @@ impl Draft {
         }
     }
 
-    /// Writes the values that are newer than the current ones. Returns the fields that changed.
+    /// Writes the values to which the current ones give way. Returns the fields that changed.
     pub(super) fn write(&mut self, update: &ContactUpdate, dropped: Option<Field>) -> Vec<Field> {
         let mut changed = Vec::new();
         for (field, value) in update.values.iter().filter(|(field, _)| Some(*field) != dropped) {
             let before = self.contact.values.get(field);
-            if before.is_some_and(|before| before.stamp >= update.stamp) {
+            if before.is_some_and(|before| !yields(field, before, (value, &update.stamp))) {
                 continue;
             }
             if before.is_none_or(|before| before.value != *value) {
@@ -120,6 +122,13 @@ impl Draft {
         let latest = self.contact.values.iter().map(|(_, stamped)| stamped.stamp.time).max();
         self.contact.updated_at = latest.map_or(self.contact.created_at, to_micros);
     }
+}
+
+/// Whether a value gives way to another one of the same field: a doubtful one to every certain one, otherwise the
+/// older to the newer. It depends on the two alone, so the greatest of all values does not depend on their order.
+fn yields(field: Field, mine: &Stamped, (theirs, stamp): (&str, &Stamp)) -> bool {
+    let rank = |value, stamp| (!is_doubtful(field, value), stamp);
+    rank(mine.value.as_str(), &mine.stamp) < rank(theirs, stamp)
 }
 
 fn sorted_by_name(mut fields: Vec<Field>) -> Vec<Field> {

@@ -76,6 +76,42 @@ fn the_greater_event_id_wins_a_tie_in_time() {
     }
 }
 
+/// "None" in a field of names says nothing about what is known, however late it comes.
+#[test]
+fn a_doubtful_value_gives_way_to_every_certain_one() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+        let updates = [
+            update(1, "a", Some("+1"), None, "Ada"),
+            update(3, "b", Some("+1"), None, "None"),
+            update(2, "c", Some("+1"), None, "Null"),
+        ];
+        let mut directory = Directory::default();
+        for index in order {
+            apply(&mut directory, &updates[index], 1);
+        }
+        let contact = directory.into_changes().created.remove(0);
+        assert_eq!(contact.values.get(Field::Name).unwrap().value, "Ada", "{order:?}");
+    }
+    let mut directory = Directory::default();
+    apply(&mut directory, &update(2, "b", Some("+1"), None, "None"), 1);
+    let late = apply(&mut directory, &update(1, "a", Some("+1"), None, "Null"), 1);
+    assert_eq!(late.operation, Operation::Unchanged, "of two doubtful values the later one counts");
+    let certain = apply(&mut directory, &update(0, "c", Some("+1"), None, "Ada"), 1);
+    assert_eq!((certain.operation, certain.changed), (Operation::Updated, vec![Field::Name]));
+}
+
+#[test]
+fn a_merge_prefers_the_certain_value() {
+    for (one, other) in [("None", "Ada"), ("Ada", "None")] {
+        let mut directory = Directory::default();
+        apply(&mut directory, &update(1, "a", Some("+1"), None, one), 1);
+        apply(&mut directory, &update(2, "b", None, Some("a@x"), other), 2);
+        apply(&mut directory, &update(3, "c", Some("+1"), Some("a@x"), "Null"), 3);
+        let contact = directory.into_changes().created.remove(0);
+        assert_eq!(contact.values.get(Field::Name).unwrap().value, "Ada", "{one}, then {other}");
+    }
+}
+
 #[test]
 fn the_older_contact_absorbs_the_newer_one() {
     let mut directory = Directory::default();
@@ -180,7 +216,9 @@ proptest! {
             .map(|(n, (at, phone, email))| {
                 let phone = (*phone > 0 || *email == 0).then(|| format!("+{phone}"));
                 let email = (*email > 0).then(|| format!("{email}@x"));
-                update(*at, &format!("event-{n}"), phone.as_deref(), email.as_deref(), &format!("name-{n}"))
+                // Every third name is doubtful, so some contacts have no other.
+                let name = if n % 3 == 0 { "None".to_owned() } else { format!("name-{n}") };
+                update(*at, &format!("event-{n}"), phone.as_deref(), email.as_deref(), &name)
             })
             .collect();
         let mut shuffled = updates.clone();

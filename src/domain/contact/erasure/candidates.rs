@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{domain_at, is_glue, numbers, readings};
+use super::{domain_at, is_before_underscore, numbers, readings, starts_after};
 use crate::domain::{
     contact::Identifier,
     value::{
@@ -55,12 +55,13 @@ impl Search {
     /// Text that may be a part of an address can also be before it: `to=ada@…`.
     fn emails_around(&mut self, before: &str, after: &str) -> bool {
         let Some(domain) = domain_at(after) else { return true };
+        let is_before_underscore = is_before_underscore(after);
         for (start, c) in before.char_indices().rev().take(MAX_LOCAL) {
             if !is_local(c) {
                 break;
             }
             let (rest, local) = before.split_at(start);
-            if rest.ends_with(is_glue) {
+            if !starts_after(rest, is_before_underscore) {
                 continue;
             }
             if !self.count() {
@@ -127,6 +128,10 @@ mod tests {
             (r#"{"phone": 8.5999990001E10}"#, "+5585999990001"),
             ("5585999990001@c.us", "+5585999990001"),
             ("tel:+44-20-7946-0018", "+442079460018"),
+            ("_ada@analytical.example_", "ada@analytical.example"),
+            ("ada&#64;analytical.example", "ada@analytical.example"),
+            ("5,585999990001E+12", "+5585999990001"),
+            ("+55 (0xx85) 9999-0001", "+5585999990001"),
         ] {
             let found = candidates(text.as_bytes(), region()).unwrap();
             assert!(found.iter().any(|key| key.value() == expected), "{text}");

@@ -73,7 +73,7 @@ fn any_from(
         if !is_within_international(groups, from, digits.len()) && is_sought(&digits, plus) {
             return true;
         }
-        if index == from + 1 && exponent(text, groups, from).is_some_and(|number| is_sought(&number, false)) {
+        if index == from && exponent(text, groups, from).is_some_and(|number| is_sought(&number, false)) {
             return true;
         }
     }
@@ -124,15 +124,20 @@ fn is_within_international(groups: &[Group], from: usize, length: usize) -> bool
     false
 }
 
-/// The digits of a float such as `1.1987654321E10` that starts at the group `from`.
+/// The digits of a float such as `1.1987654321E10` or `1,1987654321E+10` that starts at the group `from`.
 fn exponent(text: &str, groups: &[Group], from: usize) -> Option<String> {
     let (whole, fraction) = (groups.get(from)?, groups.get(from + 1)?);
     let power = text.get(fraction.range.end..)?.strip_prefix(['e', 'E'])?;
     let power = power.strip_prefix('+').unwrap_or(power);
     let power: usize = power.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-    let zeros = power.checked_sub(fraction.digits.len()).filter(|zeros| *zeros < MAX_DIGITS)?;
-    let is_float = text.get(whole.range.end..fraction.range.start) == Some(".");
-    is_float.then(|| format!("{}{}{}", whole.digits, fraction.digits, "0".repeat(zeros)))
+    let is_float = matches!(text.get(whole.range.end..fraction.range.start), Some("." | ","));
+    let (kept, zeros) = if let Some(zeros) = power.checked_sub(fraction.digits.len()) {
+        (fraction.digits.as_str(), zeros)
+    } else {
+        let (kept, rest) = fraction.digits.split_at_checked(power)?;
+        (kept, if rest.bytes().all(|byte| byte == b'0') { 0 } else { return None })
+    };
+    (is_float && zeros < MAX_DIGITS).then(|| format!("{}{kept}{}", whole.digits, "0".repeat(zeros)))
 }
 
 fn groups(text: &str) -> Vec<Group> {

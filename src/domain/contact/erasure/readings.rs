@@ -1,9 +1,11 @@
 //! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows what is
 //! searched for.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::domain::value::text;
+use crate::domain::value::{entities, phone::brazil, text};
 
 /// Layers of encoding, such as JSON within JSON within a URL.
 const MAX_DEPTH: usize = 3;
@@ -29,9 +31,14 @@ pub(super) fn of(bytes: &[u8]) -> Vec<String> {
     readings
 }
 
-/// Also removes NUL characters: UTF-16 read byte by byte has one in every other position.
+/// Also removes NUL characters (UTF-16 read byte by byte has one in every other position), and composes letters:
+/// an address with a decomposed domain is stored in ASCII.
 fn visible(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0' && !text::is_invisible(*c)).collect()
+    let visible: String = text.chars().filter(|c| *c != '\0' && !text::is_invisible(*c)).collect();
+    match text::nfc(&visible) {
+        Cow::Owned(composed) => composed,
+        Cow::Borrowed(_) => visible,
+    }
 }
 
 fn decoded(text: &str) -> Vec<String> {
@@ -42,6 +49,8 @@ fn decoded(text: &str) -> Vec<String> {
     if text.contains('%') {
         decoded.push(visible(&percent_decoded(text)));
     }
+    decoded.extend(entities::decoded(text).map(|text| visible(&text)));
+    decoded.extend(brazil::without_blanks(text));
     let words = base64_decoded(text);
     if !words.is_empty() {
         decoded.push(visible(&words));

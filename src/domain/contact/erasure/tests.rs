@@ -5,6 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::value::{phone::rows::SPELLINGS, wrapping::rows};
 
 fn region(code: &str) -> Region {
     Region::new(code).unwrap()
@@ -93,6 +94,52 @@ fn phones_and_documents_are_found_in_every_spelling() {
 }
 
 #[test]
+fn what_the_parsers_read_is_found() {
+    let phone = Identifier::Phone(Phone::from_stored("+5585999990001"));
+    let email = Identifier::Email(Email::from_stored("ada@x.example"));
+    for (key, rows) in [(&phone, SPELLINGS), (&phone, rows::PHONES), (&email, rows::EMAILS)] {
+        let person = Person::new(region("BR"), [key.clone()], []);
+        for (text, source) in rows {
+            let json = serde_json::json!({ "key": text }).to_string();
+            for bytes in [text.as_bytes(), json.as_bytes()] {
+                assert!(person.is_mentioned(bytes), "{text} ({source})");
+                assert!(
+                    candidates::candidates(bytes, region("BR")).unwrap().contains(key),
+                    "{text} ({source})"
+                );
+            }
+        }
+    }
+    assert_mentioned(&[
+        "_ada@analytical.example_",
+        "__ADA@analytical.example__",
+        "<mailto:ada@analytical.example|Ada>",
+        "[ada@analytical.example](mailto:ada@analytical.example)",
+        "ada&#64;analytical.example",
+        "&lt;ada&commat;analytical.example&gt;",
+        r#"{"email": "ada\@analytical\.example"}"#,
+        "o'neil@bu\u{308}cher.example",
+        "'ada@analytical.example",
+        "=HYPERLINK(\"mailto:ada@analytical.example\";\"Ada\")",
+        "&#43;55&nbsp;85&nbsp;99999-0001",
+        "85 99999-0001 / 3333-4444",
+        "3333-4444 ou 85 99999-0001",
+        r#"{"identity": "01234567890.0"}"#,
+        r#"{"identity": "1.234567890E+9"}"#,
+        "5.5859999900010E+12",
+        "CPF n&ordm; 012.345.678-90",
+    ]);
+}
+
+#[test]
+fn a_blank_for_an_operator_is_no_part_of_a_number() {
+    let abroad = Person::new(region("MX"), [Identifier::Phone(Phone::from_stored("+558533445567"))], []);
+    for text in ["+55 (0xx85) 3344-5567", "+55 0 XX 85 3344-5567", "+55 (0**85) 3344-5567"] {
+        assert!(abroad.is_mentioned(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
 fn similar_emails_and_numbers_are_not_found() {
     for text in [
         "",
@@ -105,6 +152,8 @@ fn similar_emails_and_numbers_are_not_found() {
         "ada@analytical.example.com",
         "ada@analytical.examples",
         "ada@other.example",
+        "_ada@analytical.example",
+        "x_ada@analytical.example_",
         "ada @ analytical",
         "@analytical.example",
         "o'neil@bucher.example",

@@ -1,4 +1,8 @@
-//! Placeholders of the default lists, and real values that resemble them.
+//! Placeholders of the default lists and of every form, and real values that resemble them.
+
+mod forms;
+
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use strum::VariantArray as _;
@@ -6,8 +10,18 @@ use strum::VariantArray as _;
 use super::*;
 use crate::domain::samples::placeholders;
 
+/// Read once for the thousands of generated values.
+static DEFAULTS: LazyLock<Placeholders> = LazyLock::new(placeholders);
+
 #[test]
-fn listed_words_are_placeholders() {
+fn hidden_address_is_no_value() {
+    let why = |text| placeholders().why(Field::Email, text, "email");
+    assert_eq!(why("a***@analytical.example"), Some(Why::Filler), "portals that hide the addresses of leads");
+    assert_eq!(why("a*b@analytical.example"), None, "RFC 5322, 3.2.3: an asterisk is allowed");
+}
+
+#[test]
+fn words_for_nothing_are_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [
         (Field::Name, "N/A", "observed"),
@@ -15,75 +29,112 @@ fn listed_words_are_placeholders() {
         (Field::Name, "N / A", "observed LLM habit"),
         (Field::Name, "n.a.", "observed LLM habit"),
         (Field::Email, "(N/A)", "observed LLM habit"),
-        (Field::Name, "-", "observed in forms"),
-        (Field::City, "...", "observed in forms"),
-        (Field::Street, "—", "observed in forms"),
+        (Field::Name, "NA", "R, spreadsheets"),
+        (Field::Company, "NA.", "observed LLM habit"),
         (Field::Name, "unknown", "observed"),
         (Field::Company, "Unknown", "observed"),
-        (Field::Name, "null", "JSON"),
-        (Field::Name, "NULL", "SQL"),
-        (Field::Email, "Null", "JSON"),
-        (Field::Company, "none", "Python"),
-        (Field::Phone, "None", "Python"),
-        (Field::Company, "undefined", "JavaScript"),
-        (Field::Company, "[object Object]", "JavaScript"),
-        (Field::ZipCode, "#N/A", "spreadsheets"),
+        (Field::Position, "Unspecified", "observed LLM habit"),
+        (Field::Company, "TBD", "English"),
+        (Field::City, "To be confirmed", "English"),
+        (Field::Company, "Pending", "English"),
         (Field::Name, "Não informado", "observed"),
         (Field::Name, "NAO INFORMADO", "without its accent"),
         (Field::Name, "NÃO INFORMADO.", "a sentence"),
         (Field::Name, "nao_informado", "observed LLM habit"),
         (Field::Name, "na\u{303}o informado", "Unicode: decomposed"),
+        (Field::City, "A confirmar", "Portuguese"),
+        (Field::Company, "a definir", "Portuguese"),
+        (Field::Position, "Pendente", "Portuguese"),
+        (Field::Company, "Nenhuma", "Portuguese"),
+        (Field::Complement, "Nada", "Portuguese: no field of names"),
+        (Field::Company, "não", "Portuguese: the answer to a question"),
         (Field::Email, "sem email", "observed"),
         (Field::Email, "Sem E-mail", "Portuguese"),
         (Field::Email, "sin correo electrónico", "Spanish"),
         (Field::Phone, "sin telefono", "Spanish"),
+        (Field::Company, "Sin especificar", "Spanish"),
+        (Field::City, "pendiente", "Spanish"),
         (Field::Phone, "not provided", "observed LLM habit"),
         (Field::Phone, "<not provided>", "observed LLM habit"),
         (Field::Phone, "Not-Provided", "observed LLM habit"),
         (Field::Phone, "na", "observed LLM habit"),
         (Field::Country, "na", "observed LLM habit"),
         (Field::Country, "no", "observed LLM habit"),
+        (Field::Name, "[Seu nome]", "forms"),
+        (Field::Name, "YOUR_NAME_HERE", "forms"),
+        (Field::Company, "Not provided by the user", "observed LLM habit"),
+        (Field::Position, "não informado na conversa.", "observed LLM habit"),
+        (Field::Email, "não tem e-mail", "the field's own name beside it"),
+        (Field::City, "unbekannt", "German"),
+        (Field::Birthday, "0000-00-00", "MySQL's zero date"),
+        (Field::Birthday, "01/01/1900", "SQL Server's zero date"),
+        (Field::Birthday, "0001-01-01T00:00:00Z", "Go's zero time"),
+        (Field::Birthday, "Invalid Date", "JavaScript"),
+        (Field::Birthday, "YYYY-MM-DD", "the format for the value"),
+        (Field::Birthday, "dd/mm/aaaa", "the format for the value"),
     ] {
-        assert!(placeholders.cover(field, text, "parameter"), "{field} {text} ({source})");
+        assert_eq!(placeholders.why(field, text, "parameter"), Some(Why::Word), "{field} {text} ({source})");
     }
 }
 
 #[test]
-fn template_residue_and_made_up_values_are_placeholders() {
+fn languages_nothing_is_a_placeholder_in_any_case() {
     let placeholders = placeholders();
-    for (field, text, source) in [
-        (Field::Name, "$customerName", "the platform's variables"),
-        (Field::Name, "${customer.name}", "JavaScript's template literals"),
-        (Field::Name, "{{customerName}}", "Mustache"),
-        (Field::Name, "{{ customer_name }}", "Mustache"),
-        (Field::Name, "{name}", "Python's format"),
-        (Field::Name, "{{{name}}}", "Mustache"),
-        (Field::Name, "%name%", "Windows variables"),
-        (Field::Name, "<name>", "manuals"),
-        (Field::Name, "<your name>", "manuals"),
-        (Field::Name, "[name]", "forms"),
-        (Field::Name, "[Seu nome]", "forms"),
-        (Field::Company, "[Insert company here]", "forms"),
-        (Field::Email, "[x]", "forms"),
-        (Field::Name, "parameter", "the parameter's own name"),
-        (Field::Phone, "0000000000", "one digit"),
-        (Field::Phone, "+11 (11) 1111-1111", "one digit"),
-        (Field::Phone, "(85) 99999-9999", "one digit"),
-        (Field::Phone, "+55 11 1111-1111", "one digit"),
-        (Field::Phone, "+1 555 555 5555", "one digit"),
-        (Field::Phone, "００００００００", "Unicode: full-width forms"),
-        (Field::Phone, "123456789", "digits in a row"),
-        (Field::Phone, "1234567890", "digits in a row"),
-        (Field::Phone, "987654321", "digits in a row"),
-        (Field::Phone, "(85) 12345-6789", "digits in a row"),
-        (Field::Email, "test@example.com", "RFC 2606"),
-        (Field::Email, "Test@Example.com", "RFC 2606"),
-        (Field::Email, "seuemail@exemplo.com", "observed LLM habit"),
-        (Field::Birthday, "0000-00-00", "MySQL's zero date"),
-        (Field::Birthday, "YYYY-MM-DD", "the format for the value"),
-        (Field::Birthday, "dd/mm/aaaa", "the format for the value"),
+    for (text, source) in [
+        ("null", "JSON, Java, SQL"),
+        ("NULL", "SQL, C"),
+        ("nUlL", "any case"),
+        ("(null)", "C's printf, Objective-C"),
+        ("<null>", "Objective-C: NSNull"),
+        ("[null]", "a list of it"),
+        ("'null'", "quoted"),
+        ("Null.", "a sentence"),
+        ("null null", "first and last name joined"),
+        ("Null Null", "the same, capitalized by a CRM"),
+        ("null, null", "a list of it"),
+        ("NULL;NULL", "a row of CSV"),
+        ("null/null", "a path"),
+        ("null-null", "JavaScript: joined by a hyphen"),
+        ("\"null\" \"null\"", "quoted"),
+        ("none", "Python"),
+        ("NONE", "any case"),
+        ("<None>", "Python: repr"),
+        ("None None", "Python: f\"{first} {last}\""),
+        ("None, None", "Python: a joined list"),
+        ("nil", "Ruby, Go, Lua"),
+        ("<nil>", "Go's fmt"),
+        ("Optional(nil)", "Swift"),
+        ("undefined", "JavaScript"),
+        ("Undefined", "JavaScript, capitalized by a CRM"),
+        ("undefined undefined", "JavaScript: `${first} ${last}`"),
+        ("undefined, undefined - undefined", "JavaScript: an address"),
+        ("undefinedundefined", "JavaScript: first + last"),
+        ("NaN", "IEEE 754"),
+        ("nan", "Python"),
+        ("NaN NaN", "IEEE 754"),
+        ("NaN/NaN/NaN", "JavaScript: a date"),
+        ("<NA>", "pandas"),
+        ("nothing", "Haskell, Visual Basic"),
+        ("N/A - N/A", "two of them"),
+        ("não informado, não informado", "two of them"),
+        ("null e null", "Portuguese: and"),
+        ("sem nome sem telefone", "two of them"),
+        ("string", "Swagger's example of a text"),
     ] {
-        assert!(placeholders.cover(field, text, "parameter"), "{field} {text} ({source})");
+        for field in [Field::Name, Field::Company, Field::Phone, Field::Email, Field::Position] {
+            assert_eq!(
+                placeholders.why(field, text, "parameter"),
+                Some(Why::Word),
+                "{field} {text} ({source})"
+            );
+        }
+    }
+    for (text, source) in [
+        ("+55 undefined", "JavaScript: a country code and nothing"),
+        ("55null", "JavaScript"),
+        ("(undefined) undefined-undefined", "JavaScript: parts of a number"),
+    ] {
+        assert_eq!(placeholders.why(Field::Phone, text, "p"), Some(Why::Word), "{text} ({source})");
     }
 }
 
@@ -93,23 +144,37 @@ fn real_values_are_not_placeholders() {
     for (field, text, source) in [
         (Field::Name, "Null", "a surname"),
         (Field::Name, "Nada", "a given name"),
+        (Field::Name, "Nan", "a given name"),
+        (Field::Name, "Nat", "a given name"),
         (Field::Company, "Nada", "observed"),
-        (Field::Company, "None", "a company"),
+        (Field::Company, "Nothing", "a company"),
+        (Field::City, "None", "a town in Piedmont"),
+        (Field::Name, "Jennifer Null", "observed: a person"),
         (Field::Company, "Test Ltd", "observed"),
         (Field::Company, "Teste", "somebody's own test"),
         (Field::Company, "Null Object GmbH", "a company"),
         (Field::Company, "Unknown Worlds", "a company"),
+        (Field::Company, "Sem Parar", "a company"),
+        (Field::Company, "Nada Surf", "a band"),
+        (Field::City, "Sin City", "a nickname"),
         (Field::Company, "Parameter", "not written as the parameter"),
         (Field::Company, "$100 Startup", "a company"),
         (Field::Company, "$5", "a number"),
+        (Field::Company, "R$ 100 Store", "a company"),
         (Field::Company, "[solidcore]", "a company"),
+        (Field::Company, "A {B}", "one part in braces"),
         (Field::Company, "50%", "no template"),
+        (Field::Company, "100% Vegano", "no template"),
         (Field::Company, "<3", "no template"),
+        (Field::Company, "E.Leclerc", "a company"),
         (Field::Name, "N. A. Silva", "a name"),
         (Field::Name, "Na", "a name"),
         (Field::Name, "No", "a name"),
+        (Field::Name, "Ni", "a name"),
+        (Field::Name, "N", "an initial"),
         (Field::Country, "NA", "ISO 3166-1: Namibia"),
         (Field::Country, "NO", "ISO 3166-1: Norway"),
+        (Field::Country, "NI", "ISO 3166-1: Nicaragua"),
         (Field::Name, "X", "a name"),
         (Field::Name, "🙂", "a name in a chat"),
         (Field::Name, "李", "a name"),
@@ -117,17 +182,53 @@ fn real_values_are_not_placeholders() {
         (Field::Number, "0", "a number"),
         (Field::Number, "1111", "a number"),
         (Field::Identity, "000.000.001-91", "Receita Federal"),
+        (Field::Identity, "0", "too few zeros"),
+        (Field::Identity, "111.111.111-11", "a document, with wrong check digits"),
+        (Field::ZipCode, "01000-000", "not zeros alone"),
         (Field::Phone, "+5585999990001", "a number"),
         (Field::Phone, "(11) 98765-4321", "somebody's number"),
         (Field::Phone, "(11) 3333-3333", "a company's number"),
+        (Field::Phone, "WhatsApp： ８５９９９９９０００１", "full-width digits after a label"),
         (Field::Phone, "call me", "no number, but no placeholder"),
-        (Field::Email, "ada@example.com", "not in the list"),
         (Field::Email, "noreply@analytical.example", "a mailbox"),
         (Field::Email, "unknown@analytical.example", "a mailbox"),
         (Field::Email, "<ada@analytical.example>", "RFC 5322, 3.4: angle-addr"),
     ] {
-        assert!(!placeholders.cover(field, text, "parameter"), "{field} {text} ({source})");
+        assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text} ({source})");
     }
+}
+
+#[test]
+fn one_capitalized_word_in_a_field_of_names_is_doubtful() {
+    for (field, value, expected, source) in [
+        (Field::Name, "Null", true, "a surname"),
+        (Field::Company, "Nada", true, "a company"),
+        (Field::City, "None", true, "a town"),
+        (Field::Name, "Não", true, "with its accent"),
+        (Field::Name, "Ｎｏｎｅ", true, "full-width forms"),
+        (Field::Country, "NA", true, "Namibia, or not available"),
+        (Field::Country, "NO", false, "Norway"),
+        (Field::Name, "Ada", false, "a name"),
+        (Field::Name, "Null Silva", false, "more than one word"),
+        (Field::Name, "null", false, "never stored"),
+        (Field::Position, "None", false, "never stored"),
+        (Field::Complement, "Nada", false, "never stored"),
+        (Field::Name, "Nulllllllllllllllllllllll", false, "long"),
+    ] {
+        assert_eq!(is_doubtful(field, value), expected, "{field} {value} ({source})");
+    }
+}
+
+/// What the settings say about new values and what the code knows of stored ones must fit.
+#[test]
+fn the_default_list_of_names_is_what_the_code_doubts() {
+    let placeholders = placeholders();
+    let listed = words::DOUBTFUL.iter().filter(|word| placeholders.cover(Field::Name, word, "p"));
+    assert_eq!(listed.count(), words::DOUBTFUL.len());
+    let defaults = include_str!("../../../../config/default.toml");
+    let list = defaults.split("\nunless_a_name = [").nth(1).unwrap().split(']').next().unwrap();
+    let list: Vec<String> = list.split(", ").map(|word| folded(word.trim_matches('"'))).collect();
+    assert_eq!(list, words::DOUBTFUL);
 }
 
 #[test]
@@ -137,26 +238,60 @@ fn configured_lists_replace_the_defaults() {
         anywhere: vec!["  Pas de Réponse ".into()],
         unless_a_name: none(),
         keys_only: none(),
-        emails: none(),
+        emails: vec!["Info@*".into(), "*@Acme.example".into(), "bob@x.example".into()],
     };
     let placeholders = Placeholders::new(&lists);
     assert!(placeholders.cover(Field::Name, "pas de reponse", "p"));
     assert!(!placeholders.cover(Field::Name, "unknown", "p"));
-    assert!(!placeholders.cover(Field::Email, "test@example.com", "p"));
+    for (email, expected) in [
+        ("info@y.example", true),
+        ("ada@acme.example", true),
+        ("bob@x.example", true),
+        ("bob@y.example", false),
+        ("ada@x.example", false),
+        ("fulano@x.example", false),
+        ("test@example.com", true),
+    ] {
+        assert_eq!(placeholders.cover(Field::Email, email, "p"), expected, "{email}");
+    }
     assert!(placeholders.cover(Field::Name, "{{name}}", "p"), "templates are recognized by their form");
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// What surrounds a placeholder cannot make a value of it.
     #[test]
-    fn never_panics(text in "\\PC{0,40}|[$<{%\\[]{1,2}[a-z]{0,5}[>}%\\]]{0,2}") {
-        let placeholders = Placeholders::new(&PlaceholderLists {
-            anywhere: vec!["n/a".into()],
-            unless_a_name: vec!["nada".into()],
-            keys_only: vec!["no".into()],
-            emails: Vec::new(),
-        });
-        for field in Field::VARIANTS {
-            let _ = placeholders.cover(*field, &text, "p");
+    fn placeholders_stay_placeholders_in_brackets_quotes_and_repeated(
+        word in prop::sample::select(vec![
+            "null", "undefined", "N/A", "não informado", "NONE", "{{ name }}", "$name", "{name}", "%NAME%", "#REF!",
+            "sem email", "tbd", "nAn", "[object Object]", "${x}", "<nil>",
+        ]),
+        around in prop::sample::select(vec![
+            ("", ""), ("\"", "\""), ("'", "'"), ("(", ")"), ("[", "]"), ("<", ">"), ("“", "”"), ("**", "**"), ("", "."),
+        ]),
+        times in 1..4_usize,
+        between in prop::sample::select(vec![" ", ", ", "; ", " - ", " / "]),
+    ) {
+        let placeholders = &DEFAULTS;
+        let one = format!("{}{word}{}", around.0, around.1);
+        let is_word = placeholders.why(Field::Name, word, "p") == Some(Why::Word);
+        // Brackets around a template are another template's; only words are looked for within them.
+        let text = if is_word { vec![one; times].join(between) } else { vec![word; times].join(" ") };
+        for field in [Field::Name, Field::Company, Field::City, Field::Position] {
+            prop_assert!(placeholders.cover(field, &text, "p"), "{} {}", field, text);
         }
+    }
+
+    #[test]
+    fn no_text_panics_and_every_reason_is_repeatable(
+        text in "\\PC{0,40}|[$<{%\\[#=@]{1,2}[a-z0-9.(! ]{0,8}[>}%\\])!?]{0,2}|[0-9 ()+5-]{0,16}|(null|na|n/a|[ ,e/]){1,9}",
+        field in prop::sample::select(Field::VARIANTS),
+    ) {
+        let why = DEFAULTS.why(field, &text, "p");
+        prop_assert_eq!(why, DEFAULTS.why(field, &text, "p"));
+        // What is stored and doubtful was accepted: the two rules cannot disagree.
+        prop_assert!(why.is_none() || !is_doubtful(field, &text), "{} {}", field, text);
+        let _ = is_invented(&text, None);
     }
 }

@@ -133,7 +133,8 @@ proptest! {
             .map(|(n, (at, phone, email))| {
                 let phone = if *phone > 0 { format!("+{phone}") } else { String::new() };
                 let email = if *email > 0 { format!("{email}@x") } else { String::new() };
-                update(*at, &format!("e{n}"), &phone, &email, &format!("n{n}"))
+                let name = if n % 3 == 0 { "Null".to_owned() } else { format!("n{n}") };
+                update(*at, &format!("e{n}"), &phone, &email, &name)
             })
             .collect();
         let (entries, changes) = ledger(&updates);

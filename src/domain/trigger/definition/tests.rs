@@ -81,7 +81,7 @@ fn other_problems_make_the_trigger_invalid() {
         ("name", json!("a\nb"), "/name: must be 1 to 255 characters without control characters"),
         ("description", json!(1), "/description: must be a string"),
         ("interpretResponse", json!("yes"), "/interpretResponse: must be true or false"),
-        ("parameters", json!([]), "/parameters: must be an object, a JSON Schema with `properties`"),
+        ("parameters", json!([{}]), "/parameters: must be an object, a JSON Schema with `properties`"),
         ("action", json!("x"), "/action: must be an object"),
         ("action", json!({}), "/action/type: is required; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "SMS"}), "/action/type: unknown type `SMS`; write `CRM` or `WEBHOOK`"),

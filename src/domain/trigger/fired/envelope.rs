@@ -1,7 +1,7 @@
 //! Explains why an envelope could not be decoded, and finds out whose event it is. Slower than decoding, and
 //! only used if that failed. Messages name members, never values.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -11,17 +11,20 @@ use crate::domain::{
     trigger::{
         definition::is_name,
         json::{self, BadJson, Defect, Members},
+        shapes::{Id, ListOrEmptyObject, Whole, is_empty_list},
     },
 };
 
 /// The expected type of a member.
 enum Kind {
     Text,
+    Id,
     /// A whole number from 0 to `u32::MAX`.
     Whole,
     List,
     /// A list of strings.
     Texts,
+    /// Also an empty list, if no member is required.
     Object(&'static [Member]),
     /// Checked elsewhere.
     Any,
@@ -45,18 +48,18 @@ const fn optional(name: &'static str, kind: Kind) -> Member {
 const ENVELOPE: [Member; 6] = [
     required("specversion", Kind::Text),
     required("type", Kind::Text),
-    required("id", Kind::Text),
+    required("id", Kind::Id),
     required("source", Kind::Text),
     required("time", Kind::Text),
     required("data", Kind::Object(&DATA)),
 ];
 const DATA: [Member; 8] = [
-    required("company", Kind::Object(&[required("id", Kind::Text)])),
+    required("company", Kind::Object(&[required("id", Kind::Id)])),
     optional(
         "assistant",
-        Kind::Object(&[optional("id", Kind::Text), optional("maxInteractions", Kind::Whole)]),
+        Kind::Object(&[optional("id", Kind::Id), optional("maxInteractions", Kind::Whole)]),
     ),
-    optional("session", Kind::Object(&[optional("id", Kind::Text)])),
+    optional("session", Kind::Object(&[optional("id", Kind::Id)])),
     optional("clientData", Kind::Any),
     optional("images", Kind::Texts),
     required("trigger", Kind::Any),
@@ -79,8 +82,8 @@ pub(super) fn explain(text: &str) -> Fault {
 
 /// Adds company, event and trigger to a fault, as far as the members contain them.
 pub(super) fn with_origin(members: &Members<'_>, fault: Fault) -> Fault {
-    let company = text_at(members, &["data", "company", "id"]);
-    let (source, id) = (text_at(members, &["source"]), text_at(members, &["id"]));
+    let company = id_at(members, &["data", "company", "id"]);
+    let (source, id) = (text_at(members, &["source"]), id_at(members, &["id"]));
     Fault {
         company: company.and_then(|id| CompanyId::new(&id).ok()),
         event: source.zip(id).and_then(|(source, id)| EventRef::new(&source, &id).ok()),
@@ -100,16 +103,26 @@ fn bad(member: &str, defect: Defect) -> Fault {
 
 /// The string at a path of members, if the whole path can be read.
 fn text_at(members: &Members<'_>, path: &[&str]) -> Option<String> {
+    read(at(members, path)?)
+}
+
+/// The id at a path of members, if the whole path can be read.
+fn id_at(members: &Members<'_>, path: &[&str]) -> Option<String> {
+    let Id(id) = read(at(members, path)?)?;
+    Some(id.into_owned())
+}
+
+fn at<'a>(members: &Members<'a>, path: &[&str]) -> Option<&'a RawValue> {
     let (first, rest) = path.split_first()?;
     let value = find(members, first)?;
-    if rest.is_empty() { read(value) } else { text_at(&json::members(value.get()).ok()?, rest) }
+    if rest.is_empty() { Some(value) } else { at(&json::members(value.get()).ok()?, rest) }
 }
 
 fn find<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
     members.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
 }
 
-fn read<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
@@ -132,10 +145,14 @@ fn examine(path: &str, members: &Members<'_>, expected: &[Member]) -> Result<(),
 fn examine_value(path: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault> {
     let (fits, expected) = match kind {
         Kind::Text => (read::<String>(value).is_some(), "a string"),
-        Kind::Whole => (read::<u32>(value).is_some(), "a whole number from 0 to 4294967295"),
-        Kind::List => (read::<Vec<Box<RawValue>>>(value).is_some(), "a list"),
-        Kind::Texts => (read::<Vec<String>>(value).is_some(), "a list of strings"),
+        Kind::Id => (read::<Id<'_>>(value).is_some(), "a string or a whole number"),
+        Kind::Whole => (read::<Whole>(value).is_some(), "a whole number from 0 to 4294967295"),
+        Kind::List => (read::<ListOrEmptyObject<&RawValue>>(value).is_some(), "a list"),
+        Kind::Texts => (read::<ListOrEmptyObject<String>>(value).is_some(), "a list of strings"),
         Kind::Any => return Ok(()),
+        Kind::Object(expected) if is_empty_list(value.get()) && expected.iter().all(|one| !one.required) => {
+            return Ok(());
+        }
         Kind::Object(expected) => {
             return match json::members(value.get()) {
                 Ok(members) => examine(path, &members, expected),

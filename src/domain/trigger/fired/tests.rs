@@ -7,6 +7,8 @@ use time::macros::datetime;
 use super::*;
 use crate::domain::samples::{event, with, without};
 
+mod shapes;
+
 fn read(body: &[u8]) -> Result<TriggerFired, Fault> {
     decode(body, &TriggerCache::default())
 }
@@ -60,11 +62,11 @@ fn optional_members_may_be_absent_null_or_empty() {
 }
 
 #[test]
-fn null_arguments_are_dropped_and_unknown_members_ignored() {
+fn null_arguments_are_kept_and_unknown_members_ignored() {
     let event =
         with(with(event(), "/data/arguments/interest", Value::Null), "/traceparent", json!([1, {"a": "\0"}]));
     let fired = read(event.to_string().as_bytes()).unwrap();
-    assert!(!fired.arguments.contains_key("interest"));
+    assert_eq!(fired.arguments["interest"], Value::Null);
 }
 
 #[test]
@@ -175,10 +177,12 @@ fn members_of_the_wrong_type_are_named() {
         ("/time", json!(5), "`time` must be a string"),
         ("/data/assistant", json!("x"), "`data.assistant` must be an object"),
         ("/data/assistant", json!(["sales", 2]), "`data.assistant` must be an object"),
-        ("/data/assistant/id", json!(5), "`data.assistant.id` must be a string"),
+        ("/data/assistant", json!([1]), "`data.assistant` must be an object"),
+        ("/data/assistant/id", json!(5.5), "`data.assistant.id` must be a string or a whole number"),
+        ("/data/assistant/id", json!(true), "`data.assistant.id` must be a string or a whole number"),
         (
             "/data/assistant/maxInteractions",
-            json!("2"),
+            json!("two"),
             &format!("`data.assistant.maxInteractions` must be {whole}"),
         ),
         (
@@ -196,15 +200,17 @@ fn members_of_the_wrong_type_are_named() {
             json!(1e300),
             &format!("`data.assistant.maxInteractions` must be {whole}"),
         ),
-        ("/data/session/id", json!([]), "`data.session.id` must be a string"),
-        ("/data/clientData", json!([]), "`data.clientData` must be an object"),
+        ("/data/session/id", json!([]), "`data.session.id` must be a string or a whole number"),
+        ("/data/clientData", json!([[]]), "`data.clientData` must be an object"),
         ("/data/images", json!("x"), "`data.images` must be a list of strings"),
+        ("/data/images", json!({"0": "x"}), "`data.images` must be a list of strings"),
         ("/data/images", json!([1]), "`data.images` must be a list of strings"),
         ("/data/images", json!(["\0"]), "`data.images` contains a NUL character, which cannot be stored"),
         ("/data/trigger", json!("x"), "`data.trigger`: must be an object"),
-        ("/data/next", json!({}), "`data.next` must be a list"),
+        ("/data/next", json!({"0": {}}), "`data.next` must be a list"),
         ("/data/next", json!([3]), "`data.next[0]`: must be an object"),
-        ("/data/arguments", json!([]), "`data.arguments` must be an object"),
+        ("/data/arguments", json!([1]), "`data.arguments` must be an object"),
+        ("/data/arguments", json!(""), "`data.arguments` must be an object"),
         ("/data/arguments", json!(null), "`data.arguments` must be an object"),
         (
             "/data/clientData/plan",

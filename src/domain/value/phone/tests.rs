@@ -14,46 +14,7 @@ fn e164(text: &str, region: &str) -> Option<String> {
 
 #[test]
 fn spellings_of_a_number_have_one_canonical_form() {
-    for (text, source) in [
-        ("+5585999990001", "ITU-T E.164"),
-        ("5585999990001", "chatwoot issue 5840"),
-        ("+55 85 99999-0001", "ITU-T E.123, international"),
-        ("85 9999-0001", "without the ninth digit (Anatel resolution 553/2010)"),
-        ("+55 (85) 99999-0001", "ITU-T E.123"),
-        ("(85) 99999-0001", "ITU-T E.123, national"),
-        ("085 99999 0001", "national prefix, libphonenumber metadata"),
-        ("0 15 85 99999-0001", "carrier 15, libphonenumber metadata"),
-        ("0 15 85 9999-0001", "carrier 15 and no ninth digit, libphonenumber metadata"),
-        ("085 9999-0001", "national prefix and no ninth digit, libphonenumber metadata"),
-        ("558599990001", "WhatsApp ids of numbers from before 2016; chatwoot issue 13986"),
-        ("+55 85 9999-0001", "chatwoot issue 14048"),
-        ("+55 (0) 85 99999-0001", "observed in signatures"),
-        ("005585999990001", "ITU-T E.164: international prefix"),
-        ("tel:+55-85-99999-0001", "RFC 3966"),
-        ("TEL: 85 99999.0001", "RFC 3966, RFC 3986: schemes in any case"),
-        ("sms:+5585999990001", "RFC 5724"),
-        ("callto:+5585999990001", "observed in web pages"),
-        ("whatsapp:+5585999990001", "Twilio's WhatsApp addresses"),
-        ("whatsapp:tel:+5585999990001", "observed"),
-        ("https://wa.me/5585999990001", "WhatsApp click to chat"),
-        ("https://wa.me/5585999990001?text=oi%20tudo", "WhatsApp click to chat"),
-        ("wa.me/558599990001", "WhatsApp click to chat"),
-        ("https://api.whatsapp.com/send?phone=5585999990001&text=oi", "WhatsApp click to chat"),
-        ("https://api.whatsapp.com/send/?text=oi&phone=%2B5585999990001", "RFC 3986: percent-encoding"),
-        ("whatsapp://send?phone=5585999990001", "WhatsApp deep link"),
-        ("5585999990001@c.us", "whatsapp-web.js ids"),
-        ("558599990001@S.WhatsApp.net", "WhatsApp's XMPP ids"),
-        ("5585999990001:12@s.whatsapp.net", "WhatsApp's XMPP ids, with a device"),
-        ("5585999990001.0:12@s.whatsapp.net", "WhatsApp's XMPP ids, with agent and device"),
-        ("+５５８５９９９９９０００１", "Unicode: full-width forms"),
-        ("＋５５ ８５ ９９９９９ー０００１", "libphonenumber: Japanese writing"),
-        ("+٥٥٨٥٩٩٩٩٩٠٠٠١", "Unicode: Arabic-Indic digits"),
-        ("۸۵ ۹۹۹۹۹-۰۰۰۱", "Unicode: extended Arabic-Indic digits"),
-        ("\u{202a}+55\u{a0}85\u{200b}99999\u{2011}0001\u{202c}", "copied from iOS contacts"),
-        ("\u{2068}85\u{2069} 99999\u{ad}0001", "copied from web pages"),
-        ("++5585999990001", "observed LLM habit"),
-        ("(+55) 85 99999-0001", "observed in signatures"),
-    ] {
+    for (text, source) in rows::SPELLINGS {
         let phone = parse(text, "BR");
         assert_eq!(phone.as_ref().map(Phone::as_str), Some("+5585999990001"), "{text} ({source})");
         assert_eq!(phone.unwrap().strength(), Strength::Strong, "{text} ({source})");
@@ -88,6 +49,12 @@ fn national_and_renumbered_numbers_are_read_by_region() {
         ("+55 55 9999-0001", "US", "+5555999990001", "Anatel: area 55, which looks like the country"),
         ("015 99999-0001", "BR", "+5515999990001", "Anatel: area 15, which looks like a carrier"),
         ("0800 123 4567", "BR", "+558001234567", "Anatel: 0800 is not an area"),
+        ("(0xx85) 3344-5567", "BR", "+558533445567", "letterheads: 0, any operator, area code"),
+        ("+55 (0xx85) 3344-5567", "MX", "+558533445567", "letterheads: with the country code, abroad"),
+        ("(0XX85) 9911-2237", "BR", "+5585999112237", "letterheads from before 2016"),
+        ("0xx11 7890-1234", "BR", "+551178901234", "Anatel: trunking keeps eight digits"),
+        ("442079460018.0", "BR", "+442079460018", "pandas"),
+        ("2.025550143E9", "US", "+12025550143", "Java's Double.toString"),
     ] {
         let phone = parse(text, region);
         assert_eq!(phone.as_ref().map(Phone::as_str), Some(expected), "{text} {region} ({source})");
@@ -141,6 +108,8 @@ fn other_texts_are_rejected() {
         ("abc", "words"),
         ("3333-4444", "without its area code it is somebody else's in the next town"),
         ("99999-0001", "without its area code it is somebody else's in the next town"),
+        ("98812-4471", "a local number, not one of Iran"),
+        ("4943-9645", "a local number, not one of Germany"),
         ("+999999999999", "ITU-T E.164: no such country code"),
         ("+85999990001", "a plus is never read with the region's own prefixes"),
         ("11111111111111111111", "ITU-T E.164: at most 15 digits"),
@@ -164,11 +133,67 @@ fn other_texts_are_rejected() {
         ("https://example.com/5585999990001", "a link to elsewhere"),
         ("@c.us", "nothing"),
         ("²²²²²²²²²²²", "Unicode: superscripts are not decimal digits"),
+        ("5,58599E+12", "a spreadsheet's scientific format: digits are lost"),
+        ("5.58599E+12", "a spreadsheet's scientific format: digits are lost"),
+        ("8.6E+10", "a spreadsheet's scientific format: digits are lost"),
+        ("85999990001.5", "a fraction: no phone number"),
+        ("5585999990001,25", "a fraction: no phone number"),
+        ("(0xx85)", "only the area code"),
+        ("(0xx) 3344-5567", "a blank without an area code, a number that begins with 33"),
+        ("0xxx85 3344-5567", "no blank for an operator"),
+        ("+52 (0xx85) 3344-5567", "the prefix of another country"),
     ] {
         assert_eq!(e164(text, "BR"), None, "{text} ({source})");
     }
     assert_eq!(e164(&"9".repeat(100_000), "BR"), None);
     assert_eq!(e164("000000000000", "AR"), None, "each reading would strip another zero");
+}
+
+#[test]
+fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
+    for (text, expected, left_out, source) in [
+        ("85 99999-0001 / 3333-4444", "+5585999990001", true, "the second has no area code"),
+        ("85 99999-0001/3333-4444", "+5585999990001", true, "without spaces"),
+        ("3333-4444 | 85 99999-0001", "+5585999990001", true, "the first has no area code"),
+        ("85999990001 ou 99999-0002", "+5585999990001", true, "or, in Portuguese"),
+        ("85999990001 OU 99999-0002", "+5585999990001", true, "in capitals"),
+        ("85 99999-0001 o 3333-4444", "+5585999990001", true, "or, in Spanish"),
+        ("85 99999-0001 and 3333-4444", "+5585999990001", true, "and, in English"),
+        ("(0xx85) 3344-5567, 99999-0002", "+558533445567", true, "a comma"),
+        ("85 3344-5567; 00000-0000", "+558533445567", true, "a made-up number"),
+        ("85 98812-4471 / 98812-4472", "+5585988124471", true, "a number without its area code"),
+        ("85 3344-5567 / Cel: 99999-0001", "+558533445567", true, "a label before the second"),
+        ("85 3344-5567 (fixo) / 99999-0001", "+558533445567", true, "a label after the first"),
+        ("85 99999-0001 / 85 3333-4444 ramal 12", "+5585999990001", true, "an extension is a company's"),
+        ("85 99999-0001 e 85 9999-0001", "+5585999990001", false, "one number in two spellings"),
+        ("85999990001; +5585999990001", "+5585999990001", false, "one number in two spellings"),
+        ("85 99999-0001 /", "+5585999990001", false, "nothing after the slash"),
+        ("85 99999-0001; 3333-4444;", "+5585999990001", true, "the end of a list"),
+        ("85 99999-0001", "+5585999990001", false, "one number"),
+        ("85 3333-4444, ramal 12", "+558533334444;ext=12", false, "one number with its extension"),
+    ] {
+        let found = Phone::parse_one_of(text, Region::new("BR").unwrap());
+        let found = found.as_ref().map(|(phone, left_out)| (phone.as_str(), *left_out));
+        assert_eq!(found, Some((expected, left_out)), "{text} ({source})");
+    }
+    for (text, source) in [
+        ("85999990001 / 85988880001", "two people, or one with two phones"),
+        ("85 99999-0001 ou 11 98888-0001", "two people, or one with two phones"),
+        ("Tel: 85 3344-5567 / Cel: 85 99999-0001", "two people, or one with two phones"),
+        ("3333-4444 / 99999-0001", "neither has an area code"),
+        ("85 99999-0001 ou fale com a Ana", "a sentence"),
+        ("85 3333-4444 / 12", "perhaps an extension"),
+        ("85 3333-4444, ramal 12 ou 13", "two extensions"),
+        ("85 3333-4444 / 5555", "perhaps the last digits of the company's second line"),
+        ("85 99999-0001, 3333-4444, 3333-5555, 3333-6666", "a list"),
+        ("5,58599E+12", "digits are lost"),
+        ("85999990001,25", "a fraction"),
+        ("", "nothing"),
+    ] {
+        let found = Phone::parse_one_of(text, Region::new("BR").unwrap());
+        assert_eq!(found.map(|(phone, _)| phone.as_str().to_owned()), None, "{text} ({source})");
+    }
+    assert!(Phone::parse_one_of(&"85999990001,".repeat(50_000), Region::new("BR").unwrap()).is_none());
 }
 
 #[test]
@@ -180,10 +205,25 @@ fn region_codes_are_two_letters_in_any_case() {
     }
 }
 
+/// What people, links, chats and programs write, and anything else.
+const WRITTEN: &str = "\\PC{0,40}|[+0-9 ()./@:-]{0,40}|[+]?[0-9]([.,][0-9]{0,14})?[eE][+]?[0-9]{1,2}|[ (+]{0,2}5{0,2}[ (]{0,2}0?[xX*]{2}[0-9) -]{2,14}|\\+?(55|521?|54)?[0-9]{8,13}( ?(x|ramal|;ext=)[0-9]{1,4})?|(85 ?)?[0-9]{8,9}( / |/|; | ou )(85 ?)?[0-9]{4,9}";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn any_text_is_one_number_or_none(text in WRITTEN) {
+        let region = Region::new("BR").unwrap();
+        if let Some((phone, left_out)) = Phone::parse_one_of(&text, region) {
+            prop_assert!(!left_out || phone.strength() == Strength::Strong);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn canonical_numbers_stay_the_same(
-        text in "\\PC{0,40}|[+0-9 ()./@:-]{0,40}|\\+?(55|521?|54)?[0-9]{8,13}( ?(x|ramal|;ext=)[0-9]{1,4})?",
+        text in WRITTEN,
         region in "BR|US|MX|AR|DE|JP",
     ) {
         if let Some(phone) = parse(&text, &region) {

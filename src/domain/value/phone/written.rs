@@ -31,6 +31,12 @@ const EXTENSIONS: [&str; 13] = [
 ];
 /// In digits: libphonenumber's limit after an ambiguous label.
 const MAX_EXTENSION: usize = 9;
+/// Between two numbers, in lower case.
+const SEPARATORS: [&str; 11] = ["/", ",", ";", "|", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
+/// Of numbers in one value.
+const MAX_PARTS: usize = 3;
+/// In digits: a shorter part may be an extension, or the last digits of another line of a company.
+const MIN_DIGITS: usize = 7;
 
 /// A number with its separators stripped.
 pub(super) struct Written {
@@ -65,6 +71,22 @@ pub(super) fn read(text: &str) -> Option<Written> {
             Some(Written { extension: Some(extension(label)?), ..bare(number)? })
         }
     }
+}
+
+/// The numbers of a text in lower case; `None` unless there are at least two and at most [`MAX_PARTS`].
+pub(super) fn parts(text: &str) -> Option<Vec<&str>> {
+    let mut parts = vec![text];
+    for separator in SEPARATORS {
+        parts = parts.into_iter().flat_map(|part| part.split(separator)).collect();
+    }
+    let parts: Vec<&str> = parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
+    (2..=MAX_PARTS).contains(&parts.len()).then_some(parts)
+}
+
+/// Whether the text can be a phone number that lacks something, such as its area code.
+pub(super) fn is_like_a_number(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    digits >= MIN_DIGITS && !text.contains(char::is_alphabetic)
 }
 
 /// Extracts the number from a link to a chat.

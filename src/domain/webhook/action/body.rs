@@ -39,9 +39,9 @@ pub(in crate::domain) enum Json {
 impl Body {
     /// `content_type` is the one in the author's headers, if any.
     ///
-    /// A string is JSON if it is a JSON object or list, or if it is declared as JSON and is valid once bare
-    /// variables (`{"age": $age}`) are quoted. Its values then are typed and escaped like those of any JSON
-    /// body, and cannot break out of it.
+    /// A string is JSON if it is valid once bare variables (`{"age": $age}`) are quoted, and either an object or a
+    /// list or declared as JSON. Its values then are typed and escaped like those of any JSON body, and cannot
+    /// break out of it.
     ///
     /// # Errors
     /// If it has variables and is declared as JSON but is not: inserted as text, a value could change its
@@ -51,13 +51,13 @@ impl Body {
         let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
         let json = if media_type == "application/json" || media_type.ends_with("+json") {
-            let json = serde_json::from_str(&quote_bare_variables(text)).ok();
+            let json = as_json(text);
             if json.is_none() && Template::parse(text).has_variables() {
                 return Err(WebhookInvalid::new("the body is declared as JSON but is not JSON"));
             }
             json
         } else if content_type.is_none() {
-            serde_json::from_str(text).ok().filter(|value: &Value| value.is_object() || value.is_array())
+            as_json(text).filter(|value| value.is_object() || value.is_array())
         } else {
             None
         };
@@ -184,6 +184,12 @@ fn render_string(
     push_text(&mut text, template, variables, |out, value| out.push_str(&escape(&value.to_text())))?;
     out.push_str(&Value::from(text).to_string());
     Ok(())
+}
+
+/// The JSON that a string is once a value stands for each variable. Editors may put a byte order mark before it.
+fn as_json(text: &str) -> Option<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    serde_json::from_str(&quote_bare_variables(text)).ok()
 }
 
 /// Puts quotes around each variable outside of a JSON string.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod ports;
+
 const HTTPS: u16 = 443;
 
 fn policy(allow_http: bool, networks: &[&str]) -> Policy {
@@ -95,18 +97,29 @@ fn ports_are_checked_with_the_address() {
         ("[fd00::1]:8443", Err(Blocked::Port)),
         ("127.0.0.1:35000", Ok(())),
         ("8.8.8.8:443", Ok(())),
-        ("8.8.8.8:80", Err(Blocked::Port)),
-        ("8.8.8.8:8443", Err(Blocked::Port)),
+        ("8.8.8.8:80", Ok(())),
+        ("8.8.8.8:8443", Ok(())),
+        ("8.8.8.8:22", Err(Blocked::Port)),
         ("[64:ff9b::8.8.8.8]:22", Err(Blocked::Port)),
     ] {
         assert_eq!(check(&policy, text), expected, "{text}");
     }
+    // The list narrows, and cannot allow a bad port.
+    policy.allowed_ports = vec![8443, 22];
+    for (text, expected) in [
+        ("8.8.8.8:443", Ok(())),
+        ("8.8.8.8:8443", Ok(())),
+        ("8.8.8.8:5678", Err(Blocked::Port)),
+        ("8.8.8.8:80", Err(Blocked::Port)),
+        ("8.8.8.8:22", Err(Blocked::Port)),
+        ("127.0.0.1:35000", Ok(())),
+        // An allowed port does not allow a private network.
+        ("192.168.0.1:8443", Err(Blocked::Address("a private address"))),
+    ] {
+        assert_eq!(check(&policy, text), expected, "{text}");
+    }
     policy.allow_http = true;
-    policy.allowed_ports = vec![8443];
     assert_eq!(check(&policy, "8.8.8.8:80"), Ok(()));
-    assert_eq!(check(&policy, "8.8.8.8:8443"), Ok(()));
-    // An allowed port does not allow a private network.
-    assert_eq!(check(&policy, "192.168.0.1:8443"), Err(Blocked::Address("a private address")));
 }
 
 #[test]
@@ -148,9 +161,11 @@ fn other_schemes_and_userinfo_are_refused() {
     let (strict, open) = (policy(false, &[]), policy(true, &["127.0.0.0/8"]));
     assert_eq!(check(&strict, "https://hooks.example/x"), Ok(()));
     assert_eq!(check(&strict, "http://hooks.example/x"), Err(Blocked::Http));
-    assert_eq!(check(&strict, "https://hooks.example:8443/x"), Err(Blocked::Port));
+    assert_eq!(check(&strict, "https://hooks.example:8443/x"), Ok(()));
+    assert_eq!(check(&strict, "https://hooks.example:25/x"), Err(Blocked::Port));
+    // Only its addresses show whether it is on loopback, where the settings allow every port.
+    assert_eq!(check(&open, "https://hooks.example:25/x"), Ok(()));
     assert_eq!(check(&open, "http://hooks.example/x"), Ok(()));
-    // Only its addresses show whether it is on loopback.
     assert_eq!(check(&open, "http://hooks.example:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://127.0.0.1:8080/x"), Ok(()));
     assert_eq!(check(&open, "http://10.0.0.1/x"), Err(Blocked::Address("a private address")));
@@ -358,8 +373,8 @@ const SPELLINGS: &[(&str, &[&str])] = &[
         "port",
         &[
             "https://8.8.8.8:22/",
-            "https://hooks.example:8443/",
-            "https://hooks.example:80/",
+            "https://hooks.example:6667/",
+            "https://hooks.example:010080/",
             "https://[2606:4700::1111]:25/",
             "https://8.8.8.8:0/",
         ],

@@ -8,6 +8,7 @@ pub(super) fn table() -> Vec<Case> {
     table.extend(statuses());
     table.extend(lengths());
     table.extend(odd_headers());
+    table.extend(odd_framing());
     table.extend(waits());
     table.extend(redirects());
     table
@@ -61,6 +62,8 @@ fn too_large() -> Vec<Case> {
         endless("an endless header line", "HTTP/1.1 200 OK\r\nx: ", &[b'a'; 4096]),
         endless("an endless header name", "HTTP/1.1 200 OK\r\nx", &[b'a'; 4096]),
         endless("endless headers", "HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+        endless("an endless fold", "HTTP/1.1 200 OK\r\nx: y\r\n", b" z\r\n"),
+        endless("endless stray lines", "HTTP/1.1 200 OK\r\n", b"secret\r\n"),
         endless("an endless version", "HTTP/1.", &[b'1'; 4096]),
         protocol("10,000 headers", headers(10_000)),
         protocol("129 headers", headers(129)),
@@ -93,6 +96,20 @@ fn statuses() -> Vec<Case> {
         )
         .status(101),
         answer("a status without a reason", Class::Delivered, "200").status(200),
+        answer("an empty reason after a blank", Class::Delivered, "200 ").status(200),
+        answer("a reason of blanks", Class::Delivered, "200   ").status(200),
+        answer("a reason that is not ASCII", Class::Delivered, "200 Está bien").status(200),
+        Case::answers("two blanks after the version", Class::Protocol, "HTTP/1.1  200 OK\r\n\r\n"),
+        Case::runs("100 before the body, 200 after it", Class::Delivered, |mut peer| async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+            peer.read_exactly(4 * 1024 * 1024).await;
+            peer.write(OK).await;
+            peer.close().await;
+        })
+        .status(200)
+        .body(2)
+        .request(5 * 1024 * 1024),
         answer(
             "100, 102, 103 and then 200",
             Class::Delivered,
@@ -136,6 +153,7 @@ fn lengths() -> Vec<Case> {
     ]
 }
 
+/// What curl and browsers take for a 200 is one. The rest stays refused.
 fn odd_headers() -> Vec<Case> {
     let answer = |name, class, lines: &[u8]| {
         Case::answers(
@@ -144,22 +162,74 @@ fn odd_headers() -> Vec<Case> {
             [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n".as_slice(), lines, b"\r\n\r\n"].concat(),
         )
     };
+    let fine = |name, lines: &[u8]| answer(name, Class::Delivered, lines).status(200);
     vec![
         answer("a zero byte in a header", Class::Protocol, b"x: a\0b"),
         answer("a bare carriage return in a header", Class::Protocol, b"x: a\rb"),
-        answer("a folded header", Class::Protocol, b"x: a\r\n b"),
-        answer("a space before the colon", Class::Protocol, b"x : a"),
-        answer("a header without a colon", Class::Protocol, b"secret"),
-        answer("a header without a name", Class::Protocol, b": a"),
-        answer("a value that is not UTF-8", Class::Delivered, b"x: \xff\xfe\xc3").status(200),
-        answer("a name that is not ASCII", Class::Protocol, "ä: b".as_bytes()),
-        answer("a cookie", Class::Delivered, b"set-cookie: session=secret; path=/").status(200),
-        answer(
-            "content-length as a connection header",
+        // tornadoweb/tornado #9, dotnet/corefx #27727, renatoathaydes/rawhttp #56 (a policy in ten lines)
+        fine("a folded header", b"x: a\r\n b"),
+        fine("a header folded by a tab, often", b"x: a\r\n\tb\r\n\tc\r\n  d"),
+        fine("a header folded before its value", b"x:\r\n a"),
+        fine("a folded policy", b"content-security-policy: default-src 'self';\r\n    img-src 'self' data:"),
+        fine("folded bare line feeds", b"x: a\n b\ny: c"),
+        // seanmonstar/httparse #88 (a receiver behind nginx), dotnet/corefx #9208
+        fine("a space before the colon", b"x : a"),
+        fine("a tab before the colon", b"x\t: a"),
+        // curl/curl #11802: a second status line from a script; warnings that PHP prints too early
+        fine("a header without a colon", b"secret"),
+        fine(
+            "a stray line among headers",
+            b"x: a\r\n<br />secret notice in /var/www/hook.php on line 7\r\ny: b",
+        ),
+        fine("a second status line among headers", b"HTTP/1.1 200 OK\r\ny: b"),
+        fine("a header without a name", b": a"),
+        fine("a space in a header's name", b"x y: a"),
+        fine("a value that is not UTF-8", b"x: \xff\xfe\xc3"),
+        fine("a name that is not ASCII", "ä: b".as_bytes()),
+        fine("an escape character in a header", b"x: \x1b[0m"),
+        fine("a cookie", b"set-cookie: session=secret; path=/"),
+        fine("content-length as a connection header", b"connection: content-length, keep-alive"),
+    ]
+}
+
+/// Headers that frame the body, written oddly.
+fn odd_framing() -> Vec<Case> {
+    vec![
+        // curl/curl #10319
+        Case::answers(
+            "a folded line before any header",
             Class::Delivered,
-            b"connection: content-length, keep-alive",
+            "HTTP/1.1 200 OK\r\n x: y\r\n\r\n",
         )
         .status(200),
+        Case::answers(
+            "a space before the colon of the length",
+            Class::Delivered,
+            "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nokay",
+        )
+        .status(200)
+        .body(2),
+        Case::answers(
+            "a folded length",
+            Class::Delivered,
+            "HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nokay",
+        )
+        .status(200)
+        .body(2),
+        Case::answers(
+            "a space before the colon of the encoding",
+            Class::Delivered,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        )
+        .status(200)
+        .body(2),
+        Case::answers(
+            "a folded header of a refusal",
+            Class::Rejected,
+            "HTTP/1.1 422 No\r\nx: a\r\n b\r\ncontent-length: 2\r\n\r\nno",
+        )
+        .status(422)
+        .body(2),
     ]
 }
 
@@ -185,6 +255,15 @@ fn waits() -> Vec<Case> {
             Between(200_000_000_000, 300_000_000_000),
         ),
         busy("wait until an invalid date", "Sun, 99 Nov 1994 08:49:37 GMT", Missing),
+        // open-telemetry/opamp-go #131, go-resty/resty #1220
+        busy("wait until a past date of RFC 850", "Sunday, 06-Nov-94 08:49:37 GMT", Exactly(0)),
+        busy("wait until a past date of asctime", "Sun Nov  6 08:49:37 1994", Exactly(0)),
+        busy(
+            "wait until a far date of asctime",
+            "Fri Dec 31 23:59:59 9999",
+            Between(200_000_000_000, 300_000_000_000),
+        ),
+        busy("a folded wait", "\r\n 7", Exactly(7)),
         busy("two waits", "7\r\nretry-after: 9", Exactly(7)),
         Case::answers(
             "429",

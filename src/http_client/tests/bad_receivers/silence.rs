@@ -6,6 +6,7 @@ use super::*;
 
 pub(super) fn table() -> Vec<Case> {
     let mut table = slow();
+    table.extend(unfinished());
     table.extend(closing());
     table.extend(early());
     table
@@ -41,12 +42,12 @@ fn slow() -> Vec<Case> {
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-le").await;
             peer.stay_silent().await;
         }),
-        Case::runs("drips the body", Timeout, |mut peer| async move {
+        Case::runs("drips the body of a 500", Timeout, |mut peer| async move {
             peer.read_head().await;
-            peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await;
+            peer.write(b"HTTP/1.1 500 Oops\r\ncontent-length: 100000\r\n\r\n").await;
             peer.drip().await;
         })
-        .status(200)
+        .status(500)
         .some_body(),
         Case::runs("a head, then nothing", Timeout, |mut peer| async move {
             peer.read_head().await;
@@ -66,6 +67,42 @@ fn slow() -> Vec<Case> {
             peer.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
             peer.stay_silent().await;
         }),
+    ]
+}
+
+/// Receivers that say 200 and never end their body. The request has arrived.
+fn unfinished() -> Vec<Case> {
+    let keeps_open = |name, answer: &'static [u8]| {
+        let case = Case::runs(name, Class::Delivered, move |mut peer| async move {
+            peer.read_head().await;
+            peer.write(answer).await;
+            peer.stay_silent().await;
+        });
+        case.status(200).hangs()
+    };
+    vec![
+        Case::runs("drips the body", Class::Delivered, |mut peer| async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await;
+            peer.drip().await;
+        })
+        .status(200)
+        .some_body()
+        .hangs(),
+        keeps_open(
+            "a length that is one too much, on a connection that stays open",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok",
+        )
+        .body(2),
+        keeps_open("a length and no body, as if for HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"),
+        keeps_open(
+            "no last chunk, on a connection that stays open",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
+        )
+        .body(2),
+        keeps_open("neither length nor end", b"HTTP/1.1 200 OK\r\n\r\nok").body(2),
+        keeps_open("an event stream", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hi\n\n")
+            .body(6),
     ]
 }
 

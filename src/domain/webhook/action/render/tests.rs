@@ -1,5 +1,7 @@
 //! Tests of rendering, with harmless and hostile values.
 
+mod json_text;
+mod not_given;
 mod slack;
 
 use proptest::prelude::*;
@@ -79,6 +81,7 @@ fn rendered_for(
         images: &["https://cdn.example/1.png".to_owned()],
         arguments: arguments.as_object().unwrap_or(&nothing),
         client_data: client_data.as_object().unwrap_or(&nothing),
+        declared: &["interest".to_owned(), "name".to_owned(), "user_id".to_owned()],
         contact: Some(ContactView { contact: &contact, operation: Operation::Created, include_identity }),
     };
     render(&action, profile, &variables, EVENT)
@@ -189,7 +192,7 @@ fn a_string_body_is_sent_as_text_json_or_form() {
         json,
         r#"{"n":36,"t":"<x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1>"}"#,
     );
-    check(None, r#"{"n": $age}"#, text, r#"{"n": 36}"#);
+    check(None, r#"{"n": $age}"#, json, r#"{"n":36}"#);
     check(
         Some(json),
         r#"{"n": $age, "s": "a\"$name\\", "l": [$tags,$name]}"#,

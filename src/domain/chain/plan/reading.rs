@@ -1,0 +1,237 @@
+//! Reads one argument as the value of a field.
+//!
+//! The order matters: clean the text, look for a placeholder, take off what stands around the value, clean again,
+//! look for a placeholder again, and only then parse. Templates use the marks of wrappings (`<name>`), so they
+//! come first; other placeholders are wrapped like any value (`'None`), so they come last.
+
+use std::borrow::Cow;
+
+use serde_json::{Number, Value};
+use time::OffsetDateTime;
+
+use crate::domain::{
+    chain::rules::Rules,
+    contact::{
+        Rejected,
+        field::Field,
+        placeholder::{Why, is_invented},
+    },
+    value::{
+        birthday, country, damaged,
+        email::Email,
+        identity::{Recognized, recognize},
+        label,
+        phone::{Phone, Region},
+        text,
+        wrapping::{self, Kind, Unwrapped},
+    },
+};
+
+/// What came of an argument.
+pub(super) enum Reading {
+    /// No value was given: nothing, blank, or a placeholder.
+    NoValue(Option<Why>),
+    /// A value to store.
+    Accepted {
+        /// The value, in its canonical form if it was understood.
+        value: Canonical,
+        /// A code for `rejected`, although the value is stored.
+        noted: Option<&'static str>,
+    },
+    /// A value that cannot be stored, and the code for it.
+    Rejected(&'static str),
+}
+
+/// A value to store.
+pub(super) enum Canonical {
+    /// A phone, an identifier.
+    Phone(Phone),
+    /// An email, an identifier.
+    Email(Email),
+    /// Any other value.
+    Text(String),
+}
+
+impl Canonical {
+    /// As it is stored. Personal data.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Phone(phone) => phone.as_str().to_owned(),
+            Self::Email(email) => email.as_str().to_owned(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl Reading {
+    const fn text(text: String) -> Self {
+        Self::Accepted { value: Canonical::Text(text), noted: None }
+    }
+}
+
+/// What reading depends on besides the argument.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    /// The company's region.
+    pub(super) region: Region,
+    /// The settings.
+    pub(super) rules: &'a Rules,
+    /// The time of the event.
+    pub(super) said_at: OffsetDateTime,
+}
+
+impl Reader<'_> {
+    /// Reads the argument of the parameter that fills the field.
+    pub(super) fn read(&self, field: Field, argument: &Value, parameter: &str) -> Reading {
+        let Some(given) = self.as_text(field, argument, parameter) else {
+            return Reading::Rejected("not_text");
+        };
+        let cleaned = text::clean(&given);
+        if let Some(no_value) = self.no_value(field, &cleaned, parameter) {
+            return no_value;
+        }
+        let unwrapped = match wrapping::unwrap_named(self.kind(field), names(field), &cleaned) {
+            Unwrapped::Bare(unwrapped) => unwrapped,
+            Unwrapped::Differs => return Reading::Rejected("link_differs"),
+        };
+        if *unwrapped == *cleaned {
+            return self.value(field, &cleaned);
+        }
+        let bare = text::clean(&unwrapped);
+        self.no_value(field, &bare, parameter).unwrap_or_else(|| self.value(field, &bare))
+    }
+
+    /// What can stand around a value of the field.
+    const fn kind(&self, field: Field) -> Kind {
+        match field {
+            Field::Email => Kind::Email,
+            Field::Phone => Kind::Phone(self.region),
+            Field::Identity | Field::ZipCode | Field::Number => Kind::Digits,
+            Field::Birthday => Kind::Date,
+            _ => Kind::Text,
+        }
+    }
+
+    fn no_value(&self, field: Field, text: &str, parameter: &str) -> Option<Reading> {
+        let why =
+            if text.is_empty() { None } else { Some(self.rules.placeholders.why(field, text, parameter)?) };
+        Some(Reading::NoValue(why))
+    }
+
+    /// Parses a text around which nothing stands.
+    fn value(&self, field: Field, text: &str) -> Reading {
+        let longest = self.rules.max_value_length;
+        if text.len() > longest && text.chars().nth(longest).is_some() {
+            return Reading::Rejected("too_long");
+        }
+        match field {
+            Field::Phone => self.phone(text),
+            Field::Email => self.email(text),
+            Field::Identity | Field::ZipCode | Field::Number => self.digits(field, text),
+            Field::Birthday => or_as_given(text, birthday::parse(text, self.region, self.said_at)),
+            Field::Country => or_as_given(text, country::code(text).map(str::to_owned)),
+            _ => Reading::text(text.to_owned()),
+        }
+    }
+
+    fn phone(&self, text: &str) -> Reading {
+        let read = Phone::parse_one_of(text, self.region);
+        if is_invented(text, read.as_ref().map(|(phone, _)| phone)) {
+            return Reading::NoValue(Some(Why::MadeUp));
+        }
+        match read {
+            Some((phone, is_one_of_two)) => Reading::Accepted {
+                value: Canonical::Phone(phone),
+                noted: is_one_of_two.then_some(Rejected::ONE_OF_TWO),
+            },
+            None => Reading::Rejected("not_a_phone_number"),
+        }
+    }
+
+    fn email(&self, text: &str) -> Reading {
+        let Some(email) = Email::parse(text) else { return Reading::Rejected("not_an_email_address") };
+        // Parsing takes more off than `unwrap`, such as a name before the address.
+        if email.as_str() != text && self.rules.placeholders.is_example(email.as_str()) {
+            return Reading::NoValue(Some(Why::Example));
+        }
+        Reading::Accepted { value: Canonical::Email(email), noted: None }
+    }
+
+    fn digits(&self, field: Field, text: &str) -> Reading {
+        let Some(text) = damaged::repair(text) else { return Reading::Rejected("damaged_number") };
+        if field != Field::Identity {
+            return Reading::text(text.into_owned());
+        }
+        match recognize(&text, self.region) {
+            Recognized::Cpf(text) | Recognized::Cnpj(text) | Recognized::Ssn(text) => Reading::text(text),
+            Recognized::Other => Reading::text(text.into_owned()),
+            Recognized::BadCheckDigits => Reading::Rejected("wrong_check_digits"),
+        }
+    }
+
+    /// An argument as text, the items of a list joined by commas. `None` for an object, and for a list that
+    /// contains objects or lists: there is no obvious way to write these as text.
+    fn as_text<'a>(&self, field: Field, argument: &'a Value, parameter: &str) -> Option<Cow<'a, str>> {
+        Some(match argument {
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            Value::Number(number) => Cow::Owned(number_text(number)),
+            Value::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+            Value::Null => Cow::Borrowed(""),
+            Value::Object(_) => return None,
+            Value::Array(items) => {
+                let mut texts = Vec::with_capacity(items.len());
+                for item in items {
+                    if item.is_array() {
+                        return None;
+                    }
+                    let text = self.as_text(field, item, parameter)?;
+                    let text = text::clean(&text);
+                    // A placeholder beside a value is not a part of it.
+                    if items.len() == 1 || self.no_value(field, &text, parameter).is_none() {
+                        texts.push(text.into_owned());
+                    }
+                }
+                Cow::Owned(texts.join(", "))
+            }
+        })
+    }
+}
+
+/// What people write before a value of the field. The name of another field is a part of the value.
+const fn names(field: Field) -> &'static [&'static str] {
+    match field {
+        Field::Name => &[label::NAME],
+        Field::Identity => &[label::IDENTITY],
+        Field::Phone => &[label::PHONE],
+        Field::Email => &[label::EMAIL],
+        Field::Company => &[label::COMPANY],
+        Field::Position => &[label::POSITION],
+        Field::Birthday => &[label::DATE],
+        Field::ZipCode => &[label::ZIP_CODE],
+        Field::Country => &[label::COUNTRY],
+        Field::State => &[label::STATE],
+        Field::City => &[label::CITY],
+        Field::District => &[label::DISTRICT],
+        Field::Street => &[label::STREET],
+        Field::Number => &[label::NUMBER],
+        Field::Complement => &[label::COMPLEMENT],
+    }
+}
+
+/// A value that was not understood is stored as given, and reported.
+fn or_as_given(given: &str, understood: Option<String>) -> Reading {
+    match understood {
+        Some(understood) => Reading::text(understood),
+        None => {
+            Reading::Accepted { value: Canonical::Text(given.to_owned()), noted: Some(Rejected::UNVERIFIED) }
+        }
+    }
+}
+
+/// Writes whole floats without a fraction, and none with an exponent: 12345.0 is a five-digit postal code.
+fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => float.to_string(),
+        _ => number.to_string(),
+    }
+}

@@ -1,0 +1,92 @@
+//! Recognizes phone numbers that nobody has: typed to get past a form, or invented by a language model.
+
+use crate::domain::value::{
+    phone::{Phone, Strength},
+    text,
+};
+
+/// Fewer digits in sequence can be a real number.
+const MIN_SEQUENCE: usize = 6;
+/// Digits of a Brazilian mobile number after its area code. "98765-4321" is a real number in every area, so
+/// only repeated and ascending digits count there.
+const SUBSCRIBER_DIGITS: usize = 9;
+/// Digits of a country code (ITU-T E.164).
+const LONGEST_CODE: usize = 3;
+/// Digits of the longest number (E.164, 6.1). More are two numbers, of which one may be real.
+const LONGEST: usize = 15;
+/// In a document or postal code, fewer can be somebody's.
+const MIN_REPEATED: usize = 5;
+/// The exchange, and area code, that North America leaves to films (NANPA; ATIS-0300115).
+const FICTION: &str = "555";
+
+/// Whether the digits were typed to get past a form: one digit repeated, or digits in sequence. A country code alone
+/// was there before anybody typed.
+pub(super) fn is_typed(text: &str) -> bool {
+    let text = text::plain(text);
+    if text.contains(char::is_alphabetic) {
+        return false;
+    }
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
+    let steps = |digits: &[u8], step: u8| {
+        let mut pairs = digits.iter().zip(digits.iter().skip(1));
+        pairs.all(|(one, next)| (one + step) % 10 == *next)
+    };
+    let end = digits
+        .split_at_checked(digits.len().saturating_sub(SUBSCRIBER_DIGITS))
+        .map_or(&*digits, |(_, end)| end);
+    let is_long = digits.len() >= MIN_SEQUENCE;
+    let is_code_alone = text.starts_with('+') && digits.len() <= LONGEST_CODE;
+    is_code_alone
+        || !digits.is_empty() && steps(&digits, 0)
+        || is_long && (steps(&digits, 1) || steps(&digits, 9))
+        || digits.len() <= LONGEST && end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
+}
+
+/// Whether a postal code consists of zeros.
+pub(super) fn is_zero_code(text: &str) -> bool {
+    let zeros = text.bytes().filter(|byte| *byte == b'0').count();
+    zeros >= MIN_REPEATED && text.bytes().all(|byte| matches!(byte, b'0' | b'-' | b'.' | b' '))
+}
+
+/// Whether a document is one digit repeated. With the separators of a document it has wrong check digits.
+pub(super) fn is_one_digit(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let first = bytes.next().filter(u8::is_ascii_digit);
+    text.len() >= MIN_REPEATED && first.is_some_and(|first| bytes.all(|byte| byte == first))
+}
+
+/// Whether nobody has the number: it is one of North America's numbers for fiction, or consists of one digit once it
+/// is complete (`85 9999-9999` gets a ninth nine). `number` is how the text was understood.
+///
+/// In Brazil, and where the number is not valid, its groups decide: "(555) 123-4567" would be a landline of
+/// area 55, but nobody there writes it so. A valid number of another country is real: Colombia's mobiles are
+/// written "300 555 1234".
+#[must_use]
+pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
+    let e164 = number.map(Phone::as_str);
+    if e164.is_some_and(is_typed) {
+        return true;
+    }
+    if let Some(national) = e164.and_then(|number| number.strip_prefix("+1")) {
+        return [national.get(..3), national.get(3..6)].contains(&Some(FICTION));
+    }
+    let is_brazilian = e164.is_some_and(|number| number.starts_with("+55"));
+    let is_real_elsewhere = !is_brazilian && number.is_some_and(|it| it.strength() == Strength::Strong);
+    !is_real_elsewhere && is_grouped_as_fiction(text)
+}
+
+/// `555-0143`, `(202) 555-0143`, `1-202-555-0143`, `(555) 123-4567`.
+fn is_grouped_as_fiction(text: &str) -> bool {
+    // The rest is for every phone; few have these digits.
+    if !text.contains(FICTION) || text.contains(char::is_alphabetic) {
+        return false;
+    }
+    let groups = text.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty());
+    let groups: Vec<&str> = groups.collect();
+    let is_short = |group: &&str| group.len() <= 3;
+    match groups.as_slice() {
+        [FICTION, exchange, line] | ["1", FICTION, exchange, line] if exchange.len() == 3 => line.len() == 4,
+        [before @ .., FICTION, line] => line.len() == 4 && before.len() <= 2 && before.iter().all(is_short),
+        _ => false,
+    }
+}

@@ -1,0 +1,292 @@
+//! Placeholders that no list names: templates, formulas, examples and invented numbers.
+
+use super::*;
+use crate::domain::value::phone::{Phone, Region};
+
+#[test]
+fn templates_are_placeholders_anywhere() {
+    let placeholders = placeholders();
+    for (text, source) in [
+        ("{{ $json.body.name }}", "n8n, docs: expressions"),
+        ("={{ $json.name }}", "n8n: an expression in a fixed field"),
+        ("{{ $('Webhook').item.json.company }}", "n8n, docs: referencing nodes"),
+        ("$('Form Trigger').first().json.name", "n8n without braces"),
+        ("$json.name", "n8n without braces"),
+        ("{{ $fromAI('name', '', 'string') }}", "n8n, docs: AI parameters"),
+        ("{{customerName}}", "Mustache"),
+        ("{{{name}}}", "Mustache: unescaped"),
+        ("{{#if name}}{{name}}{{/if}}", "Handlebars, docs: block helpers"),
+        ("{{> person}}", "Handlebars: partials"),
+        ("{{ customer.name | upcase }}", "Liquid, docs: filters"),
+        ("{% if name %}Ada{% endif %}", "Liquid, Jinja: tags"),
+        ("{% assign n = 'Ada' %}", "Liquid, docs: variables"),
+        ("{# name #}", "Jinja, docs: comments"),
+        ("{{ person.first_name|default:'' }}", "Klaviyo, Django"),
+        ("{{1.name}}", "Make, docs: mapping"),
+        ("{{2}}", "WhatsApp's message templates"),
+        ("{{bundle.inputData.name}}", "Zapier, docs: platform CLI"),
+        ("{{12345__full_name}}", "Zapier's editor"),
+        ("Olá, {{nome}}!", "text around it"),
+        ("{{ $json.body.na", "cut"),
+        ("${customer.name}", "JavaScript's template literals"),
+        ("${{ github.actor }}", "GitHub's workflows"),
+        ("$!{name}", "Velocity"),
+        ("#{lead.name}", "Ruby, CoffeeScript"),
+        ("#{_('data.webhook.name')}", "Workato"),
+        ("@{triggerBody()?['name']}", "Power Automate"),
+        ("@triggerBody()?['name']", "Power Automate without braces"),
+        ("<%= lead.name %>", "ERB, EJS"),
+        ("<?= $name ?>", "PHP"),
+        ("<? $name ?>", "Watson Assistant"),
+        ("{!Contact.Name}", "Salesforce's merge fields"),
+        ("*|FNAME|*", "Mailchimp's merge tags"),
+        ("[% name %]", "Template Toolkit"),
+        ("%7B%7Bname%7D%7D", "two braces in a URL"),
+        ("{{name}}@firma.example", "only a part is a template"),
+    ] {
+        for field in [Field::Name, Field::Company, Field::Phone, Field::Email, Field::Street] {
+            let why = placeholders.why(field, text, "parameter");
+            assert_eq!(why, Some(Why::Expression), "{field} {text} ({source})");
+        }
+    }
+}
+
+#[test]
+fn whole_values_in_marks_are_placeholders() {
+    let placeholders = placeholders();
+    for (field, text, source) in [
+        (Field::Name, "$customerName", "the platform's variables"),
+        (Field::Name, "$NAME", "shells"),
+        (Field::Name, "$env:NAME", "PowerShell"),
+        (Field::Name, "$session.params.name", "Dialogflow"),
+        (Field::Name, "$.body.name", "JSONPath, Step Functions"),
+        (Field::Name, "$_POST['name']", "PHP"),
+        (Field::Name, "$first_name $last_name", "two of them"),
+        (Field::Name, "{name}", "Python's format"),
+        (Field::Name, "{0}", "C#, Python: by position"),
+        (Field::Name, "{1.name}", "Make without one pair"),
+        (Field::Name, "{first_name} {last_name}", "two of them"),
+        (Field::Name, "%name%", "Windows variables"),
+        (Field::Name, "%%first_name%%", "Pardot, Marketing Cloud"),
+        (Field::Name, "%FIRSTNAME% %LASTNAME%", "ActiveCampaign: two of them"),
+        (Field::Name, "%(name)s", "Python"),
+        (Field::Name, "%s", "C"),
+        (Field::Name, "%1$s", "Java, PHP"),
+        (Field::Name, "%!s(<nil>)", "Go's fmt"),
+        (Field::Name, "%!v(MISSING)", "Go's fmt"),
+        (Field::Name, "<name>", "manuals"),
+        (Field::Name, "<<Nome>>", "mail merge"),
+        (Field::Name, "«Nome»", "Word's merge fields"),
+        (Field::Name, "[name]", "forms"),
+        (Field::Name, "[[nome]]", "forms"),
+        (Field::Name, "__NAME__", "generators"),
+        (Field::Company, "[Insert company here]", "forms"),
+        (Field::City, "[city]", "the field's own name"),
+        (Field::ZipCode, "[x]", "forms"),
+        (Field::Email, "[x]", "forms"),
+        (Field::Email, "{nome}@empresa.example", "the mailbox is a blank"),
+        (Field::Name, ":parameter", "SQL: the parameter's name"),
+        (Field::Name, "[object Object]", "JavaScript"),
+        (Field::Name, "[object Object],[object Object]", "JavaScript: a list"),
+        (Field::Name, "<Lead object at 0x7f3b5c>", "Python"),
+        (Field::Name, "=A1", "spreadsheets: a cell"),
+        (Field::Name, "=Leads!$B$2", "spreadsheets: a cell of another sheet"),
+        (Field::Name, "=CONCATENAR(A1;\" \";B1)", "spreadsheets: a formula"),
+        (Field::Name, "=VLOOKUP(A2,Leads!A:B,2,0)", "spreadsheets: a formula"),
+    ] {
+        let why = placeholders.why(field, text, "parameter");
+        assert_eq!(why, Some(Why::Expression), "{field} {text} ({source})");
+    }
+}
+
+/// Each of these once was taken for a template, and the key was lost.
+#[test]
+fn values_in_marks_are_values() {
+    let placeholders = placeholders();
+    for (field, text) in [
+        (Field::Email, "[ada@x.example]"),
+        (Field::Email, "<ada@x.example>"),
+        (Field::Email, "{ada@x.example}"),
+        (Field::Email, "o'neil_{x}@a.b-c.example"),
+        (Field::Email, "<mailto:ada@x.example|ada@x.example>"),
+        (Field::Email, "[ada@x.example](mailto:ada@x.example)"),
+        (Field::Phone, "[85 99999-0001]"),
+        (Field::Phone, "<85 99999-0001>"),
+        (Field::Phone, "{85999990001}"),
+        (Field::Phone, "[85 3333-4444 ramal 12]"),
+        (Field::Birthday, "[1990-05-20]"),
+        (Field::Birthday, "<20 de maio de 1990>"),
+        (Field::Identity, "[AB123456]"),
+        (Field::Identity, "<12abc34501de35>"),
+        (Field::ZipCode, "[K1A 0B1]"),
+        (Field::Name, "<b>Ada Lovelace</b>"),
+        (Field::Name, "<a href=\"https://x.example\">Ada</a>"),
+        (Field::Name, "**Ada**"),
+        (Field::Name, "__Ada__"),
+        (Field::Name, "=\"Ada\""),
+        (Field::Name, "=T(\"Ada\")"),
+        (Field::Email, "=HYPERLINK(\"mailto:ada@x.example\";\"ada@x.example\")"),
+        (Field::Phone, "=+5585999990001"),
+        (Field::Name, "@ada"),
+        (Field::Company, "$tart Up"),
+        (Field::Company, "#1 Pizza!"),
+    ] {
+        assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text}");
+    }
+}
+
+#[test]
+fn spreadsheet_errors_and_punctuation_are_placeholders() {
+    let placeholders = placeholders();
+    for (text, source) in [
+        ("#N/A", "Excel, Sheets"),
+        ("#n/a", "any case"),
+        ("#REF!", "Excel"),
+        ("#VALUE!", "Excel"),
+        ("#NAME?", "Excel"),
+        ("#DIV/0!", "Excel"),
+        ("#NULL!", "Excel"),
+        ("#NUM!", "Excel"),
+        ("#SPILL!", "Excel 365"),
+        ("#CALC!", "Excel 365"),
+        ("#GETTING_DATA", "Excel"),
+        ("#ERROR!", "Sheets"),
+        ("Loading...", "Sheets"),
+        ("#N/D", "Excel in Portuguese and Spanish"),
+        ("#VALOR!", "Excel in Portuguese"),
+        ("#NOME?", "Excel in Portuguese"),
+        ("#NÚM!", "Excel in Portuguese"),
+        ("#¡REF!", "Excel in Spanish"),
+        ("#¡VALOR!", "Excel in Spanish"),
+        ("#¿NOMBRE?", "Excel in Spanish"),
+        ("#VALEUR!", "Excel in French"),
+        ("#NV", "Excel in German"),
+        ("#WERT!", "Excel in German"),
+        ("Err:502", "LibreOffice Calc"),
+    ] {
+        for field in [Field::Name, Field::ZipCode, Field::Phone] {
+            let why = placeholders.why(field, text, "parameter");
+            assert_eq!(why, Some(Why::SpreadsheetError), "{field} {text} ({source})");
+        }
+    }
+    for text in ["-", "...", "—", "??", "####", "{}", "[]", "\"\"", "''", "()", "- / -", "…", "!"] {
+        assert_eq!(placeholders.why(Field::City, text, "parameter"), Some(Why::Filler), "{text}");
+    }
+    assert_eq!(placeholders.why(Field::City, "parameter", "parameter"), Some(Why::OwnName));
+}
+
+#[test]
+fn addresses_of_examples_are_placeholders() {
+    let placeholders = placeholders();
+    for (email, source) in [
+        ("user@example.com", "observed LLM habit"),
+        ("ada.lovelace@example.com", "RFC 2606, 3"),
+        ("ada@example.net", "RFC 2606, 3"),
+        ("ada@example.org", "RFC 2606, 3"),
+        ("ada@mail.example.com", "RFC 2606, 3: a part of it"),
+        ("Test@Example.com", "any case"),
+        ("ada@analytical.test", "RFC 2606, 2"),
+        ("ada@analytical.invalid", "RFC 2606, 2"),
+        ("ada@app.localhost", "RFC 6761, 6.3"),
+        ("john.doe@firma.example", "observed LLM habit"),
+        ("JohnDoe@gmail.com", "observed LLM habit"),
+        ("jane_doe@firma.example", "observed LLM habit"),
+        ("fulano@gmail.com", "Portuguese: John Doe"),
+        ("fulano.de.tal@firma.example", "Portuguese: John Doe"),
+        ("seunome@gmail.com", "Portuguese: your name"),
+        ("seu.email@firma.example", "Portuguese: your email"),
+        ("tucorreo@gmail.com", "Spanish: your mail"),
+        ("ada@exemplo.com", "Portuguese: example"),
+        ("ada@exemplo.com.br", "Portuguese: example"),
+        ("ada@ejemplo.com", "Spanish: example"),
+        ("ada@seudominio.com.br", "Portuguese: your domain"),
+        ("ada@yourcompany.com", "observed LLM habit"),
+        ("email@email.com", "typed to get past a form"),
+        ("joao@email.com", "observed LLM habit"),
+        ("teste@teste.com", "typed to get past a form"),
+        ("null@null.com", "JavaScript: two parts that were not there"),
+        ("undefined@undefined.com.br", "JavaScript: two parts that were not there"),
+        ("none@none.example", "Python: two parts that were not there"),
+    ] {
+        assert_eq!(
+            placeholders.why(Field::Email, email, "parameter"),
+            Some(Why::Example),
+            "{email} ({source})"
+        );
+    }
+    for (email, source) in [
+        ("ada@firma.example", "stands for a real one"),
+        ("ada@notexample.com", "another domain"),
+        ("ada@example.com.evil.example", "another domain"),
+        ("ada@example.co", "another domain"),
+        ("johndoering@firma.example", "another name"),
+        ("doe@firma.example", "another name"),
+        ("ada@contest.com", "another ending"),
+        ("ada@localhost", "RFC 6761: the parser refuses it"),
+        ("null@firma.example", "a mailbox"),
+        ("ada@email.com", "mail.com has customers there"),
+    ] {
+        assert_eq!(placeholders.why(Field::Email, email, "parameter"), None, "{email} ({source})");
+    }
+}
+
+#[test]
+fn typed_digits_are_placeholders() {
+    let placeholders = placeholders();
+    for (field, text, source) in [
+        (Field::Phone, "0000000000", "one digit"),
+        (Field::Phone, "+11 (11) 1111-1111", "one digit"),
+        (Field::Phone, "(85) 99999-9999", "one digit"),
+        (Field::Phone, "+55 11 1111-1111", "one digit"),
+        (Field::Phone, "+1 555 555 5555", "one digit"),
+        (Field::Phone, "００００００００", "Unicode: full-width forms"),
+        (Field::Phone, "123456789", "digits in a row"),
+        (Field::Phone, "1234567890", "digits in a row"),
+        (Field::Phone, "987654321", "digits in a row"),
+        (Field::Phone, "(85) 12345-6789", "digits in a row"),
+        (Field::Phone, "+55", "a form's country code"),
+        (Field::Phone, "+351 ", "a form's country code"),
+        (Field::Identity, "00000000000", "one digit"),
+        (Field::Identity, "11111111111", "one digit"),
+        (Field::ZipCode, "00000-000", "zeros"),
+    ] {
+        assert_eq!(
+            placeholders.why(field, text, "parameter"),
+            Some(Why::MadeUp),
+            "{field} {text} ({source})"
+        );
+    }
+}
+
+#[test]
+fn invented_numbers_are_nobodys() {
+    for (text, region, expected, source) in [
+        ("555-0143", "BR", true, "NANPA: 555 line numbers"),
+        ("555-1234", "US", true, "observed LLM habit"),
+        ("(202) 555-0143", "US", true, "NANPA"),
+        ("1-202-555-0143", "US", true, "NANPA"),
+        ("+1 202 555 0143", "BR", true, "NANPA"),
+        ("+12025550143", "BR", true, "without groups"),
+        ("+1 (555) 123-4567", "BR", true, "NANPA: there is no area 555"),
+        ("(555) 123-4567", "BR", true, "would be a landline of area 55"),
+        ("555.123.4567", "US", true, "NANPA: there is no area 555"),
+        ("(11) 555-1234", "BR", true, "too short for Brazil"),
+        ("+55 11 555-1234", "BR", true, "too short for Brazil"),
+        ("809-555-0143", "DO", true, "NANPA"),
+        ("(11) 5555-1234", "BR", false, "São Paulo"),
+        ("+55 11 5555-0143", "BR", false, "São Paulo"),
+        ("(55) 5123-4567", "BR", false, "Santa Maria"),
+        ("5551234567", "BR", false, "Santa Maria without groups"),
+        ("0800 555 1234", "BR", false, "a free number"),
+        ("300 555 1234", "CO", false, "Colombia's mobiles"),
+        ("0414-555-1234", "VE", false, "Venezuela's mobiles"),
+        ("555 123 4567", "MX", false, "Mexico City"),
+        ("0555 123 45 67", "TR", false, "Turkey's mobiles"),
+        ("85 9999-9999", "BR", true, "one digit, once the ninth is there"),
+        ("+5585999990001", "BR", false, "a number"),
+        ("call me", "BR", false, "no number"),
+    ] {
+        let phone = Phone::parse(text, Region::new(region).unwrap());
+        assert_eq!(is_invented(text, phone.as_ref()), expected, "{text} {region} ({source})");
+    }
+}

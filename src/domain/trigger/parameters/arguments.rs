@@ -1,0 +1,118 @@
+//! What a repaired schema says about the arguments themselves: their names, and which of them may be null.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+/// Steps in search of what accepts null. Far more than any real schema needs.
+const MAX_STEPS: usize = 10_000;
+/// Schemas within each other that are searched for what accepts null.
+const MAX_DEPTH: usize = 200;
+
+/// The names in `properties`, in their order: of the schema and of all that apply to the arguments, too.
+pub(super) fn declared(schema: &Map<String, Value>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let schemas = applied(schema).into_iter();
+    let names = schemas.filter_map(|schema| schema.get("properties")?.as_object()).flat_map(Map::keys);
+    names.filter(|name| seen.insert(name.as_str())).cloned().collect()
+}
+
+/// The required arguments whose schema accepts null.
+pub(super) fn nullable(schema: &Map<String, Value>) -> HashSet<Box<str>> {
+    let schemas = applied(schema).into_iter();
+    let required = schemas.filter_map(|schema| schema.get("required")?.as_array()).flatten();
+    let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
+    let accepts = |name: &&str| Nulls { root: schema, left: MAX_STEPS }.in_argument(schema, name, 0);
+    required.into_iter().filter(accepts).map(Box::from).collect()
+}
+
+/// The schemas that may apply to the arguments: the root, and what it includes by `$ref`, `allOf` and the like.
+fn applied(root: &Map<String, Value>) -> Vec<&Map<String, Value>> {
+    let mut found = vec![root];
+    let mut seen = HashSet::new();
+    let mut next = 0;
+    while let Some(schema) = found.get(next).copied() {
+        next += 1;
+        for (keyword, value) in schema {
+            match (keyword.as_str(), value) {
+                ("$ref", Value::String(reference)) if seen.insert(reference) => {
+                    found.extend(definition(root, value).and_then(Value::as_object));
+                }
+                ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => {
+                    found.extend(schemas.iter().filter_map(Value::as_object));
+                }
+                ("then" | "else", Value::Object(schema)) => found.push(schema),
+                ("dependentSchemas", Value::Object(schemas)) => {
+                    found.extend(schemas.values().filter_map(Value::as_object));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn definition<'s>(root: &'s Map<String, Value>, reference: &Value) -> Option<&'s Value> {
+    root.get("$defs")?.get(reference.as_str()?.strip_prefix("#/$defs/")?)
+}
+
+/// Finds schemas that accept null. Only a few keywords matter: the others are about values of other types.
+struct Nulls<'s> {
+    root: &'s Map<String, Value>,
+    /// Steps that are left. Without any, null is accepted, and the validator decides.
+    left: usize,
+}
+
+impl Nulls<'_> {
+    /// Whether a schema of the arguments accepts that the argument is null.
+    fn in_argument(&mut self, schema: &Map<String, Value>, name: &str, depth: usize) -> bool {
+        if self.is_over(depth) {
+            return true;
+        }
+        let declared = schema.get("properties").and_then(|properties| properties.get(name));
+        let others = schema.get("additionalProperties").filter(|_| !schema.contains_key("patternProperties"));
+        let root = self.root;
+        let mut within = |schema: &Value| match schema {
+            Value::Object(schema) => self.in_argument(schema, name, depth + 1),
+            schema => *schema != Value::Bool(false),
+        };
+        let included = schema.iter().all(|(keyword, value)| match (keyword.as_str(), value) {
+            ("$ref", _) => definition(root, value).is_none_or(&mut within),
+            ("allOf", Value::Array(schemas)) => schemas.iter().all(&mut within),
+            ("anyOf" | "oneOf", Value::Array(schemas)) => schemas.iter().any(&mut within),
+            _ => true,
+        });
+        included && declared.or(others).is_none_or(|schema| self.in_value(schema, depth + 1))
+    }
+
+    /// Whether a schema accepts null.
+    fn in_value(&mut self, schema: &Value, depth: usize) -> bool {
+        let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
+        if self.is_over(depth) {
+            return true;
+        }
+        let root = self.root;
+        let mut within = |schema: &Value| self.in_value(schema, depth + 1);
+        schema.iter().all(|(keyword, value)| match (keyword.as_str(), value) {
+            ("type", Value::Array(names)) => names.iter().any(|name| name == "null"),
+            ("type", name) => name == "null",
+            ("enum", Value::Array(values)) => values.contains(&Value::Null),
+            ("const", value) => value.is_null(),
+            ("$ref", reference) => definition(root, reference).is_none_or(&mut within),
+            ("allOf", Value::Array(schemas)) => schemas.iter().all(&mut within),
+            ("anyOf", Value::Array(schemas)) => schemas.iter().any(&mut within),
+            ("oneOf", Value::Array(schemas)) => schemas.iter().filter(|schema| within(schema)).count() == 1,
+            ("not", unwanted) => !within(unwanted),
+            ("if", condition) => {
+                let branch = if within(condition) { "then" } else { "else" };
+                schema.get(branch).is_none_or(&mut within)
+            }
+            _ => true,
+        })
+    }
+
+    fn is_over(&mut self, depth: usize) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0 || depth > MAX_DEPTH
+    }
+}

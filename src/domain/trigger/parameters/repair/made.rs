@@ -1,0 +1,92 @@
+//! A schema while it is being rewritten, keyword by keyword.
+
+use serde_json::{Map, Value, json};
+
+/// Keywords beside which `nullable` cannot be said by `type`.
+const APPLICATORS: [&str; 7] = ["$ref", "allOf", "anyOf", "const", "if", "not", "oneOf"];
+
+/// A rewritten schema.
+pub(super) struct Part {
+    pub(super) value: Value,
+    /// Whether it accepts more than its author wrote.
+    pub(super) loose: bool,
+}
+
+/// A schema while it is being rewritten.
+pub(super) struct Made<'o> {
+    pub(super) object: &'o Map<String, Value>,
+    pub(super) base: String,
+    /// Whether it applies to the same value as the definition that it is in.
+    pub(super) in_place: bool,
+    pub(super) out: Map<String, Value>,
+    /// Further schemas that apply.
+    pub(super) all: Vec<Value>,
+    pub(super) loose: bool,
+    /// Keywords to leave out, because one that they depend on is.
+    pub(super) dropped: Vec<&'static str>,
+}
+
+impl<'o> Made<'o> {
+    pub(super) fn new(object: &'o Map<String, Value>, base: String, in_place: bool) -> Self {
+        let (out, all, dropped) = (Map::new(), Vec::new(), Vec::new());
+        Self { object, base, in_place, out, all, loose: false, dropped }
+    }
+
+    pub(super) fn add(&mut self, key: &str, value: Value) {
+        self.out.insert(key.to_owned(), value);
+    }
+
+    /// Adds a member to a keyword that is an object. Returns whether it had one of this name.
+    pub(super) fn insert(&mut self, key: &str, name: String, value: Value) -> bool {
+        let members = self.out.entry(key).or_insert_with(|| json!({}));
+        members.as_object_mut().is_some_and(|members| members.insert(name, value).is_some())
+    }
+
+    pub(super) fn refer(&mut self, reference: String) {
+        if self.out.contains_key("$ref") {
+            self.all.push(json!({ "$ref": reference }));
+        } else {
+            self.add("$ref", reference.into());
+        }
+    }
+
+    /// The schema, and the keywords that were left out because another one was.
+    pub(super) fn finish(mut self) -> (Part, Vec<&'static str>) {
+        if !self.all.is_empty()
+            && let Some(list) = self.out.entry("allOf").or_insert_with(|| json!([])).as_array_mut()
+        {
+            list.append(&mut self.all);
+        }
+        if !self.out.contains_key("if") {
+            self.dropped.push("if");
+        }
+        if self.dropped.contains(&"if") {
+            self.dropped.extend(["then", "else"]);
+        }
+        if self.loose {
+            // What was left out may have evaluated something.
+            self.dropped.extend(["unevaluatedItems", "unevaluatedProperties"]);
+        }
+        let out = &mut self.out;
+        self.dropped.retain(|keyword| out.shift_remove(*keyword).is_some());
+        let is_nullable = self.object.get("nullable") == Some(&Value::Bool(true));
+        let out = if is_nullable { nullable(self.out) } else { self.out };
+        (Part { value: out.into(), loose: self.loose }, self.dropped)
+    }
+}
+
+/// The schema of `OpenAPI` 3.0 that accepts null, too.
+fn nullable(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let has_applicator = APPLICATORS.iter().any(|keyword| schema.contains_key(*keyword));
+    if has_applicator || (schema.contains_key("enum") && !schema.contains_key("type")) {
+        return Map::from_iter([("anyOf".to_owned(), json!([{ "type": "null" }, schema]))]);
+    }
+    for (keyword, null) in [("type", json!("null")), ("enum", Value::Null)] {
+        match schema.get_mut(keyword) {
+            Some(Value::Array(values)) if !values.contains(&null) => values.push(null),
+            Some(value @ Value::String(_)) if *value != null => *value = vec![value.take(), null].into(),
+            _ => {}
+        }
+    }
+    schema
+}

@@ -1,0 +1,174 @@
+//! Numbers that a spreadsheet or a program has written as floating-point numbers: `85988124471.0`,
+//! `5.585988124471E+12`. Nothing here knows what the number is.
+
+use std::borrow::Cow;
+
+/// In digits. A shorter number before the point may be a group of a longer one: `98812.44`.
+const MIN_WHOLE: usize = 8;
+/// Zeros after the point: one in programs, two where a spreadsheet shows cents. Three may be the end of a postal
+/// code, four that of a phone number.
+const MAX_ZEROS: usize = 2;
+
+/// Whole digits again, or the text unchanged if it is not a float; `None` if digits were lost. A sign stays.
+pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
+    let Some(float) = Float::read(text) else { return Some(Cow::Borrowed(text)) };
+    match float.power {
+        None if float.fraction.len() > MAX_ZEROS || float.fraction.bytes().any(|byte| byte != b'0') => {
+            Some(Cow::Borrowed(text))
+        }
+        None => Some(Cow::Owned(format!("{}{}", float.sign, float.whole))),
+        Some(power) => {
+            // What the mantissa lacks was cut off: a spreadsheet shows no more than six digits of a long number.
+            let (kept, lost) = float.fraction.split_at_checked(power)?;
+            let is_whole = lost.bytes().all(|byte| byte == b'0');
+            is_whole.then(|| Cow::Owned(format!("{}{}{kept}", float.sign, float.whole)))
+        }
+    }
+}
+
+/// Whether the text is a number with a fraction of one or two digits, which no notation of phone numbers has.
+pub(in crate::domain) fn is_fraction(text: &str) -> bool {
+    Float::read(text).is_some_and(|float| {
+        float.power.is_none() && float.whole.len() >= MIN_WHOLE && float.fraction.len() <= MAX_ZEROS
+    })
+}
+
+/// A number with a decimal point or comma, or with an exponent.
+struct Float<'a> {
+    /// A plus sign or nothing.
+    sign: &'a str,
+    /// ASCII digits, at least one; exactly one before a power.
+    whole: &'a str,
+    /// ASCII digits.
+    fraction: &'a str,
+    power: Option<usize>,
+}
+
+impl<'a> Float<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let (sign, number) = text.split_at_checked(usize::from(text.starts_with('+')))?;
+        let (whole, rest) = number.split_at_checked(digits(number))?;
+        if whole.is_empty() {
+            return None;
+        }
+        let (fraction, rest) = match rest.strip_prefix(['.', ',']) {
+            Some(rest) => rest.split_at_checked(digits(rest)).filter(|(fraction, _)| !fraction.is_empty())?,
+            None => ("", rest),
+        };
+        if rest.is_empty() {
+            return (!fraction.is_empty()).then_some(Self { sign, whole, fraction, power: None });
+        }
+        let power = rest.strip_prefix(['e', 'E'])?;
+        // Without fraction and sign it may be a code of digits and a letter: `1E10`.
+        let power = match power.strip_prefix('+') {
+            Some(power) => power,
+            None if fraction.is_empty() => return None,
+            None => power,
+        };
+        let is_power = (1..=2).contains(&power.len()) && digits(power) == power.len() && whole.len() == 1;
+        is_power.then(|| power.parse().ok())?.map(|power| Self { sign, whole, fraction, power: Some(power) })
+    }
+}
+
+/// The number of ASCII digits at the start.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn floats_become_whole_numbers() {
+        for (text, expected, source) in [
+            ("85988124471.0", "85988124471", "pandas: a column with an empty cell becomes floats"),
+            ("85988124471.00", "85988124471", "a spreadsheet's format with two decimals"),
+            ("85988124471,0", "85988124471", "the decimal comma of Brazil"),
+            ("+5585988124471.0", "+5585988124471", "a plus put before a float"),
+            ("5.585988124471E+12", "5585988124471", "a spreadsheet's scientific format with all digits"),
+            ("5,585988124471E+12", "5585988124471", "the decimal comma of Brazil"),
+            ("5.585988124471e12", "5585988124471", "Java's Double.toString"),
+            ("5.585988124471e+12", "5585988124471", "C's %g, Python's repr from 1e16 on"),
+            ("5.5859881244710E+12", "5585988124471", "one zero after the number"),
+            ("8.5988124471E10", "85988124471", "Java's Double.toString"),
+            ("5.2998224725E+10", "52998224725", "a CPF"),
+            ("52998224725.0", "52998224725", "a CPF, by pandas"),
+            ("60175055.0", "60175055", "a postal code, by pandas"),
+            ("120.0", "120", "the number of a house, by pandas"),
+        ] {
+            assert_eq!(repair(text).as_deref(), Some(expected), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn floats_that_lost_digits_are_refused() {
+        for text in ["5,58599E+12", "5.58599E+12", "8.6E+10", "1E+11", "5.6e12", "+5.58599E+12", "1.25E+1"] {
+            assert_eq!(repair(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_stay() {
+        for text in [
+            "",
+            "+",
+            "85988124471",
+            "+5585988124471",
+            "85.98812.4471",
+            "98812.4471",
+            "60175.000",
+            "60.175-055",
+            "529.982.247-25",
+            "1E10",
+            "12E34",
+            "12.5E10",
+            "2E",
+            "5.585988124471E+123",
+            "5.58E",
+            "5.E+12",
+            ".0",
+            "0.5",
+            "85988124471.5",
+            "12 B",
+            "3.1415",
+            "ada@x.example",
+            "5.585988124471E+12 ou 8",
+            "-85988124471.0",
+        ] {
+            assert_eq!(repair(text), Some(Cow::Borrowed(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_told_from_groups() {
+        assert!(is_fraction("85988124471.5") && is_fraction("5585988124471,25"));
+        for text in ["85988124471", "98812.44", "8598812.4471", "85988124471.000", "859.88124471"] {
+            assert!(!is_fraction(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn whole_numbers_survive_as_floats(number in 10_000_000_u64..999_999_999_999_999) {
+            let digits = number.to_string();
+            let (first, rest) = digits.split_at(1);
+            let power = rest.len();
+            for float in [format!("{number}.0"), format!("{first}.{rest}E+{power}"), format!("{first},{rest}e{power}")] {
+                let repaired = repair(&float);
+                prop_assert_eq!(repaired.as_deref(), Some(&*digits), "{}", float);
+            }
+        }
+
+        #[test]
+        fn repaired_texts_stay_the_same(text in "\\PC{0,12}|[+]?[0-9]{1,14}[.,]?[0-9]{0,14}([eE][+]?[0-9]{0,3})?") {
+            if let Some(repaired) = repair(&text) {
+                prop_assert_eq!(repair(&repaired), Some(Cow::Borrowed(&*repaired)));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What chats and web pages put around or within a text to show it differently: tags, emphasis, escapes.
+
+use crate::domain::value::text::after_prefix;
+
+/// Elements that change how text looks.
+const INLINE: [&str; 23] = [
+    "b", "i", "u", "s", "em", "strong", "span", "font", "small", "big", "mark", "code", "tt", "sup", "sub",
+    "ins", "del", "abbr", "bdi", "bdo", "nobr", "wbr", "o:p",
+];
+/// Elements that begin and end a line.
+const BLOCK: [&str; 22] = [
+    "p",
+    "br",
+    "div",
+    "li",
+    "ul",
+    "ol",
+    "dl",
+    "dt",
+    "dd",
+    "td",
+    "th",
+    "tr",
+    "table",
+    "tbody",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "pre",
+    "html",
+    "body",
+    "blockquote",
+];
+
+/// Removes known tags; those of a block become line breaks. `None` if there is none.
+pub(super) fn without_tags(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, tag)) = rest.find('<').and_then(|at| rest.split_at_checked(at)) {
+        plain.push_str(before);
+        if let Some((after, is_block)) = after_tag(tag) {
+            plain.push_str(if is_block { "\n" } else { "" });
+            rest = after;
+        } else {
+            plain.push('<');
+            rest = tag.get(1..)?;
+        }
+    }
+    plain.push_str(rest);
+    (plain.len() < text.len()).then_some(plain)
+}
+
+/// Removes known tags at both ends. Within an identifier a tag would hide it from a search.
+pub(super) fn without_tags_around(text: &str) -> Option<&str> {
+    let mut inner = text.trim();
+    while let Some((after, _)) = after_tag(inner) {
+        inner = after.trim_start();
+    }
+    while let Some(at) = inner.rfind('<').filter(|_| inner.ends_with('>')) {
+        let is_tag = |tag| after_tag(tag).is_some_and(|(after, _)| after.is_empty());
+        match inner.split_at_checked(at) {
+            Some((before, tag)) if is_tag(tag) => inner = before.trim_end(),
+            _ => break,
+        }
+    }
+    (inner.len() < text.len()).then_some(inner)
+}
+
+/// The text after the known tag at the start, and whether it is a block's.
+fn after_tag(text: &str) -> Option<(&str, bool)> {
+    let inner = text.strip_prefix('<')?;
+    let inner = inner.strip_prefix('/').unwrap_or(inner);
+    let is_named = |known: &&str| {
+        after_prefix(inner, known).is_some_and(|rest| rest.starts_with(['>', '/', ' ', '\u{a0}']))
+    };
+    let is_block = BLOCK.iter().any(is_named);
+    if !is_block && !INLINE.iter().any(is_named) {
+        return None;
+    }
+    let (attributes, after) = inner.split_once('>')?;
+    // An address in angle brackets is no tag: `<b @x.example>`.
+    (!attributes.contains(['<', '@'])).then_some((after, is_block))
+}
+
+/// Removes the backslashes before punctuation that Telegram, Markdown, PHP and JSON put there, and decodes JSON's
+/// `\u00e9`. Other letters after a backslash stay: `AC\DC`.
+pub(super) fn without_escapes(text: &str) -> Option<String> {
+    let (start, mut rest) = text.split_once('\\')?;
+    let mut plain = start.to_owned();
+    loop {
+        if let Some((c, after)) = json_escape(rest) {
+            plain.push(c);
+            rest = after;
+        } else if !rest.starts_with(|next: char| "_*[]()~`>#+-=|{}.!'\"@&/:<,;".contains(next)) {
+            plain.push('\\');
+        }
+        let Some((before, after)) = rest.split_once('\\') else { break };
+        plain.push_str(before);
+        rest = after;
+    }
+    plain.push_str(rest);
+    (plain.len() < text.len()).then_some(plain)
+}
+
+/// The character of `u00e9`, or of `ud83d\ude00` with its second half, and the text after it.
+fn json_escape(text: &str) -> Option<(char, &str)> {
+    let (first, after) = utf16_unit(text)?;
+    let second = after.strip_prefix('\\').and_then(utf16_unit);
+    let (units, after) = match second.filter(|_| (0xd800..0xdc00).contains(&first)) {
+        Some((second, after)) => (vec![first, second], after),
+        None => (vec![first], after),
+    };
+    let c = char::decode_utf16(units).next()?.ok()?;
+    Some((c, after))
+}
+
+fn utf16_unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, after) = text.strip_prefix('u')?.split_at_checked(4)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_number.then(|| u16::from_str_radix(digits, 16).ok())?.map(|unit| (unit, after))
+}
+
+/// Takes off asterisks, underscores or tildes around the text. In free text the same mark must not be within,
+/// because the text is then more than one emphasized part.
+pub(super) fn without_emphasis(text: &str, is_free_text: bool) -> Option<&str> {
+    let mark = text.chars().next().filter(|c| matches!(c, '*' | '_' | '~'))?;
+    let inner = text.trim_start_matches(mark);
+    let before = text.len() - inner.len();
+    let inner = inner.trim_end_matches(mark);
+    let after = text.len() - before - inner.len();
+    let is_pair = before == after && before <= 3;
+    let is_tight = !inner.is_empty() && inner.trim() == inner;
+    (is_pair && is_tight && !(is_free_text && inner.contains(mark))).then_some(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_removed() {
+        for (text, expected) in [
+            ("<p>Ana</p>", Some("\nAna\n")),
+            ("Ana<br>Souza<BR/>", Some("Ana\nSouza\n")),
+            ("<span style=\"color: red\">Ana</span>", Some("Ana")),
+            ("<b>Ana</b> <i>Souza</i>", Some("Ana Souza")),
+            ("<o:p>Ana</o:p>", Some("Ana")),
+            ("<3 Ana", None),
+            ("<name>", None),
+            ("<br", None),
+            ("a < b > c", None),
+            ("<base>", None),
+            ("Ana <b@x.example>", None),
+            ("Ana", None),
+        ] {
+            assert_eq!(without_tags(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_around_are_removed() {
+        for (text, expected) in [
+            ("<div><b>85</b></div>", Some("85")),
+            ("<p>85 <b>99999</b>-0001</p>", Some("85 <b>99999</b>-0001")),
+            ("85<br>", Some("85")),
+            ("85 <b>", Some("85")),
+            ("85", None),
+            ("Ana <ada@x.example>", None),
+            ("<b@x.example>", None),
+        ] {
+            assert_eq!(without_tags_around(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_removed() {
+        for (text, expected) in [
+            ("ada\\_l@x\\.example", Some("ada_l@x.example")),
+            ("\\+55 85 99999\\-0001", Some("+55 85 99999-0001")),
+            ("O\\'Neil", Some("O'Neil")),
+            ("Jos\\u00e9 \\ud83d\\ude00", Some("José 😀")),
+            ("AC\\DC \\unit \\ud83d \\u12", None),
+            ("a\\b\\", None),
+            ("\\\\", None),
+            ("Ana", None),
+        ] {
+            assert_eq!(without_escapes(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn emphasis_is_taken_off() {
+        for (text, expected) in [
+            ("*Ana*", Some("Ana")),
+            ("**Ana Souza**", Some("Ana Souza")),
+            ("***Ana***", Some("Ana")),
+            ("_Ana_", Some("Ana")),
+            ("~~Ana~~", Some("Ana")),
+            ("*Ana* e *Bia*", None),
+            ("*Ana", None),
+            ("50% off*", None),
+            ("**Ana*", None),
+            ("* Ana *", None),
+            ("***", None),
+            ("_", None),
+            ("Ana", None),
+        ] {
+            assert_eq!(without_emphasis(text, true), expected, "{text}");
+        }
+        assert_eq!(without_emphasis("_ada_l@x.example_", false), Some("ada_l@x.example"));
+    }
+}

@@ -1,0 +1,145 @@
+//! Bodies that are JSON texts, as authors paste them from the documentation of a receiver.
+
+use super::*;
+
+/// The body and its content type, without headers of the author.
+fn sent(text: &str, arguments: &Json) -> (String, String) {
+    let definition = json!({"type": "WEBHOOK", "url": "https://h.example/", "body": text});
+    let request = rendered_with(&definition, arguments, false).unwrap();
+    let body = String::from_utf8(request.body.clone().unwrap()).unwrap();
+    (body, header(&request, "content-type").unwrap().to_owned())
+}
+
+#[test]
+fn text_that_is_json_with_values_is_a_json_template() {
+    for (text, expected) in [
+        // nyaruka/courier #786, mageplaza/magento-2-webhook #6: variables with and without quotes
+        (r#"{"lead": $name}"#, r#"{"lead":"Ada Lovelace"}"#),
+        (r#"{"lead": "$name"}"#, r#"{"lead":"Ada Lovelace"}"#),
+        (
+            r#"{"lead":$name,"age":$age,"rate":$rate,"vip":$vip}"#,
+            r#"{"lead":"Ada Lovelace","age":36,"rate":1.5,"vip":true}"#,
+        ),
+        (r#"{"age": "$age"}"#, r#"{"age":36}"#),
+        (r#"{"age": "$age years"}"#, r#"{"age":"36 years"}"#),
+        (
+            "{\r\n\t\"lead\": $name,\r\n\t\"tags\": $tags\r\n}\r\n",
+            r#"{"lead":"Ada Lovelace","tags":["a","b c"]}"#,
+        ),
+        ("\u{feff}{\"lead\": $name}", r#"{"lead":"Ada Lovelace"}"#),
+        ("[$name, $age]", r#"["Ada Lovelace",36]"#),
+        ("[$images]", r#"[["https://cdn.example/1.png"]]"#),
+        (
+            r#"{"images": $images, "first": $images[0], "second": $images[1]}"#,
+            r#"{"images":["https://cdn.example/1.png"],"first":"https://cdn.example/1.png","second":null}"#,
+        ),
+        (
+            r#"{"deep": $deep, "list": [{"of": $user_id}]}"#,
+            r#"{"deep":{"b":[1],"a":"é"},"list":[{"of":"usr_999"}]}"#,
+        ),
+        (
+            r#"{"session": $session.id, "operation": $contact.operation}"#,
+            r#"{"session":"s-1","operation":"created"}"#,
+        ),
+        // tallclub/matimo #32: not given, and unknown
+        (r#"{"interest": $interest, "phone": $contact.phone}"#, r#"{"interest":null,"phone":null}"#),
+        (r#"{"a": $unknown, "b": "<$unknown>"}"#, r#"{"a":"$unknown","b":"<$unknown>"}"#),
+        // A key stays as written, quoted or not
+        (r#"{"$name": 1, $age: 2}"#, r#"{"$name":1,"$age":2}"#),
+        // Dollars that begin no variable
+        (r#"{"price": "R$ 5", "lead": $name}"#, r#"{"price":"R$ 5","lead":"Ada Lovelace"}"#),
+        (
+            r#"{"quote": "\"$name\"", "path": "C:\\$name"}"#,
+            r#"{"quote":"\"Ada Lovelace\"","path":"C:\\Ada Lovelace"}"#,
+        ),
+        // baptisteArno/typebot.io #64, louislam/uptime-kuma #3778, jellyfin/jellyfin-plugin-webhook #44 and #98: quotes and
+        // line breaks in values
+        (
+            r#"{"evil": $evil, "in": "<$evil>"}"#,
+            r#"{"evil":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1","in":"<x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1>"}"#,
+        ),
+        ("{}", "{}"),
+        ("[]", "[]"),
+    ] {
+        assert_eq!(sent(text, &arguments()), (expected.to_owned(), "application/json".to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn any_other_text_stays_text() {
+    for (text, expected) in [
+        ("$name", "Ada Lovelace"),
+        ("\"$name\"", "\"Ada Lovelace\""),
+        ("[Lead] $name", "[Lead] Ada Lovelace"),
+        ("[$name] is new", "[Ada Lovelace] is new"),
+        // Two values in one place, a missing quote, comma or brace, JavaScript's and Python's literals.
+        (r#"{"a": $age$name}"#, r#"{"a": 36Ada Lovelace}"#),
+        (r#"{"a": -$age}"#, r#"{"a": -36}"#),
+        (r#"{"a": "$age}"#, r#"{"a": "36}"#),
+        (r#"{"a": $age,}"#, r#"{"a": 36,}"#),
+        (r#"{"a": $age"#, r#"{"a": 36"#),
+        ("{a: $age}", "{a: 36}"),
+        ("{'a': $age}", "{'a': 36}"),
+        (r#"{"a": $age, "b": None}"#, r#"{"a": 36, "b": None}"#),
+        ("{{name}} $age", "{{name}} 36"),
+        ("{$name}", "{Ada Lovelace}"),
+        ("<a>$age</a>", "<a>36</a>"),
+        ("a=$age&b=$name", "a=36&b=Ada Lovelace"),
+        ("", ""),
+    ] {
+        let plain = "text/plain; charset=utf-8".to_owned();
+        assert_eq!(sent(text, &arguments()), (expected.to_owned(), plain), "{text}");
+    }
+}
+
+#[test]
+fn only_text_without_a_content_type_falls_back_to_text() {
+    let falls_back = |body: Json, content_type: Option<&str>| {
+        let headers: Vec<Json> =
+            content_type.iter().map(|value| json!({"key": "Content-Type", "value": value})).collect();
+        let definition =
+            json!({"type": "WEBHOOK", "url": "https://h.example/", "body": body, "headers": headers});
+        WebhookAction::parse(&definition).unwrap().falls_back_to_text()
+    };
+    assert!(falls_back(json!("{$name}"), None));
+    assert!(!falls_back(json!("{$name}"), Some("text/plain")));
+    assert!(!falls_back(json!("[$name]"), None));
+    assert!(!falls_back(json!({"a": "{$name}"}), None));
+    assert!(!falls_back(Json::Null, None));
+}
+
+/// A value as it may come from a person, a language model or another program.
+fn values() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<String>().prop_map(Json::from),
+        "[\"\\\\{}\\[\\],:$a-z\n]{0,12}".prop_map(Json::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::btree_map("[a-z\"$]{0,3}", inner, 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn no_value_changes_a_json_text(value in values()) {
+        let text = r#"{"a": $v, "b": ["$v", {"$v": "x $v y"}], "c": 1}"#;
+        let (body, _) = sent(text, &json!({"v": value}));
+        let sent: Json = serde_json::from_str(&body).unwrap();
+        prop_assert_eq!(sent.as_object().unwrap().len(), 3);
+        // Null is not given, and `v` is not declared.
+        let expected = if value.is_null() { json!("$v") } else { value };
+        prop_assert_eq!(&sent["a"], &expected);
+        prop_assert_eq!(&sent["b"][0], &expected);
+        prop_assert!(sent["b"][1]["$v"].is_string());
+        prop_assert_eq!(&sent["c"], &json!(1));
+    }
+}
