@@ -45,8 +45,8 @@ pub struct NewDeadLetter {
     pub body: Bytes,
     /// The routing key of the message.
     pub routing_key: String,
-    /// The AMQP properties, as `amqp::properties::to_json` writes them.
-    pub properties: serde_json::Value,
+    /// The AMQP properties, as `amqp::properties::to_text` writes them.
+    pub properties: String,
     /// `CloudEvents` `source`, if it was readable.
     pub source: Option<String>,
     /// `CloudEvents` `id`, if it was readable.
@@ -113,7 +113,7 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
              routing_key, properties, source, event_id, trigger_name, delivery_id, attempts,
              event_key, is_blank)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[],
-             $7::bytea[], $8::text[], $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
+             $7::bytea[], $8::text[], $9::text[]::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
              $14::integer[], $15::uuid[], $16::boolean[])
          ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
              state = 'open', settled_at = NULL, settled_by = NULL,
@@ -136,7 +136,7 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &column(&rows, |row| row.new.meaning) as &[[u8; 32]],
         &column(&rows, |row| row.new.body.as_ref()) as &[&[u8]],
         &text(|new| &new.routing_key),
-        &column(&rows, |row| row.new.properties.clone()),
+        &column(&rows, |row| row.new.properties.as_str()) as &[&str],
         &optional(|new| new.source.as_ref()) as &[Option<String>],
         &optional(|new| new.event_id.as_ref()) as &[Option<String>],
         &optional(|new| new.trigger.as_ref()) as &[Option<String>],
@@ -210,7 +210,7 @@ mod tests {
             meaning: meaning(body),
             body: body.to_vec().into(),
             routing_key: "trigger.fired".to_owned(),
-            properties: serde_json::json!({}),
+            properties: "{}".to_owned(),
             source: None,
             event_id: None,
             event_key: None,

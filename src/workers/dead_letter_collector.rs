@@ -162,7 +162,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         meaning: meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
-        properties: properties::to_json(&message.properties),
+        properties: properties::to_text(&message.properties),
         source: known.event.as_ref().map(|event| event.source().to_owned()),
         event_id: known.event.as_ref().map(|event| event.id().to_owned()),
         event_key,

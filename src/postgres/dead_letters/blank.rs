@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -99,8 +98,7 @@ fn identifiers(
     if companies.len() > MAX_COMPANIES || *left == 0 {
         return None;
     }
-    let properties = new.properties.to_string();
-    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
+    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), new.properties.as_bytes()].join(&b'\n');
     let mut identifiers = Vec::new();
     for companies in companies.chunk_by(|(one, _), (other, _)| one == other) {
         let (region, _) = companies.first()?;
@@ -118,7 +116,7 @@ impl NewDeadLetter {
     /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
         self.body = Bytes::new();
-        self.properties = json!({});
+        self.properties = "{}".to_owned();
         self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
         self.source = None;
         self.event_id = None;

@@ -83,6 +83,9 @@ pub(super) async fn lock_free_refusals(
     conn: &mut PgConnection,
     events: &[EventKey<'_>],
 ) -> Result<Vec<Key>, sqlx::Error> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
     query_free!(
         "event_key",
         "",

@@ -88,6 +88,7 @@ pub(super) async fn blank_deliveries(
     for ids in ids.chunks(MAX_IDS) {
         blanked.extend(blank_rows(conn, company, ids).await?);
     }
+    let any_undelivered = blanked.iter().any(|row| row.state != "delivered");
     // A delivery that an operator had discarded was not going to be sent.
     let unsent: Vec<Uuid> = blanked
         .iter()
@@ -98,7 +99,7 @@ pub(super) async fn blank_deliveries(
     let created: Vec<OffsetDateTime> = blanked.iter().map(|row| row.created_at).collect();
     let (blanked, events): (Vec<Uuid>, Vec<Uuid>) =
         blanked.into_iter().map(|row| (row.delivery_id, row.event_key)).unzip();
-    let pending = sqlx::query!(
+    sqlx::query!(
         "DELETE FROM webhook_pending p USING UNNEST($2::uuid[]) AS u(delivery_id)
          WHERE p.company_id = $1 AND p.delivery_id = u.delivery_id",
         company,
@@ -118,8 +119,7 @@ pub(super) async fn blank_deliveries(
     .execute(conn)
     .await?;
     let attempts = first_attempts + attempts.rows_affected();
-    let was_pending = pending.rows_affected() > 0;
-    Ok(Blanked { deliveries: ids, count: blanked.len() as u64, attempts, was_pending })
+    Ok(Blanked { deliveries: ids, count: blanked.len() as u64, attempts, any_undelivered })
 }
 
 /// The digests that contain these deliveries. They need not name anything that identifies the person.
@@ -144,8 +144,8 @@ pub(super) struct Blanked {
     pub(super) count: u64,
     /// The number of their attempts.
     pub(super) attempts: u64,
-    /// Some of them were to be sent. A process may have read them.
-    pub(super) was_pending: bool,
+    /// Some of them were not delivered. A process may have read them before, even those that are not to be sent any more.
+    pub(super) any_undelivered: bool,
 }
 
 /// A delivery that is blank now.

@@ -160,27 +160,27 @@ impl<'a> Sweep<'a> {
             .await?;
         let page = Page { company, after, last: next.unwrap_or(Uuid::max()) };
         let mut counts = Counts::default();
-        let mut was_to_be_sent = false;
+        let mut may_be_sent = false;
         match table {
             Table::Deliveries => {
                 let (blanked, last) = self.deliveries(conn, &page).await?;
                 next = last.or(next);
                 counts.attempts = blanked.attempts;
                 counts.deliveries = blanked.count;
-                was_to_be_sent = blanked.was_pending;
+                may_be_sent = blanked.any_undelivered;
                 self.deliveries.extend(blanked.deliveries);
             }
             Table::ChainResults => self.chain_results(conn, &page).await?,
             Table::Requests => {
                 counts.deliveries = self.requests(conn, &page).await?;
-                was_to_be_sent = counts.deliveries > 0;
+                may_be_sent = counts.deliveries > 0;
             }
             Table::Events => counts.outbox_messages = self.events(conn, &page).await?,
             Table::DeadLetters | Table::StrayDeadLetters => {
                 counts.dead_letters = self.dead_letters(conn, &page).await?;
             }
         }
-        if was_to_be_sent {
+        if may_be_sent {
             recalls::note(conn, self.company, self.contact).await?;
         }
         Ok((next, counts))

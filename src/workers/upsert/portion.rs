@@ -234,7 +234,7 @@ mod tests {
             meaning: meaning(body),
             body: body.into(),
             routing_key: String::new(),
-            properties: serde_json::Value::Null,
+            properties: String::new(),
             source: None,
             event_id: None,
             event_key: None,

@@ -37,7 +37,7 @@ fn with_body(company: &str, body: String) -> NewDeadLetter {
         meaning: meaning(body.as_bytes()),
         body: body.into_bytes().into(),
         routing_key: "trigger.fired".to_owned(),
-        properties: serde_json::json!({}),
+        properties: "{}".to_owned(),
         source: None,
         event_id: None,
         event_key: None,

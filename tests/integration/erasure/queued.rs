@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 
 use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
-use crate::support::{app::TestApp, event::Event, eventually, process::Process, test};
+use crate::support::{app::TestApp, event::Event, eventually, gate::Gate, process::Process, test};
 
 /// A process whose lane has one request in flight, about nobody, and Ada's webhook behind it. Returns her contact.
 async fn with_webhook_in_memory(app: &TestApp) -> (String, Process) {
@@ -44,13 +44,54 @@ async fn webhook_in_memory_is_not_sent_after_an_erasure(app: &TestApp) {
 }
 
 /// Once it has waited for long, it has a row, and the owner of its lane loads it.
-#[apply(test)]
-async fn loaded_webhook_is_not_sent_after_an_erasure(app: &TestApp) {
-    let (id, _process) = with_webhook_in_memory(app).await;
+async fn with_loaded_webhook(app: &TestApp) -> (String, Process) {
+    let (id, process) = with_webhook_in_memory(app).await;
     app.wait_for_rows("webhook_pending", 1).await;
     app.wait_for_rows("webhook_endpoints WHERE owner IS NOT NULL", 1).await;
+    (id, process)
+}
+
+#[apply(test)]
+async fn loaded_webhook_is_not_sent_after_an_erasure(app: &TestApp) {
+    let (id, _process) = with_loaded_webhook(app).await;
     assert_eq!(erase(app, &id).await["removed"]["deliveries"], 1);
     app.receiver.release();
+    assert_unsent(app).await;
+}
+
+/// The process does not know that somebody has discarded it.
+#[apply(test)]
+async fn loaded_webhook_that_was_discarded_is_not_sent_after_an_erasure(app: &TestApp) {
+    let (id, _process) = with_loaded_webhook(app).await;
+    let discard = "WITH gone AS (DELETE FROM webhook_pending RETURNING company_id, delivery_id)
+        UPDATE webhook_deliveries d SET state = 'discarded', finished_at = now()
+        FROM gone WHERE d.company_id = gone.company_id AND d.delivery_id = gone.delivery_id";
+    assert_eq!(sqlx::query(discard).execute(&app.pool).await.unwrap().rows_affected(), 1);
+    assert_eq!(erase(app, &id).await["removed"]["deliveries"], 1);
+    app.receiver.release();
+    assert_unsent(app).await;
+}
+
+/// The process has read it, and has to look at its lane before it can send it. It hears of the erasure meanwhile.
+#[apply(test)]
+async fn webhook_that_is_being_taken_is_not_sent_after_an_erasure(app: &TestApp) {
+    app.run(&["upsert"]).await;
+    app.run(&["webhook"]).await;
+    publish(app, Event::bare(), "nobody").await;
+    app.webhooks(1).await;
+    app.receiver.release();
+    app.wait_for_deliveries("delivered", 1).await;
+    let gate =
+        Gate::before_write(app, "UPDATE ON effects", "NEW.kind = 'send' AND NEW.owner IS NOT NULL").await;
+    publish(app, Event::lead("Ada").email(EMAIL), "ada").await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    gate.is_reached_by(1).await;
+    let mut lanes = app.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE webhook_endpoints").execute(&mut *lanes).await.unwrap();
+    gate.open().await;
+    app.wait_for_rows("effects WHERE kind = 'send' AND owner IS NOT NULL", 1).await;
+    assert_eq!(erase(app, &id).await["removed"]["deliveries"], 1);
+    lanes.rollback().await.unwrap();
     assert_unsent(app).await;
 }
 
