@@ -161,7 +161,6 @@ pub async fn complete(
     patience: Duration,
     goes_on: impl Fn() -> bool,
 ) -> Result<Option<Counts>, sqlx::Error> {
-    let deadline = Instant::now() + patience;
     let Unfinished { company, contact, aliases, .. } = unfinished;
     let dossier = dossier(database, unfinished, region).await?;
     let ids = dossier.ids();
@@ -173,6 +172,7 @@ pub async fn complete(
     if !recall(database, company, *contact, &goes_on).await? {
         return Ok(None);
     }
+    let deadline = Instant::now() + patience;
     while sweep.has_unpublished() {
         if Instant::now() >= deadline {
             return Ok(None);
