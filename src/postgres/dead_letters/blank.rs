@@ -116,7 +116,7 @@ impl NewDeadLetter {
     /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
         self.body = Bytes::new();
-        self.properties = "{}".to_owned();
+        self.properties = String::from("{}");
         self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
         self.source = None;
         self.event_id = None;
