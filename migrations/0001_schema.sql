@@ -149,6 +149,7 @@ CREATE TABLE processes (
     process_id     uuid PRIMARY KEY,
     alive_until    timestamptz NOT NULL,
     sends_webhooks boolean NOT NULL,
+    heard_at       timestamptz NOT NULL DEFAULT now(), -- it has heard of what erasures had recalled by then
     buried_at      timestamptz                       -- when others began to release what it owned
 ) WITH (
     fillfactor = 50,
@@ -419,6 +420,7 @@ CREATE TABLE erasures (
     kinds      text[] NOT NULL,                      -- of the identifiers
     keys       text[] NOT NULL,                      -- their values
     documents  text[] NOT NULL,
+    recalled_at timestamptz,                         -- when it last removed webhooks that a process may have in memory
     tries       integer NOT NULL DEFAULT 0,          -- how often a process has begun to finish it
     next_try_at timestamptz NOT NULL DEFAULT '-infinity', -- until then they leave it alone
     PRIMARY KEY (company_id, contact_id)

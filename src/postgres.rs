@@ -8,8 +8,8 @@
 //! `applied_events`, `c` for
 //! `contacts` and `chain_results`, `d` for `webhook_deliveries`, `dl` for `dead_letters`, `e` for
 //! `webhook_endpoints`, `f` for `effects`, `i` for `contact_identifiers`, `k` for `suppression_keys`, `l` for
-//! `contact_links`, `p` for `processes`, `s` for `suppressions`, `t` for `trigger_events`, and `u` for the columns of
-//! `UNNEST`.
+//! `contact_links`, `p` for `processes`, `s` for `suppressions`, `t` for `trigger_events`, `u` for the columns of
+//! `UNNEST`, and `r` for the rows of `query_free`.
 
 pub mod attempts;
 pub mod chain_results;
@@ -24,6 +24,7 @@ pub mod effects;
 pub mod endpoints;
 pub mod erasure;
 mod failure;
+mod free;
 pub mod ledger;
 pub mod links;
 pub mod living;

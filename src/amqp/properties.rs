@@ -56,6 +56,12 @@ pub fn to_json(properties: &BasicProperties) -> Value {
     Value::Object(object)
 }
 
+/// The JSON of [`to_json`] as text: in memory it takes a fraction of that, because each value of a header is an object.
+#[must_use]
+pub fn to_text(properties: &BasicProperties) -> String {
+    to_json(properties).to_string()
+}
+
 type SetText = fn(BasicProperties, ShortString) -> BasicProperties;
 
 /// Reads the JSON of [`to_json`]. Leaves out members that it cannot read.

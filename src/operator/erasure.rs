@@ -75,10 +75,11 @@ pub enum EraseError {
     /// The contact changed during every round.
     #[error("the contact kept changing while it was being erased; try again")]
     Busy,
-    /// The contact is gone; its history and `contact.erased` wait for events of a live process.
+    /// The contact is gone; its history and `contact.erased` wait for what a live process has in memory.
     #[error(
-        "the contact is erased, but a process has events about it that the broker does not accept; its history is removed \
-         and `contact.erased` is published after them: any process finishes the erasure"
+        "the contact is erased, but a process has events about it that the broker does not accept, or does not say that it \
+         sends no more webhooks; the history is removed and `contact.erased` is published afterwards: any process finishes \
+         the erasure"
     )]
     Unpublished,
     /// The database failed.

@@ -15,7 +15,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use blank::{Recognition, blank};
-pub use one_end::{Message, Replay, forget_refusals, lock_discarded, refusals, resolve, without_ended};
+pub use one_end::{
+    Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
+    without_ended,
+};
 pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
 pub use settle::{
     Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, end_replay,
@@ -42,8 +45,8 @@ pub struct NewDeadLetter {
     pub body: Bytes,
     /// The routing key of the message.
     pub routing_key: String,
-    /// The AMQP properties, as `amqp::properties::to_json` writes them.
-    pub properties: serde_json::Value,
+    /// The AMQP properties, as `amqp::properties::to_text` writes them.
+    pub properties: String,
     /// `CloudEvents` `source`, if it was readable.
     pub source: Option<String>,
     /// `CloudEvents` `id`, if it was readable.
@@ -91,7 +94,8 @@ impl std::fmt::Debug for NewDeadLetter {
 /// Inserts dead letters, in the caller's transaction.
 ///
 /// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
-/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay.
+/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If they
+/// were not kept, because too many others came with it, it gets those of a later arrival.
 ///
 /// # Errors
 /// When the database fails; the transaction is then lost.
@@ -109,15 +113,15 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
              routing_key, properties, source, event_id, trigger_name, delivery_id, attempts,
              event_key, is_blank)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[],
-             $7::bytea[], $8::text[], $9::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
+             $7::bytea[], $8::text[], $9::text[]::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
              $14::integer[], $15::uuid[], $16::boolean[])
          ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
              state = 'open', settled_at = NULL, settled_by = NULL,
              reason = excluded.reason, message = excluded.message,
-             is_blank = dl.is_blank OR excluded.is_blank,
-             body = CASE WHEN excluded.is_blank THEN excluded.body ELSE dl.body END,
-             properties = CASE WHEN excluded.is_blank THEN excluded.properties ELSE dl.properties END,
-             routing_key = CASE WHEN excluded.is_blank THEN excluded.routing_key ELSE dl.routing_key END,
+             is_blank = excluded.is_blank,
+             body = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.body ELSE dl.body END,
+             properties = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.properties ELSE dl.properties END,
+             routing_key = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.routing_key ELSE dl.routing_key END,
              source = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.source, dl.source) END,
              event_id = CASE WHEN excluded.is_blank THEN NULL ELSE coalesce(excluded.event_id, dl.event_id) END,
              event_key = coalesce(excluded.event_key, dl.event_key),
@@ -132,7 +136,7 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &column(&rows, |row| row.new.meaning) as &[[u8; 32]],
         &column(&rows, |row| row.new.body.as_ref()) as &[&[u8]],
         &text(|new| &new.routing_key),
-        &column(&rows, |row| row.new.properties.clone()),
+        &column(&rows, |row| row.new.properties.as_str()) as &[&str],
         &optional(|new| new.source.as_ref()) as &[Option<String>],
         &optional(|new| new.event_id.as_ref()) as &[Option<String>],
         &optional(|new| new.trigger.as_ref()) as &[Option<String>],
@@ -206,7 +210,7 @@ mod tests {
             meaning: meaning(body),
             body: body.to_vec().into(),
             routing_key: "trigger.fired".to_owned(),
-            properties: serde_json::json!({}),
+            properties: "{}".to_owned(),
             source: None,
             event_id: None,
             event_key: None,

@@ -7,6 +7,7 @@
 mod deliveries;
 mod effects;
 mod history;
+mod recalls;
 mod removal;
 mod sweep;
 mod unfinished;
@@ -18,9 +19,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use history::Reading;
+pub use recalls::{Recall, recalls};
 pub use removal::erase;
 pub use sweep::{Sweep, Table};
-pub use unfinished::{Unfinished, any_unfinished, claim_unfinished, complete, unfinished};
+pub use unfinished::{Unfinished, claim_unfinished, complete, unfinished};
 
 use super::living::{self, Living};
 use crate::domain::{

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{columns::interval, effects, endpoints};
@@ -40,22 +41,44 @@ pub async fn register(
     Ok(())
 }
 
-/// Renews a process for `term` from now on, even if its row has expired, as after an outage of the database. `false` if
-/// another process has buried it: what it owned is no longer its own.
+/// Renews a process for `term` from now on, even if its row has expired, as after an outage of the database. Notes that it
+/// has heard of what was recalled before its renewal at `heard_at`. Returns the time of this renewal; `None` if another
+/// process has buried it: what it owned is no longer its own.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn renew(conn: &mut PgConnection, process: Uuid, term: Duration) -> Result<bool, sqlx::Error> {
-    let renewed = sqlx::query!(
-        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-         UPDATE processes p SET alive_until = now() + $2::interval
-         FROM relaxed WHERE p.process_id = $1 AND p.buried_at IS NULL",
+pub async fn renew(
+    conn: &mut PgConnection,
+    process: Uuid,
+    term: Duration,
+    heard_at: Option<OffsetDateTime>,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+         UPDATE processes p SET alive_until = now() + $2::interval, heard_at = coalesce($3, p.heard_at)
+         FROM relaxed WHERE p.process_id = $1 AND p.buried_at IS NULL
+         RETURNING now() AS "now!""#,
         process,
         interval(term),
+        heard_at,
     )
-    .execute(conn)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whether every process that may send webhooks from memory has heard of what was recalled before `recalled_at`. Buries those
+/// whose rows have expired: they will go on under a new id, without what they have in memory.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn have_heard(conn: &mut PgConnection, recalled_at: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let unaware = sqlx::query_scalar!(
+        "SELECT process_id FROM processes WHERE sends_webhooks AND buried_at IS NULL AND heard_at <= $1",
+        recalled_at,
+    )
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(renewed.rows_affected() == 1)
+    Ok(bury_expired(conn, &unaware).await?.is_empty())
 }
 
 /// Ends a process, so that others take over at once.

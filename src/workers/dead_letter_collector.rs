@@ -96,16 +96,22 @@ impl Settle for Collection<'_> {
         let DeadLetterCollector { database, health, .. } = self.collector;
         let dead = dead.as_slice();
         let recognition = self.recognition();
-        let store = || database.unit(async move |conn| store(conn, recognition, dead).await);
+        let mut is_patient = true;
+        let store = || {
+            let is_patient = std::mem::take(&mut is_patient);
+            database.unit(async move |conn| store(conn, recognition, dead, is_patient).await)
+        };
         retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, store).await.is_some()
     }
 }
 
-/// Stores the messages whose event has no other end.
+/// Stores the messages whose event has no other end. `is_patient`: it waits for dead letters that others have locked;
+/// otherwise those that messages have already stay as they are.
 async fn store(
     conn: &mut PgConnection,
     recognition: Recognition<'_>,
     dead: &[NewDeadLetter],
+    is_patient: bool,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = conn.begin().await?;
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
@@ -113,6 +119,9 @@ async fn store(
     let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
     ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends), &[]).await?;
     dead_letters::blank(&mut transaction, &recognition, &mut dead).await?;
+    if !is_patient {
+        dead_letters::take_locked(&mut transaction, &mut dead).await?;
+    }
     let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
     let discarded = dead_letters::lock_discarded(&mut transaction, &replays).await?;
     // A discard cancels the replay, wherever its message has gone.
@@ -153,7 +162,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         meaning: meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
-        properties: properties::to_json(&message.properties),
+        properties: properties::to_text(&message.properties),
         source: known.event.as_ref().map(|event| event.source().to_owned()),
         event_id: known.event.as_ref().map(|event| event.id().to_owned()),
         event_key,

@@ -1,4 +1,4 @@
-//! Makes partitions ahead, and removes what `retention` no longer keeps.
+//! Makes partitions ahead, removes what `retention` no longer keeps, and finishes erasures that were interrupted.
 //!
 //! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
 //! does not run: rows without a partition go to the default one, and what should have left stays.
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration
 
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{runtime::Handle, task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -28,6 +28,9 @@ const INTERVAL: Duration = Duration::from_hours(1);
 
 /// Time until the next round when a lock was not to be had.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Time between two looks for erasures that were interrupted.
+const ERASURE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum rows that one transaction deletes.
 const PORTION: i64 = 1000;
@@ -62,34 +65,38 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works at once and then every hour, until `stop`.
+    /// Works until `stop`: a round at once and then every hour, and erasures every minute.
     pub async fn run(self, stop: CancellationToken) {
         let mut wait = DatabaseWait::new(MAINTENANCE, &self.health);
+        let mut next_round = Instant::now();
         while !stop.is_cancelled() {
-            let now = self.database.unit(async |conn| clock::now(conn).await).await;
-            let round = match now {
-                Ok(now) => self.round(now, &stop).await,
-                Err(error) => Err(error),
-            };
-            let pause = match round {
-                Ok(report) => {
+            match self.work(&mut next_round, &stop).await {
+                Ok(()) => {
                     wait.recovered();
                     self.health.ready(MAINTENANCE);
-                    if report.postponed > 0 { RETRY_INTERVAL } else { INTERVAL }
+                    stop.run_until_cancelled(tokio::time::sleep(ERASURE_INTERVAL)).await;
                 }
                 Err(error) => {
-                    if wait.failed(&chain(&error), &stop).await {
-                        continue;
+                    if !wait.failed(&chain(&error), &stop).await {
+                        break;
                     }
-                    break;
                 }
-            };
-            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
         }
         info!(component = MAINTENANCE, "{MAINTENANCE} stopped");
     }
 
-    /// Does all that is to be done at the time `now`, or until `stop`.
+    async fn work(&self, next_round: &mut Instant, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+        let now = self.database.unit(async |conn| clock::now(conn).await).await?;
+        if *next_round <= Instant::now() {
+            let report = self.round(now, stop).await?;
+            let interval = if report.postponed > 0 { RETRY_INTERVAL } else { INTERVAL };
+            *next_round = Instant::now() + interval;
+        }
+        self.finish_erasures(now, stop).await
+    }
+
+    /// Makes partitions, and removes what is old at the time `now`, or until `stop`.
     ///
     /// # Errors
     /// When the database fails. What was done until then stays done.
@@ -116,7 +123,6 @@ impl Maintenance {
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
         report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
-        self.finish_erasures(now, stop, &mut report).await?;
         report.log();
         Ok(report)
     }
@@ -127,7 +133,6 @@ impl Maintenance {
         &self,
         now: OffsetDateTime,
         stop: &CancellationToken,
-        report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let due =
             || self.database.unit(async |conn| erasure::claim_unfinished(conn, now - ERASURE, now).await);
@@ -151,8 +156,6 @@ impl Maintenance {
                 }
             }
         }
-        let is_left = self.database.unit(async |conn| erasure::any_unfinished(conn).await).await?;
-        report.postponed += u64::from(is_left);
         Ok(())
     }
 
@@ -288,13 +291,13 @@ impl Maintenance {
         }
     }
 
-    /// Deletes in portions until one is not full.
+    /// Deletes in portions until nothing is left, apart from what others have locked.
     async fn delete(&self, old: &Old, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
         let mut all = 0;
         loop {
             let deleted = self.database.unit(async |conn| old.delete(conn).await).await?;
             all += deleted;
-            if deleted < PORTION.unsigned_abs() || stop.is_cancelled() {
+            if deleted == 0 || stop.is_cancelled() {
                 return Ok(all);
             }
         }

@@ -10,6 +10,7 @@ mod answers;
 mod flight;
 mod lost;
 mod messages;
+mod sending;
 mod settlement;
 mod troubles;
 
@@ -27,7 +28,6 @@ use self::{
     answers::Answers,
     flight::{Flight, Name},
     lost::Lost,
-    messages::{answer, to_amqp},
     settlement::Settlement,
     troubles::Troubles,
 };
@@ -55,12 +55,6 @@ const PORTION: usize = 500;
 
 /// What a message in flight may take up, for the number of messages that a sweep takes.
 const TYPICAL_SIZE: usize = 8 * 1024;
-
-/// What a message takes up while its outcome is unknown, in bytes.
-const SIZE_IN_FLIGHT: usize = 256;
-
-/// The size of messages that are sent at once, in bytes.
-const SLICE: usize = 1 << 20;
 
 /// What `/readyz` reports then.
 const BLOCKED: &str =
@@ -204,7 +198,7 @@ impl OutboxRelay {
         for Handed(row, _) in others {
             self.settlement.unsent(row.key);
         }
-        self.send(broker, own).await
+        self.send(broker, owner, own).await
     }
 
     /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
@@ -235,7 +229,8 @@ impl OutboxRelay {
         if messages >= limit || rows.len() >= unowned::MAX_TAKEN {
             sweep.reset_immediately();
         }
-        self.send(broker, rows).await
+        let owner = rows.first().and_then(|row| row.0.owner);
+        self.send(broker, owner, rows).await
     }
 
     /// Takes rows that no process owns, of about `limit` messages; `None` when the database failed.
@@ -265,40 +260,6 @@ impl OutboxRelay {
         }
         self.settle().await;
         Some(taken)
-    }
-
-    async fn send(&mut self, broker: &mut Broker, rows: Vec<Handed<Committed>>) -> Result<(), Lost> {
-        let mut messages = Vec::new();
-        for Handed(Committed { key, events, .. }, mut reserved) in rows {
-            if events.is_empty() {
-                self.settlement.published(key);
-                continue;
-            }
-            // Its bodies leave with the messages.
-            if let Some(reserved) = &mut reserved {
-                reserved.shrink(events.len() * SIZE_IN_FLIGHT);
-            }
-            let size = events.iter().map(|event| event.body.len()).sum();
-            let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
-            for event in events {
-                let name = Name { row, event: event.id, answer: answer(&event) };
-                messages.push((name, to_amqp(&broker.exchange, event)));
-            }
-        }
-        // In slices, each of which has the whole time of `amqp.publish_timeout`.
-        let (mut slice, mut bytes) = (Vec::new(), 0);
-        for (name, message) in messages {
-            bytes += message.body.len();
-            slice.push((name, message));
-            if bytes >= SLICE {
-                broker.pipeline.send(std::mem::take(&mut slice)).await?;
-                bytes = 0;
-            }
-        }
-        if !slice.is_empty() {
-            broker.pipeline.send(slice).await?;
-        }
-        Ok(())
     }
 
     /// Notes the outcome of messages, and settles the rows whose last message this was.

@@ -4,9 +4,15 @@
 //! expired, others release them. A process that others have buried goes on under a new id: what it owned is
 //! no longer its own, and what it still finishes is harmless, because ids and unique keys decide.
 //!
-//! Each renewal also compares the clocks: all processes go by the database's.
+//! Each renewal also compares the clocks, because all processes go by the database's, and hears of recalls: webhooks that an
+//! erasure has removed, and that must not be sent from memory.
 
-use std::time::{Duration, Instant};
+mod recalls;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -17,13 +23,18 @@ use tokio::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use self::recalls::Recalls;
 use super::{
     component::{CLOCK, PRESENCE},
     retry::{self, DatabaseWait},
 };
 use crate::{
     health::Health,
-    postgres::{Database, clock, processes},
+    postgres::{
+        Database, clock,
+        erasure::{self, Recall},
+        processes,
+    },
     telemetry::chain,
 };
 
@@ -73,29 +84,48 @@ impl Registration {
     }
 }
 
+/// What a renewal has read.
+struct Renewed {
+    id: Uuid,
+    senders: u32,
+    offset: time::Duration,
+    recalls: Vec<Recall>,
+    /// When it began, by the database's clock. `None` for a new registration.
+    began_at: Option<OffsetDateTime>,
+}
+
 /// The registration of this process, for its components. Cheap to clone. The process stays registered until all
 /// clones are dropped.
 #[derive(Clone)]
-pub struct Presence(watch::Receiver<Registration>);
+pub struct Presence {
+    registration: watch::Receiver<Registration>,
+    recalls: Arc<Recalls>,
+}
 
 impl Presence {
     /// The id under which the process owns rows. It changes if the registration expires.
     #[must_use]
     pub fn id(&self) -> Uuid {
-        self.0.borrow().id
+        self.registration.borrow().id
     }
 
     /// Whether nobody can have taken over what this process owns.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.0.borrow().is_alive(Instant::now())
+        self.registration.borrow().is_alive(Instant::now())
+    }
+
+    /// Whether an erasure may have removed a delivery of this company since it was read at `read_at`.
+    #[must_use]
+    pub fn is_recalled(&self, company: &str, read_at: Instant) -> bool {
+        self.recalls.include(company, read_at)
     }
 
     /// The owner of rows that the process inserts. `None` while it may not own any, because nobody would notice its
     /// death: the rows are then left to any process.
     #[must_use]
     pub fn owner(&self) -> Option<Uuid> {
-        let registration = *self.0.borrow();
+        let registration = *self.registration.borrow();
         registration.is_alive(Instant::now()).then_some(registration.id)
     }
 
@@ -103,13 +133,13 @@ impl Presence {
     /// somebody watches.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + self.0.borrow().offset
+        OffsetDateTime::now_utc() + self.registration.borrow().offset
     }
 
     /// The number of live processes that send webhooks when the row was last renewed, at least 1.
     #[must_use]
     pub fn senders(&self) -> u32 {
-        self.0.borrow().senders
+        self.registration.borrow().senders
     }
 }
 
@@ -120,6 +150,7 @@ pub struct PresenceKeeper {
     health: Health,
     sends_webhooks: bool,
     registration: watch::Sender<Registration>,
+    recalls: Arc<Recalls>,
 }
 
 impl PresenceKeeper {
@@ -128,8 +159,10 @@ impl PresenceKeeper {
     pub fn new(database: Database, health: Health, sends_webhooks: bool) -> (Self, Presence) {
         let unregistered =
             Registration { id: Uuid::now_v7(), renewed_at: None, senders: 1, offset: time::Duration::ZERO };
-        let (registration, presence) = watch::channel(unregistered);
-        (Self { database, health, sends_webhooks, registration }, Presence(presence))
+        let (sender, registration) = watch::channel(unregistered);
+        let recalls = Arc::<Recalls>::default();
+        let presence = Presence { registration, recalls: Arc::clone(&recalls) };
+        (Self { database, health, sends_webhooks, registration: sender, recalls }, presence)
     }
 
     /// Renews until every [`Presence`] has been dropped, so until all other work has ended, and then takes leave.
@@ -158,17 +191,25 @@ impl PresenceKeeper {
         let mut wait = DatabaseWait::new(PRESENCE, &self.health);
         let mut is_off = false;
         let mut next_search = Instant::now();
+        // The last renewal whose recalls this process goes by.
+        let mut heard_at = None;
         loop {
             tick.tick().await;
             let began = Instant::now();
-            let renewed = timeout(RENEWAL_TIMEOUT, self.database.unit(async |conn| self.renew(conn).await));
-            let (id, senders, offset) = match renewed.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            let renew = self.database.unit(async |conn| self.renew(conn, heard_at).await);
+            let renewed = timeout(RENEWAL_TIMEOUT, renew).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            let Renewed { id, senders, offset, recalls, began_at } = match renewed {
                 Ok(renewed) => renewed,
                 Err(error) => {
                     retry::report_failure(PRESENCE, &self.health, &chain(&error));
                     continue;
                 }
             };
+            if self.recalls.hear(recalls, Instant::now()) {
+                // An erasure waits for the next renewal, which says that this process knows.
+                tick.reset_immediately();
+            }
+            heard_at = began_at;
             self.registration.send_replace(Registration { id, renewed_at: Some(began), senders, offset });
             self.report_clock(offset, &mut is_off);
             let buried = timeout(RENEWAL_TIMEOUT, self.bury(began, &mut next_search)).await;
@@ -201,11 +242,18 @@ impl PresenceKeeper {
         self.health.failing(CLOCK, text);
     }
 
-    /// Renews or registers. Returns the id, the number of processes that send webhooks, and how far the database's clock
-    /// is ahead.
-    async fn renew(&self, conn: &mut PgConnection) -> Result<(Uuid, u32, time::Duration), sqlx::Error> {
+    /// Renews or registers. The row then says that this process goes by the recalls of its renewal at `heard_at`.
+    async fn renew(
+        &self,
+        conn: &mut PgConnection,
+        heard_at: Option<OffsetDateTime>,
+    ) -> Result<Renewed, sqlx::Error> {
         let Registration { mut id, renewed_at, offset, .. } = *self.registration.borrow();
-        if renewed_at.is_none() || !processes::renew(conn, id, TERM).await? {
+        let began_at = match renewed_at {
+            Some(_) => processes::renew(conn, id, TERM, heard_at).await?,
+            None => None,
+        };
+        if began_at.is_none() {
             // Always a new id: the answer to an earlier try may have been lost.
             let before = std::mem::replace(&mut id, Uuid::now_v7());
             processes::register(conn, id, self.sends_webhooks, TERM).await?;
@@ -217,11 +265,14 @@ impl PresenceKeeper {
                 );
             }
         }
+        // After the renewal, so that it sees what was recalled before.
+        let recalls = erasure::recalls(conn).await?;
         let senders = processes::senders(conn).await?;
         let (asked_at, asked) = (OffsetDateTime::now_utc(), Instant::now());
         let answer = clock::now(conn).await?;
         let offset = difference(asked_at, asked.elapsed(), answer).unwrap_or(offset);
-        Ok((id, u32::try_from(senders).unwrap_or(u32::MAX).max(1), offset))
+        let senders = u32::try_from(senders).unwrap_or(u32::MAX).max(1);
+        Ok(Renewed { id, senders, offset, recalls, began_at })
     }
 
     /// Releases what dead processes own, until it is time for the next renewal.
@@ -286,13 +337,13 @@ mod tests {
 
     #[test]
     fn an_unregistered_process_owns_nothing_and_counts_one_sender() {
-        let (state, presence) = watch::channel(Registration {
+        let (state, registration) = watch::channel(Registration {
             id: Uuid::from_u128(7),
             renewed_at: None,
             senders: 1,
             offset: IN_TIME,
         });
-        let presence = Presence(presence);
+        let presence = Presence { registration, recalls: Arc::default() };
         assert_eq!((presence.owner(), presence.is_alive(), presence.senders()), (None, false, 1));
         let renewed_at = Some(Instant::now());
         state.send_replace(Registration { id: Uuid::from_u128(8), renewed_at, senders: 3, offset: IN_TIME });

@@ -4,7 +4,9 @@ mod awaited;
 mod flood;
 mod late;
 mod many;
+mod queued;
 mod resumed;
+mod terminal;
 mod unpublished;
 
 use contact_relay::domain::event::EventRef;

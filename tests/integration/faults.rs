@@ -4,6 +4,7 @@
 mod commits;
 mod connections;
 mod database;
+mod dead_letters;
 mod kills;
 mod long_outages;
 mod outages;

@@ -1,5 +1,8 @@
 //! Commands of operators lock rows in the same order as the workers, and retry what loses a race.
 
+use std::collections::BTreeSet;
+
+use contact_relay::{domain::event::CompanyId, postgres::suppressions};
 use macro_rules_attribute::apply;
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -69,6 +72,38 @@ async fn commands_wait_for_pending_deliveries_before_they_lock_anything_later(ap
     }
     assert_eq!((app.rows("webhook_pending").await, app.rows("contacts").await), (0, 0));
     app.run(&[]).await;
+}
+
+/// Sessions that wait for an advisory lock, by its mode.
+const WAITING: &str = "pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted AND l.mode =";
+
+/// An erasure waits for transactions that have looked for erased people, and others wait for the erasure before they look.
+/// They must not have locked a dead letter that one of the first needs.
+#[apply(test)]
+async fn worker_waits_for_an_erasure_before_it_locks_a_dead_letter(app: &TestApp) {
+    app.run(&["upsert"]).await;
+    app.broker.publish(&Event::lead("Ada").argument("interest", 7)).await;
+    app.wait_for_rows("dead_letters", 1).await;
+    let (mut first, mut erasure) = (app.pool.begin().await.unwrap(), app.pool.begin().await.unwrap());
+    suppressions::last_erasures(&mut first, &BTreeSet::from(["acme"]), 1).await.unwrap();
+    let acme = CompanyId::new("acme").unwrap();
+    let waits = async {
+        suppressions::await_dead_letters(&mut erasure, &acme).await.unwrap();
+        erasure.rollback().await.unwrap();
+    };
+    let others = async {
+        app.wait_for_at_least(1, &format!("{WAITING} 'ExclusiveLock'")).await;
+        succeed(app, &["dead-letter", "replay", "--all", "--yes"]).await;
+        app.wait_for_at_least(1, &format!("{WAITING} 'ShareLock'")).await;
+        let lock = "SELECT FROM dead_letters FOR UPDATE NOWAIT";
+        let locked = sqlx::query(lock).execute(&mut *first).await;
+        assert!(locked.is_ok(), "a worker that waits for an erasure has locked a dead letter: {locked:?}");
+        first.rollback().await.unwrap();
+    };
+    tokio::join!(waits, others);
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND attempts = 2", 1).await;
+    app.run(&["webhook"]).await;
 }
 
 /// Refuses the first changes of dead letters as the database does when it ends a deadlock.

@@ -1,9 +1,13 @@
 //! Every event has one end: it is applied, or it is a dead letter, or an operator discarded it. Never two of them.
 
+use std::pin::pin;
+
+use contact_relay::postgres::dead_letters;
 use macro_rules_attribute::apply;
 use serde_json::json;
+use time::OffsetDateTime;
 
-use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, test};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, gate::Gate, test};
 
 const APPLIED: &str = "applied_events WHERE meaning IS NOT NULL";
 
@@ -259,6 +263,42 @@ async fn ledger_forgets_a_refusal_with_its_dead_letters(app: &TestApp) {
     app.wait_for_rows("dead_letters", 1).await;
     app.wait_for_rows("applied_events", 1).await;
     assert_eq!(app.rows("applied_events JOIN dead_letters USING (company_id, event_key)").await, 1);
+}
+
+/// Each of two transactions deletes one of the two dead letters of an event.
+#[apply(test)]
+async fn ledger_forgets_a_refusal_whose_dead_letters_are_deleted_at_once(app: &TestApp) {
+    app.set("contacts.on_unidentified", "reject");
+    app.run(&["upsert"]).await;
+    let event = Event::lead("Ada");
+    app.broker.publish_all(&[event.clone(), event.argument("city", "London")]).await;
+    app.wait_for_rows("dead_letters", 2).await;
+    app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
+    app.stop().await;
+    let gate = Gate::before_commit(app, "DELETE ON dead_letters", "true").await;
+    let tomorrow = OffsetDateTime::now_utc() + time::Duration::DAY;
+    let delete = async |portion| {
+        let mut conn = app.pool.acquire().await.unwrap();
+        dead_letters::delete_settled(&mut conn, tomorrow, portion).await.unwrap()
+    };
+    let second = async {
+        gate.is_reached_by(1).await;
+        let mut deleted = pin!(delete(2));
+        tokio::select! {
+            deleted = &mut deleted => {
+                gate.open().await;
+                deleted
+            }
+            () = gate.is_reached_by(2) => {
+                gate.open().await;
+                deleted.await
+            }
+        }
+    };
+    let (first, second) = tokio::join!(delete(1), second);
+    assert_eq!(first + second + delete(2).await, 2);
+    assert_eq!((app.rows("dead_letters").await, app.rows("applied_events").await), (0, 0));
+    app.run(&[]).await;
 }
 
 /// Its other body was discarded long ago.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -25,6 +24,9 @@ const MAX_COMPANIES: usize = 1_000;
 /// How often an identifier is looked up for all dead letters of a company in one transaction, and for those without a
 /// company. It takes a fraction of a second. What would need more loses its contents, and so do the company's others after it.
 const MAX_LOOKUPS: usize = 20_000;
+
+/// Searching so many bytes takes as long as a lookup.
+const BYTES_OF_LOOKUP: usize = 256;
 
 /// What it takes to recognize an erased person.
 #[derive(Clone, Copy)]
@@ -60,24 +62,19 @@ pub async fn blank(
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
-        let companies: Vec<&CompanyId> = erasures
-            .iter()
-            .filter(|(company, erased_at)| is_of(company) && is_before(time, *erased_at))
-            .map(|(company, _)| company)
-            .collect();
+        let concerned = erasures.iter().filter(|(company, at)| is_of(company) && is_before(time, *at));
+        let mut companies: Vec<(Region, &CompanyId)> =
+            concerned.map(|(company, _)| (recognition.regions.of(company), company)).collect();
         if companies.is_empty() {
             continue;
         }
+        companies.sort_unstable_by(|(one, _), (other, _)| one.code().cmp(other.code()));
         let left = lookups.entry(new.company.clone()).or_insert(MAX_LOOKUPS);
-        // Even finding the identifiers takes time.
-        let identifiers =
-            if *left > 0 { identifiers(new, &companies, recognition.regions, *left) } else { None };
-        let Some(identifiers) = identifiers else {
+        let Some(identifiers) = identifiers(new, &companies, left) else {
             *left = 0;
             new.blank();
             continue;
         };
-        *left -= identifiers.len();
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
         if found.iter().any(|(_, erased_at)| is_before(time, *erased_at)) {
             new.blank();
@@ -91,32 +88,26 @@ fn is_before(time: Option<OffsetDateTime>, erased_at: OffsetDateTime) -> bool {
     time.is_none_or(|time| time <= erased_at)
 }
 
-/// Every identifier that the dead letter may contain, in each of these companies. `None` if there are more than `limit`, or
-/// the body is too large.
+/// Every identifier that the dead letter may contain, in each of these companies, which are sorted by region. Takes what that
+/// costs from the lookups that are `left`. `None` if it would be more, or if the body is too large.
 fn identifiers(
     new: &NewDeadLetter,
-    companies: &[&CompanyId],
-    regions: &Regions,
-    limit: usize,
+    companies: &[(Region, &CompanyId)],
+    left: &mut usize,
 ) -> Option<Vec<(CompanyId, Identifier)>> {
-    if companies.len() > MAX_COMPANIES {
+    if companies.len() > MAX_COMPANIES || *left == 0 {
         return None;
     }
-    let properties = new.properties.to_string();
-    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), properties.as_bytes()].join(&b'\n');
-    let mut last: Option<(Region, BTreeSet<Identifier>)> = None;
+    let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), new.properties.as_bytes()].join(&b'\n');
     let mut identifiers = Vec::new();
-    for company in companies {
-        let region = regions.of(company);
-        // Nearly always the same region.
-        let (_, candidates) = match last.take().filter(|(read, _)| *read == region) {
-            Some(same) => last.insert(same),
-            None => last.insert((region, erasure::candidates::candidates(&bytes, region)?)),
-        };
-        if identifiers.len() + candidates.len() > limit {
-            return None;
+    for companies in companies.chunk_by(|(one, _), (other, _)| one == other) {
+        let (region, _) = companies.first()?;
+        *left = left.checked_sub(1 + bytes.len() / BYTES_OF_LOOKUP)?;
+        let candidates = erasure::candidates::candidates(&bytes, *region)?;
+        *left = left.checked_sub(candidates.len() * companies.len())?;
+        for (_, company) in companies {
+            identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
         }
-        identifiers.extend(candidates.iter().map(|candidate| ((*company).clone(), candidate.clone())));
     }
     Some(identifiers)
 }
@@ -125,7 +116,7 @@ impl NewDeadLetter {
     /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
         self.body = Bytes::new();
-        self.properties = json!({});
+        self.properties = String::from("{}");
         self.routing_key = self.routing_key.split('.').take(2).collect::<Vec<_>>().join(".");
         self.source = None;
         self.event_id = None;

@@ -7,9 +7,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::NewDeadLetter;
-use crate::postgres::{
-    columns::column,
-    ledger::{End, Ends, EventKey, Proof},
+use crate::{
+    domain::{event::Key, fault::Stage},
+    postgres::{
+        columns::{column, key_columns},
+        free::query_free,
+        ledger::{End, Ends, EventKey, Proof},
+    },
 };
 
 /// A message of stage upsert, as its dead letter knows it.
@@ -50,10 +54,55 @@ pub fn refusals<'a>(dead_letters: &'a [NewDeadLetter], ends: &Ends<'_>) -> Vec<P
     refusals
 }
 
-/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
-/// of the same event: if it was discarded and the event is applied after all, it must be found.
+/// Locks the rows by which the ledger knows that these events were refused. Call it before dead letters of these events are
+/// deleted: of two transactions that delete the last ones of an event, the second must see that the first is gone.
 ///
-/// Skips a row that is locked, although dead letters come after the ledger in the lock order: its owner replaces it.
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn lock_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -> Result<(), sqlx::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "SELECT ae.event_key FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+         JOIN applied_events ae ON ae.company_id = u.company_id AND ae.event_key = u.event_key
+         WHERE ae.meaning IS NULL ORDER BY ae.company_id, ae.event_key FOR UPDATE OF ae",
+        &column(events, |(company, _)| *company) as &[&str],
+        &column(events, |(_, key)| *key),
+    )
+    .fetch_all(conn)
+    .await
+    .map(drop)
+}
+
+/// Locks these rows like [`lock_refusals`], but for those that others have locked. Returns the events of these.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(super) async fn lock_free_refusals(
+    conn: &mut PgConnection,
+    events: &[EventKey<'_>],
+) -> Result<Vec<Key>, sqlx::Error> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    query_free!(
+        "event_key",
+        "",
+        "UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+         JOIN applied_events r ON r.company_id = u.company_id AND r.event_key = u.event_key
+         WHERE r.meaning IS NULL",
+        "",
+        &column(events, |(company, _)| *company) as &[&str],
+        &column(events, |(_, key)| *key),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Lets the ledger forget that these events were refused, once their dead letters are deleted, unless there is another one
+/// of the same event: if it was discarded and the event is applied after all, it must be found. The caller has locked the
+/// rows before it deleted the dead letters.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -134,4 +183,48 @@ pub async fn lock_discarded(
     .await?;
     let discarded = locked.into_iter().filter(|row| row.state == "discarded");
     Ok(discarded.filter_map(|row| Some((row.dead_letter_id, row.meaning.try_into().ok()?))).collect())
+}
+
+/// Locks the open dead letters that messages of stage upsert have already, but waits for nobody. Takes out, and returns, the
+/// messages whose dead letter somebody else has locked: nothing but its counts would change. A message without its contents
+/// stays, because the contents of its dead letter must go.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn take_locked(
+    conn: &mut PgConnection,
+    dead_letters: &mut Vec<NewDeadLetter>,
+) -> Result<Vec<NewDeadLetter>, sqlx::Error> {
+    let locked = query_free!(
+        "dead_letter_id",
+        "",
+        "UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
+         JOIN dead_letters r ON r.company_id = ANY(ARRAY[u.company_id, '']) AND r.stage = 'upsert'
+             AND r.meaning = u.meaning
+         WHERE r.state IN ('open', 'replaying')",
+        "",
+        &column(dead_letters, |new| new.company.as_str()) as &[&str],
+        &column(dead_letters, |new| new.meaning) as &[[u8; 32]],
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if locked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (companies, ids) = key_columns(&locked);
+    let locked = sqlx::query!(
+        "SELECT dl.company_id, dl.meaning FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id",
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let has_locked = |new: &mut NewDeadLetter| {
+        let is_its = |company: &str| company.is_empty() || company == new.company;
+        new.stage == Stage::Upsert
+            && !new.is_blank
+            && locked.iter().any(|row| is_its(&row.company_id) && row.meaning == new.meaning)
+    };
+    Ok(dead_letters.extract_if(.., has_locked).collect())
 }

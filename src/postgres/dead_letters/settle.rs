@@ -5,7 +5,7 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::forget_refusals;
+use super::one_end::{forget_refusals, lock_free_refusals};
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
     postgres::columns::{column, key_columns},
@@ -185,7 +185,8 @@ pub async fn reopen(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Deletes a portion of the dead letters that were settled before `before`, and returns how many.
+/// Deletes a portion of the dead letters that were settled before `before`, and returns how many. Leaves out those that
+/// others have locked.
 ///
 /// # Errors
 /// When the database fails.
@@ -195,15 +196,30 @@ pub async fn delete_settled(
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
     let mut transaction = conn.begin().await?;
+    let mut old = sqlx::query!(
+        "SELECT company_id, dead_letter_id, event_key FROM dead_letters WHERE settled_at < $1
+         ORDER BY settled_at LIMIT $2",
+        before,
+        portion,
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let events = old.iter().filter_map(|row| Some((row.company_id.as_str(), row.event_key?)));
+    let locked = lock_free_refusals(&mut transaction, &events.collect::<Vec<_>>()).await?;
+    old.retain(|row| {
+        !locked.iter().any(|event| event.company == row.company_id && Some(event.id) == row.event_key)
+    });
     let deleted = sqlx::query!(
         "WITH old AS MATERIALIZED (
-             SELECT company_id, dead_letter_id FROM dead_letters WHERE settled_at < $1
-             ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+             SELECT dl.company_id, dl.dead_letter_id FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.settled_at < $3 FOR UPDATE OF dl SKIP LOCKED)
          DELETE FROM dead_letters dl USING old
          WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
          RETURNING dl.company_id, dl.event_key",
+        &column(&old, |row| row.company_id.as_str()) as &[&str],
+        &column(&old, |row| row.dead_letter_id),
         before,
-        portion,
     )
     .fetch_all(&mut *transaction)
     .await?;

@@ -37,17 +37,17 @@ pub struct Requests {
     pub owner: Option<Uuid>,
     /// Its deliveries. None of them has a row of its own.
     pub deliveries: Vec<Delivery>,
-    /// When it was written or taken.
+    /// It was written or taken after that.
     pub since: Instant,
     /// The state that lanes of its deliveries had then, as far as it was read.
     pub lanes: Arc<HashMap<Key, LaneRow>>,
 }
 
 impl Requests {
-    /// A row that is written or taken now.
+    /// A row that is written or taken after `since`.
     #[must_use]
-    pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Self {
-        Self { key, owner, deliveries, since: Instant::now(), lanes: Arc::default() }
+    pub fn new(key: EffectsKey, owner: Option<Uuid>, deliveries: Vec<Delivery>, since: Instant) -> Self {
+        Self { key, owner, deliveries, since, lanes: Arc::default() }
     }
 }
 
@@ -73,7 +73,7 @@ pub fn group(batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Vec
 
 fn requests(company: &str, batch: Uuid, owner: Option<Uuid>, deliveries: Vec<Delivery>) -> Requests {
     let key = EffectsKey { company: company.to_owned(), batch, kind: Kind::Send };
-    Requests::new(key, owner, deliveries)
+    Requests::new(key, owner, deliveries, Instant::now())
 }
 
 /// Their rows.

@@ -6,7 +6,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{EffectsKey, Keys, Kind};
-use crate::postgres::columns::interval;
+use crate::{
+    domain::event::Key,
+    postgres::{columns::interval, free::query_free},
+};
 
 /// Deletes rows of `owner` of one kind, of which every part is done. Returns those that are locked; they stay. It does not
 /// wait for the disk: if a crash of the database loses the deletion, the parts are done once more, with the same ids.
@@ -20,20 +23,15 @@ pub async fn delete(
     keys: &[EffectsKey],
 ) -> Result<Vec<EffectsKey>, sqlx::Error> {
     let keys = Keys::of(keys);
-    let locked = sqlx::query_as!(
-        Place,
-        "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-         free AS MATERIALIZED (
-             SELECT f.company_id, f.batch
-             FROM relaxed, UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
-             JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
-             WHERE f.owner = $4 ORDER BY f.company_id, f.batch FOR UPDATE OF f SKIP LOCKED),
+    let locked = query_free!(
+        "batch",
+        "",
+        "UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects r ON r.company_id = u.company_id AND r.batch = u.batch AND r.kind = $3 WHERE r.owner = $4",
+        ", relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
          deleted AS (
-             DELETE FROM effects f USING free
-             WHERE f.company_id = free.company_id AND f.batch = free.batch AND f.kind = $3)
-         SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
-         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
-         WHERE f.owner = $4 AND (f.company_id, f.batch) NOT IN (SELECT company_id, batch FROM free)",
+             DELETE FROM effects f USING free, relaxed
+             WHERE f.company_id = free.company_id AND f.batch = free.batch AND f.kind = $3)",
         &keys.companies as &[&str],
         &keys.batches,
         kind.name(),
@@ -41,7 +39,7 @@ pub async fn delete(
     )
     .fetch_all(conn)
     .await?;
-    Ok(locked.into_iter().map(|place| place.of(kind)).collect())
+    Ok(effects(kind, locked))
 }
 
 /// Locks rows of `owner` of one kind. Returns those that others have locked.
@@ -55,15 +53,12 @@ pub async fn lock(
     keys: &[EffectsKey],
 ) -> Result<Vec<EffectsKey>, sqlx::Error> {
     let keys = Keys::of(keys);
-    let locked = sqlx::query_as!(
-        Place,
-        "WITH free AS MATERIALIZED (
-             SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
-             JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
-             WHERE f.owner = $4 ORDER BY f.company_id, f.batch FOR UPDATE OF f SKIP LOCKED)
-         SELECT f.company_id, f.batch FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
-         JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = $3
-         WHERE f.owner = $4 AND (f.company_id, f.batch) NOT IN (SELECT company_id, batch FROM free)",
+    let locked = query_free!(
+        "batch",
+        "",
+        "UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+         JOIN effects r ON r.company_id = u.company_id AND r.batch = u.batch AND r.kind = $3 WHERE r.owner = $4",
+        "",
         &keys.companies as &[&str],
         &keys.batches,
         kind.name(),
@@ -71,18 +66,11 @@ pub async fn lock(
     )
     .fetch_all(conn)
     .await?;
-    Ok(locked.into_iter().map(|place| place.of(kind)).collect())
+    Ok(effects(kind, locked))
 }
 
-struct Place {
-    company_id: String,
-    batch: Uuid,
-}
-
-impl Place {
-    fn of(self, kind: Kind) -> EffectsKey {
-        EffectsKey { company: self.company_id, batch: self.batch, kind }
-    }
+fn effects(kind: Kind, keys: Vec<Key>) -> Vec<EffectsKey> {
+    keys.into_iter().map(|Key { company, id }| EffectsKey { company, batch: id, kind }).collect()
 }
 
 /// Releases rows of `owner`. They are due after `delay`, for any process. Call [`super::retain`] before if some of their

@@ -13,7 +13,10 @@ use uuid::Uuid;
 use super::state::{ClaimedLane, LaneRow, Row};
 use crate::{
     domain::event::Key,
-    postgres::columns::{column, interval, key_columns},
+    postgres::{
+        columns::{column, interval, key_columns},
+        free::query_free,
+    },
 };
 
 /// How many turns there are: see `webhook_endpoints.turn`.
@@ -130,20 +133,15 @@ pub async fn save_slots(
     lanes: &[(&Key, OffsetDateTime)],
 ) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(lanes.iter().map(|(key, _)| *key));
-    sqlx::query_as!(
-        Key,
-        "WITH free AS MATERIALIZED (
-             SELECT e.company_id, e.endpoint_id, u.next_slot_at
-             FROM UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, endpoint_id, next_slot_at)
-             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-             WHERE e.owner = $4 ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e SKIP LOCKED),
-         saved AS (
+    query_free!(
+        "endpoint_id",
+        ", u.next_slot_at",
+        "UNNEST($1::text[], $2::uuid[], $3::timestamptz[]) AS u(company_id, endpoint_id, next_slot_at)
+         JOIN webhook_endpoints r ON r.company_id = u.company_id AND r.endpoint_id = u.endpoint_id
+         WHERE r.owner = $4",
+        ", saved AS (
              UPDATE webhook_endpoints e SET next_slot_at = free.next_slot_at
-             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)
-         SELECT e.company_id AS company, e.endpoint_id AS id
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
-         JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-         WHERE e.owner = $4 AND (e.company_id, e.endpoint_id) NOT IN (SELECT company_id, endpoint_id FROM free)",
+             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)",
         &companies as &[&str],
         &ids,
         &column(lanes, |(_, at)| *at),
@@ -166,13 +164,13 @@ pub async fn release<'a>(
     max_age: Duration,
 ) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
-    sqlx::query_as!(
-        Key,
-        "WITH free AS MATERIALIZED (
-             SELECT e.company_id, e.endpoint_id FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
-             JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-             WHERE e.owner = $1 ORDER BY e.company_id, e.endpoint_id FOR UPDATE OF e SKIP LOCKED),
-         released AS (
+    query_free!(
+        "endpoint_id",
+        "",
+        "UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
+         JOIN webhook_endpoints r ON r.company_id = u.company_id AND r.endpoint_id = u.endpoint_id
+         WHERE r.owner = $1",
+        ", released AS (
              UPDATE webhook_endpoints e SET owner = NULL, next_due_at = least(e.next_due_at, (
                  SELECT CASE
                      WHEN e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL THEN 'infinity'
@@ -181,11 +179,7 @@ pub async fn release<'a>(
                  FROM webhook_pending p
                  WHERE p.company_id = e.company_id AND p.endpoint_id = e.endpoint_id
                  ORDER BY p.due_at, p.delivery_id LIMIT 1))
-             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)
-         SELECT e.company_id AS company, e.endpoint_id AS id
-         FROM UNNEST($2::text[], $3::uuid[]) AS u(company_id, endpoint_id)
-         JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
-         WHERE e.owner = $1 AND (e.company_id, e.endpoint_id) NOT IN (SELECT company_id, endpoint_id FROM free)",
+             FROM free WHERE e.company_id = free.company_id AND e.endpoint_id = free.endpoint_id)",
         owner,
         &companies as &[&str],
         &ids,

@@ -12,6 +12,9 @@ use crate::{
 /// Maximum number of delivery ids of one statement.
 const MAX_IDS: usize = 20_000;
 
+/// Maximum number of deliveries in digests that one transaction blanks. The up to 99 others of each digest become due again.
+const MAX_IN_DIGESTS: i64 = 20;
+
 /// Deletes the chains of these events; their results are never published.
 ///
 /// # Errors
@@ -32,6 +35,36 @@ pub(super) async fn remove_chains(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Keeps the first of these deliveries, in the order of their ids, until one transaction can blank them with their digests.
+/// Returns the last one that it keeps, if others come after it.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn keep_first(
+    conn: &mut PgConnection,
+    company: &str,
+    ids: &mut Vec<Uuid>,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    ids.sort_unstable();
+    // Only digests have neither a contact nor a digest, and members.
+    let next = sqlx::query_scalar!(
+        "SELECT d.delivery_id FROM UNNEST($2::uuid[]) AS u(delivery_id)
+         JOIN webhook_deliveries d ON d.company_id = $1 AND d.delivery_id = u.delivery_id
+         WHERE d.source <> 'erased' AND (d.digest_id IS NOT NULL
+             OR d.contact_id IS NULL AND EXISTS (SELECT FROM webhook_deliveries member
+                 WHERE member.company_id = $1 AND member.digest_id = d.delivery_id))
+         ORDER BY d.delivery_id OFFSET $3 LIMIT 1",
+        company,
+        ids.as_slice(),
+        MAX_IN_DIGESTS,
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(next) = next else { return Ok(None) };
+    ids.retain(|id| *id < next);
+    Ok(ids.last().copied())
 }
 
 /// Blanks these deliveries and the digests with them, and deletes their attempts and the chains of their events. An
@@ -55,6 +88,7 @@ pub(super) async fn blank_deliveries(
     for ids in ids.chunks(MAX_IDS) {
         blanked.extend(blank_rows(conn, company, ids).await?);
     }
+    let any_undelivered = blanked.iter().any(|row| row.state != "delivered");
     // A delivery that an operator had discarded was not going to be sent.
     let unsent: Vec<Uuid> = blanked
         .iter()
@@ -85,7 +119,7 @@ pub(super) async fn blank_deliveries(
     .execute(conn)
     .await?;
     let attempts = first_attempts + attempts.rows_affected();
-    Ok(Blanked { deliveries: ids, count: blanked.len() as u64, attempts })
+    Ok(Blanked { deliveries: ids, count: blanked.len() as u64, attempts, any_undelivered })
 }
 
 /// The digests that contain these deliveries. They need not name anything that identifies the person.
@@ -110,6 +144,8 @@ pub(super) struct Blanked {
     pub(super) count: u64,
     /// The number of their attempts.
     pub(super) attempts: u64,
+    /// Some of them were not delivered. A process may have read them before, even those that are not to be sent any more.
+    pub(super) any_undelivered: bool,
 }
 
 /// A delivery that is blank now.

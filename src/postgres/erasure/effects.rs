@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -25,17 +26,17 @@ pub(super) async fn find<P: Part>(
     page: (Uuid, Uuid),
     concerns: impl Fn(&P) -> bool,
 ) -> Result<Vec<EffectsKey>, sqlx::Error> {
-    let rows = sqlx::query!(
+    // Row by row: each may have some MiB.
+    let mut rows = sqlx::query!(
         "SELECT batch, body FROM effects WHERE company_id = $1 AND kind = $2 AND batch > $3 AND batch <= $4",
         company,
         P::KIND.name(),
         page.0,
         page.1,
     )
-    .fetch_all(conn)
-    .await?;
+    .fetch(conn);
     let mut found = Vec::new();
-    for row in rows {
+    while let Some(row) = rows.try_next().await? {
         let parts = P::unpack(company, &row.body).map_err(|_| unreadable(row.batch, P::KIND))?;
         if parts.iter().any(&concerns) {
             found.push(EffectsKey { company: company.to_owned(), batch: row.batch, kind: P::KIND });

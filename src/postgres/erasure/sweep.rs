@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use super::{
     Counts, Dossier,
-    deliveries::{Blanked, blank_deliveries, remove_chains},
+    deliveries::{Blanked, blank_deliveries, keep_first, remove_chains},
     effects::{self, PAGE},
     history::Events,
+    recalls,
 };
 use crate::{
     domain::{
@@ -25,7 +26,7 @@ use crate::{
             completed,
             outgoing::{self, OutgoingEvent},
         },
-        contact::erasure::Person,
+        contact::{ContactId, erasure::Person},
         event::CompanyId,
         webhook::delivery::Delivery,
     },
@@ -68,6 +69,7 @@ const MAX_OFFSET: Duration = Duration::seconds(5);
 /// A search for one person.
 pub struct Sweep<'a> {
     company: &'a CompanyId,
+    contact: ContactId,
     person: &'a Person,
     ids: Vec<Uuid>,
     /// The person's events.
@@ -93,6 +95,7 @@ impl<'a> Sweep<'a> {
     pub fn new(company: &'a CompanyId, dossier: &'a Dossier, until: Option<OffsetDateTime>) -> Self {
         Self {
             company,
+            contact: dossier.contact,
             person: &dossier.person,
             ids: dossier.ids(),
             events: &dossier.events,
@@ -149,7 +152,7 @@ impl<'a> Sweep<'a> {
         let statement = format!(
             "SELECT {key} FROM {name} WHERE company_id = $1 AND {key} > $2 ORDER BY {key} OFFSET $3 LIMIT 1"
         );
-        let next: Option<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        let mut next: Option<Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
             .bind(company)
             .bind(after)
             .bind(rows - 1)
@@ -157,19 +160,28 @@ impl<'a> Sweep<'a> {
             .await?;
         let page = Page { company, after, last: next.unwrap_or(Uuid::max()) };
         let mut counts = Counts::default();
+        let mut may_be_sent = false;
         match table {
             Table::Deliveries => {
-                let blanked = self.deliveries(conn, &page).await?;
+                let (blanked, last) = self.deliveries(conn, &page).await?;
+                next = last.or(next);
                 counts.attempts = blanked.attempts;
                 counts.deliveries = blanked.count;
+                may_be_sent = blanked.any_undelivered;
                 self.deliveries.extend(blanked.deliveries);
             }
             Table::ChainResults => self.chain_results(conn, &page).await?,
-            Table::Requests => counts.deliveries = self.requests(conn, &page).await?,
+            Table::Requests => {
+                counts.deliveries = self.requests(conn, &page).await?;
+                may_be_sent = counts.deliveries > 0;
+            }
             Table::Events => counts.outbox_messages = self.events(conn, &page).await?,
             Table::DeadLetters | Table::StrayDeadLetters => {
                 counts.dead_letters = self.dead_letters(conn, &page).await?;
             }
+        }
+        if may_be_sent {
+            recalls::note(conn, self.company, self.contact).await?;
         }
         Ok((next, counts))
     }
@@ -187,13 +199,19 @@ impl<'a> Sweep<'a> {
         bytes.is_some_and(|bytes| self.person.is_mentioned(bytes))
     }
 
-    async fn deliveries(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<Blanked, sqlx::Error> {
+    /// Also returns the last delivery that it has looked at, if it does not get to the end of the page.
+    async fn deliveries(
+        &self,
+        conn: &mut PgConnection,
+        page: &Page<'_>,
+    ) -> Result<(Blanked, Option<Uuid>), sqlx::Error> {
         let mut found = self.deliveries_of_events(conn, page).await?;
         found.extend(self.other_deliveries(conn, page).await?);
         if found.is_empty() {
-            return Ok(Blanked::default());
+            return Ok((Blanked::default(), None));
         }
-        blank_deliveries(conn, page.company, &found, &self.ids).await
+        let last = keep_first(conn, page.company, &mut found).await?;
+        Ok((blank_deliveries(conn, page.company, &found, &self.ids).await?, last))
     }
 
     /// The deliveries of the person's events, which may be for another contact of the same chain. There is no index by

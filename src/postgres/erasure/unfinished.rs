@@ -13,6 +13,7 @@ use super::{
     Counts, Dossier, Evidence, Reading, Sweep, Table,
     history::{Deletion, blank_links},
     key_columns,
+    recalls::recall,
 };
 use crate::{
     domain::{
@@ -116,14 +117,6 @@ pub async fn claim_unfinished(
     row.map(Row::read).transpose()
 }
 
-/// Whether any erasure is unfinished.
-///
-/// # Errors
-/// When the database fails.
-pub async fn any_unfinished(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT EXISTS(SELECT FROM erasures) AS "any!""#).fetch_one(conn).await
-}
-
 struct Row {
     company_id: String,
     contact_id: Uuid,
@@ -155,7 +148,8 @@ impl Row {
 /// last. May be repeated at any time, also by several processes at once. Leaves what the person did after coming back.
 ///
 /// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
-/// published. `None` if that was not enough, or if it no longer `goes_on`: then the erasure stays unfinished.
+/// published, and until every process has heard which webhooks it must not send. `None` if that was not enough, or if it no
+/// longer `goes_on`: then the erasure stays unfinished.
 ///
 /// # Errors
 /// When the database fails; the erasure is unfinished.
@@ -167,7 +161,6 @@ pub async fn complete(
     patience: Duration,
     goes_on: impl Fn() -> bool,
 ) -> Result<Option<Counts>, sqlx::Error> {
-    let deadline = Instant::now() + patience;
     let Unfinished { company, contact, aliases, .. } = unfinished;
     let dossier = dossier(database, unfinished, region).await?;
     let ids = dossier.ids();
@@ -176,6 +169,10 @@ pub async fn complete(
     for table in Table::VARIANTS.iter().copied() {
         removed += sweep.table(database, table, true, &goes_on).await?;
     }
+    if !recall(database, company, *contact, &goes_on).await? {
+        return Ok(None);
+    }
+    let deadline = Instant::now() + patience;
     while sweep.has_unpublished() {
         if Instant::now() >= deadline {
             return Ok(None);

@@ -33,6 +33,8 @@ struct Row {
     /// Those whose outcome is unknown.
     open: HashSet<Uuid>,
     unpublished: HashSet<Uuid>,
+    /// Some of them were not sent.
+    is_unsent: bool,
     /// The size of its body, in bytes.
     size: usize,
     _reserved: Option<Reserved>,
@@ -73,7 +75,8 @@ impl Flight {
         reserved: Option<Reserved>,
     ) -> u64 {
         let open: HashSet<Uuid> = events.collect();
-        let row = Row { key, all: open.len(), open, unpublished: HashSet::new(), size, _reserved: reserved };
+        let (all, unpublished) = (open.len(), HashSet::new());
+        let row = Row { key, all, open, unpublished, is_unsent: false, size, _reserved: reserved };
         self.rows.insert(self.next, row);
         self.next += 1;
         self.next - 1
@@ -87,18 +90,29 @@ impl Flight {
             found.unpublished.insert(event);
         }
         if found.open.is_empty()
-            && let Some(Row { key, all, unpublished: events, size, .. }) = self.rows.remove(&row)
+            && let Some(Row { key, all, unpublished: events, is_unsent, size, .. }) = self.rows.remove(&row)
         {
             self.suspects.remove(&key);
             if self.suspects.is_empty() {
                 self.max_rows = usize::MAX;
             }
-            if events.is_empty() {
-                settlement.published(key);
+            let unpublished = Unpublished { key, events, all, size };
+            if unpublished.events.is_empty() {
+                settlement.published(unpublished.key);
+            } else if is_unsent {
+                settlement.now(unpublished);
             } else {
-                settlement.later(Unpublished { key, events, all, size });
+                settlement.later(unpublished);
             }
         }
+    }
+
+    /// An event was not sent. Its row can be published again at once.
+    pub(super) fn unsent(&mut self, row: u64, event: Uuid, settlement: &mut Settlement) {
+        if let Some(found) = self.rows.get_mut(&row) {
+            found.is_unsent = true;
+        }
+        self.settle(row, event, false, settlement);
     }
 
     /// The connection is lost, and with it the outcome of the open events; `is_refusal` if the broker closed it because
@@ -142,6 +156,22 @@ mod tests {
         assert!(settlement.portion().is_none() && !flight.is_empty());
         flight.settle(row, events[1], false, &mut settlement);
         assert!(settlement.portion().is_some() && flight.is_empty());
+    }
+
+    #[test]
+    fn a_row_with_an_event_that_was_not_sent_is_put_back_at_once() {
+        for is_sent in [false, true] {
+            let (mut flight, mut settlement) = (Flight::default(), Settlement::default());
+            let events = [Uuid::now_v7(), Uuid::now_v7()];
+            let row = flight.add(key(), events.into_iter(), 0, None);
+            if is_sent {
+                flight.settle(row, events[0], false, &mut settlement);
+            } else {
+                flight.unsent(row, events[0], &mut settlement);
+            }
+            flight.settle(row, events[1], true, &mut settlement);
+            assert_eq!(settlement.portion().unwrap().is_due_now(), !is_sent);
+        }
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Portion<'_> {
         self.rows.len()
     }
 
+    /// Whether its rows are put back without a wait.
+    #[cfg(test)]
+    pub(super) fn is_due_now(&self) -> bool {
+        self.outcome == Outcome::Now
+    }
+
     /// Writes it, and returns the rows that are locked and stay as they are. It may be written again: what was published
     /// stays out of its row, and a row that has left `owner` is not put back.
     pub(super) async fn write(

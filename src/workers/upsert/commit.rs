@@ -139,12 +139,19 @@ impl Committer {
         }
         let since = portion.tried_since;
         let is_proven = || since.is_some_and(|since| set_aside.is_proven(since));
+        let mut admission = None;
         let may_set_aside = || match refused {
             // If the database is slow for everybody, giving up one message after the other helps nobody.
             Refused::Slow(_) => is_proven(),
-            _ => is_proven() || set_aside.admit_unproven(Instant::now()),
+            _ => {
+                is_proven() || {
+                    admission = set_aside.admit_unproven(Instant::now());
+                    admission.is_some()
+                }
+            }
         };
         let step = portion::next(refused, &portion.facts(), may_set_aside);
+        portion.admission = admission.or(portion.admission);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
         step
     }
@@ -157,7 +164,9 @@ impl Committer {
                 component = name,
                 "{name} needs nothing for a message that it cannot apply: its event has ended"
             );
-            set_aside.withdraw();
+            if let Some(admission) = &portion.admission {
+                set_aside.withdraw(admission);
+            }
         } else if let Some(why) = &portion.set_aside {
             let company = portion.rejected.first().map(|dead| dead.company.as_str());
             error!(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     outcome::Messages,
     refused::Refused,
-    set_aside::Mark,
+    set_aside::{Admission, Mark},
     triage::{self, Accepted},
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Portion {
     pub(super) tried_since: Option<Mark>,
     /// Why its message was set aside.
     pub(super) set_aside: Option<String>,
+    /// It was set aside without proof that others are accepted.
+    pub(super) admission: Option<Admission>,
 }
 
 /// What a decision about a portion depends on.
@@ -124,7 +126,8 @@ impl Portion {
     /// Its message as a dead letter that waits until what is stored has been repaired.
     pub(super) fn set_aside(self, refused: &Refused) -> Self {
         let why = format!("tried alone {} times: {refused}", self.refusals);
-        Self { set_aside: Some(why.clone()), ..self.rejected(Reason::CrashLoop, &why) }
+        let admission = self.admission;
+        Self { set_aside: Some(why.clone()), admission, ..self.rejected(Reason::CrashLoop, &why) }
     }
 
     /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters are halved,
@@ -231,7 +234,7 @@ mod tests {
             meaning: meaning(body),
             body: body.into(),
             routing_key: String::new(),
-            properties: serde_json::Value::Null,
+            properties: String::new(),
             source: None,
             event_id: None,
             event_key: None,

@@ -25,6 +25,16 @@ pub struct SetAside(Mutex<State>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark(u64);
 
+/// A message that is set aside without proof.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission {
+    /// [`State::commits`] then.
+    commits: u64,
+    at: Instant,
+    /// When the one before was admitted.
+    before: Option<Instant>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// How many transactions with accepted messages were committed.
@@ -55,21 +65,27 @@ impl SetAside {
     }
 
     /// Whether a message may be set aside now without that. If so, it counts as set aside.
-    pub(super) fn admit_unproven(&self, now: Instant) -> bool {
+    pub(super) fn admit_unproven(&self, now: Instant) -> Option<Admission> {
         let mut state = self.state();
         let is_rare = state.last_at.is_none_or(|at| now.saturating_duration_since(at) >= UNPROVEN_INTERVAL);
-        let admits = state.unproven < MAX_UNPROVEN || is_rare;
-        if admits {
+        let admission = Admission { commits: state.commits, at: now, before: state.last_at };
+        (state.unproven < MAX_UNPROVEN || is_rare).then(|| {
             state.unproven += 1;
             state.last_at = Some(now);
-        }
-        admits
+            admission
+        })
     }
 
-    /// The message that was admitted last is not set aside after all.
-    pub(super) fn withdraw(&self) {
+    /// A message that was admitted without proof is not set aside after all.
+    pub(super) fn withdraw(&self, admission: &Admission) {
         let mut state = self.state();
-        state.unproven = state.unproven.saturating_sub(1);
+        // A commit has made room for others already.
+        if state.commits == admission.commits {
+            state.unproven = state.unproven.saturating_sub(1);
+        }
+        if state.last_at == Some(admission.at) {
+            state.last_at = admission.before;
+        }
     }
 
     /// A message was set aside for this reason.
@@ -96,7 +112,7 @@ mod tests {
     #[test]
     fn without_a_commit_two_are_admitted_at_once_and_then_one_each_minute() {
         let (set_aside, start) = (SetAside::default(), Instant::now());
-        let admits = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds));
+        let admits = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds)).is_some();
         assert!(admits(0) && admits(1));
         assert!(!admits(2) && !admits(60));
         assert!(admits(61) && !admits(120) && admits(121));
@@ -105,7 +121,7 @@ mod tests {
     #[test]
     fn commit_admits_two_more() {
         let (set_aside, now) = (SetAside::default(), Instant::now());
-        let admits = || set_aside.admit_unproven(now);
+        let admits = || set_aside.admit_unproven(now).is_some();
         assert!(admits() && admits() && !admits());
         set_aside.committed();
         assert!(admits() && admits() && !admits());
@@ -123,13 +139,25 @@ mod tests {
 
     #[test]
     fn message_that_is_not_set_aside_after_all_does_not_count() {
-        let (set_aside, now) = (SetAside::default(), Instant::now());
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let admit = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds));
         for _ in 0..9 {
-            assert!(set_aside.admit_unproven(now));
-            set_aside.withdraw();
+            set_aside.withdraw(&admit(0).unwrap());
         }
-        let admits = || set_aside.admit_unproven(now);
-        assert!(admits() && admits() && !admits());
+        assert!(admit(1).is_some() && admit(2).is_some() && admit(3).is_none());
+        set_aside.withdraw(&admit(62).unwrap());
+        assert!(admit(63).is_some() && admit(64).is_none(), "the minute is not over for that one");
+    }
+
+    #[test]
+    fn message_that_was_admitted_before_a_commit_makes_no_room_afterwards() {
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let admit = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds));
+        let admission = admit(0).unwrap();
+        set_aside.committed();
+        assert!(admit(1).is_some() && admit(2).is_some());
+        set_aside.withdraw(&admission);
+        assert!(admit(3).is_none());
     }
 
     #[test]

@@ -43,12 +43,12 @@ pub(super) struct Effects {
     pub(super) events: Vec<Handed<Committed>>,
     /// To be sent.
     pub(super) requests: Vec<Handed<Requests>>,
-    /// How many dead letters it stored.
+    /// How many messages have a dead letter now.
     pub(super) dead_letters: usize,
 }
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do. `is_patient`: it waits for
-/// locks as long as anybody; otherwise a tenth of a second.
+/// locks as long as anybody; otherwise a tenth of a second, and not at all for the dead letter that a message has already.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
@@ -63,7 +63,8 @@ pub(super) async fn apply(
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
-            written.dead = write_dead_letters(worker, &mut transaction, outcome, messages).await?;
+            let dead = DeadLetters { outcome, messages, is_patient };
+            (written.dead, written.left_out) = dead.write(worker, &mut transaction).await?;
             Ok(written)
         };
         match applying.await {
@@ -78,20 +79,27 @@ pub(super) async fn apply(
             }
         }
     };
-    let Written { events, requests, dead, endpoints } = worker.database.unit(unit).await??;
+    let Written { events, requests, dead, left_out, endpoints } = worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
-    log_dead_letters(&worker.name, &dead);
-    Ok(Effects { events, requests, dead_letters: dead.len() })
+    log_dead_letters(&worker.name, &dead, left_out);
+    Ok(Effects { events, requests, dead_letters: dead.len() + left_out })
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.
-fn log_dead_letters(component: &str, dead: &[Reason]) {
+fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
     let mut counts = BTreeMap::new();
     for reason in dead {
         *counts.entry(reason.name()).or_insert(0_u32) += 1;
     }
     for (reason, messages) in counts {
         warn!(component, reason, messages, "{component} dead-lettered {messages} messages ({reason})");
+    }
+    if left_out > 0 {
+        warn!(
+            component,
+            messages = left_out,
+            "{component} did not count {left_out} messages: somebody keeps the dead letters locked that they have already"
+        );
     }
 }
 
@@ -104,6 +112,8 @@ struct Written {
     requests: Vec<Handed<Requests>>,
     /// Reasons of new dead letters.
     dead: Vec<Reason>,
+    /// How many messages have a dead letter that is locked.
+    left_out: usize,
     /// Endpoints that have a row now.
     endpoints: Vec<Key>,
 }
@@ -152,26 +162,44 @@ async fn write(
     Ok(written)
 }
 
-/// Writes and resolves dead letters. Returns the reasons of the new ones.
-async fn write_dead_letters(
-    worker: &UpsertWorker,
-    conn: &mut PgConnection,
-    Outcome { mut dead, resolved, .. }: Outcome<'_>,
-    messages: Messages<'_>,
-) -> Result<Vec<Reason>, Refused> {
-    let recognition = Recognition {
-        pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
-        regions: &worker.rules.regions,
-    };
-    // Before any dead letter is locked: an erasure may wait for others who need it.
-    dead_letters::blank(conn, &recognition, &mut dead).await?;
-    let discarded = dead_letters::lock_discarded(conn, &messages.replays()).await?;
-    if !discarded.is_empty() {
-        return Err(Refused::Discarded(discarded));
+/// What is needed to write and resolve dead letters.
+struct DeadLetters<'a> {
+    outcome: Outcome<'a>,
+    messages: Messages<'a>,
+    /// It waits for dead letters that others have locked.
+    is_patient: bool,
+}
+
+impl DeadLetters<'_> {
+    /// Returns the reasons of the new ones, and how many messages have one that is locked.
+    async fn write(
+        self,
+        worker: &UpsertWorker,
+        conn: &mut PgConnection,
+    ) -> Result<(Vec<Reason>, usize), Refused> {
+        let Outcome { mut dead, resolved, .. } = self.outcome;
+        let recognition = Recognition {
+            pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
+            regions: &worker.rules.regions,
+        };
+        // Before any dead letter is locked: an erasure may wait for others who need it.
+        dead_letters::blank(conn, &recognition, &mut dead).await?;
+        let mut replays = self.messages.replays();
+        let mut left_out = Vec::new();
+        if !self.is_patient && !dead.is_empty() {
+            left_out = dead_letters::take_locked(conn, &mut dead).await?;
+            replays.retain(|(id, message)| {
+                !left_out.iter().any(|new| new.replay_of == Some(*id) && new.meaning == *message.meaning)
+            });
+        }
+        let discarded = dead_letters::lock_discarded(conn, &replays).await?;
+        if !discarded.is_empty() {
+            return Err(Refused::Discarded(discarded));
+        }
+        dead_letters::insert(conn, &dead).await?;
+        dead_letters::resolve(conn, &resolved).await?;
+        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len()))
     }
-    dead_letters::insert(conn, &dead).await?;
-    dead_letters::resolve(conn, &resolved).await?;
-    Ok(dead.iter().map(|dead| dead.reason).collect())
 }
 
 /// Writes contacts, ledger and conflicts.

@@ -156,7 +156,7 @@ impl Triage {
             Triaged::Rejected(dead) => {
                 let event = dead.event().map(|event| self.hasher.hash_one(event));
                 let keys = event.into_iter().chain([self.hasher.hash_one(dead.meaning)]).collect();
-                let bytes = dead.body.len();
+                let bytes = dead.body.len() + dead.properties.len();
                 Demand { keys, bytes, alone: bytes > self.max_bytes, ..Demand::default() }
             }
             Triaged::Suspect(message) => {
@@ -194,7 +194,7 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         meaning: meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
-        properties: properties::to_json(&message.properties),
+        properties: properties::to_text(&message.properties),
         source: fault.event.as_ref().map(|event| event.source().to_owned()),
         event_id: fault.event.as_ref().map(|event| event.id().to_owned()),
         event_key,

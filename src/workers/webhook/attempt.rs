@@ -50,8 +50,12 @@ pub(super) struct Job {
     pub(super) lane: Key,
     pub(super) handle: Arc<Lane>,
     pub(super) origin: Origin,
+    /// The id under which this process owns it.
+    pub(super) owner: Uuid,
     /// When it was taken.
     pub(super) since: Instant,
+    /// It is as the database had it then, or later.
+    pub(super) read_at: Instant,
     /// The lane had no failures. Its successes are reported rarely.
     pub(super) is_calm: bool,
     /// Waited longer than its maximum age for an unreachable receiver. It must end without a request.
@@ -181,10 +185,18 @@ impl Sender {
         }
     }
 
-    /// The next job, which must be sent now.
+    /// The next job, which must be sent now. Skips those that this process owned under a former id, because others have taken
+    /// them over, and those that an erasure may have removed since. What the database still has of them is read again.
     fn next(&self) -> Option<Job> {
-        let may_send = !self.stop.is_cancelled() && self.presence.is_alive();
-        may_send.then(|| self.queue().next()).flatten()
+        loop {
+            let owner = self.presence.owner().filter(|_| !self.stop.is_cancelled())?;
+            let job = self.queue().next()?;
+            if job.owner == owner && !self.presence.is_recalled(&job.lane.company, job.read_at) {
+                return Some(job);
+            }
+            self.queue().ended(&job.lane);
+            self.skip(job);
+        }
     }
 
     /// Ends a job without an attempt.
@@ -262,7 +274,7 @@ impl Sender {
         }
         // A failure may close the lane. So it keeps its place until it is recorded.
         let is_delivered = outcome.class == Class::Delivered;
-        self.queue().answered(job.delivery.key.id, outcome.response_body.len());
+        self.queue().answered(job.delivery.key.id, &lane, outcome.response_body.len());
         let _ = self.finished.send(Finished { job, attempt: Some((started_at, outcome)) });
         if is_held {
             // After the outcome, so that the hold is stored by the time these have rows.

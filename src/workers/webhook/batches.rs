@@ -52,6 +52,7 @@ impl Claims {
             let taken = unowned::take(conn, Kind::Send, owner, limits, &skipped).await?;
             Ok::<_, sqlx::Error>((taken, unowned::with_due(conn, Kind::Send, &skipped).await?))
         };
+        let read_at = Instant::now();
         let (taken, held_back) = self.hand_over.database.unit(unit).await?;
         self.held_back = held_back.into_iter().collect();
         let items: usize = taken.iter().map(|batch| batch.items).sum();
@@ -60,7 +61,7 @@ impl Claims {
         for batch in taken {
             match Delivery::unpack(&batch.key.company, &batch.body) {
                 Ok(deliveries) => {
-                    let requests = Requests::new(batch.key, Some(owner), deliveries);
+                    let requests = Requests::new(batch.key, Some(owner), deliveries, read_at);
                     batches.push(Open { requests, items: batch.items });
                 }
                 Err(error) => self.put_back(owner, batch.key, &error).await?,

@@ -42,7 +42,8 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         properties: json!({
             "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,
             "correlationId": delivery.event_id, "type": WebhookRequested::TYPE,
-        }),
+        })
+        .to_string(),
         source: Some(delivery.source.clone()),
         event_id: Some(delivery.event_id.clone()),
         event_key: None,

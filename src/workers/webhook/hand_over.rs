@@ -91,13 +91,13 @@ impl HandOver {
             if requests.owner != Some(owner) || requests.since.elapsed() > MAX_AGE {
                 continue;
             }
-            let Requests { key, deliveries, lanes, .. } = requests;
+            let Requests { key, deliveries, lanes, since, .. } = requests;
             let batch = Arc::new(Batch::new(key, owner, items, deliveries.len()));
             self.open().push(Arc::downgrade(&batch));
             for delivery in deliveries {
                 let key = delivery.lane();
                 let row = rows.get(&key).or_else(|| lanes.get(&key));
-                self.admit(self.job(delivery, key, &batch), row);
+                self.admit(self.job(delivery, key, &batch, since), row);
             }
         }
         self.sender.start();
@@ -151,14 +151,16 @@ impl HandOver {
         true
     }
 
-    fn job(&self, delivery: Delivery, lane: Key, batch: &Arc<Batch>) -> Job {
+    fn job(&self, delivery: Delivery, lane: Key, batch: &Arc<Batch>, read_at: Instant) -> Job {
         Job {
             handle: self.lanes.get(&lane, &delivery.endpoint_url),
             lane,
             delivery,
             progress: Progress::default(),
             origin: Origin::Batch(Arc::clone(batch)),
+            owner: batch.owner,
             since: Instant::now(),
+            read_at,
             is_calm: true,
             is_expired: false,
             cap: 1,

@@ -71,6 +71,7 @@ impl Claims {
                 supersede::supersede(conn, loaded, || self.loaded(|_, _| true), &self.source).await?;
             Ok::<_, sqlx::Error>((places, size < max_bytes, loaded, locked))
         };
+        let read_at = Instant::now();
         let (places, is_all, loaded, locked) = self.hand_over.database.unit(unit).await?;
         let is_digest = |one: &Loaded| {
             one.is_digest && planned.get(&one.delivery.lane()).is_some_and(|visit| visit.overdue.is_none())
@@ -82,7 +83,8 @@ impl Claims {
             let again = folded.union(&locked).cloned().collect();
             visits::advance(&mut owned, &planned, (&places, is_all), &again, Instant::now());
             leave_alone(&mut owned, &locked, LOCKED_AGAIN);
-            let jobs = loaded.into_iter().filter_map(|one| visits::job(one, &mut owned, &planned)).collect();
+            let job = |one| visits::job(one, &mut owned, &planned, read_at);
+            let jobs = loaded.into_iter().filter_map(job).collect();
             let profile = |lane: &Key| owned.get(lane).map(|one| (lane.clone(), one.handle.profile));
             let profiles = folded.iter().filter_map(profile).collect();
             drop(owned);

@@ -55,6 +55,8 @@ pub(super) struct Queue<T> {
     answer_bytes: usize,
     /// What each company holds.
     held_by: HashMap<String, Holding>,
+    /// The flows of companies whose answers take up their share of the memory, until some of them are recorded.
+    unanswerable: HashMap<String, Vec<Arc<Flow>>>,
     in_flight: usize,
     max_in_flight: usize,
     companies: Shares<Arc<Flow>>,
@@ -72,6 +74,8 @@ struct Flow {
 struct Holding {
     deliveries: usize,
     bytes: usize,
+    /// The size of its answers that are not recorded.
+    answer_bytes: usize,
 }
 
 struct Lane<T> {
@@ -109,6 +113,7 @@ impl<T: Queued> Queue<T> {
             answers: HashMap::new(),
             answer_bytes: 0,
             held_by: HashMap::new(),
+            unanswerable: HashMap::new(),
             in_flight: 0,
             max_in_flight,
             companies: Shares::default(),
@@ -177,14 +182,12 @@ impl<T: Queued> Queue<T> {
         self.held.insert(item.id(), size);
         self.held_bytes += size;
         let key = item.lane().clone();
-        match self.held_by.get_mut(&key.company) {
-            Some(held) => {
-                held.deliveries += 1;
-                held.bytes += size;
-            }
-            None => {
-                self.held_by.insert(key.company.clone(), Holding { deliveries: 1, bytes: size });
-            }
+        if let Some(held) = self.held_by.get_mut(&key.company) {
+            held.deliveries += 1;
+            held.bytes += size;
+        } else {
+            let holding = Holding { deliveries: 1, bytes: size, answer_bytes: 0 };
+            self.held_by.insert(key.company.clone(), holding);
         }
         let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane {
             flow: Arc::new(Flow { company: key.company.clone(), host: item.host().to_owned() }),
@@ -204,12 +207,12 @@ impl<T: Queued> Queue<T> {
     /// The next delivery to send. It is in flight until [`Self::ended`].
     ///
     /// A flow that may not send leaves the turns, and waits in the line of its host or its company until there is room for
-    /// that. So a call costs what it moves, however many flows wait.
+    /// that, or until answers of its company are recorded. So a call costs what it moves, however many flows wait.
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
             let free = self.max_in_flight.saturating_sub(self.in_flight);
             // While answers cannot be recorded, requests would only bring more of them.
-            if free == 0 || self.answer_bytes >= self.max_bytes / 2 {
+            if free == 0 || self.free_answer_bytes() == 0 {
                 return None;
             }
             let (of_host, of_company) = (free, COMPANY_SHARE * free);
@@ -218,7 +221,9 @@ impl<T: Queued> Queue<T> {
             let flow = self.turns.pop_front()?;
             self.hosts.tried(&flow.host);
             self.companies.tried(&flow.company);
-            if !self.hosts.has_room(&flow.host, of_host) {
+            if !self.may_be_answered(&flow.company) {
+                self.unanswerable.entry(flow.company.clone()).or_default().push(flow);
+            } else if !self.hosts.has_room(&flow.host, of_host) {
                 self.hosts.wait(&flow.host, Arc::clone(&flow));
             } else if !self.companies.has_room(&flow.company, of_company) {
                 self.companies.wait(&flow.company, Arc::clone(&flow));
@@ -249,22 +254,38 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
-    /// A delivery has been answered with so many bytes, which are held until [`Self::recorded`].
-    pub(super) fn answered(&mut self, id: Uuid, bytes: usize) {
+    /// A delivery of this lane has been answered with so many bytes, which are held until [`Self::recorded`].
+    pub(super) fn answered(&mut self, id: Uuid, key: &Key, bytes: usize) {
         if bytes > 0 && self.held.contains_key(&id) {
             let former = self.answers.insert(id, bytes).unwrap_or_default();
             self.answer_bytes = self.answer_bytes - former + bytes;
+            if let Some(held) = self.held_by.get_mut(&key.company) {
+                held.answer_bytes = held.answer_bytes - former + bytes;
+            }
         }
+    }
+
+    /// How many more bytes of answers it can hold.
+    fn free_answer_bytes(&self) -> usize {
+        (self.max_bytes / 2).saturating_sub(self.answer_bytes)
+    }
+
+    /// Whether there is room for one more answer of this company, and others as well.
+    fn may_be_answered(&self, company: &str) -> bool {
+        let held = self.held_by.get(company).map_or(0, |held| held.answer_bytes);
+        held <= COMPANY_SHARE * self.free_answer_bytes()
     }
 
     /// The outcome of a delivery is recorded, or it was never sent.
     pub(super) fn recorded(&mut self, id: Uuid, key: &Key) {
         let Some(size) = self.held.remove(&id) else { return };
         self.held_bytes -= size;
-        self.answer_bytes -= self.answers.remove(&id).unwrap_or_default();
+        let answer = self.answers.remove(&id).unwrap_or_default();
+        self.answer_bytes -= answer;
         if let Some(held) = self.held_by.get_mut(&key.company) {
             held.deliveries -= 1;
             held.bytes -= size;
+            held.answer_bytes -= answer;
             if held.deliveries == 0 {
                 self.held_by.remove(&key.company);
             }
@@ -272,8 +293,24 @@ impl<T: Queued> Queue<T> {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.held -= 1;
         }
+        if answer > 0 {
+            self.call_answerable();
+        }
         self.give_turn(key);
         self.forget_idle(key);
+    }
+
+    /// Gives turns to flows that waited for room for answers.
+    fn call_answerable(&mut self) {
+        let mut waiting = std::mem::take(&mut self.unanswerable);
+        waiting.retain(|company, flows| {
+            let stays = !self.may_be_answered(company);
+            if !stays {
+                self.turns.extend(flows.drain(..));
+            }
+            stays
+        });
+        self.unanswerable = waiting;
     }
 
     /// Takes the deliveries of a lane that are not in flight. They are held until [`Self::recorded`].

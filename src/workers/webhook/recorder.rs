@@ -149,7 +149,8 @@ impl Recorder {
         let Some(written) = retry::until_judged(WEBHOOK_WORKER, &self.health, &never, write).await else {
             return Ok(());
         };
-        let Written { lost, changes, results } = written?;
+        let Written { mut lost, changes, results } = written?;
+        lost.retain(|key| taken.attempted.iter().any(|one| one.job.delivery.key == *key));
         for (batch, recorded) in taken.batches() {
             batch.recorded(recorded);
         }

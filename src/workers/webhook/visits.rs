@@ -112,11 +112,12 @@ pub(super) fn advance(
     }
 }
 
-/// The job of a loaded delivery; `None` if it is in memory already.
+/// The job of a delivery that was loaded at `read_at`; `None` if it is in memory already.
 pub(super) fn job(
     one: Loaded,
     owned: &mut HashMap<Key, Owned>,
     visits: &HashMap<Key, Planned>,
+    read_at: Instant,
 ) -> Option<Job> {
     let key = one.delivery.lane();
     let (lane, visit) = (owned.get_mut(&key)?, visits.get(&key)?);
@@ -128,7 +129,9 @@ pub(super) fn job(
         lane: key,
         progress: one.progress,
         origin: Origin::Row,
+        owner: lane.owner,
         since: Instant::now(),
+        read_at,
         is_calm: visit.is_calm,
         is_expired: visit.overdue.is_some(),
         cap: visit.cap,

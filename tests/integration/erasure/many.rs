@@ -54,6 +54,54 @@ async fn person_with_100_000_events_is_erased(app: &TestApp) {
     assert_no_trace(&dump(app).await.0);
 }
 
+/// Inserts `count` digests of an endpoint that are to be sent, each of 10 deliveries, one of them for the contact.
+async fn fill_digests(app: &TestApp, id: &str, count: i32) {
+    let digests = "CREATE TEMPORARY TABLE digests ON COMMIT DROP AS
+        SELECT gen_random_uuid() AS digest, gen_random_uuid() AS endpoint FROM generate_series(1, $1)";
+    let webhooks = "INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id,
+            trigger_name, method, url, headers, body, endpoint_id, newest_only, awaited, digest, state, contact_id, digest_id)
+        SELECT 'acme', id, now(), gen_random_uuid(), 2, '/s', 'e', 't', 'POST', 'https://x.example', '[]', '', endpoint,
+            false, false, member > 0, CASE member WHEN 0 THEN 'pending' ELSE 'digested' END, contact, digest_id
+        FROM digests CROSS JOIN generate_series(0, 10) member
+        CROSS JOIN LATERAL (SELECT CASE member WHEN 0 THEN digest ELSE gen_random_uuid() END,
+            CASE member WHEN 0 THEN NULL WHEN 5 THEN $1::uuid ELSE gen_random_uuid() END,
+            CASE WHEN member > 0 THEN digest END) AS one(id, contact, digest_id)";
+    let pending =
+        "INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts,
+            schedule_from, round_started_at)
+        SELECT 'acme', digest, now(), endpoint, now(), 0, 0, now() FROM digests";
+    let mut transaction = app.pool.begin().await.unwrap();
+    sqlx::query(digests).bind(count).execute(&mut *transaction).await.unwrap();
+    sqlx::query(webhooks).bind(id).execute(&mut *transaction).await.unwrap();
+    sqlx::query(pending).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// Refuses statements that make the members of more than twenty digests due again.
+const FEW_MEMBERS: &str = "CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF (SELECT count(*) FROM new) > 20 * 9 THEN RAISE EXCEPTION ''too many rows''; END IF; RETURN NULL; END';
+    CREATE TRIGGER few AFTER INSERT ON webhook_pending REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION few()";
+
+#[apply(test)]
+async fn person_in_many_digests_is_erased(app: &TestApp) {
+    let service = app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    app.wait_for_unpublished(0).await;
+    service.sigterm();
+    service.ended().await;
+    fill_digests(app, &id, 200).await;
+    sqlx::raw_sql(FEW_MEMBERS).execute(&app.pool).await.unwrap();
+    assert_eq!(erase(app, &id).await["removed"]["deliveries"], json!(400));
+    assert_eq!((app.rows("webhook_pending").await, app.deliveries("pending").await), (1800, 1800));
+    assert_eq!((app.deliveries("discarded").await, app.deliveries("digested").await), (200, 200));
+    assert_eq!(app.rows("webhook_deliveries WHERE state = 'digested' AND url <> ''").await, 0);
+    sqlx::raw_sql("TRUNCATE webhook_pending, webhook_deliveries").execute(&app.pool).await.unwrap();
+    app.run(&[]).await;
+    app.broker.hear(2).await;
+}
+
 /// Interrupts an erasure after the contact is gone, where it deletes the history.
 pub(super) async fn interrupted(app: &TestApp) -> String {
     app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;

@@ -154,6 +154,22 @@ async fn erased_comes_after_what_a_process_publishes_from_memory(app: &TestApp) 
     app.wait_for_unpublished(0).await;
 }
 
+/// The command waits for half a minute. Then it says what is left.
+#[apply(test)]
+async fn erasure_that_waits_for_the_broker_is_partly_done(app: &TestApp) {
+    let (id, _process, proxy) = with_event_in_memory(app).await;
+    let command = ["contact", "erase", "--company", "acme", id.as_str(), "--yes", "--operator", "grace"];
+    let partly = app.cli(&command).await;
+    assert_eq!((partly.code, app.rows("contacts").await, app.rows("erasures").await), (Some(3), 0, 1));
+    assert!(partly.stderr.contains("any process finishes the erasure"), "{}", partly.stderr);
+    proxy.open();
+    let finished = app.cli(&command).await;
+    assert_eq!((finished.code, app.rows("erasures").await), (Some(0), 0), "{}", finished.stderr);
+    let heard: Vec<_> = app.broker.hear(3).await.into_iter().map(|heard| heard.routing_key).collect();
+    assert_eq!(heard[2], "contact.erased", "{heard:?}");
+    app.wait_for_unpublished(0).await;
+}
+
 #[apply(test)]
 async fn erasure_removes_what_a_killed_process_had_in_memory(app: &TestApp) {
     let (id, process, _proxy) = with_event_in_memory(app).await;

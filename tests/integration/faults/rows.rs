@@ -18,6 +18,9 @@ use crate::{
 
 const EMAIL: &str = "ada@x.example";
 
+/// Without the events that were refused.
+const APPLIED: &str = "applied_events WHERE meaning IS NOT NULL";
+
 fn ada(id: &str) -> Event {
     Event::lead("Ada").id(id).email(EMAIL)
 }
@@ -86,7 +89,7 @@ async fn unreadable_contact_stops_nobody(app: &TestApp) {
     set_aside(app, &process, &why, 21).await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
     recovers(app).await;
-    assert_eq!(app.rows("applied_events").await, 22);
+    assert_eq!(app.rows(APPLIED).await, 22);
 }
 
 /// In each batch something else is applied, and that proves that the database works.
@@ -106,7 +109,7 @@ async fn many_unreadable_contacts_stop_nobody(app: &TestApp) {
     app.queues_are_empty().await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
     replay(app).await;
-    app.wait_for_rows("applied_events", 56).await;
+    app.wait_for_rows(APPLIED, 56).await;
 }
 
 /// Makes inserting a contact too slow, if its name is like this.
@@ -159,7 +162,7 @@ async fn locked_contact_stops_nobody(app: &TestApp) {
     set_aside(app, &process, "somebody keeps a row locked", 101).await;
     lock.rollback().await.unwrap();
     recovers(app).await;
-    assert_eq!(app.rows("applied_events").await, 102);
+    assert_eq!(app.rows(APPLIED).await, 102);
 }
 
 /// The contact has to be locked before the event can be found applied.
@@ -222,12 +225,13 @@ async fn messages_wait_if_no_contact_can_be_read(app: &TestApp) {
     assert!(dead.cast_unsigned() <= most, "{dead}");
     not_ready(&process, "cannot be read").await;
     execute(app, "UPDATE contacts SET provenance = substr(provenance, 2)").await;
-    app.queues_are_empty().await;
+    // The ledger knows those that were set aside as well.
+    app.wait_for_rows("applied_events", 12).await;
     let dead = app.rows("dead_letters").await;
-    app.wait_for_rows("applied_events", 12 - dead).await;
+    assert_eq!(app.rows(APPLIED).await, 12 - dead);
     replay(app).await;
     app.wait_for_rows("dead_letters WHERE state = 'resolved'", dead).await;
-    assert_eq!(app.rows("applied_events").await, 12);
+    assert_eq!(app.rows(APPLIED).await, 12);
 }
 
 #[apply(test)]

@@ -67,7 +67,7 @@ INSERT INTO suppression_keys (company_id, key, last_erased_at)
     FROM (SELECT DISTINCT company FROM numbers UNION ALL SELECT 'company ' || n FROM generate_series(1, 10000) n) c;
 INSERT INTO suppressions SELECT company, sha256(meaning(n)), start() FROM numbers;
 INSERT INTO contact_erasures SELECT company, id(200000 + n), start(), 'ada' FROM numbers;
-INSERT INTO erasures SELECT company, id(n), '{}', start(), '{}', '{}', '{}' FROM numbers WHERE n <= 2;
+INSERT INTO erasures SELECT company, id(n), '{}', start(), '{}', '{}', '{}', start() FROM numbers WHERE n <= 2;
 INSERT INTO crash_suspects SELECT int8send(n), 1, start() FROM generate_series(1, 200) n;
 
 -- Processes: 1 lives and asks, 2 lives and has much to do, 3 is dead.

@@ -22,7 +22,7 @@ use super::{
     broker::Broker,
     environment::Environment,
     eventually,
-    process::{Finished, Process, binary, finish, unheard},
+    process::{Finished, Process, binary, finish, on_terminal, unheard},
 };
 
 /// Lines of a service's log in the message of a failure.
@@ -114,6 +114,11 @@ impl TestApp {
     /// Runs a command to its end, with standard input.
     pub(crate) async fn cli_with_input(&self, arguments: &[&str], input: &[u8]) -> Finished {
         finish(binary(arguments, &self.environment_of_processes()), Some(input)).await
+    }
+
+    /// Runs a command to its end on a terminal, where somebody types `input`. The output has both streams.
+    pub(crate) async fn cli_on_terminal(&self, arguments: &[&str], input: &str) -> Finished {
+        finish(on_terminal(arguments, &self.environment_of_processes()), Some(input.as_bytes())).await
     }
 
     /// Runs a command whose standard output nobody reads.

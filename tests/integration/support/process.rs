@@ -29,8 +29,19 @@ pub(crate) struct Finished {
 
 /// The binary. It dies with the thread that starts it, so that no test leaves a process behind.
 pub(crate) fn binary(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    with_parent(&[&[env!("CARGO_BIN_EXE_contact-relay")], arguments].concat(), settings)
+}
+
+/// The binary on a terminal of its own.
+pub(crate) fn on_terminal(arguments: &[&str], settings: &[(String, String)]) -> Command {
+    let words = [&[env!("CARGO_BIN_EXE_contact-relay")], arguments].concat();
+    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    with_parent(&["script", "--quiet", "--return", "--command", &line, "/dev/null"], settings)
+}
+
+fn with_parent(words: &[&str], settings: &[(String, String)]) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_contact-relay")]).args(arguments);
+    command.args(["--pdeathsig", "KILL", "--"]).args(words);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CONTACT_RELAY") {
             command.env_remove(name);

@@ -23,10 +23,10 @@ impl Sweep<'_> {
         conn: &mut PgConnection,
         page: &Page<'_>,
     ) -> Result<u64, sqlx::Error> {
-        let mut found = Vec::new();
+        let (mut found, mut events) = (Vec::new(), Vec::new());
         let mut rows = sqlx::query!(
             r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
-                   event_id, trigger_name, delivery_id
+                   event_id, event_key, trigger_name, delivery_id
                FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
             page.company,
             page.after,
@@ -50,20 +50,20 @@ impl Sweep<'_> {
             };
             if is_webhook || mentions() && !self.is_of_later_message(&row.body) {
                 found.push(row.dead_letter_id);
+                events.extend(row.event_key.map(|key| (page.company, key)));
             }
         }
         drop(rows);
-        let deleted = sqlx::query_scalar!(
+        dead_letters::lock_refusals(conn, &events).await?;
+        let deleted = sqlx::query!(
             "DELETE FROM dead_letters dl USING UNNEST($2::uuid[]) AS u(dead_letter_id)
-             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id
-             RETURNING dl.event_key",
+             WHERE dl.company_id = $1 AND dl.dead_letter_id = u.dead_letter_id",
             page.company,
             &found,
         )
-        .fetch_all(&mut *conn)
+        .execute(&mut *conn)
         .await?;
-        let events = deleted.iter().filter_map(|key| Some((page.company, (*key)?)));
-        dead_letters::forget_refusals(conn, &events.collect::<Vec<_>>()).await?;
-        Ok(deleted.len() as u64)
+        dead_letters::forget_refusals(conn, &events).await?;
+        Ok(deleted.rows_affected())
     }
 }

@@ -61,19 +61,38 @@ fn a_company_leaves_bytes_for_others() {
 }
 
 #[test]
+fn answers_of_one_company_leave_room_for_those_of_others() {
+    let mut queue = Queue::new(100, 1000, 30_000);
+    let (acme, globex) = (lane("acme", 1), lane("globex", 1));
+    push(&mut queue, &acme, "a", 5);
+    // A second flow waits as well.
+    push(&mut queue, &lane("acme", 2), "b", 2);
+    let (first, second) = (queue.next().unwrap(), queue.next().unwrap());
+    queue.answered(first.0, &acme, 10_000);
+    assert!(queue.next().is_some(), "a third of the room is left");
+    queue.answered(second.0, second.lane(), 1);
+    push(&mut queue, &globex, "a", 2);
+    assert_eq!(start(&mut queue), HashMap::from([("globex".to_owned(), 2)]));
+    queue.recorded(second.0, second.lane());
+    assert_eq!(start(&mut queue), HashMap::from([("acme".to_owned(), 4)]));
+    assert!(queue.unanswerable.is_empty());
+}
+
+#[test]
 fn nothing_is_sent_while_many_answers_are_not_recorded() {
     let mut queue = Queue::new(100, 1000, 30_000);
-    let lane = lane("acme", 1);
-    push(&mut queue, &lane, "a", 10);
+    let (acme, globex, initech) = (lane("acme", 1), lane("globex", 1), lane("initech", 1));
+    push(&mut queue, &acme, "a", 1);
+    push(&mut queue, &globex, "a", 1);
     let (first, second) = (queue.next().unwrap(), queue.next().unwrap());
-    queue.answered(first.0, 14_999);
-    assert!(queue.next().is_some());
-    queue.answered(second.0, 1);
+    queue.answered(first.0, &acme, 10_000);
+    queue.answered(second.0, &globex, 5_000);
+    push(&mut queue, &initech, "a", 1);
     assert!(queue.next().is_none());
-    queue.recorded(second.0, &lane);
+    queue.recorded(second.0, &globex);
     assert!(queue.next().is_some());
-    queue.recorded(first.0, &lane);
-    assert_eq!(queue.answer_bytes, 0);
+    queue.recorded(first.0, &acme);
+    assert_eq!((queue.answer_bytes, queue.free_answer_bytes()), (0, 15_000));
 }
 
 #[test]

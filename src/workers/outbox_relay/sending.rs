@@ -1,0 +1,73 @@
+//! Sends the messages of rows, in slices.
+
+use uuid::Uuid;
+
+use super::{
+    Broker, OutboxRelay,
+    flight::Name,
+    lost::Lost,
+    messages::{answer, to_amqp},
+};
+use crate::{amqp::Message, postgres::effects::events::Committed, workers::room::Handed};
+
+/// What a message takes up while its outcome is unknown, in bytes.
+const SIZE_IN_FLIGHT: usize = 256;
+
+/// The size of messages that are sent at once, in bytes.
+const SLICE: usize = 1 << 20;
+
+impl OutboxRelay {
+    /// Sends rows that this process owns as `owner`.
+    pub(super) async fn send(
+        &mut self,
+        broker: &mut Broker,
+        owner: Option<Uuid>,
+        rows: Vec<Handed<Committed>>,
+    ) -> Result<(), Lost> {
+        let mut messages = Vec::new();
+        for Handed(Committed { key, events, .. }, mut reserved) in rows {
+            if events.is_empty() {
+                self.settlement.published(key);
+                continue;
+            }
+            // Its bodies leave with the messages.
+            if let Some(reserved) = &mut reserved {
+                reserved.shrink(events.len() * SIZE_IN_FLIGHT);
+            }
+            let size = events.iter().map(|event| event.body.len()).sum();
+            let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
+            for event in events {
+                let name = Name { row, event: event.id, answer: answer(&event) };
+                messages.push((name, to_amqp(&broker.exchange, event)));
+            }
+        }
+        // In slices, each of which has the whole time of `amqp.publish_timeout`.
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        for (name, message) in messages {
+            bytes += message.body.len();
+            slice.push((name, message));
+            if bytes >= SLICE {
+                self.send_slice(broker, owner, std::mem::take(&mut slice)).await?;
+                bytes = 0;
+            }
+        }
+        self.send_slice(broker, owner, slice).await
+    }
+
+    /// Sends a slice, unless the process stood still during those before it, and others may have taken its rows over.
+    async fn send_slice(
+        &mut self,
+        broker: &mut Broker,
+        owner: Option<Uuid>,
+        slice: Vec<(Name, Message)>,
+    ) -> Result<(), Lost> {
+        if owner.is_none() || self.presence.owner() != owner {
+            for (Name { row, event, .. }, _) in slice {
+                self.flight.unsent(row, event, &mut self.settlement);
+            }
+        } else if !slice.is_empty() {
+            broker.pipeline.send(slice).await?;
+        }
+        Ok(())
+    }
+}
