@@ -120,6 +120,12 @@ impl WebhookAction {
     }
 }
 
+/// Position, name and value of each header of a `headers` member that can be read.
+#[must_use]
+pub fn headers_of(headers: &Value) -> Vec<(usize, String, String)> {
+    headers::written(Some(headers)).unwrap_or_default()
+}
+
 /// The JSON that a text body is once values stand for its variables, with the variables as texts and numbers of no
 /// meaning. `None` if the body is sent as text.
 #[must_use]

@@ -51,7 +51,7 @@ pub(super) fn parse(value: Option<&Value>) -> Result<Headers, String> {
 }
 
 /// Position, name and value of each header. An empty row of a form is none.
-fn written(value: Option<&Value>) -> Result<Vec<(usize, String, String)>, String> {
+pub(super) fn written(value: Option<&Value>) -> Result<Vec<(usize, String, String)>, String> {
     let mut headers = Vec::new();
     let mut add = |index: usize, name: &str, value: &Value| {
         let texts = texts(value).ok_or_else(|| format!("headers[{index}]: value must be a text"))?;

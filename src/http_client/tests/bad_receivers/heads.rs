@@ -223,6 +223,12 @@ fn odd_framing() -> Vec<Case> {
         )
         .status(200)
         .body(2),
+        // curl and browsers read it, the library does not (RFC 9112, 6.1 leaves it open).
+        Case::answers(
+            "HTTP/1.0 with chunks",
+            Class::Protocol,
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
         Case::answers(
             "a folded header of a refusal",
             Class::Rejected,
