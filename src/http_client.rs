@@ -49,8 +49,8 @@ pub use tls::{SetUpError, TlsSetup};
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// Maximum time for the rest of a response body that nobody waits for. A receiver that says a wrong length, or never ends
-/// its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile.
+/// Maximum time for the rest of a response body that nobody waits for. A receiver that says a wrong length, or never
+/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
@@ -195,8 +195,8 @@ impl std::fmt::Debug for HttpClient {
 /// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
 /// another request.
 ///
-/// A body that breaks off or never ends does not change the outcome: the status is the receiver's answer. A body over the
-/// limit stays unread, so its connection is closed.
+/// A body that breaks off or never ends does not change the outcome: the status is the receiver's answer. A body over
+/// the limit stays unread, so its connection is closed.
 async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
@@ -221,8 +221,8 @@ async fn read_response(
 }
 
 /// Whether at most one header says where the body ends. A proxy that has not understood a header such as
-/// `Transfer-Encoding : chunked` passes it on beside its own, and does not end the response where we do. The rest would be
-/// taken for the response to the next request, which may be another company's.
+/// `Transfer-Encoding : chunked` passes it on beside its own, and does not end the response where we do. The rest would
+/// be taken for the response to the next request, which may be another company's.
 fn is_plainly_framed(headers: &HeaderMap) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING].iter().flat_map(|name| headers.get_all(name)).count() <= 1
 }

@@ -42,8 +42,8 @@ const MAX_REPORTED: u64 = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line of FILE is one CloudEvents JSON object, published to {amqp.namespace}.events with routing key
-trigger.fired, persistent and confirmed. A line that is not a JSON object is not sent and counts as failed. FILE may be UTF-16
-with a byte order mark, which is read to its end before anything is sent.
+trigger.fired, persistent and confirmed. A line that is not a JSON object is not sent and counts as failed. FILE may
+be UTF-16 with a byte order mark, which is read into memory before anything is sent.
 
 Examples:
   contact-relay publish events.ndjson

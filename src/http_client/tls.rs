@@ -115,8 +115,8 @@ impl TlsSetup {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A ticket is chosen by the receiver, and the next connection to its name may go to another port or address, where
-        // the ticket could be a command to a service that knows no TLS.
+        // A ticket is chosen by the receiver, and the next connection to its name may go to another port or address,
+        // where the ticket could be a command to a service that knows no TLS.
         config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
     }

@@ -244,7 +244,8 @@ fn interpret_response(object: &Map<String, Value>, problems: &mut Problems) -> b
     flag.unwrap_or_default()
 }
 
-/// The actions and their paths: `action` (one) or `actions` (1 to 10). If both are given, an empty one counts as absent.
+/// The actions and their paths: `action` (one) or `actions` (1 to 10). If both are given, an empty one counts as
+/// absent.
 fn listed_actions<'a>(
     object: &'a Map<String, Value>,
     problems: &mut Problems,

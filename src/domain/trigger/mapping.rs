@@ -17,8 +17,8 @@ pub struct Mapping(Vec<(Field, String)>);
 
 impl Mapping {
     /// Reads an action. Adds a problem for every key that is not a field and every value that is not a
-    /// declared parameter. A member without content maps nothing: a serializer writes the members of all actions, a form
-    /// all of its boxes.
+    /// declared parameter. A member without content maps nothing: a serializer writes the members of all actions, a
+    /// form all of its boxes.
     pub(super) fn read(
         action: &Map<String, Value>,
         parameters: &Parameters,

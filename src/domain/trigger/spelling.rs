@@ -11,7 +11,8 @@ use crate::domain::{
     trigger::json::{self, Members},
 };
 
-/// The JSON that stands in a text as JSON: `function.arguments` of OpenAI, a column of a database. Anything else as it is.
+/// The JSON that stands in a text as JSON: `function.arguments` of OpenAI, a column of a database. Anything else as it
+/// is.
 pub(super) fn unwrapped(json: &str) -> Cow<'_, str> {
     let inside = if json.starts_with('"') { serde_json::from_str::<String>(json).ok() } else { None };
     let inside = inside.filter(|inside| inside.trim_start().starts_with(['{', '[']));
@@ -36,8 +37,8 @@ pub(super) fn event(text: &str) -> Option<String> {
     unfolded.or(plain)
 }
 
-/// The event with its data as an object. `data_base64` is what `CloudEvents` SDKs write for data that they were given as
-/// bytes (CloudEvents 1.0, JSON format, 3.1.1).
+/// The event with its data as an object. `data_base64` is what SDKs of CloudEvents write for data that they were given
+/// as bytes (CloudEvents 1.0, JSON format, 3.1.1).
 fn with_data(text: &str) -> Option<String> {
     let members = json::members(text).ok().filter(|members| !json::has_duplicate(members))?;
     let data = data(&members)?;
@@ -63,13 +64,13 @@ fn data(members: &Members<'_>) -> Option<String> {
     let is_there = members.iter().any(|(key, value)| key == "data" && value.get() != "null");
     let data = if is_there { text("data") } else { decoded() }?;
     let data = without_nan(&data).unwrap_or(data);
-    Some(data).filter(|data| json::members(data).is_ok())
+    Some(data).filter(|data| json::is_shallow(data) && json::members(data).is_ok())
 }
 
 /// RFC 3339 for a time with a zone that differs from it in its spelling only. `None` if it differs in more.
 ///
-/// `+0000` and `+00` as offsets (strftime, Postgres), blanks and the zone's name after it (Go, Ruby, Java), a comma before
-/// the fraction (ISO 8601), no seconds if they are zero (Java).
+/// `+0000` and `+00` as offsets (strftime, Postgres), blanks and the zone's name after it (Go, Ruby, Java), a comma
+/// before the fraction (ISO 8601), no seconds if they are zero (Java).
 pub(super) fn time(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.split_once('[').map_or(text, |(time, _)| time);

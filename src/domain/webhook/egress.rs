@@ -129,8 +129,8 @@ impl Policy {
         if self.is_public_port(port) { Ok(()) } else { Err(Blocked::Port) }
     }
 
-    /// Whether a public address is allowed even if it belongs to this machine itself. Firewalls protect what listens there from
-    /// others, but not from us. So it is only on the ports of HTTP, or in an allowed network.
+    /// Whether a public address is allowed even if it belongs to this machine itself. Firewalls protect what listens
+    /// there from others, but not from us. So it is only on the ports of HTTP, or in an allowed network.
     #[must_use]
     pub fn allows_here(&self, address: SocketAddr) -> bool {
         let (ip, port) = (address.ip().to_canonical(), address.port());

@@ -143,8 +143,8 @@ async fn tolerated_heads_end_where_the_next_response_begins() {
     assert_eq!(receiver.connections(), 1);
 }
 
-/// What a proxy in front of many receivers passes on without understanding it. It ends the answer elsewhere, and one of the
-/// receivers chooses what comes after that.
+/// What a proxy in front of many receivers passes on without understanding it. It ends the answer elsewhere, and one of
+/// the receivers chooses what comes after that.
 #[tokio::test]
 async fn connection_with_two_lengths_is_not_reused() {
     for (head, count) in [

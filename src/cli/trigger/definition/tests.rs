@@ -182,6 +182,19 @@ fn text_that_looks_like_json_gets_a_warning() {
 }
 
 #[test]
+fn object_in_place_of_a_form_gets_a_warning() {
+    let headers = json!({"Content-Type": "application/x-www-form-urlencoded"});
+    let check = |body: Value, expected: bool| {
+        let found = webhook_warnings(&json!({"headers": headers, "body": body}));
+        let is_there = found.iter().any(|(at, message)| at == "/body" && message.contains("declares a form"));
+        assert_eq!(is_there, expected, "{found:?}");
+    };
+    check(json!({"name": "$name"}), true);
+    check(json!("name=$name"), false);
+    check(Value::Null, false);
+}
+
+#[test]
 fn slack_workflow_gets_a_warning_without_its_variables() {
     for path in ["workflows/T0/A0/1/x", "triggers/T0/1/x"] {
         let url = format!("https://hooks.slack.com/{path}?$name$email");

@@ -124,6 +124,9 @@ fn of_body(
     let body = action.get("body").filter(|body| !body.is_null());
     let message = if SLACK_WORKFLOWS.iter().any(|address| url.starts_with(address)) {
         workflow_problem(body, parameters, always_texts)?
+    } else if is_form(action.get("headers")) && !body?.is_string() {
+        "the header declares a form, but this is sent as JSON; write a text, such as \"name=$name&email=$email\""
+            .to_owned()
     } else {
         let text = body?.as_str()?.trim();
         let looks_like_json = (text.starts_with('{') && !text.starts_with("{{"))
@@ -140,9 +143,16 @@ fn of_body(
     Some(("/body".to_owned(), message))
 }
 
+/// Whether the headers declare that the body is a form.
+fn is_form(headers: Option<&Value>) -> bool {
+    headers_of(headers.unwrap_or(&Value::Null)).iter().any(|(_, name, value)| {
+        name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
+    })
+}
+
 /// Slack starts a workflow with an object of texts, one for each variable of its trigger
-/// (<https://slack.com/help/articles/360041352714>). It does not look into members of members (slackapi/slack-github-action
-/// #280) or into `text` (elementary-data/elementary #1418), and refuses what is no text.
+/// (<https://slack.com/help/articles/360041352714>). It does not look into members of members
+/// (slackapi/slack-github-action #280) or into `text` (elementary-data/elementary #1418), and refuses what is no text.
 fn workflow_problem(
     body: Option<&Value>,
     parameters: &[String],
@@ -178,8 +188,9 @@ fn only_variable(text: &str) -> Option<String> {
     }
 }
 
-/// Messages about variables in the style of other tools, which are sent as they are written. What is between the braces may be
-/// a secret, which logs of a CI would keep. So it is quoted only if it names a parameter, and never of a URL or header.
+/// Messages about variables in the style of other tools, which are sent as they are written. What is between the braces
+/// may be a secret, which logs of a CI would keep. So it is quoted only if it names a parameter, and never of a URL or
+/// header.
 fn foreign(text: &str, parameters: &[String], is_secret: bool) -> Vec<String> {
     let mut messages = Vec::new();
     for (opening, end) in [("{{", "}}"), ("${", "}")] {

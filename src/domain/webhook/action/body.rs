@@ -198,8 +198,8 @@ fn render_string(
 
 /// The JSON that a string is once a value stands for each variable. Editors may put a byte order mark before it.
 ///
-/// Numbers may have more digits than 64 bits can hold. So each number in the JSON is only the index of its text, in the second
-/// part.
+/// Numbers may have more digits than 64 bits can hold. So each number in the JSON is only the index of its text in the
+/// list.
 pub(super) fn as_json(text: &str) -> Option<(Value, Vec<String>)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut numbers = Vec::new();

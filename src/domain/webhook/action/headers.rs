@@ -38,9 +38,8 @@ pub(super) fn parse(value: Option<&Value>) -> Result<Headers, String> {
         let at = |what: &str| format!("headers[{index}]: {what}");
         let name = name.to_ascii_lowercase();
         if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("webhook-") {
-            return Err(at("the service sets this header, so an action cannot"));
-        }
-        if !is_token(&name) {
+            illegal.get_or_insert(at("the service sets this header, so an action cannot"));
+        } else if !is_token(&name) {
             illegal.get_or_insert(at("key is not a valid header name"));
         } else if value.chars().any(char::is_control) {
             illegal.get_or_insert(at("value contains a line break or another control character"));

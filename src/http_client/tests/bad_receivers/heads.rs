@@ -149,6 +149,7 @@ fn lengths() -> Vec<Case> {
         protocol("two different lengths", "content-length: 2\r\ncontent-length: 3"),
         protocol("two different lengths in one line", "content-length: 2, 3"),
         valid("the same length twice", "content-length: 2\r\ncontent-length: 2", 2),
+        valid("the same length twice in one line", "content-length: 2, 2", 2),
         valid("an unknown transfer encoding", "transfer-encoding: evil", 2),
     ]
 }
