@@ -41,7 +41,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<String> {
 }
 
 /// The text as UTF-8, if it is UTF-16 with a byte order mark; anything else as it is. A unit that is half of a
-/// character, and a last byte that is half of a unit, become a byte that no UTF-8 has, so that only their line is broken.
+/// character, and a last byte that is half of a unit, become a byte that no UTF-8 has, so that only their line is
+/// broken.
 pub(super) fn to_utf8(bytes: Vec<u8>) -> Vec<u8> {
     let (rest, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes.as_slice() {
         [0xFF, 0xFE, rest @ ..] => (rest, u16::from_le_bytes),

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 /// Reads JSON. The last of duplicate members counts.
 ///
 /// `serde_json` takes an object with its own private key (`$serde_json::private::RawValue`) for the JSON in the text of
-/// that member. So a value could become any other one, with characters that nobody has escaped. Here it is an object like
-/// any other.
+/// that member. So a value could become any other one, with characters that nobody has escaped. Here it is an object
+/// like any other.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(text);
