@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn numbers_that_json_does_not_have_become_null() {
         for (text, expected) in [
-            // Python, Ruby, JavaScript libraries with an option
+            // Python: langwatch/langwatch #1558, Illumina/Cyrius #42, Arize-ai/openinference #210
             (r#"{"a": NaN}"#, Some(r#"{"a": null}"#)),
             (r#"{"a": [Infinity, -Infinity]}"#, Some(r#"{"a": [null, null]}"#)),
             // C, PHP's var_export, Lua

@@ -322,7 +322,10 @@ fn invalid(message: impl Into<String>) -> Fault {
 }
 
 fn check_version(version: &str) -> Result<(), Fault> {
-    if matches!(version, "1.0" | "1") {
+    // Versions such as 1.0.2 of the specification are `1.0` in events (cloudevents/spec #1134).
+    let patch =
+        version.strip_prefix("1.0.").is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
+    if patch || matches!(version, "1.0" | "1") {
         return Ok(());
     }
     Err(Fault::new(Reason::UnsupportedVersion, "`specversion` must be `1.0`"))

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn time_is_spelled_as_rfc_3339_asks() {
         for (text, expected) in [
-            // %z of C and Python, XX of Java
+            // %z of C and Python, XX of Java: toml-lang/toml #555, ruby/time #77, rtfeldman/elm-iso8601-date-strings #13
             ("2026-11-22T10:00:00+0000", Some("2026-11-22T10:00:00+00:00")),
             ("2026-11-22T10:00:00.5-0330", Some("2026-11-22T10:00:00.5-03:30")),
             // Postgres, Python's str()

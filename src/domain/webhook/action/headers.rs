@@ -158,7 +158,7 @@ mod tests {
             // Postman has key, n8n, Make and HAR have name; C#
             (json!([{"name": "X-A", "value": "b"}]), one),
             (json!([{"Key": "X-A", "Value": "b"}]), one),
-            // A map, as fetch, axios and requests take it
+            // A map, as fetch, axios and requests take it: pixlcore/xyops #238
             (json!({"X-A": "b"}), one),
             // Go's http.Header, Node's headersDistinct
             (json!({"X-A": ["b"], "X-B": []}), one),

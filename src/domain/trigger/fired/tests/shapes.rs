@@ -54,6 +54,8 @@ fn members_may_have_the_shapes_of_other_languages() {
         ("/data/trigger/interpretResponse", json!("0"), not_interpreted),
         ("/data/trigger/interpretResponse", json!(0), not_interpreted),
         ("/data/trigger/interpretResponse", json!(null), not_interpreted),
+        // RockLib/RockLib.Messaging #166
+        ("/specversion", json!("1.0.2"), one_trigger),
         // YAML and PHP read 1.0 as a number, and JavaScript writes it as 1
         ("/specversion", json!(1.0), one_trigger),
         ("/specversion", json!(1), one_trigger),
@@ -76,7 +78,8 @@ fn members_may_have_the_shapes_of_other_languages() {
         ("/data/images", json!([null, "https://h.example/1.png", {"url": "x"}, 5]), |fired| {
             fired.images == ["https://h.example/1.png"]
         }),
-        // `function.arguments` of OpenAI and columns of databases are texts
+        // `function.arguments` of OpenAI and columns of databases are texts: huggingface/smolagents #1003,
+        // quarkiverse/quarkus-langchain4j #2642, openclaw/openclaw #40425
         ("/data/arguments", json!("{\"name\": \"Ada\"}"), ada),
         ("/data/arguments", json!(" {\"name\": \"Ada\", \"email\": null}\n"), ada),
         ("/data/arguments", json!("[]"), no_arguments),
@@ -89,9 +92,9 @@ fn members_may_have_the_shapes_of_other_languages() {
         ),
         ("/data/trigger/actions", json!(event()["data"]["trigger"]["actions"].to_string()), one_trigger),
         ("/data/next", json!([event()["data"]["trigger"].to_string()]), |fired| fired.triggers.len() == 2),
-        // SDKs of CloudEvents that were given a text instead of an object
+        // SDKs of CloudEvents that were given a text instead of an object: Azure/azure-sdk-for-python #13555
         ("/data", json!(event()["data"].to_string()), one_trigger),
-        // strftime and Postgres
+        // strftime and Postgres: rtfeldman/elm-iso8601-date-strings #13, golang/go #31113
         ("/time", json!("2026-11-22T10:00:00.123+0000"), same_time),
         ("/time", json!("2026-11-22 07:00:00.123-03"), same_time),
         ("/time", json!("2026-11-22 10:00:00.123 UTC"), same_time),
@@ -106,7 +109,8 @@ fn members_may_have_the_shapes_of_other_languages() {
     }
 }
 
-/// The data as bytes, which SDKs of CloudEvents write in base64, and numbers that JSON does not have.
+/// The data as bytes, which SDKs of CloudEvents write in base64 (cloudevents/sdk-python #28), and numbers that JSON does
+/// not have (langwatch/langwatch #1558).
 #[test]
 fn event_may_be_spelled_otherwise_as_a_whole() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};

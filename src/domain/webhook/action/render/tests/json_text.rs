@@ -69,7 +69,7 @@ fn text_that_is_json_with_values_is_a_json_template() {
 #[test]
 fn json_text_is_a_template_whatever_content_type_is_declared() {
     for content_type in [
-        // Apps Script and CORS: no preflight request
+        // No preflight request: wikimedia/eventgate #6, plausible/analytics #3390, vanilla/vanilla #5489
         "text/plain;charset=utf-8",
         "text/plain",
         // Older Microsoft and PHP
