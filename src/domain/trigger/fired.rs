@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::domain::{
     event::{CompanyId, EventRef, without_mark},
@@ -322,10 +322,7 @@ fn invalid(message: impl Into<String>) -> Fault {
 }
 
 fn check_version(version: &str) -> Result<(), Fault> {
-    // Versions such as 1.0.2 of the specification are `1.0` in events (cloudevents/spec #1134).
-    let patch =
-        version.strip_prefix("1.0.").is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()));
-    if patch || matches!(version, "1.0" | "1") {
+    if spelling::is_version_1(version) {
         return Ok(());
     }
     Err(Fault::new(Reason::UnsupportedVersion, "`specversion` must be `1.0`"))
@@ -335,15 +332,9 @@ fn bad_trigger(path: &str, bad: &BadTrigger) -> Fault {
     Fault { trigger: bad.name.clone(), ..Fault::new(bad.reason, format!("`{path}`: {}", bad.message())) }
 }
 
-/// Parses RFC 3339, also [spelled otherwise](spelling::time), to the nanosecond; further digits are cut. All four-digit
-/// years fit `timestamptz`.
 fn utc(text: &str) -> Result<OffsetDateTime, Fault> {
     let bad = || invalid("`time` must be an RFC 3339 time, such as 2026-11-22T10:00:00.123Z");
-    let respelled = || OffsetDateTime::parse(&spelling::time(text)?, &Rfc3339).ok();
-    let time = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(respelled).ok_or_else(bad)?;
-    // An offset can move the last hours of 9999 into a year with five digits.
-    let time = time.checked_to_offset(UtcOffset::UTC).filter(|time| (0..=9999).contains(&time.year()));
-    time.ok_or_else(bad)
+    spelling::utc(text).ok_or_else(bad)
 }
 
 /// An empty id counts as absent.

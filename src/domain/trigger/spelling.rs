@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, value::RawValue};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::domain::{
     event::{without_mark, without_nan},
@@ -67,11 +68,27 @@ fn data(members: &Members<'_>) -> Option<String> {
     Some(data).filter(|data| json::is_shallow(data) && json::members(data).is_ok())
 }
 
+/// Whether it is `1.0`. JavaScript writes the number 1.0 as 1, and the versions 1.0.1 and 1.0.2 of the specification are
+/// `1.0` in events (cloudevents/spec #1134).
+pub(super) fn is_version_1(version: &str) -> bool {
+    let is_patch = |patch: &str| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(version, "1.0" | "1") || version.strip_prefix("1.0.").is_some_and(is_patch)
+}
+
+/// Parses RFC 3339, also spelled otherwise, to the nanosecond; further digits are cut. All four-digit years fit
+/// `timestamptz`.
+pub(super) fn utc(text: &str) -> Option<OffsetDateTime> {
+    let spelled = || OffsetDateTime::parse(&time(text)?, &Rfc3339).ok();
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(spelled)?;
+    // An offset can move the last hours of 9999 into a year with five digits.
+    time.checked_to_offset(UtcOffset::UTC).filter(|time| (0..=9999).contains(&time.year()))
+}
+
 /// RFC 3339 for a time with a zone that differs from it in its spelling only. `None` if it differs in more.
 ///
 /// `+0000` and `+00` as offsets (strftime, Postgres), blanks and the zone's name after it (Go, Ruby, Java), a comma
 /// before the fraction (ISO 8601), no seconds if they are zero (Java).
-pub(super) fn time(text: &str) -> Option<String> {
+fn time(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.split_once('[').map_or(text, |(time, _)| time);
     let (date, rest) = text.split_at_checked(10)?;
@@ -141,6 +158,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(event(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn version_is_1_0_in_every_spelling() {
+        for (version, expected) in [
+            ("1.0", true),
+            ("1", true),
+            ("1.0.2", true),
+            ("1.0.", false),
+            ("1.0.x", false),
+            ("1.1", false),
+            ("10", false),
+            ("0.3", false),
+            ("v1.0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_version_1(version), expected, "{version}");
         }
     }
 

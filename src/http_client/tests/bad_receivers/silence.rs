@@ -113,6 +113,7 @@ fn taken() -> Vec<Case> {
         .status(200)
         .some_body()
         .hangs(),
+        // ledgetech/lua-resty-http #215
         keeps_open(
             "a length that is one too much, on a connection that stays open",
             b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok",
@@ -124,6 +125,7 @@ fn taken() -> Vec<Case> {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
         )
         .body(2),
+        // vlang/v #26431
         keeps_open("neither length nor end", b"HTTP/1.1 200 OK\r\n\r\nok").body(2),
         keeps_open("an event stream", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hi\n\n")
             .body(6),

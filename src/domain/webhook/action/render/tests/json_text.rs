@@ -126,6 +126,7 @@ fn text_that_is_declared_as_json_must_be_json() {
     }
 }
 
+/// n8n-io/n8n #26925, usebruno/bruno #9230, hoppscotch/hoppscotch #5156
 #[test]
 fn numbers_of_the_author_are_sent_as_they_are_written() {
     for (text, expected) in [
