@@ -9,4 +9,4 @@ mod parameters;
 pub mod problem;
 pub mod shapes;
 mod size;
-mod spelling;
+pub mod spelling;

@@ -16,6 +16,7 @@ use crate::domain::{
     trigger::{
         definition::{Action, Trigger},
         shapes::ListOrEmptyObject,
+        spelling::unwrapped,
     },
     webhook::{action::WebhookAction, json::is_empty},
 };
@@ -65,17 +66,16 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
     let Some(trigger) = members.get("trigger") else {
         return Ok(vec![Found { place: base.to_owned(), raw: text.to_owned() }]);
     };
-    let mut found = vec![Found { place: format!("{base}/trigger"), raw: trigger.get().to_owned() }];
+    let raw = unwrapped(trigger.get()).into_owned();
+    let mut found = vec![Found { place: format!("{base}/trigger"), raw }];
     if let Some(next) = members.get("next").filter(|next| next.get() != "null") {
         // The parser's error would quote the value.
         let ListOrEmptyObject::<Box<RawValue>>(next) = serde_json::from_str(next.get())
             .map_err(|_| anyhow::anyhow!("{base}/next must be a list of definitions"))?;
-        found.extend(
-            next.into_iter().enumerate().map(|(index, raw)| Found {
-                place: format!("{base}/next/{index}"),
-                raw: raw.get().to_owned(),
-            }),
-        );
+        found.extend(next.into_iter().enumerate().map(|(index, raw)| Found {
+            place: format!("{base}/next/{index}"),
+            raw: unwrapped(raw.get()).into_owned(),
+        }));
     }
     Ok(found)
 }
@@ -83,7 +83,7 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
 /// The object that holds `trigger`, with its place; without members when the text is a definition itself.
 pub(super) fn data(text: &str) -> (&'static str, Members) {
     let members: Members = serde_json::from_str(text).unwrap_or_default();
-    match members.get("data").map(|data| serde_json::from_str::<Members>(data.get())) {
+    match members.get("data").map(|data| serde_json::from_str::<Members>(&unwrapped(data.get()))) {
         Some(Ok(data)) => ("/data", data),
         _ if members.contains_key("trigger") => ("", members),
         _ => ("", Members::new()),

@@ -14,10 +14,13 @@ use crate::domain::{
 
 /// The JSON that stands in a text as JSON: `function.arguments` of OpenAI, a column of a database. Anything else as it
 /// is.
-pub(super) fn unwrapped(json: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn unwrapped(json: &str) -> Cow<'_, str> {
     let inside = if json.starts_with('"') { serde_json::from_str::<String>(json).ok() } else { None };
-    let inside = inside.filter(|inside| inside.trim_start().starts_with(['{', '[']));
-    inside.map_or(Cow::Borrowed(json), Cow::Owned)
+    match inside.filter(|inside| inside.trim_start().starts_with(['{', '['])) {
+        Some(inside) => Cow::Owned(without_nan(&inside).unwrap_or(inside)),
+        None => Cow::Borrowed(json),
+    }
 }
 
 /// The value of a text that holds strict JSON, an object or a list.
@@ -121,6 +124,7 @@ mod tests {
         for (text, expected) in [
             (r#""{\"a\": 1}""#, r#"{"a": 1}"#),
             (r#"" [1]""#, " [1]"),
+            (r#""{\"a\": [NaN, \"NaN\"]}""#, r#"{"a": [null, "NaN"]}"#),
             (r#""\"{}\"""#, r#""\"{}\"""#),
             (r#""x""#, r#""x""#),
             (r#"{"a": "{}"}"#, r#"{"a": "{}"}"#),

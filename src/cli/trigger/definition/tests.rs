@@ -42,6 +42,8 @@ fn good_definition_has_no_findings_in_any_wrapping() {
         definition.clone(),
         format!(r#"{{"trigger": {definition}, "next": [{definition}]}}"#),
         format!(r#"{{"specversion": "1.0", "data": {{"trigger": {definition}, "next": null}}}}"#),
+        json!({"trigger": definition, "next": [definition]}).to_string(),
+        json!({"data": json!({"trigger": definition}).to_string()}).to_string(),
     ] {
         assert_eq!(findings(&text), []);
     }
