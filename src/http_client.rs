@@ -22,7 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::{Request, Response, body::Incoming, header::RETRY_AFTER};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING},
+};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use url::Url;
@@ -44,6 +48,10 @@ pub use tls::{SetUpError, TlsSetup};
 
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
+
+/// Maximum time for the rest of a response body that nobody waits for. A receiver that says a wrong length, or never
+/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile.
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
 const MAX_LOOKUPS: usize = 64;
@@ -73,6 +81,8 @@ pub struct Sending<'a> {
     pub headers: &'a [(String, String)],
     /// The time at which it begins, for dates in answers.
     pub now: OffsetDateTime,
+    /// Whether somebody waits for the body of the answer, so that it may take until the deadline.
+    pub awaits_body: bool,
 }
 
 /// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
@@ -121,7 +131,7 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: &WebhookRequest,
-        &Sending { company, headers, now }: &Sending<'_>,
+        &Sending { company, headers, now, awaits_body }: &Sending<'_>,
         tls: &TlsSetup,
         started: Instant,
         progress: &mut Progress,
@@ -132,8 +142,13 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        if let Some(connection) = read_response(connection, response, now + started.elapsed(), progress).await
-        {
+        let reading = read_response(connection, response, now + started.elapsed(), progress);
+        let connection = if awaits_body {
+            reading.await
+        } else {
+            timeout(BODY_TIMEOUT, reading).await.unwrap_or_default()
+        };
+        if let Some(connection) = connection {
             self.pool.put(origin, connection);
         }
         Ok(())
@@ -180,8 +195,8 @@ impl std::fmt::Debug for HttpClient {
 /// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
 /// another request.
 ///
-/// A body that breaks off does not change the outcome: the status is the receiver's answer. Nor does a body that never
-/// ends, if the status is 2xx. A body over the limit stays unread, so its connection is closed.
+/// A body that breaks off or never ends does not change the outcome: the status is the receiver's answer. A body over
+/// the limit stays unread, so its connection is closed.
 async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
@@ -191,6 +206,7 @@ async fn read_response(
     progress.status = Some(response.status().as_u16());
     let header = response.headers().get(RETRY_AFTER);
     progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
+    let is_plainly_framed = is_plainly_framed(response.headers());
     let mut body = response.into_body();
     while let Some(chunk) = connection.next_chunk(&mut body).await {
         let chunk = chunk.ok()?;
@@ -201,7 +217,14 @@ async fn read_response(
         }
         progress.body.extend_from_slice(&chunk);
     }
-    connection.is_reusable().await.then_some(connection)
+    (is_plainly_framed && connection.is_reusable().await).then_some(connection)
+}
+
+/// Whether at most one header says where the body ends. A proxy that has not understood a header such as
+/// `Transfer-Encoding : chunked` passes it on beside its own, and does not end the response where we do. The rest would
+/// be taken for the response to the next request, which may be another company's.
+fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().flat_map(|name| headers.get_all(name)).count() <= 1
 }
 
 impl Progress {
@@ -212,14 +235,11 @@ impl Progress {
             ended => ended,
         };
         let (class, error) = match (ended, status.map(|status| (status, Class::of_status(status)))) {
-            // The receiver has taken the request, whatever becomes of its body: another attempt would repeat it.
+            // The receiver has decided, whatever becomes of its body. Another attempt after a 2xx or a 422 would repeat
+            // the request, and the wait that a 503 asks for counts.
             (_, Some((_, Class::Delivered))) => (Class::Delivered, None),
-            (Ok(()), Some((status, class))) => (class, Some(format!("the receiver answered {status}"))),
-            (Err(Failure::Timeout), Some((status, _))) => {
-                let text = format!("the receiver answered {status} but did not finish its response in time");
-                (Class::Timeout, Some(text))
-            }
-            (Err(failure), _) => (failure.class(), Some(failure.message())),
+            (_, Some((status, class))) => (class, Some(format!("the receiver answered {status}"))),
+            (Err(failure), None) => (failure.class(), Some(failure.message())),
             (Ok(()), None) => (Class::Protocol, Some("the receiver did not answer".to_owned())),
         };
         Outcome { class, status, retry_after, response_body, timing, duration, error }

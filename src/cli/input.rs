@@ -40,6 +40,27 @@ pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     }
 }
 
+/// The text as UTF-8, if it is UTF-16 with a byte order mark; anything else as it is. A unit that is half of a
+/// character, and a last byte that is half of a unit, become a byte that no UTF-8 has, so that only their line is
+/// broken.
+pub(super) fn to_utf8(bytes: Vec<u8>) -> Vec<u8> {
+    let (rest, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => (rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => (rest, u16::from_be_bytes),
+        _ => return bytes,
+    };
+    let (units, half) = rest.as_chunks::<2>();
+    let mut out = Vec::with_capacity(bytes.len());
+    for character in char::decode_utf16(units.iter().copied().map(unit)) {
+        match character {
+            Ok(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            Err(_) => out.push(0xFF),
+        }
+    }
+    out.extend(half.iter().map(|_| 0xFF));
+    out
+}
+
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
     let (units, []) = bytes.as_chunks::<2>() else { return None };
     String::from_utf16(&units.iter().copied().map(unit).collect::<Vec<_>>()).ok()
@@ -71,6 +92,26 @@ mod tests {
         ] {
             assert_eq!(decode(bytes).as_deref(), expected, "{bytes:?}");
             assert_eq!(begins_like_utf16(bytes), bytes.first().is_some_and(|first| *first >= 0xFE));
+            if let Some(text) = expected.filter(|_| begins_like_utf16(bytes)) {
+                assert_eq!(to_utf8(bytes.to_vec()), text.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn broken_utf16_breaks_only_its_line() {
+        for (bytes, expected) in [
+            // Cut in the middle of a unit, and of a character
+            (b"\xff\xfea\0\n\0b\0c".as_slice(), b"a\nb\xff".as_slice()),
+            (b"\xfe\xff\0a\0\n\0b\0", b"a\nb\xff"),
+            (b"\xff\xfea\0\n\0\x3d\xd8", b"a\n\xff"),
+            (b"\xff\xfea\0\x3d\xd8b\0\n\0c\0", b"a\xffb\nc"),
+            (b"\xff\xfe\x3d\xd8\x00\xde", "😀".as_bytes()),
+            // Not UTF-16
+            (b"\xffa\nb", b"\xffa\nb"),
+            (b"", b""),
+        ] {
+            assert_eq!(to_utf8(bytes.to_vec()), expected, "{bytes:?}");
         }
     }
 }

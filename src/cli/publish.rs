@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     amqp::{Connection, Message, Publisher, Topology, has_exchange},
-    domain::{event::without_mark, trigger::shapes::Id},
+    domain::{
+        event::{without_mark, without_nan},
+        trigger::shapes::Id,
+    },
     settings::Settings,
 };
 
@@ -39,7 +42,8 @@ const MAX_REPORTED: u64 = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line of FILE is one CloudEvents JSON object, published to {amqp.namespace}.events with routing key
-trigger.fired, persistent and confirmed. A line that is not a JSON object is not sent and counts as failed.
+trigger.fired, persistent and confirmed. A line that is not a JSON object is not sent and counts as failed. FILE may
+be UTF-16 with a byte order mark, which is read into memory before anything is sent.
 
 Examples:
   contact-relay publish events.ndjson
@@ -105,16 +109,19 @@ pub(super) async fn events_exchange(connection: &Connection, settings: &Settings
 
 type Input = Box<dyn AsyncRead + Unpin>;
 
-/// The input as UTF-8. UTF-16 is read to its end first.
-async fn utf8(input: Input) -> anyhow::Result<BufReader<Input>> {
+/// The input as UTF-8. UTF-16 is read to its end first, and its new length is set.
+async fn utf8(input: Input, bar: &ProgressBar) -> std::io::Result<BufReader<Input>> {
     let mut input = BufReader::with_capacity(READ_BYTES, input);
     if !input::begins_like_utf16(input.fill_buf().await?) {
         return Ok(input);
     }
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).await?;
-    let text = input::decode(&bytes).context("they begin like UTF-16, but are not")?;
-    Ok(BufReader::with_capacity(READ_BYTES, Box::new(Cursor::new(text.into_bytes()))))
+    let text = input::to_utf8(bytes);
+    if bar.length().is_some() {
+        bar.set_length(text.len() as u64);
+    }
+    Ok(BufReader::with_capacity(READ_BYTES, Box::new(Cursor::new(text))))
 }
 
 struct Run {
@@ -129,7 +136,7 @@ struct Run {
 
 impl Run {
     async fn all(&mut self, input: Input) -> anyhow::Result<()> {
-        let mut input = utf8(input).await.context("could not read the events")?;
+        let mut input = utf8(input, &self.bar).await.context("could not read the events")?;
         let mut number = 0;
         loop {
             let mut line = Vec::new();
@@ -201,7 +208,13 @@ fn message(exchange: &str, body: &[u8]) -> Result<Message, String> {
         return Err("not a JSON object".to_owned());
     }
     let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
-    let event: Event<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+    let mut event = serde_json::from_str::<Event<'_>>(text);
+    // Python's NaN, which the worker reads as null.
+    let plain = if event.is_err() { without_nan(text) } else { None };
+    if let Some(Ok(read)) = plain.as_deref().map(serde_json::from_str) {
+        event = Ok(read);
+    }
+    let event = event.map_err(|error| match error.classify() {
         serde_json::error::Category::Data => "not a JSON object with one id".to_owned(),
         _ => format!("not JSON, near column {}", error.column()),
     })?;
@@ -232,6 +245,7 @@ mod tests {
         let id = |body: &str| message("e", body.as_bytes()).unwrap().properties.message_id().clone().unwrap();
         assert_eq!(id(r#"{"id":"a\u0062"}"#).as_str(), "ab");
         assert_eq!(id(r#"{"id":5}"#).as_str(), "5");
+        assert_eq!(id(r#"{"a":NaN,"id":"x"}"#).as_str(), "x");
         for unnamed in
             [r"{}", r#"{"id":true}"#, r#"{"id":""}"#, &format!(r#"{{"id":"{}"}}"#, "x".repeat(256))]
         {
@@ -241,14 +255,34 @@ mod tests {
 
     #[tokio::test]
     async fn input_is_read_as_utf8() {
+        let bar = ProgressBar::hidden();
         let lines = "{\"id\":\"é\"}\r\n{}";
         let utf16: Vec<u8> = format!("\u{feff}{lines}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [lines.as_bytes().to_vec(), utf16] {
             let mut text = String::new();
-            let input = utf8(Box::new(Cursor::new(bytes))).await.unwrap().read_to_string(&mut text).await;
+            let input =
+                utf8(Box::new(Cursor::new(bytes)), &bar).await.unwrap().read_to_string(&mut text).await;
             assert_eq!((input.unwrap(), text.as_str()), (lines.len(), lines));
         }
-        assert!(utf8(Box::new(Cursor::new(b"\xff\xfea"))).await.is_err());
+    }
+
+    /// A copy that was cut: the whole lines are sent.
+    #[tokio::test]
+    async fn last_line_of_a_cut_file_fails_alone() {
+        let mut bytes: Vec<u8> =
+            "\u{feff}{}\n{\"a\":\"é\"}\n{".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        bytes.push(b'"');
+        let bar = ProgressBar::hidden();
+        bar.set_length(bytes.len() as u64);
+        let mut input = utf8(Box::new(Cursor::new(bytes)), &bar).await.unwrap();
+        let (mut sent, mut size) = (Vec::new(), 0);
+        let mut line = Vec::new();
+        while let read @ 1.. = input.read_until(b'\n', &mut line).await.unwrap() {
+            size += read as u64;
+            sent.push(message("e", line.trim_ascii()).is_ok());
+            line.clear();
+        }
+        assert_eq!((sent, bar.length()), (vec![true, true, false], Some(size)));
     }
 
     #[test]

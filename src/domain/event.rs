@@ -1,5 +1,6 @@
 //! Identifies an event (its company, and CloudEvents' `source` + `id`) and orders its values (the stamp).
 
+mod literals;
 mod meaning;
 
 use std::{fmt, sync::Arc};
@@ -8,7 +9,10 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use self::meaning::{meaning, without_mark};
+pub use self::{
+    literals::without_nan,
+    meaning::{meaning, without_mark},
+};
 
 /// The tenant: 1 to 255 bytes without control characters, so it fits the key columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,3 +9,4 @@ mod parameters;
 pub mod problem;
 pub mod shapes;
 mod size;
+pub mod spelling;

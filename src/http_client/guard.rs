@@ -38,6 +38,8 @@ pub(super) struct Guard {
     /// With places of its own, enough to look up all of them at once.
     names: Names,
     resolved: Mutex<LookupResult>,
+    /// Whether this machine has the address.
+    is_local: fn(IpAddr) -> bool,
 }
 
 /// Result of the last lookup of the service's own host names.
@@ -57,7 +59,7 @@ impl Guard {
             resolved_at: None,
         };
         let names = Names::new(2 * services.len());
-        Self { policy, services, names, resolved: Mutex::new(resolved) }
+        Self { policy, services, names, resolved: Mutex::new(resolved), is_local }
     }
 
     /// Checks what the URL alone shows, before any lookup.
@@ -71,10 +73,14 @@ impl Guard {
         let policy = self.current_policy().await;
         addresses.iter().try_for_each(|address| {
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-            if policy.is_own(loopback) && is_local(address.ip()) {
+            if policy.is_own(loopback) && (self.is_local)(address.ip()) {
                 return Err(Blocked::Own);
             }
-            policy.check_address(*address)
+            policy.check_address(*address)?;
+            if !policy.allows_here(*address) && (self.is_local)(address.ip()) {
+                return Err(Blocked::Here);
+            }
+            Ok(())
         })
     }
 
@@ -162,6 +168,38 @@ mod tests {
         }
         for other in ["127.0.0.1:5432", "10.0.0.5:5672", "10.0.0.6:5432", "10.0.0.5:1"] {
             assert_eq!(guard.check(&addresses(&[other])).await, Ok(()), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn public_addresses_of_this_machine_are_for_http_only() {
+        let check = async |policy: Policy, address: &str| {
+            let is_local = |ip: IpAddr| ["203.0.114.7", "2a00::7"].iter().any(|own| own.parse() == Ok(ip));
+            let guard = Guard { is_local, ..Guard::new(policy, Vec::new()) };
+            guard.check(&addresses(&[address])).await
+        };
+        let http = || Policy { allow_http: true, ..Policy::default() };
+        let listed = |network: &str| Policy {
+            allowed_networks: vec![network.parse().unwrap()],
+            allowed_ports: vec![6443],
+            ..Policy::default()
+        };
+        for own in ["203.0.114.7", "[2a00::7]"] {
+            for port in [2375, 5601, 6443, 8500, 9200, 10_250, 11_211] {
+                let address = format!("{own}:{port}");
+                assert_eq!(check(Policy::default(), &address).await, Err(Blocked::Here), "{address}");
+                assert_eq!(check(http(), &address).await, Err(Blocked::Here), "{address}");
+            }
+            assert_eq!(check(Policy::default(), &format!("{own}:443")).await, Ok(()));
+            assert_eq!(check(http(), &format!("{own}:80")).await, Ok(()));
+            assert_eq!(check(Policy::default(), &format!("{own}:80")).await, Err(Blocked::Here));
+            // A port that is allowed at public addresses is not meant for this machine.
+            assert_eq!(check(listed("10.0.0.0/8"), &format!("{own}:6443")).await, Err(Blocked::Here));
+        }
+        assert_eq!(check(listed("203.0.114.7/32"), "203.0.114.7:6443").await, Ok(()));
+        assert_eq!(check(listed("203.0.114.7/32:5678"), "203.0.114.7:6443").await, Err(Blocked::Here));
+        for other in ["203.0.114.8:9200", "[2a00::8]:6443"] {
+            assert_eq!(check(Policy::default(), other).await, Ok(()), "{other}");
         }
     }
 

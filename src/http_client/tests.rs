@@ -23,7 +23,7 @@ struct Client {
 }
 
 fn sending() -> Sending<'static> {
-    Sending { company: "acme", headers: &[], now: OffsetDateTime::now_utc() }
+    Sending { company: "acme", headers: &[], now: OffsetDateTime::now_utc(), awaits_body: true }
 }
 
 impl Client {

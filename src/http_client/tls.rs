@@ -9,6 +9,7 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     crypto::ring,
     pki_types::{
         CertificateDer, PrivateKeyDer,
@@ -114,6 +115,9 @@ impl TlsSetup {
             }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A ticket is chosen by the receiver, and the next connection to its name may go to another port or address,
+        // where the ticket could be a command to a service that knows no TLS.
+        config.resumption = Resumption::disabled();
         Ok(Self(Arc::new(config)))
     }
 

@@ -11,6 +11,7 @@ use super::{
     waits,
 };
 use crate::{
+    domain::webhook::json,
     operator::deliveries::{self, Delivery},
     postgres::{Database, attempts::Attempt},
 };
@@ -198,8 +199,7 @@ fn body_text(body: &[u8], limit: usize) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(body) else {
         return vec!["(not text; -o json has it in base64)".to_owned()];
     };
-    let pretty =
-        serde_json::from_str::<Value>(text).ok().filter(|value| value.is_object() || value.is_array());
+    let pretty = json::parse(body).filter(|value| value.is_object() || value.is_array());
     let text =
         pretty.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned());
     let beginning: String = text.chars().take(limit).collect();

@@ -12,11 +12,13 @@ use serde_json::{Value, value::RawValue};
 use super::{super::input, Finding, Severity};
 use crate::domain::{
     contact::field::Field,
+    event::without_nan,
     trigger::{
         definition::{Action, Trigger},
         shapes::ListOrEmptyObject,
+        spelling::unwrapped,
     },
-    webhook::action::WebhookAction,
+    webhook::{action::WebhookAction, json::is_empty},
 };
 
 mod webhook;
@@ -53,10 +55,9 @@ fn name(file: &Path) -> String {
 /// When it cannot be read, or is not JSON ([`NotJson`]).
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let text = input::read(file).with_context(|| format!("could not read {}", name(file)))?;
-    match serde_json::from_str::<Value>(&text) {
-        Ok(_) => Ok(text),
-        Err(source) => Err(NotJson { file: file.to_owned(), source }.into()),
-    }
+    let Err(source) = serde_json::from_str::<Value>(&text) else { return Ok(text) };
+    let plain = without_nan(&text).filter(|plain| serde_json::from_str::<Value>(plain).is_ok());
+    plain.ok_or_else(|| NotJson { file: file.to_owned(), source }.into())
 }
 
 /// The definitions in `text`: an event, an object with `trigger` and `next`, or one definition.
@@ -65,17 +66,16 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
     let Some(trigger) = members.get("trigger") else {
         return Ok(vec![Found { place: base.to_owned(), raw: text.to_owned() }]);
     };
-    let mut found = vec![Found { place: format!("{base}/trigger"), raw: trigger.get().to_owned() }];
+    let raw = unwrapped(trigger.get()).into_owned();
+    let mut found = vec![Found { place: format!("{base}/trigger"), raw }];
     if let Some(next) = members.get("next").filter(|next| next.get() != "null") {
         // The parser's error would quote the value.
         let ListOrEmptyObject::<Box<RawValue>>(next) = serde_json::from_str(next.get())
             .map_err(|_| anyhow::anyhow!("{base}/next must be a list of definitions"))?;
-        found.extend(
-            next.into_iter().enumerate().map(|(index, raw)| Found {
-                place: format!("{base}/next/{index}"),
-                raw: raw.get().to_owned(),
-            }),
-        );
+        found.extend(next.into_iter().enumerate().map(|(index, raw)| Found {
+            place: format!("{base}/next/{index}"),
+            raw: unwrapped(raw.get()).into_owned(),
+        }));
     }
     Ok(found)
 }
@@ -83,7 +83,7 @@ pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
 /// The object that holds `trigger`, with its place; without members when the text is a definition itself.
 pub(super) fn data(text: &str) -> (&'static str, Members) {
     let members: Members = serde_json::from_str(text).unwrap_or_default();
-    match members.get("data").map(|data| serde_json::from_str::<Members>(data.get())) {
+    match members.get("data").map(|data| serde_json::from_str::<Members>(&unwrapped(data.get()))) {
         Some(Ok(data)) => ("/data", data),
         _ if members.contains_key("trigger") => ("", members),
         _ => ("", Members::new()),
@@ -97,7 +97,8 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         place: format!("{}{place}", found.place),
         message,
     };
-    let value: Value = serde_json::from_str(&found.raw).unwrap_or_default();
+    let written: Value = serde_json::from_str(&found.raw).unwrap_or_default();
+    let value = without_texts(&written);
     let actions = actions(&value);
     let mut findings = Vec::new();
     for (place, action) in actions.iter().filter(|(_, action)| action["type"] == "WEBHOOK") {
@@ -114,16 +115,31 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         }
         Ok(trigger) => {
             let schema = trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone()));
-            let warnings = schema.chain(shapes(&value)).chain(warnings(&trigger, &actions));
+            let warnings = schema.chain(shapes(&written)).chain(warnings(&trigger, &actions, &value));
             findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));
         }
     }
     findings
 }
 
+/// The definition with the JSON that stands in texts.
+fn without_texts(definition: &Value) -> Value {
+    let mut definition = definition.clone();
+    for name in ["parameters", "action", "actions"] {
+        let text = definition.get(name).and_then(Value::as_str);
+        let inside = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        if let (Some(inside), Some(members)) = (inside, definition.as_object_mut()) {
+            members.insert(name.to_owned(), inside);
+        }
+    }
+    definition
+}
+
 /// The actions of a definition, each with its JSON pointer.
 fn actions(definition: &Value) -> Vec<(String, &Value)> {
-    match (&definition["action"], definition["actions"].as_array()) {
+    // An empty one beside the other counts as absent.
+    let action = Some(&definition["action"]).filter(|action| !is_empty(action)).unwrap_or(&Value::Null);
+    match (action, definition["actions"].as_array()) {
         (Value::Null, Some(actions)) => {
             actions.iter().enumerate().map(|(index, action)| (format!("/actions/{index}"), action)).collect()
         }
@@ -132,25 +148,37 @@ fn actions(definition: &Value) -> Vec<(String, &Value)> {
     }
 }
 
-/// A member that is read although it has the shape of another language.
-fn shapes(definition: &Value) -> Option<Warning> {
-    let interpret =
-        definition.get("interpretResponse").filter(|value| !value.is_null() && !value.is_boolean())?;
-    let written = interpret.to_string();
-    Some((
-        "/interpretResponse".to_owned(),
-        format!("{written} is read as true or false; write true or false"),
-    ))
+/// Members that are read although they have the shape of another language.
+fn shapes(definition: &Value) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let member = |name: &str| definition.get(name).filter(|value| !value.is_null());
+    if member("interpretResponse").is_some_and(|value| !value.is_boolean()) {
+        let message = "this is read as true or false, and an empty text as false; write true or false";
+        warnings.push(("/interpretResponse".to_owned(), message.to_owned()));
+    }
+    if member("description").is_some_and(|value| !value.is_string()) {
+        warnings
+            .push(("/description".to_owned(), "this is no text, and is ignored; write a text".to_owned()));
+    }
+    for name in ["parameters", "action", "actions"] {
+        if member(name).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty()) {
+            let message = "this is a text that holds JSON; write the JSON itself";
+            warnings.push((format!("/{name}"), message.to_owned()));
+        }
+    }
+    warnings
 }
 
 /// Messages about what the author is unlikely to mean, each with its JSON pointer.
-fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<Warning> {
+fn warnings(trigger: &Trigger, actions: &[(String, &Value)], definition: &Value) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut used = BTreeSet::new();
+    let always_texts = webhook::always_texts(&definition["parameters"]);
     for (action, (place, raw)) in trigger.actions().iter().zip(actions) {
         match action {
             Action::UpsertContact(mapping) => {
                 let fields: BTreeSet<Field> = mapping.iter().map(|(field, _)| field).collect();
+                warnings.extend(empty_members(place, raw));
                 used.extend(mapping.iter().map(|(_, parameter)| parameter.to_owned()));
                 if !fields.contains(&Field::Phone) && !fields.contains(&Field::Email) {
                     let message = "neither phone nor email is mapped; every event will create a new contact";
@@ -158,7 +186,8 @@ fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<Warning> {
                 }
             }
             Action::Webhook(_) => {
-                let found = webhook::warnings(raw, trigger.parameters(), &mut used).into_iter();
+                let found =
+                    webhook::warnings(raw, trigger.parameters(), &always_texts, &mut used).into_iter();
                 warnings.extend(found.map(|(at, message)| (format!("{place}{at}"), message)));
             }
         }
@@ -168,6 +197,13 @@ fn warnings(trigger: &Trigger, actions: &[(String, &Value)]) -> Vec<Warning> {
         warnings.push((place, "no action uses this parameter".to_owned()));
     }
     warnings
+}
+
+/// The members of a CRM action at `place` that map nothing.
+fn empty_members(place: &str, action: &Value) -> Vec<Warning> {
+    let members = action.as_object().into_iter().flatten().filter(|(_, value)| is_empty(value));
+    let message = "this is empty, so it fills no field; remove it, or write the name of a parameter";
+    members.map(|(key, _)| (format!("{place}/{}", escaped(key)), message.to_owned())).collect()
 }
 
 /// A key in a JSON pointer (RFC 6901, 3).

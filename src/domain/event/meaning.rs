@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
+use super::literals::without_nan;
+
 /// In bytes. A larger body is never applied, so only its bytes are compared.
 const MAX_READ: usize = 1024 * 1024;
 
@@ -16,20 +18,27 @@ const MAX_READ: usize = 1024 * 1024;
 const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// Identifies the meaning of a message body. Two bodies that differ only in the order of members, in spacing, in the
-/// escapes of texts or in a byte order mark have the same meaning.
+/// escapes of texts or in a byte order mark have the same meaning. `NaN` means what it is read as, null.
 ///
 /// A body that is not JSON, has a duplicate key in an object, or is too large, too deep or too precise to be read
 /// means its own bytes.
 #[must_use]
 pub fn meaning(body: &[u8]) -> [u8; 32] {
     let body = without_mark(body);
-    canonical(body).map_or_else(|| Sha256::digest(body), Sha256::digest).into()
+    let canonical = canonical(body).or_else(|| canonical(plain(body)?.as_bytes()));
+    canonical.map_or_else(|| Sha256::digest(body), Sha256::digest).into()
 }
 
 /// The body without the byte order mark that some writers of UTF-8 put first (RFC 8259, 8.1).
 #[must_use]
 pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
+
+/// See [`without_nan`].
+fn plain(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_READ)?;
+    without_nan(text)
 }
 
 fn canonical(body: &[u8]) -> Option<Vec<u8>> {
@@ -210,6 +219,8 @@ mod tests {
             ("[1, 0, 1000, 10000000000000000000]", "[1.0, -0.0, 1e3, 1e19]"),
             ("[0.1]", "[1E-1]"),
             ("no JSON", "\u{feff}no JSON"),
+            ("[null]", "[NaN]"),
+            (r#"{"a":null,"b":"NaN"}"#, r#"{"b":"NaN","a":-Infinity}"#),
         ] {
             assert!(is_same(one, other), "{one} and {other}");
         }
@@ -258,6 +269,8 @@ mod tests {
             "[18446744073709551616]",
             "[18446744073709551617]",
             "[1e400]",
+            "NaN x",
+            r#"["NaN"]"#,
             "[1",
             "[1] x",
             r#"["\ud800"]"#,

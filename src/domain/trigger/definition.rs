@@ -12,10 +12,10 @@ use crate::domain::{
         mapping::Mapping,
         parameters::Parameters,
         problem::{Problem, Problems},
-        shapes, size,
+        shapes, size, spelling,
     },
     value::text::quote,
-    webhook::action::WebhookAction,
+    webhook::{action::WebhookAction, json::is_empty},
 };
 
 /// Name of a trigger, in characters.
@@ -75,7 +75,10 @@ impl Trigger {
     /// # Errors
     /// All problems of the definition at once.
     pub fn parse(raw: &str) -> Result<Self, BadTrigger> {
-        let object = object(raw)?;
+        let mut object = object(raw)?;
+        for key in ["parameters", "action", "actions"] {
+            unwrap(&mut object, key);
+        }
         let mut problems = Problems::default();
         let name = name(&object, &mut problems);
         // Every event needs a name and actions; any later problem is the definition's own.
@@ -83,9 +86,10 @@ impl Trigger {
         let reason = if problems.count() > 0 { Reason::EventInvalid } else { Reason::TriggerInvalid };
 
         check_name(name, &mut problems);
-        let description = optional(&object, "description", Value::as_str, "a string", &mut problems);
-        let interpret = optional(&object, "interpretResponse", shapes::flag, "true or false", &mut problems);
-        let parameters = match given(&object, "parameters") {
+        // Only shown to people, so no other value is worth an event.
+        let description = object.get("description").and_then(Value::as_str);
+        let interpret = interpret_response(&object, &mut problems);
+        let parameters = match said(&object, "parameters") {
             Some(schema) => problems.within("parameters", |problems| Parameters::compile(schema, problems)),
             None => Parameters::default(),
         };
@@ -105,7 +109,7 @@ impl Trigger {
             name: name.unwrap_or_default().to_owned(),
             description: description.map(ToOwned::to_owned),
             parameters,
-            interpret_response: interpret.unwrap_or_default(),
+            interpret_response: interpret,
             actions,
         })
     }
@@ -200,6 +204,20 @@ fn given<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).filter(|value| !value.is_null())
 }
 
+/// A member; null and an empty text count as absent.
+fn said<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    given(object, key).filter(|value| value.as_str().is_none_or(|text| !text.trim().is_empty()))
+}
+
+/// Replaces a text that holds JSON by what it holds.
+fn unwrap(object: &mut Map<String, Value>, key: &str) {
+    if let Some(member) = object.get_mut(key)
+        && let Some(value) = member.as_str().and_then(spelling::value_in)
+    {
+        *member = value;
+    }
+}
+
 fn name<'a>(object: &'a Map<String, Value>, problems: &mut Problems) -> Option<&'a str> {
     let name = given(object, "name");
     let text = name.and_then(Value::as_str);
@@ -217,27 +235,27 @@ fn check_name(name: Option<&str>, problems: &mut Problems) {
     }
 }
 
-fn optional<'a, T>(
-    object: &'a Map<String, Value>,
-    key: &str,
-    read: impl FnOnce(&'a Value) -> Option<T>,
-    kind: &str,
-    problems: &mut Problems,
-) -> Option<T> {
-    let value = given(object, key)?;
-    let read = read(value);
-    if read.is_none() {
-        problems.push_in(key, format!("must be {kind}"));
+fn interpret_response(object: &Map<String, Value>, problems: &mut Problems) -> bool {
+    let Some(value) = said(object, "interpretResponse") else { return false };
+    let flag = shapes::flag(value);
+    if flag.is_none() {
+        problems.push_in("interpretResponse", "must be true or false");
     }
-    read
+    flag.unwrap_or_default()
 }
 
-/// The actions and their paths: `action` (one) or `actions` (1 to 10).
+/// The actions and their paths: `action` (one) or `actions` (1 to 10). If both are given, an empty one counts as
+/// absent.
 fn listed_actions<'a>(
     object: &'a Map<String, Value>,
     problems: &mut Problems,
 ) -> Vec<(Vec<String>, &'a Value)> {
-    match (given(object, "action"), given(object, "actions")) {
+    let (mut action, mut actions) = (given(object, "action"), given(object, "actions"));
+    if action.is_some() && actions.is_some() {
+        let has_content = |value: &&Value| !is_empty(value);
+        (action, actions) = (action.filter(has_content), actions.filter(has_content));
+    }
+    match (action, actions) {
         (Some(action), None) => return vec![(vec!["action".into()], action)],
         (None, Some(Value::Array(actions))) if (1..=MAX_ACTIONS).contains(&actions.len()) => {
             let path = |index: usize| vec!["actions".into(), index.to_string()];

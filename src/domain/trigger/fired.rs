@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::domain::{
     event::{CompanyId, EventRef, without_mark},
@@ -14,8 +14,8 @@ use crate::domain::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
         json::{self, BadJson, Defect, ObjectOnly},
-        shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list},
-        size,
+        shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list, is_empty_text},
+        size, spelling,
     },
     value::text::quote,
     webhook::variables::{ContactView, Variables},
@@ -139,10 +139,19 @@ pub fn decode(body: &[u8], triggers: &TriggerCache) -> Result<TriggerFired, Faul
         let message = format!("the body is nested deeper than {} levels", json::MAX_DEPTH);
         return Err(Fault::new(Reason::Undecodable, message));
     }
-    match serde_json::from_str::<ObjectOnly<Envelope<'_>>>(text) {
-        Ok(ObjectOnly(envelope)) => envelope.check(triggers),
-        Err(_) => Err(envelope::explain(text)),
+    if let Ok(ObjectOnly(envelope)) = serde_json::from_str::<ObjectOnly<Envelope<'_>>>(text) {
+        return envelope.check(triggers);
     }
+    let text = spelled(text);
+    match serde_json::from_str::<ObjectOnly<Envelope<'_>>>(&text) {
+        Ok(ObjectOnly(envelope)) => envelope.check(triggers),
+        Err(_) => Err(envelope::explain(&text)),
+    }
+}
+
+/// See [`spelling::event`].
+fn spelled(text: &str) -> Cow<'_, str> {
+    spelling::event(text).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// Adds company, event and trigger of an undecoded message to its fault, as far as they can be read.
@@ -151,13 +160,11 @@ pub fn decode(body: &[u8], triggers: &TriggerCache) -> Result<TriggerFired, Faul
 /// safe on a message that crashes the process when it is decoded.
 #[must_use]
 pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
-    match std::str::from_utf8(without_mark(body))
-        .ok()
-        .filter(|text| json::is_shallow(text))
-        .map(json::members)
-    {
-        Some(Ok(members)) => envelope::with_origin(&members, fault),
-        _ => fault,
+    let text = std::str::from_utf8(without_mark(body)).ok().filter(|text| json::is_shallow(text));
+    let Some(text) = text.map(spelled) else { return fault };
+    match json::members(&text) {
+        Ok(members) => envelope::with_origin(&members, fault),
+        Err(_) => fault,
     }
 }
 
@@ -165,14 +172,15 @@ pub fn with_origin(body: &[u8], fault: Fault) -> Fault {
 #[must_use]
 pub fn time_of(body: &[u8]) -> Option<OffsetDateTime> {
     let text = std::str::from_utf8(without_mark(body)).ok().filter(|text| json::is_shallow(text))?;
-    envelope::time(&json::members(text).ok()?)
+    envelope::time(&json::members(&spelled(text)).ok()?)
 }
 
 /// The members that matter here, borrowed from the body. Others are ignored (CloudEvents 1.0, 3.1).
 #[derive(Deserialize)]
 struct Envelope<'a> {
+    /// Also the number 1.0, or 1 of a language that does not know the difference.
     #[serde(borrow)]
-    specversion: Cow<'a, str>,
+    specversion: Id<'a>,
     #[serde(borrow)]
     id: Id<'a>,
     #[serde(borrow)]
@@ -196,7 +204,9 @@ struct EventData<'a> {
     session: Option<ObjectOrEmptyList<Session<'a>>>,
     #[serde(borrow)]
     client_data: Option<&'a RawValue>,
-    images: Option<ListOrEmptyObject<String>>,
+    /// What is no text is left out: no image is worth an event.
+    #[serde(borrow)]
+    images: Option<ListOrEmptyObject<&'a RawValue>>,
     #[serde(borrow)]
     trigger: &'a RawValue,
     #[serde(borrow)]
@@ -216,7 +226,8 @@ struct Company<'a> {
 struct Assistant<'a> {
     #[serde(borrow)]
     id: Option<Id<'a>>,
-    max_interactions: Option<Whole>,
+    #[serde(default)]
+    max_interactions: Whole,
 }
 
 #[derive(Default, Deserialize)]
@@ -234,7 +245,7 @@ impl Envelope<'_> {
         let with_origin =
             |fault: Fault| Fault { company: origin.0.clone(), event: origin.1.clone(), ..fault };
 
-        check_version(&self.specversion).map_err(with_origin)?;
+        check_version(&self.specversion.0).map_err(with_origin)?;
         if self.r#type != "trigger.fired" {
             return Err(with_origin(invalid("`type` must be `trigger.fired`")));
         }
@@ -260,6 +271,8 @@ impl EventData<'_> {
         let assistant = self.assistant.map(|ObjectOrEmptyList(assistant)| assistant).unwrap_or_default();
         let session = self.session.map(|ObjectOrEmptyList(session)| session).unwrap_or_default();
         let images = self.images.map(|ListOrEmptyObject(images)| images).unwrap_or_default();
+        let images: Vec<String> =
+            images.iter().filter_map(|image| serde_json::from_str(image.get()).ok()).collect();
         if images.iter().any(|image| image.contains('\0')) {
             return Err(with_trigger(invalid(
                 "`data.images` contains a NUL character, which cannot be stored",
@@ -276,7 +289,7 @@ impl EventData<'_> {
             company,
             event,
             time,
-            max_interactions: assistant.max_interactions.map(|Whole(count)| count),
+            max_interactions: assistant.max_interactions.0,
             images,
             triggers,
             size_of_triggers,
@@ -286,7 +299,7 @@ impl EventData<'_> {
     /// The parsed definitions of the chain, and the memory of those that are not shared.
     fn triggers(&self, cache: &TriggerCache) -> Result<(Vec<Arc<Trigger>>, usize), Fault> {
         let next = self.next.as_ref().map_or(&[][..], |ListOrEmptyObject(next)| next.as_slice());
-        let (first, mut size) = cache.parse(self.trigger.get());
+        let (first, mut size) = cache.parse(&spelling::unwrapped(self.trigger.get()));
         let first = first.map_err(|bad| bad_trigger("data.trigger", &bad))?;
         let with_trigger = |fault: Fault| Fault { trigger: Some(first.name().to_owned()), ..fault };
         if next.len() > MAX_NEXT {
@@ -295,7 +308,7 @@ impl EventData<'_> {
         let mut triggers = Vec::with_capacity(1 + next.len());
         triggers.push(Arc::clone(&first));
         for (index, raw) in next.iter().enumerate() {
-            let (parsed, more) = cache.parse(raw.get());
+            let (parsed, more) = cache.parse(&spelling::unwrapped(raw.get()));
             size += more;
             let path = format!("data.next[{index}]");
             triggers.push(parsed.map_err(|bad| with_trigger(bad_trigger(&path, &bad)))?);
@@ -309,7 +322,7 @@ fn invalid(message: impl Into<String>) -> Fault {
 }
 
 fn check_version(version: &str) -> Result<(), Fault> {
-    if version == "1.0" {
+    if spelling::is_version_1(version) {
         return Ok(());
     }
     Err(Fault::new(Reason::UnsupportedVersion, "`specversion` must be `1.0`"))
@@ -319,13 +332,9 @@ fn bad_trigger(path: &str, bad: &BadTrigger) -> Fault {
     Fault { trigger: bad.name.clone(), ..Fault::new(bad.reason, format!("`{path}`: {}", bad.message())) }
 }
 
-/// Parses RFC 3339, to the nanosecond; further digits are cut. All four-digit years fit `timestamptz`.
 fn utc(text: &str) -> Result<OffsetDateTime, Fault> {
     let bad = || invalid("`time` must be an RFC 3339 time, such as 2026-11-22T10:00:00.123Z");
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| bad())?;
-    // An offset can move the last hours of 9999 into a year with five digits.
-    let time = time.checked_to_offset(UtcOffset::UTC).filter(|time| (0..=9999).contains(&time.year()));
-    time.ok_or_else(bad)
+    spelling::utc(text).ok_or_else(bad)
 }
 
 /// An empty id counts as absent.
@@ -337,12 +346,16 @@ fn checked_id(id: Option<Id<'_>>, path: &str) -> Result<Option<String>, Fault> {
     Ok(id)
 }
 
-/// An empty list counts as an empty object.
+/// An object, also as a text. An empty list counts as an empty object.
 fn object(raw: &RawValue) -> Result<Map<String, Value>, BadJson> {
-    if is_empty_list(raw.get()) { Ok(Map::new()) } else { json::object(raw.get()) }
+    let text = spelling::unwrapped(raw.get());
+    if is_empty_list(&text) { Ok(Map::new()) } else { json::object(&text) }
 }
 
 fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
+    if is_empty_text(raw.get()) {
+        return Ok(Map::new());
+    }
     object(raw).map_err(|bad| bad_member("`data.clientData`", &bad, Reason::EventInvalid))
 }
 

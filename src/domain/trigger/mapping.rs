@@ -8,6 +8,7 @@ use crate::domain::{
     contact::field::Field,
     trigger::{parameters::Parameters, problem::Problems},
     value::text::quote,
+    webhook::json::is_empty,
 };
 
 /// The fields of an action and the parameters that fill them. The trigger declares all of these parameters.
@@ -16,14 +17,18 @@ pub struct Mapping(Vec<(Field, String)>);
 
 impl Mapping {
     /// Reads an action. Adds a problem for every key that is not a field and every value that is not a
-    /// declared parameter.
+    /// declared parameter. A member without content maps nothing: a serializer writes the members of all actions, a
+    /// form all of its boxes.
     pub(super) fn read(
         action: &Map<String, Value>,
         parameters: &Parameters,
         problems: &mut Problems,
     ) -> Self {
         let mut fields = Vec::new();
-        for (key, value) in action.iter().filter(|(key, _)| !matches!(key.as_str(), "type" | "subtype")) {
+        let is_mapping = |(key, value): &(&String, &Value)| {
+            !matches!(key.as_str(), "type" | "subtype") && !is_empty(value)
+        };
+        for (key, value) in action.iter().filter(is_mapping) {
             let entry = field(key).and_then(|field| Ok((field, parameter(value, parameters)?)));
             match entry {
                 Ok((field, parameter)) => fields.push((field, parameter.to_owned())),
@@ -103,6 +108,9 @@ mod tests {
         let expected = vec![(Field::Name, "customerName".into()), (Field::Email, "mail".into())];
         assert_eq!(read(&action), Ok(expected));
         assert_eq!(read(&json!({"type": "CRM"})), Ok(vec![]));
+        let expected = vec![(Field::Email, "mail".into())];
+        let all = json!({"email": "mail", "phone": null, "city": "", "url": null, "method": " ", "headers": [], "body": {}});
+        assert_eq!(read(&all), Ok(expected));
     }
 
     #[test]
@@ -121,9 +129,8 @@ mod tests {
                 "/name write the bare parameter name, `customerName`, without `$` and without `{{}}`",
             ),
             (json!({"name": "customer"}), "/name `customer` is not a parameter that this trigger declares"),
-            (json!({"name": ""}), "/name `` is not a parameter that this trigger declares"),
             (json!({"name": 5}), "/name must be a string, the name of a parameter"),
-            (json!({"name": null}), "/name must be a string, the name of a parameter"),
+            (json!({"name": false}), "/name must be a string, the name of a parameter"),
             (json!({"zip_code": "mail"}), "/zip_code unknown field `zip_code`; write `zipCode`"),
         ] {
             assert_eq!(read(&action), Err(vec![expected.to_owned()]), "{action}");

@@ -1,5 +1,6 @@
 //! Members that programs write in another shape than the one they mean: a number for a text, a text for a number or for
-//! `true`, an empty list for an empty object. Each type reads these shapes, and none that could mean something else.
+//! `true`, an empty list for an empty object, an empty text for nothing. Each type reads these shapes, and none that
+//! could mean something else.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -57,41 +58,50 @@ impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
     }
 }
 
-/// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole(pub u32);
+/// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whole(pub Option<u32>);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         struct Number;
 
         impl Visitor<'_> for Number {
-            type Value = u32;
+            type Value = Option<u32>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-                u32::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            fn visit_unit<E>(self) -> Result<Option<u32>, E> {
+                Ok(None)
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
-                u32::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Option<u32>, E> {
+                let whole = u32::try_from(number).map(Some);
+                whole.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<u32, E> {
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Option<u32>, E> {
+                let whole = u32::try_from(number).map(Some);
+                whole.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Option<u32>, E> {
                 // A whole number is written without a point.
-                let whole = number.to_string().parse();
+                let whole = number.to_string().parse().map(Some);
                 whole.map_err(|_| E::invalid_value(Unexpected::Float(number), &self))
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Option<u32>, E> {
                 let digits = text.trim();
+                if digits.is_empty() {
+                    return Ok(None);
+                }
                 let digits = digits.strip_suffix(".0").unwrap_or(digits);
                 let whole =
                     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
-                whole.ok_or_else(|| E::invalid_value(Unexpected::Str("a text"), &self))
+                whole.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Str("a text"), &self))
             }
         }
 
@@ -121,7 +131,13 @@ pub fn is_empty_list(text: &str) -> bool {
     inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
-/// An object, which an empty list also stands for.
+/// Whether a JSON text is a text without content: a box of a form that nobody filled in.
+pub(super) fn is_empty_text(text: &str) -> bool {
+    let inside = text.trim_ascii().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+}
+
+/// An object, which an empty list and an empty text also stand for.
 pub(super) struct ObjectOrEmptyList<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for ObjectOrEmptyList<T> {
@@ -145,13 +161,20 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for ObjectOrEmptyList<
                     Some(_) => Err(A::Error::invalid_type(Unexpected::Seq, &self)),
                 }
             }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+                if text.trim().is_empty() {
+                    return Ok(T::default());
+                }
+                Err(E::invalid_type(Unexpected::Str("a text"), &self))
+            }
         }
 
         reader.deserialize_any(Members(PhantomData)).map(Self)
     }
 }
 
-/// A list, which an empty object also stands for.
+/// A list, which an empty object and an empty text also stand for.
 pub struct ListOrEmptyObject<T>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListOrEmptyObject<T> {
@@ -178,6 +201,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListOrEmptyObject<T> {
                     None => Ok(Vec::new()),
                     Some(_) => Err(A::Error::invalid_type(Unexpected::Map, &self)),
                 }
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+                if text.trim().is_empty() {
+                    return Ok(Vec::new());
+                }
+                Err(E::invalid_type(Unexpected::Str("a text"), &self))
             }
         }
 
@@ -242,11 +272,14 @@ mod tests {
             ("1.5", None),
             ("1e300", None),
             (r#""two""#, None),
-            (r#""""#, None),
             ("true", None),
             ("[]", None),
         ] {
-            assert_eq!(serde_json::from_str(text).ok(), expected.map(Whole), "{text}");
+            let read = serde_json::from_str(text).ok();
+            assert_eq!(read, expected.map(|number| Whole(Some(number))), "{text}");
+        }
+        for text in ["null", r#""""#, r#"" ""#] {
+            assert_eq!(serde_json::from_str(text).ok(), Some(Whole(None)), "{text}");
         }
     }
 
@@ -299,10 +332,14 @@ mod tests {
             ("[1]", None, Some(1)),
             (r#"[{"a": 1}]"#, None, None),
             ("null", None, None),
-            (r#""""#, None, None),
+            (r#""""#, Some(0), Some(0)),
+            (r#""x""#, None, None),
             ("[] x", None, None),
         ] {
             assert_eq!((members(text), items(text)), (object, list), "{text}");
+        }
+        for (text, expected) in [(r#""""#, true), (r#" "  " "#, true), (r#""x""#, false), ("[]", false)] {
+            assert_eq!(is_empty_text(text), expected, "{text}");
         }
     }
 
@@ -313,8 +350,9 @@ mod tests {
         fn numbers_keep_their_digits(number: i64, small: u32) {
             let digits = number.to_string();
             prop_assert_eq!(serde_json::from_str::<Id<'_>>(&digits).unwrap(), Id(digits.as_str().into()));
-            prop_assert_eq!(serde_json::from_str::<Whole>(&format!("\"{small}\"")).unwrap(), Whole(small));
-            prop_assert_eq!(serde_json::from_str::<Whole>(&format!("{small}.0")).unwrap(), Whole(small));
+            for text in [format!("\"{small}\""), format!("{small}.0")] {
+                prop_assert_eq!(serde_json::from_str::<Whole>(&text).unwrap(), Whole(Some(small)));
+            }
         }
     }
 }

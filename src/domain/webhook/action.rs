@@ -5,6 +5,7 @@
 //! still upserts its contact.
 
 mod body;
+mod headers;
 pub mod render;
 mod url_template;
 
@@ -13,18 +14,19 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::domain::webhook::{
+    json::is_empty,
     request::{Method, WebhookInvalid, WebhookRequest},
     template::Template,
 };
 use body::Body;
+use headers::Headers;
 use url_template::UrlTemplate;
 
 /// A parsed webhook action, rendered once per event.
 pub struct WebhookAction {
     pub(super) method: Method,
     pub(super) url: Result<UrlTemplate, WebhookInvalid>,
-    /// Names are in lower case, valid and not among [`OWN_HEADERS`].
-    pub(super) headers: Result<Vec<(String, Template)>, WebhookInvalid>,
+    pub(super) headers: Headers,
     pub(super) body: Result<Option<Body>, WebhookInvalid>,
     url_as_written: String,
     response_directive: Option<String>,
@@ -39,28 +41,6 @@ impl fmt::Debug for WebhookAction {
 
 const MEMBERS: [&str; 6] = ["type", "url", "method", "headers", "body", "responseDirective"];
 
-/// Headers that the service sets itself, and those that belong to the connection (RFC 9110, 7.6.1).
-const OWN_HEADERS: [&str; 18] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
-
 impl WebhookAction {
     /// Parses a definition with `"type": "WEBHOOK"`. Ignores unknown members; [`WebhookAction::problems`]
     /// reports them.
@@ -73,14 +53,16 @@ impl WebhookAction {
             return Err("type must be \"WEBHOOK\"".to_owned());
         }
         let url = text(members, "url")?.ok_or("url is missing")?;
-        let method = match text(members, "method")? {
+        let method = match text(members, "method")?.map(str::trim).filter(|name| !name.is_empty()) {
             Some(name) => name.parse().map_err(|_| "method must be GET, POST, PUT, PATCH or DELETE")?,
             None => Method::Post,
         };
-        let headers = headers(members.get("headers"))?;
+        let headers = headers::parse(members.get("headers"))?;
         let content_type = headers.iter().flatten().find(|(name, _)| name == "content-type");
         let content_type = content_type.and_then(|(_, template)| template.as_plain());
-        let unknown = members.keys().filter(|name| !MEMBERS.contains(&name.as_str()));
+        let is_unknown =
+            |(name, value): &(&String, &Value)| !MEMBERS.contains(&name.as_str()) && !is_empty(value);
+        let unknown = members.iter().filter(is_unknown).map(|(name, _)| name);
         Ok(Self {
             method,
             url: UrlTemplate::parse(url),
@@ -91,7 +73,9 @@ impl WebhookAction {
                 .transpose(),
             headers,
             url_as_written: url.to_owned(),
-            response_directive: text(members, "responseDirective")?.map(str::to_owned),
+            response_directive: text(members, "responseDirective")?
+                .filter(|text| !text.trim().is_empty())
+                .map(str::to_owned),
             unknown_members: unknown.cloned().collect(),
         })
     }
@@ -136,6 +120,19 @@ impl WebhookAction {
     }
 }
 
+/// Position, name and value of each header of a `headers` member that can be read.
+#[must_use]
+pub fn headers_of(headers: &Value) -> Vec<(usize, String, String)> {
+    headers::written(Some(headers)).unwrap_or_default()
+}
+
+/// The JSON that a text body is once values stand for its variables, with the variables as texts and numbers of no
+/// meaning. `None` if the body is sent as text.
+#[must_use]
+pub fn json_of_text(body: &str) -> Option<Value> {
+    body::as_json(body).map(|(value, _)| value).filter(|value| value.is_object() || value.is_array())
+}
+
 /// An optional string member. `null` counts as absent.
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
     match members.get(name) {
@@ -143,43 +140,6 @@ fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a st
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(format!("{name} must be a string")),
     }
-}
-
-type Headers = Result<Vec<(String, Template)>, WebhookInvalid>;
-
-fn headers(value: Option<&Value>) -> Result<Headers, String> {
-    let list = match value {
-        None | Some(Value::Null) => return Ok(Ok(Vec::new())),
-        Some(Value::Array(list)) => list,
-        // Some languages write an empty list like an empty object.
-        Some(Value::Object(members)) if members.is_empty() => return Ok(Ok(Vec::new())),
-        Some(_) => return Err("headers must be a list of objects with key and value".to_owned()),
-    };
-    let mut headers = Vec::with_capacity(list.len());
-    let mut illegal = None;
-    for (index, entry) in list.iter().enumerate() {
-        let at = |what: &str| format!("headers[{index}]: {what}");
-        let entry = entry.as_object().ok_or_else(|| at("must be an object with key and value"))?;
-        let name = text(entry, "key").map_err(|e| at(&e))?.ok_or_else(|| at("key is missing"))?;
-        let value = text(entry, "value").map_err(|e| at(&e))?.ok_or_else(|| at("value is missing"))?;
-        let name = name.to_ascii_lowercase();
-        if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("webhook-") {
-            return Err(at("the service sets this header, so an action cannot"));
-        }
-        if !is_token(&name) {
-            illegal.get_or_insert(at("key is not a valid header name"));
-        } else if value.chars().any(char::is_control) {
-            illegal.get_or_insert(at("value contains a line break or another control character"));
-        }
-        headers.push((name, Template::parse(value)));
-    }
-    Ok(illegal.map_or(Ok(headers), |message| Err(WebhookInvalid::new(message))))
-}
-
-/// Whether the text is a token (RFC 9110, 5.6.2), which a header name must be.
-fn is_token(text: &str) -> bool {
-    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_inside)
 }
 
 #[cfg(test)]

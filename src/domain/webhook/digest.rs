@@ -4,10 +4,11 @@
 //! whole.
 
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::webhook::{
     endpoint::Profile,
+    json,
     request::{MAX_BODY, WebhookRequest},
     slack,
 };
@@ -96,7 +97,7 @@ fn content_type(request: &WebhookRequest) -> Option<&str> {
 
 /// The text of a message without any other member.
 fn slack_text(body: &[u8]) -> Option<String> {
-    let mut members: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let Value::Object(mut members) = json::parse(body)? else { return None };
     match (members.remove("text"), members.is_empty()) {
         (Some(Value::String(text)), true) => Some(text),
         _ => None,

@@ -63,6 +63,12 @@ pub enum Blocked {
          is not the port of its network in webhook.allowed_networks"
     )]
     Port,
+    /// A public address of this machine, on a port other than those of HTTP.
+    #[error(
+        "the receiver has an address of this machine, where only port 443 is allowed; add the address to \
+         webhook.allowed_networks"
+    )]
+    Here,
     /// The service's own broker, database or console.
     #[error("the address belongs to the service's own broker, database or console")]
     Own,
@@ -121,6 +127,15 @@ impl Policy {
             self.check(inner.into(), port)?;
         }
         if self.is_public_port(port) { Ok(()) } else { Err(Blocked::Port) }
+    }
+
+    /// Whether a public address is allowed even if it belongs to this machine itself. Firewalls protect what listens
+    /// there from others, but not from us. So it is only on the ports of HTTP, or in an allowed network.
+    #[must_use]
+    pub fn allows_here(&self, address: SocketAddr) -> bool {
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        let is_listed = || self.allowed_networks.iter().any(|network| network.allows(ip, port));
+        port == 443 || (port == 80 && self.allow_http) || is_listed()
     }
 
     fn is_public_port(&self, port: u16) -> bool {

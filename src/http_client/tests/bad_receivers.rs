@@ -192,7 +192,7 @@ async fn attempt(case: &Case, tls: &TlsSetup, time: Duration) -> Result<(), (Str
     // What the client has not read when the connection is reset is lost.
     let is_too_soon = match outcome.class {
         Class::Timeout => *hangs && !wrong.contains(&"too early"),
-        Class::Delivered => *hangs && wrong == ["body"],
+        Class::Delivered | Class::HttpStatus | Class::Rejected | Class::Gone => *hangs && wrong == ["body"],
         Class::Protocol => case.pauses,
         _ => false,
     };

@@ -143,6 +143,65 @@ async fn tolerated_heads_end_where_the_next_response_begins() {
     assert_eq!(receiver.connections(), 1);
 }
 
+/// What a proxy in front of many receivers passes on without understanding it. It ends the answer elsewhere, and one of
+/// the receivers chooses what comes after that.
+#[tokio::test]
+async fn connection_with_two_lengths_is_not_reused() {
+    for (head, count) in [
+        ("content-length: 12\r\nTransfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 3),
+        ("transfer-encoding: chunked\r\nContent-Length : 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", 3),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 3),
+        ("content-length: 2\r\nContent-Length:\r\n 2\r\n\r\nok", 3),
+        ("transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1),
+        ("content-length: 2\r\n\r\nok", 1),
+    ] {
+        let receiver = receiver(move |mut peer| async move {
+            while peer.read_head().await.contains("/hook") {
+                peer.write(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).await;
+            }
+        })
+        .await;
+        let client = client();
+        for _ in 0..3 {
+            let outcome = client.send(bodyless(&receiver.url)).await;
+            assert_eq!(outcome.class, Class::Delivered, "{head}");
+        }
+        assert_eq!(receiver.connections(), count, "{head}");
+    }
+    // An answer that cannot have a body needs no length.
+    let receiver = receiver(|mut peer| async move {
+        while peer.read_head().await.contains("/hook") {
+            peer.write(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    })
+    .await;
+    let client = client();
+    for _ in 0..3 {
+        assert_eq!(client.send(bodyless(&receiver.url)).await.class, Class::Delivered);
+    }
+    assert_eq!(receiver.connections(), 1);
+}
+
+#[tokio::test]
+async fn body_that_nobody_waits_for_holds_up_nothing() {
+    for (status, class) in
+        [("200 OK", Class::Delivered), ("422 No", Class::Rejected), ("503 Busy", Class::HttpStatus)]
+    {
+        let receiver = receiver(move |mut peer| async move {
+            peer.read_head().await;
+            peer.write(format!("HTTP/1.1 {status}\r\ncontent-length: 100\r\n\r\nok").as_bytes()).await;
+            peer.stay_silent().await;
+        })
+        .await;
+        let Client { client, route } = client();
+        let sending = Sending { awaits_body: false, ..sending() };
+        let outcome = client.send(&request(&receiver.url), &sending, &route).await;
+        assert_eq!((outcome.class, outcome.response_body.as_slice()), (class, b"ok".as_slice()));
+        // The deadline is WAIT_TIMEOUT.
+        assert!(outcome.duration < WAIT_TIMEOUT, "{:?}", outcome.duration);
+    }
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_without_another_request() {
     let (sender, mut closed) = mpsc::unbounded_channel();

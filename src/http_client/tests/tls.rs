@@ -50,6 +50,37 @@ async fn extra_ca_is_trusted_by_its_own_setup_only() {
     assert_eq!(receiver.connections(), 2);
 }
 
+/// A ticket holds bytes that the receiver chose.
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let config = Arc::new(authority().server_config(Kind::Good, false));
+    let (sender, mut kinds) = mpsc::unbounded_channel();
+    let receiver = receiver(move |peer| {
+        let (acceptor, sender) = (TlsAcceptor::from(Arc::clone(&config)), sender.clone());
+        async move {
+            let mut stream = acceptor.accept(peer.stream).await.unwrap();
+            let mut buffer = [0; 4096];
+            tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await.unwrap();
+            sender.send(stream.get_ref().1.handshake_kind()).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    let ca = authority().file();
+    let route = route(HttpClient::tls(Some(ca.path()), None, None).unwrap());
+    let client = client().client;
+    for _ in 0..2 {
+        let url = receiver.url.replace("http:", "https:");
+        let outcome = client.send(&request(&url), &sending(), &route).await;
+        assert_eq!(outcome.class, Class::Delivered, "{outcome:?}");
+        assert_eq!(kinds.recv().await.unwrap(), Some(rustls::HandshakeKind::Full));
+    }
+}
+
 #[tokio::test]
 async fn client_certificate_is_presented_if_configured() {
     let receiver = https_receiver(true).await;

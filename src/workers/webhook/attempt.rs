@@ -303,7 +303,12 @@ impl Sender {
                     secrets,
                     delivery.request.body.as_deref(),
                 );
-                let sending = Sending { company: &delivery.key.company, headers: &own, now: started_at };
+                let sending = Sending {
+                    company: &delivery.key.company,
+                    headers: &own,
+                    now: started_at,
+                    awaits_body: delivery.awaited,
+                };
                 self.client.send(&delivery.request, &sending, http).await
             }
         };

@@ -57,7 +57,12 @@ fn wrong_envelopes() -> Vec<Bad> {
             "unsupported_version",
             "",
         ),
-        invalid("a version that is a number", "/specversion", 1.0.into(), "`specversion` must be a string"),
+        invalid(
+            "a version that is half a number",
+            "/specversion",
+            0.3.into(),
+            "`specversion` must be a string",
+        ),
         invalid("an id that is half a number", "/id", 5.5.into(), "`id` must be a string"),
         invalid("an empty id", "/id", "".into(), "1 to 1024 bytes"),
         invalid("an id with NUL", "/id", "a\0b".into(), "control characters"),
@@ -187,8 +192,8 @@ fn mappings_and_actions() -> Vec<Bad> {
             "method",
         ),
         action(
-            "headers that are an object",
-            json!({"type": "WEBHOOK", "url": "https://a.example", "headers": {"a": "b"}}),
+            "headers within headers",
+            json!({"type": "WEBHOOK", "url": "https://a.example", "headers": {"a": {"b": MARKER}}}),
             "headers",
         ),
         bad(

@@ -81,7 +81,7 @@ pub(super) fn hostile_json() -> Vec<Bad> {
         undecodable("half a surrogate pair", with_arguments(r#"{"name":"\ud800"}"#), "is not JSON"),
         undecodable("half a pair in a key", with_arguments(r#"{"\udc00":"x"}"#), "is not JSON"),
         undecodable("a bare control character", with_arguments("{\"name\":\"a\u{1}b\"}"), "is not JSON"),
-        undecodable("not a number", with_arguments(r#"{"name":NaN}"#), "is not JSON"),
+        undecodable("Python's None", with_arguments(r#"{"name":None}"#), "is not JSON"),
         arguments("NUL", &format!(r#"{{"name":"{MARKER}\u0000"}}"#), "argument `name` contains a NUL"),
         arguments("NUL in a key", &format!(r#"{{"{MARKER}\u0000":"x"}}"#), "contains a NUL"),
         arguments("NUL deep within", r#"{"name":[{"a":"\u0000"}]}"#, "contains a NUL"),

@@ -76,6 +76,47 @@ async fn publish_reads_files_of_other_programs(app: &TestApp) {
     assert_eq!(app.dead_letters().await, []);
 }
 
+/// A copy that was cut in the middle of a character.
+#[apply(test)]
+async fn publish_sends_the_whole_lines_of_a_broken_file(app: &TestApp) {
+    app.run(&[]).await;
+    let event = String::from_utf8(Event::lead("Ada").email("a@navy.example").bytes()).unwrap();
+    let text = format!("\u{feff}{event}\r\n{event}");
+    let mut bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bytes.pop();
+    let cut = app.cli_with_input(&["publish", "-"], &bytes).await;
+    assert_eq!((cut.code, cut.stdout.as_str()), (Some(3), "sent 1, failed 1\n"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("line 2: not sent: not UTF-8"), "{}", cut.stderr);
+    app.wait_for_rows("contacts", 1).await;
+}
+
+#[apply(test)]
+async fn event_may_be_spelled_as_other_languages_do(app: &TestApp) {
+    app.run(&[]).await;
+    let event = |at: usize| Event::lead("Ada").email(&format!("{at}@navy.example"));
+    let arguments = |at: usize| format!(r#"{{"name": "Ada", "email": "{at}@navy.example"}}"#);
+    let sent = app.receiver.url("/sent");
+    let webhook =
+        json!({"type": "WEBHOOK", "url": sent, "method": "", "headers": {"X-Lead": "$name"}, "name": null});
+    let not_a_number = event(7).with("/data/clientData", json!({"score": 0.125}));
+    let plain = |event: &Event| String::from_utf8(event.bytes()).unwrap();
+    let events = [
+        plain(&event(1).with("/specversion", 1.0.into())),
+        plain(&event(2).with("/time", "2026-11-22 10:00:00+0000".into())),
+        plain(&event(3).with("/data/arguments", arguments(3).into())),
+        plain(&event(4).with("/data/session", "".into()).with("/data/images", json!([null]))),
+        plain(&event(5).with("/data/trigger/actions/0/phone", Value::Null)),
+        plain(&event(6).action(webhook)),
+        plain(&not_a_number).replacen("0.125", "NaN", 1),
+    ];
+    let input: Vec<Vec<u8>> = events.iter().map(|event| event.clone().into_bytes()).collect();
+    let done = app.cli_with_input(&["publish", "-"], &lines(&input)).await;
+    assert_eq!((done.code, done.stdout.as_str()), (Some(0), "sent 7, failed 0\n"), "{}", done.stderr);
+    app.wait_for_rows("contacts WHERE name = 'Ada'", 7).await;
+    assert_eq!(app.webhooks(1).await.remove(0).header("x-lead"), Some("Ada"));
+    assert_eq!(app.dead_letters().await, []);
+}
+
 #[apply(test)]
 async fn publish_sends_every_line_of_a_file(app: &TestApp) {
     app.broker.declare().await;

@@ -27,6 +27,14 @@ fn file_that_is_not_json_is_reported_by_line_and_column() {
     assert_eq!(error, expected);
 }
 
+/// Python writes it for an empty cell.
+#[test]
+fn file_may_have_numbers_that_json_does_not_have() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, br#"{"name": "NaN", "x": NaN}"#).unwrap();
+    assert_eq!(read(file.path()).unwrap(), r#"{"name": "NaN", "x": null}"#);
+}
+
 #[test]
 fn good_definition_has_no_findings_in_any_wrapping() {
     let definition = with_actions(&format!("[{CRM}]"));
@@ -34,6 +42,8 @@ fn good_definition_has_no_findings_in_any_wrapping() {
         definition.clone(),
         format!(r#"{{"trigger": {definition}, "next": [{definition}]}}"#),
         format!(r#"{{"specversion": "1.0", "data": {{"trigger": {definition}, "next": null}}}}"#),
+        json!({"trigger": definition, "next": [definition]}).to_string(),
+        json!({"data": json!({"trigger": definition}).to_string()}).to_string(),
     ] {
         assert_eq!(findings(&text), []);
     }
@@ -174,6 +184,19 @@ fn text_that_looks_like_json_gets_a_warning() {
 }
 
 #[test]
+fn object_in_place_of_a_form_gets_a_warning() {
+    let headers = json!({"Content-Type": "application/x-www-form-urlencoded"});
+    let check = |body: Value, expected: bool| {
+        let found = webhook_warnings(&json!({"headers": headers, "body": body}));
+        let is_there = found.iter().any(|(at, message)| at == "/body" && message.contains("declares a form"));
+        assert_eq!(is_there, expected, "{found:?}");
+    };
+    check(json!({"name": "$name"}), true);
+    check(json!("name=$name"), false);
+    check(Value::Null, false);
+}
+
+#[test]
 fn slack_workflow_gets_a_warning_without_its_variables() {
     for path in ["workflows/T0/A0/1/x", "triggers/T0/1/x"] {
         let url = format!("https://hooks.slack.com/{path}?$name$email");
@@ -190,9 +213,27 @@ fn slack_workflow_gets_a_warning_without_its_variables() {
         check(json!({"lead": {"name": "$name"}}), Some("object of texts"));
         check(json!({"count": 1}), Some("object of texts"));
         check(json!(["$name"]), Some("object of texts"));
-        check(json!({"lead": "$name"}), None);
-        check(json!(r#"{"lead": $name}"#), None);
+        check(json!("lead: $name"), Some("object of texts"));
+        check(json!(r#"{"lead": 5}"#), Some("object of texts"));
+        // Null if it is not given, and if the event has no session
+        check(json!({"a": "x", "lead": "$name"}), Some("$name may be null"));
+        check(json!(r#"{"lead": $email}"#), Some("$email may be null"));
+        check(json!({"lead": "$session.id"}), Some("$session.id may be null"));
+        check(json!({"lead": "$contact.phone"}), Some("$contact.phone may be null"));
+        check(json!({"lead": "Lead: $name"}), None);
+        check(json!(r#"{"lead": "<$name>", "mail": "$email."}"#), None);
+        check(json!({"lead": "$event.id", "contact": "$contact.id"}), None);
+        // A key of the client data, or of nobody
+        check(json!({"lead": "$user_id"}), None);
     }
+    let required = |schema: Value| {
+        let webhook = json!({"type": "WEBHOOK", "url": "https://hooks.slack.com/triggers/T0/1/x", "body": {"lead": "$name"}});
+        let parameters = json!({"properties": {"name": schema}, "required": ["name"]});
+        findings(&json!({"name": "t", "parameters": parameters, "action": webhook}).to_string()).len()
+    };
+    assert_eq!(required(json!({"type": "string"})), 0);
+    assert_eq!(required(json!({"type": "integer"})), 1);
+    assert_eq!(required(json!({"type": ["string", "null"]})), 1);
     assert_eq!(webhook_warnings(&json!({"url": "https://hooks.slack.com/services/T/B/x?$name$email"})), []);
 }
 
@@ -201,8 +242,27 @@ fn shapes_and_ports_get_a_warning() {
     let found = webhook_warnings(&json!({"url": "https://h.example:25/$name$email"}));
     assert!(found[0].0 == "/url" && found[0].1.contains("port 25"), "{found:?}");
     assert_eq!(webhook_warnings(&json!({"url": "https://h.example:5678/$name$email"})), []);
-    let found = webhook_warnings(&json!({"headers": {}}));
-    assert!(found[0].0 == "/headers" && found[0].1.contains("write []"), "{found:?}");
+    for headers in [
+        json!({}),
+        json!(""),
+        json!({"X-A": "$name"}),
+        json!([{"name": "X-A", "value": "b"}]),
+        json!([{"key": "X-A", "value": 5}]),
+        json!(["X-A: b"]),
+    ] {
+        let found = webhook_warnings(&json!({"headers": headers}));
+        let [(place, message)] = found.as_slice() else { panic!("{found:?}") };
+        assert!(place == "/headers" && message.contains("a list of objects with key and value"), "{message}");
+    }
+    for (headers, place) in [
+        (json!({"authorization": "Bearer x"}), "/headers"),
+        (json!([{"name": "Authorization", "value": "Bearer x"}]), "/headers/0/value"),
+        (json!(["Authorization: Bearer x"]), "/headers/0"),
+    ] {
+        let found = webhook_warnings(&json!({"headers": headers}));
+        let is_there = |(at, message): &(String, String)| at == place && message.contains("sees this secret");
+        assert!(found.iter().any(is_there), "{found:?}");
+    }
     let definition = |value: &str| {
         with_actions(&format!("[{CRM}]")).replacen('{', &format!(r#"{{"interpretResponse": {value}, "#), 1)
     };
@@ -213,6 +273,34 @@ fn shapes_and_ports_get_a_warning() {
     }
     for value in ["true", "false", "null"] {
         assert_eq!(findings(&definition(value)), []);
+    }
+    let at = |definition: &str| -> Vec<String> {
+        let found = findings(definition);
+        assert!(found.iter().all(|(severity, ..)| *severity == Severity::Warning), "{found:?}");
+        found.into_iter().map(|(_, place, _)| place).collect()
+    };
+    let with = |member: &str| with_actions(&format!("[{CRM}]")).replacen('{', &format!("{{{member}, "), 1);
+    assert_eq!(at(&with(r#""description": 5"#)), ["/description"]);
+    assert_eq!(at(&with(r#""description": null"#)), [""; 0]);
+    let text = json!({"name": "t", "parameters": PARAMETERS, "actions": format!("[{CRM}]")}).to_string();
+    assert_eq!(at(&text), ["/parameters", "/actions"]);
+    let empty = CRM.replacen('}', r#", "phone": "", "url": null}"#, 1);
+    assert_eq!(at(&with_actions(&format!("[{empty}]"))), ["/actions/0/phone", "/actions/0/url"]);
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_printed() {
+    let secret = "sk_live_51Hsecret";
+    for (members, shown) in [
+        (json!({"headers": [{"key": "X-Sig", "value": format!("{{{{{secret}}}}}")}]}), "{{…}}"),
+        (json!({"headers": [{"key": "X-Sig", "value": format!("{{{{ \"{secret}\".name }}}}")}]}), "{{…}}"),
+        (json!({"url": format!("https://h.example/$name?mail=$email&key=${{{secret}}}")}), "${…}"),
+        (json!({"body": {"token": format!("{{{{{secret}}}}}")}}), "{{…}}"),
+        (json!({"body": {"token": format!("{{{{{}name}}}}", "x.".repeat(100_000))}}), "…}} is sent"),
+    ] {
+        let found = webhook_warnings(&members);
+        assert!(found.iter().any(|(_, message)| message.contains(shown)), "{shown}");
+        assert!(found.iter().all(|(_, message)| !message.contains(secret) && message.len() < 400), "{shown}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::Warning;
 use crate::domain::{
     contact::field::Field,
     webhook::{
-        action::WebhookAction,
+        action::{WebhookAction, headers_of, json_of_text},
         egress::is_bad_port,
         template::{Piece, Template},
     },
@@ -22,32 +22,36 @@ const BUILT_IN: [&str; 7] =
 /// Headers whose value is usually a secret.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
+/// Of an expression that a message quotes, in bytes.
+const MAX_SHOWN: usize = 100;
+
+/// Built-in variables that never lack a value.
+const ALWAYS_TEXTS: [&str; 4] = ["company.id", "event.id", "contact.id", "contact.operation"];
+
 /// The addresses that start a workflow in Slack.
 const SLACK_WORKFLOWS: [&str; 2] =
     ["https://hooks.slack.com/workflows/", "https://hooks.slack.com/triggers/"];
 
+/// The parameters that are a text whenever the trigger fires.
+pub(super) fn always_texts(parameters: &Value) -> BTreeSet<String> {
+    let required = parameters["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let is_text = |name: &&str| parameters["properties"][*name]["type"] == "string";
+    required.filter(is_text).map(str::to_owned).collect()
+}
+
 /// The warnings of a webhook; adds the variables that it uses to `used`.
-pub(super) fn warnings(action: &Value, parameters: &[String], used: &mut BTreeSet<String>) -> Vec<Warning> {
+pub(super) fn warnings(
+    action: &Value,
+    parameters: &[String],
+    always_texts: &BTreeSet<String>,
+    used: &mut BTreeSet<String>,
+) -> Vec<Warning> {
     let url = action.get("url").and_then(Value::as_str).unwrap_or_default();
     let mut warnings: Vec<Warning> =
         of_url(url).into_iter().map(|message| ("/url".to_owned(), message)).collect();
     let mut strict = vec![("/url".to_owned(), url)];
-    let headers = action.get("headers");
-    if headers.is_some_and(Value::is_object) {
-        warnings
-            .push(("/headers".to_owned(), "an empty object is read as an empty list; write []".to_owned()));
-    }
-    for (index, header) in headers.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let text = |name: &str| header.get(name).and_then(Value::as_str).unwrap_or_default();
-        let place = format!("/headers/{index}/value");
-        let secret = SECRET_HEADERS.contains(&text("key").to_lowercase().as_str());
-        if secret && !text("value").is_empty() {
-            let message = "anyone who can see the definition, the event or a dead letter sees this secret; \
-                           prefer webhook.signing_secrets if the receiver can verify signatures";
-            warnings.push((place.clone(), message.to_owned()));
-        }
-        strict.push((place, text("value")));
-    }
+    let headers = of_headers(action.get("headers").unwrap_or(&Value::Null), &mut warnings);
+    strict.extend(headers.iter().map(|(place, value)| (place.clone(), value.as_str())));
     for (place, text) in &strict {
         for reference in references(text) {
             let known = reference.iter().any(|name| is_known(name, parameters));
@@ -63,12 +67,41 @@ pub(super) fn warnings(action: &Value, parameters: &[String], used: &mut BTreeSe
     }
     let mut texts = Vec::new();
     collect("/body", action.get("body").unwrap_or(&Value::Null), &mut texts);
-    for (place, text) in strict.iter().chain(&texts) {
-        warnings.extend(foreign(text, parameters).into_iter().map(|message| (place.clone(), message)));
+    for (is_secret, (place, text)) in
+        strict.iter().map(|one| (true, one)).chain(texts.iter().map(|one| (false, one)))
+    {
+        let found = foreign(text, parameters, is_secret).into_iter();
+        warnings.extend(found.map(|message| (place.clone(), message)));
     }
-    warnings.extend(of_body(url, action));
+    warnings.extend(of_body(url, action, parameters, always_texts));
     used.extend(texts.into_iter().flat_map(|(_, text)| references(text)).flatten());
     warnings
+}
+
+/// The values of the headers, each with its place; adds warnings about them.
+fn of_headers(headers: &Value, warnings: &mut Vec<Warning>) -> Vec<(String, String)> {
+    let is_text = |entry: &Value, name: &str| entry.get(name).is_some_and(Value::is_string);
+    let is_entry = |entry: &Value| is_text(entry, "key") && is_text(entry, "value");
+    if !headers.is_null() && !headers.as_array().is_some_and(|list| list.iter().all(is_entry)) {
+        let message =
+            "this is read as if it were a list of objects with key and value, both texts; write that, or []";
+        warnings.push(("/headers".to_owned(), message.to_owned()));
+    }
+    let mut values = Vec::new();
+    for (index, name, value) in headers_of(headers) {
+        let place = match headers.get(index) {
+            Some(Value::Object(_)) => format!("/headers/{index}/value"),
+            Some(_) => format!("/headers/{index}"),
+            None => "/headers".to_owned(),
+        };
+        if SECRET_HEADERS.contains(&name.to_lowercase().as_str()) && !value.is_empty() {
+            let message = "anyone who can see the definition, the event or a dead letter sees this secret; \
+                           prefer webhook.signing_secrets if the receiver can verify signatures";
+            warnings.push((place.clone(), message.to_owned()));
+        }
+        values.push((place, value));
+    }
+    values
 }
 
 fn of_url(url: &str) -> Option<String> {
@@ -82,10 +115,18 @@ fn of_url(url: &str) -> Option<String> {
     ))
 }
 
-fn of_body(url: &str, action: &Value) -> Option<Warning> {
+fn of_body(
+    url: &str,
+    action: &Value,
+    parameters: &[String],
+    always_texts: &BTreeSet<String>,
+) -> Option<Warning> {
     let body = action.get("body").filter(|body| !body.is_null());
     let message = if SLACK_WORKFLOWS.iter().any(|address| url.starts_with(address)) {
-        workflow_problem(body)?
+        workflow_problem(body, parameters, always_texts)?
+    } else if is_form(action.get("headers")) && !body?.is_string() {
+        "the header declares a form, but this is sent as JSON; write a text, such as \"name=$name&email=$email\""
+            .to_owned()
     } else {
         let text = body?.as_str()?.trim();
         let looks_like_json = (text.starts_with('{') && !text.starts_with("{{"))
@@ -97,27 +138,60 @@ fn of_body(url: &str, action: &Value) -> Option<Warning> {
         }
         "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
          structure; write a JSON object instead of a text"
+            .to_owned()
     };
-    Some(("/body".to_owned(), message.to_owned()))
+    Some(("/body".to_owned(), message))
+}
+
+/// Whether the headers declare that the body is a form.
+fn is_form(headers: Option<&Value>) -> bool {
+    headers_of(headers.unwrap_or(&Value::Null)).iter().any(|(_, name, value)| {
+        name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
+    })
 }
 
 /// Slack starts a workflow with an object of texts, one for each variable of its trigger
-/// (<https://slack.com/help/articles/360041352714>). It does not look into members of members (slackapi/slack-github-action
-/// #280) or into `text` (elementary-data/elementary #1418).
-fn workflow_problem(body: Option<&Value>) -> Option<&'static str> {
-    match body {
-        None => Some(
-            "a Slack workflow takes its own variables, not the event; write a body with them, such as \
-             {\"name\": \"$name\"}",
-        ),
-        Some(Value::Object(members)) if members.values().all(Value::is_string) => None,
-        Some(Value::String(_)) => None,
-        Some(_) => Some("a Slack workflow takes an object of texts; write {\"variable\": \"text\"}"),
+/// (<https://slack.com/help/articles/360041352714>). It does not look into members of members
+/// (slackapi/slack-github-action #280) or into `text` (elementary-data/elementary #1418), and refuses what is no text.
+fn workflow_problem(
+    body: Option<&Value>,
+    parameters: &[String],
+    always_texts: &BTreeSet<String>,
+) -> Option<String> {
+    let Some(body) = body else {
+        let message = "a Slack workflow takes its own variables, not the event; write a body with them, such as \
+                       {\"name\": \"$name\"}";
+        return Some(message.to_owned());
+    };
+    let decoded = body.as_str().and_then(json_of_text);
+    let members = decoded.as_ref().unwrap_or(body).as_object();
+    let texts: Option<Vec<&str>> = members.and_then(|members| members.values().map(Value::as_str).collect());
+    let Some(texts) = texts else {
+        return Some("a Slack workflow takes an object of texts; write {\"variable\": \"text\"}".to_owned());
+    };
+    let name = texts.into_iter().find_map(|text| {
+        let name = only_variable(text).filter(|name| is_known(name, parameters))?;
+        let is_text = ALWAYS_TEXTS.contains(&name.as_str()) || always_texts.contains(&name);
+        (!is_text).then_some(name)
+    })?;
+    Some(format!(
+        "a Slack workflow takes texts only, and ${name} may be null or another type; write it within a longer text, or \
+         make it a required string"
+    ))
+}
+
+/// The name of the variable that the text is, without anything around it.
+fn only_variable(text: &str) -> Option<String> {
+    match Template::parse(text).pieces() {
+        [Piece::Variable(reference)] => reference.candidates().next().map(|(name, _)| name.to_owned()),
+        _ => None,
     }
 }
 
-/// Messages about variables in the style of other tools, which are sent as they are written.
-fn foreign(text: &str, parameters: &[String]) -> Vec<String> {
+/// Messages about variables in the style of other tools, which are sent as they are written. What is between the braces
+/// may be a secret, which logs of a CI would keep. So it is quoted only if it names a parameter, and never of a URL or
+/// header.
+fn foreign(text: &str, parameters: &[String], is_secret: bool) -> Vec<String> {
     let mut messages = Vec::new();
     for (opening, end) in [("{{", "}}"), ("${", "}")] {
         let mut rest = text;
@@ -127,12 +201,11 @@ fn foreign(text: &str, parameters: &[String]) -> Vec<String> {
             rest = after;
             let name = inside.trim_matches(|c: char| c.is_whitespace() || "{}$=".contains(c));
             let last = name.rsplit('.').next().unwrap_or_default();
-            let message = match [name, last].into_iter().find(|name| is_known(name, parameters)) {
-                Some(known) => format!("{opening}{inside}{end} is sent as written; write ${known}"),
-                None => {
-                    format!("{opening}{inside}{end} is sent as written; write $ and the name of a parameter")
-                }
-            };
+            let known = [name, last].into_iter().find(|name| is_known(name, parameters));
+            let is_shown = known.is_some() && !is_secret && inside.len() <= MAX_SHOWN;
+            let inside = if is_shown { inside } else { "…" };
+            let instead = known.unwrap_or(" and the name of a parameter");
+            let message = format!("{opening}{inside}{end} is sent as written; write ${instead}");
             if !messages.contains(&message) {
                 messages.push(message);
             }

@@ -48,6 +48,39 @@ fn optional_members_may_be_null() {
 }
 
 #[test]
+fn members_may_be_spelled_otherwise() {
+    let action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name"});
+    let schema = json!({"properties": {"name": {"type": "string"}}}).to_string();
+    for (member, value) in [
+        // A text column of a database that holds JSON
+        ("parameters", json!(schema)),
+        ("action", json!(action.to_string())),
+        // Serializers that write both members: one is empty
+        ("actions", json!([])),
+        ("actions", json!("")),
+        ("actions", json!({})),
+        // Forms
+        ("description", json!("")),
+        ("description", json!(5)),
+        ("description", json!({"en": "x"})),
+        ("interpretResponse", json!(" ")),
+    ] {
+        let definition = definition(member, value.clone());
+        let trigger = Trigger::parse(&definition.to_string()).unwrap_or_else(|bad| panic!("{value}: {bad}"));
+        let [Action::UpsertContact(mapping)] = trigger.actions() else { panic!("{value}: one CRM action") };
+        assert_eq!((mapping.iter().count(), trigger.interprets_response()), (1, false), "{value}");
+        assert_eq!(trigger.parameters(), ["name"], "{value}");
+    }
+    for empty in [json!({}), json!([]), json!("")] {
+        let mut definition = definition("action", empty);
+        definition["actions"] = json!([action]).to_string().into();
+        assert_eq!(Trigger::parse(&definition.to_string()).unwrap().actions().len(), 1);
+    }
+    let bare = json!({"name": "x", "parameters": "", "action": {"type": "CRM", "subtype": "UPSERT_CONTACT"}});
+    assert!(Trigger::parse(&bare.to_string()).unwrap().parameters().is_empty());
+}
+
+#[test]
 fn missing_names_and_actions_make_the_event_invalid() {
     let action = json!({"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name"});
     for (member, value, expected) in [
@@ -79,11 +112,13 @@ fn other_problems_make_the_trigger_invalid() {
         ("name", json!(""), "/name: must be 1 to 255 characters without control characters"),
         ("name", json!("é".repeat(256)), "/name: must be 1 to 255 characters without control characters"),
         ("name", json!("a\nb"), "/name: must be 1 to 255 characters without control characters"),
-        ("description", json!(1), "/description: must be a string"),
         ("interpretResponse", json!("yes"), "/interpretResponse: must be true or false"),
         ("parameters", json!([{}]), "/parameters: must be an object, a JSON Schema with `properties`"),
         ("action", json!("x"), "/action: must be an object"),
         ("action", json!({}), "/action/type: is required; write `CRM` or `WEBHOOK`"),
+        ("parameters", json!("object"), "/parameters: must be an object, a JSON Schema with `properties`"),
+        ("parameters", json!("[{}]"), "/parameters: must be an object, a JSON Schema with `properties`"),
+        ("parameters", json!("{"), "/parameters: must be an object, a JSON Schema with `properties`"),
         ("action", json!({"type": "SMS"}), "/action/type: unknown type `SMS`; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "crm"}), "/action/type: unknown type `crm`; write `CRM` or `WEBHOOK`"),
         ("action", json!({"type": "CRM"}), "/action/subtype: must be `UPSERT_CONTACT`"),

@@ -11,7 +11,7 @@ use crate::domain::{
     trigger::{
         definition::is_name,
         json::{self, BadJson, Defect, Members},
-        shapes::{Id, ListOrEmptyObject, Whole, is_empty_list},
+        shapes::{Id, ListOrEmptyObject, Whole, is_empty_list, is_empty_text},
     },
 };
 
@@ -22,9 +22,7 @@ enum Kind {
     /// A whole number from 0 to `u32::MAX`.
     Whole,
     List,
-    /// A list of strings.
-    Texts,
-    /// Also an empty list, if no member is required.
+    /// Also an empty list or an empty text, if no member is required.
     Object(&'static [Member]),
     /// Checked elsewhere.
     Any,
@@ -46,7 +44,7 @@ const fn optional(name: &'static str, kind: Kind) -> Member {
 
 /// The members that decoding reads. `specversion` comes first, because another version has other members.
 const ENVELOPE: [Member; 6] = [
-    required("specversion", Kind::Text),
+    required("specversion", Kind::Id),
     required("type", Kind::Text),
     required("id", Kind::Id),
     required("source", Kind::Text),
@@ -61,7 +59,7 @@ const DATA: [Member; 8] = [
     ),
     optional("session", Kind::Object(&[optional("id", Kind::Id)])),
     optional("clientData", Kind::Any),
-    optional("images", Kind::Texts),
+    optional("images", Kind::List),
     required("trigger", Kind::Any),
     optional("next", Kind::List),
     required("arguments", Kind::Any),
@@ -73,10 +71,8 @@ pub(super) fn explain(text: &str) -> Fault {
         Ok(members) => members,
         Err(defect) => return bad("the body", defect),
     };
-    let fault = match text_at(&members, &["specversion"]) {
-        Some(version) if version != "1.0" => super::check_version(&version).err(),
-        _ => examine("", &members, &ENVELOPE).err(),
-    };
+    let version = id_at(&members, &["specversion"]).and_then(|version| super::check_version(&version).err());
+    let fault = version.or_else(|| examine("", &members, &ENVELOPE).err());
     with_origin(&members, fault.unwrap_or_else(|| super::invalid("the body is not a `trigger.fired` event")))
 }
 
@@ -142,15 +138,18 @@ fn examine(path: &str, members: &Members<'_>, expected: &[Member]) -> Result<(),
     Ok(())
 }
 
+fn is_nothing(value: &str) -> bool {
+    is_empty_list(value) || is_empty_text(value)
+}
+
 fn examine_value(path: &str, value: &RawValue, kind: &Kind) -> Result<(), Fault> {
     let (fits, expected) = match kind {
         Kind::Text => (read::<String>(value).is_some(), "a string"),
         Kind::Id => (read::<Id<'_>>(value).is_some(), "a string or a whole number"),
         Kind::Whole => (read::<Whole>(value).is_some(), "a whole number from 0 to 4294967295"),
         Kind::List => (read::<ListOrEmptyObject<&RawValue>>(value).is_some(), "a list"),
-        Kind::Texts => (read::<ListOrEmptyObject<String>>(value).is_some(), "a list of strings"),
         Kind::Any => return Ok(()),
-        Kind::Object(expected) if is_empty_list(value.get()) && expected.iter().all(|one| !one.required) => {
+        Kind::Object(expected) if is_nothing(value.get()) && expected.iter().all(|one| !one.required) => {
             return Ok(());
         }
         Kind::Object(expected) => {

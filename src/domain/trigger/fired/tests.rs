@@ -135,11 +135,9 @@ fn other_versions_are_unsupported() {
     let old = without(with(event(), "/specversion", json!("0.3")), "/time");
     assert_fault(&old, Reason::UnsupportedVersion, message);
     assert_fault(&without(event(), "/specversion"), Reason::EventInvalid, "`specversion` is required");
-    assert_fault(
-        &with(event(), "/specversion", json!(1.0)),
-        Reason::EventInvalid,
-        "`specversion` must be a string",
-    );
+    assert_fault(&with(event(), "/specversion", json!(2)), Reason::UnsupportedVersion, message);
+    let expected = "`specversion` must be a string or a whole number";
+    assert_fault(&with(event(), "/specversion", json!(0.3)), Reason::EventInvalid, expected);
 }
 
 #[test]
@@ -202,9 +200,8 @@ fn members_of_the_wrong_type_are_named() {
         ),
         ("/data/session/id", json!([]), "`data.session.id` must be a string or a whole number"),
         ("/data/clientData", json!([[]]), "`data.clientData` must be an object"),
-        ("/data/images", json!("x"), "`data.images` must be a list of strings"),
-        ("/data/images", json!({"0": "x"}), "`data.images` must be a list of strings"),
-        ("/data/images", json!([1]), "`data.images` must be a list of strings"),
+        ("/data/images", json!("x"), "`data.images` must be a list"),
+        ("/data/images", json!({"0": "x"}), "`data.images` must be a list"),
         ("/data/images", json!(["\0"]), "`data.images` contains a NUL character, which cannot be stored"),
         ("/data/trigger", json!("x"), "`data.trigger`: must be an object"),
         ("/data/next", json!({"0": {}}), "`data.next` must be a list"),

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::url_template::percent_encode;
 use crate::domain::webhook::{
+    json,
     request::{MAX_BODY, WebhookInvalid, too_long},
     slack,
     template::{Piece, Template},
@@ -27,7 +28,7 @@ type Escape = for<'t> fn(&'t str) -> Cow<'t, str>;
 
 /// JSON with its strings parsed as templates.
 pub(in crate::domain) enum Json {
-    /// A value without variables, as compact JSON.
+    /// A value without variables, as compact JSON. Numbers of a text stay as they are written.
     Fixed(String),
     /// A string with variables.
     Text(Template),
@@ -41,28 +42,22 @@ impl Body {
     ///
     /// A string is JSON if it is valid once bare variables (`{"age": $age}`) are quoted, and either an object or a
     /// list or declared as JSON. Its values then are typed and escaped like those of any JSON body, and cannot
-    /// break out of it.
+    /// break out of it, whatever content type the author declares for it.
     ///
     /// # Errors
     /// If it has variables and is declared as JSON but is not: inserted as text, a value could change its
     /// structure.
     pub(super) fn parse(value: &Value, content_type: Option<&str>) -> Result<Self, WebhookInvalid> {
-        let Value::String(text) = value else { return Ok(Self::Json(Json::parse(value))) };
+        let Value::String(text) = value else { return Ok(Self::Json(Json::parse(value, &[]))) };
         let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
-        let json = if media_type == "application/json" || media_type.ends_with("+json") {
-            let json = as_json(text);
-            if json.is_none() && Template::parse(text).has_variables() {
-                return Err(WebhookInvalid::new("the body is declared as JSON but is not JSON"));
-            }
-            json
-        } else if content_type.is_none() {
-            as_json(text).filter(|value| value.is_object() || value.is_array())
-        } else {
-            None
-        };
-        Ok(match json {
-            Some(json) => Self::Json(Json::parse(&json)),
+        let json = as_json(text);
+        let is_declared = is_json(&media_type);
+        if is_declared && json.is_none() && Template::parse(text).has_variables() {
+            return Err(WebhookInvalid::new("the body is declared as JSON but is not JSON"));
+        }
+        Ok(match json.filter(|(value, _)| is_declared || value.is_object() || value.is_array()) {
+            Some((value, numbers)) => Self::Json(Json::parse(&value, &numbers)),
             None if media_type == "application/x-www-form-urlencoded" => Self::Form(Template::parse(text)),
             None => Self::Text(Template::parse(text)),
         })
@@ -81,7 +76,7 @@ impl Body {
     pub(in crate::domain) fn render(&self, variables: &Variables<'_>) -> Result<Vec<u8>, WebhookInvalid> {
         let mut out = String::new();
         match self {
-            Self::Json(json) => json.render(&mut out, variables, |text| text.into())?,
+            Self::Json(body) => body.render(&mut out, variables, |text| text.into())?,
             Self::Form(template) => push_text(&mut out, template, variables, |out, value| {
                 percent_encode(out, &value.to_text());
             })?,
@@ -100,11 +95,15 @@ impl Body {
     ) -> Result<Vec<u8>, WebhookInvalid> {
         let mut out = String::new();
         match self {
-            Self::Json(json) => {
-                json.render(&mut out, variables, slack::escape)?;
-                // It is valid JSON, but a value may nest deeper than the parser's limit.
-                let message = serde_json::from_str(&out)
-                    .map_err(|_| WebhookInvalid::new("the body is nested too deeply for Slack"))?;
+            Self::Json(body) => {
+                body.render(&mut out, variables, slack::escape)?;
+                // It is valid JSON, but a value may nest deeper than the parser's limit, and the author's numbers may
+                // be of any size.
+                let message = json::parse(out.as_bytes()).ok_or_else(|| {
+                    WebhookInvalid::new(
+                        "the body is nested too deeply for Slack, or has a number of more than 64 bits",
+                    )
+                })?;
                 Ok(slack::json_message(message, event))
             }
             Self::Form(template) | Self::Text(template) => {
@@ -117,21 +116,32 @@ impl Body {
     }
 }
 
+fn is_json(media_type: &str) -> bool {
+    matches!(media_type, "application/json" | "text/json" | "application/x-json" | "text/x-json")
+        || media_type.ends_with("+json")
+}
+
 impl Json {
-    fn parse(value: &Value) -> Self {
+    /// `numbers` are those of a text, in which the value has their indexes; see [`as_json`].
+    fn parse(value: &Value, numbers: &[String]) -> Self {
         match value {
             Value::String(text) => {
                 let template = Template::parse(text);
                 if template.has_variables() { Self::Text(template) } else { Self::Fixed(value.to_string()) }
             }
-            Value::Array(items) => Self::Array(items.iter().map(Self::parse).collect()),
+            Value::Array(items) => Self::Array(items.iter().map(|item| Self::parse(item, numbers)).collect()),
             Value::Object(members) => {
                 let member = |(key, value): (&String, &Value)| {
-                    (Value::from(key.as_str()).to_string(), Self::parse(value))
+                    (Value::from(key.as_str()).to_string(), Self::parse(value, numbers))
                 };
                 Self::Object(members.iter().map(member).collect())
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value.to_string()),
+            Value::Number(number) => {
+                let index = number.as_u64().and_then(|index| usize::try_from(index).ok());
+                let written = index.and_then(|index| numbers.get(index));
+                Self::Fixed(written.cloned().unwrap_or_else(|| number.to_string()))
+            }
+            Value::Null | Value::Bool(_) => Self::Fixed(value.to_string()),
         }
     }
 
@@ -187,23 +197,38 @@ fn render_string(
 }
 
 /// The JSON that a string is once a value stands for each variable. Editors may put a byte order mark before it.
-fn as_json(text: &str) -> Option<Value> {
+///
+/// Numbers may have more digits than 64 bits can hold. So each number in the JSON is only the index of its text in the
+/// list.
+pub(super) fn as_json(text: &str) -> Option<(Value, Vec<String>)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(&quote_bare_variables(text)).ok()
+    let mut numbers = Vec::new();
+    let value = json::parse(without_bare_parts(text, &mut numbers).as_bytes())?;
+    Some((value, numbers))
 }
 
-/// Puts quotes around each variable outside of a JSON string.
-fn quote_bare_variables(text: &str) -> String {
+/// Outside of JSON strings, puts quotes around each variable, and replaces each number by its index in `numbers`.
+fn without_bare_parts(text: &str, numbers: &mut Vec<String>) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let (mut inside, mut escaped) = (false, false);
     for piece in Template::parse(text).pieces() {
         match piece {
             Piece::Text(text) => {
-                for c in text.chars() {
+                let mut rest: &str = text;
+                while let Some(c) = rest.chars().next() {
+                    let number = if inside { "" } else { number(rest) };
+                    let length = if number.is_empty() { c.len_utf8() } else { number.len() };
+                    let Some((part, after)) = rest.split_at_checked(length) else { break };
+                    rest = after;
+                    if !number.is_empty() && serde_json::from_str::<&RawValue>(number).is_ok() {
+                        out.push_str(&numbers.len().to_string());
+                        numbers.push(number.to_owned());
+                        continue;
+                    }
                     inside ^= c == '"' && !escaped;
                     escaped = inside && c == '\\' && !escaped;
+                    out.push_str(part);
                 }
-                out.push_str(text);
             }
             Piece::Variable(reference) if inside => {
                 escaped = false;
@@ -215,4 +240,13 @@ fn quote_bare_variables(text: &str) -> String {
         }
     }
     out
+}
+
+/// The number that the text begins with. It may be none of JSON (`01`, `1.`).
+fn number(text: &str) -> &str {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        return "";
+    }
+    let is_inside = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+    text.get(..text.find(|c| !is_inside(c)).unwrap_or(text.len())).unwrap_or_default()
 }

@@ -188,6 +188,7 @@ fn verdict(text: &str) -> &'static str {
         Err(Blocked::Userinfo) => "userinfo",
         Err(Blocked::Port) => "port",
         Err(Blocked::Own) => "own",
+        Err(Blocked::Here) => "here",
     }
 }
 

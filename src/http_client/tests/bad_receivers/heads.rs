@@ -149,6 +149,7 @@ fn lengths() -> Vec<Case> {
         protocol("two different lengths", "content-length: 2\r\ncontent-length: 3"),
         protocol("two different lengths in one line", "content-length: 2, 3"),
         valid("the same length twice", "content-length: 2\r\ncontent-length: 2", 2),
+        valid("the same length twice in one line", "content-length: 2, 2", 2),
         valid("an unknown transfer encoding", "transfer-encoding: evil", 2),
     ]
 }
@@ -223,6 +224,12 @@ fn odd_framing() -> Vec<Case> {
         )
         .status(200)
         .body(2),
+        // curl and browsers read it, the library does not (RFC 9112, 6.1 leaves it open).
+        Case::answers(
+            "HTTP/1.0 with chunks",
+            Class::Protocol,
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
         Case::answers(
             "a folded header of a refusal",
             Class::Rejected,

@@ -42,20 +42,6 @@ fn slow() -> Vec<Case> {
             peer.write(b"HTTP/1.1 200 OK\r\ncontent-le").await;
             peer.stay_silent().await;
         }),
-        Case::runs("drips the body of a 500", Timeout, |mut peer| async move {
-            peer.read_head().await;
-            peer.write(b"HTTP/1.1 500 Oops\r\ncontent-length: 100000\r\n\r\n").await;
-            peer.drip().await;
-        })
-        .status(500)
-        .some_body(),
-        Case::runs("a head, then nothing", Timeout, |mut peer| async move {
-            peer.read_head().await;
-            peer.write(b"HTTP/1.1 503 Busy\r\nretry-after: 5\r\ntransfer-encoding: chunked\r\n\r\n").await;
-            peer.stay_silent().await;
-        })
-        .status(503)
-        .retry_after(RetryAfter::Exactly(5)),
         Case::runs("slow 1xx responses", Timeout, |mut peer| async move {
             peer.read_head().await;
             while peer.write(b"HTTP/1.1 102 Processing\r\n\r\n").await {
@@ -70,8 +56,46 @@ fn slow() -> Vec<Case> {
     ]
 }
 
-/// Receivers that say 200 and never end their body. The request has arrived.
+/// Receivers that never end the body of their answer. The status is their answer.
 fn unfinished() -> Vec<Case> {
+    [taken(), not_taken()].into_iter().flatten().collect()
+}
+
+fn not_taken() -> Vec<Case> {
+    let drips = |name, class, status: u16| {
+        let case = Case::runs(name, class, move |mut peer| async move {
+            peer.read_head().await;
+            peer.write(format!("HTTP/1.1 {status} No\r\ncontent-length: 100000\r\n\r\n").as_bytes()).await;
+            peer.drip().await;
+        });
+        case.status(status).some_body().hangs()
+    };
+    vec![
+        drips("drips the body of a 422", Class::Rejected, 422),
+        drips("drips the body of a 400", Class::Rejected, 400),
+        drips("drips the body of a redirect", Class::Rejected, 302),
+        drips("drips the body of a 410", Class::Gone, 410),
+        drips("drips the body of a 500", Class::HttpStatus, 500),
+        Case::runs("a refusal with a length that is too much", Class::Rejected, |mut peer| async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 404 No\r\ncontent-length: 100\r\n\r\nno").await;
+            peer.stay_silent().await;
+        })
+        .status(404)
+        .body(2)
+        .hangs(),
+        Case::runs("asks for a wait, then nothing", Class::HttpStatus, |mut peer| async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 503 Busy\r\nretry-after: 5\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            peer.stay_silent().await;
+        })
+        .status(503)
+        .retry_after(RetryAfter::Exactly(5))
+        .hangs(),
+    ]
+}
+
+fn taken() -> Vec<Case> {
     let keeps_open = |name, answer: &'static [u8]| {
         let case = Case::runs(name, Class::Delivered, move |mut peer| async move {
             peer.read_head().await;
@@ -89,6 +113,7 @@ fn unfinished() -> Vec<Case> {
         .status(200)
         .some_body()
         .hangs(),
+        // ledgetech/lua-resty-http #215
         keeps_open(
             "a length that is one too much, on a connection that stays open",
             b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok",
@@ -100,6 +125,7 @@ fn unfinished() -> Vec<Case> {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
         )
         .body(2),
+        // vlang/v #26431
         keeps_open("neither length nor end", b"HTTP/1.1 200 OK\r\n\r\nok").body(2),
         keeps_open("an event stream", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hi\n\n")
             .body(6),

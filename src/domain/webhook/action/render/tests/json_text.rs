@@ -65,6 +65,97 @@ fn text_that_is_json_with_values_is_a_json_template() {
     }
 }
 
+/// The header is sent as it is written. It says nothing about what a value may do.
+#[test]
+fn json_text_is_a_template_whatever_content_type_is_declared() {
+    for content_type in [
+        // No preflight request: wikimedia/eventgate #6, plausible/analytics #3390, vanilla/vanilla #5489
+        "text/plain;charset=utf-8",
+        "text/plain",
+        // Older Microsoft and PHP
+        "text/json",
+        "text/x-json",
+        "application/x-json",
+        "application/json; charset=utf-8",
+        "application/vnd.api+json",
+        "application/csp-report",
+        "application/octet-stream",
+        // What `curl -d` declares if its user says nothing
+        "application/x-www-form-urlencoded",
+        "$type",
+        "",
+    ] {
+        let headers = json!([{"key": "Content-Type", "value": content_type}]);
+        for (text, expected) in [
+            (r#"{"lead": "$evil"}"#, r#"{"lead":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1"}"#),
+            (
+                r#"{"lead": $evil, "age": $age}"#,
+                r#"{"lead":"x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1","age":36}"#,
+            ),
+            (r#"["<$evil>"]"#, r#"["<x\",\"admin\":true,\"y\":\"\r\nX-Evil: 1>"]"#),
+        ] {
+            let definition =
+                json!({"type": "WEBHOOK", "url": "https://h.example/", "body": text, "headers": headers});
+            let mut arguments = arguments();
+            arguments["type"] = json!("text/plain");
+            let request = rendered_with(&definition, &arguments, false).unwrap();
+            assert_eq!(String::from_utf8(request.body.clone().unwrap()).unwrap(), expected, "{content_type}");
+            let sent = if content_type == "$type" { "text/plain" } else { content_type };
+            assert_eq!(header(&request, "content-type"), Some(sent));
+        }
+    }
+}
+
+#[test]
+fn text_that_is_declared_as_json_must_be_json() {
+    for (content_type, is_refused) in [
+        ("text/json", true),
+        ("application/x-json", true),
+        ("APPLICATION/JSON", true),
+        ("application/problem+json; charset=utf-8", true),
+        // A line for each document
+        ("application/x-ndjson", false),
+        ("application/jsonl", false),
+        ("text/plain", false),
+    ] {
+        let headers = json!([{"key": "Content-Type", "value": content_type}]);
+        let definition = json!({"type": "WEBHOOK", "url": "https://h.example/", "headers": headers,
+            "body": "{\"a\": \"$name\"}\n{\"a\": 1}"});
+        let rendered = rendered_with(&definition, &arguments(), false);
+        assert_eq!(rendered.is_err(), is_refused, "{content_type}");
+    }
+}
+
+/// n8n-io/n8n #26925, usebruno/bruno #9230, hoppscotch/hoppscotch #5156
+#[test]
+fn numbers_of_the_author_are_sent_as_they_are_written() {
+    for (text, expected) in [
+        (
+            r#"{"id":12345678901234567890123,"v":1.10,"n":$age}"#,
+            r#"{"id":12345678901234567890123,"v":1.10,"n":36}"#,
+        ),
+        (
+            "[ 1e400, -0, -0.0, 1E+2, 5, 5.0, 18446744073709551616 ]",
+            "[1e400,-0,-0.0,1E+2,5,5.0,18446744073709551616]",
+        ),
+        // Of two members with one name the last one counts.
+        (r#"{"a": 1.0, "a": 2.0, "b": 3.0}"#, r#"{"a":2.0,"b":3.0}"#),
+        (r#"{"1.0": "2.0", "$age": ["3.0", 4.0]}"#, r#"{"1.0":"2.0","$age":["3.0",4.0]}"#),
+        (r#"{"a": "\"1.0", "b": 2.0}"#, r#"{"a":"\"1.0","b":2.0}"#),
+        // A variable with a tail is a text.
+        (r#"{"price": $age.00}"#, r#"{"price":"36.00"}"#),
+        (r#"{"price": $age, "of": 0.50}"#, r#"{"price":36,"of":0.50}"#),
+    ] {
+        assert_eq!(sent(text, &arguments()), (expected.to_owned(), "application/json".to_owned()), "{text}");
+    }
+    // What is no number of JSON makes it no JSON.
+    for text in
+        ["[01]", "[1.]", "[.5]", "[+1]", "[1e]", "[--1]", "[1 2]", "[0x1]", "[1$age]", "[-$age]", "{1: 2}"]
+    {
+        assert_eq!(sent(text, &arguments()).1, "text/plain; charset=utf-8", "{text}");
+    }
+}
+
 #[test]
 fn any_other_text_stays_text() {
     for (text, expected) in [

@@ -46,6 +46,10 @@ fn every_kind_of_body_becomes_a_message() {
         ),
         (json!({"body": "$v", "headers": declared("text/plain")}), json!({"text": ESCAPED})),
         (
+            json!({"body": r#"{"text": "<$v>"}"#, "headers": declared("text/plain")}),
+            json!({"text": format!("<{ESCAPED}>")}),
+        ),
+        (
             json!({"body": {"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*$v*"}}]}}),
             json!({"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": format!("*{ESCAPED}*")}}]}),
         ),
@@ -70,6 +74,30 @@ fn strings_within_lists_and_objects_are_escaped() {
     assert_eq!(message(&json!({"body": {"text": "$v"}}), &json!(36)), json!({"text": "36"}));
 }
 
+/// The JSON library reads an object with this key as the JSON in its text, also in a test.
+#[test]
+fn no_object_becomes_other_json() {
+    let hidden = |json: &str| json!({"$serde_json::private::RawValue": json});
+    let bytes = |members: &Json, value: &Json| {
+        String::from_utf8(sent(members, value).unwrap().body.unwrap()).unwrap()
+    };
+    let (channel, here) = (r#""\u003c!channel\u003e""#, r#""\u003c!here\u003e""#);
+    for value in [hidden(channel), json!([hidden(here)]), hidden("[]")] {
+        for body in [
+            json!({"text": "$v"}),
+            json!({"text": "x $v"}),
+            json!({"text": "x", "blocks": "$v"}),
+            json!({"Name": "$v"}),
+            json!(r#"{"text": $v}"#),
+        ] {
+            let sent = bytes(&json!({ "body": body }), &value);
+            assert!(!sent.contains(['<', '>']) && sent.contains("RawValue"), "{body}: {sent}");
+        }
+    }
+    let author = r#"{"text":"x","blocks":{"$serde_json::private::RawValue":"[1]"}}"#;
+    assert_eq!(bytes(&json!({ "body": author }), &json!("x")), author);
+}
+
 #[test]
 fn url_and_headers_are_not_escaped() {
     let members =
@@ -89,7 +117,9 @@ fn bodies_too_deep_or_too_long_are_rejected_without_quoting_values() {
     let error = |members: &Json, value: &Json| sent(members, value).unwrap_err().to_string();
     let deep = (0..126).fold(json!("secret"), |inner, _| json!([inner]));
     let body = json!({"body": {"text": "x", "deep": {"a": [{"b": "$v"}]}}});
-    assert_eq!(error(&body, &deep), "the body is nested too deeply for Slack");
+    let refused = "the body is nested too deeply for Slack, or has a number of more than 64 bits";
+    assert_eq!(error(&body, &deep), refused);
+    assert_eq!(error(&json!({"body": r#"{"text": "x", "n": 1e400}"#}), &json!("x")), refused);
     let long = json!("<".repeat(MAX_BODY / 3));
     assert_eq!(error(&json!({"body": {"text": "$v"}}), &long), "the body is longer than 1048576 bytes");
     assert_eq!(error(&json!({"body": "$v"}), &long), "the body is longer than 1048576 bytes");

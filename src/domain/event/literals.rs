@@ -1,0 +1,84 @@
+//! Numbers that JSON does not have, and that programs write all the same.
+
+/// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` if there is none.
+///
+/// Python's `json.dumps` writes them unless told otherwise, for an empty cell of pandas, too; C's `printf` writes `nan`
+/// and `inf`. JSON has no such numbers (RFC 8259, 6), and JavaScript writes `null` for them.
+#[must_use]
+pub fn without_nan(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut out = String::new();
+    let (mut copied, mut at, mut inside) = (0, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if inside => at += 2,
+            b'"' => {
+                inside = !inside;
+                at += 1;
+            }
+            byte if !inside && is_of_word(*byte) => {
+                let rest = bytes.get(at..).unwrap_or_default();
+                let end = at + rest.iter().take_while(|byte| is_of_word(**byte)).count();
+                if text.get(at..end).is_some_and(is_no_number) {
+                    out.push_str(text.get(copied..at)?);
+                    out.push_str("null");
+                    copied = end;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.push_str(text.get(copied..)?);
+    Some(out)
+}
+
+const fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+fn is_no_number(word: &str) -> bool {
+    let word = word.strip_prefix('-').unwrap_or(word);
+    ["nan", "infinity", "inf"].iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_become_null() {
+        for (text, expected) in [
+            // Python: langwatch/langwatch #1558, Illumina/Cyrius #42, Arize-ai/openinference #210
+            (r#"{"a": NaN}"#, Some(r#"{"a": null}"#)),
+            (r#"{"a": [Infinity, -Infinity]}"#, Some(r#"{"a": [null, null]}"#)),
+            // C, PHP's var_export, Lua
+            (r#"{"a":nan,"b":-nan,"c":inf,"d":-inf}"#, Some(r#"{"a":null,"b":null,"c":null,"d":null}"#)),
+            ("NaN", Some("null")),
+            ("[\"é\",NaN]", Some("[\"é\",null]")),
+            // In a text it is a text.
+            (r#"{"a": "NaN"}"#, None),
+            (r#"{"a": "\"NaN", "b": NaN}"#, Some(r#"{"a": "\"NaN", "b": null}"#)),
+            (r#"{"a": "\\", "b": NaN, "c": "\\\"NaN"}"#, Some(r#"{"a": "\\", "b": null, "c": "\\\"NaN"}"#)),
+            // Other words
+            (r#"{"a": NaNs, "b": 1NaN, "c": None, "d": Info, "e": --inf, "f": +inf}"#, None),
+            (r#"{"a": 1.5e+3, "b": true, "c": null}"#, None),
+            ("", None),
+            ("\"", None),
+            ("\"\\", None),
+        ] {
+            assert_eq!(without_nan(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_searched(text in "[NaInf\"\\\\{}:,é -]{0,30}") {
+            let found = without_nan(&text);
+            proptest::prop_assert!(found.is_none_or(|found| without_nan(&found).is_none()));
+        }
+    }
+}
