@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{super::input, Finding, Severity};
 use crate::domain::{
-    contact::field::Field,
+    contact::{field::Field, placeholder::Placeholders},
     trigger::{
         definition::{Action, Trigger},
         shapes::ListOrEmptyObject,
@@ -19,6 +19,7 @@ use crate::domain::{
     webhook::action::WebhookAction,
 };
 
+mod no_values;
 mod webhook;
 
 /// A JSON pointer and a message.
@@ -91,7 +92,7 @@ pub(super) fn data(text: &str) -> (&'static str, Members) {
 }
 
 /// All errors of a definition, or its warnings when it has no error.
-pub(super) fn lint(found: &Found) -> Vec<Finding> {
+pub(super) fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
     let finding = |severity, place: &str, message: String| Finding {
         severity,
         place: format!("{}{place}", found.place),
@@ -114,7 +115,8 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         }
         Ok(trigger) => {
             let schema = trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone()));
-            let warnings = schema.chain(shapes(&value)).chain(warnings(&trigger, &actions));
+            let no_values = no_values::warnings(&value["parameters"], &trigger, placeholders);
+            let warnings = schema.chain(shapes(&value)).chain(no_values).chain(warnings(&trigger, &actions));
             findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));
         }
     }

@@ -24,18 +24,14 @@ pub(in crate::domain) const fn is_invisible(c: char) -> bool {
     joiners::is_needless(c) || joiners::is_contextual(c) || c == '\u{20e3}'
 }
 
-/// Trimmed from both ends. A selector or tag may belong to the emoji at the end, so these stay.
+/// Trimmed from both ends. A joiner, selector or tag may belong to the letter or emoji at the end, so these stay.
 fn is_edge(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || joiners::is_needless(c)
-        || joiners::is_blank(c)
-        || matches!(c, '\u{200c}' | '\u{200d}' | '\u{180e}')
+    c.is_whitespace() || c.is_control() || joiners::is_needless(c) || joiners::is_blank(c) || c == '\u{180e}'
 }
 
 /// Composes the text (Unicode NFC), removes invisible characters where no script and no emoji needs them, trims
 /// it, and puts it on one line: if it contains a line break or another control character, each run of spaces
-/// becomes one space. Empty if nothing visible remains.
+/// becomes one space. Spaces of other widths become spaces. Empty if nothing visible remains.
 pub(in crate::domain) fn clean(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(is_edge);
     if text.is_ascii() {
@@ -71,8 +67,15 @@ pub(in crate::domain) fn nfc(text: &str) -> Cow<'_, str> {
 
 fn on_one_line(text: &str) -> Cow<'_, str> {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    if !text.contains(breaks) {
-        return Cow::Borrowed(text);
+    let is_ascii = text.is_ascii();
+    let has_breaks =
+        if is_ascii { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.contains(breaks) };
+    if !has_breaks {
+        let is_other_space = |c: char| !c.is_ascii() && c.is_whitespace();
+        if is_ascii || !text.contains(is_other_space) {
+            return Cow::Borrowed(text);
+        }
+        return Cow::Owned(text.chars().map(|c| if is_other_space(c) { ' ' } else { c }).collect());
     }
     let words = text.split(|c: char| c.is_whitespace() || breaks(c)).filter(|word| !word.is_empty());
     Cow::Owned(words.collect::<Vec<_>>().join(" "))
@@ -206,6 +209,9 @@ mod tests {
             (" Ada\u{a0}", "Ada"),
             ("\u{200b}\u{feff} \t\n", ""),
             ("Ada  Lovelace", "Ada  Lovelace"),
+            ("Ada\u{a0}Lovelace", "Ada Lovelace"),
+            ("Ada\u{2009}Lovelace\u{202f}\u{3000}", "Ada Lovelace"),
+            ("Ada\u{2003} Lovelace", "Ada  Lovelace"),
             ("Rua A,\r\n  12\t B", "Rua A, 12 B"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
             ("\u{202e}Ada\u{202c}", "Ada"),
@@ -213,6 +219,9 @@ mod tests {
             ("Ada\u{0}Lovelace\u{7f}", "Ada Lovelace"),
             ("\u{3164}\u{2800} \u{ffa0}", ""),
             ("\u{1f468}\u{200d} \u{200d}", "\u{1f468}"),
+            ("\u{1f469}\u{200d}", "\u{1f469}"),
+            ("Ana \u{200d}", "Ana"),
+            ("\u{200d}Ana\u{200c}", "Ana"),
         ] {
             assert_eq!(clean(given), expected);
         }
@@ -232,6 +241,20 @@ mod tests {
             ("Ａ", "Ａ"),
         ] {
             assert_eq!(clean(given), expected);
+        }
+    }
+
+    /// The spelling of a final consonant without its vowel.
+    #[test]
+    fn clean_keeps_the_joiner_at_the_end_of_indic_names() {
+        for (name, source) in [
+            ("രാജന്\u{200d}", "Malayalam before Unicode 5.1: a chillu"),
+            ("श्रीमान्\u{200d}", "Devanagari: a half form (the Unicode Standard, 12.1)"),
+            ("সৎ ব্\u{200d}", "Bengali (the Unicode Standard, 12.2)"),
+            ("රාජ්\u{200d}", "Sinhala (the Unicode Standard, 13.2)"),
+        ] {
+            assert_eq!(clean(name), name, "{source}");
+            assert_eq!(clean(&format!(" {name}\u{200b} ")), name, "{source}");
         }
     }
 

@@ -75,6 +75,20 @@ fn names_are_unwrapped() {
             ("[url=https://x.example]Ana Souza[/url]", "BBCode"),
             ("\\*Ana Souza\\*", "Markdown: escapes"),
             ("A\u{200b}na\u{ad} Souza\u{202c}", "copied from web pages"),
+            ("Ana\u{a0}Souza", "copied from web pages: a space that does not break"),
+            ("Ana\u{2009}Souza", "word processors: a thin space"),
+            ("<!--StartFragment-->Ana Souza<!--EndFragment-->", "Windows' clipboard"),
+            ("<meta charset='utf-8'>Ana Souza", "Chrome's clipboard"),
+            ("<center><h5>Ana Souza</h5></center>", "HTML"),
+            ("<![CDATA[Ana Souza]]>", "XML, 2.7"),
+            ("<@U024BE7LH|Ana Souza>", "Slack's mrkdwn: a mention"),
+            ("Ana Souza\\n", "a line break that was escaped twice"),
+            ("(Nome: Ana Souza)", "a form in parentheses"),
+            ("[Nome: Ana Souza]", "a form in brackets"),
+            ("{\"name\":\"Ana Souza\"}", "a JSON object as text"),
+            ("- Ana Souza", "Markdown, emails: an item of a list"),
+            ("• Ana Souza", "word processors: a bullet"),
+            ("> Ana Souza", "RFC 3676, 4.5: a quoted line"),
         ],
     );
     for (text, expected, source) in [
@@ -182,7 +196,7 @@ fn labels_and_targets_that_disagree_are_not_chosen_between() {
 }
 
 /// Names with the characters of markup.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 41] = [
     "[solidcore]",
     "R&D",
     "AT&T",
@@ -217,6 +231,13 @@ const NAMES: [&str; 34] = [
     "Dolce&Gabbana",
     "AC\\DC",
     "Ana (tel: 3333-4444)",
+    "[Empresa: X] Y",
+    "Rua: das Flores",
+    "Calle: 12",
+    "- 10",
+    "> 10",
+    "-Ana",
+    "C:\\new",
 ];
 
 #[test]
