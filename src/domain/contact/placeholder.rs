@@ -133,6 +133,10 @@ impl Placeholders {
         if residue::is_expression(field, text, parameter) {
             return Some(Why::Expression);
         }
+        // After the templates, which have names in braces.
+        if self.words.name(field, text) {
+            return Some(Why::Word);
+        }
         self.why_of_kind(field, text, parameter)
     }
 

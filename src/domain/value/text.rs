@@ -46,6 +46,9 @@ pub(in crate::domain) fn clean(text: &str) -> Cow<'_, str> {
 /// Removing a character can let a letter compose with its accent, and that can show that another one is
 /// needless, so both steps repeat. A text that still changes after that is no text: it loses all of them.
 fn composed(text: &str) -> Cow<'_, str> {
+    if is_latin(text) {
+        return Cow::Borrowed(text);
+    }
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_ROUNDS {
         let needed = joiners::without_needless(&text);
@@ -58,6 +61,12 @@ fn composed(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(NFC.normalize(&joiners::without_any(&text)).into_owned())
+}
+
+/// Whether all characters come before the combining accents, and none is invisible: such a text is composed.
+fn is_latin(text: &str) -> bool {
+    const FIRST_BYTE_OF_ACCENTS: u8 = 0xcc;
+    text.bytes().all(|byte| byte < FIRST_BYTE_OF_ACCENTS) && !text.contains('\u{ad}')
 }
 
 /// Composes letters and their accents (Unicode NFC).
@@ -96,6 +105,9 @@ pub(in crate::domain) fn plain(text: &str) -> Cow<'_, str> {
 pub(in crate::domain) fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
+    }
+    if text.chars().all(|c| c <= '\u{ff}' && c != '\u{ad}') {
+        return text.chars().map(|c| latin_base(c.to_lowercase().next().unwrap_or(c))).collect();
     }
     let visible = text.chars().filter(|c| !is_invisible(*c)).map(narrow);
     let letters = NFD.normalize_iter(visible).filter(|c| !is_accent(*c));
@@ -185,6 +197,21 @@ fn narrow(c: char) -> char {
     match (decomposed.next(), decomposed.next()) {
         (Some(narrow), None) if narrow.is_ascii() => narrow,
         _ => c,
+    }
+}
+
+/// The letter of Latin-1 without its accent, as decomposing gives it.
+const fn latin_base(c: char) -> char {
+    match c {
+        'à'..='å' => 'a',
+        'ç' => 'c',
+        'è'..='ë' => 'e',
+        'ì'..='ï' => 'i',
+        'ñ' => 'n',
+        'ò'..='ö' => 'o',
+        'ù'..='ü' => 'u',
+        'ý' | 'ÿ' => 'y',
+        _ => base(c),
     }
 }
 
@@ -299,6 +326,24 @@ mod tests {
         ] {
             assert_eq!(folded(given), expected);
         }
+    }
+
+    /// The short ways give what the long ones give.
+    #[test]
+    fn letters_of_latin_1_are_folded_and_composed_as_all_others() {
+        for c in '\u{80}'..='\u{2ff}' {
+            let text = c.to_string();
+            let visible = text.chars().filter(|c| !is_invisible(*c)).map(narrow);
+            let letters = NFD.normalize_iter(visible).filter(|c| !is_accent(*c));
+            let long: String = letters.flat_map(char::to_lowercase).map(base).collect();
+            assert_eq!(folded(&text), long, "{c}");
+            assert!(
+                !is_latin(&text) || NFC.is_normalized(&text) && joiners::without_any(&text) == text,
+                "{c}"
+            );
+        }
+        assert!(is_latin("São João") && !is_latin("a\u{301}") && !is_latin("a\u{ad}b"));
+        assert!(matches!(clean("São João"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::domain::{
 
 /// Keywords that have one value, and those that have a list of them.
 const SINGLE: [&str; 2] = ["default", "const"];
+const LISTS: [&str; 2] = ["enum", "examples"];
 /// In characters.
 const MAX_SHOWN: usize = 64;
-const LISTS: [&str; 2] = ["enum", "examples"];
 
 /// A warning for each placeholder in the schema of a parameter that fills a field, with its place in the definition.
 pub(super) fn warnings(schema: &Value, trigger: &Trigger, placeholders: &Placeholders) -> Vec<Warning> {

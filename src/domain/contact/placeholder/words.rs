@@ -139,10 +139,14 @@ impl Words {
             // Nobody writes a name in brackets, or with a full stop.
             Some(Reach::UnlessAName) => !is_named(),
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
-            Some(Reach::KeysOnly) | None => {
-                self.is_label(field, &spelled) || self.are_phrases(field, &spelled)
-            }
+            Some(Reach::KeysOnly) | None => self.are_phrases(field, &spelled),
         }
+    }
+
+    /// Whether the text is only the field's own name, as of a form: "Cargo".
+    pub(super) fn name(&self, field: Field, text: &str) -> bool {
+        let bare = bare(text);
+        bare.len() <= self.longest && self.may_begin(bare) && self.is_label(field, &spelled(bare))
     }
 
     /// Whether both parts of an address are the same placeholder: `null@null.com`.
@@ -176,26 +180,27 @@ impl Words {
     /// where one certainly says that there is nothing: "sem cargo", "cargo não informado".
     fn are_phrases(&self, field: Field, spelled: &str) -> bool {
         let mut rest = spelled;
-        let (mut has_phrase, mut has_label, mut has_certain) = (false, false, false);
+        let (mut has_phrase, mut has_label, mut has_certain, mut denied) = (false, false, false, false);
         while !rest.is_empty() {
             let length = if let Some(length) = self.phrase_at_start(field, rest) {
-                has_phrase = true;
                 let phrase = rest.get(..length).unwrap_or_default();
-                has_certain |=
-                    self.phrases.get(phrase) == Some(&Reach::Anywhere) || DENIALS.contains(&phrase);
+                has_phrase = true;
+                has_certain |= self.phrases.get(phrase) == Some(&Reach::Anywhere);
+                denied = DENIALS.contains(&phrase);
                 length
             } else if let Some(length) = longest_at_start(rest, |name| self.is_label(field, name)) {
                 has_label = true;
+                has_certain |= denied;
+                denied = false;
                 length
             } else {
                 let word = first_word(rest);
-                let is_denial = DENIALS.contains(&word);
-                has_certain |= is_denial;
+                denied = DENIALS.contains(&word);
                 let is_between = rest.len() < spelled.len() && CONNECTIVES.contains(&word) && {
                     let after = rest.get(word.len()..).unwrap_or_default().trim_start_matches(is_separator);
                     self.phrase_at_start(field, after).is_some()
                 };
-                if !is_denial && !is_between {
+                if !denied && !is_between {
                     return false;
                 }
                 word.len()
@@ -226,7 +231,6 @@ impl Words {
         }
     }
 
-    /// Whether it is the field's own name, as of a form: "Cargo".
     fn is_label(&self, field: Field, name: &str) -> bool {
         self.labels.get(name).is_some_and(|fields| fields & bit(field) != 0)
     }
