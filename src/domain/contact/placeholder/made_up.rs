@@ -24,13 +24,14 @@ const TOLL_FREE: [&str; 8] = ["800", "822", "833", "844", "855", "866", "877", "
 const EXAMPLES: [&str; 2] = ["5551234567", "15551234567"];
 /// The largest integers of 32 and 64 bits, with and without a sign, and what JavaScript makes of the last. A database
 /// stores them in place of every number that is too large for its column (MySQL's out-of-range handling).
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
     "2147483647",
     "2147483648",
     "4294967295",
     "4294967296",
     "9223372036854775807",
     "9223372036854775808",
+    "9223372036854776000",
     "18446744073709551615",
 ];
 /// Characters for hidden or missing digits.

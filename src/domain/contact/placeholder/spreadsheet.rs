@@ -8,13 +8,16 @@ const ERRORS: &str = "ref value valor name nome nombre div/0 null nulo num spill
     field campo blocked bloqueado unknown connect conectar busy ocupado error erro python external n/a n/d wert bezug \
     zahl uberlauf valeur nom valore rif propagation";
 /// Errors that end without a mark.
-const UNMARKED_ERRORS: &str = "#n/a #n/d #nv #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados #obteniendo_datos loading... \
-    carregando... cargando...";
+const UNMARKED_ERRORS: &str = "#n/a #n/d #nv #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados \
+    #obteniendo_datos loading... carregando... cargando...";
 /// In bytes; a longer text is not an error.
 const LONGEST_ERROR: usize = 32;
 
 /// Functions whose argument is the value (`=T("x")`, a link), in the languages of their spreadsheets.
 const SHOWING: [&str; 4] = ["T", "HYPERLINK", "HIPERLINK", "HIPERVINCULO"];
+
+/// In bytes; a longer text is not read as a formula.
+const LONGEST_FORMULA: usize = 2048;
 
 /// Between the operands of a formula.
 const OPERATORS: [char; 12] = ['&', '+', '-', '*', '/', '^', ',', ';', '=', '<', '>', ':'];
@@ -37,7 +40,7 @@ pub(super) fn is_spreadsheet_error(text: &str) -> bool {
 /// A formula or a call that was never evaluated: `=CONCATENATE(A1;B1)`, `=A1`, `=A1&" "&B1`, `@triggerBody()?['name']`.
 pub(super) fn is_call(text: &str) -> bool {
     let Some(call) = text.strip_prefix(['=', '@']) else { return false };
-    is_function(call) || text.starts_with('=') && is_formula(call)
+    is_function(call) || text.starts_with('=') && call.len() <= LONGEST_FORMULA && is_formula(call)
 }
 
 fn is_in(list: &str, word: &str) -> bool {

@@ -244,7 +244,8 @@ const fn bit(field: Field) -> u32 {
 fn labels() -> HashMap<Box<str>, u32> {
     let mut labels: HashMap<Box<str>, u32> = HashMap::new();
     let more = [(Field::Identity, label::DOCUMENTS), (Field::Street, label::STREET_KINDS)];
-    let lists = Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(|list| (*field, *list)));
+    let lists =
+        Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
     for (field, list) in lists.chain(more) {
         for name in list.split('|') {
             *labels.entry(name.into()).or_default() |= bit(field);
