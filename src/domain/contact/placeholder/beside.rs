@@ -30,7 +30,7 @@ impl Placeholders {
             return None;
         }
         if field.is_free_text() {
-            return without_words(field, text);
+            return if may_have_words(text) { without_words(field, text) } else { None };
         }
         let is_word = |word: &str, at: &str| at.eq_ignore_ascii_case(word);
         let rest = without_ends(text, &AROUND_KEYS, &AROUND_KEYS, is_word).map(str::to_owned);
@@ -61,6 +61,15 @@ impl Placeholders {
 /// Whether the text can be an address or a number, and is no part of a link.
 fn is_like_a_key(text: &str) -> bool {
     text.contains('@') || !text.contains(char::is_alphabetic) && text.contains(|c: char| c.is_ascii_digit())
+}
+
+/// `false` if the text certainly has none of the words that free text is looked through for: each has one of these
+/// characters somewhere, or begins and ends with one of them.
+fn may_have_words(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.iter().any(|byte| matches!(byte, b'f' | b'[' | b'#' | b'<' | b'('))
+        || matches!(bytes.last(), Some(b'l' | b'N'))
+        || matches!(bytes.first(), Some(b'n' | b'N'))
 }
 
 fn split<'a>(text: &'a str, separators: &[&str]) -> Option<Vec<&'a str>> {

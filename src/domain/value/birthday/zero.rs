@@ -37,7 +37,7 @@ pub(in crate::domain) fn is_zero(text: &str) -> bool {
     if *text == *"0" || *text == *"0.0" {
         return true;
     }
-    if !YEARS.iter().any(|year| text.contains(year)) {
+    if !text.as_bytes().windows(4).any(|digits| YEARS.iter().any(|year| year.as_bytes() == digits)) {
         return false;
     }
     let text = folded(&text);
