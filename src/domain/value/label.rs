@@ -10,7 +10,7 @@ pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|corr
     endereco de email|endereco eletronico|email address|mail address|direccion de correo|email de contato|\
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
     email corporativo|email comercial|email do cliente|email principal|work email|personal email|courriel|adresse email|\
-    adresse e mail|adresse mail|adresse electronique|e mail adresse|email adresse|mailadresse|posta elettronica|\
+    adresse e mail|adresse mail|adresse electronique|emailadresse|email adresse|mailadresse|posta elettronica|\
     indirizzo email|indirizzo e mail|почта|электронная почта|эл почта";
 pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|telefono|telephone|phone|phones|fone|fones|fon|\
     ph|cel|celular|celulares|movil|mobile|cell|cellphone|cell phone|mobile phone|mob|whatsapp|whats app|whats|\

@@ -125,7 +125,7 @@ impl Kind {
             0x80..=0xbf | 0xc3 => self == Self::Text,
             _ => false,
         };
-        text.bytes().all(is_plain) && !text.ends_with(')')
+        text.bytes().all(is_plain) && !text.ends_with(')') && !text.starts_with("- ")
     }
 }
 
