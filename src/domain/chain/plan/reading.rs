@@ -173,10 +173,11 @@ impl Reader<'_> {
             return Reading::Rejected("not_an_email_address");
         };
         // Parsing takes more off than `unwrap`, such as a name before the address.
-        if email.as_str() != text && self.rules.placeholders.is_example(email.as_str()) {
-            return Reading::NoValue(Some(Why::Example));
+        let why = || self.rules.placeholders.why(Field::Email, email.as_str(), "");
+        match if email.as_str() == text { None } else { why() } {
+            Some(why) => Reading::NoValue(Some(why)),
+            None => Reading::Accepted { value: Canonical::Email(email), noted: None },
         }
-        Reading::Accepted { value: Canonical::Email(email), noted: None }
     }
 
     fn digits(&self, field: Field, text: &str) -> Reading {
