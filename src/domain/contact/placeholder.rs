@@ -170,8 +170,7 @@ impl Placeholders {
     }
 
     /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
-    #[must_use]
-    pub fn is_example(&self, address: &str) -> bool {
+    fn is_example(&self, address: &str) -> bool {
         let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
         let joined = || mailbox.replace(['.', '_', '-'], "");
         examples::is_reserved(domain)

@@ -173,8 +173,10 @@ impl Reader<'_> {
             return Reading::Rejected("not_an_email_address");
         };
         // Parsing takes more off than `unwrap`, such as a name before the address.
-        let why = || self.rules.placeholders.why(Field::Email, email.as_str(), "");
-        match if email.as_str() == text { None } else { why() } {
+        let is_canonical = email.as_str() == text;
+        let why =
+            if is_canonical { None } else { self.rules.placeholders.why(Field::Email, email.as_str(), "") };
+        match why {
             Some(why) => Reading::NoValue(Some(why)),
             None => Reading::Accepted { value: Canonical::Email(email), noted: None },
         }
