@@ -80,7 +80,7 @@ fn read_folded(text: &str, order: Order) -> Option<Date> {
     let words =
         text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
     let mut parts = [""; 4];
-    let mut count = 0;
+    let mut count = 0_usize;
     for word in words.chain(year) {
         let is_after_day = || {
             count.checked_sub(1).and_then(|last| parts.get(last)).is_some_and(|day| weekday(day).is_some())

@@ -123,10 +123,9 @@ pub(super) fn without_escaped_breaks(text: &str) -> Option<&str> {
     }
     let mut inner = text;
     for _ in 0..MAX_BREAKS {
-        let is_before = |escape: &&str| inner.starts_with(*escape);
         if let Some(rest) = ESCAPED_BREAKS.iter().find_map(|escape| inner.strip_suffix(escape)) {
             inner = rest.trim_end();
-        } else if let Some(escape) = ESCAPED_BREAKS.iter().find(is_before) {
+        } else if let Some(escape) = ESCAPED_BREAKS.iter().find(|escape| inner.starts_with(**escape)) {
             inner = inner.get(escape.len()..)?.trim_start();
         } else {
             break;
