@@ -98,6 +98,13 @@ fn event_with_every_field(bencher: Bencher) {
     planned(bencher, &fields, arguments);
 }
 
+/// What all of these cost without a value to read.
+#[divan::bench]
+fn event_without_values(bencher: Bencher) {
+    let fields = Field::VARIANTS.iter().map(|field| field.name()).collect::<Vec<_>>().join(" ");
+    planned(bencher, &fields, "{}");
+}
+
 /// All fifteen fields in what spreadsheets, chats and documents put around them.
 #[divan::bench]
 fn event_with_every_field_dirty(bencher: Bencher) {

@@ -13,7 +13,7 @@ use super::{
     output::{self, Output},
     start::Start,
 };
-use crate::telemetry;
+use crate::{domain::contact::placeholder::Placeholders, settings::Settings, telemetry};
 use definition::NotJson;
 use preview::preview;
 
@@ -74,15 +74,17 @@ struct Finding {
 
 pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
-        Command::Check(args) => check(args),
+        Command::Check(args) => check(args, &start.settings()?.settings),
         Command::Preview(args) => start.with_settings(async |settings| preview(args, settings)),
     }
 }
 
 /// Checks a definition and prints the findings.
-fn check(args: &Check) -> anyhow::Result<Exit> {
+fn check(args: &Check, settings: &Settings) -> anyhow::Result<Exit> {
+    let placeholders = Placeholders::new(&settings.placeholders);
+    let lint = |found: &definition::Found| definition::lint(found, &placeholders);
     let findings: Vec<Finding> = match definition::read(&args.file) {
-        Ok(text) => definition::find(&text)?.iter().flat_map(definition::lint).collect(),
+        Ok(text) => definition::find(&text)?.iter().flat_map(lint).collect(),
         Err(error) => {
             let message = telemetry::chain(&error.downcast::<NotJson>()?);
             vec![Finding { severity: Severity::Error, place: String::new(), message }]

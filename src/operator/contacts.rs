@@ -148,7 +148,7 @@ fn read_phone(text: &str, region: Region) -> Result<Identifier, FindError> {
 
 fn read_email(text: &str) -> Result<Identifier, FindError> {
     let text = without_wrapping(Kind::Email, text)?;
-    Email::parse(&text).map(Identifier::Email).ok_or(FindError::Email)
+    Email::parse_repeated(&text).map(Identifier::Email).ok_or(FindError::Email)
 }
 
 fn without_wrapping(kind: Kind, text: &str) -> Result<Cow<'static, str>, FindError> {

@@ -4,6 +4,7 @@
 //! again.
 
 use sqlx::PgConnection;
+use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -11,8 +12,10 @@ use crate::{
     domain::{
         chain::outgoing::{OutgoingEvent, Publisher},
         contact::{
-            Contact, ContactId,
+            Contact, ContactId, Stamped,
             directory::Conflict,
+            field::{Field, FieldMap},
+            placeholder::is_doubtful,
             rebuild::{AppliedUpdate, Rebuilt, Separation, rebuild},
         },
         event::CompanyId,
@@ -144,7 +147,18 @@ async fn apply(
 /// Whether the events reproduce exactly this contact.
 fn gives(rebuilt: &Rebuilt, living: &Contact) -> bool {
     matches!(rebuilt.contacts.as_slice(),
-        [only] if only.id == living.id && only.keys == living.keys && only.values == living.values)
+        [only] if only.id == living.id && only.keys == living.keys && are_same(&only.values, &living.values))
+}
+
+/// Whether the values are the same, but for doubtful ones: an earlier version let them win over other values.
+fn are_same(rebuilt: &FieldMap<Stamped>, stored: &FieldMap<Stamped>) -> bool {
+    Field::VARIANTS.iter().all(|field| match (rebuilt.get(*field), stored.get(*field)) {
+        (Some(rebuilt), Some(stored)) => {
+            let is_doubtful = |value| is_doubtful(*field, value);
+            rebuilt == stored || is_doubtful(&stored.value) && !is_doubtful(&rebuilt.value)
+        }
+        (rebuilt, stored) => rebuilt == stored,
+    })
 }
 
 fn message(
@@ -159,4 +173,30 @@ fn message(
     let restored: Vec<&Contact> = rebuilt.contacts.iter().filter(|contact| contact.id != id).collect();
     let aliases: Vec<_> = rebuilt.merges.iter().map(|merge| (merge.loser, merge.winner)).collect();
     Some(publisher.contact_unmerged(separation, contact, &restored, &aliases))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{EventRef, Stamp};
+
+    fn name(value: &str, second: i64) -> FieldMap<Stamped> {
+        let time = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second);
+        let stamp = Stamp { time, event: EventRef::new("/test", "1").unwrap(), step: 1 };
+        let mut values = FieldMap::default();
+        values.insert(Field::Name, Stamped { value: value.to_owned(), stamp });
+        values
+    }
+
+    /// Earlier versions stored "None" over "Ada", and the events have given "Ada" since then.
+    #[test]
+    fn a_doubtful_value_may_have_won_over_a_certain_one() {
+        assert!(are_same(&name("Ada", 1), &name("Ada", 1)));
+        assert!(are_same(&name("Ada", 1), &name("None", 2)));
+        assert!(!are_same(&name("Ada", 1), &name("Ada", 2)));
+        assert!(!are_same(&name("Ada", 1), &name("Bia", 2)));
+        assert!(!are_same(&name("Null", 1), &name("None", 2)));
+        assert!(!are_same(&FieldMap::default(), &name("None", 2)));
+        assert!(!are_same(&name("None", 2), &FieldMap::default()));
+    }
 }

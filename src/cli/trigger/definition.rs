@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{super::input, Finding, Severity};
 use crate::domain::{
-    contact::field::Field,
+    contact::{field::Field, placeholder::Placeholders},
     event::without_nan,
     trigger::{
         definition::{Action, Trigger},
@@ -21,6 +21,7 @@ use crate::domain::{
     webhook::{action::WebhookAction, json::is_empty},
 };
 
+mod no_values;
 mod webhook;
 
 /// A JSON pointer and a message.
@@ -91,7 +92,7 @@ pub(super) fn data(text: &str) -> (&'static str, Members) {
 }
 
 /// All errors of a definition, or its warnings when it has no error.
-pub(super) fn lint(found: &Found) -> Vec<Finding> {
+pub(super) fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
     let finding = |severity, place: &str, message: String| Finding {
         severity,
         place: format!("{}{place}", found.place),
@@ -115,7 +116,9 @@ pub(super) fn lint(found: &Found) -> Vec<Finding> {
         }
         Ok(trigger) => {
             let schema = trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone()));
-            let warnings = schema.chain(shapes(&written)).chain(warnings(&trigger, &actions, &value));
+            let no_values = no_values::warnings(&value["parameters"], &trigger, placeholders);
+            let warnings =
+                schema.chain(shapes(&written)).chain(no_values).chain(warnings(&trigger, &actions, &value));
             findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));
         }
     }

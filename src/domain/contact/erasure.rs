@@ -129,7 +129,13 @@ fn end_of_domain(after: &str) -> usize {
 /// Whether an address can start after `before`. An underscore on both sides is emphasis: `_ada@x.example_`.
 fn starts_after(before: &str, is_before_underscore: bool) -> bool {
     let before = if is_before_underscore { before.trim_end_matches('_') } else { before };
-    !before.ends_with(is_glue)
+    !before.ends_with(is_glue) || is_list_mark(before)
+}
+
+/// Whether the text ends in a dash that begins a line or a value, as before an item of a list: `-ada@x.example`.
+fn is_list_mark(before: &str) -> bool {
+    let rest = before.trim_end_matches(['-', '*', '/', '|', '>', '#']);
+    rest.len() < before.len() && !rest.ends_with(is_glue)
 }
 
 /// Whether an underscore follows the domain at the start of this text.

@@ -2,6 +2,8 @@
 
 use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray};
 
+use crate::domain::value::label;
+
 /// The fields that a `CRM / UPSERT_CONTACT` action can fill, in the order in which they are documented.
 #[derive(
     Clone,
@@ -59,6 +61,28 @@ impl Field {
         self.into()
     }
 
+    /// What people write before a value of the field, lists of `value::label`. The name of another field is a part of
+    /// the value.
+    pub(in crate::domain) const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Name => &[label::NAME],
+            Self::Identity => &[label::IDENTITY],
+            Self::Phone => &[label::PHONE],
+            Self::Email => &[label::EMAIL],
+            Self::Company => &[label::COMPANY],
+            Self::Position => &[label::POSITION],
+            Self::Birthday => &[label::DATE],
+            Self::ZipCode => &[label::ZIP_CODE],
+            Self::Country => &[label::COUNTRY],
+            Self::State => &[label::STATE],
+            Self::City => &[label::CITY],
+            Self::District => &[label::DISTRICT],
+            Self::Street => &[label::STREET],
+            Self::Number => &[label::NUMBER],
+            Self::Complement => &[label::COMPLEMENT],
+        }
+    }
+
     /// Whether any words can be its value.
     pub(super) const fn is_free_text(self) -> bool {
         !matches!(
@@ -93,6 +117,11 @@ impl<T> FieldMap<T> {
     /// Sets a value and returns the one that it replaces.
     pub fn insert(&mut self, field: Field, value: T) -> Option<T> {
         self.0.get_mut(field as usize).and_then(|entry| entry.replace(value))
+    }
+
+    /// Removes a value and returns it.
+    pub fn remove(&mut self, field: Field) -> Option<T> {
+        self.0.get_mut(field as usize).and_then(Option::take)
     }
 
     /// The fields with a value, in declaration order.
@@ -138,6 +167,7 @@ mod tests {
             assert_eq!(map.insert(*field, field.name()), None);
         }
         assert!(map.iter().all(|(field, name)| field.name() == *name));
-        assert_eq!(map.into_iter().count(), Field::COUNT);
+        assert_eq!((map.remove(Field::City), map.remove(Field::City)), (Some("city"), None));
+        assert_eq!(map.into_iter().count(), Field::COUNT - 1);
     }
 }

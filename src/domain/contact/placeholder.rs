@@ -4,8 +4,11 @@
 //! Only a whole value is a placeholder, so that no real name or company is lost. The words come from the settings;
 //! everything else is recognized by its form.
 
+mod beside;
+mod examples;
 mod made_up;
 mod residue;
+mod spreadsheet;
 mod words;
 
 use std::collections::HashSet;
@@ -14,8 +17,14 @@ use self::words::Words;
 pub use self::{made_up::is_invented, words::is_doubtful};
 use crate::domain::{
     contact::field::Field,
-    value::text::{self, folded},
+    value::{
+        birthday,
+        text::{self, folded},
+    },
 };
+
+/// In digits: fewer are no phone number, but the code of a country or an area.
+const MIN_DIGITS: usize = 7;
 
 /// Placeholder words and addresses. Case, accents, the space between words, and brackets, quotes and punctuation
 /// around them do not matter, except where noted. Several words are a placeholder if each of them is one.
@@ -37,7 +46,7 @@ pub struct PlaceholderLists {
 pub enum Why {
     /// Words that say so, in any language.
     Word,
-    /// Punctuation only.
+    /// Punctuation only, or hidden characters.
     Filler,
     /// The name of the parameter.
     OwnName,
@@ -49,6 +58,8 @@ pub enum Why {
     Example,
     /// Digits that nobody has as a number.
     MadeUp,
+    /// The date with which a program begins to count.
+    ZeroDate,
 }
 
 impl Why {
@@ -57,12 +68,13 @@ impl Why {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Word => "a word for no value",
-            Self::Filler => "only punctuation",
+            Self::Filler => "only punctuation or hidden characters",
             Self::OwnName => "the name of its own parameter",
             Self::Expression => "a template or expression that was never filled in",
             Self::SpreadsheetError => "an error of a spreadsheet",
             Self::Example => "an address from examples",
             Self::MadeUp => "made-up digits",
+            Self::ZeroDate => "the date that a program writes for none",
         }
     }
 }
@@ -111,14 +123,28 @@ impl Placeholders {
         if text.chars().all(is_filler) {
             return Some(Why::Filler);
         }
-        if self.words.cover(field, text) {
+        // pandas' date that is not there; Nat is a name.
+        if text == "NaT" || self.words.cover(field, text) {
             return Some(Why::Word);
         }
-        if residue::is_spreadsheet_error(text) {
+        if spreadsheet::is_spreadsheet_error(text) {
             return Some(Why::SpreadsheetError);
         }
         if residue::is_expression(field, text, parameter) {
             return Some(Why::Expression);
+        }
+        // After the templates, which have names in braces.
+        if self.words.name(field, text) {
+            return Some(Why::Word);
+        }
+        self.why_of_kind(field, text, parameter)
+    }
+
+    /// What only one kind of value has.
+    fn why_of_kind(&self, field: Field, text: &str, parameter: &str) -> Option<Why> {
+        let has_digits = matches!(field, Field::Phone | Field::Identity | Field::ZipCode | Field::Birthday);
+        if has_digits && made_up::is_masked(text) {
+            return Some(Why::Filler);
         }
         match field {
             Field::Email => {
@@ -134,17 +160,22 @@ impl Placeholders {
             }
             Field::Phone if self.has_a_word_for_digits(text) => Some(Why::Word),
             Field::Phone => made_up::is_typed(text).then_some(Why::MadeUp),
-            Field::Identity => made_up::is_one_digit(text).then_some(Why::MadeUp),
+            Field::Identity => {
+                (made_up::is_one_digit(text) || made_up::is_limit(text)).then_some(Why::MadeUp)
+            }
             Field::ZipCode => made_up::is_zero_code(text).then_some(Why::MadeUp),
+            Field::Birthday => birthday::is_zero(text).then_some(Why::ZeroDate),
             _ => None,
         }
     }
 
     /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
-    #[must_use]
-    pub fn is_example(&self, address: &str) -> bool {
+    fn is_example(&self, address: &str) -> bool {
         let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
-        is_reserved(domain)
+        let joined = || mailbox.replace(['.', '_', '-'], "");
+        examples::is_reserved(domain)
+            || examples::is_generic(mailbox, domain)
+            || self.words.is_joined(&joined())
             || self.domains.contains(domain)
             || self.mailboxes.contains(mailbox)
             || self.addresses.contains(address)
@@ -154,7 +185,8 @@ impl Placeholders {
     /// Whether the digits of a phone are words for nothing, apart from a country or area code: `+55 undefined`.
     fn has_a_word_for_digits(&self, text: &str) -> bool {
         let text = text::plain(text);
-        if !text.contains(char::is_alphabetic) || text.bytes().filter(u8::is_ascii_digit).count() > 3 {
+        let digits = || text.bytes().filter(u8::is_ascii_digit).count();
+        if !text.contains(char::is_alphabetic) || digits() >= MIN_DIGITS {
             return false;
         }
         let words: String = text.chars().map(|c| if c.is_alphabetic() { c } else { ' ' }).collect();
@@ -167,19 +199,8 @@ impl Placeholders {
 const fn is_filler(c: char) -> bool {
     c.is_ascii_punctuation()
         || matches!(c, ' ' | '\u{2010}'..='\u{2015}' | '…' | '·' | '•' | '¿' | '¡' | '“' | '”')
-}
-
-/// Whether nobody can have an address at this domain: it is for documentation (RFC 2606, 3), or under a name that
-/// is for examples, tests and one's own machine (RFC 2606, 2; RFC 6761, 6).
-///
-/// Names under `.example` count as people's: they stand for real ones in documents like ours.
-fn is_reserved(domain: &str) -> bool {
-    let Some((rest, top)) = domain.rsplit_once('.') else { return false };
-    match top {
-        "test" | "invalid" | "localhost" => true,
-        "com" | "net" | "org" => rest == "example" || rest.ends_with(".example"),
-        _ => false,
-    }
+        // Blocks and squares, which hide what was there.
+        || matches!(c, '\u{2580}'..='\u{259f}' | '■' | '□' | '▪' | '●')
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Reads dates of birth as ISO 8601, `YYYY-MM-DD`. An ambiguous date is rejected.
 
+mod zero;
+
 use time::{Date, Month, OffsetDateTime, Weekday};
 
 use crate::domain::value::{
     phone::Region,
     text::{folded, plain},
 };
+pub(in crate::domain) use zero::is_zero;
 
 /// No living person was born earlier.
 const MIN_YEAR: i32 = 1900;
@@ -62,33 +65,50 @@ fn read(text: &str, order: Order) -> Option<Date> {
     if text.len() > MAX_TEXT {
         return None;
     }
-    let text = folded(&plain(text));
-    let (text, year) = without_time(&text);
+    read_folded(&folded(&plain(text)), order)
+}
+
+fn read_folded(text: &str, order: Order) -> Option<Date> {
+    let (text, year) = without_time(without_zone(text));
     if let Some(date) = undivided(text, order) {
         return Some(date);
     }
-    let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,".contains(c));
+    let is_divided = text.chars().all(|c| c.is_alphanumeric() || "/-. ,()".contains(c));
     if !is_divided || text.starts_with('-') {
         return None;
     }
     let words =
         text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && !is_particle(word));
     let mut parts = [""; 4];
-    let mut count = 0;
+    let mut count = 0_usize;
     for word in words.chain(year) {
+        let is_after_day = || {
+            count.checked_sub(1).and_then(|last| parts.get(last)).is_some_and(|day| weekday(day).is_some())
+        };
         // `terça-feira`: only beside the name of a day.
-        if !(word == "feira" && count == 1 && weekday(parts[0]).is_some()) {
+        if !(word == "feira" && is_after_day()) {
             *parts.get_mut(count)? = word;
             count += 1;
         }
     }
-    match parts {
-        [first, second, third, ""] => of_parts([first, second, third], order),
-        [day, first, second, third] => {
-            let day = weekday(day)?;
-            of_parts([first, second, third], order).filter(|date| date.weekday() == day)
-        }
-    }
+    let (parts, day) = match parts {
+        [first, second, third, ""] => return of_parts([first, second, third], order),
+        [day, first, second, third] if weekday(day).is_some() => ([first, second, third], day),
+        [first, second, third, day] => ([first, second, third], day),
+    };
+    let day = weekday(day)?;
+    of_parts(parts, order).filter(|date| date.weekday() == day)
+}
+
+/// Without the time zone of a date alone (XML Schema, 3.3.9): `1990-05-20Z`, `1990-05-20-03:00`.
+fn without_zone(text: &str) -> &str {
+    let Some((date, zone)) = text.split_at_checked("1990-05-20".len()) else { return text };
+    let digits = zone.strip_prefix(['+', '-']).filter(|zone| zone.len() == "03:00".len());
+    let is_offset = digits.and_then(|zone| zone.split_once(':')).is_some_and(|(hours, minutes)| {
+        hours.len() == 2 && hours.bytes().chain(minutes.bytes()).all(|byte| byte.is_ascii_digit())
+    });
+    let is_date = date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if is_date && (zone == "z" || is_offset) { date } else { text }
 }
 
 fn of_parts(parts: [&str; 3], order: Order) -> Option<Date> {
@@ -193,12 +213,20 @@ const WEEKDAYS: [(Weekday, &str); 7] = [
 ];
 
 fn weekday(text: &str) -> Option<Weekday> {
+    // `4ª feira` is the fourth day of the week.
+    if let Some(number) = text.strip_suffix(['\u{aa}', 'a']).filter(|number| number.len() == 1) {
+        let days = WEEKDAYS.get(1..6)?.iter().zip(2..);
+        return days
+            .map(|((day, _), count)| (*day, count))
+            .find(|(_, count)| number.parse() == Ok(*count))
+            .map(|it| it.0);
+    }
     let is_named = |names: &str| names.split(' ').any(|name| is_name(text, name));
     WEEKDAYS.iter().find(|(_, names)| is_named(names)).map(|(day, _)| *day)
 }
 
 fn is_particle(word: &str) -> bool {
-    matches!(word, "de" | "del" | "do" | "of" | "the")
+    matches!(word, "de" | "del" | "do" | "of" | "the" | "dia" | "em" | "el" | "ano")
 }
 
 /// `20th`, `1º`, `1er`.

@@ -8,6 +8,10 @@ const MIN_WHOLE: usize = 8;
 /// Zeros after the point: one in programs, two where a spreadsheet shows cents. Three may be the end of a postal
 /// code, four that of a phone number.
 const MAX_ZEROS: usize = 2;
+/// In digits, of a number that a spreadsheet shows with an exponent, so that only its first digits are read again.
+const MIN_CUT: usize = 10;
+/// Zeros at the end of such a number. Few numbers end so by themselves, and a few digits are shared by a whole area.
+const MIN_CUT_ZEROS: usize = 5;
 
 /// Whole digits again, or the text unchanged if it is not a float; `None` if digits were lost. A sign stays.
 pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
@@ -16,14 +20,22 @@ pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
         None if float.fraction.len() > MAX_ZEROS || float.fraction.bytes().any(|byte| byte != b'0') => {
             Some(Cow::Borrowed(text))
         }
+        None if is_cut(float.whole) => None,
         None => Some(Cow::Owned(format!("{}{}", float.sign, float.whole))),
         Some(power) => {
             // What the mantissa lacks was cut off: a spreadsheet shows no more than six digits of a long number.
             let (kept, lost) = float.fraction.split_at_checked(power)?;
             let is_whole = lost.bytes().all(|byte| byte == b'0');
-            is_whole.then(|| Cow::Owned(format!("{}{}{kept}", float.sign, float.whole)))
+            let whole = format!("{}{}{kept}", float.sign, float.whole);
+            (is_whole && !is_cut(&whole)).then_some(Cow::Owned(whole))
         }
     }
+}
+
+/// Whether a float's whole digits are those that remained of a longer number: `5585990000000` was `5.58599E+12`.
+pub(in crate::domain) fn is_cut(whole: &str) -> bool {
+    let zeros = whole.bytes().rev().take_while(|byte| *byte == b'0').count();
+    zeros >= MIN_CUT_ZEROS && digits(whole.trim_start_matches('+')) >= MIN_CUT
 }
 
 /// Whether the text is a number with a fraction of one or two digits, which no notation of phone numbers has.
@@ -98,6 +110,8 @@ mod tests {
             ("52998224725.0", "52998224725", "a CPF, by pandas"),
             ("60175055.0", "60175055", "a postal code, by pandas"),
             ("120.0", "120", "the number of a house, by pandas"),
+            ("60100000.0", "60100000", "a postal code ends in zeros"),
+            ("85988120000.0", "85988120000", "four zeros at the end of a number"),
         ] {
             assert_eq!(repair(text).as_deref(), Some(expected), "{text} ({source})");
         }
@@ -107,6 +121,14 @@ mod tests {
     fn floats_that_lost_digits_are_refused() {
         for text in ["5,58599E+12", "5.58599E+12", "8.6E+10", "1E+11", "5.6e12", "+5.58599E+12", "1.25E+1"] {
             assert_eq!(repair(text), None, "{text}");
+        }
+        for (text, source) in [
+            ("5585990000000.0", "pandas, of a cell that shows 5,58599E+12"),
+            ("+5585990000000.00", "the same with a plus and cents"),
+            ("85988100000,0", "the same without the country code"),
+            ("5.585990000000E+12", "Java, of the same cell"),
+        ] {
+            assert_eq!(repair(text), None, "{text} ({source})");
         }
     }
 
@@ -120,6 +142,7 @@ mod tests {
             "85.98812.4471",
             "98812.4471",
             "60175.000",
+            "5585990000000",
             "60.175-055",
             "529.982.247-25",
             "1E10",
@@ -156,6 +179,7 @@ mod tests {
         #[test]
         fn whole_numbers_survive_as_floats(number in 10_000_000_u64..999_999_999_999_999) {
             let digits = number.to_string();
+            prop_assume!(!is_cut(&digits));
             let (first, rest) = digits.split_at(1);
             let power = rest.len();
             for float in [format!("{number}.0"), format!("{first}.{rest}E+{power}"), format!("{first},{rest}e{power}")] {

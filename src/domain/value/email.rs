@@ -18,6 +18,12 @@ const MAX_TEXT: usize = 1024;
 
 /// Ends the sentence or list around an address, never the address itself.
 const PUNCTUATION: [char; 8] = ['.', ',', ';', ':', '!', '?', ' ', '\u{3002}'];
+/// Bullets, quoting marks, and what is left of emphasis, links and tables: no mailbox begins and no domain ends so.
+const MARKS: [char; 16] = ['-', '*', '/', '|', '>', '#', '•', '·', '–', '—', '▪', '●', '◦', '‣', '→', '➡'];
+/// Between two addresses.
+const SEPARATORS: [char; 5] = [',', ';', '/', '|', ' '];
+/// Of addresses in one text.
+const MAX_PARTS: usize = 3;
 /// Opening and closing pairs around an address.
 const QUOTES: [(char, char); 7] =
     [('"', '"'), ('\'', '\''), ('`', '`'), ('(', ')'), ('[', ']'), ('“', '”'), ('‘', '’')];
@@ -57,6 +63,26 @@ impl Email {
         (email.len() <= MAX_ADDRESS).then(|| Self(email.into()))
     }
 
+    /// Parses one address that may be there twice: `ada@x.example; ADA@x.example`. `None` if there are two.
+    #[must_use]
+    pub fn parse_repeated(text: &str) -> Option<Self> {
+        if let Some(email) = Self::parse(text) {
+            return Some(email);
+        }
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        let mut found = None;
+        let parts = text.split(SEPARATORS).filter(|part| !part.is_empty());
+        for (index, part) in parts.enumerate() {
+            let email = Self::parse(part).filter(|_| index < MAX_PARTS)?;
+            if found.get_or_insert_with(|| email.clone()) != &email {
+                return None;
+            }
+        }
+        found
+    }
+
     /// Wraps a canonical address from the database.
     #[must_use]
     pub fn from_stored(text: impl Into<Box<str>>) -> Self {
@@ -78,7 +104,7 @@ impl fmt::Debug for Email {
 
 /// Strips a display name, brackets, quotes, a `mailto:` link, and the punctuation at the end of a sentence.
 fn address(text: &str) -> Option<Cow<'_, str>> {
-    let text = text.trim_end_matches(PUNCTUATION);
+    let text = without_marks(text.trim_end_matches(PUNCTUATION));
     let text = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         Some((name, inner)) => {
             let inner = inner.trim();
@@ -95,13 +121,21 @@ fn address(text: &str) -> Option<Cow<'_, str>> {
             .map_or(text, str::trim),
     };
     let Some(link) = text::after_prefix(text, "mailto:") else {
-        return Some(Cow::Borrowed(text.trim_end_matches(PUNCTUATION)));
+        return Some(Cow::Borrowed(without_marks(text.trim_end_matches(PUNCTUATION))));
     };
-    let link = link.strip_prefix("//").unwrap_or(link);
+    let link = without_marks(link);
     let address = link.split_once('?').map_or(link, |(address, _query)| address);
     // RFC 6068, 2: a link percent-encodes the characters that it cannot contain.
     let decoded = text::percent_decoded(address)?;
-    Some(Cow::Owned(decoded.trim().trim_end_matches(PUNCTUATION).to_owned()))
+    Some(Cow::Owned(without_marks(decoded.trim_end_matches(PUNCTUATION)).to_owned()))
+}
+
+fn without_marks(text: &str) -> &str {
+    let is_mark = |c: char| c == ' ' || MARKS.contains(&c);
+    // `<ada@x.example>` ends in no mark.
+    let is_closing = text.contains('<');
+    let start = |c: char| is_mark(c) || matches!(c, ',' | ';' | ':');
+    text.trim_start_matches(start).trim_end_matches(|c| is_mark(c) && !(c == '>' && is_closing))
 }
 
 fn is_dot_atom(local: &str) -> bool {
@@ -150,6 +184,22 @@ mod tests {
             ("ada﹫analytical。example", "ada@analytical.example", "Unicode: small at, ideographic stop"),
             ("ada@analytical.example.", "ada@analytical.example", "RFC 1034: the root's dot; a sentence"),
             ("ada@analytical.example,", "ada@analytical.example", "observed LLM habit"),
+            ("- ada@analytical.example", "ada@analytical.example", "Markdown, email: an item of a list"),
+            ("-ada@analytical.example", "ada@analytical.example", "an item of a list without its space"),
+            ("*ada@analytical.example", "ada@analytical.example", "WhatsApp: one of two asterisks"),
+            ("ada@analytical.example*", "ada@analytical.example", "WhatsApp: the other one"),
+            ("//ada@analytical.example", "ada@analytical.example", "a link without its scheme"),
+            ("|ada@analytical.example|", "ada@analytical.example", "Markdown: the cell of a table"),
+            ("> ada@analytical.example", "ada@analytical.example", "RFC 3676, 4.5: a quoted line"),
+            (">ada@analytical.example", "ada@analytical.example", "a tag that was cut"),
+            ("# ada@analytical.example", "ada@analytical.example", "Markdown: a heading"),
+            ("• ada@analytical.example", "ada@analytical.example", "word processors: a bullet"),
+            ("– Ada <ada@analytical.example>", "ada@analytical.example", "signatures: a dash"),
+            ("ada@analytical.example/", "ada@analytical.example", "a link as on the web"),
+            ("<-ada@analytical.example>", "ada@analytical.example", "a mark within brackets"),
+            ("mailto:*ada@analytical.example", "ada@analytical.example", "a mark within a link"),
+            ("mailto:%2Aada@analytical.example", "ada@analytical.example", "RFC 6068, 2: the same encoded"),
+            (": ada@analytical.example", "ada@analytical.example", "a label that was cut"),
             ("ada@analytical.example; ", "ada@analytical.example", "observed in Outlook"),
             ("\"ada@analytical.example\"", "ada@analytical.example", "observed LLM habit"),
             ("`ada@analytical.example`", "ada@analytical.example", "observed LLM habit"),
@@ -203,6 +253,26 @@ mod tests {
             (long_address.as_str(), "RFC 5321, 4.5.3.1.3"),
         ] {
             assert_eq!(canonical(text), None, "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_there_twice() {
+        for text in
+            ["ada@x.example; ADA@x.example", "ada@x.example ada@x.example", "ada@x.example/ada@x.example"]
+        {
+            let email = Email::parse_repeated(text);
+            assert_eq!(email.as_ref().map(Email::as_str), Some("ada@x.example"), "{text}");
+        }
+        for text in [
+            "ada@x.example; bob@x.example",
+            "ada@x.example; ada",
+            "ada@x.example ou ada@x.example",
+            "ada@x.example,ada@x.example,ada@x.example,ada@x.example",
+            "",
+            ";",
+        ] {
+            assert_eq!(Email::parse_repeated(text), None, "{text}");
         }
     }
 

@@ -49,7 +49,7 @@ pub enum Unwrapped<'a> {
     Differs,
 }
 
-/// Takes off what stands around a cleaned text. The result has to be cleaned once more.
+/// Takes off what stands around a cleaned text. The result is cleaned, too.
 #[must_use]
 pub fn unwrap(kind: Kind, text: &str) -> Unwrapped<'_> {
     unwrap_named(kind, kind.names(), text)
@@ -64,18 +64,26 @@ pub(in crate::domain) fn unwrap_named<'a>(kind: Kind, names: &[&str], text: &'a 
     for _ in 0..=MAX_LAYERS {
         match peel(kind, names, &bare) {
             None => return Unwrapped::Bare(bare),
-            Some(Layer::Around(inner)) => bare = Cow::Owned(text::clean(&inner).into_owned()),
+            Some(Layer::Around(inner)) => bare = Cow::Owned(cleaned(inner)),
             Some(Layer::Differs) => return Unwrapped::Differs,
         }
     }
     Unwrapped::Bare(Cow::Borrowed(text))
 }
 
+fn cleaned(text: Cow<'_, str>) -> String {
+    match text::clean(&text) {
+        Cow::Borrowed(clean) if clean.len() == text.len() => {}
+        clean => return clean.into_owned(),
+    }
+    text.into_owned()
+}
+
 /// Reads the text of an identifier as an argument of an event is read, up to its parser.
 #[must_use]
 pub fn clean_key(kind: Kind, text: &str) -> Unwrapped<'static> {
     match unwrap(kind, &text::clean(text)) {
-        Unwrapped::Bare(bare) => Unwrapped::Bare(Cow::Owned(text::clean(&bare).into_owned())),
+        Unwrapped::Bare(bare) => Unwrapped::Bare(Cow::Owned(bare.into_owned())),
         Unwrapped::Differs => Unwrapped::Differs,
     }
 }
@@ -117,25 +125,39 @@ impl Kind {
             0x80..=0xbf | 0xc3 => self == Self::Text,
             _ => false,
         };
-        text.bytes().all(is_plain) && !text.ends_with(')')
+        text.bytes().all(is_plain) && !text.ends_with(')') && !text.starts_with("- ")
     }
 }
 
 /// What the outermost layer of a text is.
-enum Layer {
+enum Layer<'a> {
     /// Something around this text.
-    Around(String),
+    Around(Cow<'a, str>),
     /// A link whose label and target are two different values.
     Differs,
 }
 
-fn peel(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
-    if let Some(plain) = entities::decoded(text).or_else(|| markup::without_escapes(text)) {
-        return Some(Layer::Around(plain));
+impl Layer<'_> {
+    fn into_owned(self) -> Layer<'static> {
+        match self {
+            Self::Around(text) => Layer::Around(Cow::Owned(text.into_owned())),
+            Self::Differs => Layer::Differs,
+        }
+    }
+}
+
+fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
+    let decoded = entities::decoded(text).map(Cow::Owned);
+    let plain = decoded
+        .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
+        .or_else(|| markup::without_escapes(text).map(Cow::Owned))
+        .or_else(|| markup::without_cdata(text).map(Cow::Borrowed));
+    if plain.is_some() {
+        return plain.map(Layer::Around);
     }
     let untagged = match kind {
-        Kind::Text => markup::without_tags(text),
-        _ => markup::without_tags_around(text).map(str::to_owned),
+        Kind::Text => markup::without_tags(text).map(Cow::Owned),
+        _ => markup::without_tags_around(text).map(Cow::Borrowed),
     };
     if untagged.is_some() {
         return untagged.map(Layer::Around);
@@ -145,23 +167,31 @@ fn peel(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
     }
     let is_free_text = kind == Kind::Text;
     let around = markup::without_emphasis(text, is_free_text)
-        .map(str::to_owned)
-        .or_else(|| quotes::without_quotes(text).map(Cow::into_owned))
-        .or_else(|| quotes::without_brackets(text).filter(|_| !is_free_text).map(str::to_owned))
-        .or_else(|| quotes::without_apostrophe(text, is_free_text).map(str::to_owned))
-        .or_else(|| unlabeled(kind, names, text).map(str::to_owned));
+        .map(Cow::Borrowed)
+        .or_else(|| quotes::without_quotes(text))
+        .or_else(|| in_brackets(kind, names, text).map(Cow::Borrowed))
+        .or_else(|| quotes::without_apostrophe(text, is_free_text).map(Cow::Borrowed))
+        .or_else(|| unlabeled(kind, names, text).map(Cow::Borrowed));
     around.map(Layer::Around)
 }
 
+/// The text in brackets. They may be a part of free text, unless its name is within them: `(Nome: Ana)`.
+fn in_brackets<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
+    let inner = quotes::without_brackets(text)?;
+    if kind == Kind::Text { label::without(names, inner.trim()) } else { Some(inner) }
+}
+
 /// Resolves a link or a formula.
-fn linked(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
+fn linked<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     match quotes::formula(text) {
-        Some(Formula::Text(text)) => return Some(Layer::Around(text)),
-        Some(Formula::Link(target, label)) => return Some(resolved(kind, names, Link::new(&target, &label))),
+        Some(Formula::Text(text)) => return Some(Layer::Around(text.into())),
+        Some(Formula::Link(target, label)) => {
+            return Some(resolved(kind, names, Link::new(&target, &label)).into_owned());
+        }
         None => {}
     }
     if let Some(number) = text.strip_prefix('=').filter(|_| kind != Kind::Text) {
-        return Some(Layer::Around(number.to_owned()));
+        return Some(Layer::Around(number.into()));
     }
     // The end of a sentence or list around the link.
     let end = if kind.is_identifier() { [',', ';', '.', ' '].as_slice() } else { &[] };
@@ -169,7 +199,7 @@ fn linked(kind: Kind, names: &[&str], text: &str) -> Option<Layer> {
 }
 
 /// The value of a link: its label or its target, if they do not contradict each other.
-fn resolved(kind: Kind, names: &[&str], link: Link<'_>) -> Layer {
+fn resolved<'a>(kind: Kind, names: &[&str], link: Link<'a>) -> Layer<'a> {
     let target = link.target;
     let label = markup::without_tags_around(link.label).unwrap_or(link.label);
     let label = without_marks(label);
@@ -180,13 +210,15 @@ fn resolved(kind: Kind, names: &[&str], link: Link<'_>) -> Layer {
             return match (kind.read(target), kind.read(label)) {
                 (Some(target), Some(label)) if target != label => Layer::Differs,
                 (Some(read), None) if kind.mentions_another(label, &read) => Layer::Differs,
-                (Some(_), None) => Layer::Around(target.to_owned()),
-                (_, _) => Layer::Around(shown.to_owned()),
+                // The canonical form is read again fastest.
+                (Some(read), Some(_)) => Layer::Around(read.into()),
+                (Some(_), None) => Layer::Around(target.into()),
+                (None, _) => Layer::Around(shown.into()),
             };
         }
         Kind::Digits => match without_phone_scheme(target) {
             // Programs take documents for phone numbers.
-            Some(number) if digits(label).is_empty() => return Layer::Around(number.to_owned()),
+            Some(number) if digits(label).is_empty() => return Layer::Around(number.into()),
             Some(number) => {
                 let (label, number) = (digits(label), digits(number));
                 label.ends_with(&number) || number.ends_with(&label)
@@ -196,14 +228,14 @@ fn resolved(kind: Kind, names: &[&str], link: Link<'_>) -> Layer {
         Kind::Date => true,
         Kind::Text if label.is_empty() => {
             let address = after_prefix(target, "mailto:").or_else(|| without_phone_scheme(target));
-            return Layer::Around(address.unwrap_or(target).to_owned());
+            return Layer::Around(address.unwrap_or(target).into());
         }
         Kind::Text => match (Email::parse(label), Email::parse(target)) {
             (Some(label), Some(target)) => label == target,
             _ => host(label).zip(host(target)).is_none_or(|(label, target)| is_same_site(&label, &target)),
         },
     };
-    if agrees { Layer::Around(shown.to_owned()) } else { Layer::Differs }
+    if agrees { Layer::Around(shown.into()) } else { Layer::Differs }
 }
 
 impl Kind {
@@ -230,21 +262,38 @@ impl Kind {
     }
 }
 
-/// Takes off the name of the value, and the sign of a telephone or an envelope.
+/// Takes off the name of the value, the bullet of a list, and the sign of a telephone or an envelope.
 fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
     let after_name = label::without(names, text);
     match kind {
         Kind::Email => after_name
             .or_else(|| label::without_before_word(names, text).filter(|word| word.contains('@')))
             .or_else(|| without_comment(text))
-            .or_else(|| label::without_sign(text)),
-        Kind::Phone(_) => after_name
+            .or_else(|| label::without_sign(text))
+            .or_else(|| label::without_words_before(text).filter(|rest| Email::parse(rest).is_some())),
+        Kind::Phone(region) => after_name
             .or_else(|| label::without_before_digits(names, text))
             .or_else(|| label::without_after_digits(names, text))
-            .or_else(|| label::without_sign(text)),
+            .or_else(|| label::without_joined(names, text))
+            .or_else(|| label::without_before_word(names, text).filter(|word| is_chat(word)))
+            .or_else(|| label::without_sign(text))
+            .or_else(|| label::without_country(text))
+            .or_else(|| {
+                label::without_words_before(text).filter(|rest| Phone::parse(rest, region).is_some())
+            }),
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
         Kind::Text => after_name,
     }
+    .or_else(|| {
+        // `> 10` and `- 10` are more than a number in a list.
+        let starts = |rest: &&str| kind != Kind::Text || rest.starts_with(char::is_alphabetic);
+        label::without_bullet(text).filter(starts)
+    })
+}
+
+/// Whether the word is a link to a chat, or a person's id in one.
+fn is_chat(word: &str) -> bool {
+    word.contains("://") || word.contains("wa.me/") || word.contains('@')
 }
 
 /// The address before a comment (RFC 5322, 3.2.2): `ada@x.example (Ada)`.

@@ -8,7 +8,10 @@ const PARAMETERS: &str = r#"{"properties": {"name": {"type": "string"}, "email":
 
 fn findings(text: &str) -> Vec<(Severity, String, String)> {
     let found = find(text).unwrap();
-    found.iter().flat_map(lint).map(|finding| (finding.severity, finding.place, finding.message)).collect()
+    let settings = crate::settings::load(None, []).unwrap().settings;
+    let placeholders = Placeholders::new(&settings.placeholders);
+    let findings = found.iter().flat_map(|found| lint(found, &placeholders));
+    findings.map(|finding| (finding.severity, finding.place, finding.message)).collect()
 }
 
 fn with_actions(actions: &str) -> String {
@@ -90,6 +93,39 @@ fn accepted_but_unlikely_definition_gets_warnings() {
         ]
     );
     assert!(found[3].2.contains("$plan"), "{found:?}");
+}
+
+#[test]
+fn placeholders_in_a_schema_get_a_warning() {
+    let parameters = json!({"properties": {
+        "name": {"type": "string", "default": "N/A"},
+        "job/role": {"type": "string", "enum": ["CTO", "Não informado", "", null, "Unknown"]},
+        "city": {"type": "array", "items": {"enum": ["Sobral", "null"]}},
+        "mail": {"type": "string", "examples": ["user@example.com", "ada@x.example"], "const": "undefined"},
+        "plan": {"enum": ["none", "N/A"]},
+    }});
+    let actions = json!([
+        {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "position": "job/role", "city": "city", "email": "mail"},
+        {"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "mail"},
+        {"type": "WEBHOOK", "url": "https://h.example/$plan"},
+    ]);
+    let found = findings(&json!({"name": "t", "parameters": parameters, "actions": actions}).to_string());
+    let places: Vec<&str> = found.iter().map(|(_, place, _)| place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "/parameters/properties/city/items/enum/1",
+            "/parameters/properties/job~1role/enum/1",
+            "/parameters/properties/job~1role/enum/4",
+            "/parameters/properties/mail/const",
+            "/parameters/properties/mail/examples/0",
+            "/parameters/properties/name/default",
+        ]
+    );
+    assert!(found.iter().all(
+        |(severity, _, message)| *severity == Severity::Warning && message.contains("counts as no value")
+    ));
+    assert!(found[1].2.starts_with("`Não informado` counts"), "{found:?}");
 }
 
 #[test]

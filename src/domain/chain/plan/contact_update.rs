@@ -48,10 +48,24 @@ pub(super) fn fill(
             }
         }
     }
+    drop_shared_doubts(&mut update.values);
     update.settle_keys();
     tidy_zip_code(&mut update.values, region);
     check_keys(&update, rules.on_unidentified)?;
     Ok(update)
+}
+
+/// A program writes its word for nothing in every field that it does not have. Nobody called None works at None.
+fn drop_shared_doubts(values: &mut FieldMap<String>) {
+    let doubtful: Vec<(Field, &String)> =
+        values.iter().filter(|(field, value)| is_doubtful(*field, value)).collect();
+    let is_shared = |(field, value): &&(Field, &String)| {
+        doubtful.iter().any(|other| other.0 != *field && other.1 == *value)
+    };
+    let shared: Vec<Field> = doubtful.iter().filter(is_shared).map(|(field, _)| *field).collect();
+    for field in shared {
+        values.remove(field);
+    }
 }
 
 /// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.
@@ -91,10 +105,13 @@ pub(super) fn explain(
             Reading::NoValue(why) => Outcome::NoValue(why.map_or("nothing or blank", Why::sentence)),
             Reading::Rejected(reason) => Outcome::Rejected(reason),
             Reading::Accepted { value, noted } => {
-                // The postal code is tidied last.
-                let value = update.values.get(field).cloned().unwrap_or_else(|| value.into_text());
+                let value = value.into_text();
                 let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
-                Outcome::Stored(value, noted.or(doubt))
+                match update.values.get(field) {
+                    None => Outcome::NoValue("a word for no value, in several fields"),
+                    // The postal code is tidied last.
+                    Some(value) => Outcome::Stored(value.clone(), noted.or(doubt)),
+                }
             }
         };
         let given = argument.as_str().map_or_else(|| argument.to_string(), str::to_owned);

@@ -1,8 +1,8 @@
 //! Reads one argument as the value of a field.
 //!
-//! The order matters: clean the text, look for a placeholder, take off what stands around the value, clean again,
-//! look for a placeholder again, and only then parse. Templates use the marks of wrappings (`<name>`), so they
-//! come first; other placeholders are wrapped like any value (`'None`), so they come last.
+//! The order matters: clean the text, look for a placeholder, take off what stands around the value, look for a
+//! placeholder again, take off words for nothing beside the value, and only then parse. Templates use the marks of
+//! wrappings (`<name>`), so they come first; other placeholders are wrapped like any value (`'None`), so they come last.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,6 @@ use crate::domain::{
         birthday, country, damaged,
         email::Email,
         identity::{Recognized, recognize},
-        label,
         phone::{Phone, Region},
         text,
         wrapping::{self, Kind, Unwrapped},
@@ -69,6 +68,11 @@ impl Reading {
     }
 }
 
+/// How often a text is looked at again after something was taken off.
+const MAX_ROUNDS: usize = 4;
+/// In bytes, of what may stand around a value of the greatest length.
+const MAX_AROUND: usize = 4096;
+
 /// What reading depends on besides the argument.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -83,22 +87,34 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads the argument of the parameter that fills the field.
     pub(super) fn read(&self, field: Field, argument: &Value, parameter: &str) -> Reading {
-        let Some(given) = self.as_text(field, argument, parameter) else {
-            return Reading::Rejected("not_text");
+        let given = match self.as_text(field, argument, parameter) {
+            Ok(given) if given.len() <= self.longest_given() => given,
+            Ok(_) => return Reading::Rejected("too_long"),
+            Err(code) => return Reading::Rejected(code),
         };
-        let cleaned = text::clean(&given);
-        if let Some(no_value) = self.no_value(field, &cleaned, parameter) {
-            return no_value;
+        let mut text = text::clean(&given);
+        for _ in 0..MAX_ROUNDS {
+            if let Some(no_value) = self.no_value(field, &text, parameter) {
+                return no_value;
+            }
+            let inner = match wrapping::unwrap_named(self.kind(field), field.labels(), &text) {
+                Unwrapped::Bare(Cow::Owned(bare)) => bare,
+                Unwrapped::Bare(Cow::Borrowed(_)) => {
+                    let Some(rest) = self.rules.placeholders.without_beside(field, &text) else {
+                        return self.value(field, &text);
+                    };
+                    text::clean(&rest).into_owned()
+                }
+                Unwrapped::Differs => return Reading::Rejected("link_differs"),
+            };
+            text = Cow::Owned(inner);
         }
-        let unwrapped = match wrapping::unwrap_named(self.kind(field), names(field), &cleaned) {
-            Unwrapped::Bare(unwrapped) => unwrapped,
-            Unwrapped::Differs => return Reading::Rejected("link_differs"),
-        };
-        if *unwrapped == *cleaned {
-            return self.value(field, &cleaned);
-        }
-        let bare = text::clean(&unwrapped);
-        self.no_value(field, &bare, parameter).unwrap_or_else(|| self.value(field, &bare))
+        self.no_value(field, &text, parameter).unwrap_or_else(|| self.value(field, &text))
+    }
+
+    /// In bytes. A longer argument is not read: it could not be stored, and reading takes time.
+    const fn longest_given(&self) -> usize {
+        self.rules.max_value_length.saturating_mul(4).saturating_add(MAX_AROUND)
     }
 
     /// What can stand around a value of the field.
@@ -130,6 +146,10 @@ impl Reader<'_> {
             Field::Identity | Field::ZipCode | Field::Number => self.digits(field, text),
             Field::Birthday => or_as_given(text, birthday::parse(text, self.region, self.said_at)),
             Field::Country => or_as_given(text, country::code(text).map(str::to_owned)),
+            // `201.0`: the number of an apartment is often in a column of numbers.
+            Field::Complement => {
+                Reading::text(damaged::repair(text).map_or_else(|| text.to_owned(), Cow::into_owned))
+            }
             _ => Reading::text(text.to_owned()),
         }
     }
@@ -149,12 +169,17 @@ impl Reader<'_> {
     }
 
     fn email(&self, text: &str) -> Reading {
-        let Some(email) = Email::parse(text) else { return Reading::Rejected("not_an_email_address") };
+        let Some(email) = Email::parse_repeated(text) else {
+            return Reading::Rejected("not_an_email_address");
+        };
         // Parsing takes more off than `unwrap`, such as a name before the address.
-        if email.as_str() != text && self.rules.placeholders.is_example(email.as_str()) {
-            return Reading::NoValue(Some(Why::Example));
+        let is_canonical = email.as_str() == text;
+        let why =
+            if is_canonical { None } else { self.rules.placeholders.why(Field::Email, email.as_str(), "") };
+        match why {
+            Some(why) => Reading::NoValue(Some(why)),
+            None => Reading::Accepted { value: Canonical::Email(email), noted: None },
         }
-        Reading::Accepted { value: Canonical::Email(email), noted: None }
     }
 
     fn digits(&self, field: Field, text: &str) -> Reading {
@@ -169,22 +194,34 @@ impl Reader<'_> {
         }
     }
 
-    /// An argument as text, the items of a list joined by commas. `None` for an object, and for a list that
-    /// contains objects or lists: there is no obvious way to write these as text.
-    fn as_text<'a>(&self, field: Field, argument: &'a Value, parameter: &str) -> Option<Cow<'a, str>> {
-        Some(match argument {
+    /// An argument as text, the items of a list joined by commas.
+    ///
+    /// # Errors
+    /// The code for an object, and for a list that contains objects or lists: there is no obvious way to write these as
+    /// text. The code for a list that is too long.
+    fn as_text<'a>(
+        &self,
+        field: Field,
+        argument: &'a Value,
+        parameter: &str,
+    ) -> Result<Cow<'a, str>, &'static str> {
+        Ok(match argument {
             Value::String(text) => Cow::Borrowed(text.as_str()),
             Value::Number(number) => Cow::Owned(number_text(number)),
             Value::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Value::Null => Cow::Borrowed(""),
-            Value::Object(_) => return None,
+            Value::Object(_) => return Err("not_text"),
             Value::Array(items) => {
-                let mut texts = Vec::with_capacity(items.len());
+                let (mut texts, mut length) = (Vec::new(), 0);
                 for item in items {
                     if item.is_array() {
-                        return None;
+                        return Err("not_text");
                     }
                     let text = self.as_text(field, item, parameter)?;
+                    length += text.len() + 1;
+                    if length > self.longest_given() {
+                        return Err("too_long");
+                    }
                     let text = text::clean(&text);
                     // A placeholder beside a value is not a part of it.
                     if items.len() == 1 || self.no_value(field, &text, parameter).is_none() {
@@ -194,27 +231,6 @@ impl Reader<'_> {
                 Cow::Owned(texts.join(", "))
             }
         })
-    }
-}
-
-/// What people write before a value of the field. The name of another field is a part of the value.
-const fn names(field: Field) -> &'static [&'static str] {
-    match field {
-        Field::Name => &[label::NAME],
-        Field::Identity => &[label::IDENTITY],
-        Field::Phone => &[label::PHONE],
-        Field::Email => &[label::EMAIL],
-        Field::Company => &[label::COMPANY],
-        Field::Position => &[label::POSITION],
-        Field::Birthday => &[label::DATE],
-        Field::ZipCode => &[label::ZIP_CODE],
-        Field::Country => &[label::COUNTRY],
-        Field::State => &[label::STATE],
-        Field::City => &[label::CITY],
-        Field::District => &[label::DISTRICT],
-        Field::Street => &[label::STREET],
-        Field::Number => &[label::NUMBER],
-        Field::Complement => &[label::COMPLEMENT],
     }
 }
 
@@ -228,10 +244,14 @@ fn or_as_given(given: &str, understood: Option<String>) -> Reading {
     }
 }
 
-/// Writes whole floats without a fraction, and none with an exponent: 12345.0 is a five-digit postal code.
+/// Writes whole floats without a fraction, and none with an exponent: 12345.0 is a five-digit postal code. One that lost
+/// its last digits, `5.58599E+12`, keeps its fraction, by which it is found to be damaged.
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
-        Some(float) if number.is_f64() => float.to_string(),
+        Some(float) if number.is_f64() => {
+            let text = float.to_string();
+            if damaged::is_cut(&text) { text + ".0" } else { text }
+        }
         _ => number.to_string(),
     }
 }

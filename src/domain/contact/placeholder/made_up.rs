@@ -18,6 +18,44 @@ const LONGEST: usize = 15;
 const MIN_REPEATED: usize = 5;
 /// The exchange, and area code, that North America leaves to films (NANPA; ATIS-0300115).
 const FICTION: &str = "555";
+/// North America's areas for calls that cost nothing. Their exchange 555 has real numbers, but for 0100 to 0199.
+const TOLL_FREE: [&str; 8] = ["800", "822", "833", "844", "855", "866", "877", "888"];
+/// The example of a number without its marks, which is how language models send it.
+const EXAMPLES: [&str; 2] = ["5551234567", "15551234567"];
+/// The largest integers of 32 and 64 bits, with and without a sign, and what JavaScript makes of the last. A database
+/// stores them in place of every number that is too large for its column (MySQL's out-of-range handling).
+const LIMITS: [&str; 8] = [
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9223372036854775807",
+    "9223372036854775808",
+    "9223372036854776000",
+    "18446744073709551615",
+];
+/// Characters for hidden or missing digits.
+const MASKS: [char; 9] = ['x', 'X', '*', '#', '_', '•', '?', '●', '█'];
+/// Fewer may be an extension or an operator's blank: `0xx85`.
+const MIN_MASKS: usize = 4;
+
+/// Whether digits are hidden, or were never filled in: `(XX) XXXXX-XXXX`, `***.982.247-**`. Nobody is found by the rest.
+pub(super) fn is_masked(text: &str) -> bool {
+    // Most numbers have none.
+    if !text.bytes().any(|byte| matches!(byte, b'x' | b'X' | b'*' | b'#' | b'_' | b'?' | 0xe2)) {
+        return false;
+    }
+    let masks = text.chars().filter(|c| MASKS.contains(c)).count();
+    masks >= MIN_MASKS
+        && text.chars().all(|c| {
+            MASKS.contains(&c) || c.is_ascii_digit() || matches!(c, ' ' | '-' | '.' | '/' | '(' | ')' | '+')
+        })
+}
+
+/// Whether the digits are the largest that a program can store.
+pub(super) fn is_limit(text: &str) -> bool {
+    LIMITS.contains(&text.strip_prefix('-').unwrap_or(text))
+}
 
 /// Whether the digits were typed to get past a form: one digit repeated, or digits in sequence. A country code alone
 /// was there before anybody typed.
@@ -37,6 +75,8 @@ pub(super) fn is_typed(text: &str) -> bool {
     let is_long = digits.len() >= MIN_SEQUENCE;
     let is_code_alone = text.starts_with('+') && digits.len() <= LONGEST_CODE;
     is_code_alone
+        || is_limit(&text)
+        || EXAMPLES.contains(&text.trim_start_matches('+'))
         || !digits.is_empty() && steps(&digits, 0)
         || is_long && (steps(&digits, 1) || steps(&digits, 9))
         || digits.len() <= LONGEST && end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
@@ -68,7 +108,10 @@ pub fn is_invented(text: &str, number: Option<&Phone>) -> bool {
         return true;
     }
     if let Some(national) = e164.and_then(|number| number.strip_prefix("+1")) {
-        return [national.get(..3), national.get(3..6)].contains(&Some(FICTION));
+        let (area, exchange, line) = (national.get(..3), national.get(3..6), national.get(6..));
+        let is_toll_free = area.is_some_and(|area| TOLL_FREE.contains(&area));
+        let is_reserved = !is_toll_free || line.is_some_and(|line| line.starts_with("01"));
+        return area == Some(FICTION) || exchange == Some(FICTION) && is_reserved;
     }
     let is_brazilian = e164.is_some_and(|number| number.starts_with("+55"));
     let is_real_elsewhere = !is_brazilian && number.is_some_and(|it| it.strength() == Strength::Strong);

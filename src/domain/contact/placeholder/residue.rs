@@ -1,86 +1,70 @@
 //! Recognizes what a template engine, a workflow tool, a program or a spreadsheet left in place of a value.
 
+use super::spreadsheet::{is_call, is_spreadsheet_error};
 use crate::domain::{contact::field::Field, value::text::folded};
 
 /// No name, address or number contains any of these, so one of them makes the whole value residue, wherever it
-/// is and also without its end: tools cut long texts.
+/// is and also without its end: tools cut long texts. Each is what follows its first character.
 ///
-/// In this order: Mustache, Handlebars, Liquid, Jinja, n8n, Make, Zapier; Liquid's and Jinja's tags; Jinja's
-/// comments; Salesforce; JavaScript, shells, Velocity; Ruby, Workato; Power Automate; ERB, ASP; PHP, XML;
-/// Mailchimp; Template Toolkit; two opening braces in a URL; n8n without its braces.
-const OPENINGS: [&str; 23] = [
-    "{{",
-    "{%",
-    "{#",
-    "{!",
-    "${",
-    "$!{",
-    "#{",
-    "@{",
-    "<%",
-    "<?",
-    "*|",
-    "[%",
-    "%7B%7B",
-    "%7b%7b",
-    "$('",
-    "$(\"",
-    "$json",
-    "$node[",
-    "$node.",
-    "$input.",
-    "$items(",
-    "$fromAI(",
-    "$workflow.",
-];
+/// After `{`: Mustache, Handlebars, Liquid, Jinja, n8n, Make, Zapier; Liquid's and Jinja's tags; Jinja's comments;
+/// Salesforce.
+const AFTER_BRACE: [&str; 4] = ["{", "%", "#", "!"];
+/// After `$`: JavaScript, shells; Velocity; n8n without its braces; shells' commands and sums.
+const AFTER_DOLLAR: [&str; 12] =
+    ["{", "!{", "json", "node[", "node.", "input.", "items(", "fromAI(", "workflow.", "('", "(\"", "(("];
+/// After `%`: Ruby, Logstash, Elixir; Marketing Cloud; two opening braces in a URL.
+const AFTER_PERCENT: [&str; 4] = ["{", "%=", "7B%7B", "7b%7b"];
 
 /// Words that mark a bracketed text as a form's blank.
 const BLANKS: &str = "name nome nombre sobrenome apellido email mail correo phone telefone telefono celular company \
     empresa your seu sua su insert inserir insertar insira ingrese digite customer cliente lead user";
 
-/// Functions whose argument is the value (`=T("x")`, a link), in the languages of their spreadsheets.
-const SHOWING: [&str; 4] = ["T", "HYPERLINK", "HIPERLINK", "HIPERVINCULO"];
-
-/// Errors of spreadsheets between `#` and `!` or `?`, folded: Excel, Sheets and Calc in English, Portuguese,
-/// Spanish, German, French and Italian.
-const ERRORS: &str = "ref value valor name nome nombre div/0 null nulo num spill despejar desborde desbordamiento calc \
-    field campo blocked bloqueado unknown connect conectar busy ocupado error erro python external n/a n/d wert bezug \
-    zahl uberlauf valeur nom valore rif propagation";
-/// Errors that end without a mark.
-const UNMARKED_ERRORS: &str =
-    "#n/a #n/d #nv #getting_data #obtendo_dados #obteniendo_datos loading... carregando... cargando...";
-/// In bytes; a longer text is not an error.
-const LONGEST_ERROR: usize = 32;
-
-/// Whether a spreadsheet could not calculate the value: `#N/A`, `#REF!`, `#¡VALOR!`, `Err:502`.
-pub(super) fn is_spreadsheet_error(text: &str) -> bool {
-    if text.len() > LONGEST_ERROR || !(text.starts_with(['#', 'E']) || text.ends_with("...")) {
-        return false;
-    }
-    let text = folded(text);
-    if let Some(number) = text.strip_prefix("err:") {
-        return number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit());
-    }
-    let marked = text.strip_prefix('#').and_then(|name| name.strip_suffix(['!', '?']));
-    marked.is_some_and(|name| is_in(ERRORS, name.trim_start_matches(['¡', '¿'])))
-        || is_in(UNMARKED_ERRORS, &text)
-}
-
 /// Whether the text is an expression or a form's blank that was never filled in. `parameter` is the name of the
 /// parameter that fills the field.
 pub(super) fn is_expression(field: Field, text: &str, parameter: &str) -> bool {
-    let is_suspect = text.contains(['$', '{', '<', '%', '[', '*', '«'])
-        || text.starts_with(['=', '@', ':', '_', '#', '&']);
+    // `«` is the byte 0xab after 0xc2 in UTF-8.
+    let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'%' | b'[' | b'*' | 0xab);
+    let is_suspect = text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(']);
     is_suspect && is_left_over(field, text, parameter)
 }
 
 fn is_left_over(field: Field, text: &str, parameter: &str) -> bool {
-    OPENINGS.iter().any(|opening| text.contains(opening))
+    has_opening(text)
         || is_one(field, text, parameter)
+        || within(text, "(", ")").is_some_and(|inner| is_one(field, inner, parameter))
         || text.contains([' ', ',']) && {
             let mut words = text.split([' ', ',', ';']).filter(|word| !word.is_empty());
             words.all(|word| is_one(field, word, parameter) || is_spreadsheet_error(word))
         }
+}
+
+/// Besides those above: Ruby, Workato; Power Automate; ERB, ASP, PHP, XML; Mailchimp; Template Toolkit.
+fn has_opening(text: &str) -> bool {
+    text.bytes().enumerate().any(|(at, byte)| {
+        // These characters are ASCII, so what follows them begins a character.
+        let follows = |openings: &[&str]| {
+            let rest = text.get(at + 1..).unwrap_or_default();
+            openings.iter().any(|opening| rest.starts_with(opening))
+        };
+        match byte {
+            b'{' => follows(&AFTER_BRACE),
+            b'$' => {
+                follows(&AFTER_DOLLAR)
+                    || follows(&["("]) && is_command(text.get(at + 2..).unwrap_or_default())
+            }
+            b'%' => follows(&AFTER_PERCENT),
+            b'#' | b'@' => follows(&["{"]),
+            b'<' => follows(&["%", "?"]),
+            b'*' => follows(&["|"]),
+            b'[' => follows(&["%"]),
+            _ => false,
+        }
+    })
+}
+
+/// Whether this text after `$(` begins with the name of a command or a variable. `$(5)` is a price.
+fn is_command(rest: &str) -> bool {
+    rest.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 fn is_one(field: Field, text: &str, parameter: &str) -> bool {
@@ -88,6 +72,7 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
         || is_format(text)
         || is_marked(text)
         || is_object(text)
+        || is_mention(text)
         || is_variable(field, text, parameter)
         || is_blank(field, text, parameter)
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
@@ -104,6 +89,10 @@ fn within<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
 /// `$name`, `$session.params.name`, `$.body.name`, `$_POST['name']`, `=$json.name`, but not `$100 Startup`.
 fn is_variable(field: Field, text: &str, parameter: &str) -> bool {
     let text = text.strip_prefix('=').unwrap_or(text);
+    // Dialogflow: `#lead.name`.
+    if let Some(path) = text.strip_prefix('#').filter(|path| path.contains('.') && is_name(path)) {
+        return names_a_blank(field, path, parameter);
+    }
     let Some(path) = text.strip_prefix('$') else { return false };
     let path = path.trim_start_matches(['$', '!']);
     let name = path.trim_start_matches(['.', '_', '[', '\'', '"']);
@@ -113,23 +102,38 @@ fn is_variable(field: Field, text: &str, parameter: &str) -> bool {
     if path.contains(' ') {
         return names_a_blank(field, path, parameter);
     }
-    path.chars().all(|c| c.is_alphanumeric() || "_-.[](){}%/:'\"?|>,".contains(c))
+    path.chars().all(|c| c.is_alphanumeric() || "_-.[](){}%/:'\"?|>,$".contains(c))
 }
 
-/// `{name}`, `{0}`, `{1.name}`, `<your name>`, `%NAME%`, `%%name%%`.
+/// `{name}`, `{0}`, `{1.name}`, `{name|there}`, `<your name>`, `%NAME%`, `%%name%%`.
 fn is_marked(text: &str) -> bool {
     let text = text.strip_prefix('=').unwrap_or(text);
     if let Some(inner) = within(text, "{", "}") {
-        return is_name(inner) || matches!(inner.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'9', b'0'..=b'9']);
+        let is_filtered = || {
+            let name = inner.split([':', '|', ',', '=', '?']).next().unwrap_or_default();
+            name.len() < inner.len()
+                && is_name(name)
+                && !inner.contains(['@', '{', '"'])
+                && !inner.contains(": ")
+        };
+        // Custom fields of chatbots have numbers: `{cuf_1234567}`.
+        let is_numbered = inner.contains('_')
+            && inner.starts_with(char::is_alphabetic)
+            && inner.chars().all(|c| c.is_alphanumeric() || c == '_');
+        return is_name(inner)
+            || is_filtered()
+            || is_numbered
+            || matches!(inner.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'9', b'0'..=b'9']);
     }
     let tag = within(text, "<", ">").map(|inner| inner.trim_matches(['<', '>']));
     tag.or_else(|| within(text, "%", "%")).is_some_and(is_name)
 }
 
-/// `[your name]`, `[[name]]`, `«Nome»`, `__NAME__`. A company may be called `[solidcore]`.
+/// `[your name]`, `[[name]]`, `«Nome»`, `__NAME__`, `##name##`, `|NAME|`. A company may be called `[solidcore]`.
 fn is_blank(field: Field, text: &str, parameter: &str) -> bool {
-    let inner =
-        within(text, "[", "]").or_else(|| within(text, "«", "»")).or_else(|| within(text, "__", "__"));
+    let inner = [("[", "]"), ("«", "»"), ("__", "__"), ("##", "##"), ("#", "#"), ("||", "||"), ("|", "|")]
+        .into_iter()
+        .find_map(|(open, close)| within(text, open, close));
     inner.is_some_and(|inner| {
         is_name(inner) && (!field.is_free_text() || names_a_blank(field, inner, parameter))
     })
@@ -171,22 +175,10 @@ fn is_object(text: &str) -> bool {
         || text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x")
 }
 
-/// A formula or a call that was never evaluated: `=CONCATENATE(A1;B1)`, `=A1`, `@triggerBody()?['name']`.
-fn is_call(text: &str) -> bool {
-    let Some(call) = text.strip_prefix(['=', '@']) else { return false };
-    let Some((name, _)) = call.split_once('(') else {
-        return text.starts_with('=') && is_cell(call);
-    };
-    let is_identifier = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_'));
-    is_identifier
-        && name.starts_with(char::is_alphabetic)
-        && !SHOWING.contains(&&*folded(name).to_uppercase())
-}
-
-/// `A1`, `$A$1`, `Leads!B2`, `'My leads'!B2`.
-fn is_cell(text: &str) -> bool {
-    let cell = text.rsplit_once('!').map_or(text, |(_sheet, cell)| cell).replace('$', "");
-    let row = cell.trim_start_matches(|c: char| c.is_ascii_uppercase());
-    let column = cell.len() - row.len();
-    (1..=3).contains(&column) && !row.is_empty() && row.bytes().all(|byte| byte.is_ascii_digit())
+/// A person, a channel or a group in Slack, without a label: `<@U024BE7LH>`, `<!here>`.
+fn is_mention(text: &str) -> bool {
+    within(text, "<", ">").is_some_and(|inner| {
+        let is_id = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_alphanumeric() || "^-_".contains(c));
+        inner.strip_prefix(['@', '#', '!']).is_some_and(is_id)
+    })
 }

@@ -1,5 +1,7 @@
 //! Placeholders of the default lists and of every form, and real values that resemble them.
 
+mod beside;
+mod families;
 mod forms;
 
 use std::sync::LazyLock;
@@ -59,6 +61,7 @@ fn words_for_nothing_are_placeholders() {
         (Field::Phone, "Not-Provided", "observed LLM habit"),
         (Field::Phone, "na", "observed LLM habit"),
         (Field::Country, "na", "observed LLM habit"),
+        (Field::Country, "NA", "observed LLM habit: more often than Namibia"),
         (Field::Country, "no", "observed LLM habit"),
         (Field::Name, "[Seu nome]", "forms"),
         (Field::Name, "YOUR_NAME_HERE", "forms"),
@@ -172,10 +175,26 @@ fn real_values_are_not_placeholders() {
         (Field::Name, "No", "a name"),
         (Field::Name, "Ni", "a name"),
         (Field::Name, "N", "an initial"),
-        (Field::Country, "NA", "ISO 3166-1: Namibia"),
+        (Field::Country, "Namibia", "its code NA is a word for nothing"),
+        (Field::Country, "NAM", "ISO 3166-1: Namibia"),
         (Field::Country, "NO", "ISO 3166-1: Norway"),
         (Field::Country, "NI", "ISO 3166-1: Nicaragua"),
         (Field::Name, "X", "a name"),
+        (Field::Name, "Nada E.", "a given name and an initial"),
+        (Field::Name, "Nan O.", "a given name and an initial"),
+        (Field::Name, "Na Y", "a given name and an initial"),
+        (Field::Name, "No E", "a given name and an initial"),
+        (Field::Name, "Yet", "a name"),
+        (Field::City, "Ainda", "capitalized, and alone"),
+        (Field::Name, "Nose", "a surname, and Spanish without its space"),
+        (Field::Company, "Nada Company", "a word that may be a name, before a form's word"),
+        (Field::Company, "SANS", "a company"),
+        (Field::Company, "Empresa: Nada", "a form with a word that may be a name"),
+        (Field::Name, "Nome: No", "a form with a word that may be a name"),
+        (Field::Street, "Rua das Flores", "begins with a form's word"),
+        (Field::Street, "Na Rua", "no certain word"),
+        (Field::Company, "Rua", "another field's word"),
+        (Field::Name, "Maria Do Carmo Sem Terra", "a word within"),
         (Field::Name, "🙂", "a name in a chat"),
         (Field::Name, "李", "a name"),
         (Field::Number, "s/n", "without number: an address in Brazil"),
@@ -206,7 +225,7 @@ fn one_capitalized_word_in_a_field_of_names_is_doubtful() {
         (Field::City, "None", true, "a town"),
         (Field::Name, "Não", true, "with its accent"),
         (Field::Name, "Ｎｏｎｅ", true, "full-width forms"),
-        (Field::Country, "NA", true, "Namibia, or not available"),
+        (Field::Country, "NA", false, "stored from Namibia"),
         (Field::Country, "NO", false, "Norway"),
         (Field::Name, "Ada", false, "a name"),
         (Field::Name, "Null Silva", false, "more than one word"),

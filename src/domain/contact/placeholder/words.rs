@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use strum::VariantArray as _;
+
 use crate::domain::{
     contact::field::Field,
-    value::{country, text::folded},
+    value::{country, label, text::folded},
 };
 
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
@@ -21,16 +23,46 @@ const MAX_PHRASE: usize = 8;
 /// In bytes, of a word that may be written twice without a space.
 const MIN_DOUBLED: usize = 4;
 
+/// In bytes, of a phrase without its spaces that is a placeholder by itself. A shorter one may be a name: "Nose".
+const MIN_JOINED: usize = 7;
+
+/// In bytes; phrases that begin with a longer word are looked up at once.
+const LONGEST_START: usize = 24;
+
 /// Stand between two phrases: "null and null".
 const CONNECTIVES: [&str; 6] = ["e", "y", "and", "or", "ou", "o"];
 
-/// Whether a stored value may be a placeholder or a name: "None" in a field of proper names, and the code NA
-/// (Namibia) as a country. Such a value gives way to any other.
+/// Deny what follows, which may be the field's own name: "sem cargo".
+const DENIALS: [&str; 20] = [
+    "sem",
+    "sin",
+    "no",
+    "nao",
+    "without",
+    "nao tem",
+    "no tiene",
+    "nao possui",
+    "nao ha",
+    "no hay",
+    "nenhum",
+    "nenhuma",
+    "ninguno",
+    "ninguna",
+    "kein",
+    "keine",
+    "senza",
+    "sans",
+    "aucun",
+    "aucune",
+];
+
+/// Placeholders at the end of others, "not provided yet"; alone and capitalized they are names.
+const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
+
+/// Whether a stored value may be a placeholder or a name: "None" in a field of proper names. Such a value gives way to
+/// any other.
 #[must_use]
 pub fn is_doubtful(field: Field, value: &str) -> bool {
-    if field == Field::Country {
-        return value == "NA";
-    }
     field.is_proper_name()
         && value.len() <= LONGEST_DOUBTFUL
         && is_written_as_a_name(value)
@@ -38,7 +70,7 @@ pub fn is_doubtful(field: Field, value: &str) -> bool {
 }
 
 /// The fields in which a phrase is a placeholder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     Anywhere,
     UnlessAName,
@@ -49,7 +81,11 @@ enum Reach {
 #[derive(Debug)]
 pub(super) struct Words {
     phrases: HashMap<Box<str>, Reach>,
-    /// The first words of all phrases: most values begin with none of them.
+    /// Phrases of several words without their spaces: "naoinformado".
+    joined: HashSet<Box<str>>,
+    /// The names of the fields, with one bit for each field that has the name.
+    labels: HashMap<Box<str>, u32>,
+    /// The first words of all of these: most values begin with none of them.
     starts: HashSet<Box<str>>,
     /// Bytes of the longest phrase.
     longest: usize,
@@ -65,9 +101,18 @@ impl Words {
             phrases.extend(list.iter().map(|phrase| (spelled(bare(phrase)).into_boxed_str(), reach)));
         }
         phrases.remove("");
-        let starts = phrases.keys().map(|phrase| first_word(phrase).into()).collect();
-        let longest = phrases.keys().map(|phrase| phrase.len()).max().unwrap_or(0);
-        Self { phrases, starts, longest }
+        let several = phrases.iter().filter(|(phrase, reach)| {
+            **reach == Reach::Anywhere
+                && phrase.contains(' ')
+                && phrase.chars().all(|c| c.is_alphanumeric() || c == ' ')
+        });
+        let joined = several.map(|(phrase, _)| phrase.replace(' ', "").into_boxed_str()).collect();
+        let labels = labels();
+        let denials = DENIALS.iter().copied();
+        let all = phrases.keys().chain(labels.keys()).map(|phrase| &**phrase).chain(denials);
+        let starts = all.map(|phrase| first_word(phrase).into()).collect();
+        let longest = phrases.keys().chain(labels.keys()).map(|phrase| phrase.len()).max().unwrap_or(0);
+        Self { phrases, joined, labels, starts, longest }
     }
 
     /// Whether the text is such a phrase, or several of them.
@@ -77,46 +122,97 @@ impl Words {
             return false;
         }
         let bare = bare(text);
+        if !self.may_begin(bare) {
+            return false;
+        }
         let spelled = spelled(bare);
         if !self.starts.contains(first_word(&spelled)) {
-            return self.is_doubled(field, &spelled);
+            return self.is_doubled(field, &spelled) || self.is_joined(&spelled);
         }
+        let is_named = || field.is_proper_name() && text == bare && is_written_as_a_name(text);
         match self.phrases.get(&*spelled) {
-            Some(Reach::Anywhere) => true,
-            Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => !is_country(text),
-            // Nobody writes a name in brackets, or with a full stop.
-            Some(Reach::UnlessAName) => {
-                !(field.is_proper_name() && text == bare && is_written_as_a_name(text))
+            Some(Reach::Anywhere) => !(TAILS.contains(&&*spelled) && is_named()),
+            // Namibia's code is what everybody else writes for "not available".
+            Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => {
+                text == "NA" || !is_country(text)
             }
-            Some(Reach::KeysOnly) => !field.is_free_text(),
-            None => self.are_phrases(field, &spelled),
+            // Nobody writes a name in brackets, or with a full stop.
+            Some(Reach::UnlessAName) => !is_named(),
+            Some(Reach::KeysOnly) if !field.is_free_text() => true,
+            Some(Reach::KeysOnly) | None => self.are_phrases(field, &spelled),
         }
+    }
+
+    /// Whether the text is only the field's own name, as of a form: "Cargo".
+    pub(super) fn name(&self, field: Field, text: &str) -> bool {
+        let bare = bare(text);
+        bare.len() <= self.longest && self.may_begin(bare) && self.is_label(field, &spelled(bare))
     }
 
     /// Whether both parts of an address are the same placeholder: `null@null.com`.
     pub(super) fn fill(&self, local: &str, domain: &str) -> bool {
-        domain.split('.').next() == Some(local) && self.phrases.contains_key(&*spelled(local))
+        domain.split('.').next() == Some(local)
+            && (self.phrases.contains_key(&*spelled(local)) || self.joined.contains(local))
     }
 
-    /// Whether the text is phrases one after the other: "null null", "n/a n/a".
+    /// Whether the text is a phrase of several words without its spaces.
+    pub(super) fn is_joined(&self, folded: &str) -> bool {
+        folded.len() >= MIN_JOINED && self.joined.contains(folded)
+    }
+
+    /// `false` if the text certainly begins with no phrase. Cheaper than spelling it.
+    fn may_begin(&self, bare: &str) -> bool {
+        let end = bare.bytes().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(bare.len());
+        let mut lower = [0; LONGEST_START];
+        let is_long_word = end == bare.len() && end >= MIN_JOINED;
+        let (Some(word), Some(lower)) = (bare.as_bytes().get(..end), lower.get_mut(..end)) else {
+            return true;
+        };
+        if is_long_word || !bare.is_ascii() {
+            return true;
+        }
+        lower.copy_from_slice(word);
+        lower.make_ascii_lowercase();
+        std::str::from_utf8(lower).is_ok_and(|word| self.starts.contains(word))
+    }
+
+    /// Whether the text is phrases one after the other: "null null", "n/a n/a". The field's own name may be among them
+    /// where one certainly says that there is nothing: "sem cargo", "cargo não informado".
     fn are_phrases(&self, field: Field, spelled: &str) -> bool {
         let mut rest = spelled;
+        let (mut has_phrase, mut has_label, mut has_certain, mut denied) = (false, false, false, false);
         while !rest.is_empty() {
-            let end = self.phrase_at_start(field, rest).or_else(|| {
+            let length = if let Some(length) = self.phrase_at_start(field, rest) {
+                let phrase = rest.get(..length).unwrap_or_default();
+                has_phrase = true;
+                has_certain |= self.phrases.get(phrase) == Some(&Reach::Anywhere);
+                denied = DENIALS.contains(&phrase);
+                length
+            } else if let Some(length) = longest_at_start(rest, |name| self.is_label(field, name)) {
+                has_label = true;
+                has_certain |= denied;
+                denied = false;
+                length
+            } else {
                 let word = first_word(rest);
-                (rest.len() < spelled.len() && CONNECTIVES.contains(&word)).then_some(word.len())
-            });
-            let Some((_, after)) = end.and_then(|end| rest.split_at_checked(end)) else { return false };
-            rest = after.trim_start_matches(is_separator);
+                denied = DENIALS.contains(&word);
+                let is_between = rest.len() < spelled.len() && CONNECTIVES.contains(&word) && {
+                    let after = rest.get(word.len()..).unwrap_or_default().trim_start_matches(is_separator);
+                    self.phrase_at_start(field, after).is_some()
+                };
+                if !denied && !is_between {
+                    return false;
+                }
+                word.len()
+            };
+            rest = rest.get(length..).unwrap_or_default().trim_start_matches(is_separator);
         }
-        true
+        if has_label { has_certain } else { has_phrase }
     }
 
     /// The length of the longest phrase that the text begins with.
     fn phrase_at_start(&self, field: Field, text: &str) -> Option<usize> {
-        let ends = text.match_indices(is_separator).map(|(end, _)| end).chain([text.len()]);
-        let is_phrase = |end: &usize| text.get(..*end).is_some_and(|phrase| self.is_part(field, phrase));
-        ends.take(MAX_PHRASE).filter(is_phrase).last()
+        longest_at_start(text, |phrase| self.is_part(field, phrase))
     }
 
     /// Whether two values were joined without a space, "undefinedundefined". "Nana" is a name.
@@ -134,6 +230,34 @@ impl Words {
             None => false,
         }
     }
+
+    fn is_label(&self, field: Field, name: &str) -> bool {
+        self.labels.get(name).is_some_and(|fields| fields & bit(field) != 0)
+    }
+}
+
+const fn bit(field: Field) -> u32 {
+    1 << field as u32
+}
+
+/// The names of all fields, folded.
+fn labels() -> HashMap<Box<str>, u32> {
+    let mut labels: HashMap<Box<str>, u32> = HashMap::new();
+    let more = [(Field::Identity, label::DOCUMENTS), (Field::Street, label::STREET_KINDS)];
+    let lists =
+        Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
+    for (field, list) in lists.chain(more) {
+        for name in list.split('|') {
+            *labels.entry(name.into()).or_default() |= bit(field);
+        }
+    }
+    labels
+}
+
+/// The length of the longest run of words at the start for which this holds.
+fn longest_at_start(text: &str, holds: impl Fn(&str) -> bool) -> Option<usize> {
+    let ends = text.match_indices(is_separator).map(|(end, _)| end).chain([text.len()]);
+    ends.take(MAX_PHRASE).filter(|end| text.get(..*end).is_some_and(&holds)).last()
 }
 
 fn first_word(spelled: &str) -> &str {

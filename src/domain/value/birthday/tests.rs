@@ -85,6 +85,14 @@ fn dates_with_weekdays_and_times_are_read() {
         ("May 20 1990 12:00AM", "US", "SQL Server"),
         ("２０／０５／１９９０", "BR", "Unicode: full-width forms"),
         ("\u{200f}20/05/1990\u{200e}", "BR", "copied from web pages"),
+        ("20 de maio de 1990, domingo", "BR", "observed: the weekday at the end"),
+        ("20/05/1990 (domingo)", "BR", "observed: the weekday in parentheses"),
+        ("dia 20 de maio de 1990", "BR", "observed in chats"),
+        ("em 20 de maio de 1990", "BR", "observed in chats"),
+        ("el 20 de mayo del año 1990", "MX", "Spanish: of the year"),
+        ("1990-05-20Z", "BR", "XML Schema, 3.3.9: a date with a zone"),
+        ("1990-05-20-03:00", "BR", "XML Schema, 3.3.9: a date with a zone"),
+        ("1990-05-20+00:00", "US", "XML Schema, 3.3.9: a date with a zone"),
     ] {
         assert_eq!(parsed(text, region).as_deref(), Some("1990-05-20"), "{text} {region} ({source})");
     }
@@ -99,6 +107,8 @@ fn dates_with_weekdays_and_times_are_read() {
         ("1 de setiembre de 1990", "1990-09-01", "CLDR es-PE"),
         ("4 dic. 1990", "1990-12-04", "CLDR es, short"),
         ("Segunda-feira 1 de outubro de 1990", "1990-10-01", "without a comma"),
+        ("4ª feira, 23/05/1990", "1990-05-23", "Portuguese: the fourth day"),
+        ("2a-feira, 21 de maio de 1990", "1990-05-21", "Portuguese: the second day"),
     ] {
         assert_eq!(parsed(text, "BR").as_deref(), Some(expected), "{text} ({source})");
     }
@@ -135,6 +145,11 @@ fn ambiguous_and_impossible_dates_are_rejected() {
         ("segunda-feira, 20 de maio de 1990", "BR", "it was a Sunday"),
         ("Mon, 20 May 1990 00:00:00 GMT", "US", "it was a Sunday"),
         ("20 de maio de 1990, domingo ou segunda", "BR", "more than a date"),
+        ("20 de maio de 1990, segunda-feira", "BR", "it was a Sunday"),
+        ("7ª feira, 20/05/1990", "BR", "no such day"),
+        ("3ª feira, 23/05/1990", "BR", "it was a Wednesday"),
+        ("1990-05-20Zx", "BR", "no zone"),
+        ("20 de maio de 1990 10", "BR", "no day of the week"),
         ("feira, 20 de maio de 1990", "BR", "no day of the week"),
         ("Ana 20/05/1990", "BR", "no day of the week"),
         ("domingo", "BR", "a day of the week"),

@@ -1,12 +1,13 @@
 //! Brazil's prefix for long distance as it is printed: a zero, then a blank for the code of any operator
-//! (Anatel, resolution 86 of 1998): `(0xx85) 3344-5567`.
+//! (Anatel, resolution 86 of 1998): `(0xx85) 3344-5567`, or the word for an area code (discagem direta a distância):
+//! `(DDD 85) 3344-5567`.
 
 use std::ops::Range;
 
 use crate::domain::value::text::after_prefix;
 
-/// What stands for the operator's code.
-const BLANKS: [&str; 4] = ["xx", "**", "__", "operadora"];
+/// What stands for the operator's code, or before the area code.
+const BLANKS: [&str; 5] = ["xx", "**", "__", "operadora", "ddd"];
 
 /// The number with its country code instead of the zero and the blank. Only a company in Brazil writes them
 /// without the country code.

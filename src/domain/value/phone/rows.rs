@@ -53,6 +53,8 @@ pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
     ("+55 (0xx85) 99999-0001", "with the country code"),
     ("55 0xx85 9999-0001", "with the country code, without plus"),
     ("(0operadora85) 99999-0001", "the word for operator"),
+    ("(DDD 85) 99999-0001", "forms: the word for an area code"),
+    ("DDD (85) 99999-0001", "forms"),
     ("+55 0 15 85 99999-0001", "country code, zero and carrier, libphonenumber metadata"),
     ("(0 15 85) 99999-0001", "zero and carrier in parentheses"),
     ("+55 (085) 99999-0001", "country code and national prefix"),

@@ -110,13 +110,16 @@ fn bbcode(text: &str) -> Option<Link<'_>> {
     })
 }
 
-/// `<target|label>` of Slack, `<target>` (RFC 3986, C; RFC 5322, 3.4).
+/// `<target|label>` of Slack, `<target>` (RFC 3986, C; RFC 5322, 3.4). Slack's `<@U024BE7LH|label>` is a person.
 fn angle(text: &str) -> Option<Link<'_>> {
     let inner = text.strip_prefix('<')?.strip_suffix('>')?;
     if inner.contains(['<', '>']) {
         return None;
     }
     let (target, label) = inner.split_once('|').unwrap_or((inner, ""));
+    if target.starts_with('@') && !label.is_empty() {
+        return Some(Link::new("", label));
+    }
     is_target(target.trim()).then(|| Link::new(target, label))
 }
 
@@ -185,6 +188,7 @@ mod tests {
             ("<mailto:ada@x.example|Ada>", mail, name, "Slack's mrkdwn"),
             ("<mailto:ada@x.example>", mail, "", "CommonMark, 6.4: autolink"),
             ("<ada@x.example>", "ada@x.example", "", "CommonMark, 6.4: email autolink"),
+            ("<@U024BE7LH|Ada>", "", name, "Slack's mrkdwn: a mention"),
             ("<https://x.example|x.example>", "https://x.example", "x.example", "Slack's mrkdwn"),
             ("[Ada](mailto:ada@x.example)", mail, name, "CommonMark, 6.3"),
             ("[Ada](<mailto:ada@x.example>)", mail, name, "CommonMark, 6.3; Discord"),

@@ -3,12 +3,13 @@
 use crate::domain::value::text::after_prefix;
 
 /// Elements that change how text looks.
-const INLINE: [&str; 23] = [
+const INLINE: [&str; 34] = [
     "b", "i", "u", "s", "em", "strong", "span", "font", "small", "big", "mark", "code", "tt", "sup", "sub",
-    "ins", "del", "abbr", "bdi", "bdo", "nobr", "wbr", "o:p",
+    "ins", "del", "abbr", "bdi", "bdo", "nobr", "wbr", "o:p", "label", "img", "meta", "link", "q", "cite",
+    "kbd", "samp", "strike", "button", "input",
 ];
 /// Elements that begin and end a line.
-const BLOCK: [&str; 22] = [
+const BLOCK: [&str; 35] = [
     "p",
     "br",
     "div",
@@ -23,18 +24,39 @@ const BLOCK: [&str; 22] = [
     "tr",
     "table",
     "tbody",
+    "thead",
+    "tfoot",
     "h1",
     "h2",
     "h3",
     "h4",
+    "h5",
+    "h6",
     "pre",
     "html",
+    "head",
     "body",
     "blockquote",
+    "center",
+    "hr",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "main",
+    "form",
 ];
+
+/// A line break, a return and a tab after JSON, SQL or a shell has escaped them.
+const ESCAPED_BREAKS: [&str; 3] = ["\\n", "\\r", "\\t"];
+/// At both ends of a text.
+const MAX_BREAKS: usize = 8;
 
 /// Removes known tags; those of a block become line breaks. `None` if there is none.
 pub(super) fn without_tags(text: &str) -> Option<String> {
+    if !text.contains('<') {
+        return None;
+    }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, tag)) = rest.find('<').and_then(|at| rest.split_at_checked(at)) {
@@ -67,9 +89,15 @@ pub(super) fn without_tags_around(text: &str) -> Option<&str> {
     (inner.len() < text.len()).then_some(inner)
 }
 
-/// The text after the known tag at the start, and whether it is a block's.
+/// The text after the known tag or the comment at the start, and whether it is a block's.
 fn after_tag(text: &str) -> Option<(&str, bool)> {
     let inner = text.strip_prefix('<')?;
+    if let Some(comment) = inner.strip_prefix("!--") {
+        return comment.split_once("-->").map(|(_, after)| (after, false));
+    }
+    if let Some(doctype) = after_prefix(inner, "!doctype") {
+        return doctype.split_once('>').map(|(_, after)| (after, true));
+    }
     let inner = inner.strip_prefix('/').unwrap_or(inner);
     let is_named = |known: &&str| {
         after_prefix(inner, known).is_some_and(|rest| rest.starts_with(['>', '/', ' ', '\u{a0}']))
@@ -81,6 +109,29 @@ fn after_tag(text: &str) -> Option<(&str, bool)> {
     let (attributes, after) = inner.split_once('>')?;
     // An address in angle brackets is no tag: `<b @x.example>`.
     (!attributes.contains(['<', '@'])).then_some((after, is_block))
+}
+
+/// Takes off XML's marks around a text without markup.
+pub(super) fn without_cdata(text: &str) -> Option<&str> {
+    text.strip_prefix("<![CDATA[")?.strip_suffix("]]>")
+}
+
+/// Takes off line breaks and tabs at both ends that were escaped twice, so that a backslash and a letter are left.
+pub(super) fn without_escaped_breaks(text: &str) -> Option<&str> {
+    if !text.contains('\\') {
+        return None;
+    }
+    let mut inner = text;
+    for _ in 0..MAX_BREAKS {
+        if let Some(rest) = ESCAPED_BREAKS.iter().find_map(|escape| inner.strip_suffix(escape)) {
+            inner = rest.trim_end();
+        } else if let Some(escape) = ESCAPED_BREAKS.iter().find(|escape| inner.starts_with(**escape)) {
+            inner = inner.get(escape.len()..)?.trim_start();
+        } else {
+            break;
+        }
+    }
+    (inner.len() < text.len()).then_some(inner)
 }
 
 /// Removes the backslashes before punctuation that Telegram, Markdown, PHP and JSON put there, and decodes JSON's
@@ -146,6 +197,13 @@ mod tests {
             ("<span style=\"color: red\">Ana</span>", Some("Ana")),
             ("<b>Ana</b> <i>Souza</i>", Some("Ana Souza")),
             ("<o:p>Ana</o:p>", Some("Ana")),
+            ("<!--StartFragment-->Ana<!--EndFragment-->", Some("Ana")),
+            ("<meta charset='utf-8'><span>Ana</span>", Some("Ana")),
+            ("<!DOCTYPE html><html><body>Ana</body></html>", Some("\n\n\nAna\n\n")),
+            ("<center><h5>Ana</h5></center>", Some("\n\nAna\n\n")),
+            ("<label>Ana</label>", Some("Ana")),
+            ("Ana <!-- b", None),
+            ("<!x>", None),
             ("<3 Ana", None),
             ("<name>", None),
             ("<br", None),
@@ -168,6 +226,7 @@ mod tests {
             ("85", None),
             ("Ana <ada@x.example>", None),
             ("<b@x.example>", None),
+            ("<!--StartFragment-->85<!--EndFragment-->", Some("85")),
         ] {
             assert_eq!(without_tags_around(text), expected, "{text}");
         }
@@ -186,6 +245,21 @@ mod tests {
             ("Ana", None),
         ] {
             assert_eq!(without_escapes(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_of_xml_and_escaped_breaks_are_taken_off() {
+        assert_eq!(without_cdata("<![CDATA[Ana]]>"), Some("Ana"));
+        assert_eq!(without_cdata("<![CDATA[Ana"), None);
+        for (text, expected) in [
+            ("Ana\\n", Some("Ana")),
+            ("\\r\\nAna \\t", Some("Ana")),
+            ("Ana\\nSouza", None),
+            ("C:\\new", None),
+            ("Ana", None),
+        ] {
+            assert_eq!(without_escaped_breaks(text), expected, "{text}");
         }
     }
 

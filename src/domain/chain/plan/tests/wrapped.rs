@@ -81,3 +81,37 @@ fn what_cannot_be_read_for_certain_is_reported() {
         );
     }
 }
+
+/// An argument that could not be stored is not read.
+#[test]
+fn long_arguments_are_refused_before_they_are_read() {
+    let (long, padded) = ("x ".repeat(3_000), format!("{}Ana", " ".repeat(4_000)));
+    let many: Vec<String> = (0..200_000).map(|index| format!("N/A {index}")).collect();
+    for (argument, expected) in [
+        (json!(long), Some("too_long")),
+        (json!(many), Some("too_long")),
+        (json!(vec!["N/A"; 100_000]), Some("too_long")),
+        (json!(padded), None),
+    ] {
+        let update = update(json!({"name": argument, "email": "ada@x.example"})).unwrap();
+        let rejected: Vec<_> = rejected(&update).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(rejected, expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// A spreadsheet shows `5,58599E+12`, and a program writes all of its digits again. Everybody of the area has these.
+#[test]
+fn numbers_that_lost_their_last_digits_are_refused() {
+    for (field, number, expected) in [
+        ("phone", json!(5.58599e12), "not_a_phone_number"),
+        ("phone", json!(5_585_990_000_000.0), "not_a_phone_number"),
+        ("phone", json!("5585990000000.0"), "not_a_phone_number"),
+        ("phone", json!(8.59881e10), "not_a_phone_number"),
+        ("identity", json!(5.29982e10), "damaged_number"),
+    ] {
+        let update = update(json!({ field: number, "email": "ada@x.example" })).unwrap();
+        assert_eq!(rejected(&update), [(field, expected)], "{number}");
+    }
+    let update = update(json!({"phone": 5_585_988_124_471.0, "zipCode": 60_100_000.0})).unwrap();
+    assert_eq!(values(&update), [("phone", "+5585988124471"), ("zipCode", "60100-000")]);
+}

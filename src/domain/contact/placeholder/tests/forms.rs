@@ -41,6 +41,11 @@ fn templates_are_placeholders_anywhere() {
         ("{!Contact.Name}", "Salesforce's merge fields"),
         ("*|FNAME|*", "Mailchimp's merge tags"),
         ("[% name %]", "Template Toolkit"),
+        ("$(name)", "shells: a command"),
+        ("$(cat name)", "shells: a command"),
+        ("$((x))", "shells: a sum"),
+        ("%{name}", "Ruby, Logstash, Elixir"),
+        ("%%=v(@name)=%%", "Marketing Cloud"),
         ("%7B%7Bname%7D%7D", "two braces in a URL"),
         ("{{name}}@firma.example", "only a part is a template"),
     ] {
@@ -93,6 +98,23 @@ fn whole_values_in_marks_are_placeholders() {
         (Field::Name, "=Leads!$B$2", "spreadsheets: a cell of another sheet"),
         (Field::Name, "=CONCATENAR(A1;\" \";B1)", "spreadsheets: a formula"),
         (Field::Name, "=VLOOKUP(A2,Leads!A:B,2,0)", "spreadsheets: a formula"),
+        (Field::Name, "=A1&\" \"&B1", "spreadsheets: the formula for a full name"),
+        (Field::Name, "=B2+C2", "spreadsheets: a sum"),
+        (Field::Name, "=[@Nome]", "Excel: the column of a table"),
+        (Field::Name, "#name#", "ColdFusion, Zoho: merge tags"),
+        (Field::Name, "##first_name##", "merge tags"),
+        (Field::Name, "|NAME|", "merge tags"),
+        (Field::Name, "||name||", "merge tags"),
+        (Field::Name, "{name|there}", "a tag with its default"),
+        (Field::Name, "{contact:name}", "merge tags of WordPress"),
+        (Field::Name, "{first_name,fallback=}", "a tag with its default"),
+        (Field::Name, "{cuf_1234567}", "ManyChat: a custom field"),
+        (Field::Name, "#lead.name", "Dialogflow: a context"),
+        (Field::Name, "({name})", "in parentheses"),
+        (Field::Name, "($name)", "in parentheses"),
+        (Field::Name, "$first_$last", "two of them"),
+        (Field::Name, "<@U024BE7LH>", "Slack's mrkdwn: a mention without its label"),
+        (Field::Name, "<!here>", "Slack's mrkdwn: a group"),
     ] {
         let why = placeholders.why(field, text, "parameter");
         assert_eq!(why, Some(Why::Expression), "{field} {text} ({source})");
@@ -129,6 +151,14 @@ fn values_in_marks_are_values() {
         (Field::Phone, "=+5585999990001"),
         (Field::Name, "@ada"),
         (Field::Company, "$tart Up"),
+        (Field::Company, "$(5) Shop"),
+        (Field::Name, "{name: Ana}"),
+        (Field::Name, "{\"name\":\"Ana\"}"),
+        (Field::Identity, "{AB123456}"),
+        (Field::Company, "#1.2 Pizza"),
+        (Field::Name, "(Ana)"),
+        (Field::Phone, "|85 99999-0001|"),
+        (Field::Name, "<@U024BE7LH|ana>"),
         (Field::Company, "#1 Pizza!"),
     ] {
         assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text}");
@@ -163,13 +193,18 @@ fn spreadsheet_errors_and_punctuation_are_placeholders() {
         ("#NV", "Excel in German"),
         ("#WERT!", "Excel in German"),
         ("Err:502", "LibreOffice Calc"),
+        ("#REF", "Excel, without its mark"),
+        ("=#REF!", "Excel: the cell was deleted"),
+        ("=#N/A", "Excel"),
     ] {
         for field in [Field::Name, Field::ZipCode, Field::Phone] {
             let why = placeholders.why(field, text, "parameter");
             assert_eq!(why, Some(Why::SpreadsheetError), "{field} {text} ({source})");
         }
     }
-    for text in ["-", "...", "—", "??", "####", "{}", "[]", "\"\"", "''", "()", "- / -", "…", "!"] {
+    for text in
+        ["-", "...", "—", "??", "####", "{}", "[]", "\"\"", "''", "()", "- / -", "…", "!", "████", "■■■"]
+    {
         assert_eq!(placeholders.why(Field::City, text, "parameter"), Some(Why::Filler), "{text}");
     }
     assert_eq!(placeholders.why(Field::City, "parameter", "parameter"), Some(Why::OwnName));
@@ -207,6 +242,26 @@ fn addresses_of_examples_are_placeholders() {
         ("null@null.com", "JavaScript: two parts that were not there"),
         ("undefined@undefined.com.br", "JavaScript: two parts that were not there"),
         ("none@none.example", "Python: two parts that were not there"),
+        ("naotem@naotem.com", "Portuguese: has none, twice"),
+        ("notprovided@firma.example", "a phrase without its space"),
+        ("nao.informado@firma.example", "Portuguese: a phrase with a dot"),
+        ("naoinformado@email.com", "Portuguese: a phrase without its space"),
+        ("noemail@gmail.com", "observed LLM habit"),
+        ("sememail@firma.example", "Portuguese: without email"),
+        ("unknown@gmail.com", "observed LLM habit"),
+        ("sem@email.com", "Portuguese: without"),
+        ("your@email.com", "forms"),
+        ("john@email.com", "observed LLM habit"),
+        ("example@email.com", "observed LLM habit"),
+        ("user@company.com", "observed LLM habit"),
+        ("info@company.com", "observed LLM habit"),
+        ("test@mail.com", "typed to get past a form"),
+        ("foo@bar.com", "Jargon File: foo, bar"),
+        ("name@example.co", "observed LLM habit: another top-level domain"),
+        ("user@example.co.uk", "observed LLM habit: another top-level domain"),
+        ("usuario@ejemplo.es", "Spanish: example"),
+        ("user@domain.com.br", "observed LLM habit"),
+        ("maria.silva@empresa.com", "Portuguese: a name at \"company\""),
     ] {
         assert_eq!(
             placeholders.why(Field::Email, email, "parameter"),
@@ -225,6 +280,11 @@ fn addresses_of_examples_are_placeholders() {
         ("ada@localhost", "RFC 6761: the parser refuses it"),
         ("null@firma.example", "a mailbox"),
         ("ada@email.com", "mail.com has customers there"),
+        ("john.appleseed@mail.com", "mail.com has customers there"),
+        ("ada@company.com", "a person's name that no example has"),
+        ("info@firma.example", "a mailbox"),
+        ("contato@empresa.example", "stands for a real one"),
+        ("nose@gmail.com", "too short for a phrase without its space"),
     ] {
         assert_eq!(placeholders.why(Field::Email, email, "parameter"), None, "{email} ({source})");
     }
@@ -249,6 +309,12 @@ fn typed_digits_are_placeholders() {
         (Field::Identity, "00000000000", "one digit"),
         (Field::Identity, "11111111111", "one digit"),
         (Field::ZipCode, "00000-000", "zeros"),
+        (Field::Phone, "2147483647", "MySQL: the largest INT"),
+        (Field::Phone, "4294967295", "MySQL: the largest INT UNSIGNED"),
+        (Field::Phone, "9223372036854775807", "SQL: the largest BIGINT"),
+        (Field::Identity, "2147483647", "MySQL: the largest INT"),
+        (Field::Phone, "5551234567", "observed LLM habit: (555) 123-4567 without its marks"),
+        (Field::Phone, "+15551234567", "observed LLM habit"),
     ] {
         assert_eq!(
             placeholders.why(field, text, "parameter"),
@@ -276,7 +342,10 @@ fn invented_numbers_are_nobodys() {
         ("(11) 5555-1234", "BR", false, "São Paulo"),
         ("+55 11 5555-0143", "BR", false, "São Paulo"),
         ("(55) 5123-4567", "BR", false, "Santa Maria"),
-        ("5551234567", "BR", false, "Santa Maria without groups"),
+        ("5551234568", "BR", false, "Santa Maria without groups"),
+        ("800-555-0143", "US", true, "NANPA: 555-0100 to 0199"),
+        ("1-800-555-1234", "US", false, "NANPA: a real number that costs nothing"),
+        ("(888) 555-1212", "US", false, "NANPA: a real number that costs nothing"),
         ("0800 555 1234", "BR", false, "a free number"),
         ("300 555 1234", "CO", false, "Colombia's mobiles"),
         ("0414-555-1234", "VE", false, "Venezuela's mobiles"),

@@ -1,0 +1,157 @@
+//! Takes off what programs leave beside a value where a part was missing: `Ana undefined`, `ada@x.example / null`.
+
+use std::borrow::Cow;
+
+use super::{Placeholders, Why, spreadsheet::is_spreadsheet_error};
+use crate::domain::contact::field::Field;
+
+/// Nobody's name, at any place in a text: what JavaScript writes for a missing part, and for an object.
+const ANYWHERE: [&str; 2] = ["undefined", "[object Object]"];
+/// At the end of any text, in exactly this case. "Jennifer Null" and "Ana None" are people.
+const AT_END: [&str; 7] = ["null", "NaN", "<nil>", "<null>", "(null)", "<undefined>", "%!s(<nil>)"];
+/// At both ends of what is not words, in any case.
+const AROUND_KEYS: [&str; 10] =
+    ["undefined", "null", "none", "nil", "nan", "n/a", "<nil>", "<null>", "(null)", "[object object]"];
+/// Between a value and such a word.
+const BETWEEN: [char; 9] = [' ', ',', ';', '/', '|', '-', '–', ':', '_'];
+
+/// Between the parts of a key. A slash alone is in "N/A", too.
+const SEPARATORS: [&str; 11] = [",", ";", "|", " / ", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
+/// Of parts of a key.
+const MAX_PARTS: usize = 4;
+/// In bytes: longer texts are not looked through.
+const MAX_TEXT: usize = 4096;
+
+impl Placeholders {
+    /// The text without what says "no value" beside its value. `None` if there is no such thing, or nothing else.
+    #[must_use]
+    pub fn without_beside(&self, field: Field, text: &str) -> Option<String> {
+        if text.len() > MAX_TEXT || !text.contains(BETWEEN) {
+            return None;
+        }
+        if field.is_free_text() {
+            return if may_have_words(text) { without_words(field, text) } else { None };
+        }
+        let is_word = |word: &str, at: &str| at.eq_ignore_ascii_case(word);
+        let rest = without_ends(text, &AROUND_KEYS, &AROUND_KEYS, is_word).map(str::to_owned);
+        let is_key = matches!(field, Field::Phone | Field::Email);
+        rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
+    }
+
+    /// Without the parts of a key that are no values: `ada@x.example, não informado`.
+    fn without_parts(&self, field: Field, text: &str) -> Option<String> {
+        let has_words = || text.contains(' ') && text.contains(char::is_alphabetic);
+        if !text.contains([',', ';', '|', '/']) && !has_words() {
+            return None;
+        }
+        // What was made up is reported: it is a second value.
+        let is_nothing = |part: &&str| self.why(field, part, "").is_some_and(|why| why != Why::MadeUp);
+        let kept = |separators: &[&str]| {
+            let parts = split(text, separators)?;
+            let kept: Vec<&str> = parts.iter().copied().filter(|part| !is_nothing(part)).collect();
+            (!kept.is_empty() && kept.len() < parts.len()).then_some(kept)
+        };
+        // Links have slashes, too.
+        let is_one = |kept: &Vec<&str>| matches!(kept.as_slice(), [only] if is_like_a_key(only));
+        let kept = kept(&SEPARATORS).or_else(|| kept(&["/"]).filter(is_one))?;
+        Some(kept.join("; "))
+    }
+}
+
+/// Whether the text can be an address or a number, and is no part of a link.
+fn is_like_a_key(text: &str) -> bool {
+    text.contains('@') || !text.contains(char::is_alphabetic) && text.contains(|c: char| c.is_ascii_digit())
+}
+
+/// `false` if the text certainly has none of the words that free text is looked through for: each has one of these
+/// characters somewhere, or begins and ends with one of them.
+fn may_have_words(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.iter().any(|byte| matches!(byte, b'f' | b'[' | b'#' | b'<' | b'('))
+        || matches!(bytes.last(), Some(b'l' | b'N'))
+        || matches!(bytes.first(), Some(b'n' | b'N'))
+}
+
+fn split<'a>(text: &'a str, separators: &[&str]) -> Option<Vec<&'a str>> {
+    if !separators.iter().any(|separator| text.contains(separator)) {
+        return None;
+    }
+    let mut parts = vec![text];
+    for separator in separators {
+        parts = parts.into_iter().flat_map(|part| part.split(separator)).collect();
+    }
+    let parts: Vec<&str> = parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
+    (2..=MAX_PARTS).contains(&parts.len()).then_some(parts)
+}
+
+/// Free text without these words at any place or at its ends.
+fn without_words(field: Field, text: &str) -> Option<String> {
+    let mut rest = Cow::Borrowed(text);
+    for word in ANYWHERE {
+        while let Some(shorter) = without_word(&rest, word) {
+            rest = Cow::Owned(shorter);
+        }
+    }
+    // `${first} ${last}` can lack its first part; elsewhere a text may begin with such a word.
+    let at_start = if field == Field::Name { AT_END.as_slice() } else { &[] };
+    let is_word = |word: &str, at: &str| {
+        at == word
+            || field == Field::Name && at == "Undefined"
+            || at.starts_with('#') && is_spreadsheet_error(at)
+    };
+    let rest = match without_ends(&rest, at_start, &AT_END, is_word) {
+        Some(shorter) => shorter.to_owned(),
+        None if rest.len() == text.len() => return None,
+        None => rest.into_owned(),
+    };
+    rest.contains(char::is_alphanumeric).then_some(rest)
+}
+
+/// Without the first of these words that stands alone: parentheses around it go, too.
+fn without_word(text: &str, word: &str) -> Option<String> {
+    text.match_indices(word).find_map(|(at, found)| {
+        let (mut before, mut after) = (text.get(..at)?, text.get(at + found.len()..)?);
+        if let (Some(outer), Some(rest)) = (before.strip_suffix('('), after.strip_prefix(')')) {
+            (before, after) = (outer, rest);
+        }
+        let is_alone = (before.is_empty() || before.ends_with([' ', ',', ';', '/', '|']))
+            && (after.is_empty() || after.starts_with([' ', ',', ';', '/', '|']));
+        let (start, end) = (before.trim_end_matches(BETWEEN), after.trim_start_matches(BETWEEN));
+        match (start, end) {
+            _ if !is_alone => None,
+            ("", end) => Some(end.to_owned()),
+            (start, "") => Some(start.to_owned()),
+            // The separator after it separates what remains.
+            (start, _) => Some(format!("{start}{after}")),
+        }
+    })
+}
+
+/// Without these words at the ends. `None` if there is none, or nothing else.
+fn without_ends<'a>(
+    text: &'a str,
+    at_start: &[&str],
+    at_end: &[&str],
+    is_word: impl Fn(&str, &str) -> bool,
+) -> Option<&'a str> {
+    let mut rest = text;
+    for _ in 0..MAX_PARTS {
+        let end = at_end.iter().find_map(|word| {
+            let (before, found) = rest.split_at_checked(rest.len().checked_sub(word.len())?)?;
+            (before.ends_with(BETWEEN) && is_word(word, found)).then_some(before)
+        });
+        let last = || rest.rsplit_once(' ').filter(|(_, last)| is_word("", last)).map(|(before, _)| before);
+        let start = || {
+            at_start.iter().find_map(|word| {
+                let (found, after) = rest.split_at_checked(word.len())?;
+                (after.starts_with(BETWEEN) && is_word(word, found)).then_some(after)
+            })
+        };
+        let first = || rest.split_once(' ').filter(|(first, _)| is_word("", first)).map(|(_, after)| after);
+        match end.or_else(last).or_else(start).or_else(first) {
+            Some(shorter) => rest = shorter.trim_matches(BETWEEN),
+            None => break,
+        }
+    }
+    (rest.len() < text.len() && rest.contains(char::is_alphanumeric)).then_some(rest)
+}

@@ -1,0 +1,79 @@
+//! Recognizes email addresses from examples and documents that no list has.
+
+/// First labels of domains that stand for "the domain of somebody", and that whole mailboxes are looked at for.
+const DOMAINS: [&str; 13] = [
+    "example",
+    "exemplo",
+    "ejemplo",
+    "domain",
+    "dominio",
+    "company",
+    "empresa",
+    "yourcompany",
+    "yourdomain",
+    "mycompany",
+    "mydomain",
+    "suaempresa",
+    "tuempresa",
+];
+/// First labels of domains that have customers. Only a mailbox that is one of [`MAILBOXES`] as a whole counts.
+const PROVIDERS: [&str; 4] = ["email", "mail", "correo", "correio"];
+/// What comes before the `@` in examples; before a dot or the like, too.
+const MAILBOXES: [&str; 34] = [
+    "user",
+    "username",
+    "usuario",
+    "utilizador",
+    "name",
+    "nome",
+    "nombre",
+    "your",
+    "seu",
+    "tu",
+    "john",
+    "jane",
+    "joao",
+    "maria",
+    "juan",
+    "info",
+    "contact",
+    "contato",
+    "contacto",
+    "test",
+    "teste",
+    "prueba",
+    "example",
+    "exemplo",
+    "ejemplo",
+    "email",
+    "mail",
+    "correo",
+    "cliente",
+    "customer",
+    "sample",
+    "demo",
+    "foo",
+    "sem",
+];
+
+/// Whether nobody can have an address at this domain: it is for documentation (RFC 2606, 3), or under a name that
+/// is for examples, tests and one's own machine (RFC 2606, 2; RFC 6761, 6).
+///
+/// Names under `.example` count as people's: they stand for real ones in documents like ours.
+pub(super) fn is_reserved(domain: &str) -> bool {
+    let Some((rest, top)) = domain.rsplit_once('.') else { return false };
+    match top {
+        "test" | "invalid" | "localhost" => true,
+        "com" | "net" | "org" => rest == "example" || rest.ends_with(".example"),
+        _ => false,
+    }
+}
+
+/// Whether both parts of an address stand for any: `user@example.co.uk`, `info@company.com`, `john@email.com`.
+pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
+    let Some((site, top)) = domain.split_once('.') else { return false };
+    let first = mailbox.split(['.', '_', '-', '+']).next().unwrap_or_default();
+    top != "example"
+        && (DOMAINS.contains(&site) && MAILBOXES.contains(&first)
+            || PROVIDERS.contains(&site) && MAILBOXES.contains(&mailbox))
+}

@@ -1,0 +1,98 @@
+//! Values beside which a part was missing.
+
+use super::*;
+
+#[test]
+fn words_for_nothing_beside_a_value_are_taken_off() {
+    for (field, text, expected, source) in [
+        (Field::Name, "Ana undefined", "Ana", "JavaScript: `${first} ${last}`"),
+        (Field::Name, "undefined Souza", "Souza", "JavaScript: `${first} ${last}`"),
+        (Field::Name, "Ana Undefined", "Ana", "the same, capitalized by a CRM"),
+        (Field::Name, "Ana null", "Ana", "JavaScript, Java"),
+        (Field::Name, "null Souza", "Souza", "JavaScript, Java"),
+        (Field::Name, "Ana undefined Souza", "Ana Souza", "JavaScript: a middle name"),
+        (Field::Name, "Ana undefined undefined", "Ana", "JavaScript: two parts"),
+        (Field::Name, "Ana NaN", "Ana", "pandas"),
+        (Field::Name, "Ana [object Object]", "Ana", "JavaScript: an object"),
+        (Field::Name, "Ana #REF!", "Ana", "spreadsheets: the cell of the last name"),
+        (Field::Name, "#N/A Souza", "Souza", "spreadsheets: the cell of the first name"),
+        (Field::Name, "Ana <nil>", "Ana", "Go's fmt"),
+        (Field::Name, "Ana %!s(<nil>)", "Ana", "Go's fmt"),
+        (Field::Name, "Ana (undefined)", "Ana", "JavaScript: a remark"),
+        (Field::Street, "Av. Brasil, undefined, Centro", "Av. Brasil, Centro", "JavaScript: an address"),
+        (Field::Street, "Av. Brasil, null", "Av. Brasil", "JavaScript: an address"),
+        (Field::Position, "CTO - undefined", "CTO", "JavaScript: a title and a level"),
+        (Field::City, "Fortaleza/undefined", "Fortaleza", "JavaScript: a city and its state"),
+        (Field::Email, "ada@x.example, undefined", "ada@x.example", "JavaScript: two inputs"),
+        (Field::Email, "undefined, ada@x.example", "ada@x.example", "JavaScript: two inputs"),
+        (Field::Email, "ada@x.example / null", "ada@x.example", "a list of two"),
+        (Field::Email, "ada@x.example/null", "ada@x.example", "a list of two without spaces"),
+        (Field::Email, "None ada@x.example", "ada@x.example", "Python: a name and an address"),
+        (Field::Email, "ada@x.example, não informado", "ada@x.example", "Portuguese: the second is missing"),
+        (Field::Email, "ada@x.example; user@example.com", "ada@x.example", "the second is an example"),
+        (Field::Email, "ada@x.example ou sem email", "ada@x.example", "Portuguese: or none"),
+        (Field::Phone, "85988124471 / null", "85988124471", "a list of two"),
+        (Field::Phone, "85988124471, undefined", "85988124471", "a list of two"),
+        (Field::Phone, "null / 85988124471", "85988124471", "a list of two"),
+        (Field::Phone, "85988124471 / N/A", "85988124471", "a list of two, with a slash in the second"),
+        (Field::Phone, "85988124471 ou sem telefone", "85988124471", "Portuguese: or none"),
+        (Field::Phone, "85988124471, -", "85988124471", "a list of two"),
+        (Field::ZipCode, "60175-055 undefined", "60175-055", "JavaScript: a code and a city"),
+        (Field::Birthday, "1990-05-20 null", "1990-05-20", "JavaScript: a date and a time"),
+        (Field::Number, "120, undefined", "120", "JavaScript: a number and a complement"),
+    ] {
+        let rest = DEFAULTS.without_beside(field, text);
+        assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
+    }
+}
+
+#[test]
+fn people_places_and_links_with_such_words_stay() {
+    for (field, text, source) in [
+        (Field::Name, "Jennifer Null", "observed: a person"),
+        (Field::Name, "Ana None", "a surname"),
+        (Field::Name, "Nan Goldin", "a person"),
+        (Field::Name, "Nada Surf", "a band"),
+        (Field::Name, "Anundefined", "no whole word"),
+        (Field::Company, "Undefined Labs", "a company"),
+        (Field::Company, "null Object GmbH", "begins with the word, and is no name"),
+        (Field::Company, "undefined-behavior", "a word of two parts"),
+        (Field::Company, "Loja #1 Sul", "no error"),
+        (Field::Name, "undefined", "nothing beside it"),
+        (Field::Name, "undefined undefined", "nothing beside them"),
+        (Field::Phone, "85 3344-5567; 00000-0000", "a second number: reported"),
+        (Field::Phone, "https://wa.me/5585999990001?text=test", "a link"),
+        (Field::Phone, "https://api.whatsapp.com/phone/?phone=5585999990001", "a link with a form's word"),
+        (Field::Email, "ada@x.example; bob@x.example", "two addresses"),
+        (Field::Email, "Ada Lovelace <ada@x.example>", "RFC 5322, 3.4"),
+        (Field::Identity, "529.982.247-25", "a document"),
+        (Field::Number, "s/n", "without number: an address in Brazil"),
+        (Field::Name, "", "nothing"),
+    ] {
+        assert_eq!(DEFAULTS.without_beside(field, text), None, "{field} {text} ({source})");
+    }
+    assert_eq!(DEFAULTS.without_beside(Field::Name, &"undefined ".repeat(100_000)), None, "long");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// What remains is a part of the text, and shorter.
+    #[test]
+    fn nothing_is_added(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "undefined", "null", "Null", "NaN", "<nil>", "#REF!", "[object Object]", "N/A", "Ana", "Souza",
+                "ada@x.example", "85988124471", "sem email", "(", ")", "é",
+            ]),
+            0..6,
+        ),
+        between in prop::sample::select(vec![" ", ", ", "; ", " / ", "/", "-", ""]),
+        field in prop::sample::select(Field::VARIANTS),
+    ) {
+        let text = words.join(between);
+        if let Some(rest) = DEFAULTS.without_beside(field, &text) {
+            prop_assert!(rest.len() < text.len() && rest.contains(char::is_alphanumeric), "{} {}", text, rest);
+        }
+    }
+}
