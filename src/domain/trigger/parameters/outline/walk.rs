@@ -29,7 +29,7 @@ const WRITTEN: u64 = 8;
 struct At {
     /// Schemas around it.
     depth: usize,
-    /// The length of the way to the value, in bytes.
+    /// The length of the ways to the value and through references, in bytes.
     way: u64,
     /// Whether the validator writes down everything that is wrong, as in `anyOf`, and not just the first.
     reported: bool,
@@ -81,8 +81,11 @@ impl Walk<'_> {
             measure(value, MAX_SCHEMA_DEPTH, &self.budget)?;
         }
         let same = At { depth: at.depth + 1, ..at };
-        for next in node.here.iter().chain(&node.references) {
+        for next in &node.here {
             self.visit(*next, value, same)?;
+        }
+        for next in &node.references {
+            self.visit(*next, value, At { way: same.way + MEMBER + node.way, ..same })?;
         }
         for next in &node.branches {
             self.visit(*next, value, At { reported: true, ..same })?;
