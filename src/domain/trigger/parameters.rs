@@ -11,7 +11,7 @@ mod pattern;
 mod references;
 mod repair;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
 use jsonschema::{
     JsonType, ValidationError, Validator,
@@ -45,9 +45,9 @@ pub(super) struct Parameters {
     nullable: HashSet<Box<str>>,
     /// Required by the schema itself.
     required: Vec<Box<str>>,
-    /// The whole schema, then without its regular expressions, which may take long for long texts. Without any,
-    /// everything is accepted.
-    checks: Vec<Check>,
+    /// Without it, everything is accepted.
+    whole: Option<Check>,
+    rest: Option<Rest>,
     size: usize,
     warnings: Vec<Problem>,
 }
@@ -69,6 +69,25 @@ impl Check {
         let validator =
             validator.map_err(|error| format!("is not checked as a whole: it {}", rule(error.kind())))?;
         Ok(Self { outline, validator })
+    }
+}
+
+/// The schema without its regular expressions, which may take long with long texts. It is rarely needed, so it is
+/// compiled when it is.
+#[derive(Debug)]
+struct Rest {
+    schema: Map<String, Value>,
+    check: OnceLock<Option<Check>>,
+}
+
+impl Rest {
+    const fn new(schema: Map<String, Value>) -> Self {
+        Self { schema, check: OnceLock::new() }
+    }
+
+    fn check(&self) -> Option<&Check> {
+        let new = || Check::new(self.schema.clone(), &Patterns::default(), &Budget::new(MAX_SCHEMA)).ok();
+        self.check.get_or_init(new).as_ref()
     }
 }
 
@@ -98,15 +117,14 @@ impl Parameters {
             parameters.nullable = arguments::nullable(&repaired);
             parameters.required = arguments::required(&repaired);
             match Check::new(repaired, &patterns, &budget) {
-                Ok(check) => parameters.checks.push(check),
+                Ok(check) => parameters.whole = Some(check),
                 Err(message) => parameters.warn(message),
             }
         }
         parameters.size = size(&budget) + patterns.count() * PATTERN_SIZE;
-        if patterns.count() > 0 && !parameters.checks.is_empty() {
+        if patterns.count() > 0 && parameters.whole.is_some() {
             let budget = Budget::new(MAX_SCHEMA);
-            let rest = repair(schema, Expressions::LeftOut, &budget).schema;
-            parameters.checks.extend(rest.and_then(|rest| Check::new(rest, &patterns, &budget).ok()));
+            parameters.rest = repair(schema, Expressions::LeftOut, &budget).schema.map(Rest::new);
             parameters.size += size(&budget);
         }
         parameters
@@ -153,8 +171,11 @@ impl Parameters {
     /// long to check is accepted: the regular expressions if it is only them, else all but what the schema itself requires.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
         let given = self.given(arguments);
-        let Some(check) = self.checks.iter().find(|check| !check.outline.is_costly(&given)) else {
-            return if self.checks.is_empty() { Ok(()) } else { self.check_required(&given) };
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let is_cheap = |check: &&Check| !check.outline.is_costly(&given);
+        let rest = || self.rest.as_ref()?.check().filter(is_cheap);
+        let Some(check) = Some(whole).filter(is_cheap).or_else(rest) else {
+            return self.check_required(&given);
         };
         if check.validator.is_valid(&given) {
             return Ok(());

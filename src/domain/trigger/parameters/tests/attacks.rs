@@ -21,11 +21,14 @@ enum Outcome {
 use Outcome::{Checked, Costly, TooLarge, WithoutExpressions};
 
 fn outcome(parameters: &Parameters, arguments: &Value) -> Outcome {
-    match &*parameters.checks {
-        [] => TooLarge,
-        [first, ..] if !first.outline.is_costly(arguments) => Checked,
-        [_, second] if !second.outline.is_costly(arguments) => WithoutExpressions,
-        _ => Costly,
+    let is_costly = |check: &Check| check.outline.is_costly(arguments);
+    match &parameters.whole {
+        None => TooLarge,
+        Some(whole) if !is_costly(whole) => Checked,
+        Some(_) => match parameters.rest.as_ref().and_then(Rest::check) {
+            Some(rest) if !is_costly(rest) => WithoutExpressions,
+            _ => Costly,
+        },
     }
 }
 
