@@ -108,9 +108,8 @@ impl Parameters {
         let mut parameters = Self::default();
         parameters.declare(properties.into_iter().flat_map(Map::keys));
         let mut patterns = Patterns::default();
-        let budget = Budget::new(MAX_SCHEMA);
-        let Repaired { schema: repaired, warnings } =
-            repair(schema, Expressions::Checked(&mut patterns), &budget);
+        let Repaired { schema: repaired, warnings, budget } =
+            repair(schema, Expressions::Checked(&mut patterns));
         parameters.warnings = warnings;
         if let Some(repaired) = repaired {
             parameters.declare(&arguments::declared(&repaired));
@@ -123,9 +122,9 @@ impl Parameters {
         }
         parameters.size = size(&budget) + patterns.count() * PATTERN_SIZE;
         if patterns.count() > 0 && parameters.whole.is_some() {
-            let budget = Budget::new(MAX_SCHEMA);
-            parameters.rest = repair(schema, Expressions::LeftOut, &budget).schema.map(Rest::new);
-            parameters.size += size(&budget);
+            let rest = repair(schema, Expressions::LeftOut);
+            parameters.size += size(&rest.budget);
+            parameters.rest = rest.schema.map(Rest::new);
         }
         parameters
     }

@@ -9,7 +9,7 @@ use url::Url;
 
 use self::place::Key;
 pub(super) use self::place::{Base, Place};
-use super::budget::{Budget, bytes};
+use super::budget::{Budget, MAX_SCHEMA, bytes};
 use crate::domain::value::text::percent_decoded;
 
 /// The address of a schema that gives itself none.
@@ -104,8 +104,8 @@ pub(super) struct References<'s> {
 }
 
 impl<'s> References<'s> {
-    /// Finds the addresses, as far as `budget` goes.
-    pub(super) fn new(root: &'s Value, draft: Draft, budget: &Budget) -> Self {
+    /// Finds the addresses. `None` if they take more than [`MAX_SCHEMA`].
+    pub(super) fn new(root: &'s Value, draft: Draft) -> Option<Self> {
         let mut references = Self {
             draft,
             addresses: Vec::new(),
@@ -116,10 +116,9 @@ impl<'s> References<'s> {
         };
         references.number(BASE);
         let place = Place::root(root);
-        // Whoever continues with a spent budget stops as well.
-        let _ = references.collect(&place, budget);
+        references.collect(&place, &Budget::new(MAX_SCHEMA))?;
         references.resources.entry(Base::ROOT).or_insert(place);
-        references
+        Some(references)
     }
 
     /// Whether a schema below the root has an address of its own.
@@ -283,7 +282,7 @@ mod tests {
             "components": {"schemas": {"Lead": {"title": "unknown keyword"}}},
         });
         let budget = Budget::new(1 << 20);
-        let mut references = References::new(&schema, Draft::Latest, &budget);
+        let mut references = References::new(&schema, Draft::Latest).unwrap();
         assert!(references.has_parts());
         let mut find = |reference: &str, base: &str| {
             let base = references.number(base);

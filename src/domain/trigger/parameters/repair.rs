@@ -18,10 +18,10 @@ use serde_json::{Map, Value};
 pub(super) use self::expressions::Expressions;
 use self::pass::{Cut, Outcome, Pass};
 use super::{
-    budget::Budget,
+    budget::{Budget, MAX_SCHEMA, TOO_LARGE},
     references::{Draft, References},
 };
-use crate::domain::trigger::problem::Problem;
+use crate::domain::trigger::problem::{Problem, Problems};
 
 /// A schema that the validator can check.
 pub(super) struct Repaired {
@@ -29,6 +29,8 @@ pub(super) struct Repaired {
     pub(super) schema: Option<Map<String, Value>>,
     /// What was left out or read in another way, each once.
     pub(super) warnings: Vec<Problem>,
+    /// What is left of [`MAX_SCHEMA`], and what the schema takes.
+    pub(super) budget: Budget,
 }
 
 /// The type that a text names, in any case.
@@ -36,24 +38,32 @@ pub(super) fn known_type(name: &Value) -> Option<&'static str> {
     keywords::known_type(name)
 }
 
-/// Rewrites the member `parameters` of a trigger. Takes about as many bytes from `budget` as the schema takes in memory
-/// once it is compiled.
-pub(super) fn repair(schema: &Value, mut expressions: Expressions<'_>, budget: &Budget) -> Repaired {
-    let mut references = References::new(schema, Draft::of(schema).unwrap_or(Draft::Latest), budget);
-    let mut outcome = Pass::new(&mut references, expressions.again(), None, budget).run(schema);
+/// Rewrites the member `parameters` of a trigger.
+pub(super) fn repair(schema: &Value, mut expressions: Expressions<'_>) -> Repaired {
+    let Some(mut references) = References::new(schema, Draft::of(schema).unwrap_or(Draft::Latest)) else {
+        return too_large();
+    };
+    let mut outcome = Pass::new(&mut references, expressions.again(), None).run(schema);
     let cut = endless(&outcome);
     if outcome.schema.is_some() && (!cut.is_empty() || (outcome.loose && outcome.refers)) {
         // Any schema that is referred to may be the loose one.
-        outcome = Pass::new(&mut references, expressions, Some(&cut), budget).run(schema);
+        outcome = Pass::new(&mut references, expressions, Some(&cut)).run(schema);
     }
+    let Outcome { schema: Some(schema), warnings: found, budget, .. } = outcome else { return too_large() };
     let mut warnings: Vec<Problem> = Vec::new();
-    for warning in outcome.warnings {
+    for warning in found {
         // A schema that is referred to is read more than once.
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }
-    Repaired { schema: outcome.schema, warnings }
+    Repaired { schema: Some(schema), warnings, budget }
+}
+
+fn too_large() -> Repaired {
+    let mut warnings = Problems::default();
+    warnings.push_in("parameters", TOO_LARGE);
+    Repaired { schema: None, warnings: warnings.into_vec(), budget: Budget::new(MAX_SCHEMA) }
 }
 
 /// The references that close a cycle of schemas for the same value, which the validator could follow forever.

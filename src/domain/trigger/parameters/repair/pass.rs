@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     trigger::{
         parameters::{
-            budget::{Budget, TOO_LARGE, bytes, weight},
+            budget::{Budget, MAX_SCHEMA, bytes, weight},
             references::{Base, Draft, METASCHEMA, Place, References},
         },
         problem::{Problem, Problems},
@@ -51,7 +51,8 @@ pub(super) type Cut = HashSet<(*const Value, *const Value)>;
 pub(super) struct Pass<'p, 's> {
     references: &'p mut References<'s>,
     expressions: Expressions<'p>,
-    budget: &'p Budget,
+    /// Of [`MAX_SCHEMA`].
+    budget: Budget,
     /// In the second pass, where all referenced schemas count as loose.
     cut: Option<&'p Cut>,
     warnings: Problems,
@@ -79,6 +80,7 @@ pub(super) struct Outcome {
     pub(super) refers: bool,
     /// [`Place::id`]s of the definitions, each with its in-place references to others.
     pub(super) definitions: Vec<(*const Value, Vec<usize>)>,
+    pub(super) budget: Budget,
 }
 
 impl<'p, 's> Pass<'p, 's> {
@@ -86,12 +88,11 @@ impl<'p, 's> Pass<'p, 's> {
         references: &'p mut References<'s>,
         expressions: Expressions<'p>,
         cut: Option<&'p Cut>,
-        budget: &'p Budget,
     ) -> Self {
         Self {
             references,
             expressions,
-            budget,
+            budget: Budget::new(MAX_SCHEMA),
             cut,
             warnings: Problems::default(),
             definitions: Vec::new(),
@@ -135,10 +136,6 @@ impl<'p, 's> Pass<'p, 's> {
             root.insert("$defs".to_owned(), definitions.into());
         }
         let too_large = self.is_over();
-        if too_large {
-            self.warnings = Problems::default();
-            self.warnings.push_in("parameters", TOO_LARGE);
-        }
         let definitions = self.definitions.into_iter().map(|(place, to)| (place.id(), to)).collect();
         Outcome {
             schema: Some(root).filter(|_| !too_large),
@@ -146,6 +143,7 @@ impl<'p, 's> Pass<'p, 's> {
             loose,
             refers: self.refers > 0,
             definitions,
+            budget: self.budget,
         }
     }
 
@@ -199,7 +197,7 @@ impl<'p, 's> Pass<'p, 's> {
                 return Part { value: true.into(), loose: true };
             }
         };
-        let Some(base) = self.references.base(object, base, self.budget) else {
+        let Some(base) = self.references.base(object, base, &self.budget) else {
             return Part { value: true.into(), loose: true };
         };
         let mut made = Made::new(object, base, in_place);
@@ -299,7 +297,7 @@ impl<'p, 's> Pass<'p, 's> {
             return self
                 .leave_out(made, "is not checked, because it depends on where it is used; write `$ref`");
         }
-        let Some(place) = self.references.resolve(reference, made.base, self.budget) else {
+        let Some(place) = self.references.resolve(reference, made.base, &self.budget) else {
             let message =
                 "refers to nothing within `parameters`, and is not fetched; copy the schema to `$defs`";
             return self.leave_out(made, message);
