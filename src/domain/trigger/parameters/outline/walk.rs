@@ -22,7 +22,7 @@ const MARK: u64 = 32;
 /// Bytes of a text that are read at the cost of a part.
 const READ: u64 = 16;
 /// Bytes of a message that are written at the cost of a part.
-const WRITTEN: u64 = 8;
+const WRITTEN: u64 = 16;
 
 /// Where a schema applies.
 #[derive(Clone, Copy)]

@@ -53,7 +53,9 @@ impl Pass<'_, '_> {
         match key {
             // The validator would compare the schemas of three and more with each other.
             "anyOf" | "oneOf" if values.len() > 2 => {
-                let _ = self.take(amount(values.len()) * (SCHEMA + WAYS * self.way));
+                if self.take(amount(values.len()) * (SCHEMA + WAYS * self.way)).is_none() {
+                    return;
+                }
                 values = values.into_iter().map(opaque).collect();
             }
             "allOf" => values.iter_mut().for_each(apart),
