@@ -103,7 +103,7 @@ impl Walk<'_> {
 
     fn text(&mut self, node: &Node, text: &str) -> Option<()> {
         self.doubts = self.doubts.saturating_add(node.doubts);
-        let matching = node.text.saturating_mul(bytes(text).max(LEAST_BYTES)) / PARTS;
+        let matching = node.text.saturating_mul(bytes(text).max(LEAST_BYTES));
         self.budget.take(matching.saturating_add(bytes(text) / READ))
     }
 
@@ -130,7 +130,7 @@ impl Walk<'_> {
         }
         for (name, value) in members {
             let length = bytes(name);
-            let matching = node.name.saturating_mul(length.max(LEAST_BYTES)) / PARTS;
+            let matching = node.name.saturating_mul(length.max(LEAST_BYTES));
             self.budget.take(matching.saturating_add(MEMBER + length / COMPARED))?;
             self.doubts = self.doubts.saturating_add(node.name_doubts);
             let at = At { way: at.way + 1 + length, ..at };

@@ -8,7 +8,6 @@ use crate::domain::trigger::parameters::references::Base;
 /// Keywords beside which `nullable` cannot be said by `type`.
 const APPLICATORS: [&str; 7] = ["$ref", "allOf", "anyOf", "const", "if", "not", "oneOf"];
 
-/// Keywords that say something about members, or refer to schemas that may.
 const SEEN: [&str; 4] = ["$ref", "allOf", "properties", "required"];
 
 /// A rewritten schema.
@@ -102,18 +101,16 @@ impl<'o> Made<'o> {
     }
 }
 
-/// Hides what a schema of `anyOf` or `oneOf` says about members. The validator would look for a member that tells the
-/// schemas apart, through all that they refer to, which can take exponential time, and keep a list for each of its values.
-pub(super) fn opaque(schema: Value) -> Value {
-    let is_seen = |keyword: &&str| schema.get(keyword).is_some();
-    if SEEN.iter().any(is_seen) { json!({ "anyOf": [schema] }) } else { schema }
+/// Whether a schema says something about members, or refers to one that may.
+pub(super) fn is_seen(schema: &Value) -> bool {
+    SEEN.iter().any(|keyword| schema.get(keyword).is_some())
 }
 
 /// Keeps a schema of `allOf` from being merged with the others, which takes time in the square of the names. It adds what
 /// every object fulfills.
 pub(super) fn apart(schema: &mut Value) {
-    if let Value::Object(members) = schema
-        && SEEN.iter().any(|keyword| members.contains_key(*keyword))
+    if is_seen(schema)
+        && let Value::Object(members) = schema
     {
         members.entry("minProperties").or_insert_with(|| 0.into());
     }
