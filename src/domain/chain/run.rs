@@ -223,7 +223,7 @@ impl<'a> Firing<'a> {
         let terms = endpoint.as_ref().map(|one| deployment.terms.of(event.company.as_str(), one.url()));
         let terms = terms.unwrap_or_default();
         // The contact is applied all the same; worker 2 makes this step alone a dead letter.
-        let variables = event.variables(&step.trigger, contact);
+        let variables = event.variables(contact);
         let (request, fault) = match render(action, terms.profile, &variables, default_body) {
             Ok(request) => (request, None),
             Err(invalid) => (action.as_written(), Some(invalid.to_string())),

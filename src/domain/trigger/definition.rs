@@ -144,6 +144,12 @@ impl Trigger {
         self.parameters.declared()
     }
 
+    /// Whether there is a parameter of this name.
+    #[must_use]
+    pub fn declares(&self, name: &str) -> bool {
+        self.parameters.declares(name)
+    }
+
     /// What was left out of the schema of the parameters because it cannot be checked, or is read in another way.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {

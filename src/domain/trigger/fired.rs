@@ -18,7 +18,7 @@ use crate::domain::{
         size, spelling,
     },
     value::text::quote,
-    webhook::variables::{ContactView, Variables},
+    webhook::variables::{ContactView, Declared, Variables},
 };
 
 mod envelope;
@@ -105,10 +105,9 @@ impl TriggerFired {
         Ok(self)
     }
 
-    /// The variables of a webhook of `trigger`, which is one of this event's. `contact` is the result of the chain's
-    /// last CRM step.
+    /// The variables of a webhook. `contact` is the result of the chain's last CRM step.
     #[must_use]
-    pub fn variables<'a>(&'a self, trigger: &'a Trigger, contact: Option<ContactView<'a>>) -> Variables<'a> {
+    pub fn variables<'a>(&'a self, contact: Option<ContactView<'a>>) -> Variables<'a> {
         Variables {
             event_id: self.event.id(),
             company_id: self.company.as_str(),
@@ -117,9 +116,16 @@ impl TriggerFired {
             images: &self.images,
             arguments: &self.arguments,
             client_data: &self.client_data,
-            declared: trigger.parameters(),
+            declared: self,
             contact,
         }
+    }
+}
+
+/// All triggers of the chain have the same arguments.
+impl Declared for TriggerFired {
+    fn declares(&self, name: &str) -> bool {
+        self.triggers.iter().any(|trigger| trigger.declares(name))
     }
 }
 
@@ -362,9 +368,8 @@ fn client_data(raw: &RawValue) -> Result<Map<String, Value>, Fault> {
 fn arguments(raw: &RawValue, triggers: &[Arc<Trigger>]) -> Result<Map<String, Value>, Fault> {
     object(raw).map_err(|bad| {
         // Only a declared name is safe to quote: a language model may have made up any other key.
-        let declared = bad.member.as_ref().filter(|member| {
-            triggers.iter().any(|trigger| trigger.parameters().iter().any(|declared| declared == *member))
-        });
+        let declared =
+            bad.member.as_ref().filter(|member| triggers.iter().any(|trigger| trigger.declares(member)));
         match declared {
             Some(name) => bad_member(&format!("argument {}", quote(name)), &bad, Reason::ArgumentsInvalid),
             None => bad_member("`data.arguments`", &bad, Reason::ArgumentsInvalid),

@@ -5,12 +5,13 @@
 //! and rules, never values.
 
 mod arguments;
+mod budget;
 mod outline;
 mod pattern;
 mod references;
 mod repair;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
 use jsonschema::{
     JsonType, ValidationError, Validator,
@@ -19,7 +20,12 @@ use jsonschema::{
 };
 use serde_json::{Map, Value};
 
-use self::{outline::Outline, pattern::Patterns};
+use self::{
+    budget::{Budget, MAX_SCHEMA, TOO_LARGE},
+    outline::Outline,
+    pattern::Patterns,
+    repair::{Expressions, Repaired, repair},
+};
 use crate::domain::{
     trigger::problem::{Problem, Problems},
     value::text::quote,
@@ -28,19 +34,61 @@ use crate::domain::{
 /// What a regular expression takes in memory, in bytes, with what it remembers of the texts it has seen. Nearly all are
 /// smaller.
 const PATTERN_SIZE: usize = 64 * 1024;
-/// What a schema takes in memory beyond its text, in bytes: in the outline and in the validator.
-const SCHEMA_SIZE: usize = 1024;
 
 /// The declared parameters of a trigger and their compiled schema.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     declared: Vec<String>,
+    /// The same, to look them up.
+    names: HashSet<Box<str>>,
     /// Required, and null will do.
     nullable: HashSet<Box<str>>,
-    /// `None` accepts everything.
-    compiled: Option<(Outline, Validator)>,
+    /// Required by the schema itself.
+    required: Vec<Box<str>>,
+    /// Without it, everything is accepted.
+    whole: Option<Check>,
+    rest: Option<Rest>,
     size: usize,
     warnings: Vec<Problem>,
+}
+
+/// A schema that can be checked.
+#[derive(Debug)]
+struct Check {
+    outline: Outline,
+    validator: Validator,
+}
+
+impl Check {
+    /// # Errors
+    /// Why it is not checked.
+    fn new(schema: Map<String, Value>, patterns: &Patterns, budget: &Budget) -> Result<Self, String> {
+        let outline = Outline::new(&schema);
+        outline.unfold(budget).ok_or(TOO_LARGE)?;
+        let validator = patterns.options().build(&Value::Object(schema));
+        let validator =
+            validator.map_err(|error| format!("is not checked as a whole: it {}", rule(error.kind())))?;
+        Ok(Self { outline, validator })
+    }
+}
+
+/// The schema without its regular expressions, which may take long with long texts. It is rarely needed, so it is
+/// compiled when it is.
+#[derive(Debug)]
+struct Rest {
+    schema: Map<String, Value>,
+    check: OnceLock<Option<Check>>,
+}
+
+impl Rest {
+    const fn new(schema: Map<String, Value>) -> Self {
+        Self { schema, check: OnceLock::new() }
+    }
+
+    fn check(&self) -> Option<&Check> {
+        let new = || Check::new(self.schema.clone(), &Patterns::default(), &Budget::new(MAX_SCHEMA)).ok();
+        self.check.get_or_init(new).as_ref()
+    }
 }
 
 impl Parameters {
@@ -56,27 +104,43 @@ impl Parameters {
         if excludes_objects(schema) {
             problems.push_in("type", "arguments are an object; write `object` or omit `type`");
         }
-        let mut patterns = Patterns::default();
-        let repair::Repaired { schema: repaired, size, warnings } = repair::repair(schema, &mut patterns);
-        let mut parameters = Self { warnings, ..Self::default() };
         let properties = schema.get("properties").and_then(Value::as_object);
-        parameters.declared.extend(properties.into_iter().flat_map(Map::keys).cloned());
-        let Some(repaired) = repaired else { return parameters };
-        let is_new = |name: &String| !properties.is_some_and(|properties| properties.contains_key(name));
-        parameters.declared.extend(arguments::declared(&repaired).into_iter().filter(is_new));
-        parameters.nullable = arguments::nullable(&repaired);
-        let outline = Outline::new(&repaired);
-        match patterns.options().build(&Value::Object(repaired)) {
-            Ok(validator) => parameters.compiled = Some((outline, validator)),
-            Err(error) => {
-                let mut warnings = Problems::default();
-                warnings
-                    .push_in("parameters", format!("is not checked as a whole: it {}", rule(error.kind())));
-                parameters.warnings.extend(warnings.into_vec());
+        let mut parameters = Self::default();
+        parameters.declare(properties.into_iter().flat_map(Map::keys));
+        let mut patterns = Patterns::default();
+        let Repaired { schema: repaired, warnings, budget } =
+            repair(schema, Expressions::Checked(&mut patterns));
+        parameters.warnings = warnings;
+        if let Some(repaired) = repaired {
+            parameters.declare(&arguments::declared(&repaired));
+            parameters.nullable = arguments::nullable(&repaired);
+            parameters.required = arguments::required(&repaired);
+            match Check::new(repaired, &patterns, &budget) {
+                Ok(check) => parameters.whole = Some(check),
+                Err(message) => parameters.warn(message),
             }
         }
-        parameters.size = patterns.count() * PATTERN_SIZE + size * SCHEMA_SIZE;
+        parameters.size = size(&budget) + patterns.count() * PATTERN_SIZE;
+        if patterns.count() > 0 && parameters.whole.is_some() {
+            let rest = repair(schema, Expressions::LeftOut);
+            parameters.size += size(&rest.budget);
+            parameters.rest = rest.schema.map(Rest::new);
+        }
         parameters
+    }
+
+    fn declare<'n>(&mut self, names: impl IntoIterator<Item = &'n String>) {
+        for name in names {
+            if self.names.insert(name.as_str().into()) {
+                self.declared.push(name.clone());
+            }
+        }
+    }
+
+    fn warn(&mut self, message: String) {
+        let mut warnings = Problems::default();
+        warnings.push_in("parameters", message);
+        self.warnings.extend(warnings.into_vec());
     }
 
     /// About how much memory it takes beyond the text of its schema, in bytes.
@@ -96,23 +160,35 @@ impl Parameters {
 
     /// Whether `properties` has this name.
     pub(super) fn declares(&self, name: &str) -> bool {
-        self.declared.iter().any(|declared| declared == name)
+        self.names.contains(name)
     }
 
     /// Validates the arguments, an object. A null counts as not given, unless its parameter is required and accepts it.
     ///
     /// # Errors
     /// A sentence about the first broken rule, without values. Listing all of them can take far longer. What takes too
-    /// long to check is accepted.
+    /// long to check is accepted: the regular expressions if it is only them, else all but what the schema itself requires.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
-        let Some((outline, validator)) = &self.compiled else { return Ok(()) };
         let given = self.given(arguments);
-        if outline.is_costly(&given) || validator.is_valid(&given) {
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let is_cheap = |check: &&Check| !check.outline.is_costly(&given);
+        let rest = || self.rest.as_ref()?.check().filter(is_cheap);
+        let Some(check) = Some(whole).filter(is_cheap).or_else(rest) else {
+            return self.check_required(&given);
+        };
+        if check.validator.is_valid(&given) {
             return Ok(());
         }
-        match validator.validate(&given) {
+        match check.validator.validate(&given) {
             Err(error) if !is_undecided(error.kind()) => Err(self.sentence(&error)),
             _ => Ok(()),
+        }
+    }
+
+    fn check_required(&self, given: &Value) -> Result<(), String> {
+        match self.required.iter().find(|name| given.get(&***name).is_none()) {
+            Some(name) => Err(missing(name)),
+            None => Ok(()),
         }
     }
 
@@ -133,7 +209,7 @@ impl Parameters {
         if let ValidationErrorKind::Required { property: Value::String(name) } = error.kind()
             && error.instance_path().is_empty()
         {
-            return format!("argument {} is required but missing", quote(name));
+            return missing(name);
         }
         // Only declared names are safe to quote: a language model may have made up any other key.
         let subject = match error.instance_path().segments().next() {
@@ -145,6 +221,15 @@ impl Parameters {
         };
         format!("{subject} {}", rule(error.kind()))
     }
+}
+
+/// What a schema takes in memory, in bytes.
+fn size(budget: &Budget) -> usize {
+    usize::try_from(budget.spent()).unwrap_or(usize::MAX)
+}
+
+fn missing(name: &str) -> String {
+    format!("argument {} is required but missing", quote(name))
 }
 
 /// Whether all of its types are known, and none is `object`.

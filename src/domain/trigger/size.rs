@@ -21,7 +21,8 @@ pub(super) fn of_members(members: &Map<String, Value>) -> usize {
     room + members.iter().map(|(key, value)| key.capacity() + of_value(value)).sum::<usize>()
 }
 
-fn of_value(value: &Value) -> usize {
+/// The memory behind a value, in bytes.
+pub(super) fn of_value(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.capacity(),

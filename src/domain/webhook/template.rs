@@ -4,10 +4,13 @@
 //! A `$` begins a variable if a letter or `_` follows. Any other `$` is plain text, so `$$` and `$5` need no
 //! escape, and there is none. A name is the longest run of letters, digits and `_`, followed by any number of
 //! `.more`, `-more` or `[0]`. Such a tail belongs to the name only if a variable with that name exists:
-//! `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. The run itself is
+//! `$name.` ends a sentence, `$name-x` is `$name` and `-x`, `$contact.id` is one name. After sixteen tails comes text. The run itself is
 //! never cut short: `$names` is not `$name` and an `s`.
 
 use crate::domain::value::text::is_accent;
+
+/// Tails of a name. No variable has more.
+const MAX_TAILS: usize = 16;
 
 /// A text, split into plain pieces and references to variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +107,7 @@ fn reference(text: &str) -> Option<Reference> {
     }
     let mut end = 1 + run(text.get(1..)?);
     let mut ends = vec![end];
-    while let Some(tail) = text.get(end..).and_then(tail) {
+    while let Some(tail) = text.get(end..).filter(|_| ends.len() <= MAX_TAILS).and_then(tail) {
         end += tail;
         ends.push(end);
     }
@@ -167,6 +170,14 @@ mod tests {
         check("$preço!", &["<preço>", "!"]);
         check("$prec\u{327}o!", &["<prec\u{327}o>", "!"]);
         check("$名前。", &["<名前>", "。"]);
+    }
+
+    #[test]
+    fn names_have_few_tails() {
+        let template = Template::parse(&format!("$x{}!", ".a".repeat(100_000)));
+        let [Piece::Variable(reference), Piece::Text(rest)] = template.pieces() else { panic!("two pieces") };
+        assert_eq!(reference.candidates().count(), 1 + MAX_TAILS);
+        assert_eq!(reference.as_written().len() + rest.len(), 200_003);
     }
 
     #[test]

@@ -17,6 +17,12 @@ use crate::domain::{
     },
 };
 
+/// Knows the names of parameters.
+pub trait Declared {
+    /// Whether there is a parameter of this name.
+    fn declares(&self, name: &str) -> bool;
+}
+
 /// The values that the variables of a webhook step can have.
 #[derive(Clone, Copy)]
 pub struct Variables<'a> {
@@ -34,8 +40,8 @@ pub struct Variables<'a> {
     pub arguments: &'a Map<String, serde_json::Value>,
     /// `$key` for each key of the client data, unless an argument has the same name.
     pub client_data: &'a Map<String, serde_json::Value>,
-    /// The parameters of the step's trigger, known even if they were not given.
-    pub declared: &'a [String],
+    /// The parameters of the chain's triggers, known even if they were not given.
+    pub declared: &'a (dyn Declared + Sync),
     /// `$contact.…`, if a CRM step of the chain ran before.
     pub contact: Option<ContactView<'a>>,
 }
@@ -90,7 +96,7 @@ impl<'a> Variables<'a> {
         }
         let argument = self.arguments.get(name).filter(|value| !value.is_null());
         let given = argument.or_else(|| self.client_data.get(name)).map(Value::Json);
-        given.or_else(|| self.declared.iter().any(|declared| declared == name).then_some(Value::Nothing))
+        given.or_else(|| self.declared.declares(name).then_some(Value::Nothing))
     }
 }
 

@@ -7,6 +7,7 @@ use time::macros::datetime;
 use super::*;
 use crate::domain::samples::{event, with, without};
 
+mod declared;
 mod shapes;
 
 fn read(body: &[u8]) -> Result<TriggerFired, Fault> {

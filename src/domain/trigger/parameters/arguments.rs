@@ -4,8 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-/// Steps in search of what accepts null. Far more than any real schema needs.
-const MAX_STEPS: usize = 10_000;
+use super::budget::{Budget, amount, bytes};
+
+/// Steps in search of what accepts null, for all arguments together. Far more than any real schema needs.
+const MAX_STEPS: u64 = 20_000;
+/// Bytes of a name that is looked up at the cost of a step.
+const LOOKED_UP: u64 = 64;
 /// Schemas within each other that are searched for what accepts null.
 const MAX_DEPTH: usize = 200;
 
@@ -17,13 +21,19 @@ pub(super) fn declared(schema: &Map<String, Value>) -> Vec<String> {
     names.filter(|name| seen.insert(name.as_str())).cloned().collect()
 }
 
+/// The names that the schema itself requires.
+pub(super) fn required(schema: &Map<String, Value>) -> Vec<Box<str>> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(Box::from).collect()
+}
+
 /// The required arguments whose schema accepts null.
 pub(super) fn nullable(schema: &Map<String, Value>) -> HashSet<Box<str>> {
     let schemas = applied(schema).into_iter();
     let required = schemas.filter_map(|schema| schema.get("required")?.as_array()).flatten();
     let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
-    let accepts = |name: &&str| Nulls { root: schema, left: MAX_STEPS }.in_argument(schema, name, 0);
-    required.into_iter().filter(accepts).map(Box::from).collect()
+    let nulls = Nulls { root: schema, steps: Budget::new(MAX_STEPS) };
+    required.into_iter().filter(|name| nulls.in_argument(schema, name, 0)).map(Box::from).collect()
 }
 
 /// The schemas that may apply to the arguments: the root, and what it includes by `$ref`, `allOf` and the like.
@@ -59,60 +69,61 @@ fn definition<'s>(root: &'s Map<String, Value>, reference: &Value) -> Option<&'s
 /// Finds schemas that accept null. Only a few keywords matter: the others are about values of other types.
 struct Nulls<'s> {
     root: &'s Map<String, Value>,
-    /// Steps that are left. Without any, null is accepted, and the validator decides.
-    left: usize,
+    /// Without any left, null is accepted, and the validator decides.
+    steps: Budget,
 }
 
 impl Nulls<'_> {
     /// Whether a schema of the arguments accepts that the argument is null.
-    fn in_argument(&mut self, schema: &Map<String, Value>, name: &str, depth: usize) -> bool {
-        if self.is_over(depth) {
+    fn in_argument(&self, schema: &Map<String, Value>, name: &str, depth: usize) -> bool {
+        if self.is_over(depth, bytes(name) / LOOKED_UP) {
             return true;
         }
         let declared = schema.get("properties").and_then(|properties| properties.get(name));
         let others = schema.get("additionalProperties").filter(|_| !schema.contains_key("patternProperties"));
         let root = self.root;
-        let mut within = |schema: &Value| match schema {
+        let within = |schema: &Value| match schema {
             Value::Object(schema) => self.in_argument(schema, name, depth + 1),
             schema => *schema != Value::Bool(false),
         };
         let included = schema.iter().all(|(keyword, value)| match (keyword.as_str(), value) {
-            ("$ref", _) => definition(root, value).is_none_or(&mut within),
-            ("allOf", Value::Array(schemas)) => schemas.iter().all(&mut within),
-            ("anyOf" | "oneOf", Value::Array(schemas)) => schemas.iter().any(&mut within),
+            ("$ref", _) => definition(root, value).is_none_or(within),
+            ("allOf", Value::Array(schemas)) => schemas.iter().all(within),
+            ("anyOf" | "oneOf", Value::Array(schemas)) => schemas.iter().any(within),
             _ => true,
         });
         included && declared.or(others).is_none_or(|schema| self.in_value(schema, depth + 1))
     }
 
     /// Whether a schema accepts null.
-    fn in_value(&mut self, schema: &Value, depth: usize) -> bool {
+    fn in_value(&self, schema: &Value, depth: usize) -> bool {
         let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
-        if self.is_over(depth) {
+        let values = schema.get("enum").and_then(Value::as_array).map_or(0, Vec::len);
+        if self.is_over(depth, amount(values)) {
             return true;
         }
         let root = self.root;
-        let mut within = |schema: &Value| self.in_value(schema, depth + 1);
+        let within = |schema: &Value| self.in_value(schema, depth + 1);
         schema.iter().all(|(keyword, value)| match (keyword.as_str(), value) {
             ("type", Value::Array(names)) => names.iter().any(|name| name == "null"),
             ("type", name) => name == "null",
             ("enum", Value::Array(values)) => values.contains(&Value::Null),
             ("const", value) => value.is_null(),
-            ("$ref", reference) => definition(root, reference).is_none_or(&mut within),
-            ("allOf", Value::Array(schemas)) => schemas.iter().all(&mut within),
-            ("anyOf", Value::Array(schemas)) => schemas.iter().any(&mut within),
+            ("$ref", reference) => definition(root, reference).is_none_or(within),
+            ("allOf", Value::Array(schemas)) => schemas.iter().all(within),
+            ("anyOf", Value::Array(schemas)) => schemas.iter().any(within),
             ("oneOf", Value::Array(schemas)) => schemas.iter().filter(|schema| within(schema)).count() == 1,
             ("not", unwanted) => !within(unwanted),
             ("if", condition) => {
                 let branch = if within(condition) { "then" } else { "else" };
-                schema.get(branch).is_none_or(&mut within)
+                schema.get(branch).is_none_or(within)
             }
             _ => true,
         })
     }
 
-    fn is_over(&mut self, depth: usize) -> bool {
-        self.left = self.left.saturating_sub(1);
-        self.left == 0 || depth > MAX_DEPTH
+    /// Takes a step, and more for what it looks up.
+    fn is_over(&self, depth: usize, more: u64) -> bool {
+        self.steps.take(1 + more).is_none() || depth > MAX_DEPTH
     }
 }

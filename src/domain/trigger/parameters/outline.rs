@@ -1,25 +1,32 @@
-//! An estimate of the work and the stack that the validator needs for given arguments.
+//! An estimate of the work, the memory and the stack that the validator needs, for a schema and for given arguments.
 //!
 //! The validator goes through a schema once for each place in the arguments to which it applies, and once for each
 //! reference to it. With schemas that refer to each other, this can take exponential time and any depth. So the same way is
 //! walked first, without checking anything, up to a limit.
 
+mod unfold;
+mod walk;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{pattern, references::METASCHEMA};
+use super::{
+    budget::{amount, bytes, weight},
+    pattern,
+    references::METASCHEMA,
+};
 
-/// Schemas that are applied to a value of the arguments. It takes milliseconds.
-const MAX_WORK: u64 = 50_000;
-/// Schemas within each other that are applied, with their references.
-const MAX_DEPTH: usize = 200;
-/// Nesting of a value that is itself checked as a schema.
-const MAX_SCHEMA_DEPTH: usize = 12;
-/// The schemas that the metaschema applies to each value.
-const METASCHEMA_WORK: u64 = 100;
-/// Work of matching is counted in parts: this many for one schema.
+/// Work is counted in parts: this many for a schema that is applied to a value.
 const PARTS: u64 = 64;
+/// For a keyword, a member or an item that a schema looks at.
+const MEMBER: u64 = 8;
+/// Bytes of a name or of data that are compared at the cost of a part.
+const COMPARED: u64 = 4;
+/// The length of the way to a definition, in bytes.
+const DEFINITION: u64 = 16;
+/// What a message about a broken rule takes, in bytes, without the ways in it.
+const MESSAGE: u64 = 256;
 /// For a byte of text that is matched in linear time.
 const LINEAR: u64 = 1;
 /// For a byte of text in which matching may backtrack thousands of times.
@@ -34,18 +41,33 @@ pub(super) struct Outline {
     nodes: Vec<Node>,
 }
 
-/// A schema: what it takes, and which others it applies. They are named by their position.
+/// A schema. The others are named by their position.
 #[derive(Debug, Default)]
 struct Node {
+    /// In parts, without the schemas in it.
     work: u64,
+    /// The rules that can be broken.
+    messages: u64,
+    /// What messages about all of them take, in bytes, without the way to the value.
+    message_bytes: u64,
     /// In parts, for each byte of a text.
     text: u64,
+    /// Expressions for a text that may backtrack.
+    doubts: u32,
     /// In parts, for each byte of a member's name.
     name: u64,
+    /// Expressions for a name that may backtrack.
+    name_doubts: u32,
+    /// Whether the items of a list are compared with each other.
+    is_unique: bool,
     /// To the same value.
     here: Vec<usize>,
-    /// Whether these are applied twice, to find out what they have evaluated.
-    twice: bool,
+    /// To the same value, as alternatives.
+    branches: Vec<usize>,
+    /// To the same value, by reference.
+    references: Vec<usize>,
+    /// How many keywords ask for what the schemas for the same value have evaluated.
+    unevaluated: usize,
     properties: HashMap<Box<str>, usize>,
     /// To all members.
     members: Vec<usize>,
@@ -57,7 +79,17 @@ struct Node {
     tuple: Vec<usize>,
     /// To all items.
     items: Vec<usize>,
+    /// Whether it looks at members.
+    has_members: bool,
     is_metaschema: bool,
+    /// The length of the way to it from the root, in bytes.
+    way: u64,
+    /// The same from the schema that it is in.
+    own_way: u64,
+    /// The names in `properties`, in bytes.
+    names_bytes: u64,
+    /// What its keywords hold besides schemas, in bytes.
+    data_bytes: u64,
 }
 
 impl Outline {
@@ -66,10 +98,10 @@ impl Outline {
         let count = definitions.map_or(0, Map::len);
         let mut outline = Self { nodes: Vec::new() };
         outline.nodes.resize_with(1 + count, Node::default);
-        let root = outline.node(schema);
+        let root = outline.node(schema, 0, 0);
         outline.put(0, root);
         for (number, definition) in definitions.into_iter().flat_map(Map::values).enumerate() {
-            let node = definition.as_object().map(|definition| outline.node(definition));
+            let node = definition.as_object().map(|definition| outline.node(definition, DEFINITION, 0));
             outline.put(1 + number, node.unwrap_or_default());
         }
         outline
@@ -81,150 +113,142 @@ impl Outline {
         }
     }
 
-    /// Adds a schema and returns its position.
-    fn add(&mut self, schema: &Value) -> usize {
-        let node = schema.as_object().map(|schema| self.node(schema)).unwrap_or_default();
+    /// Adds a schema and returns its position. `own_way` is the length of the way from the schema at the end of `way`.
+    fn add(&mut self, schema: &Value, way: u64, own_way: u64) -> usize {
+        let node = match schema {
+            Value::Object(schema) => self.node(schema, way + own_way, own_way),
+            _ => Node {
+                work: PARTS,
+                messages: 1,
+                message_bytes: MESSAGE + way + own_way,
+                own_way,
+                ..Node::default()
+            },
+        };
         self.nodes.push(node);
         self.nodes.len() - 1
     }
 
-    fn add_all(&mut self, schemas: &Value) -> Vec<usize> {
+    fn add_all(&mut self, schemas: &Value, way: u64, keyword: u64) -> Vec<usize> {
         match schemas {
-            Value::Array(schemas) => schemas.iter().map(|schema| self.add(schema)).collect(),
-            Value::Object(schemas) => schemas.values().map(|schema| self.add(schema)).collect(),
+            Value::Array(schemas) => {
+                schemas.iter().map(|schema| self.add(schema, way, keyword + MEMBER)).collect()
+            }
+            Value::Object(schemas) => {
+                let schemas = schemas.iter();
+                schemas.map(|(name, schema)| self.add(schema, way, keyword + 1 + bytes(name))).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    fn node(&mut self, schema: &Map<String, Value>) -> Node {
-        let mut node = Node { work: 1, ..Node::default() };
+    fn node(&mut self, schema: &Map<String, Value>, way: u64, own_way: u64) -> Node {
+        let mut node = Node { work: PARTS, way, own_way, ..Node::default() };
         for (keyword, value) in schema {
-            node.work += entries(value) / 8;
-            match keyword.as_str() {
-                "$ref" => match value.as_str().and_then(definition) {
-                    Some(number) => node.here.push(1 + number),
-                    None => node.is_metaschema = value == METASCHEMA,
-                },
-                "allOf" | "anyOf" | "oneOf" | "dependentSchemas" => node.here.extend(self.add_all(value)),
-                "else" | "if" | "not" | "then" => node.here.push(self.add(value)),
-                "properties" => {
-                    for (name, schema) in value.as_object().into_iter().flatten() {
-                        node.properties.insert(name.as_str().into(), self.add(schema));
-                    }
-                }
-                "patternProperties" => {
-                    node.name +=
-                        value.as_object().into_iter().flat_map(Map::keys).map(|key| cost(key)).sum::<u64>();
-                    node.members.extend(self.add_all(value));
-                }
-                "additionalProperties" => node.others.push(self.add(value)),
-                "unevaluatedProperties" => {
-                    node.others.push(self.add(value));
-                    node.twice = true;
-                }
-                "propertyNames" => node.names = Some(self.add(value)),
-                "prefixItems" => node.tuple = self.add_all(value),
-                "contains" | "items" => node.items.push(self.add(value)),
-                "unevaluatedItems" => {
-                    node.items.push(self.add(value));
-                    node.twice = true;
-                }
-                "pattern" => node.text += value.as_str().map_or(0, cost),
-                _ => {}
+            node.work += MEMBER;
+            node.messages += 1;
+            node.message_bytes += MESSAGE + way + bytes(keyword);
+            if !self.schemas(&mut node, keyword, value) {
+                node.data(keyword, value);
             }
         }
+        node.has_members = !(node.properties.is_empty()
+            && node.members.is_empty()
+            && node.others.is_empty()
+            && node.names.is_none()
+            && node.name == 0);
         node
     }
 
-    /// Whether checking the arguments would take too much time or stack.
-    pub(super) fn is_costly(&self, arguments: &Value) -> bool {
-        let mut left = MAX_WORK;
-        self.visit(0, arguments, 0, &mut left).is_none()
-    }
-
-    /// Takes the work of a schema for a value from `left`. `None` if that is not enough.
-    fn visit(&self, position: usize, value: &Value, depth: usize, left: &mut u64) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        let node = self.nodes.get(position)?;
-        take(left, node.work)?;
-        if node.is_metaschema {
-            measure(value, MAX_SCHEMA_DEPTH, left)?;
-        }
-        for _ in 0..=usize::from(node.twice) {
-            for next in &node.here {
-                self.visit(*next, value, depth + 1, left)?;
+    /// Adds the schemas of a keyword. Returns whether it holds schemas.
+    fn schemas(&mut self, node: &mut Node, keyword: &str, value: &Value) -> bool {
+        let (way, length) = (node.way, 1 + bytes(keyword));
+        match keyword {
+            "allOf" | "dependentSchemas" => node.here.extend(self.add_all(value, way, length)),
+            "anyOf" | "oneOf" => node.branches.extend(self.add_all(value, way, length)),
+            "else" | "if" | "not" | "then" => node.here.push(self.add(value, way, length)),
+            "properties" => {
+                for (name, schema) in value.as_object().into_iter().flatten() {
+                    node.names_bytes += MESSAGE + bytes(name);
+                    let position = self.add(schema, way, length + 1 + bytes(name));
+                    node.properties.insert(name.as_str().into(), position);
+                }
             }
+            "patternProperties" => node.members.extend(self.add_all(value, way, length)),
+            "additionalProperties" => node.others.push(self.add(value, way, length)),
+            "unevaluatedProperties" => {
+                node.others.push(self.add(value, way, length));
+                node.unevaluated += 1;
+            }
+            "propertyNames" => node.names = Some(self.add(value, way, length)),
+            "prefixItems" => node.tuple = self.add_all(value, way, length),
+            "contains" | "items" => node.items.push(self.add(value, way, length)),
+            "unevaluatedItems" => {
+                node.items.push(self.add(value, way, length));
+                node.unevaluated += 1;
+            }
+            "$defs" => {}
+            _ => return false,
         }
         match value {
-            Value::String(text) => take(left, node.text * bytes(text).max(LEAST_BYTES) / PARTS)?,
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    for next in node.tuple.get(index).into_iter().chain(&node.items) {
-                        self.visit(*next, item, depth + 1, left)?;
-                    }
-                }
+            Value::Object(members)
+                if matches!(keyword, "dependentSchemas" | "patternProperties" | "properties") =>
+            {
+                node.work += members.keys().map(|name| MEMBER + bytes(name) / COMPARED).sum::<u64>();
             }
-            Value::Object(members) => {
-                for (name, value) in members {
-                    self.visit_member(node, name, value, depth, left)?;
-                }
+            Value::Array(items) => node.work += amount(items.len()) * MEMBER,
+            _ => {}
+        }
+        if keyword == "patternProperties" {
+            for expression in value.as_object().into_iter().flat_map(Map::keys) {
+                node.name += cost(expression);
+                node.name_doubts += u32::from(pattern::backtracks(expression));
+            }
+        }
+        // A message about it may hold it all.
+        if keyword == "not" {
+            node.message_bytes += weight(value);
+        }
+        true
+    }
+}
+
+impl Node {
+    /// Reads a keyword that holds no schemas.
+    fn data(&mut self, keyword: &str, value: &Value) {
+        let weight = weight(value);
+        self.work += weight / COMPARED;
+        self.data_bytes += weight;
+        match (keyword, value) {
+            ("$ref", Value::String(reference)) => match definition(reference) {
+                Some(number) => self.references.push(1 + number),
+                None => self.is_metaschema = reference == METASCHEMA,
+            },
+            ("pattern", Value::String(expression)) => {
+                self.text += cost(expression);
+                self.doubts += u32::from(pattern::backtracks(expression));
+            }
+            ("uniqueItems", Value::Bool(true)) => self.is_unique = true,
+            ("required", Value::Array(names)) => self.each(names.len(), weight),
+            ("dependentRequired", Value::Object(lists)) => {
+                let names = lists.values().filter_map(Value::as_array).map(Vec::len).sum();
+                self.each(names, weight);
             }
             _ => {}
         }
-        Some(())
     }
 
-    fn visit_member(
-        &self,
-        node: &Node,
-        name: &str,
-        value: &Value,
-        depth: usize,
-        left: &mut u64,
-    ) -> Option<()> {
-        take(left, node.name * bytes(name).max(LEAST_BYTES) / PARTS)?;
-        let declared = node.properties.get(name);
-        let others = if declared.is_none() { node.others.as_slice() } else { &[] };
-        for next in declared.into_iter().chain(others).chain(&node.members) {
-            self.visit(*next, value, depth + 1, left)?;
-        }
-        match node.names {
-            Some(names) => self.visit(names, &name.into(), depth + 1, left),
-            None => Some(()),
-        }
+    /// Each of `count` names can be missing.
+    fn each(&mut self, count: usize, weight: u64) {
+        self.messages += amount(count);
+        self.message_bytes += amount(count) * (MESSAGE + self.way) + weight;
     }
-}
 
-fn take(left: &mut u64, work: u64) -> Option<()> {
-    *left = left.checked_sub(work)?;
-    Some(())
-}
-
-/// Takes the work of the metaschema for a value.
-fn measure(value: &Value, depth: usize, left: &mut u64) -> Option<()> {
-    take(left, METASCHEMA_WORK)?;
-    let depth = depth.checked_sub(1)?;
-    match value {
-        Value::Array(items) => items.iter().try_for_each(|item| measure(item, depth, left)),
-        Value::Object(members) => members.values().try_for_each(|member| measure(member, depth, left)),
-        _ => Some(()),
+    /// The schemas for members and items.
+    fn below(&self) -> impl Iterator<Item = usize> {
+        let lists = [&self.members, &self.others, &self.tuple, &self.items].into_iter().flatten();
+        self.properties.values().chain(lists).chain(&self.names).copied()
     }
-}
-
-fn bytes(text: &str) -> u64 {
-    u64::try_from(text.len()).unwrap_or(u64::MAX)
-}
-
-/// The members or items of a keyword, each of which may be compared with the value.
-fn entries(value: &Value) -> u64 {
-    let entries = match value {
-        Value::Array(items) => items.len(),
-        Value::Object(members) => members.len(),
-        _ => 0,
-    };
-    u64::try_from(entries).unwrap_or(u64::MAX)
 }
 
 /// For each byte, in parts.

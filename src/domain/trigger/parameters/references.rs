@@ -1,14 +1,26 @@
 //! Finds the schemas that a schema refers to. They are all within it: nothing is ever fetched.
 
-use std::{borrow::Cow, collections::HashMap};
+mod place;
+
+use std::{collections::HashMap, rc::Rc};
 
 use serde_json::{Map, Value};
 use url::Url;
 
+use self::place::Key;
+pub(super) use self::place::{Base, Place};
+use super::budget::{Budget, MAX_SCHEMA, bytes};
 use crate::domain::value::text::percent_decoded;
 
 /// The address of a schema that gives itself none.
-pub(super) const BASE: &str = "schema:///";
+const BASE: &str = "schema:///";
+
+/// What is taken from the budget for each byte of an address that is parsed. Parsing takes long.
+const JOIN: u64 = 16;
+/// For a schema with a name.
+const ANCHOR: u64 = 128;
+/// For a member that is looked at.
+const MEMBER: u64 = 16;
 
 /// The one schema of others that the validator has.
 pub(super) const METASCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -77,33 +89,36 @@ impl Draft {
     }
 }
 
-/// A place in the schema.
-#[derive(Clone)]
-pub(super) struct Place<'s> {
-    /// JSON pointer from the root.
-    pub(super) pointer: String,
-    /// An object, `true` or `false`.
-    pub(super) schema: &'s Value,
-    /// The address that a relative `$id` in `schema` refers to.
-    pub(super) base: String,
-}
-
 /// The addresses in a schema.
 pub(super) struct References<'s> {
     draft: Draft,
-    /// Schemas by their address; with `#` and its name if it is an anchor.
-    places: HashMap<String, Place<'s>>,
+    /// Each once; [`Base`] is a position in it.
+    addresses: Vec<Rc<str>>,
+    bases: HashMap<Rc<str>, Base>,
+    /// The schemas with an address.
+    resources: HashMap<Base, Place<'s>>,
+    /// The schemas with a name, by the address that they are in.
+    anchors: HashMap<(Base, &'s str), Place<'s>>,
     /// Whether a schema below the root has an address of its own.
     has_parts: bool,
 }
 
 impl<'s> References<'s> {
-    pub(super) fn new(root: &'s Value, draft: Draft) -> Self {
-        let mut references = Self { draft, places: HashMap::new(), has_parts: false };
-        let place = Place { pointer: String::new(), schema: root, base: BASE.to_owned() };
-        references.collect(&place);
-        references.places.entry(BASE.to_owned()).or_insert(place);
-        references
+    /// Finds the addresses. `None` if they take more than [`MAX_SCHEMA`].
+    pub(super) fn new(root: &'s Value, draft: Draft) -> Option<Self> {
+        let mut references = Self {
+            draft,
+            addresses: Vec::new(),
+            bases: HashMap::new(),
+            resources: HashMap::new(),
+            anchors: HashMap::new(),
+            has_parts: false,
+        };
+        references.number(BASE);
+        let place = Place::root(root);
+        references.collect(&place, &Budget::new(MAX_SCHEMA))?;
+        references.resources.entry(Base::ROOT).or_insert(place);
+        Some(references)
     }
 
     /// Whether a schema below the root has an address of its own.
@@ -115,97 +130,137 @@ impl<'s> References<'s> {
         self.draft
     }
 
-    /// The address within a schema that lies at `base`.
-    pub(super) fn base<'b>(&self, schema: &Map<String, Value>, base: &'b str) -> Cow<'b, str> {
-        self.own_address(schema, base).map_or(Cow::Borrowed(base), Cow::Owned)
+    /// The address within a schema that lies at `base`. `None` if the budget is spent.
+    pub(super) fn base(&mut self, schema: &Map<String, Value>, base: Base, budget: &Budget) -> Option<Base> {
+        let Some(address) = self.own_address(schema) else { return Some(base) };
+        self.pay(base, address, budget)?;
+        Some(self.join(base, address).map_or(base, |joined| self.number(&joined)))
     }
 
-    fn own_address(&self, schema: &Map<String, Value>, base: &str) -> Option<String> {
+    fn own_address<'v>(&self, schema: &'v Map<String, Value>) -> Option<&'v str> {
         if self.draft.hides_siblings() && schema.contains_key("$ref") {
             return None;
         }
         let id = schema.get(self.draft.id())?.as_str()?;
         let (address, _) = id.split_once('#').unwrap_or((id, ""));
-        if address.is_empty() { None } else { join(base, address) }
+        Some(address).filter(|address| !address.is_empty())
     }
 
-    fn collect(&mut self, place: &Place<'s>) {
-        let Value::Object(object) = place.schema else { return };
-        let own = self.own_address(object, &place.base);
-        let base = own.as_deref().unwrap_or(&place.base);
+    fn address(&self, base: Base) -> &str {
+        self.addresses.get(base.number()).map_or(BASE, |address| address)
+    }
+
+    /// Takes what [`Self::join`] costs.
+    fn pay(&self, base: Base, address: &str, budget: &Budget) -> Option<()> {
+        budget.take(JOIN * (bytes(self.address(base)) + bytes(address)))
+    }
+
+    /// An address, relative to `base` or not, without its fragment.
+    fn join(&self, base: Base, address: &str) -> Option<String> {
+        let mut joined = Url::parse(self.address(base)).ok()?.join(address).ok()?;
+        joined.set_fragment(None);
+        Some(joined.into())
+    }
+
+    fn number(&mut self, address: &str) -> Base {
+        if let Some(base) = self.bases.get(address) {
+            return *base;
+        }
+        let base = Base::new(self.addresses.len());
+        let address: Rc<str> = address.into();
+        self.addresses.push(Rc::clone(&address));
+        self.bases.insert(address, base);
+        base
+    }
+
+    fn collect(&mut self, place: &Place<'s>, budget: &Budget) -> Option<()> {
+        let Value::Object(object) = place.schema else { return Some(()) };
+        let base = self.base(object, place.base, budget)?;
         let text = |keyword: &str| object.get(keyword).and_then(Value::as_str);
         let anchors = [text("$anchor"), text("$dynamicAnchor")];
         let old = text(self.draft.id()).and_then(|id| id.strip_prefix('#')).filter(|name| !name.is_empty());
         for name in anchors.into_iter().chain([old]).flatten() {
-            self.places.entry(format!("{base}#{name}")).or_insert_with(|| place.clone());
+            budget.take(ANCHOR + bytes(name))?;
+            self.anchors.entry((base, name)).or_insert_with(|| place.clone());
         }
-        for (pointer, schema) in subschemas(object) {
-            let pointer = format!("{}{pointer}", place.pointer);
-            self.collect(&Place { pointer, schema, base: base.to_owned() });
+        for (keyword, value) in object {
+            budget.take(MEMBER)?;
+            let keyword = keyword.as_str();
+            let within = || place.below(Key::Name(keyword), value, base);
+            match value {
+                Value::Array(items) if LISTS.contains(&keyword) => {
+                    let list = within();
+                    for (index, item) in items.iter().enumerate() {
+                        budget.take(MEMBER)?;
+                        self.collect(&list.below(Key::Index(index), item, base), budget)?;
+                    }
+                }
+                Value::Object(members) if MAPS.contains(&keyword) => {
+                    let map = within();
+                    for (name, member) in members {
+                        budget.take(MEMBER)?;
+                        self.collect(&map.below(Key::Name(name), member, base), budget)?;
+                    }
+                }
+                _ if ONE.contains(&keyword) => self.collect(&within(), budget)?,
+                _ => {}
+            }
         }
-        if let Some(own) = own {
-            self.has_parts |= !place.pointer.is_empty();
-            self.places.entry(own).or_insert_with(|| place.clone());
+        if base != place.base {
+            self.has_parts |= !place.is_root();
+            self.resources.entry(base).or_insert_with(|| place.clone());
         }
+        Some(())
     }
 
-    /// The schema that `reference` names in a schema whose address is `base`.
-    pub(super) fn resolve(&self, reference: &str, base: &str) -> Option<Place<'s>> {
+    /// The schema that `reference` names in a schema whose address is `base`. `None` if there is none, or if the budget
+    /// is spent.
+    pub(super) fn resolve(&mut self, reference: &str, base: Base, budget: &Budget) -> Option<Place<'s>> {
+        budget.take(bytes(reference))?;
         let (address, fragment) = reference.split_once('#').unwrap_or((reference, ""));
-        let address = if address.is_empty() { base.to_owned() } else { join(base, address)? };
+        let base = if address.is_empty() {
+            base
+        } else {
+            self.pay(base, address, budget)?;
+            *self.bases.get(self.join(base, address)?.as_str())?
+        };
         let fragment = percent_decoded(fragment)?;
         let place = if fragment.is_empty() || fragment.starts_with('/') {
-            self.below(self.places.get(&address)?, &fragment)?
+            let start = self.resources.get(&base)?.clone();
+            self.below(start, &fragment, budget)?
         } else {
-            self.places.get(&format!("{address}#{fragment}"))?.clone()
+            self.anchors.get(&(base, fragment.as_ref()))?.clone()
         };
         Some(place).filter(|place| place.schema.is_object() || place.schema.is_boolean())
     }
 
-    /// The place that a JSON pointer names, counted from `start`.
-    fn below(&self, start: &Place<'s>, pointer: &str) -> Option<Place<'s>> {
-        let mut place = start.clone();
+    /// The place that a JSON pointer names, counted from `place`.
+    fn below(&mut self, mut place: Place<'s>, pointer: &str, budget: &Budget) -> Option<Place<'s>> {
         for token in pointer.split('/').skip(1) {
-            place.schema = match place.schema {
+            budget.take(MEMBER)?;
+            place = match place.schema {
                 Value::Object(members) => {
-                    place.base = self.base(members, &place.base).into_owned();
-                    members.get(&token.replace("~1", "/").replace("~0", "~"))?
+                    let base = self.base(members, place.base, budget)?;
+                    let name = token.replace("~1", "/").replace("~0", "~");
+                    let (name, schema) = members.get_key_value(&name)?;
+                    place.below(Key::Name(name), schema, base)
                 }
-                Value::Array(items) => items.get(token.parse::<usize>().ok()?)?,
+                Value::Array(items) => {
+                    let index = index(token)?;
+                    place.below(Key::Index(index), items.get(index)?, place.base)
+                }
                 _ => return None,
             };
-            place.pointer = format!("{}/{token}", place.pointer);
         }
         Some(place)
     }
 }
 
-/// An address, relative or not, without its fragment.
-fn join(base: &str, address: &str) -> Option<String> {
-    let mut joined = Url::parse(base).ok()?.join(address).ok()?;
-    joined.set_fragment(None);
-    Some(joined.into())
-}
-
-/// The schemas in a schema, with their pointers from there.
-fn subschemas(object: &Map<String, Value>) -> Vec<(String, &Value)> {
-    let mut found = Vec::new();
-    for (keyword, value) in object {
-        match value {
-            Value::Array(items) if LISTS.contains(&keyword.as_str()) => {
-                let items = items.iter().enumerate();
-                found.extend(items.map(|(index, item)| (format!("/{keyword}/{index}"), item)));
-            }
-            Value::Object(members) if MAPS.contains(&keyword.as_str()) => {
-                let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
-                let members = members.iter();
-                found.extend(members.map(|(name, member)| (format!("/{keyword}/{}", escaped(name)), member)));
-            }
-            value if ONE.contains(&keyword.as_str()) => found.push((format!("/{keyword}"), value)),
-            _ => {}
-        }
-    }
-    found
+/// The index that a token of a JSON pointer is (RFC 6901, 4): digits without a leading zero.
+fn index(token: &str) -> Option<usize> {
+    let is_index =
+        token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
+    token.parse().ok().filter(|_| is_index)
 }
 
 #[cfg(test)]
@@ -226,19 +281,25 @@ mod tests {
             "enum": [{"$id": "https://a.example/data"}],
             "components": {"schemas": {"Lead": {"title": "unknown keyword"}}},
         });
-        let references = References::new(&schema, Draft::Latest);
+        let budget = Budget::new(1 << 20);
+        let mut references = References::new(&schema, Draft::Latest).unwrap();
         assert!(references.has_parts());
-        let find = |reference: &str, base: &str| {
-            references.resolve(reference, base).map(|place| (place.pointer, place.base))
+        let mut find = |reference: &str, base: &str| {
+            let base = references.number(base);
+            let place = references.resolve(reference, base, &budget)?;
+            let pointer: String = place.keys().iter().map(|key| format!("/{key}")).collect();
+            Some((pointer, references.addresses[place.base.number()].to_string()))
         };
         let part = "https://a.example/d/part";
         for (reference, base, expected) in [
             ("#", BASE, Some(("", BASE))),
-            ("#/$defs/a~1b~0c%20%25", BASE, Some(("/$defs/a~1b~0c %", BASE))),
+            ("#/$defs/a~1b~0c%20%25", BASE, Some(("/$defs/a/b~c %", BASE))),
             ("#/components/schemas/Lead", BASE, Some(("/components/schemas/Lead", BASE))),
             ("#/enum/0", BASE, Some(("/enum/0", BASE))),
             ("#/enum", BASE, None),
             ("#/enum/1", BASE, None),
+            ("#/enum/00", BASE, None),
+            ("#/enum/+0", BASE, None),
             ("#/$defs/missing", BASE, None),
             ("#here", BASE, None),
             ("https://a.example/d/part#here", BASE, Some(("/$defs/part", BASE))),

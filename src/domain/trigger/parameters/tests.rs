@@ -1,5 +1,6 @@
 //! Schemas and arguments.
 
+mod attacks;
 mod hostile;
 mod repairs;
 mod suite;

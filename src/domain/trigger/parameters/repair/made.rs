@@ -2,8 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::keywords::distinct_names;
+use crate::domain::trigger::parameters::references::Base;
+
 /// Keywords beside which `nullable` cannot be said by `type`.
 const APPLICATORS: [&str; 7] = ["$ref", "allOf", "anyOf", "const", "if", "not", "oneOf"];
+
+const SEEN: [&str; 4] = ["$ref", "allOf", "properties", "required"];
 
 /// A rewritten schema.
 pub(super) struct Part {
@@ -15,7 +20,7 @@ pub(super) struct Part {
 /// A schema while it is being rewritten.
 pub(super) struct Made<'o> {
     pub(super) object: &'o Map<String, Value>,
-    pub(super) base: String,
+    pub(super) base: Base,
     /// Whether it applies to the same value as the definition that it is in.
     pub(super) in_place: bool,
     pub(super) out: Map<String, Value>,
@@ -27,7 +32,7 @@ pub(super) struct Made<'o> {
 }
 
 impl<'o> Made<'o> {
-    pub(super) fn new(object: &'o Map<String, Value>, base: String, in_place: bool) -> Self {
+    pub(super) fn new(object: &'o Map<String, Value>, base: Base, in_place: bool) -> Self {
         let (out, all, dropped) = (Map::new(), Vec::new(), Vec::new());
         Self { object, base, in_place, out, all, loose: false, dropped }
     }
@@ -36,10 +41,30 @@ impl<'o> Made<'o> {
         self.out.insert(key.to_owned(), value);
     }
 
-    /// Adds a member to a keyword that is an object. Returns whether it had one of this name.
-    pub(super) fn insert(&mut self, key: &str, name: String, value: Value) -> bool {
-        let members = self.out.entry(key).or_insert_with(|| json!({}));
-        members.as_object_mut().is_some_and(|members| members.insert(name, value).is_some())
+    /// Adds a schema to a keyword that holds schemas by name. Two of one name apply both: expressions can have the same
+    /// translation, and `dependencies` are `dependentSchemas`.
+    pub(super) fn insert(&mut self, key: &str, name: String, schema: Value) {
+        let Some(members) = self.members(key) else { return };
+        match members.get_mut(&name) {
+            Some(other) => {
+                let mut both = [other.take(), schema];
+                both.iter_mut().for_each(apart);
+                *other = json!({ "allOf": both });
+            }
+            None => drop(members.insert(name, schema)),
+        }
+    }
+
+    /// Adds to the names that are required beside `name`.
+    pub(super) fn require(&mut self, name: &str, names: &Value) {
+        let Some(members) = self.members("dependentRequired") else { return };
+        let others = members.get(name).and_then(Value::as_array);
+        let all: Value = others.into_iter().chain(names.as_array()).flatten().cloned().collect();
+        members.insert(name.to_owned(), distinct_names(&all));
+    }
+
+    fn members(&mut self, key: &str) -> Option<&mut Map<String, Value>> {
+        self.out.entry(key).or_insert_with(|| json!({})).as_object_mut()
     }
 
     pub(super) fn refer(&mut self, reference: String) {
@@ -52,6 +77,7 @@ impl<'o> Made<'o> {
 
     /// The schema, and the keywords that were left out because another one was.
     pub(super) fn finish(mut self) -> (Part, Vec<&'static str>) {
+        self.all.iter_mut().for_each(apart);
         if !self.all.is_empty()
             && let Some(list) = self.out.entry("allOf").or_insert_with(|| json!([])).as_array_mut()
         {
@@ -72,6 +98,21 @@ impl<'o> Made<'o> {
         let is_nullable = self.object.get("nullable") == Some(&Value::Bool(true));
         let out = if is_nullable { nullable(self.out) } else { self.out };
         (Part { value: out.into(), loose: self.loose }, self.dropped)
+    }
+}
+
+/// Whether a schema says something about members, or refers to one that may.
+pub(super) fn is_seen(schema: &Value) -> bool {
+    SEEN.iter().any(|keyword| schema.get(keyword).is_some())
+}
+
+/// Keeps a schema of `allOf` from being merged with the others, which takes time in the square of the names. It adds what
+/// every object fulfills.
+pub(super) fn apart(schema: &mut Value) {
+    if is_seen(schema)
+        && let Value::Object(members) = schema
+    {
+        members.entry("minProperties").or_insert_with(|| 0.into());
     }
 }
 

@@ -1,18 +1,21 @@
 //! One pass over a schema: each keyword is rewritten or left out.
 
+mod subschemas;
+
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
+    expressions::Expressions,
     keywords::{Kind, distinct_names, kind, known_type},
     made::{Made, Part},
 };
 use crate::domain::{
     trigger::{
         parameters::{
-            pattern::Patterns,
-            references::{BASE, Draft, METASCHEMA, Place, References},
+            budget::{Budget, MAX_SCHEMA, bytes, weight},
+            references::{Base, Draft, METASCHEMA, Place, References},
         },
         problem::{Problem, Problems},
     },
@@ -23,26 +26,46 @@ use crate::domain::{
 const MAX_SCHEMAS: usize = 10_000;
 /// References within a schema.
 const MAX_REFERENCES: usize = 1000;
+/// What a schema takes in memory once it is compiled, in bytes, without its keywords.
+const SCHEMA: u64 = 1024;
+/// What a keyword takes without what it holds.
+const KEYWORD: u64 = 128;
+/// What a member takes while it is looked at, without its name.
+const MEMBER: u64 = 16;
+/// How often the validator keeps the way from the root to a schema, or to a keyword of it.
+const WAYS: u64 = 2;
+/// How often it keeps a name.
+const NAMES: u64 = 4;
+/// The way to a definition.
+const DEFINITION: u64 = 16;
+/// How often the data of a keyword are kept: in the rewritten schema, and twice in the validator.
+const COPIES: u64 = 3;
 
 const LOOSE: &str = "is not checked, because a schema in it cannot be";
 const EMPTY_LIST: &str = "is a list and counts as `{}`; write an object";
 
-/// References between definitions that apply to the same value and close a cycle: from and to, as pointers.
-pub(super) type Cut = HashSet<(String, String)>;
+/// References between definitions that apply to the same value and close a cycle: from and to, as [`Place::id`]s.
+pub(super) type Cut = HashSet<(*const Value, *const Value)>;
 
 /// One pass over the schema.
 pub(super) struct Pass<'p, 's> {
-    references: &'p References<'s>,
-    patterns: &'p mut Patterns,
+    references: &'p mut References<'s>,
+    expressions: Expressions<'p>,
+    /// Of [`MAX_SCHEMA`].
+    budget: Budget,
     /// In the second pass, where all referenced schemas count as loose.
     cut: Option<&'p Cut>,
     warnings: Problems,
     /// What is referred to, each with its in-place references to others.
     definitions: Vec<(Place<'s>, Vec<usize>)>,
-    /// Their positions, by pointer.
-    numbers: HashMap<String, usize>,
+    /// Their positions, by [`Place::id`].
+    numbers: HashMap<*const Value, usize>,
     /// The definition that is being rewritten; `None` for the root.
     current: Option<usize>,
+    /// The length of the way to the current value from there, in bytes.
+    way: u64,
+    /// The `not`s around the current value from there. Each keeps a copy of what is in it.
+    nots: u64,
     schemas: usize,
     refers: usize,
 }
@@ -51,30 +74,32 @@ pub(super) struct Pass<'p, 's> {
 pub(super) struct Outcome {
     /// `None` if it is too large.
     pub(super) schema: Option<Map<String, Value>>,
-    /// Number of schemas in it.
-    pub(super) size: usize,
     pub(super) warnings: Vec<Problem>,
     /// Whether it accepts more than its author wrote.
     pub(super) loose: bool,
     pub(super) refers: bool,
-    /// Pointers of the definitions, each with its in-place references to others.
-    pub(super) definitions: Vec<(String, Vec<usize>)>,
+    /// [`Place::id`]s of the definitions, each with its in-place references to others.
+    pub(super) definitions: Vec<(*const Value, Vec<usize>)>,
+    pub(super) budget: Budget,
 }
 
 impl<'p, 's> Pass<'p, 's> {
     pub(super) fn new(
-        references: &'p References<'s>,
-        patterns: &'p mut Patterns,
+        references: &'p mut References<'s>,
+        expressions: Expressions<'p>,
         cut: Option<&'p Cut>,
     ) -> Self {
         Self {
             references,
-            patterns,
+            expressions,
+            budget: Budget::new(MAX_SCHEMA),
             cut,
             warnings: Problems::default(),
             definitions: Vec::new(),
             numbers: HashMap::new(),
             current: None,
+            way: 0,
+            nots: 0,
             schemas: 0,
             refers: 0,
         }
@@ -87,21 +112,20 @@ impl<'p, 's> Pass<'p, 's> {
                     pass.warn(format!("is not a known draft; write {}", quote(METASCHEMA)));
                 });
             }
-            pass.schema(schema, BASE, true)
+            pass.schema(schema, Base::ROOT, true)
         });
         let mut definitions = Map::new();
-        while let Some((place, _)) = self.definitions.get(definitions.len()).cloned() {
+        while let Some((place, _)) = self.definitions.get(definitions.len()).filter(|_| !self.is_over()) {
+            let place = place.clone();
             self.current = Some(definitions.len());
-            let path: Vec<String> = format!("/parameters{}", place.pointer)
-                .split('/')
-                .skip(1)
-                .map(|token| token.replace("~1", "/").replace("~0", "~"))
-                .collect();
-            for key in &path {
+            let keys = place.keys();
+            (self.way, self.nots) = (DEFINITION, 0);
+            self.warnings.enter("parameters");
+            for key in &keys {
                 self.warnings.enter(key);
             }
-            let part = self.schema(place.schema, &place.base, true);
-            for _ in &path {
+            let part = self.schema(place.schema, place.base, true);
+            for _ in 0..=keys.len() {
                 self.warnings.leave();
             }
             loose |= part.loose;
@@ -111,29 +135,36 @@ impl<'p, 's> Pass<'p, 's> {
         if !definitions.is_empty() {
             root.insert("$defs".to_owned(), definitions.into());
         }
-        let too_large = self.schemas > MAX_SCHEMAS || self.refers > MAX_REFERENCES;
-        if too_large {
-            self.warnings = Problems::default();
-            self.warnings.push_in(
-                "parameters",
-                format!("is not checked: more than {MAX_SCHEMAS} schemas or {MAX_REFERENCES} references"),
-            );
-        }
-        let definitions = self.definitions.into_iter().map(|(place, to)| (place.pointer, to)).collect();
+        let too_large = self.is_over();
+        let definitions = self.definitions.into_iter().map(|(place, to)| (place.id(), to)).collect();
         Outcome {
             schema: Some(root).filter(|_| !too_large),
-            size: self.schemas,
             warnings: self.warnings.into_vec(),
             loose,
             refers: self.refers > 0,
             definitions,
+            budget: self.budget,
         }
     }
 
+    /// Whether the schema is too large. Then nothing of it is used.
+    fn is_over(&self) -> bool {
+        self.schemas > MAX_SCHEMAS || self.refers > MAX_REFERENCES || self.budget.is_spent()
+    }
+
+    /// Takes from the budget.
+    fn take(&self, amount: u64) -> Option<()> {
+        self.budget.take(amount)
+    }
+
     fn within<T>(&mut self, key: impl std::fmt::Display, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let key = key.to_string();
+        let way = self.way;
+        self.way += 1 + bytes(&key);
         self.warnings.enter(key);
         let result = walk(self);
         self.warnings.leave();
+        self.way = way;
         result
     }
 
@@ -147,7 +178,12 @@ impl<'p, 's> Pass<'p, 's> {
         made.loose = true;
     }
 
-    fn schema(&mut self, schema: &Value, base: &str, in_place: bool) -> Part {
+    fn schema(&mut self, schema: &Value, base: Base, in_place: bool) -> Part {
+        self.schemas += 1;
+        let taken = self.take((1 + self.nots) * SCHEMA + WAYS * self.way);
+        if taken.is_none() || self.is_over() {
+            return Part { value: true.into(), loose: true };
+        }
         let object = match schema {
             Value::Object(object) => object,
             Value::Bool(_) => return Part { value: schema.clone(), loose: false },
@@ -161,14 +197,15 @@ impl<'p, 's> Pass<'p, 's> {
                 return Part { value: true.into(), loose: true };
             }
         };
-        self.schemas += 1;
-        if self.schemas > MAX_SCHEMAS {
+        let Some(base) = self.references.base(object, base, &self.budget) else {
             return Part { value: true.into(), loose: true };
-        }
-        let base = self.references.base(object, base).into_owned();
+        };
         let mut made = Made::new(object, base, in_place);
         let hidden = self.references.draft().hides_siblings() && object.contains_key("$ref");
         for (key, value) in object.iter().filter(|(key, _)| !hidden || *key == "$ref") {
+            if self.take(MEMBER + bytes(key)).is_none() {
+                break;
+            }
             self.within(key, |pass| pass.keyword(&mut made, key, value));
         }
         if object.get("nullable") == Some(&Value::Bool(true)) {
@@ -181,8 +218,17 @@ impl<'p, 's> Pass<'p, 's> {
         part
     }
 
+    /// Takes what a keyword of this kind takes in memory, without the schemas that it holds. Returns whether that is left.
+    fn pays(&self, kind: &Kind, value: &Value) -> bool {
+        let data = match kind {
+            Kind::Data(..) => (COPIES + self.nots) * weight(value),
+            Kind::Schema | Kind::List | Kind::Map => 0,
+        };
+        self.take(KEYWORD + WAYS * self.way + data).is_some()
+    }
+
     fn keyword(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
-        let Some(kind) = kind(key) else { return };
+        let Some(kind) = kind(key).filter(|kind| self.pays(kind, value)) else { return };
         match (key, value, kind) {
             ("const", _, _) => made.add(key, value.clone()),
             // Serializers write what is absent as null.
@@ -191,7 +237,7 @@ impl<'p, 's> Pass<'p, 's> {
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(text), _) => {
                 self.reference(made, key, text);
             }
-            ("pattern", Value::String(text), _) => match self.patterns.translate(text) {
+            ("pattern", Value::String(text), _) => match self.expressions.translate(text) {
                 Ok(pattern) => made.add(key, pattern.into()),
                 Err(why) => self.leave_out(made, why),
             },
@@ -206,13 +252,13 @@ impl<'p, 's> Pass<'p, 's> {
             (_, _, Kind::Schema) => self.one(made, key, value),
             (_, _, Kind::List) => self.list(made, key, value),
             (_, _, Kind::Map) => self.map(made, key, value),
-            (_, _, Kind::Data(fits, _)) if fits(value) => made.add(
-                key,
-                match key {
-                    "dependentRequired" | "required" => distinct_names(value),
-                    _ => value.clone(),
-                },
-            ),
+            ("dependentRequired", Value::Object(lists), Kind::Data(fits, _)) if fits(value) => {
+                for (name, names) in lists {
+                    made.require(name, names);
+                }
+            }
+            ("required", _, Kind::Data(fits, _)) if fits(value) => made.add(key, distinct_names(value)),
+            (_, _, Kind::Data(fits, _)) if fits(value) => made.add(key, value.clone()),
             (_, _, Kind::Data(_, what)) => self.leave_out(made, format!("is not checked; write {what}")),
         }
     }
@@ -251,19 +297,19 @@ impl<'p, 's> Pass<'p, 's> {
             return self
                 .leave_out(made, "is not checked, because it depends on where it is used; write `$ref`");
         }
-        let Some(place) = self.references.resolve(reference, &made.base) else {
+        let Some(place) = self.references.resolve(reference, made.base, &self.budget) else {
             let message =
                 "refers to nothing within `parameters`, and is not fetched; copy the schema to `$defs`";
             return self.leave_out(made, message);
         };
         if let (true, Some(cut), Some((from, _))) = (made.in_place, self.cut, self.definition())
-            && cut.contains(&(from.pointer.clone(), place.pointer.clone()))
+            && cut.contains(&(from.id(), place.id()))
         {
             return self.leave_out(made, "is not checked, because the schema it refers to includes this one");
         }
         made.loose |= self.cut.is_some();
         let next = self.definitions.len();
-        let number = *self.numbers.entry(place.pointer.clone()).or_insert(next);
+        let number = *self.numbers.entry(place.id()).or_insert(next);
         if number == next {
             self.definitions.push((place, Vec::new()));
         }
@@ -277,112 +323,5 @@ impl<'p, 's> Pass<'p, 's> {
 
     fn definition(&self) -> Option<&(Place<'s>, Vec<usize>)> {
         self.definitions.get(self.current?)
-    }
-
-    /// Rewrites one schema to be the keyword `key`.
-    fn one(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
-        let in_place = made.in_place && matches!(key, "else" | "if" | "not" | "then");
-        let part = self.schema(value, &made.base, in_place);
-        made.loose |= part.loose;
-        match key {
-            "not" if part.loose => return self.warn(LOOSE),
-            "if" if part.loose => {
-                made.dropped.push("if");
-                self.warn(LOOSE);
-            }
-            "contains" if part.loose => made.dropped.push("maxContains"),
-            _ => {}
-        }
-        made.add(key, part.value);
-    }
-
-    /// Rewrites the schemas of a list, and says whether one is loose.
-    fn parts(&mut self, made: &Made<'_>, items: &[Value], in_place: bool) -> (Value, bool) {
-        let mut loose = false;
-        let mut values = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let part = self.within(index, |pass| pass.schema(item, &made.base, in_place));
-            loose |= part.loose;
-            values.push(part.value);
-        }
-        (values.into(), loose)
-    }
-
-    fn list(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
-        let Some(items) = value.as_array().filter(|items| !items.is_empty()) else {
-            if key == "prefixItems" {
-                made.dropped.push("items");
-            }
-            return self.leave_out(made, "is not checked; write a list of schemas");
-        };
-        let (values, loose) = self.parts(made, items, made.in_place && key != "prefixItems");
-        made.loose |= loose;
-        if key == "oneOf" && loose {
-            self.warn("is checked as `anyOf`, because a schema in it cannot be checked");
-            made.all.push(json!({ "anyOf": values }));
-        } else {
-            made.add(key, values);
-        }
-    }
-
-    /// The old form of `prefixItems`.
-    fn tuple(&mut self, made: &mut Made<'_>, items: &[Value]) {
-        if matches!(self.references.draft(), Draft::Latest) {
-            self.warn("must be one schema; write `prefixItems` for a list of them");
-        }
-        if items.is_empty() {
-            return;
-        }
-        let (values, loose) = self.parts(made, items, false);
-        made.loose |= loose;
-        // Beside `prefixItems` it means nothing.
-        if !made.object.contains_key("prefixItems") {
-            made.add("prefixItems", values);
-        }
-    }
-
-    fn map(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
-        let members = match value {
-            Value::Object(members) => members,
-            Value::Array(items) if items.is_empty() => return self.warn(EMPTY_LIST),
-            _ => {
-                if key != "dependentSchemas" {
-                    made.dropped.push("additionalProperties");
-                }
-                return self.leave_out(made, "is not checked; write an object with a schema for each name");
-            }
-        };
-        for (name, schema) in members {
-            self.within(name, |pass| {
-                let name =
-                    if key == "patternProperties" { pass.patterns.translate(name) } else { Ok(name.clone()) };
-                match name {
-                    Ok(name) => pass.member(made, key, name, schema),
-                    Err(why) => {
-                        made.dropped.push("additionalProperties");
-                        pass.leave_out(made, why);
-                    }
-                }
-            });
-        }
-    }
-
-    fn member(&mut self, made: &mut Made<'_>, key: &str, name: String, schema: &Value) {
-        let part = self.schema(schema, &made.base, made.in_place && key == "dependentSchemas");
-        // Two expressions can have the same translation.
-        let twice = made.insert(key, name, part.value);
-        made.loose |= part.loose || twice;
-    }
-
-    /// The old form of `dependentRequired` and `dependentSchemas`.
-    fn dependencies(&mut self, made: &mut Made<'_>, members: &Map<String, Value>) {
-        for (name, value) in members {
-            self.within(name, |pass| match value {
-                Value::Array(names) if names.iter().all(Value::is_string) => {
-                    made.insert("dependentRequired", name.clone(), distinct_names(value));
-                }
-                _ => pass.member(made, "dependentSchemas", name.clone(), value),
-            });
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::{
     event::{CompanyId, EventRef, Stamp},
     webhook::{
         request::{MAX_URL, Method},
-        variables::ContactView,
+        variables::{ContactView, Declared},
     },
 };
 
@@ -54,6 +54,14 @@ fn arguments() -> Json {
     })
 }
 
+struct Names(&'static [&'static str]);
+
+impl Declared for Names {
+    fn declares(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+}
+
 /// Renders `definition` with the sample values.
 fn rendered_with(
     definition: &Json,
@@ -81,7 +89,7 @@ fn rendered_for(
         images: &["https://cdn.example/1.png".to_owned()],
         arguments: arguments.as_object().unwrap_or(&nothing),
         client_data: client_data.as_object().unwrap_or(&nothing),
-        declared: &["interest".to_owned(), "name".to_owned(), "user_id".to_owned()],
+        declared: &Names(&["interest", "name", "user_id"]),
         contact: Some(ContactView { contact: &contact, operation: Operation::Created, include_identity }),
     };
     render(&action, profile, &variables, EVENT)
