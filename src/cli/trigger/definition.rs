@@ -14,7 +14,7 @@ use crate::domain::{
     contact::field::Field,
     trigger::{
         definition::{Action, Trigger},
-        shapes::ListOrEmptyObject,
+        shapes::{ListOrEmptyObject, within_doubles},
     },
     webhook::action::WebhookAction,
 };
@@ -53,6 +53,7 @@ fn name(file: &Path) -> String {
 /// When it cannot be read, or is not JSON ([`NotJson`]).
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let text = input::read(file).with_context(|| format!("could not read {}", name(file)))?;
+    let text = within_doubles(&text).into_owned();
     match serde_json::from_str::<Value>(&text) {
         Ok(_) => Ok(text),
         Err(source) => Err(NotJson { file: file.to_owned(), source }.into()),

@@ -35,7 +35,9 @@ const SCHEMA_SIZE: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     declared: Vec<String>,
-    /// Required, and null will do.
+    /// Names that any schema of the arguments requires.
+    required: HashSet<Box<str>>,
+    /// Required, by others at least, and null will do.
     nullable: HashSet<Box<str>>,
     /// `None` accepts everything.
     compiled: Option<(Outline, Validator)>,
@@ -64,6 +66,7 @@ impl Parameters {
         let Some(repaired) = repaired else { return parameters };
         let is_new = |name: &String| !properties.is_some_and(|properties| properties.contains_key(name));
         parameters.declared.extend(arguments::declared(&repaired).into_iter().filter(is_new));
+        parameters.required = arguments::required(&repaired).map(Box::from).collect();
         parameters.nullable = arguments::nullable(&repaired);
         let outline = Outline::new(&repaired);
         match patterns.options().build(&Value::Object(repaired)) {
@@ -97,6 +100,11 @@ impl Parameters {
     /// Whether `properties` has this name.
     pub(super) fn declares(&self, name: &str) -> bool {
         self.declared.iter().any(|declared| declared == name)
+    }
+
+    /// Whether this argument may be null: it is not required, or its schema accepts null.
+    pub(super) fn accepts_null(&self, name: &str) -> bool {
+        !self.required.contains(name) || self.nullable.contains(name)
     }
 
     /// Validates the arguments, an object. A null counts as not given, unless its parameter is required and accepts it.

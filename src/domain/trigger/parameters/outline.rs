@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{pattern, references::METASCHEMA};
+use super::{
+    pattern::{self, Effort},
+    references::METASCHEMA,
+};
 
 /// Schemas that are applied to a value of the arguments. It takes milliseconds.
 const MAX_WORK: u64 = 50_000;
@@ -20,10 +23,14 @@ const MAX_SCHEMA_DEPTH: usize = 12;
 const METASCHEMA_WORK: u64 = 100;
 /// Work of matching is counted in parts: this many for one schema.
 const PARTS: u64 = 64;
-/// For a byte of text that is matched in linear time.
+/// For a byte of text that is matched in linear time, and once more for so much that is tried at each place of the text.
 const LINEAR: u64 = 1;
-/// For a byte of text in which matching may backtrack thousands of times.
+const LINEAR_WIDTH: u64 = 2;
+/// The same for a text in which matching may backtrack thousands of times.
 const BACKTRACKING: u64 = 5 * PARTS;
+const BACKTRACKING_WIDTH: u64 = 32;
+/// Wider expressions cannot be compiled.
+const MAX_WIDTH: u64 = 1 << 20;
 /// Bytes that such a match counts for even if the text is shorter.
 const LEAST_BYTES: u64 = 20;
 
@@ -229,7 +236,13 @@ fn entries(value: &Value) -> u64 {
 
 /// For each byte, in parts.
 fn cost(pattern: &str) -> u64 {
-    if pattern::backtracks(pattern) { BACKTRACKING } else { LINEAR }
+    let Effort { backtracks, width } = pattern::effort(pattern);
+    let width = u64::try_from(width).unwrap_or(u64::MAX).min(MAX_WIDTH);
+    if backtracks {
+        BACKTRACKING * (1 + width / BACKTRACKING_WIDTH)
+    } else {
+        LINEAR * (1 + width / LINEAR_WIDTH)
+    }
 }
 
 fn definition(reference: &str) -> Option<usize> {

@@ -1,6 +1,8 @@
 //! Schemas and arguments.
 
 mod hostile;
+mod nulls;
+mod patterns;
 mod repairs;
 mod suite;
 mod tools;

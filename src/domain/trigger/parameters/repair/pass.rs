@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 
 use super::{
-    keywords::{Kind, distinct_names, kind, known_type},
+    keywords::{Kind, distinct_names, kind, known_type, means_null},
     made::{Made, Part},
 };
 use crate::domain::{
     trigger::{
         parameters::{
-            pattern::Patterns,
+            pattern::{Patterns, Translation},
             references::{BASE, Draft, METASCHEMA, Place, References},
         },
         problem::{Problem, Problems},
@@ -184,14 +184,14 @@ impl<'p, 's> Pass<'p, 's> {
     fn keyword(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
         let Some(kind) = kind(key) else { return };
         match (key, value, kind) {
-            ("const", _, _) => made.add(key, value.clone()),
+            ("const", _, _) if !value.is_null() || means_null(made.object) => made.add(key, value.clone()),
             // Serializers write what is absent as null.
             (_, Value::Null, _) => self.warn("is null and counts as absent; leave it out"),
             ("type", _, _) => self.types(made, value),
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(text), _) => {
                 self.reference(made, key, text);
             }
-            ("pattern", Value::String(text), _) => match self.patterns.translate(text) {
+            ("pattern", Value::String(text), _) => match self.translate(text) {
                 Ok(pattern) => made.add(key, pattern.into()),
                 Err(why) => self.leave_out(made, why),
             },
@@ -215,6 +215,15 @@ impl<'p, 's> Pass<'p, 's> {
             ),
             (_, _, Kind::Data(_, what)) => self.leave_out(made, format!("is not checked; write {what}")),
         }
+    }
+
+    /// The form of a regular expression that the validator takes.
+    fn translate(&mut self, pattern: &str) -> Result<String, &'static str> {
+        let Translation { pattern, remark } = self.patterns.translate(pattern)?;
+        if let Some(remark) = remark {
+            self.warn(remark);
+        }
+        Ok(pattern)
     }
 
     fn types(&mut self, made: &mut Made<'_>, value: &Value) {
@@ -354,8 +363,7 @@ impl<'p, 's> Pass<'p, 's> {
         };
         for (name, schema) in members {
             self.within(name, |pass| {
-                let name =
-                    if key == "patternProperties" { pass.patterns.translate(name) } else { Ok(name.clone()) };
+                let name = if key == "patternProperties" { pass.translate(name) } else { Ok(name.clone()) };
                 match name {
                     Ok(name) => pass.member(made, key, name, schema),
                     Err(why) => {
