@@ -1,6 +1,6 @@
 //! What one pass finds in expressions, and which ones the validator gets.
 
-use super::*;
+use super::{scan::DELIMITED, *};
 
 /// Why an expression is not checked; empty if it is.
 fn fault(pattern: &str) -> &'static str {
