@@ -25,7 +25,7 @@ const COMPILED: usize = 64 * 1024;
 /// A larger one counts as so many.
 const LARGE: usize = MAX_COMPILED / COMPILED;
 /// So many characters and classes never take more than [`COMPILED`].
-const MAX_SMALL: usize = 64;
+const MAX_SMALL: usize = 16;
 /// Regular expressions of a schema. Each look-around and back-reference counts as one more. Compiled, they are far
 /// larger than their text.
 pub(super) const MAX_PATTERNS: usize = 64;

@@ -271,8 +271,8 @@ fn repeated_expressions_count_once_and_large_ones_more_often() {
         (r"^[\s\S]{1,5000}$", 1),
         (r"^\p{L}{2,100}$", 1),
         ("^[a-z]{3}[0-9]{50}$", 1),
-        (r"^\p{L}{50}x$", LARGE),
-        (r"^x\p{L}{50}$", LARGE),
+        (r"^\p{L}{20}x$", LARGE),
+        (r"^x\p{L}{20}$", LARGE),
     ] {
         let before = patterns.count();
         patterns.translate(pattern).ok().unwrap();
@@ -289,7 +289,7 @@ fn small_expressions_need_not_be_measured() {
         assert!(compiles(&pattern, options(COMPILED)), "{class}");
     }
     for class in [r"\p{L}", r"\P{L}", r"[^\p{L}\p{N}]"] {
-        let pattern = format!("^{}$", format!("x{class}").repeat(3));
+        let pattern = format!("^{class}$");
         assert!(Scan::of(&pattern).whole.wide <= MAX_SMALL);
         assert!(compiles(&pattern, options(COMPILED)), "{class}");
     }
