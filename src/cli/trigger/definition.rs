@@ -15,7 +15,7 @@ use crate::domain::{
     event::without_nan,
     trigger::{
         definition::{Action, Trigger},
-        shapes::ListOrEmptyObject,
+        shapes::{ListOrEmptyObject, within_doubles},
         spelling::unwrapped,
     },
     webhook::{action::WebhookAction, json::is_empty},
@@ -56,6 +56,7 @@ fn name(file: &Path) -> String {
 /// When it cannot be read, or is not JSON ([`NotJson`]).
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let text = input::read(file).with_context(|| format!("could not read {}", name(file)))?;
+    let text = within_doubles(&text).into_owned();
     let Err(source) = serde_json::from_str::<Value>(&text) else { return Ok(text) };
     let plain = without_nan(&text).filter(|plain| serde_json::from_str::<Value>(plain).is_ok());
     plain.ok_or_else(|| NotJson { file: file.to_owned(), source }.into())

@@ -4,9 +4,10 @@
 mod contact_update;
 mod reading;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 pub use self::contact_update::{Explained, Outcome};
 use crate::domain::{
@@ -18,7 +19,7 @@ use crate::domain::{
         definition::{Action, Trigger},
         fired::TriggerFired,
     },
-    value::text::quote,
+    value::{phone::Region, text::quote},
     webhook::action::WebhookAction,
 };
 
@@ -62,7 +63,11 @@ impl Plan {
             return Vec::new();
         };
         let region = rules.region_of(&self.event.company);
-        contact_update::explain(mapping, &self.event.arguments, update, region, rules)
+        let mut sent = Cow::Borrowed(&self.event.arguments);
+        if !self.event.left_out.is_empty() {
+            sent.to_mut().extend(self.event.left_out.clone());
+        }
+        contact_update::explain(mapping, &sent, update, region, rules)
     }
 
     /// The identifiers that its CRM steps give.
@@ -107,18 +112,26 @@ impl fmt::Debug for Step {
 /// `maxInteractions` are not checked.
 pub fn plan(mut event: TriggerFired, rules: &Rules) -> Result<Plan, Fault> {
     let max_interactions = event.max_interactions.unwrap_or(rules.default_max_interactions);
-    let arguments = Value::Object(std::mem::take(&mut event.arguments));
-    let steps = steps(&event, &arguments, max_interactions, rules)
+    let mut arguments = Value::Object(std::mem::take(&mut event.arguments));
+    let mut left_out = Map::new();
+    let steps = steps(&event, &mut arguments, &mut left_out, max_interactions, rules)
         .map_err(|fault| event.fault(fault.reason, fault.message))?;
     if let Value::Object(arguments) = arguments {
         event.arguments = arguments;
     }
+    event.left_out = left_out;
     let all: usize = event.triggers.iter().map(|trigger| trigger.actions().len()).sum();
     let skipped = u16::try_from(all - steps.len()).unwrap_or(u16::MAX);
     Ok(Plan { event, max_interactions, steps, skipped })
 }
 
-fn steps(event: &TriggerFired, arguments: &Value, max: u32, rules: &Rules) -> Result<Vec<Step>, Fault> {
+fn steps(
+    event: &TriggerFired,
+    arguments: &mut Value,
+    left_out: &mut Map<String, Value>,
+    max: u32,
+    rules: &Rules,
+) -> Result<Vec<Step>, Fault> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     let region = rules.region_of(&event.company);
     let mut steps = Vec::new();
@@ -127,10 +140,7 @@ fn steps(event: &TriggerFired, arguments: &Value, max: u32, rules: &Rules) -> Re
         if running == 0 {
             break;
         }
-        trigger.check_arguments(arguments).map_err(|broken| {
-            let message = format!("trigger {}: {broken}", quote(trigger.name()));
-            Fault::new(Reason::ArgumentsInvalid, message)
-        })?;
+        left_out.extend(check(trigger, arguments, event.time, region, rules)?);
         for action in trigger.actions().iter().take(running) {
             let index = u16::try_from(steps.len() + 1).unwrap_or(u16::MAX);
             let work = match action {
@@ -144,6 +154,27 @@ fn steps(event: &TriggerFired, arguments: &Value, max: u32, rules: &Rules) -> Re
         }
     }
     Ok(steps)
+}
+
+/// Checks the arguments against the trigger's parameters. If they fit only without some that are no value for the contact
+/// anyway (blank, a placeholder), these become null and are returned.
+fn check(
+    trigger: &Trigger,
+    arguments: &mut Value,
+    said_at: OffsetDateTime,
+    region: Region,
+    rules: &Rules,
+) -> Result<Map<String, Value>, Fault> {
+    let Err(broken) = trigger.check_arguments(arguments) else { return Ok(Map::new()) };
+    let names = contact_update::without_value(trigger, arguments, said_at, region, rules);
+    let left_out =
+        names.into_iter().filter_map(|name| Some((name.to_owned(), arguments.get_mut(name)?.take())));
+    let left_out: Map<String, Value> = left_out.collect();
+    if left_out.is_empty() || trigger.check_arguments(arguments).is_err() {
+        let message = format!("trigger {}: {broken}", quote(trigger.name()));
+        return Err(Fault::new(Reason::ArgumentsInvalid, message));
+    }
+    Ok(left_out)
 }
 
 #[cfg(test)]

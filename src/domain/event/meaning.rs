@@ -16,6 +16,8 @@ const MAX_READ: usize = 1024 * 1024;
 
 /// From here on, `serde_json` rounds whole numbers, so different ones look the same.
 const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
+/// From here on, nobody writes out all digits of a number: it is the limit of a type, in a schema.
+const LIMIT: f64 = 1e30;
 
 /// Identifies the meaning of a message body. Two bodies that differ only in the order of members, in spacing, in the
 /// escapes of texts or in a byte order mark have the same meaning. `NaN` means what it is read as, null.
@@ -94,6 +96,11 @@ impl<'de> Visitor<'de> for Writer<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        if value.abs() >= LIMIT {
+            // Written out, it would take fifty times its size.
+            write_number(self.out, &format!("{value:e}"));
+            return Ok(());
+        }
         if value.abs() >= TWO_POW_64 {
             return Err(E::custom("a number that does not fit 64 bits"));
         }
@@ -218,6 +225,11 @@ mod tests {
             (r#"{"\u0061":1}"#, r#"{"a":1}"#),
             ("[1, 0, 1000, 10000000000000000000]", "[1.0, -0.0, 1e3, 1e19]"),
             ("[0.1]", "[1E-1]"),
+            (
+                r#"{"minimum":0,"maximum":1.7976931348623157E+308}"#,
+                r#"{"maximum": 1.7976931348623157e308, "minimum": 0.0}"#,
+            ),
+            ("[-3.4028234663852886e38]", "[-340282346638528860000000000000000000000]"),
             ("no JSON", "\u{feff}no JSON"),
             ("[null]", "[NaN]"),
             (r#"{"a":null,"b":"NaN"}"#, r#"{"b":"NaN","a":-Infinity}"#),
@@ -271,6 +283,9 @@ mod tests {
             "[1e400]",
             "NaN x",
             r#"["NaN"]"#,
+            "[1e300]",
+            "[-1e300]",
+            "[1e301]",
             "[1",
             "[1] x",
             r#"["\ud800"]"#,

@@ -150,6 +150,12 @@ impl Trigger {
         self.parameters.declares(name)
     }
 
+    /// Whether this argument may be null: it is not required, or its schema accepts null.
+    #[must_use]
+    pub fn accepts_null(&self, name: &str) -> bool {
+        self.parameters.accepts_null(name)
+    }
+
     /// What was left out of the schema of the parameters because it cannot be checked, or is read in another way.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
@@ -179,7 +185,8 @@ impl fmt::Debug for Trigger {
 }
 
 fn object(raw: &str) -> Result<Map<String, Value>, BadTrigger> {
-    json::object(raw).map_err(|bad| {
+    // Limits of other number types stand in schemas.
+    json::object_with("parameters", raw).map_err(|bad| {
         let reason = match bad.defect {
             Defect::Syntax { .. } | Defect::DuplicateKey => Reason::Undecodable,
             Defect::NotAnObject => Reason::EventInvalid,

@@ -53,6 +53,8 @@ pub struct TriggerFired {
     /// The values that the language model filled in. A null counts as not given, but may satisfy the schema. Personal
     /// data.
     pub arguments: Map<String, Value>,
+    /// Those that a plan does not count as given, although they were: they are no value, and break the schema.
+    pub left_out: Map<String, Value>,
     /// The memory of definitions that no other event shares, in bytes.
     size_of_triggers: usize,
 }
@@ -79,7 +81,8 @@ impl TriggerFired {
     #[must_use]
     pub fn size(&self) -> usize {
         let images: usize = self.images.iter().map(|image| size_of::<String>() + image.capacity()).sum();
-        let values = size::of_members(&self.arguments) + size::of_members(&self.client_data);
+        let values = [&self.arguments, &self.left_out, &self.client_data].map(size::of_members);
+        let values: usize = values.into_iter().sum();
         size_of::<Self>() + images + values + self.size_of_triggers
     }
 
@@ -292,6 +295,7 @@ impl EventData<'_> {
                 .map_or_else(|| Ok(Map::new()), client_data)
                 .map_err(with_trigger)?,
             arguments: arguments(self.arguments, &triggers).map_err(with_trigger)?,
+            left_out: Map::new(),
             company,
             event,
             time,

@@ -4,6 +4,7 @@
 //! [`is_shallow`] limits the nesting. Nothing here knows what the JSON means.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::HashSet,
     fmt,
@@ -13,6 +14,8 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
 };
 use serde_json::{Map, Number, Value, error::Category, value::RawValue};
+
+use crate::domain::trigger::shapes::within_doubles;
 
 /// Nesting of arrays and objects in a message; the outermost object counts as 1.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -60,10 +63,21 @@ pub(super) struct BadJson {
 
 /// Parses a strict JSON object.
 pub(super) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
-    let notes = Notes::default();
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let object = Outermost { notes: &notes }.deserialize(&mut reader);
-    object.and_then(|object| reader.end().map(|()| object)).map_err(|error| notes.bad_json(&error))
+    Notes::default().object(text)
+}
+
+/// Parses a strict JSON object whose member `any_size` may have numbers of any size. One that no double can hold is read as
+/// the greatest double.
+pub(super) fn object_with(any_size: &'static str, text: &str) -> Result<Map<String, Value>, BadJson> {
+    let parse = |text: &str| Notes { any_size: Some(any_size), ..Notes::default() }.object(text);
+    let parsed = parse(text);
+    // serde_json has no value for such a number.
+    if parsed.as_ref().is_err_and(|bad| bad.defect == Defect::WideNumber)
+        && let Cow::Owned(text) = within_doubles(text)
+    {
+        return parse(&text);
+    }
+    parsed
 }
 
 /// Reads the members of an object in order, without parsing their values or rejecting duplicate keys. For
@@ -142,9 +156,18 @@ fn deepest(text: &str) -> usize {
 struct Notes {
     defect: Cell<Option<Defect>>,
     member: RefCell<Option<String>>,
+    /// The member that may have numbers of any size, and whether it is being read.
+    any_size: Option<&'static str>,
+    is_any_size: Cell<bool>,
 }
 
 impl Notes {
+    fn object(self, text: &str) -> Result<Map<String, Value>, BadJson> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let object = Outermost { notes: &self }.deserialize(&mut reader);
+        object.and_then(|object| reader.end().map(|()| object)).map_err(|error| self.bad_json(&error))
+    }
+
     fn reject<E: serde::de::Error>(&self, defect: Defect) -> E {
         self.defect.set(Some(defect));
         E::custom(defect)
@@ -191,6 +214,7 @@ impl<'de> Visitor<'de> for Outermost<'_> {
         let mut object = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             self.notes.without_nul(&key)?;
+            self.notes.is_any_size.set(self.notes.any_size == Some(key.as_str()));
             let value = access.next_value_seed(Strict { notes: self.notes });
             match value {
                 Ok(value) => {
@@ -248,7 +272,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         // Integers beyond 64 bits arrive here, rounded.
         let fits = value < TWO_POW_64 && value > MINUS_TWO_POW_63;
-        let number = if fits { Number::from_f64(value) } else { None };
+        let number = if fits || self.notes.is_any_size.get() { Number::from_f64(value) } else { None };
         number.map(Value::Number).ok_or_else(|| self.notes.reject(Defect::WideNumber))
     }
 
@@ -298,89 +322,4 @@ impl<'de> Visitor<'de> for Unread {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::mem::discriminant;
-
-    use super::*;
-
-    const SYNTAX: Defect = Defect::Syntax { line: 0, column: 0 };
-
-    fn defect(text: &str) -> Option<Defect> {
-        object(text).err().map(|bad| bad.defect)
-    }
-
-    #[test]
-    fn each_defect_is_recognized() {
-        let table = [
-            (r#"{"a": [1, -1, 1.5, true, null, "x", {"b": {}}]}"#, None),
-            (r#"{"a": 18446744073709551615, "b": -9223372036854775808}"#, None),
-            (r#"{"a": 1.0e19, "b": 1e-400, "c": -0.0}"#, None),
-            (r#"{"a": 18446744073709551616}"#, Some(Defect::WideNumber)),
-            (r#"{"a": -9223372036854775809}"#, Some(Defect::WideNumber)),
-            (r#"{"a": [{"b": 1e400}]}"#, Some(Defect::WideNumber)),
-            (r#"{"a": 1e300}"#, Some(Defect::WideNumber)),
-            (r#"{"a": "x\u0000y"}"#, Some(Defect::Nul)),
-            (r#"{"a": {"x\u0000y": 1}}"#, Some(Defect::Nul)),
-            (r#"{"x\u0000y": 1}"#, Some(Defect::Nul)),
-            (r#"{"a": 1, "a": 2}"#, Some(Defect::DuplicateKey)),
-            (r#"{"a": 1, "\u0061": 2}"#, Some(Defect::DuplicateKey)),
-            (r#"{"o": [{"a": 1, "a": 2}]}"#, Some(Defect::DuplicateKey)),
-            (r#"{"a": 1} x"#, Some(SYNTAX)),
-            (r#"{"a": "\ud800"}"#, Some(SYNTAX)),
-            (r#"{"a": NaN}"#, Some(SYNTAX)),
-            (r#"{"a": 1"#, Some(SYNTAX)),
-            ("", Some(SYNTAX)),
-            ("[1]", Some(Defect::NotAnObject)),
-            ("null", Some(Defect::NotAnObject)),
-            ("1e400", Some(Defect::WideNumber)),
-        ];
-        for (text, expected) in table {
-            let found = defect(text);
-            assert_eq!(
-                found.map(|found| discriminant(&found)),
-                expected.map(|defect| discriminant(&defect)),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_member_with_the_defect_is_named() {
-        let bad = object(r#"{"a": 1, "b": [{"c": "\u0000"}]}"#).unwrap_err();
-        assert_eq!(bad, BadJson { defect: Defect::Nul, member: Some("b".into()) });
-    }
-
-    #[test]
-    fn syntax_errors_have_a_position() {
-        assert_eq!(defect("{\n  \"a\": x}").unwrap().to_string(), "is not JSON (line 2, column 8)");
-    }
-
-    #[test]
-    fn valid_json_is_read_as_serde_json_does() {
-        let text = r#"{"a": [1, -1, 1.5, true, null, "é\n", {"b": {}}], "c": 1e3}"#;
-        assert_eq!(Value::Object(object(text).unwrap()), text.parse::<Value>().unwrap());
-    }
-
-    #[test]
-    fn depth_is_counted_outside_of_strings() {
-        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(is_shallow(&nested(MAX_DEPTH)));
-        assert!(!is_shallow(&nested(MAX_DEPTH + 1)));
-        assert!(!is_shallow(&"[".repeat(1_000_000)));
-        assert!(is_shallow(&format!(r#"["{}", "\"{}"]"#, "[".repeat(500), "{".repeat(500))));
-        assert!(is_shallow(&format!("[{}[]]", "[],".repeat(500))));
-        // A shallow text is safe for recursive parsers.
-        assert_eq!(defect(&format!(r#"{{"a": {}}}"#, nested(126))), None);
-    }
-
-    #[test]
-    fn members_keep_the_text_of_their_values() {
-        let read = members(r#"{"a": [1, {"x": 1e400}], "b": null}"#).unwrap();
-        let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
-        assert_eq!(read, [("a", r#"[1, {"x": 1e400}]"#), ("b", "null")]);
-        assert!(has_duplicate(&members(r#"{"a": 1, "\u0061": 1}"#).unwrap()));
-        assert!(!has_duplicate(&members(r#"{"a": 1, "b": {"a": 1}}"#).unwrap()));
-        assert_eq!(members("3").unwrap_err(), Defect::NotAnObject);
-        assert_eq!(members("{} x").unwrap_err(), Defect::Syntax { line: 1, column: 4 });
-    }
-}
+mod tests;

@@ -41,10 +41,12 @@ pub(super) struct Parameters {
     declared: Vec<String>,
     /// The same, to look them up.
     names: HashSet<Box<str>>,
-    /// Required, and null will do.
+    /// Names that any schema of the arguments requires.
+    required: HashSet<Box<str>>,
+    /// Required, by others at least, and null will do.
     nullable: HashSet<Box<str>>,
-    /// Required by the schema itself.
-    required: Vec<Box<str>>,
+    /// Required by the schema itself, whatever else is given.
+    always: Vec<Box<str>>,
     /// Without it, everything is accepted.
     whole: Option<Check>,
     rest: Option<Rest>,
@@ -114,7 +116,8 @@ impl Parameters {
         if let Some(repaired) = repaired {
             parameters.declare(&arguments::declared(&repaired));
             parameters.nullable = arguments::nullable(&repaired);
-            parameters.required = arguments::required(&repaired);
+            parameters.required = arguments::required(&repaired).map(Box::from).collect();
+            parameters.always = arguments::always_required(&repaired);
             match Check::new(repaired, &patterns, &budget) {
                 Ok(check) => parameters.whole = Some(check),
                 Err(message) => parameters.warn(message),
@@ -163,6 +166,11 @@ impl Parameters {
         self.names.contains(name)
     }
 
+    /// Whether this argument may be null: it is not required, or its schema accepts null.
+    pub(super) fn accepts_null(&self, name: &str) -> bool {
+        !self.required.contains(name) || self.nullable.contains(name)
+    }
+
     /// Validates the arguments, an object. A null counts as not given, unless its parameter is required and accepts it.
     ///
     /// # Errors
@@ -186,7 +194,7 @@ impl Parameters {
     }
 
     fn check_required(&self, given: &Value) -> Result<(), String> {
-        match self.required.iter().find(|name| given.get(&***name).is_none()) {
+        match self.always.iter().find(|name| given.get(&***name).is_none()) {
             Some(name) => Err(missing(name)),
             None => Ok(()),
         }

@@ -354,3 +354,32 @@ fn definition_is_read_from_every_kind_of_text_file() {
         assert_eq!(read(file.path()).unwrap().trim_end(), definition);
     }
 }
+
+/// As the service reads them: a schema may have the limits of any type of number.
+#[test]
+fn numbers_of_schemas_may_be_of_any_size() {
+    let definition = with_actions(&format!("[{CRM}]")).replacen(
+        r#""email": {"#,
+        r#""email": {"minimum": -1.7976931348623157E+308, "maximum": 9.99E6144, "#,
+        1,
+    );
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, definition.as_bytes()).unwrap();
+    assert_eq!(findings(&read(file.path()).unwrap()), []);
+}
+
+#[test]
+fn regular_expressions_of_other_languages_get_a_warning() {
+    for (pattern, says) in [
+        (r"\\A[a-z]+\\z", "write `^` for `\\A`"),
+        ("(?i)^[a-z]+$", "`[Aa]` for `(?i)a`"),
+        ("/^[a-z]+$/i", "without delimiters"),
+        ("^[[:alpha:]]+$", "not a regular expression of ECMA-262"),
+        ("^[a-z]++$", "not a regular expression of ECMA-262"),
+    ] {
+        let schema = format!(r#""email": {{"pattern": "{pattern}", "#);
+        let found = findings(&with_actions(&format!("[{CRM}]")).replacen(r#""email": {"#, &schema, 1));
+        let [(Severity::Warning, place, message)] = found.as_slice() else { panic!("{pattern}: {found:?}") };
+        assert!(place == "/parameters/properties/email/pattern" && message.contains(says), "{message}");
+    }
+}

@@ -93,6 +93,21 @@ fn preview_says_what_came_of_each_argument() {
 }
 
 #[test]
+fn argument_that_is_no_value_and_breaks_the_schema_is_shown_as_none() {
+    let definition = REFERENCE
+        .replace(r#""email": {"type": "string"}"#, r#""email": {"type": "string", "pattern": "@"}"#)
+        .replace(r#""text": "$name ($contact.email) $contact.operation""#, r#""email": "$email""#);
+    let shown = fired(&definition, r#"{"name": "Ada", "email": "N/A"}"#, r#"{"plan": "x"}"#, &[]).unwrap();
+    assert_eq!(shown["steps"][0]["fields"], json!({ "name": "Ada" }));
+    assert_eq!(shown["steps"][1]["body"], r#"{"email":null}"#);
+    let lines = as_text(&shown);
+    let line = "  email       no value: a word for no value, given N/A";
+    assert!(lines.lines().any(|shown| shown == line), "{lines}");
+    let refused = fired(&definition, r#"{"name": "Ada", "email": "at home"}"#, "{}", &[]).unwrap_err();
+    assert!(refused.to_string().contains("argument `email` breaks the rule `pattern`"), "{refused}");
+}
+
+#[test]
 fn missing_body_sends_the_event() {
     let arguments = r#"{"name": "Ada", "email": "ada@analytical.example"}"#;
     let shown = fired(

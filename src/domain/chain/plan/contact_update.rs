@@ -5,7 +5,10 @@
 //! birthday or country that is not understood is stored as given and reported as `unverified`; a phone beside
 //! which a second number cannot be used is stored and reported as `one_of_two`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 use super::reading::{Canonical, Reader, Reading};
 use crate::domain::{
@@ -17,9 +20,15 @@ use crate::domain::{
     },
     event::Stamp,
     fault::{Fault, Reason},
-    trigger::mapping::Mapping,
+    trigger::{
+        definition::{Action, Trigger},
+        mapping::Mapping,
+    },
     value::{country, phone::Region, zip_code},
 };
+
+/// The longest text that is looked at for a placeholder when it breaks the schema, in bytes.
+const MAX_PLACEHOLDER: usize = 1024;
 
 /// Builds the update from the arguments that `mapping` names. `region` is the company's.
 pub(super) fn fill(
@@ -66,6 +75,33 @@ fn drop_shared_doubts(values: &mut FieldMap<String>) {
     for field in shared {
         values.remove(field);
     }
+}
+
+/// The arguments that may be null, that fill fields, and that are no value for any of them: nothing, blank or a placeholder.
+pub(super) fn without_value<'t>(
+    trigger: &'t Trigger,
+    arguments: &Value,
+    said_at: OffsetDateTime,
+    region: Region,
+    rules: &Rules,
+) -> Vec<&'t str> {
+    let reader = Reader { region, rules, said_at };
+    let mappings = trigger.actions().iter().filter_map(|action| match action {
+        Action::UpsertContact(mapping) => Some(mapping),
+        Action::Webhook(_) => None,
+    });
+    let mut found: BTreeMap<&str, bool> = BTreeMap::new();
+    for (field, parameter) in mappings.flat_map(Mapping::iter) {
+        let is_short =
+            |argument: &&Value| argument.as_str().is_some_and(|text| text.len() <= MAX_PLACEHOLDER);
+        if let Some(argument) = arguments.get(parameter).filter(is_short)
+            && trigger.accepts_null(parameter)
+        {
+            let is_none = matches!(reader.read(field, argument, parameter), Reading::NoValue(_));
+            *found.entry(parameter).or_insert(true) &= is_none;
+        }
+    }
+    found.into_iter().filter(|(_, is_none)| *is_none).map(|(parameter, _)| parameter).collect()
 }
 
 /// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.

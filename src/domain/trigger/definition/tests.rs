@@ -147,6 +147,70 @@ fn defects_of_the_json_are_reported_with_the_name() {
         assert_eq!((bad.reason, bad.name.as_deref()), (reason, Some("n")));
         assert!(bad.message().starts_with(message), "{}", bad.message());
     }
-    let wide = format!(r#"{{"name": "n", "parameters": {{"minProperties": {}}}}}"#, u128::MAX);
-    assert_eq!(Trigger::parse(&wide).unwrap_err().reason, Reason::TriggerInvalid);
+}
+
+/// Checks an argument against its schema, of which nothing may be left out.
+fn check_number(schema: &str, argument: &str) -> Result<(), String> {
+    let action = r#"{"type": "CRM", "subtype": "UPSERT_CONTACT"}"#;
+    let parameters = format!(r#"{{"properties": {{"n": {schema}}}}}"#);
+    let definition = format!(r#"{{"name": "n", "parameters": {parameters}, "action": {action}}}"#);
+    let trigger = Trigger::parse(&definition).unwrap_or_else(|bad| panic!("{schema}: {bad}"));
+    assert!(trigger.warnings().is_empty(), "{schema}: {:?}", trigger.warnings());
+    let arguments = json::object(&format!(r#"{{"n": {argument}}}"#)).unwrap();
+    trigger.check_arguments(&arguments.into())
+}
+
+/// Each row with its source: numbers that do not fit 64 bits, and arguments that fit or do not.
+#[test]
+fn schemas_may_have_the_limits_of_any_type_of_number() {
+    for (source, schema, fits, breaks) in [
+        // RicoSuter/NSwag #3681, RicoSuter/NJsonSchema #233
+        (
+            "NJsonSchema, [Range(0, double.MaxValue)]",
+            r#"{"minimum": 0.0, "maximum": 1.7976931348623157E+308}"#,
+            "5",
+            "-1",
+        ),
+        (
+            "Zod 4, z.float64()",
+            r#"{"minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308}"#,
+            "-5",
+            r#""x""#,
+        ),
+        (
+            "Zod 4, z.float32()",
+            r#"{"minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38}"#,
+            "0.5",
+            r#""x""#,
+        ),
+        ("Java, Double.MAX_VALUE", r#"{"exclusiveMaximum": 1.7976931348623157E308}"#, "1e19", r#""x""#),
+        // swagger-api/swagger-core #4754
+        ("DECFLOAT(34)", r#"{"maximum": 9.999999999999999999999999999999999E6144}"#, "5", r#""x""#),
+        ("DECFLOAT(34)", r#"{"minimum": -9.999999999999999999999999999999999E+6144}"#, "-5", r#""x""#),
+        ("C#, decimal.MaxValue", r#"{"maximum": 79228162514264337593543950335}"#, "5", r#""x""#),
+        (
+            "Rust, u128 of schemars",
+            r#"{"minimum": 0, "maximum": 340282366920938463463374607431768211455}"#,
+            "18446744073709551615",
+            "-1",
+        ),
+        ("Python, 10**20", r#"{"maximum": 100000000000000000000, "default": 1e20}"#, "5", r#""x""#),
+        ("a limit that nothing reaches", r#"{"minimum": 1e21}"#, r#"null"#, "5"),
+        ("a limit that nothing reaches", r#"{"exclusiveMinimum": 1e999}"#, r#"null"#, "5"),
+        ("a multiple that nothing is", r#"{"multipleOf": 1e400}"#, "0", "5"),
+        ("a constant that nothing is", r#"{"enum": [1e300, 1e400, 7]}"#, "7", "5"),
+    ] {
+        let schema = schema.replacen('{', r#"{"type": "number", "#, 1);
+        assert_eq!(check_number(&schema, fits), Ok(()), "{source}: {schema}");
+        assert!(check_number(&schema, breaks).is_err(), "{source}: {schema}");
+    }
+    for (schema, fits, breaks) in [
+        (r#"{"maxLength": 20000000000000000000}"#, r#""x""#, ""),
+        (r#"{"maxLength": 1e400}"#, r#""x""#, ""),
+        (r#"{"minLength": 1e300}"#, "5", r#""x""#),
+        (r#"{"maxItems": 340282366920938463463374607431768211455}"#, "[1]", ""),
+    ] {
+        assert_eq!(check_number(schema, fits), Ok(()), "{schema}");
+        assert!(breaks.is_empty() || check_number(schema, breaks).is_err(), "{schema}");
+    }
 }

@@ -22,18 +22,36 @@ pub(super) fn declared(schema: &Map<String, Value>) -> Vec<String> {
 }
 
 /// The names that the schema itself requires.
-pub(super) fn required(schema: &Map<String, Value>) -> Vec<Box<str>> {
+pub(super) fn always_required(schema: &Map<String, Value>) -> Vec<Box<str>> {
     let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     names.filter_map(Value::as_str).map(Box::from).collect()
 }
 
-/// The required arguments whose schema accepts null.
+/// The required arguments whose schema accepts null, also those that only other arguments require.
 pub(super) fn nullable(schema: &Map<String, Value>) -> HashSet<Box<str>> {
-    let schemas = applied(schema).into_iter();
-    let required = schemas.filter_map(|schema| schema.get("required")?.as_array()).flatten();
-    let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
+    let required: HashSet<&str> = required(schema).chain(needed(schema)).collect();
     let nulls = Nulls { root: schema, steps: Budget::new(MAX_STEPS) };
     required.into_iter().filter(|name| nulls.in_argument(schema, name, 0)).map(Box::from).collect()
+}
+
+/// The arguments that any schema of the arguments requires.
+pub(super) fn required(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let schemas = applied(schema).into_iter();
+    let required = schemas.filter_map(|schema| schema.get("required")?.as_array()).flatten();
+    required.filter_map(Value::as_str)
+}
+
+/// The arguments that others require. Not those that require others themselves: if null were given, it would require them.
+fn needed(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let schemas = applied(schema);
+    let members = |keyword: &str| -> Vec<&Map<String, Value>> {
+        schemas.iter().filter_map(|schema| schema.get(keyword)?.as_object()).collect()
+    };
+    let (names, others) = (members("dependentRequired"), members("dependentSchemas"));
+    let requiring: HashSet<&str> =
+        names.iter().chain(&others).flat_map(|members| members.keys()).map(String::as_str).collect();
+    let needed = names.into_iter().flat_map(Map::values).filter_map(Value::as_array).flatten();
+    needed.filter_map(Value::as_str).filter(move |name| !requiring.contains(name))
 }
 
 /// The schemas that may apply to the arguments: the root, and what it includes by `$ref`, `allOf` and the like.

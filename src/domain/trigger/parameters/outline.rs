@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     budget::{amount, bytes, weight},
-    pattern,
+    pattern::{self, Effort},
     references::METASCHEMA,
 };
 
@@ -27,10 +27,14 @@ const COMPARED: u64 = 4;
 const DEFINITION: u64 = 16;
 /// What a message about a broken rule takes, in bytes, without the ways in it.
 const MESSAGE: u64 = 256;
-/// For a byte of text that is matched in linear time.
+/// For a byte of text that is matched in linear time, and once more for so much that is tried at each place of the text.
 const LINEAR: u64 = 1;
-/// For a byte of text in which matching may backtrack thousands of times.
+const LINEAR_WIDTH: u64 = 2;
+/// The same for a text in which matching may backtrack thousands of times.
 const BACKTRACKING: u64 = 5 * PARTS;
+const BACKTRACKING_WIDTH: u64 = 32;
+/// Wider expressions cannot be compiled.
+const MAX_WIDTH: u64 = 1 << 20;
 /// Bytes that such a match counts for even if the text is shorter.
 const LEAST_BYTES: u64 = 20;
 
@@ -202,7 +206,7 @@ impl Outline {
         if keyword == "patternProperties" {
             for expression in value.as_object().into_iter().flat_map(Map::keys) {
                 node.name += cost(expression);
-                node.name_doubts += u32::from(pattern::backtracks(expression));
+                node.name_doubts += u32::from(pattern::effort(expression).backtracks);
             }
         }
         // A message about it may hold it all.
@@ -226,7 +230,7 @@ impl Node {
             },
             ("pattern", Value::String(expression)) => {
                 self.text += cost(expression);
-                self.doubts += u32::from(pattern::backtracks(expression));
+                self.doubts += u32::from(pattern::effort(expression).backtracks);
             }
             ("uniqueItems", Value::Bool(true)) => self.is_unique = true,
             ("required", Value::Array(names)) => self.each(names.len(), weight),
@@ -253,7 +257,13 @@ impl Node {
 
 /// For each byte, in parts.
 fn cost(pattern: &str) -> u64 {
-    if pattern::backtracks(pattern) { BACKTRACKING } else { LINEAR }
+    let Effort { backtracks, width } = pattern::effort(pattern);
+    let width = u64::try_from(width).unwrap_or(u64::MAX).min(MAX_WIDTH);
+    if backtracks {
+        BACKTRACKING * (1 + width / BACKTRACKING_WIDTH)
+    } else {
+        LINEAR * (1 + width / LINEAR_WIDTH)
+    }
 }
 
 fn definition(reference: &str) -> Option<usize> {

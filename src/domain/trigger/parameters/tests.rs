@@ -2,6 +2,8 @@
 
 mod attacks;
 mod hostile;
+mod nulls;
+mod patterns;
 mod repairs;
 mod suite;
 mod tools;

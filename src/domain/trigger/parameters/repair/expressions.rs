@@ -1,6 +1,6 @@
 //! Whether regular expressions are checked.
 
-use crate::domain::trigger::parameters::pattern::Patterns;
+use crate::domain::trigger::parameters::pattern::{Patterns, Translation};
 
 /// What becomes of regular expressions.
 pub(in crate::domain::trigger::parameters) enum Expressions<'p> {
@@ -15,7 +15,7 @@ impl Expressions<'_> {
     ///
     /// # Errors
     /// Why it is not checked.
-    pub(super) fn translate(&mut self, expression: &str) -> Result<String, &'static str> {
+    pub(super) fn translate(&mut self, expression: &str) -> Result<Translation, &'static str> {
         match self {
             Self::Checked(patterns) => patterns.translate(expression),
             Self::LeftOut => Err("is left out"),

@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The types of JSON Schema.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+
+/// Keywords that are not checked, and are never null.
+const ANNOTATIONS: [&str; 8] =
+    ["$anchor", "$comment", "$id", "$schema", "contentEncoding", "description", "format", "title"];
 
 /// What a keyword holds.
 pub(super) enum Kind {
@@ -59,6 +63,23 @@ pub(super) fn kind(keyword: &str) -> Option<Kind> {
 pub(super) fn known_type(name: &Value) -> Option<&'static str> {
     let name = name.as_str()?;
     TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether `"const": null` in this schema stands for null. Serializers also write it for no constant at all: then other
+/// keywords are null as well, or nothing would fit both it and another keyword.
+pub(super) fn means_null(schema: &Map<String, Value>) -> bool {
+    let is_null = |name: &Value| known_type(name).is_none_or(|name| name == "null");
+    let admits = |keyword: &str, is_null: &dyn Fn(&Value) -> bool| match schema.get(keyword) {
+        Some(Value::Array(values)) => values.is_empty() || values.iter().any(is_null),
+        Some(value) => is_null(value),
+        None => true,
+    };
+    let is_nullable = schema.get("nullable") == Some(&Value::Bool(true));
+    let is_absent = |(key, value): (&String, &Value)| {
+        value.is_null() && key != "const" && (kind(key).is_some() || ANNOTATIONS.contains(&key.as_str()))
+    };
+    !schema.iter().any(is_absent)
+        && (is_nullable || (admits("type", &is_null) && admits("enum", &Value::is_null)))
 }
 
 fn is_filled_list(value: &Value) -> bool {

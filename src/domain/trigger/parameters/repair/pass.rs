@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 
 use super::{
     expressions::Expressions,
-    keywords::{Kind, distinct_names, kind, known_type},
+    keywords::{Kind, distinct_names, kind, known_type, means_null},
     made::{Made, Part},
 };
 use crate::domain::{
     trigger::{
         parameters::{
             budget::{Budget, MAX_SCHEMA, bytes, weight},
+            pattern::Translation,
             references::{Base, Draft, METASCHEMA, Place, References},
         },
         problem::{Problem, Problems},
@@ -230,14 +231,14 @@ impl<'p, 's> Pass<'p, 's> {
     fn keyword(&mut self, made: &mut Made<'_>, key: &str, value: &Value) {
         let Some(kind) = kind(key).filter(|kind| self.pays(kind, value)) else { return };
         match (key, value, kind) {
-            ("const", _, _) => made.add(key, value.clone()),
+            ("const", _, _) if !value.is_null() || means_null(made.object) => made.add(key, value.clone()),
             // Serializers write what is absent as null.
             (_, Value::Null, _) => self.warn("is null and counts as absent; leave it out"),
             ("type", _, _) => self.types(made, value),
             ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(text), _) => {
                 self.reference(made, key, text);
             }
-            ("pattern", Value::String(text), _) => match self.expressions.translate(text) {
+            ("pattern", Value::String(text), _) => match self.translate(text) {
                 Ok(pattern) => made.add(key, pattern.into()),
                 Err(why) => self.leave_out(made, why),
             },
@@ -261,6 +262,15 @@ impl<'p, 's> Pass<'p, 's> {
             (_, _, Kind::Data(fits, _)) if fits(value) => made.add(key, value.clone()),
             (_, _, Kind::Data(_, what)) => self.leave_out(made, format!("is not checked; write {what}")),
         }
+    }
+
+    /// The form of a regular expression that the validator takes.
+    fn translate(&mut self, pattern: &str) -> Result<String, &'static str> {
+        let Translation { pattern, remark } = self.expressions.translate(pattern)?;
+        if let Some(remark) = remark {
+            self.warn(remark);
+        }
+        Ok(pattern)
     }
 
     fn types(&mut self, made: &mut Made<'_>, value: &Value) {

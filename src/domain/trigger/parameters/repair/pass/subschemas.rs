@@ -105,7 +105,7 @@ impl Pass<'_, '_> {
             }
             self.within(name, |pass| {
                 let name = match key {
-                    "patternProperties" => pass.expressions.translate(name),
+                    "patternProperties" => pass.translate(name),
                     _ => Ok(name.clone()),
                 };
                 match name {
