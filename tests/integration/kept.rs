@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use contact_relay::amqp::properties::{DEAD_LETTER_HEADER, is_broker_header, to_json};
+use contact_relay::amqp::properties::{DEAD_LETTER_HEADER, is_broker_header, to_text};
 use lapin::{
     BasicProperties,
     types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
@@ -18,6 +18,10 @@ use crate::support::{
     raw::{self, HEADERS, MESSAGE_ID, RawMessage, long, short},
     test,
 };
+
+fn to_json(properties: &BasicProperties) -> Value {
+    serde_json::from_str(&to_text(properties)).unwrap()
+}
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text.as_bytes()))
