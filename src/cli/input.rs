@@ -44,14 +44,15 @@ pub(super) fn decode(bytes: &[u8]) -> Option<String> {
 /// character, and a last byte that is half of a unit, become a byte that no UTF-8 has, so that only their line is
 /// broken.
 pub(super) fn to_utf8(bytes: Vec<u8>) -> Vec<u8> {
-    let (rest, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes.as_slice() {
-        [0xFF, 0xFE, rest @ ..] => (rest, u16::from_le_bytes),
-        [0xFE, 0xFF, rest @ ..] => (rest, u16::from_be_bytes),
+    let (rest, is_little) = match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => (rest, true),
+        [0xFE, 0xFF, rest @ ..] => (rest, false),
         _ => return bytes,
     };
     let (units, half) = rest.as_chunks::<2>();
+    let unit = |unit: &[u8; 2]| if is_little { u16::from_le_bytes(*unit) } else { u16::from_be_bytes(*unit) };
     let mut out = Vec::with_capacity(bytes.len());
-    for character in char::decode_utf16(units.iter().copied().map(unit)) {
+    for character in char::decode_utf16(units.iter().map(unit)) {
         match character {
             Ok(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             Err(_) => out.push(0xFF),

@@ -12,8 +12,8 @@ use crate::domain::{
     trigger::json::{self, Members},
 };
 
-/// The JSON that stands in a text as JSON: `function.arguments` of OpenAI, a column of a database. Anything else as it
-/// is.
+/// The JSON that stands in a text as JSON: `function.arguments` of `OpenAI`, a column of a database. Anything else as
+/// it is.
 #[must_use]
 pub fn unwrapped(json: &str) -> Cow<'_, str> {
     let inside = if json.starts_with('"') { serde_json::from_str::<String>(json).ok() } else { None };

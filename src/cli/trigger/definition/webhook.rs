@@ -34,8 +34,12 @@ const SLACK_WORKFLOWS: [&str; 2] =
 
 /// The parameters that are a text whenever the trigger fires.
 pub(super) fn always_texts(parameters: &Value) -> BTreeSet<String> {
-    let required = parameters["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let is_text = |name: &&str| parameters["properties"][*name]["type"] == "string";
+    let required = parameters.get("required").and_then(Value::as_array);
+    let required = required.into_iter().flatten().filter_map(Value::as_str);
+    let is_text = |name: &&str| {
+        let kind = parameters.get("properties").and_then(|properties| properties.get(*name)?.get("type"));
+        kind.and_then(Value::as_str) == Some("string")
+    };
     required.filter(is_text).map(str::to_owned).collect()
 }
 
