@@ -145,7 +145,13 @@ impl Reader<'_> {
             Field::Email => self.email(text),
             Field::Identity | Field::ZipCode | Field::Number => self.digits(field, text),
             Field::Birthday => or_as_given(text, birthday::parse(text, self.region, self.said_at)),
-            Field::Country => or_as_given(text, country::code(text).map(str::to_owned)),
+            Field::Country => match country::code(text) {
+                // The letters of "N/A" with anything between them are Namibia's code.
+                Some("NA") if text.chars().filter(|c| c.is_alphanumeric()).count() == 2 => {
+                    Reading::NoValue(Some(Why::Word))
+                }
+                code => or_as_given(text, code.map(str::to_owned)),
+            },
             // `201.0`: the number of an apartment is often in a column of numbers.
             Field::Complement => {
                 Reading::text(damaged::repair(text).map_or_else(|| text.to_owned(), Cow::into_owned))

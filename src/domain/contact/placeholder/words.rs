@@ -127,7 +127,9 @@ impl Words {
         }
         let spelled = spelled(bare);
         if !self.starts.contains(first_word(&spelled)) {
-            return self.is_doubled(field, &spelled) || self.is_joined(&spelled);
+            // `{{customerName}}` is a template.
+            let is_template = text.starts_with(['{', '<', '[', '_', '«']);
+            return self.is_doubled(field, &spelled) || !is_template && self.is_joined(&spelled);
         }
         let is_named = || field.is_proper_name() && text == bare && is_written_as_a_name(text);
         match self.phrases.get(&*spelled) {
@@ -139,7 +141,10 @@ impl Words {
             // Nobody writes a name in brackets, or with a full stop.
             Some(Reach::UnlessAName) => !is_named(),
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
-            Some(Reach::KeysOnly) | None => self.are_phrases(field, &spelled),
+            // "Sin City" is a name, "sin city" is not.
+            Some(Reach::KeysOnly) | None => {
+                self.are_phrases(field, &spelled, !(field.is_proper_name() && is_titled(bare)))
+            }
         }
     }
 
@@ -178,7 +183,7 @@ impl Words {
 
     /// Whether the text is phrases one after the other: "null null", "n/a n/a". The field's own name may be among them
     /// where one certainly says that there is nothing: "sem cargo", "cargo não informado".
-    fn are_phrases(&self, field: Field, spelled: &str) -> bool {
+    fn are_phrases(&self, field: Field, spelled: &str, may_have_label: bool) -> bool {
         let mut rest = spelled;
         let (mut has_phrase, mut has_label, mut has_certain, mut denied) = (false, false, false, false);
         while !rest.is_empty() {
@@ -207,7 +212,7 @@ impl Words {
             };
             rest = rest.get(length..).unwrap_or_default().trim_start_matches(is_separator);
         }
-        if has_label { has_certain } else { has_phrase }
+        if has_label { has_certain && may_have_label } else { has_phrase }
     }
 
     /// The length of the longest phrase that the text begins with.
@@ -277,6 +282,11 @@ fn is_country(text: &str) -> bool {
 fn is_written_as_a_name(text: &str) -> bool {
     let mut letters = text.chars();
     letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
+}
+
+/// Whether each word begins with a capital: "Sin City".
+fn is_titled(text: &str) -> bool {
+    text.split_whitespace().all(is_written_as_a_name)
 }
 
 /// Strips brackets, quotes, dashes and the end of a sentence.

@@ -186,12 +186,16 @@ fn words_for_nothing_beside_a_value_are_left_out() {
         ("zipCode", "60175055 undefined", "60175-055"),
         ("complement", "201.0", "201"),
         ("company", "12.0", "12.0"),
+        ("country", "Namibia", "NA"),
+        ("country", "🇳🇦", "NA"),
     ] {
         let update = update(json!({ field: text })).unwrap();
         assert_eq!(values(&update), [(field, expected)], "{field}: {text}");
         assert!(rejected(&update).is_empty(), "{field}: {text}");
     }
-    for (field, text) in [("street", "Rua null"), ("name", "null, null"), ("name", "Nome: undefined")] {
+    for (field, text) in
+        [("country", "-, N/A"), ("street", "Rua null"), ("name", "null, null"), ("name", "Nome: undefined")]
+    {
         assert!(update(json!({ field: text })).unwrap().values.is_empty(), "{field}: {text}");
     }
 }

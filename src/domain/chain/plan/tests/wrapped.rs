@@ -86,7 +86,7 @@ fn what_cannot_be_read_for_certain_is_reported() {
 #[test]
 fn long_arguments_are_refused_before_they_are_read() {
     let (long, padded) = ("x ".repeat(3_000), format!("{}Ana", " ".repeat(4_000)));
-    let many: Vec<String> = (0..200_000).map(|index| format!("N/A {index}")).collect();
+    let many: Vec<String> = (0..20_000).map(|index| format!("N/A {index}")).collect();
     for (argument, expected) in [
         (json!(long), Some("too_long")),
         (json!(many), Some("too_long")),

@@ -33,11 +33,12 @@ fn the_field_itself_alone_or_denied_is_no_value() {
             (Field::Street, "no address", "English"),
             (Field::Street, "without address", "English"),
             (Field::City, "no tiene ciudad", "Spanish"),
-            (Field::City, "No City", "English, capitalized"),
+            (Field::City, "no city", "English"),
+            (Field::City, "NO CITY", "English, in capitals"),
             (Field::Position, "Cargo não informado", "Portuguese: the name first"),
             (Field::Company, "empresa não informada", "Portuguese: the name first"),
             (Field::Position, "unknown position", "English"),
-            (Field::Company, "kein Firma", "German"),
+            (Field::Company, "keine firma", "German"),
         ],
     );
 }
