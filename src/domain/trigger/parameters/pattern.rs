@@ -100,10 +100,10 @@ impl Patterns {
         };
         // Those that cannot be compiled take the most time.
         self.add(1 + hard)?;
-        if wide > MAX_SMALL && !compiles(&translated, options(COMPILED)) {
+        if wide > MAX_SMALL && !compiles(&translated, &options(COMPILED)) {
             self.add(LARGE - 1)?;
         }
-        if !compiles(&translated, self.options()) {
+        if !compiles(&translated, &self.options()) {
             return Err(UNUSABLE);
         }
         Ok(Translation { pattern: translated, remark: scan.remark })
@@ -136,7 +136,7 @@ fn options(max_compiled: usize) -> ValidationOptions<'static> {
     jsonschema::options().offline().should_validate_formats(false).with_pattern_options(engines)
 }
 
-fn compiles(pattern: &str, options: ValidationOptions<'static>) -> bool {
+fn compiles(pattern: &str, options: &ValidationOptions<'static>) -> bool {
     options.build(&json!({ "pattern": pattern })).is_ok()
 }
 

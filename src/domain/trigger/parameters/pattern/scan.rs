@@ -354,7 +354,7 @@ impl<'p> Scanner<'p> {
             number.checked_sub(1).and_then(|index| self.captures.get(index)).is_some_and(|one| !one.is_open)
         };
         let complete = numbers.iter().filter(is_complete);
-        let text: String = complete.map(|number| format!("(?({number})\\{number})")).collect();
+        let text = complete.fold(String::new(), |text, number| format!("{text}(?({number})\\{number})"));
         self.references.extend(numbers);
         self.piece(&format!("(?:{text})"), Piece::REFERENCE);
     }

@@ -46,14 +46,14 @@ impl Scanner<'_> {
                 let number = format!("{c}{more}").parse().unwrap_or(usize::MAX);
                 self.reference(&[number]);
             }
-            c => match class(c) {
-                Some(class) => self.single(&format!("[{class}]"), 1),
-                None => {
-                    let mut text = String::new();
-                    let width = self.character(c, &mut text);
-                    self.single(&text, width);
+            c => {
+                if let Some(class) = class(c) {
+                    return self.single(&format!("[{class}]"), 1);
                 }
-            },
+                let mut text = String::new();
+                let width = self.character(c, &mut text);
+                self.single(&text, width);
+            }
         }
     }
 
@@ -80,8 +80,9 @@ impl Scanner<'_> {
             }
             'c' => {
                 self.scan.is_rewritten = true;
-                match self.rest.next().filter(char::is_ascii_alphabetic) {
-                    Some(letter) => text.push_str(&format!("\\x{:02x}", u32::from(letter) % 32)),
+                let letter = self.rest.next().filter(char::is_ascii_alphabetic);
+                match letter.and_then(|letter| char::from_u32(u32::from(letter) % 32)) {
+                    Some(control) => text.extend(control.escape_unicode()),
                     None => self.fault(UNUSABLE),
                 }
             }
