@@ -25,7 +25,7 @@ pub(crate) fn imports(from: &Module, code: &str, files: &BTreeSet<Module>) -> Ve
 }
 
 /// Every path in the code that begins with `crate`, `super` or `self`, as names from the crate's root, with
-/// its line. A group yields one path for each of its items.
+/// its line. A group yields one path for each of its items. The path in `pub(in …)` is left out: it uses nothing.
 fn paths(module: &Module, code: &str) -> Vec<(usize, Module)> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -38,7 +38,9 @@ fn paths(module: &Module, code: &str) -> Vec<(usize, Module)> {
             "{" => braces.push((at > 1 && text(at - 2) == "mod").then(|| text(at - 1))),
             "}" => drop(braces.pop()),
             start @ ("crate" | "super" | "self")
-                if text(at + 1) == "::" && (at == 0 || !["::", "$"].contains(&text(at - 1))) =>
+                if text(at + 1) == "::"
+                    && (at == 0 || !["::", "$"].contains(&text(at - 1)))
+                    && (at < 3 || [text(at - 3), text(at - 2), text(at - 1)] != ["pub", "(", "in"]) =>
             {
                 let mut base = if start == "crate" { Module::new() } else { module.clone() };
                 if start != "crate" {
@@ -143,6 +145,7 @@ fn imports_lead_to_files() {
         imports.map(|import| import.to.join("::")).collect::<Vec<_>>()
     };
     assert_eq!(of("a", "mod b; use self::b::X; use crate::{a::Y, c}; use std::fmt;"), ["a::b", "c"]);
+    assert_eq!(of("a::b", "pub(in crate::a) fn f() { for x in crate::c::X {} }"), ["c"]);
     assert_eq!(of("a::b", "use super::{X, super::c::Y}; fn f() { super::g(); crate::h() }"), ["a", "c", "a"]);
 }
 
