@@ -131,7 +131,7 @@ async fn print_sizes(conn: &mut PgConnection, finished: usize) -> anyhow::Result
     for table in ["applied_events", "trigger_events", "webhook_deliveries"] {
         let (rows, indexes): (i64, i64) = sqlx::query_as(
             "SELECT sum(pg_table_size(relid))::bigint, sum(pg_indexes_size(relid))::bigint
-             FROM pg_partition_tree($1::regclass)",
+             FROM (SELECT $1::regclass AS relid UNION SELECT relid FROM pg_partition_tree($1::regclass)) tables",
         )
         .bind(table)
         .fetch_one(&mut *conn)
