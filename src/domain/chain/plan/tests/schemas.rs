@@ -72,7 +72,7 @@ fn definitions_may_use_each_other() {
 }
 
 /// A lead with optional members that have rules, and a webhook that sends them.
-fn strict_lead(arguments: Value) -> Value {
+fn strict_lead(arguments: &Value) -> Value {
     let email =
         r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$";
     let parameters = json!({
@@ -120,7 +120,7 @@ fn arguments_that_are_no_value_and_may_be_null_do_not_break_the_schema() {
         (json!({"email": "N/A", "note": "N/A"}), vec!["email"]),
         (json!({"email": "ada@analytical.example"}), vec![]),
     ] {
-        let plan = run(&strict_lead(arguments.clone()), &rules());
+        let plan = run(&strict_lead(&arguments), &rules());
         let plan = plan.unwrap_or_else(|fault| panic!("{arguments}: {}", fault.message));
         let mut names: Vec<&str> = plan.event.left_out.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -157,7 +157,7 @@ fn other_arguments_that_break_the_schema_are_refused() {
         (json!({"email": false}), "argument `email` must be a string"),
         (json!({"email": []}), "argument `email` must be a string"),
     ] {
-        let fault = run(&strict_lead(arguments.clone()), &rules()).unwrap_err();
+        let fault = run(&strict_lead(&arguments), &rules()).unwrap_err();
         assert_eq!(fault.reason, Reason::ArgumentsInvalid);
         assert!(fault.message.contains(says), "{arguments}: {}", fault.message);
     }
@@ -171,7 +171,7 @@ fn arguments_that_are_left_out_are_so_for_the_whole_chain() {
             "action": {"type": "CRM", "subtype": "UPSERT_CONTACT", "email": "email"}})
     };
     let event =
-        |required: Value| with(strict_lead(json!({"email": "N/A"})), "/data/next", json!([next(required)]));
+        |required: Value| with(strict_lead(&json!({"email": "N/A"})), "/data/next", json!([next(required)]));
     let plan = run(&event(json!([])), &rules()).unwrap();
     assert_eq!((plan.steps.len(), plan.event.left_out.len()), (2, 1));
     let fault = run(&event(json!(["email"])), &rules()).unwrap_err();
