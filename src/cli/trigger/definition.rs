@@ -117,7 +117,8 @@ pub(super) fn lint(found: &Found, placeholders: &Placeholders) -> Vec<Finding> {
         }
         Ok(trigger) => {
             let schema = trigger.warnings().iter().map(|one| (one.pointer.clone(), one.message.clone()));
-            let no_values = no_values::warnings(&value["parameters"], &trigger, placeholders);
+            let no_values = value.get("parameters").into_iter();
+            let no_values = no_values.flat_map(|schema| no_values::warnings(schema, &trigger, placeholders));
             let warnings =
                 schema.chain(shapes(&written)).chain(no_values).chain(warnings(&trigger, &actions, &value));
             findings.extend(warnings.map(|(place, message)| finding(Severity::Warning, &place, message)));

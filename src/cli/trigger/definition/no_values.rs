@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::{Warning, escaped};
 use crate::domain::{
     contact::{field::Field, placeholder::Placeholders},
-    trigger::definition::{Action, Trigger},
+    trigger::{
+        definition::{Action, Trigger},
+        mapping::Mapping,
+    },
 };
 
 /// Keywords that have one value, and those that have a list of them.
@@ -21,7 +24,7 @@ pub(super) fn warnings(schema: &Value, trigger: &Trigger, placeholders: &Placeho
         Action::Webhook(_) => None,
     });
     let mut warnings = Vec::new();
-    for (field, parameter) in mappings.flat_map(|mapping| mapping.iter()) {
+    for (field, parameter) in mappings.flat_map(Mapping::iter) {
         let Some(declared) = schema.get("properties").and_then(|properties| properties.get(parameter)) else {
             continue;
         };

@@ -23,7 +23,7 @@ const TOLL_FREE: [&str; 8] = ["800", "822", "833", "844", "855", "866", "877", "
 /// The example of a number without its marks, which is how language models send it.
 const EXAMPLES: [&str; 2] = ["5551234567", "15551234567"];
 /// The largest integers of 32 and 64 bits, with and without a sign, and what JavaScript makes of the last. A database
-/// stores them in place of every number that is too large for its column (MySQL's out-of-range handling).
+/// stores them in place of every number that is too large for its column (`MySQL`'s handling of what is out of range).
 const LIMITS: [&str; 8] = [
     "2147483647",
     "2147483648",

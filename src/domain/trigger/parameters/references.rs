@@ -287,7 +287,7 @@ mod tests {
         let mut find = |reference: &str, base: &str| {
             let base = references.number(base);
             let place = references.resolve(reference, base, &budget)?;
-            let pointer: String = place.keys().iter().map(|key| format!("/{key}")).collect();
+            let pointer: String = place.keys().iter().flat_map(|key| ["/", &**key]).collect();
             Some((pointer, references.addresses[place.base.number()].to_string()))
         };
         let part = "https://a.example/d/part";

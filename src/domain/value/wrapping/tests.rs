@@ -91,6 +91,10 @@ fn names_are_unwrapped() {
             ("> Ana Souza", "RFC 3676, 4.5: a quoted line"),
         ],
     );
+}
+
+#[test]
+fn other_texts_are_unwrapped() {
     for (text, expected, source) in [
         ("Jos&eacute; da Concei&ccedil;&atilde;o", "José da Conceição", "HTML, 13.5"),
         ("O\\'Neil", "O'Neil", "PHP's addslashes"),

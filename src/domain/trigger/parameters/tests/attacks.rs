@@ -54,7 +54,7 @@ fn named(count: usize, schema: impl Fn(usize) -> Value) -> Value {
     (0..count).map(|n| (format!("n{n}"), schema(n))).collect::<Map<_, _>>().into()
 }
 
-fn a(schema: Value) -> Value {
+fn a(schema: &Value) -> Value {
     json!({"properties": {"a": schema}})
 }
 
@@ -68,7 +68,7 @@ fn nested(keyword: &str, depth: usize, inner: Value) -> Value {
 }
 
 fn numbers(count: usize) -> Value {
-    many(count, |n| n.into())
+    many(count, Value::from)
 }
 
 /// `count` of the text, then its first item again.
@@ -144,7 +144,7 @@ fn data_are_not_multiplied() {
             json!({"a": 1}),
             TooLarge,
         ),
-        ("choices x `not`", a(nested("not", 100, choices())), json!({"a": 1}), TooLarge),
+        ("choices x `not`", a(&nested("not", 100, choices())), json!({"a": 1}), TooLarge),
         (
             "names that are required x references",
             copies("items", json!({"required": many(50_000, |n| format!("n{n}").into())})),
@@ -162,55 +162,57 @@ fn data_are_not_multiplied() {
     ]);
 }
 
+/// Each reference leads to `count` of the schema.
+fn behind(references: usize, schema: &Value, count: usize) -> Value {
+    let definition = json!({"allOf": vec![schema; count]});
+    json!({"properties": {"a": {"allOf": vec![reference("d"); references]}}, "$defs": {"d": definition}})
+}
+
+/// The last of 16 definitions, each of which refers to the next one twice.
+fn doubling(last: &Value) -> Value {
+    let twice = |n: usize| match n {
+        15 => last.clone(),
+        _ => json!({"allOf": [reference(format!("n{}", n + 1)), reference(format!("n{}", n + 1))]}),
+    };
+    json!({"properties": {"a": reference("n0")}, "$defs": named(16, twice)})
+}
+
 #[test]
 fn values_are_not_multiplied() {
-    let behind = |references: usize, schema: Value, count: usize| json!({"properties": {"a": {"allOf": vec![reference("d"); references]}}, "$defs": {"d": {"allOf": vec![schema; count]}}});
     let unique = json!({"uniqueItems": true});
-    let doubling = |last: Value| {
-        let twice = |n: usize| match n {
-            15 => last.clone(),
-            _ => json!({"allOf": [reference(format!("n{}", n + 1)), reference(format!("n{}", n + 1))]}),
-        };
-        json!({"properties": {"a": reference("n0")}, "$defs": named(16, twice)})
-    };
     let unusable = "^(a|aa)+(?=b)b+$";
     let texts = many(8, |n| format!("{}{n}", "a".repeat(30)).into());
     let open = json!({"properties": {"p": {"items": {"pattern": unusable}}, "u": {"allOf": vec![unique.clone(); 5]}}});
     test(vec![
-        (
-            "distinct items x schemas",
-            behind(1_000, unique.clone(), 40),
-            json!({"a": repeated(130_000)}),
-            Costly,
-        ),
-        ("distinct items", a(unique), json!({"a": repeated(20_000)}), Checked),
+        ("distinct items x schemas", behind(1_000, &unique, 40), json!({"a": repeated(130_000)}), Costly),
+        ("distinct items", a(&unique), json!({"a": repeated(20_000)}), Checked),
         (
             "a nested constant x schemas",
-            behind(900, json!({"const": [numbers(20_000)]}), 1),
+            behind(900, &json!({"const": [numbers(20_000)]}), 1),
             json!({"a": [repeated(20_000)]}),
             Costly,
         ),
         (
             "the length of a text x schemas",
-            behind(900, json!({"minLength": MESSAGE + 1}), 40),
+            behind(900, &json!({"minLength": MESSAGE + 1}), 40),
             json!({"a": "x".repeat(MESSAGE)}),
             Costly,
         ),
         (
             "members x schemas",
-            doubling(json!({"properties": {"n0": false}})),
+            doubling(&json!({"properties": {"n0": false}})),
             json!({"a": named(60_000, Value::from)}),
             Costly,
         ),
         (
             "items x schemas",
-            doubling(json!({"items": {"type": "string"}})),
+            doubling(&json!({"items": {"type": "string"}})),
             json!({"a": numbers(100_000)}),
             Costly,
         ),
         (
             "the name of a member x schemas",
-            behind(900, json!({"patternProperties": {"^x": false}, "properties": {"y": false}}), 8),
+            behind(900, &json!({"patternProperties": {"^x": false}, "properties": {"y": false}}), 8),
             json!({"a": {"x".repeat(MESSAGE / 2): 1}}),
             Costly,
         ),
@@ -222,7 +224,7 @@ fn values_are_not_multiplied() {
         ),
         (
             "members x the metaschema",
-            a(json!({"$ref": "https://json-schema.org/draft/2020-12/schema"})),
+            a(&json!({"$ref": "https://json-schema.org/draft/2020-12/schema"})),
             json!({"a": {"type": "x", "properties": named(60_000, |_| json!({}))}}),
             Costly,
         ),
@@ -231,7 +233,7 @@ fn values_are_not_multiplied() {
 
 #[test]
 fn messages_of_the_validator_are_not_multiplied() {
-    let in_any = |schema: Value| a(json!({"anyOf": [schema, {"type": "string"}]}));
+    let in_any = |schema: Value| a(&json!({"anyOf": [schema, {"type": "string"}]}));
     let key = "k".repeat(MESSAGE / 2);
     test(vec![
         (
