@@ -16,6 +16,7 @@ mod chain;
 mod clocks;
 mod command_line;
 mod contacts;
+mod contracts;
 mod dead_letters;
 mod effects;
 mod erasure;

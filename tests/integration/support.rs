@@ -5,6 +5,7 @@
 pub(crate) mod app;
 pub(crate) mod broker;
 mod confirms;
+pub(crate) mod contracts;
 pub(crate) mod dead_letters;
 pub(crate) mod dice;
 mod environment;

@@ -16,7 +16,7 @@ use lapin::{
 use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{event::Event, eventually};
+use super::{contracts, event::Event, eventually};
 
 /// Maximum time of one request to the broker before a retry over a new connection.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -220,6 +220,7 @@ impl Broker {
         };
         while let Some(message) = self.insist("basic.get", get).await {
             let body = serde_json::from_slice(&message.data).expect("a JSON event");
+            contracts::check_published(&body);
             let routing_key = message.routing_key.to_string();
             let heard = Heard { routing_key, properties: message.properties.clone(), body };
             self.heard.lock().await.push(heard);
