@@ -47,23 +47,53 @@ pub(super) struct Effects {
     pub(super) dead_letters: usize,
 }
 
-/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do. `is_patient`: it waits for
-/// locks as long as anybody; otherwise a tenth of a second, and not at all for the dead letter that a message has already.
+/// How long a transaction waits for a lock. Unless it is patient, it does not wait at all for the dead letter that a message has
+/// already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as anybody.
+    Patient,
+    /// A tenth of a second.
+    Brief,
+    /// As long as others may need to commit: much longer waits were in vain a short time ago.
+    Least,
+}
+
+impl Patience {
+    /// `is_known`: others that needed the same were given up.
+    pub(super) const fn of(is_patient: bool, is_known: bool) -> Self {
+        match (is_patient, is_known) {
+            (_, true) => Self::Least,
+            (true, false) => Self::Patient,
+            (false, false) => Self::Brief,
+        }
+    }
+
+    const fn lock_timeout(self) -> Option<&'static str> {
+        match self {
+            Self::Patient => None,
+            Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
+            Self::Least => Some("SET LOCAL lock_timeout = '10ms'"),
+        }
+    }
+}
+
+/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
-    is_patient: bool,
+    patience: Patience,
 ) -> Result<Effects, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        if !is_patient {
-            transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
+        if let Some(shorter) = patience.lock_timeout() {
+            transaction.execute(shorter).await?;
         }
         let applying = async {
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
-            let dead = DeadLetters { outcome, messages, is_patient };
+            let dead = DeadLetters { outcome, messages, is_patient: patience == Patience::Patient };
             (written.dead, written.left_out) = dead.write(worker, &mut transaction).await?;
             Ok(written)
         };
