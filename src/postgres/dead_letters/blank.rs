@@ -1,10 +1,11 @@
 //! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tracing::warn;
 
 use super::NewDeadLetter;
 use crate::{
@@ -21,8 +22,8 @@ use crate::{
 /// loses its contents.
 const MAX_COMPANIES: usize = 1_000;
 
-/// How often an identifier is looked up for all dead letters of a company in one transaction, and for those without a
-/// company. It takes a fraction of a second. What would need more loses its contents, and so do the company's others after it.
+/// How often an identifier is looked up in one transaction. It takes a fraction of a second. A dead letter that needs more, alone,
+/// loses its contents.
 const MAX_LOOKUPS: usize = 20_000;
 
 /// Searching so many bytes takes as long as a lookup.
@@ -38,7 +39,8 @@ pub struct Recognition<'a> {
 }
 
 /// Blanks the dead letters that name a person who has been erased since their message was written, or that are
-/// too large to be searched. Messages from after the last erasure of their company are not searched.
+/// too large to be searched, and returns how many were. Messages from after the last erasure of their company are not searched.
+/// `None` if they are too many to be searched in one transaction, which is then lost. One is never too many.
 ///
 /// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
 /// then finds them.
@@ -49,16 +51,16 @@ pub async fn blank(
     conn: &mut PgConnection,
     recognition: &Recognition<'_>,
     dead_letters: &mut [NewDeadLetter],
-) -> Result<(), sqlx::Error> {
+) -> Result<Option<usize>, sqlx::Error> {
     if dead_letters.is_empty() {
-        return Ok(());
+        return Ok(Some(0));
     }
     let companies: BTreeSet<&str> = dead_letters.iter().map(|new| new.company.as_str()).collect();
     let erasures = suppressions::last_erasures(conn, &companies, MAX_COMPANIES + 1).await?;
     if erasures.is_empty() {
-        return Ok(());
+        return Ok(Some(0));
     }
-    let mut lookups: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut unsearched, mut searched, mut lookups) = (0, 0_usize, 0_usize);
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
@@ -68,11 +70,23 @@ pub async fn blank(
         if companies.is_empty() {
             continue;
         }
-        companies.sort_unstable_by(|(one, _), (other, _)| one.code().cmp(other.code()));
-        let left = lookups.entry(new.company.clone()).or_insert(MAX_LOOKUPS);
-        let Some(identifiers) = identifiers(new, &companies, left) else {
-            *left = 0;
+        if companies.len() > MAX_COMPANIES {
             new.blank();
+            unsearched += 1;
+            continue;
+        }
+        companies.sort_unstable_by(|(one, _), (other, _)| one.code().cmp(other.code()));
+        let mut left = MAX_LOOKUPS;
+        let identifiers = identifiers(new, &companies, &mut left);
+        // What it takes to find out that one is too large counts as well.
+        lookups += if identifiers.is_some() { MAX_LOOKUPS - left } else { MAX_LOOKUPS };
+        searched += 1;
+        if lookups > MAX_LOOKUPS && searched > 1 {
+            return Ok(None);
+        }
+        let Some(identifiers) = identifiers else {
+            new.blank();
+            unsearched += 1;
             continue;
         };
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
@@ -80,7 +94,19 @@ pub async fn blank(
             new.blank();
         }
     }
-    Ok(())
+    Ok(Some(unsearched))
+}
+
+/// Logs that so many messages lost their contents although they may name nobody.
+pub fn log_unsearched(component: &str, messages: usize) {
+    if messages > 0 {
+        warn!(
+            component,
+            messages,
+            "{component} kept {messages} messages without their contents: they may name an erased person, and searching them \
+             would take too long"
+        );
+    }
 }
 
 /// A message without a readable time may be from before the erasure.
@@ -95,9 +121,6 @@ fn identifiers(
     companies: &[(Region, &CompanyId)],
     left: &mut usize,
 ) -> Option<Vec<(CompanyId, Identifier)>> {
-    if companies.len() > MAX_COMPANIES || *left == 0 {
-        return None;
-    }
     let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), new.properties.as_bytes()].join(&b'\n');
     let mut identifiers = Vec::new();
     for companies in companies.chunk_by(|(one, _), (other, _)| one == other) {

@@ -94,7 +94,8 @@ pub(super) async fn apply(
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
             let dead = DeadLetters { outcome, messages, is_patient: patience == Patience::Patient };
-            (written.dead, written.left_out) = dead.write(worker, &mut transaction).await?;
+            let stored = dead.write(worker, &mut transaction).await?;
+            (written.dead, written.left_out, written.unsearched) = stored;
             Ok(written)
         };
         match applying.await {
@@ -109,9 +110,11 @@ pub(super) async fn apply(
             }
         }
     };
-    let Written { events, requests, dead, left_out, endpoints } = worker.database.unit(unit).await??;
+    let Written { events, requests, dead, left_out, unsearched, endpoints } =
+        worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead, left_out);
+    dead_letters::log_unsearched(&worker.name, unsearched);
     Ok(Effects { events, requests, dead_letters: dead.len() + left_out })
 }
 
@@ -144,6 +147,8 @@ struct Written {
     dead: Vec<Reason>,
     /// How many messages have a dead letter that is locked.
     left_out: usize,
+    /// How many messages lost their contents because they could not be searched.
+    unsearched: usize,
     /// Endpoints that have a row now.
     endpoints: Vec<Key>,
 }
@@ -201,19 +206,21 @@ struct DeadLetters<'a> {
 }
 
 impl DeadLetters<'_> {
-    /// Returns the reasons of the new ones, and how many messages have one that is locked.
+    /// Returns the reasons of the new ones, how many messages have one that is locked, and how many lost their contents because
+    /// they could not be searched for erased people.
     async fn write(
         self,
         worker: &UpsertWorker,
         conn: &mut PgConnection,
-    ) -> Result<(Vec<Reason>, usize), Refused> {
+    ) -> Result<(Vec<Reason>, usize, usize), Refused> {
         let Outcome { mut dead, resolved, .. } = self.outcome;
         let recognition = Recognition {
             pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
             regions: &worker.rules.regions,
         };
         // Before any dead letter is locked: an erasure may wait for others who need it.
-        dead_letters::blank(conn, &recognition, &mut dead).await?;
+        let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
+        let unsearched = blanked.ok_or(Refused::TooLarge)?;
         let mut replays = self.messages.replays();
         let mut left_out = Vec::new();
         if !self.is_patient && !dead.is_empty() {
@@ -228,7 +235,7 @@ impl DeadLetters<'_> {
         }
         dead_letters::insert(conn, &dead).await?;
         dead_letters::resolve(conn, &resolved).await?;
-        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len()))
+        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len(), unsearched))
     }
 }
 
