@@ -118,3 +118,20 @@ async fn many_rows_are_put_back_in_portions(app: &TestApp) {
     app.wait_for_unpublished(0).await;
     assert_eq!(app.broker.hear(2 * ROWS).await.len(), 2 * ROWS, "nothing is published twice");
 }
+
+/// A sweep takes a part of it, and the next one follows at once.
+#[apply(test)]
+async fn backlog_is_published_without_a_pause(app: &TestApp) {
+    const ROWS: usize = 130;
+    app.set("outbox.sweep_interval", "1h");
+    app.broker.declare().await;
+    let mut transaction = app.pool.begin().await.unwrap();
+    for _ in 0..ROWS {
+        let events = (0..10).map(|_| event("contact.upserted.created")).collect();
+        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    app.run(&[]).await;
+    app.wait_for_unpublished(0).await;
+    app.broker.hear(10 * ROWS).await;
+}
