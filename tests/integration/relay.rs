@@ -135,3 +135,32 @@ async fn backlog_is_published_without_a_pause(app: &TestApp) {
     app.wait_for_unpublished(0).await;
     app.broker.hear(10 * ROWS).await;
 }
+
+/// More messages are late than one connection may have.
+#[apply(test)]
+async fn many_messages_without_a_confirm_hold_up_no_other(app: &TestApp) {
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.publish_timeout", "2s");
+    app.set("outbox.retry_interval", "1h");
+    app.set("outbox.lease", "1h");
+    proxy.withhold_confirms(true);
+    let process = app.run(&[]).await;
+    proxy.withhold_confirms(false);
+    let mut transaction = app.pool.begin().await.unwrap();
+    for _ in 0..41 {
+        let events = (0..500).map(|_| event("contact.upserted.created")).collect();
+        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    eventually("all of them are late", async || (put_back(app).await == 41 * 500).then_some(())).await;
+    let is_fresh = async || process.log().contains("sends over a fresh connection").then_some(());
+    eventually("it has a fresh connection", is_fresh).await;
+    app.broker.purge("test-subscriber").await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(41 * 500).await;
+    assert!(!process.log().contains("reconnects"), "{}", process.log());
+    process.ready().await;
+    sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
+}

@@ -1,6 +1,6 @@
-//! Withholds one confirm of a connection to `RabbitMQ`.
+//! Withholds confirms of a connection to `RabbitMQ`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// Method ids of `basic.ack` (AMQP 0-9-1, section 1.8).
 const ACK: [u8; 4] = [0, 60, 0, 80];
@@ -9,9 +9,11 @@ const ACK: [u8; 4] = [0, 60, 0, 80];
 const HEAD: usize = 7;
 const END: u8 = 0xCE;
 
-/// Rewrites what the server sends, so that the message with this delivery tag is never confirmed.
+/// Rewrites what the server sends, so that the messages with these delivery tags are never confirmed.
 pub(super) struct Withheld {
-    tag: u64,
+    tags: RangeInclusive<u64>,
+    /// All tags up to this one have been looked at.
+    last: u64,
     /// The tags that have been confirmed.
     confirmed: BTreeSet<u64>,
     /// The beginning of a frame.
@@ -19,11 +21,11 @@ pub(super) struct Withheld {
 }
 
 impl Withheld {
-    pub(super) fn new(tag: u64) -> Self {
-        Self { tag, confirmed: BTreeSet::new(), rest: Vec::new() }
+    pub(super) fn new(tags: RangeInclusive<u64>) -> Self {
+        Self { tags, last: 0, confirmed: BTreeSet::new(), rest: Vec::new() }
     }
 
-    /// The whole frames of what has arrived, without that confirm.
+    /// The whole frames of what has arrived, without those confirms.
     pub(super) fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.rest.extend_from_slice(bytes);
         let mut kept = Vec::new();
@@ -45,10 +47,13 @@ impl Withheld {
     fn acks(&mut self, frame: &[u8], kept: &mut Vec<u8>) {
         let tag = u64::from_be_bytes(frame[HEAD + 4..HEAD + 12].try_into().unwrap());
         let is_multiple = frame[HEAD + 12] & 1 == 1;
-        let first = if is_multiple { 1 } else { tag };
+        let first = if is_multiple { self.last + 1 } else { tag };
+        if is_multiple {
+            self.last = self.last.max(tag);
+        }
         for one in first..=tag {
             // The first copy only: the client would not understand a second one.
-            if one == self.tag || !self.confirmed.insert(one) {
+            if self.tags.contains(&one) || !self.confirmed.insert(one) {
                 continue;
             }
             kept.extend_from_slice(&frame[..HEAD]);
