@@ -1,13 +1,14 @@
 //! The relay settles each message by itself: one that a queue does not take holds up nobody.
 
-use contact_relay::postgres::effects::events;
+use contact_relay::{domain::chain::outgoing::OutgoingEvent, postgres::effects::events};
 use macro_rules_attribute::apply;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
 use crate::{
     effects::event,
-    support::{app::TestApp, event::Event, eventually, proxy::Proxy, test},
+    support::{app::TestApp, broker::Heard, event::Event, eventually, proxy::Proxy, test},
 };
 
 /// Messages that wait and belong to no process.
@@ -163,4 +164,60 @@ async fn many_messages_without_a_confirm_hold_up_no_other(app: &TestApp) {
     assert!(!process.log().contains("reconnects"), "{}", process.log());
     process.ready().await;
     sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
+}
+
+/// With one message on top that did not fit: a message can be larger than all the room.
+#[apply(test)]
+async fn what_exceeds_the_room_in_memory_waits_in_the_database(app: &TestApp) {
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.publish_timeout", "1h");
+    app.set("outbox.in_flight_bytes", "1048576");
+    proxy.withhold_confirms(true);
+    let body = json!({ "text": "x".repeat(300 << 10) }).to_string().into_bytes();
+    app.cli(&["migrate"]).await;
+    let mut conn = app.pool.acquire().await.unwrap();
+    for _ in 0..10 {
+        let large = OutgoingEvent { body: body.clone(), ..event("contact.upserted.created") };
+        events::insert(&mut conn, Uuid::now_v7(), None, vec![large]).await.unwrap();
+    }
+    app.run(&[]).await;
+    app.broker.hear(4).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.wait_for_rows("contacts", 1).await;
+    let rows = (app.rows("effects WHERE owner IS NOT NULL").await, app.unpublished().await);
+    assert_eq!((rows, app.broker.heard().await.len()), ((4, 11), 4));
+    proxy.withhold_confirms(false);
+    proxy.reconnect(false);
+    app.wait_for_unpublished(0).await;
+    app.broker.hear(4 + 11).await;
+}
+
+/// What a publisher sends when it opens its channel: `confirm.select`.
+const CONFIRM_SELECT: &[u8] = &[1, 0, 1, 0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE];
+
+/// After an outage, which the consumers did not notice.
+#[apply(test)]
+async fn what_workers_hand_over_is_published_before_what_was_left(app: &TestApp) {
+    const EACH: usize = 1_100;
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.connect_timeout", "2s");
+    app.broker.declare().await;
+    proxy.silence_at(CONFIRM_SELECT);
+    let process = app.spawn(&["run"]);
+    let people = (0..EACH).map(|n| Event::lead("Ada").email(&format!("ada-{n}@x.example")));
+    app.broker.publish_all(&people.collect::<Vec<_>>()).await;
+    app.wait_for_rows("contacts", EACH as i64).await;
+    assert_eq!(app.rows("effects WHERE owner IS NULL").await, 0);
+    let mut conn = app.pool.acquire().await.unwrap();
+    for _ in 0..EACH / 100 {
+        let left = (0..100).map(|_| event("contact.upserted.created")).collect();
+        events::insert(&mut conn, Uuid::now_v7(), None, left).await.unwrap();
+    }
+    proxy.open();
+    let heard = app.broker.hear(2 * EACH).await;
+    let is_handed_over = |heard: &Heard| heard.at("/type") == "contact.upserted";
+    assert!(heard[..EACH].iter().all(is_handed_over));
+    process.ready().await;
 }
