@@ -73,7 +73,7 @@ pub struct Route {
 }
 
 /// What goes with a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// Whose request it is. Companies share the threads that resolve names.
     pub company: &'a str,
@@ -83,6 +83,8 @@ pub struct Sending<'a> {
     pub now: OffsetDateTime,
     /// Whether somebody waits for the body of the answer, so that it may take until the deadline.
     pub awaits_body: bool,
+    /// Whether it is still wanted: asked once a new connection is open, which may take long.
+    pub is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
@@ -131,16 +133,17 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: &WebhookRequest,
-        &Sending { company, headers, now, awaits_body }: &Sending<'_>,
+        sending: &Sending<'_>,
         tls: &TlsSetup,
         started: Instant,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
+        let &Sending { headers, now, awaits_body, .. } = sending;
         let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the URL is not valid"))?;
         self.connector.guard.check_url(&url)?;
         let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the URL has no host"))?;
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
-        let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
+        let (connection, response) = self.exchange(sending, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
         let reading = read_response(connection, response, now + started.elapsed(), progress);
         let connection = if awaits_body {
@@ -158,7 +161,7 @@ impl HttpClient {
     /// the idle one turns out to be closed before a byte was written.
     async fn exchange(
         &self,
-        company: &str,
+        sending: &Sending<'_>,
         origin: &Origin,
         mut request: Request<Body>,
         started: Instant,
@@ -174,11 +177,14 @@ impl HttpClient {
             }
         }
         progress.is_resolving = true;
-        let addresses = self.connector.resolve(company, origin).await?;
+        let addresses = self.connector.resolve(sending.company, origin).await?;
         progress.is_resolving = false;
         // Boxed: connecting is rare, and its state would make the future of every attempt several times as large.
         let mut connection = Box::pin(self.connector.connect(origin, &addresses)).await?;
         progress.timing.connect = Some(started.elapsed());
+        if !(sending.is_wanted)() {
+            return Err(Failure::Withdrawn);
+        }
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),
             Err(error) => Err(Failure::Exchange(error.into_error())),

@@ -23,7 +23,13 @@ struct Client {
 }
 
 fn sending() -> Sending<'static> {
-    Sending { company: "acme", headers: &[], now: OffsetDateTime::now_utc(), awaits_body: true }
+    Sending {
+        company: "acme",
+        headers: &[],
+        now: OffsetDateTime::now_utc(),
+        awaits_body: true,
+        is_wanted: &|| true,
+    }
 }
 
 impl Client {

@@ -55,15 +55,14 @@ impl Round {
             let mut known = Vec::new();
             if set_aside.remembers_any() {
                 known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
+                known.reverse();
             }
-            if portion.is_empty() {
-                let mut known = known.into_iter();
-                let Some(first) = known.next() else { continue };
-                self.portions.extend(known.rev());
-                return Some((first, true));
+            let next =
+                if portion.is_empty() { known.pop().map(|one| (one, true)) } else { Some((portion, false)) };
+            self.portions.extend(known);
+            if next.is_some() {
+                return next;
             }
-            self.portions.extend(known.into_iter().rev());
-            return Some((portion, false));
         }
         None
     }
