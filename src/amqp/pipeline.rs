@@ -151,12 +151,6 @@ impl<T> Pipeline<T> {
         self.publisher.connection().status().blocked()
     }
 
-    /// Whether the outcome of every message is known, or it is late.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.gathered.is_empty()
-    }
-
     /// Whether so many messages are late that nothing more should be sent over this connection.
     #[must_use]
     pub fn is_worn(&self) -> bool {

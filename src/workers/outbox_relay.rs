@@ -39,7 +39,7 @@ use super::{
     room::{Bulk as _, Handed, Room},
 };
 use crate::{
-    amqp::{Outcomes, Pipeline, PublishError, Publisher, Topology, Unpublished},
+    amqp::{Outcomes, Pipeline, Publisher, Topology, Unpublished},
     domain::chain::outgoing::OutgoingEvent,
     health::Health,
     postgres::{
@@ -84,23 +84,7 @@ pub struct OutboxRelay {
 /// What publishes, until its connection is lost.
 struct Broker {
     pipeline: Pipeline<Name>,
-    /// The one before, over which too many messages were late, until the outcome of its last messages is known.
-    worn: Option<Pipeline<Name>>,
     exchange: String,
-}
-
-impl Broker {
-    /// The outcomes of messages, over both connections.
-    async fn settled(&mut self) -> Result<Outcomes<Name>, PublishError> {
-        let Self { pipeline, worn, .. } = self;
-        let Some(last) = worn else { return pipeline.settled().await };
-        let outcomes = tokio::select! {
-            outcomes = last.settled() => outcomes?,
-            outcomes = pipeline.settled() => return outcomes,
-        };
-        worn.take_if(|last| last.is_idle());
-        Ok(outcomes)
-    }
 }
 
 impl OutboxRelay {
@@ -159,22 +143,7 @@ impl OutboxRelay {
         let publisher = Publisher::connect(&self.settings.amqp, OUTBOX_RELAY).await?;
         let topology = Topology::new(&self.settings.amqp.namespace);
         topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
-        Ok(Broker { pipeline: Pipeline::new(publisher), worn: None, exchange: topology.events() })
-    }
-
-    /// Sends over a fresh connection from now on, if too many messages are late over this one. Those that are in flight may
-    /// still be confirmed.
-    async fn renew(&self, broker: &mut Broker) -> Result<(), Lost> {
-        if broker.pipeline.is_worn() && broker.worn.is_none() {
-            let fresh = self.connect().await?;
-            let worn = std::mem::replace(broker, fresh).pipeline;
-            broker.worn = Some(worn).filter(|worn| !worn.is_idle());
-            info!(
-                component = OUTBOX_RELAY,
-                "{OUTBOX_RELAY} sends over a fresh connection: many messages are late"
-            );
-        }
-        Ok(())
+        Ok(Broker { pipeline: Pipeline::new(publisher), exchange: topology.events() })
     }
 
     async fn work(
@@ -192,12 +161,11 @@ impl OutboxRelay {
         // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
-            self.renew(broker).await?;
             let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
-                outcomes = broker.settled() => match outcomes? {
+                outcomes = broker.pipeline.settled() => match outcomes? {
                     nothing if nothing.is_empty() && broker.pipeline.is_blocked() => {
                         self.health.failing(OUTBOX_RELAY, BLOCKED);
                     }

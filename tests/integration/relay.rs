@@ -137,35 +137,6 @@ async fn backlog_is_published_without_a_pause(app: &TestApp) {
     app.broker.hear(10 * ROWS).await;
 }
 
-/// More messages are late than one connection may have.
-#[apply(test)]
-async fn many_messages_without_a_confirm_hold_up_no_other(app: &TestApp) {
-    let proxy = Proxy::before(&app.setting("amqp.url")).await;
-    app.set("amqp.url", proxy.url());
-    app.set("amqp.publish_timeout", "2s");
-    app.set("outbox.retry_interval", "1h");
-    app.set("outbox.lease", "1h");
-    proxy.withhold_confirms(true);
-    let process = app.run(&[]).await;
-    proxy.withhold_confirms(false);
-    let mut transaction = app.pool.begin().await.unwrap();
-    for _ in 0..41 {
-        let events = (0..500).map(|_| event("contact.upserted.created")).collect();
-        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
-    }
-    transaction.commit().await.unwrap();
-    eventually("all of them are late", async || (put_back(app).await == 41 * 500).then_some(())).await;
-    let is_fresh = async || process.log().contains("sends over a fresh connection").then_some(());
-    eventually("it has a fresh connection", is_fresh).await;
-    app.broker.purge("test-subscriber").await;
-    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
-    app.broker.hear(1).await;
-    app.wait_for_unpublished(41 * 500).await;
-    assert!(!process.log().contains("reconnects"), "{}", process.log());
-    process.ready().await;
-    sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
-}
-
 /// With one message on top that did not fit: a message can be larger than all the room.
 #[apply(test)]
 async fn what_exceeds_the_room_in_memory_waits_in_the_database(app: &TestApp) {
@@ -181,7 +152,7 @@ async fn what_exceeds_the_room_in_memory_waits_in_the_database(app: &TestApp) {
         let large = OutgoingEvent { body: body.clone(), ..event("contact.upserted.created") };
         events::insert(&mut conn, Uuid::now_v7(), None, vec![large]).await.unwrap();
     }
-    app.run(&[]).await;
+    let process = app.spawn(&["run"]);
     app.broker.hear(4).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
     app.wait_for_rows("contacts", 1).await;
@@ -191,6 +162,7 @@ async fn what_exceeds_the_room_in_memory_waits_in_the_database(app: &TestApp) {
     proxy.reconnect(false);
     app.wait_for_unpublished(0).await;
     app.broker.hear(4 + 11).await;
+    process.ready().await;
 }
 
 /// What a publisher sends when it opens its channel: `confirm.select`.

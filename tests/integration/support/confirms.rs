@@ -9,11 +9,9 @@ const ACK: [u8; 4] = [0, 60, 0, 80];
 const HEAD: usize = 7;
 const END: u8 = 0xCE;
 
-/// Rewrites what the server sends, so that the messages with these delivery tags are never confirmed.
+/// Rewrites what the server sends, so that messages with these delivery tags are never confirmed.
 pub(super) struct Withheld {
     tags: RangeInclusive<u64>,
-    /// All tags up to this one have been looked at.
-    last: u64,
     /// The tags that have been confirmed.
     confirmed: BTreeSet<u64>,
     /// The beginning of a frame.
@@ -22,7 +20,7 @@ pub(super) struct Withheld {
 
 impl Withheld {
     pub(super) fn new(tags: RangeInclusive<u64>) -> Self {
-        Self { tags, last: 0, confirmed: BTreeSet::new(), rest: Vec::new() }
+        Self { tags, confirmed: BTreeSet::new(), rest: Vec::new() }
     }
 
     /// The whole frames of what has arrived, without those confirms.
@@ -47,10 +45,7 @@ impl Withheld {
     fn acks(&mut self, frame: &[u8], kept: &mut Vec<u8>) {
         let tag = u64::from_be_bytes(frame[HEAD + 4..HEAD + 12].try_into().unwrap());
         let is_multiple = frame[HEAD + 12] & 1 == 1;
-        let first = if is_multiple { self.last + 1 } else { tag };
-        if is_multiple {
-            self.last = self.last.max(tag);
-        }
+        let first = if is_multiple { 1 } else { tag };
         for one in first..=tag {
             // The first copy only: the client would not understand a second one.
             if self.tags.contains(&one) || !self.confirmed.insert(one) {
