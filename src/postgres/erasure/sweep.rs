@@ -56,7 +56,7 @@ impl Table {
     const fn page(self) -> (&'static str, &'static str, i64) {
         match self {
             Self::Deliveries => ("webhook_deliveries", "delivery_id", 2_000),
-            Self::ChainResults => ("chain_results", "event_key", 500),
+            Self::ChainResults => ("chain_results", "event_key", PAGE),
             Self::Requests | Self::Events => ("effects", "batch", PAGE),
             Self::DeadLetters | Self::StrayDeadLetters => ("dead_letters", "dead_letter_id", 100),
         }

@@ -134,16 +134,3 @@ async fn start_waits_while_the_broker_refuses_a_queue(app: &TestApp) {
     holder.close(200, "done".into()).await.unwrap();
     process.ready().await;
 }
-
-/// As without the right to configure queues: the broker keeps these names to itself.
-#[apply(test)]
-async fn start_waits_while_the_broker_denies_access(app: &TestApp) {
-    let namespace = app.setting("amqp.namespace");
-    app.set("amqp.namespace", "amq.relay");
-    let process = app.spawn(&["run"]);
-    not_ready(&process, "ACCESS_REFUSED").await;
-    process.sigterm();
-    assert!(process.ended().await.success(), "{}", process.log());
-    app.set("amqp.namespace", &namespace);
-    app.run(&[]).await;
-}
