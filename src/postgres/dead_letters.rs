@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use blank::{Recognition, blank, log_unsearched};
+pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
 pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,

@@ -29,7 +29,7 @@ use crate::{
     health::Health,
     postgres::{
         Database,
-        dead_letters::{self, NewDeadLetter, Recognition},
+        dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
         ledger, refusal,
     },
     settings::Settings,
@@ -92,15 +92,11 @@ impl Settle for Collection<'_> {
 }
 
 impl Collection<'_> {
-    fn recognition(&self) -> Recognition<'_> {
-        let pepper = self.collector.settings.contacts.suppression_pepper.expose_secret();
-        Recognition { pepper, regions: self.regions }
-    }
-
     /// Stores all of them, those that the database refuses after the others. `false` if stopped before that.
     async fn store_all(&self, dead: &[NewDeadLetter]) -> bool {
-        let DeadLetterCollector { database, health, .. } = self.collector;
-        let recognition = self.recognition();
+        let DeadLetterCollector { database, health, settings, .. } = self.collector;
+        let pepper = settings.contacts.suppression_pepper.expose_secret();
+        let recognition = Recognition { pepper, regions: self.regions, budget: &SearchBudget::default() };
         let (mut portions, mut put_off, mut rounds) = (vec![dead], Vec::new(), Backoff::default());
         // Many may be locked, and each try waits for the first that is.
         let mut is_patient = true;

@@ -1,6 +1,9 @@
 //! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use sqlx::PgConnection;
@@ -26,6 +29,9 @@ const MAX_COMPANIES: usize = 1_000;
 /// loses its contents.
 const MAX_LOOKUPS: usize = 20_000;
 
+/// The same for a batch, which several transactions store. It takes some seconds.
+const MAX_LOOKUPS_OF_BATCH: usize = 10 * MAX_LOOKUPS;
+
 /// Searching so many bytes takes as long as a lookup.
 const BYTES_OF_LOOKUP: usize = 256;
 
@@ -36,10 +42,33 @@ pub struct Recognition<'a> {
     pub pepper: &'a str,
     /// The regions of national phone numbers.
     pub regions: &'a Regions,
+    /// What the batch may still spend.
+    pub budget: &'a SearchBudget,
 }
 
-/// Blanks the dead letters that name a person who has been erased since their message was written, or that are
-/// too large to be searched, and returns how many were. Messages from after the last erasure of their company are not searched.
+/// How many lookups are left for a batch, so that a flood of what takes long to search does not hold up what comes after it.
+#[derive(Debug)]
+pub struct SearchBudget(AtomicUsize);
+
+impl Default for SearchBudget {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MAX_LOOKUPS_OF_BATCH))
+    }
+}
+
+impl SearchBudget {
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn spend(&self, lookups: usize) {
+        let left = self.0.load(Ordering::Relaxed).saturating_sub(lookups);
+        self.0.store(left, Ordering::Relaxed);
+    }
+}
+
+/// Blanks the dead letters that name a person who has been erased since their message was written, and those that take too long
+/// to be searched, and returns how many these are. Messages from after the last erasure of their company are not searched.
 /// `None` if they are too many to be searched in one transaction, which is then lost. One is never too many.
 ///
 /// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
@@ -60,7 +89,7 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(Some(0));
     }
-    let (mut unsearched, mut searched, mut lookups) = (0, 0_usize, 0_usize);
+    let (mut unsearched, mut lookups, mut searches) = (0, 0, Vec::new());
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
@@ -70,23 +99,24 @@ pub async fn blank(
         if companies.is_empty() {
             continue;
         }
-        if companies.len() > MAX_COMPANIES {
-            new.blank();
-            unsearched += 1;
-            continue;
-        }
         companies.sort_unstable_by(|(one, _), (other, _)| one.code().cmp(other.code()));
         let mut left = MAX_LOOKUPS;
-        let identifiers = identifiers(new, &companies, &mut left);
+        let may_search = companies.len() <= MAX_COMPANIES && !recognition.budget.is_spent();
+        let identifiers = if may_search { identifiers(new, &companies, &mut left) } else { None };
         // What it takes to find out that one is too large counts as well.
-        lookups += if identifiers.is_some() { MAX_LOOKUPS - left } else { MAX_LOOKUPS };
-        searched += 1;
-        if lookups > MAX_LOOKUPS && searched > 1 {
+        lookups += if may_search && identifiers.is_none() { MAX_LOOKUPS } else { MAX_LOOKUPS - left };
+        searches.push((new, time, identifiers));
+        if lookups > MAX_LOOKUPS && searches.len() > 1 {
             return Ok(None);
         }
+    }
+    recognition.budget.spend(lookups);
+    for (new, time, identifiers) in searches {
         let Some(identifiers) = identifiers else {
-            new.blank();
-            unsearched += 1;
+            if !has_contents(conn, new).await? {
+                new.blank();
+                unsearched += 1;
+            }
             continue;
         };
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
@@ -95,6 +125,19 @@ pub async fn blank(
         }
     }
     Ok(Some(unsearched))
+}
+
+/// Whether the contents of this message are stored already. Erasures search what is stored, so they may stay.
+async fn has_contents(conn: &mut PgConnection, new: &NewDeadLetter) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM dead_letters
+               WHERE company_id = $1 AND stage = $2 AND meaning = $3 AND NOT is_blank) AS "has!""#,
+        new.company,
+        new.stage.name(),
+        &new.meaning[..],
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Logs that so many messages lost their contents although they may name nobody.

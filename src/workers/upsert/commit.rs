@@ -26,7 +26,7 @@ use crate::{
         event::body_hash,
         fault::{Fault, Reason},
     },
-    postgres::suspects,
+    postgres::{dead_letters::SearchBudget, suspects},
     telemetry::chain,
     workers::{
         backoff::Backoff,
@@ -84,6 +84,7 @@ impl Committer {
         let (mut round, mut rounds) = (Round::of(portion), Backoff::default());
         // Many rows may be locked, and each try waits for the first that is.
         let mut is_patient = true;
+        let budget = SearchBudget::default();
         loop {
             let Some((mut portion, is_known)) = round.next(set_aside) else {
                 if round.is_over() {
@@ -96,7 +97,8 @@ impl Committer {
                 continue;
             };
             let patience = Patience::of(is_patient, is_known);
-            let refused = match transaction::apply(&self.worker, portion.messages(), patience).await {
+            let refused = match transaction::apply(&self.worker, portion.messages(), patience, &budget).await
+            {
                 Ok(effects) => {
                     wait.recovered();
                     self.committed(&portion, effects.dead_letters);

@@ -22,7 +22,7 @@ use crate::{
     },
     postgres::{
         chain_results,
-        dead_letters::{self, Recognition},
+        dead_letters::{self, Recognition, SearchBudget},
         deliveries::{self, NewDelivery},
         directory,
         effects::{
@@ -73,7 +73,7 @@ impl Patience {
         match self {
             Self::Patient => None,
             Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
-            Self::Least => Some("SET LOCAL lock_timeout = '10ms'"),
+            Self::Least => Some("SET LOCAL lock_timeout = '50ms'"),
         }
     }
 }
@@ -83,6 +83,7 @@ pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
     patience: Patience,
+    budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
@@ -93,7 +94,7 @@ pub(super) async fn apply(
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
-            let dead = DeadLetters { outcome, messages, is_patient: patience == Patience::Patient };
+            let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
             let stored = dead.write(worker, &mut transaction).await?;
             (written.dead, written.left_out, written.unsearched) = stored;
             Ok(written)
@@ -201,6 +202,7 @@ async fn write(
 struct DeadLetters<'a> {
     outcome: Outcome<'a>,
     messages: Messages<'a>,
+    budget: &'a SearchBudget,
     /// It waits for dead letters that others have locked.
     is_patient: bool,
 }
@@ -217,6 +219,7 @@ impl DeadLetters<'_> {
         let recognition = Recognition {
             pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
             regions: &worker.rules.regions,
+            budget: self.budget,
         };
         // Before any dead letter is locked: an erasure may wait for others who need it.
         let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;

@@ -11,7 +11,7 @@ use contact_relay::{
         },
     },
     postgres::{
-        dead_letters::{self, NewDeadLetter, Recognition},
+        dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
         suppressions,
     },
 };
@@ -60,8 +60,17 @@ async fn erased_in(app: &TestApp, companies: impl IntoIterator<Item = String>) {
 
 /// Which of them are blank, in a transaction that looks at all of them and stores them. `None` if they are too many for it.
 async fn blank(app: &TestApp, dead: &mut [NewDeadLetter], regions: &Regions) -> Option<Vec<bool>> {
+    blank_within(app, &SearchBudget::default(), dead, regions).await
+}
+
+async fn blank_within(
+    app: &TestApp,
+    budget: &SearchBudget,
+    dead: &mut [NewDeadLetter],
+    regions: &Regions,
+) -> Option<Vec<bool>> {
     let mut transaction = app.pool.begin().await.unwrap();
-    let recognition = Recognition { pepper: "", regions };
+    let recognition = Recognition { pepper: "", regions, budget };
     dead_letters::blank(&mut transaction, &recognition, dead).await.unwrap()?;
     dead_letters::insert(&mut transaction, dead).await.unwrap();
     transaction.commit().await.unwrap();
@@ -112,6 +121,30 @@ async fn large_messages_are_searched_in_several_transactions(app: &TestApp) {
     let mut dead: Vec<_> = (0..6).map(|n| with_body("acme", format!("{n}{}", "x".repeat(1 << 20)))).collect();
     assert_eq!(blank(app, &mut dead, &regions([])).await, None);
     assert_eq!(blank(app, &mut dead[..4], &regions([])).await, Some(vec![false; 4]));
+}
+
+/// Erasures have searched it since it was stored.
+#[apply(test)]
+async fn message_that_cannot_be_searched_keeps_the_contents_that_are_stored(app: &TestApp) {
+    let large = message("acme", 1, 20_001);
+    dead_letters::insert(&mut app.pool.acquire().await.unwrap(), std::slice::from_ref(&large)).await.unwrap();
+    erased_in(app, ["acme".to_owned()]).await;
+    assert_eq!(blank(app, &mut [large], &regions([])).await, Some(vec![false]));
+    let contents = "dead_letters WHERE NOT is_blank AND length(body) > 20000 AND attempts = 2";
+    assert_eq!(app.rows(contents).await, 1);
+}
+
+/// Whatever comes after a batch waits for it.
+#[apply(test)]
+async fn batch_is_searched_for_some_seconds_at_most(app: &TestApp) {
+    erased_in(app, (0..100).map(|number| format!("c{number}"))).await;
+    let (regions, budget) = (regions([]), SearchBudget::default());
+    let mut are_blank = Vec::new();
+    for number in 0..12 {
+        let mut dead = [message("", number, 199)];
+        are_blank.extend(blank_within(app, &budget, &mut dead, &regions).await.unwrap());
+    }
+    assert_eq!((are_blank[..10].contains(&true), are_blank[11]), (false, true));
 }
 
 /// More than one transaction searches, of messages that name no company and arrive together: at worker 1, and at the collector.

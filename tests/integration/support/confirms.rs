@@ -1,6 +1,6 @@
-//! Withholds confirms of a connection to `RabbitMQ`.
+//! Withholds one confirm of a connection to `RabbitMQ`.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::collections::BTreeSet;
 
 /// Method ids of `basic.ack` (AMQP 0-9-1, section 1.8).
 const ACK: [u8; 4] = [0, 60, 0, 80];
@@ -9,9 +9,9 @@ const ACK: [u8; 4] = [0, 60, 0, 80];
 const HEAD: usize = 7;
 const END: u8 = 0xCE;
 
-/// Rewrites what the server sends, so that messages with these delivery tags are never confirmed.
+/// Rewrites what the server sends, so that the message with this delivery tag is never confirmed.
 pub(super) struct Withheld {
-    tags: RangeInclusive<u64>,
+    tag: u64,
     /// The tags that have been confirmed.
     confirmed: BTreeSet<u64>,
     /// The beginning of a frame.
@@ -19,11 +19,11 @@ pub(super) struct Withheld {
 }
 
 impl Withheld {
-    pub(super) fn new(tags: RangeInclusive<u64>) -> Self {
-        Self { tags, confirmed: BTreeSet::new(), rest: Vec::new() }
+    pub(super) fn new(tag: u64) -> Self {
+        Self { tag, confirmed: BTreeSet::new(), rest: Vec::new() }
     }
 
-    /// The whole frames of what has arrived, without those confirms.
+    /// The whole frames of what has arrived, without that confirm.
     pub(super) fn filter(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.rest.extend_from_slice(bytes);
         let mut kept = Vec::new();
@@ -48,7 +48,7 @@ impl Withheld {
         let first = if is_multiple { 1 } else { tag };
         for one in first..=tag {
             // The first copy only: the client would not understand a second one.
-            if self.tags.contains(&one) || !self.confirmed.insert(one) {
+            if one == self.tag || !self.confirmed.insert(one) {
                 continue;
             }
             kept.extend_from_slice(&frame[..HEAD]);
