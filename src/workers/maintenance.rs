@@ -160,14 +160,14 @@ impl Maintenance {
             let finished = self.finish_erasure(unfinished, stop.clone()).await;
             match finished {
                 Ok(Some(_)) => {
-                    info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
+                    info!(component = ERASURES, %contact, "finished the erasure of contact {contact}");
                 }
                 Ok(None) => {}
                 Err(error) if classify(&error) == Failure::Systemic => return Err(error),
                 Err(error) => {
                     let error = refusal(&error);
                     error!(
-                        component = MAINTENANCE,
+                        component = ERASURES,
                         %contact, error, "could not finish the erasure of contact {contact}: {error}"
                     );
                 }

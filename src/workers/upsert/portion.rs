@@ -17,7 +17,8 @@ use crate::{
     workers::retry::MAX_FAST_RACES,
 };
 
-/// How often a message is tried alone that needs an unreadable row, or what others needed that were given up a short time ago.
+/// How often a message is tried alone that needs an unreadable row, or a row that others needed that were given up a short time
+/// ago.
 const MAX_TRIES: u32 = 3;
 
 /// How often it is if time may help: it needs a locked row, loses races, whose next try sees the rows of the winner, or its
@@ -83,7 +84,7 @@ pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce(
         _ if facts.accepted == 0 => return Step::Wait,
         Refused::Data(_) => return Step::Reject,
         Refused::Unreadable(_) => MAX_TRIES,
-        _ if facts.is_known => MAX_TRIES,
+        Refused::Locked(_) | Refused::Slow(_) if facts.is_known => MAX_TRIES,
         Refused::Race(_) | Refused::Locked(_) | Refused::Slow(_) => MAX_PATIENT_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
@@ -255,8 +256,12 @@ mod tests {
             assert_eq!(next(&refused, &tried(3), || true), Step::SetAside);
             assert_eq!(next(&refused, &tried(3), || false), Step::PutOff);
         }
-        assert_eq!(next(&race(), &tried(3), || true), Step::Again);
-        assert_eq!(next(&race(), &tried(4), || true), Step::SetAside);
+        assert_eq!(
+            next(&race(), &tried(11), || true),
+            Step::PutOff,
+            "the next try sees the rows of the winner"
+        );
+        assert_eq!(next(&race(), &tried(12), || true), Step::SetAside);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Round {
                 self.put_off.extend(locked);
             }
             let mut known = Vec::new();
-            if set_aside.remembers_any() {
+            if set_aside.remembers_any(now) {
                 known = portion.take_out(set_aside, |cause| set_aside.has_given_up(cause, now));
                 known.reverse();
             }

@@ -91,15 +91,16 @@ impl SetAside {
     /// A message with these causes has been tried as often as a message is.
     pub(super) fn give_up(&self, causes: &[Cause], now: Instant) {
         let mut state = self.state();
-        state.given_up.retain(|_, one| one.is_fresh(now));
         for cause in causes {
             state.given_up.entry(*cause).or_insert(GivenUp { at: now, is_set_aside: false }).at = now;
         }
     }
 
-    /// Whether it may remember any cause.
-    pub(super) fn remembers_any(&self) -> bool {
-        !self.state().given_up.is_empty()
+    /// Forgets the old ones, and whether any is left.
+    pub(super) fn remembers_any(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        state.given_up.retain(|_, one| one.is_fresh(now));
+        !state.given_up.is_empty()
     }
 
     /// Whether a message with this cause was given up a short time ago. A further one needs less patience.
@@ -254,7 +255,9 @@ mod tests {
         set_aside.give_up(&[1], start + Duration::from_secs(30));
         assert_eq!([1, 2].map(|cause| knows(cause, 60)), [(true, true), (false, false)]);
         assert_eq!(knows(1, 90), (false, false));
+        assert!(set_aside.remembers_any(start + Duration::from_secs(89)));
         set_aside.committed(once(1));
         assert_eq!(knows(1, 60), (false, false));
+        assert!(!set_aside.remembers_any(start + Duration::from_secs(60)));
     }
 }
