@@ -1,14 +1,13 @@
 //! The relay settles each message by itself: one that a queue does not take holds up nobody.
 
-use contact_relay::{domain::chain::outgoing::OutgoingEvent, postgres::effects::events};
+use contact_relay::postgres::effects::events;
 use macro_rules_attribute::apply;
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
 use crate::{
     effects::event,
-    support::{app::TestApp, broker::Heard, event::Event, eventually, proxy::Proxy, test},
+    support::{app::TestApp, broker::Heard, event::Event, eventually, process::Process, proxy::Proxy, test},
 };
 
 /// Messages that wait and belong to no process.
@@ -137,50 +136,28 @@ async fn backlog_is_published_without_a_pause(app: &TestApp) {
     app.broker.hear(10 * ROWS).await;
 }
 
-/// With one message on top that did not fit: a message can be larger than all the room.
-#[apply(test)]
-async fn what_exceeds_the_room_in_memory_waits_in_the_database(app: &TestApp) {
-    let proxy = Proxy::before(&app.setting("amqp.url")).await;
-    app.set("amqp.url", proxy.url());
-    app.set("amqp.publish_timeout", "1h");
-    app.set("outbox.in_flight_bytes", "1048576");
-    proxy.withhold_confirms(true);
-    let body = json!({ "text": "x".repeat(300 << 10) }).to_string().into_bytes();
-    app.cli(&["migrate"]).await;
-    let mut conn = app.pool.acquire().await.unwrap();
-    for _ in 0..10 {
-        let large = OutgoingEvent { body: body.clone(), ..event("contact.upserted.created") };
-        events::insert(&mut conn, Uuid::now_v7(), None, vec![large]).await.unwrap();
-    }
-    let process = app.spawn(&["run"]);
-    app.broker.hear(4).await;
-    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
-    app.wait_for_rows("contacts", 1).await;
-    let rows = (app.rows("effects WHERE owner IS NOT NULL").await, app.unpublished().await);
-    assert_eq!((rows, app.broker.heard().await.len()), ((4, 11), 4));
-    proxy.withhold_confirms(false);
-    proxy.reconnect(false);
-    app.wait_for_unpublished(0).await;
-    app.broker.hear(4 + 11).await;
-    process.ready().await;
-}
-
 /// What a publisher sends when it opens its channel: `confirm.select`.
 const CONFIRM_SELECT: &[u8] = &[1, 0, 1, 0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE];
 
-/// After an outage, which the consumers did not notice.
-#[apply(test)]
-async fn what_workers_hand_over_is_published_before_what_was_left(app: &TestApp) {
-    const EACH: usize = 1_100;
+/// A process that has applied `count` events while its relay cannot connect, until the proxy opens.
+async fn with_relay_held_up(app: &TestApp, count: usize) -> (Process, Proxy) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
     app.set("amqp.connect_timeout", "2s");
+    app.set("upsert.batch_size", "50");
     app.broker.declare().await;
     proxy.silence_at(CONFIRM_SELECT);
     let process = app.spawn(&["run"]);
-    let people = (0..EACH).map(|n| Event::lead("Ada").email(&format!("ada-{n}@x.example")));
+    let people = (0..count).map(|n| Event::lead("Ada").email(&format!("ada-{n}@x.example")));
     app.broker.publish_all(&people.collect::<Vec<_>>()).await;
-    app.wait_for_rows("contacts", EACH as i64).await;
+    app.wait_for_rows("contacts", count.try_into().unwrap()).await;
+    (process, proxy)
+}
+
+#[apply(test)]
+async fn what_workers_hand_over_is_published_before_what_was_left(app: &TestApp) {
+    const EACH: usize = 1_100;
+    let (process, proxy) = with_relay_held_up(app, EACH).await;
     assert_eq!(app.rows("effects WHERE owner IS NULL").await, 0);
     let mut conn = app.pool.acquire().await.unwrap();
     for _ in 0..EACH / 100 {
@@ -191,5 +168,20 @@ async fn what_workers_hand_over_is_published_before_what_was_left(app: &TestApp)
     let heard = app.broker.hear(2 * EACH).await;
     let is_handed_over = |heard: &Heard| heard.at("/type") == "contact.upserted";
     assert!(heard[..EACH].iter().all(is_handed_over));
+    process.ready().await;
+}
+
+#[apply(test)]
+async fn what_finds_no_room_in_memory_waits_in_the_database(app: &TestApp) {
+    const COUNT: usize = 1_100;
+    app.set("outbox.in_flight_bytes", "1048576");
+    let (process, proxy) = with_relay_held_up(app, COUNT).await;
+    let owned = "SELECT coalesce(sum(items), 0) FROM effects WHERE owner IS NOT NULL";
+    let owned: i64 = sqlx::query_scalar(owned).fetch_one(&app.pool).await.unwrap();
+    // Each takes at least a KiB.
+    assert!((1..1024).contains(&owned), "{owned}");
+    proxy.open();
+    app.wait_for_unpublished(0).await;
+    assert_eq!(app.broker.hear(COUNT).await.len(), COUNT, "nothing is published twice");
     process.ready().await;
 }

@@ -37,8 +37,8 @@ struct State {
     mute_at: Option<&'static [u8]>,
     /// Number of connections silenced that way.
     muted: usize,
-    /// The server never confirms the messages with delivery tags from the first to the last of these.
-    withheld: Option<(u64, u64)>,
+    /// The server never confirms the message with this delivery tag.
+    withheld: Option<u64>,
     /// New sessions of Postgres lose their settings.
     drops_options: bool,
     next: u32,
@@ -135,12 +135,7 @@ impl Proxy {
 
     /// Keeps `RabbitMQ` from confirming the message with this delivery tag on each new connection.
     pub(crate) fn withhold_confirm(&self, tag: u64) {
-        self.change(|state| state.withheld = Some((tag, tag)));
-    }
-
-    /// Keeps it from confirming any message on each new connection, or no longer.
-    pub(crate) fn withhold_confirms(&self, are_withheld: bool) {
-        self.change(|state| state.withheld = are_withheld.then_some((1, u64::MAX)));
+        self.change(|state| state.withheld = Some(tag));
     }
 
     /// Forwards everything again.
@@ -170,7 +165,7 @@ async fn carry(mut client: TcpStream, target: (String, u16), sender: watch::Send
     if closed || (drops_options && drop_options(&mut client, &mut server).await.is_err()) {
         return;
     }
-    let withheld = state.borrow().withheld.map(|(first, last)| Withheld::new(first..=last));
+    let withheld = state.borrow().withheld.map(Withheld::new);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
