@@ -132,19 +132,23 @@ fn of_body(
         "the header declares a form, but this is sent as JSON; write a text, such as \"name=$name&email=$email\""
             .to_owned()
     } else {
-        let text = body?.as_str()?.trim();
-        let looks_like_json = (text.starts_with('{') && !text.starts_with("{{"))
-            || (text.starts_with('[') && text.ends_with(']'));
-        let is_sent_as_text =
-            || WebhookAction::parse(action).is_ok_and(|webhook| webhook.falls_back_to_text());
-        if !(looks_like_json && Template::parse(text).has_variables() && is_sent_as_text()) {
-            return None;
-        }
-        "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
-         structure; write a JSON object instead of a text"
-            .to_owned()
+        text_problem(action, body?.as_str()?.trim())?.to_owned()
     };
     Some(("/body".to_owned(), message))
+}
+
+/// What the author of a text body that looks like JSON is unlikely to mean.
+fn text_problem(action: &Value, text: &str) -> Option<&'static str> {
+    let is_list = text.starts_with('[') && text.ends_with(']');
+    let looks_like_json = is_list || (text.starts_with('{') && !text.starts_with("{{"));
+    if !(looks_like_json && Template::parse(text).has_variables()) {
+        return None;
+    }
+    let is_sent_as_text = WebhookAction::parse(action).is_ok_and(|webhook| webhook.is_sent_as_text());
+    is_sent_as_text.then_some(
+        "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
+         structure; write a JSON object or list instead of a text",
+    )
 }
 
 /// Whether the headers declare that the body is a form.

@@ -1,0 +1,37 @@
+//! Bodies and headers of webhooks that are sent otherwise than their author is likely to mean.
+
+use super::*;
+
+#[test]
+fn text_that_looks_like_json_gets_a_warning() {
+    for text in [
+        r#"{"a": $name,}"#,
+        "{'a': '$name'}",
+        "{a: $name}",
+        r#"{"a": $name$email}"#,
+        "[$name, None]",
+        " {$name} ",
+    ] {
+        let found = webhook_warnings(&json!({"body": text}));
+        assert!(
+            matches!(found.as_slice(), [(at, says)] if at == "/body" && says.contains("not JSON")),
+            "{found:?}"
+        );
+    }
+    for text in [r#"{"a": $name}"#, r#"["$name"]"#, "[Lead] $name", "$name", "{no variable}", "Hello {$name}"]
+    {
+        assert_eq!(webhook_warnings(&json!({"body": text})), [], "{text}");
+    }
+    // Apps Script and CORS; Splunk's HEC, Elasticsearch's _bulk, BigQuery
+    for (content_type, text) in [
+        ("text/plain", r#"{"a": "$name",}"#),
+        ("text/plain; charset=utf-8", "{$name}"),
+        ("application/x-ndjson", "{\"index\": {}}\n{\"a\": \"$name\"}"),
+        ("application/json-seq", "[\"$name\"]\n[\"$email\"]"),
+    ] {
+        let headers = json!([{"key": "content-type", "value": content_type}]);
+        let found = webhook_warnings(&json!({"body": text, "headers": headers}));
+        let [(at, says)] = found.as_slice() else { panic!("{text}: {found:?}") };
+        assert!(at == "/body" && says.contains("not JSON"), "{says}");
+    }
+}
