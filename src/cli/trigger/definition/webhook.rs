@@ -91,8 +91,15 @@ fn of_headers(headers: &Value, warnings: &mut Vec<Warning>) -> Vec<(String, Stri
             "this is read as if it were a list of objects with key and value, both texts; write that, or []";
         warnings.push(("/headers".to_owned(), message.to_owned()));
     }
+    let read = headers_of(headers);
+    let sent: BTreeSet<usize> = read.iter().map(|(index, ..)| *index).collect();
+    let rows = headers.as_array().map_or(0, Vec::len);
+    for row in (0..rows).filter(|row| !sent.contains(row)) {
+        let message = "this has no value, so no header is sent; write its value, or remove it";
+        warnings.push((format!("/headers/{row}"), message.to_owned()));
+    }
     let mut values = Vec::new();
-    for (index, name, value) in headers_of(headers) {
+    for (index, name, value) in read {
         let place = match headers.get(index) {
             Some(Value::Object(_)) => format!("/headers/{index}/value"),
             Some(_) => format!("/headers/{index}"),

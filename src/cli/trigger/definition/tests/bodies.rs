@@ -35,3 +35,21 @@ fn text_that_looks_like_json_gets_a_warning() {
         assert!(at == "/body" && says.contains("not JSON"), "{says}");
     }
 }
+
+#[test]
+fn header_that_is_not_sent_gets_a_warning() {
+    for (headers, expected) in [
+        (json!([{"key": "X-A", "value": "b"}, {"key": "X-B"}]), &["/headers", "/headers/1"][..]),
+        (json!([{"key": null, "value": null}, {"key": "X-A", "value": "b"}]), &["/headers", "/headers/0"]),
+        (json!([{"key": "", "value": ""}]), &["/headers/0"]),
+        (json!([{"key": "X-A", "value": ""}]), &[]),
+    ] {
+        let found = webhook_warnings(&json!({"headers": headers}));
+        let places: Vec<&str> = found.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, expected, "{headers}");
+        let says = |(place, message): &(String, String)| {
+            place == "/headers" || message.contains("no header is sent")
+        };
+        assert!(found.iter().all(says), "{found:?}");
+    }
+}
