@@ -45,6 +45,9 @@ fn what_backtracks_is_counted() {
         (r"(?=\ba\B)", 3),
         // It is not taken as it is written, and only one engine knows the form that is.
         (r"\Aa\b", 1),
+        (r"\b[\w-.]\b", 2),
+        // These are.
+        (r"\b[\w-][-\w][^-\d]\b", 0),
     ] {
         assert_eq!(Scan::of(pattern).hard(), expected, "{pattern}");
     }
@@ -145,6 +148,10 @@ fn what_people_write_is_checked() {
         "\\\"\\`",
         r"^a{2}b{2,}c{2,3}d*?e+?f??g{2}?$",
         r"^[\w.-]+$",
+        // Annex B: a hyphen beside a class is a hyphen. The most copied expression for addresses, and others
+        r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$",
+        r"^[a-\d]+[\s-_]?[+.-\w]*$",
+        r"^[\d--/]+$",
         r"^[a-z&&^b]+$",
         r"^[+--]+$",
         r"^[^]{1,5}$",

@@ -97,6 +97,10 @@ fn what_the_engines_would_read_otherwise_is_rewritten() {
         ("^[^]$", "", false),
         ("^(?=a)[^]{2}$", "a\n", true),
         (r"^(?=.)[\w--z]$", "-", true),
+        (r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$", "ada-b.c@x-y.org", true),
+        (r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$", "a b", false),
+        (r"^[a-\d]+$", "a-1", true),
+        (r"^[a-\d]+$", "b", false),
         (r"^\é$", "é", true),
         (r"^\<caf\b", "<café", true),
     ]);

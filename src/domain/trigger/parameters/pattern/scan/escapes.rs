@@ -143,8 +143,10 @@ impl Scanner<'_> {
                     let Some(c) = self.rest.next() else { return self.fault(UNUSABLE) };
                     match class(c) {
                         Some(class) => {
-                            // It would be a range up to the inserted class.
+                            // It would be a range up to the inserted class. The linear engine refuses it as well,
+                            // but for a hyphen that comes first.
                             if text.ends_with('-') && !text.ends_with("\\-") {
+                                self.scan.is_rewritten |= !matches!(text.as_str(), "[-" | "[^-");
                                 text.pop();
                                 text.push_str("\\-");
                             }
@@ -165,6 +167,7 @@ impl Scanner<'_> {
                 Some('-') if is_after_class => {
                     text.push_str("\\-");
                     after_class = self.rest.as_str().starts_with('-');
+                    self.scan.is_rewritten |= !self.rest.as_str().starts_with(']');
                 }
                 Some(c) => text.push(c),
             }
