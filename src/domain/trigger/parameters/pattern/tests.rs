@@ -21,6 +21,8 @@ fn expressions_that_backtrack_are_translated_as_ecma_262_reads_them() {
         (r"(?=x)[^]", "(?=x)[\\x00-\u{10ffff}]"),
         (r"(?=x){a}{2}", r"(?=x)\{a}{2}"),
         (r"(?=x)\u{e9}\u00e9{2}", r"(?=x)\u{e9}\u00e9{2}"),
+        (r"(?=x)\ud83d\ude00[\uD83D\uDE00-\uD83D\uDE4F]", "(?=x)\u{1f600}[\u{1f600}-\u{1f64f}]"),
+        (r"(?=x)\u0061\u0062\ud83da\ud83d\u0061", r"(?=x)\u0061\u0062\ud83da\ud83d\u0061"),
         (r"(?=x)\p{L}\pN", r"(?=x)\p{L}\pN"),
         (r"(?<y>a)(b)\2\k<y>", r"(a)(b)(?:(?(2)\2))(?:(?(1)\1))"),
         (r"(?=x)\Aa\z", r"(?=x)^a$"),
