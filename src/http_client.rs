@@ -49,8 +49,9 @@ pub use tls::{SetUpError, TlsSetup};
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// Maximum time for the rest of a response body that nobody waits for. A receiver that says a wrong length, or never
-/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile.
+/// Maximum time without a byte of a response body that nobody waits for. A receiver that says a wrong length, or never
+/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile. One
+/// that goes on sending may still be at work, and stop when the connection is closed.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
@@ -142,13 +143,10 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        let reading = read_response(connection, response, now + started.elapsed(), progress);
-        let connection = if awaits_body {
-            reading.await
-        } else {
-            timeout(BODY_TIMEOUT, reading).await.unwrap_or_default()
-        };
-        if let Some(connection) = connection {
+        // The deadline ends the wait of those who wait for the body.
+        let patience = if awaits_body { Duration::MAX } else { BODY_TIMEOUT };
+        let reading = read_response(connection, response, now + started.elapsed(), patience, progress);
+        if let Some(connection) = reading.await {
             self.pool.put(origin, connection);
         }
         Ok(())
@@ -192,8 +190,8 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-/// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
-/// another request.
+/// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body, and waits at most `patience` for the next of
+/// them. Returns the connection if it can carry another request.
 ///
 /// A body that breaks off or never ends does not change the outcome: the status is the receiver's answer. A body over
 /// the limit stays unread, so its connection is closed.
@@ -201,6 +199,7 @@ async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
     now: OffsetDateTime,
+    patience: Duration,
     progress: &mut Progress,
 ) -> Option<Connection> {
     progress.status = Some(response.status().as_u16());
@@ -208,7 +207,7 @@ async fn read_response(
     progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
     let is_plainly_framed = is_plainly_framed(response.headers());
     let mut body = response.into_body();
-    while let Some(chunk) = connection.next_chunk(&mut body).await {
+    while let Some(chunk) = timeout(patience, connection.next_chunk(&mut body)).await.ok()? {
         let chunk = chunk.ok()?;
         let capacity = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
         if chunk.len() > capacity {
