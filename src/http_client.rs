@@ -54,6 +54,8 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 /// that goes on sending may still be at work, and stop when the connection is closed.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
+const INCOMPLETE: &str = "the answer is incomplete: its body broke off, or did not end in time";
+
 /// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
 const MAX_LOOKUPS: usize = 64;
 
@@ -95,6 +97,8 @@ struct Progress {
     status: Option<u16>,
     retry_after: Option<Duration>,
     body: Vec<u8>,
+    /// Somebody waits for the body, and it has not ended.
+    is_incomplete: bool,
 }
 
 impl HttpClient {
@@ -145,6 +149,7 @@ impl HttpClient {
         progress.timing.answer = Some(started.elapsed());
         // The deadline ends the wait of those who wait for the body.
         let patience = if awaits_body { Duration::MAX } else { BODY_TIMEOUT };
+        progress.is_incomplete = awaits_body;
         let reading = read_response(connection, response, now + started.elapsed(), patience, progress);
         if let Some(connection) = reading.await {
             self.pool.put(origin, connection);
@@ -212,10 +217,12 @@ async fn read_response(
         let capacity = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
         if chunk.len() > capacity {
             progress.body.extend_from_slice(chunk.get(..capacity).unwrap_or_default());
+            progress.is_incomplete = false;
             return None;
         }
         progress.body.extend_from_slice(&chunk);
     }
+    progress.is_incomplete = false;
     (is_plainly_framed && connection.is_reusable().await).then_some(connection)
 }
 
@@ -228,7 +235,7 @@ fn is_plainly_framed(headers: &HeaderMap) -> bool {
 
 impl Progress {
     fn into_outcome(self, ended: Result<(), Failure>, duration: Duration) -> Outcome {
-        let Self { is_resolving, timing, status, retry_after, body: response_body } = self;
+        let Self { is_resolving, timing, status, retry_after, body: response_body, is_incomplete } = self;
         let ended = match ended {
             Err(Failure::Timeout) if is_resolving => Err(Failure::SlowDns),
             ended => ended,
@@ -236,7 +243,9 @@ impl Progress {
         let (class, error) = match (ended, status.map(|status| (status, Class::of_status(status)))) {
             // The receiver has decided, whatever becomes of its body. Another attempt after a 2xx or a 422 would repeat
             // the request, and the wait that a 503 asks for counts.
-            (_, Some((_, Class::Delivered))) => (Class::Delivered, None),
+            (_, Some((_, Class::Delivered))) => {
+                (Class::Delivered, is_incomplete.then(|| INCOMPLETE.to_owned()))
+            }
             (_, Some((status, class))) => (class, Some(format!("the receiver answered {status}"))),
             (Err(failure), None) => (failure.class(), Some(failure.message())),
             (Ok(()), None) => (Class::Protocol, Some("the receiver did not answer".to_owned())),
