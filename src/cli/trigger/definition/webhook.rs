@@ -135,7 +135,7 @@ fn of_body(
     let body = action.get("body").filter(|body| !body.is_null());
     let message = if SLACK_WORKFLOWS.iter().any(|address| url.starts_with(address)) {
         workflow_problem(body, parameters, always_texts)?
-    } else if is_form(action.get("headers")) && !body?.is_string() {
+    } else if declares(action.get("headers"), "x-www-form-urlencoded") && !body?.is_string() {
         "the header declares a form, but this is sent as JSON; write a text, such as \"name=$name&email=$email\""
             .to_owned()
     } else {
@@ -151,17 +151,23 @@ fn text_problem(action: &Value, text: &str) -> Option<&'static str> {
     if !(looks_like_json && Template::parse(text).has_variables()) {
         return None;
     }
-    let is_sent_as_text = WebhookAction::parse(action).is_ok_and(|webhook| webhook.is_sent_as_text());
-    is_sent_as_text.then_some(
-        "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
-         structure; write a JSON object or list instead of a text",
+    if WebhookAction::parse(action).is_ok_and(|webhook| webhook.is_sent_as_text()) {
+        return Some(
+            "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
+             structure; write a JSON object or list instead of a text",
+        );
+    }
+    let is_bare = is_list && !text.contains(['"', '{']);
+    (is_bare && declares(action.get("headers"), "text/plain")).then_some(
+        "this is a JSON list once values stand for its variables, so it is sent as one, with quotes around texts; write \
+         other brackets if you mean a text, such as ($name)",
     )
 }
 
-/// Whether the headers declare that the body is a form.
-fn is_form(headers: Option<&Value>) -> bool {
+/// Whether the headers declare a type of the body that has this in it.
+fn declares(headers: Option<&Value>, kind: &str) -> bool {
     headers_of(headers.unwrap_or(&Value::Null)).iter().any(|(_, name, value)| {
-        name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
+        name.eq_ignore_ascii_case("content-type") && value.to_ascii_lowercase().contains(kind)
     })
 }
 

@@ -53,3 +53,26 @@ fn header_that_is_not_sent_gets_a_warning() {
         assert!(found.iter().all(says), "{found:?}");
     }
 }
+
+/// A message to people, as ntfy and Telegram take it.
+#[test]
+fn list_of_bare_variables_that_is_declared_as_text_gets_a_warning() {
+    for (content_type, text, is_list) in [
+        ("text/plain", "[$name]", true),
+        ("Text/Plain; charset=utf-8", " [$name, $email] ", true),
+        ("text/plain", "[$name, 5]", true),
+        ("text/plain", r#"["$name"]"#, false),
+        ("text/plain", r#"[{"a": $name}]"#, false),
+        ("text/plain", r#"{"a": $name}"#, false),
+        ("text/plain", "($name)", false),
+        ("text/plain", "[Lead] $name", false),
+        ("application/json", "[$name]", false),
+    ] {
+        let headers = json!([{"key": "Content-Type", "value": content_type}]);
+        let found = webhook_warnings(&json!({"body": text, "headers": headers}));
+        let is_told =
+            matches!(found.as_slice(), [(at, says)] if at == "/body" && says.contains("a JSON list"));
+        assert_eq!((is_told, found.len()), (is_list, usize::from(is_list)), "{text}: {found:?}");
+    }
+    assert_eq!(webhook_warnings(&json!({"body": "[$name]"})), []);
+}
