@@ -22,6 +22,9 @@ use crate::domain::{
 };
 
 mod envelope;
+mod meaning;
+
+pub use self::meaning::meaning;
 
 /// Body of a message, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
