@@ -241,7 +241,7 @@ impl Progress {
             ended => ended,
         };
         let (class, error) = match (ended, status.map(|status| (status, Class::of_status(status)))) {
-            // The receiver has decided, whatever becomes of its body. Another attempt after a 2xx or a 422 would repeat
+            // The receiver has decided, even if its body never ends. Another attempt after a 2xx or a 422 would repeat
             // the request, and the wait that a 503 asks for counts.
             (_, Some((_, Class::Delivered))) => {
                 (Class::Delivered, is_incomplete.then(|| INCOMPLETE.to_owned()))

@@ -142,6 +142,9 @@ impl Placeholders {
 
     /// What only one kind of value has.
     fn why_of_kind(&self, field: Field, text: &str, parameter: &str) -> Option<Why> {
+        if field.is_proper_name() && hides_letters(text) {
+            return Some(Why::Filler);
+        }
         let has_digits = matches!(field, Field::Phone | Field::Identity | Field::ZipCode | Field::Birthday);
         if has_digits && made_up::is_masked(text) {
             return Some(Why::Filler);
@@ -152,8 +155,10 @@ impl Placeholders {
                 if residue::is_expression(field, mailbox, parameter) {
                     return Some(Why::Expression);
                 }
-                // Somebody hid the rest, which is the same for many people.
-                if mailbox.contains("**") {
+                // Somebody hid the rest, which is the same for many people. `**ada@x.example**` is bold.
+                let own = mailbox.rsplit([' ', '<', ':', '[', '(']).next().unwrap_or_default();
+                let own = own.trim_start_matches('*');
+                if own.contains("**") || own.contains(['•', '…']) || own.contains("...") {
                     return Some(Why::Filler);
                 }
                 self.is_example(&folded(&text::plain(text))).then_some(Why::Example)
@@ -193,6 +198,15 @@ impl Placeholders {
         let words: Vec<&str> = words.split_whitespace().collect();
         self.words.cover(Field::Phone, &words.join(" "))
     }
+}
+
+/// Whether somebody hid letters of a word: `A*** S***`. Asterisks before a word and after it make it bold.
+fn hides_letters(text: &str) -> bool {
+    text.contains("**")
+        && text.split(' ').any(|word| {
+            let hidden = word.find("**").and_then(|at| word.get(..at));
+            hidden.is_some_and(|before| before.ends_with(char::is_alphabetic) && !before.starts_with('*'))
+        })
 }
 
 /// Characters that alone are not a value: "-", "...", "??", "—", "{}", "''".

@@ -2,7 +2,7 @@
 
 /// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` if there is none.
 ///
-/// Python's `json.dumps` writes them unless told otherwise, for an empty cell of pandas, too; C's `printf` writes `nan`
+/// Python's `json.dumps` writes them by default, for an empty cell of pandas, too; C's `printf` writes `nan`
 /// and `inf`. JSON has no such numbers (RFC 8259, 6), and JavaScript writes `null` for them.
 #[must_use]
 pub fn without_nan(text: &str) -> Option<String> {

@@ -45,7 +45,7 @@ pub(super) struct Parameters {
     required: HashSet<Box<str>>,
     /// Required, by others at least, and null will do.
     nullable: HashSet<Box<str>>,
-    /// Required by the schema itself, whatever else is given.
+    /// Required by the schema itself, in all cases.
     always: Vec<Box<str>>,
     /// Without it, everything is accepted.
     whole: Option<Check>,

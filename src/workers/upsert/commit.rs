@@ -39,7 +39,7 @@ const MAX_STARTS: i32 = 5;
 /// How a health report about a message that was set aside begins.
 const SET_ASIDE: &str = "set aside a message: ";
 
-/// Maximum time to clear a count: the worker must be able to stop while the database is unreachable.
+/// Maximum time to clear a count while the worker stops: it must be able to, even if the database is unreachable.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Commits one batch.
@@ -219,11 +219,16 @@ impl Committer {
         retry::until_answered(name, health, &self.stop, count).await
     }
 
-    /// Best effort: a leftover count matters only if the same message comes again.
     async fn clear_starts(&self, hash: &[u8]) {
-        let clear = self.worker.database.unit(async |conn| suspects::clear(conn, hash).await);
-        if let Ok(Err(error)) = tokio::time::timeout(CLEAR_TIMEOUT, clear).await {
-            retry::report_failure(&self.worker.name, &self.worker.health, &chain(&error));
+        let UpsertWorker { database, health, name, .. } = self.worker.as_ref();
+        let clear = || database.unit(async move |conn| suspects::clear(conn, hash).await);
+        let cleared = match retry::until_judged(name, health, &self.stop, clear).await {
+            Some(cleared) => cleared,
+            // Best effort: a leftover count matters only if the same message comes again.
+            None => tokio::time::timeout(CLEAR_TIMEOUT, clear()).await.unwrap_or(Ok(())),
+        };
+        if let Err(error) = cleared {
+            retry::report_failure(name, health, &chain(&error));
         }
     }
 }

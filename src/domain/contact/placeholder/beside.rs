@@ -12,8 +12,12 @@ const AT_END: [&str; 7] = ["null", "NaN", "<nil>", "<null>", "(null)", "<undefin
 /// At both ends of what is not words, in any case.
 const AROUND_KEYS: [&str; 10] =
     ["undefined", "null", "none", "nil", "nan", "n/a", "<nil>", "<null>", "(null)", "[object object]"];
-/// Between a value and such a word.
-const BETWEEN: [char; 9] = [' ', ',', ';', '/', '|', '-', '–', ':', '_'];
+/// What such a word is apart from a key by. `nan_lee@x.example` and `nil-kumar@x.example` are people.
+const APART: [char; 5] = [' ', ',', ';', '/', '|'];
+/// The same in other texts: `dev/null` is a name.
+const APART_IN_TEXT: [char; 4] = [' ', ',', ';', '|'];
+/// What goes with such a word, if it stands between it and the value.
+const BETWEEN: [char; 8] = [' ', ',', ';', '/', '|', '-', '–', ':'];
 
 /// Between the parts of a key. A slash alone is in "N/A", too.
 const SEPARATORS: [&str; 11] = [",", ";", "|", " / ", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
@@ -33,7 +37,7 @@ impl Placeholders {
             return if may_have_words(text) { without_words(field, text) } else { None };
         }
         let is_word = |word: &str, at: &str| at.eq_ignore_ascii_case(word);
-        let rest = without_ends(text, &AROUND_KEYS, &AROUND_KEYS, is_word).map(str::to_owned);
+        let rest = without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, is_word).map(str::to_owned);
         let is_key = matches!(field, Field::Phone | Field::Email);
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
     }
@@ -87,7 +91,9 @@ fn split<'a>(text: &'a str, separators: &[&str]) -> Option<Vec<&'a str>> {
 /// Free text without these words at any place or at its ends.
 fn without_words(field: Field, text: &str) -> Option<String> {
     let mut rest = Cow::Borrowed(text);
-    for word in ANYWHERE {
+    // "undefined labs" is a company.
+    let is_company = field == Field::Company && text.starts_with("undefined ");
+    for word in ANYWHERE.into_iter().filter(|_| !is_company) {
         while let Some(shorter) = without_word(&rest, word) {
             rest = Cow::Owned(shorter);
         }
@@ -99,7 +105,7 @@ fn without_words(field: Field, text: &str) -> Option<String> {
             || field == Field::Name && at == "Undefined"
             || at.starts_with('#') && is_spreadsheet_error(at)
     };
-    let rest = match without_ends(&rest, at_start, &AT_END, is_word) {
+    let rest = match without_ends(&rest, at_start, &AT_END, &APART_IN_TEXT, is_word) {
         Some(shorter) => shorter.to_owned(),
         None if rest.len() == text.len() => return None,
         None => rest.into_owned(),
@@ -132,24 +138,34 @@ fn without_ends<'a>(
     text: &'a str,
     at_start: &[&str],
     at_end: &[&str],
+    apart: &[char],
     is_word: impl Fn(&str, &str) -> bool,
 ) -> Option<&'a str> {
     let mut rest = text;
     for _ in 0..MAX_PARTS {
         let end = at_end.iter().find_map(|word| {
             let (before, found) = rest.split_at_checked(rest.len().checked_sub(word.len())?)?;
-            (before.ends_with(BETWEEN) && is_word(word, found)).then_some(before)
+            (before.ends_with(apart) && is_word(word, found)).then_some(before.trim_end_matches(BETWEEN))
         });
-        let last = || rest.rsplit_once(' ').filter(|(_, last)| is_word("", last)).map(|(before, _)| before);
+        let last = || {
+            rest.rsplit_once(' ')
+                .filter(|(_, last)| is_word("", last))
+                .map(|(before, _)| before.trim_end_matches(BETWEEN))
+        };
         let start = || {
             at_start.iter().find_map(|word| {
                 let (found, after) = rest.split_at_checked(word.len())?;
-                (after.starts_with(BETWEEN) && is_word(word, found)).then_some(after)
+                (after.starts_with(apart) && is_word(word, found))
+                    .then_some(after.trim_start_matches(BETWEEN))
             })
         };
-        let first = || rest.split_once(' ').filter(|(first, _)| is_word("", first)).map(|(_, after)| after);
+        let first = || {
+            rest.split_once(' ')
+                .filter(|(first, _)| is_word("", first))
+                .map(|(_, after)| after.trim_start_matches(BETWEEN))
+        };
         match end.or_else(last).or_else(start).or_else(first) {
-            Some(shorter) => rest = shorter.trim_matches(BETWEEN),
+            Some(shorter) => rest = shorter,
             None => break,
         }
     }

@@ -16,8 +16,21 @@ const DOMAINS: [&str; 13] = [
     "suaempresa",
     "tuempresa",
 ];
-/// First labels of domains that have customers. Only a mailbox that is one of [`MAILBOXES`] as a whole counts.
-const PROVIDERS: [&str; 4] = ["email", "mail", "correo", "correio"];
+/// What follows these labels in examples. `empresa.digital` and `company.acme.io` are somebody's.
+const SUFFIXES: [&str; 14] = [
+    "com", "net", "org", "co", "com.br", "com.mx", "com.ar", "com.co", "com.pt", "co.uk", "es", "pt", "br",
+    "mx",
+];
+/// Domains that have customers. Only a mailbox that is one of [`MAILBOXES`] as a whole counts.
+const PROVIDERS: [&str; 7] = [
+    "email.com",
+    "email.com.br",
+    "email.com.mx",
+    "correo.com",
+    "correo.com.mx",
+    "correio.com",
+    "correio.com.br",
+];
 /// What comes before the `@` in examples; before a dot or the like, too.
 const MAILBOXES: [&str; 34] = [
     "user",
@@ -71,9 +84,8 @@ pub(super) fn is_reserved(domain: &str) -> bool {
 
 /// Whether both parts of an address stand for any: `user@example.co.uk`, `info@company.com`, `john@email.com`.
 pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
-    let Some((site, top)) = domain.split_once('.') else { return false };
+    let Some((site, suffix)) = domain.split_once('.') else { return false };
     let first = mailbox.split(['.', '_', '-', '+']).next().unwrap_or_default();
-    top != "example"
-        && (DOMAINS.contains(&site) && MAILBOXES.contains(&first)
-            || PROVIDERS.contains(&site) && MAILBOXES.contains(&mailbox))
+    DOMAINS.contains(&site) && SUFFIXES.contains(&suffix) && MAILBOXES.contains(&first)
+        || PROVIDERS.contains(&domain) && MAILBOXES.contains(&mailbox)
 }

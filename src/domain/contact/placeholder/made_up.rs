@@ -1,7 +1,7 @@
 //! Recognizes phone numbers that nobody has: typed to get past a form, or invented by a language model.
 
 use crate::domain::value::{
-    phone::{Phone, Strength},
+    phone::{Phone, Strength, brazil::without_blanks},
     text,
 };
 
@@ -45,11 +45,42 @@ pub(super) fn is_masked(text: &str) -> bool {
     if !text.bytes().any(|byte| matches!(byte, b'x' | b'X' | b'*' | b'#' | b'_' | b'?' | 0xe2)) {
         return false;
     }
-    let masks = text.chars().filter(|c| MASKS.contains(c)).count();
-    masks >= MIN_MASKS
-        && text.chars().all(|c| {
-            MASKS.contains(&c) || c.is_ascii_digit() || matches!(c, ' ' | '-' | '.' | '/' | '(' | ')' | '+')
-        })
+    let is_part =
+        |c| MASKS.contains(&c) || c.is_ascii_digit() || matches!(c, ' ' | '-' | '.' | '/' | '(' | ')' | '+');
+    // An operator's blank is `xx`, too.
+    text.chars().all(is_part)
+        && masks(text) >= MIN_MASKS
+        && without_blanks(text).is_none_or(|text| masks(&text) >= MIN_MASKS)
+}
+
+/// How many characters hide digits. Marks around a number that make it bold or italic hide none: `**85 98812-4471**`.
+fn masks(text: &str) -> usize {
+    let is_outside = |c: Option<char>| c.is_none_or(|c| matches!(c, ' ' | '/'));
+    let (mut count, mut opening) = (0, None);
+    let (mut before, mut rest) = (None, text);
+    while let Some(c) = rest.chars().next() {
+        let after = rest.trim_start_matches(c);
+        let length = rest.len() - after.len();
+        if MASKS.contains(&c) {
+            let next = after.chars().next();
+            let is_mark = matches!(c, '*' | '_');
+            let opens =
+                is_outside(before) && next.is_some_and(|c| c.is_ascii_digit() || matches!(c, '(' | '+'));
+            let closes = is_outside(next) && before.is_some_and(|c| c.is_ascii_digit() || c == ')');
+            match opening {
+                Some(opened) if closes && opened == (c, length) => {
+                    count -= length;
+                    opening = None;
+                }
+                _ => {
+                    count += length / c.len_utf8();
+                    opening = (is_mark && opens).then_some((c, length)).or(opening);
+                }
+            }
+        }
+        (before, rest) = (Some(c), after);
+    }
+    count
 }
 
 /// Whether the digits are the largest that a program can store.

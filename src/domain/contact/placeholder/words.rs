@@ -193,7 +193,7 @@ impl Words {
                 has_certain |= self.phrases.get(phrase) == Some(&Reach::Anywhere);
                 denied = DENIALS.contains(&phrase);
                 length
-            } else if let Some(length) = longest_at_start(rest, |name| self.is_label(field, name)) {
+            } else if let Some(length) = longest_at_start(rest, |name| self.is_label_in_phrase(field, name)) {
                 has_label = true;
                 has_certain |= denied;
                 denied = false;
@@ -236,6 +236,13 @@ impl Words {
         }
     }
 
+    /// "Sem número" is what an address without a number says, and streets are called "Calle sin nombre".
+    fn is_label_in_phrase(&self, field: Field, name: &str) -> bool {
+        let is_own = field == Field::Number
+            || field == Field::Street && label::STREET_KINDS.split('|').any(|kind| kind == name);
+        !is_own && self.is_label(field, name)
+    }
+
     fn is_label(&self, field: Field, name: &str) -> bool {
         self.labels.get(name).is_some_and(|fields| fields & bit(field) != 0)
     }
@@ -252,7 +259,8 @@ fn labels() -> HashMap<Box<str>, u32> {
     let lists =
         Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
     for (field, list) in lists.chain(more) {
-        for name in list.split('|') {
+        // Districts are called "Colônia", too.
+        for name in list.split('|').filter(|name| *name != "colonia") {
             *labels.entry(name.into()).or_default() |= bit(field);
         }
     }

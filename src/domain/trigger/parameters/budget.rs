@@ -1,5 +1,5 @@
 //! Bounds what a schema may cost. A message is at most 1 MiB, but its parts multiply: names by the schemas below them,
-//! definitions by the references to them, schemas by the values that they apply to. So whoever walks a schema or
+//! definitions by the references to them, schemas by the values that they apply to. So everything that walks a schema or
 //! arguments takes from a budget first, in each round of each loop, and stops once nothing is left.
 
 use std::cell::Cell;

@@ -8,7 +8,7 @@ use crate::domain::value::text::{folded, plain};
 /// In which every zero date has one of these, so that most dates are not read twice.
 const YEARS: [&str; 8] = ["0001", "1601", "1753", "1899", "1900", "1969", "1970", "9999"];
 
-/// Year, month and day of zero dates, whatever time of day stands beside them.
+/// Year, month and day of zero dates, with any time of day beside them.
 const DATES: [(i32, i32, i32); 7] = [
     // .NET, Go, Java, SQL.
     (1, 1, 1),

@@ -42,7 +42,7 @@ impl Body {
     ///
     /// A string is JSON if it is valid once bare variables (`{"age": $age}`) are quoted, and either an object or a
     /// list or declared as JSON. Its values then are typed and escaped like those of any JSON body, and cannot
-    /// break out of it, whatever content type the author declares for it.
+    /// break out of it, under any content type that the author declares.
     ///
     /// # Errors
     /// If it has variables and is declared as JSON but is not: inserted as text, a value could change its

@@ -1,6 +1,7 @@
 //! Values of every field in what stands around them.
 
 use super::*;
+use crate::domain::value::{phone::rows::SPELLINGS, wrapping::rows};
 
 #[test]
 fn every_field_is_unwrapped() {
@@ -40,6 +41,25 @@ fn every_field_is_unwrapped() {
         ("complement", "ap. 12"),
     ];
     assert_eq!((values(&update), rejected(&update)), (expected.to_vec(), Vec::new()));
+}
+
+/// What is taken off must not look like a placeholder before.
+#[test]
+fn every_spelling_of_a_key_is_read() {
+    let numbers = SPELLINGS.iter().filter(|(text, _)| !text.contains(char::is_alphabetic));
+    let bold = numbers.clone().map(|(text, _)| format!("**{text}**"));
+    let twice = numbers.filter(|(text, _)| !text.contains(',')).map(|(text, _)| format!("{text} / {text}"));
+    let plain = SPELLINGS.iter().chain(rows::PHONES).map(|(text, _)| (*text).to_owned());
+    let is_read = |text: &String| {
+        let update = update(json!({ "phone": text }));
+        update.is_ok_and(|update| values(&update) == [("phone", "+5585999990001")])
+    };
+    let unread: Vec<String> = plain.chain(bold).chain(twice).filter(|text| !is_read(text)).collect();
+    assert!(unread.is_empty(), "{unread:?}");
+    for (text, source) in rows::EMAILS {
+        let update = update(json!({ "email": text })).unwrap();
+        assert_eq!(values(&update), [("email", "ada@x.example")], "{text} ({source})");
+    }
 }
 
 #[test]

@@ -293,6 +293,16 @@ fn other_addresses_are_no_placeholders() {
         ("info@firma.example", "a mailbox"),
         ("contato@empresa.example", "stands for a real one"),
         ("nose@gmail.com", "too short for a phrase without its space"),
+        ("maria@mail.ru", "a provider in Russia"),
+        ("juan@email.cz", "a provider in Czechia"),
+        ("maria@mail.utoronto.ca", "a university"),
+        ("info@mail.acme.com", "a company's own"),
+        ("contato@empresa.digital", "a company's own"),
+        ("john@company.acme.io", "a company's own"),
+        ("maria@mail.com", "mail.com has customers there"),
+        ("**ada@firma.example**", "CommonMark, 6.2: bold"),
+        ("**E-mail:** ada@firma.example", "CommonMark, 6.2: a bold label"),
+        ("[**ada@firma.example**](mailto:ada@firma.example)", "CommonMark, 6.2 and 6.3"),
     ] {
         assert_eq!(placeholders.why(Field::Email, email, "parameter"), None, "{email} ({source})");
     }

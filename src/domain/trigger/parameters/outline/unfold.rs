@@ -31,7 +31,7 @@ struct Unfolding<'o> {
 }
 
 impl Unfolding<'_> {
-    /// `way` is the length of the way to the schema that this began with. What lies behind a reference is compiled anew,
+    /// `way` is the length of the way to the schema that this began with. What lies behind a reference is compiled again,
     /// with all that it holds.
     fn unfold(&mut self, position: usize, way: u64, is_moved: bool) -> Option<()> {
         if self.open.len() > MAX_UNFOLDED {

@@ -62,7 +62,7 @@ fn what_ecma_262_does_not_have_is_not_checked() {
         // Python, PCRE, Java: the class in the comment would hide what follows.
         ("(?x)#[\n^(a|aa)+(?=b)b+$", UNUSABLE),
         ("(?#x)a", UNUSABLE),
-        // A dot stands for a class without line terminators, whatever the flags say.
+        // A dot stands for a class without line terminators, with any flags.
         ("(?s)^.+$", UNUSABLE),
         ("(?m)^a$", UNUSABLE),
         ("(?is)^.+$", UNUSABLE),
@@ -291,7 +291,7 @@ fn repeated_expressions_count_once_and_large_ones_more_often() {
     }
 }
 
-/// What is taken for small is small, whatever its characters are.
+/// What is taken for small is small, with any characters.
 #[test]
 fn small_expressions_need_not_be_measured() {
     for class in [".", r"\S", r"\W", r"[^@\s]", r"[^a]", "\u{1f600}", r"[\u00e0-\u00ff]"] {

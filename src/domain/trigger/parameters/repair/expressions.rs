@@ -2,7 +2,7 @@
 
 use crate::domain::trigger::parameters::pattern::{Patterns, Translation};
 
-/// What becomes of regular expressions.
+/// How regular expressions are treated.
 pub(in crate::domain::trigger::parameters) enum Expressions<'p> {
     /// They are checked as far as possible.
     Checked(&'p mut Patterns),

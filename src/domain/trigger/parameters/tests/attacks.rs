@@ -9,7 +9,7 @@ const MESSAGE: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Nothing is checked, and the author is told.
+    /// Nothing is checked, and the author gets a warning.
     TooLarge,
     /// The schema is checked, but not with these arguments.
     Costly,
@@ -32,7 +32,7 @@ fn outcome(parameters: &Parameters, arguments: &Value) -> Outcome {
     }
 }
 
-/// Asserts what becomes of arguments, all of which the schema does not accept.
+/// Asserts how arguments are checked, all of which the schema does not accept.
 fn test(rows: Vec<(&str, Value, Value, Outcome)>) {
     for (name, schema, arguments, expected) in rows {
         let parameters = compile(&schema).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A constant, or none at all: Go's `encoding/json` writes null for what is not set (alecthomas/jsonschema #97), as do
-/// `System.Text.Json` and Jackson unless they are told otherwise.
+/// `System.Text.Json` and Jackson by default.
 #[test]
 fn null_for_a_constant_may_stand_for_none() {
     let all_absent =
