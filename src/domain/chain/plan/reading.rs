@@ -21,6 +21,7 @@ use crate::domain::{
         email::Email,
         identity::{Recognized, recognize},
         phone::{Phone, Region},
+        relatives::is_anothers,
         text,
         wrapping::{self, Kind, Unwrapped},
     },
@@ -96,6 +97,9 @@ impl Reader<'_> {
         for _ in 0..MAX_ROUNDS {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;
+            }
+            if matches!(field, Field::Phone | Field::Email) && is_anothers(&text) {
+                return Reading::Rejected("of_another_person");
             }
             let inner = match wrapping::unwrap_named(self.kind(field), field.labels(), &text) {
                 Unwrapped::Bare(Cow::Owned(bare)) => bare,

@@ -88,6 +88,16 @@ fn what_cannot_be_read_for_certain_is_reported() {
         ("phone", "85 99999-0001 / 3333-4444", "one_of_two"),
         ("phone", "85 3344-5567; 00000-0000", "one_of_two"),
         ("phone", "85 99999-0001 / 85 98888-0001", "not_a_phone_number"),
+        ("phone", "Mãe: 85 99999-0001", "of_another_person"),
+        ("phone", "<p>M&atilde;e: 85 99999-0001</p>", "of_another_person"),
+        ("phone", "Telefone: esposa 85 99999-0001", "of_another_person"),
+        ("phone", "Tel. (recado): 85 99999-0001", "of_another_person"),
+        ("phone", "85 99999-0001 / mãe: 85 3344-5567", "one_of_two"),
+        ("phone", "recado: 85 3344-5567; 85 99999-0001", "one_of_two"),
+        ("phone", "pai: 85 3344-5567; mãe: 85 99999-0001", "not_a_phone_number"),
+        ("email", "Esposa: ana@x.example", "of_another_person"),
+        ("email", "<p>ana@x.example (mãe)</p>", "of_another_person"),
+        ("email", "Mãe <ana@x.example>", "of_another_person"),
     ] {
         let mut arguments = json!({ field: text });
         let other = if field == "email" { ("phone", "11 98765-4322") } else { ("email", "ada@x.example") };
