@@ -107,6 +107,9 @@ impl Reader<'_> {
                     let Some(rest) = self.rules.placeholders.without_beside(field, &text) else {
                         return self.value(field, &text);
                     };
+                    if rest.is_empty() {
+                        return Reading::NoValue(Some(Why::Word));
+                    }
                     text::clean(&rest).into_owned()
                 }
                 Unwrapped::Differs => return Reading::Rejected("link_differs"),
