@@ -10,10 +10,10 @@ use time::OffsetDateTime;
 use crate::domain::{
     event::{CompanyId, EventRef, without_mark},
     fault::{Fault, Reason},
+    json::{self, BadJson, Defect, ObjectOnly},
     trigger::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
-        json::{self, BadJson, Defect, ObjectOnly},
         shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list, is_empty_text},
         size, spelling,
     },

@@ -9,7 +9,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::domain::{
     event::{without_mark, without_nan},
-    trigger::json::{self, Members},
+    json::{self, Members},
 };
 
 /// The JSON that stands in a text as JSON: `function.arguments` of `OpenAI`, a column of a database. Anything else as

@@ -13,9 +13,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::domain::webhook::{
+use crate::domain::{
     json::is_empty,
-    request::{Method, WebhookInvalid, WebhookRequest},
+    webhook::request::{Method, WebhookInvalid, WebhookRequest},
 };
 use body::Body;
 use headers::Headers;

@@ -3,7 +3,8 @@
 use super::MAX_BODY;
 use crate::domain::{
     event::{self, without_mark},
-    trigger::{json, spelling},
+    json,
+    trigger::spelling,
 };
 
 /// [`event::meaning`] of the event as it is read: an object in a text means the object, so the order of its members does not

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::webhook::{json::is_empty, request::WebhookInvalid, template::Template};
+use crate::domain::{
+    json::is_empty,
+    webhook::{request::WebhookInvalid, template::Template},
+};
 
 /// Headers that the service sets itself, and those that belong to the connection (RFC 9110, 7.6.1).
 const OWN_HEADERS: [&str; 18] = [
