@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::literals::without_nan;
 
-/// In bytes. A larger body is never applied, so only its bytes are compared.
-const MAX_READ: usize = 1024 * 1024;
+/// Of the body of an event, in bytes. A larger one is never applied, so only its bytes are compared.
+pub const MAX_BODY: usize = 1024 * 1024;
 
 /// From here on, `serde_json` rounds whole numbers, so different ones look the same.
 const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
@@ -39,12 +39,12 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
 
 /// See [`without_nan`].
 fn plain(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_READ)?;
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_BODY)?;
     without_nan(text)
 }
 
 fn canonical(body: &[u8]) -> Option<Vec<u8>> {
-    if body.len() > MAX_READ {
+    if body.len() > MAX_BODY {
         return None;
     }
     let mut out = Vec::with_capacity(2 * body.len());
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn large_and_deep_bodies_mean_their_bytes() {
         let padded = |spaces: usize| format!("{}1", " ".repeat(spaces));
-        assert!(is_same(&padded(MAX_READ - 1), "1"));
-        assert!(!is_same(&padded(MAX_READ), "1"));
+        assert!(is_same(&padded(MAX_BODY - 1), "1"));
+        assert!(!is_same(&padded(MAX_BODY), "1"));
         let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(is_same(&nested(100, " "), &nested(100, "")));
         assert!(!is_same(&nested(100_000, " "), &nested(100_000, "")));

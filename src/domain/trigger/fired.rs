@@ -8,7 +8,7 @@ use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
 use crate::domain::{
-    event::{CompanyId, EventRef, without_mark},
+    event::{CompanyId, EventRef, MAX_BODY, without_mark},
     fault::{Fault, Reason},
     json::{self, BadJson, Defect, ObjectOnly},
     trigger::{
@@ -26,8 +26,6 @@ mod meaning;
 
 pub use self::meaning::meaning;
 
-/// Body of a message, in bytes.
-pub const MAX_BODY: usize = 1024 * 1024;
 /// Triggers in `data.next`.
 const MAX_NEXT: usize = 10;
 /// Id of an assistant or session, in bytes.

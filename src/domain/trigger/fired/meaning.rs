@@ -1,8 +1,7 @@
 //! The meaning of an event, which tells whether a message is the same one again.
 
-use super::MAX_BODY;
 use crate::domain::{
-    event::{self, without_mark},
+    event::{self, MAX_BODY, without_mark},
     json,
     trigger::spelling,
 };
