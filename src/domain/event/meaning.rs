@@ -211,6 +211,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+    use crate::domain::samples::matching;
 
     fn is_same(one: &str, other: &str) -> bool {
         meaning(one.as_bytes()) == meaning(other.as_bytes())
@@ -315,12 +316,12 @@ mod tests {
             any::<i64>().prop_map(Value::from),
             // Never a whole number, which would be equal to an integer.
             (-1e9..1e9).prop_map(|number: f64| Value::from(number.floor() + 0.5)),
-            "\\PC{0,8}".prop_map(Value::from),
+            matching("\\PC{0,8}").prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec(("\\PC{0,4}", inner), 0..6)
+                prop::collection::vec((matching("\\PC{0,4}"), inner), 0..6)
                     .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })

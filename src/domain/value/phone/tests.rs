@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::samples::matching;
 
 fn parse(text: &str, region: &str) -> Option<Phone> {
     Phone::parse(text, Region::new(region).unwrap())
@@ -219,7 +220,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn any_text_is_one_number_or_none(text in WRITTEN) {
+    fn any_text_is_one_number_or_none(text in matching(WRITTEN)) {
         let region = Region::new("BR").unwrap();
         if let Some((phone, left_out)) = Phone::parse_one_of(&text, region) {
             prop_assert!(!left_out || phone.strength() == Strength::Strong);
@@ -230,8 +231,8 @@ proptest! {
 proptest! {
     #[test]
     fn canonical_numbers_stay_the_same(
-        text in WRITTEN,
-        region in "BR|US|MX|AR|DE|JP",
+        text in matching(WRITTEN),
+        region in matching("BR|US|MX|AR|DE|JP"),
     ) {
         if let Some(phone) = parse(&text, &region) {
             for region in ["BR", "US", "MX", "IT"] {
