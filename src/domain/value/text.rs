@@ -39,12 +39,13 @@ pub(in crate::domain) fn clean(text: &str) -> Cow<'_, str> {
     }
     match composed(text) {
         Cow::Borrowed(text) => on_one_line(text),
-        Cow::Owned(text) => Cow::Owned(on_one_line(text.trim_matches(is_edge)).into_owned()),
+        Cow::Owned(text) => Cow::Owned(on_one_line(&text).into_owned()),
     }
 }
 
-/// Removing a character can let a letter compose with its accent, and that can show that another one is
-/// needless, so both steps repeat. A text that still changes after that is no text: it loses all of them.
+/// Removing a character can let a letter compose with its accent or bring something to the edge, and that can
+/// show that another one is needless, so all steps repeat. A text that still changes after that is no text: it
+/// loses all invisible characters.
 fn composed(text: &str) -> Cow<'_, str> {
     if is_latin(text) {
         return Cow::Borrowed(text);
@@ -53,14 +54,16 @@ fn composed(text: &str) -> Cow<'_, str> {
     for _ in 0..MAX_ROUNDS {
         let needed = joiners::without_needless(&text);
         let composed = NFC.normalize(&needed);
-        let changed = (*composed != *text).then(|| composed.into_owned());
+        let trimmed = composed.trim_matches(is_edge);
+        let changed = (trimmed != text).then(|| trimmed.to_owned());
         drop(needed);
         match changed {
             Some(changed) => text = Cow::Owned(changed),
             None => return text,
         }
     }
-    Cow::Owned(NFC.normalize(&joiners::without_any(&text)).into_owned())
+    let visible = joiners::without_any(&text);
+    Cow::Owned(NFC.normalize(&visible).trim_matches(is_edge).to_owned())
 }
 
 /// Whether all characters come before the combining accents, and none is invisible: such a text is composed.
@@ -249,6 +252,7 @@ mod tests {
             ("\u{1f469}\u{200d}", "\u{1f469}"),
             ("Ana \u{200d}", "Ana"),
             ("\u{200d}Ana\u{200c}", "Ana"),
+            ("\u{e0067}\u{e}\u{200d}\u{94d}", "\u{94d}"),
         ] {
             assert_eq!(clean(given), expected);
         }
