@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::samples::matching;
 use crate::domain::{
     fault::Reason,
+    samples::matching,
     webhook::attempt::{Class, Next, Outcome, RetryRule, Round, after_attempt},
 };
 
