@@ -148,6 +148,34 @@ async fn every_status_is_an_outcome() {
 }
 
 #[tokio::test]
+async fn answer_that_breaks_off_is_incomplete_for_those_who_wait_for_it() {
+    let long =
+        format!("content-length: {}\r\n\r\n{}", MAX_RESPONSE_BODY + 1, "a".repeat(MAX_RESPONSE_BODY + 1));
+    let refused = "the receiver answered 422";
+    for (status, rest, expected) in [
+        ("200 OK", "content-length: 2\r\n\r\nok", ""),
+        ("200 OK", "\r\nok", ""),
+        ("204 No Content", "\r\n", ""),
+        // The limit is ours.
+        ("200 OK", long.as_str(), ""),
+        ("200 OK", "content-length: 3\r\n\r\nok", INCOMPLETE),
+        ("200 OK", "content-length: 3\r\n\r\n", INCOMPLETE),
+        ("200 OK", "transfer-encoding: chunked\r\n\r\n2\r\nok\r\n", INCOMPLETE),
+        ("422 No", "content-length: 3\r\n\r\nok", refused),
+    ] {
+        let receiver = answering(format!("HTTP/1.1 {status}\r\n{rest}")).await;
+        for awaits_body in [true, false] {
+            let Client { client, route } = client();
+            let sending = Sending { awaits_body, ..sending() };
+            let outcome = client.send(&request(&receiver.url), &sending, &route).await;
+            let expected = if awaits_body || expected == refused { expected } else { "" };
+            assert_eq!(outcome.error.as_deref().unwrap_or_default(), expected, "{status} {awaits_body}");
+            assert_eq!(outcome.class == Class::Delivered, status != "422 No");
+        }
+    }
+}
+
+#[tokio::test]
 async fn redirect_is_not_followed() {
     let inside = receiver(|_| async {}).await;
     let answer = format!("HTTP/1.1 307 Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", inside.url);

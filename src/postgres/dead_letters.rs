@@ -39,7 +39,7 @@ pub struct NewDeadLetter {
     pub reason: Reason,
     /// Explains the failure to a person, without personal data.
     pub message: String,
-    /// [`crate::domain::event::meaning`] of the body: the same meaning is the same dead letter.
+    /// [`crate::domain::trigger::fired::meaning`] of the body: the same meaning is the same dead letter.
     pub meaning: [u8; 32],
     /// The bytes as they arrived.
     pub body: Bytes,

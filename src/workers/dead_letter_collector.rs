@@ -21,7 +21,7 @@ use super::{
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
-        event::{CompanyId, EventRef, meaning},
+        event::{CompanyId, EventRef},
         fault::{Fault, Reason, Stage},
         trigger::fired,
         value::phone::Regions,
@@ -201,7 +201,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         stage,
         reason: known.reason,
         message: known.message,
-        meaning: meaning(&message.body),
+        meaning: fired::meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_text(&message.properties),

@@ -21,7 +21,7 @@ use crate::{
 pub struct Message<'a> {
     /// The company's id, empty if the message has none.
     pub company: &'a str,
-    /// [`crate::domain::event::meaning`] of its body.
+    /// [`crate::domain::trigger::fired::meaning`] of its body.
     pub meaning: &'a [u8; 32],
 }
 
