@@ -258,6 +258,6 @@ mod tests {
         assert!(set_aside.remembers_any(start + Duration::from_secs(89)));
         set_aside.committed(once(1));
         assert_eq!(knows(1, 60), (false, false));
-        assert!(!set_aside.remembers_any(start + Duration::from_secs(60)));
+        assert!(!set_aside.remembers_any(start + Duration::from_mins(1)));
     }
 }
