@@ -49,9 +49,12 @@ pub use tls::{SetUpError, TlsSetup};
 /// Maximum bytes of a response body that are recorded. A longer body is cut off.
 const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
-/// Maximum time for the rest of a response body that nobody waits for. A receiver that says a wrong length, or never
-/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile.
+/// Maximum time without a byte of a response body that nobody waits for. A receiver that says a wrong length, or never
+/// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile. One
+/// that goes on sending may still be at work, and stop when the connection is closed.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+const INCOMPLETE: &str = "the answer is incomplete: its body broke off, or did not end in time";
 
 /// Maximum number of host names that are looked up at once, each by a thread that nobody can interrupt.
 const MAX_LOOKUPS: usize = 64;
@@ -73,7 +76,7 @@ pub struct Route {
 }
 
 /// What goes with a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// Whose request it is. Companies share the threads that resolve names.
     pub company: &'a str,
@@ -83,6 +86,8 @@ pub struct Sending<'a> {
     pub now: OffsetDateTime,
     /// Whether somebody waits for the body of the answer, so that it may take until the deadline.
     pub awaits_body: bool,
+    /// Whether it is still wanted: asked once a new connection is open, which may take long.
+    pub is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Results of an attempt so far. Kept outside its future, because the deadline can drop that at any point.
@@ -94,6 +99,8 @@ struct Progress {
     status: Option<u16>,
     retry_after: Option<Duration>,
     body: Vec<u8>,
+    /// Somebody waits for the body, and it has not ended.
+    is_incomplete: bool,
 }
 
 impl HttpClient {
@@ -131,24 +138,23 @@ impl HttpClient {
     async fn attempt(
         &self,
         request: &WebhookRequest,
-        &Sending { company, headers, now, awaits_body }: &Sending<'_>,
+        sending: &Sending<'_>,
         tls: &TlsSetup,
         started: Instant,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
+        let &Sending { headers, now, awaits_body, .. } = sending;
         let url = Url::parse(&request.url).map_err(|_| Failure::Invalid("the URL is not valid"))?;
         self.connector.guard.check_url(&url)?;
         let origin = Origin::of(&url, tls).ok_or(Failure::Invalid("the URL has no host"))?;
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
-        let (connection, response) = self.exchange(company, &origin, request, started, progress).await?;
+        let (connection, response) = self.exchange(sending, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        let reading = read_response(connection, response, now + started.elapsed(), progress);
-        let connection = if awaits_body {
-            reading.await
-        } else {
-            timeout(BODY_TIMEOUT, reading).await.unwrap_or_default()
-        };
-        if let Some(connection) = connection {
+        // The deadline ends the wait of those who wait for the body.
+        let patience = if awaits_body { Duration::MAX } else { BODY_TIMEOUT };
+        progress.is_incomplete = awaits_body;
+        let reading = read_response(connection, response, now + started.elapsed(), patience, progress);
+        if let Some(connection) = reading.await {
             self.pool.put(origin, connection);
         }
         Ok(())
@@ -158,7 +164,7 @@ impl HttpClient {
     /// the idle one turns out to be closed before a byte was written.
     async fn exchange(
         &self,
-        company: &str,
+        sending: &Sending<'_>,
         origin: &Origin,
         mut request: Request<Body>,
         started: Instant,
@@ -174,11 +180,14 @@ impl HttpClient {
             }
         }
         progress.is_resolving = true;
-        let addresses = self.connector.resolve(company, origin).await?;
+        let addresses = self.connector.resolve(sending.company, origin).await?;
         progress.is_resolving = false;
         // Boxed: connecting is rare, and its state would make the future of every attempt several times as large.
         let mut connection = Box::pin(self.connector.connect(origin, &addresses)).await?;
         progress.timing.connect = Some(started.elapsed());
+        if !(sending.is_wanted)() {
+            return Err(Failure::Withdrawn);
+        }
         match connection.send(request).await {
             Ok(response) => Ok((connection, response)),
             Err(error) => Err(Failure::Exchange(error.into_error())),
@@ -192,8 +201,8 @@ impl std::fmt::Debug for HttpClient {
     }
 }
 
-/// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body. Returns the connection if it can carry
-/// another request.
+/// Reads the response, with at most `MAX_RESPONSE_BODY` bytes of its body, and waits at most `patience` for the next of
+/// them. Returns the connection if it can carry another request.
 ///
 /// A body that breaks off or never ends does not change the outcome: the status is the receiver's answer. A body over
 /// the limit stays unread, so its connection is closed.
@@ -201,6 +210,7 @@ async fn read_response(
     mut connection: Connection,
     response: Response<Incoming>,
     now: OffsetDateTime,
+    patience: Duration,
     progress: &mut Progress,
 ) -> Option<Connection> {
     progress.status = Some(response.status().as_u16());
@@ -208,15 +218,17 @@ async fn read_response(
     progress.retry_after = header.and_then(|value| retry_after::parse(value.as_bytes(), now));
     let is_plainly_framed = is_plainly_framed(response.headers());
     let mut body = response.into_body();
-    while let Some(chunk) = connection.next_chunk(&mut body).await {
+    while let Some(chunk) = timeout(patience, connection.next_chunk(&mut body)).await.ok()? {
         let chunk = chunk.ok()?;
         let capacity = MAX_RESPONSE_BODY.saturating_sub(progress.body.len());
         if chunk.len() > capacity {
             progress.body.extend_from_slice(chunk.get(..capacity).unwrap_or_default());
+            progress.is_incomplete = false;
             return None;
         }
         progress.body.extend_from_slice(&chunk);
     }
+    progress.is_incomplete = false;
     (is_plainly_framed && connection.is_reusable().await).then_some(connection)
 }
 
@@ -229,7 +241,7 @@ fn is_plainly_framed(headers: &HeaderMap) -> bool {
 
 impl Progress {
     fn into_outcome(self, ended: Result<(), Failure>, duration: Duration) -> Outcome {
-        let Self { is_resolving, timing, status, retry_after, body: response_body } = self;
+        let Self { is_resolving, timing, status, retry_after, body: response_body, is_incomplete } = self;
         let ended = match ended {
             Err(Failure::Timeout) if is_resolving => Err(Failure::SlowDns),
             ended => ended,
@@ -237,7 +249,9 @@ impl Progress {
         let (class, error) = match (ended, status.map(|status| (status, Class::of_status(status)))) {
             // The receiver has decided, even if its body never ends. Another attempt after a 2xx or a 422 would repeat
             // the request, and the wait that a 503 asks for counts.
-            (_, Some((_, Class::Delivered))) => (Class::Delivered, None),
+            (_, Some((_, Class::Delivered))) => {
+                (Class::Delivered, is_incomplete.then(|| INCOMPLETE.to_owned()))
+            }
             (_, Some((status, class))) => (class, Some(format!("the receiver answered {status}"))),
             (Err(failure), None) => (failure.class(), Some(failure.message())),
             (Ok(()), None) => (Class::Protocol, Some("the receiver did not answer".to_owned())),

@@ -35,8 +35,14 @@ const LAYERS: [&[&str]; 6] = [
 const LEAVES: [&str; 3] = ["settings", "telemetry", "health"];
 
 /// The modules of the domain, from the bottom up. Each imports from its own line and the lines above it.
-const DOMAIN: [&[&str]; 6] =
-    [&["event", "fault", "trace_context"], &["value"], &["contact"], &["webhook"], &["trigger"], &["chain"]];
+const DOMAIN: [&[&str]; 6] = [
+    &["event", "fault", "json", "trace_context"],
+    &["value"],
+    &["contact"],
+    &["webhook"],
+    &["trigger"],
+    &["chain"],
+];
 
 /// Signs of waiting, the outside world, clocks, randomness and logs.
 const IMPURE: [&str; 25] = [

@@ -1,5 +1,6 @@
 //! An example event and the default placeholders, for the tests of the domain.
 
+use proptest::{prelude::Strategy, string::string_regex};
 use serde_json::{Value, json};
 
 use crate::domain::contact::placeholder::{PlaceholderLists, Placeholders};
@@ -10,6 +11,12 @@ pub(super) fn placeholders() -> Placeholders {
         config::File::from_str(include_str!("../../config/default.toml"), config::FileFormat::Toml);
     let settings = config::Config::builder().add_source(defaults).build().unwrap();
     Placeholders::new(&settings.get::<PlaceholderLists>("placeholders").unwrap())
+}
+
+/// Texts that a regular expression describes. An expression that is a strategy itself is parsed for each of its values, which
+/// takes most of the time of a test.
+pub(super) fn matching(expression: &str) -> impl Strategy<Value = String> {
+    string_regex(expression).unwrap()
 }
 
 /// A `trigger.fired` event with a CRM and a WEBHOOK action.

@@ -3,7 +3,6 @@
 pub mod cache;
 pub mod definition;
 pub mod fired;
-mod json;
 pub mod mapping;
 mod parameters;
 pub mod problem;

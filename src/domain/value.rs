@@ -9,6 +9,7 @@ pub mod identity;
 mod joiners;
 pub(in crate::domain) mod label;
 pub mod phone;
+pub(in crate::domain) mod relatives;
 pub mod text;
 pub mod wrapping;
 pub mod zip_code;

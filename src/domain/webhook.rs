@@ -8,7 +8,6 @@ pub mod delivery;
 pub mod digest;
 pub mod egress;
 pub mod endpoint;
-pub mod json;
 pub mod lane;
 pub mod own_headers;
 pub mod request;

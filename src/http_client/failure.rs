@@ -24,6 +24,8 @@ pub(super) enum Failure {
     Exchange(hyper::Error),
     /// The deadline passed.
     Timeout,
+    /// Nobody wanted the request any more once the connection was open.
+    Withdrawn,
 }
 
 impl From<Blocked> for Failure {
@@ -38,7 +40,7 @@ impl Failure {
             Self::Invalid(_) => Class::Invalid,
             Self::Blocked(_) => Class::Blocked,
             Self::Dns | Self::SlowDns => Class::Dns,
-            Self::Connect(_) => Class::Connect,
+            Self::Connect(_) | Self::Withdrawn => Class::Connect,
             Self::Tls(_) => Class::Tls,
             // In TLS 1.3 a rejected client certificate shows only after the handshake.
             Self::Exchange(error) if find_cause::<rustls::Error>(error).is_some() => Class::Tls,
@@ -64,6 +66,7 @@ impl Failure {
                 None => exchange_message(error),
             },
             Self::Timeout => "the request timed out before the receiver answered".to_owned(),
+            Self::Withdrawn => "the request was withdrawn before it was sent".to_owned(),
         }
     }
 }

@@ -23,7 +23,13 @@ struct Client {
 }
 
 fn sending() -> Sending<'static> {
-    Sending { company: "acme", headers: &[], now: OffsetDateTime::now_utc(), awaits_body: true }
+    Sending {
+        company: "acme",
+        headers: &[],
+        now: OffsetDateTime::now_utc(),
+        awaits_body: true,
+        is_wanted: &|| true,
+    }
 }
 
 impl Client {
@@ -138,6 +144,34 @@ async fn every_status_is_an_outcome() {
             error.is_empty() == (outcome.class == Class::Delivered) && !error.contains("Reason"),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn answer_that_breaks_off_is_incomplete_for_those_who_wait_for_it() {
+    let long =
+        format!("content-length: {}\r\n\r\n{}", MAX_RESPONSE_BODY + 1, "a".repeat(MAX_RESPONSE_BODY + 1));
+    let refused = "the receiver answered 422";
+    for (status, rest, expected) in [
+        ("200 OK", "content-length: 2\r\n\r\nok", ""),
+        ("200 OK", "\r\nok", ""),
+        ("204 No Content", "\r\n", ""),
+        // The limit is ours.
+        ("200 OK", long.as_str(), ""),
+        ("200 OK", "content-length: 3\r\n\r\nok", INCOMPLETE),
+        ("200 OK", "content-length: 3\r\n\r\n", INCOMPLETE),
+        ("200 OK", "transfer-encoding: chunked\r\n\r\n2\r\nok\r\n", INCOMPLETE),
+        ("422 No", "content-length: 3\r\n\r\nok", refused),
+    ] {
+        let receiver = answering(format!("HTTP/1.1 {status}\r\n{rest}")).await;
+        for awaits_body in [true, false] {
+            let Client { client, route } = client();
+            let sending = Sending { awaits_body, ..sending() };
+            let outcome = client.send(&request(&receiver.url), &sending, &route).await;
+            let expected = if awaits_body || expected == refused { expected } else { "" };
+            assert_eq!(outcome.error.as_deref().unwrap_or_default(), expected, "{status} {awaits_body}");
+            assert_eq!(outcome.class == Class::Delivered, status != "422 No");
+        }
     }
 }
 

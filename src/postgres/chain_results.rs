@@ -22,7 +22,7 @@ use crate::domain::{
     },
     event::CompanyId,
     trace_context::TraceContext,
-    webhook::delivery::delivery_id,
+    webhook::{attempt::Class, delivery::delivery_id},
 };
 
 /// A chain whose last webhook has ended, with the results of its webhooks by step.
@@ -183,6 +183,8 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
         _ => WebhookEnd::Failed,
     };
     let results = rows.into_iter().map(|row| {
+        // A success has no other error.
+        let is_incomplete = row.outcome.as_deref() == Some(Class::Delivered.name()) && row.error.is_some();
         let (class, message) = match (row.outcome, row.error) {
             (Some(class), Some(message)) => (class, message),
             (Some(class), None) => (class.clone(), class),
@@ -192,6 +194,7 @@ async fn results(conn: &mut PgConnection, chains: &[AwaitedChain]) -> Result<Res
             end: end(&row.state),
             http_status: row.status.and_then(|status| u16::try_from(status).ok()),
             body: row.response_body.unwrap_or_default(),
+            is_incomplete,
             error: Some((class, message)),
         };
         ((row.company_id, row.delivery_id), result)

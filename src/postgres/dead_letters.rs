@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub use blank::{Recognition, blank};
+pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
 pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,
@@ -39,7 +39,7 @@ pub struct NewDeadLetter {
     pub reason: Reason,
     /// Explains the failure to a person, without personal data.
     pub message: String,
-    /// [`crate::domain::event::meaning`] of the body: the same meaning is the same dead letter.
+    /// [`crate::domain::trigger::fired::meaning`] of the body: the same meaning is the same dead letter.
     pub meaning: [u8; 32],
     /// The bytes as they arrived.
     pub body: Bytes,

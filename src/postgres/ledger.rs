@@ -35,7 +35,7 @@ pub enum End {
 }
 
 impl End {
-    /// The end of an event that was applied with [`crate::domain::event::meaning`].
+    /// The end of an event that was applied with [`crate::domain::trigger::fired::meaning`].
     #[must_use]
     pub fn applied(meaning: &[u8; 32]) -> Self {
         Self::Applied(meaning.first_chunk().copied().unwrap_or_default())

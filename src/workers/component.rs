@@ -7,6 +7,9 @@ pub const OUTBOX_RELAY: &str = "outbox-relay";
 /// Makes partitions, and removes what is no longer kept.
 pub const MAINTENANCE: &str = "maintenance";
 
+/// Finishes erasures that were interrupted. Apart from maintenance, whose rounds may take long or fail.
+pub const ERASURES: &str = "erasures";
+
 /// Keeps the process registered.
 pub const PRESENCE: &str = "presence";
 

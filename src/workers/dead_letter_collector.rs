@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
+    backoff::Backoff,
     component::DEAD_LETTER_COLLECTOR,
     consumption::{Batches, Consumption, Settle},
     retry,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
     domain::{
-        event::{CompanyId, EventRef, meaning},
+        event::{CompanyId, EventRef},
         fault::{Fault, Reason, Stage},
         trigger::fired,
         value::phone::Regions,
@@ -28,8 +29,8 @@ use crate::{
     health::Health,
     postgres::{
         Database,
-        dead_letters::{self, NewDeadLetter, Recognition},
-        ledger,
+        dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
+        ledger, refusal,
     },
     settings::Settings,
 };
@@ -77,13 +78,6 @@ struct Collection<'a> {
     stop: &'a CancellationToken,
 }
 
-impl Collection<'_> {
-    fn recognition(&self) -> Recognition<'_> {
-        let pepper = self.collector.settings.contacts.suppression_pepper.expose_secret();
-        Recognition { pepper, regions: self.regions }
-    }
-}
-
 impl Settle for Collection<'_> {
     async fn settle(&mut self, messages: &[Received]) -> bool {
         let dead: Vec<_> = messages.iter().map(|message| dead_letter(self.topology, message)).collect();
@@ -93,16 +87,60 @@ impl Settle for Collection<'_> {
             messages = count,
             "the broker dead-lettered {count} messages; see `dead-letter list`"
         );
-        let DeadLetterCollector { database, health, .. } = self.collector;
-        let dead = dead.as_slice();
-        let recognition = self.recognition();
-        let mut is_patient = true;
-        let store = || {
-            let is_patient = std::mem::take(&mut is_patient);
-            database.unit(async move |conn| store(conn, recognition, dead, is_patient).await)
-        };
-        retry::until_answered(DEAD_LETTER_COLLECTOR, health, self.stop, store).await.is_some()
+        self.store_all(&dead).await
     }
+}
+
+impl Collection<'_> {
+    /// Stores all of them, those that the database refuses after the others. `false` if stopped before that.
+    async fn store_all(&self, dead: &[NewDeadLetter]) -> bool {
+        let DeadLetterCollector { database, health, settings, .. } = self.collector;
+        let pepper = settings.contacts.suppression_pepper.expose_secret();
+        let recognition = Recognition { pepper, regions: self.regions, budget: &SearchBudget::default() };
+        let (mut portions, mut put_off, mut rounds) = (vec![dead], Vec::new(), Backoff::default());
+        // Many may be locked, and each try waits for the first that is.
+        let mut is_patient = true;
+        loop {
+            let Some(portion) = portions.pop() else {
+                if put_off.is_empty() {
+                    return true;
+                }
+                if !rounds.wait(self.stop).await {
+                    return false;
+                }
+                portions.append(&mut put_off);
+                continue;
+            };
+            let store = || {
+                let is_patient = std::mem::take(&mut is_patient);
+                database.unit(async move |conn| store(conn, recognition, portion, is_patient).await)
+            };
+            let stored = retry::until_judged(DEAD_LETTER_COLLECTOR, health, self.stop, store).await;
+            let Some(stored) = stored else { return false };
+            match stored {
+                Ok(Stored::All { unsearched }) => {
+                    dead_letters::log_unsearched(DEAD_LETTER_COLLECTOR, unsearched);
+                }
+                Ok(Stored::TooMany) | Err(_) if portion.len() > 1 => {
+                    let (first, second) = portion.split_at(portion.len() / 2);
+                    portions.extend([second, first]);
+                }
+                Ok(Stored::TooMany) => put_off.push(portion),
+                Err(error) => {
+                    retry::report_refusal(DEAD_LETTER_COLLECTOR, health, &refusal(&error));
+                    put_off.push(portion);
+                }
+            }
+        }
+    }
+}
+
+/// What one transaction has stored.
+enum Stored {
+    /// All. So many without their contents, because they could not be searched.
+    All { unsearched: usize },
+    /// Nothing, because they are too many to be searched at once.
+    TooMany,
 }
 
 /// Stores the messages whose event has no other end. `is_patient`: it waits for dead letters that others have locked;
@@ -112,13 +150,16 @@ async fn store(
     recognition: Recognition<'_>,
     dead: &[NewDeadLetter],
     is_patient: bool,
-) -> Result<(), sqlx::Error> {
+) -> Result<Stored, sqlx::Error> {
     let mut transaction = conn.begin().await?;
     let events: Vec<_> = dead.iter().filter_map(NewDeadLetter::event).collect();
     let ends = ledger::seen(&mut transaction, "", &events, &[]).await?.ends;
     let mut dead = dead_letters::without_ended(dead.to_vec(), &ends);
     ledger::insert(&mut transaction, dead_letters::refusals(&dead, &ends), &[]).await?;
-    dead_letters::blank(&mut transaction, &recognition, &mut dead).await?;
+    let Some(unsearched) = dead_letters::blank(&mut transaction, &recognition, &mut dead).await? else {
+        transaction.rollback().await?;
+        return Ok(Stored::TooMany);
+    };
     if !is_patient {
         dead_letters::take_locked(&mut transaction, &mut dead).await?;
     }
@@ -127,7 +168,8 @@ async fn store(
     // A discard cancels the replay, wherever its message has gone.
     dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
     dead_letters::insert(&mut transaction, &dead).await?;
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(Stored::All { unsearched })
 }
 
 fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
@@ -159,7 +201,7 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         stage,
         reason: known.reason,
         message: known.message,
-        meaning: meaning(&message.body),
+        meaning: fired::meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_text(&message.properties),

@@ -7,11 +7,14 @@ use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration
 
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
-use tokio::{runtime::Handle, task::spawn_blocking, time::Instant};
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{component::MAINTENANCE, retry::DatabaseWait};
+use super::{
+    component::{ERASURES, MAINTENANCE},
+    retry::DatabaseWait,
+};
 use crate::{
     health::Health,
     postgres::{
@@ -65,35 +68,52 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works until `stop`: a round at once and then every hour, and erasures every minute.
+    /// Works until `stop`: a round at once and then every hour, and erasures every minute. Neither waits for the other: a round
+    /// may take long, or fail.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.run_rounds(&stop), self.run_erasures(&stop));
+        info!(component = MAINTENANCE, "{MAINTENANCE} stopped");
+    }
+
+    async fn run_rounds(&self, stop: &CancellationToken) {
         let mut wait = DatabaseWait::new(MAINTENANCE, &self.health);
-        let mut next_round = Instant::now();
         while !stop.is_cancelled() {
-            match self.work(&mut next_round, &stop).await {
-                Ok(()) => {
+            match self.next_round(stop).await {
+                Ok(report) => {
                     wait.recovered();
                     self.health.ready(MAINTENANCE);
-                    stop.run_until_cancelled(tokio::time::sleep(ERASURE_INTERVAL)).await;
+                    let interval = if report.postponed > 0 { RETRY_INTERVAL } else { INTERVAL };
+                    stop.run_until_cancelled(tokio::time::sleep(interval)).await;
                 }
                 Err(error) => {
-                    if !wait.failed(&chain(&error), &stop).await {
+                    if !wait.failed(&chain(&error), stop).await {
                         break;
                     }
                 }
             }
         }
-        info!(component = MAINTENANCE, "{MAINTENANCE} stopped");
     }
 
-    async fn work(&self, next_round: &mut Instant, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    async fn next_round(&self, stop: &CancellationToken) -> Result<Report, sqlx::Error> {
         let now = self.database.unit(async |conn| clock::now(conn).await).await?;
-        if *next_round <= Instant::now() {
-            let report = self.round(now, stop).await?;
-            let interval = if report.postponed > 0 { RETRY_INTERVAL } else { INTERVAL };
-            *next_round = Instant::now() + interval;
+        self.round(now, stop).await
+    }
+
+    async fn run_erasures(&self, stop: &CancellationToken) {
+        let mut wait = DatabaseWait::new(ERASURES, &self.health);
+        while !stop.is_cancelled() {
+            match self.finish_erasures(stop).await {
+                Ok(()) => {
+                    wait.recovered();
+                    stop.run_until_cancelled(tokio::time::sleep(ERASURE_INTERVAL)).await;
+                }
+                Err(error) => {
+                    if !wait.failed(&chain(&error), stop).await {
+                        break;
+                    }
+                }
+            }
         }
-        self.finish_erasures(now, stop).await
     }
 
     /// Makes partitions, and removes what is old at the time `now`, or until `stop`.
@@ -129,11 +149,8 @@ impl Maintenance {
 
     /// Finishes the erasures that were interrupted. One that meets a row that it cannot read or that is locked holds up no
     /// other.
-    async fn finish_erasures(
-        &self,
-        now: OffsetDateTime,
-        stop: &CancellationToken,
-    ) -> Result<(), sqlx::Error> {
+    async fn finish_erasures(&self, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+        let now = self.database.unit(async |conn| clock::now(conn).await).await?;
         let due =
             || self.database.unit(async |conn| erasure::claim_unfinished(conn, now - ERASURE, now).await);
         while !stop.is_cancelled()
@@ -143,14 +160,14 @@ impl Maintenance {
             let finished = self.finish_erasure(unfinished, stop.clone()).await;
             match finished {
                 Ok(Some(_)) => {
-                    info!(component = MAINTENANCE, %contact, "finished the erasure of contact {contact}");
+                    info!(component = ERASURES, %contact, "finished the erasure of contact {contact}");
                 }
                 Ok(None) => {}
                 Err(error) if classify(&error) == Failure::Systemic => return Err(error),
                 Err(error) => {
                     let error = refusal(&error);
                     error!(
-                        component = MAINTENANCE,
+                        component = ERASURES,
                         %contact, error, "could not finish the erasure of contact {contact}: {error}"
                     );
                 }

@@ -158,9 +158,11 @@ impl OutboxRelay {
         let lease = self.settings.outbox.lease;
         let mut recollection = interval_at(Instant::now() + lease, lease);
         let mut has_ended = false;
+        // What workers have handed over meanwhile goes before what was left.
+        let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
             let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
-            let may_sweep = has_room && !stop.is_cancelled();
+            let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
                 outcomes = broker.pipeline.settled() => match outcomes? {
@@ -170,7 +172,10 @@ impl OutboxRelay {
                     outcomes => self.note(outcomes, backoff).await,
                 },
                 committed = next(&mut self.waiting, &mut self.committed), if has_room && !has_ended => match committed {
-                    Some(committed) => self.hand_over(broker, committed).await?,
+                    Some(committed) => {
+                        let rows = self.hand_over(broker, committed).await?;
+                        held_up = held_up.saturating_sub(rows);
+                    }
                     None => has_ended = true,
                 },
                 _ = sweep.tick(), if may_sweep => self.sweep(broker, &mut sweep).await?,
@@ -180,8 +185,8 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Sends committed rows, and further ones up to one portion.
-    async fn hand_over(&mut self, broker: &mut Broker, first: Handed<Committed>) -> Result<(), Lost> {
+    /// Sends committed rows, and further ones up to one portion. Returns how many.
+    async fn hand_over(&mut self, broker: &mut Broker, first: Handed<Committed>) -> Result<usize, Lost> {
         let mut messages = first.0.events.len();
         let mut rows = vec![first];
         while messages < PORTION
@@ -191,6 +196,7 @@ impl OutboxRelay {
             messages += more.0.events.len();
             rows.push(more);
         }
+        let taken = rows.len();
         // If the process stood still, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
@@ -198,7 +204,8 @@ impl OutboxRelay {
         for Handed(row, _) in others {
             self.settlement.unsent(row.key);
         }
-        self.send(broker, owner, own).await
+        self.send(broker, owner, own).await?;
+        Ok(taken)
     }
 
     /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.

@@ -11,6 +11,7 @@ mod intake;
 mod outcome;
 mod portion;
 mod refused;
+mod round;
 mod set_aside;
 mod transaction;
 mod triage;

@@ -6,7 +6,7 @@ mod texts;
 
 use std::collections::HashMap;
 
-use contact_relay::domain::trigger::fired::MAX_BODY;
+use contact_relay::domain::event::MAX_BODY;
 use lapin::BasicProperties;
 use macro_rules_attribute::apply;
 use serde_json::json;

@@ -195,6 +195,27 @@ async fn large_webhooks_wait_in_the_database(app: &TestApp) {
     assert_small(&process);
 }
 
+/// A person is looked for in all of them, by a process that has other work.
+#[apply(alone)]
+async fn erasure_searches_large_rows_one_by_one(app: &TestApp) {
+    app.broker.declare().await;
+    app.cli(&["migrate"]).await;
+    let chains = "INSERT INTO chain_results (company_id, event_key, waiting, chain, created_at)
+        SELECT 'acme', gen_random_uuid(), 1, to_jsonb(repeat('. ', 1 << 19) || CASE n WHEN 7 THEN ' ada@x.example' ELSE '' END),
+            now() - interval '1 hour'
+        FROM generate_series(1, 300) n";
+    let erasure = "INSERT INTO erasures (company_id, contact_id, aliases, erased_at, kinds, keys, documents)
+        VALUES ('acme', gen_random_uuid(), '{}', now() - interval '10 minutes', '{email}', '{ada@x.example}', '{}')";
+    for statement in [chains, erasure] {
+        sqlx::query(statement).execute(&app.pool).await.unwrap();
+    }
+    let process = app.run(&[]).await;
+    app.broker.hear(1).await;
+    assert_eq!((app.rows("erasures").await, app.rows("chain_results").await), (0, 299));
+    assert_small(&process);
+    sqlx::query("DELETE FROM chain_results").execute(&app.pool).await.unwrap();
+}
+
 async fn set_endpoints(app: &TestApp, change: &str) {
     // The change comes from a test.
     let update = AssertSqlSafe(format!("UPDATE webhook_endpoints SET {change}"));

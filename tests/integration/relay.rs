@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     effects::event,
-    support::{app::TestApp, event::Event, eventually, proxy::Proxy, test},
+    support::{app::TestApp, broker::Heard, event::Event, eventually, process::Process, proxy::Proxy, test},
 };
 
 /// Messages that wait and belong to no process.
@@ -117,4 +117,71 @@ async fn many_rows_are_put_back_in_portions(app: &TestApp) {
     app.broker.subscribe("nobody.listens").await;
     app.wait_for_unpublished(0).await;
     assert_eq!(app.broker.hear(2 * ROWS).await.len(), 2 * ROWS, "nothing is published twice");
+}
+
+/// A sweep takes a part of it, and the next one follows at once.
+#[apply(test)]
+async fn backlog_is_published_without_a_pause(app: &TestApp) {
+    const ROWS: usize = 130;
+    app.set("outbox.sweep_interval", "1h");
+    app.broker.declare().await;
+    let mut transaction = app.pool.begin().await.unwrap();
+    for _ in 0..ROWS {
+        let events = (0..10).map(|_| event("contact.upserted.created")).collect();
+        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    app.run(&[]).await;
+    app.wait_for_unpublished(0).await;
+    app.broker.hear(10 * ROWS).await;
+}
+
+/// What a publisher sends when it opens its channel: `confirm.select`.
+const CONFIRM_SELECT: &[u8] = &[1, 0, 1, 0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE];
+
+/// A process that has applied `count` events while its relay cannot connect, until the proxy opens.
+async fn with_relay_held_up(app: &TestApp, count: usize) -> (Process, Proxy) {
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("amqp.connect_timeout", "2s");
+    app.set("upsert.batch_size", "50");
+    app.broker.declare().await;
+    proxy.silence_at(CONFIRM_SELECT);
+    let process = app.spawn(&["run"]);
+    let people = (0..count).map(|n| Event::lead("Ada").email(&format!("ada-{n}@x.example")));
+    app.broker.publish_all(&people.collect::<Vec<_>>()).await;
+    app.wait_for_rows("contacts", count.try_into().unwrap()).await;
+    (process, proxy)
+}
+
+#[apply(test)]
+async fn what_workers_hand_over_is_published_before_what_was_left(app: &TestApp) {
+    const EACH: usize = 1_100;
+    let (process, proxy) = with_relay_held_up(app, EACH).await;
+    assert_eq!(app.rows("effects WHERE owner IS NULL").await, 0);
+    let mut conn = app.pool.acquire().await.unwrap();
+    for _ in 0..EACH / 100 {
+        let left = (0..100).map(|_| event("contact.upserted.created")).collect();
+        events::insert(&mut conn, Uuid::now_v7(), None, left).await.unwrap();
+    }
+    proxy.open();
+    let heard = app.broker.hear(2 * EACH).await;
+    let is_handed_over = |heard: &Heard| heard.at("/type") == "contact.upserted";
+    assert!(heard[..EACH].iter().all(is_handed_over));
+    process.ready().await;
+}
+
+#[apply(test)]
+async fn what_finds_no_room_in_memory_waits_in_the_database(app: &TestApp) {
+    const COUNT: usize = 1_100;
+    app.set("outbox.in_flight_bytes", "1048576");
+    let (process, proxy) = with_relay_held_up(app, COUNT).await;
+    let owned = "SELECT coalesce(sum(items), 0) FROM effects WHERE owner IS NOT NULL";
+    let owned: i64 = sqlx::query_scalar(owned).fetch_one(&app.pool).await.unwrap();
+    // Each takes at least a KiB.
+    assert!((1..1024).contains(&owned), "{owned}");
+    proxy.open();
+    app.wait_for_unpublished(0).await;
+    assert_eq!(app.broker.hear(COUNT).await.len(), COUNT, "nothing is published twice");
+    process.ready().await;
 }

@@ -118,6 +118,22 @@ async fn new_connections_are_checked(app: &TestApp) {
 }
 
 #[apply(test)]
+async fn running_service_says_that_a_pooler_drops_the_settings(app: &TestApp) {
+    let url = app.setting("postgres.url");
+    let pooler = Proxy::before(&url).await;
+    app.set("postgres.url", pooler.url());
+    let service = app.run(&[]).await;
+    pooler.reconnect(true);
+    let is_said = async || service.log().contains("let the pooler pass on").then_some(());
+    eventually("it says so", is_said).await;
+    pooler.reconnect(false);
+    service.ready().await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
+    app.wait_for_rows("contacts", 1).await;
+    app.set("postgres.url", &url);
+}
+
+#[apply(test)]
 async fn database_in_another_encoding_is_refused(app: &TestApp) {
     let url = app.setting("postgres.url");
     let (server, name) = url.rsplit_once('/').unwrap();

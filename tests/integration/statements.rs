@@ -1,6 +1,7 @@
 //! No statement of the service reads more than it returns or changes, whatever else the tables hold.
 //!
-//! The texts come from `.sqlx`, which has every statement, so a new one fails this test until it has an entry in
+//! The texts come from `.sqlx`, which has every statement but those that name a table as they run (of partitions, of retention
+//! and of the pages of an erasure; see `retention/cost.rs`). So a new one fails this test until it has an entry in
 //! `statements/arguments.txt`. `statements/data.sql` fills the tables.
 
 use std::{

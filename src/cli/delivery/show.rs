@@ -11,7 +11,7 @@ use super::{
     waits,
 };
 use crate::{
-    domain::webhook::json,
+    domain::json,
     operator::deliveries::{self, Delivery},
     postgres::{Database, attempts::Attempt},
 };

@@ -13,12 +13,13 @@ use super::{super::input, Finding, Severity};
 use crate::domain::{
     contact::{field::Field, placeholder::Placeholders},
     event::without_nan,
+    json::{is_empty, within_doubles},
     trigger::{
         definition::{Action, Trigger},
-        shapes::{ListOrEmptyObject, within_doubles},
+        shapes::ListOrEmptyObject,
         spelling::unwrapped,
     },
-    webhook::{action::WebhookAction, json::is_empty},
+    webhook::action::WebhookAction,
 };
 
 mod no_values;

@@ -89,6 +89,8 @@ pub struct WebhookResult {
     pub http_status: Option<u16>,
     /// The stored part of the last response's body, at most 64 KiB.
     pub body: Vec<u8>,
+    /// Whether that body broke off.
+    pub is_incomplete: bool,
     /// Class and message of the last failure.
     pub error: Option<(String, String)>,
 }
@@ -256,6 +258,9 @@ impl WebhookResult {
             None => {
                 json.insert("responseBodyOmitted".into(), true.into());
             }
+        }
+        if self.is_incomplete {
+            json.insert("responseBodyIncomplete".into(), true.into());
         }
         if let (WebhookEnd::Failed, Some((class, message))) = (self.end, &self.error) {
             json.insert("error".into(), json!({ "class": class, "message": message }));

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     fault::Reason,
+    json::{self, Defect, is_empty},
     trigger::{
-        json::{self, Defect},
         mapping::Mapping,
         parameters::Parameters,
         problem::{Problem, Problems},
         shapes, size, spelling,
     },
     value::text::quote,
-    webhook::{action::WebhookAction, json::is_empty},
+    webhook::action::WebhookAction,
 };
 
 /// Name of a trigger, in characters.

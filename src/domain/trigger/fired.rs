@@ -8,12 +8,12 @@ use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
 use crate::domain::{
-    event::{CompanyId, EventRef, without_mark},
+    event::{CompanyId, EventRef, MAX_BODY, without_mark},
     fault::{Fault, Reason},
+    json::{self, BadJson, Defect, ObjectOnly},
     trigger::{
         cache::TriggerCache,
         definition::{BadTrigger, Trigger},
-        json::{self, BadJson, Defect, ObjectOnly},
         shapes::{Id, ListOrEmptyObject, ObjectOrEmptyList, Whole, is_empty_list, is_empty_text},
         size, spelling,
     },
@@ -22,9 +22,10 @@ use crate::domain::{
 };
 
 mod envelope;
+mod meaning;
 
-/// Body of a message, in bytes.
-pub const MAX_BODY: usize = 1024 * 1024;
+pub use self::meaning::meaning;
+
 /// Triggers in `data.next`.
 const MAX_NEXT: usize = 10;
 /// Id of an assistant or session, in bytes.

@@ -6,9 +6,9 @@ use strum::VariantArray as _;
 
 use crate::domain::{
     contact::field::Field,
+    json::is_empty,
     trigger::{parameters::Parameters, problem::Problems},
     value::text::quote,
-    webhook::json::is_empty,
 };
 
 /// The fields of an action and the parameters that fill them. The trigger declares all of these parameters.

@@ -12,8 +12,6 @@ use serde_json::{Value, value::RawValue};
 
 /// From this number on, a language that knows only floats writes different whole numbers alike: two to the power of 53.
 const MAX_EXACT: u64 = 1 << 53;
-/// The greatest number that a double can hold.
-const GREATEST: &str = "1.7976931348623157e308";
 
 /// An id. A whole number stands for its digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,48 +76,6 @@ fn whole(number: &str) -> Option<String> {
     let whole = format!("{significant}{}", "0".repeat(zeros));
     whole.parse().ok().filter(|whole: &u64| *whole < MAX_EXACT)?;
     Some(if number.starts_with('-') { format!("-{whole}") } else { whole })
-}
-
-/// The JSON text with the greatest double for numbers that no double can hold, such as `9.99E6144`, the limit of a decimal
-/// type.
-#[must_use]
-pub fn within_doubles(text: &str) -> Cow<'_, str> {
-    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
-    let (mut out, mut rest) = (String::new(), text);
-    let mut found = false;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let (before, token) = rest.split_at(at);
-        let is_text = token.starts_with('"');
-        let number_end = || token.find(|c| !is_part(c)).unwrap_or(token.len());
-        let end = if is_text { end_of_text(token) } else { number_end() };
-        let (token, after) = token.split_at(end);
-        let is_beyond = !is_text && token.parse().is_ok_and(f64::is_infinite);
-        found |= is_beyond;
-        out.push_str(before);
-        match token.strip_prefix('-') {
-            Some(_) if is_beyond => out.extend(["-", GREATEST]),
-            None if is_beyond => out.push_str(GREATEST),
-            _ => out.push_str(token),
-        }
-        rest = after;
-    }
-    if !found {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
-/// Where the JSON string ends with which `text` begins.
-fn end_of_text(text: &str) -> usize {
-    let mut is_escaped = false;
-    let mut ends = |byte: u8| {
-        let ends = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        ends
-    };
-    let end = text.bytes().enumerate().skip(1).find(|(_, byte)| ends(*byte));
-    end.map_or(text.len(), |(index, _)| index + 1)
 }
 
 /// A whole number from 0 to `u32::MAX`, also as a float (`2.0`) or as text (`"2"`). Null and an empty text are none.

@@ -148,6 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::samples::matching;
 
     fn canonical(text: &str) -> Option<String> {
         Email::parse(text).map(|email| email.as_str().to_owned())
@@ -287,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_addresses_stay_the_same(text in "\\PC{0,40}|[a-z.<@>: +-]{0,10}@[a-zA-Zé.-]{0,12}") {
+        fn canonical_addresses_stay_the_same(text in matching("\\PC{0,40}|[a-z.<@>: +-]{0,10}@[a-zA-Zé.-]{0,12}")) {
             if let Some(email) = Email::parse(&text) {
                 prop_assert_eq!(Email::parse(email.as_str()), Some(email));
             }

@@ -19,7 +19,7 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     numero de whatsapp|telefone celular|telefone fixo|telefone de contato|telefone para contato|telefone comercial|\
     telefone residencial|telefono celular|telefono fijo|telefono movil|telefono de contacto|phone number|\
     contact number|mobile number|cell number|whatsapp number|work phone|home phone|fixo|fijo|comercial|residencial|\
-    recado|recados|casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
+    casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
     fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|телефон|тел|моб|мобильный";
 /// The names of documents. They say what a document is, so they are not taken off: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\

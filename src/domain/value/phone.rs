@@ -23,7 +23,7 @@ use std::{
 
 use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat};
 
-use crate::domain::value::{damaged, label, text};
+use crate::domain::value::{damaged, label, relatives::is_anothers, text};
 pub use region::{Region, Regions, UnknownRegion};
 use written::Written;
 
@@ -98,7 +98,8 @@ impl Phone {
         Some(phone)
     }
 
-    /// Parses one or more numbers of which exactly one is strong. `true` if another one was not: it is left out.
+    /// Parses one or more numbers of which exactly one is strong and the person's own. `true` if another one was not: it is
+    /// left out.
     ///
     /// `None` if two are strong, because nobody knows which of them is the person's, or if something else than a
     /// number is beside it: it may be an extension.
@@ -113,6 +114,10 @@ impl Phone {
         let text = text::plain(text).to_lowercase();
         let (mut found, mut left_out) = (None, false);
         for part in written::parts(&text)? {
+            if is_anothers(part) {
+                left_out = true;
+                continue;
+            }
             let number = label::without(&[label::PHONE], part)
                 .or_else(|| label::without_before_digits(&[label::PHONE], part))
                 .or_else(|| label::without_after_digits(&[label::PHONE], part))

@@ -13,6 +13,7 @@ use crate::domain::value::{
     email::Email,
     entities, label,
     phone::{Phone, Region},
+    relatives::is_anothers,
     text::{self, after_prefix},
 };
 use links::Link;
@@ -264,6 +265,10 @@ impl Kind {
 
 /// Takes off the name of the value, the bullet of a list, and the sign of a telephone or an envelope.
 fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
+    // Without its label it would be the person's own.
+    if kind.is_identifier() && is_anothers(text) {
+        return None;
+    }
     let after_name = label::without(names, text);
     match kind {
         Kind::Email => after_name

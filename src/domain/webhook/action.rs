@@ -13,10 +13,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::domain::webhook::{
+use crate::domain::{
     json::is_empty,
-    request::{Method, WebhookInvalid, WebhookRequest},
-    template::Template,
+    webhook::request::{Method, WebhookInvalid, WebhookRequest},
 };
 use body::Body;
 use headers::Headers;
@@ -92,12 +91,11 @@ impl WebhookAction {
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
-    /// Whether a body whose content type is not declared is sent as text, because it is not JSON.
+    /// Whether the body is sent as text, because it is neither JSON nor a form. A value can change its structure, whatever
+    /// content type is declared for it.
     #[must_use]
-    pub fn falls_back_to_text(&self) -> bool {
-        let declares =
-            |headers: &Vec<(String, Template)>| headers.iter().any(|(name, _)| name == "content-type");
-        matches!(self.body, Ok(Some(Body::Text(_)))) && !self.headers.as_ref().is_ok_and(declares)
+    pub const fn is_sent_as_text(&self) -> bool {
+        matches!(self.body, Ok(Some(Body::Text(_))))
     }
 
     /// Scheme, host, port and path as written, which identify the endpoint. `None` if the URL is invalid.

@@ -83,7 +83,8 @@ pub struct Outcome {
     pub timing: Timing,
     /// From name resolution to the end of the response body.
     pub duration: Duration,
-    /// What went wrong, for the operator. Contains no address, no secret and nothing that the receiver sent.
+    /// What went wrong, for the operator. Contains no address, no secret and nothing that the receiver sent. Of a success,
+    /// that its answer is incomplete.
     pub error: Option<String>,
 }
 

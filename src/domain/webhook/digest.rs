@@ -6,11 +6,13 @@
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::domain::webhook::{
-    endpoint::Profile,
+use crate::domain::{
     json,
-    request::{MAX_BODY, WebhookRequest},
-    slack,
+    webhook::{
+        endpoint::Profile,
+        request::{MAX_BODY, WebhookRequest},
+        slack,
+    },
 };
 
 /// Deliveries per digest.

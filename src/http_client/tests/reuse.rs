@@ -202,6 +202,39 @@ async fn body_that_nobody_waits_for_holds_up_nothing() {
     }
 }
 
+/// PHP, Cloud Run and proxies stop the work behind an answer when its connection is closed.
+#[tokio::test]
+async fn receiver_that_goes_on_sending_is_not_cut_off() {
+    let (sender, mut pauses) = mpsc::unbounded_channel();
+    let receiver = receiver(move |mut peer| {
+        let sender = sender.clone();
+        async move {
+            peer.read_head().await;
+            peer.write(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let (started, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+            while started.elapsed() < 2 * BODY_TIMEOUT && peer.write(b" ").await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            peer.write(b"done").await;
+            sender.send(longest).unwrap();
+        }
+    })
+    .await;
+    let Client { client, route } = client();
+    let sending = Sending { awaits_body: false, ..sending() };
+    loop {
+        let outcome = client.send(&request(&receiver.url), &sending, &route).await;
+        assert_eq!(outcome.class, Class::Delivered);
+        // A busy machine may have kept the receiver from sending.
+        if timeout(WAIT_TIMEOUT, pauses.recv()).await.unwrap().unwrap() < BODY_TIMEOUT / 2 {
+            assert!(outcome.response_body.ends_with(b"done"), "{:?}", outcome.duration);
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_without_another_request() {
     let (sender, mut closed) = mpsc::unbounded_channel();

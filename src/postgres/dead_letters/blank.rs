@@ -1,10 +1,14 @@
 //! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tracing::warn;
 
 use super::NewDeadLetter;
 use crate::{
@@ -21,9 +25,12 @@ use crate::{
 /// loses its contents.
 const MAX_COMPANIES: usize = 1_000;
 
-/// How often an identifier is looked up for all dead letters of a company in one transaction, and for those without a
-/// company. It takes a fraction of a second. What would need more loses its contents, and so do the company's others after it.
+/// How often an identifier is looked up in one transaction. It takes a fraction of a second. A dead letter that needs more, alone,
+/// loses its contents.
 const MAX_LOOKUPS: usize = 20_000;
+
+/// The same for a batch, which several transactions store. It takes some seconds.
+const MAX_LOOKUPS_OF_BATCH: usize = 10 * MAX_LOOKUPS;
 
 /// Searching so many bytes takes as long as a lookup.
 const BYTES_OF_LOOKUP: usize = 256;
@@ -35,10 +42,34 @@ pub struct Recognition<'a> {
     pub pepper: &'a str,
     /// The regions of national phone numbers.
     pub regions: &'a Regions,
+    /// What the batch may still spend.
+    pub budget: &'a SearchBudget,
 }
 
-/// Blanks the dead letters that name a person who has been erased since their message was written, or that are
-/// too large to be searched. Messages from after the last erasure of their company are not searched.
+/// How many lookups are left for a batch, so that a flood of what takes long to search does not hold up what comes after it.
+#[derive(Debug)]
+pub struct SearchBudget(AtomicUsize);
+
+impl Default for SearchBudget {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MAX_LOOKUPS_OF_BATCH))
+    }
+}
+
+impl SearchBudget {
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn spend(&self, lookups: usize) {
+        let left = self.0.load(Ordering::Relaxed).saturating_sub(lookups);
+        self.0.store(left, Ordering::Relaxed);
+    }
+}
+
+/// Blanks the dead letters that name a person who has been erased since their message was written, and those that take too long
+/// to be searched, and returns how many these are. Messages from after the last erasure of their company are not searched.
+/// `None` if they are too many to be searched in one transaction, which is then lost. One is never too many.
 ///
 /// Call it late, before dead letters are locked and inserted: an erasure waits for the caller's transaction from here on, and
 /// then finds them.
@@ -49,16 +80,16 @@ pub async fn blank(
     conn: &mut PgConnection,
     recognition: &Recognition<'_>,
     dead_letters: &mut [NewDeadLetter],
-) -> Result<(), sqlx::Error> {
+) -> Result<Option<usize>, sqlx::Error> {
     if dead_letters.is_empty() {
-        return Ok(());
+        return Ok(Some(0));
     }
     let companies: BTreeSet<&str> = dead_letters.iter().map(|new| new.company.as_str()).collect();
     let erasures = suppressions::last_erasures(conn, &companies, MAX_COMPANIES + 1).await?;
     if erasures.is_empty() {
-        return Ok(());
+        return Ok(Some(0));
     }
-    let mut lookups: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut unsearched, mut lookups, mut searches) = (0, 0, Vec::new());
     for new in dead_letters {
         let time = fired::time_of(&new.body).map(to_micros);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
@@ -69,10 +100,23 @@ pub async fn blank(
             continue;
         }
         companies.sort_unstable_by(|(one, _), (other, _)| one.code().cmp(other.code()));
-        let left = lookups.entry(new.company.clone()).or_insert(MAX_LOOKUPS);
-        let Some(identifiers) = identifiers(new, &companies, left) else {
-            *left = 0;
-            new.blank();
+        let mut left = MAX_LOOKUPS;
+        let may_search = companies.len() <= MAX_COMPANIES && !recognition.budget.is_spent();
+        let identifiers = if may_search { identifiers(new, &companies, &mut left) } else { None };
+        // What it takes to find out that one is too large counts as well.
+        lookups += if may_search && identifiers.is_none() { MAX_LOOKUPS } else { MAX_LOOKUPS - left };
+        searches.push((new, time, identifiers));
+        if lookups > MAX_LOOKUPS && searches.len() > 1 {
+            return Ok(None);
+        }
+    }
+    recognition.budget.spend(lookups);
+    for (new, time, identifiers) in searches {
+        let Some(identifiers) = identifiers else {
+            if !has_contents(conn, new).await? {
+                new.blank();
+                unsearched += 1;
+            }
             continue;
         };
         let found = ledger::seen(conn, recognition.pepper, &[], &identifiers).await?.erased;
@@ -80,7 +124,32 @@ pub async fn blank(
             new.blank();
         }
     }
-    Ok(())
+    Ok(Some(unsearched))
+}
+
+/// Whether the contents of this message are stored already. Erasures search what is stored, so they may stay.
+async fn has_contents(conn: &mut PgConnection, new: &NewDeadLetter) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM dead_letters
+               WHERE company_id = $1 AND stage = $2 AND meaning = $3 AND NOT is_blank) AS "has!""#,
+        new.company,
+        new.stage.name(),
+        &new.meaning[..],
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Logs that so many messages lost their contents although they may name nobody.
+pub fn log_unsearched(component: &str, messages: usize) {
+    if messages > 0 {
+        warn!(
+            component,
+            messages,
+            "{component} kept {messages} messages without their contents: they may name an erased person, and searching them \
+             would take too long"
+        );
+    }
 }
 
 /// A message without a readable time may be from before the erasure.
@@ -95,9 +164,6 @@ fn identifiers(
     companies: &[(Region, &CompanyId)],
     left: &mut usize,
 ) -> Option<Vec<(CompanyId, Identifier)>> {
-    if companies.len() > MAX_COMPANIES || *left == 0 {
-        return None;
-    }
     let bytes = [new.body.as_ref(), new.routing_key.as_bytes(), new.properties.as_bytes()].join(&b'\n');
     let mut identifiers = Vec::new();
     for companies in companies.chunk_by(|(one, _), (other, _)| one == other) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::NewDeadLetter;
 use crate::{
-    domain::{event::Key, fault::Stage},
+    domain::event::Key,
     postgres::{
         columns::{column, key_columns},
         free::query_free,
@@ -21,7 +21,7 @@ use crate::{
 pub struct Message<'a> {
     /// The company's id, empty if the message has none.
     pub company: &'a str,
-    /// [`crate::domain::event::meaning`] of its body.
+    /// [`crate::domain::trigger::fired::meaning`] of its body.
     pub meaning: &'a [u8; 32],
 }
 
@@ -185,7 +185,7 @@ pub async fn lock_discarded(
     Ok(discarded.filter_map(|row| Some((row.dead_letter_id, row.meaning.try_into().ok()?))).collect())
 }
 
-/// Locks the open dead letters that messages of stage upsert have already, but waits for nobody. Takes out, and returns, the
+/// Locks the open dead letters that messages have already, but waits for nobody. Takes out, and returns, the
 /// messages whose dead letter somebody else has locked: nothing but its counts would change. A message without its contents
 /// stays, because the contents of its dead letter must go.
 ///
@@ -198,13 +198,14 @@ pub async fn take_locked(
     let locked = query_free!(
         "dead_letter_id",
         "",
-        "UNNEST($1::text[], $2::bytea[]) AS u(company_id, meaning)
-         JOIN dead_letters r ON r.company_id = ANY(ARRAY[u.company_id, '']) AND r.stage = 'upsert'
+        "UNNEST($1::text[], $2::bytea[], $3::text[]) AS u(company_id, meaning, stage)
+         JOIN dead_letters r ON r.company_id = ANY(ARRAY[u.company_id, '']) AND r.stage = u.stage
              AND r.meaning = u.meaning
          WHERE r.state IN ('open', 'replaying')",
         "",
         &column(dead_letters, |new| new.company.as_str()) as &[&str],
         &column(dead_letters, |new| new.meaning) as &[[u8; 32]],
+        &column(dead_letters, |new| new.stage.name()) as &[&str],
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -213,7 +214,7 @@ pub async fn take_locked(
     }
     let (companies, ids) = key_columns(&locked);
     let locked = sqlx::query!(
-        "SELECT dl.company_id, dl.meaning FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+        "SELECT dl.company_id, dl.stage, dl.meaning FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
          JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id",
         &companies as &[&str],
         &ids,
@@ -222,9 +223,8 @@ pub async fn take_locked(
     .await?;
     let has_locked = |new: &mut NewDeadLetter| {
         let is_its = |company: &str| company.is_empty() || company == new.company;
-        new.stage == Stage::Upsert
-            && !new.is_blank
-            && locked.iter().any(|row| is_its(&row.company_id) && row.meaning == new.meaning)
+        let is_same = |stage: &str, meaning: &[u8]| stage == new.stage.name() && meaning == new.meaning;
+        !new.is_blank && locked.iter().any(|row| is_its(&row.company_id) && is_same(&row.stage, &row.meaning))
     };
     Ok(dead_letters.extract_if(.., has_locked).collect())
 }

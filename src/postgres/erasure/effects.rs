@@ -54,17 +54,43 @@ pub(super) async fn remove<P: Part>(
     keys: &[EffectsKey],
     concerns: impl Fn(&P) -> bool,
 ) -> Result<u64, sqlx::Error> {
-    let retained = retain(conn, keys, |_, part: &P| !concerns(part)).await?;
-    match retained.unreadable.first() {
-        Some(key) => Err(unreadable(key.batch, key.kind)),
-        None => Ok(retained.removed),
+    let mut keys: Vec<&EffectsKey> = keys.iter().collect();
+    // In the order in which everybody locks them.
+    keys.sort_unstable();
+    let mut removed = 0;
+    // One by one: each may have some MiB, and is in memory several times while it is written.
+    for key in keys {
+        let retained = retain(conn, std::slice::from_ref(key), |_, part: &P| !concerns(part)).await?;
+        if let Some(key) = retained.unreadable.first() {
+            return Err(unreadable(key.batch, key.kind));
+        }
+        removed += retained.removed;
     }
+    Ok(removed)
 }
 
 /// An erasure must not pass over a row that may have what must go.
 fn unreadable(batch: Uuid, kind: Kind) -> sqlx::Error {
     let kind = kind.name();
     sqlx::Error::Decode(format!("batch {batch} ({kind}) of table effects cannot be read").into())
+}
+
+/// Whether a process still has one of these rows to publish, as far as it is known. Reads no bodies, and locks nothing.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn are_in_memory(conn: &mut PgConnection, keys: &[EffectsKey]) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, batch)
+               JOIN effects f ON f.company_id = u.company_id AND f.batch = u.batch AND f.kind = 'publish'
+               JOIN processes p ON p.process_id = f.owner
+               WHERE p.buried_at IS NULL AND p.alive_until > now()) AS "are!""#,
+        &column(keys, |key| key.company.as_str()) as &[&str],
+        &column(keys, |key| key.batch),
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Locks rows to publish of one company, but for those that a live process has in memory, and returns the batches of these: the

@@ -56,7 +56,7 @@ impl Table {
     const fn page(self) -> (&'static str, &'static str, i64) {
         match self {
             Self::Deliveries => ("webhook_deliveries", "delivery_id", 2_000),
-            Self::ChainResults => ("chain_results", "event_key", 500),
+            Self::ChainResults => ("chain_results", "event_key", PAGE),
             Self::Requests | Self::Events => ("effects", "batch", PAGE),
             Self::DeadLetters | Self::StrayDeadLetters => ("dead_letters", "dead_letter_id", 100),
         }
@@ -79,7 +79,7 @@ pub struct Sweep<'a> {
     /// The deliveries found so far. Their dead letters are removed as well.
     deliveries: HashSet<Uuid>,
     /// Rows of events that a live process is about to publish.
-    unpublished: u64,
+    unpublished: Vec<EffectsKey>,
 }
 
 /// The rows of a table after one key, up to and including another.
@@ -101,14 +101,14 @@ impl<'a> Sweep<'a> {
             events: &dossier.events,
             until,
             deliveries: HashSet::new(),
-            unpublished: 0,
+            unpublished: Vec::new(),
         }
     }
 
-    /// Whether the last sweep of [`Table::Events`] has left events that a live process is about to publish.
+    /// The rows that the last sweep of [`Table::Events`] has left, because a live process is about to publish them.
     #[must_use]
-    pub fn has_unpublished(&self) -> bool {
-        self.unpublished > 0
+    pub fn unpublished(&self) -> &[EffectsKey] {
+        &self.unpublished
     }
 
     /// Sweeps a table from its beginning, as long as it `goes_on`. Changes nothing unless it `keeps` the changes.
@@ -123,7 +123,7 @@ impl<'a> Sweep<'a> {
         goes_on: impl Fn() -> bool,
     ) -> Result<Counts, sqlx::Error> {
         if table == Table::Events {
-            self.unpublished = 0;
+            self.unpublished.clear();
         }
         let mut removed = Counts::default();
         let mut start = Some(Uuid::nil());
@@ -287,7 +287,9 @@ impl<'a> Sweep<'a> {
     }
 
     async fn chain_results(&self, conn: &mut PgConnection, page: &Page<'_>) -> Result<(), sqlx::Error> {
-        let rows = sqlx::query!(
+        let mut found = Vec::new();
+        // Row by row: a chain may have some MiB.
+        let mut rows = sqlx::query!(
             r#"SELECT event_key, chain::text AS "chain!", reply_to, correlation_id, traceparent, tracestate,
                    created_at
                FROM chain_results WHERE company_id = $1 AND event_key > $2 AND event_key <= $3"#,
@@ -295,19 +297,17 @@ impl<'a> Sweep<'a> {
             page.after,
             page.last,
         )
-        .fetch_all(&mut *conn)
-        .await?;
-        let found: Vec<Uuid> = rows
-            .iter()
-            .filter(|row| {
-                let optional = [&row.reply_to, &row.correlation_id, &row.traceparent, &row.tracestate];
-                self.events.keys.contains(&row.event_key)
-                    || !self.is_later(row.created_at)
-                        && (self.in_texts([Some(&row.chain)])
-                            || self.in_texts(optional.map(Option::as_deref)))
-            })
-            .map(|row| row.event_key)
-            .collect();
+        .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let optional = [&row.reply_to, &row.correlation_id, &row.traceparent, &row.tracestate];
+            let is_found = self.events.keys.contains(&row.event_key)
+                || !self.is_later(row.created_at)
+                    && (self.in_texts([Some(&row.chain)]) || self.in_texts(optional.map(Option::as_deref)));
+            if is_found {
+                found.push(row.event_key);
+            }
+        }
+        drop(rows);
         remove_chains(conn, page.company, &found).await
     }
 
@@ -337,10 +337,10 @@ impl<'a> Sweep<'a> {
             return Ok(0);
         }
         let unpublished = effects::in_memory(conn, &found).await?;
-        let removable: Vec<EffectsKey> =
-            found.into_iter().filter(|key| !unpublished.contains(&key.batch)).collect();
+        let (left, removable): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|key| unpublished.contains(&key.batch));
         let removed = effects::remove(conn, &removable, concerns).await?;
-        self.unpublished += unpublished.len() as u64;
+        self.unpublished.extend(left);
         Ok(removed)
     }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Counts, Dossier, Evidence, Reading, Sweep, Table,
+    effects::are_in_memory,
     history::{Deletion, blank_links},
     key_columns,
     recalls::recall,
@@ -173,12 +174,16 @@ pub async fn complete(
         return Ok(None);
     }
     let deadline = Instant::now() + patience;
-    while sweep.has_unpublished() {
+    while !sweep.unpublished().is_empty() {
         if Instant::now() >= deadline {
             return Ok(None);
         }
         tokio::time::sleep(POLL).await;
-        removed += sweep.table(database, Table::Events, true, &goes_on).await?;
+        // A sweep reads everything that the company has to publish.
+        let left = sweep.unpublished();
+        if !database.unit(async |conn| are_in_memory(conn, left).await).await? {
+            removed += sweep.table(database, Table::Events, true, &goes_on).await?;
+        }
     }
     let mut history = Deletion::of(company, ids.clone());
     while !history.is_complete() && goes_on() {

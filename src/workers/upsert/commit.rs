@@ -15,7 +15,8 @@ use tracing::{debug, error, info};
 use super::{
     portion::{self, Portion, Step},
     refused::Refused,
-    transaction::{self, Effects},
+    round::Round,
+    transaction::{self, Effects, Patience},
     triage::{self, Triage, Triaged},
     worker::UpsertWorker,
 };
@@ -25,7 +26,7 @@ use crate::{
         event::body_hash,
         fault::{Fault, Reason},
     },
-    postgres::suspects,
+    postgres::{dead_letters::SearchBudget, suspects},
     telemetry::chain,
     workers::{
         backoff::Backoff,
@@ -78,30 +79,26 @@ impl Committer {
 
     /// Commits every message of the batch, and hands over what that leaves to do. `false` if stopped before that.
     async fn commit(&self, portion: Portion) -> bool {
-        let mut wait = DatabaseWait::new(&self.worker.name, &self.worker.health);
-        let mut rounds = Backoff::default();
-        let (mut portions, mut put_off) = (vec![portion], Vec::new());
-        // Once in each round.
-        let mut is_reported = false;
+        let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
+        let mut wait = DatabaseWait::new(name, health);
+        let (mut round, mut rounds) = (Round::of(portion), Backoff::default());
         // Many rows may be locked, and each try waits for the first that is.
         let mut is_patient = true;
+        let budget = SearchBudget::default();
         loop {
-            let Some(mut portion) = portions.pop() else {
-                if put_off.is_empty() {
+            let Some((mut portion, is_known)) = round.next(set_aside) else {
+                if round.is_over() {
                     return true;
                 }
                 if !rounds.wait(&self.stop).await {
                     return false;
                 }
-                portions.append(&mut put_off);
-                is_reported = false;
+                round.begin();
                 continue;
             };
-            if portion.is_empty() {
-                continue;
-            }
-            portion.tried_since.get_or_insert_with(|| self.worker.set_aside.mark());
-            let refused = match transaction::apply(&self.worker, portion.messages(), is_patient).await {
+            let patience = Patience::of(is_patient, is_known);
+            let refused = match transaction::apply(&self.worker, portion.messages(), patience, &budget).await
+            {
                 Ok(effects) => {
                     wait.recovered();
                     self.committed(&portion, effects.dead_letters);
@@ -110,18 +107,24 @@ impl Committer {
                 }
                 Err(refused) => refused,
             };
-            if refused.waits_for_repair() && !std::mem::replace(&mut is_reported, true) {
-                retry::report_refusal(&self.worker.name, &self.worker.health, &chain(&refused));
+            if refused.waits_for_repair() && !std::mem::replace(&mut round.is_reported, true) {
+                retry::report_refusal(name, health, &chain(&refused));
             }
-            is_patient &= !matches!(refused, Refused::Locked(_));
-            match self.next(&refused, &mut portion) {
-                Step::Again => portions.push(portion),
-                Step::Halve => portions.extend(portion.halved()),
-                Step::PutOff => put_off.push(portion),
-                Step::Reject => portions.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
-                Step::SetAside => portions.push(portion.set_aside(&refused)),
+            let is_locked = matches!(refused, Refused::Locked(_));
+            is_patient &= !is_locked;
+            match self.next(&refused, &mut portion, is_known) {
+                Step::Again => round.push(portion),
+                Step::Halve => round.extend(portion.halved()),
+                Step::PutOff => {
+                    if is_locked && !is_known {
+                        round.put_off_others(portion.causes(set_aside));
+                    }
+                    round.put_off(portion);
+                }
+                Step::Reject => round.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
+                Step::SetAside => round.push(self.given_up(portion, &refused)),
                 Step::Wait => {
-                    portions.extend(portion.with_probe());
+                    round.extend(portion.with_probe());
                     if !wait.failed(&chain(&refused), &self.stop).await {
                         return false;
                     }
@@ -130,9 +133,17 @@ impl Committer {
         }
     }
 
+    /// The message as a dead letter. Others that name the same need less patience from now on.
+    fn given_up(&self, portion: Portion, refused: &Refused) -> Portion {
+        let set_aside = &self.worker.set_aside;
+        let causes: Vec<_> = portion.causes(set_aside).collect();
+        set_aside.give_up(&causes, Instant::now());
+        portion.set_aside(refused, causes)
+    }
+
     /// What happens to a portion that was refused.
-    fn next(&self, refused: &Refused, portion: &mut Portion) -> Step {
-        let UpsertWorker { name, set_aside, .. } = self.worker.as_ref();
+    fn next(&self, refused: &Refused, portion: &mut Portion, is_known: bool) -> Step {
+        let (UpsertWorker { name, set_aside, .. }, now) = (self.worker.as_ref(), Instant::now());
         portion.refusals += u32::from(refused.concerns_messages());
         if let Refused::Discarded(replays) = refused {
             portion.leave_out(replays);
@@ -144,13 +155,13 @@ impl Committer {
             // If the database is slow for everybody, giving up one message after the other helps nobody.
             Refused::Slow(_) => is_proven(),
             _ => {
-                is_proven() || {
-                    admission = set_aside.admit_unproven(Instant::now());
+                is_proven() || portion.causes(set_aside).any(|cause| set_aside.has_set_aside(cause, now)) || {
+                    admission = set_aside.admit_unproven(now);
                     admission.is_some()
                 }
             }
         };
-        let step = portion::next(refused, &portion.facts(), may_set_aside);
+        let step = portion::next(refused, &portion.facts(is_known), may_set_aside);
         portion.admission = admission.or(portion.admission);
         debug!(component = name, error = chain(refused), ?step, "the database refused a portion");
         step
@@ -175,10 +186,10 @@ impl Committer {
                 why,
                 "{name} set aside a message: {why}; repair that, then replay its dead letter (crash_loop)"
             );
-            set_aside.note(why, now);
+            set_aside.note(why, &portion.causes, now);
         }
         if !portion.accepted.is_empty() {
-            set_aside.committed();
+            set_aside.committed(portion.causes(set_aside));
         }
         if let Some(why) = set_aside.report(now) {
             health.failing(name, format!("{SET_ASIDE}{why}"));

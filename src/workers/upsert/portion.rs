@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     outcome::Messages,
     refused::Refused,
-    set_aside::{Admission, Mark},
+    set_aside::{Admission, Cause, Mark, SetAside},
     triage::{self, Accepted},
 };
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
     workers::retry::MAX_FAST_RACES,
 };
 
-/// How often a message is tried alone that needs an unreadable row.
+/// How often a message is tried alone that needs an unreadable row, or a row that others needed that were given up a short time
+/// ago.
 const MAX_TRIES: u32 = 3;
 
 /// How often it is if time may help: it needs a locked row, loses races, whose next try sees the rows of the winner, or its
@@ -35,6 +36,8 @@ pub(super) struct Portion {
     pub(super) tried_since: Option<Mark>,
     /// Why its message was set aside.
     pub(super) set_aside: Option<String>,
+    /// What the message that was set aside names.
+    pub(super) causes: Vec<Cause>,
     /// It was set aside without proof that others are accepted.
     pub(super) admission: Option<Admission>,
 }
@@ -46,6 +49,8 @@ pub(super) struct Facts {
     pub(super) accepted: usize,
     pub(super) rejected: usize,
     pub(super) refusals: u32,
+    /// Others with the same causes were given up a short time ago.
+    pub(super) is_known: bool,
 }
 
 /// What happens to a portion that the database has refused.
@@ -79,15 +84,33 @@ pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce(
         _ if facts.accepted == 0 => return Step::Wait,
         Refused::Data(_) => return Step::Reject,
         Refused::Unreadable(_) => MAX_TRIES,
+        Refused::Locked(_) | Refused::Slow(_) if facts.is_known => MAX_TRIES,
         Refused::Race(_) | Refused::Locked(_) | Refused::Slow(_) => MAX_PATIENT_TRIES,
     };
     if facts.refusals >= tries && may_set_aside() { Step::SetAside } else { Step::PutOff }
 }
 
 impl Portion {
-    pub(super) const fn facts(&self) -> Facts {
+    pub(super) const fn facts(&self, is_known: bool) -> Facts {
         let (accepted, rejected) = (self.accepted.len(), self.rejected.len());
-        Facts { accepted, rejected, refusals: self.refusals }
+        Facts { accepted, rejected, refusals: self.refusals, is_known }
+    }
+
+    /// What its messages name that can be applied.
+    pub(super) fn causes<'a>(&'a self, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
+        self.accepted.iter().flat_map(move |one| causes(one, set_aside))
+    }
+
+    /// Takes out the messages with such a cause, each as a portion of its own.
+    pub(super) fn take_out(&mut self, set_aside: &SetAside, is_such: impl Fn(Cause) -> bool) -> Vec<Self> {
+        let has_such = |one: &Accepted| causes(one, set_aside).any(&is_such);
+        // One that is alone already keeps its refusals.
+        if let ([one], []) = (self.accepted.as_slice(), self.rejected.as_slice()) {
+            return if has_such(one) { vec![std::mem::take(self)] } else { Vec::new() };
+        }
+        let tried_since = self.tried_since;
+        let taken = self.accepted.extract_if(.., |one| has_such(one));
+        taken.map(|one| Self { accepted: vec![one], tried_since, ..Self::default() }).collect()
     }
 
     pub(super) fn messages(&self) -> Messages<'_> {
@@ -124,10 +147,10 @@ impl Portion {
     }
 
     /// Its message as a dead letter that waits until what is stored has been repaired.
-    pub(super) fn set_aside(self, refused: &Refused) -> Self {
+    pub(super) fn set_aside(self, refused: &Refused, causes: Vec<Cause>) -> Self {
         let why = format!("tried alone {} times: {refused}", self.refusals);
         let admission = self.admission;
-        Self { set_aside: Some(why.clone()), admission, ..self.rejected(Reason::CrashLoop, &why) }
+        Self { set_aside: Some(why.clone()), causes, admission, ..self.rejected(Reason::CrashLoop, &why) }
     }
 
     /// The same messages, with the first one alone: the first transaction after an outage is small. Dead letters are halved,
@@ -144,6 +167,11 @@ impl Portion {
         let parts = [rejected, rest, Self { accepted: self.accepted, ..Self::default() }];
         parts.into_iter().filter(|part| !part.is_empty()).collect()
     }
+}
+
+/// The identifiers that a message gives: most of the rows that it needs belong to the people who have them.
+fn causes<'a>(one: &'a Accepted, set_aside: &'a SetAside) -> impl Iterator<Item = Cause> + 'a {
+    one.identifiers.iter().map(move |identifier| set_aside.cause((&one.plan.event.company, identifier)))
 }
 
 #[cfg(test)]
@@ -179,7 +207,7 @@ mod tests {
     fn refused_portion_ends() {
         let alone = Facts { accepted: 1, ..Facts::default() };
         let tried = |refusals| Facts { refusals, ..alone };
-        let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals };
+        let several = |accepted, rejected, refusals| Facts { accepted, rejected, refusals, is_known: false };
         for (refused, facts, expected) in [
             (race(), tried(3), Step::Again),
             (race(), several(2, 0, 3), Step::Again),
@@ -217,6 +245,23 @@ mod tests {
             let without_leave = if expected == Step::SetAside { Step::PutOff } else { expected };
             assert_eq!(next(&refused, &facts, || false), without_leave, "{refused:?} of {facts:?}");
         }
+    }
+
+    /// The first one has had all the patience.
+    #[test]
+    fn message_that_needs_what_others_needed_is_given_up_sooner() {
+        let tried = |refusals| Facts { accepted: 1, refusals, is_known: true, ..Facts::default() };
+        for refused in [locked(), slow()] {
+            assert_eq!(next(&refused, &tried(2), || true), Step::PutOff);
+            assert_eq!(next(&refused, &tried(3), || true), Step::SetAside);
+            assert_eq!(next(&refused, &tried(3), || false), Step::PutOff);
+        }
+        assert_eq!(
+            next(&race(), &tried(11), || true),
+            Step::PutOff,
+            "the next try sees the rows of the winner"
+        );
+        assert_eq!(next(&race(), &tried(12), || true), Step::SetAside);
     }
 
     #[test]

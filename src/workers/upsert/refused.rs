@@ -12,8 +12,8 @@ pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
-    /// The events and webhooks of several messages are too large together.
-    #[error("its events and webhooks are too large together")]
+    /// The events and webhooks of several messages are too large together, or their dead letters take too long to search.
+    #[error("its messages are too many for one transaction")]
     TooLarge,
     /// An operator has discarded the dead letters that these messages replay.
     #[error("an operator has discarded a dead letter that it replays")]

@@ -1,8 +1,10 @@
 //! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
 //! on. If nothing is accepted while a message is refused, the fault is more likely that of the database as a whole, and
-//! messages have to wait.
+//! messages have to wait. Messages about the same person count once: it is one cause, however many there are.
 
 use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hash, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,9 +19,19 @@ const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 /// How long it is reported at least, whatever is accepted meanwhile, so that somebody sees it.
 const REPORTED: Duration = Duration::from_mins(1);
 
+/// How long it is remembered what messages named that were given up.
+const REMEMBERED: Duration = Duration::from_mins(1);
+
 /// The messages that a consumer has set aside.
 #[derive(Debug, Default)]
-pub struct SetAside(Mutex<State>);
+pub struct SetAside {
+    state: Mutex<State>,
+    hasher: RandomState,
+}
+
+/// A hash of what a message names, such as an identifier of a person. Messages that share one are likely refused for the same
+/// cause; a chance collision only costs one of them some of its tries.
+pub(super) type Cause = u64;
 
 /// How many transactions with accepted messages had been committed at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +47,14 @@ pub(super) struct Admission {
     before: Option<Instant>,
 }
 
+/// What a message has named that was tried often enough to be set aside.
+#[derive(Clone, Copy, Debug)]
+struct GivenUp {
+    at: Instant,
+    /// It was set aside: its event had no other end.
+    is_set_aside: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// How many transactions with accepted messages were committed.
@@ -45,14 +65,52 @@ struct State {
     last_at: Option<Instant>,
     /// What is reported, and since when.
     report: Option<(String, Instant)>,
+    /// Nearly always empty.
+    given_up: HashMap<Cause, GivenUp>,
 }
 
 impl SetAside {
-    /// A transaction with accepted messages was committed: the database can be used.
-    pub(super) fn committed(&self) {
+    /// The cause that a message shares with others that name the same.
+    pub(super) fn cause(&self, named: impl Hash) -> Cause {
+        self.hasher.hash_one(named)
+    }
+
+    /// A transaction with accepted messages was committed: the database can be used, and none of these is a cause. They are
+    /// looked at only if anything was given up.
+    pub(super) fn committed(&self, causes: impl Iterator<Item = Cause>) {
         let mut state = self.state();
         state.commits += 1;
         state.unproven = 0;
+        if !state.given_up.is_empty() {
+            for cause in causes {
+                state.given_up.remove(&cause);
+            }
+        }
+    }
+
+    /// A message with these causes has been tried as often as a message is.
+    pub(super) fn give_up(&self, causes: &[Cause], now: Instant) {
+        let mut state = self.state();
+        for cause in causes {
+            state.given_up.entry(*cause).or_insert(GivenUp { at: now, is_set_aside: false }).at = now;
+        }
+    }
+
+    /// Forgets the old ones, and whether any is left.
+    pub(super) fn remembers_any(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        state.given_up.retain(|_, one| one.is_fresh(now));
+        !state.given_up.is_empty()
+    }
+
+    /// Whether a message with this cause was given up a short time ago. A further one needs less patience.
+    pub(super) fn has_given_up(&self, cause: Cause, now: Instant) -> bool {
+        self.state().given_up.get(&cause).is_some_and(|one| one.is_fresh(now))
+    }
+
+    /// Whether one was set aside. A further one is no further sign that the database as a whole is at fault.
+    pub(super) fn has_set_aside(&self, cause: Cause, now: Instant) -> bool {
+        self.state().given_up.get(&cause).is_some_and(|one| one.is_set_aside && one.is_fresh(now))
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -88,9 +146,13 @@ impl SetAside {
         }
     }
 
-    /// A message was set aside for this reason.
-    pub(super) fn note(&self, why: &str, now: Instant) {
-        self.state().report = Some((why.to_owned(), now));
+    /// A message with these causes was set aside for this reason.
+    pub(super) fn note(&self, why: &str, causes: &[Cause], now: Instant) {
+        let mut state = self.state();
+        state.report = Some((why.to_owned(), now));
+        for cause in causes {
+            state.given_up.insert(*cause, GivenUp { at: now, is_set_aside: true });
+        }
     }
 
     /// What is reported now.
@@ -101,12 +163,20 @@ impl SetAside {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GivenUp {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < REMEMBERED
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::iter::{empty, once};
+
     use super::*;
 
     #[test]
@@ -123,17 +193,17 @@ mod tests {
         let (set_aside, now) = (SetAside::default(), Instant::now());
         let admits = || set_aside.admit_unproven(now).is_some();
         assert!(admits() && admits() && !admits());
-        set_aside.committed();
+        set_aside.committed(empty());
         assert!(admits() && admits() && !admits());
     }
 
     #[test]
     fn only_what_is_accepted_afterwards_proves_that_the_database_works() {
         let set_aside = SetAside::default();
-        set_aside.committed();
+        set_aside.committed(empty());
         let since = set_aside.mark();
         assert!(!set_aside.is_proven(since));
-        set_aside.committed();
+        set_aside.committed(empty());
         assert!(set_aside.is_proven(since));
     }
 
@@ -154,7 +224,7 @@ mod tests {
         let (set_aside, start) = (SetAside::default(), Instant::now());
         let admit = |seconds| set_aside.admit_unproven(start + Duration::from_secs(seconds));
         let admission = admit(0).unwrap();
-        set_aside.committed();
+        set_aside.committed(empty());
         assert!(admit(1).is_some() && admit(2).is_some());
         set_aside.withdraw(&admission);
         assert!(admit(3).is_none());
@@ -165,10 +235,29 @@ mod tests {
         let (set_aside, start) = (SetAside::default(), Instant::now());
         let report = |seconds| set_aside.report(start + Duration::from_secs(seconds));
         assert_eq!(report(0), None);
-        set_aside.note("first", start);
-        set_aside.note("second", start + Duration::from_secs(1));
-        set_aside.committed();
+        set_aside.note("first", &[], start);
+        set_aside.note("second", &[], start + Duration::from_secs(1));
+        set_aside.committed(empty());
         assert_eq!(report(60).as_deref(), Some("second"));
         assert_eq!(report(61), None);
+    }
+
+    #[test]
+    fn what_was_given_up_is_remembered_for_a_minute_or_until_it_is_accepted() {
+        let (set_aside, start) = (SetAside::default(), Instant::now());
+        let knows = |cause, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            (set_aside.has_given_up(cause, now), set_aside.has_set_aside(cause, now))
+        };
+        set_aside.give_up(&[1, 2], start);
+        assert_eq!([1, 2, 3].map(|cause| knows(cause, 59)), [(true, false), (true, false), (false, false)]);
+        set_aside.note("why", &[1], start);
+        set_aside.give_up(&[1], start + Duration::from_secs(30));
+        assert_eq!([1, 2].map(|cause| knows(cause, 60)), [(true, true), (false, false)]);
+        assert_eq!(knows(1, 90), (false, false));
+        assert!(set_aside.remembers_any(start + Duration::from_secs(89)));
+        set_aside.committed(once(1));
+        assert_eq!(knows(1, 60), (false, false));
+        assert!(!set_aside.remembers_any(start + Duration::from_mins(1)));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     },
     postgres::{
         chain_results,
-        dead_letters::{self, Recognition},
+        dead_letters::{self, Recognition, SearchBudget},
         deliveries::{self, NewDelivery},
         directory,
         effects::{
@@ -47,24 +47,56 @@ pub(super) struct Effects {
     pub(super) dead_letters: usize,
 }
 
-/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do. `is_patient`: it waits for
-/// locks as long as anybody; otherwise a tenth of a second, and not at all for the dead letter that a message has already.
+/// How long a transaction waits for a lock. Unless it is patient, it does not wait at all for the dead letter that a message has
+/// already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as anybody.
+    Patient,
+    /// A tenth of a second.
+    Brief,
+    /// As long as others may need to commit: much longer waits were in vain a short time ago.
+    Least,
+}
+
+impl Patience {
+    /// `is_known`: others that needed the same were given up.
+    pub(super) const fn of(is_patient: bool, is_known: bool) -> Self {
+        match (is_patient, is_known) {
+            (_, true) => Self::Least,
+            (true, false) => Self::Patient,
+            (false, false) => Self::Brief,
+        }
+    }
+
+    const fn lock_timeout(self) -> Option<&'static str> {
+        match self {
+            Self::Patient => None,
+            Self::Brief => Some("SET LOCAL lock_timeout = '100ms'"),
+            Self::Least => Some("SET LOCAL lock_timeout = '50ms'"),
+        }
+    }
+}
+
+/// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
-    is_patient: bool,
+    patience: Patience,
+    budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
-        if !is_patient {
-            transaction.execute("SET LOCAL lock_timeout = '100ms'").await?;
+        if let Some(shorter) = patience.lock_timeout() {
+            transaction.execute(shorter).await?;
         }
         let applying = async {
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
-            let dead = DeadLetters { outcome, messages, is_patient };
-            (written.dead, written.left_out) = dead.write(worker, &mut transaction).await?;
+            let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
+            let stored = dead.write(worker, &mut transaction).await?;
+            (written.dead, written.left_out, written.unsearched) = stored;
             Ok(written)
         };
         match applying.await {
@@ -79,9 +111,11 @@ pub(super) async fn apply(
             }
         }
     };
-    let Written { events, requests, dead, left_out, endpoints } = worker.database.unit(unit).await??;
+    let Written { events, requests, dead, left_out, unsearched, endpoints } =
+        worker.database.unit(unit).await??;
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead, left_out);
+    dead_letters::log_unsearched(&worker.name, unsearched);
     Ok(Effects { events, requests, dead_letters: dead.len() + left_out })
 }
 
@@ -114,6 +148,8 @@ struct Written {
     dead: Vec<Reason>,
     /// How many messages have a dead letter that is locked.
     left_out: usize,
+    /// How many messages lost their contents because they could not be searched.
+    unsearched: usize,
     /// Endpoints that have a row now.
     endpoints: Vec<Key>,
 }
@@ -166,24 +202,28 @@ async fn write(
 struct DeadLetters<'a> {
     outcome: Outcome<'a>,
     messages: Messages<'a>,
+    budget: &'a SearchBudget,
     /// It waits for dead letters that others have locked.
     is_patient: bool,
 }
 
 impl DeadLetters<'_> {
-    /// Returns the reasons of the new ones, and how many messages have one that is locked.
+    /// Returns the reasons of the new ones, how many messages have one that is locked, and how many lost their contents because
+    /// they could not be searched for erased people.
     async fn write(
         self,
         worker: &UpsertWorker,
         conn: &mut PgConnection,
-    ) -> Result<(Vec<Reason>, usize), Refused> {
+    ) -> Result<(Vec<Reason>, usize, usize), Refused> {
         let Outcome { mut dead, resolved, .. } = self.outcome;
         let recognition = Recognition {
             pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
             regions: &worker.rules.regions,
+            budget: self.budget,
         };
         // Before any dead letter is locked: an erasure may wait for others who need it.
-        dead_letters::blank(conn, &recognition, &mut dead).await?;
+        let blanked = dead_letters::blank(conn, &recognition, &mut dead).await?;
+        let unsearched = blanked.ok_or(Refused::TooLarge)?;
         let mut replays = self.messages.replays();
         let mut left_out = Vec::new();
         if !self.is_patient && !dead.is_empty() {
@@ -198,7 +238,7 @@ impl DeadLetters<'_> {
         }
         dead_letters::insert(conn, &dead).await?;
         dead_letters::resolve(conn, &resolved).await?;
-        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len()))
+        Ok((dead.iter().map(|dead| dead.reason).collect(), left_out.len(), unsearched))
     }
 }
 

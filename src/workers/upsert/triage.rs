@@ -23,7 +23,7 @@ use crate::{
             run::Firing,
         },
         contact::Identifier,
-        event::{EventRef, meaning},
+        event::EventRef,
         fault::{Fault, Reason, Stage},
         trace_context::TraceContext,
         trigger::{cache::TriggerCache, fired},
@@ -42,7 +42,7 @@ pub(super) struct Accepted {
     pub(super) identifiers: Vec<Identifier>,
     /// [`crate::domain::event::EventRef::key`] of the event.
     pub(super) key: Uuid,
-    /// [`meaning`] of the message body.
+    /// [`fired::meaning`] of the message body.
     pub(super) meaning: [u8; 32],
     trace: TraceContext,
     reply_to: Option<ReplyTo>,
@@ -55,7 +55,7 @@ impl Accepted {
         Self {
             identifiers: plan.identifiers().collect(),
             key: plan.event.event.key(),
-            meaning: meaning(&message.body),
+            meaning: fired::meaning(&message.body),
             trace: TraceContext::new(message.header("traceparent"), message.header("tracestate")),
             reply_to: properties::reply_to(&message.properties),
             replay_of: properties::replayed_dead_letter(&message.properties),
@@ -191,7 +191,7 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         stage: Stage::Upsert,
         reason: fault.reason,
         message: fault.message,
-        meaning: meaning(&message.body),
+        meaning: fired::meaning(&message.body),
         body: message.body.clone(),
         routing_key: message.routing_key.clone(),
         properties: properties::to_text(&message.properties),

@@ -5,7 +5,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -194,9 +194,14 @@ impl Sender {
             if job.owner == owner && !self.presence.is_recalled(&job.lane.company, job.read_at) {
                 return Some(job);
             }
-            self.queue().ended(&job.lane);
-            self.skip(job);
+            self.withdraw(job);
         }
+    }
+
+    /// Ends a job that was about to be sent, without an attempt.
+    fn withdraw(&self, job: Job) {
+        self.queue().ended(&job.lane);
+        self.skip(job);
     }
 
     /// Ends a job without an attempt.
@@ -261,11 +266,19 @@ impl Sender {
         }
     }
 
-    async fn send(&self, mut job: Job) {
+    async fn send(&self, job: Job) {
         let key = &job.delivery.key;
         let span = debug_span!("attempt", delivery.id = %key.id, company.id = key.company);
         let started_at = self.presence.now();
-        let outcome = without_panic(self.attempt(&mut job, started_at)).instrument(span).await;
+        let is_recalled = AtomicBool::new(false);
+        let is_wanted = || {
+            is_recalled.store(self.presence.is_recalled(&job.lane.company, job.read_at), Ordering::Relaxed);
+            !is_recalled.load(Ordering::Relaxed)
+        };
+        let outcome = without_panic(self.attempt(&job, started_at, &is_wanted)).instrument(span).await;
+        if is_recalled.into_inner() {
+            return self.withdraw(job);
+        }
         let lane = job.lane.clone();
         let is_held = hold(&outcome).is_some();
         if is_held {
@@ -285,7 +298,12 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, job: &mut Job, started_at: OffsetDateTime) -> Outcome {
+    async fn attempt(
+        &self,
+        job: &Job,
+        started_at: OffsetDateTime,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Outcome {
         let Job { delivery, handle, is_expired, .. } = job;
         let without_answer = |class, text: &str| Outcome::without_answer(class, Duration::ZERO, text);
         let mut outcome = match &delivery.fault {
@@ -308,6 +326,7 @@ impl Sender {
                     headers: &own,
                     now: started_at,
                     awaits_body: delivery.awaited,
+                    is_wanted,
                 };
                 self.client.send(&delivery.request, &sending, http).await
             }

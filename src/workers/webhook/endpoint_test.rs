@@ -69,7 +69,7 @@ pub async fn run(
         headers: std::iter::once(content_type).chain(own).collect(),
         body: Some(body),
     };
-    let sending = Sending { company, headers: &[], now: started_at, awaits_body: true };
+    let sending = Sending { company, headers: &[], now: started_at, awaits_body: true, is_wanted: &|| true };
     let mut outcome = own_services::guarded_client(settings).send(&request, &sending, &route.http).await;
     if route.profile(address(url)) == Profile::Slack {
         slack::explain(&mut outcome);

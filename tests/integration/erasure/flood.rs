@@ -11,15 +11,16 @@ use contact_relay::{
         },
     },
     postgres::{
-        dead_letters::{self, NewDeadLetter, Recognition},
+        dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
         suppressions,
     },
 };
+use lapin::BasicProperties;
 use macro_rules_attribute::apply;
 use time::OffsetDateTime;
 
 use super::EMAIL;
-use crate::support::{app::TestApp, test};
+use crate::support::{app::TestApp, eventually, test};
 
 /// A message that has to be searched for erased people, because it has no time.
 fn message(company: &str, number: usize, emails: usize) -> NewDeadLetter {
@@ -57,13 +58,23 @@ async fn erased_in(app: &TestApp, companies: impl IntoIterator<Item = String>) {
     sqlx::query(erased).bind(companies).execute(&app.pool).await.unwrap();
 }
 
-/// Which of them are blank, in a transaction that looks at all of them and stores them.
-async fn blank(app: &TestApp, dead: &mut [NewDeadLetter], regions: &Regions) -> Vec<bool> {
+/// Which of them are blank, in a transaction that looks at all of them and stores them. `None` if they are too many for it.
+async fn blank(app: &TestApp, dead: &mut [NewDeadLetter], regions: &Regions) -> Option<Vec<bool>> {
+    blank_within(app, &SearchBudget::default(), dead, regions).await
+}
+
+async fn blank_within(
+    app: &TestApp,
+    budget: &SearchBudget,
+    dead: &mut [NewDeadLetter],
+    regions: &Regions,
+) -> Option<Vec<bool>> {
     let mut transaction = app.pool.begin().await.unwrap();
-    dead_letters::blank(&mut transaction, &Recognition { pepper: "", regions }, dead).await.unwrap();
+    let recognition = Recognition { pepper: "", regions, budget };
+    dead_letters::blank(&mut transaction, &recognition, dead).await.unwrap()?;
     dead_letters::insert(&mut transaction, dead).await.unwrap();
     transaction.commit().await.unwrap();
-    dead.iter().map(|new| new.is_blank).collect()
+    Some(dead.iter().map(|new| new.is_blank).collect())
 }
 
 fn regions(by_company: impl IntoIterator<Item = (CompanyId, Region)>) -> Regions {
@@ -72,34 +83,93 @@ fn regions(by_company: impl IntoIterator<Item = (CompanyId, Region)>) -> Regions
 
 /// It takes time to look for erased people in them.
 #[apply(test)]
-async fn flood_of_a_company_is_not_searched_to_the_end_and_costs_no_other_its_contents(app: &TestApp) {
-    erased_in(app, ["acme", "globex"].map(str::to_owned)).await;
-    // Each can be searched.
+async fn flood_is_searched_in_several_transactions(app: &TestApp) {
+    erased_in(app, ["acme".to_owned()]).await;
     let mut dead: Vec<_> = (0..50).map(|number| message("acme", number, 500)).collect();
-    dead.push(message("acme", 50, 1));
-    dead.push(message("globex", 51, 500));
-    let is_blank = blank(app, &mut dead, &regions([])).await;
-    assert_eq!([0, 49, 50, 51].map(|index| is_blank[index]), [false, true, true, false]);
+    assert_eq!(blank(app, &mut dead, &regions([])).await, None);
+    for half in dead.chunks_mut(25) {
+        assert_eq!(blank(app, half, &regions([])).await, Some(vec![false; 25]));
+    }
 }
 
 #[apply(test)]
-async fn message_that_lost_its_contents_in_a_flood_gets_them_back_when_it_comes_alone(app: &TestApp) {
+async fn message_that_takes_too_long_to_search_alone_loses_its_contents(app: &TestApp) {
     erased_in(app, ["acme".to_owned()]).await;
-    let mut dead: Vec<_> = (0..50).map(|number| message("acme", number, 500)).collect();
-    assert_eq!(blank(app, &mut dead, &regions([])).await.last(), Some(&true));
+    let mut dead = [message("acme", 1, 1), message("acme", 2, 20_001)];
+    assert_eq!(blank(app, &mut dead, &regions([])).await, None);
+    assert_eq!(blank(app, &mut dead[1..], &regions([])).await, Some(vec![true]));
+    assert_eq!(blank(app, &mut dead[..1], &regions([])).await, Some(vec![false]));
+}
+
+#[apply(test)]
+async fn message_that_lost_its_contents_gets_them_back_when_it_is_searched(app: &TestApp) {
+    erased_in(app, ["acme".to_owned()]).await;
+    let whole = message("acme", 1, 1);
+    let without = NewDeadLetter { body: Vec::new().into(), is_blank: true, ..whole.clone() };
+    dead_letters::insert(&mut app.pool.acquire().await.unwrap(), &[without]).await.unwrap();
     let contents =
-        "dead_letters WHERE NOT is_blank AND position('a49-499@x.example' IN convert_from(body, 'UTF8')) > 0";
+        "dead_letters WHERE NOT is_blank AND position('a1-0@x.example' IN convert_from(body, 'UTF8')) > 0";
     assert_eq!(app.rows(contents).await, 0);
-    assert_eq!(blank(app, &mut [message("acme", 49, 500)], &regions([])).await, [false]);
-    assert_eq!((app.rows(contents).await, app.rows("dead_letters").await), (1, 50));
+    assert_eq!(blank(app, &mut [whole], &regions([])).await, Some(vec![false]));
+    assert_eq!((app.rows(contents).await, app.rows("dead_letters").await), (1, 1));
 }
 
 /// Nothing has to be looked up, but reading them takes time as well.
 #[apply(test)]
-async fn large_messages_are_not_all_searched(app: &TestApp) {
+async fn large_messages_are_searched_in_several_transactions(app: &TestApp) {
     erased_in(app, ["acme".to_owned()]).await;
     let mut dead: Vec<_> = (0..6).map(|n| with_body("acme", format!("{n}{}", "x".repeat(1 << 20)))).collect();
-    assert_eq!(blank(app, &mut dead, &regions([])).await, [false, false, false, false, true, true]);
+    assert_eq!(blank(app, &mut dead, &regions([])).await, None);
+    assert_eq!(blank(app, &mut dead[..4], &regions([])).await, Some(vec![false; 4]));
+}
+
+/// Erasures have searched it since it was stored.
+#[apply(test)]
+async fn message_that_cannot_be_searched_keeps_the_contents_that_are_stored(app: &TestApp) {
+    let large = message("acme", 1, 20_001);
+    dead_letters::insert(&mut app.pool.acquire().await.unwrap(), std::slice::from_ref(&large)).await.unwrap();
+    erased_in(app, ["acme".to_owned()]).await;
+    assert_eq!(blank(app, &mut [large], &regions([])).await, Some(vec![false]));
+    let contents = "dead_letters WHERE NOT is_blank AND length(body) > 20000 AND attempts = 2";
+    assert_eq!(app.rows(contents).await, 1);
+}
+
+/// Whatever comes after a batch waits for it.
+#[apply(test)]
+async fn batch_is_searched_for_some_seconds_at_most(app: &TestApp) {
+    erased_in(app, (0..100).map(|number| format!("c{number}"))).await;
+    let (regions, budget) = (regions([]), SearchBudget::default());
+    let mut are_blank = Vec::new();
+    for number in 0..12 {
+        let mut dead = [message("", number, 199)];
+        are_blank.extend(blank_within(app, &budget, &mut dead, &regions).await.unwrap());
+    }
+    assert_eq!((are_blank[..10].contains(&true), are_blank[11]), (false, true));
+}
+
+/// More than one transaction searches, of messages that name no company and arrive together: at worker 1, and at the collector.
+#[apply(test)]
+async fn messages_of_a_flood_keep_their_contents(app: &TestApp) {
+    app.broker.declare().await;
+    app.cli(&["migrate"]).await;
+    erased_in(app, ["acme".to_owned()]).await;
+    for number in 0..100 {
+        let body = message("", number, 500).body;
+        if number % 2 == 0 {
+            app.broker.publish_bytes("trigger.fired", &body, BasicProperties::default()).await;
+        } else {
+            app.broker.publish_dead_letter(&body).await;
+        }
+    }
+    app.broker
+        .publish_bytes("trigger.fired", &message("", 100, 20_001).body, BasicProperties::default())
+        .await;
+    let process = app.run(&[]).await;
+    app.wait_for_rows("dead_letters WHERE NOT is_blank AND company_id = ''", 100).await;
+    app.wait_for_rows("dead_letters WHERE is_blank", 1).await;
+    let is_logged = async || process.log().contains("kept 1 messages without their contents").then_some(());
+    eventually("it is logged", is_logged).await;
+    app.assert_settled().await;
 }
 
 /// It is searched once for each region, not once for each company.
@@ -110,7 +180,7 @@ async fn message_without_a_company_is_searched_once_for_each_region(app: &TestAp
     let us = Region::new("US").unwrap();
     let regions = regions((0..200).step_by(2).map(|number| (company(number), us)));
     let large = with_body("", "x".repeat(100 * 1024));
-    assert_eq!(blank(app, &mut [large], &regions).await, [false]);
+    assert_eq!(blank(app, &mut [large], &regions).await, Some(vec![false]));
 }
 
 /// A message without a company is compared with the erased people of all companies, if they are not too many.
@@ -126,5 +196,5 @@ async fn messages_are_compared_with_the_erased_people_of_their_company_however_m
     transaction.commit().await.unwrap();
     let about_her = |company| with_body(company, format!("{EMAIL} of '{company}'"));
     let mut dead = [about_her("zz"), message("zz", 1, 1), message("", 2, 1), about_her("other")];
-    assert_eq!(blank(app, &mut dead, &regions([])).await, [true, false, true, false]);
+    assert_eq!(blank(app, &mut dead, &regions([])).await, Some(vec![true, false, true, false]));
 }

@@ -153,3 +153,21 @@ async fn interrupted_erasure_is_finished_by_the_service(app: &TestApp) {
     assert_eq!(app.rows("applied_events WHERE erased").await, 11);
     assert_no_trace(&dump(app).await.0);
 }
+
+/// A round of maintenance may take long, or wait for a lock.
+#[apply(test)]
+async fn interrupted_erasure_is_finished_while_maintenance_is_held_up(app: &TestApp) {
+    let service = app.run(&[]).await;
+    interrupted(app).await;
+    service.sigterm();
+    assert!(service.ended().await.success());
+    let before = "UPDATE erasures SET erased_at = erased_at - interval '5 minutes'";
+    sqlx::query(before).execute(&app.pool).await.unwrap();
+    let lock = app.hold_up("BEFORE DELETE ON crash_suspects FOR EACH STATEMENT").await;
+    let service = app.spawn(&["run"]);
+    app.wait_for_blocked_sessions(1).await;
+    app.broker.hear(2).await;
+    assert_eq!(app.rows("erasures").await, 0);
+    lock.rollback().await.unwrap();
+    service.ready().await;
+}

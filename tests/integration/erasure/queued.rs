@@ -1,9 +1,18 @@
 //! Erasure of webhooks that a process has in memory and has not sent yet.
 
+use std::time::Duration;
+
 use macro_rules_attribute::apply;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use super::{EMAIL, assert_no_trace, contact_id, dump, erase};
-use crate::support::{app::TestApp, event::Event, eventually, gate::Gate, process::Process, test};
+use crate::support::{
+    WAIT_TIMEOUT, app::TestApp, event::Event, eventually, gate::Gate, process::Process, test,
+};
 
 /// A process whose lane has one request in flight, about nobody, and Ada's webhook behind it. Returns her contact.
 async fn with_webhook_in_memory(app: &TestApp) -> (String, Process) {
@@ -84,6 +93,50 @@ async fn webhook_that_is_being_taken_is_not_sent_after_an_erasure(app: &TestApp)
     let (report, ()) = tokio::join!(erase(app, &id), unlock);
     assert_eq!(report["removed"]["deliveries"], 1);
     assert_unsent(app).await;
+}
+
+/// Whether somebody waits for a connection to this port.
+fn is_connecting_to(port: u16) -> bool {
+    let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    // Remote address and state `SYN_SENT`.
+    connections.contains(&format!(" 0100007F:{port:04X} 02 "))
+}
+
+/// A listener that accepts nothing yet, with one connection more than it lets wait.
+async fn busy() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+    }
+    (listener, waiting)
+}
+
+#[apply(test)]
+async fn webhook_whose_connection_opens_after_an_erasure_is_not_sent(app: &TestApp) {
+    app.set("webhook.timeout", "30s");
+    let process = app.run(&[]).await;
+    let (listener, waiting) = busy().await;
+    let port = listener.local_addr().unwrap().port();
+    let event = Event::lead("Ada").email(EMAIL).webhook(&format!("http://127.0.0.1:{port}/ada"));
+    app.broker.publish(&event).await;
+    eventually("it connects", async || is_connecting_to(port).then_some(())).await;
+    let id = contact_id(app, "acme", EMAIL).await;
+    assert_eq!(erase(app, &id).await["removed"]["deliveries"], 1);
+    let connections = waiting.len() + 1;
+    drop(waiting);
+    let mut sent = String::new();
+    for _ in 0..connections {
+        let (mut connection, _) = timeout(WAIT_TIMEOUT, listener.accept()).await.unwrap().unwrap();
+        connection.read_to_string(&mut sent).await.unwrap();
+    }
+    assert_eq!(sent, "");
+    app.wait_for_unsent(0).await;
+    assert_no_trace(&dump(app).await.0);
+    process.ready().await;
 }
 
 /// The erasure does not wait for it: its row expires, and then it is buried.

@@ -1,8 +1,12 @@
 //! Erasure of events that are committed and not published.
 
+use std::time::Duration;
+
 use contact_relay::{
-    domain::{chain::outgoing::OutgoingEvent, trace_context::TraceContext},
-    postgres::effects::events,
+    domain::{
+        chain::outgoing::OutgoingEvent, event::meaning, trace_context::TraceContext, value::phone::Region,
+    },
+    postgres::{effects::events, erasure},
 };
 use macro_rules_attribute::apply;
 use time::OffsetDateTime;
@@ -162,12 +166,39 @@ async fn erasure_that_waits_for_the_broker_is_partly_done(app: &TestApp) {
     let partly = app.cli(&command).await;
     assert_eq!((partly.code, app.rows("contacts").await, app.rows("erasures").await), (Some(3), 0, 1));
     assert!(partly.stderr.contains("any process finishes the erasure"), "{}", partly.stderr);
+    waits_for_nothing_else(app, &id).await;
     proxy.open();
     let finished = app.cli(&command).await;
     assert_eq!((finished.code, app.rows("erasures").await), (Some(0), 0), "{}", finished.stderr);
     let heard: Vec<_> = app.broker.hear(3).await.into_iter().map(|heard| heard.routing_key).collect();
     assert_eq!(heard[2], "contact.erased", "{heard:?}");
     app.wait_for_unpublished(0).await;
+}
+
+/// While it waits, it looks at nothing else of what the company has to publish, which may be much: a row that it could not
+/// read does not disturb it.
+async fn waits_for_nothing_else(app: &TestApp, id: &str) {
+    let (database, unfinished) = claimed(app, id).await;
+    let mentioned = Event::lead("Ada").email(EMAIL).time("2026-01-01T00:00:00Z").bytes();
+    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
+            properties)
+        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}')";
+    sqlx::query(letter).bind(meaning(&mentioned)).bind(&mentioned).execute(&app.pool).await.unwrap();
+    let region = Region::new("BR").unwrap();
+    let waiting = erasure::complete(&database, &unfinished, region, "/x", Duration::from_secs(5), || true);
+    let disturb = async {
+        // It has swept everything once.
+        app.wait_for_rows("dead_letters", 0).await;
+        insert(app, &[unpublished("contact.upserted", None, "{}")]).await;
+        sqlx::query("UPDATE effects SET body = '\\x00' WHERE batch = (SELECT batch FROM effects ORDER BY batch DESC LIMIT 1)")
+            .execute(&app.pool)
+            .await
+            .unwrap();
+    };
+    let (waited, ()) = tokio::join!(waiting, disturb);
+    assert!(waited.unwrap().is_none());
+    let removed = sqlx::query("DELETE FROM effects WHERE body = '\\x00'").execute(&app.pool).await.unwrap();
+    assert_eq!(removed.rows_affected(), 1);
 }
 
 #[apply(test)]

@@ -3,6 +3,7 @@
 use macro_rules_attribute::apply;
 use sqlx::{Postgres, Transaction};
 
+use super::not_ready;
 use crate::support::{app::TestApp, event::Event, eventually, process::Process, test};
 
 /// The rules of its trigger refuse it.
@@ -87,6 +88,29 @@ async fn locked_dead_letter_of_an_event_that_can_be_applied_now_stops_nobody(app
     assert_eq!(app.rows("contacts").await, 2);
 }
 
+/// They are reopened, which nobody can do while they are locked. Nothing is lost meanwhile.
+#[apply(test)]
+async fn locked_dead_letters_that_were_discarded_are_waited_for(app: &TestApp) {
+    app.run(&[]).await;
+    let events = ["1", "2"].map(refused);
+    app.broker.publish_all(&events).await;
+    app.wait_for_rows("dead_letters", 2).await;
+    app.json(&["dead-letter", "discard", "--all", "--yes", "--operator", "grace"]).await;
+    app.stop().await;
+    let lock = lock(app).await;
+    let process = app.run(&[]).await;
+    for event in &events {
+        app.broker.publish(event).await;
+        app.queues_are_empty().await;
+    }
+    not_ready(&process, "somebody keeps a row locked").await;
+    app.broker.publish(&Event::lead("Grace").email("grace@navy.example")).await;
+    lock.rollback().await.unwrap();
+    app.wait_for_rows("contacts", 1).await;
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND attempts = 2", 2).await;
+    process.ready().await;
+}
+
 #[apply(test)]
 async fn locked_dead_letter_does_not_stop_the_collector(app: &TestApp) {
     app.run(&[]).await;
@@ -100,4 +124,40 @@ async fn locked_dead_letter_does_not_stop_the_collector(app: &TestApp) {
     app.wait_for_rows("dead_letters", 2).await;
     lock.rollback().await.unwrap();
     app.assert_settled().await;
+}
+
+#[apply(test)]
+async fn locked_dead_letter_of_the_webhook_queue_does_not_stop_the_collector(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish_dead_webhook(b"1").await;
+    app.wait_for_rows("dead_letters WHERE stage = 'webhook'", 1).await;
+    let lock = lock(app).await;
+    for body in [b"1", b"2"] {
+        app.broker.publish_dead_webhook(body).await;
+    }
+    app.wait_for_rows("dead_letters WHERE stage = 'webhook'", 2).await;
+    lock.rollback().await.unwrap();
+    app.assert_settled().await;
+}
+
+/// One takes too long to store, and so does each batch with it.
+#[apply(test)]
+async fn dead_letter_that_is_slow_to_store_delays_no_other(app: &TestApp) {
+    app.set("postgres.statement_timeout", "1s");
+    app.broker.declare().await;
+    for body in ["1", "2", "slow", "3", "4"] {
+        app.broker.publish_dead_letter(body.as_bytes()).await;
+    }
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(10); RETURN NEW; END $$;
+         CREATE TRIGGER slow BEFORE INSERT ON dead_letters FOR EACH ROW WHEN (NEW.body = 'slow') EXECUTE FUNCTION slow()";
+    app.cli(&["migrate"]).await;
+    sqlx::raw_sql(slow).execute(&app.pool).await.unwrap();
+    let process = app.spawn(&["run", "--role", "dead-letter", "--role", "console"]);
+    app.wait_for_rows("dead_letters", 4).await;
+    not_ready(&process, "longer than postgres.statement_timeout").await;
+    sqlx::query("DROP TRIGGER slow ON dead_letters").execute(&app.pool).await.unwrap();
+    app.wait_for_rows("dead_letters", 5).await;
+    process.ready().await;
+    app.run(&["upsert", "webhook"]).await;
 }

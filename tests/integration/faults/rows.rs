@@ -112,6 +112,48 @@ async fn many_unreadable_contacts_stop_nobody(app: &TestApp) {
     app.wait_for_rows(APPLIED, 56).await;
 }
 
+/// More than the broker hands out at once, so that nothing else can be applied between them.
+fn flood() -> Vec<Event> {
+    let again = (0..40).map(|number| ada(&format!("again-{number}")));
+    again.chain(neighbors(1)).collect()
+}
+
+/// They have one cause, so they are set aside like one.
+#[apply(test)]
+async fn flood_about_one_unreadable_contact_stops_nobody(app: &TestApp) {
+    app.set("upsert.batch_size", "4");
+    app.run(&[]).await;
+    app.broker.publish_in_turn(&[ada("1")]).await;
+    execute(app, "UPDATE contacts SET provenance = '{' || provenance").await;
+    app.broker.publish_all(&flood()).await;
+    app.wait_for_rows("contacts", 2).await;
+    app.wait_for_rows("dead_letters WHERE reason = 'crash_loop'", 40).await;
+    app.queues_are_empty().await;
+    execute(app, "UPDATE contacts SET provenance = substr(provenance, 2) WHERE provenance LIKE '{{%'").await;
+    replay(app).await;
+    app.wait_for_rows(APPLIED, 42).await;
+}
+
+/// The first one waits for half a minute. If the others did, they would take five.
+#[apply(test)]
+async fn flood_about_one_locked_contact_stops_nobody(app: &TestApp) {
+    app.set("upsert.batch_size", "4");
+    app.set("log.filter", FILTER);
+    let process = app.run(&[]).await;
+    app.broker.publish_in_turn(&[ada("1")]).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish_all(&flood()).await;
+    app.wait_for_rows("contacts", 2).await;
+    app.wait_for_rows("dead_letters WHERE reason = 'crash_loop'", 40).await;
+    // Two halves, twelve tries of the first one, and three of each of the others.
+    let refusals = refusals(&process);
+    assert!(refusals < 2 + 12 + 39 * 3 + 10, "{refusals}");
+    lock.rollback().await.unwrap();
+    replay(app).await;
+    app.wait_for_rows(APPLIED, 42).await;
+}
+
 /// Makes inserting a contact too slow, if its name is like this.
 async fn slow_down(app: &TestApp, name: &str) {
     app.set("postgres.statement_timeout", "1s");

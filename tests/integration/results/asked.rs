@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{hear, id_of, interpreted, lead, result_of, results};
 use crate::{
     effects::event,
-    support::{WAIT_TIMEOUT, app::TestApp, event::Event, only, test},
+    support::{WAIT_TIMEOUT, app::TestApp, event::Event, eventually, only, proxy::Proxy, test},
 };
 
 /// A direct reply-to that no broker issued. `RabbitMQ` 3.10 closes the connection that publishes to it.
@@ -164,6 +164,33 @@ async fn refused_reply_does_not_lose_others(app: &TestApp) {
     }
     app.wait_for_unpublished(0).await;
     assert!(!service.log().contains("reconnects"), "{}", service.log());
+}
+
+/// Answers have a connection of their own.
+#[apply(test)]
+async fn answers_whose_connection_is_refused_delay_nothing(app: &TestApp) {
+    let url = app.setting("amqp.url");
+    let mut asker = Asker::new(app, false).await;
+    let proxy = Proxy::before(&url).await;
+    app.set("amqp.url", proxy.url());
+    let service = app.run(&[]).await;
+    app.broker.publish(&interpreted(lead())).await;
+    hear(app, 1).await;
+    proxy.close_new();
+    for count in 2..5 {
+        asker.ask(&interpreted(lead()), None).await;
+        hear(app, count).await;
+    }
+    let dropped = async || service.log().contains("dropped 1 answers").then_some(());
+    eventually("they are dropped", dropped).await;
+    app.wait_for_unpublished(0).await;
+    service.ready().await;
+    assert!(!service.log().contains("reconnects"), "{}", service.log());
+    proxy.open();
+    let event = lead();
+    asker.ask(&event, None).await;
+    while body(&asker.answer().await)["id"] != id_of(&event).to_string() {}
+    app.set("amqp.url", &url);
 }
 
 #[apply(test)]

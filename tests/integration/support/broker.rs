@@ -196,16 +196,30 @@ impl Broker {
 
     /// Publishes a message to the dead-letter queue as the broker does when it drops one.
     pub(crate) async fn publish_dead_letter(&self, body: &[u8]) {
+        self.publish_to_dead_letters(body, BasicProperties::default()).await;
+    }
+
+    /// Publishes a message to it that has expired in the webhook queue.
+    pub(crate) async fn publish_dead_webhook(&self, body: &[u8]) {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut death = FieldTable::default();
+        death.insert("queue".into(), text(&self.name("webhook")));
+        death.insert("reason".into(), text("expired"));
+        let mut headers = FieldTable::default();
+        headers.insert("x-death".into(), AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()));
+        self.publish_to_dead_letters(body, BasicProperties::default().with_headers(headers)).await;
+    }
+
+    async fn publish_to_dead_letters(&self, body: &[u8], properties: BasicProperties) {
         let exchange = self.name("dead-letters");
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let publish = async |channel: Channel| {
-            let properties = BasicProperties::default();
             let publish = channel.basic_publish(
                 exchange.as_str().into(),
                 "trigger.fired".into(),
                 options,
                 body,
-                properties,
+                properties.clone(),
             );
             publish.await?.await
         };

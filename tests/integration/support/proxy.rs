@@ -21,6 +21,8 @@ enum Mode {
     Frozen,
     /// New connections are closed at once.
     Closed,
+    /// The same, but those that exist go on.
+    Full,
 }
 
 /// State of all connections.
@@ -37,6 +39,8 @@ struct State {
     muted: usize,
     /// The server never confirms the message with this delivery tag.
     withheld: Option<u64>,
+    /// New sessions of Postgres lose their settings.
+    drops_options: bool,
     next: u32,
 }
 
@@ -71,12 +75,13 @@ impl Proxy {
             mute_at: None,
             muted: 0,
             withheld: None,
+            drops_options,
             next: 1,
         });
         let sender = state.clone();
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target.clone(), sender.clone(), drops_options));
+                tokio::spawn(carry(client, target.clone(), sender.clone()));
             }
         });
         Self { url: url.into(), state, server: server.abort_handle() }
@@ -92,6 +97,19 @@ impl Proxy {
         self.change(|state| {
             state.mode = Mode::Closed;
             state.cut = state.next;
+        });
+    }
+
+    /// Closes new connections immediately, until [`Proxy::open`].
+    pub(crate) fn close_new(&self) {
+        self.change(|state| state.mode = Mode::Full);
+    }
+
+    /// Closes all connections. New ones work, but drop the settings of each session of Postgres, or do not.
+    pub(crate) fn reconnect(&self, drops_options: bool) {
+        self.change(|state| {
+            state.drops_options = drops_options;
+            state.cut = state.next + 1;
         });
     }
 
@@ -139,15 +157,10 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(
-    mut client: TcpStream,
-    target: (String, u16),
-    sender: watch::Sender<State>,
-    drops_options: bool,
-) {
+async fn carry(mut client: TcpStream, target: (String, u16), sender: watch::Sender<State>) {
     let mut state = sender.subscribe();
-    let born = state.borrow().next;
-    let closed = state.borrow().mode == Mode::Closed;
+    let State { next: born, mode, drops_options, .. } = *state.borrow();
+    let closed = matches!(mode, Mode::Closed | Mode::Full);
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     if closed || (drops_options && drop_options(&mut client, &mut server).await.is_err()) {
         return;
@@ -197,7 +210,10 @@ async fn pass(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         // A silent connection waits here forever and does not notice its end.
-        let open = state.wait_for(|state| state.mode == Mode::Open && born >= state.mute).await.is_ok();
+        let open = state
+            .wait_for(|state| matches!(state.mode, Mode::Open | Mode::Full) && born >= state.mute)
+            .await
+            .is_ok();
         if !open {
             return;
         }

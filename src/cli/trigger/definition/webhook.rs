@@ -91,8 +91,15 @@ fn of_headers(headers: &Value, warnings: &mut Vec<Warning>) -> Vec<(String, Stri
             "this is read as if it were a list of objects with key and value, both texts; write that, or []";
         warnings.push(("/headers".to_owned(), message.to_owned()));
     }
+    let read = headers_of(headers);
+    let sent: BTreeSet<usize> = read.iter().map(|(index, ..)| *index).collect();
+    let rows = headers.as_array().map_or(0, Vec::len);
+    for row in (0..rows).filter(|row| !sent.contains(row)) {
+        let message = "this has no value, so no header is sent; write its value, or remove it";
+        warnings.push((format!("/headers/{row}"), message.to_owned()));
+    }
     let mut values = Vec::new();
-    for (index, name, value) in headers_of(headers) {
+    for (index, name, value) in read {
         let place = match headers.get(index) {
             Some(Value::Object(_)) => format!("/headers/{index}/value"),
             Some(_) => format!("/headers/{index}"),
@@ -128,29 +135,39 @@ fn of_body(
     let body = action.get("body").filter(|body| !body.is_null());
     let message = if SLACK_WORKFLOWS.iter().any(|address| url.starts_with(address)) {
         workflow_problem(body, parameters, always_texts)?
-    } else if is_form(action.get("headers")) && !body?.is_string() {
+    } else if declares(action.get("headers"), "x-www-form-urlencoded") && !body?.is_string() {
         "the header declares a form, but this is sent as JSON; write a text, such as \"name=$name&email=$email\""
             .to_owned()
     } else {
-        let text = body?.as_str()?.trim();
-        let looks_like_json = (text.starts_with('{') && !text.starts_with("{{"))
-            || (text.starts_with('[') && text.ends_with(']'));
-        let is_sent_as_text =
-            || WebhookAction::parse(action).is_ok_and(|webhook| webhook.falls_back_to_text());
-        if !(looks_like_json && Template::parse(text).has_variables() && is_sent_as_text()) {
-            return None;
-        }
-        "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
-         structure; write a JSON object instead of a text"
-            .to_owned()
+        text_problem(action, body?.as_str()?.trim())?.to_owned()
     };
     Some(("/body".to_owned(), message))
 }
 
-/// Whether the headers declare that the body is a form.
-fn is_form(headers: Option<&Value>) -> bool {
+/// What the author of a text body that looks like JSON is unlikely to mean.
+fn text_problem(action: &Value, text: &str) -> Option<&'static str> {
+    let is_list = text.starts_with('[') && text.ends_with(']');
+    let looks_like_json = is_list || (text.starts_with('{') && !text.starts_with("{{"));
+    if !(looks_like_json && Template::parse(text).has_variables()) {
+        return None;
+    }
+    if WebhookAction::parse(action).is_ok_and(|webhook| webhook.is_sent_as_text()) {
+        return Some(
+            "this is not JSON once values stand for its variables, so it is sent as text, and a value can change its \
+             structure; write a JSON object or list instead of a text",
+        );
+    }
+    let is_bare = is_list && !text.contains(['"', '{']);
+    (is_bare && declares(action.get("headers"), "text/plain")).then_some(
+        "this is a JSON list once values stand for its variables, so it is sent as one, with quotes around texts; write \
+         other brackets if you mean a text, such as ($name)",
+    )
+}
+
+/// Whether the headers declare a type of the body that has this in it.
+fn declares(headers: Option<&Value>, kind: &str) -> bool {
     headers_of(headers.unwrap_or(&Value::Null)).iter().any(|(_, name, value)| {
-        name.eq_ignore_ascii_case("content-type") && value.contains("x-www-form-urlencoded")
+        name.eq_ignore_ascii_case("content-type") && value.to_ascii_lowercase().contains(kind)
     })
 }
 

@@ -63,7 +63,7 @@ fn completed(chain: &AppliedChain, results: &[(u16, WebhookResult)]) -> (Outgoin
 
 fn result(end: WebhookEnd, http_status: Option<u16>, body: &[u8]) -> WebhookResult {
     let error = Some(("http_status".to_owned(), "the receiver answered".to_owned()));
-    WebhookResult { end, http_status, body: body.to_vec(), error }
+    WebhookResult { end, http_status, body: body.to_vec(), is_incomplete: false, error }
 }
 
 /// The members of a webhook's step in the result, without those that every step has.
@@ -138,6 +138,10 @@ fn webhook_step_reports_status_and_response() {
         (result(WebhookEnd::Failed, None, b""), json!({"status": "failed", "error": error})),
         (WebhookResult { error: None, ..result(WebhookEnd::Failed, None, b"") }, json!({"status": "failed"})),
         (result(WebhookEnd::Superseded, None, b""), json!({"status": "skipped"})),
+        (
+            WebhookResult { is_incomplete: true, ..result(WebhookEnd::Succeeded, Some(200), b"{\"tick") },
+            json!({"status": "succeeded", "httpStatus": 200, "responseBody": "{\"tick", "responseBodyIncomplete": true}),
+        ),
     ] {
         assert_eq!(reported(of), expected);
     }

@@ -21,6 +21,7 @@ use crate::domain::{
         email::Email,
         identity::{Recognized, recognize},
         phone::{Phone, Region},
+        relatives::is_anothers,
         text,
         wrapping::{self, Kind, Unwrapped},
     },
@@ -97,12 +98,18 @@ impl Reader<'_> {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;
             }
+            if matches!(field, Field::Phone | Field::Email) && is_anothers(&text) {
+                return Reading::Rejected("of_another_person");
+            }
             let inner = match wrapping::unwrap_named(self.kind(field), field.labels(), &text) {
                 Unwrapped::Bare(Cow::Owned(bare)) => bare,
                 Unwrapped::Bare(Cow::Borrowed(_)) => {
                     let Some(rest) = self.rules.placeholders.without_beside(field, &text) else {
                         return self.value(field, &text);
                     };
+                    if rest.is_empty() {
+                        return Reading::NoValue(Some(Why::Word));
+                    }
                     text::clean(&rest).into_owned()
                 }
                 Unwrapped::Differs => return Reading::Rejected("link_differs"),

@@ -19,6 +19,11 @@ const APART_IN_TEXT: [char; 4] = [' ', ',', ';', '|'];
 /// What goes with such a word, if it stands between it and the value.
 const BETWEEN: [char; 8] = [' ', ',', ';', '/', '|', '-', '–', ':'];
 
+/// What the names of streets begin or end with, in lower case.
+const STREET_KINDS: &str = "rua|r|avenida|av|avda|ave|travessa|tv|trav|alameda|al|praca|praça|pca|pça|rodovia|rod|estrada|estr|\
+    largo|viela|beco|ladeira|via|calle|c|carrera|cra|cr|kr|calzada|camino|paseo|plaza|diagonal|transversal|street|st|\
+    avenue|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|way|straße|strasse|str|rue|place|piazza|corso";
+
 /// Between the parts of a key. A slash alone is in "N/A", too.
 const SEPARATORS: [&str; 11] = [",", ";", "|", " / ", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
 /// Of parts of a key.
@@ -27,11 +32,15 @@ const MAX_PARTS: usize = 4;
 const MAX_TEXT: usize = 4096;
 
 impl Placeholders {
-    /// The text without what says "no value" beside its value. `None` if there is no such thing, or nothing else.
+    /// The text without what says "no value" beside its value. `None` if there is no such thing, or nothing else. Empty if
+    /// the rest is no value by itself.
     #[must_use]
     pub fn without_beside(&self, field: Field, text: &str) -> Option<String> {
         if text.len() > MAX_TEXT || !text.contains(BETWEEN) {
             return None;
+        }
+        if field == Field::Street && is_street_without_a_name(text) {
+            return Some(String::new());
         }
         if field.is_free_text() {
             return if may_have_words(text) { without_words(field, text) } else { None };
@@ -65,6 +74,29 @@ impl Placeholders {
 /// Whether the text can be an address or a number, and is no part of a link.
 fn is_like_a_key(text: &str) -> bool {
     text.contains('@') || !text.contains(char::is_alphabetic) && text.contains(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a street has words for nothing where its name should be, beside its kind and numbers: `Rua undefined, 12`.
+/// `Rua 12` is a street.
+fn is_street_without_a_name(text: &str) -> bool {
+    if !["undefined", "null", "NaN", "nil"].iter().any(|word| text.contains(word)) {
+        return false;
+    }
+    let (mut has_nothing, mut is_after_kind) = (false, false);
+    text.split(BETWEEN).filter(|word| !word.is_empty()).all(|word| {
+        let is_nothing = AT_END.contains(&word) || ANYWHERE.contains(&word);
+        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_kind = is_street_kind(word);
+        has_nothing |= is_nothing;
+        let is_name = is_number && is_after_kind;
+        is_after_kind = is_kind;
+        is_nothing || is_kind || is_number && !is_name
+    }) && has_nothing
+}
+
+fn is_street_kind(word: &str) -> bool {
+    let word = word.trim_end_matches('.').to_lowercase();
+    STREET_KINDS.split('|').any(|kind| kind == word)
 }
 
 /// `false` if the text certainly has none of the words that free text is looked through for: each has one of these

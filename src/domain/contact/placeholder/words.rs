@@ -12,8 +12,10 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 12] =
-    ["null", "none", "nil", "nan", "nada", "nothing", "na", "no", "nao", "sem", "sin", "string"];
+pub(super) const DOUBTFUL: [&str; 20] = [
+    "null", "none", "nil", "nan", "nada", "nothing", "na", "no", "nao", "sem", "sin", "string", "blank",
+    "keine", "aucun", "aucune", "nessuno", "nessuna", "n.d", "n.i",
+];
 /// In bytes, with accents.
 const LONGEST_DOUBTFUL: usize = 16;
 
@@ -65,8 +67,8 @@ const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
 pub fn is_doubtful(field: Field, value: &str) -> bool {
     field.is_proper_name()
         && value.len() <= LONGEST_DOUBTFUL
-        && is_written_as_a_name(value)
-        && DOUBTFUL.contains(&&*folded(value))
+        && (is_written_as_a_name(value) || is_initials(value))
+        && DOUBTFUL.contains(&folded(value).trim_end_matches('.'))
 }
 
 /// The fields in which a phrase is a placeholder.
@@ -131,14 +133,15 @@ impl Words {
             let is_template = text.starts_with(['{', '<', '[', '_', '«']);
             return self.is_doubled(field, &spelled) || !is_template && self.is_joined(&spelled);
         }
-        let is_named = || field.is_proper_name() && text == bare && is_written_as_a_name(text);
+        let is_named =
+            || field.is_proper_name() && (text == bare && is_written_as_a_name(text) || is_initials(text));
         match self.phrases.get(&*spelled) {
             Some(Reach::Anywhere) => !(TAILS.contains(&&*spelled) && is_named()),
             // Namibia's code is what everybody else writes for "not available".
             Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => {
                 text == "NA" || !is_country(text)
             }
-            // Nobody writes a name in brackets, or with a full stop.
+            // Nobody writes a name in brackets, or with a full stop, except for initials.
             Some(Reach::UnlessAName) => !is_named(),
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
             // "Sin City" is a name, "sin city" is not.
@@ -290,6 +293,15 @@ fn is_country(text: &str) -> bool {
 fn is_written_as_a_name(text: &str) -> bool {
     let mut letters = text.chars();
     letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
+}
+
+/// Capitals with full stops, "N.D.".
+fn is_initials(text: &str) -> bool {
+    let is_initial = |part: &str| {
+        part.strip_suffix('.')
+            .is_some_and(|letter| letter.chars().all(char::is_uppercase) && letter.chars().count() == 1)
+    };
+    !text.is_empty() && text.split_inclusive('.').all(is_initial)
 }
 
 /// Whether each word begins with a capital: "Sin City".

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use crate::domain::{
     event::{CompanyId, EventRef},
     fault::{Fault, Reason},
+    json::{self, BadJson, Defect, Members},
     trigger::{
         definition::is_name,
-        json::{self, BadJson, Defect, Members},
         shapes::{Id, ListOrEmptyObject, Whole, is_empty_list, is_empty_text},
     },
 };

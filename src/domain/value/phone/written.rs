@@ -1,7 +1,12 @@
 //! Strips what people, links and chat apps write around and between the digits of a number. Nothing here
 //! knows numbering plans.
 
-use crate::domain::value::text::{after_prefix, folded, percent_decoded};
+use std::borrow::Cow;
+
+use crate::domain::value::{
+    damaged,
+    text::{after_prefix, folded, percent_decoded},
+};
 
 /// Schemes before a number; `sms:` is RFC 5724, `tel:` is RFC 3966.
 const SCHEMES: [&str; 10] =
@@ -31,8 +36,8 @@ const EXTENSIONS: [&str; 13] = [
 ];
 /// In digits: libphonenumber's limit after an ambiguous label.
 const MAX_EXTENSION: usize = 9;
-/// Between two numbers, in lower case.
-const SEPARATORS: [&str; 11] = ["/", ",", ";", "|", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
+/// Between two numbers, in lower case. So is a comma that is not decimal.
+const SEPARATORS: [&str; 11] = ["/", ", ", ";", "|", " ou ", " or ", " o ", " e ", " y ", " and ", " & "];
 /// Of numbers in one value.
 const MAX_PARTS: usize = 3;
 /// In digits: a shorter part may be an extension, or the last digits of another line of a company.
@@ -79,14 +84,20 @@ pub(super) fn parts(text: &str) -> Option<Vec<&str>> {
     for separator in SEPARATORS {
         parts = parts.into_iter().flat_map(|part| part.split(separator)).collect();
     }
-    let parts: Vec<&str> = parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
+    // The decimal comma of a float separates nothing: `5585999990001,00`.
+    let is_float = |part: &str| !matches!(damaged::repair(part.trim()), Some(Cow::Borrowed(_)));
+    let parts = parts.into_iter().flat_map(|part| {
+        let separators = if is_float(part) { [].as_slice() } else { &[','] };
+        part.split(separators)
+    });
+    let parts: Vec<&str> = parts.map(str::trim).filter(|part| !part.is_empty()).collect();
     (2..=MAX_PARTS).contains(&parts.len()).then_some(parts)
 }
 
-/// Whether the text can be a phone number that lacks something, such as its area code.
+/// Whether the text can be a phone number that lacks something, such as its area code or its last digits.
 pub(super) fn is_like_a_number(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    digits >= MIN_DIGITS && !text.contains(char::is_alphabetic)
+    digits >= MIN_DIGITS && (!text.contains(char::is_alphabetic) || damaged::repair(text).is_none())
 }
 
 /// Extracts the number from a link to a chat.

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use serde_json::{Value, value::RawValue};
 
 use super::url_template::percent_encode;
-use crate::domain::webhook::{
+use crate::domain::{
     json,
-    request::{MAX_BODY, WebhookInvalid, too_long},
-    slack,
-    template::{Piece, Template},
-    variables::{Variables, push_text},
+    webhook::{
+        request::{MAX_BODY, WebhookInvalid, too_long},
+        slack,
+        template::{Piece, Template},
+        variables::{Variables, push_text},
+    },
 };
 
 /// The member `body` as its author wrote it.

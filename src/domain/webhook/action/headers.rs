@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::webhook::{request::WebhookInvalid, template::Template};
+use crate::domain::{
+    json::is_empty,
+    webhook::{request::WebhookInvalid, template::Template},
+};
 
 /// Headers that the service sets itself, and those that belong to the connection (RFC 9110, 7.6.1).
 const OWN_HEADERS: [&str; 18] = [
@@ -49,7 +52,7 @@ pub(super) fn parse(value: Option<&Value>) -> Result<Headers, String> {
     Ok(illegal.map_or(Ok(headers), |message| Err(WebhookInvalid::new(message))))
 }
 
-/// Position, name and value of each header. An empty row of a form is none.
+/// Position, name and value of each header. An empty row of a form is none, nor is a name without a value.
 pub(super) fn written(value: Option<&Value>) -> Result<Vec<(usize, String, String)>, String> {
     let mut headers = Vec::new();
     let mut add = |index: usize, name: &str, value: &Value| {
@@ -104,12 +107,14 @@ fn is_entry(members: &Map<String, Value>) -> bool {
 }
 
 fn entry_of(entry: &Map<String, Value>) -> Result<(String, Value), &'static str> {
+    let value = member(entry, &["value"]).unwrap_or(&Value::Null);
     let name = match member(entry, &["key", "name"]) {
+        None | Some(Value::Null) if is_empty(value) => String::new(),
         None | Some(Value::Null) => return Err("key is missing"),
         Some(Value::String(name)) => name.clone(),
         Some(_) => return Err("key must be a string"),
     };
-    Ok((name, member(entry, &["value"]).ok_or("value is missing")?.clone()))
+    Ok((name, value.clone()))
 }
 
 /// The member with the first of these names that is there, in any case (C# writes `Key` and `Value`).
@@ -176,6 +181,12 @@ mod tests {
             // Nothing
             (json!([{"key": "", "value": ""}, {"key": "X-A", "value": "b"}]), one),
             (json!([{"key": "X-B", "value": null}, {"key": "X-A", "value": "b"}]), one),
+            (json!([{"key": "X-B"}, {"key": "X-A", "value": "b"}]), one),
+            // An empty row of a form through the serializers of Java, C# and Go
+            (json!([{"key": null, "value": null}, {"key": "X-A", "value": "b"}]), one),
+            (json!([{"key": null, "value": " "}, {"key": "", "value": null}]), &[]),
+            (json!([{"Key": null, "Value": []}, {}]), &[]),
+            (json!({"key": null, "value": null}), &[]),
             (json!({"X-A": "b", "X-B": null}), one),
             (json!({}), &[]),
             (json!([]), &[]),
@@ -202,7 +213,6 @@ mod tests {
             (json!([["a", "b", "secret"]]), "headers[0]: must be an object"),
             (json!([{"value": "secret"}]), "headers[0]: key is missing"),
             (json!([{"key": 5, "value": "secret"}]), "headers[0]: key must be a string"),
-            (json!([{"key": "secret"}]), "headers[0]: value is missing"),
             (json!([{"key": "a", "value": {"secret": 1}}]), "headers[0]: value must be a text"),
             (json!({"a": {"secret": 1}}), "headers[0]: value must be a text"),
             (json!({"a": [["secret"]]}), "headers[0]: value must be a text"),

@@ -74,7 +74,6 @@ fn invalid_structures_are_rejected_without_quoting_values() {
         json!({"headers": [{"key": "A", "value": "b"}, {"value": "secret"}]}),
         "headers[1]: key is missing",
     );
-    check(json!({"headers": [{"key": "A"}]}), "headers[0]: value is missing");
     check(json!({"headers": [{"key": "A", "value": {}}]}), "headers[0]: value must be a text");
     check(json!({"responseDirective": ["secret"]}), "responseDirective must be a string");
 }

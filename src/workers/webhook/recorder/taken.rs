@@ -190,7 +190,8 @@ impl<'a> Report<'a> {
             signal: signal(outcome),
             hold: hold(outcome),
             is_gone: outcome.class == Class::Gone,
-            error: outcome.error.as_ref(),
+            // An answer that broke off is no failure of the endpoint.
+            error: outcome.error.as_ref().filter(|_| outcome.class != Class::Delivered),
         }
     }
 }
@@ -210,6 +211,14 @@ pub(super) fn awaited_ends(recorded: &[&Recorded]) -> Vec<RowKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn incomplete_answer_is_no_failure_of_the_endpoint() {
+        for (class, is_failure) in [(Class::Delivered, false), (Class::Rejected, true)] {
+            let outcome = Outcome::without_answer(class, Duration::ZERO, "broke off");
+            assert_eq!(Report::of(&outcome).error.is_some(), is_failure, "{}", class.name());
+        }
+    }
 
     #[test]
     fn several_jobs_are_never_all_in_one_half() {

@@ -327,7 +327,7 @@ fn texts() -> impl Strategy<Value = String> {
     let pieces = prop::collection::vec(piece, 1..5).prop_flat_map(|pieces| {
         prop::sample::select(vec![" ", "", ", "]).prop_map(move |between| pieces.join(between))
     });
-    prop_oneof![3 => pieces, 1 => "\\PC{0,30}"]
+    prop_oneof![3 => pieces, 1 => matching("\\PC{0,30}")]
 }
 
 proptest! {

@@ -48,7 +48,7 @@ fn every_field_is_unwrapped() {
 fn every_spelling_of_a_key_is_read() {
     let numbers = SPELLINGS.iter().filter(|(text, _)| !text.contains(char::is_alphabetic));
     let bold = numbers.clone().map(|(text, _)| format!("**{text}**"));
-    let twice = numbers.filter(|(text, _)| !text.contains(',')).map(|(text, _)| format!("{text} / {text}"));
+    let twice = numbers.map(|(text, _)| format!("{text} / {text}"));
     let plain = SPELLINGS.iter().chain(rows::PHONES).map(|(text, _)| (*text).to_owned());
     let is_read = |text: &String| {
         let update = update(json!({ "phone": text }));
@@ -85,9 +85,23 @@ fn what_cannot_be_read_for_certain_is_reported() {
         ("identity", "5,29982E+10", "damaged_number"),
         ("zipCode", "6.02E+07", "damaged_number"),
         ("phone", "5,58599E+12", "not_a_phone_number"),
+        ("phone", "5585990000000,00 / 5585990000000,00", "not_a_phone_number"),
+        ("phone", "5585999990001,00 / 5585999990002,00", "not_a_phone_number"),
+        ("phone", "5585990000000,0 / 85 99999-0001", "one_of_two"),
+        ("phone", "5,58599E+12; 85 99999-0001", "one_of_two"),
         ("phone", "85 99999-0001 / 3333-4444", "one_of_two"),
         ("phone", "85 3344-5567; 00000-0000", "one_of_two"),
         ("phone", "85 99999-0001 / 85 98888-0001", "not_a_phone_number"),
+        ("phone", "Mãe: 85 99999-0001", "of_another_person"),
+        ("phone", "<p>M&atilde;e: 85 99999-0001</p>", "of_another_person"),
+        ("phone", "Telefone: esposa 85 99999-0001", "of_another_person"),
+        ("phone", "Tel. (recado): 85 99999-0001", "of_another_person"),
+        ("phone", "85 99999-0001 / mãe: 85 3344-5567", "one_of_two"),
+        ("phone", "recado: 85 3344-5567; 85 99999-0001", "one_of_two"),
+        ("phone", "pai: 85 3344-5567; mãe: 85 99999-0001", "not_a_phone_number"),
+        ("email", "Esposa: ana@x.example", "of_another_person"),
+        ("email", "<p>ana@x.example (mãe)</p>", "of_another_person"),
+        ("email", "Mãe <ana@x.example>", "of_another_person"),
     ] {
         let mut arguments = json!({ field: text });
         let other = if field == "email" { ("phone", "11 98765-4322") } else { ("email", "ada@x.example") };

@@ -22,6 +22,7 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::Street, "Av. Brasil, undefined, Centro", "Av. Brasil, Centro", "JavaScript: an address"),
         (Field::Street, "Av. Brasil, null", "Av. Brasil", "JavaScript: an address"),
         (Field::Position, "CTO - undefined", "CTO", "JavaScript: a title and a level"),
+        (Field::Street, "Rua 12, undefined", "Rua 12", "JavaScript: a street that has a number for its name"),
         (Field::City, "Fortaleza/undefined", "Fortaleza", "JavaScript: a city and its state"),
         (Field::Email, "ada@x.example, undefined", "ada@x.example", "JavaScript: two inputs"),
         (Field::Email, "undefined, ada@x.example", "ada@x.example", "JavaScript: two inputs"),
@@ -45,6 +46,32 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
     ] {
         let rest = DEFAULTS.without_beside(field, text);
         assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
+    }
+}
+
+#[test]
+fn street_without_a_name_is_no_value() {
+    for (text, source) in [
+        ("Rua undefined, 12", "JavaScript: `Rua ${name}, ${number}`"),
+        ("R. undefined - 12", "JavaScript"),
+        ("Rua undefined, undefined - undefined, 60175-055", "JavaScript: all but the postal code"),
+        ("Av. null, 1578", "Java"),
+        ("AVENIDA NaN 1578", "pandas"),
+        ("Calle <nil> 12", "Go's fmt"),
+        ("12 undefined Street", "JavaScript, in English"),
+        ("undefined, 12", "JavaScript: no kind"),
+        ("null 12", "Java: no kind"),
+    ] {
+        assert_eq!(DEFAULTS.without_beside(Field::Street, text).as_deref(), Some(""), "{text} ({source})");
+    }
+    for (text, source) in [
+        ("Rua 12", "a street that has a number for its name"),
+        ("Calle 12, 5", "a street that has a number for its name"),
+        ("Rua Null, 12", "a surname"),
+        ("Rua None, 12", "a place"),
+        ("Rua das Flores, 12", "a street"),
+    ] {
+        assert_eq!(DEFAULTS.without_beside(Field::Street, text), None, "{text} ({source})");
     }
 }
 
@@ -105,7 +132,8 @@ proptest! {
     ) {
         let text = words.join(between);
         if let Some(rest) = DEFAULTS.without_beside(field, &text) {
-            prop_assert!(rest.len() < text.len() && rest.contains(char::is_alphanumeric), "{} {}", text, rest);
+            let is_value = rest.contains(char::is_alphanumeric) || rest.is_empty() && field == Field::Street;
+            prop_assert!(rest.len() < text.len() && is_value, "{} {}", text, rest);
         }
     }
 }

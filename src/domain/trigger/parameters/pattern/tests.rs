@@ -21,6 +21,8 @@ fn expressions_that_backtrack_are_translated_as_ecma_262_reads_them() {
         (r"(?=x)[^]", "(?=x)[\\x00-\u{10ffff}]"),
         (r"(?=x){a}{2}", r"(?=x)\{a}{2}"),
         (r"(?=x)\u{e9}\u00e9{2}", r"(?=x)\u{e9}\u00e9{2}"),
+        (r"(?=x)\ud83d\ude00[\uD83D\uDE00-\uD83D\uDE4F]", "(?=x)\u{1f600}[\u{1f600}-\u{1f64f}]"),
+        (r"(?=x)\u0061\u0062\ud83da\ud83d\u0061", r"(?=x)\u0061\u0062\ud83da\ud83d\u0061"),
         (r"(?=x)\p{L}\pN", r"(?=x)\p{L}\pN"),
         (r"(?<y>a)(b)\2\k<y>", r"(a)(b)(?:(?(2)\2))(?:(?(1)\1))"),
         (r"(?=x)\Aa\z", r"(?=x)^a$"),
@@ -45,6 +47,9 @@ fn what_backtracks_is_counted() {
         (r"(?=\ba\B)", 3),
         // It is not taken as it is written, and only one engine knows the form that is.
         (r"\Aa\b", 1),
+        (r"\b[\w-.]\b", 2),
+        // These are.
+        (r"\b[\w-][-\w][^-\d]\b", 0),
     ] {
         assert_eq!(Scan::of(pattern).hard(), expected, "{pattern}");
     }
@@ -145,6 +150,10 @@ fn what_people_write_is_checked() {
         "\\\"\\`",
         r"^a{2}b{2,}c{2,3}d*?e+?f??g{2}?$",
         r"^[\w.-]+$",
+        // Annex B: a hyphen beside a class is a hyphen. The most copied expression for addresses, and others
+        r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$",
+        r"^[a-\d]+[\s-_]?[+.-\w]*$",
+        r"^[\d--/]+$",
         r"^[a-z&&^b]+$",
         r"^[+--]+$",
         r"^[^]{1,5}$",

@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     trigger::{
         parameters::{
-            budget::{Budget, MAX_SCHEMA, bytes, weight},
+            budget::{Budget, MAX_SCHEMA, TOO_LARGE, bytes, weight},
             pattern::Translation,
             references::{Base, Draft, METASCHEMA, Place, References},
         },
@@ -264,9 +264,11 @@ impl<'p, 's> Pass<'p, 's> {
         }
     }
 
-    /// The form of a regular expression that the validator takes.
+    /// The form of a regular expression that the validator takes. It may be far longer than what its author wrote, and each
+    /// place that has it keeps it, and is measured by it.
     fn translate(&mut self, pattern: &str) -> Result<String, &'static str> {
         let Translation { pattern, remark } = self.expressions.translate(pattern)?;
+        self.take((COPIES + self.nots) * bytes(&pattern)).ok_or(TOO_LARGE)?;
         if let Some(remark) = remark {
             self.warn(remark);
         }

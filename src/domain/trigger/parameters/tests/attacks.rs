@@ -162,6 +162,18 @@ fn data_are_not_multiplied() {
     ]);
 }
 
+/// A class becomes 37 times as long, wherever it stands.
+#[test]
+fn translations_of_expressions_are_not_multiplied() {
+    let wide = format!("^(?=.){}$", r"\S".repeat(100));
+    let plain = format!("^(?=.){}$", "ab".repeat(100));
+    let schema = |pattern: &str| json!({"properties": named(1_000, |_| json!({"pattern": pattern})), "required": ["b"]});
+    test(vec![
+        ("a class x places", schema(&wide), json!({"a": 1}), TooLarge),
+        ("letters x places", schema(&plain), json!({"a": 1}), Checked),
+    ]);
+}
+
 /// Each reference leads to `count` of the schema.
 fn behind(references: usize, schema: &Value, count: usize) -> Value {
     let definition = json!({"allOf": vec![schema; count]});

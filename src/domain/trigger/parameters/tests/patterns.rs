@@ -97,6 +97,13 @@ fn what_the_engines_would_read_otherwise_is_rewritten() {
         ("^[^]$", "", false),
         ("^(?=a)[^]{2}$", "a\n", true),
         (r"^(?=.)[\w--z]$", "-", true),
+        (r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$", "ada-b.c@x-y.org", true),
+        (r"^[\w-\.]+@([\w-]+\.)+[\w-]{2,4}$", "a b", false),
+        (r"^[a-\d]+$", "a-1", true),
+        (r"^[a-\d]+$", "b", false),
+        (r"^\ud83d\ude00{2}$", "\u{1f600}\u{1f600}", true),
+        (r"^[\ud83d\ude00-\ud83d\ude4f]$", "\u{1f64f}", true),
+        (r"^[\ud83d\ude00-\ud83d\ude4f]$", "x", false),
         (r"^\é$", "é", true),
         (r"^\<caf\b", "<café", true),
     ]);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::domain::trigger::{definition::Trigger, json as strict};
+use crate::domain::{json as strict, trigger::definition::Trigger};
 
 const SUITE: &str = include_str!("../../../../../tests/json-schema-suite/draft2020-12.json");
 

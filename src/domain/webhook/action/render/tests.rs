@@ -17,6 +17,7 @@ use crate::domain::{
         field::{Field, FieldMap},
     },
     event::{CompanyId, EventRef, Stamp},
+    samples::matching,
     webhook::{
         request::{MAX_URL, Method},
         variables::{ContactView, Declared},
@@ -328,7 +329,7 @@ fn shape(value: &Json) -> Json {
 
 proptest! {
     #[test]
-    fn no_text_changes_the_structure_of_json(value in any::<String>()) {
+    fn no_text_changes_the_structure_of_json(value in matching("\\PC*")) {
         let template = json!({"a": "$v", "b": ["x $v y", {"$v": "$v$v"}], "c": 1});
         let declared = [json!({"key": "content-type", "value": "application/json"})];
         for (body, headers) in [(template.clone(), json!([])), (json!(template.to_string()), json!([])), (json!(r#"{"a":$v,"b":["x $v y",{"$v":"$v$v"}],"c":1}"#), json!(declared))] {
@@ -342,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_changes_host_or_structure_of_a_url(value in any::<String>()) {
+    fn no_value_changes_host_or_structure_of_a_url(value in matching("\\PC*")) {
         let definition = json!({"type": "WEBHOOK", "url": "https://h.example:8443/a/$v/b-$v?q=$v&r=1#$v"});
         if let Ok(request) = rendered_with(&definition, &json!({"v": value}), false) {
             let url = url::Url::parse(&request.url).unwrap();
@@ -357,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_adds_a_header(value in any::<String>()) {
+    fn no_value_adds_a_header(value in matching("\\PC*")) {
         let definition = json!({"type": "WEBHOOK", "url": "https://h.example/", "headers": [{"key": "X-A", "value": "$v"}]});
         match rendered_with(&definition, &json!({"v": value}), false) {
             Ok(request) => {
@@ -370,7 +371,7 @@ proptest! {
     }
 
     #[test]
-    fn any_template_renders_or_fails_without_panic(template in "[$a-c.\\[\\]0/?#:@\\\\%{}\" é\n-]{0,40}", value in any::<String>()) {
+    fn any_template_renders_or_fails_without_panic(template in matching("[$a-c.\\[\\]0/?#:@\\\\%{}\" é\n-]{0,40}"), value in matching("\\PC*")) {
         let definition = json!({"type": "WEBHOOK", "url": format!("https://h.example/{template}"), "body": template,
             "headers": [{"key": "content-type", "value": "application/json"}, {"key": "x-y", "value": template}]});
         let _ = rendered_with(&definition, &json!({"a": value, "b": [value], "c": {"d": value}}), true);

@@ -24,7 +24,7 @@ const NO_BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?=[A-Za-z0-9_])|(?<![A-Za-z0-9_]
 /// A class of Unicode is as large as so many others.
 const PROPERTY: usize = 16;
 
-impl Scanner<'_> {
+impl<'p> Scanner<'p> {
     pub(super) fn escape(&mut self) {
         let Some(c) = self.rest.next() else { return self.fault(UNUSABLE) };
         match c {
@@ -68,9 +68,16 @@ impl Scanner<'_> {
     fn character(&mut self, c: char, text: &mut String) -> usize {
         match c {
             'f' | 'n' | 'r' | 't' | 'v' => text.extend(['\\', c]),
-            'x' | 'u' => {
-                text.extend(['\\', c]);
-                text.push_str(self.code(if c == 'x' { 2 } else { 4 }));
+            'x' => text.extend(["\\x", self.code(2)]),
+            'u' => {
+                let code = self.code(4);
+                match self.pair(code) {
+                    Some(c) => {
+                        self.scan.is_rewritten = true;
+                        text.push(c);
+                    }
+                    None => text.extend(["\\u", code]),
+                }
             }
             'p' | 'P' => {
                 self.scan.has_properties = true;
@@ -108,7 +115,7 @@ impl Scanner<'_> {
     }
 
     /// The digits or the name after `\x`, `\u` or `\p`, in braces or so many.
-    fn code(&mut self, digits: usize) -> &str {
+    fn code(&mut self, digits: usize) -> &'p str {
         let rest = self.rest.as_str();
         let end = if rest.starts_with('{') {
             rest.find('}').map_or(rest.len(), |end| end + 1)
@@ -116,6 +123,21 @@ impl Scanner<'_> {
             rest.char_indices().nth(digits).map_or(rest.len(), |(end, _)| end)
         };
         self.take(end)
+    }
+
+    /// The character of two surrogates (ECMA-262, 22.2.1, `RegExpUnicodeEscapeSequence`), of which the first has this code. Takes
+    /// the second. JSON in ASCII that was written twice has an emoji as `\ud83d\ude00`.
+    fn pair(&mut self, first: &str) -> Option<char> {
+        let rest = self.rest.as_str().strip_prefix("\\u")?;
+        let second = rest.get(..4)?;
+        let unit = |code: &str| u16::from_str_radix(code, 16).ok();
+        let mut characters = char::decode_utf16([unit(first)?, unit(second)?]);
+        let character = characters.next()?.ok()?;
+        if characters.next().is_some() {
+            return None;
+        }
+        self.take("\\u".len() + second.len());
+        Some(character)
     }
 
     /// A class, of which the first bracket is read.
@@ -143,8 +165,10 @@ impl Scanner<'_> {
                     let Some(c) = self.rest.next() else { return self.fault(UNUSABLE) };
                     match class(c) {
                         Some(class) => {
-                            // It would be a range up to the inserted class.
+                            // It would be a range up to the inserted class. The linear engine refuses it as well,
+                            // but for a hyphen that comes first.
                             if text.ends_with('-') && !text.ends_with("\\-") {
+                                self.scan.is_rewritten |= !matches!(text.as_str(), "[-" | "[^-");
                                 text.pop();
                                 text.push_str("\\-");
                             }
@@ -165,6 +189,7 @@ impl Scanner<'_> {
                 Some('-') if is_after_class => {
                     text.push_str("\\-");
                     after_class = self.rest.as_str().starts_with('-');
+                    self.scan.is_rewritten |= !self.rest.as_str().starts_with(']');
                 }
                 Some(c) => text.push(c),
             }

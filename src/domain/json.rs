@@ -1,7 +1,13 @@
-//! Strict JSON: stricter than `serde_json`.
+//! JSON of people whom nobody knows, which is read in one of two ways: as `serde_json` does, and strictly.
 //!
-//! Duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
+//! Read strictly, duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
 //! [`is_shallow`] limits the nesting. Nothing here knows what the JSON means.
+//!
+//! `serde_json` takes an object with its own private key (`$serde_json::private::RawValue`) for the JSON in the text of
+//! that member. So a value could become any other one, with characters that nobody has escaped. Here it is an object
+//! like any other.
+
+mod doubles;
 
 use std::{
     borrow::Cow,
@@ -13,12 +19,12 @@ use std::{
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
 };
-use serde_json::{Map, Number, Value, error::Category, value::RawValue};
+use serde_json::{Map, Value, error::Category, value::RawValue};
 
-use crate::domain::trigger::shapes::within_doubles;
+pub use self::doubles::within_doubles;
 
 /// Nesting of arrays and objects in a message; the outermost object counts as 1.
-pub(super) const MAX_DEPTH: usize = 128;
+pub(in crate::domain) const MAX_DEPTH: usize = 128;
 
 /// Two to the power of 64, the first whole number above `u64`.
 const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
@@ -27,7 +33,7 @@ const MINUS_TWO_POW_63: f64 = -9_223_372_036_854_775_808.0;
 
 /// Why a text is not strict JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defect {
+pub(in crate::domain) enum Defect {
     /// Not JSON.
     Syntax { line: usize, column: usize },
     /// JSON, but not an object.
@@ -54,21 +60,45 @@ impl fmt::Display for Defect {
 
 /// Why a text is not a strict JSON object.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadJson {
+pub(in crate::domain) struct BadJson {
     /// The first defect.
-    pub(super) defect: Defect,
+    pub(in crate::domain) defect: Defect,
     /// The member of the outermost object that has it.
-    pub(super) member: Option<String>,
+    pub(in crate::domain) member: Option<String>,
+}
+
+/// Reads JSON. The last of duplicate members counts.
+#[must_use]
+pub fn parse(text: &[u8]) -> Option<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Any { notes: None }.deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    Some(value)
+}
+
+/// Whether a member says nothing. Some serializers write all members of a class, and forms all of their boxes.
+#[must_use]
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Parses a strict JSON object.
-pub(super) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
+pub(in crate::domain) fn object(text: &str) -> Result<Map<String, Value>, BadJson> {
     Notes::default().object(text)
 }
 
 /// Parses a strict JSON object whose member `any_size` may have numbers of any size. One that no double can hold is read as
 /// the greatest double.
-pub(super) fn object_with(any_size: &'static str, text: &str) -> Result<Map<String, Value>, BadJson> {
+pub(in crate::domain) fn object_with(
+    any_size: &'static str,
+    text: &str,
+) -> Result<Map<String, Value>, BadJson> {
     let parse = |text: &str| Notes { any_size: Some(any_size), ..Notes::default() }.object(text);
     let parsed = parse(text);
     // serde_json has no value for such a number.
@@ -82,7 +112,7 @@ pub(super) fn object_with(any_size: &'static str, text: &str) -> Result<Map<Stri
 
 /// Reads the members of an object in order, without parsing their values or rejecting duplicate keys. For
 /// explaining why a message could not be decoded.
-pub(super) fn members(text: &str) -> Result<Members<'_>, Defect> {
+pub(in crate::domain) fn members(text: &str) -> Result<Members<'_>, Defect> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(Unread);
     members
@@ -91,17 +121,17 @@ pub(super) fn members(text: &str) -> Result<Members<'_>, Defect> {
 }
 
 /// Whether two members have the same key.
-pub(super) fn has_duplicate(members: &Members<'_>) -> bool {
+pub(in crate::domain) fn has_duplicate(members: &Members<'_>) -> bool {
     let mut keys = HashSet::new();
     !members.iter().all(|(key, _)| keys.insert(key))
 }
 
 /// The members of an object with unparsed values.
-pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
+pub(in crate::domain) type Members<'a> = Vec<(String, &'a RawValue)>;
 
 /// Deserializes a struct only from a JSON object. Derived implementations also accept an array of its
 /// members' values.
-pub(super) struct ObjectOnly<T>(pub(super) T);
+pub(in crate::domain) struct ObjectOnly<T>(pub(in crate::domain) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
@@ -125,7 +155,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
 
 /// Whether `text` is nested no deeper than [`MAX_DEPTH`]. Looks only at brackets, so it is safe on any text;
 /// `serde_json` does not limit the depth of values that it skips.
-pub(super) fn is_shallow(text: &str) -> bool {
+pub(in crate::domain) fn is_shallow(text: &str) -> bool {
     let opening = |byte: &&u8| matches!(byte, b'[' | b'{');
     // Nearly every message has fewer brackets than the limit.
     text.as_bytes().iter().filter(opening).count() <= MAX_DEPTH || deepest(text) <= MAX_DEPTH
@@ -177,6 +207,11 @@ impl Notes {
         if text.as_bytes().contains(&0) { Err(self.reject(Defect::Nul)) } else { Ok(()) }
     }
 
+    /// Whether a float may be stored. Integers beyond 64 bits arrive as floats, rounded.
+    fn admits(&self, value: f64) -> bool {
+        value < TWO_POW_64 && value > MINUS_TWO_POW_63 || self.is_any_size.get()
+    }
+
     fn bad_json(self, error: &serde_json::Error) -> BadJson {
         let defect = self.defect.get().unwrap_or_else(|| match error.classify() {
             Category::Data => Defect::NotAnObject,
@@ -215,7 +250,7 @@ impl<'de> Visitor<'de> for Outermost<'_> {
         while let Some(key) = access.next_key::<String>()? {
             self.notes.without_nul(&key)?;
             self.notes.is_any_size.set(self.notes.any_size == Some(key.as_str()));
-            let value = access.next_value_seed(Strict { notes: self.notes });
+            let value = access.next_value_seed(Any { notes: Some(self.notes) });
             match value {
                 Ok(value) => {
                     if object.insert(key, value).is_some() {
@@ -232,13 +267,19 @@ impl<'de> Visitor<'de> for Outermost<'_> {
     }
 }
 
-/// Any value within the outermost object.
+/// Any value, read strictly where there are notes.
 #[derive(Clone, Copy)]
-struct Strict<'n> {
-    notes: &'n Notes,
+struct Any<'n> {
+    notes: Option<&'n Notes>,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl Any<'_> {
+    fn check<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        self.notes.map_or(Ok(()), |notes| notes.without_nul(text))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
@@ -246,7 +287,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for Any<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,14 +311,14 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        // Integers beyond 64 bits arrive here, rounded.
-        let fits = value < TWO_POW_64 && value > MINUS_TWO_POW_63;
-        let number = if fits || self.notes.is_any_size.get() { Number::from_f64(value) } else { None };
-        number.map(Value::Number).ok_or_else(|| self.notes.reject(Defect::WideNumber))
+        match self.notes {
+            Some(notes) if !notes.admits(value) => Err(notes.reject(Defect::WideNumber)),
+            _ => Ok(value.into()),
+        }
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.notes.without_nul(value)?;
+        self.check(value)?;
         Ok(Value::String(value.to_owned()))
     }
 
@@ -294,9 +335,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            self.notes.without_nul(&key)?;
-            if object.insert(key, access.next_value_seed(self)?).is_some() {
-                return Err(self.notes.reject(Defect::DuplicateKey));
+            self.check(&key)?;
+            let earlier = object.insert(key, access.next_value_seed(self)?);
+            if let Some(notes) = self.notes.filter(|_| earlier.is_some()) {
+                return Err(notes.reject(Defect::DuplicateKey));
             }
         }
         Ok(Value::Object(object))

@@ -2,6 +2,8 @@
 
 use std::mem::discriminant;
 
+use serde_json::json;
+
 use super::*;
 
 const SYNTAX: Defect = Defect::Syntax { line: 0, column: 0 };
@@ -104,4 +106,42 @@ fn one_member_may_have_numbers_of_any_size() {
         assert_eq!(read(text), Err((Defect::WideNumber, Some("x".to_owned()))), "{text}");
     }
     assert_eq!(read(r#"{"parameters": "\u0000"}"#).unwrap_err().0, Defect::Nul);
+}
+
+#[test]
+fn private_key_of_the_library_is_a_key_like_any_other() {
+    let text = r#"{"a": [{"$serde_json::private::RawValue": "[1]"}]}"#;
+    let value = parse(text.as_bytes()).unwrap();
+    assert_eq!(value["a"][0]["$serde_json::private::RawValue"], "[1]");
+    // What the library makes of it.
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), json!({"a": [[1]]}));
+}
+
+#[test]
+fn everything_else_is_read_as_the_library_does() {
+    for text in [
+        r#" {"b": [1, -1, 1.5, 1e300, true, null, "é\n", {}], "a": 18446744073709551615, "b": 2} "#,
+        "[]",
+        r#""x""#,
+        "5",
+        "",
+        "[1] x",
+        "{\"a\"",
+        "1e400",
+        "\"\\ud800\"",
+        &"[".repeat(200),
+    ] {
+        assert_eq!(parse(text.as_bytes()), serde_json::from_str(text).ok(), "{text}");
+    }
+    assert_eq!(parse(b"\"\xff\""), None);
+}
+
+#[test]
+fn members_without_content_are_empty() {
+    for value in [json!(null), json!(""), json!(" \n"), json!([]), json!({})] {
+        assert!(is_empty(&value), "{value}");
+    }
+    for value in [json!(false), json!(0), json!("x"), json!([null]), json!({"": null})] {
+        assert!(!is_empty(&value), "{value}");
+    }
 }

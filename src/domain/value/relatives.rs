@@ -1,0 +1,137 @@
+//! Labels which say that a phone or an address is not the person's own: `Mãe: 85 …`, `E-mail da esposa: …`,
+//! `85 … (recado)`. Only words that are known count, so a name stays a name: `Irma Souza: 85 …`.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use crate::domain::value::text::folded;
+
+/// In Portuguese, Spanish, English, German, French, Italian and Russian, folded, separated by `|`. A word that is a name
+/// without its accents has them. `Recado` is who takes a message.
+const OTHERS: &str = "mae|pai|mamae|papai|esposa|esposo|marido|mulher|conjuge|companheira|companheiro|namorada|namorado|\
+    noiva|noivo|filha|filho|irmã|irmao|tia|tio|avó|avô|cunhada|cunhado|sogra|sogro|padrasto|madrasta|sobrinha|sobrinho|\
+    vizinha|vizinho|amiga|amigo|parente|recado|recados|emergencia|\
+    madre|padre|mamá|papá|mujer|conyuge|pareja|novia|novio|hija|hijo|hermana|hermano|abuela|abuelo|cunada|cunado|suegra|\
+    suegro|madrastra|padrastro|sobrina|sobrino|vecina|vecino|\
+    mother|father|mom|mum|dad|mommy|daddy|parent|parents|wife|husband|spouse|girlfriend|boyfriend|fiance|fiancee|\
+    daughter|son|brother|sister|uncle|aunt|grandmother|grandfather|grandma|grandpa|cousin|nephew|niece|neighbor|\
+    neighbour|friend|relative|emergency|\
+    mutter|vater|eltern|ehefrau|ehemann|tochter|sohn|bruder|schwester|oma|opa|tante|onkel|notfall|\
+    mere|pere|maman|épouse|époux|femme|fille|frere|soeur|oncle|urgence|\
+    mamma|papà|moglie|marito|figlia|figlio|sorella|fratello|nonna|nonno|emergenza|\
+    мама|папа|мать|отец|жена|муж|дочь|сын|брат|сестра";
+/// What may stand beside them.
+const BESIDE: &str = "a|as|o|os|e|é|ou|da|de|do|das|dos|esta|este|esse|essa|ex|meu|minha|seu|sua|dela|dele|para|com|\
+    el|la|y|es|mi|mis|su|del|the|of|is|my|his|her|your|s|for|or|and|der|die|von|mein|meine|meiner|le|mon|ma|sa|du|di|della|\
+    tel|telef|telefone|telefono|telephone|telefon|phone|fone|fon|cel|celular|cell|mobile|movil|mobil|handy|cellulare|\
+    portable|whatsapp|whats|zap|wpp|fixo|fijo|fax|numero|number|num|nº|contato|contacto|contact|contatto|email|mail|\
+    correio|correo|courriel|sms|mailto|callto|https|http|тел|телефон";
+
+/// In bytes; a longer text has no label.
+const MAX_TEXT: usize = 256;
+/// Digits of the longest number (E.164, 6.1). More are two numbers, of which one may be the person's.
+const MAX_DIGITS: usize = 15;
+
+/// The words of both lists, and whether they say that it is somebody else's.
+static WORDS: LazyLock<HashMap<&str, bool>> = LazyLock::new(|| {
+    let others = OTHERS.split('|').map(|word| (word, true));
+    BESIDE.split('|').map(|word| (word, false)).chain(others).collect()
+});
+
+/// Whether the words around one phone or address say that it is somebody else's.
+pub(in crate::domain) fn is_anothers(text: &str) -> bool {
+    let may_have_words = |byte: u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+    if text.len() > MAX_TEXT || !text.bytes().any(may_have_words) {
+        return false;
+    }
+    let is_between = |c: char| {
+        c.is_whitespace() || matches!(c, ':' | '：' | '=' | '<' | '>' | '(' | ')' | '|' | ',' | ';')
+    };
+    // Not the address or the link itself.
+    let is_label = |piece: &&str| !piece.contains('@') && !piece.contains("//") && !piece.contains("wa.me/");
+    let words =
+        text.split(is_between).filter(is_label).flat_map(|piece| piece.split(|c: char| !c.is_alphabetic()));
+    let mut is_anothers = false;
+    for word in words.filter(|word| !word.is_empty()) {
+        match is_of_another(word) {
+            Some(is_one) => is_anothers |= is_one,
+            None => return false,
+        }
+    }
+    is_anothers
+        && (text.contains('@') || (1..=MAX_DIGITS).contains(&text.bytes().filter(u8::is_ascii_digit).count()))
+}
+
+/// `None` for an unknown word.
+fn is_of_another(word: &str) -> Option<bool> {
+    let lower = word.to_lowercase();
+    let known = WORDS.get(lower.as_str()).copied();
+    if word.is_ascii() { known } else { known.or_else(|| WORDS.get(folded(word).as_str()).copied()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_relatives_are_recognized() {
+        for (text, source) in [
+            ("Mãe: 85 98812-4471", "Portuguese"),
+            ("mae 85 98812-4471", "Portuguese, without its accent"),
+            ("PAI: +55 85 98812-4471", "Portuguese"),
+            ("Esposa: 85 98812-4471", "Portuguese, Spanish"),
+            ("Recado: 85 98812-4471", "Portuguese: who takes a message"),
+            ("Tel. recado (mãe): 85 98812-4471", "Portuguese, on forms"),
+            ("85 98812-4471 (recado)", "Portuguese, after it"),
+            ("85 98812-4471 - é da minha mãe", "Portuguese, a sentence"),
+            ("Telefone do pai: 85 98812-4471", "Portuguese"),
+            ("Pai/Mãe = 85 98812-4471", "Portuguese, on forms"),
+            ("Irmã: 85 98812-4471", "Portuguese"),
+            ("Contato de emergência: 85 98812-4471", "Portuguese, on forms"),
+            ("Mi madre: +52 55 1234 5678", "Spanish"),
+            ("Mamá: 55 1234 5678", "Spanish"),
+            ("Hijo: 55 1234 5678", "Spanish"),
+            ("My mother's number: 212 555 0143", "English"),
+            ("Wife: 212 555 0143", "English"),
+            ("Mutter: 030 123456", "German"),
+            ("Tel. de ma mère : 01 23 45 67 89", "French"),
+            ("Moglie: 06 1234 5678", "Italian"),
+            ("мама: +7 912 345-67-89", "Russian"),
+            ("*Mãe:* 85 98812-4471", "WhatsApp's bold"),
+            ("Mãe: https://wa.me/5585988124471", "a link"),
+            ("E-mail da esposa: ana@x.example", "Portuguese"),
+            ("Mãe <ana@x.example>", "RFC 5322, 3.4: a display name"),
+            ("[Mãe](mailto:ana@x.example)", "Markdown"),
+            ("ana@x.example (esposa)", "RFC 5322, 3.2.2: a comment"),
+        ] {
+            assert!(is_anothers(text), "{text} ({source})");
+        }
+    }
+
+    #[test]
+    fn own_numbers_and_names_are_not() {
+        for (text, source) in [
+            ("85 98812-4471", "no words"),
+            ("Tel.: 85 98812-4471", "a label"),
+            ("Telefone da casa: 85 98812-4471", "the person's home"),
+            ("https://wa.me/5585988124471", "a link"),
+            ("mae@x.example", "a mailbox"),
+            ("esposa.souza@x.example", "a mailbox"),
+            ("mailto:mae@x.example", "RFC 6068"),
+            ("Irma: 85 98812-4471", "a given name"),
+            ("Irmã Dulce <dulce@x.example>", "a nun"),
+            ("Padre João: 85 98812-4471", "a priest"),
+            ("José Souza Filho <jose@x.example>", "a surname"),
+            ("Mari: 85 98812-4471", "a given name; French for husband"),
+            ("Papa: 85 98812-4471", "a given name"),
+            ("Casa do Pai: 85 98812-4471", "a church"),
+            ("Mom's Kitchen <info@x.example>", "a restaurant"),
+            ("Mamma Mia <info@x.example>", "a restaurant"),
+            ("85 98812-4471 / mãe: 85 3344-5567", "two numbers"),
+            ("Mãe", "a word, and nothing that it is about"),
+            ("", "nothing"),
+        ] {
+            assert!(!is_anothers(text), "{text} ({source})");
+        }
+        assert!(!is_anothers(&format!("mãe {}85", "de ".repeat(100))), "long");
+    }
+}
