@@ -1,7 +1,7 @@
 //! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
 //! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or if
-//! it is not published within a few seconds. Nobody waits for answers: they have a task, a connection and some room of
+//! it takes more than a few seconds. Nobody waits for answers: they have a task, a connection and some room of
 //! their own. An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to
 //! that it did not issue), and halving the portion finds the one to drop.
 
@@ -28,7 +28,7 @@ const ROOM: usize = 4 << 20;
 /// Maximum number of answers of one portion.
 const PORTION: usize = 100;
 
-/// How long a portion may take. What is left of it then is dropped.
+/// How long one try to publish a portion may take. What is left of the portion then is dropped.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The way to the task that publishes answers.
@@ -79,50 +79,57 @@ impl Task {
         while offered.recv_many(&mut portion, PORTION).await > 0 {
             let (answers, reserved): (Vec<Message>, Vec<_>) =
                 portion.drain(..).map(|Handed(answer, reserved)| (answer, reserved)).unzip();
-            let why = match timeout(DEADLINE, self.publish(&answers)).await {
-                Ok(Ok(())) => None,
-                Ok(Err(lost)) => Some(lost.to_string()),
-                Err(_) => Some("they took too long".to_owned()),
-            };
-            if let Some(why) = why {
-                self.publisher = None;
-                warn_dropped(answers.len(), &why);
-            }
+            self.publish(&answers).await;
             drop(reserved);
         }
     }
 
-    async fn publish(&mut self, answers: &[Message]) -> Result<(), Lost> {
-        let mut dropped = 0;
+    /// Each try has a deadline of its own, so what is refused costs the others no time. A try that takes too long means
+    /// that the broker or a queue does not answer, so it is the last one.
+    async fn publish(&mut self, answers: &[Message]) {
+        let mut refused = 0;
         let mut portions = vec![answers];
-        while let Some(portion) = portions.pop().filter(|portion| !portion.is_empty()) {
-            let open = self.publisher.take().filter(|open| open.connection().status().connected());
-            let publisher = match open {
-                Some(publisher) => publisher,
-                None => Publisher::connect(&self.settings, &format!("{OUTBOX_RELAY} answers")).await?,
-            };
-            match self.publisher.insert(publisher).publish(portion).await {
-                Ok(outcome) => dropped += outcome.iter().filter(|result| result.is_err()).count(),
-                Err(lost) => {
-                    self.publisher = None;
-                    let is_timeout = matches!(lost, PublishError::Timeout(_));
-                    if portion.len() > 1 && !is_timeout {
-                        // After any error, because an answer may meet a connection that another one made the
-                        // broker close. If the broker is unreachable, the next connect fails.
-                        let (first, second) = portion.split_at(portion.len() / 2);
-                        portions.extend([second, first]);
-                    } else if lost.is_refusal() {
-                        dropped += 1;
-                    } else {
-                        return Err(lost.into());
-                    }
+        while let Some(portion) = portions.pop() {
+            let why = match timeout(DEADLINE, self.try_publish(portion)).await {
+                Ok(Ok(unroutable)) => {
+                    refused += unroutable;
+                    continue;
                 }
-            }
+                // After any error, because an answer may meet a connection that another one made the broker close. If
+                // the broker is unreachable, the next connect fails.
+                Ok(Err(Lost::Publish(lost)))
+                    if portion.len() > 1 && !matches!(lost, PublishError::Timeout(_)) =>
+                {
+                    let (first, second) = portion.split_at(portion.len() / 2);
+                    portions.extend([second, first]);
+                    continue;
+                }
+                Ok(Err(lost)) if lost.is_refusal() => {
+                    refused += 1;
+                    continue;
+                }
+                Ok(Err(lost)) => lost.to_string(),
+                Err(_) => "they took too long".to_owned(),
+            };
+            self.publisher = None;
+            warn_dropped(portion.len() + portions.iter().map(|portion| portion.len()).sum::<usize>(), &why);
+            break;
         }
-        if dropped > 0 {
-            warn_dropped(dropped, "the broker refused or could not route them");
+        if refused > 0 {
+            warn_dropped(refused, "the broker refused or could not route them");
         }
-        Ok(())
+    }
+
+    /// How many could not be routed. Without a publisher after an error.
+    async fn try_publish(&mut self, portion: &[Message]) -> Result<usize, Lost> {
+        let open = self.publisher.take().filter(|open| open.connection().status().connected());
+        let mut publisher = match open {
+            Some(publisher) => publisher,
+            None => Publisher::connect(&self.settings, &format!("{OUTBOX_RELAY} answers")).await?,
+        };
+        let outcome = publisher.publish(portion).await?;
+        self.publisher = Some(publisher);
+        Ok(outcome.iter().filter(|result| result.is_err()).count())
     }
 }
 
