@@ -106,9 +106,9 @@ async fn schema_and_service_require_the_same_members(_app: &TestApp) {
     for pointer in &pointers {
         let changed = without(&event, pointer);
         let fault = contracts::fault("trigger-fired", &changed);
-        // A header without a name or value is skipped, as forms write it.
+        // A header without a value is skipped, as forms write it.
         assert_eq!(
-            fault.is_none() || pointer.contains("/headers/"),
+            fault.is_none() || pointer.ends_with("/headers/0/value"),
             is_read(&changed),
             "without {pointer}: {fault:?}"
         );
