@@ -1,7 +1,7 @@
 //! JSON of people whom nobody knows, which is read in one of two ways: as `serde_json` does, and strictly.
 //!
 //! Read strictly, duplicate keys, NUL characters (which Postgres cannot store) and numbers beyond 64 bits are defects.
-//! [`is_shallow`] limits the nesting. Nothing here knows what the JSON means.
+//! `is_shallow` limits the nesting. Nothing here knows what the JSON means.
 //!
 //! `serde_json` takes an object with its own private key (`$serde_json::private::RawValue`) for the JSON in the text of
 //! that member. So a value could become any other one, with characters that nobody has escaped. Here it is an object

@@ -177,7 +177,7 @@ async fn schemas_name_the_fields_in_order(_app: &TestApp) {
     assert!(names.iter().all(|name| crm.get(name).is_some()));
 }
 
-/// AsyncAPI 3.0: each channel has one message, whose payload is a schema of the folder, and one operation.
+/// `AsyncAPI` 3.0: each channel has one message, whose payload is a schema of the folder, and one operation.
 #[apply(test)]
 async fn asyncapi_names_what_the_broker_has(_app: &TestApp) {
     let document = contracts::file("asyncapi.json");
