@@ -177,6 +177,28 @@ async fn schemas_name_the_fields_in_order(_app: &TestApp) {
     assert!(names.iter().all(|name| crm.get(name).is_some()));
 }
 
+/// The members that `docs/results.md` describes are those that the schema of a step allows.
+#[apply(test)]
+async fn results_are_described_in_full(_app: &TestApp) {
+    let page = include_str!("../../docs/results.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let described: BTreeSet<&str> = rows
+        .flat_map(|(names, _)| names.split(['`', ',', ' ']))
+        .filter(|name| {
+            !name.is_empty() && !name.starts_with("data.") && !["id", "subject", "time"].contains(name)
+        })
+        .collect();
+    let schema = contracts::file("trigger-completed.json");
+    let step =
+        schema["properties"]["data"]["properties"]["steps"]["items"]["properties"].as_object().unwrap();
+    let mut allowed: BTreeSet<&str> = step.keys().map(String::as_str).collect();
+    // They explain themselves.
+    for plain in ["index", "trigger", "type"] {
+        assert!(allowed.remove(plain), "{plain}");
+    }
+    assert_eq!(described, allowed);
+}
+
 /// `AsyncAPI` 3.0: each channel has one message, whose payload is a schema of the folder, and one operation.
 #[apply(test)]
 async fn asyncapi_names_what_the_broker_has(_app: &TestApp) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{
     portion::{self, Portion, Step},
@@ -236,7 +236,13 @@ impl Committer {
         let cleared = match retry::until_judged(name, health, &self.stop, clear).await {
             Some(cleared) => cleared,
             // Best effort: a leftover count matters only if the same message comes again.
-            None => tokio::time::timeout(CLEAR_TIMEOUT, clear()).await.unwrap_or(Ok(())),
+            None => tokio::time::timeout(CLEAR_TIMEOUT, clear()).await.unwrap_or_else(|_| {
+                warn!(
+                    component = name,
+                    "{name} stops without clearing the count of a message that it has processed"
+                );
+                Ok(())
+            }),
         };
         if let Err(error) = cleared {
             retry::report_failure(name, health, &chain(&error));
