@@ -26,6 +26,11 @@ const BESIDE: &str = "a|as|o|os|e|é|ou|da|de|do|das|dos|esta|este|esse|essa|ex|
     portable|whatsapp|whats|zap|wpp|fixo|fijo|fax|numero|number|num|nº|contato|contacto|contact|contatto|email|mail|\
     correio|correo|courriel|sms|mailto|callto|https|http|тел|телефон";
 
+/// What stands between a relative and a name: `Mãe do João`.
+const OF: [&str; 9] = ["de", "da", "do", "das", "dos", "del", "of", "di", "von"];
+/// Words of that name.
+const MAX_NAMES: usize = 3;
+
 /// In bytes; a longer text has no label.
 const MAX_TEXT: usize = 256;
 /// Digits of the longest number (E.164, 6.1). More are two numbers, of which one may be the person's.
@@ -50,15 +55,23 @@ pub(in crate::domain) fn is_anothers(text: &str) -> bool {
     let is_label = |piece: &&str| !piece.contains('@') && !piece.contains("//") && !piece.contains("wa.me/");
     let words =
         text.split(is_between).filter(is_label).flat_map(|piece| piece.split(|c: char| !c.is_alphabetic()));
-    let mut is_anothers = false;
+    let has_address = text.contains('@');
+    let (mut is_anothers, mut names_left, mut last) = (false, 0, "");
     for word in words.filter(|word| !word.is_empty()) {
         match is_of_another(word) {
-            Some(is_one) => is_anothers |= is_one,
+            Some(is_one) => {
+                is_anothers |= is_one;
+                // Before an address it is more often a firm: `Mother of Pearl <info@x.example>`.
+                let is_named = !has_address && OF.contains(&word) && is_of_another(last) == Some(true);
+                names_left = if is_named { MAX_NAMES } else { 0 };
+            }
+            None if names_left > 0 && word.starts_with(char::is_uppercase) => names_left -= 1,
             None => return false,
         }
+        last = word;
     }
     is_anothers
-        && (text.contains('@') || (1..=MAX_DIGITS).contains(&text.bytes().filter(u8::is_ascii_digit).count()))
+        && (has_address || (1..=MAX_DIGITS).contains(&text.bytes().filter(u8::is_ascii_digit).count()))
 }
 
 /// `None` for an unknown word.
@@ -96,6 +109,10 @@ mod tests {
             ("Tel. de ma mère : 01 23 45 67 89", "French"),
             ("Moglie: 06 1234 5678", "Italian"),
             ("мама: +7 912 345-67-89", "Russian"),
+            ("Mãe do João: 85 98812-4471", "Portuguese, whose mother"),
+            ("Tel. da mãe da Ana Clara: 85 98812-4471", "Portuguese, whose mother"),
+            ("Madre de Juan: 55 1234 5678", "Spanish, whose mother"),
+            ("Mother of Ada: 212 555 0143", "English, whose mother"),
             ("*Mãe:* 85 98812-4471", "WhatsApp's bold"),
             ("Mãe: https://wa.me/5585988124471", "a link"),
             ("E-mail da esposa: ana@x.example", "Portuguese"),
@@ -124,6 +141,9 @@ mod tests {
             ("Mari: 85 98812-4471", "a given name; French for husband"),
             ("Papa: 85 98812-4471", "a given name"),
             ("Casa do Pai: 85 98812-4471", "a church"),
+            ("João da Mãe: 85 98812-4471", "a nickname"),
+            ("Mãe do joão do bar: 85 98812-4471", "no name that one can be sure of"),
+            ("Mother of Pearl <info@x.example>", "a shop"),
             ("Mom's Kitchen <info@x.example>", "a restaurant"),
             ("Mamma Mia <info@x.example>", "a restaurant"),
             ("85 98812-4471 / mãe: 85 3344-5567", "two numbers"),

@@ -57,13 +57,23 @@ impl Default for SearchBudget {
 }
 
 impl SearchBudget {
+    /// The lookups that are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns what a try has spent that did not fail because of the batch: the next one must not find less.
+    pub fn restore(&self, left: usize) {
+        self.0.store(left, Ordering::Relaxed);
+    }
+
     fn is_spent(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.left() == 0
     }
 
     fn spend(&self, lookups: usize) {
-        let left = self.0.load(Ordering::Relaxed).saturating_sub(lookups);
-        self.0.store(left, Ordering::Relaxed);
+        self.restore(self.left().saturating_sub(lookups));
     }
 }
 

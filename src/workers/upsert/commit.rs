@@ -97,6 +97,7 @@ impl Committer {
                 continue;
             };
             let patience = Patience::of(is_patient, is_known);
+            let lookups = budget.left();
             let refused = match transaction::apply(&self.worker, portion.messages(), patience, &budget).await
             {
                 Ok(effects) => {
@@ -124,6 +125,7 @@ impl Committer {
                 Step::Reject => round.push(portion.rejected(Reason::EventInvalid, &refused.to_string())),
                 Step::SetAside => round.push(self.given_up(portion, &refused)),
                 Step::Wait => {
+                    budget.restore(lookups);
                     round.extend(portion.with_probe());
                     if !wait.failed(&chain(&refused), &self.stop).await {
                         return false;
