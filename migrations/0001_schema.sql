@@ -1,6 +1,6 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
 -- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
--- so their company is unknown, and processes, which work for every company.
+-- so their company is unknown, and processes and operations, which work for every company.
 --
 -- Texts in keys are compared by bytes (COLLATE "C"): at less cost, in the order that the service sorts by, and
 -- independently of the locale and of the C library, whose updates change orders and so break indexes.
@@ -465,3 +465,45 @@ END
 $$;
 CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_audit_log();
+
+
+-- Operations
+
+-- One act of an operator on many dead letters. Its items are chosen when it is planned, so what arrives later is not
+-- among them. A process works on it as its owner, and another one goes on when that has died.
+CREATE TABLE operations (
+    operation_id  uuid PRIMARY KEY,                  -- UUIDv7
+    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore')),
+    state         text COLLATE "C" NOT NULL
+        CHECK (state IN ('planning', 'planned', 'running', 'paused', 'done', 'canceled')),
+    selection     jsonb NOT NULL,                    -- how the items were chosen, for people
+    paused_because text,                             -- null: by an operator
+    rate          integer,                           -- items per second; null: no limit
+    canary        integer,                           -- items of the step that is judged before more follow; null: no such step
+    canary_since  timestamptz,                       -- when the last item of that step was done
+    total         bigint NOT NULL DEFAULT 0,
+    done          bigint NOT NULL DEFAULT 0,
+    skipped       bigint NOT NULL DEFAULT 0,
+    failed        bigint NOT NULL DEFAULT 0,
+    operator      text NOT NULL,
+    via           text NOT NULL,
+    reason        text,
+    owner         uuid,                              -- the process that works on it
+    owner_until   timestamptz NOT NULL DEFAULT 'epoch',
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    started_at    timestamptz,
+    finished_at   timestamptz
+);
+CREATE INDEX operations_running ON operations (owner_until) WHERE state = 'running';
+CREATE INDEX operations_created ON operations (created_at, operation_id);
+
+-- The dead letters of an operation, the oldest first. done + skipped + failed of them are settled, in this order.
+CREATE TABLE operation_items (
+    operation_id uuid NOT NULL,
+    position     bigint NOT NULL,                    -- 0 for the newest, -1 for the one before it: they are chosen backward
+    company_id   text COLLATE "C" NOT NULL,
+    object_id    uuid NOT NULL,
+    outcome      text CHECK (outcome IN ('started', 'done', 'skipped', 'failed')),
+    detail       text,                               -- why it was skipped or failed
+    PRIMARY KEY (operation_id, position)
+);

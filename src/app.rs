@@ -31,6 +31,7 @@ use crate::{
         component,
         dead_letter_collector::DeadLetterCollector,
         maintenance::Maintenance,
+        operations::Operations,
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
         room::{HandOff, Handed, Room},
@@ -54,7 +55,7 @@ pub enum Role {
     Upsert,
     /// Worker 2 and the outbox relay.
     Webhook,
-    /// The collector of the broker's dead-letter queue.
+    /// The collector of the broker's dead-letter queue, and operations on many dead letters.
     DeadLetter,
     /// Health over HTTP.
     Console,
@@ -145,6 +146,9 @@ impl App {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let collector = DeadLetterCollector { settings, database, health: self.health.clone() };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
+            let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
+            let operations = Operations { settings, database, health: self.health.clone() };
+            tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
         }
         Ok(())
     }
@@ -161,7 +165,9 @@ impl App {
                 let workers = [component::WAKE_UPS, component::WEBHOOK_WORKER];
                 workers.map(str::to_owned).into_iter().chain(shared).collect()
             }
-            Role::DeadLetter => vec![component::DEAD_LETTER_COLLECTOR.to_owned()],
+            Role::DeadLetter => {
+                [component::DEAD_LETTER_COLLECTOR, component::OPERATIONS].map(str::to_owned).into()
+            }
             Role::Console => Vec::new(),
         }
     }

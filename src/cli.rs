@@ -14,6 +14,7 @@ mod endpoint;
 mod exit;
 mod input;
 mod migrate;
+mod operation;
 mod output;
 mod progress;
 mod publish;
@@ -78,6 +79,9 @@ enum Command {
     /// Inspect, replay and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Watch, pause, resume and cancel operations on many dead letters
+    #[command(subcommand)]
+    Operation(operation::Command),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -131,6 +135,9 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         }
         Command::DeadLetter(command) => start
             .with_database(async |database, settings| dead_letter::run(command, database, settings).await),
+        Command::Operation(command) => {
+            start.with_database(async |database, settings| operation::run(command, database, settings).await)
+        }
         Command::Config(command) => config::run(&command, &start),
         Command::DevServices(args) => service::dev_services(&args),
     }

@@ -207,6 +207,7 @@ impl Webhook {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct DeadLetter {
     pub batch_size: usize,
+    pub max_replays: u32,
 }
 
 /// Section `[retention]`.

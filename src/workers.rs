@@ -6,6 +6,7 @@ pub mod component;
 mod consumption;
 pub mod dead_letter_collector;
 pub mod maintenance;
+pub mod operations;
 pub mod outbox_relay;
 pub mod presence;
 mod retry;

@@ -4,7 +4,7 @@ use std::{fmt::Debug, io::IsTerminal as _, num::NonZeroU32};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     confirm::{self, Who},
@@ -37,6 +37,11 @@ pub(super) trait Select: Args + Debug {
 
     /// The key whose id is `id` or begins with it.
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
+
+    /// The filters for people, without those that do not narrow.
+    fn shown(&self) -> Value {
+        Value::Null
+    }
 
     /// Orders keys that were given as ids. By default they stay as given.
     fn order(_keys: &mut [Self::Key]) {}
@@ -75,6 +80,11 @@ impl<S: Select> Bulk<S> {
     /// Who decides.
     pub(super) fn actor(&self) -> Result<Actor, Usage> {
         self.who.actor()
+    }
+
+    /// The selection for people.
+    pub(super) fn shown(&self) -> Value {
+        if self.ids.is_empty() { self.filters.shown() } else { json!({ "ids": self.ids.len() }) }
     }
 
     /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.

@@ -30,14 +30,15 @@ pub(super) enum Command {
     Show(Show),
     /// Send dead letters back to the stage that failed
     #[command(after_help = REPLAY_HELP)]
-    Replay(Bulk<DeadLetters>),
+    Replay(Replay),
     /// Discard dead letters, and the webhook deliveries behind them
     #[command(after_help = DISCARD_HELP)]
     Discard(Bulk<DeadLetters>),
 }
 
 const REPLAY_HELP: &str = "\
-Replaying twice does no harm: events and deliveries take effect once. An interrupted replay can be repeated.
+Replaying twice does no harm: events and deliveries take effect once. A replay is an operation: if it is interrupted, a
+running service goes on with it, and `operation` lists, pauses, resumes and cancels it.
 Exits 3 when some were skipped (already settled) or could not be published.
 
 Examples:
@@ -59,6 +60,15 @@ pub(super) struct List {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    bulk: Bulk<DeadLetters>,
+    /// Replay 1, then 10, then 100 before all others, and pause if most of them fail again
+    #[arg(long)]
+    canary: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// Dead letter id, or its first 8 or more digits
     id: String,
@@ -71,7 +81,7 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show::run(database, &args).await,
         Command::Replay(args) => settle::replay(database, &args, settings).await,
-        Command::Discard(args) => settle::discard(database, &args).await,
+        Command::Discard(args) => settle::discard(database, &args, settings).await,
     }
 }
 

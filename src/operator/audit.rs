@@ -44,8 +44,19 @@ pub const CONTACT_ERASE: &str = "contact.erase";
 /// The identity of a contact was shown.
 pub const CONTACT_REVEAL: &str = "contact.reveal";
 
+/// An operation on many dead letters was planned.
+pub const OPERATION_PLAN: &str = "operation.plan";
+/// A planned operation was started.
+pub const OPERATION_RUN: &str = "operation.run";
+/// A running operation was paused.
+pub const OPERATION_PAUSE: &str = "operation.pause";
+/// A paused operation was resumed.
+pub const OPERATION_RESUME: &str = "operation.resume";
+/// An operation was ended before its last item.
+pub const OPERATION_CANCEL: &str = "operation.cancel";
+
 /// All actions.
-pub const ACTIONS: [&str; 15] = [
+pub const ACTIONS: [&str; 20] = [
     DEAD_LETTER_REPLAY,
     DEAD_LETTER_DISCARD,
     DEAD_LETTER_RESTORE,
@@ -61,6 +72,11 @@ pub const ACTIONS: [&str; 15] = [
     CONTACT_UNMERGE,
     CONTACT_ERASE,
     CONTACT_REVEAL,
+    OPERATION_PLAN,
+    OPERATION_RUN,
+    OPERATION_PAUSE,
+    OPERATION_RESUME,
+    OPERATION_CANCEL,
 ];
 
 /// The longest reason, in bytes.

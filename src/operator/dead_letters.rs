@@ -124,18 +124,7 @@ pub async fn replay(
     let mut total = Progress::default();
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
-        let begin = async |conn: &mut PgConnection| {
-            lock_deliveries(conn, keys).await?;
-            let replayables = store::begin_replay(conn, keys).await?;
-            // A pending delivery keeps its schedule: it will be sent anyway.
-            let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
-            deliveries::restart(conn, &due, &[State::Dead, State::Discarded]).await?;
-            let changes = replayables
-                .iter()
-                .map(|one| settled(audit::DEAD_LETTER_REPLAY, &one.key, &one.was, store::State::Replaying));
-            audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
-            Ok(replayables)
-        };
+        let begin = async |conn: &mut PgConnection| begin_replay(conn, actor, keys).await;
         let replayables = database.transact(|_| true, begin).await?;
         let (marked, asked) = (replayables.len(), keys.len());
         let unpublished = publish(publisher, topology, &replayables).await;
@@ -145,7 +134,8 @@ pub async fn replay(
                 replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect()
             }
         };
-        settle(database, &replayables, &reopen).await?;
+        let settle = async |conn: &mut PgConnection| end_replay(conn, &replayables, &reopen).await;
+        database.transact(|()| true, settle).await?;
         unpublished?;
         total.done += (marked - reopen.len()) as u64;
         total.skipped += (asked - marked) as u64;
@@ -171,23 +161,55 @@ pub async fn discard(
     let mut rate_limit = RateLimit::new(rate);
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
-        let discard = async |conn: &mut PgConnection| {
-            lock_deliveries(conn, keys).await?;
-            let discarded = store::discard(conn, keys, &actor.name).await?;
-            deliveries::discard(conn, &discarded.deliveries).await?;
-            let changes = discarded
-                .dead_letters
-                .iter()
-                .map(|(key, was)| settled(audit::DEAD_LETTER_DISCARD, key, was, store::State::Discarded));
-            audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
-            Ok(discarded.dead_letters.len() as u64)
-        };
-        let discarded = database.transact(|_| true, discard).await?;
+        let discard = async |conn: &mut PgConnection| discard_window(conn, actor, keys).await;
+        let discarded = database.transact(|_| true, discard).await?.len() as u64;
         total.done += discarded;
         total.skipped += (keys.len() as u64).saturating_sub(discarded);
         progress(total);
     }
     Ok(total)
+}
+
+/// Marks dead letters as replaying, makes their deliveries due, and records both. They are published afterwards, with
+/// [`publish`] and [`end_replay`].
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(super) async fn begin_replay(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<Vec<Replayable>, sqlx::Error> {
+    lock_deliveries(conn, keys).await?;
+    let replayables = store::begin_replay(conn, keys).await?;
+    // A pending delivery keeps its schedule: it will be sent anyway.
+    let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
+    deliveries::restart(conn, &due, &[State::Dead, State::Discarded]).await?;
+    let changes = replayables
+        .iter()
+        .map(|one| settled(audit::DEAD_LETTER_REPLAY, &one.key, &one.was, store::State::Replaying));
+    audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
+    Ok(replayables)
+}
+
+/// Discards dead letters and the deliveries behind them, and records it. Returns the keys of those that were not settled.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(super) async fn discard_window(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<Vec<Key>, sqlx::Error> {
+    lock_deliveries(conn, keys).await?;
+    let discarded = store::discard(conn, keys, &actor.name).await?;
+    deliveries::discard(conn, &discarded.deliveries).await?;
+    let changes = discarded
+        .dead_letters
+        .iter()
+        .map(|(key, was)| settled(audit::DEAD_LETTER_DISCARD, key, was, store::State::Discarded));
+    audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
+    Ok(discarded.dead_letters.into_iter().map(|(key, _)| key).collect())
 }
 
 /// The record of a dead letter whose state has changed.
@@ -209,27 +231,33 @@ async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sq
 
 /// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
 /// message only wakes the worker, and no event or delivery will resolve them later.
-async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(super) async fn end_replay(
+    conn: &mut PgConnection,
+    replayables: &[Replayable],
+    reopen: &[Key],
+) -> Result<(), sqlx::Error> {
     let done: Vec<Key> = replayables
         .iter()
         .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
         .map(|one| one.key.clone())
         .collect();
-    if reopen.is_empty() && done.is_empty() {
-        return Ok(());
-    }
-    let settle = async |conn: &mut PgConnection| {
+    if !reopen.is_empty() {
         store::reopen(conn, reopen).await?;
-        store::end_replay(conn, &done).await
-    };
-    database.transact(|()| true, settle).await
+    }
+    store::end_replay(conn, &done).await
 }
 
 /// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.
 ///
 /// A dead letter with a delivery does not: the row of its delivery is due already, and the message only makes the
 /// worker claim it sooner.
-async fn publish(
+///
+/// # Errors
+/// When the broker fails; any of them may have been published.
+pub(super) async fn publish(
     publisher: &mut Publisher,
     topology: &Topology,
     replayables: &[Replayable],

@@ -4,6 +4,7 @@
 //! `operator::dead_letters` does that between two calls of this module.
 
 mod blank;
+mod guard;
 mod one_end;
 mod read;
 mod settle;
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
+pub use guard::{looping, replaying};
 pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,

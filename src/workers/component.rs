@@ -28,6 +28,9 @@ pub const WAKE_UPS: &str = "webhook-wake-ups";
 /// Consumes the broker's dead-letter queue.
 pub const DEAD_LETTER_COLLECTOR: &str = "dead-letter-collector";
 
+/// Works on the operations of operators.
+pub const OPERATIONS: &str = "operations";
+
 /// The consumers of worker 1, counted from 1.
 #[must_use]
 pub fn upsert_worker(number: usize) -> String {

@@ -3,54 +3,70 @@
 use serde_json::json;
 
 use super::{
-    super::{bulk::Bulk, exit::Exit, output, progress},
+    super::{bulk::Bulk, exit::Exit, operation, output},
+    Replay,
     select::DeadLetters,
 };
 use crate::{
-    amqp::{Publisher, Topology},
-    operator::dead_letters::{self, Progress},
+    operator::{
+        dead_letters::Progress,
+        operations::{self, Action, Options, Selection, State},
+    },
     postgres::Database,
     settings::Settings,
 };
 
-pub(super) async fn replay(
+pub(super) async fn replay(database: &Database, args: &Replay, settings: &Settings) -> anyhow::Result<Exit> {
+    let Replay { bulk, canary } = args;
+    let options = Options { rate: bulk.rate, canary: *canary };
+    settle(database, bulk, settings, (Action::Replay, "replay", "replayed"), options).await
+}
+
+pub(super) async fn discard(
     database: &Database,
     args: &Bulk<DeadLetters>,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
-    let actor = args.actor()?;
-    let Some(keys) = args.confirmed(database, "replay").await? else { return Ok(Exit::Done) };
-    if keys.is_empty() {
-        return finish(args, "replayed", Progress::default());
-    }
-    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
-    let topology = Topology::new(&settings.amqp.namespace);
-    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
-    let progress = |progress: Progress| {
-        reached = progress;
-        bar.set_position(progress.done + progress.skipped + progress.failed);
-    };
-    let ended =
-        dead_letters::replay(database, &actor, &mut publisher, &topology, &keys, args.rate, progress).await;
-    bar.finish_and_clear();
-    let exit = finish(args, "replayed", reached)?;
-    ended?;
-    Ok(exit)
+    let options = Options { rate: args.rate, canary: false };
+    settle(database, args, settings, (Action::Discard, "discard", "discarded"), options).await
 }
 
-pub(super) async fn discard(database: &Database, args: &Bulk<DeadLetters>) -> anyhow::Result<Exit> {
+/// Plans an operation on the selected dead letters and works on it. If this process dies, a running service goes on.
+async fn settle(
+    database: &Database,
+    args: &Bulk<DeadLetters>,
+    settings: &Settings,
+    (action, verb, done): (Action, &str, &str),
+    options: Options,
+) -> anyhow::Result<Exit> {
     let actor = args.actor()?;
-    let Some(keys) = args.confirmed(database, "discard").await? else { return Ok(Exit::Done) };
-    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
-    let ended = dead_letters::discard(database, &actor, &keys, args.rate, |progress| {
-        reached = progress;
-        bar.set_position(progress.done + progress.skipped);
-    })
-    .await;
-    bar.finish_and_clear();
-    let exit = finish(args, "discarded", reached)?;
-    ended?;
-    Ok(exit)
+    let Some(keys) = args.confirmed(database, verb).await? else { return Ok(Exit::Done) };
+    if keys.is_empty() {
+        return finish(args, done, Progress::default());
+    }
+    let shown = args.shown();
+    let planned =
+        operations::plan(database, &actor, action, &Selection::Keys(keys), &shown, options).await?;
+    let running = operations::run(database, &actor, planned.id).await?;
+    let worked = operation::work(database, settings, &running, done).await;
+    let operation = operations::get(database, running.id).await?.unwrap_or(running);
+    let count = |count| u64::try_from(count).unwrap_or_default();
+    let reached = Progress {
+        done: count(operation.done),
+        skipped: count(operation.skipped),
+        failed: count(operation.failed),
+    };
+    finish(args, done, reached)?;
+    if operation.state != State::Done.name() {
+        output::note(format_args!(
+            "operation {id} is {state}; see `operation show {id}`{because}",
+            id = operation.id,
+            state = operation.state,
+            because = operation.paused_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default(),
+        ));
+    }
+    worked?;
+    Ok(operation::exit(&operation))
 }
 
 fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Result<Exit> {
@@ -59,32 +75,5 @@ fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Re
     output::report(args.output.format, &value, |_| {
         format!("{done} {count}, skipped {skipped}, failed {failed}")
     })?;
-    Ok(exit(reached))
-}
-
-fn exit(reached: Progress) -> Exit {
-    match reached {
-        Progress { skipped: 0, failed: 0, .. } => Exit::Done,
-        Progress { done: 0, skipped: 0, .. } => Exit::Failed,
-        Progress { .. } => Exit::Partly,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_code_says_whether_all_were_settled() {
-        for (done, skipped, failed, code) in [
-            (0, 0, 0, Exit::Done),
-            (2, 0, 0, Exit::Done),
-            (2, 1, 0, Exit::Partly),
-            (0, 1, 0, Exit::Partly),
-            (2, 0, 1, Exit::Partly),
-            (0, 0, 1, Exit::Failed),
-        ] {
-            assert_eq!(exit(Progress { done, skipped, failed }), code);
-        }
-    }
+    Ok(Exit::Done)
 }
