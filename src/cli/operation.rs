@@ -165,7 +165,8 @@ pub(super) async fn work(
 ) -> Result<(), WorkError> {
     let bar = progress::bar(u64::try_from(operation.total).ok(), message);
     let mut executor = Executor::new(database.clone(), Arc::new(settings.clone()));
-    let worked = until_ended(database, &mut executor, operation.id, |settled| bar.set_position(settled)).await;
+    let worked =
+        until_ended(database, &mut executor, operation.id, |settled| bar.set_position(settled)).await;
     bar.finish_and_clear();
     // Otherwise a service would wait until the lease has ended.
     let released = executor.release(operation.id).await;

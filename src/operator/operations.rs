@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::{
     audit::{self, Actor, Change},
-    dead_letters::{self, Filter},
-    ids,
+    dead_letters, ids,
     paging::{Cursor, Page},
 };
 pub use crate::postgres::operations::{Action, ListedItem, Operation, State};
@@ -22,6 +21,7 @@ use crate::{
     domain::event::Key,
     postgres::{
         Database,
+        dead_letters::Filter,
         operations::{self as store, New},
     },
 };
@@ -115,8 +115,15 @@ pub async fn plan(
     };
     let end = async |conn: &mut PgConnection| {
         store::planned(conn, id, total).await?;
-        record(conn, actor, audit::OPERATION_PLAN, id, None, &json!({ "action": action.name(), "total": total }))
-            .await?;
+        record(
+            conn,
+            actor,
+            audit::OPERATION_PLAN,
+            id,
+            None,
+            &json!({ "action": action.name(), "total": total }),
+        )
+        .await?;
         store::get(conn, id).await?.ok_or(sqlx::Error::RowNotFound)
     };
     database.transact(|_| true, end).await
@@ -133,18 +140,7 @@ async fn add_keys(database: &Database, id: Uuid, keys: &[Key]) -> Result<i64, sq
 }
 
 async fn add_matching(database: &Database, id: Uuid, filter: &Filter) -> Result<i64, sqlx::Error> {
-    let (mut filter, mut chosen) = (filter.clone(), 0);
-    loop {
-        let page = dead_letters::list(database, &filter, PORTION).await?;
-        let keys: Vec<Key> =
-            page.items.into_iter().map(|row| Key { company: row.company, id: row.id }).collect();
-        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, &keys).await).await?;
-        chosen += i64::try_from(keys.len()).unwrap_or_default();
-        match page.next {
-            Some(next) => filter.before = Some(next),
-            None => return Ok(chosen),
-        }
-    }
+    add_keys(database, id, &dead_letters::keys(database, filter).await?).await
 }
 
 /// Starts a planned operation. A running process takes it up within seconds.
@@ -239,8 +235,7 @@ pub async fn get(database: &Database, id: Uuid) -> Result<Option<Operation>, sql
 /// # Errors
 /// When none or more than one matches, or the database fails.
 pub async fn resolve(database: &Database, text: &str) -> Result<Operation, ChangeError> {
-    let range =
-        ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ChangeError::NotAnId(text.to_owned()))?;
+    let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ChangeError::NotAnId(text.to_owned()))?;
     let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
     let id = match (found.pop(), found.is_empty()) {
         (Some(id), true) => id,

@@ -159,7 +159,7 @@ pub async fn add_items(
     let (companies, ids) = key_columns(keys);
     sqlx::query!(
         "INSERT INTO operation_items (operation_id, position, company_id, object_id)
-         SELECT $1, 1 - $2 - u.place, u.company_id, u.object_id
+         SELECT $1, 1 - $2::bigint - u.place, u.company_id, u.object_id
          FROM UNNEST($3::text[], $4::uuid[]) WITH ORDINALITY AS u(company_id, object_id, place)",
         operation,
         chosen,

@@ -1,8 +1,9 @@
 //! Works on the operations of operators that no other process works on: those that were started through the API, and those
 //! whose process has died.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
@@ -30,8 +31,18 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Works until `stop`.
+    /// Works until `stop`. On a thread for blocking work, because transactions of operators are not futures that can move
+    /// between threads.
     pub async fn run(self, stop: CancellationToken) {
+        let work = move || Handle::current().block_on(self.run_here(stop));
+        if let Err(ended) = spawn_blocking(work).await
+            && ended.is_panic()
+        {
+            resume_unwind(ended.into_panic());
+        }
+    }
+
+    async fn run_here(self, stop: CancellationToken) {
         let (mut backoff, mut executor) = (Backoff::default(), self.executor());
         while !stop.is_cancelled() {
             match self.round(&mut executor, &stop).await {

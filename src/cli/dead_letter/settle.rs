@@ -45,8 +45,7 @@ async fn settle(
         return finish(args, done, Progress::default());
     }
     let shown = args.shown();
-    let planned =
-        operations::plan(database, &actor, action, &Selection::Keys(keys), &shown, options).await?;
+    let planned = operations::plan(database, &actor, action, &Selection::Keys(keys), &shown, options).await?;
     let running = operations::run(database, &actor, planned.id).await?;
     let worked = operation::work(database, settings, &running, done).await;
     let operation = operations::get(database, running.id).await?.unwrap_or(running);

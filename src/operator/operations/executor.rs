@@ -110,9 +110,7 @@ impl Executor {
     /// When the database fails.
     pub async fn claim(&self, wanted: Option<Uuid>) -> Result<Option<Uuid>, sqlx::Error> {
         let owner = self.owner;
-        self.database
-            .transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await)
-            .await
+        self.database.transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await).await
     }
 
     /// Lets another process go on with the operation.
@@ -131,7 +129,8 @@ impl Executor {
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.wait_for_rate(operation).await?;
         let (owner, max_replays) = (self.owner, self.settings.dead_letter.max_replays);
-        let begin = async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
+        let begin =
+            async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
         let window = match self.database.transact(|_| true, begin).await? {
             Next::Window(window) => window,
             Next::Step(step) => return Ok(step),
@@ -201,9 +200,11 @@ async fn begin(
     };
     let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
     let changed = match claimed.action {
-        Action::Replay => return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window),
+        Action::Replay => {
+            return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window);
+        }
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
-        Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
+        Action::Restore => Vec::new(),
     };
     let settled = items.iter().map(|item| Settled {
         position: item.position,

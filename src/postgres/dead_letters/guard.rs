@@ -9,11 +9,7 @@ use crate::{domain::event::Key, postgres::columns::key_columns};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn looping(
-    conn: &mut PgConnection,
-    keys: &[Key],
-    limit: i32,
-) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn looping(conn: &mut PgConnection, keys: &[Key], limit: i32) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query_as!(
         Key,

@@ -163,11 +163,7 @@ pub async fn next_items(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn start(
-    conn: &mut PgConnection,
-    operation: Uuid,
-    positions: &[i64],
-) -> Result<(), sqlx::Error> {
+pub async fn start(conn: &mut PgConnection, operation: Uuid, positions: &[i64]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE operation_items SET outcome = 'started' WHERE operation_id = $1 AND position = ANY($2)",
         operation,
@@ -265,11 +261,7 @@ pub struct Verdict {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn verdict(
-    conn: &mut PgConnection,
-    operation: Uuid,
-    left: i64,
-) -> Result<Verdict, sqlx::Error> {
+pub async fn verdict(conn: &mut PgConnection, operation: Uuid, left: i64) -> Result<Verdict, sqlx::Error> {
     sqlx::query_as!(
         Verdict,
         r#"SELECT count(*) FILTER (WHERE dl.state = 'resolved') AS "resolved!",
