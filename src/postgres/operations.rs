@@ -320,8 +320,8 @@ pub async fn items(
     .await
 }
 
-/// Deletes a portion of the items of operations that ended, or were planned and never run, before `before`, and those
-/// that have no items left. Returns how many rows that were.
+/// Deletes operations that ended, or were planned and never run, before `before`: a portion of their items, and then
+/// themselves. Returns how many rows that were; fewer than `portion` if none are left.
 ///
 /// # Errors
 /// When the database fails.
@@ -330,27 +330,31 @@ pub async fn delete_old(
     before: OffsetDateTime,
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
-    let old = sqlx::query_scalar!(
-        "SELECT operation_id FROM operations
-         WHERE created_at < $1 AND (finished_at < $1 OR state IN ('planning', 'planned'))
-         ORDER BY created_at, operation_id LIMIT 1",
-        before,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(old) = old else { return Ok(0) };
     let items = sqlx::query!(
-        "DELETE FROM operation_items WHERE operation_id = $1 AND position IN (
-             SELECT position FROM operation_items WHERE operation_id = $1 ORDER BY position LIMIT $2)",
-        old,
+        "DELETE FROM operation_items WHERE (operation_id, position) IN (
+             SELECT i.operation_id, i.position
+             FROM operations o JOIN operation_items i ON i.operation_id = o.operation_id
+             WHERE o.created_at < $1 AND (o.finished_at < $1 OR o.state IN ('planning', 'planned'))
+             ORDER BY o.created_at, o.operation_id LIMIT $2)",
+        before,
         portion,
     )
     .execute(&mut *conn)
     .await?
     .rows_affected();
-    if items > 0 {
+    if i64::try_from(items).unwrap_or(i64::MAX) >= portion {
         return Ok(items);
     }
-    let deleted = sqlx::query!("DELETE FROM operations WHERE operation_id = $1", old).execute(conn).await?;
+    let deleted = sqlx::query!(
+        "DELETE FROM operations WHERE operation_id IN (
+             SELECT operation_id FROM operations o
+             WHERE created_at < $1 AND (finished_at < $1 OR state IN ('planning', 'planned'))
+               AND NOT EXISTS (SELECT FROM operation_items i WHERE i.operation_id = o.operation_id)
+             ORDER BY created_at, operation_id LIMIT $2)",
+        before,
+        portion,
+    )
+    .execute(conn)
+    .await?;
     Ok(deleted.rows_affected())
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     health::Health,
     postgres::{
-        Database, Failure, classify, clock, dead_letters, endpoints, erasure,
+        Database, Failure, classify, clock, dead_letters, endpoints, erasure, operations,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
         refusal, suspects,
     },
@@ -142,6 +142,7 @@ impl Maintenance {
         let deliveries = (now - retention.deliveries).min(settled);
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
         report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
+        report.deleted += self.delete(&Old::Operations(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
         report.log();
         Ok(report)
@@ -324,6 +325,7 @@ impl Maintenance {
 /// Rows that leave one by one, from before a time.
 enum Old {
     DeadLetters(OffsetDateTime),
+    Operations(OffsetDateTime),
     Suspects(OffsetDateTime),
 }
 
@@ -331,6 +333,7 @@ impl Old {
     async fn delete(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
         match *self {
             Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, PORTION).await,
+            Self::Operations(before) => operations::delete_old(conn, before, PORTION).await,
             Self::Suspects(before) => suspects::forget(conn, before, PORTION).await,
         }
     }
