@@ -32,6 +32,7 @@ pub mod living;
 mod migrations;
 pub mod operations;
 pub mod partitions;
+mod planning;
 mod pool;
 pub mod processes;
 mod provenance;

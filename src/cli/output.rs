@@ -14,6 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
 pub(super) use crate::domain::value::identity::masked;
+use crate::operator::paging::Page;
 
 /// The format of data on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +56,20 @@ pub(super) fn page<T>(
         note(format_args!("there are more than these {limit}; raise --limit to see them"));
     }
     Ok(())
+}
+
+/// Notes where a listing continues, if it does.
+pub(super) fn more<T>(limit: u32, page: &Page<T>) {
+    if let Some(next) = page.next {
+        note(format_args!(
+            "there are more than these {limit}; raise --limit, or continue with --after {next}"
+        ));
+    }
+}
+
+/// Prints one object as one line of JSON.
+pub(super) fn ndjson<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    line(harmless(&serde_json::to_string(value)?))
 }
 
 /// Prints a remark on standard error.

@@ -9,11 +9,13 @@ use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
     audit::{self, Actor, Change},
-    dead_letters, ids,
+    dead_letters::{self, Filter},
+    ids,
     paging::{Cursor, Page},
 };
 pub use crate::postgres::operations::{Action, ListedItem, Operation, State};
@@ -21,7 +23,6 @@ use crate::{
     domain::event::Key,
     postgres::{
         Database,
-        dead_letters::Filter,
         operations::{self as store, New},
     },
 };
@@ -140,7 +141,44 @@ async fn add_keys(database: &Database, id: Uuid, keys: &[Key]) -> Result<i64, sq
 }
 
 async fn add_matching(database: &Database, id: Uuid, filter: &Filter) -> Result<i64, sqlx::Error> {
-    add_keys(database, id, &dead_letters::keys(database, filter).await?).await
+    let (mut after, mut chosen) = (None, 0);
+    loop {
+        let page = dead_letters::list(database, filter, after, PORTION).await?;
+        let mut keys: Vec<Key> =
+            page.items.into_iter().map(|row| Key { company: row.company, id: row.id }).collect();
+        let left = filter.limit.map_or(i64::MAX, |limit| limit - chosen);
+        keys.truncate(usize::try_from(left).unwrap_or_default());
+        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, &keys).await).await?;
+        chosen += i64::try_from(keys.len()).unwrap_or_default();
+        match page.next {
+            Some(next) if filter.limit.is_none_or(|limit| chosen < limit) => after = Some(next),
+            _ => return Ok(chosen),
+        }
+    }
+}
+
+/// A filter for people. Not the text that it searches for, which may be about a person.
+#[must_use]
+pub fn shown(filter: &Filter) -> Value {
+    let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    let mut shown = json!({
+        "reason": filter.reason.map(|reason| reason.name()),
+        "stage": filter.stage.map(|stage| stage.name()),
+        "company": filter.company,
+        "trigger": filter.trigger,
+        "endpoint": filter.endpoint,
+        "eventId": filter.event_id,
+        "signature": filter.signature.map(|signature| signature.to_string()),
+        "text": filter.text.as_ref().map(|_| "…"),
+        "since": moment(filter.since),
+        "until": moment(filter.until),
+        "states": filter.states.iter().map(|state| state.name()).collect::<Vec<_>>(),
+        "limit": filter.limit,
+    });
+    if let Some(members) = shown.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    shown
 }
 
 /// Starts a planned operation. A running process takes it up within seconds.

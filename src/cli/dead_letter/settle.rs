@@ -1,4 +1,4 @@
-//! `dead-letter replay` and `discard`, with a progress bar and a summary.
+//! `dead-letter replay`, `discard` and `restore`: each is an operation, with a progress bar and a summary.
 
 use serde_json::json;
 
@@ -9,17 +9,25 @@ use super::{
 };
 use crate::{
     operator::{
-        dead_letters::Progress,
+        dead_letters,
         operations::{self, Action, Options, Selection, State},
     },
     postgres::Database,
     settings::Settings,
 };
 
+/// The command, and what it has done to each dead letter.
+struct Verb {
+    action: Action,
+    name: &'static str,
+    past: &'static str,
+}
+
 pub(super) async fn replay(database: &Database, args: &Replay, settings: &Settings) -> anyhow::Result<Exit> {
     let Replay { bulk, canary } = args;
     let options = Options { rate: bulk.rate, canary: *canary };
-    settle(database, bulk, settings, (Action::Replay, "replay", "replayed"), options).await
+    let verb = Verb { action: Action::Replay, name: "replay", past: "replayed" };
+    settle(database, bulk, settings, &verb, options).await
 }
 
 pub(super) async fn discard(
@@ -27,8 +35,18 @@ pub(super) async fn discard(
     args: &Bulk<DeadLetters>,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
-    let options = Options { rate: args.rate, canary: false };
-    settle(database, args, settings, (Action::Discard, "discard", "discarded"), options).await
+    let verb = Verb { action: Action::Discard, name: "discard", past: "discarded" };
+    settle(database, args, settings, &verb, Options { rate: args.rate, canary: false }).await
+}
+
+pub(super) async fn restore(
+    database: &Database,
+    args: &Bulk<DeadLetters>,
+    settings: &Settings,
+) -> anyhow::Result<Exit> {
+    let verb = Verb { action: Action::Restore, name: "restore", past: "restored" };
+    let args = args.selecting(dead_letters::State::Discarded);
+    settle(database, &args, settings, &verb, Options { rate: args.rate, canary: false }).await
 }
 
 /// Plans an operation on the selected dead letters and works on it. If this process dies, a running service goes on.
@@ -36,43 +54,37 @@ async fn settle(
     database: &Database,
     args: &Bulk<DeadLetters>,
     settings: &Settings,
-    (action, verb, done): (Action, &str, &str),
+    verb: &Verb,
     options: Options,
 ) -> anyhow::Result<Exit> {
     let actor = args.actor()?;
-    let Some(keys) = args.confirmed(database, verb).await? else { return Ok(Exit::Done) };
+    let Some(keys) = args.confirmed(database, verb.name).await? else { return Ok(Exit::Done) };
     if keys.is_empty() {
-        return finish(args, done, Progress::default());
+        report(args, verb, [0; 3])?;
+        return Ok(Exit::Done);
     }
-    let shown = args.shown();
-    let planned = operations::plan(database, &actor, action, &Selection::Keys(keys), &shown, options).await?;
+    let (selection, shown) = (Selection::Keys(keys), args.shown());
+    let planned = operations::plan(database, &actor, verb.action, &selection, &shown, options).await?;
     let running = operations::run(database, &actor, planned.id).await?;
-    let worked = operation::work(database, settings, &running, done).await;
+    let worked = operation::work(database, settings, &running, verb.name).await;
     let operation = operations::get(database, running.id).await?.unwrap_or(running);
-    let count = |count| u64::try_from(count).unwrap_or_default();
-    let reached = Progress {
-        done: count(operation.done),
-        skipped: count(operation.skipped),
-        failed: count(operation.failed),
-    };
-    finish(args, done, reached)?;
+    report(args, verb, [operation.done, operation.skipped, operation.failed])?;
     if operation.state != State::Done.name() {
+        let because = operation.paused_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         output::note(format_args!(
-            "operation {id} is {state}; see `operation show {id}`{because}",
+            "operation {id} is {state}{because}; see `operation show {id}`",
             id = operation.id,
             state = operation.state,
-            because = operation.paused_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default(),
         ));
     }
     worked?;
     Ok(operation::exit(&operation))
 }
 
-fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Result<Exit> {
-    let Progress { done: count, skipped, failed } = reached;
-    let value = json!({ done: count, "skipped": skipped, "failed": failed });
+fn report(args: &Bulk<DeadLetters>, verb: &Verb, [done, skipped, failed]: [i64; 3]) -> anyhow::Result<()> {
+    let past = verb.past;
+    let value = json!({ past: done, "skipped": skipped, "failed": failed });
     output::report(args.output.format, &value, |_| {
-        format!("{done} {count}, skipped {skipped}, failed {failed}")
-    })?;
-    Ok(Exit::Done)
+        format!("{past} {done}, skipped {skipped}, failed {failed}")
+    })
 }

@@ -140,7 +140,7 @@ impl Executor {
             let Some(claimed) = store::lock(conn, operation, owner, LEASE).await? else {
                 return Ok(Step::Ended);
             };
-            dead_letters::end_replay(conn, &window.replayables, &reopen).await?;
+            dead_letters::end(conn, &window.replayables, &reopen).await?;
             store::settle(conn, operation, &outcomes(&window, &reopen)).await?;
             Ok(if claimed.is_running { Step::Worked } else { Step::Ended })
         };
@@ -204,11 +204,15 @@ async fn begin(
             return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window);
         }
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
-        Action::Restore => Vec::new(),
+        Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
     };
     let settled = items.iter().map(|item| Settled {
         position: item.position,
-        outcome: if changed.contains(&item.key) { Outcome::Done } else { Outcome::Skipped(WRONG_STATE) },
+        outcome: if changed.iter().any(|(key, _)| *key == item.key) {
+            Outcome::Done
+        } else {
+            Outcome::Skipped(WRONG_STATE)
+        },
     });
     store::settle(conn, operation, &settled.collect::<Vec<_>>()).await?;
     Ok(Next::Step(Step::Worked))
@@ -231,7 +235,7 @@ async fn begin_replay(
         _ => Vec::new(),
     };
     fresh.retain(|key| !looping.contains(key));
-    let mut replayables = dead_letters::begin_replay(conn, actor, &fresh).await?;
+    let mut replayables = dead_letters::begin(conn, actor, &fresh).await?;
     let marked: HashSet<Key> = replayables.iter().map(|one| one.key.clone()).collect();
     let is_marked = |item: &&Item| marked.contains(&item.key);
     let positions: Vec<i64> = items.iter().filter(is_marked).map(|item| item.position).collect();
