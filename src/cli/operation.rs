@@ -149,22 +149,27 @@ async fn resume(database: &Database, args: &Changing, settings: &Settings) -> an
     } else {
         operations::resume(database, &actor, found.id).await?
     };
-    let worked = work(database, settings, &resumed, "working").await;
+    let executor = executor(database, settings);
+    let worked = work(database, executor, &resumed, "working").await;
     let operation = operations::get(database, resumed.id).await?.unwrap_or(resumed);
     print(args.output, &operation)?;
     worked?;
     Ok(exit(&operation))
 }
 
+/// Works on operations in this process.
+pub(super) fn executor(database: &Database, settings: &Settings) -> Executor {
+    Executor::new(database.clone(), Arc::new(settings.clone()))
+}
+
 /// Works on a running operation in this process, or watches the process that does, until it is done, paused or canceled.
 pub(super) async fn work(
     database: &Database,
-    settings: &Settings,
+    mut executor: Executor,
     operation: &Operation,
     message: &str,
 ) -> Result<(), WorkError> {
     let bar = progress::bar(u64::try_from(operation.total).ok(), message);
-    let mut executor = Executor::new(database.clone(), Arc::new(settings.clone()));
     let worked =
         until_ended(database, &mut executor, operation.id, |settled| bar.set_position(settled)).await;
     bar.finish_and_clear();

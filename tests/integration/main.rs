@@ -30,6 +30,7 @@ mod locks;
 mod memory;
 mod once;
 mod one_end;
+mod operating;
 mod operations;
 mod previews;
 mod privacy;

@@ -63,10 +63,15 @@ async fn settle(
         report(args, verb, [0; 3])?;
         return Ok(Exit::Done);
     }
+    let mut executor = operation::executor(database, settings);
+    if verb.action == Action::Replay {
+        // Without a broker nothing is planned.
+        executor.connect().await?;
+    }
     let (selection, shown) = (Selection::Keys(keys), args.shown());
     let planned = operations::plan(database, &actor, verb.action, &selection, &shown, options).await?;
     let running = operations::run(database, &actor, planned.id).await?;
-    let worked = operation::work(database, settings, &running, verb.name).await;
+    let worked = operation::work(database, executor, &running, verb.name).await;
     let operation = operations::get(database, running.id).await?.unwrap_or(running);
     report(args, verb, [operation.done, operation.skipped, operation.failed])?;
     if operation.state != State::Done.name() {

@@ -77,7 +77,14 @@ pub struct Executor {
     topology: Topology,
     owner: Uuid,
     publisher: Option<Publisher>,
-    limit: Option<(Uuid, RateLimit)>,
+    current: Option<Current>,
+}
+
+/// The operation that an executor works on.
+struct Current {
+    operation: Uuid,
+    publishes: bool,
+    limit: Option<RateLimit>,
 }
 
 /// A window of replays that is marked.
@@ -101,7 +108,7 @@ impl Executor {
     #[must_use]
     pub fn new(database: Database, settings: Arc<Settings>) -> Self {
         let topology = Topology::new(&settings.amqp.namespace);
-        Self { database, settings, topology, owner: Uuid::now_v7(), publisher: None, limit: None }
+        Self { database, settings, topology, owner: Uuid::now_v7(), publisher: None, current: None }
     }
 
     /// Becomes the owner of a running operation that nobody works on: of `wanted` if given.
@@ -127,7 +134,7 @@ impl Executor {
     /// # Errors
     /// When the database or the broker fails. Nothing is lost, and the same window is done again.
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
-        let window = self.wait_for_rate(operation).await?;
+        let window = self.prepare(operation).await?;
         let (owner, max_replays) = (self.owner, self.settings.dead_letter.max_replays);
         let begin =
             async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
@@ -147,14 +154,34 @@ impl Executor {
         Ok(self.database.transact(|_| true, settle).await?)
     }
 
-    /// Waits until the next window may begin, and returns its size.
-    async fn wait_for_rate(&mut self, operation: Uuid) -> Result<usize, sqlx::Error> {
-        if !matches!(&self.limit, Some((of, _)) if *of == operation) {
-            let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
-            let rate = found.and_then(|found| NonZeroU32::new(u32::try_from(found.rate?).ok()?));
-            self.limit = rate.map(|rate| (operation, RateLimit::new(Some(rate))));
+    /// Connects to the broker, before anything is marked that has to be published.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub async fn connect(&mut self) -> Result<(), ConnectError> {
+        if self.publisher.is_none() {
+            self.publisher = Some(Publisher::connect(&self.settings.amqp, "operations").await?);
         }
-        let Some((_, limit)) = &mut self.limit else { return Ok(WINDOW) };
+        Ok(())
+    }
+
+    /// Connects if the operation publishes, waits until its next window may begin, and returns the size of that.
+    async fn prepare(&mut self, operation: Uuid) -> Result<usize, WorkError> {
+        if self.current.as_ref().is_none_or(|current| current.operation != operation) {
+            let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
+            let rate = found.as_ref().and_then(|found| NonZeroU32::new(u32::try_from(found.rate?).ok()?));
+            self.current = Some(Current {
+                operation,
+                publishes: found.is_some_and(|found| found.action == Action::Replay.name()),
+                limit: rate.map(|rate| RateLimit::new(Some(rate))),
+            });
+        }
+        if self.current.as_ref().is_some_and(|current| current.publishes) {
+            self.connect().await?;
+        }
+        let Some(limit) = self.current.as_mut().and_then(|current| current.limit.as_mut()) else {
+            return Ok(WINDOW);
+        };
         let window = limit.window();
         limit.wait(window).await;
         Ok(window)
@@ -164,6 +191,7 @@ impl Executor {
         if replayables.is_empty() {
             return Ok(Vec::new());
         }
+        // After an error it is not used again.
         let mut publisher = match self.publisher.take() {
             Some(publisher) => publisher,
             None => Publisher::connect(&self.settings.amqp, "operations").await?,
