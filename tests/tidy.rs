@@ -22,10 +22,11 @@ use imports::{Import, Module, imports};
 use lexer::{blank, without_tests};
 
 /// The layers, from the bottom up. A module imports from lower layers and from itself, never from its own layer.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["domain"],
     &["amqp", "postgres", "http_client"],
-    &["workers", "operator"],
+    &["operator"],
+    &["workers"],
     &["console", "dev"],
     &["app"],
     &["cli"],

@@ -20,7 +20,10 @@ use super::{
 };
 pub use crate::postgres::operations::{Action, ListedItem, Operation, State};
 use crate::{
-    domain::event::Key,
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
     postgres::{
         Database,
         operations::{self as store, New},
@@ -162,8 +165,8 @@ async fn add_matching(database: &Database, id: Uuid, filter: &Filter) -> Result<
 pub fn shown(filter: &Filter) -> Value {
     let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
     let mut shown = json!({
-        "reason": filter.reason.map(|reason| reason.name()),
-        "stage": filter.stage.map(|stage| stage.name()),
+        "reason": filter.reason.map(Reason::name),
+        "stage": filter.stage.map(Stage::name),
         "company": filter.company,
         "trigger": filter.trigger,
         "endpoint": filter.endpoint,

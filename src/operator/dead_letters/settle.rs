@@ -231,14 +231,14 @@ async fn record(
     changed: &[Changed],
     state: State,
 ) -> Result<(), sqlx::Error> {
-    let changes = changed.iter().map(|(key, was)| Change {
+    let entries = changed.iter().map(|(key, was)| Change {
         action,
         company: &key.company,
         object: key.id.to_string(),
         before: Some(json!({ "state": was })),
         after: Some(json!({ "state": state.name() })),
     });
-    audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await
+    audit::record_all(conn, actor, &entries.collect::<Vec<_>>()).await
 }
 
 /// Locks the deliveries of those of these dead letters that are in one of these states. They come first in the lock order

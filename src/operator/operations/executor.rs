@@ -97,7 +97,6 @@ struct Window {
 }
 
 /// What follows the first transaction of a step.
-
 enum Next {
     Window(Window),
     Step(Step),
