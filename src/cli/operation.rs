@@ -53,9 +53,9 @@ pub(super) struct List {
     /// At most N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
-    /// From where the listing before ended
+    /// Continue after the place that an earlier listing named
     #[arg(long, value_name = "CURSOR")]
-    before: Option<Cursor>,
+    after: Option<Cursor>,
     #[command(flatten)]
     output: Output,
 }
@@ -102,7 +102,7 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
     let limit = args.limit.unwrap_or(DEFAULT_LIMIT);
-    let page = operations::list(database, args.before, limit).await?;
+    let page = operations::list(database, args.after, limit).await?;
     let columns = ["id", "action", "state", "total", "done", "skipped", "failed", "operator", "created"];
     output::listing(args.output.format, columns, &page.items, |row| {
         [
@@ -118,7 +118,7 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
         ]
     })?;
     if let Some(next) = page.next {
-        output::note(format_args!("there are more; go on with --before {next}"));
+        output::note(format_args!("there are more; continue with --after {next}"));
     }
     Ok(Exit::Done)
 }

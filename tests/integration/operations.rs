@@ -195,6 +195,6 @@ async fn unknown_and_malformed_operations_are_named(app: &TestApp) {
     for malformed in ["x", "0193", "'; DROP TABLE operations --"] {
         assert_eq!(app.cli(&["operation", "cancel", malformed]).await.code, Some(2), "{malformed}");
     }
-    assert_eq!(app.cli(&["operation", "list", "--before", "AAAA"]).await.code, Some(2));
+    assert_eq!(app.cli(&["operation", "list", "--after", "AAAA"]).await.code, Some(2));
     assert_eq!(app.json(&["operation", "list"]).await, Value::Array(Vec::new()));
 }

@@ -29,7 +29,7 @@ async fn edited_event_is_applied_once_and_replaces_its_original(app: &TestApp) {
     let dry = edit(app, &id, &body, &["--dry-run"]).await;
     let change = json!({"path": "/data/arguments/phone", "before": "12", "after": "+5511987654321"});
     assert_eq!((dry.code, &parsed(&dry)["difference"][1]), (Some(0), &change), "{}", dry.stderr);
-    assert_eq!(app.dead_letters().await, [dead.clone()]);
+    assert_eq!(app.dead_letters().await, std::slice::from_ref(&dead));
 
     let edited = edit(app, &id, &body, &["--because", "typo"]).await;
     let value = parsed(&edited);
