@@ -12,6 +12,7 @@ mod delivery;
 mod dev;
 mod endpoint;
 mod exit;
+mod healthcheck;
 mod input;
 mod migrate;
 mod output;
@@ -78,6 +79,8 @@ enum Command {
     /// Inspect, replay and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Ask the running service whether it is ready
+    Healthcheck(healthcheck::Args),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -131,6 +134,9 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         }
         Command::DeadLetter(command) => start
             .with_database(async |database, settings| dead_letter::run(command, database, settings).await),
+        Command::Healthcheck(args) => {
+            start.with_settings(async |settings| healthcheck::run(&args, settings).await)
+        }
         Command::Config(command) => config::run(&command, &start),
         Command::DevServices(args) => service::dev_services(&args),
     }

@@ -33,6 +33,7 @@ pub mod partitions;
 mod pool;
 pub mod processes;
 mod provenance;
+pub mod samples;
 pub mod schema;
 mod session;
 pub mod suppressions;
