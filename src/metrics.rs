@@ -9,6 +9,7 @@ mod format;
 mod instruments;
 mod labels;
 mod process;
+mod sets;
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -17,11 +18,12 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 use self::catalog::{About, Catalog};
 pub use self::{
     format::Format,
-    instruments::{Counter, Family, Gauge, Histogram, Label, Labels, Probes, Since},
+    instruments::{Counter, Family, Gauge, Histogram, Probes, Since},
     labels::{
         Connections, Ending, Held, Pool, Queue, Replayed, Room, Settled, Status, Step, Trouble, Unsettled,
         Waiting,
     },
+    sets::{Label, Labels},
 };
 use crate::domain::{
     fault::{Reason, Stage},
@@ -94,37 +96,227 @@ impl Metrics {
         let mut process = Registry::default();
         process.register_collector(Box::new(process::Process::new()));
         let metrics = Self {
-            received: all.counters(About::process("messages_received", "Messages that a consumer took, redelivered ones included")),
-            redelivered: all.counters(About::process("messages_redelivered", "Messages among them that the broker had delivered before")),
-            failed_acks: all.counters(About::process("acks_failed", "Acks that did not reach the broker, which redelivers the messages; they are found applied")),
-            lost_consumers: all.counters(About::process("consumers_lost", "Consumers that were rebuilt after a failure of the broker or the connection")),
-            events: all.counters(About::process("events", "Messages and deliveries by what a stage did with them; of stage publish, refused, unconfirmed and unroutable events are published again")),
-            batch_sizes: all.histograms(About::process("batch_size", "Messages or outcomes of a batch that was committed; of stage publish, events that were sent together"), SIZES),
-            batch_durations: all.histograms(About::process("batch_duration", "Time of the transaction of a committed batch; of stage publish, to write events to the connection").seconds(), LATENCIES),
-            failed_batches: all.counters(About::process("batches_failed", "Transactions that failed and are tried again, whole or halved; of stage publish, connections that were lost")),
-            trigger_to_contact: all.histograms(About::process("trigger_to_contact", "Time from the moment when worker 1 took a message from its connection to the commit of its contact. It does not begin with the `time` of the event, because clocks of publishers differ, and it does not include the wait in the broker's queue").seconds(), LATENCIES),
-            trigger_to_delivered: all.histograms(About::process("trigger_to_delivered", "Time from the commit that created a webhook (`created_at`, by the database's clock) to the record of its success, retries and waits included; replayed and resent ones do not count").seconds(), DELIVERIES),
-            confirms: all.histograms(About::process("publish_confirm", "Time from sending an event to the broker's confirm").seconds(), LATENCIES),
-            oldest_waiting: all.probes(About::process("oldest_waiting", "Age of the oldest work in the memory of this process: of stage upsert, a message that is not acknowledged; publish, an event that is not confirmed; webhook, a webhook that is not sent").seconds(), f64::max),
-            attempts: all.counters(About::process("webhook_attempts", "Recorded attempts by their class and the status of the answer")),
-            attempt_durations: all.histograms(About::process("webhook_attempt_duration", "Time of an attempt, from name resolution to the end of the answer").seconds(), LATENCIES),
-            in_flight: all.probes(About::process("webhook_requests_in_flight", "Webhook requests that have not ended"), sum),
-            held: all.probes(About::process("webhook_deliveries_held", "Deliveries in memory, until their outcome is recorded"), sum),
-            lanes: all.probes(About::process("webhook_lanes", "Lanes that the process owns, and lanes with deliveries in memory that are not in flight"), sum),
-            breaker_changes: all.counters(About::process("breaker_changes", "Breakers of endpoints that changed to this state when an outcome was recorded; an open one also after a hold")),
-            dead_letters: all.counters(About::process("dead_letters_opened", "Messages and deliveries that became dead letters, also those that had one already")),
-            replays: all.counters(About::process("replays", "Replayed messages, and replayed or resent deliveries, by how they ended")),
-            room_used: all.probes(About::process("room_used", "Memory in use, as estimated, of what has a limit").bytes(), sum),
-            room_limit: all.probes(About::process("room_limit", "The limit of that memory").bytes(), sum),
-            connections: all.probes(About::process("database_connections", "Open connections to the database"), sum),
-            max_connections: all.probes(About::process("database_connections_max", "Maximum number of such connections"), sum),
-            ready: all.probes(About::process("ready", "1 while `/readyz` answers 200"), f64::max),
-            lag: all.gauges(About::database("lag", "How long the oldest work that no process has taken is overdue: of stage publish (outbox lag) and webhook. 0 if nothing is. Always 0 for stage upsert, whose messages wait in the broker").seconds()),
-            endpoints: all.gauges(About::database("endpoints", "Endpoints that do not get all requests at once; 10,000 are counted at most")),
-            unsettled: all.gauges(About::database("dead_letters_unsettled", "Dead letters that are open or being replayed; only the newest 10,000 are counted")),
-            settled: all.counters(About::database("dead_letters_settled", "Dead letters that workers resolved or operators discarded, in any process, since this one started; counted 10 s later, and without those that retention or an erasure removed meanwhile")),
-            sampled_at: all.gauges(About::database("sampled_at", "When the metrics of this table were last sampled, in seconds since 1970").seconds()),
-            failed_samples: all.counters(About::database("samples_failed", "Samples that failed; the metrics of this table keep their former values")),
+            received: all.counters(
+                About::process(
+                    "messages_received",
+                    "Messages that a consumer took, redelivered ones included",
+                ),
+            ),
+            redelivered: all.counters(
+                About::process(
+                    "messages_redelivered",
+                    "Messages among them that the broker had delivered before",
+                ),
+            ),
+            failed_acks: all.counters(
+                About::process(
+                    "acks_failed",
+                    "Acks that did not reach the broker, which redelivers the messages; they are found applied",
+                ),
+            ),
+            lost_consumers: all.counters(
+                About::process(
+                    "consumers_lost",
+                    "Consumers that were rebuilt after a failure of the broker or the connection",
+                ),
+            ),
+            events: all.counters(
+                About::process(
+                    "events",
+                    "Messages and deliveries by what a stage did with them; of stage publish, refused, unconfirmed and \
+                     unroutable events are published again",
+                ),
+            ),
+            batch_sizes: all.histograms(
+                About::process(
+                    "batch_size",
+                    "Messages or outcomes of a batch that was committed; of stage publish, events that were sent \
+                     together",
+                ),
+                SIZES,
+            ),
+            batch_durations: all.histograms(
+                About::process(
+                    "batch_duration",
+                    "Time of the transaction of a committed batch; of stage publish, to write events to the connection",
+                )
+                .seconds(),
+                LATENCIES,
+            ),
+            failed_batches: all.counters(
+                About::process(
+                    "batches_failed",
+                    "Transactions that failed and are tried again, whole or halved; of stage publish, connections that \
+                     were lost",
+                ),
+            ),
+            trigger_to_contact: all.histograms(
+                About::process(
+                    "trigger_to_contact",
+                    "Time from the moment when worker 1 took a message from its connection to the commit of its \
+                     contact. It does not begin with the `time` of the event, because clocks of publishers differ, and \
+                     it does not include the wait in the broker's queue",
+                )
+                .seconds(),
+                LATENCIES,
+            ),
+            trigger_to_delivered: all.histograms(
+                About::process(
+                    "trigger_to_delivered",
+                    "Time from the commit that created a webhook (`created_at`, by the database's clock) to the record \
+                     of its success, retries and waits included; replayed and resent ones do not count",
+                )
+                .seconds(),
+                DELIVERIES,
+            ),
+            confirms: all.histograms(
+                About::process(
+                    "publish_confirm",
+                    "Time from sending an event to the broker's confirm",
+                )
+                .seconds(),
+                LATENCIES,
+            ),
+            oldest_waiting: all.probes(
+                About::process(
+                    "oldest_waiting",
+                    "Age of the oldest work in the memory of this process: of stage upsert, a message that is not \
+                     acknowledged; publish, an event that is not confirmed; webhook, a webhook that is not sent",
+                )
+                .seconds(),
+                f64::max,
+            ),
+            attempts: all.counters(
+                About::process(
+                    "webhook_attempts",
+                    "Recorded attempts by their class and the status of the answer",
+                ),
+            ),
+            attempt_durations: all.histograms(
+                About::process(
+                    "webhook_attempt_duration",
+                    "Time of an attempt, from name resolution to the end of the answer",
+                )
+                .seconds(),
+                LATENCIES,
+            ),
+            in_flight: all.probes(
+                About::process(
+                    "webhook_requests_in_flight",
+                    "Webhook requests that have not ended",
+                ),
+                sum,
+            ),
+            held: all.probes(
+                About::process(
+                    "webhook_deliveries_held",
+                    "Deliveries in memory, until their outcome is recorded",
+                ),
+                sum,
+            ),
+            lanes: all.probes(
+                About::process(
+                    "webhook_lanes",
+                    "Lanes that the process owns, and lanes with deliveries in memory that are not in flight",
+                ),
+                sum,
+            ),
+            breaker_changes: all.counters(
+                About::process(
+                    "breaker_changes",
+                    "Breakers of endpoints that changed to this state when an outcome was recorded; an open one also \
+                     after a hold",
+                ),
+            ),
+            dead_letters: all.counters(
+                About::process(
+                    "dead_letters_opened",
+                    "Messages and deliveries that became dead letters, also those that had one already",
+                ),
+            ),
+            replays: all.counters(
+                About::process(
+                    "replays",
+                    "Replayed messages, and replayed or resent deliveries, by how they ended",
+                ),
+            ),
+            room_used: all.probes(
+                About::process(
+                    "room_used",
+                    "Memory in use, as estimated, of what has a limit",
+                )
+                .bytes(),
+                sum,
+            ),
+            room_limit: all.probes(
+                About::process(
+                    "room_limit",
+                    "The limit of that memory",
+                )
+                .bytes(),
+                sum,
+            ),
+            connections: all.probes(
+                About::process(
+                    "database_connections",
+                    "Open connections to the database",
+                ),
+                sum,
+            ),
+            max_connections: all.probes(
+                About::process(
+                    "database_connections_max",
+                    "Maximum number of such connections",
+                ),
+                sum,
+            ),
+            ready: all.probes(
+                About::process(
+                    "ready",
+                    "1 while `/readyz` answers 200",
+                ),
+                f64::max,
+            ),
+            lag: all.gauges(
+                About::database(
+                    "lag",
+                    "How long the oldest work that no process has taken is overdue: of stage publish (outbox lag) and \
+                     webhook. 0 if nothing is. Always 0 for stage upsert, whose messages wait in the broker",
+                )
+                .seconds(),
+            ),
+            endpoints: all.gauges(
+                About::database(
+                    "endpoints",
+                    "Endpoints that do not get all requests at once; 10,000 are counted at most",
+                ),
+            ),
+            unsettled: all.gauges(
+                About::database(
+                    "dead_letters_unsettled",
+                    "Dead letters that are open or being replayed; only the newest 10,000 are counted",
+                ),
+            ),
+            settled: all.counters(
+                About::database(
+                    "dead_letters_settled",
+                    "Dead letters that workers resolved or operators discarded, in any process, since this one started; \
+                     counted 10 s later, and without those that retention or an erasure removed meanwhile",
+                ),
+            ),
+            sampled_at: all.gauges(
+                About::database(
+                    "sampled_at",
+                    "When the metrics of this table were last sampled, in seconds since 1970",
+                )
+                .seconds(),
+            ),
+            failed_samples: all.counters(
+                About::database(
+                    "samples_failed",
+                    "Samples that failed; the metrics of this table keep their former values",
+                ),
+            ),
             registry: Registry::default(),
             process,
             tables: Default::default(),
@@ -161,12 +353,11 @@ impl Metrics {
         let [of_process, of_database] = &self.tables;
         let mut text = INTRODUCTION.to_owned();
         let _ = write!(text, "\n## Of a process\n\n{OF_PROCESS}\n\n{of_process}");
-        let _ = write!(
-            text,
-            "| `contact_relay_build_info` | info | `version` | The version of this binary; always 1. |\n"
-        );
+        let build =
+            "| `contact_relay_build_info` | info | `version` | The version of this binary; always 1. |";
+        let _ = writeln!(text, "{build}");
         for (name, kind, help) in process::FIGURES {
-            let _ = write!(text, "| `{name}` | {kind} | | {help}. |\n");
+            let _ = writeln!(text, "| `{name}` | {kind} | | {help}. |");
         }
         let _ = write!(text, "\n## Of the database\n\n{OF_DATABASE}\n\n{of_database}");
         text

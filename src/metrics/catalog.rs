@@ -8,7 +8,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::instruments::{Counter, Family, Gauge, Histogram, Labels, Probes};
+use super::{
+    instruments::{Counter, Family, Gauge, Histogram, Probes},
+    sets::Labels,
+};
 
 /// The beginning of the names of all metrics but those of the process.
 const PREFIX: &str = "contact_relay";

@@ -2,7 +2,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::instruments::{Label, Labels};
+use super::sets::{Label, Labels};
 use crate::domain::{
     fault::{Reason, Stage},
     webhook::{attempt::Class, breaker::State},

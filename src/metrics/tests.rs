@@ -1,3 +1,5 @@
+//! All metrics together: their series, and the page that describes them.
+
 use std::{collections::BTreeSet, fs};
 
 use super::*;
