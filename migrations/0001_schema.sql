@@ -251,6 +251,9 @@ CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
 CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_hash, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
+-- Those that do not get all requests at once are counted for metrics.
+CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (breaker)
+    WHERE breaker <> 'closed' OR paused_at IS NOT NULL OR disabled_at IS NOT NULL;
 
 -- One webhook step of one event, or a digest of several. Written once if the first attempt delivers it. Otherwise it is
 -- pending, and written once more when it ends; until then only its row in webhook_pending changes.

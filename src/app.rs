@@ -20,6 +20,7 @@ use crate::{
         trigger::cache::{Compiler, TriggerCache},
     },
     health::Health,
+    metrics::{self, Connections, Metrics, Pool},
     postgres::{
         Database,
         effects::{events::Committed, requests::Requests},
@@ -35,6 +36,7 @@ use crate::{
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
         room::{HandOff, Handed, Room},
+        sampler::{self, Sampler},
         upsert::{Endpoints, SetAside, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
@@ -67,8 +69,10 @@ pub struct App {
     database: Database,
     /// The registration of the process must be renewed in time, so it does not share a connection.
     for_presence: Database,
+    for_sampler: Database,
     roles: Vec<Role>,
     health: Health,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
@@ -81,12 +85,16 @@ impl App {
         let purpose = purpose(roles);
         let (database, for_presence) = Database::with_reserved(&settings.postgres, &purpose)
             .context("postgres.url is not an address")?;
+        let for_sampler = Database::new(&sampler::settings(&settings.postgres), component::SAMPLER)
+            .context("postgres.url is not an address")?;
         Ok(Self {
             settings: Arc::new(settings),
             database,
             for_presence,
+            for_sampler,
             roles: roles.to_vec(),
             health: Health::default(),
+            metrics: Metrics::new(),
             stop: CancellationToken::new(),
         })
     }
@@ -109,7 +117,8 @@ impl App {
     /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
     pub async fn run(self) -> anyhow::Result<()> {
         let start = async |tasks: &mut Tasks| self.start(tasks).await;
-        lifecycle::run(&self.stop, self.settings.shutdown.grace, start).await
+        let stopping = || self.health.stopping();
+        lifecycle::run(&self.stop, self.settings.shutdown.grace, stopping, start).await
     }
 
     async fn start(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -119,21 +128,31 @@ impl App {
             self.health.failing(&component, "starting");
         }
         if has(Role::Console) {
-            let console = Console::bind(self.settings.http.bind, self.health.clone()).await?;
+            self.watch();
+            let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
+            let console = Console::bind(self.settings.http.bind, health, metrics).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
-            tasks.spawn("console", console.run(self.stop.clone()));
+            tasks.spawn_server("console", |stop| console.run(stop));
         }
         // Registered while the broker is awaited. The registration ends when the last component has dropped it.
         let presence =
             (has(Role::Upsert) || has(Role::Webhook)).then(|| self.start_presence(tasks, has(Role::Webhook)));
         tokio::try_join!(self.check_topology(), self.check_database())?;
+        if has(Role::Console) {
+            let (metrics, health) = (Arc::clone(&self.metrics), self.health.clone());
+            let max_lag = self.settings.health.max_lag;
+            let sampler = Sampler { database: self.for_sampler.clone(), metrics, health, max_lag };
+            tasks.spawn(component::SAMPLER, sampler.run(self.stop.clone()));
+        }
         if let Some(presence) = presence {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let maintenance = Maintenance { settings, database, health: self.health.clone() };
             tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
             // The relay ends when the last worker has dropped its sender.
             let relay = self.start_relay(tasks, presence.clone());
-            let (requests, committed) = HandOff::new(Room::new(REQUESTS_IN_MEMORY));
+            let room = Room::new(REQUESTS_IN_MEMORY);
+            room.watch(&self.metrics, metrics::Room::Requests);
+            let (requests, committed) = HandOff::new(room);
             if has(Role::Upsert) {
                 let requests = has(Role::Webhook).then_some(requests);
                 self.start_upsert(tasks, &relay, requests.as_ref(), &presence);
@@ -144,7 +163,12 @@ impl App {
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let collector = DeadLetterCollector { settings, database, health: self.health.clone() };
+            let collector = DeadLetterCollector {
+                settings,
+                database,
+                health: self.health.clone(),
+                metrics: Arc::clone(&self.metrics),
+            };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let operations = Operations { settings, database, health: self.health.clone() };
@@ -172,6 +196,26 @@ impl App {
         }
     }
 
+    /// Lets the metrics read the state of the process.
+    fn watch(&self) {
+        let health = self.health.clone();
+        self.metrics.ready.watch((), move || Some(if health.is_ready() { 1.0 } else { 0.0 }));
+        for (pool, database) in [
+            (Pool::Workers, &self.database),
+            (Pool::Presence, &self.for_presence),
+            (Pool::Sampler, &self.for_sampler),
+        ] {
+            let (idle, used, max) = (database.clone(), database.clone(), database.max_connections());
+            self.metrics.max_connections.watch(pool, move || Some(metrics::as_f64(max)));
+            let connections = &self.metrics.connections;
+            connections.watch((pool, Connections::Idle), move || Some(metrics::as_f64(idle.connections().1)));
+            connections.watch((pool, Connections::Used), move || {
+                let (open, idle) = used.connections();
+                Some(metrics::as_f64(open - idle))
+            });
+        }
+    }
+
     fn start_presence(&self, tasks: &mut Tasks, sends_webhooks: bool) -> Presence {
         let (keeper, presence) =
             PresenceKeeper::new(self.for_presence.clone(), self.health.clone(), sends_webhooks);
@@ -181,9 +225,18 @@ impl App {
 
     fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> HandOff<Committed> {
         let room = Room::new(self.settings.outbox.in_flight_bytes);
+        room.watch(&self.metrics, metrics::Room::Outbox);
         let (relay, committed) = HandOff::new(room.clone());
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let outbox = OutboxRelay::new(settings, database, committed, room, presence, self.health.clone());
+        let outbox = OutboxRelay::new(
+            settings,
+            database,
+            committed,
+            room,
+            presence,
+            self.health.clone(),
+            Arc::clone(&self.metrics),
+        );
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
@@ -209,6 +262,7 @@ impl App {
                 presence: presence.clone(),
                 set_aside: SetAside::default(),
                 health: self.health.clone(),
+                metrics: Arc::clone(&self.metrics),
                 name: name.clone(),
             };
             tasks.spawn(name, worker.run(self.stop.clone()));
@@ -223,11 +277,23 @@ impl App {
         presence: Presence,
     ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
-        let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
+        let consumer = WakeUps {
+            settings: Arc::clone(&self.settings),
+            worker,
+            health: self.health.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
         tasks.spawn(component::WAKE_UPS, consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let channels = Channels { committed, wake_ups, relay };
-        let worker = WebhookWorker::new(settings, database, channels, presence, self.health.clone())?;
+        let worker = WebhookWorker::new(
+            settings,
+            database,
+            channels,
+            presence,
+            self.health.clone(),
+            Arc::clone(&self.metrics),
+        )?;
         tasks.spawn(component::WEBHOOK_WORKER, worker.run(self.stop.clone()));
         Ok(())
     }

@@ -13,6 +13,7 @@ mod delivery;
 mod dev;
 mod endpoint;
 mod exit;
+mod healthcheck;
 mod input;
 mod migrate;
 mod operation;
@@ -86,6 +87,8 @@ enum Command {
     /// See what operators changed
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Ask the running service whether it is ready
+    Healthcheck(healthcheck::Args),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -144,6 +147,9 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         }
         Command::Audit(command) => {
             start.with_database(async |database, _| audit::run(command, database).await)
+        }
+        Command::Healthcheck(args) => {
+            start.with_settings(async |settings| healthcheck::run(&args, settings).await)
         }
         Command::Config(command) => config::run(&command, &start),
         Command::DevServices(args) => service::dev_services(&args),

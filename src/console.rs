@@ -1,14 +1,15 @@
-//! The HTTP server of a process: health checks.
+//! The HTTP server of a process: health checks and metrics.
 
 mod health;
+mod metrics;
 
-use std::{future::IntoFuture as _, net::SocketAddr, time::Duration};
+use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::Health;
+use crate::{health::Health, metrics::Metrics};
 
 /// How long open requests may take once the server stops. A client that never finishes its request must not hold
 /// up the process.
@@ -35,9 +36,9 @@ impl Console {
     ///
     /// # Errors
     /// When the address is in use or does not belong to this host.
-    pub async fn bind(address: SocketAddr, health: Health) -> Result<Self, BindError> {
+    pub async fn bind(address: SocketAddr, health: Health, metrics: Arc<Metrics>) -> Result<Self, BindError> {
         let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
-        Ok(Self { listener, routes: health::routes(health) })
+        Ok(Self { listener, routes: health::routes(health).merge(metrics::routes(metrics)) })
     }
 
     /// Serves requests until `stop`.

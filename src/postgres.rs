@@ -36,6 +36,7 @@ mod planning;
 mod pool;
 pub mod processes;
 mod provenance;
+pub mod samples;
 pub mod schema;
 mod session;
 pub mod suppressions;

@@ -43,6 +43,7 @@ pub struct Settings {
     pub dead_letter: DeadLetter,
     pub retention: Retention,
     pub http: Http,
+    pub health: Health,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -232,6 +233,15 @@ pub struct Retention {
 pub struct Http {
     pub bind: SocketAddr,
     pub tokens: Vec<HttpToken>,
+}
+
+/// Section `[health]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Health {
+    #[serde(deserialize_with = "types::duration")]
+    pub max_lag: Duration,
 }
 
 /// Section `[log]`.

@@ -11,6 +11,7 @@ pub mod outbox_relay;
 pub mod presence;
 mod retry;
 pub mod room;
+pub mod sampler;
 pub mod upsert;
 pub mod wake_ups;
 pub mod webhook;

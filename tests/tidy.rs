@@ -33,7 +33,7 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Modules that every layer above the domain may use. They use the domain and each other.
-const LEAVES: [&str; 3] = ["settings", "telemetry", "health"];
+const LEAVES: [&str; 4] = ["settings", "telemetry", "health", "metrics"];
 
 /// The modules of the domain, from the bottom up. Each imports from its own line and the lines above it.
 const DOMAIN: [&[&str]; 6] = [

@@ -58,6 +58,8 @@ fn documented_command_parses() {
         "endpoint resume 4e4f",
         "endpoint enable 4e4f",
         "endpoint test https://hooks.example/sales --company acme -o json",
+        "healthcheck",
+        "healthcheck --timeout 500ms",
         "config check",
         "config show -o json",
         "config example",

@@ -238,6 +238,19 @@ impl Database {
         }
     }
 
+    /// How many connections are open, and how many of them are idle.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
+        (open, idle.min(open))
+    }
+
+    /// Maximum number of connections.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
+    }
+
     /// The pool, for whole-database tasks such as migrations.
     #[must_use]
     pub fn pool(&self) -> &PgPool {

@@ -16,6 +16,12 @@ pub const PRESENCE: &str = "presence";
 /// The clock of the process, compared to the database's.
 pub const CLOCK: &str = "clock";
 
+/// Work that has waited for too long.
+pub const LAG: &str = "lag";
+
+/// Samples the database for metrics and the lag.
+pub const SAMPLER: &str = "sampler";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 

@@ -28,6 +28,7 @@ mod kept;
 mod lanes;
 mod locks;
 mod memory;
+mod metrics;
 mod once;
 mod one_end;
 mod operating;
