@@ -5,10 +5,12 @@
 pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod doctor;
 pub mod endpoints;
 pub mod erasure;
 mod ids;
 pub mod lane;
 mod rate_limit;
 pub mod unmerge;
+pub mod verify;
 pub mod wake_up;
