@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 
-use super::{ConnectError, Database, migrations};
+use super::{ConnectError, Database, migrations, processes};
 
 /// What the database says.
 #[derive(Debug)]
@@ -88,11 +88,7 @@ async fn read(conn: &mut PgConnection) -> Result<Inspection, sqlx::Error> {
     };
     let schema = schema.await.map_err(|error| super::refusal(&error));
     let tables = tables(conn).await?;
-    let processes =
-        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM processes WHERE alive_until > now()"#)
-            .fetch_one(conn)
-            .await
-            .ok();
+    let processes = processes::alive(conn).await.ok();
     Ok(Inspection { server, processes, schema, tables })
 }
 

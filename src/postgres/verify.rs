@@ -2,6 +2,8 @@
 //!
 //! A page is read in one snapshot, and every transaction of the service keeps what is checked here, so work in progress
 //! contradicts nothing. What depends on the clock, such as the takeover from a dead process, may need a second look.
+//!
+//! `OFFSET 0` makes Postgres look up each row: it would hash a whole table otherwise.
 
 mod contacts;
 mod events;
@@ -254,6 +256,11 @@ impl Page {
             self.violations.push(Violation { check, company: company.to_owned(), id, found });
         }
     }
+}
+
+/// `ORDINALITY` counts from 1.
+fn indexes(ordinals: Vec<i64>) -> Vec<usize> {
+    ordinals.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect()
 }
 
 /// Reads a page of a table. The connection is in a transaction with one snapshot.

@@ -4,10 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    Check, PAGE, Page, Place, Scope,
-    events::{indexes, not_applied},
-};
+use super::{Check, PAGE, Page, Place, Scope, events::not_applied, indexes};
 use crate::{
     domain::event::{Stamp, to_micros},
     postgres::{columns::column, provenance},
@@ -202,14 +199,14 @@ pub(super) async fn aliases(
 ) -> Result<Page, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT a.company_id, a.alias_id,
-               EXISTS (SELECT FROM contacts c WHERE c.company_id = a.company_id AND c.contact_id = a.contact_id)
+               EXISTS (SELECT FROM contacts c WHERE c.company_id = a.company_id AND c.contact_id = a.contact_id OFFSET 0)
                    AS "leads_to_contact!",
-               EXISTS (SELECT FROM contacts c WHERE c.company_id = a.company_id AND c.contact_id = a.alias_id)
+               EXISTS (SELECT FROM contacts c WHERE c.company_id = a.company_id AND c.contact_id = a.alias_id OFFSET 0)
                    AS "is_contact!",
                EXISTS (SELECT FROM contact_aliases b
-                   WHERE b.company_id = a.company_id AND b.alias_id = a.contact_id) AS "is_chain!",
+                   WHERE b.company_id = a.company_id AND b.alias_id = a.contact_id OFFSET 0) AS "is_chain!",
                EXISTS (SELECT FROM applied_events ae WHERE ae.company_id = a.company_id
-                   AND ae.event_key = a.merged_by AND ae.meaning IS NOT NULL) AS "has_event!"
+                   AND ae.event_key = a.merged_by AND ae.meaning IS NOT NULL OFFSET 0) AS "has_event!"
            FROM contact_aliases a
            WHERE (a.company_id, a.alias_id) > ($1, $2) AND a.company_id <= $3
            ORDER BY a.company_id, a.alias_id LIMIT $4"#,
@@ -241,9 +238,9 @@ pub(super) async fn erased(
 ) -> Result<Page, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT x.company_id, x.contact_id,
-               EXISTS (SELECT FROM contacts c WHERE c.company_id = x.company_id AND c.contact_id = x.contact_id)
+               EXISTS (SELECT FROM contacts c WHERE c.company_id = x.company_id AND c.contact_id = x.contact_id OFFSET 0)
                OR EXISTS (SELECT FROM contact_aliases a
-                   WHERE a.company_id = x.company_id AND a.alias_id = x.contact_id) AS "is_contact!"
+                   WHERE a.company_id = x.company_id AND a.alias_id = x.contact_id OFFSET 0) AS "is_contact!"
            FROM contact_erasures x
            WHERE (x.company_id, x.contact_id) > ($1, $2) AND x.company_id <= $3
            ORDER BY x.company_id, x.contact_id LIMIT $4"#,

@@ -3,7 +3,10 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Check, PAGE, Page, Place, Scope, webhooks};
+use super::{
+    Check, PAGE, Page, Place, Scope, indexes,
+    webhooks::{self, Step},
+};
 use crate::{domain::event::EventRef, postgres::columns::column};
 
 /// The ledger.
@@ -15,7 +18,7 @@ pub(super) async fn ledger(
     let rows = sqlx::query!(
         r#"SELECT ae.company_id, ae.event_key, ae.meaning IS NOT NULL OR EXISTS (
                SELECT FROM dead_letters dl
-               WHERE dl.company_id = ae.company_id AND dl.event_key = ae.event_key) AS "has_end!"
+               WHERE dl.company_id = ae.company_id AND dl.event_key = ae.event_key OFFSET 0) AS "has_end!"
            FROM applied_events ae
            WHERE (ae.company_id, ae.event_key) > ($1, $2) AND ae.company_id <= $3
            ORDER BY ae.company_id, ae.event_key LIMIT $4"#,
@@ -83,16 +86,6 @@ pub(super) async fn dead_letters(
     Ok(page)
 }
 
-/// A row of the history.
-pub(super) struct Step {
-    pub(super) company: String,
-    pub(super) contact: Uuid,
-    pub(super) applied_at: time::OffsetDateTime,
-    pub(super) event: EventRef,
-    /// The numbers of the webhook steps of its event, separated by commas.
-    pub(super) webhooks: Option<String>,
-}
-
 /// The history, its events, its contacts and its webhooks.
 pub(super) async fn history(
     conn: &mut PgConnection,
@@ -102,9 +95,9 @@ pub(super) async fn history(
     let rows = sqlx::query!(
         r#"SELECT t.company_id, t.contact_id, t.event_time, t.applied_order, t.source, t.event_id, t.applied_at,
                t.webhooks,
-               EXISTS (SELECT FROM contact_aliases a WHERE a.company_id = t.company_id AND a.alias_id = t.contact_id)
+               EXISTS (SELECT FROM contact_aliases a WHERE a.company_id = t.company_id AND a.alias_id = t.contact_id OFFSET 0)
                OR EXISTS (SELECT FROM contact_erasures x
-                   WHERE x.company_id = t.company_id AND x.contact_id = t.contact_id) AS "is_former!",
+                   WHERE x.company_id = t.company_id AND x.contact_id = t.contact_id OFFSET 0) AS "is_former!",
                (SELECT c.version FROM contacts c WHERE c.company_id = t.company_id AND c.contact_id = t.contact_id)
                    AS living_version,
                t.version
@@ -175,9 +168,4 @@ pub(super) async fn not_applied(
     .fetch_all(conn)
     .await?;
     Ok(indexes(missing))
-}
-
-/// `ORDINALITY` counts from 1.
-pub(super) fn indexes(ordinals: Vec<i64>) -> Vec<usize> {
-    ordinals.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect()
 }

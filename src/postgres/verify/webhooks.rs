@@ -7,14 +7,11 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{
-    Check, PAGE, Page, Place, Scope,
-    events::{Step, indexes},
-};
+use super::{Check, PAGE, Page, Place, Scope, indexes};
 use crate::{
     domain::{
         chain::completed::AppliedChain,
-        event::CompanyId,
+        event::{CompanyId, EventRef},
         webhook::delivery::{Delivery, delivery_id},
     },
     postgres::{columns::column, effects::Part as _},
@@ -32,13 +29,13 @@ pub(super) async fn deliveries(
                (d.state = 'pending') = (d.finished_at IS NULL) AS "is_consistent!",
                d.state <> 'pending' OR EXISTS (
                    SELECT FROM webhook_pending p WHERE p.company_id = d.company_id AND p.delivery_id = d.delivery_id
-                       AND p.created_at = d.created_at) AS "has_clock!",
+                       AND p.created_at = d.created_at OFFSET 0) AS "has_clock!",
                d.state <> 'dead' OR EXISTS (
                    SELECT FROM dead_letters dl WHERE dl.company_id = d.company_id AND dl.delivery_id = d.delivery_id
-                       AND dl.state IN ('open', 'replaying'))
+                       AND dl.state IN ('open', 'replaying') OFFSET 0)
                OR EXISTS (
                    SELECT FROM contact_erasures x WHERE x.company_id = d.company_id
-                       AND x.erased_at > d.created_at - interval '1 hour') AS "has_dead_letter!"
+                       AND x.erased_at > d.created_at - interval '1 hour' OFFSET 0) AS "has_dead_letter!"
            FROM webhook_deliveries d
            WHERE (d.company_id, d.delivery_id, d.created_at) > ($1, $2, $3) AND d.company_id <= $4
            ORDER BY d.company_id, d.delivery_id, d.created_at LIMIT $5"#,
@@ -71,11 +68,11 @@ pub(super) async fn pending(
     let rows = sqlx::query!(
         r#"SELECT p.company_id, p.delivery_id,
                EXISTS (SELECT FROM webhook_deliveries d WHERE d.company_id = p.company_id
-                   AND d.delivery_id = p.delivery_id AND d.created_at = p.created_at AND d.state = 'pending')
+                   AND d.delivery_id = p.delivery_id AND d.created_at = p.created_at AND d.state = 'pending' OFFSET 0)
                    AS "has_delivery!",
                EXISTS (SELECT FROM webhook_endpoints e WHERE e.company_id = p.company_id
                    AND e.endpoint_id = p.endpoint_id AND (e.owner IS NOT NULL OR e.next_due_at < 'infinity'
-                       OR e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL)) AS "has_lane!"
+                       OR e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL) OFFSET 0) AS "has_lane!"
            FROM webhook_pending p
            WHERE (p.company_id, p.delivery_id) > ($1, $2) AND p.company_id <= $3
            ORDER BY p.company_id, p.delivery_id LIMIT $4"#,
@@ -162,6 +159,16 @@ async fn awaited(
     Ok(indexes(found))
 }
 
+/// A row of the history.
+pub(super) struct Step {
+    pub(super) company: String,
+    pub(super) contact: Uuid,
+    pub(super) applied_at: OffsetDateTime,
+    pub(super) event: EventRef,
+    /// The numbers of the webhook steps of its event, separated by commas.
+    pub(super) webhooks: Option<String>,
+}
+
 /// A webhook step that must be somewhere.
 struct Wanted<'a> {
     company: &'a str,
@@ -245,7 +252,7 @@ async fn unsent(
 
 async fn has_erased_since(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM contact_erasures x WHERE x.company_id = $1 AND x.erased_at > $2) AS "has!""#,
+        r#"SELECT EXISTS (SELECT FROM contact_erasures x WHERE x.company_id = $1 AND x.erased_at > $2 OFFSET 0) AS "has!""#,
         wanted.company,
         wanted.applied_at,
     )
