@@ -4,14 +4,19 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
 
 use contact_relay::{
     amqp::Topology,
-    dev::services::{Mode, Options, Services},
+    dev::services::{
+        Action::{Alarm, Calm},
+        Mode, Options,
+        Service::Rabbitmq,
+        Services,
+    },
 };
 use lapin::{Connection, ConnectionProperties, types::FieldTable};
 use macro_rules_attribute::apply;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::support::{app::TestApp, test};
+use crate::support::{alone, app::TestApp, proxy::Proxy, test};
 
 struct Diagnosis {
     code: Option<i32>,
@@ -210,6 +215,30 @@ async fn unreachable_service_hides_only_what_it_has(app: &TestApp) {
     app.set("amqp.heartbeat", "soon");
     let ended = app.cli(&["doctor"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{ended:?}");
+}
+
+/// A pooler that drops what sessions ask for.
+#[apply(test)]
+async fn session_without_its_settings_is_found(app: &TestApp) {
+    let url = app.setting("postgres.url");
+    let pooler = Proxy::without_options(&url).await;
+    app.set("postgres.url", pooler.url());
+    let found = doctor(app).await;
+    assert_eq!((found.status("session"), found.status("schema")), ("broken", "fine"));
+    assert!(found.text("session").contains("statement_timeout"), "{}", found.text("session"));
+    app.set("postgres.url", &url);
+}
+
+#[apply(alone)]
+async fn alarm_of_the_broker_is_found(app: &TestApp) {
+    app.broker.declare().await;
+    app.set("amqp.publish_timeout", "2s");
+    app.control(Alarm, Rabbitmq).await;
+    let found = doctor(app).await;
+    app.control(Calm, Rabbitmq).await;
+    assert_eq!((found.status("publishing"), found.verdicts[2].as_str()), ("broken", "broken"));
+    assert!(found.text("publishing").contains("rabbitmq-diagnostics alarms"));
+    assert_eq!(doctor(app).await.status("publishing"), "fine");
 }
 
 #[apply(test)]

@@ -141,3 +141,67 @@ fn publishing(publishing: &Publishing) -> Finding {
         Publishing::Unanswered => finding(Status::Unknown, "no confirm within amqp.publish_timeout"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{amqp::Topology, settings::load};
+
+    fn inspection() -> Inspection {
+        let names = Topology::new("contact-relay");
+        let queues = [names.dead_letters(), names.trigger_fired(), names.webhook()];
+        let object =
+            |name| Object { kind: "queue", name, state: ObjectState::Queue { messages: 0, consumers: 1 } };
+        let server = Some(("RabbitMQ".to_owned(), "3.10.8".to_owned()));
+        Inspection { server, objects: queues.map(object).into(), publishing: Publishing::Confirmed }
+    }
+
+    fn wrong(inspection: &Inspection) -> Vec<(String, Status)> {
+        let settings = load(None, []).unwrap().settings;
+        let found = findings(inspection, &settings.amqp).into_iter();
+        let wrong = found.filter(|one| ![Status::Fine, Status::Invisible].contains(&one.status));
+        wrong.map(|one| (one.name, one.status)).collect()
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        assert_eq!(wrong(&inspection()), []);
+        for version in ["3.9.29", "3.8", "x"] {
+            let server = Some(("RabbitMQ".to_owned(), version.to_owned()));
+            let found = wrong(&Inspection { server, ..inspection() });
+            assert_eq!(found, [("broker version".to_owned(), Status::Broken)]);
+        }
+        let server = Some(("RabbitMQ".to_owned(), "4.3.0-rc.1".to_owned()));
+        assert_eq!(wrong(&Inspection { server, ..inspection() }), []);
+        let other = Some(("LavinMQ".to_owned(), "9.0".to_owned()));
+        assert_eq!(wrong(&Inspection { server: other, ..inspection() }).len(), 1);
+        for (publishing, status) in [
+            (Publishing::Blocked, Status::Broken),
+            (Publishing::Refused("ACCESS_REFUSED".to_owned()), Status::Broken),
+            (Publishing::Unanswered, Status::Unknown),
+        ] {
+            assert_eq!(
+                wrong(&Inspection { publishing, ..inspection() }),
+                [("publishing".to_owned(), status)]
+            );
+        }
+    }
+
+    #[test]
+    fn bindings_are_unknown_without_consumers() {
+        let mut inspection = inspection();
+        inspection.objects[1].state = ObjectState::Queue { messages: 3, consumers: 0 };
+        let name = "contact-relay.trigger-fired";
+        let expected =
+            [(format!("consumers of {name}"), Status::Warning), ("bindings".to_owned(), Status::Unknown)];
+        assert_eq!(wrong(&inspection), expected);
+        for state in
+            [ObjectState::Missing, ObjectState::Differs("x".to_owned()), ObjectState::Refused("x".to_owned())]
+        {
+            inspection.objects[1].state = state;
+            let expected =
+                [(format!("queue {name}"), Status::Broken), ("bindings".to_owned(), Status::Unknown)];
+            assert_eq!(wrong(&inspection), expected);
+        }
+    }
+}

@@ -211,3 +211,88 @@ fn encryption(server: &Server, settings: &Settings) -> Finding {
     finding(Status::Warning, "contacts and the password may travel in the clear")
         .remedy("add ?sslmode=verify-full to postgres.url")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        postgres::inspection::Table,
+        settings::{Settings, load},
+    };
+
+    fn settings() -> Settings {
+        load(None, []).unwrap().settings
+    }
+
+    fn inspection() -> Inspection {
+        let server = Server {
+            version: "15.8".to_owned(),
+            number: 150_008,
+            role: "relay".to_owned(),
+            encoding: "UTF8".to_owned(),
+            is_replica: false,
+            is_read_only: false,
+            fsync: true,
+            full_page_writes: true,
+            autovacuum: true,
+            standby_names: String::new(),
+            standbys: 0,
+            max_sessions: 97,
+            is_encrypted: false,
+            now: OffsetDateTime::now_utc(),
+        };
+        let table = Table { name: "contacts".to_owned(), missing: Vec::new(), is_owned: true };
+        Inspection { server, processes: Some(2), schema: Ok((Vec::new(), 0)), tables: vec![table] }
+    }
+
+    fn not_fine(inspection: &Inspection, settings: &Settings) -> Vec<(String, Status)> {
+        let found = findings(inspection, None, settings);
+        found.into_iter().filter(|one| one.status != Status::Fine).map(|one| (one.name, one.status)).collect()
+    }
+
+    type Change = fn(&mut Inspection);
+
+    #[test]
+    fn each_fault_is_one_finding() {
+        assert_eq!(not_fine(&inspection(), &settings()), []);
+        let faults: [(Change, &str, Status); 14] = [
+            (|at| at.server.number = 140_012, "database version", Status::Broken),
+            (|at| at.server.is_replica = true, "writable", Status::Broken),
+            (|at| at.server.is_read_only = true, "writable", Status::Broken),
+            (|at| at.server.fsync = false, "fsync", Status::Broken),
+            (|at| at.server.full_page_writes = false, "full_page_writes", Status::Broken),
+            (|at| at.server.autovacuum = false, "autovacuum", Status::Broken),
+            (|at| at.server.standby_names = "b".to_owned(), "commits", Status::Broken),
+            (|at| at.server.max_sessions = 19, "connections", Status::Broken),
+            (|at| at.server.now -= time::Duration::minutes(1), "clock", Status::Warning),
+            (|at| at.schema = Err("denied".to_owned()), "schema", Status::Broken),
+            (|at| at.schema = Ok((vec!["0002 x".to_owned()], 0)), "schema", Status::Broken),
+            (|at| at.schema = Ok((Vec::new(), 1)), "schema", Status::Warning),
+            (|at| at.tables[0].missing = vec!["UPDATE".to_owned()], "rights", Status::Broken),
+            (|at| at.tables[0].is_owned = false, "owner", Status::Broken),
+        ];
+        for (change, name, status) in faults {
+            let mut inspection = inspection();
+            change(&mut inspection);
+            assert_eq!(not_fine(&inspection, &settings()), [(name.to_owned(), status)]);
+        }
+    }
+
+    #[test]
+    fn commits_that_skip_a_synchronous_standby_are_not_durable() {
+        let mut inspection = inspection();
+        inspection.server.standby_names = "b".to_owned();
+        inspection.server.standbys = 1;
+        assert_eq!(not_fine(&inspection, &settings()), []);
+        let mut settings = settings();
+        settings.postgres.synchronous_commit = SynchronousCommit::Local;
+        assert_eq!(not_fine(&inspection, &settings), [("commits".to_owned(), Status::Broken)]);
+    }
+
+    #[test]
+    fn connection_in_the_clear_is_a_warning_only_over_a_network() {
+        let mut settings = settings();
+        settings.postgres.url = "postgres://u:p@db.example/d".to_owned().into();
+        assert_eq!(not_fine(&inspection(), &settings), [("TLS to the database".to_owned(), Status::Warning)]);
+    }
+}

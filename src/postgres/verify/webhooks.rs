@@ -196,7 +196,8 @@ pub(super) async fn steps(
     if missing.is_empty() {
         return Ok(());
     }
-    let unsent = unsent(conn, &missing.iter().map(|one| one.applied_at).collect()).await?;
+    let times = missing.iter().map(|one| one.applied_at).collect();
+    let Some(unsent) = unsent(conn, &times).await? else { return Ok(()) };
     for one in missing.into_iter().filter(|one| !unsent.contains(&one.id)) {
         // An erasure may have removed a webhook that only mentions the person.
         if !has_erased_since(conn, one).await? {
@@ -230,11 +231,11 @@ async fn without_delivery(conn: &mut PgConnection, wanted: &[Wanted<'_>]) -> Res
 }
 
 /// The webhooks that transactions of these times have left to be sent. A row has the time of its transaction, as the history
-/// has. One that cannot be read may have any webhook, and its owner reports it.
+/// has. `None` if one of them cannot be read: it may have any webhook, and who takes it reports it.
 async fn unsent(
     conn: &mut PgConnection,
     times: &BTreeSet<OffsetDateTime>,
-) -> Result<HashSet<Uuid>, sqlx::Error> {
+) -> Result<Option<HashSet<Uuid>>, sqlx::Error> {
     let times: Vec<OffsetDateTime> = times.iter().copied().collect();
     // Row by row: each may have some MiB.
     let mut rows = sqlx::query!(
@@ -244,10 +245,10 @@ async fn unsent(
     .fetch(conn);
     let mut found = HashSet::new();
     while let Some(row) = rows.try_next().await? {
-        let deliveries = Delivery::unpack(&row.company_id, &row.body)?;
+        let Ok(deliveries) = Delivery::unpack(&row.company_id, &row.body) else { return Ok(None) };
         found.extend(deliveries.into_iter().map(|delivery| delivery.key.id));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 async fn has_erased_since(conn: &mut PgConnection, wanted: &Wanted<'_>) -> Result<bool, sqlx::Error> {
