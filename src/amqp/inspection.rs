@@ -185,20 +185,21 @@ fn differs(error: TopologyError) -> ObjectState {
     }
 }
 
-/// Publishes to a queue that does not exist, through the exchange that replays and answers use. The broker confirms and drops
-/// it.
+/// Publishes twice to a queue that does not exist, through the exchange that replays and answers use. The broker confirms and
+/// drops it. In an alarm it still takes the first message of a connection, and then reads nothing more.
 async fn publish(connection: &Connection, limit: Duration) -> Publishing {
     let published = async {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let (nobody, options) = (uuid::Uuid::now_v7().to_string(), BasicPublishOptions::default());
-        channel
-            .basic_publish("".into(), nobody.as_str().into(), options, &[], BasicProperties::default())
-            .await?
-            .await
+        let nobody = uuid::Uuid::now_v7().to_string();
+        for _ in 0..2 {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            channel.basic_publish("".into(), nobody.as_str().into(), options, &[], properties).await?.await?;
+        }
+        Ok::<_, lapin::Error>(())
     };
     match timeout(limit, published).await {
-        Ok(Ok(_)) => Publishing::Confirmed,
+        Ok(Ok(())) => Publishing::Confirmed,
         Ok(Err(error)) => Publishing::Refused(connection::cause(&error)),
         Err(_) if connection.status().blocked() => Publishing::Blocked,
         Err(_) => Publishing::Unanswered,

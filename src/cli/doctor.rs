@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Looks at the broker, the database and the settings, and says promise by promise whether this deployment keeps it. It
-publishes one message that nobody gets, and changes nothing. A promise may be kept as far as can be seen: `because` then
+publishes two messages that nobody gets, and changes nothing. A promise may be kept as far as can be seen: `because` then
 names what a client of the broker cannot see.
 
 Exit 0: no promise is broken; 1: one is; 69: broker or database cannot be reached; 78: the settings are not valid.
