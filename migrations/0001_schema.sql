@@ -127,6 +127,9 @@ CREATE TABLE trigger_events (
     merged        text,                              -- contacts merged into this one, separated by commas
     fields        text NOT NULL,                     -- accepted values by field name
     rejected      text,                              -- [{"field": "phone", "reason": "…"}]
+    -- On the row of the first CRM step: all webhook steps of the event that were to be sent, separated by commas. Their
+    -- deliveries derive from event and step, so `verify` can tell that none is lost.
+    webhooks      text,
     applied_at    timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (applied_at);
 CREATE TABLE trigger_events_default PARTITION OF trigger_events DEFAULT;

@@ -5,12 +5,14 @@
 
 mod audit;
 mod bulk;
+mod completions;
 mod config;
 mod confirm;
 mod contact;
 mod dead_letter;
 mod delivery;
 mod dev;
+mod doctor;
 mod endpoint;
 mod exit;
 mod healthcheck;
@@ -25,10 +27,11 @@ mod start;
 mod tail;
 mod trigger;
 mod value;
+mod verify;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry;
 use exit::Exit;
@@ -89,9 +92,15 @@ enum Command {
     Audit(audit::Command),
     /// Ask the running service whether it is ready
     Healthcheck(healthcheck::Args),
+    /// Inspect broker, database and settings: which promises this deployment keeps
+    Doctor(doctor::Args),
+    /// Prove the promises on the rows of the database
+    Verify(verify::Args),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script that completes this command line in a shell
+    Completions(completions::Args),
     /// Hold the private services of `dev`
     #[command(hide = true)]
     DevServices(service::DevServices),
@@ -151,7 +160,12 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         Command::Healthcheck(args) => {
             start.with_settings(async |settings| healthcheck::run(&args, settings).await)
         }
+        Command::Doctor(args) => start.looking(async |effective| doctor::run(&args, effective).await),
+        Command::Verify(args) => {
+            start.with_database(async |database, settings| verify::run(&args, database, settings).await)
+        }
         Command::Config(command) => config::run(&command, &start),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::DevServices(args) => service::dev_services(&args),
     }
 }

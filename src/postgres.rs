@@ -26,6 +26,7 @@ pub mod endpoints;
 pub mod erasure;
 mod failure;
 mod free;
+pub mod inspection;
 pub mod ledger;
 pub mod links;
 pub mod living;
@@ -43,6 +44,7 @@ pub mod suppressions;
 pub mod suspects;
 pub mod table_locks;
 pub mod unmerge;
+pub mod verify;
 
 pub use failure::{Failure, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};

@@ -190,6 +190,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// The retry schedules: that of all endpoints, and those that endpoints have of their own.
+    #[must_use]
+    pub fn retry_schedules(&self) -> Vec<Vec<Duration>> {
+        let own = self.endpoints.iter().filter_map(EndpointRule::retry_schedule);
+        std::iter::once(self.retry_schedule.clone()).chain(own).collect()
+    }
+
     /// Where webhooks may go according to the settings. `own`, the service's own addresses, is left empty.
     #[must_use]
     pub fn egress(&self) -> egress::Policy {

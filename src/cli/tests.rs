@@ -63,6 +63,10 @@ fn documented_command_parses() {
         "config check",
         "config show -o json",
         "config example",
+        "completions bash",
+        "verify",
+        "verify --company acme -o json",
+        "doctor -o ndjson",
         "dev-services --state x --disposable",
     ] {
         let words = ["contact-relay"].into_iter().chain(line.split(' '));

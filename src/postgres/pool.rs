@@ -172,6 +172,20 @@ impl Database {
         }
     }
 
+    /// Opens one connection outside of the pool, even if it is not usable for work.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn open(&self) -> Result<PgConnection, ConnectError> {
+        let options = self.pool.connect_options();
+        let (address, limit) = (address(&options), self.acquire_timeout);
+        match timeout(limit, PgConnection::connect_with(&options)).await {
+            Ok(Ok(conn)) => Ok(conn),
+            Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
+            Err(_) => Err(ConnectError::Timeout { address, limit }),
+        }
+    }
+
     /// Runs one unit of work on one connection, within `acquire_timeout` plus twice `statement_timeout`.
     ///
     /// The connection returns to the pool only if the work succeeds. After an error or a timeout it is
