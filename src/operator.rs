@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod erasure;
 mod ids;
 pub mod lane;
+pub mod paging;
 mod rate_limit;
 pub mod unmerge;
 pub mod wake_up;

@@ -45,7 +45,7 @@ impl Caller {
                 "nobody has access: http.tokens is empty; add an entry name:role:token and restart",
             ));
         }
-        let by = |name: String| Actor { name, via };
+        let by = |name: String| Actor::new(name, via);
         if headers.contains_key(header::AUTHORIZATION) {
             let bearer = token(headers).and_then(|token| keyring.bearer(token));
             let bearer = bearer.ok_or_else(|| unauthenticated("the token is not valid; see http.tokens"))?;
