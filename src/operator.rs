@@ -11,6 +11,8 @@ pub mod erasure;
 mod ids;
 pub mod lane;
 pub mod paging;
+pub mod preview;
 mod rate_limit;
 pub mod unmerge;
+pub mod views;
 pub mod wake_up;
