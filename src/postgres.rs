@@ -32,6 +32,7 @@ pub mod links;
 pub mod living;
 mod migrations;
 pub mod partitions;
+mod planning;
 mod pool;
 pub mod processes;
 mod provenance;

@@ -10,7 +10,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::support::{app::TestApp, http::{Answer, Ask}, process::Process};
+use crate::support::{
+    app::TestApp,
+    http::{Answer, Ask},
+    process::Process,
+};
 
 /// One token for each role.
 const TOKENS: [(&str, &str); 4] =

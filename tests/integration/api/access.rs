@@ -9,13 +9,7 @@ use serde_json::json;
 use strum::VariantArray as _;
 
 use super::{TOKENS, address, get, kind, least_body, post, served};
-use crate::support::{
-    app::TestApp,
-    contracts,
-    event::Event,
-    http::Ask,
-    test,
-};
+use crate::support::{app::TestApp, contracts, event::Event, http::Ask, test};
 
 fn api() -> impl Iterator<Item = RouteInfo> {
     console::routes().into_iter().filter(|route| route.face == Face::Api)
@@ -87,7 +81,8 @@ async fn viewer_changes_nothing(app: &TestApp) {
     let count = console::routes().iter().filter(|route| route.kind == Kind::Change).count();
     for route in console::routes().into_iter().filter(|route| route.kind == Kind::Change) {
         assert!(route.role > Some(Role::Viewer), "{}", route.path);
-        let id = if route.path.contains("endpoints") { endpoint.as_str().unwrap() } else { &dead.id.to_string() };
+        let id =
+            if route.path.contains("endpoints") { endpoint.as_str().unwrap() } else { &dead.id.to_string() };
         let path = route.path.replace("/api/v1/companies/{company}/contacts/{id}", &contact);
         let path = address(&path.replace("{id}", id));
         let ids = if path.contains("deliveries") { delivery["id"].clone() } else { json!(dead.id) };
@@ -129,7 +124,10 @@ async fn wrong_tokens_are_refused(app: &TestApp) {
     let too_long = process.ask(ask().token(&"x".repeat(1 << 20))).await;
     assert_eq!(too_long.status, 431);
     for header in [ask().header("authorization", "bearer tok-v"), ask().token(" tok-v ")] {
-        assert_eq!(process.ask(header).await.json(), json!({ "name": "vera", "role": "viewer", "csrf": null }));
+        assert_eq!(
+            process.ask(header).await.json(),
+            json!({ "name": "vera", "role": "viewer", "csrf": null })
+        );
     }
     assert!(!process.log().contains("tok-"), "a token is in the log");
 }
@@ -137,12 +135,13 @@ async fn wrong_tokens_are_refused(app: &TestApp) {
 #[apply(test)]
 async fn viewer_sees_no_personal_data(app: &TestApp) {
     let process = served(app).await;
-    app.receiver.set_body("secret answer of the receiver");
     let url = app.receiver.url("/ok/by-name/Ada-Lovelace");
     let lead = Event::lead("Ada Lovelace").email("ada@analytical.example").phone("+5511987654321");
     let lead = lead.argument("identity", "529.982.247-25").webhook(&url);
     app.broker.publish(&lead).await;
-    app.broker.publish_bytes("trigger.fired", b"{\"name\": \"Ada Lovelace\"", Event::lead("x").properties()).await;
+    app.broker
+        .publish_bytes("trigger.fired", b"{\"name\": \"Ada Lovelace\"", Event::lead("x").properties())
+        .await;
     app.wait_for_deliveries("delivered", 1).await;
     let dead = app.wait_for_dead_letter().await;
     let delivery = get(&process, "tok-o", "/api/v1/deliveries").await["items"][0].clone();
@@ -167,12 +166,13 @@ async fn viewer_sees_no_personal_data(app: &TestApp) {
         all += post(&process, token, "/api/v1/contacts/search", &search).await.text();
         assert!(!all.contains("529.982"), "the identity is masked for everybody");
         if token == "tok-v" {
-            for value in ["Lovelace", "ada@", "analytical", "98765", "secret answer"] {
+            for value in ["Lovelace", "ada@", "analytical", "98765", "responseBody\"", "\"body\""] {
                 assert!(!all.contains(value), "{value}: {all}");
             }
         }
     }
-    for value in ["Ada Lovelace", "ada@analytical.example", "+5511987654321", "secret answer"] {
+    for value in ["Ada Lovelace", "ada@analytical.example", "+5511987654321", "\"responseBody\":\"received\""]
+    {
         assert!(all.contains(value), "an operator sees {value}");
     }
 }
