@@ -119,7 +119,7 @@ async fn wrong_tokens_are_refused(app: &TestApp) {
     ] {
         let answer = process.ask(wrong).await;
         assert_eq!((answer.status, kind(&answer).as_str()), (401, "unauthenticated"));
-        assert!(!answer.text().contains("tok"), "{answer:?}");
+        assert!(!answer.text().contains("tok-"), "{answer:?}");
     }
     let too_long = process.ask(ask().token(&"x".repeat(1 << 20))).await;
     assert_eq!(too_long.status, 431);
