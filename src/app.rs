@@ -13,12 +13,8 @@ use tracing::{info, warn};
 use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
-    console::Console,
-    domain::{
-        chain::rules::Rules,
-        contact::placeholder::Placeholders,
-        trigger::cache::{Compiler, TriggerCache},
-    },
+    console::{Console, OneTimeCode},
+    domain::trigger::cache::{Compiler, TriggerCache},
     health::Health,
     metrics::{self, Connections, Metrics, Pool},
     postgres::{
@@ -74,6 +70,7 @@ pub struct App {
     health: Health,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
+    link: Option<OneTimeCode>,
 }
 
 impl App {
@@ -96,7 +93,14 @@ impl App {
             health: Health::default(),
             metrics: Metrics::new(),
             stop: CancellationToken::new(),
+            link: None,
         })
+    }
+
+    /// Lets `/sign-in/once/<code>` open the console once.
+    #[must_use]
+    pub fn with_link(self, link: OneTimeCode) -> Self {
+        Self { link: Some(link), ..self }
     }
 
     /// Ends the service when canceled, as a first signal does.
@@ -129,8 +133,9 @@ impl App {
         }
         if has(Role::Console) {
             self.watch();
-            let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
-            let console = Console::bind(self.settings.http.bind, health, metrics).await?;
+            let (settings, health) = (Arc::clone(&self.settings), self.health.clone());
+            let metrics = Arc::clone(&self.metrics);
+            let console = Console::bind(settings, self.link.as_ref(), health, metrics).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn_server("console", |stop| console.run(stop));
         }
@@ -252,7 +257,7 @@ impl App {
         let triggers = Arc::new(TriggerCache::new(self.settings.upsert.cache_bytes, compiler));
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
-                rules: rules(&self.settings),
+                rules: self.settings.rules(),
                 triggers: Arc::clone(&triggers),
                 endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
@@ -360,16 +365,4 @@ fn purpose(roles: &[Role]) -> String {
     let variants = Role::value_variants().iter().filter(|role| roles.contains(role));
     let names = variants.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
     names.collect::<Vec<_>>().join("+")
-}
-
-/// The planning rules in these settings.
-#[must_use]
-pub fn rules(settings: &Settings) -> Rules {
-    Rules {
-        default_max_interactions: settings.chain.default_max_interactions,
-        regions: settings.contacts.regions().into(),
-        on_unidentified: settings.contacts.on_unidentified,
-        max_value_length: settings.contacts.max_value_length,
-        placeholders: Placeholders::new(&settings.placeholders).into(),
-    }
 }

@@ -2,9 +2,8 @@
 //!
 //! The whole state of a lane is in its row, so a change applies to every worker from its next claim on.
 
+mod page;
 mod terms;
-
-pub use terms::{Signing, Terms};
 
 use serde::Serialize;
 use serde_json::json;
@@ -27,6 +26,9 @@ use crate::{
     },
     settings::Webhook,
 };
+
+pub use page::{Position, page};
+pub use terms::{Signing, Terms};
 
 /// Minimum number of digits of an endpoint's id. Few suffice, because there are few endpoints.
 const MIN_DIGITS: usize = 4;

@@ -14,7 +14,6 @@ use super::super::{
 };
 use crate::{
     amqp::{Publisher, Topology},
-    app::rules,
     operator::dead_letters::{
         self,
         edit::{self, Draft, EditError, Terms},
@@ -52,7 +51,7 @@ pub(super) async fn run(database: &Database, args: &Edit, settings: &Settings) -
     let actor = args.decision.actor()?;
     let key = dead_letters::resolve(database, &args.id).await?;
     let body = input::read(&args.body).with_context(|| format!("could not read {}", args.body.display()))?;
-    let (rules, regions) = (rules(settings), settings.contacts.regions());
+    let (rules, regions) = (settings.rules(), settings.contacts.regions());
     let terms = Terms {
         rules: &rules,
         max_clock_skew: settings.events.max_clock_skew,

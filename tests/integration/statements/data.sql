@@ -167,3 +167,6 @@ INSERT INTO operations (operation_id, action, state, selection, total, done, ope
 INSERT INTO operation_items (operation_id, position, company_id, object_id, outcome)
     SELECT id(o), n - 10000, 'acme', id(n), CASE WHEN n <= 9990 THEN 'done' END
     FROM generate_series(1, 10000) n, unnest(ARRAY[1, 9991]) o;
+
+INSERT INTO idempotency_keys (caller, key, request, created_at)
+    SELECT 'ada', n::text, '\x00', start() - n * interval '1 second' FROM generate_series(1, 20000) n;
