@@ -106,7 +106,7 @@ pub struct Operation {
 
 /// A new operation.
 pub struct New<'a> {
-    /// Its id, a UUIDv7.
+    /// Its id: the later, the greater.
     pub id: Uuid,
     /// What it does.
     pub action: Action,
