@@ -434,3 +434,34 @@ CREATE TABLE contact_erasures (
     operator   text NOT NULL,
     PRIMARY KEY (company_id, contact_id)
 );
+
+
+-- Audit
+
+-- What operators changed, one row for each thing, inserted in the transaction of the change. No personal data, no bodies.
+CREATE TABLE audit_log (
+    company_id  text COLLATE "C" NOT NULL,           -- '' where there is none
+    audit_id    uuid NOT NULL,                       -- UUIDv7
+    happened_at timestamptz NOT NULL DEFAULT now(),
+    operator    text COLLATE "C" NOT NULL,
+    via         text NOT NULL CHECK (via IN ('command_line', 'api', 'console')),
+    action      text COLLATE "C" NOT NULL,
+    object      text COLLATE "C" NOT NULL,           -- the id of what was changed
+    reason      text,                                -- why, in the operator's words
+    before      jsonb,                               -- states, counts and names
+    after       jsonb,
+    PRIMARY KEY (company_id, audit_id)
+);
+CREATE INDEX audit_log_by_time ON audit_log (happened_at, audit_id);
+CREATE INDEX audit_log_by_operator ON audit_log (operator, happened_at, audit_id);
+CREATE INDEX audit_log_by_action ON audit_log (action, happened_at, audit_id);
+CREATE INDEX audit_log_by_company ON audit_log (company_id, happened_at, audit_id);
+CREATE INDEX audit_log_by_object ON audit_log (object, happened_at, audit_id);
+
+CREATE FUNCTION refuse_to_change_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'audit_log is append-only';
+END
+$$;
+CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_audit_log();

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
-    console::Console,
+    console::{Console, OneTimeCode},
     domain::{
         chain::rules::Rules,
         contact::placeholder::Placeholders,
@@ -69,6 +69,7 @@ pub struct App {
     roles: Vec<Role>,
     health: Health,
     stop: CancellationToken,
+    link: Option<OneTimeCode>,
 }
 
 impl App {
@@ -87,7 +88,14 @@ impl App {
             roles: roles.to_vec(),
             health: Health::default(),
             stop: CancellationToken::new(),
+            link: None,
         })
+    }
+
+    /// Lets `/sign-in/once/<code>` open the console once.
+    #[must_use]
+    pub fn with_link(self, link: OneTimeCode) -> Self {
+        Self { link: Some(link), ..self }
     }
 
     /// Ends the service when canceled, as a first signal does.
@@ -118,7 +126,8 @@ impl App {
             self.health.failing(&component, "starting");
         }
         if has(Role::Console) {
-            let console = Console::bind(self.settings.http.bind, self.health.clone()).await?;
+            let console =
+                Console::bind(Arc::clone(&self.settings), self.link.as_ref(), self.health.clone()).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn("console", console.run(self.stop.clone()));
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, parses a command line or serves HTTP.
 
+pub mod audit;
 pub mod contacts;
 pub mod dead_letters;
 pub mod deliveries;
@@ -9,6 +10,7 @@ pub mod endpoints;
 pub mod erasure;
 mod ids;
 pub mod lane;
+pub mod paging;
 mod rate_limit;
 pub mod unmerge;
 pub mod wake_up;

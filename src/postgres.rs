@@ -12,6 +12,7 @@
 //! `UNNEST`, and `r` for the rows of `query_free`.
 
 pub mod attempts;
+pub mod audit;
 pub mod chain_results;
 pub mod clock;
 mod columns;

@@ -230,6 +230,7 @@ pub struct Retention {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Http {
     pub bind: SocketAddr,
+    pub hosts: Vec<String>,
     pub tokens: Vec<HttpToken>,
 }
 

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    confirm,
+    confirm::{self, Who},
     exit::Usage,
     output::{self, Format, Output},
 };
-use crate::postgres::Database;
+use crate::{operator::audit::Actor, postgres::Database};
 
 /// Rows that a dry run shows.
 const SAMPLE: usize = 10;
@@ -66,10 +66,17 @@ pub(super) struct Bulk<S: Select> {
     #[arg(long, value_name = "N")]
     pub(super) rate: Option<NonZeroU32>,
     #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
     pub(super) output: Output,
 }
 
 impl<S: Select> Bulk<S> {
+    /// Who decides.
+    pub(super) fn actor(&self) -> Result<Actor, Usage> {
+        self.who.actor()
+    }
+
     /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
     ///
     /// # Errors

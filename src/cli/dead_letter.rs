@@ -33,7 +33,7 @@ pub(super) enum Command {
     Replay(Bulk<DeadLetters>),
     /// Discard dead letters, and the webhook deliveries behind them
     #[command(after_help = DISCARD_HELP)]
-    Discard(Discard),
+    Discard(Bulk<DeadLetters>),
 }
 
 const REPLAY_HELP: &str = "\
@@ -64,15 +64,6 @@ pub(super) struct Show {
     id: String,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Discard {
-    #[command(flatten)]
-    bulk: Bulk<DeadLetters>,
-    /// Who discards; recorded with each dead letter
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
 }
 
 pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {

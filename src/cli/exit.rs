@@ -102,7 +102,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 fn is_malformed_id(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(dead_letters::ResolveError::NotAnId(_)))
         || matches!(cause.downcast_ref(), Some(deliveries::ResolveError::NotAnId(_)))
-        || matches!(cause.downcast_ref(), Some(endpoints::ResolveError::NotAnEndpoint(_)))
+        || matches!(
+            cause.downcast_ref(),
+            Some(endpoints::ResolveError::NotAnEndpoint(_) | endpoints::ResolveError::HasVariables)
+        )
 }
 
 /// Connection faults count as unavailable, and so do refusals by SQLSTATE (`PostgreSQL`, appendix A) that no
@@ -146,6 +149,7 @@ mod tests {
             (deliveries::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
             (deliveries::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
             (endpoints::ResolveError::NotAnEndpoint("x".to_owned()).into(), Exit::Usage),
+            (endpoints::ResolveError::HasVariables.into(), Exit::Usage),
             (endpoints::ResolveError::Unknown.into(), Exit::Failed),
             (load.into(), Exit::BadConfiguration),
             (amqp::ConnectError::Uri.into(), Exit::BadConfiguration),

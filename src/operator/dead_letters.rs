@@ -5,9 +5,14 @@
 
 use std::num::NonZeroU32;
 
+use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{ids, rate_limit::RateLimit};
+use super::{
+    audit::{self, Actor, Change},
+    ids,
+    rate_limit::RateLimit,
+};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::{event::Key, fault::Stage},
@@ -108,6 +113,7 @@ pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveErro
 /// When the database or the broker fails; the last `progress` is accurate.
 pub async fn replay(
     database: &Database,
+    actor: &Actor,
     publisher: &mut Publisher,
     topology: &Topology,
     keys: &[Key],
@@ -124,6 +130,10 @@ pub async fn replay(
             // A pending delivery keeps its schedule: it will be sent anyway.
             let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
             deliveries::restart(conn, &due, &[State::Dead, State::Discarded]).await?;
+            let changes = replayables
+                .iter()
+                .map(|one| settled(audit::DEAD_LETTER_REPLAY, &one.key, &one.was, store::State::Replaying));
+            audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
             Ok(replayables)
         };
         let replayables = database.transact(|_| true, begin).await?;
@@ -145,15 +155,15 @@ pub async fn replay(
     Ok(total)
 }
 
-/// Discards dead letters, and the deliveries behind them, on behalf of `operator`, at most `rate` per second.
+/// Discards dead letters, and the deliveries behind them, at most `rate` per second.
 /// Calls `progress` after each window.
 ///
 /// # Errors
 /// When the database fails; the last `progress` is accurate.
 pub async fn discard(
     database: &Database,
+    actor: &Actor,
     keys: &[Key],
-    operator: &str,
     rate: Option<NonZeroU32>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Progress, sqlx::Error> {
@@ -163,9 +173,14 @@ pub async fn discard(
         rate_limit.wait(keys.len()).await;
         let discard = async |conn: &mut PgConnection| {
             lock_deliveries(conn, keys).await?;
-            let discarded = store::discard(conn, keys, operator).await?;
+            let discarded = store::discard(conn, keys, &actor.name).await?;
             deliveries::discard(conn, &discarded.deliveries).await?;
-            Ok(discarded.count)
+            let changes = discarded
+                .dead_letters
+                .iter()
+                .map(|(key, was)| settled(audit::DEAD_LETTER_DISCARD, key, was, store::State::Discarded));
+            audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await?;
+            Ok(discarded.dead_letters.len() as u64)
         };
         let discarded = database.transact(|_| true, discard).await?;
         total.done += discarded;
@@ -173,6 +188,17 @@ pub async fn discard(
         progress(total);
     }
     Ok(total)
+}
+
+/// The record of a dead letter whose state has changed.
+fn settled<'a>(action: &'static str, key: &'a Key, was: &str, is: store::State) -> Change<'a> {
+    Change {
+        action,
+        company: &key.company,
+        object: key.id.to_string(),
+        before: Some(json!({ "state": was })),
+        after: Some(json!({ "state": is.name() })),
+    }
 }
 
 /// Locks the deliveries of these dead letters, which come first in the lock order of all processes.

@@ -10,12 +10,14 @@ use std::{
     num::NonZeroU32,
 };
 
+use serde_json::json;
 use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use self::request::RequestView;
 use super::{
+    audit::{self, Actor, Change},
     ids,
     lane::Waits,
     rate_limit::RateLimit,
@@ -239,6 +241,7 @@ impl Resent {
 /// When the database fails; the last `progress` is accurate.
 pub async fn resend(
     database: &Database,
+    actor: &Actor,
     wake_up: Option<&mut WakeUp>,
     keys: &[Key],
     rate: Option<NonZeroU32>,
@@ -249,7 +252,7 @@ pub async fn resend(
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
         let (window, missing) =
-            database.transact(|_| true, async |conn| resend_window(conn, keys).await).await?;
+            database.transact(|_| true, async |conn| resend_window(conn, actor, keys).await).await?;
         total.done += window.done;
         total.superseded += window.superseded;
         for (refusal, count) in window.refused {
@@ -274,7 +277,11 @@ pub async fn resend(
 }
 
 /// Resends those that have a row, and returns the others.
-async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<(Resent, Vec<Key>), sqlx::Error> {
+async fn resend_window(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<(Resent, Vec<Key>), sqlx::Error> {
     let locked = store::lock(conn, keys).await?;
     let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
     for one in &locked {
@@ -290,10 +297,22 @@ async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<(Resent,
     store::make_due(conn, &made_due).await?;
     let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
     dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
+    let changes: Vec<Change<'_>> = locked.iter().filter(|one| judge(one).is_ok()).map(resent_one).collect();
+    audit::record_all(conn, actor, &changes).await?;
     resent.done = (restarted.len() + made_due.len()) as u64;
     resent.superseded = superseded as u64;
     let found: BTreeSet<&Key> = locked.iter().map(|one| &one.key).collect();
     Ok((resent, keys.iter().filter(|key| !found.contains(key)).cloned().collect()))
+}
+
+fn resent_one(one: &Locked) -> Change<'_> {
+    Change {
+        action: audit::DELIVERY_RESEND,
+        company: &one.key.company,
+        object: one.key.id.to_string(),
+        before: Some(json!({ "state": one.state.map(State::name) })),
+        after: Some(json!({ "state": State::Pending.name() })),
+    }
 }
 
 /// The state from which the delivery can be resent, or why it cannot.

@@ -4,15 +4,22 @@
 
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use serde_json::json;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{ids, lane::LaneState};
+use super::{
+    audit::{self, Actor},
+    ids,
+    lane::LaneState,
+};
 use crate::{
     domain::{event::Key, webhook::signature::SigningSecret},
     postgres::{
         Database,
         attempts::{self, Attempt},
+        clock,
         endpoints::{self as store, EndpointRow},
     },
     settings::Webhook,
@@ -33,6 +40,9 @@ pub enum ResolveError {
     /// Several endpoints match.
     #[error("`{0}` matches several endpoints; give more of the id, or the company")]
     Ambiguous(String),
+    /// The address contains variables, which only an event gives.
+    #[error("this URL contains variables; give one without, such as https://hooks.example/contacts/1")]
+    HasVariables,
     /// The database failed.
     #[error("could not look up the endpoint")]
     Database(#[from] sqlx::Error),
@@ -265,9 +275,9 @@ pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<
 
 /// What an operator can change about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// Sends nothing until it is resumed, on behalf of this operator. Requests in flight end.
-    Pause(&'a str),
+pub enum Change {
+    /// Sends nothing until it is resumed. Requests in flight end.
+    Pause,
     /// Ends a pause.
     Resume,
     /// Enables a disabled endpoint, closes its breaker, resets its failures, ends its hold. A pause stays.
@@ -284,25 +294,112 @@ pub struct Changed {
     pub endpoint: Endpoint,
 }
 
-/// Changes a lane. Idempotent.
+impl Change {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Pause => audit::ENDPOINT_PAUSE,
+            Self::Resume => audit::ENDPOINT_RESUME,
+            Self::Enable => audit::ENDPOINT_ENABLE,
+        }
+    }
+}
+
+/// Changes a lane. Idempotent: what changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.
-pub async fn change(database: &Database, key: &Key, change: Change<'_>) -> Result<Changed, ResolveError> {
+pub async fn change(
+    database: &Database,
+    actor: &Actor,
+    key: &Key,
+    change: Change,
+) -> Result<Changed, ResolveError> {
     let (changed, row) = database
         .transact(
             |_| true,
             async |conn| {
+                let before = store::get(conn, key).await?;
                 let changed = match change {
-                    Change::Pause(operator) => store::pause(conn, key, operator).await?,
+                    Change::Pause => store::pause(conn, key, &actor.name).await?,
                     Change::Resume => store::resume(conn, key).await?,
                     Change::Enable => store::enable(conn, key).await?,
                 };
-                Ok::<_, sqlx::Error>((changed, store::get(conn, key).await?))
+                let after = store::get(conn, key).await?;
+                if changed {
+                    let state = |row: &Option<EndpointRow>| {
+                        row.as_ref().map(|row| json!({ "state": LaneState::of(&row.lane, row.now).name() }))
+                    };
+                    let change = audit::Change {
+                        action: change.action(),
+                        company: &key.company,
+                        object: key.id.to_string(),
+                        before: state(&before),
+                        after: state(&after),
+                    };
+                    audit::record(conn, actor, &change).await?;
+                }
+                Ok::<_, sqlx::Error>((changed, after))
             },
         )
         .await?;
     Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
+}
+
+/// Where a test event goes.
+#[derive(Clone)]
+pub struct Target {
+    /// The company whose settings apply; empty if only those for all companies do.
+    pub company: String,
+    /// The address. Its path may be a secret.
+    pub url: String,
+    /// The endpoint's id, if it is one already.
+    pub endpoint: Option<Uuid>,
+}
+
+/// The endpoint of a test, or the URL as given when no endpoint has it.
+///
+/// # Errors
+/// When `text` is no URL and not the id of one endpoint, when its address has variables, or the database fails.
+pub async fn test_target(
+    database: &Database,
+    company: Option<&str>,
+    text: &str,
+) -> Result<Target, ResolveError> {
+    let target = match resolve(database, company, text).await {
+        Ok(key) => {
+            let endpoint = get(database, &key).await?;
+            Target { company: endpoint.company, url: endpoint.url, endpoint: Some(endpoint.id) }
+        }
+        Err(ResolveError::Unknown) if text.contains("://") => {
+            Target { company: company.unwrap_or_default().to_owned(), url: text.to_owned(), endpoint: None }
+        }
+        Err(error) => return Err(error),
+    };
+    if target.url.contains('$') { Err(ResolveError::HasVariables) } else { Ok(target) }
+}
+
+/// Records that a test event is about to be sent, and returns the time of the database's clock, by which a receiver
+/// judges its signature. The outcome is not recorded: it changes nothing.
+///
+/// # Errors
+/// When the database fails; then nothing must be sent.
+pub async fn begin_test(
+    database: &Database,
+    actor: &Actor,
+    target: &Target,
+) -> Result<OffsetDateTime, sqlx::Error> {
+    let begin = async |conn: &mut PgConnection| {
+        let change = audit::Change {
+            action: audit::ENDPOINT_TEST,
+            company: &target.company,
+            object: target.endpoint.map(|id| id.to_string()).unwrap_or_default(),
+            before: None,
+            after: Some(json!({ "address": shortened(&target.url) })),
+        };
+        audit::record(conn, actor, &change).await?;
+        clock::now(conn).await
+    };
+    database.transact(|_| true, begin).await
 }
 
 /// The address with only the first segment of its path, because the rest may be a secret.

@@ -27,6 +27,12 @@ const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 /// The deadline of that ping, and of the check of a new connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Connections of the API and the console. Few, because a search can keep one for its whole timeout.
+const CONSOLE_CONNECTIONS: u32 = 2;
+
+/// How long a statement of the API or the console may take.
+const CONSOLE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How often an operator's transaction runs before a race against a worker is reported.
 const MAX_RUNS: u32 = 6;
 
@@ -127,6 +133,17 @@ impl Database {
         let others = settings.max_connections.saturating_sub(1).max(1);
         let others = Self::with_connections(settings, purpose, others)?;
         Ok((others, Self::with_connections(settings, purpose, 1)?))
+    }
+
+    /// As [`Self::new`], for people who wait for an answer: few connections, and statements that end soon, so that what
+    /// they ask for cannot slow down the workers.
+    ///
+    /// # Errors
+    /// When `postgres.url` is not an address.
+    pub fn for_console(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
+        let statement_timeout = settings.statement_timeout.min(CONSOLE_STATEMENT_TIMEOUT);
+        let settings = settings::Postgres { statement_timeout, ..settings.clone() };
+        Self::with_connections(&settings, "console", CONSOLE_CONNECTIONS)
     }
 
     fn with_connections(

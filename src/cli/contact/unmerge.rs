@@ -39,10 +39,10 @@ pub(in crate::cli) struct Unmerge {
 }
 
 pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = args.decision.operator()?;
+    let actor = args.decision.actor()?;
     let id = ContactId(args.id);
     let unmerge = async |dry_run| {
-        let done = unmerge::unmerge(database, &settings.events, &args.company, id, &operator, dry_run).await;
+        let done = unmerge::unmerge(database, &settings.events, &args.company, id, &actor, dry_run).await;
         done.context("nothing was changed")
     };
     if args.decision.asks() {

@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::{
-    super::{
-        bulk::Bulk,
-        confirm,
-        exit::{Exit, Usage},
-        output, progress,
-    },
-    Discard,
+    super::{bulk::Bulk, exit::Exit, output, progress},
     select::DeadLetters,
 };
 use crate::{
@@ -24,6 +18,7 @@ pub(super) async fn replay(
     args: &Bulk<DeadLetters>,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
+    let actor = args.actor()?;
     let Some(keys) = args.confirmed(database, "replay").await? else { return Ok(Exit::Done) };
     if keys.is_empty() {
         return finish(args, "replayed", Progress::default());
@@ -31,23 +26,23 @@ pub(super) async fn replay(
     let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
     let topology = Topology::new(&settings.amqp.namespace);
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
-    let ended = dead_letters::replay(database, &mut publisher, &topology, &keys, args.rate, |progress| {
+    let progress = |progress: Progress| {
         reached = progress;
         bar.set_position(progress.done + progress.skipped + progress.failed);
-    })
-    .await;
+    };
+    let ended =
+        dead_letters::replay(database, &actor, &mut publisher, &topology, &keys, args.rate, progress).await;
     bar.finish_and_clear();
     let exit = finish(args, "replayed", reached)?;
     ended?;
     Ok(exit)
 }
 
-pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Result<Exit> {
-    let operator = operator(args)?;
-    let args = &args.bulk;
+pub(super) async fn discard(database: &Database, args: &Bulk<DeadLetters>) -> anyhow::Result<Exit> {
+    let actor = args.actor()?;
     let Some(keys) = args.confirmed(database, "discard").await? else { return Ok(Exit::Done) };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
-    let ended = dead_letters::discard(database, &keys, &operator, args.rate, |progress| {
+    let ended = dead_letters::discard(database, &actor, &keys, args.rate, |progress| {
         reached = progress;
         bar.set_position(progress.done + progress.skipped);
     })
@@ -56,15 +51,6 @@ pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Resu
     let exit = finish(args, "discarded", reached)?;
     ended?;
     Ok(exit)
-}
-
-/// Who discards; a dry run needs no name.
-fn operator(args: &Discard) -> Result<String, Usage> {
-    match confirm::operator(args.operator.as_deref()) {
-        Some(name) => Ok(name),
-        None if args.bulk.dry_run => Ok(String::new()),
-        None => Err(Usage("--operator must name who discards".to_owned())),
-    }
 }
 
 fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Result<Exit> {

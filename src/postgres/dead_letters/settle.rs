@@ -15,6 +15,8 @@ use crate::{
 pub struct Replayable {
     /// Its key.
     pub key: Key,
+    /// Its state before.
+    pub was: String,
     /// The stage that receives it.
     pub stage: Stage,
     /// Its delivery, to be restarted in the same transaction, whether or not the message arrives. Only for stage
@@ -71,15 +73,19 @@ pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Resu
 pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
-         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.state IN ('open', 'replaying') AND NOT dl.is_blank
-           AND NOT EXISTS (
-               SELECT FROM webhook_deliveries d
-               WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
-                 AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
-         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id",
+        "WITH replayable AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank
+               AND NOT EXISTS (
+                   SELECT FROM webhook_deliveries d
+                   WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
+                     AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
+         FROM replayable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,
     )
@@ -92,7 +98,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
             let stage = row.stage.parse().ok()?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
             let (body, properties) = (row.body, row.properties);
-            Some(Replayable { key, stage, delivery_id: row.delivery_id, body, properties })
+            Some(Replayable { key, was: row.was, stage, delivery_id: row.delivery_id, body, properties })
         })
         .collect();
     marked.sort_by_key(|dead_letter| keys.iter().position(|key| *key == dead_letter.key));
@@ -232,8 +238,8 @@ pub async fn delete_settled(
 /// The result of [`discard`].
 #[derive(Debug, Default)]
 pub struct Discarded {
-    /// How many dead letters were discarded.
-    pub count: u64,
+    /// The dead letters that were discarded, with their state before.
+    pub dead_letters: Vec<(Key, String)>,
     /// Their deliveries, to be discarded in the same transaction.
     pub deliveries: Vec<Key>,
 }
@@ -249,19 +255,26 @@ pub async fn discard(
 ) -> Result<Discarded, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
-         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.state IN ('open', 'replaying')
-         RETURNING dl.company_id, dl.delivery_id",
+        "WITH unsettled AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state IN ('open', 'replaying')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
+         FROM unsettled old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,
         operator,
     )
     .fetch_all(conn)
     .await?;
-    let count = rows.len() as u64;
-    let delivery = |company, id: Option<Uuid>| Some(Key { company, id: id? });
-    let deliveries = rows.into_iter().filter_map(|row| delivery(row.company_id, row.delivery_id));
-    Ok(Discarded { count, deliveries: deliveries.collect() })
+    let mut discarded = Discarded::default();
+    for row in rows {
+        let of = |id| Key { company: row.company_id.clone(), id };
+        discarded.deliveries.extend(row.delivery_id.map(of));
+        discarded.dead_letters.push((of(row.dead_letter_id), row.was));
+    }
+    Ok(discarded)
 }

@@ -149,3 +149,8 @@ INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, me
         state)
     SELECT '', id(n), 'upsert', 'undecodable', 'm', meaning(n), '\x00', 'trigger.fired', '{}', 'replaying'
     FROM generate_series(1, 10000) n;
+
+INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action, object)
+    SELECT company, id(n), start() - n * interval '1 second', CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'bob' END, 'api',
+        'dead_letter.discard', n::text
+    FROM numbers;
