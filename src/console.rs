@@ -7,6 +7,7 @@ mod api;
 mod body;
 mod caller;
 mod health;
+mod here;
 mod keyring;
 mod origin;
 mod pages;
@@ -24,7 +25,7 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -82,7 +83,14 @@ impl Console {
         let database = Database::for_console(&settings.postgres)?;
         let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
         let changes = TaskTracker::new();
-        let shared = Shared { settings, database, keyring, changes: changes.clone() };
+        let shared = Shared {
+            settings,
+            database,
+            keyring,
+            health: health.clone(),
+            places: Arc::new(Semaphore::new(here::PLACES)),
+            changes: changes.clone(),
+        };
         Ok(Self { listener, routes: guarded(&shared).merge(health::routes(health)), changes })
     }
 

@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod erasure;
 mod ids;
 pub mod lane;
+pub mod overview;
 pub mod paging;
 mod rate_limit;
 pub mod unmerge;

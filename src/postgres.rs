@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod links;
 pub mod living;
 mod migrations;
+pub mod overview;
 pub mod partitions;
 mod pool;
 pub mod processes;

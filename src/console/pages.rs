@@ -1,18 +1,56 @@
-//! The console's pages.
+//! The console's pages: HTML from templates, which escape whatever strangers chose. They work without script, and every
+//! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
 
+mod assets;
+mod attempts;
+mod audit;
+mod chart;
+mod contact;
+mod contact_changes;
+mod contacts;
+mod delivery;
+mod endpoint;
+mod explain;
+mod mask;
+mod overview;
+mod parts;
+mod query;
+mod shell;
+
+use askama::Template;
 use axum::{
     http::{HeaderMap, header},
     response::{Html, IntoResponse as _, Response},
 };
 
+use self::assets::Assets;
 use super::{problem::Problem, route::Route};
+use crate::settings::Role;
 
 /// The pages.
 pub(super) fn routes() -> Vec<Route> {
-    Vec::new()
+    vec![
+        Route::open(assets::PATH, assets::serve),
+        Route::page("/", Role::Viewer, overview::show),
+        Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
+        Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
+        Route::page("/endpoints/{id}", Role::Viewer, endpoint::show),
+        Route::form("/endpoints/{id}/pause", Role::Operator, endpoint::pause),
+        Route::form("/endpoints/{id}/resume", Role::Operator, endpoint::resume),
+        Route::form("/endpoints/{id}/enable", Role::Operator, endpoint::enable),
+        Route::form("/endpoints/{id}/test", Role::Operator, endpoint::test),
+        Route::page("/contacts", Role::Viewer, contacts::show),
+        Route::ask("/contacts", Role::Viewer, contacts::search),
+        Route::page("/contacts/{id}", Role::Viewer, contact::show),
+        Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
+        Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
+        Route::page("/audit", Role::Viewer, audit::list),
+    ]
 }
 
 /// What the sign-in form shows.
+#[derive(Template)]
+#[template(path = "sign_in.html")]
 pub(super) struct SignIn<'a> {
     /// The path to go to afterwards.
     pub(super) then: &'a str,
@@ -20,17 +58,23 @@ pub(super) struct SignIn<'a> {
     pub(super) fault: Option<&'a str>,
 }
 
+impl SignIn<'_> {
+    const fn assets(&self) -> Assets {
+        Assets
+    }
+}
+
 /// The page with the sign-in form.
 pub(super) fn sign_in(page: &SignIn<'_>) -> Response {
-    let fault =
-        page.fault.map(|fault| format!("<p role=\"alert\">{}</p>", escaped(fault))).unwrap_or_default();
-    let then = escaped(page.then);
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><title>Sign in</title><h1>contact-relay</h1>{fault}\
-         <form method=\"post\" action=\"/sign-in\"><input type=\"hidden\" name=\"then\" value=\"{then}\">\
-         <label>Token <input type=\"password\" name=\"token\" required></label><button>Sign in</button></form></html>"
-    ))
-    .into_response()
+    html(page)
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    title: &'static str,
+    detail: &'a str,
+    assets: Assets,
 }
 
 /// A problem, as a page for whoever asked for one.
@@ -40,16 +84,15 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     else {
         return response;
     };
-    let (title, detail) = (problem.kind.title(), escaped(&problem.detail));
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><title>{title}</title><h1>{title}</h1><p>{detail}</p></html>"
-    );
+    let page =
+        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets });
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
-    (parts.status, parts.headers, Html(page)).into_response()
+    (parts.status, parts.headers, page).into_response()
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A page that cannot fail but for want of memory.
+fn html(page: &impl Template) -> Response {
+    page.render().map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
 }

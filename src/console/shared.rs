@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::keyring::Keyring;
-use crate::{postgres::Database, settings::Settings};
+use crate::{health::Health, postgres::Database, settings::Settings};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +15,10 @@ pub(super) struct Shared {
     /// A pool of its own, so that a slow search cannot slow down the workers.
     pub(super) database: Database,
     pub(super) keyring: Arc<Keyring>,
+    /// The state of this process.
+    pub(super) health: Health,
+    /// For requests that are being answered.
+    pub(super) places: Arc<Semaphore>,
     /// Changes that have begun. They go on when their client leaves, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
 }

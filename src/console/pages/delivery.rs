@@ -12,6 +12,7 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
+        here::here,
         problem::{Kind, Problem},
         route::CSRF_FIELD,
         shared::Shared,
@@ -70,11 +71,11 @@ struct DeadLetter {
 }
 
 /// The delivery of the path, of the company in the query.
-async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
+fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
     if let (Some(company), Ok(id)) = (&company, Uuid::try_parse(id)) {
         return Ok(Key { company: company.clone(), id });
     }
-    deliveries::resolve(&shared.database, company.as_deref(), id).await.map_err(|error| match error {
+    here(deliveries::resolve(&shared.database, company.as_deref(), id)).map_err(|error| match error {
         ResolveError::Database(error) => error.into(),
         other => Problem::new(Kind::NotFound, other.to_string()),
     })
@@ -88,8 +89,8 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let (company, done) = (params.one("company")?, params.one(DONE)?);
     params.end()?;
-    let key = key(&shared, &id, company).await?;
-    let found = deliveries::get(&shared.database, &key).await?;
+    let key = key(&shared, &id, company)?;
+    let found = here(deliveries::get(&shared.database, &key))?;
     let delivery = found.ok_or_else(|| {
         Problem::new(Kind::NotFound, "there is no such delivery; deliveries leave some time after they have ended")
     })?;
@@ -155,10 +156,11 @@ pub(super) async fn resend(
     form.end()?;
     let key = Key { company, id: query::id(&id)? };
     // Only a hint: without it the worker finds the delivery when it looks next.
-    let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
+    let mut wake_up = here(WakeUp::connect(&shared.settings.amqp)).ok();
     let keys = [key.clone()];
-    let (resent, _) =
-        deliveries::resend(&shared.database, &caller.actor, wake_up.as_mut(), &keys, None, |_| ()).await?;
+    let resend =
+        deliveries::resend(&shared.database, &caller.actor, wake_up.as_mut(), &keys, None, |_| ());
+    let (resent, _) = here(resend)?;
     let done = if resent.done > 0 { Done::Resent } else { Done::NotResent };
     Ok(go(&object("deliveries", &key.company, key.id), done, &[]))
 }

@@ -13,6 +13,7 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
+        here::here,
         problem::{Kind, Problem},
         route::CSRF_FIELD,
         shared::Shared,
@@ -26,6 +27,8 @@ use super::{
 use crate::{
     domain::event::Key,
     operator::endpoints::{self, Change, ResolveError, Shown, Terms, shortened},
+    postgres::attempts::Attempt,
+    workers::webhook::endpoint_test::{self, EndpointTest},
 };
 
 #[derive(Template)]
@@ -66,7 +69,7 @@ struct Page {
 /// A test that has just been sent.
 struct Tested {
     attempts: Vec<Line>,
-    request: Option<Request>,
+    request: Request,
 }
 
 fn refused(error: ResolveError) -> Problem {
@@ -76,11 +79,11 @@ fn refused(error: ResolveError) -> Problem {
     }
 }
 
-async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
+fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
     match (company, query::id(id)) {
         (Some(company), Ok(id)) => Ok(Key { company, id }),
         (company, _) => {
-            endpoints::resolve(&shared.database, company.as_deref(), id).await.map_err(refused)
+            here(endpoints::resolve(&shared.database, company.as_deref(), id)).map_err(refused)
         }
     }
 }
@@ -93,8 +96,8 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let (company, done) = (params.one("company")?, params.one(DONE)?);
     params.end()?;
-    let key = key(&shared, &id, company).await?;
-    let shown = endpoints::show(&shared.database, &shared.settings.webhook, &key).await.map_err(refused)?;
+    let key = key(&shared, &id, company)?;
+    let shown = here(endpoints::show(&shared.database, &shared.settings.webhook, &key)).map_err(refused)?;
     let title = shortened(&shown.endpoint.url);
     let shell = Shell::new(&caller, "/endpoints", &printable(&title)).live().after(done.as_deref());
     render(&page(shell, &shown, None))
@@ -179,13 +182,13 @@ fn target(id: &str, mut params: Params, mut form: Params) -> Result<Key, Problem
     Ok(Key { company, id: query::id(id)? })
 }
 
-async fn change(
+fn change(
     shared: &Shared,
     caller: &Caller,
     key: Key,
     (change, done): (Change, Done),
 ) -> Result<Response, Problem> {
-    let changed = endpoints::change(&shared.database, &caller.actor, &key, change).await.map_err(refused)?;
+    let changed = here(endpoints::change(&shared.database, &caller.actor, &key, change)).map_err(refused)?;
     let done = if changed.changed { done } else { Done::Unchanged };
     Ok(go(&object("endpoints", &key.company, key.id), done, &[]))
 }
@@ -197,7 +200,7 @@ pub(super) async fn pause(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Pause, Done::Paused)).await
+    change(&shared, &caller, target(&id, params, form)?, (Change::Pause, Done::Paused))
 }
 
 pub(super) async fn resume(
@@ -207,7 +210,7 @@ pub(super) async fn resume(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
+    change(&shared, &caller, target(&id, params, form)?, (Change::Resume, Done::Resumed))
 }
 
 pub(super) async fn enable(
@@ -217,5 +220,48 @@ pub(super) async fn enable(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
+    change(&shared, &caller, target(&id, params, form)?, (Change::Enable, Done::Enabled))
+}
+
+/// Sends a test, and shows how it ended. A test records nothing but that somebody has sent it.
+pub(super) async fn test(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let key = target(&id, params, form)?;
+    let (database, settings) = (&shared.database, &shared.settings);
+    let shown = here(endpoints::show(database, &settings.webhook, &key)).map_err(refused)?;
+    let target = here(endpoints::test_target(database, Some(&key.company), &key.id.to_string()));
+    let target = target.map_err(refused)?;
+    let started_at = here(endpoints::begin_test(database, &caller.actor, &target))?;
+    let test = here(endpoint_test::run(settings, &target.company, &target.url, started_at));
+    let test = test.map_err(|error| Problem::internal(&error))?;
+    let sent = &test.request;
+    let tested = Tested {
+        attempts: vec![Line { title: "Test".to_owned(), ..Line::new(&attempt(&test), started_at, true) }],
+        request: Request::new(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref()),
+    };
+    let shell = Shell::new(&caller, "/endpoints", &printable(&shortened(&shown.endpoint.url)));
+    render(&page(shell, &shown, Some(tested)))
+}
+
+/// The test as an attempt.
+fn attempt(test: &EndpointTest) -> Attempt {
+    let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    let outcome = &test.outcome;
+    Attempt {
+        delivery_id: test.id,
+        attempt: 1,
+        started_at: test.started_at,
+        duration_ms: ms(outcome.duration),
+        connect_ms: outcome.timing.connect.map(ms),
+        answer_ms: outcome.timing.answer.map(ms),
+        class: outcome.class.name().to_owned(),
+        status: outcome.status.map(i32::from),
+        error: outcome.error.clone(),
+        response_body: Some(outcome.response_body.clone()).filter(|body| !body.is_empty()),
+    }
 }
