@@ -47,6 +47,7 @@ struct Failed {
     stage: String,
     open: String,
     replaying: String,
+    is_calm: bool,
     since: Moment,
     last: Moment,
 }
@@ -150,6 +151,7 @@ fn failed(seen: &Overview) -> Vec<Failed> {
         stage: words(&row.stage),
         open: count(row.count - row.replaying),
         replaying: count(row.replaying),
+        is_calm: row.replaying == 0,
         since: Moment::new(row.first_seen_at, seen.now),
         last: Moment::new(row.last_seen_at, seen.now),
     });
