@@ -1,6 +1,6 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
 -- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
--- so their company is unknown, and processes, which work for every company.
+-- so their company is unknown, and processes and idempotency_keys, which are of every company.
 --
 -- Texts in keys are compared by bytes (COLLATE "C"): at less cost, in the order that the service sorts by, and
 -- independently of the locale and of the C library, whose updates change orders and so break indexes.
@@ -460,6 +460,19 @@ CREATE INDEX audit_log_by_operator ON audit_log (operator, happened_at, audit_id
 CREATE INDEX audit_log_by_action ON audit_log (action, happened_at, audit_id);
 CREATE INDEX audit_log_by_company ON audit_log (company_id, happened_at, audit_id);
 CREATE INDEX audit_log_by_object ON audit_log (object, happened_at, audit_id);
+
+-- Changes that a client of the API named by a key, so that it can repeat a request whose answer it did not get. A row without
+-- an answer is of a request that is running, or whose process died. Maintenance removes rows after a day.
+CREATE TABLE idempotency_keys (
+    caller     text COLLATE "C" NOT NULL,            -- the name of the token
+    key        text COLLATE "C" NOT NULL,
+    request    bytea NOT NULL,                       -- SHA-256 of method, path, query and body
+    status     smallint,
+    answer     text,                                 -- JSON; null if it must not be kept
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
 
 CREATE FUNCTION refuse_to_change_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

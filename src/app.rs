@@ -14,11 +14,7 @@ use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
     console::{Console, OneTimeCode},
-    domain::{
-        chain::rules::Rules,
-        contact::placeholder::Placeholders,
-        trigger::cache::{Compiler, TriggerCache},
-    },
+    domain::trigger::cache::{Compiler, TriggerCache},
     health::Health,
     postgres::{
         Database,
@@ -202,7 +198,7 @@ impl App {
         let triggers = Arc::new(TriggerCache::new(self.settings.upsert.cache_bytes, compiler));
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
-                rules: rules(&self.settings),
+                rules: self.settings.rules(),
                 triggers: Arc::clone(&triggers),
                 endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
@@ -297,16 +293,4 @@ fn purpose(roles: &[Role]) -> String {
     let variants = Role::value_variants().iter().filter(|role| roles.contains(role));
     let names = variants.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
     names.collect::<Vec<_>>().join("+")
-}
-
-/// The planning rules in these settings.
-#[must_use]
-pub fn rules(settings: &Settings) -> Rules {
-    Rules {
-        default_max_interactions: settings.chain.default_max_interactions,
-        regions: settings.contacts.regions().into(),
-        on_unidentified: settings.contacts.on_unidentified,
-        max_value_length: settings.contacts.max_value_length,
-        placeholders: Placeholders::new(&settings.placeholders).into(),
-    }
 }

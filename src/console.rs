@@ -7,11 +7,12 @@ mod api;
 mod body;
 mod caller;
 mod health;
-mod here;
 mod keyring;
+mod once;
 mod origin;
 mod pages;
 mod problem;
+mod reply;
 mod route;
 mod server;
 mod shared;
@@ -25,7 +26,7 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -88,7 +89,6 @@ impl Console {
             database,
             keyring,
             health: health.clone(),
-            places: Arc::new(Semaphore::new(here::PLACES)),
             changes: changes.clone(),
         };
         Ok(Self { listener, routes: guarded(&shared).merge(health::routes(health)), changes })

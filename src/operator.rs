@@ -12,6 +12,8 @@ mod ids;
 pub mod lane;
 pub mod overview;
 pub mod paging;
+pub mod preview;
 mod rate_limit;
 pub mod unmerge;
+pub mod views;
 pub mod wake_up;

@@ -26,6 +26,7 @@ pub mod endpoints;
 pub mod erasure;
 mod failure;
 mod free;
+pub mod idempotency;
 pub mod ledger;
 pub mod links;
 pub mod living;

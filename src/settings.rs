@@ -12,7 +12,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::{
-    contact::directory::{Guards, Policy},
+    chain::rules::Rules,
+    contact::{
+        directory::{Guards, Policy},
+        placeholder::Placeholders,
+    },
     value::phone::Regions,
     webhook::egress::{self, AllowedNetwork},
 };
@@ -45,6 +49,20 @@ pub struct Settings {
     pub http: Http,
     pub log: Log,
     pub shutdown: Shutdown,
+}
+
+impl Settings {
+    /// The rules for planning a chain.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            default_max_interactions: self.chain.default_max_interactions,
+            regions: self.contacts.regions().into(),
+            on_unidentified: self.contacts.on_unidentified,
+            max_value_length: self.contacts.max_value_length,
+            placeholders: Placeholders::new(&self.placeholders).into(),
+        }
+    }
 }
 
 /// Section `[amqp]`.

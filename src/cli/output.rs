@@ -5,15 +5,12 @@ use std::{
     io::{ErrorKind, Write as _},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
-pub(super) use crate::domain::value::identity::masked;
+pub(super) use crate::operator::views::moment;
 
 /// The format of data on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -147,11 +144,6 @@ fn moves(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// RFC 3339 in UTC, truncated to seconds.
-pub(super) fn moment(time: OffsetDateTime) -> String {
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
-}
-
 /// A duration in its largest unit, rounded down: `45s`, `3m`, `26h`, `9d`.
 pub(super) fn span(duration: time::Duration) -> String {
     let duration = duration.max(time::Duration::ZERO);
@@ -163,16 +155,10 @@ pub(super) fn span(duration: time::Duration) -> String {
     }
 }
 
-/// A JSON member for bytes: `name` with the text if they are UTF-8, otherwise `nameBase64`.
-pub(super) fn bytes(name: &str, bytes: &[u8]) -> (String, Value) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (name.to_owned(), text.into()),
-        Err(_) => (format!("{name}Base64"), STANDARD.encode(bytes).into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -8,12 +8,15 @@ mod chart;
 mod contact;
 mod contact_changes;
 mod contacts;
+mod deliveries;
 mod delivery;
 mod endpoint;
+mod endpoints;
 mod explain;
 mod mask;
 mod overview;
 mod parts;
+mod playground;
 mod query;
 mod shell;
 
@@ -32,8 +35,10 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::open(assets::PATH, assets::serve),
         Route::page("/", Role::Viewer, overview::show),
+        Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
+        Route::page("/endpoints", Role::Viewer, endpoints::list),
         Route::page("/endpoints/{id}", Role::Viewer, endpoint::show),
         Route::form("/endpoints/{id}/pause", Role::Operator, endpoint::pause),
         Route::form("/endpoints/{id}/resume", Role::Operator, endpoint::resume),
@@ -44,6 +49,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::page("/contacts/{id}", Role::Viewer, contact::show),
         Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
         Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
+        Route::form("/contacts/{id}/reveal", Role::Admin, contact_changes::reveal),
+        Route::page("/playground", Role::Viewer, playground::show),
+        Route::ask("/playground", Role::Viewer, playground::preview),
         Route::page("/audit", Role::Viewer, audit::list),
     ]
 }

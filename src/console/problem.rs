@@ -193,6 +193,10 @@ impl From<sqlx::Error> for Problem {
             (_, Some(code)) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 "the database does not answer; try again"
             }
+            // Data exceptions: the value of a filter is no text or number of the database.
+            (_, Some(code)) if code.starts_with("22") => {
+                return Self::new(Kind::InvalidRequest, "a value contains what the database cannot store");
+            }
             _ => return Self::internal(&error),
         };
         tracing::warn!(error = chain(&error), "could not answer a request: {detail}");

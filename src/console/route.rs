@@ -20,7 +20,7 @@ use super::{
     body,
     caller::Caller,
     keyring::is_same,
-    origin,
+    once, origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
 };
@@ -209,10 +209,16 @@ impl Gate {
 
     /// A change goes on when its client leaves: what is half done helps nobody.
     async fn run(self, request: Request, next: Next) -> Response {
-        let _place = self.shared.places.acquire().await;
         match self.info.kind {
             Kind::Change => {
-                let running = self.shared.changes.spawn(next.run(request));
+                let (changes, is_api) = (self.shared.changes.clone(), self.info.face == Face::Api);
+                let running = changes.spawn(async move {
+                    if is_api {
+                        once::run(&self.shared, request, next).await
+                    } else {
+                        next.run(request).await
+                    }
+                });
                 running.await.unwrap_or_else(|error| Problem::internal(&error).into_response())
             }
             Kind::Read | Kind::Session => {

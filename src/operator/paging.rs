@@ -33,7 +33,8 @@ impl Cursor {
     }
 
     /// The sort key, for a statement.
-    pub(super) const fn position(self) -> (OffsetDateTime, Uuid) {
+    #[must_use]
+    pub const fn position(self) -> (OffsetDateTime, Uuid) {
         (self.at, self.id)
     }
 }

@@ -143,7 +143,10 @@ impl Database {
     pub fn for_console(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
         let statement_timeout = settings.statement_timeout.min(CONSOLE_STATEMENT_TIMEOUT);
         let settings = settings::Postgres { statement_timeout, ..settings.clone() };
-        Self::with_connections(&settings, "console", CONSOLE_CONNECTIONS)
+        let mut asked = session::asked(&settings);
+        // What people search for differs from search to search, and a connection lives long.
+        asked.push(("plan_cache_mode", "force_custom_plan".to_owned()));
+        Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
     }
 
     fn with_connections(
@@ -151,7 +154,16 @@ impl Database {
         purpose: &str,
         connections: u32,
     ) -> Result<Self, sqlx::Error> {
-        let asked = Arc::new(session::asked(settings));
+        Self::with_sessions(settings, purpose, connections, session::asked(settings))
+    }
+
+    fn with_sessions(
+        settings: &settings::Postgres,
+        purpose: &str,
+        connections: u32,
+        asked: Asked,
+    ) -> Result<Self, sqlx::Error> {
+        let asked = Arc::new(asked);
         let options: PgConnectOptions = settings.url.expose_secret().parse()?;
         let options = options
             .application_name(&format!("contact-relay {purpose}"))

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::{
     super::{
         exit::Exit,
-        output::{self, bytes, moment, printable},
+        output::{self, moment, printable},
     },
     Show,
 };
 use crate::{
-    operator::dead_letters,
+    operator::{dead_letters, views::bytes},
     postgres::{Database, dead_letters::DeadLetter},
 };
 

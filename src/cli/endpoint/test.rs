@@ -1,12 +1,8 @@
 //! `endpoint test`: sends one test event at once and prints the request and the response.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
 use super::{
     super::{
-        delivery::{attempt_json, attempt_text, request_json, request_text},
+        delivery::{attempt_text, request_text},
         exit::Exit,
         output,
     },
@@ -14,7 +10,10 @@ use super::{
 };
 use crate::{
     domain::webhook::attempt::Class,
-    operator::endpoints,
+    operator::{
+        endpoints,
+        views::{self, Sight},
+    },
     postgres::{Database, attempts::Attempt},
     settings::Settings,
     workers::webhook::endpoint_test::{self, EndpointTest},
@@ -32,33 +31,11 @@ pub(super) async fn run(database: &Database, args: &Changing, settings: &Setting
     let target = endpoints::test_target(database, one.company.as_deref(), &one.endpoint).await?;
     let started_at = endpoints::begin_test(database, &actor, &target).await?;
     let test = endpoint_test::run(settings, &target.company, &target.url, started_at).await?;
-    let attempt = recorded(&test);
-    output::object(one.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
+    let attempt = test.attempt();
+    output::object(one.output.format, &views::endpoints::test(&test.request, &attempt, Sight::Full), |_| {
+        as_text(&test, &attempt)
+    })?;
     Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })
-}
-
-/// The test as a recorded attempt.
-fn recorded(test: &EndpointTest) -> Attempt {
-    let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-    let outcome = &test.outcome;
-    Attempt {
-        delivery_id: test.id,
-        attempt: 1,
-        started_at: test.started_at,
-        duration_ms: ms(outcome.duration),
-        connect_ms: outcome.timing.connect.map(ms),
-        answer_ms: outcome.timing.answer.map(ms),
-        class: outcome.class.name().to_owned(),
-        status: outcome.status.map(i32::from),
-        error: outcome.error.clone(),
-        response_body: Some(outcome.response_body.clone()).filter(|body| !body.is_empty()),
-    }
-}
-
-fn as_json(test: &EndpointTest, attempt: &Attempt) -> Value {
-    let sent = &test.request;
-    let request = request_json(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
-    json!({ "request": request, "attempt": attempt_json(attempt) })
 }
 
 fn as_text(test: &EndpointTest, attempt: &Attempt) -> String {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    super::{body::Params, caller::Caller, here::here, problem::Problem, shared::Shared},
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Id, Moment, object, printable, words},
     query::{Choice, Given, PAGE, choices},
     shell::{Shell, render},
@@ -111,7 +111,7 @@ pub(super) async fn list(
         before,
         ..Filter::default()
     };
-    let found = here(audit::list(&shared.database, &filter, PAGE))?;
+    let found = audit::list(&shared.database, &filter, PAGE).await?;
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
         shell: Shell::new(&caller, "/audit", "Audit"),

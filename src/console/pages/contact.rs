@@ -12,11 +12,10 @@ use super::{
     super::{
         body::Params,
         caller::Caller,
-        here::here,
-        problem::{Kind, Problem},
+        problem::Problem,
         shared::Shared,
     },
-    contacts::{nameless, sentence, shown},
+    contacts::{nameless, shown},
     parts::{Id, Moment, link, object, printable, words},
     query,
     shell::{DONE, Shell, render},
@@ -26,7 +25,7 @@ use crate::{
         contact::{ContactId, field::Field},
         event::CompanyId,
     },
-    operator::contacts::{self, HistoryEntry, LookupError, Profile},
+    operator::contacts::{self, HistoryEntry, Profile},
     postgres::{contacts::HistoryRow, links::LinkRow},
 };
 
@@ -137,23 +136,18 @@ pub(super) async fn show(
     params.end()?;
     let target = Target::read(&id, company)?;
     let shell = Shell::new(&caller, "/contacts", "Contact").after(done.as_deref());
-    respond(&shared, shell, &target, Extra::default())
+    respond(&shared, shell, &target, Extra::default()).await
 }
 
 /// The page of a contact.
-pub(super) fn respond(
+pub(super) async fn respond(
     shared: &Shared,
     shell: Shell,
     target: &Target,
     extra: Extra,
 ) -> Result<Response, Problem> {
-    let refused = |error: LookupError| match error {
-        LookupError::Database(error) => Problem::from(error),
-        LookupError::Unknown => Problem::new(Kind::NotFound, "there is no such contact in this company"),
-        erased @ LookupError::Erased(_) => Problem::new(Kind::Erased, sentence(&erased)),
-    };
-    let profile = here(contacts::show(&shared.database, &target.company, target.id)).map_err(refused)?;
-    let history = here(contacts::history(&shared.database, &target.company, target.id)).map_err(refused)?;
+    let profile = contacts::show(&shared.database, &target.company, target.id).await?;
+    let history = contacts::history(&shared.database, &target.company, target.id).await?;
     render(&page(shell, target, &profile, &history, extra))
 }
 

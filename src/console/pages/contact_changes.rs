@@ -11,10 +11,9 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        here::here,
-        problem::{Kind, Problem},
+        problem::Problem,
         route::CSRF_FIELD,
-        shared::Shared,
+        shared::{Shared, on_one_thread},
     },
     contact::{Extra, Target, ending, respond},
     contacts::sentence,
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::operator::{
     audit::Actor,
+    contacts,
     erasure::{self, EraseError},
     unmerge::{self, UnmergeError, Unmerged},
 };
@@ -72,15 +72,18 @@ pub(super) async fn unmerge(
     Form(form): Form,
 ) -> Result<Response, Problem> {
     let Sent { target, actor, is_confirmed, .. } = Sent::read(&id, params, form, &caller)?;
-    let events = &shared.settings.events;
-    let unmerge =
-        unmerge::unmerge(&shared.database, events, &target.company, target.id, &actor, !is_confirmed);
-    let outcome = here(unmerge);
-    let outcome = match outcome {
-        Err(UnmergeError::Database(error)) => return Err(error.into()),
-        Ok(_) if is_confirmed => return Ok(go(&target.page(), Done::Unmerged, &[])),
-        outcome => outcome,
-    };
+    let (company, id) = (target.company.clone(), target.id);
+    let outcome = on_one_thread(move || async move {
+        let (database, events) = (&shared.database, &shared.settings.events);
+        match unmerge::unmerge(database, events, &company, id, &actor, !is_confirmed).await {
+            Err(UnmergeError::Database(error)) => Err(error.into()),
+            outcome => Ok(outcome),
+        }
+    });
+    let outcome = outcome.await?;
+    if is_confirmed && outcome.is_ok() {
+        return Ok(go(&target.page(), Done::Unmerged, &[]));
+    }
     let shell = Shell::new(&caller, "/contacts", "Unmerge");
     render(&plan(shell, &target, outcome))
 }
@@ -117,25 +120,41 @@ pub(super) async fn erase(
     if typed != ending(target.id.0) && typed != target.id.to_string() {
         let fault = Some("Nothing was erased: these are not the last six characters of the id.".to_owned());
         let shell = Shell::new(&caller, "/contacts", "Contact");
-        return respond(&shared, shell, &target, Extra { fault, ..Extra::default() });
+        return respond(&shared, shell, &target, Extra { fault, ..Extra::default() }).await;
     }
-    let settings = &shared.settings;
-    let request = erasure::Request {
-        company: &target.company,
-        id: target.id,
-        actor: &actor,
-        region: settings.contacts.regions().of(&target.company),
-        pepper: settings.contacts.suppression_pepper.expose_secret(),
-        source: &settings.events.source,
-        dry_run: false,
-    };
-    match here(erasure::erase(&shared.database, &request)) {
-        // Any process finishes the rest.
-        Ok(_) | Err(EraseError::Unpublished) => {
-            Ok(go(&link("/contacts", [("company", target.company.as_str())]), Done::Erased, &[]))
+    let list = link("/contacts", [("company", target.company.as_str())]);
+    on_one_thread(move || async move {
+        let settings = &shared.settings;
+        let request = erasure::Request {
+            company: &target.company,
+            id: target.id,
+            actor: &actor,
+            region: settings.contacts.regions().of(&target.company),
+            pepper: settings.contacts.suppression_pepper.expose_secret(),
+            source: &settings.events.source,
+            dry_run: false,
+        };
+        match erasure::erase(&shared.database, &request).await {
+            // Any process finishes the rest.
+            Ok(_) | Err(EraseError::Unpublished) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Err(EraseError::Database(error)) => Err(error.into()),
-        Err(error @ EraseError::Unknown) => Err(Problem::new(Kind::NotFound, error.to_string())),
-        Err(error @ EraseError::Busy) => Err(Problem::new(Kind::Conflict, error.to_string())),
-    }
+    })
+    .await?;
+    Ok(go(&list, Done::Erased, &[]))
+}
+
+/// Shows the contact with its identity, after that was recorded.
+pub(super) async fn reveal(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let Sent { target, actor, .. } = Sent::read(&id, params, form, &caller)?;
+    let (database, company, id) = (shared.database.clone(), target.company.clone(), target.id);
+    on_one_thread(async move || Ok(contacts::reveal(&database, &actor, &company, id).await?)).await?;
+    let shell = Shell::new(&caller, "/contacts", "Contact");
+    respond(&shared, shell, &target, Extra { is_revealed: true, ..Extra::default() }).await
 }

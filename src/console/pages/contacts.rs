@@ -10,7 +10,6 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        here::here,
         problem::Problem,
         route::CSRF_FIELD,
         shared::Shared,
@@ -104,7 +103,7 @@ pub(super) async fn search(
     let (company, phone, email, contact) = (field("company")?, field("phone")?, field("email")?, field("contact")?);
     form.end()?;
     let shell = Shell::new(&caller, "/contacts", "Contacts");
-    let found = find(&shared, &company, &phone, &email, &contact)?;
+    let found = find(&shared, &company, &phone, &email, &contact).await?;
     let now = OffsetDateTime::now_utc();
     let shows_values = shell.is_operator();
     let (fault, rows) = match found {
@@ -115,7 +114,7 @@ pub(super) async fn search(
 }
 
 /// The contacts, or what is wrong with the search.
-fn find(
+async fn find(
     shared: &Shared,
     company: &str,
     phone: &str,
@@ -128,7 +127,7 @@ fn find(
         let Ok(id) = Uuid::try_parse(contact.trim()) else {
             return Ok(Err("The contact id is not a whole UUID.".to_owned()));
         };
-        return match here(contacts::show(&shared.database, &company, ContactId(id))) {
+        return match contacts::show(&shared.database, &company, ContactId(id)).await {
             Ok(profile) => Ok(Ok(vec![profile.contact])),
             Err(LookupError::Database(error)) => Err(error.into()),
             Err(LookupError::Unknown) => Ok(Ok(Vec::new())),
@@ -136,7 +135,7 @@ fn find(
         };
     }
     let region = shared.settings.contacts.regions().of(&company);
-    match here(contacts::find(&shared.database, region, &company, given(phone), given(email))) {
+    match contacts::find(&shared.database, region, &company, given(phone), given(email)).await {
         Ok(found) => Ok(Ok(found)),
         Err(FindError::Database(error)) => Err(error.into()),
         Err(other) => Ok(Err(sentence(&other))),

@@ -18,6 +18,7 @@ use super::{
 use crate::operator::{
     deliveries::{self, Filter, Listed, State as DeliveryState},
     endpoints::shortened,
+    paging::Cursor,
 };
 
 const NAMES: [&str; 8] = ["state", "company", "trigger", "endpoint", "since", "event", "contact", "cursor"];
@@ -99,10 +100,10 @@ pub(super) async fn list(
     };
     let (mut rows, mut next, mut is_complete) = (Vec::new(), None, true);
     if let Some(filter) = filter {
-        let found = deliveries::page(&shared.database, &filter, PAGE).await?;
+        let (found, is_all) = deliveries::page(&shared.database, &filter, PAGE).await?;
         rows = found.items.iter().map(|listed| Row::new(listed, now)).collect();
         next = found.next.map(|cursor| given.link("/deliveries", "cursor", &cursor.to_string()));
-        is_complete = found.is_complete;
+        is_complete = is_all;
     }
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
@@ -129,6 +130,10 @@ pub(super) async fn list(
 fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
     let uuid = |text: &str| Uuid::try_parse(text).ok();
     let state = given.parsed("state", "one of the list", |text| DeliveryState::from_str(text).ok())?;
+    let since = given.parsed("since", MOMENT, |text| moment(text, now))?;
+    let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok())?;
+    // Pending deliveries are listed at any age; there is no index of all others by time.
+    let day = || (state != Some(DeliveryState::Pending)).then_some(now - time::Duration::DAY);
     Ok(Filter {
         company: given.given("company"),
         states: state.map(|state| vec![state]),
@@ -136,8 +141,8 @@ fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
         event_id: given.given("event"),
         contact: given.parsed("contact", "the whole id of a contact", uuid)?,
         trigger: given.given("trigger"),
-        since: given.parsed("since", MOMENT, |text| moment(text, now))?,
-        before: given.parsed("cursor", "a link of this page", |text| text.parse().ok())?,
+        since: since.or_else(day),
+        before: cursor.map(Cursor::position),
         ..Filter::default()
     })
 }

@@ -12,10 +12,9 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        here::here,
         problem::{Kind, Problem},
         route::CSRF_FIELD,
-        shared::Shared,
+        shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
     explain,
@@ -26,7 +25,7 @@ use super::{
 use crate::{
     domain::event::Key,
     operator::{
-        deliveries::{self, Delivery, ResolveError, State as DeliveryState},
+        deliveries::{self, Delivery, State as DeliveryState},
         endpoints::shortened,
         wake_up::WakeUp,
     },
@@ -71,14 +70,11 @@ struct DeadLetter {
 }
 
 /// The delivery of the path, of the company in the query.
-fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
+async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
     if let (Some(company), Ok(id)) = (&company, Uuid::try_parse(id)) {
         return Ok(Key { company: company.clone(), id });
     }
-    here(deliveries::resolve(&shared.database, company.as_deref(), id)).map_err(|error| match error {
-        ResolveError::Database(error) => error.into(),
-        other => Problem::new(Kind::NotFound, other.to_string()),
-    })
+    Ok(deliveries::resolve(&shared.database, company.as_deref(), id).await?)
 }
 
 pub(super) async fn show(
@@ -89,8 +85,8 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let (company, done) = (params.one("company")?, params.one(DONE)?);
     params.end()?;
-    let key = key(&shared, &id, company)?;
-    let found = here(deliveries::get(&shared.database, &key))?;
+    let key = key(&shared, &id, company).await?;
+    let found = deliveries::get(&shared.database, &key).await?;
     let delivery = found.ok_or_else(|| {
         Problem::new(Kind::NotFound, "there is no such delivery; deliveries leave some time after they have ended")
     })?;
@@ -155,12 +151,14 @@ pub(super) async fn resend(
     form.one(CSRF_FIELD)?;
     form.end()?;
     let key = Key { company, id: query::id(&id)? };
-    // Only a hint: without it the worker finds the delivery when it looks next.
-    let mut wake_up = here(WakeUp::connect(&shared.settings.amqp)).ok();
-    let keys = [key.clone()];
-    let resend =
-        deliveries::resend(&shared.database, &caller.actor, wake_up.as_mut(), &keys, None, |_| ());
-    let (resent, _) = here(resend)?;
+    let here = object("deliveries", &key.company, key.id);
+    let resent = on_one_thread(move || async move {
+        // Only a hint: without it the worker finds the delivery when it looks next.
+        let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
+        let (database, actor) = (&shared.database, &caller.actor);
+        Ok(deliveries::resend(database, actor, wake_up.as_mut(), &[key], None, |_| ()).await?.0)
+    });
+    let resent = resent.await?;
     let done = if resent.done > 0 { Done::Resent } else { Done::NotResent };
-    Ok(go(&object("deliveries", &key.company, key.id), done, &[]))
+    Ok(go(&here, done, &[]))
 }

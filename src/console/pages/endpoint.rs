@@ -13,10 +13,9 @@ use super::{
     super::{
         body::{Form, Params},
         caller::Caller,
-        here::here,
-        problem::{Kind, Problem},
+        problem::Problem,
         route::CSRF_FIELD,
-        shared::Shared,
+        shared::{Shared, on_one_thread},
     },
     attempts::{Line, Request},
     explain,
@@ -26,9 +25,8 @@ use super::{
 };
 use crate::{
     domain::event::Key,
-    operator::endpoints::{self, Change, ResolveError, Shown, Terms, shortened},
-    postgres::attempts::Attempt,
-    workers::webhook::endpoint_test::{self, EndpointTest},
+    operator::endpoints::{self, Change, Shown, Terms, shortened},
+    workers::webhook::endpoint_test,
 };
 
 #[derive(Template)]
@@ -72,18 +70,11 @@ struct Tested {
     request: Request,
 }
 
-fn refused(error: ResolveError) -> Problem {
-    match error {
-        ResolveError::Database(error) => error.into(),
-        other => Problem::new(Kind::NotFound, other.to_string()),
-    }
-}
-
-fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
+async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
     match (company, query::id(id)) {
         (Some(company), Ok(id)) => Ok(Key { company, id }),
         (company, _) => {
-            here(endpoints::resolve(&shared.database, company.as_deref(), id)).map_err(refused)
+            Ok(endpoints::resolve(&shared.database, company.as_deref(), id).await?)
         }
     }
 }
@@ -96,8 +87,8 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let (company, done) = (params.one("company")?, params.one(DONE)?);
     params.end()?;
-    let key = key(&shared, &id, company)?;
-    let shown = here(endpoints::show(&shared.database, &shared.settings.webhook, &key)).map_err(refused)?;
+    let key = key(&shared, &id, company).await?;
+    let shown = endpoints::show(&shared.database, &shared.settings.webhook, &key).await?;
     let title = shortened(&shown.endpoint.url);
     let shell = Shell::new(&caller, "/endpoints", &printable(&title)).live().after(done.as_deref());
     render(&page(shell, &shown, None))
@@ -182,15 +173,16 @@ fn target(id: &str, mut params: Params, mut form: Params) -> Result<Key, Problem
     Ok(Key { company, id: query::id(id)? })
 }
 
-fn change(
-    shared: &Shared,
-    caller: &Caller,
+async fn change(
+    shared: Shared,
+    caller: Caller,
     key: Key,
     (change, done): (Change, Done),
 ) -> Result<Response, Problem> {
-    let changed = here(endpoints::change(&shared.database, &caller.actor, &key, change)).map_err(refused)?;
-    let done = if changed.changed { done } else { Done::Unchanged };
-    Ok(go(&object("endpoints", &key.company, key.id), done, &[]))
+    let here = object("endpoints", &key.company, key.id);
+    let change = async move || Ok(endpoints::change(&shared.database, &caller.actor, &key, change).await?);
+    let done = if on_one_thread(change).await?.changed { done } else { Done::Unchanged };
+    Ok(go(&here, done, &[]))
 }
 
 pub(super) async fn pause(
@@ -200,7 +192,7 @@ pub(super) async fn pause(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Pause, Done::Paused))
+    change(shared, caller, target(&id, params, form)?, (Change::Pause, Done::Paused)).await
 }
 
 pub(super) async fn resume(
@@ -210,7 +202,7 @@ pub(super) async fn resume(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Resume, Done::Resumed))
+    change(shared, caller, target(&id, params, form)?, (Change::Resume, Done::Resumed)).await
 }
 
 pub(super) async fn enable(
@@ -220,7 +212,7 @@ pub(super) async fn enable(
     params: Params,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    change(&shared, &caller, target(&id, params, form)?, (Change::Enable, Done::Enabled))
+    change(shared, caller, target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
 }
 
 /// Sends a test, and shows how it ended. A test records nothing but that somebody has sent it.
@@ -232,36 +224,20 @@ pub(super) async fn test(
     Form(form): Form,
 ) -> Result<Response, Problem> {
     let key = target(&id, params, form)?;
-    let (database, settings) = (&shared.database, &shared.settings);
-    let shown = here(endpoints::show(database, &settings.webhook, &key)).map_err(refused)?;
-    let target = here(endpoints::test_target(database, Some(&key.company), &key.id.to_string()));
-    let target = target.map_err(refused)?;
-    let started_at = here(endpoints::begin_test(database, &caller.actor, &target))?;
-    let test = here(endpoint_test::run(settings, &target.company, &target.url, started_at));
-    let test = test.map_err(|error| Problem::internal(&error))?;
+    let shell = Shell::new(&caller, "/endpoints", "Endpoint");
+    let (shown, test) = on_one_thread(move || async move {
+        let (database, settings) = (&shared.database, &shared.settings);
+        let shown = endpoints::show(database, &settings.webhook, &key).await?;
+        let target = endpoints::test_target(database, Some(&key.company), &key.id.to_string()).await?;
+        let started_at = endpoints::begin_test(database, &caller.actor, &target).await?;
+        let test = endpoint_test::run(settings, &target.company, &target.url, started_at).await;
+        Ok((shown, test.map_err(|error| Problem::internal(&error))?))
+    })
+    .await?;
     let sent = &test.request;
     let tested = Tested {
-        attempts: vec![Line { title: "Test".to_owned(), ..Line::new(&attempt(&test), started_at, true) }],
+        attempts: vec![Line { title: "Test".to_owned(), ..Line::new(&test.attempt(), test.started_at, true) }],
         request: Request::new(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref()),
     };
-    let shell = Shell::new(&caller, "/endpoints", &printable(&shortened(&shown.endpoint.url)));
     render(&page(shell, &shown, Some(tested)))
-}
-
-/// The test as an attempt.
-fn attempt(test: &EndpointTest) -> Attempt {
-    let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-    let outcome = &test.outcome;
-    Attempt {
-        delivery_id: test.id,
-        attempt: 1,
-        started_at: test.started_at,
-        duration_ms: ms(outcome.duration),
-        connect_ms: outcome.timing.connect.map(ms),
-        answer_ms: outcome.timing.answer.map(ms),
-        class: outcome.class.name().to_owned(),
-        status: outcome.status.map(i32::from),
-        error: outcome.error.clone(),
-        response_body: Some(outcome.response_body.clone()).filter(|body| !body.is_empty()),
-    }
 }

@@ -75,19 +75,20 @@ pub(super) async fn list(
     query.end()?;
     let now = OffsetDateTime::now_utc();
     let cursor = given.get("cursor");
-    let before = Some(cursor).filter(|cursor| !cursor.is_empty()).map(str::parse).transpose();
-    let before = before.map_err(|_| Problem::invalid("cursor", "follow a link of the listing"))?;
+    let after = Some(cursor).filter(|cursor| !cursor.is_empty()).map(str::parse).transpose();
+    let after = after.map_err(|_| Problem::invalid("cursor", "follow a link of the listing"))?;
     let company = given.given("company");
     let state = given.given("state");
-    let found = endpoints::page(&shared.database, company.as_deref(), before, PAGE).await?;
-    let wanted = found.items.iter().filter(|row| state.as_ref().is_none_or(|state| row.state == state));
+    let (found, next) =
+        endpoints::page(&shared.database, company.as_deref(), after.as_ref(), PAGE).await?;
+    let wanted = found.iter().filter(|row| state.as_ref().is_none_or(|state| row.state == state));
     render(&Page {
         shell: Shell::new(&caller, "/endpoints", "Endpoints").live().after(done.as_deref()),
         states: choices(LaneState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
         is_filtered: given.any(&["company", "state"]),
         rows: wanted.map(|row| Row::new(row, now)).collect(),
         first: given.given("cursor").map(|_| given.link("/endpoints", "cursor", "")),
-        next: found.next.map(|next| given.link("/endpoints", "cursor", &next.to_string())),
+        next: next.map(|next| given.link("/endpoints", "cursor", &next.to_string())),
         filter: Fields { company: company.unwrap_or_default() },
     })
 }

@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use time::OffsetDateTime;
 
 use super::{
-    super::{body::Params, caller::Caller, here::here, problem::Problem, shared::Shared},
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     chart::{Bar, Chart},
     explain,
     parts::{Badge, Moment, Tone, count, link, object, printable, span, words},
@@ -75,7 +75,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let done = query.one(DONE)?;
     query.end()?;
-    let seen = here(overview::read(&shared.database))?;
+    let seen = overview::read(&shared.database).await?;
     let shell = Shell::new(&caller, "/", "Overview").live().after(done.as_deref());
     let report = shared.health.report().into_iter();
     render(&Page {
