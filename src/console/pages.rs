@@ -13,7 +13,6 @@ mod delivery;
 mod endpoint;
 mod endpoints;
 mod explain;
-mod mask;
 mod overview;
 mod parts;
 mod playground;

@@ -15,7 +15,7 @@ use super::{
         problem::Problem,
         shared::Shared,
     },
-    contacts::{nameless, shown},
+    contacts::{nameless, sight},
     parts::{Id, Moment, link, object, printable, words},
     query,
     shell::{DONE, Shell, render},
@@ -25,7 +25,10 @@ use crate::{
         contact::{ContactId, field::Field},
         event::CompanyId,
     },
-    operator::contacts::{self, HistoryEntry, Profile},
+    operator::{
+        contacts::{self, HistoryEntry, Profile},
+        views::{self, HIDDEN, Sight},
+    },
     postgres::{contacts::HistoryRow, links::LinkRow},
 };
 
@@ -155,22 +158,22 @@ fn page(shell: Shell, target: &Target, profile: &Profile, history: &[HistoryEntr
     let now = OffsetDateTime::now_utc();
     let contact = &profile.contact;
     let company = target.company.as_str();
-    let shows_values = shell.is_operator();
+    let sight = sight(&shell);
     let of = |id: ContactId| Target { company: target.company.clone(), id };
-    let name = contact.values.get(Field::Name).map(|name| shown(Field::Name, &name.value, shows_values));
+    let name = printable(&views::contacts::value(contact, Field::Name, sight));
     let whole = contact.id.to_string();
     Page {
         id: Id::new(contact.id.0),
         company: printable(company),
-        name: name.unwrap_or_else(nameless),
+        name: if name.is_empty() { nameless() } else { name },
         version: contact.version,
         created: Moment::new(contact.created_at, now),
         updated: Moment::new(contact.updated_at, now),
-        is_masked: !shows_values,
+        is_masked: sight == Sight::Masked,
         fault: extra.fault,
         merged_into: (target.id != contact.id).then(|| Id::new(target.id.0)),
         values: values(profile, &shell, extra.is_revealed, now),
-        keys: keys(profile, shows_values),
+        keys: keys(profile, sight),
         merged: profile
             .aliases
             .iter()
@@ -213,7 +216,7 @@ fn values(profile: &Profile, shell: &Shell, is_revealed: bool, now: OffsetDateTi
             value: if is_identity && is_revealed {
                 printable(&stamped.value)
             } else {
-                shown(field, &stamped.value, shell.is_operator())
+                printable(&views::contacts::value(&profile.contact, field, sight(shell)))
             },
             is_unverified: profile.is_unverified(field),
             can_reveal: is_identity && !is_revealed && shell.is_admin(),
@@ -231,10 +234,10 @@ fn spaced(name: &str) -> String {
     name.chars().map(letter).collect()
 }
 
-fn keys(profile: &Profile, shows_values: bool) -> Vec<Key> {
+fn keys(profile: &Profile, sight: Sight) -> Vec<Key> {
     let key = |key: &crate::domain::contact::Identifier| Key {
         kind: key.kind(),
-        value: shown(key.field(), key.value(), shows_values),
+        value: printable(if sight == Sight::Full { key.value() } else { HIDDEN }),
         is_former: profile.is_former(key),
     };
     profile.contact.keys.iter().map(key).collect()

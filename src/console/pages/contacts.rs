@@ -14,7 +14,6 @@ use super::{
         route::CSRF_FIELD,
         shared::Shared,
     },
-    mask::masked,
     parts::{Id, Moment, object, printable},
     shell::{DONE, Shell, render},
 };
@@ -23,7 +22,10 @@ use crate::{
         contact::{Contact, ContactId, field::Field},
         event::CompanyId,
     },
-    operator::contacts::{self, FindError, LookupError},
+    operator::{
+        contacts::{self, FindError, LookupError},
+        views::{self, Sight},
+    },
 };
 
 #[derive(Template)]
@@ -49,11 +51,8 @@ struct Row {
 }
 
 impl Row {
-    fn new(contact: &Contact, shows_values: bool, now: OffsetDateTime) -> Self {
-        let value = |field: Field| match contact.values.get(field) {
-            Some(stamped) => shown(field, &stamped.value, shows_values),
-            None => String::new(),
-        };
+    fn new(contact: &Contact, sight: Sight, now: OffsetDateTime) -> Self {
+        let value = |field: Field| printable(&views::contacts::value(contact, field, sight));
         Self {
             href: object("contacts", contact.company.as_str(), contact.id.0),
             id: Id::new(contact.id.0),
@@ -71,10 +70,9 @@ pub(super) fn nameless() -> String {
     "Contact without a name".to_owned()
 }
 
-/// A value as this reader may see it.
-pub(super) fn shown(field: Field, value: &str, shows_values: bool) -> String {
-    // Nobody sees this one until they ask for it.
-    if shows_values && field != Field::Identity { printable(value) } else { printable(&masked(field, value)) }
+/// How much this reader may see.
+pub(super) fn sight(shell: &Shell) -> Sight {
+    if shell.is_operator() { Sight::Full } else { Sight::Masked }
 }
 
 pub(super) async fn show(caller: Caller, mut query: Params) -> Result<Response, Problem> {
@@ -105,9 +103,9 @@ pub(super) async fn search(
     let shell = Shell::new(&caller, "/contacts", "Contacts");
     let found = find(&shared, &company, &phone, &email, &contact).await?;
     let now = OffsetDateTime::now_utc();
-    let shows_values = shell.is_operator();
+    let sight = sight(&shell);
     let (fault, rows) = match found {
-        Ok(found) => (None, Some(found.iter().map(|one| Row::new(one, shows_values, now)).collect())),
+        Ok(found) => (None, Some(found.iter().map(|one| Row::new(one, sight, now)).collect())),
         Err(fault) => (Some(fault), None),
     };
     render(&Page { shell, company, phone, email, contact, fault, rows })
