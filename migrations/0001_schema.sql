@@ -1,6 +1,7 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
 -- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
--- so their company is unknown, and processes and idempotency_keys, which are of every company.
+-- so their company is unknown, processes and idempotency_keys, which are of every company, and dead_letter_notes, whose
+-- failures many companies share.
 --
 -- Texts in keys are compared by bytes (COLLATE "C"): at less cost, in the order that the service sorts by, and
 -- independently of the locale and of the C library, whose updates change orders and so break indexes.
@@ -366,7 +367,7 @@ CREATE TABLE dead_letters (
     company_id     text COLLATE "C" NOT NULL,                    -- '' if the message has none
     dead_letter_id uuid NOT NULL,
     stage          text COLLATE "C" NOT NULL CHECK (stage IN ('upsert', 'webhook')),
-    reason         text NOT NULL,
+    reason         text COLLATE "C" NOT NULL,
     message        text NOT NULL,                    -- human-readable; no personal data
     meaning        bytea NOT NULL,                   -- hash of what the body means, however its JSON is written
     body           bytea NOT NULL,
@@ -376,25 +377,51 @@ CREATE TABLE dead_letters (
     source         text,
     event_id       text,
     event_key      uuid,                             -- of stage upsert: its row in applied_events
-    trigger_name   text,
+    trigger_name   text COLLATE "C",
     delivery_id    uuid,                             -- of stage webhook
+    endpoint_id    uuid,                             -- of stage webhook: where the delivery goes
+    signature      bytea NOT NULL,                   -- hash of what dead letters with the same cause have in common
     attempts       integer NOT NULL DEFAULT 1,
     first_seen_at  timestamptz NOT NULL DEFAULT now(),
     last_seen_at   timestamptz NOT NULL DEFAULT now(),
     replays        integer NOT NULL DEFAULT 0,
     state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replaying', 'resolved', 'discarded')),
     settled_at     timestamptz,
-    settled_by     text,                             -- the operator who discarded it
+    settled_by     text,                             -- the operator who discarded it, or replaced it by an edited event
+    unsettled      boolean NOT NULL GENERATED ALWAYS AS (state IN ('open', 'replaying')) STORED,
+    -- An edited event is a dead letter of its own, which is being replayed.
+    edited_from    uuid,                             -- the dead letter that was edited
+    superseded_by  uuid,                             -- the edited one
+    difference     jsonb,                            -- [{"path": "/data/…", "before": …, "after": …}]
     PRIMARY KEY (company_id, dead_letter_id),
     UNIQUE (company_id, stage, meaning)              -- a redelivered message is the same dead letter
 );
-CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state IN ('open', 'replaying');
+-- Listings, from the newest to the oldest. Nearly all rows are settled in the long run.
+CREATE INDEX dead_letters_open ON dead_letters (last_seen_at, dead_letter_id) WHERE unsettled;
+CREATE INDEX dead_letters_by_time ON dead_letters (last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_company ON dead_letters (company_id, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_reason ON dead_letters (reason, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_trigger ON dead_letters (trigger_name, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint_id, last_seen_at, dead_letter_id)
+    WHERE endpoint_id IS NOT NULL;
+CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id IS NOT NULL;
+-- Groups are counted from this index alone.
+CREATE INDEX dead_letters_by_signature ON dead_letters (signature, last_seen_at, dead_letter_id)
+    INCLUDE (company_id, first_seen_at) WHERE unsettled;
 CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
 -- Retention keeps the deliveries that can be replayed.
 CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
     WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
 -- The ledger forgets that an event was refused once it has no dead letter.
 CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key) WHERE event_key IS NOT NULL;
+
+-- What operators know about a group of dead letters. It outlives them: the failure may come back.
+CREATE TABLE dead_letter_notes (
+    signature  bytea PRIMARY KEY,
+    note       text NOT NULL,
+    written_by text NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
 
 
 -- Erasures

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. No decision about contacts,
 //! messages or dead letters is made here.
 
+mod audit;
 mod bulk;
 mod config;
 mod confirm;
@@ -75,9 +76,12 @@ enum Command {
     /// Inspect, pause and test the endpoints that receive webhooks
     #[command(subcommand)]
     Endpoint(endpoint::Command),
-    /// Inspect, replay and discard messages that could not be processed
+    /// Inspect, replay, edit and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// See what operators changed
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -131,6 +135,9 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         }
         Command::DeadLetter(command) => start
             .with_database(async |database, settings| dead_letter::run(command, database, settings).await),
+        Command::Audit(command) => {
+            start.with_database(async |database, _| audit::run(command, database).await)
+        }
         Command::Config(command) => config::run(&command, &start),
         Command::DevServices(args) => service::dev_services(&args),
     }

@@ -33,6 +33,7 @@ pub mod living;
 mod migrations;
 pub mod overview;
 pub mod partitions;
+mod planning;
 mod pool;
 pub mod processes;
 mod provenance;

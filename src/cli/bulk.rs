@@ -49,13 +49,13 @@ pub(super) trait Select: Args + Debug {
 }
 
 /// The arguments of such a command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Bulk<S: Select> {
     /// Ids, or the first 8 or more digits of ids
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
-    filters: S,
+    pub(super) filters: S,
     /// Change nothing: show how many would change, and a sample
     #[arg(long)]
     pub(super) dry_run: bool,

@@ -10,6 +10,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::exit::OutputClosed;
+use crate::operator::paging::Page;
 pub(super) use crate::operator::views::moment;
 
 /// The format of data on standard output.
@@ -52,6 +53,20 @@ pub(super) fn page<T>(
         note(format_args!("there are more than these {limit}; raise --limit to see them"));
     }
     Ok(())
+}
+
+/// Notes where a listing continues, if it does.
+pub(super) fn more<T>(limit: u32, page: &Page<T>) {
+    if let Some(next) = page.next {
+        note(format_args!(
+            "there are more than these {limit}; raise --limit, or continue with --after {next}"
+        ));
+    }
+}
+
+/// Prints one object as one line of JSON.
+pub(super) fn ndjson<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    line(harmless(&serde_json::to_string(value)?))
 }
 
 /// Prints a remark on standard error.

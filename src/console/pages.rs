@@ -8,15 +8,20 @@ mod chart;
 mod contact;
 mod contact_changes;
 mod contacts;
+mod dead_letter;
+mod dead_letters;
 mod deliveries;
 mod delivery;
+mod edit;
 mod endpoint;
 mod endpoints;
 mod explain;
+mod failures;
 mod overview;
 mod parts;
 mod playground;
 mod query;
+mod settle;
 mod shell;
 
 use askama::Template;
@@ -34,6 +39,12 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::open(assets::PATH, assets::serve),
         Route::page("/", Role::Viewer, overview::show),
+        Route::page("/failures", Role::Viewer, failures::list),
+        Route::page("/dead-letters", Role::Viewer, dead_letters::list),
+        Route::form("/dead-letters/confirm", Role::Operator, settle::confirm),
+        Route::form("/dead-letters/settle", Role::Operator, settle::settle),
+        Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
+        Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
         Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),

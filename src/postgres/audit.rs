@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::columns::column;
+use super::{columns::column, planning};
 
 /// One change, to be recorded in its own transaction.
 pub struct New<'a> {
@@ -107,7 +107,8 @@ pub async fn insert(conn: &mut PgConnection, changes: &[New<'_>]) -> Result<(), 
 /// When the database fails.
 pub async fn list(conn: &mut PgConnection, selection: &Selection<'_>) -> Result<Vec<Entry>, sqlx::Error> {
     let (before_at, before_id) = selection.before.unzip();
-    sqlx::query_as!(
+    let mut transaction = planning::for_arguments(conn).await?;
+    let entries = sqlx::query_as!(
         Entry,
         "SELECT audit_id AS id, happened_at AS at, operator, via, action, company_id AS company, object, reason, before, after
          FROM audit_log
@@ -126,6 +127,8 @@ pub async fn list(conn: &mut PgConnection, selection: &Selection<'_>) -> Result<
         before_id,
         selection.limit,
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(entries)
 }

@@ -71,7 +71,7 @@ pub async fn failed(conn: &mut PgConnection, limit: i64) -> Result<Vec<Failed>, 
         r#"SELECT reason, stage, count(*) AS "count!", count(*) FILTER (WHERE state = 'replaying') AS "replaying!",
                min(first_seen_at) AS "first_seen_at!", max(last_seen_at) AS "last_seen_at!"
            FROM (SELECT reason, stage, state, first_seen_at, last_seen_at FROM dead_letters
-                 WHERE state IN ('open', 'replaying') ORDER BY last_seen_at DESC LIMIT $1) newest
+                 WHERE unsettled ORDER BY last_seen_at DESC LIMIT $1) newest
            GROUP BY reason, stage ORDER BY 3 DESC, 1, 2"#,
         limit,
     )
@@ -88,7 +88,7 @@ pub async fn minutes(conn: &mut PgConnection, limit: i64) -> Result<Vec<Minute>,
         Minute,
         r#"SELECT floor(extract(epoch FROM now() - last_seen_at) / 60)::integer AS "ago!", count(*) AS "count!"
            FROM (SELECT last_seen_at FROM dead_letters
-                 WHERE state IN ('open', 'replaying') AND last_seen_at > now() - interval '1 hour'
+                 WHERE unsettled AND last_seen_at > now() - interval '1 hour'
                  ORDER BY last_seen_at DESC LIMIT $1) newest
            GROUP BY 1 ORDER BY 1"#,
         limit,

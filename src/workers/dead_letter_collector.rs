@@ -210,11 +210,13 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         event_key,
         trigger: known.trigger,
         delivery_id: None,
+        endpoint_id: None,
         attempts: 1,
         replay_of: match stage {
             Stage::Upsert => properties::replayed_dead_letter(&message.properties),
             Stage::Webhook => None,
         },
+        known_at: None,
         is_blank: false,
     }
 }

@@ -30,6 +30,7 @@ mod locks;
 mod memory;
 mod once;
 mod one_end;
+mod pages;
 mod previews;
 mod privacy;
 mod relay;

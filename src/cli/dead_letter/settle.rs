@@ -1,4 +1,4 @@
-//! `dead-letter replay` and `discard`, with a progress bar and a summary.
+//! `dead-letter replay`, `discard` and `restore`, with a progress bar and a summary.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     amqp::{Publisher, Topology},
-    operator::dead_letters::{self, Progress},
+    operator::dead_letters::{self, Progress, State},
     postgres::Database,
     settings::Settings,
 };
@@ -21,19 +21,19 @@ pub(super) async fn replay(
     let actor = args.actor()?;
     let Some(keys) = args.confirmed(database, "replay").await? else { return Ok(Exit::Done) };
     if keys.is_empty() {
-        return finish(args, "replayed", Progress::default());
+        return finish(args, "replayed", &Progress::default());
     }
     let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
     let topology = Topology::new(&settings.amqp.namespace);
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
-    let progress = |progress: Progress| {
-        reached = progress;
+    let progress = |progress: &Progress| {
+        reached.clone_from(progress);
         bar.set_position(progress.done + progress.skipped + progress.failed);
     };
     let ended =
         dead_letters::replay(database, &actor, &mut publisher, &topology, &keys, args.rate, progress).await;
     bar.finish_and_clear();
-    let exit = finish(args, "replayed", reached)?;
+    let exit = finish(args, "replayed", &reached)?;
     ended?;
     Ok(exit)
 }
@@ -43,18 +43,35 @@ pub(super) async fn discard(database: &Database, args: &Bulk<DeadLetters>) -> an
     let Some(keys) = args.confirmed(database, "discard").await? else { return Ok(Exit::Done) };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
     let ended = dead_letters::discard(database, &actor, &keys, args.rate, |progress| {
-        reached = progress;
+        reached.clone_from(progress);
         bar.set_position(progress.done + progress.skipped);
     })
     .await;
     bar.finish_and_clear();
-    let exit = finish(args, "discarded", reached)?;
+    let exit = finish(args, "discarded", &reached)?;
     ended?;
     Ok(exit)
 }
 
-fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Result<Exit> {
-    let Progress { done: count, skipped, failed } = reached;
+pub(super) async fn restore(database: &Database, args: &Bulk<DeadLetters>) -> anyhow::Result<Exit> {
+    let actor = args.actor()?;
+    let Some(keys) = args.selecting(State::Discarded).confirmed(database, "restore").await? else {
+        return Ok(Exit::Done);
+    };
+    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "restoring"), Progress::default());
+    let ended = dead_letters::restore(database, &actor, &keys, args.rate, |progress| {
+        reached.clone_from(progress);
+        bar.set_position(progress.done + progress.skipped);
+    })
+    .await;
+    bar.finish_and_clear();
+    let exit = finish(args, "restored", &reached)?;
+    ended?;
+    Ok(exit)
+}
+
+fn finish(args: &Bulk<DeadLetters>, done: &str, reached: &Progress) -> anyhow::Result<Exit> {
+    let Progress { done: count, skipped, failed, .. } = reached;
     let value = json!({ done: count, "skipped": skipped, "failed": failed });
     output::report(args.output.format, &value, |_| {
         format!("{done} {count}, skipped {skipped}, failed {failed}")
@@ -62,7 +79,7 @@ fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Re
     Ok(exit(reached))
 }
 
-fn exit(reached: Progress) -> Exit {
+fn exit(reached: &Progress) -> Exit {
     match reached {
         Progress { skipped: 0, failed: 0, .. } => Exit::Done,
         Progress { done: 0, skipped: 0, .. } => Exit::Failed,
@@ -84,7 +101,7 @@ mod tests {
             (2, 0, 1, Exit::Partly),
             (0, 0, 1, Exit::Failed),
         ] {
-            assert_eq!(exit(Progress { done, skipped, failed }), code);
+            assert_eq!(exit(&Progress { done, skipped, failed, left: Vec::new() }), code);
         }
     }
 }

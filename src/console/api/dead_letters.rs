@@ -130,7 +130,7 @@ impl Results {
     }
 
     fn reply(self) -> Reply {
-        let Progress { done, skipped, failed } = self.total;
+        let Progress { done, skipped, failed, .. } = self.total;
         Reply(json!({ self.done: done, "skipped": skipped, "failed": failed, "results": self.each }))
     }
 }

@@ -5,7 +5,10 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::one_end::{forget_refusals, lock_free_refusals};
+use super::{
+    one_end::{forget_refusals, lock_free_refusals},
+    read::State,
+};
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
     postgres::columns::{column, key_columns},
@@ -42,21 +45,26 @@ impl Replayable {
     }
 }
 
-/// The deliveries of those of these dead letters that are not settled. Locks nothing: deliveries are locked before their
-/// dead letters.
+/// The deliveries of those of these dead letters that are in one of these states. Locks nothing: deliveries are locked
+/// before their dead letters.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn deliveries_in(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    states: &[State],
+) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query_as!(
         Key,
         r#"SELECT dl.company_id AS company, dl.delivery_id AS "id!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
            JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           WHERE dl.state IN ('open', 'replaying') AND dl.delivery_id IS NOT NULL"#,
+           WHERE dl.state = ANY($3) AND dl.delivery_id IS NOT NULL"#,
         &companies as &[&str],
         &ids,
+        &column(states, |state| state.name()) as &[&str],
     )
     .fetch_all(conn)
     .await
@@ -235,12 +243,12 @@ pub async fn delete_settled(
     Ok(deleted.len() as u64)
 }
 
-/// The result of [`discard`].
+/// The result of [`discard`] or [`restore`].
 #[derive(Debug, Default)]
-pub struct Discarded {
-    /// The dead letters that were discarded, with their state before.
+pub struct Settled {
+    /// The dead letters that were changed, with their state before.
     pub dead_letters: Vec<(Key, String)>,
-    /// Their deliveries, to be discarded in the same transaction.
+    /// Their deliveries, to be changed in the same transaction.
     pub deliveries: Vec<Key>,
 }
 
@@ -248,11 +256,7 @@ pub struct Discarded {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn discard(
-    conn: &mut PgConnection,
-    keys: &[Key],
-    operator: &str,
-) -> Result<Discarded, sqlx::Error> {
+pub async fn discard(conn: &mut PgConnection, keys: &[Key], operator: &str) -> Result<Settled, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         "WITH unsettled AS MATERIALIZED (
@@ -270,11 +274,41 @@ pub async fn discard(
     )
     .fetch_all(conn)
     .await?;
-    let mut discarded = Discarded::default();
+    let mut discarded = Settled::default();
     for row in rows {
         let of = |id| Key { company: row.company_id.clone(), id };
         discarded.deliveries.extend(row.delivery_id.map(of));
         discarded.dead_letters.push((of(row.dead_letter_id), row.was));
     }
     Ok(discarded)
+}
+
+/// Reopens discarded dead letters. Skips those whose contents were not kept: they can only be discarded.
+///
+/// # Errors
+/// When the database fails.
+pub async fn restore(conn: &mut PgConnection, keys: &[Key]) -> Result<Settled, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    let rows = sqlx::query!(
+        "WITH restorable AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state = 'discarded' AND NOT dl.is_blank
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'open', settled_at = NULL, settled_by = NULL
+         FROM restorable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.delivery_id, old.state AS was",
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut restored = Settled::default();
+    for row in rows {
+        let of = |id| Key { company: row.company_id.clone(), id };
+        restored.deliveries.extend(row.delivery_id.map(of));
+        restored.dead_letters.push((of(row.dead_letter_id), row.was));
+    }
+    Ok(restored)
 }

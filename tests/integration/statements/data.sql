@@ -137,17 +137,17 @@ INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, star
 -- Dead letters: 51 to 60 are of deliveries, 61 to 70 are being replayed, those above 2000 are settled; 9991 and above
 -- were settled a year ago.
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
-        event_key, delivery_id, last_seen_at, state, settled_at)
+        event_key, delivery_id, last_seen_at, state, settled_at, signature)
     SELECT company, id(n), CASE WHEN n BETWEEN 51 AND 60 THEN 'webhook' ELSE 'upsert' END, 'event_invalid', 'm',
         meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 OR n > 9000 THEN NULL ELSE id(n) END,
         CASE WHEN n BETWEEN 51 AND 60 THEN id(n) END,
         start() - n * interval '1 second',
         CASE WHEN n BETWEEN 61 AND 70 THEN 'replaying' WHEN n > 2000 THEN 'resolved' ELSE 'open' END,
-        CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2000 THEN start() END
+        CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2000 THEN start() END, meaning(n % 1000)
     FROM numbers;
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
-        state)
-    SELECT '', id(n), 'upsert', 'undecodable', 'm', meaning(n), '\x00', 'trigger.fired', '{}', 'replaying'
+        state, signature)
+    SELECT '', id(n), 'upsert', 'undecodable', 'm', meaning(n), '\x00', 'trigger.fired', '{}', 'replaying', meaning(0)
     FROM generate_series(1, 10000) n;
 
 INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action, object)
