@@ -40,6 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::open(assets::PATH, assets::serve),
         Route::page("/", Role::Viewer, overview::show),
         Route::page("/failures", Role::Viewer, failures::list),
+        Route::form("/failures/note", Role::Operator, failures::note),
         Route::page("/dead-letters", Role::Viewer, dead_letters::list),
         Route::form("/dead-letters/confirm", Role::Operator, settle::confirm),
         Route::form("/dead-letters/settle", Role::Operator, settle::settle),
@@ -110,7 +111,7 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     (parts.status, parts.headers, page).into_response()
 }
 
-/// A page that cannot fail but for want of memory.
+/// A page. A template fails only if writing to memory does.
 fn html(page: &impl Template) -> Response {
     page.render().map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
 }

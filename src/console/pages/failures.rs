@@ -6,14 +6,20 @@ use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use super::{
-    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
+    super::{
+        body::{Form, Params},
+        caller::Caller,
+        problem::{Kind, Problem},
+        route::CSRF_FIELD,
+        shared::{Shared, on_one_thread},
+    },
     parts::{Moment, count, link, object, printable, words},
-    query::{Choice, Given, PAGE, choices},
-    shell::{DONE, Shell, render},
+    query::{Choice, Given, PAGE, back, choices},
+    shell::{DONE, Done, Shell, go, render},
 };
 use crate::{
     domain::fault::{Reason, Stage},
-    operator::dead_letters::{self, Filter, Group},
+    operator::dead_letters::{self, Filter, Group, NoteError},
 };
 
 const NAMES: [&str; 5] = ["company", "reason", "stage", "trigger", "cursor"];
@@ -28,6 +34,7 @@ struct Page {
     is_filtered: bool,
     fault: Option<String>,
     groups: Vec<Row>,
+    here: String,
     first: Option<String>,
     next: Option<String>,
 }
@@ -42,6 +49,9 @@ struct Row {
     reason: String,
     message: String,
     note: Option<String>,
+    /// The note as it was written.
+    written: String,
+    signature: String,
     stage: String,
     trigger: String,
     endpoint: Option<String>,
@@ -55,9 +65,11 @@ impl Row {
         let signature = group.signature.to_string();
         Self {
             href: link("/dead-letters", [("signature", signature.as_str()), ("company", company)]),
+            signature,
             reason: words(&group.reason),
             message: printable(&group.message),
             note: group.note.as_ref().map(|note| printable(&format!("{} ({})", note.text, note.written_by))),
+            written: group.note.as_ref().map(|note| note.text.clone()).unwrap_or_default(),
             stage: words(&group.stage),
             trigger: group.trigger.as_deref().map(printable).unwrap_or_default(),
             endpoint: group.endpoint_id.map(|id| object("endpoints", &group.company, id)),
@@ -93,6 +105,7 @@ pub(super) async fn list(
         is_filtered: given.any(&["company", "reason", "stage", "trigger"]),
         fault,
         groups: groups.map(|group| Row::new(group, given.get("company"), now)).collect(),
+        here: given.link("/failures", "cursor", given.get("cursor")),
         first: given.given("cursor").map(|_| given.link("/failures", "cursor", "")),
         next: next.map(|next| given.link("/failures", "cursor", &next.to_string())),
         filter: Fields {
@@ -110,4 +123,30 @@ fn filter(given: &Given) -> Result<Filter, String> {
         trigger: given.given("trigger"),
         ..Filter::default()
     })
+}
+
+/// Writes the note on a group.
+pub(super) async fn note(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    form.one(CSRF_FIELD)?;
+    let signature = form.parsed("signature", |text| text.parse().ok(), "the one of the page")?;
+    let signature = signature.ok_or_else(|| Problem::invalid("signature", "load the page again"))?;
+    let back = back(form.one("back")?, "/failures");
+    // Browsers send line breaks of two characters.
+    let text = form.one("text")?.map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
+    form.end()?;
+    on_one_thread(move || async move {
+        let written =
+            dead_letters::write_note(&shared.database, &caller.actor, signature, text.as_deref()).await;
+        written.map_err(|error| match error {
+            NoteError::Database(error) => error.into(),
+            unknown @ NoteError::Unknown => Problem::new(Kind::NotFound, unknown.to_string()),
+            malformed @ NoteError::Malformed => Problem::invalid("text", malformed.to_string()),
+        })
+    })
+    .await?;
+    Ok(go(&back, Done::Noted, &[]))
 }

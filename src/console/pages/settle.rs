@@ -147,12 +147,11 @@ fn page(shell: Shell, action: Action, selected: usize, found: &[Summary], back: 
     let now = OffsetDateTime::now_utc();
     let possible: Vec<&Summary> = found.iter().filter(|row| action.accepts(&row.state, false)).collect();
     let (done, _) = action.done();
-    let name = if possible.len() == 1 { "this dead letter" } else { "these dead letters" };
     let question = match possible.len() {
         0 if selected == 0 => "Nothing is selected".to_owned(),
         0 => format!("None of the selected dead letters can be {done}"),
-        1 => format!("{} {name}?", action.verb()),
-        many => format!("{} {name} ({many})?", action.verb()),
+        1 => format!("{} this dead letter?", action.verb()),
+        many => format!("{} {many} dead letters?", action.verb()),
     };
     let key = |row: &&Summary| key_text(&Key { company: row.company.clone(), id: row.id });
     Page {

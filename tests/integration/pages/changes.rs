@@ -52,6 +52,17 @@ async fn selected_dead_letters_are_counted_before_anything_happens(app: &TestApp
 }
 
 #[apply(test)]
+async fn cause_has_a_note(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let signature = browser.open("/failures").await.value_of("signature").unwrap();
+    let noted = browser.submit("/failures/note", &[("signature", &signature), ("text", "Ask Bob\r\nfirst")]).await;
+    assert!(noted.text.contains("The note was saved.") && noted.text.contains("Ask Bob\nfirst (olga)"), "{}", noted.text);
+    let removed = browser.submit("/failures/note", &[("signature", &signature), ("text", "")]).await;
+    assert!(!removed.text.contains("Ask Bob"), "{}", removed.text);
+}
+
+#[apply(test)]
 async fn edited_message_is_checked_before_it_is_sent(app: &TestApp) {
     let_in(app);
     let process = app.run(&[]).await;

@@ -97,7 +97,8 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
 }
 
 /// Every form that changes something, by the least role that may send it.
-const FORMS: [(&str, &str); 12] = [
+const FORMS: [(&str, &str); 13] = [
+    ("/failures/note", "operator"),
     ("/dead-letters/confirm", "operator"),
     ("/dead-letters/settle", "operator"),
     ("/dead-letters/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/edit?company=acme", "editor"),
