@@ -9,6 +9,7 @@ mod deliveries;
 mod documents;
 mod endpoints;
 mod input;
+mod me;
 mod refusals;
 mod trigger;
 
@@ -17,6 +18,7 @@ use super::route::Route;
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
     let all = [
+        me::routes(),
         dead_letters::routes(),
         deliveries::routes(),
         endpoints::routes(),

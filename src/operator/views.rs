@@ -1,6 +1,7 @@
 //! What operators see, as JSON: the same on every surface, with as much of it as their role may see.
 
 pub mod contacts;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod endpoints;
 

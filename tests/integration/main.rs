@@ -10,6 +10,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod api;
 mod bad_input;
 mod cases;
 mod chain;

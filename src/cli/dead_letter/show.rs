@@ -1,7 +1,6 @@
 //! `dead-letter show`: one dead letter in full. The body is printed because the operator asks for it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +15,7 @@ use crate::{
     operator::{
         audit::{self, Entry},
         dead_letters::{self, DeadLetter, Note, Summary},
-        views::bytes,
+        views::{self, Sight},
     },
     postgres::Database,
 };
@@ -32,32 +31,9 @@ pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit
     let changes = audit::list(database, &filter, MAX_CHANGES).await?.items;
     let signature = Signature::try_from(dead_letter.summary.signature.as_slice());
     let note = dead_letters::note(database, signature?).await?;
-    let value = as_json(&dead_letter, &changes, note.as_ref())?;
+    let value = views::dead_letters::dead_letter(&dead_letter, &changes, note.as_ref(), Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&dead_letter, &changes, note.as_ref()))?;
     Ok(Exit::Done)
-}
-
-fn as_json(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> anyhow::Result<Value> {
-    let mut value = serde_json::to_value(&dead_letter.summary)?;
-    if let Value::Object(members) = &mut value {
-        members.extend([
-            ("source".to_owned(), json!(dead_letter.source)),
-            ("deliveryId".to_owned(), json!(dead_letter.delivery_id)),
-            ("routingKey".to_owned(), json!(dead_letter.routing_key)),
-            ("properties".to_owned(), dead_letter.properties.clone()),
-            ("settledAt".to_owned(), json!(dead_letter.settled_at.map(moment))),
-            ("settledBy".to_owned(), json!(dead_letter.settled_by)),
-            ("contactId".to_owned(), json!(dead_letter.contact_id)),
-            ("traceId".to_owned(), json!(dead_letters::trace_id(dead_letter))),
-            ("editedFrom".to_owned(), json!(dead_letter.edited_from)),
-            ("supersededBy".to_owned(), json!(dead_letter.superseded_by)),
-            ("difference".to_owned(), json!(dead_letter.difference)),
-            ("note".to_owned(), json!(note)),
-            ("changes".to_owned(), json!(changes)),
-            bytes("body", &dead_letter.body),
-        ]);
-    }
-    Ok(value)
 }
 
 fn as_text(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> String {

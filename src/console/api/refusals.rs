@@ -7,7 +7,8 @@ use crate::{
     console::problem::{Kind, Problem},
     operator::{
         contacts::{FindError, LookupError},
-        dead_letters, deliveries, endpoints,
+        dead_letters::{self, NoteError, edit::EditError},
+        deliveries, endpoints,
         erasure::EraseError,
         preview::PreviewError,
         unmerge::UnmergeError,
@@ -109,5 +110,35 @@ impl From<PreviewError> for Problem {
             PreviewError::NotJson(_) | PreviewError::Next(_) => Kind::InvalidRequest,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<NoteError> for Problem {
+    fn from(error: NoteError) -> Self {
+        match error {
+            NoteError::Database(error) => error.into(),
+            malformed @ NoteError::Malformed => Self::invalid("text", malformed.to_string()),
+            NoteError::Unknown => Self::new(Kind::NotFound, "there is no such group of dead letters"),
+        }
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        let kind = match &error {
+            EditError::Database(_) => Kind::Internal,
+            EditError::Unknown => Kind::NotFound,
+            EditError::NotOpen(_) | EditError::Webhook | EditError::Blank | EditError::Unchanged => {
+                Kind::Conflict
+            }
+            EditError::TooLarge => Kind::TooLarge,
+            EditError::NotJson | EditError::CompanyNeeded => Kind::InvalidRequest,
+            EditError::Invalid { .. } | EditError::OtherCompany => Kind::Unprocessable,
+            EditError::Erased => Kind::Erased,
+        };
+        match error {
+            EditError::Database(error) => error.into(),
+            other => Self::new(kind, other.to_string()),
+        }
     }
 }

@@ -154,3 +154,6 @@ INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action,
     SELECT company, id(n), start() - n * interval '1 second', CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'bob' END, 'api',
         'dead_letter.discard', n::text
     FROM numbers;
+
+INSERT INTO idempotency_keys (caller, key, request, created_at)
+    SELECT 'ada', n::text, '\x00', start() - n * interval '1 second' FROM generate_series(1, 20000) n;
