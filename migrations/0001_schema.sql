@@ -396,9 +396,9 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (company_id, dead_letter_id),
     UNIQUE (company_id, stage, meaning)              -- a redelivered message is the same dead letter
 );
--- Listings, from the newest to the oldest. Nearly all rows are settled in the long run.
+-- Listings, from the newest to the oldest.
 CREATE INDEX dead_letters_open ON dead_letters (last_seen_at, dead_letter_id) WHERE unsettled;
-CREATE INDEX dead_letters_by_time ON dead_letters (last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_closed ON dead_letters (last_seen_at, dead_letter_id) WHERE NOT unsettled;
 CREATE INDEX dead_letters_by_company ON dead_letters (company_id, last_seen_at, dead_letter_id);
 CREATE INDEX dead_letters_by_reason ON dead_letters (reason, last_seen_at, dead_letter_id);
 CREATE INDEX dead_letters_by_trigger ON dead_letters (trigger_name, last_seen_at, dead_letter_id);

@@ -31,6 +31,7 @@ mod locks;
 mod memory;
 mod once;
 mod one_end;
+mod operating;
 mod pages;
 mod previews;
 mod privacy;

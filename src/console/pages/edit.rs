@@ -66,17 +66,23 @@ async fn send(
     body: String,
     owner: Option<String>,
 ) -> Result<Result<Edited, String>, Problem> {
-    let (mut publisher, topology) = broker(&shared).await?;
     let settings = &shared.settings;
-    let rules = settings.rules();
+    let (rules, regions) = (settings.rules(), settings.contacts.regions());
     let terms = Terms {
         rules: &rules,
         max_clock_skew: settings.events.max_clock_skew,
         pepper: settings.contacts.suppression_pepper.expose_secret(),
-        regions: &rules.regions,
+        regions: &regions,
     };
     let wanted = Edit { key: &key, body: body.as_bytes(), company: owner.as_deref() };
-    let edited = edit::edit(&shared.database, &actor, &mut publisher, &topology, &terms, &wanted).await;
+    let edited = match edit::draft(&shared.database, &terms, &wanted).await {
+        // Only for a message that can be sent.
+        Ok(_) => {
+            let (mut publisher, topology) = broker(&shared).await?;
+            edit::edit(&shared.database, &actor, &mut publisher, &topology, &terms, &wanted).await
+        }
+        Err(refused) => Err(refused),
+    };
     match edited {
         Ok(edited) => Ok(Ok(edited)),
         Err(EditError::Database(error)) => Err(error.into()),

@@ -331,7 +331,9 @@ fn read(record: &Record) -> Option<NewDeadLetter> {
             new.trigger = found.trigger.or(new.trigger);
         }
         (Stage::Upsert, Some(_)) => return None,
-        (Stage::Webhook, None) => {}
+        // A message that the broker dead-lettered; it only wakes the worker.
+        (Stage::Webhook, None) if reason == Reason::Broker => {}
+        (Stage::Webhook, None) => return None,
         // Its body is made from the rest.
         (Stage::Webhook, Some(id)) => {
             let delivery = Key { company: record.company.clone(), id };

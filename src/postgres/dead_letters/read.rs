@@ -234,6 +234,25 @@ pub async fn list(
     before: Option<(OffsetDateTime, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Summary>, sqlx::Error> {
+    let (unsettled, settled): (Vec<State>, Vec<State>) =
+        filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
+    // Each kind has an index of its own.
+    let mut found = Vec::new();
+    for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
+        let filter = Filter { states, ..filter.clone() };
+        found.extend(list_of_kind(conn, &filter, before, limit).await?);
+    }
+    found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+async fn list_of_kind(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    before: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Summary>, sqlx::Error> {
     let Parameters { states, unsettled, signature, text } = filter.parameters();
     let (before_at, before_id) = before.unzip();
     let mut transaction = planning::for_arguments(conn).await?;
