@@ -103,8 +103,7 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     else {
         return response;
     };
-    let page =
-        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets });
+    let page = html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets });
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -113,5 +112,6 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
 
 /// A page. A template fails only if writing to memory does.
 fn html(page: &impl Template) -> Response {
-    page.render().map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
+    page.render()
+        .map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
 }

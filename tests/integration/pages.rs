@@ -2,6 +2,7 @@
 
 mod browser;
 mod changes;
+mod chromium;
 mod people;
 mod strangers;
 
@@ -11,9 +12,8 @@ use self::browser::{Browser, let_in};
 use crate::support::{app::TestApp, event::Event, only, test};
 
 /// The pages of the navigation.
-const PAGES: [&str; 8] = [
-    "/", "/failures", "/dead-letters", "/deliveries", "/endpoints", "/contacts", "/playground", "/audit",
-];
+const PAGES: [&str; 8] =
+    ["/", "/failures", "/dead-letters", "/deliveries", "/endpoints", "/contacts", "/playground", "/audit"];
 
 /// An event that becomes a dead letter.
 fn broken(name: &str) -> Event {
@@ -118,10 +118,14 @@ async fn bad_filters_are_explained(app: &TestApp) {
     }
     // Wildcards are letters like others.
     for text in ["%25", "_______", "%5C", "%27%3B--"] {
-        assert!(browser.open(&format!("/dead-letters?text={text}")).await.values_of("id").is_empty(), "{text}");
+        assert!(
+            browser.open(&format!("/dead-letters?text={text}")).await.values_of("id").is_empty(),
+            "{text}"
+        );
     }
     assert_eq!(browser.open("/dead-letters?text=NOT_A_PHONE").await.values_of("id").len(), 1);
-    for path in ["/dead-letters?limit=1000000000", "/dead-letters?reason=broker&reason=broker", "/audit?x=1"] {
+    for path in ["/dead-letters?limit=1000000000", "/dead-letters?reason=broker&reason=broker", "/audit?x=1"]
+    {
         let page = browser.get(path).await;
         assert_eq!(page.status, 400, "{path}");
         page.assert_harmless();

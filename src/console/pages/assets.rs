@@ -63,7 +63,8 @@ impl Assets {
 /// Serves one of them.
 pub(super) async fn serve(Path(name): Path<String>) -> Result<Response, Problem> {
     let asset = ALL.iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));
-    let asset = asset.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such file; load the page again"))?;
+    let asset =
+        asset.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such file; load the page again"))?;
     let headers = [
         (header::CONTENT_TYPE, asset.media_type),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),

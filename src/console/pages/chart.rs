@@ -42,14 +42,7 @@ impl Chart {
     /// `title` describes the whole chart in words; `from` and `to` are the ends of its axis.
     pub(super) fn new(tone: Tone, title: String, [from, to]: [&'static str; 2], bars: &[Bar]) -> Self {
         let highest = bars.iter().map(|bar| bar.value).max().unwrap_or_default();
-        Self {
-            tone: tone.into(),
-            title,
-            from,
-            to,
-            highest: count(highest),
-            bars: draw(bars, highest.max(1)),
-        }
+        Self { tone: tone.into(), title, from, to, highest: count(highest), bars: draw(bars, highest.max(1)) }
     }
 }
 

@@ -9,12 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    super::{
-        body::Params,
-        caller::Caller,
-        problem::Problem,
-        shared::Shared,
-    },
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     contacts::{nameless, sight},
     parts::{Id, Moment, link, object, printable, words},
     query,
@@ -230,7 +225,8 @@ fn values(profile: &Profile, shell: &Shell, is_revealed: bool, now: OffsetDateTi
 
 /// `zipCode` as `zip code`.
 fn spaced(name: &str) -> String {
-    let letter = |c: char| if c.is_ascii_uppercase() { format!(" {}", c.to_ascii_lowercase()) } else { c.into() };
+    let letter =
+        |c: char| if c.is_ascii_uppercase() { format!(" {}", c.to_ascii_lowercase()) } else { c.into() };
     name.chars().map(letter).collect()
 }
 

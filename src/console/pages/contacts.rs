@@ -98,7 +98,8 @@ pub(super) async fn search(
 ) -> Result<Response, Problem> {
     form.one(CSRF_FIELD)?;
     let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
-    let (company, phone, email, contact) = (field("company")?, field("phone")?, field("email")?, field("contact")?);
+    let (company, phone, email, contact) =
+        (field("company")?, field("phone")?, field("email")?, field("contact")?);
     form.end()?;
     let shell = Shell::new(&caller, "/contacts", "Contacts");
     let found = find(&shared, &company, &phone, &email, &contact).await?;

@@ -22,7 +22,10 @@ use super::{
     shell::{DONE, Shell, render},
 };
 use crate::{
-    domain::{event::Key, fault::{Signature, Stage}},
+    domain::{
+        event::Key,
+        fault::{Signature, Stage},
+    },
     operator::dead_letters::{self, DeadLetter, ResolveError, State as Letter},
 };
 
@@ -109,7 +112,8 @@ pub(super) async fn respond(
     refused: Option<Refused>,
 ) -> Result<Response, Problem> {
     let found = dead_letters::get(&shared.database, key).await?;
-    let gone = || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time");
+    let gone =
+        || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time");
     let letter = found.ok_or_else(gone)?;
     let is_replaying = letter.summary.state == Letter::Replaying.name();
     render(&page(if is_replaying { shell.live() } else { shell }, key, &letter, refused))

@@ -21,7 +21,17 @@ use crate::{
 };
 
 const NAMES: [&str; 12] = [
-    "state", "reason", "stage", "company", "text", "trigger", "event", "endpoint", "since", "until", "signature",
+    "state",
+    "reason",
+    "stage",
+    "company",
+    "text",
+    "trigger",
+    "event",
+    "endpoint",
+    "since",
+    "until",
+    "signature",
     "cursor",
 ];
 
@@ -142,11 +152,8 @@ pub(super) async fn list(
 
 /// Without a choice, those that an operator can still settle.
 fn states(chosen: &str) -> Vec<Choice> {
-    let unsettled = Choice {
-        value: String::new(),
-        name: "open or replaying".to_owned(),
-        is_chosen: chosen.is_empty(),
-    };
+    let unsettled =
+        Choice { value: String::new(), name: "open or replaying".to_owned(), is_chosen: chosen.is_empty() };
     let each = choices(Letter::VARIANTS.iter().map(|state| state.name()).chain([ANY]), chosen);
     std::iter::once(unsettled).chain(each).collect()
 }
@@ -162,10 +169,12 @@ fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
         stage: given.parsed("stage", "one of the list", |text| text.parse().ok())?,
         company: given.given("company"),
         trigger: given.given("trigger"),
-        endpoint: given.parsed("endpoint", "the whole id of an endpoint", |text| Uuid::try_parse(text).ok())?,
+        endpoint: given
+            .parsed("endpoint", "the whole id of an endpoint", |text| Uuid::try_parse(text).ok())?,
         event_id: given.given("event"),
         signature: given.parsed("signature", "a link of the failures", |text| text.parse().ok())?,
-        text: given.parsed("text", "1 to 200 characters, without control characters", |text| text.parse().ok())?,
+        text: given
+            .parsed("text", "1 to 200 characters, without control characters", |text| text.parse().ok())?,
         since: given.parsed("since", MOMENT, |text| moment(text, now))?,
         until: given.parsed("until", MOMENT, |text| moment(text, now))?,
         states: states.unwrap_or_else(|| filter.states.clone()),

@@ -88,7 +88,10 @@ pub(super) async fn show(
     let key = key(&shared, &id, company).await?;
     let found = deliveries::get(&shared.database, &key).await?;
     let delivery = found.ok_or_else(|| {
-        Problem::new(Kind::NotFound, "there is no such delivery; deliveries leave some time after they have ended")
+        Problem::new(
+            Kind::NotFound,
+            "there is no such delivery; deliveries leave some time after they have ended",
+        )
     })?;
     let shell = Shell::new(&caller, "/deliveries", &delivery.listed.summary.trigger).after(done.as_deref());
     let is_pending = delivery.listed.summary.state == DeliveryState::Pending.name();

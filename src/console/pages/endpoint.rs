@@ -73,9 +73,7 @@ struct Tested {
 async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
     match (company, query::id(id)) {
         (Some(company), Ok(id)) => Ok(Key { company, id }),
-        (company, _) => {
-            Ok(endpoints::resolve(&shared.database, company.as_deref(), id).await?)
-        }
+        (company, _) => Ok(endpoints::resolve(&shared.database, company.as_deref(), id).await?),
     }
 }
 
@@ -143,10 +141,14 @@ fn page(shell: Shell, shown: &Shown, tested: Option<Tested>) -> Page {
 fn terms(terms: &Terms) -> Vec<(&'static str, String)> {
     let span = |ms: u64| humantime::format_duration(Duration::from_millis(ms)).to_string();
     let codes = |codes: &[u16]| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let signing: Vec<String> = terms.signing.iter().map(|signing| match &signing.public_key {
-        Some(key) => format!("{} {key}", signing.version),
-        None => signing.version.to_owned(),
-    }).collect();
+    let signing: Vec<String> = terms
+        .signing
+        .iter()
+        .map(|signing| match &signing.public_key {
+            Some(key) => format!("{} {key}", signing.version),
+            None => signing.version.to_owned(),
+        })
+        .collect();
     let all = [
         ("Profile", terms.profile.to_owned()),
         ("Requests at once", terms.max_in_flight.to_string()),
@@ -236,7 +238,10 @@ pub(super) async fn test(
     .await?;
     let sent = &test.request;
     let tested = Tested {
-        attempts: vec![Line { title: "Test".to_owned(), ..Line::new(&test.attempt(), test.started_at, true) }],
+        attempts: vec![Line {
+            title: "Test".to_owned(),
+            ..Line::new(&test.attempt(), test.started_at, true)
+        }],
         request: Request::new(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref()),
     };
     render(&page(shell, &shown, Some(tested)))

@@ -79,8 +79,7 @@ pub(super) async fn list(
     let after = after.map_err(|_| Problem::invalid("cursor", "follow a link of the listing"))?;
     let company = given.given("company");
     let state = given.given("state");
-    let (found, next) =
-        endpoints::page(&shared.database, company.as_deref(), after.as_ref(), PAGE).await?;
+    let (found, next) = endpoints::page(&shared.database, company.as_deref(), after.as_ref(), PAGE).await?;
     let wanted = found.iter().filter(|row| state.as_ref().is_none_or(|state| row.state == state));
     render(&Page {
         shell: Shell::new(&caller, "/endpoints", "Endpoints").live().after(done.as_deref()),

@@ -9,18 +9,38 @@ pub(super) fn reason(name: &str) -> &'static str {
         Reason::Undecodable => "The message is not JSON that can be read. The publisher must send it again.",
         Reason::UnsupportedVersion => "The publisher uses another version of CloudEvents than 1.0.",
         Reason::TooLarge => "The message is larger than 1 MiB.",
-        Reason::EventInvalid => "The event lacks a member or has one of the wrong type. Edit it, or fix the publisher.",
-        Reason::TriggerInvalid => "The trigger definition is invalid. Fix the trigger; `trigger check` lists every mistake.",
-        Reason::ArgumentsInvalid => "The arguments do not match the trigger's parameters. Edit them, or relax the schema.",
-        Reason::IdentifierInvalid => "The event has a phone or email that cannot be used, and no other. Edit it.",
+        Reason::EventInvalid => {
+            "The event lacks a member or has one of the wrong type. Edit it, or fix the publisher."
+        }
+        Reason::TriggerInvalid => {
+            "The trigger definition is invalid. Fix the trigger; `trigger check` lists every mistake."
+        }
+        Reason::ArgumentsInvalid => {
+            "The arguments do not match the trigger's parameters. Edit them, or relax the schema."
+        }
+        Reason::IdentifierInvalid => {
+            "The event has a phone or email that cannot be used, and no other. Edit it."
+        }
         Reason::ContactConflict => "The event would merge contacts that must stay apart.",
-        Reason::EventIdConflict => "An event with the same source and id but another meaning was applied already.",
-        Reason::WebhookInvalid => "The webhook cannot be rendered: its URL, a header, a variable or its body is wrong.",
+        Reason::EventIdConflict => {
+            "An event with the same source and id but another meaning was applied already."
+        }
+        Reason::WebhookInvalid => {
+            "The webhook cannot be rendered: its URL, a header, a variable or its body is wrong."
+        }
         Reason::WebhookBlocked => "The settings do not allow the webhook's address.",
-        Reason::WebhookRejected => "The receiver refused the request for good. Fix the request or the receiver, then replay.",
-        Reason::WebhookExhausted => "The receiver failed until the retry schedule ended. Replay once it works again.",
-        Reason::CrashLoop => "Processing it alone kept failing. Look at the service's log before you replay it.",
-        Reason::Broker => "The broker gave up on the message: delivery limit, overflow or expiry. A replay usually helps.",
+        Reason::WebhookRejected => {
+            "The receiver refused the request for good. Fix the request or the receiver, then replay."
+        }
+        Reason::WebhookExhausted => {
+            "The receiver failed until the retry schedule ended. Replay once it works again."
+        }
+        Reason::CrashLoop => {
+            "Processing it alone kept failing. Look at the service's log before you replay it."
+        }
+        Reason::Broker => {
+            "The broker gave up on the message: delivery limit, overflow or expiry. A replay usually helps."
+        }
     }
 }
 

@@ -108,10 +108,7 @@ pub(super) async fn list(
         here: given.link("/failures", "cursor", given.get("cursor")),
         first: given.given("cursor").map(|_| given.link("/failures", "cursor", "")),
         next: next.map(|next| given.link("/failures", "cursor", &next.to_string())),
-        filter: Fields {
-            company: given.get("company").to_owned(),
-            trigger: given.get("trigger").to_owned(),
-        },
+        filter: Fields { company: given.get("company").to_owned(), trigger: given.get("trigger").to_owned() },
     })
 }
 
@@ -136,7 +133,8 @@ pub(super) async fn note(
     let signature = signature.ok_or_else(|| Problem::invalid("signature", "load the page again"))?;
     let back = back(form.one("back")?, "/failures");
     // Browsers send line breaks of two characters.
-    let text = form.one("text")?.map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
+    let text =
+        form.one("text")?.map(|text| text.replace("\r\n", "\n")).filter(|text| !text.trim().is_empty());
     form.end()?;
     on_one_thread(move || async move {
         let written =

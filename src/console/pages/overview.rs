@@ -160,7 +160,8 @@ fn failed(seen: &Overview) -> Vec<Failed> {
 
 /// A bar for each of the last 60 minutes.
 fn chart(seen: &Overview) -> Chart {
-    let value = |ago: i32| seen.minutes.iter().filter(|minute| minute.ago == ago).map(|minute| minute.count).sum();
+    let value =
+        |ago: i32| seen.minutes.iter().filter(|minute| minute.ago == ago).map(|minute| minute.count).sum();
     let bar = |ago: i32| Bar {
         value: value(ago),
         label: if ago == 0 { "this minute".to_owned() } else { format!("{ago} min ago") },

@@ -29,7 +29,8 @@ impl HtmlSafe for Moment {}
 
 impl Moment {
     pub(super) fn new(at: OffsetDateTime, now: OffsetDateTime) -> Self {
-        let exact = format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3] UTC");
+        let exact =
+            format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3] UTC");
         let at = at.to_offset(time::UtcOffset::UTC);
         Self {
             machine: at.format(&Rfc3339).unwrap_or_default(),
@@ -275,10 +276,7 @@ mod tests {
     #[test]
     fn query_keeps_any_company() {
         let link = object("contacts", "a&b=/?#\"<", Uuid::nil());
-        assert_eq!(
-            link,
-            "/contacts/00000000-0000-0000-0000-000000000000?company=a%26b%3D%2F%3F%23%22%3C"
-        );
+        assert_eq!(link, "/contacts/00000000-0000-0000-0000-000000000000?company=a%26b%3D%2F%3F%23%22%3C");
         assert_eq!(super::link("/x", [("a", ""), ("b", "1 2")]), "/x?b=1+2");
     }
 

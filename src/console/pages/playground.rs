@@ -22,7 +22,8 @@ use crate::operator::preview::{self, PreviewError};
 
 /// What the empty form shows.
 const DEFINITION: &str = include_str!("templates/example_trigger.json");
-const ARGUMENTS: &str = "{\n  \"name\": \"Ada Lovelace\",\n  \"email\": \"ada@lovelace.dev\",\n  \"interest\": \"growth\"\n}";
+const ARGUMENTS: &str =
+    "{\n  \"name\": \"Ada Lovelace\",\n  \"email\": \"ada@lovelace.dev\",\n  \"interest\": \"growth\"\n}";
 
 #[derive(Template)]
 #[template(path = "playground.html")]
@@ -93,7 +94,8 @@ pub(super) async fn preview(
     form.end()?;
     let given = asked.clone();
     // A schema may take a while to compile.
-    let fired = spawn_blocking(move || fire(&given, &shared)).await.map_err(|error| Problem::internal(&error))?;
+    let fired =
+        spawn_blocking(move || fire(&given, &shared)).await.map_err(|error| Problem::internal(&error))?;
     let shell = Shell::new(&caller, "/playground", "Playground");
     render(&page(shell, asked, fired))
 }

@@ -6,7 +6,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
-    super::{body::Params, problem::{Kind, Problem}},
+    super::{
+        body::Params,
+        problem::{Kind, Problem},
+    },
     parts::{link, words},
 };
 use crate::domain::event::Key;
@@ -26,11 +29,7 @@ pub(super) struct Choice {
 
 /// Choices by name, one of them chosen.
 pub(super) fn choices<'a>(names: impl IntoIterator<Item = &'a str>, chosen: &str) -> Vec<Choice> {
-    let choice = |name: &str| Choice {
-        value: name.to_owned(),
-        name: words(name),
-        is_chosen: name == chosen,
-    };
+    let choice = |name: &str| Choice { value: name.to_owned(), name: words(name), is_chosen: name == chosen };
     names.into_iter().map(choice).collect()
 }
 

@@ -233,7 +233,8 @@ mod tests {
     fn form_needs_a_known_action_and_keys() {
         let read = |text: &str| Sent::read(Params::new(text.as_bytes()));
         let id = "00000000-0000-0000-0000-000000000007";
-        let sent = read(&format!("csrf=x&action=replay&id={id}/acme&id={id}/acme&back=//evil.example")).unwrap();
+        let sent =
+            read(&format!("csrf=x&action=replay&id={id}/acme&id={id}/acme&back=//evil.example")).unwrap();
         assert_eq!((sent.keys.len(), sent.back.as_str()), (1, "/dead-letters"));
         for bad in ["action=purge", "id=1", "action=replay&id=x", "action=replay&filter=all", ""] {
             assert!(read(bad).is_err(), "{bad}");

@@ -180,7 +180,13 @@ impl Notice {
             Done::Noted => "The note was saved.".to_owned(),
         };
         let is_waiting = matches!(done, Done::NotResent | Done::Unchanged) || skipped > 0;
-        let tone = if failed > 0 { "failed" } else if is_waiting { "waiting" } else { "done" };
+        let tone = if failed > 0 {
+            "failed"
+        } else if is_waiting {
+            "waiting"
+        } else {
+            "done"
+        };
         Self { text, tone }
     }
 }

@@ -4,9 +4,7 @@ use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{assert_refused, audited, dead_letter_of, parsed, refused};
-use crate::support::{
-    app::TestApp, dead_letters::Dead, event::Event, eventually, process::Finished, test,
-};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, process::Finished, test};
 
 async fn edit(app: &TestApp, id: &str, body: &[u8], options: &[&str]) -> Finished {
     let command = ["dead-letter", "edit", id, "--body", "-", "--operator", "ada", "-o", "json"];

@@ -20,10 +20,58 @@ use crate::support::{app::TestApp, process::Process};
 
 /// Every element that a page may have. What strangers sent is none of them.
 const ELEMENTS: [&str; 52] = [
-    "a", "b", "bdi", "body", "br", "button", "code", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "form",
-    "h1", "h2", "head", "header", "html", "img", "input", "label", "li", "link", "main", "meta", "nav", "ol", "option",
-    "p", "pre", "rect", "script", "section", "select", "span", "summary", "svg", "table", "tbody", "td", "textarea",
-    "th", "thead", "time", "title", "tr", "ul", "h3", "legend", "hr",
+    "a",
+    "b",
+    "bdi",
+    "body",
+    "br",
+    "button",
+    "code",
+    "dd",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "figcaption",
+    "figure",
+    "form",
+    "h1",
+    "h2",
+    "head",
+    "header",
+    "html",
+    "img",
+    "input",
+    "label",
+    "li",
+    "link",
+    "main",
+    "meta",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "pre",
+    "rect",
+    "script",
+    "section",
+    "select",
+    "span",
+    "summary",
+    "svg",
+    "table",
+    "tbody",
+    "td",
+    "textarea",
+    "th",
+    "thead",
+    "time",
+    "title",
+    "tr",
+    "ul",
+    "h3",
+    "legend",
+    "hr",
 ];
 
 pub(super) struct Browser {
@@ -51,7 +99,7 @@ pub(super) fn let_in(app: &TestApp) {
     app.set("http.tokens", "vera:viewer:view,olga:operator:operate,edda:editor:edit,ada:admin:administer");
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     // The service's provider; whoever comes first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().redirect(Policy::none()).build().expect("a client")
@@ -187,7 +235,8 @@ impl Page {
 
 /// A path of the console, or a place of the page.
 fn is_ours(target: &str) -> bool {
-    target.starts_with('#') || target.starts_with('/') && !target.starts_with("//") && !target.starts_with("/\\")
+    target.starts_with('#')
+        || target.starts_with('/') && !target.starts_with("//") && !target.starts_with("/\\")
 }
 
 fn attribute(tag: &Tag, name: &str) -> Option<String> {

@@ -3,8 +3,9 @@
 use macro_rules_attribute::apply;
 
 use super::{
+    broken,
     browser::{Browser, Page, let_in},
-    broken, with_dead_letters,
+    with_dead_letters,
 };
 use crate::support::{app::TestApp, event::Event, only, test};
 
@@ -31,8 +32,13 @@ async fn selected_dead_letters_are_counted_before_anything_happens(app: &TestApp
     let process = with_dead_letters(app, 3).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let page = browser.open("/dead-letters").await;
-    let asked = browser.submit("/dead-letters/confirm", &[("action", "discard"), ("id", &page.values_of("id")[0])]).await;
-    assert!(asked.text.contains("Discard this dead letter?") && asked.actions().contains(&"/dead-letters/settle".to_owned()));
+    let asked = browser
+        .submit("/dead-letters/confirm", &[("action", "discard"), ("id", &page.values_of("id")[0])])
+        .await;
+    assert!(
+        asked.text.contains("Discard this dead letter?")
+            && asked.actions().contains(&"/dead-letters/settle".to_owned())
+    );
     assert_eq!(states(app).await, ["open"; 3]);
     let done = settle(&browser, &page, "discard").await;
     assert!(done.text.contains("Discarded 3 dead letters."), "{}", done.text);
@@ -48,7 +54,11 @@ async fn selected_dead_letters_are_counted_before_anything_happens(app: &TestApp
     app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'open' AND attempts = 2", 3).await;
     let audit = browser.open("/audit?action=dead_letter.discard").await;
     assert_eq!(audit.links("/dead-letters/").len(), 3);
-    assert!(audit.text.contains("olga") && audit.text.contains("as agreed") && audit.text.contains("state discarded"));
+    assert!(
+        audit.text.contains("olga")
+            && audit.text.contains("as agreed")
+            && audit.text.contains("state discarded")
+    );
 }
 
 #[apply(test)]
@@ -56,8 +66,13 @@ async fn cause_has_a_note(app: &TestApp) {
     let process = with_dead_letters(app, 1).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let signature = browser.open("/failures").await.value_of("signature").unwrap();
-    let noted = browser.submit("/failures/note", &[("signature", &signature), ("text", "Ask Bob\r\nfirst")]).await;
-    assert!(noted.text.contains("The note was saved.") && noted.text.contains("Ask Bob\nfirst (olga)"), "{}", noted.text);
+    let noted =
+        browser.submit("/failures/note", &[("signature", &signature), ("text", "Ask Bob\r\nfirst")]).await;
+    assert!(
+        noted.text.contains("The note was saved.") && noted.text.contains("Ask Bob\nfirst (olga)"),
+        "{}",
+        noted.text
+    );
     let removed = browser.submit("/failures/note", &[("signature", &signature), ("text", "")]).await;
     assert!(!removed.text.contains("Ask Bob"), "{}", removed.text);
 }
@@ -78,7 +93,10 @@ async fn edited_message_is_checked_before_it_is_sent(app: &TestApp) {
         ("{", "not a JSON object"),
         (std::str::from_utf8(&event.bytes()).unwrap(), "says the same as the original"),
         (&String::from_utf8(event.clone().argument("phone", "13").bytes()).unwrap(), "would fail again"),
-        (&String::from_utf8(event.clone().company("other").phone("+5511987654321").bytes()).unwrap(), "another company"),
+        (
+            &String::from_utf8(event.clone().company("other").phone("+5511987654321").bytes()).unwrap(),
+            "another company",
+        ),
     ] {
         let refused = browser.submit(&action, &[("body", body)]).await;
         assert!(refused.text.contains(says), "{says}: {}", refused.text);
@@ -99,7 +117,9 @@ async fn edited_message_is_checked_before_it_is_sent(app: &TestApp) {
 async fn endpoint_is_paused_resumed_and_tested(app: &TestApp) {
     let_in(app);
     let process = app.run(&[]).await;
-    app.broker.publish(&Event::lead("Ada").email("ada@lovelace.dev").webhook(&app.receiver.url("/ok/hook"))).await;
+    app.broker
+        .publish(&Event::lead("Ada").email("ada@lovelace.dev").webhook(&app.receiver.url("/ok/hook")))
+        .await;
     app.wait_for_deliveries("delivered", 1).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let link = only(browser.open("/endpoints").await.links("/endpoints/"));
@@ -109,10 +129,16 @@ async fn endpoint_is_paused_resumed_and_tested(app: &TestApp) {
         only(page.actions().into_iter().filter(|action| action.contains(&format!("/{verb}?"))))
     };
     let paused = browser.submit(&action(&page, "pause"), &[]).await;
-    assert!(paused.text.contains("The endpoint is paused.") && paused.text.contains("Paused by"), "{}", paused.text);
+    assert!(
+        paused.text.contains("The endpoint is paused.") && paused.text.contains("Paused by"),
+        "{}",
+        paused.text
+    );
     let overview = browser.open("/").await;
     assert!(overview.text.contains("paused"), "{}", overview.text);
-    app.broker.publish(&Event::lead("Bob").email("bob@lovelace.dev").webhook(&app.receiver.url("/ok/hook"))).await;
+    app.broker
+        .publish(&Event::lead("Bob").email("bob@lovelace.dev").webhook(&app.receiver.url("/ok/hook")))
+        .await;
     app.wait_for_deliveries("pending", 1).await;
     assert!(browser.open("/deliveries?state=pending").await.text.contains("the endpoint is paused"));
     let resumed = browser.submit(&action(&paused, "resume"), &[]).await;
@@ -145,10 +171,15 @@ async fn delivery_shows_its_attempts_and_is_sent_again(app: &TestApp) {
     assert!(!browser.open(&only(page.links("/contacts/"))).await.text.contains("without a name"));
     let viewer = Browser::sign_in(&process, "view").await;
     let masked = viewer.open(&link).await;
-    assert!(!masked.html.contains("ada@lovelace.dev") && !masked.html.contains("/status/404"), "{}", masked.text);
+    assert!(
+        !masked.html.contains("ada@lovelace.dev") && !masked.html.contains("/status/404"),
+        "{}",
+        masked.text
+    );
     assert_eq!(masked.actions(), ["/sign-out"]);
     let action = only(page.actions().into_iter().filter(|action| action.contains("/resend?")));
     let sent = browser.submit(&action, &[]).await;
     assert!(sent.text.contains("The delivery is due now."), "{}", sent.text);
-    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'dead' AND attempts = 2", 1).await;
+    app.count_becomes("SELECT count(*) FROM webhook_deliveries WHERE state = 'dead' AND attempts = 2", 1)
+        .await;
 }

@@ -23,7 +23,9 @@ async fn contact_is_found_by_phone_or_email(app: &TestApp) {
         assert_eq!(found.links("/contacts/").len(), 1, "{}", found.text);
         assert!(found.text.contains("Ada Lovelace"));
         let elsewhere = browser.submit("/contacts", &[("company", "other"), (field, value)]).await;
-        assert!(elsewhere.links("/contacts/").is_empty() && elsewhere.text.contains("Nobody in this company"));
+        assert!(
+            elsewhere.links("/contacts/").is_empty() && elsewhere.text.contains("Nobody in this company")
+        );
     }
     for (fields, says) in [
         (vec![("company", "acme")], "Give a phone number or an email address"),
@@ -72,7 +74,8 @@ async fn person_is_erased_only_after_typing_the_id(app: &TestApp) {
     }
     app.wait_for_rows("contacts", 1).await;
     let id = link.split(['/', '?']).nth(2).unwrap();
-    let gone = browser.submit(&action("/erase?"), &[("confirmation", &id[30..]), ("reason", "asked for")]).await;
+    let gone =
+        browser.submit(&action("/erase?"), &[("confirmation", &id[30..]), ("reason", "asked for")]).await;
     assert!(gone.text.contains("The person was erased."), "{}", gone.text);
     app.wait_for_rows("contacts", 0).await;
     assert_eq!(browser.get(&link).await.status, 410);
@@ -115,9 +118,12 @@ async fn playground_shows_fields_and_request_and_sends_nothing(app: &TestApp) {
         "actions": [{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"},
                     {"type": "WEBHOOK", "url": "https://hooks.example.com/x?n=$name", "method": "POST", "body": {"to": "$email"}}]}"#;
     let arguments = r#"{"name": " Ada ", "email": "Ada@Lovelace.dev"}"#;
-    let fields = [("definition", definition), ("arguments", arguments), ("client_data", "{}"), ("company", "acme")];
+    let fields =
+        [("definition", definition), ("arguments", arguments), ("client_data", "{}"), ("company", "acme")];
     let shown = browser.submit("/playground", &fields).await;
-    for text in ["Step 1: contact", "ada@lovelace.dev", "Step 2: webhook", "https://hooks.example.com/x?n=", "\"to\""] {
+    for text in
+        ["Step 1: contact", "ada@lovelace.dev", "Step 2: webhook", "https://hooks.example.com/x?n=", "\"to\""]
+    {
         assert!(shown.text.contains(text), "{text}: {}", shown.text);
     }
     for (definition, arguments, says) in [
@@ -125,7 +131,8 @@ async fn playground_shows_fields_and_request_and_sends_nothing(app: &TestApp) {
         ("{}", "[]", "Arguments must be a JSON object"),
         ("{}", "{}", "Dead letter"),
     ] {
-        let refused = browser.submit("/playground", &[("definition", definition), ("arguments", arguments)]).await;
+        let refused =
+            browser.submit("/playground", &[("definition", definition), ("arguments", arguments)]).await;
         assert!(refused.text.contains(says), "{says}: {}", refused.text);
     }
     for table in ["contacts", "dead_letters", "webhook_deliveries", "audit_log"] {

@@ -43,7 +43,8 @@ async fn texts_of_strangers_are_only_text(app: &TestApp) {
                 "headers": [{"key": "x-note", "value": hostile}], "body": {"text": hostile, "city": "$city"}}));
         app.broker.publish(&applied).await;
         // And of one that is refused.
-        let refused = Event::lead(hostile).phone("12").company(hostile).with("/data/trigger/name", hostile.into());
+        let refused =
+            Event::lead(hostile).phone("12").company(hostile).with("/data/trigger/name", hostile.into());
         app.broker.publish(&refused.with("/source", hostile.into())).await;
     }
     app.wait_for_rows("contacts", 12).await;
@@ -78,7 +79,9 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
         let escaped: String = url::form_urlencoded::byte_serialize(hostile.as_bytes()).collect();
         for path in [
             format!("/dead-letters?company={escaped}&text={escaped}&trigger={escaped}&event={escaped}"),
-            format!("/dead-letters?endpoint={escaped}&since={escaped}&signature={escaped}&cursor={escaped}&done={escaped}"),
+            format!(
+                "/dead-letters?endpoint={escaped}&since={escaped}&signature={escaped}&cursor={escaped}&done={escaped}"
+            ),
             format!("/failures?company={escaped}&trigger={escaped}"),
             format!("/deliveries?company={escaped}&event={escaped}&done={escaped}"),
             format!("/endpoints?company={escaped}&state={escaped}"),
@@ -87,10 +90,13 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
         ] {
             browser.open(&path).await;
         }
-        for path in [format!("/{escaped}"), format!("/?{escaped}=1"), format!("/contacts/{escaped}?company=acme")] {
+        for path in
+            [format!("/{escaped}"), format!("/?{escaped}=1"), format!("/contacts/{escaped}?company=acme")]
+        {
             browser.get(&path).await.assert_harmless();
         }
-        let fields = [("definition", hostile), ("arguments", hostile), ("client_data", hostile), ("company", hostile)];
+        let fields =
+            [("definition", hostile), ("arguments", hostile), ("client_data", hostile), ("company", hostile)];
         browser.submit("/playground", &fields).await;
         browser.submit("/contacts", &[("company", hostile), ("phone", hostile), ("email", hostile)]).await;
     }
