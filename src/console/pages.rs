@@ -68,8 +68,6 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// What the sign-in form shows.
-#[derive(Template)]
-#[template(path = "sign_in.html")]
 pub(super) struct SignIn<'a> {
     /// The path to go to afterwards.
     pub(super) then: &'a str,
@@ -77,15 +75,17 @@ pub(super) struct SignIn<'a> {
     pub(super) fault: Option<&'a str>,
 }
 
-impl SignIn<'_> {
-    const fn assets(&self) -> Assets {
-        Assets
-    }
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    then: &'a str,
+    fault: Option<&'a str>,
+    assets: Assets,
 }
 
 /// The page with the sign-in form.
 pub(super) fn sign_in(page: &SignIn<'_>) -> Response {
-    html(page)
+    html(&SignInPage { then: page.then, fault: page.fault, assets: Assets::new() })
 }
 
 #[derive(Template)]
@@ -103,7 +103,8 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     else {
         return response;
     };
-    let page = html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets });
+    let page =
+        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets::new() });
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use super::super::problem::{Kind, Problem};
@@ -19,7 +20,12 @@ const ICON: &str = include_str!("assets/icon.svg");
 pub(super) const PATH: &str = "/assets/{name}";
 
 /// The addresses, for templates.
-pub(super) struct Assets;
+#[derive(Clone, Copy)]
+pub(super) struct Assets {
+    pub(super) stylesheet: &'static str,
+    pub(super) script: &'static str,
+    pub(super) icon: &'static str,
+}
 
 struct Asset {
     path: String,
@@ -37,26 +43,16 @@ static ALL: LazyLock<[Asset; 3]> = LazyLock::new(|| {
 
 impl Asset {
     fn new(extension: &str, media_type: &'static str, text: &'static str) -> Self {
-        let hash: String =
-            Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest = Sha256::digest(text.as_bytes());
+        let hash: String = URL_SAFE_NO_PAD.encode(digest).chars().take(12).collect();
         Self { path: format!("/assets/console-{hash}.{extension}"), media_type, text }
     }
 }
 
 impl Assets {
-    pub(super) fn stylesheet(&self) -> &'static str {
-        let [stylesheet, _, _] = &*ALL;
-        &stylesheet.path
-    }
-
-    pub(super) fn script(&self) -> &'static str {
-        let [_, script, _] = &*ALL;
-        &script.path
-    }
-
-    pub(super) fn icon(&self) -> &'static str {
-        let [_, _, icon] = &*ALL;
-        &icon.path
+    pub(super) fn new() -> Self {
+        let [stylesheet, script, icon] = &*ALL;
+        Self { stylesheet: &stylesheet.path, script: &script.path, icon: &icon.path }
     }
 }
 

@@ -43,7 +43,7 @@ struct Page {
     is_masked: bool,
     fault: Option<String>,
     merged_into: Option<Id>,
-    values: Vec<Value>,
+    values: Vec<Held>,
     keys: Vec<Key>,
     merged: Vec<Merged>,
     separations: Vec<Separated>,
@@ -55,7 +55,7 @@ struct Page {
     is_history_cut: bool,
 }
 
-struct Value {
+struct Held {
     field: String,
     value: String,
     is_unverified: bool,
@@ -203,10 +203,10 @@ pub(super) fn ending(id: Uuid) -> String {
     whole.chars().skip(30).collect()
 }
 
-fn values(profile: &Profile, shell: &Shell, is_revealed: bool, now: OffsetDateTime) -> Vec<Value> {
+fn values(profile: &Profile, shell: &Shell, is_revealed: bool, now: OffsetDateTime) -> Vec<Held> {
     let value = |(field, stamped): (Field, &crate::domain::contact::Stamped)| {
         let is_identity = field == Field::Identity;
-        Value {
+        Held {
             field: words(&spaced(field.name())),
             value: if is_identity && is_revealed {
                 printable(&stamped.value)
@@ -242,14 +242,14 @@ fn keys(profile: &Profile, sight: Sight) -> Vec<Key> {
 fn line(entry: &HistoryEntry, now: OffsetDateTime) -> Entry {
     match entry {
         HistoryEntry::Event { row, superseded } => {
-            let superseded = superseded.iter().map(|(field, _)| field.clone()).collect();
-            event(row, superseded, now)
+            let superseded: Vec<String> = superseded.iter().map(|(field, _)| field.clone()).collect();
+            event(row, &superseded, now)
         }
         HistoryEntry::Link(row) => linked(row, now),
     }
 }
 
-fn event(row: &HistoryRow, superseded: Vec<String>, now: OffsetDateTime) -> Entry {
+fn event(row: &HistoryRow, superseded: &[String], now: OffsetDateTime) -> Entry {
     let list = |title: &str, names: &[String]| {
         let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         (!names.is_empty()).then(|| printable(&format!("{title}: {}", names.join(", "))))
@@ -262,7 +262,7 @@ fn event(row: &HistoryRow, superseded: Vec<String>, now: OffsetDateTime) -> Entr
     let rejected: Vec<String> = rejected.collect();
     let remarks = [
         list("Changed", &row.changed),
-        list("Replaced since", &superseded),
+        list("Replaced since", superseded),
         list("Not understood", &rejected),
     ];
     Entry {

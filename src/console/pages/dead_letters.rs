@@ -49,8 +49,7 @@ struct Page {
     is_filtered: bool,
     has_more_filters: bool,
     fault: Option<String>,
-    can_settle: bool,
-    can_restore: bool,
+    actions: Vec<(&'static str, &'static str)>,
     rows: Vec<Row>,
     here: String,
     first: Option<String>,
@@ -131,8 +130,7 @@ pub(super) async fn list(
         is_filtered: given.any(&NAMES),
         has_more_filters: given.any(&["trigger", "event", "endpoint", "since", "until", "signature"]),
         fault,
-        can_settle: matches!(given.get("state"), "" | "open" | "replaying" | ANY),
-        can_restore: matches!(given.get("state"), "discarded" | ANY),
+        actions: actions(given.get("state")),
         rows: rows.map(|row| Row::new(row, now)).collect(),
         here: given.link("/dead-letters", "cursor", given.get("cursor")),
         first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
@@ -148,6 +146,18 @@ pub(super) async fn list(
             signature: field("signature"),
         },
     })
+}
+
+/// What may be done to dead letters in the chosen states.
+fn actions(state: &str) -> Vec<(&'static str, &'static str)> {
+    let mut actions = Vec::new();
+    if matches!(state, "" | "open" | "replaying" | ANY) {
+        actions.extend([("replay", "Replay"), ("discard", "Discard")]);
+    }
+    if matches!(state, "discarded" | ANY) {
+        actions.push(("restore", "Restore"));
+    }
+    actions
 }
 
 /// Without a choice, those that an operator can still settle.

@@ -83,7 +83,7 @@ pub(super) async fn show(
         failed: failed(&seen),
         is_capped: seen.unsettled() >= MAX_COUNTED,
         chart: chart(&seen),
-        parts: report.map(|(name, failing)| part(&name, failing)).collect(),
+        parts: report.map(|(name, failing)| part(&name, failing.as_deref())).collect(),
         more_endpoints: seen.endpoints.len() > ENDPOINTS,
         endpoints: endpoints(&seen),
         shell,
@@ -172,12 +172,12 @@ fn chart(seen: &Overview) -> Chart {
     Chart::new(Tone::Failed, title, ["1 h ago", "now"], &bars)
 }
 
-fn part(name: &str, failing: Option<String>) -> Part {
+fn part(name: &str, failing: Option<&str>) -> Part {
     let badge = match failing {
         Some(_) => Badge::new(Tone::Failed, "failing"),
         None => Badge::new(Tone::Done, "ready"),
     };
-    Part { name: words(name), badge, reason: failing.as_deref().map(printable) }
+    Part { name: words(name), badge, reason: failing.map(printable) }
 }
 
 fn endpoints(seen: &Overview) -> Vec<Endpoint> {

@@ -93,7 +93,7 @@ pub(super) fn moment(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> 
 }
 
 /// Longer ago than anything that is stored.
-const MAX_AGO: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+const MAX_AGO: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// What [`moment`] reads, for a message.
 pub(super) const MOMENT: &str = "a time such as 2h, 2026-11-29 or 2026-11-29T10:00Z";

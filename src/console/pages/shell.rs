@@ -24,6 +24,8 @@ pub(super) struct Shell {
     /// Whether the script loads it again from time to time.
     pub(super) is_live: bool,
     pub(super) notice: Option<Notice>,
+    pub(super) links: &'static [Link],
+    pub(super) assets: Assets,
     level: Role,
 }
 
@@ -55,6 +57,8 @@ impl Shell {
             csrf: caller.csrf.clone().unwrap_or_default(),
             is_live: false,
             notice: None,
+            links: &LINKS,
+            assets: Assets::new(),
             level: caller.role,
         }
     }
@@ -69,10 +73,6 @@ impl Shell {
         Self { notice: done.and_then(Notice::read), ..self }
     }
 
-    pub(super) const fn links(&self) -> &'static [Link] {
-        &LINKS
-    }
-
     pub(super) fn is_operator(&self) -> bool {
         self.level >= Role::Operator
     }
@@ -83,18 +83,6 @@ impl Shell {
 
     pub(super) fn is_admin(&self) -> bool {
         self.level >= Role::Admin
-    }
-
-    pub(super) fn stylesheet(&self) -> &'static str {
-        Assets.stylesheet()
-    }
-
-    pub(super) fn script(&self) -> &'static str {
-        Assets.script()
-    }
-
-    pub(super) fn icon(&self) -> &'static str {
-        Assets.icon()
     }
 }
 
@@ -127,12 +115,15 @@ pub(super) enum Done {
 /// Goes to a page of ours, which then says what was done.
 pub(super) fn go(path: &str, done: Done, counts: &[u64]) -> Response {
     let code: &str = done.into();
-    let counts: String = counts.iter().map(|count| format!("-{count}")).collect();
     let (address, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut target = format!("{address}?");
     // The notice of the change before this one has been read.
-    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("done="));
-    let query: String = kept.map(|pair| format!("{pair}&")).collect();
-    Redirect::to(&format!("{address}?{query}{DONE}={code}{counts}")).into_response()
+    for pair in query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("done=")) {
+        target.extend([pair, "&"]);
+    }
+    target.extend([DONE, "=", code]);
+    target.extend(counts.iter().flat_map(|count| ["-".to_owned(), count.to_string()]));
+    Redirect::to(&target).into_response()
 }
 
 /// A notice on a page.
@@ -159,14 +150,15 @@ impl Notice {
         let (ended, skipped, failed) = (count(0), count(1), count(2));
         let text = match done {
             Done::Replayed | Done::Discarded | Done::Restored => {
-                let mut text = format!("{} {}.", capitalized(done), letters(ended));
-                if skipped > 0 {
-                    text.push_str(&format!(" Left {skipped} alone, because their state did not allow it."));
-                }
-                if failed > 0 {
-                    text.push_str(&format!(" {failed} could not be published and are open again."));
-                }
-                text
+                let skipped_too = match skipped {
+                    0 => String::new(),
+                    _ => format!(" Left {skipped} alone, because their state did not allow it."),
+                };
+                let failed_too = match failed {
+                    0 => String::new(),
+                    _ => format!(" {failed} could not be published and are open again."),
+                };
+                format!("{} {}.{skipped_too}{failed_too}", capitalized(done), letters(ended))
             }
             Done::Edited => "The edited message was sent as a new event.".to_owned(),
             Done::Resent => "The delivery is due now.".to_owned(),

@@ -189,8 +189,7 @@ impl Page {
 
     /// The value of the first field with this name.
     pub(super) fn value_of(&self, name: &str) -> Option<String> {
-        let fields = self.named("input").filter(|tag| attribute(tag, "name").as_deref() == Some(name));
-        fields.filter_map(|tag| attribute(tag, "value")).next()
+        self.values_of(name).into_iter().next()
     }
 
     /// The values of all fields with this name.

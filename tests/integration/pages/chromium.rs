@@ -1,4 +1,4 @@
-//! The pages in Debian's Chromium, through the WebDriver protocol: the script, the policy, and what fits on a phone.
+//! The pages in Debian's Chromium, through the `WebDriver` protocol: the script, the policy, and what fits on a phone.
 //! Skipped on a machine without `chromedriver`.
 
 use std::process::Stdio;
@@ -67,7 +67,7 @@ impl Chromium {
         self.post("/url", &json!({ "url": format!("{}{path}", self.base) })).await;
     }
 
-    /// The result of a script. WebDriver's scripts are not those of the page, so the policy does not keep them from running.
+    /// The result of a script. `WebDriver`'s scripts are not those of the page, so the policy does not keep them from running.
     async fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] })).await
     }
