@@ -176,7 +176,8 @@ mod tests {
     fn token_names_its_bearer() {
         let keys = keyring(&["ada.l:editor:s3cret", "bob:viewer:0ther"]);
         assert_eq!(keys.bearer(b"s3cret"), Some(ada()));
-        for wrong in [&b""[..], b"s3cre", b"s3cret ", b"S3CRET", b"ada.l:editor:s3cret", &[b'x'; 1 << 20]] {
+        for wrong in [&b""[..], b"s3cre", b"s3cret ", b"S3CRET", b"ada.l:editor:s3cret", &vec![b'x'; 1 << 20]]
+        {
             assert_eq!(keys.bearer(wrong), None);
         }
         assert!(keyring(&[]).is_empty() && keyring(&[]).bearer(b"").is_none());

@@ -1,6 +1,7 @@
 //! The HTTP API: who may use it, what it answers, and that its description says so.
 
 mod access;
+mod bad_input;
 mod browser;
 mod described;
 mod once;

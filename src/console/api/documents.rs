@@ -1,7 +1,6 @@
 //! The contracts: of this API, of the events, and their schemas.
 
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::{http::header, response::IntoResponse};
 
 use super::input::InPath;
 use crate::{
@@ -12,10 +11,10 @@ use crate::{
     settings::Role,
 };
 
-/// The description of the API (OpenAPI 3.1).
+/// The description of the API (`OpenAPI` 3.1).
 pub(super) const OPENAPI: &str = include_str!("../../../docs/contracts/openapi.json");
 
-/// The description of the events (AsyncAPI 3.0).
+/// The description of the events (`AsyncAPI` 3.0).
 const ASYNCAPI: &str = include_str!("../../../docs/contracts/asyncapi.json");
 
 /// Files that the two refer to.

@@ -79,31 +79,28 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<EndpointRow>, sqlx::Error> {
     let after_id = after.map_or(Uuid::nil(), |key| key.id);
-    let keys = match company {
-        Some(company) => {
-            let of_company = sqlx::query_as!(
-                Key,
-                "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+    let keys = if let Some(company) = company {
+        let of_company = sqlx::query_as!(
+            Key,
+            "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
                  WHERE company_id = $1 AND endpoint_id > $2 ORDER BY endpoint_id LIMIT $3",
-                company,
-                after_id,
-                limit,
-            );
-            of_company.fetch_all(&mut *conn).await?
-        }
-        None => {
-            let of_all = sqlx::query_as!(
-                Key,
-                "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+            company,
+            after_id,
+            limit,
+        );
+        of_company.fetch_all(&mut *conn).await?
+    } else {
+        let of_all = sqlx::query_as!(
+            Key,
+            "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
                  WHERE (company_id, endpoint_id) > ($1, $2)
                    AND endpoint_id <> '00000000-0000-0000-0000-000000000000'
                  ORDER BY company_id, endpoint_id LIMIT $3",
-                after.map_or("", |key| key.company.as_str()),
-                after_id,
-                limit,
-            );
-            of_all.fetch_all(&mut *conn).await?
-        }
+            after.map_or("", |key| key.company.as_str()),
+            after_id,
+            limit,
+        );
+        of_all.fetch_all(&mut *conn).await?
     };
     let mut rows = rows(conn, &keys).await?;
     rows.sort_by(|one, other| one.key.cmp(&other.key));

@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
-use super::{address, get, kind, post, served};
+use super::{get, kind, post, served};
 use crate::support::{app::TestApp, event::Event, http::Ask, process::Process, test};
 
 /// All items of a listing, in pages of two.
@@ -22,20 +22,33 @@ async fn pages(process: &Process, path: &str) -> Vec<Value> {
     }
 }
 
-#[apply(test)]
-async fn dead_letters_are_listed_replayed_discarded_restored_and_edited(app: &TestApp) {
+/// An event without an identifier.
+fn bad(name: &str) -> Event {
+    Event::lead(name).email("no address").id(name)
+}
+
+/// Three dead letters, newest first, and a process that serves them.
+async fn three(app: &TestApp) -> (Process, Vec<Value>) {
     let process = served(app).await;
-    let bad = |name: &str| Event::lead(name).email("no address").id(name);
     app.broker.publish_all(&["a", "b", "c"].map(bad)).await;
     app.wait_for_dead_letters_because("identifier_invalid", 3).await;
     let listed = pages(&process, "/api/v1/dead-letters?reason=identifier_invalid&stage=upsert").await;
+    (process, listed)
+}
+
+fn id_of(row: &Value) -> &str {
+    row["id"].as_str().unwrap()
+}
+
+#[apply(test)]
+async fn dead_letters_are_listed_grouped_and_shown(app: &TestApp) {
+    let (process, listed) = three(app).await;
     assert_eq!(json!(listed), app.json(&["dead-letter", "list"]).await);
-    let id = |index: usize| listed[index]["id"].as_str().unwrap().to_owned();
     for (filter, count) in [
         ("event=a", 1),
-        ("text=IDENTIFIER", 0),
+        ("text=NO%20SUCH", 0),
         ("text=%25", 0),
-        ("text=_", 3),
+        ("text=%5C", 0),
         ("state=discarded", 0),
         ("company=b", 0),
         ("since=1h&company=acme", 3),
@@ -49,12 +62,17 @@ async fn dead_letters_are_listed_replayed_discarded_restored_and_edited(app: &Te
     let signature = groups["items"][0]["signature"].as_str().unwrap();
     let note = format!("/api/v1/dead-letters/groups/{signature}/note");
     assert_eq!(post(&process, "tok-o", &note, &json!({ "text": "ask the author" })).await.status, 200);
-    let shown = get(&process, "tok-o", &format!("/api/v1/dead-letters/{}", id(0))).await;
-    assert_eq!(shown, app.json(&["dead-letter", "show", &id(0)]).await);
+    let id = id_of(&listed[0]);
+    let shown = get(&process, "tok-o", &format!("/api/v1/dead-letters/{id}")).await;
+    assert_eq!(shown, app.json(&["dead-letter", "show", id]).await);
     assert_eq!(shown["note"]["text"], "ask the author");
+}
 
-    let unknown = uuid::Uuid::now_v7();
-    let two = json!({ "ids": [id(0), id(0), unknown], "reason": "a test" });
+#[apply(test)]
+async fn dead_letters_are_replayed_discarded_and_restored(app: &TestApp) {
+    let (process, listed) = three(app).await;
+    let id = id_of(&listed[0]);
+    let two = json!({ "ids": [id, id, uuid::Uuid::now_v7()], "reason": "a test" });
     let discarded = post(&process, "tok-o", "/api/v1/dead-letters/discard", &two).await.json();
     assert_eq!((&discarded["discarded"], &discarded["skipped"]), (&json!(1), &json!(1)), "{discarded}");
     assert_eq!(discarded["results"][1]["outcome"], "unknown");
@@ -62,13 +80,22 @@ async fn dead_letters_are_listed_replayed_discarded_restored_and_edited(app: &Te
     assert_eq!(again["results"][0]["outcome"], "skipped");
     let restored = post(&process, "tok-o", "/api/v1/dead-letters/restore", &two).await.json();
     assert_eq!(restored["restored"], 1, "{restored}");
-    let replayed = post(&process, "tok-o", "/api/v1/dead-letters/replay", &json!({ "ids": [id(1)] })).await;
-    assert_eq!(replayed.json()["results"], json!([{ "id": id(1), "outcome": "replayed" }]));
+    let id = id_of(&listed[1]);
+    let replayed = post(&process, "tok-o", "/api/v1/dead-letters/replay", &json!({ "ids": [id] })).await;
+    assert_eq!(replayed.json()["results"], json!([{ "id": id, "outcome": "replayed" }]));
     app.wait_for_rows("dead_letters WHERE replays = 1 AND state = 'open'", 1).await;
+    let audit = pages(&process, "/api/v1/audit").await;
+    assert_eq!(json!(audit), app.json(&["audit", "list"]).await);
+    let actions: Vec<&str> = audit.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["dead_letter.replay", "dead_letter.restore", "dead_letter.discard"]);
+    assert!(audit.iter().all(|entry| entry["via"] == "api" && entry["operator"] == "otto"), "{audit:?}");
+}
 
-    let edit = format!("/api/v1/dead-letters/{}/edit", id(2));
-    let body = bad("c").email("ada@x.example");
-    let event: Value = serde_json::from_slice(&body.bytes()).unwrap();
+#[apply(test)]
+async fn dead_letter_is_edited(app: &TestApp) {
+    let (process, listed) = three(app).await;
+    let edit = format!("/api/v1/dead-letters/{}/edit", id_of(&listed[2]));
+    let event: Value = serde_json::from_slice(&bad("a").email("ada@x.example").bytes()).unwrap();
     let draft = post(&process, "tok-e", &edit, &json!({ "body": event, "dryRun": true })).await.json();
     assert_eq!(draft["dryRun"], true, "{draft}");
     let bad_body = post(&process, "tok-e", &edit, &json!({ "body": "{" })).await;
@@ -77,14 +104,12 @@ async fn dead_letters_are_listed_replayed_discarded_restored_and_edited(app: &Te
     foreign["data"]["company"]["id"] = json!("b");
     let foreign = post(&process, "tok-e", &edit, &json!({ "body": foreign })).await;
     assert_eq!((foreign.status, kind(&foreign).as_str()), (422, "unprocessable"), "{foreign:?}");
+    assert_eq!(app.rows("audit_log").await, 0);
     let edited = post(&process, "tok-e", &edit, &json!({ "body": event.to_string() })).await;
     assert_eq!((edited.status, &edited.json()["sent"]), (200, &json!(true)), "{edited:?}");
     app.wait_for_rows("contacts", 1).await;
     let late = post(&process, "tok-e", &edit, &json!({ "body": event })).await;
     assert_eq!((late.status, kind(&late).as_str()), (409, "conflict"), "{late:?}");
-    let audit = pages(&process, "/api/v1/audit").await;
-    assert_eq!(json!(audit), app.json(&["audit", "list"]).await);
-    assert!(audit.iter().all(|entry| entry["via"] == "api"), "{audit:?}");
 }
 
 #[apply(test)]
@@ -226,94 +251,4 @@ async fn trigger_is_previewed(app: &TestApp) {
     let text = post(&process, "tok-v", "/api/v1/trigger/preview", &ask(json!("{"))).await;
     assert_eq!((text.status, kind(&text).as_str()), (400, "invalid-request"), "{text:?}");
     assert_eq!(app.rows("contacts").await + app.rows("audit_log").await, 0);
-}
-
-#[apply(test)]
-async fn bad_input_is_a_clear_problem(app: &TestApp) {
-    let process = served(app).await;
-    let long = "x".repeat(10_000);
-    for query in [
-        "limit=0",
-        "limit=501",
-        "limit=1000000000",
-        "limit=-1",
-        "limit=a",
-        "limit=1&limit=2",
-        "cursor=x",
-        "cursor=AAAA",
-        "cursor=%27%20OR%201=1%20--",
-        "since=yesterday",
-        "since=99999999999999d",
-        "since=0001-01-01T00:00:00Z",
-        "company=a%00b",
-        "filter=x",
-        &format!("company={long}"),
-    ] {
-        for path in ["dead-letters", "deliveries", "audit"] {
-            let answer = process.ask(Ask::get(&format!("/api/v1/{path}?{query}")).token("tok-v")).await;
-            assert_eq!((answer.status, kind(&answer).as_str()), (400, "invalid-request"), "{path}?{query}");
-        }
-    }
-    for query in ["limit=1000000000", "cursor=x", "company=a%00b"] {
-        let answer = process.ask(Ask::get(&format!("/api/v1/endpoints?{query}")).token("tok-v")).await;
-        assert_eq!(answer.status, 400, "{query}");
-    }
-    for (path, filters) in [
-        (
-            "dead-letters",
-            &["reason=none", "state=none", "stage=none", "endpoint=x", "signature=x", "text=a%0Ab"][..],
-        ),
-        ("deliveries", &["state=none", "contact=x"]),
-        ("audit", &["action=none"]),
-    ] {
-        for filter in filters {
-            let answer = process.ask(Ask::get(&format!("/api/v1/{path}?{filter}")).token("tok-v")).await;
-            assert_eq!(answer.status, 400, "{path}?{filter}");
-        }
-    }
-    let path = "/api/v1/dead-letters/discard";
-    let ask = || Ask::new("POST", path).token("tok-o");
-    for (body, kind_of, status) in [
-        (ask().header("content-type", "text/plain").body("{}"), "unsupported-media-type", 415),
-        (
-            ask().header("content-type", "application/x-www-form-urlencoded").body("a=b"),
-            "unsupported-media-type",
-            415,
-        ),
-        (ask().body("{}"), "unsupported-media-type", 415),
-        (ask().header("content-type", "application/json").body("{"), "invalid-request", 400),
-        (ask().header("content-type", "application/json").body(vec![b' '; (2 << 20) + 1]), "too-large", 413),
-        (ask(), "invalid-request", 400),
-        (Ask::post(path, &json!({ "ids": [] })).token("tok-o"), "invalid-request", 400),
-        (Ask::post(path, &json!({ "ids": ["x"] })).token("tok-o"), "invalid-request", 400),
-        (
-            Ask::post(path, &json!({ "ids": vec![uuid::Uuid::nil(); 501] })).token("tok-o"),
-            "invalid-request",
-            400,
-        ),
-        (
-            Ask::post(path, &json!({ "ids": [uuid::Uuid::nil()], "reason": "a\nb" })).token("tok-o"),
-            "invalid-request",
-            400,
-        ),
-        (
-            Ask::post(path, &json!({ "ids": [uuid::Uuid::nil()], "reason": long })).token("tok-o"),
-            "invalid-request",
-            400,
-        ),
-    ] {
-        let answer = process.ask(body).await;
-        assert_eq!((answer.status, kind(&answer).as_str()), (status, kind_of), "{answer:?}");
-    }
-    for route in contact_relay::console::routes() {
-        if route.path.contains("{id}") && route.method == "GET" {
-            let unknown = process.ask(Ask::get(&address(route.path)).token("tok-o")).await;
-            assert_eq!((unknown.status, kind(&unknown).as_str()), (404, "not-found"), "{}", route.path);
-            let path = route.path.replace("{company}", "acme").replace("{id}", "..%2f..%2fetc");
-            assert_eq!(process.ask(Ask::get(&path).token("tok-o")).await.status, 404, "{path}");
-        }
-    }
-    let nobody = post(&process, "tok-v", "/api/v1/contacts/search", &json!({ "company": "acme" })).await;
-    assert_eq!((nobody.status, kind(&nobody).as_str()), (400, "invalid-request"));
-    assert_eq!(app.rows("audit_log").await, 0);
 }

@@ -103,7 +103,7 @@ pub(crate) fn operation(method: &str, address: &str) -> Option<(String, &'static
     // Of several, the router takes the one with fewer parameters.
     found.sort_by_key(|template| template.matches('{').count());
     let operation =
-        |template: &&String| Some((template.to_string(), paths[*template].get(method.to_lowercase())?));
+        |template: &&String| Some(((*template).clone(), paths[*template].get(method.to_lowercase())?));
     found.iter().find_map(operation)
 }
 

@@ -62,8 +62,9 @@ impl Ask {
     fn bytes(&self, host: &str) -> Vec<u8> {
         let has_host = self.headers.iter().any(|(name, _)| name == "host");
         let host = if has_host { String::new() } else { format!("host: {host}\r\n") };
-        let headers: String =
+        let headers: Vec<String> =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let length =
             self.body.as_ref().map(|body| format!("content-length: {}\r\n", body.len())).unwrap_or_default();
         let head = format!(
