@@ -86,7 +86,7 @@ impl Console {
         let database = Database::for_console(&settings.postgres)?;
         let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
         let changes = TaskTracker::new();
-        let shared = Shared { settings, database, keyring, changes: changes.clone() };
+        let shared = Shared { settings, database, keyring, health: health.clone(), changes: changes.clone() };
         Ok(Self {
             listener,
             routes: guarded(&shared).merge(health::routes(health)).merge(metrics::routes(metrics)),

@@ -12,6 +12,7 @@ pub mod erasure;
 mod ids;
 pub mod lane;
 pub mod operations;
+pub mod overview;
 pub mod paging;
 pub mod preview;
 mod rate_limit;

@@ -33,6 +33,7 @@ pub mod links;
 pub mod living;
 mod migrations;
 pub mod operations;
+pub mod overview;
 pub mod partitions;
 mod planning;
 mod pool;

@@ -1,15 +1,70 @@
-//! The console's pages.
+//! The console's pages: HTML from templates, which escape whatever strangers chose. They work without script, and every
+//! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
 
+mod assets;
+mod attempts;
+mod audit;
+mod chart;
+mod contact;
+mod contact_changes;
+mod contacts;
+mod dead_letter;
+mod dead_letters;
+mod deliveries;
+mod delivery;
+mod edit;
+mod endpoint;
+mod endpoints;
+mod explain;
+mod failures;
+mod overview;
+mod parts;
+mod playground;
+mod query;
+mod settle;
+mod shell;
+
+use askama::Template;
 use axum::{
     http::{HeaderMap, header},
     response::{Html, IntoResponse as _, Response},
 };
 
+use self::assets::Assets;
 use super::{problem::Problem, route::Route};
+use crate::settings::Role;
 
 /// The pages.
 pub(super) fn routes() -> Vec<Route> {
-    Vec::new()
+    vec![
+        Route::open(assets::PATH, assets::serve),
+        Route::page("/", Role::Viewer, overview::show),
+        Route::page("/failures", Role::Viewer, failures::list),
+        Route::form("/failures/note", Role::Operator, failures::note),
+        Route::page("/dead-letters", Role::Viewer, dead_letters::list),
+        Route::form("/dead-letters/confirm", Role::Operator, settle::confirm),
+        Route::form("/dead-letters/settle", Role::Operator, settle::settle),
+        Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
+        Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
+        Route::page("/deliveries", Role::Viewer, deliveries::list),
+        Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
+        Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
+        Route::page("/endpoints", Role::Viewer, endpoints::list),
+        Route::page("/endpoints/{id}", Role::Viewer, endpoint::show),
+        Route::form("/endpoints/{id}/pause", Role::Operator, endpoint::pause),
+        Route::form("/endpoints/{id}/resume", Role::Operator, endpoint::resume),
+        Route::form("/endpoints/{id}/enable", Role::Operator, endpoint::enable),
+        Route::form("/endpoints/{id}/test", Role::Operator, endpoint::test),
+        Route::page("/contacts", Role::Viewer, contacts::show),
+        Route::ask("/contacts", Role::Viewer, contacts::search),
+        Route::page("/contacts/{id}", Role::Viewer, contact::show),
+        Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
+        Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
+        Route::form("/contacts/{id}/reveal", Role::Admin, contact_changes::reveal),
+        Route::page("/playground", Role::Viewer, playground::show),
+        Route::ask("/playground", Role::Viewer, playground::preview),
+        Route::page("/audit", Role::Viewer, audit::list),
+    ]
 }
 
 /// What the sign-in form shows.
@@ -20,17 +75,25 @@ pub(super) struct SignIn<'a> {
     pub(super) fault: Option<&'a str>,
 }
 
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    then: &'a str,
+    fault: Option<&'a str>,
+    assets: Assets,
+}
+
 /// The page with the sign-in form.
 pub(super) fn sign_in(page: &SignIn<'_>) -> Response {
-    let fault =
-        page.fault.map(|fault| format!("<p role=\"alert\">{}</p>", escaped(fault))).unwrap_or_default();
-    let then = escaped(page.then);
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><title>Sign in</title><h1>contact-relay</h1>{fault}\
-         <form method=\"post\" action=\"/sign-in\"><input type=\"hidden\" name=\"then\" value=\"{then}\">\
-         <label>Token <input type=\"password\" name=\"token\" required></label><button>Sign in</button></form></html>"
-    ))
-    .into_response()
+    html(&SignInPage { then: page.then, fault: page.fault, assets: Assets::new() })
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    title: &'static str,
+    detail: &'a str,
+    assets: Assets,
 }
 
 /// A problem, as a page for whoever asked for one.
@@ -40,16 +103,16 @@ pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     else {
         return response;
     };
-    let (title, detail) = (problem.kind.title(), escaped(&problem.detail));
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><title>{title}</title><h1>{title}</h1><p>{detail}</p></html>"
-    );
+    let page =
+        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets::new() });
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
-    (parts.status, parts.headers, Html(page)).into_response()
+    (parts.status, parts.headers, page).into_response()
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A page. A template fails only if writing to memory does.
+fn html(page: &impl Template) -> Response {
+    page.render()
+        .map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
 }

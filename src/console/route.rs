@@ -107,7 +107,6 @@ impl Route {
     }
 
     /// `GET`, answered with a page. Who is not signed in is sent to sign in first.
-    #[expect(dead_code, reason = "for the pages")]
     pub(super) fn page<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::GET, path, role: Some(role), kind: Kind::Read, face: Face::Page };
@@ -115,10 +114,16 @@ impl Route {
     }
 
     /// `POST` of a form, which must have the field [`CSRF_FIELD`], answered with a page or a redirect.
-    #[expect(dead_code, reason = "for the pages")]
     pub(super) fn form<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Change, face: Face::Page };
+        Self { info, handler: on(MethodFilter::POST, handler) }
+    }
+
+    /// `POST` of a form that only reads, because what it asks for must not be in an address.
+    pub(super) fn ask<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
+        let info =
+            RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Read, face: Face::Page };
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 

@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::task::TaskTracker;
 
 use super::{keyring::Keyring, problem::Problem};
-use crate::{postgres::Database, settings::Settings};
+use crate::{health::Health, postgres::Database, settings::Settings};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub(super) struct Shared {
     /// A pool of its own, so that a slow search cannot slow down the workers.
     pub(super) database: Database,
     pub(super) keyring: Arc<Keyring>,
+    /// The state of this process.
+    pub(super) health: Health,
     /// Changes that have begun. They go on when their client leaves, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
 }

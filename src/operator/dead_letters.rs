@@ -86,6 +86,14 @@ pub async fn groups(
     Ok(Page::of(rows, limit, cursor))
 }
 
+/// The lines of a listing for `keys`, by key. Leaves out those that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
+    database.unit(async |conn| store::summaries(conn, keys).await).await
+}
+
 /// The keys of the dead letters that match, oldest first.
 ///
 /// # Errors

@@ -87,6 +87,18 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// What it waits for, by [`Waits::name`]; only while it is pending.
+    #[must_use]
+    pub const fn waits_for(&self) -> Option<&'static str> {
+        self.waits_for
+    }
+
+    /// The end of that wait, if known.
+    #[must_use]
+    pub const fn waits_until(&self) -> Option<OffsetDateTime> {
+        self.waits_until
+    }
+
     fn new(summary: Summary) -> Self {
         let waits = Waits::of(&summary);
         Self { waits_for: waits.map(Waits::name), waits_until: waits.and_then(Waits::until), summary }

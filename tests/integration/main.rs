@@ -35,6 +35,7 @@ mod once;
 mod one_end;
 mod operating;
 mod operations;
+mod pages;
 mod previews;
 mod privacy;
 mod relay;

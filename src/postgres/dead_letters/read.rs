@@ -161,6 +161,26 @@ async fn list_of_kind(
     Ok(found)
 }
 
+/// The lines of a listing for `keys`, by key. Leaves out those that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query_as!(
+        Summary,
+        "SELECT dl.dead_letter_id AS id, reason, stage, state, dl.company_id AS company, trigger_name AS trigger,
+             event_id, attempts, replays, first_seen_at, last_seen_at, message, endpoint_id, signature
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+         ORDER BY dl.company_id, dl.dead_letter_id",
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The keys of the dead letters that match, oldest first, the order in which they are replayed.
 ///
 /// # Errors
