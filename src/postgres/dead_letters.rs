@@ -5,6 +5,7 @@
 
 mod blank;
 mod edit;
+mod filter;
 mod groups;
 mod import;
 mod one_end;
@@ -20,13 +21,14 @@ use uuid::Uuid;
 
 pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
 pub use edit::{Edited, insert_edited, supersede};
+pub use filter::{BadText, Filter, SearchText, State};
 pub use groups::{Group, Note, groups, note, write_note};
 pub use import::{PutBack, delivery_of, put_back};
 pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,
 };
-pub use read::{BadText, DeadLetter, Filter, SearchText, State, Summary, get, get_all, keys, list, matching};
+pub use read::{DeadLetter, Summary, get, get_all, keys, list, matching};
 pub use settle::{
     Replayable, Settled, begin_replay, begin_replay_of_deliveries, delete_settled, deliveries_in, discard,
     end_replay, reopen, resolve_deliveries, restore,

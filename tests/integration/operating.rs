@@ -30,7 +30,8 @@ async fn audited(app: &TestApp, options: &[&str]) -> Vec<Value> {
 
 /// What standard output has.
 fn parsed(finished: &Finished) -> Value {
-    serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{}{}", finished.stdout, finished.stderr))
+    serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|_| panic!("{}{}", finished.stdout, finished.stderr))
 }
 
 /// It failed, and said why.

@@ -168,8 +168,8 @@ fn finish(args: &Import, counts: &BTreeMap<Outcome, u64>) -> anyhow::Result<Exit
         left_out().map(|(outcome, count)| (outcome.name().to_owned(), (*count).into())).collect();
     let value = json!({ "imported": imported, "present": present, "skipped": skipped, "reasons": reasons });
     output::report(args.output.format, &value, |_| {
-        let reasons: String =
-            left_out().map(|(outcome, count)| format!("\n  {count} {}", outcome.text())).collect();
+        let reasons = left_out().map(|(outcome, count)| format!("\n  {count} {}", outcome.text()));
+        let reasons: String = reasons.collect();
         format!("imported {imported}, already there {present}, skipped {skipped}{reasons}")
     })?;
     Ok(match (imported + present, skipped) {

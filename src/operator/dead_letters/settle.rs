@@ -198,17 +198,17 @@ async fn record(
     conn: &mut PgConnection,
     actor: &Actor,
     action: &'static str,
-    changed: &[(Key, String)],
+    settled: &[(Key, String)],
     state: State,
 ) -> Result<(), sqlx::Error> {
-    let changes = changed.iter().map(|(key, was)| Change {
+    let rows = settled.iter().map(|(key, was)| Change {
         action,
         company: &key.company,
         object: key.id.to_string(),
         before: Some(json!({ "state": was })),
         after: Some(json!({ "state": state.name() })),
     });
-    audit::record_all(conn, actor, &changes.collect::<Vec<_>>()).await
+    audit::record_all(conn, actor, &rows.collect::<Vec<_>>()).await
 }
 
 /// Locks the deliveries of those of these dead letters that are in one of these states. They come first in the lock order

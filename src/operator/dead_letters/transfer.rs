@@ -318,35 +318,33 @@ fn read(record: &Record) -> Option<NewDeadLetter> {
         known_at: Some(record.first_seen_at),
         is_blank: false,
     };
-    match (stage, record.delivery_id) {
+    has_its_origin(record, &mut new).then_some(new)
+}
+
+/// Whether company, event and trigger are those of the body. Those of stage upsert are read from it.
+fn has_its_origin(record: &Record, new: &mut NewDeadLetter) -> bool {
+    match (new.stage, record.delivery_id) {
         (Stage::Upsert, None) => {
-            let found = fired::with_origin(&new.body, Fault::new(reason, ""));
+            let found = fired::with_origin(&new.body, Fault::new(new.reason, ""));
             let company = found.company.as_ref().map_or("", CompanyId::as_str);
-            if company != record.company {
-                return None;
-            }
             new.event_key = found.company.as_ref().and(found.event.as_ref()).map(EventRef::key);
             new.source = found.event.as_ref().map(|event| event.source().to_owned());
             new.event_id = found.event.as_ref().map(|event| event.id().to_owned());
-            new.trigger = found.trigger.or(new.trigger);
+            let is_its = company == record.company;
+            new.trigger = found.trigger.or_else(|| new.trigger.take());
+            is_its
         }
-        (Stage::Upsert, Some(_)) => return None,
+        (Stage::Upsert, Some(_)) => false,
         // A message that the broker dead-lettered; it only wakes the worker.
-        (Stage::Webhook, None) if reason == Reason::Broker => {}
-        (Stage::Webhook, None) => return None,
+        (Stage::Webhook, None) => new.reason == Reason::Broker,
         // Its body is made from the rest.
         (Stage::Webhook, Some(id)) => {
             let delivery = Key { company: record.company.clone(), id };
-            let requested = WebhookRequested {
-                delivery: &delivery,
-                trigger: record.trigger.as_deref()?,
-                event_id: record.event_id.as_deref()?,
-                source: record.source.as_deref()?,
-            };
-            if requested.body() != new.body {
-                return None;
-            }
+            let named = record.trigger.as_deref().zip(record.event_id.as_deref());
+            named.zip(record.source.as_deref()).is_some_and(|((trigger, event_id), source)| {
+                let requested = WebhookRequested { delivery: &delivery, trigger, event_id, source };
+                requested.body() == new.body
+            })
         }
     }
-    Some(new)
 }

@@ -1,4 +1,4 @@
-//! The settings that apply to an endpoint.
+//! The settings that apply to an endpoint, without secrets.
 
 use secrecy::ExposeSecret as _;
 use serde::Serialize;

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    filter::State,
     one_end::{forget_refusals, lock_free_refusals},
-    read::State,
 };
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},

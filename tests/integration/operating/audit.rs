@@ -28,7 +28,10 @@ async fn every_change_is_recorded_with_who_and_why(app: &TestApp) {
     run(&["dead-letter", "restore", &id, "--yes"]).await;
     run(&["dead-letter", "replay", &id, "--yes"]).await;
     run(&["dead-letter", "discard", &id, "--yes", "--dry-run"]).await;
-    run(&["dead-letter", "export", &id]).await;
+    let exported = app.cli(&[&["dead-letter", "export", &id], who.as_slice()].concat()).await;
+    assert_eq!(exported.code, Some(0), "{}", exported.stderr);
+    // As its breaker would be after failures.
+    sqlx::query("UPDATE webhook_endpoints SET failures = 3").execute(&app.pool).await.unwrap();
     run(&["endpoint", "enable", &url]).await;
     run(&["endpoint", "resume", &url]).await;
     let contact = app.json(&["contact", "find", "--company", "acme", "--email", EMAIL]).await;
@@ -58,7 +61,10 @@ async fn every_change_is_recorded_with_who_and_why(app: &TestApp) {
     }
     let discard = &audited(app, &["--action", "dead_letter.discard"]).await[0];
     assert_eq!((&discard["object"], &discard["company"]), (&json!(id), &json!("acme")));
-    assert_eq!((&discard["before"], &discard["after"]), (&json!({"state": "replaying"}), &json!({"state": "discarded"})));
+    assert_eq!(
+        (&discard["before"], &discard["after"]),
+        (&json!({"state": "replaying"}), &json!({"state": "discarded"}))
+    );
     // Nothing of the person is in it.
     let log = app.cli(&["audit", "list", "-o", "json"]).await.stdout;
     assert!(!["Ada", "ada@", "analytical"].iter().any(|part| log.contains(part)), "{log}");
@@ -83,7 +89,9 @@ async fn record_is_listed_by_filters_and_in_pages(app: &TestApp) {
     let events: Vec<Event> = (0..3).map(|n| super::refused(&format!("Ada {n}"))).collect();
     app.broker.publish_all(&events).await;
     app.wait_for_rows("dead_letters", 3).await;
-    for (dead, operator) in app.dead_letters().await.iter().zip(["ada", "bob", "o'hara; DROP TABLE audit_log --"]) {
+    for (dead, operator) in
+        app.dead_letters().await.iter().zip(["ada", "bob", "o'hara; DROP TABLE audit_log --"])
+    {
         app.json(&["dead-letter", "discard", &dead.id.to_string(), "--yes", "--operator", operator]).await;
     }
     let id = app.dead_letters().await[1].id.to_string();
@@ -124,7 +132,7 @@ async fn record_is_listed_by_filters_and_in_pages(app: &TestApp) {
     for bad in ["x", "", "' OR 1=1 --", &cursor[1..], &"A".repeat(34), &"A".repeat(10_000)] {
         assert_refused(&app.cli(&["audit", "list", "--after", bad]).await, 2, "--after");
     }
-    for (option, bad) in [("--action", "nonsense"), ("--since", "yesterday"), ("--limit", "0"), ("--limit", "-1")] {
+    for (option, bad) in [("--action", "nonsense"), ("--since", "yesterday"), ("--limit", "0")] {
         assert_refused(&app.cli(&["audit", "list", option, bad]).await, 2, option);
     }
     let long = "x".repeat(501);

@@ -4,9 +4,7 @@ use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use super::{assert_refused, audited, dead_letter_of, parsed, refused};
-use crate::support::{
-    app::TestApp, dead_letters::Dead, event::Event, eventually, process::Finished, test,
-};
+use crate::support::{app::TestApp, dead_letters::Dead, event::Event, eventually, process::Finished, test};
 
 async fn edit(app: &TestApp, id: &str, body: &[u8], options: &[&str]) -> Finished {
     let command = ["dead-letter", "edit", id, "--body", "-", "--operator", "ada", "-o", "json"];
@@ -31,7 +29,7 @@ async fn edited_event_is_applied_once_and_replaces_its_original(app: &TestApp) {
     let dry = edit(app, &id, &body, &["--dry-run"]).await;
     let change = json!({"path": "/data/arguments/phone", "before": "12", "after": "+5511987654321"});
     assert_eq!((dry.code, &parsed(&dry)["difference"][1]), (Some(0), &change), "{}", dry.stderr);
-    assert_eq!(app.dead_letters().await, [dead.clone()]);
+    assert_eq!(app.dead_letters().await, std::slice::from_ref(&dead));
 
     let edited = edit(app, &id, &body, &["--because", "typo"]).await;
     let value = parsed(&edited);

@@ -42,7 +42,8 @@ async fn only_discarded_dead_letters_are_restored(app: &TestApp) {
     assert_eq!((mixed.code, parsed(&mixed)), (Some(3), json!({"restored": 1, "skipped": 2, "failed": 0})));
     let again = app.cli(&["dead-letter", "restore", &ids[0], "--yes", "-o", "json"]).await;
     assert_eq!((again.code, &parsed(&again)["restored"]), (Some(3), &json!(0)));
-    let all = app.cli(&["dead-letter", "restore", "--reason", "identifier_invalid", "--yes", "-o", "json"]).await;
+    let all =
+        app.cli(&["dead-letter", "restore", "--reason", "identifier_invalid", "--yes", "-o", "json"]).await;
     assert_eq!((all.code, parsed(&all)), (Some(3), json!({"restored": 0, "skipped": 1, "failed": 0})));
     assert_eq!(audited(app, &["--action", "dead_letter.restore"]).await.len(), 1);
     assert_eq!(app.rows("dead_letters WHERE state = 'open'").await, 2);

@@ -145,7 +145,8 @@ async fn file_that_no_export_writes_is_refused_line_by_line(app: &TestApp) {
         lines.push(changed(&webhook, member, value));
     }
     let all = import(app, &lines.join("\n")).await;
-    let expected = json!({"imported": 0, "present": 0, "skipped": lines.len(), "reasons": {"invalid": lines.len()}});
+    let expected =
+        json!({"imported": 0, "present": 0, "skipped": lines.len(), "reasons": {"invalid": lines.len()}});
     assert_eq!((all.code, parsed(&all)), (Some(1), expected), "{}", all.stderr);
     assert!(all.stderr.contains("line 1 is not as an export writes it"), "{}", all.stderr);
     assert_eq!((app.rows("dead_letters").await, app.rows("applied_events").await), (0, 0));
