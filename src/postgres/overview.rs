@@ -97,7 +97,7 @@ pub async fn minutes(conn: &mut PgConnection, limit: i64) -> Result<Vec<Minute>,
     .await
 }
 
-/// Deliveries that wait for an attempt; of more than `limit`, any `limit` of them.
+/// Deliveries that wait for an attempt; of more than `limit`, the first ones by key.
 ///
 /// # Errors
 /// When the database fails.
@@ -106,7 +106,8 @@ pub async fn deliveries(conn: &mut PgConnection, limit: i64) -> Result<Waiting, 
         Waiting,
         r#"SELECT count(*) AS "count!", count(*) FILTER (WHERE due_at <= now()) AS "due!", min(created_at) AS oldest_at,
                min(due_at) AS first_due_at
-           FROM (SELECT due_at, created_at FROM webhook_pending LIMIT $1) waiting"#,
+           FROM (SELECT due_at, created_at FROM webhook_pending
+                 ORDER BY company_id, delivery_id LIMIT $1) waiting"#,
         limit,
     )
     .fetch_one(conn)
