@@ -258,7 +258,7 @@ CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (company_id, endpoi
     WHERE paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0;
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
 -- Those that do not get all requests at once are counted for metrics.
-CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (breaker)
+CREATE INDEX webhook_endpoints_not_open ON webhook_endpoints (breaker)
     WHERE breaker <> 'closed' OR paused_at IS NOT NULL OR disabled_at IS NOT NULL;
 
 -- One webhook step of one event, or a digest of several. Written once if the first attempt delivers it. Otherwise it is
