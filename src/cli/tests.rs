@@ -10,7 +10,7 @@ fn command_line_is_consistent() {
 }
 
 /// One command a line; `ID` stands for an id.
-const DOCUMENTED: &str = r##"
+const DOCUMENTED: &str = r"
 dev
 dev --once --fresh
 run
@@ -72,7 +72,7 @@ verify
 verify --company acme -o json
 doctor -o ndjson
 dev-services --state x --disposable
-"##;
+";
 
 #[test]
 fn documented_command_parses() {
