@@ -84,7 +84,7 @@ pub async fn unsettled(conn: &mut PgConnection) -> Result<Vec<Counted>, sqlx::Er
     sqlx::query_as!(
         Counted,
         r#"SELECT stage AS "stage!", reason AS "reason!", state AS "state!", count(*) AS "count!" FROM (
-             SELECT dl.stage, dl.reason, dl.state FROM dead_letters dl WHERE dl.state IN ('open', 'replaying')
+             SELECT dl.stage, dl.reason, dl.state FROM dead_letters dl WHERE dl.unsettled
              ORDER BY dl.last_seen_at DESC LIMIT $1) newest
          GROUP BY stage, reason, state"#,
         MAX_COUNTED,
