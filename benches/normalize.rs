@@ -4,7 +4,6 @@
 #![expect(clippy::expect_used, reason = "a benchmark fails by a panic")]
 
 use contact_relay::{
-    app,
     domain::{
         chain::{
             plan::{Plan, plan},
@@ -124,7 +123,7 @@ fn settings() -> Settings {
 
 /// Measures planning: validation of the arguments and the contact update, but not the decoding of the event.
 fn planned(bencher: Bencher, fields: &str, arguments: &str) {
-    let rules: Rules = app::rules(&settings());
+    let rules: Rules = settings().rules();
     let each =
         |field: &str| (format!(r#""{field}": {{"type": "string"}}"#), format!(r#""{field}": "{field}""#));
     let (properties, mapping): (Vec<_>, Vec<_>) = fields.split(' ').map(each).unzip();

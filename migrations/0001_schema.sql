@@ -1,6 +1,7 @@
 -- Every primary key and unique index begins with company_id, so no key of one company reaches a row of another, and
 -- the schema can be distributed by company_id. The exceptions are crash_suspects, whose messages have not been decoded,
--- so their company is unknown, and processes, which work for every company.
+-- so their company is unknown, processes, operations and idempotency_keys, which are of every company, and dead_letter_notes, whose
+-- failures many companies share.
 --
 -- Texts in keys are compared by bytes (COLLATE "C"): at less cost, in the order that the service sorts by, and
 -- independently of the locale and of the C library, whose updates change orders and so break indexes.
@@ -126,6 +127,9 @@ CREATE TABLE trigger_events (
     merged        text,                              -- contacts merged into this one, separated by commas
     fields        text NOT NULL,                     -- accepted values by field name
     rejected      text,                              -- [{"field": "phone", "reason": "…"}]
+    -- On the row of the first CRM step: all webhook steps of the event that were to be sent, separated by commas. Their
+    -- deliveries derive from event and step, so `verify` can tell that none is lost.
+    webhooks      text,
     applied_at    timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (applied_at);
 CREATE TABLE trigger_events_default PARTITION OF trigger_events DEFAULT;
@@ -249,7 +253,13 @@ CREATE INDEX webhook_endpoints_due ON webhook_endpoints (turn, next_due_at)
 -- The companies of a turn, for a claim that has to pass over one of them, in an order that favors no names.
 CREATE INDEX webhook_endpoints_companies ON webhook_endpoints (turn, company_hash, company_id, next_due_at)
     WHERE owner IS NULL AND next_due_at < 'infinity';
+-- For operators: those that are not open and calm.
+CREATE INDEX webhook_endpoints_troubled ON webhook_endpoints (company_id, endpoint_id)
+    WHERE paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0;
 CREATE INDEX webhook_endpoints_owned ON webhook_endpoints (owner) WHERE owner IS NOT NULL;
+-- Those that do not get all requests at once are counted for metrics.
+CREATE INDEX webhook_endpoints_not_open ON webhook_endpoints (breaker)
+    WHERE breaker <> 'closed' OR paused_at IS NOT NULL OR disabled_at IS NOT NULL;
 
 -- One webhook step of one event, or a digest of several. Written once if the first attempt delivers it. Otherwise it is
 -- pending, and written once more when it ends; until then only its row in webhook_pending changes.
@@ -363,7 +373,7 @@ CREATE TABLE dead_letters (
     company_id     text COLLATE "C" NOT NULL,                    -- '' if the message has none
     dead_letter_id uuid NOT NULL,
     stage          text COLLATE "C" NOT NULL CHECK (stage IN ('upsert', 'webhook')),
-    reason         text NOT NULL,
+    reason         text COLLATE "C" NOT NULL,
     message        text NOT NULL,                    -- human-readable; no personal data
     meaning        bytea NOT NULL,                   -- hash of what the body means, however its JSON is written
     body           bytea NOT NULL,
@@ -373,25 +383,51 @@ CREATE TABLE dead_letters (
     source         text,
     event_id       text,
     event_key      uuid,                             -- of stage upsert: its row in applied_events
-    trigger_name   text,
+    trigger_name   text COLLATE "C",
     delivery_id    uuid,                             -- of stage webhook
+    endpoint_id    uuid,                             -- of stage webhook: where the delivery goes
+    signature      bytea NOT NULL,                   -- hash of what dead letters with the same cause have in common
     attempts       integer NOT NULL DEFAULT 1,
     first_seen_at  timestamptz NOT NULL DEFAULT now(),
     last_seen_at   timestamptz NOT NULL DEFAULT now(),
     replays        integer NOT NULL DEFAULT 0,
     state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replaying', 'resolved', 'discarded')),
     settled_at     timestamptz,
-    settled_by     text,                             -- the operator who discarded it
+    settled_by     text,                             -- the operator who discarded it, or replaced it by an edited event
+    unsettled      boolean NOT NULL GENERATED ALWAYS AS (state IN ('open', 'replaying')) STORED,
+    -- An edited event is a dead letter of its own, which is being replayed.
+    edited_from    uuid,                             -- the dead letter that was edited
+    superseded_by  uuid,                             -- the edited one
+    difference     jsonb,                            -- [{"path": "/data/…", "before": …, "after": …}]
     PRIMARY KEY (company_id, dead_letter_id),
     UNIQUE (company_id, stage, meaning)              -- a redelivered message is the same dead letter
 );
-CREATE INDEX dead_letters_open ON dead_letters (last_seen_at DESC) WHERE state IN ('open', 'replaying');
+-- Listings, from the newest to the oldest.
+CREATE INDEX dead_letters_open ON dead_letters (last_seen_at, dead_letter_id) WHERE unsettled;
+CREATE INDEX dead_letters_closed ON dead_letters (last_seen_at, dead_letter_id) WHERE NOT unsettled;
+CREATE INDEX dead_letters_by_company ON dead_letters (company_id, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_reason ON dead_letters (reason, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_trigger ON dead_letters (trigger_name, last_seen_at, dead_letter_id);
+CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint_id, last_seen_at, dead_letter_id)
+    WHERE endpoint_id IS NOT NULL;
+CREATE INDEX dead_letters_by_event ON dead_letters (event_id) WHERE event_id IS NOT NULL;
+-- Groups are counted from this index alone.
+CREATE INDEX dead_letters_by_signature ON dead_letters (signature, last_seen_at, dead_letter_id)
+    INCLUDE (company_id, first_seen_at) WHERE unsettled;
 CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
 -- Retention keeps the deliveries that can be replayed.
 CREATE INDEX dead_letters_of_deliveries ON dead_letters (company_id, delivery_id)
     WHERE state IN ('open', 'replaying') AND delivery_id IS NOT NULL;
 -- The ledger forgets that an event was refused once it has no dead letter.
 CREATE INDEX dead_letters_of_events ON dead_letters (company_id, event_key) WHERE event_key IS NOT NULL;
+
+-- What operators know about a group of dead letters. It outlives them: the failure may come back.
+CREATE TABLE dead_letter_notes (
+    signature  bytea PRIMARY KEY,
+    note       text NOT NULL,
+    written_by text NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
 
 
 -- Erasures
@@ -433,4 +469,90 @@ CREATE TABLE contact_erasures (
     erased_at  timestamptz NOT NULL DEFAULT now(),
     operator   text NOT NULL,
     PRIMARY KEY (company_id, contact_id)
+);
+
+
+-- Audit
+
+-- What operators changed, one row for each thing, inserted in the transaction of the change. No personal data, no bodies.
+CREATE TABLE audit_log (
+    company_id  text COLLATE "C" NOT NULL,           -- '' where there is none
+    audit_id    uuid NOT NULL,                       -- UUIDv7
+    happened_at timestamptz NOT NULL DEFAULT now(),
+    operator    text COLLATE "C" NOT NULL,
+    via         text NOT NULL CHECK (via IN ('command_line', 'api', 'console')),
+    action      text COLLATE "C" NOT NULL,
+    object      text COLLATE "C" NOT NULL,           -- the id of what was changed
+    reason      text,                                -- why, in the operator's words
+    before      jsonb,                               -- states, counts and names
+    after       jsonb,
+    PRIMARY KEY (company_id, audit_id)
+);
+CREATE INDEX audit_log_by_time ON audit_log (happened_at, audit_id);
+CREATE INDEX audit_log_by_operator ON audit_log (operator, happened_at, audit_id);
+CREATE INDEX audit_log_by_action ON audit_log (action, happened_at, audit_id);
+CREATE INDEX audit_log_by_company ON audit_log (company_id, happened_at, audit_id);
+CREATE INDEX audit_log_by_object ON audit_log (object, happened_at, audit_id);
+
+-- Changes that a client of the API named by a key, so that it can repeat a request whose answer it did not get. A row without
+-- an answer is of a request that is running, or whose process died. Maintenance removes rows after a day.
+CREATE TABLE idempotency_keys (
+    caller     text COLLATE "C" NOT NULL,            -- the name of the token
+    key        text COLLATE "C" NOT NULL,
+    request    bytea NOT NULL,                       -- SHA-256 of method, path, query and body
+    status     smallint,
+    answer     text,                                 -- JSON; null if it must not be kept
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
+
+CREATE FUNCTION refuse_to_change_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'audit_log is append-only';
+END
+$$;
+CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_audit_log();
+
+
+-- Operations
+
+-- One act of an operator on many dead letters. Its items are chosen when it is planned, so what arrives later is not
+-- among them. A process works on it as its owner, and another one goes on when that has died.
+CREATE TABLE operations (
+    operation_id  uuid PRIMARY KEY,                  -- UUIDv7
+    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore')),
+    state         text COLLATE "C" NOT NULL
+        CHECK (state IN ('planning', 'planned', 'running', 'paused', 'done', 'canceled')),
+    selection     jsonb NOT NULL,                    -- how the items were chosen, for people
+    paused_because text,                             -- null: by an operator
+    rate          integer,                           -- items per second; null: no limit
+    canary        integer,                           -- items of the step that is judged before more follow; null: no such step
+    canary_since  timestamptz,                       -- when the last item of that step was done
+    total         bigint NOT NULL DEFAULT 0,
+    done          bigint NOT NULL DEFAULT 0,
+    skipped       bigint NOT NULL DEFAULT 0,
+    failed        bigint NOT NULL DEFAULT 0,
+    operator      text NOT NULL,
+    via           text NOT NULL,
+    reason        text,
+    owner         uuid,                              -- the process that works on it
+    owner_until   timestamptz NOT NULL DEFAULT 'epoch',
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    started_at    timestamptz,
+    finished_at   timestamptz
+);
+CREATE INDEX operations_running ON operations (owner_until) WHERE state = 'running';
+CREATE INDEX operations_created ON operations (created_at, operation_id);
+
+-- The dead letters of an operation, the oldest first. done + skipped + failed of them are settled, in this order.
+CREATE TABLE operation_items (
+    operation_id uuid NOT NULL,
+    position     bigint NOT NULL,                    -- 0 for the newest, -1 for the one before it: they are chosen backward
+    company_id   text COLLATE "C" NOT NULL,
+    object_id    uuid NOT NULL,
+    outcome      text CHECK (outcome IN ('started', 'done', 'skipped', 'failed')),
+    detail       text,                               -- why it was skipped or failed
+    PRIMARY KEY (operation_id, position)
 );

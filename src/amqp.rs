@@ -6,6 +6,7 @@ mod consumer;
 mod dial;
 pub mod headers;
 mod inbox;
+pub mod inspection;
 mod pipeline;
 pub mod properties;
 mod publisher;

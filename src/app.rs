@@ -13,13 +13,10 @@ use tracing::{info, warn};
 use self::lifecycle::Tasks;
 use crate::{
     amqp::{self, Topology, TopologyError},
-    console::Console,
-    domain::{
-        chain::rules::Rules,
-        contact::placeholder::Placeholders,
-        trigger::cache::{Compiler, TriggerCache},
-    },
+    console::{Console, OneTimeCode},
+    domain::trigger::cache::{Compiler, TriggerCache},
     health::Health,
+    metrics::{self, Connections, Metrics, Pool},
     postgres::{
         Database,
         effects::{events::Committed, requests::Requests},
@@ -31,9 +28,11 @@ use crate::{
         component,
         dead_letter_collector::DeadLetterCollector,
         maintenance::Maintenance,
+        operations::Operations,
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
         room::{HandOff, Handed, Room},
+        sampler::{self, Sampler},
         upsert::{Endpoints, SetAside, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
@@ -54,7 +53,7 @@ pub enum Role {
     Upsert,
     /// Worker 2 and the outbox relay.
     Webhook,
-    /// The collector of the broker's dead-letter queue.
+    /// The collector of the broker's dead-letter queue, and operations on many dead letters.
     DeadLetter,
     /// Health over HTTP.
     Console,
@@ -66,9 +65,12 @@ pub struct App {
     database: Database,
     /// The registration of the process must be renewed in time, so it does not share a connection.
     for_presence: Database,
+    for_sampler: Database,
     roles: Vec<Role>,
     health: Health,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
+    link: Option<OneTimeCode>,
 }
 
 impl App {
@@ -80,14 +82,25 @@ impl App {
         let purpose = purpose(roles);
         let (database, for_presence) = Database::with_reserved(&settings.postgres, &purpose)
             .context("postgres.url is not an address")?;
+        let for_sampler = Database::new(&sampler::settings(&settings.postgres), component::SAMPLER)
+            .context("postgres.url is not an address")?;
         Ok(Self {
             settings: Arc::new(settings),
             database,
             for_presence,
+            for_sampler,
             roles: roles.to_vec(),
             health: Health::default(),
+            metrics: Metrics::new(),
             stop: CancellationToken::new(),
+            link: None,
         })
+    }
+
+    /// Lets `/sign-in/once/<code>` open the console once.
+    #[must_use]
+    pub fn with_link(self, link: OneTimeCode) -> Self {
+        Self { link: Some(link), ..self }
     }
 
     /// Ends the service when canceled, as a first signal does.
@@ -108,7 +121,8 @@ impl App {
     /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
     pub async fn run(self) -> anyhow::Result<()> {
         let start = async |tasks: &mut Tasks| self.start(tasks).await;
-        lifecycle::run(&self.stop, self.settings.shutdown.grace, start).await
+        let stopping = || self.health.stopping();
+        lifecycle::run(&self.stop, self.settings.shutdown.grace, stopping, start).await
     }
 
     async fn start(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -118,21 +132,32 @@ impl App {
             self.health.failing(&component, "starting");
         }
         if has(Role::Console) {
-            let console = Console::bind(self.settings.http.bind, self.health.clone()).await?;
+            self.watch();
+            let (settings, health) = (Arc::clone(&self.settings), self.health.clone());
+            let metrics = Arc::clone(&self.metrics);
+            let console = Console::bind(settings, self.link.as_ref(), health, metrics).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
-            tasks.spawn("console", console.run(self.stop.clone()));
+            tasks.spawn_server("console", |stop| console.run(stop));
         }
         // Registered while the broker is awaited. The registration ends when the last component has dropped it.
         let presence =
             (has(Role::Upsert) || has(Role::Webhook)).then(|| self.start_presence(tasks, has(Role::Webhook)));
         tokio::try_join!(self.check_topology(), self.check_database())?;
+        if has(Role::Console) {
+            let (metrics, health) = (Arc::clone(&self.metrics), self.health.clone());
+            let max_lag = self.settings.health.max_lag;
+            let sampler = Sampler { database: self.for_sampler.clone(), metrics, health, max_lag };
+            tasks.spawn(component::SAMPLER, sampler.run(self.stop.clone()));
+        }
         if let Some(presence) = presence {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
             let maintenance = Maintenance { settings, database, health: self.health.clone() };
             tasks.spawn(component::MAINTENANCE, maintenance.run(self.stop.clone()));
             // The relay ends when the last worker has dropped its sender.
             let relay = self.start_relay(tasks, presence.clone());
-            let (requests, committed) = HandOff::new(Room::new(REQUESTS_IN_MEMORY));
+            let room = Room::new(REQUESTS_IN_MEMORY);
+            room.watch(&self.metrics, metrics::Room::Requests);
+            let (requests, committed) = HandOff::new(room);
             if has(Role::Upsert) {
                 let requests = has(Role::Webhook).then_some(requests);
                 self.start_upsert(tasks, &relay, requests.as_ref(), &presence);
@@ -143,8 +168,16 @@ impl App {
         }
         if has(Role::DeadLetter) {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let collector = DeadLetterCollector { settings, database, health: self.health.clone() };
+            let collector = DeadLetterCollector {
+                settings,
+                database,
+                health: self.health.clone(),
+                metrics: Arc::clone(&self.metrics),
+            };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
+            let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
+            let operations = Operations { settings, database, health: self.health.clone() };
+            tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
         }
         Ok(())
     }
@@ -161,8 +194,30 @@ impl App {
                 let workers = [component::WAKE_UPS, component::WEBHOOK_WORKER];
                 workers.map(str::to_owned).into_iter().chain(shared).collect()
             }
-            Role::DeadLetter => vec![component::DEAD_LETTER_COLLECTOR.to_owned()],
+            Role::DeadLetter => {
+                [component::DEAD_LETTER_COLLECTOR, component::OPERATIONS].map(str::to_owned).into()
+            }
             Role::Console => Vec::new(),
+        }
+    }
+
+    /// Lets the metrics read the state of the process.
+    fn watch(&self) {
+        let health = self.health.clone();
+        self.metrics.ready.watch((), move || Some(if health.is_ready() { 1.0 } else { 0.0 }));
+        for (pool, database) in [
+            (Pool::Workers, &self.database),
+            (Pool::Presence, &self.for_presence),
+            (Pool::Sampler, &self.for_sampler),
+        ] {
+            let (idle, used, max) = (database.clone(), database.clone(), database.max_connections());
+            self.metrics.max_connections.watch(pool, move || Some(metrics::as_f64(max)));
+            let connections = &self.metrics.connections;
+            connections.watch((pool, Connections::Idle), move || Some(metrics::as_f64(idle.connections().1)));
+            connections.watch((pool, Connections::Used), move || {
+                let (open, idle) = used.connections();
+                Some(metrics::as_f64(open - idle))
+            });
         }
     }
 
@@ -175,9 +230,18 @@ impl App {
 
     fn start_relay(&self, tasks: &mut Tasks, presence: Presence) -> HandOff<Committed> {
         let room = Room::new(self.settings.outbox.in_flight_bytes);
+        room.watch(&self.metrics, metrics::Room::Outbox);
         let (relay, committed) = HandOff::new(room.clone());
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-        let outbox = OutboxRelay::new(settings, database, committed, room, presence, self.health.clone());
+        let outbox = OutboxRelay::new(
+            settings,
+            database,
+            committed,
+            room,
+            presence,
+            self.health.clone(),
+            Arc::clone(&self.metrics),
+        );
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
@@ -193,7 +257,7 @@ impl App {
         let triggers = Arc::new(TriggerCache::new(self.settings.upsert.cache_bytes, compiler));
         for name in (1..=self.settings.upsert.consumers).map(component::upsert_worker) {
             let worker = UpsertWorker {
-                rules: rules(&self.settings),
+                rules: self.settings.rules(),
                 triggers: Arc::clone(&triggers),
                 endpoints: Endpoints::new(&self.settings.webhook),
                 settings: Arc::clone(&self.settings),
@@ -203,6 +267,7 @@ impl App {
                 presence: presence.clone(),
                 set_aside: SetAside::default(),
                 health: self.health.clone(),
+                metrics: Arc::clone(&self.metrics),
                 name: name.clone(),
             };
             tasks.spawn(name, worker.run(self.stop.clone()));
@@ -217,11 +282,23 @@ impl App {
         presence: Presence,
     ) -> anyhow::Result<()> {
         let (worker, wake_ups) = mpsc::channel(1);
-        let consumer = WakeUps { settings: Arc::clone(&self.settings), worker, health: self.health.clone() };
+        let consumer = WakeUps {
+            settings: Arc::clone(&self.settings),
+            worker,
+            health: self.health.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
         tasks.spawn(component::WAKE_UPS, consumer.run(self.stop.clone()));
         let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
         let channels = Channels { committed, wake_ups, relay };
-        let worker = WebhookWorker::new(settings, database, channels, presence, self.health.clone())?;
+        let worker = WebhookWorker::new(
+            settings,
+            database,
+            channels,
+            presence,
+            self.health.clone(),
+            Arc::clone(&self.metrics),
+        )?;
         tasks.spawn(component::WEBHOOK_WORKER, worker.run(self.stop.clone()));
         Ok(())
     }
@@ -288,16 +365,4 @@ fn purpose(roles: &[Role]) -> String {
     let variants = Role::value_variants().iter().filter(|role| roles.contains(role));
     let names = variants.filter_map(|role| Some(role.to_possible_value()?.get_name().to_owned()));
     names.collect::<Vec<_>>().join("+")
-}
-
-/// The planning rules in these settings.
-#[must_use]
-pub fn rules(settings: &Settings) -> Rules {
-    Rules {
-        default_max_interactions: settings.chain.default_max_interactions,
-        regions: settings.contacts.regions().into(),
-        on_unidentified: settings.contacts.on_unidentified,
-        max_value_length: settings.contacts.max_value_length,
-        placeholders: Placeholders::new(&settings.placeholders).into(),
-    }
 }

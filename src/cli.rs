@@ -3,17 +3,22 @@
 //! Data goes to standard output, everything else to standard error. No decision about contacts,
 //! messages or dead letters is made here.
 
+mod audit;
 mod bulk;
+mod completions;
 mod config;
 mod confirm;
 mod contact;
 mod dead_letter;
 mod delivery;
 mod dev;
+mod doctor;
 mod endpoint;
 mod exit;
+mod healthcheck;
 mod input;
 mod migrate;
+mod operation;
 mod output;
 mod progress;
 mod publish;
@@ -22,10 +27,11 @@ mod start;
 mod tail;
 mod trigger;
 mod value;
+mod verify;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry;
 use exit::Exit;
@@ -75,12 +81,26 @@ enum Command {
     /// Inspect, pause and test the endpoints that receive webhooks
     #[command(subcommand)]
     Endpoint(endpoint::Command),
-    /// Inspect, replay and discard messages that could not be processed
+    /// Inspect, replay, edit and discard messages that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Watch, pause, resume and cancel operations on many dead letters
+    #[command(subcommand)]
+    Operation(operation::Command),
+    /// See what operators changed
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Ask the running service whether it is ready
+    Healthcheck(healthcheck::Args),
+    /// Inspect broker, database and settings: which promises this deployment keeps
+    Doctor(doctor::Args),
+    /// Prove the promises on the rows of the database
+    Verify(verify::Args),
     /// Check and show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script that completes this command line in a shell
+    Completions(completions::Args),
     /// Hold the private services of `dev`
     #[command(hide = true)]
     DevServices(service::DevServices),
@@ -131,7 +151,21 @@ fn run(Cli { config, command }: Cli) -> anyhow::Result<Exit> {
         }
         Command::DeadLetter(command) => start
             .with_database(async |database, settings| dead_letter::run(command, database, settings).await),
+        Command::Operation(command) => {
+            start.with_database(async |database, settings| operation::run(command, database, settings).await)
+        }
+        Command::Audit(command) => {
+            start.with_database(async |database, _| audit::run(command, database).await)
+        }
+        Command::Healthcheck(args) => {
+            start.with_settings(async |settings| healthcheck::run(&args, settings).await)
+        }
+        Command::Doctor(args) => start.looking(async |effective| doctor::run(&args, effective).await),
+        Command::Verify(args) => {
+            start.with_database(async |database, settings| verify::run(&args, database, settings).await)
+        }
         Command::Config(command) => config::run(&command, &start),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::DevServices(args) => service::dev_services(&args),
     }
 }

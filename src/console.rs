@@ -1,14 +1,45 @@
-//! The HTTP server of a process: health checks.
+//! The HTTP server of a process: health checks, metrics, the API and the console.
+//!
+//! Every route of the API and the console comes from one table (`route`), which knows who may use it. Health checks and
+//! metrics have none and are open. Nothing here decides what an operator's change does; `operator` does.
 
+mod api;
+mod body;
+mod caller;
 mod health;
+mod keyring;
+mod metrics;
+mod once;
+mod origin;
+mod pages;
+mod problem;
+mod reply;
+mod route;
+mod server;
+mod shared;
+mod sign_in;
 
-use std::{future::IntoFuture as _, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
+};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::health::Health;
+use self::{
+    keyring::Keyring,
+    problem::{Kind as ProblemKind, Problem},
+    route::Route,
+    shared::Shared,
+};
+use crate::{health::Health, metrics::Metrics, postgres::Database, settings::Settings};
+
+pub use keyring::OneTimeCode;
+pub use route::{Face, Kind, RouteInfo};
 
 /// How long open requests may take once the server stops. A client that never finishes its request must not hold
 /// up the process.
@@ -16,43 +47,84 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The HTTP server could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("could not listen on {address}; check http.bind")]
-pub struct BindError {
-    address: SocketAddr,
-    #[source]
-    source: std::io::Error,
+pub enum BindError {
+    /// The address is in use, or does not belong to this host.
+    #[error("could not listen on {address}; check http.bind")]
+    Listen {
+        /// Setting `http.bind`.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database has no address.
+    #[error("postgres.url is not an address")]
+    Database(#[from] sqlx::Error),
 }
 
 /// A bound server that does not accept requests yet.
-#[derive(Debug)]
 pub struct Console {
     listener: TcpListener,
     routes: Router,
+    changes: TaskTracker,
 }
 
 impl Console {
-    /// Binds the address, so that a failure shows before anything else starts.
+    /// Binds `http.bind`, so that a failure shows before anything else starts. `link` opens the console once.
     ///
     /// # Errors
-    /// When the address is in use or does not belong to this host.
-    pub async fn bind(address: SocketAddr, health: Health) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
-        Ok(Self { listener, routes: health::routes(health) })
+    /// When the address is in use or does not belong to this host, or `postgres.url` is not an address.
+    pub async fn bind(
+        settings: Arc<Settings>,
+        link: Option<&OneTimeCode>,
+        health: Health,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BindError> {
+        let address = settings.http.bind;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| BindError::Listen { address, source })?;
+        let database = Database::for_console(&settings.postgres)?;
+        let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
+        let changes = TaskTracker::new();
+        let shared = Shared { settings, database, keyring, health: health.clone(), changes: changes.clone() };
+        Ok(Self {
+            listener,
+            routes: guarded(&shared).merge(health::routes(health)).merge(metrics::routes(metrics)),
+            changes,
+        })
     }
 
-    /// Serves requests until `stop`.
+    /// Serves requests until `stop`. Then waits for changes that have begun, however long their clients have been gone.
     pub async fn run(self, stop: CancellationToken) {
-        let served =
-            axum::serve(self.listener, self.routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let drained = async {
-            stop.cancelled().await;
-            tokio::time::sleep(DRAIN_TIMEOUT).await;
-        };
-        tokio::select! {
-            served = served.into_future() => if let Err(error) = served {
-                tracing::error!(error = crate::telemetry::chain(&error), "the HTTP server stopped unexpectedly");
-            },
-            () = drained => {}
-        }
+        server::serve(self.listener, self.routes, stop, DRAIN_TIMEOUT).await;
+        self.changes.close();
+        self.changes.wait().await;
     }
+}
+
+/// What a route is, for tests that go through all of them.
+#[must_use]
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|route| route.info).collect()
+}
+
+fn table() -> Vec<Route> {
+    [sign_in::routes(), api::routes(), pages::routes()].into_iter().flatten().collect()
+}
+
+/// The API and the console.
+fn guarded(shared: &Shared) -> Router {
+    let unknown = async || Problem::new(ProblemKind::NotFound, "there is no such address");
+    let other_method = async || Problem::new(ProblemKind::MethodNotAllowed, "this address has other methods");
+    route::router(table(), shared)
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
+        .layer(from_fn_with_state(shared.clone(), origin::guard))
+        .layer(from_fn(dress))
+}
+
+/// Whoever asked for a page gets problems as pages, too.
+async fn dress(request: Request, next: Next) -> Response {
+    let asked = request.headers().clone();
+    pages::problem(&asked, next.run(request).await)
 }

@@ -5,6 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// The process itself, which has a part in the report once it is stopping.
+const PROCESS: &str = "process";
+
 /// The last report of each component. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, Option<String>>>>);
@@ -33,6 +36,18 @@ impl Health {
     #[must_use]
     pub fn failure(&self, component: &str) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned().flatten()
+    }
+
+    /// Whether every component that has reported works, and any has.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let components = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !components.is_empty() && components.values().all(Option::is_none)
+    }
+
+    /// Reports that the process is stopping. Nothing makes it ready again.
+    pub fn stopping(&self) {
+        self.failing(PROCESS, "stopping; it finishes its work and takes no more");
     }
 
     /// Every component that has reported; `None` is ready, `Some` the reason why it is not.

@@ -10,6 +10,7 @@ pub mod dev;
 pub mod domain;
 pub mod health;
 pub mod http_client;
+pub mod metrics;
 pub mod operator;
 pub mod postgres;
 pub mod settings;

@@ -12,6 +12,7 @@
 //! `UNNEST`, and `r` for the rows of `query_free`.
 
 pub mod attempts;
+pub mod audit;
 pub mod chain_results;
 pub mod clock;
 mod columns;
@@ -25,20 +26,27 @@ pub mod endpoints;
 pub mod erasure;
 mod failure;
 mod free;
+pub mod idempotency;
+pub mod inspection;
 pub mod ledger;
 pub mod links;
 pub mod living;
 mod migrations;
+pub mod operations;
+pub mod overview;
 pub mod partitions;
+mod planning;
 mod pool;
 pub mod processes;
 mod provenance;
+pub mod samples;
 pub mod schema;
 mod session;
 pub mod suppressions;
 pub mod suspects;
 pub mod table_locks;
 pub mod unmerge;
+pub mod verify;
 
 pub use failure::{Failure, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};

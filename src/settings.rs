@@ -12,7 +12,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::{
-    contact::directory::{Guards, Policy},
+    chain::rules::Rules,
+    contact::{
+        directory::{Guards, Policy},
+        placeholder::Placeholders,
+    },
     value::phone::Regions,
     webhook::egress::{self, AllowedNetwork},
 };
@@ -43,8 +47,23 @@ pub struct Settings {
     pub dead_letter: DeadLetter,
     pub retention: Retention,
     pub http: Http,
+    pub health: Health,
     pub log: Log,
     pub shutdown: Shutdown,
+}
+
+impl Settings {
+    /// The rules for planning a chain.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            default_max_interactions: self.chain.default_max_interactions,
+            regions: self.contacts.regions().into(),
+            on_unidentified: self.contacts.on_unidentified,
+            max_value_length: self.contacts.max_value_length,
+            placeholders: Placeholders::new(&self.placeholders).into(),
+        }
+    }
 }
 
 /// Section `[amqp]`.
@@ -189,6 +208,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// The retry schedules: that of all endpoints, and those that endpoints have of their own.
+    #[must_use]
+    pub fn retry_schedules(&self) -> Vec<Vec<Duration>> {
+        let own = self.endpoints.iter().filter_map(EndpointRule::retry_schedule);
+        std::iter::once(self.retry_schedule.clone()).chain(own).collect()
+    }
+
     /// Where webhooks may go according to the settings. `own`, the service's own addresses, is left empty.
     #[must_use]
     pub fn egress(&self) -> egress::Policy {
@@ -207,6 +233,7 @@ impl Webhook {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct DeadLetter {
     pub batch_size: usize,
+    pub max_replays: u32,
 }
 
 /// Section `[retention]`.
@@ -230,7 +257,17 @@ pub struct Retention {
 #[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
 pub struct Http {
     pub bind: SocketAddr,
+    pub hosts: Vec<String>,
     pub tokens: Vec<HttpToken>,
+}
+
+/// Section `[health]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Health {
+    #[serde(deserialize_with = "types::duration")]
+    pub max_lag: Duration,
 }
 
 /// Section `[log]`.

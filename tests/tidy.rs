@@ -22,17 +22,18 @@ use imports::{Import, Module, imports};
 use lexer::{blank, without_tests};
 
 /// The layers, from the bottom up. A module imports from lower layers and from itself, never from its own layer.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["domain"],
     &["amqp", "postgres", "http_client"],
-    &["workers", "operator"],
+    &["operator"],
+    &["workers"],
     &["console", "dev"],
     &["app"],
     &["cli"],
 ];
 
 /// Modules that every layer above the domain may use. They use the domain and each other.
-const LEAVES: [&str; 3] = ["settings", "telemetry", "health"];
+const LEAVES: [&str; 4] = ["settings", "telemetry", "health", "metrics"];
 
 /// The modules of the domain, from the bottom up. Each imports from its own line and the lines above it.
 const DOMAIN: [&[&str]; 6] = [

@@ -58,7 +58,7 @@ pub enum ConnectError {
 }
 
 /// The library's error without the prefix that only says that it is one.
-fn cause(error: &lapin::Error) -> String {
+pub(super) fn cause(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::IOError(error) => error.to_string(),
         lapin::ErrorKind::ProtocolError(error) => error.to_string(),
@@ -80,7 +80,7 @@ pub(super) async fn within_timeout<T>(
     }
 }
 
-fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
+pub(super) fn uri(settings: &settings::Amqp) -> Result<AMQPUri, ConnectError> {
     settings.url.expose_secret().parse().map_err(|_| ConnectError::Uri)
 }
 

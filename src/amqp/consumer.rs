@@ -3,7 +3,7 @@
 //! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacked messages when
 //! the channel closes; nothing is requeued by hand.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -67,6 +67,8 @@ pub struct Received {
     pub routing_key: String,
     /// How often the broker has delivered it before, as quorum queues count; other queues only say 0 or 1.
     pub delivery_count: u64,
+    /// When it was taken from the connection.
+    pub taken_at: Instant,
 }
 
 impl Received {
@@ -83,11 +85,11 @@ impl Received {
 
 impl From<Delivery> for Received {
     fn from(delivery: Delivery) -> Self {
-        split(delivery).0
+        split(delivery, Instant::now()).0
     }
 }
 
-fn split(delivery: Delivery) -> (Received, Acker) {
+fn split(delivery: Delivery, taken_at: Instant) -> (Received, Acker) {
     let Delivery { properties, mut data, routing_key, redelivered, acker, .. } = delivery;
     // The library appends frame by frame, so nearly half of a large body may be unused.
     data.shrink_to_fit();
@@ -100,6 +102,7 @@ fn split(delivery: Delivery) -> (Received, Acker) {
         properties,
         routing_key: routing_key.to_string(),
         delivery_count: count.unwrap_or(u64::from(redelivered)),
+        taken_at,
     };
     (received, acker)
 }
@@ -116,8 +119,25 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Receipt {
     acker: Acker,
+    taken_at: Instant,
     /// Others may arrive once it is dropped.
     _held: Option<Held>,
+}
+
+impl Receipt {
+    /// When the message was taken from the connection.
+    #[must_use]
+    pub const fn taken_at(&self) -> Instant {
+        self.taken_at
+    }
+}
+
+impl Batch {
+    /// How many of its messages the broker has delivered before.
+    #[must_use]
+    pub fn redelivered(&self) -> usize {
+        self.messages.iter().filter(|message| message.delivery_count > 0).count()
+    }
 }
 
 impl IntoIterator for Batch {
@@ -164,14 +184,14 @@ impl Consumer {
     pub async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Option<Batch>, ConsumeError> {
         let Ok(first) = timeout(IDLE_TIMEOUT, self.stream.next()).await else { return Ok(None) };
         let mut batch = Batch { messages: Vec::new(), receipts: Vec::new() };
-        let mut bytes = 0;
+        let (mut bytes, taken_at) = (0, Instant::now());
         let mut next = Some(first);
         while let Some(delivery) = next {
-            let (message, acker) = split(self.checked(delivery)?);
+            let (message, acker) = split(self.checked(delivery)?, taken_at);
             let held = self.inbox.as_ref().map(|inbox| inbox.take(self.channel.id()));
             bytes += message.body.len();
             batch.messages.push(message);
-            batch.receipts.push(Receipt { acker, _held: held });
+            batch.receipts.push(Receipt { acker, taken_at, _held: held });
             let is_full = batch.messages.len() >= limits.count || bytes >= limits.bytes;
             next = if is_full { None } else { self.stream.next().now_or_never() };
         }
@@ -199,6 +219,13 @@ impl Consumer {
             Ok(Ok(false)) | Err(_) => Err(ConsumeError::NotAcked(self.queue.clone())),
             Ok(Err(source)) => Err(ConsumeError::Lapin { queue: self.queue.clone(), source }),
         }
+    }
+
+    /// Tells how many bytes of unacknowledged messages its connection holds; `None` once that is gone, or if it does not
+    /// count them.
+    pub fn held_bytes(&self) -> impl Fn() -> Option<usize> + Clone + Send + Sync + 'static {
+        let held = self.inbox.as_ref().map(Inbox::held);
+        move || held.as_ref()?()
     }
 
     /// Stops counting its messages, of which nobody takes any more.

@@ -107,6 +107,12 @@ impl Inbox {
         Held { inbox: self.clone(), bytes: bytes.unwrap_or_default() }
     }
 
+    /// Tells how many bytes it holds, until it is gone.
+    pub(super) fn held(&self) -> impl Fn() -> Option<usize> + Clone + Send + Sync + 'static {
+        let state = Arc::downgrade(&self.0);
+        move || Some(state.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner).held)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

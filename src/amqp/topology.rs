@@ -156,7 +156,7 @@ impl Topology {
         self.bind(channel, self.webhook(), self.events(), "webhook.requested").await
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         channel: &Channel,
         name: String,
@@ -169,7 +169,12 @@ impl Topology {
             .map_err(|source| TopologyError::new("exchange", name, source))
     }
 
-    async fn queue(&self, channel: &Channel, name: String, dead_lettered: bool) -> Result<(), TopologyError> {
+    pub(super) async fn queue(
+        &self,
+        channel: &Channel,
+        name: String,
+        dead_lettered: bool,
+    ) -> Result<(), TopologyError> {
         let mut arguments = FieldTable::default();
         let mut set = |key: &str, value: &str| {
             arguments.insert(key.into(), AMQPValue::LongString(LongString::from(value)));

@@ -1,7 +1,11 @@
 //! The life of a process: it runs named tasks until a signal, the stop token or the unexpected exit of a task,
-//! then drains them within the grace period. A second signal ends it at once.
+//! then drains them within the grace period. Servers answer until the other tasks have ended. A second signal ends it at
+//! once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,13 +16,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// Starts the tasks, waits until the process is to stop, cancels `stop` and drains the tasks.
+/// Starts the tasks, waits until the process is to stop, reports that it is `stopping`, cancels `stop` and drains the
+/// tasks.
 ///
 /// # Errors
 /// When `start` failed, a task exited before the stop, the tasks outlasted `grace`, or a second signal came.
 pub(super) async fn run(
     stop: &CancellationToken,
     grace: Duration,
+    stopping: impl FnOnce(),
     start: impl AsyncFnOnce(&mut Tasks) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
@@ -31,6 +37,8 @@ pub(super) async fn run(
         error = supervise(&mut tasks, start) => Err(error),
     };
     info!(grace_ms = grace.as_millis(), "stopping; work in progress is finished first");
+    // First of all: nobody should send it requests any more.
+    stopping();
     stop.cancel();
     tokio::select! {
         drained = timeout(grace, tasks.drain()) => drained
@@ -63,6 +71,10 @@ async fn supervise(
 pub(super) struct Tasks {
     running: JoinSet<()>,
     names: HashMap<Id, String>,
+    /// Those that answer until all others have ended.
+    servers: HashSet<Id>,
+    /// Canceled then.
+    others_ended: CancellationToken,
 }
 
 struct Exit {
@@ -76,18 +88,37 @@ impl Tasks {
         self.names.insert(id, name.into());
     }
 
+    /// Spawns a task that runs until all others have ended, when its token is canceled.
+    pub(super) fn spawn_server<F>(
+        &mut self,
+        name: impl Into<String>,
+        server: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let id = self.running.spawn(server(self.others_ended.clone())).id();
+        self.names.insert(id, name.into());
+        self.servers.insert(id);
+    }
+
     async fn next_exit(&mut self) -> Option<Exit> {
         let (id, panicked) = match self.running.join_next_with_id().await? {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), JoinError::is_panic(&error)),
         };
+        self.servers.remove(&id);
         Some(Exit { task: self.names.remove(&id).unwrap_or_default(), panicked })
     }
 
     /// Waits until every task has exited.
     async fn drain(&mut self) {
-        while let Some(Exit { task, panicked }) = self.next_exit().await {
-            if panicked {
+        loop {
+            if self.running.len() == self.servers.len() {
+                self.others_ended.cancel();
+            }
+            let Some(exit) = self.next_exit().await else { return };
+            if exit.panicked {
+                let Exit { task, panicked } = exit;
                 error!(task, panicked, "task {task} panicked while the process was stopping");
             }
         }
@@ -122,7 +153,7 @@ mod tests {
 
     async fn outcome(start: impl AsyncFnOnce(&mut Tasks) -> anyhow::Result<()>) -> String {
         let stop = CancellationToken::new();
-        let outcome = run(&stop, GRACE, start).await;
+        let outcome = run(&stop, GRACE, || {}, start).await;
         assert!(stop.is_cancelled(), "the other tasks are stopped");
         outcome.unwrap_err().to_string()
     }
@@ -158,7 +189,29 @@ mod tests {
             stop.cancel();
             Ok(())
         };
-        run(&stop, GRACE, start).await.unwrap();
+        run(&stop, GRACE, || {}, start).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn servers_answer_until_the_other_tasks_have_ended() {
+        let stop = CancellationToken::new();
+        let (last, told) = (CancellationToken::new(), CancellationToken::new());
+        let start = async |tasks: &mut Tasks| {
+            let (worker_ended, server) = (last.clone(), last.clone());
+            let stopped = stop.clone();
+            tasks.spawn("worker", async move {
+                stopped.cancelled().await;
+                worker_ended.cancel();
+            });
+            tasks.spawn_server("console", |end| async move {
+                end.cancelled().await;
+                assert!(server.is_cancelled(), "the worker has ended before");
+            });
+            stop.cancel();
+            Ok(())
+        };
+        run(&stop, GRACE, || told.cancel(), start).await.unwrap();
+        assert!(told.is_cancelled() && last.is_cancelled());
     }
 
     #[tokio::test]
@@ -169,7 +222,7 @@ mod tests {
             stop.cancel();
             Ok(())
         };
-        let error = run(&stop, Duration::from_millis(10), start).await.unwrap_err();
+        let error = run(&stop, Duration::from_millis(10), || {}, start).await.unwrap_err();
         assert!(error.to_string().contains("shutdown.grace"), "{error}");
     }
 }

@@ -4,14 +4,14 @@ use std::{fmt::Debug, io::IsTerminal as _, num::NonZeroU32};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    confirm,
+    confirm::{self, Who},
     exit::Usage,
     output::{self, Format, Output},
 };
-use crate::postgres::Database;
+use crate::{operator::audit::Actor, postgres::Database};
 
 /// Rows that a dry run shows.
 const SAMPLE: usize = 10;
@@ -38,6 +38,11 @@ pub(super) trait Select: Args + Debug {
     /// The key whose id is `id` or begins with it.
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
 
+    /// The filters for people, without those that do not narrow.
+    fn shown(&self) -> Value {
+        Value::Null
+    }
+
     /// Orders keys that were given as ids. By default they stay as given.
     fn order(_keys: &mut [Self::Key]) {}
 
@@ -49,13 +54,13 @@ pub(super) trait Select: Args + Debug {
 }
 
 /// The arguments of such a command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Bulk<S: Select> {
     /// Ids, or the first 8 or more digits of ids
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
-    filters: S,
+    pub(super) filters: S,
     /// Change nothing: show how many would change, and a sample
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -66,10 +71,22 @@ pub(super) struct Bulk<S: Select> {
     #[arg(long, value_name = "N")]
     pub(super) rate: Option<NonZeroU32>,
     #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
     pub(super) output: Output,
 }
 
 impl<S: Select> Bulk<S> {
+    /// Who decides.
+    pub(super) fn actor(&self) -> Result<Actor, Usage> {
+        self.who.actor()
+    }
+
+    /// The selection for people.
+    pub(super) fn shown(&self) -> Value {
+        if self.ids.is_empty() { self.filters.shown() } else { json!({ "ids": self.ids.len() }) }
+    }
+
     /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
     ///
     /// # Errors

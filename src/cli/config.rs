@@ -23,7 +23,8 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
         Command::Check => {
-            start.settings()?;
+            let effective = start.settings()?;
+            effective.exposed.iter().for_each(|fault| output::note(format_args!("warning: {fault}")));
             output::line("the settings are fine")?;
         }
         Command::Show(output) => show(*output, &start.settings()?)?,

@@ -3,22 +3,41 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
 use super::exit::Usage;
+use crate::operator::audit::{Actor, Via};
 
-/// The operator that `--operator` names, or the user of this session; `None` when neither is a name of 1 to
-/// 255 bytes.
-pub(super) fn operator(given: Option<&str>) -> Option<String> {
-    let name = given.map(str::to_owned);
-    let name = name.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
-    name.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control))
+/// Who changes something, and why: options of every command that does.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Who {
+    /// Who decides; recorded with the change [default: the user of this session]
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// Why; recorded with the change. Name no person in it
+    #[arg(long, value_name = "TEXT")]
+    because: Option<String>,
 }
 
-/// As [`operator`]; without a name, the user id of this process.
-pub(super) fn operator_or_user(given: Option<&str>) -> Result<String, Usage> {
-    match (operator(given), given) {
+impl Who {
+    pub(super) fn actor(&self) -> Result<Actor, Usage> {
+        let actor = Actor::new(operator(self.operator.as_deref())?, Via::CommandLine);
+        actor
+            .because(self.because.as_deref())
+            .map_err(|_| Usage("--because must be at most 500 bytes, without control characters".to_owned()))
+    }
+}
+
+/// The operator that `--operator` names, or the user of this session; without a name, the user id of this process.
+fn operator(given: Option<&str>) -> Result<String, Usage> {
+    match (name(given), given) {
         (Some(name), _) => Ok(name),
         (None, None) => Ok(format!("uid {}", rustix::process::getuid().as_raw())),
         (None, Some(_)) => Err(Usage("--operator must be a name of 1 to 255 bytes".to_owned())),
     }
+}
+
+fn name(given: Option<&str>) -> Option<String> {
+    let name = given.map(str::to_owned);
+    let name = name.or_else(|| ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()));
+    name.filter(|name| !name.is_empty() && name.len() <= 255 && !name.contains(char::is_control))
 }
 
 /// Asks a yes-or-no question on standard error.
@@ -44,9 +63,8 @@ pub(super) struct Decision {
     /// Do not ask on a terminal
     #[arg(long)]
     yes: bool,
-    /// Who decides it; recorded with the change
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
+    #[command(flatten)]
+    who: Who,
 }
 
 impl Decision {
@@ -55,8 +73,8 @@ impl Decision {
         !self.dry_run && !self.yes && stdin().is_terminal()
     }
 
-    /// See [`operator_or_user`].
-    pub(super) fn operator(&self) -> Result<String, Usage> {
-        operator_or_user(self.operator.as_deref())
+    /// Who decides.
+    pub(super) fn actor(&self) -> Result<Actor, Usage> {
+        self.who.actor()
     }
 }

@@ -7,21 +7,10 @@ mod show;
 mod unmerge;
 
 use clap::Subcommand;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{
-    exit::Exit,
-    output::{Output, masked, moment},
-};
-use crate::{
-    domain::{
-        contact::{Contact, field::Field},
-        event::CompanyId,
-    },
-    postgres::Database,
-    settings::Settings,
-};
+use super::{exit::Exit, output::Output};
+use crate::{domain::event::CompanyId, postgres::Database, settings::Settings};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -64,26 +53,5 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         Command::History(args) => history::run(database, &args).await,
         Command::Unmerge(args) => unmerge::run(database, &args, settings).await,
         Command::Erase(args) => erase::run(database, &args, settings).await,
-    }
-}
-
-fn as_json(contact: &Contact) -> Value {
-    let mut object = Map::new();
-    object.insert("id".to_owned(), contact.id.to_string().into());
-    object.insert("companyId".to_owned(), contact.company.as_str().into());
-    object.insert("version".to_owned(), contact.version.into());
-    for (field, _) in contact.values.iter() {
-        object.insert(field.name().to_owned(), shown(contact, field).into());
-    }
-    object.insert("createdAt".to_owned(), moment(contact.created_at).into());
-    object.insert("updatedAt".to_owned(), moment(contact.updated_at).into());
-    Value::Object(object)
-}
-
-fn shown(contact: &Contact, field: Field) -> String {
-    match (field, contact.values.get(field)) {
-        (_, None) => String::new(),
-        (Field::Identity, Some(stamped)) => masked(&stamped.value),
-        (_, Some(stamped)) => stamped.value.clone(),
     }
 }

@@ -1,8 +1,11 @@
-//! `dead-letter list|show|replay|discard`.
+//! `dead-letter list|groups|show|replay|discard|restore|edit|note|export|import`.
 
+mod edit;
+mod groups;
 pub(super) mod select;
 mod settle;
 mod show;
+mod transfer;
 
 use clap::Subcommand;
 
@@ -12,8 +15,11 @@ use super::{
     output::{self, Output, moment},
 };
 use crate::{
-    operator::dead_letters,
-    postgres::{Database, dead_letters::Summary},
+    operator::{
+        dead_letters::{self, Summary},
+        paging::{Cursor, MAX_PAGE, Page},
+    },
+    postgres::Database,
     settings::Settings,
 };
 use select::{DeadLetters, Filters};
@@ -26,18 +32,37 @@ pub(super) enum Command {
     /// List dead letters, newest first; without --state only open and replaying ones
     #[command(after_help = "Example: contact-relay dead-letter list --reason webhook_exhausted --since 24h")]
     List(List),
+    /// Count open and replaying dead letters by what they have in common: stage, reason, trigger, endpoint and message
+    #[command(after_help = "Example: contact-relay dead-letter groups --company acme --since 24h")]
+    Groups(groups::Groups),
     /// Show one dead letter in full, with the body and properties of its message
     Show(Show),
     /// Send dead letters back to the stage that failed
     #[command(after_help = REPLAY_HELP)]
-    Replay(Bulk<DeadLetters>),
+    Replay(Replay),
+    /// Correct the event of a dead letter and send it as a new event
+    #[command(after_help = edit::HELP)]
+    Edit(edit::Edit),
     /// Discard dead letters, and the webhook deliveries behind them
     #[command(after_help = DISCARD_HELP)]
-    Discard(Discard),
+    Discard(Bulk<DeadLetters>),
+    /// Reopen discarded dead letters, and the webhook deliveries behind them
+    #[command(after_help = RESTORE_HELP)]
+    Restore(Bulk<DeadLetters>),
+    /// Write what is known about a group of dead letters, for those who see it next
+    #[command(after_help = groups::NOTE_HELP)]
+    Note(groups::Note),
+    /// Write dead letters whole to standard output, one JSON object per line
+    #[command(after_help = transfer::EXPORT_HELP)]
+    Export(transfer::Export),
+    /// Put exported dead letters back
+    #[command(after_help = transfer::IMPORT_HELP)]
+    Import(transfer::Import),
 }
 
 const REPLAY_HELP: &str = "\
-Replaying twice does no harm: events and deliveries take effect once. An interrupted replay can be repeated.
+Replaying twice does no harm: events and deliveries take effect once. A replay is an operation: if it is interrupted, a
+running service goes on with it, and `operation` lists, pauses, resumes and cancels it.
 Exits 3 when some were skipped (already settled) or could not be published.
 
 Examples:
@@ -50,12 +75,36 @@ Exits 3 when some were skipped (already settled).
 
 Example: contact-relay dead-letter discard --reason undecodable --operator ada";
 
+const RESTORE_HELP: &str = "\
+Filters select discarded dead letters. Exits 3 when some were skipped (not discarded, or without contents).
+
+Example: contact-relay dead-letter restore --company acme --since 1h --yes";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
     output: Output,
+}
+
+/// The option to continue a listing.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Paging {
+    /// Continue after the place that an earlier listing named
+    #[arg(long, value_name = "CURSOR")]
+    pub(super) after: Option<Cursor>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    bulk: Bulk<DeadLetters>,
+    /// Replay 1, then 10, then 100 before all others, and pause if most of them fail again
+    #[arg(long)]
+    canary: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,31 +115,47 @@ pub(super) struct Show {
     output: Output,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Discard {
-    #[command(flatten)]
-    bulk: Bulk<DeadLetters>,
-    /// Who discards; recorded with each dead letter
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
-}
-
 pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(database, &args).await,
+        Command::Groups(args) => groups::run(database, &args).await,
         Command::Show(args) => show::run(database, &args).await,
         Command::Replay(args) => settle::replay(database, &args, settings).await,
-        Command::Discard(args) => settle::discard(database, &args).await,
+        Command::Edit(args) => edit::run(database, &args, settings).await,
+        Command::Discard(args) => settle::discard(database, &args, settings).await,
+        Command::Restore(args) => settle::restore(database, &args, settings).await,
+        Command::Note(args) => groups::note(database, &args).await,
+        Command::Export(args) => transfer::export(database, &args).await,
+        Command::Import(args) => transfer::import(database, &args, settings).await,
     }
 }
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
-    let mut filter = args.filters.filter()?;
+    let filter = args.filters.filter()?;
     let limit = args.filters.limit.unwrap_or(DEFAULT_LIMIT);
-    filter.limit = Some(i64::from(limit) + 1);
-    let rows = dead_letters::list(database, &filter).await?;
-    output::page(limit, &rows, |rows| print(args.output, rows))?;
+    let fetch = async |after, limit| Ok(dead_letters::list(database, &filter, after, limit).await?);
+    let page = pages(limit, args.paging.after, fetch).await?;
+    print(args.output, &page.items)?;
+    output::more(limit, &page);
     Ok(Exit::Done)
+}
+
+/// As many pages as it takes to get `limit` rows.
+pub(super) async fn pages<T>(
+    limit: u32,
+    mut after: Option<Cursor>,
+    fetch: impl AsyncFn(Option<Cursor>, u32) -> anyhow::Result<Page<T>>,
+) -> anyhow::Result<Page<T>> {
+    let mut items = Vec::new();
+    loop {
+        let left = limit.saturating_sub(u32::try_from(items.len()).unwrap_or(u32::MAX));
+        let page = fetch(after, left.min(MAX_PAGE)).await?;
+        items.extend(page.items);
+        if page.next.is_none() || u32::try_from(items.len()).is_ok_and(|count| count >= limit) {
+            return Ok(Page { items, next: page.next });
+        }
+        after = page.next;
+    }
 }
 
 fn print(output: Output, rows: &[Summary]) -> anyhow::Result<()> {

@@ -23,7 +23,7 @@ use crate::{
 };
 pub(super) use resend::wake;
 use select::Filters;
-pub(super) use show::{attempt_json, attempt_text, request_json, request_text};
+pub(super) use show::{attempt_text, request_text};
 
 /// Rows of a listing without `--limit`.
 const DEFAULT_LIMIT: u32 = 50;

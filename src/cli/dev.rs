@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     app::{App, Role},
+    console::OneTimeCode,
     dev::{
         demo_receiver::DemoReceiver,
         services::{Options, Services},
     },
     health::Health,
     postgres::{Database, schema},
-    settings::{Effective, Origin, Settings},
+    settings::{self, Effective, HttpToken, Origin, Settings},
 };
 
 /// Until every component of the service is ready.
@@ -88,7 +89,7 @@ fn for_loopback(settings: &mut Settings, effective: &Effective) -> anyhow::Resul
 
 async fn show(
     args: &Args,
-    settings: Settings,
+    mut settings: Settings,
     services: Option<&Services>,
     began: Instant,
 ) -> anyhow::Result<Exit> {
@@ -97,7 +98,9 @@ async fn show(
         .await
         .context("could not migrate the database; --fresh deletes the data of another build")?;
     let receiver = DemoReceiver::start().await?;
-    let app = App::new(settings.clone(), <Role as clap::ValueEnum>::value_variants())?;
+    let link = one_time_link(&mut settings);
+    let app =
+        App::new(settings.clone(), <Role as clap::ValueEnum>::value_variants())?.with_link(link.clone());
     let (stop, health) = (app.stop_token(), app.health());
     let mut service = tokio::spawn(app.run());
     let demo = Demo { settings: &settings, database: &database, receiver: &receiver };
@@ -106,7 +109,7 @@ async fn show(
         note(format!("ready after {:.1} s; firing the samples", began.elapsed().as_secs_f64()));
         let outcome = demo.run().await?;
         print::outcome(&outcome)?;
-        print::where_to_go(&settings, services, &receiver)?;
+        print::where_to_go(&settings, &link, services, &receiver)?;
         if !args.once {
             note("\nrunning; Ctrl-C stops everything");
         }
@@ -121,6 +124,18 @@ async fn show(
     }
     service.await??;
     shown
+}
+
+/// Adds a token that nobody knows, and makes a link that signs in with it.
+fn one_time_link(settings: &mut Settings) -> OneTimeCode {
+    let secret =
+        || SecretString::from(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+    let name = "dev".to_owned();
+    settings
+        .http
+        .tokens
+        .insert(0, HttpToken { name: name.clone(), role: settings::Role::Admin, token: secret() });
+    OneTimeCode { code: secret(), name }
 }
 
 /// Waits until every component of the service has reported that it is ready.

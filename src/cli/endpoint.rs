@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::{
-    confirm, delivery,
+    confirm::Who,
+    delivery,
     exit::Exit,
     output::{self, Output, moment, printable},
     value::variant,
@@ -31,14 +32,14 @@ pub(super) enum Command {
     Show(One),
     /// Stop sending to an endpoint until it is resumed; its deliveries wait
     #[command(after_help = PAUSE_HELP)]
-    Pause(Pause),
+    Pause(Changing),
     /// Resume sending to a paused endpoint
-    Resume(One),
+    Resume(Changing),
     /// Trust an endpoint again: clear its 410 (Gone), its Retry-After hold and its failures, and close its breaker
-    Enable(One),
+    Enable(Changing),
     /// Send a test event to an endpoint, or to any URL, and show the response
     #[command(after_help = test::HELP)]
-    Test(One),
+    Test(Changing),
 }
 
 const LIST_HELP: &str = "\
@@ -82,13 +83,13 @@ impl One {
     }
 }
 
+/// A change of one endpoint.
 #[derive(Debug, clap::Args)]
-pub(super) struct Pause {
+pub(super) struct Changing {
     #[command(flatten)]
     one: One,
-    /// Who pauses; recorded with the endpoint
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
@@ -96,10 +97,7 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show::run(database, &args, settings).await,
         Command::Test(args) => test::run(database, &args, settings).await,
-        Command::Pause(args) => {
-            let operator = confirm::operator_or_user(args.operator.as_deref())?;
-            change(database, &args.one, Change::Pause(&operator), settings).await
-        }
+        Command::Pause(args) => change(database, &args, Change::Pause, settings).await,
         Command::Resume(args) => change(database, &args, Change::Resume, settings).await,
         Command::Enable(args) => change(database, &args, Change::Enable, settings).await,
     }
@@ -142,21 +140,22 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
 
 async fn change(
     database: &Database,
-    args: &One,
-    change: Change<'_>,
+    Changing { one, who }: &Changing,
+    change: Change,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
-    let key = args.key(database).await?;
-    let changed = endpoints::change(database, &key, change).await.context("nothing was changed")?;
-    let sends_again = !matches!(change, Change::Pause(_));
+    let actor = who.actor()?;
+    let key = one.key(database).await?;
+    let changed = endpoints::change(database, &actor, &key, change).await.context("nothing was changed")?;
+    let sends_again = change != Change::Pause;
     if changed.changed && sends_again && changed.endpoint.waiting > 0 {
         delivery::wake(settings).await;
     }
-    output::report(args.output.format, &changed, |changed| as_text(changed, change))?;
+    output::report(one.output.format, &changed, |changed| as_text(changed, change))?;
     Ok(Exit::Done)
 }
 
-fn as_text(changed: &Changed, change: Change<'_>) -> String {
+fn as_text(changed: &Changed, change: Change) -> String {
     let Changed { changed, endpoint } = changed;
     let name = name(endpoint);
     let waiting = endpoint.waiting;
@@ -170,8 +169,8 @@ fn as_text(changed: &Changed, change: Change<'_>) -> String {
         format!("sending {waiting} {deliveries}")
     };
     match (change, changed) {
-        (Change::Pause(_), true) => format!("paused {name}; {waiting} {deliveries} waiting"),
-        (Change::Pause(_), false) => {
+        (Change::Pause, true) => format!("paused {name}; {waiting} {deliveries} waiting"),
+        (Change::Pause, false) => {
             let by = printable(endpoint.paused_by.as_deref().unwrap_or_default());
             let since = endpoint.since.map(moment).unwrap_or_default();
             format!("{name} has been paused since {since} by {by}; nothing was changed")

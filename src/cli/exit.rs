@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     amqp::{self, PublishError, SubscribeError},
-    operator::{dead_letters, deliveries, endpoints, erasure::EraseError},
+    operator::{dead_letters, deliveries, endpoints, erasure::EraseError, operations},
     postgres,
     settings::LoadError,
 };
@@ -102,7 +102,11 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 fn is_malformed_id(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(dead_letters::ResolveError::NotAnId(_)))
         || matches!(cause.downcast_ref(), Some(deliveries::ResolveError::NotAnId(_)))
-        || matches!(cause.downcast_ref(), Some(endpoints::ResolveError::NotAnEndpoint(_)))
+        || matches!(cause.downcast_ref(), Some(operations::ChangeError::NotAnId(_)))
+        || matches!(
+            cause.downcast_ref(),
+            Some(endpoints::ResolveError::NotAnEndpoint(_) | endpoints::ResolveError::HasVariables)
+        )
 }
 
 /// Connection faults count as unavailable, and so do refusals by SQLSTATE (`PostgreSQL`, appendix A) that no
@@ -145,7 +149,10 @@ mod tests {
             (dead_letters::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
             (deliveries::ResolveError::NotAnId("x".to_owned()).into(), Exit::Usage),
             (deliveries::ResolveError::Unknown("x".to_owned()).into(), Exit::Failed),
+            (operations::ChangeError::NotAnId("x".to_owned()).into(), Exit::Usage),
+            (operations::ChangeError::Unknown("x".to_owned()).into(), Exit::Failed),
             (endpoints::ResolveError::NotAnEndpoint("x".to_owned()).into(), Exit::Usage),
+            (endpoints::ResolveError::HasVariables.into(), Exit::Usage),
             (endpoints::ResolveError::Unknown.into(), Exit::Failed),
             (load.into(), Exit::BadConfiguration),
             (amqp::ConnectError::Uri.into(), Exit::BadConfiguration),

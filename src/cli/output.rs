@@ -5,15 +5,13 @@ use std::{
     io::{ErrorKind, Write as _},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::exit::OutputClosed;
-pub(super) use crate::domain::value::identity::masked;
+use crate::operator::paging::Page;
+pub(super) use crate::operator::views::moment;
 
 /// The format of data on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +53,20 @@ pub(super) fn page<T>(
         note(format_args!("there are more than these {limit}; raise --limit to see them"));
     }
     Ok(())
+}
+
+/// Notes where a listing continues, if it does.
+pub(super) fn more<T>(limit: u32, page: &Page<T>) {
+    if let Some(next) = page.next {
+        note(format_args!(
+            "there are more than these {limit}; raise --limit, or continue with --after {next}"
+        ));
+    }
+}
+
+/// Prints one object as one line of JSON.
+pub(super) fn ndjson<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    line(harmless(&serde_json::to_string(value)?))
 }
 
 /// Prints a remark on standard error.
@@ -147,11 +159,6 @@ fn moves(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// RFC 3339 in UTC, truncated to seconds.
-pub(super) fn moment(time: OffsetDateTime) -> String {
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
-}
-
 /// A duration in its largest unit, rounded down: `45s`, `3m`, `26h`, `9d`.
 pub(super) fn span(duration: time::Duration) -> String {
     let duration = duration.max(time::Duration::ZERO);
@@ -163,16 +170,10 @@ pub(super) fn span(duration: time::Duration) -> String {
     }
 }
 
-/// A JSON member for bytes: `name` with the text if they are UTF-8, otherwise `nameBase64`.
-pub(super) fn bytes(name: &str, bytes: &[u8]) -> (String, Value) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (name.to_owned(), text.into()),
-        Err(_) => (format!("{name}Base64"), STANDARD.encode(bytes).into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

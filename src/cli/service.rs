@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tracing::warn;
+
 use super::exit::{Exit, Unavailable};
 use crate::{
     app::{App, Role},
@@ -37,6 +39,9 @@ pub(super) struct DevServices {
 
 pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit> {
     let roles = if args.roles.is_empty() { <Role as clap::ValueEnum>::value_variants() } else { &args.roles };
+    for exposed in &effective.exposed {
+        warn!(setting = exposed.key, "{exposed}");
+    }
     App::new(effective.settings, roles)?.run().await?;
     Ok(Exit::Done)
 }

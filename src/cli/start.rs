@@ -35,6 +35,15 @@ impl Start {
         block_on(&log, command(effective))
     }
 
+    /// Runs a command that needs to know where each setting comes from.
+    pub(super) fn looking(
+        &self,
+        command: impl AsyncFnOnce(&Effective) -> anyhow::Result<Exit>,
+    ) -> anyhow::Result<Exit> {
+        let effective = self.settings()?;
+        block_on(&quiet(&effective), command(&effective))
+    }
+
     /// Runs a command that needs the settings.
     pub(super) fn with_settings(
         &self,

@@ -97,6 +97,7 @@ mod tests {
             properties: BasicProperties::default(),
             routing_key: "k".to_owned(),
             delivery_count: 0,
+            taken_at: std::time::Instant::now(),
         };
         shown(&received, format)
     }

@@ -15,8 +15,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
-    let report = health.report();
-    let ready = !report.is_empty() && report.values().all(Option::is_none);
+    let (report, ready) = (health.report(), health.is_ready());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let components: serde_json::Map<_, _> = report
         .into_iter()

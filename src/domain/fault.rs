@@ -1,6 +1,10 @@
 //! Faults of a message: why it can never be processed as it is. An unreachable broker or database is an
 //! error of its adapter and never becomes a [`Fault`].
 
+mod signature;
+
+pub use signature::{BadSignature, Signature};
+
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::domain::event::{CompanyId, EventRef};

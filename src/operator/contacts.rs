@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
+use super::audit::{self, Actor};
 use crate::{
     domain::{
         contact::{
@@ -193,6 +194,34 @@ pub async fn history(
         Ok(entries)
     };
     in_snapshot(database, read).await
+}
+
+/// The identity document of a contact, if it has one. That somebody asked for it is recorded.
+///
+/// # Errors
+/// When no such contact exists, or the database fails.
+pub async fn reveal(
+    database: &Database,
+    actor: &Actor,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<String>, LookupError> {
+    let reveal = async |conn: &mut PgConnection| match get(conn, company, id).await {
+        Err(LookupError::Database(error)) => Err(error),
+        Err(other) => Ok(Err(other)),
+        Ok((Known { contact, .. }, _)) => {
+            let change = audit::Change {
+                action: audit::CONTACT_REVEAL,
+                company: company.as_str(),
+                object: contact.id.to_string(),
+                before: None,
+                after: Some(serde_json::json!({ "field": Field::Identity.name() })),
+            };
+            audit::record(conn, actor, &change).await?;
+            Ok(Ok(contact.values.get(Field::Identity).map(|stamped| stamped.value.clone())))
+        }
+    };
+    database.transact(Result::is_ok, reveal).await?
 }
 
 /// Reads in one snapshot. Otherwise a contact that is being merged could seem not to exist.

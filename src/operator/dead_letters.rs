@@ -1,33 +1,35 @@
-//! Lists, replays and discards dead letters.
+//! Lists, shows, groups, replays, discards, restores, edits, exports and imports dead letters.
 //!
 //! A replay is published to the queue of the stage that failed, through the default exchange, so that no subscriber
 //! of the topic exchange receives it twice.
 
-use std::num::NonZeroU32;
+mod difference;
+pub mod edit;
+mod settle;
+pub mod transfer;
 
+pub use settle::{Left, Progress, ReplayError, discard, replay, restore};
+pub(super) use settle::{begin, discard_window, end, publish, restore_window};
+
+use serde_json::json;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::{ids, rate_limit::RateLimit};
+use super::{
+    audit::{self, Actor, Change},
+    ids,
+    paging::{Cursor, Page},
+};
+pub use crate::postgres::dead_letters::{
+    BadText, DeadLetter, Filter, Group, Note, SearchText, State, Summary,
+};
 use crate::{
-    amqp::{Message, PublishError, Publisher, Topology, properties},
-    domain::{event::Key, fault::Stage},
-    postgres::{
-        Database,
-        dead_letters::{self as store, DeadLetter, Filter, Replayable, Summary},
-        deliveries::{self, State},
-    },
+    domain::{event::Key, fault::Signature, trace_context::TraceContext},
+    postgres::{Database, dead_letters as store},
 };
 
-/// Counts of an operation on many dead letters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Progress {
-    /// Replayed or discarded.
-    pub done: u64,
-    /// Left alone: settled or delivered already, or deleted.
-    pub skipped: u64,
-    /// Not published, and open again.
-    pub failed: u64,
-}
+/// The longest note, in bytes.
+pub const MAX_NOTE: usize = 2_000;
 
 /// Why a text does not identify one dead letter.
 #[derive(Debug, thiserror::Error)]
@@ -48,24 +50,48 @@ pub enum ResolveError {
     Database(#[from] sqlx::Error),
 }
 
-/// Why a replay ended early. Dead letters that were not published are open again, or still `replaying` if the
-/// database failed; both can be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The database failed.
-    #[error("could not mark the dead letters")]
-    Database(#[from] sqlx::Error),
-    /// The broker failed.
-    #[error("could not publish the dead letters")]
-    Publish(#[from] PublishError),
-}
-
-/// The dead letters that match, newest first.
+/// At most `limit` of the dead letters that match, newest first, from the one after the cursor.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(database: &Database, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
-    database.unit(async |conn| store::list(conn, filter).await).await
+pub async fn list(
+    database: &Database,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Summary>, sqlx::Error> {
+    let before = after.map(Cursor::position);
+    let rows =
+        database.unit(async |conn| store::list(conn, filter, before, i64::from(limit) + 1).await).await?;
+    Ok(Page::of(rows, limit, |row| Cursor::new(row.last_seen_at, row.id)))
+}
+
+/// At most `limit` of the groups that match, the one that failed last first, from the one after the cursor. Only unsettled
+/// dead letters count.
+///
+/// # Errors
+/// When the database fails.
+pub async fn groups(
+    database: &Database,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Group>, sqlx::Error> {
+    let before = after
+        .map(Cursor::position)
+        .and_then(|(at, id)| Some((at, Signature::try_from(&id.as_bytes()[..]).ok()?)));
+    let rows =
+        database.unit(async |conn| store::groups(conn, filter, before, i64::from(limit) + 1).await).await?;
+    let cursor = |row: &Group| Cursor::new(row.last_seen_at, Uuid::from_bytes(*row.signature.as_bytes()));
+    Ok(Page::of(rows, limit, cursor))
+}
+
+/// The lines of a listing for `keys`, by key. Leaves out those that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
+    database.unit(async |conn| store::summaries(conn, keys).await).await
 }
 
 /// The keys of the dead letters that match, oldest first.
@@ -84,6 +110,22 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
     database.unit(async |conn| store::get(conn, key).await).await
 }
 
+/// The note on a group.
+///
+/// # Errors
+/// When the database fails.
+pub async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
+    database.unit(async |conn| store::note(conn, signature).await).await
+}
+
+/// The trace that the message of a dead letter belongs to.
+#[must_use]
+pub fn trace_id(dead_letter: &DeadLetter) -> Option<String> {
+    let parent = dead_letter.properties.pointer("/headers/traceparent/string")?.as_str();
+    let trace = TraceContext::new(parent, None);
+    Some(trace.traceparent()?.split('-').nth(1)?.to_owned())
+}
+
 /// The dead letter whose id begins with `text`.
 ///
 /// # Errors
@@ -98,131 +140,51 @@ pub async fn resolve(database: &Database, text: &str) -> Result<Key, ResolveErro
     }
 }
 
-/// Sends dead letters through the stage that failed, in the order of `keys`, at most `rate` per second. Calls
-/// `progress` after each window.
-///
-/// Each one is marked, and its delivery made due, before it is published. So a crash loses nothing, and a message
-/// that is replayed twice takes effect once.
-///
-/// # Errors
-/// When the database or the broker fails; the last `progress` is accurate.
-pub async fn replay(
-    database: &Database,
-    publisher: &mut Publisher,
-    topology: &Topology,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    mut progress: impl FnMut(Progress),
-) -> Result<Progress, ReplayError> {
-    let mut rate_limit = RateLimit::new(rate);
-    let mut total = Progress::default();
-    for keys in keys.chunks(rate_limit.window()) {
-        rate_limit.wait(keys.len()).await;
-        let begin = async |conn: &mut PgConnection| {
-            lock_deliveries(conn, keys).await?;
-            let replayables = store::begin_replay(conn, keys).await?;
-            // A pending delivery keeps its schedule: it will be sent anyway.
-            let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
-            deliveries::restart(conn, &due, &[State::Dead, State::Discarded]).await?;
-            Ok(replayables)
-        };
-        let replayables = database.transact(|_| true, begin).await?;
-        let (marked, asked) = (replayables.len(), keys.len());
-        let unpublished = publish(publisher, topology, &replayables).await;
-        let reopen: Vec<Key> = match &unpublished {
-            Ok(unpublished) => unpublished.clone(),
-            Err(_) => {
-                replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect()
-            }
-        };
-        settle(database, &replayables, &reopen).await?;
-        unpublished?;
-        total.done += (marked - reopen.len()) as u64;
-        total.skipped += (asked - marked) as u64;
-        total.failed += reopen.len() as u64;
-        progress(total);
-    }
-    Ok(total)
+/// Why a note was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum NoteError {
+    /// It is empty, too long, or contains control characters other than line breaks and tabs.
+    #[error(
+        "a note must be 1 to {MAX_NOTE} bytes, without control characters other than line breaks and tabs"
+    )]
+    Malformed,
+    /// No unsettled dead letter has this signature, and there is no note on it.
+    #[error("there is no such group of dead letters; see `dead-letter groups`")]
+    Unknown,
+    /// The database failed.
+    #[error("could not write the note")]
+    Database(#[from] sqlx::Error),
 }
 
-/// Discards dead letters, and the deliveries behind them, on behalf of `operator`, at most `rate` per second.
-/// Calls `progress` after each window.
+/// Writes the note on a group, or removes it. The text itself is not recorded.
 ///
 /// # Errors
-/// When the database fails; the last `progress` is accurate.
-pub async fn discard(
+/// See [`NoteError`]; nothing has changed then.
+pub async fn write_note(
     database: &Database,
-    keys: &[Key],
-    operator: &str,
-    rate: Option<NonZeroU32>,
-    mut progress: impl FnMut(Progress),
-) -> Result<Progress, sqlx::Error> {
-    let mut total = Progress::default();
-    let mut rate_limit = RateLimit::new(rate);
-    for keys in keys.chunks(rate_limit.window()) {
-        rate_limit.wait(keys.len()).await;
-        let discard = async |conn: &mut PgConnection| {
-            lock_deliveries(conn, keys).await?;
-            let discarded = store::discard(conn, keys, operator).await?;
-            deliveries::discard(conn, &discarded.deliveries).await?;
-            Ok(discarded.count)
-        };
-        let discarded = database.transact(|_| true, discard).await?;
-        total.done += discarded;
-        total.skipped += (keys.len() as u64).saturating_sub(discarded);
-        progress(total);
+    actor: &Actor,
+    signature: Signature,
+    text: Option<&str>,
+) -> Result<(), NoteError> {
+    let text = text.map(str::trim);
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if text.is_some_and(|text| !(1..=MAX_NOTE).contains(&text.len()) || text.contains(is_control)) {
+        return Err(NoteError::Malformed);
     }
-    Ok(total)
-}
-
-/// Locks the deliveries of these dead letters, which come first in the lock order of all processes.
-async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
-    let keys = store::unsettled_deliveries(conn, keys).await?;
-    deliveries::lock_rows(conn, &keys).await
-}
-
-/// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
-/// message only wakes the worker, and no event or delivery will resolve them later.
-async fn settle(database: &Database, replayables: &[Replayable], reopen: &[Key]) -> Result<(), sqlx::Error> {
-    let done: Vec<Key> = replayables
-        .iter()
-        .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
-        .map(|one| one.key.clone())
-        .collect();
-    if reopen.is_empty() && done.is_empty() {
-        return Ok(());
-    }
-    let settle = async |conn: &mut PgConnection| {
-        store::reopen(conn, reopen).await?;
-        store::end_replay(conn, &done).await
+    let write = async |conn: &mut PgConnection| {
+        let had_one = store::write_note(conn, signature, text, &actor.name).await?;
+        if let Some(had_one) = had_one {
+            let change = Change {
+                action: audit::DEAD_LETTER_NOTE,
+                company: "",
+                object: signature.to_string(),
+                before: Some(json!({ "note": had_one })),
+                after: Some(json!({ "note": text.is_some() })),
+            };
+            audit::record(conn, actor, &change).await?;
+        }
+        Ok(had_one)
     };
-    database.transact(|()| true, settle).await
-}
-
-/// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.
-///
-/// A dead letter with a delivery does not: the row of its delivery is due already, and the message only makes the
-/// worker claim it sooner.
-async fn publish(
-    publisher: &mut Publisher,
-    topology: &Topology,
-    replayables: &[Replayable],
-) -> Result<Vec<Key>, PublishError> {
-    let messages: Vec<Message> = replayables
-        .iter()
-        .map(|one| Message {
-            exchange: String::new(),
-            routing_key: match one.stage {
-                Stage::Upsert => topology.trigger_fired(),
-                Stage::Webhook => topology.webhook(),
-            },
-            mandatory: true,
-            body: one.body.clone(),
-            properties: properties::for_replay(&one.properties, one.key.id),
-        })
-        .collect();
-    let outcomes = publisher.publish(&messages).await?;
-    let missing =
-        replayables.iter().zip(outcomes).filter(|(one, outcome)| outcome.is_err() && one.is_its_message());
-    Ok(missing.map(|(one, _)| one.key.clone()).collect())
+    let had_one = database.transact(|_| true, write).await?;
+    had_one.map(drop).ok_or(NoteError::Unknown)
 }

@@ -10,14 +10,17 @@ use std::{
     num::NonZeroU32,
 };
 
+use serde_json::json;
 use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use self::request::RequestView;
 use super::{
+    audit::{self, Actor, Change},
     ids,
     lane::Waits,
+    paging::{Cursor, Page},
     rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
@@ -27,11 +30,19 @@ use crate::{
     postgres::{
         Database,
         attempts::Attempt,
-        dead_letters,
+        clock, dead_letters,
         deliveries::{self as store, DeadLetterRef, Locked},
         effects::search::Searched,
     },
 };
+
+/// How far back a page looks before it looks at everything.
+const WINDOWS: [time::Duration; 4] = [
+    time::Duration::seconds(5),
+    time::Duration::minutes(1),
+    time::Duration::minutes(15),
+    time::Duration::hours(3),
+];
 
 /// The fault of an erased delivery.
 const ERASED: &str = "the person was erased";
@@ -76,6 +87,18 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// What it waits for, by [`Waits::name`]; only while it is pending.
+    #[must_use]
+    pub const fn waits_for(&self) -> Option<&'static str> {
+        self.waits_for
+    }
+
+    /// The end of that wait, if known.
+    #[must_use]
+    pub const fn waits_until(&self) -> Option<OffsetDateTime> {
+        self.waits_until
+    }
+
     fn new(summary: Summary) -> Self {
         let waits = Waits::of(&summary);
         Self { waits_for: waits.map(Waits::name), waits_until: waits.and_then(Waits::until), summary }
@@ -110,6 +133,49 @@ pub struct Delivery {
 pub async fn list(database: &Database, filter: &Filter) -> Result<Searched<Listed>, sqlx::Error> {
     let Searched { found, is_complete } = database.unit(async |conn| store::list(conn, filter).await).await?;
     Ok(Searched { found: found.into_iter().map(Listed::new).collect(), is_complete })
+}
+
+/// At most `limit` of the deliveries that match, newest first, and whether all that wait for their first attempt could be
+/// searched.
+///
+/// There is no index by time alone, which every delivery would pay for. So the listing looks at a short time first, and at
+/// a longer one if it had too few.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    database: &Database,
+    filter: &Filter,
+    limit: u32,
+) -> Result<(Page<Listed>, bool), sqlx::Error> {
+    let read = async |since: Option<OffsetDateTime>| {
+        let filter = Filter { since, limit: Some(i64::from(limit) + 1), ..filter.clone() };
+        list(database, &filter).await
+    };
+    let until = match filter.before {
+        Some((until, _)) => until,
+        None => database.unit(async |conn| clock::now(conn).await).await?,
+    };
+    let is_enough =
+        |found: &Searched<Listed>| found.found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_pending = filter.states.as_deref() == Some(&[State::Pending]);
+    let mut read_all = if is_pending { Some(read(filter.since).await?) } else { None };
+    for window in WINDOWS.iter().filter(|_| !is_pending) {
+        let since =
+            until.checked_sub(*window).filter(|since| filter.since.is_none_or(|first| *since > first));
+        let Some(since) = since else { break };
+        let found = read(Some(since)).await?;
+        if is_enough(&found) {
+            read_all = Some(found);
+            break;
+        }
+    }
+    let Searched { found, is_complete } = match read_all {
+        Some(found) => found,
+        None => read(filter.since).await?,
+    };
+    let of = |one: &Listed| Cursor::new(one.summary.created_at, one.summary.id);
+    Ok((Page::of(found, limit, of), is_complete))
 }
 
 /// The lines of a listing for `keys`.
@@ -223,6 +289,15 @@ impl Resent {
         self.refused.values().sum()
     }
 
+    /// Adds the counts of another.
+    pub fn add(&mut self, other: &Self) {
+        self.done += other.done;
+        self.superseded += other.superseded;
+        for (refusal, count) in &other.refused {
+            *self.refused.entry(*refusal).or_default() += count;
+        }
+    }
+
     fn refuse(&mut self, refusal: Refusal, count: usize) {
         if count > 0 {
             *self.refused.entry(refusal).or_default() += count as u64;
@@ -239,6 +314,7 @@ impl Resent {
 /// When the database fails; the last `progress` is accurate.
 pub async fn resend(
     database: &Database,
+    actor: &Actor,
     wake_up: Option<&mut WakeUp>,
     keys: &[Key],
     rate: Option<NonZeroU32>,
@@ -249,12 +325,8 @@ pub async fn resend(
     for keys in keys.chunks(rate_limit.window()) {
         rate_limit.wait(keys.len()).await;
         let (window, missing) =
-            database.transact(|_| true, async |conn| resend_window(conn, keys).await).await?;
-        total.done += window.done;
-        total.superseded += window.superseded;
-        for (refusal, count) in window.refused {
-            *total.refused.entry(refusal).or_default() += count;
-        }
+            database.transact(|_| true, async |conn| resend_window(conn, actor, keys).await).await?;
+        total.add(&window);
         progress(&total);
         // After the transaction, which has locks.
         if !missing.is_empty() {
@@ -274,7 +346,11 @@ pub async fn resend(
 }
 
 /// Resends those that have a row, and returns the others.
-async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<(Resent, Vec<Key>), sqlx::Error> {
+async fn resend_window(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<(Resent, Vec<Key>), sqlx::Error> {
     let locked = store::lock(conn, keys).await?;
     let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
     for one in &locked {
@@ -290,10 +366,22 @@ async fn resend_window(conn: &mut PgConnection, keys: &[Key]) -> Result<(Resent,
     store::make_due(conn, &made_due).await?;
     let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
     dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
+    let changes: Vec<Change<'_>> = locked.iter().filter(|one| judge(one).is_ok()).map(resent_one).collect();
+    audit::record_all(conn, actor, &changes).await?;
     resent.done = (restarted.len() + made_due.len()) as u64;
     resent.superseded = superseded as u64;
     let found: BTreeSet<&Key> = locked.iter().map(|one| &one.key).collect();
     Ok((resent, keys.iter().filter(|key| !found.contains(key)).cloned().collect()))
+}
+
+fn resent_one(one: &Locked) -> Change<'_> {
+    Change {
+        action: audit::DELIVERY_RESEND,
+        company: &one.key.company,
+        object: one.key.id.to_string(),
+        before: Some(json!({ "state": one.state.map(State::name) })),
+        after: Some(json!({ "state": State::Pending.name() })),
+    }
 }
 
 /// The state from which the delivery can be resent, or why it cannot.

@@ -2,21 +2,33 @@
 //!
 //! The whole state of a lane is in its row, so a change applies to every worker from its next claim on.
 
-use secrecy::ExposeSecret as _;
+mod page;
+mod terms;
+
 use serde::Serialize;
+use serde_json::json;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{ids, lane::LaneState};
+use super::{
+    audit::{self, Actor},
+    ids,
+    lane::LaneState,
+};
 use crate::{
-    domain::{event::Key, webhook::signature::SigningSecret},
+    domain::event::Key,
     postgres::{
         Database,
         attempts::{self, Attempt},
+        clock,
         endpoints::{self as store, EndpointRow},
     },
     settings::Webhook,
 };
+
+pub use page::{Position, page};
+pub use terms::{Signing, Terms};
 
 /// Minimum number of digits of an endpoint's id. Few suffice, because there are few endpoints.
 const MIN_DIGITS: usize = 4;
@@ -33,6 +45,9 @@ pub enum ResolveError {
     /// Several endpoints match.
     #[error("`{0}` matches several endpoints; give more of the id, or the company")]
     Ambiguous(String),
+    /// The address contains variables, which only an event gives.
+    #[error("this URL contains variables; give one without, such as https://hooks.example/contacts/1")]
+    HasVariables,
     /// The database failed.
     #[error("could not look up the endpoint")]
     Database(#[from] sqlx::Error),
@@ -105,82 +120,6 @@ impl Endpoint {
             last_failure_at: row.last_failure_at,
             last_error: row.last_error,
             created_at: row.created_at,
-        }
-    }
-}
-
-/// One signature of each request, with the public part of its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Signing {
-    /// `v1` (HMAC-SHA256) or `v1a` (ed25519).
-    pub version: &'static str,
-    /// The key with which receivers verify `v1a`, as `whpk_…`. A shared secret has none.
-    pub public_key: Option<String>,
-}
-
-impl Signing {
-    fn new(secret: &SigningSecret) -> Self {
-        Self { version: secret.version(), public_key: secret.public_key() }
-    }
-}
-
-/// The settings that apply to an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Terms {
-    /// How requests are written and responses are read: `plain` or `slack`.
-    pub profile: &'static str,
-    /// Maximum number of concurrent requests of all processes.
-    pub max_in_flight: u32,
-    /// Minimum time between two requests of all processes, in milliseconds; `None` without a limit.
-    pub send_interval_ms: Option<u64>,
-    /// Maximum duration of an attempt, in milliseconds.
-    pub timeout_ms: u64,
-    /// The waits after the first attempt and after each further one, in milliseconds.
-    pub retry_schedule_ms: Vec<u64>,
-    /// Statuses that are retried, although the default rule would not.
-    pub retry_statuses: Vec<u16>,
-    /// Statuses that are not retried, although the default rule would.
-    pub dead_statuses: Vec<u16>,
-    /// The signatures of its requests, in the order of the secrets; empty if they are not signed.
-    pub signing: Vec<Signing>,
-    /// Whether an older version of a contact is superseded by a newer one.
-    pub newest_only: bool,
-    /// How long deliveries wait to be combined into a digest, in milliseconds.
-    pub digest_window_ms: Option<u64>,
-    /// A file with additional CA certificates.
-    pub ca_file: Option<String>,
-    /// The file of the client certificate.
-    pub client_certificate_file: Option<String>,
-}
-
-impl Terms {
-    /// The settings for the endpoint of `company` with this address.
-    #[must_use]
-    pub fn of(settings: &Webhook, company: &str, url: &str) -> Self {
-        let endpoint = settings.endpoint(company, url);
-        let terms = settings.terms().of(company, url);
-        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        // Loading the settings has reported invalid ones.
-        let secrets = endpoint
-            .signing_secrets
-            .iter()
-            .filter_map(|text| SigningSecret::parse(text.expose_secret()).ok());
-        let path = |file: Option<&std::path::Path>| file.map(|file| file.display().to_string());
-        Self {
-            profile: terms.profile.into(),
-            max_in_flight: terms.max_in_flight,
-            send_interval_ms: terms.send_interval.map(ms),
-            timeout_ms: ms(endpoint.timeout),
-            retry_schedule_ms: endpoint.retry.schedule.iter().copied().map(ms).collect(),
-            retry_statuses: endpoint.retry.retry_statuses,
-            dead_statuses: endpoint.retry.dead_statuses,
-            signing: secrets.map(|secret| Signing::new(&secret)).collect(),
-            newest_only: terms.newest_only,
-            digest_window_ms: terms.digest_window.map(ms),
-            ca_file: path(endpoint.ca_file),
-            client_certificate_file: path(endpoint.client_certificate_file),
         }
     }
 }
@@ -265,9 +204,9 @@ pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<
 
 /// What an operator can change about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// Sends nothing until it is resumed, on behalf of this operator. Requests in flight end.
-    Pause(&'a str),
+pub enum Change {
+    /// Sends nothing until it is resumed. Requests in flight end.
+    Pause,
     /// Ends a pause.
     Resume,
     /// Enables a disabled endpoint, closes its breaker, resets its failures, ends its hold. A pause stays.
@@ -284,25 +223,112 @@ pub struct Changed {
     pub endpoint: Endpoint,
 }
 
-/// Changes a lane. Idempotent.
+impl Change {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Pause => audit::ENDPOINT_PAUSE,
+            Self::Resume => audit::ENDPOINT_RESUME,
+            Self::Enable => audit::ENDPOINT_ENABLE,
+        }
+    }
+}
+
+/// Changes a lane. Idempotent: what changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.
-pub async fn change(database: &Database, key: &Key, change: Change<'_>) -> Result<Changed, ResolveError> {
+pub async fn change(
+    database: &Database,
+    actor: &Actor,
+    key: &Key,
+    change: Change,
+) -> Result<Changed, ResolveError> {
     let (changed, row) = database
         .transact(
             |_| true,
             async |conn| {
+                let before = store::get(conn, key).await?;
                 let changed = match change {
-                    Change::Pause(operator) => store::pause(conn, key, operator).await?,
+                    Change::Pause => store::pause(conn, key, &actor.name).await?,
                     Change::Resume => store::resume(conn, key).await?,
                     Change::Enable => store::enable(conn, key).await?,
                 };
-                Ok::<_, sqlx::Error>((changed, store::get(conn, key).await?))
+                let after = store::get(conn, key).await?;
+                if changed {
+                    let state = |row: &Option<EndpointRow>| {
+                        row.as_ref().map(|row| json!({ "state": LaneState::of(&row.lane, row.now).name() }))
+                    };
+                    let change = audit::Change {
+                        action: change.action(),
+                        company: &key.company,
+                        object: key.id.to_string(),
+                        before: state(&before),
+                        after: state(&after),
+                    };
+                    audit::record(conn, actor, &change).await?;
+                }
+                Ok::<_, sqlx::Error>((changed, after))
             },
         )
         .await?;
     Ok(Changed { changed, endpoint: Endpoint::new(row.ok_or(ResolveError::Unknown)?) })
+}
+
+/// Where a test event goes.
+#[derive(Clone)]
+pub struct Target {
+    /// The company whose settings apply; empty if only those for all companies do.
+    pub company: String,
+    /// The address. Its path may be a secret.
+    pub url: String,
+    /// The endpoint's id, if it is one already.
+    pub endpoint: Option<Uuid>,
+}
+
+/// The endpoint of a test, or the URL as given when no endpoint has it.
+///
+/// # Errors
+/// When `text` is no URL and not the id of one endpoint, when its address has variables, or the database fails.
+pub async fn test_target(
+    database: &Database,
+    company: Option<&str>,
+    text: &str,
+) -> Result<Target, ResolveError> {
+    let target = match resolve(database, company, text).await {
+        Ok(key) => {
+            let endpoint = get(database, &key).await?;
+            Target { company: endpoint.company, url: endpoint.url, endpoint: Some(endpoint.id) }
+        }
+        Err(ResolveError::Unknown) if text.contains("://") => {
+            Target { company: company.unwrap_or_default().to_owned(), url: text.to_owned(), endpoint: None }
+        }
+        Err(error) => return Err(error),
+    };
+    if target.url.contains('$') { Err(ResolveError::HasVariables) } else { Ok(target) }
+}
+
+/// Records that a test event is about to be sent, and returns the time of the database's clock, by which a receiver
+/// judges its signature. The outcome is not recorded: it changes nothing.
+///
+/// # Errors
+/// When the database fails; then nothing must be sent.
+pub async fn begin_test(
+    database: &Database,
+    actor: &Actor,
+    target: &Target,
+) -> Result<OffsetDateTime, sqlx::Error> {
+    let begin = async |conn: &mut PgConnection| {
+        let change = audit::Change {
+            action: audit::ENDPOINT_TEST,
+            company: &target.company,
+            object: target.endpoint.map(|id| id.to_string()).unwrap_or_default(),
+            before: None,
+            after: Some(json!({ "address": shortened(&target.url) })),
+        };
+        audit::record(conn, actor, &change).await?;
+        clock::now(conn).await
+    };
+    database.transact(|_| true, begin).await
 }
 
 /// The address with only the first segment of its path, because the rest may be a secret.

@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit::{self, Actor, Change};
 use crate::{
     domain::{contact::ContactId, event::CompanyId, value::phone::Region},
     postgres::{
@@ -33,8 +35,8 @@ pub struct Request<'a> {
     pub company: &'a CompanyId,
     /// The contact, or one that was merged into it.
     pub id: ContactId,
-    /// The operator's name, which is stored with the erased ids.
-    pub operator: &'a str,
+    /// Who erases. The name is stored with the erased ids.
+    pub actor: &'a Actor,
     /// The region of national phone numbers.
     pub region: Region,
     /// Setting `contacts.suppression_pepper`.
@@ -166,7 +168,19 @@ async fn remove(
     dossier: &Dossier,
 ) -> Result<Option<(OffsetDateTime, Counts)>, sqlx::Error> {
     let erase = async |conn: &mut PgConnection| {
-        store::erase(conn, request.company, dossier, request.operator, request.pepper).await
+        let (name, pepper) = (&request.actor.name, request.pepper);
+        let erased = store::erase(conn, request.company, dossier, name, pepper).await?;
+        if erased.is_some() {
+            let change = Change {
+                action: audit::CONTACT_ERASE,
+                company: request.company.as_str(),
+                object: dossier.contact.to_string(),
+                before: Some(json!({ "mergedContacts": dossier.aliases.len() })),
+                after: None,
+            };
+            audit::record(conn, request.actor, &change).await?;
+        }
+        Ok(erased)
     };
     database.transact(|_| !request.dry_run, erase).await
 }

@@ -3,11 +3,13 @@
 //! Both are rebuilt from the ledger as if they had never been merged, and a separation keeps events from merging them
 //! again.
 
+use serde_json::json;
 use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit::{self, Actor, Change};
 use crate::{
     domain::{
         chain::outgoing::{OutgoingEvent, Publisher},
@@ -81,10 +83,10 @@ pub async fn unmerge(
     settings: &Events,
     company: &CompanyId,
     id: ContactId,
-    operator: &str,
+    actor: &Actor,
     dry_run: bool,
 ) -> Result<Unmerged, UnmergeError> {
-    let work = async |conn: &mut PgConnection| match apply(conn, settings, company, id, operator).await {
+    let work = async |conn: &mut PgConnection| match apply(conn, settings, company, id, actor).await {
         Err(UnmergeError::Database(error)) => Err(error),
         outcome => Ok(outcome),
     };
@@ -97,7 +99,7 @@ async fn apply(
     settings: &Events,
     company: &CompanyId,
     id: ContactId,
-    operator: &str,
+    actor: &Actor,
 ) -> Result<Unmerged, UnmergeError> {
     let found = living::lock(conn, company, id).await?;
     let Living { contact: living, aliases, version } = found.ok_or(UnmergeError::NotFound)?;
@@ -135,10 +137,18 @@ async fn apply(
     if !store::replace(conn, &living, &steps, &rebuilt).await? {
         return Err(UnmergeError::Incomplete);
     }
-    store::insert_separation(conn, company, &separation, operator).await?;
+    store::insert_separation(conn, company, &separation, &actor.name).await?;
     let message = message(settings, &rebuilt, separation.id, contact, clock::now(conn).await?);
     // Without an owner: the relay of any process publishes it.
     events::insert(conn, Uuid::now_v7(), None, message.into_iter().collect()).await?;
+    let change = Change {
+        action: audit::CONTACT_UNMERGE,
+        company: company.as_str(),
+        object: merged.to_string(),
+        before: Some(json!({ "contacts": [living.id.to_string()] })),
+        after: Some(json!({ "contacts": [contact.to_string(), restored.to_string()] })),
+    };
+    audit::record(conn, actor, &change).await?;
     let moved = updates.iter().zip(&rebuilt.steps).filter(|(update, (now, _))| update.contact != *now);
     let moved_events = moved.count();
     Ok(Unmerged { contact, restored, contacts: rebuilt.contacts, events: updates.len(), moved_events })

@@ -1,9 +1,14 @@
 //! Dead letters, from the failure until a replay resolves them or an operator discards them.
 //!
-//! This file has the writes of the workers; `read` and `settle` serve operators. Nothing here publishes:
+//! This file has the writes of the workers; `read`, `groups`, `settle`, `edit` and `import` serve operators. Nothing here publishes:
 //! `operator::dead_letters` does that between two calls of this module.
 
 mod blank;
+mod edit;
+mod filter;
+mod groups;
+mod guard;
+mod import;
 mod one_end;
 mod read;
 mod settle;
@@ -12,21 +17,27 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use blank::{Recognition, SearchBudget, blank, log_unsearched};
+pub use edit::{Edited, insert_edited, supersede};
+pub use filter::{BadText, Filter, SearchText, State};
+pub use groups::{Group, Note, groups, note, write_note};
+pub use guard::{looping, replaying};
+pub use import::{PutBack, delivery_of, put_back};
 pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,
 };
-pub use read::{DeadLetter, Filter, State, Summary, get, keys, list, matching};
+pub use read::{DeadLetter, Summary, get, get_all, keys, list, matching, summaries};
 pub use settle::{
-    Discarded, Replayable, begin_replay, begin_replay_of_deliveries, delete_settled, discard, end_replay,
-    reopen, resolve_deliveries, unsettled_deliveries,
+    Replayable, Settled, begin_replay, begin_replay_of_deliveries, delete_settled, deliveries_in, discard,
+    end_replay, reopen, resolve_deliveries, restore,
 };
 
 use super::{columns::column, ledger::EventKey};
-use crate::domain::fault::{Reason, Stage};
+use crate::domain::fault::{Reason, Signature, Stage};
 
 /// A message or delivery that cannot be processed, from a worker or the collector.
 #[derive(Clone)]
@@ -57,10 +68,14 @@ pub struct NewDeadLetter {
     pub trigger: Option<String>,
     /// The delivery; only for stage webhook.
     pub delivery_id: Option<Uuid>,
+    /// Where it goes; only for stage webhook.
+    pub endpoint_id: Option<Uuid>,
     /// How often it failed this time.
     pub attempts: i32,
     /// The dead letter whose replay failed.
     pub replay_of: Option<Uuid>,
+    /// When it was known at the latest, whatever time its body has; only if an operator puts it back or edits it.
+    pub known_at: Option<OffsetDateTime>,
     /// Its contents were not kept, because they may name a person who has been erased. See [`blank`].
     pub is_blank: bool,
 }
@@ -70,6 +85,18 @@ impl NewDeadLetter {
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
         Message { company: &self.company, meaning: &self.meaning }
+    }
+
+    /// The group that it belongs to.
+    #[must_use]
+    pub fn signature(&self) -> Signature {
+        Signature::of(
+            self.stage,
+            self.reason.name(),
+            self.trigger.as_deref(),
+            self.endpoint_id,
+            &self.message,
+        )
     }
 
     /// The event in the ledger.
@@ -111,12 +138,14 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
     sqlx::query!(
         "INSERT INTO dead_letters AS dl (company_id, dead_letter_id, stage, reason, message, meaning, body,
              routing_key, properties, source, event_id, trigger_name, delivery_id, attempts,
-             event_key, is_blank)
+             event_key, is_blank, endpoint_id, signature)
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[],
              $7::bytea[], $8::text[], $9::text[]::jsonb[], $10::text[], $11::text[], $12::text[], $13::uuid[],
-             $14::integer[], $15::uuid[], $16::boolean[])
+             $14::integer[], $15::uuid[], $16::boolean[], $17::uuid[], $18::bytea[])
          ON CONFLICT (company_id, stage, meaning) DO UPDATE SET
-             state = 'open', settled_at = NULL, settled_by = NULL,
+             state = 'open', settled_at = NULL, settled_by = NULL, superseded_by = NULL,
+             signature = excluded.signature, endpoint_id = coalesce(excluded.endpoint_id, dl.endpoint_id),
+             difference = CASE WHEN excluded.is_blank THEN NULL ELSE dl.difference END,
              reason = excluded.reason, message = excluded.message,
              is_blank = excluded.is_blank,
              body = CASE WHEN dl.is_blank OR excluded.is_blank THEN excluded.body ELSE dl.body END,
@@ -144,6 +173,8 @@ pub async fn insert(conn: &mut PgConnection, dead_letters: &[NewDeadLetter]) -> 
         &column(&rows, |row| row.attempts),
         &column(&rows, |row| row.new.event_key) as &[Option<Uuid>],
         &column(&rows, |row| row.new.is_blank),
+        &column(&rows, |row| row.new.endpoint_id) as &[Option<Uuid>],
+        &column(&rows, |row| *row.new.signature().as_bytes()) as &[[u8; 16]],
     )
     .execute(&mut *conn)
     .await?;
@@ -216,8 +247,10 @@ mod tests {
             event_key: None,
             trigger: None,
             delivery_id: None,
+            endpoint_id: None,
             attempts: 1,
             replay_of: None,
+            known_at: None,
             is_blank: false,
         }
     }

@@ -22,7 +22,7 @@ pub use insert::{First, NewDelivery, existing, insert};
 pub use load::{Cursor, Loaded, Visit, load};
 pub use read::{Filter, State, Summary, keys, list, matching, unrecorded};
 pub use record::{Attempted, record};
-pub use resend::{Locked, discard, lock, lock_pending, lock_rows, make_due, restart};
+pub use resend::{Locked, discard, lock, lock_pending, lock_rows, make_due, restart, restore};
 pub use summaries::summaries;
 pub use supersede::{Yielded, supersede};
 

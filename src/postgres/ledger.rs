@@ -183,6 +183,7 @@ pub async fn insert(
         &column(entries, |entry| joined(entry.merged)) as &[Option<String>],
         &column(entries, |entry| json(&Fields(entry))),
         &column(entries, rejected) as &[Option<String>],
+        &column(entries, |entry| joined(&entry.webhooks)) as &[Option<String>],
     )
     .execute(conn)
     .await?;

@@ -17,6 +17,17 @@ pub async fn pending(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error
     Ok(missing(conn, &MIGRATIONS).await?.into_iter().map(name).collect())
 }
 
+/// How many migrations the database has that this binary does not know.
+///
+/// # Errors
+/// When the database fails, or has no schema.
+pub(super) async fn unknown(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await?;
+    let is_known = |version: &i64| MIGRATIONS.iter().any(|migration| migration.version == *version);
+    Ok(applied.iter().filter(|version| !is_known(version)).count())
+}
+
 /// Those of `migrations` that the database lacks, in order.
 pub(super) async fn missing<'a>(
     conn: &mut PgConnection,

@@ -27,6 +27,12 @@ const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 /// The deadline of that ping, and of the check of a new connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Connections of the API and the console. Few, because a search can keep one for its whole timeout.
+const CONSOLE_CONNECTIONS: u32 = 2;
+
+/// How long a statement of the API or the console may take.
+const CONSOLE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How often an operator's transaction runs before a race against a worker is reported.
 const MAX_RUNS: u32 = 6;
 
@@ -129,12 +135,35 @@ impl Database {
         Ok((others, Self::with_connections(settings, purpose, 1)?))
     }
 
+    /// As [`Self::new`], for people who wait for an answer: few connections, and statements that end soon, so that what
+    /// they ask for cannot slow down the workers.
+    ///
+    /// # Errors
+    /// When `postgres.url` is not an address.
+    pub fn for_console(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
+        let statement_timeout = settings.statement_timeout.min(CONSOLE_STATEMENT_TIMEOUT);
+        let settings = settings::Postgres { statement_timeout, ..settings.clone() };
+        let mut asked = session::asked(&settings);
+        // What people search for differs from search to search, and a connection lives long.
+        asked.push(("plan_cache_mode", "force_custom_plan".to_owned()));
+        Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
+    }
+
     fn with_connections(
         settings: &settings::Postgres,
         purpose: &str,
         connections: u32,
     ) -> Result<Self, sqlx::Error> {
-        let asked = Arc::new(session::asked(settings));
+        Self::with_sessions(settings, purpose, connections, session::asked(settings))
+    }
+
+    fn with_sessions(
+        settings: &settings::Postgres,
+        purpose: &str,
+        connections: u32,
+        asked: Asked,
+    ) -> Result<Self, sqlx::Error> {
+        let asked = Arc::new(asked);
         let options: PgConnectOptions = settings.url.expose_secret().parse()?;
         let options = options
             .application_name(&format!("contact-relay {purpose}"))
@@ -167,6 +196,20 @@ impl Database {
         match checked.await {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(unfit))) => Err(ConnectError::Unfit { address, unfit }),
+            Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
+            Err(_) => Err(ConnectError::Timeout { address, limit }),
+        }
+    }
+
+    /// Opens one connection outside of the pool, even if it is not usable for work.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn open(&self) -> Result<PgConnection, ConnectError> {
+        let options = self.pool.connect_options();
+        let (address, limit) = (address(&options), self.acquire_timeout);
+        match timeout(limit, PgConnection::connect_with(&options)).await {
+            Ok(Ok(conn)) => Ok(conn),
             Ok(Err(cause)) => Err(ConnectError::Refused { address, cause }),
             Err(_) => Err(ConnectError::Timeout { address, limit }),
         }
@@ -236,6 +279,19 @@ impl Database {
             }
             acquired => acquired,
         }
+    }
+
+    /// How many connections are open, and how many of them are idle.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
+        (open, idle.min(open))
+    }
+
+    /// Maximum number of connections.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
     }
 
     /// The pool, for whole-database tasks such as migrations.

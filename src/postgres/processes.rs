@@ -107,6 +107,16 @@ pub async fn senders(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     .await
 }
 
+/// The number of live processes.
+///
+/// # Errors
+/// When the database fails.
+pub async fn alive(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM processes WHERE alive_until > now()"#)
+        .fetch_one(conn)
+        .await
+}
+
 /// Remembers, as buried, the processes that own something but have no row any more, so that [`bury`] releases it. Reads
 /// one row for each owner.
 ///

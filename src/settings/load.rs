@@ -9,13 +9,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use config::{Config, ConfigError, File, FileFormat, Value};
 
 use super::{Settings, validate::validate};
-use layers::Layers;
+use layers::{Layers, Override};
 
 /// The built-in defaults: every setting with a description.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -107,6 +108,8 @@ pub struct Effective {
     pub settings: Settings,
     /// Every setting by `section.key`.
     pub entries: BTreeMap<String, Entry>,
+    /// Secrets in files that every user of the machine can read.
+    pub exposed: Vec<Fault>,
 }
 
 /// Reads the settings from the defaults, then `file`, then `environment`; each overrides the one before.
@@ -124,6 +127,7 @@ pub fn load(
     }
     layers.add_environment(environment);
     let Layers { overrides, mut faults, .. } = layers;
+    let exposed = overrides.iter().filter_map(exposed).collect();
 
     let (good, bad): (Vec<_>, Vec<_>) = overrides
         .into_iter()
@@ -165,7 +169,19 @@ pub fn load(
             (key, Entry { shown, origin })
         })
         .collect();
-    Ok(Effective { settings, entries })
+    Ok(Effective { settings, entries, exposed })
+}
+
+/// Reports a secret in a file that every user can read.
+fn exposed(written: &Override) -> Option<Fault> {
+    let path = written.file.as_deref().filter(|_| show::is_secret(&written.key, &written.value))?;
+    let mode = path.metadata().ok()?.permissions().mode();
+    let path = path.display();
+    (mode & 0o004 != 0).then(|| Fault {
+        key: written.key.clone(),
+        origin: written.origin.clone(),
+        message: format!("every user of this machine can read the secret in {path}; run `chmod o-r {path}`"),
+    })
 }
 
 /// The defaults with some values overridden, as settings.

@@ -75,20 +75,39 @@ pub enum LogFormat {
 }
 
 /// What the bearer of a token may do; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumString)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[strum(serialize_all = "lowercase")]
 pub enum Role {
-    /// Read everything.
+    /// Read, with personal data masked.
     Viewer,
-    /// Replay and discard.
+    /// Read values and bodies; replay, discard, restore, resend, pause.
     Operator,
-    /// Change messages.
+    /// Change messages and contacts.
     Editor,
     /// Everything.
     Admin,
 }
 
-/// An access token for HTTP requests. The service checks tokens at start; no request needs one yet.
+impl Role {
+    /// Its name in `http.tokens`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An access token for the API and the console.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HttpToken {

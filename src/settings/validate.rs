@@ -265,6 +265,15 @@ fn endpoint(entry: usize, rule: &EndpointRule, faults: &mut Faults) {
 fn surface(settings: &Settings, faults: &mut Faults) {
     let mut names = BTreeSet::new();
     let mut tokens = BTreeSet::new();
+    let is_host = |host: &String| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+        !host.is_empty() && host.bytes().all(plain)
+    };
+    faults.unless(
+        settings.http.hosts.iter().all(is_host),
+        "http.hosts",
+        "every entry must be a host name, such as relay.example.com",
+    );
     for (index, token) in settings.http.tokens.iter().enumerate() {
         let entry = index + 1;
         faults.unless(

@@ -16,6 +16,12 @@ pub const PRESENCE: &str = "presence";
 /// The clock of the process, compared to the database's.
 pub const CLOCK: &str = "clock";
 
+/// Work that has waited for too long.
+pub const LAG: &str = "lag";
+
+/// Samples the database for metrics and the lag.
+pub const SAMPLER: &str = "sampler";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 
@@ -27,6 +33,9 @@ pub const WAKE_UPS: &str = "webhook-wake-ups";
 
 /// Consumes the broker's dead-letter queue.
 pub const DEAD_LETTER_COLLECTOR: &str = "dead-letter-collector";
+
+/// Works on the operations of operators.
+pub const OPERATIONS: &str = "operations";
 
 /// The consumers of worker 1, counted from 1.
 #[must_use]

@@ -10,10 +10,11 @@ use tracing::{Instrument as _, info, info_span, warn};
 use super::backoff::Backoff;
 use crate::{
     amqp::{
-        self, BatchLimits, ConnectError, Connection, ConsumeError, Consumer, Received, Topology,
+        self, Batch, BatchLimits, ConnectError, Connection, ConsumeError, Consumer, Received, Topology,
         TopologyError,
     },
     health::Health,
+    metrics::{Metrics, Queue, Room},
     settings,
     telemetry::chain,
 };
@@ -25,11 +26,34 @@ pub(super) struct Consumption<'a> {
     /// Section `[amqp]`.
     pub(super) amqp: &'a settings::Amqp,
     pub(super) queue: String,
+    /// Whether an ack arrived, and what else is counted of the queue.
+    pub(super) counts: Counts<'a>,
     /// Maximum number of messages that the broker hands out before they are acked.
     pub(super) prefetch: usize,
     /// How many bytes of such messages are in memory at most; one message always fits.
     pub(super) prefetch_bytes: usize,
     pub(super) health: &'a Health,
+}
+
+/// Counts the messages of one queue.
+#[derive(Clone, Copy)]
+pub(super) struct Counts<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) queue: Queue,
+}
+
+impl Counts<'_> {
+    /// A batch has arrived.
+    pub(super) fn arrived(self, batch: &Batch) {
+        self.metrics.received.add(self.queue, batch.messages.len());
+        self.metrics.redelivered.add(self.queue, batch.redelivered());
+    }
+
+    /// The result of an ack.
+    pub(super) fn acked<T>(self, acked: Result<T, ConsumeError>) -> Result<T, ConsumeError> {
+        self.metrics.failed_acks.add(self.queue, usize::from(acked.is_err()));
+        acked
+    }
 }
 
 /// Why the consumer must be rebuilt.
@@ -70,6 +94,7 @@ pub(super) enum Ended {
 /// Settles batch after batch.
 pub(super) struct Batches<'a, S> {
     pub(super) component: &'a str,
+    pub(super) counts: Counts<'a>,
     pub(super) limits: BatchLimits,
     pub(super) settle: S,
 }
@@ -91,11 +116,12 @@ impl<S: Settle> Work for Batches<'_, S> {
         while let Some(batch) = stop.run_until_cancelled(consumer.next_batch(&self.limits)).await {
             let Some(batch) = batch? else { return Ok(Ended::Idle) };
             backoff.reset();
+            self.counts.arrived(&batch);
             let span = info_span!("batch", component = self.component, messages = batch.messages.len());
             if !self.settle.settle(&batch.messages).instrument(span).await {
                 break;
             }
-            consumer.acknowledge(batch).await?;
+            self.counts.acked(consumer.acknowledge(batch).await)?;
         }
         Ok(Ended::Stopped)
     }
@@ -110,6 +136,7 @@ impl Consumption<'_> {
             match self.consume(stop, &mut backoff, &mut work).await {
                 Ok(()) => break,
                 Err(lost) => {
+                    self.counts.metrics.lost_consumers.add(self.counts.queue, 1);
                     let error = chain(&lost);
                     warn!(component, error, "{component} lost the broker and reconnects");
                     self.health.failing(component, error);
@@ -129,6 +156,7 @@ impl Consumption<'_> {
         // The connection must live as long as its consumer.
         let Some(opened) = stop.run_until_cancelled(self.open()).await else { return Ok(()) };
         let (connection, mut consumer) = opened?;
+        self.counts.metrics.watch_room(Room::Inbox, self.prefetch_bytes, consumer.held_bytes());
         self.health.ready(self.component);
         while let Ended::Idle = work.work(&mut consumer, backoff, stop).await? {
             // Or what arrives for it meanwhile could keep the connection from reading the answers to the other.

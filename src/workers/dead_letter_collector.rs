@@ -3,7 +3,7 @@
 //! Only messages that the broker itself dead-lettered are in this queue (delivery limit, overflow, expiry). The
 //! workers write their dead letters directly to Postgres.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::ExposeSecret as _;
@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{
     backoff::Backoff,
     component::DEAD_LETTER_COLLECTOR,
-    consumption::{Batches, Consumption, Settle},
+    consumption::{Batches, Consumption, Counts, Settle},
     retry,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
         value::phone::Regions,
     },
     health::Health,
+    metrics::{Ending, Metrics, Queue, Step, as_f64},
     postgres::{
         Database,
         dead_letters::{self, NewDeadLetter, Recognition, SearchBudget},
@@ -46,6 +47,8 @@ pub struct DeadLetterCollector {
     pub database: Database,
     /// Receives the state of this component.
     pub health: Health,
+    /// Receives its counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl DeadLetterCollector {
@@ -54,16 +57,19 @@ impl DeadLetterCollector {
         let topology = Topology::new(&self.settings.amqp.namespace);
         let regions = self.settings.contacts.regions();
         let count = self.settings.dead_letter.batch_size;
+        let counts = Counts { metrics: &self.metrics, queue: Queue::DeadLetters };
         let consumption = Consumption {
             component: DEAD_LETTER_COLLECTOR,
             amqp: &self.settings.amqp,
             queue: topology.dead_letters(),
+            counts,
             prefetch: count,
             prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
         let batches = Batches {
             component: DEAD_LETTER_COLLECTOR,
+            counts,
             limits: BatchLimits { count, bytes: MAX_BYTES },
             settle: Collection { collector: &self, topology: &topology, regions: &regions, stop: &stop },
         };
@@ -92,6 +98,17 @@ impl Settle for Collection<'_> {
 }
 
 impl Collection<'_> {
+    /// Counts a portion that is stored, of which these are dead letters now.
+    fn measure(&self, messages: usize, began: Instant, opened: &[(Stage, Reason)]) {
+        let metrics = &self.collector.metrics;
+        metrics.events.add(Ending::Collected, messages);
+        metrics.batch_sizes.observe(Step::DeadLetter, as_f64(messages));
+        metrics.batch_durations.observe(Step::DeadLetter, began.elapsed().as_secs_f64());
+        for labels in opened {
+            metrics.dead_letters.add(*labels, 1);
+        }
+    }
+
     /// Stores all of them, those that the database refuses after the others. `false` if stopped before that.
     async fn store_all(&self, dead: &[NewDeadLetter]) -> bool {
         let DeadLetterCollector { database, health, settings, .. } = self.collector;
@@ -115,13 +132,16 @@ impl Collection<'_> {
                 let is_patient = std::mem::take(&mut is_patient);
                 database.unit(async move |conn| store(conn, recognition, portion, is_patient).await)
             };
+            let began = Instant::now();
             let stored = retry::until_judged(DEAD_LETTER_COLLECTOR, health, self.stop, store).await;
             let Some(stored) = stored else { return false };
             match stored {
-                Ok(Stored::All { unsearched }) => {
+                Ok(Stored::All { unsearched, opened }) => {
+                    self.measure(portion.len(), began, &opened);
                     dead_letters::log_unsearched(DEAD_LETTER_COLLECTOR, unsearched);
                 }
                 Ok(Stored::TooMany) | Err(_) if portion.len() > 1 => {
+                    self.collector.metrics.failed_batches.add(Step::DeadLetter, 1);
                     let (first, second) = portion.split_at(portion.len() / 2);
                     portions.extend([second, first]);
                 }
@@ -137,8 +157,8 @@ impl Collection<'_> {
 
 /// What one transaction has stored.
 enum Stored {
-    /// All. So many without their contents, because they could not be searched.
-    All { unsearched: usize },
+    /// All: those that are dead letters now, and how many lost their contents, because they could not be searched.
+    All { unsearched: usize, opened: Vec<(Stage, Reason)> },
     /// Nothing, because they are too many to be searched at once.
     TooMany,
 }
@@ -169,7 +189,7 @@ async fn store(
     dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
     dead_letters::insert(&mut transaction, &dead).await?;
     transaction.commit().await?;
-    Ok(Stored::All { unsearched })
+    Ok(Stored::All { unsearched, opened: dead.iter().map(|new| (new.stage, new.reason)).collect() })
 }
 
 fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
@@ -210,11 +230,13 @@ fn dead_letter(topology: &Topology, message: &Received) -> NewDeadLetter {
         event_key,
         trigger: known.trigger,
         delivery_id: None,
+        endpoint_id: None,
         attempts: 1,
         replay_of: match stage {
             Stage::Upsert => properties::replayed_dead_letter(&message.properties),
             Stage::Webhook => None,
         },
+        known_at: None,
         is_blank: false,
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     health::Health,
     postgres::{
-        Database, Failure, classify, clock, dead_letters, endpoints, erasure,
+        Database, Failure, classify, clock, dead_letters, endpoints, erasure, idempotency, operations,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
         refusal, suspects,
     },
@@ -43,6 +43,9 @@ const ERASURE: time::Duration = time::Duration::minutes(5);
 
 /// How long a message that crashed the process is remembered after its last start.
 const SUSPECTS: time::Duration = time::Duration::days(30);
+
+/// How long a client of the API can repeat a request and get the same answer.
+const KEYS: time::Duration = time::Duration::days(1);
 
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,7 +145,9 @@ impl Maintenance {
         let deliveries = (now - retention.deliveries).min(settled);
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
         report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
+        report.deleted += self.delete(&Old::Operations(now - retention.dead_letters), stop).await?;
         report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
+        report.deleted += self.delete(&Old::Keys(now - KEYS), stop).await?;
         report.log();
         Ok(report)
     }
@@ -324,14 +329,18 @@ impl Maintenance {
 /// Rows that leave one by one, from before a time.
 enum Old {
     DeadLetters(OffsetDateTime),
+    Operations(OffsetDateTime),
     Suspects(OffsetDateTime),
+    Keys(OffsetDateTime),
 }
 
 impl Old {
     async fn delete(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
         match *self {
             Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, PORTION).await,
+            Self::Operations(before) => operations::delete_old(conn, before, PORTION).await,
             Self::Suspects(before) => suspects::forget(conn, before, PORTION).await,
+            Self::Keys(before) => idempotency::forget(conn, before, PORTION).await,
         }
     }
 }

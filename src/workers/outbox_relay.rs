@@ -9,6 +9,7 @@
 mod answers;
 mod flight;
 mod lost;
+mod measures;
 mod messages;
 mod sending;
 mod settlement;
@@ -28,6 +29,7 @@ use self::{
     answers::Answers,
     flight::{Flight, Name},
     lost::Lost,
+    measures::Measures,
     settlement::Settlement,
     troubles::Troubles,
 };
@@ -42,6 +44,7 @@ use crate::{
     amqp::{Outcomes, Pipeline, Publisher, Topology, Unpublished},
     domain::chain::outgoing::OutgoingEvent,
     health::Health,
+    metrics::Metrics,
     postgres::{
         Database,
         effects::{self, Kind, Part as _, events::Committed, unowned},
@@ -79,6 +82,7 @@ pub struct OutboxRelay {
     /// What is not stored yet about its rows.
     settlement: Settlement,
     troubles: Troubles,
+    measures: Measures,
 }
 
 /// What publishes, until its connection is lost.
@@ -97,9 +101,11 @@ impl OutboxRelay {
         room: Room,
         presence: Presence,
         health: Health,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            answers: Answers::start(settings.amqp.clone()),
+            answers: Answers::start(settings.amqp.clone(), &metrics),
+            measures: Measures::new(metrics),
             settings,
             database,
             committed,
@@ -118,6 +124,8 @@ impl OutboxRelay {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         while let Err(lost) = self.publish(&stop, &mut backoff).await {
+            self.take_arrived();
+            self.measures.lost(self.waiting.front());
             let error = chain(&lost);
             warn!(component = OUTBOX_RELAY, error, "{OUTBOX_RELAY} lost the broker and reconnects");
             self.health.failing(OUTBOX_RELAY, error);
@@ -161,6 +169,7 @@ impl OutboxRelay {
         // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
+            self.measures.note(&mut self.flight, self.waiting.front());
             let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
@@ -246,11 +255,11 @@ impl OutboxRelay {
         let limits = (limit, unowned::MAX_TAKEN_BYTES.min(self.room.free()).max(1));
         let rows =
             self.unit(async |conn| unowned::take(conn, Kind::Publish, owner, limits, &[]).await).await?;
-        let mut taken = Vec::with_capacity(rows.len());
+        let (mut taken, since) = (Vec::with_capacity(rows.len()), std::time::Instant::now());
         for row in rows {
             match OutgoingEvent::unpack(&row.key.company, &row.body) {
                 Ok(events) => {
-                    let row = Committed { key: row.key, owner: Some(owner), events };
+                    let row = Committed { key: row.key, owner: Some(owner), events, since };
                     let reserved = self.room.reserve_at_most(row.size());
                     taken.push(Handed(row, reserved));
                 }
@@ -271,9 +280,10 @@ impl OutboxRelay {
 
     /// Notes the outcome of messages, and settles the rows whose last message this was.
     async fn note(&mut self, outcomes: Outcomes<Name>, backoff: &mut Backoff) {
+        self.measures.known(&outcomes);
         let (mut has_published, mut has_unroutable) = (false, false);
         let is_answered = !outcomes.is_empty();
-        for (Name { row, event, answer }, outcome) in outcomes {
+        for (Name { row, event, answer, .. }, outcome) in outcomes {
             let is_published = outcome.is_ok();
             match outcome {
                 Ok(()) => has_published = true,
@@ -316,9 +326,7 @@ impl OutboxRelay {
     /// Releases rows of this process that never arrived here: the commit succeeded, but its answer was lost.
     async fn release_forgotten(&mut self) {
         let Some(owner) = self.presence.owner() else { return };
-        while let Ok(arrived) = self.committed.try_recv() {
-            self.waiting.push_back(arrived);
-        }
+        self.take_arrived();
         let lease = self.settings.outbox.lease;
         let waiting = self.waiting.iter().map(|row| row.0.key.clone());
         let known: Vec<_> = self.settlement.keys().chain(self.flight.keys()).chain(waiting).collect();
@@ -330,6 +338,13 @@ impl OutboxRelay {
                 component = OUTBOX_RELAY,
                 batches, "{OUTBOX_RELAY} released {batches} batches whose commit was not acknowledged"
             );
+        }
+    }
+
+    /// Takes what workers have handed over.
+    fn take_arrived(&mut self) {
+        while let Ok(arrived) = self.committed.try_recv() {
+            self.waiting.push_back(arrived);
         }
     }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
-use crate::postgres::effects::{events::Committed, requests::Requests};
+use crate::{
+    metrics::{self, Metrics},
+    postgres::effects::{events::Committed, requests::Requests},
+};
 
 /// The unit of room, in bytes.
 const UNIT: usize = 1024;
@@ -52,6 +55,12 @@ impl Room {
     #[must_use]
     pub fn reserve_at_most(&self, bytes: usize) -> Option<Reserved> {
         self.reserve(bytes.min(self.free()))
+    }
+
+    /// Lets the metrics read how much of it is in use.
+    pub fn watch(&self, metrics: &Metrics, name: metrics::Room) {
+        let (room, limit) = (self.clone(), self.units as usize * UNIT);
+        metrics.watch_room(name, limit, move || Some(limit.saturating_sub(room.free())));
     }
 
     /// How many bytes are free.

@@ -8,6 +8,7 @@
 mod commit;
 mod endpoints;
 mod intake;
+mod measures;
 mod outcome;
 mod portion;
 mod refused;
@@ -24,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::intake::Intake;
 pub use self::{endpoints::Endpoints, set_aside::SetAside, worker::UpsertWorker};
-use super::consumption::Consumption;
-use crate::amqp::Topology;
+use super::consumption::{Consumption, Counts};
+use crate::{amqp::Topology, metrics::Queue};
 
 impl UpsertWorker {
     /// Consumes until `stop`.
@@ -35,6 +36,7 @@ impl UpsertWorker {
             component: &worker.name,
             amqp: &worker.settings.amqp,
             queue: Topology::new(&worker.settings.amqp.namespace).trigger_fired(),
+            counts: Counts { metrics: &worker.metrics, queue: Queue::TriggerFired },
             prefetch: intake::prefetch(worker.settings.upsert.batch_size),
             prefetch_bytes: worker.settings.amqp.prefetch_bytes,
             health: &worker.health,

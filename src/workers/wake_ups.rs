@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     component,
-    consumption::{Batches, Consumption, Settle},
+    consumption::{Batches, Consumption, Counts, Settle},
 };
 use crate::{
     amqp::{BatchLimits, Received, Topology},
     health::Health,
+    metrics::{Metrics, Queue},
     settings::Settings,
 };
 
@@ -36,22 +37,27 @@ pub struct WakeUps {
     pub worker: mpsc::Sender<WakeUp>,
     /// Receives the state of this component.
     pub health: Health,
+    /// Receives its counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl WakeUps {
     /// Consumes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let count = self.settings.webhook.concurrency;
+        let counts = Counts { metrics: &self.metrics, queue: Queue::Webhook };
         let consumption = Consumption {
             component: component::WAKE_UPS,
             amqp: &self.settings.amqp,
             queue: Topology::new(&self.settings.amqp.namespace).webhook(),
+            counts,
             prefetch: count,
             prefetch_bytes: self.settings.amqp.prefetch_bytes.min(MAX_BYTES),
             health: &self.health,
         };
         let batches = Batches {
             component: component::WAKE_UPS,
+            counts,
             limits: BatchLimits { count, bytes: MAX_BYTES },
             settle: Wake { worker: &self.worker, stop: &stop },
         };

@@ -25,6 +25,7 @@ mod lanes;
 mod limits;
 mod loads;
 mod log;
+mod measures;
 mod own_services;
 mod queue;
 mod recorder;
@@ -54,6 +55,7 @@ use crate::{
     domain::webhook::breaker::BreakerRule,
     health::Health,
     http_client::HttpClient,
+    metrics::Metrics,
     postgres::{
         Database,
         effects::{events::Committed, requests::Requests},
@@ -74,6 +76,7 @@ pub struct WebhookWorker {
     relay: HandOff<Committed>,
     presence: Presence,
     health: Health,
+    metrics: Arc<Metrics>,
     client: HttpClient,
     routes: Routes,
 }
@@ -99,10 +102,11 @@ impl WebhookWorker {
         Channels { committed, wake_ups, relay }: Channels,
         presence: Presence,
         health: Health,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, SetUpError> {
         let client = own_services::guarded_client(&settings);
         let routes = Routes::new(&settings.webhook)?;
-        Ok(Self { settings, database, committed, wake_ups, relay, presence, health, client, routes })
+        Ok(Self { settings, database, committed, wake_ups, relay, presence, health, metrics, client, routes })
     }
 
     /// Claims until `stop`, then waits until every request in flight has ended and is recorded.
@@ -122,6 +126,7 @@ impl WebhookWorker {
             self.presence.clone(),
             stop.clone(),
         ));
+        measures::watch(&self.metrics, &sender, &lanes, webhook.queue_bytes);
         let recorder = Recorder {
             database: self.database.clone(),
             breaker: breaker_rule(webhook),
@@ -133,6 +138,7 @@ impl WebhookWorker {
             stuck,
             relay: self.relay,
             source: source.clone(),
+            metrics: self.metrics,
         };
         let hand_over = HandOver {
             database: self.database.clone(),

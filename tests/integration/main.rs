@@ -10,6 +10,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod api;
 mod bad_input;
 mod cases;
 mod chain;
@@ -18,6 +19,7 @@ mod command_line;
 mod contacts;
 mod contracts;
 mod dead_letters;
+mod doctor;
 mod effects;
 mod erasure;
 mod faults;
@@ -28,8 +30,12 @@ mod kept;
 mod lanes;
 mod locks;
 mod memory;
+mod metrics;
 mod once;
 mod one_end;
+mod operating;
+mod operations;
+mod pages;
 mod previews;
 mod privacy;
 mod relay;
@@ -43,6 +49,7 @@ mod support;
 mod unmerge;
 mod upgrade;
 mod upserted;
+mod verify;
 mod versions;
 mod webhook_docs;
 mod webhook_outcomes;

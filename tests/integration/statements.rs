@@ -4,6 +4,8 @@
 //! and of the pages of an erasure; see `retention/cost.rs`). So a new one fails this test until it has an entry in
 //! `statements/arguments.txt`. `statements/data.sql` fills the tables.
 
+mod listings;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

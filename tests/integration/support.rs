@@ -11,6 +11,7 @@ pub(crate) mod dice;
 mod environment;
 pub(crate) mod event;
 pub(crate) mod gate;
+pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw;

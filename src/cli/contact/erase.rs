@@ -38,11 +38,11 @@ pub(in crate::cli) struct Erase {
 }
 
 pub(super) async fn run(database: &Database, args: &Erase, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = args.decision.operator()?;
+    let actor = args.decision.actor()?;
     let request = Request {
         company: &args.company,
         id: ContactId(args.id),
-        operator: &operator,
+        actor: &actor,
         region: settings.contacts.regions().of(&args.company),
         pepper: settings.contacts.suppression_pepper.expose_secret(),
         source: &settings.events.source,

@@ -6,7 +6,15 @@ use super::super::{
     exit::{Exit, Usage},
     output::{self, Output},
 };
-use crate::{domain::event::CompanyId, operator::contacts, postgres::Database, settings::Settings};
+use crate::{
+    domain::event::CompanyId,
+    operator::{
+        contacts,
+        views::{Sight, contacts::contact},
+    },
+    postgres::Database,
+    settings::Settings,
+};
 
 #[derive(Debug, clap::Args)]
 #[group(id = "identifier", required = true, multiple = true)]
@@ -44,7 +52,7 @@ pub(super) async fn run(database: &Database, args: Args, settings: &Settings) ->
     if found.is_empty() {
         anyhow::bail!("there is no such contact");
     }
-    let rows: Vec<Value> = found.iter().map(super::as_json).collect();
+    let rows: Vec<Value> = found.iter().map(|one| contact(one, Sight::Full)).collect();
     output::listing(
         args.output.format,
         ["id", "version", "name", "phone", "email", "updated"],

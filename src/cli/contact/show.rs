@@ -1,62 +1,27 @@
 //! `contact show`: a contact, and the event that each value came from.
 
-use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
-
 use super::{
     super::{
         exit::Exit,
         output::{self, moment},
     },
-    One, as_json, shown,
+    One,
 };
 use crate::{
     domain::contact::{ContactId, field::Field},
-    operator::contacts::{self, Profile},
+    operator::{
+        contacts::{self, Profile},
+        views::{self, Sight},
+    },
     postgres::Database,
 };
 
 pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
     let profile = contacts::show(database, &args.company, ContactId(args.id)).await?;
-    output::object(args.output.format, &profile_json(&profile), |_| as_text(&profile))?;
+    output::object(args.output.format, &views::contacts::profile(&profile, Sight::Full), |_| {
+        as_text(&profile)
+    })?;
     Ok(Exit::Done)
-}
-
-fn profile_json(profile: &Profile) -> Value {
-    let Profile { contact, aliases, separations, .. } = profile;
-    let identifiers = contact
-        .keys
-        .iter()
-        .map(|key| json!({ "kind": key.kind(), "value": key.value(), "former": profile.is_former(key) }));
-    let merged =
-        aliases.iter().map(|alias| json!({ "contactId": alias.id, "mergedAt": moment(alias.merged_at) }));
-    let separations = separations
-        .iter()
-        .map(|one| json!({ "contactId": one.other, "since": moment(one.since), "operator": one.operator }));
-    json!({
-        "contact": as_json(contact),
-        "provenance": provenance(profile),
-        "identifiers": identifiers.collect::<Vec<_>>(),
-        "mergedContactIds": aliases.iter().map(|alias| alias.id).collect::<Vec<_>>(),
-        "merged": merged.collect::<Vec<_>>(),
-        "separations": separations.collect::<Vec<_>>(),
-    })
-}
-
-fn provenance(profile: &Profile) -> Value {
-    let entries = profile.contact.values.iter().map(|(field, value)| {
-        let stamp = &value.stamp;
-        let event = json!({
-            "time": stamp.time.format(&Rfc3339).unwrap_or_default(),
-            "trigger": trigger(profile, field),
-            "eventId": stamp.event.id(),
-            "eventSource": stamp.event.source(),
-            "step": stamp.step,
-            "unverified": profile.is_unverified(field),
-        });
-        (field.name().to_owned(), event)
-    });
-    Value::Object(entries.collect())
 }
 
 fn trigger(profile: &Profile, field: Field) -> Option<&str> {
@@ -101,7 +66,7 @@ fn fields(profile: &Profile) -> String {
         let stamp = &value.stamp;
         [
             field.name().to_owned(),
-            shown(&profile.contact, field),
+            views::contacts::value(&profile.contact, field, Sight::Full),
             if profile.is_unverified(field) { "unverified".to_owned() } else { String::new() },
             moment(stamp.time),
             trigger(profile, field).unwrap_or_default().to_owned(),

@@ -10,11 +10,14 @@ use super::{
         exit::Exit,
         output::{self, Output},
     },
-    as_json, company,
+    company,
 };
 use crate::{
     domain::{contact::ContactId, event::CompanyId},
-    operator::unmerge::{self, Unmerged},
+    operator::{
+        unmerge::{self, Unmerged},
+        views::{Sight, contacts::contact},
+    },
     postgres::Database,
     settings::Settings,
 };
@@ -39,10 +42,10 @@ pub(in crate::cli) struct Unmerge {
 }
 
 pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings) -> anyhow::Result<Exit> {
-    let operator = args.decision.operator()?;
+    let actor = args.decision.actor()?;
     let id = ContactId(args.id);
     let unmerge = async |dry_run| {
-        let done = unmerge::unmerge(database, &settings.events, &args.company, id, &operator, dry_run).await;
+        let done = unmerge::unmerge(database, &settings.events, &args.company, id, &actor, dry_run).await;
         done.context("nothing was changed")
     };
     if args.decision.asks() {
@@ -54,7 +57,7 @@ pub(super) async fn run(database: &Database, args: &Unmerge, settings: &Settings
     let value = json!({
         "contactId": done.contact.to_string(),
         "restoredContactId": done.restored.to_string(),
-        "contacts": done.contacts.iter().map(as_json).collect::<Vec<Value>>(),
+        "contacts": done.contacts.iter().map(|one| contact(one, Sight::Full)).collect::<Vec<Value>>(),
         "events": done.events,
         "movedEvents": done.moved_events,
         "dryRun": args.decision.dry_run,

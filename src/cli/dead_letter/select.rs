@@ -1,10 +1,12 @@
 //! Which dead letters: the filters of `list`, `replay` and `discard`.
 
 use clap::Args;
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::Select,
+        bulk::{Bulk, Select},
         exit::Usage,
         output::Output,
         value::{Since, variant},
@@ -14,13 +16,13 @@ use super::{
 use crate::{
     domain::{
         event::Key,
-        fault::{Reason, Stage},
+        fault::{Reason, Signature, Stage},
     },
-    operator::dead_letters,
-    postgres::{
-        Database,
-        dead_letters::{Filter, State, Summary},
+    operator::{
+        dead_letters::{self, Filter, SearchText, State, Summary},
+        operations,
     },
+    postgres::Database,
 };
 
 /// The filters of `list`; one that is not given does not narrow.
@@ -38,9 +40,24 @@ pub(in crate::cli) struct Filters {
     /// Only dead letters of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
+    /// Only dead letters of deliveries to this endpoint: its id, whole
+    #[arg(long, value_name = "ID")]
+    endpoint: Option<Uuid>,
+    /// Only dead letters of the event with this id
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// Only dead letters of the group with this signature
+    #[arg(long)]
+    signature: Option<Signature>,
+    /// Only dead letters whose message, trigger or event id has this text, in any case; no character has a special meaning
+    #[arg(long)]
+    text: Option<SearchText>,
     /// Only dead letters last seen since a time (2026-11-22T10:00:00Z) or within a duration (24h)
     #[arg(long, value_name = "TIME", value_parser = Since::parse)]
     since: Option<Since>,
+    /// Only dead letters last seen before a time, or longer ago than a duration
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
+    until: Option<Since>,
     /// Only dead letters in this state; repeat the option for several [default: open and replaying]
     #[arg(long, value_name = "STATE", value_parser = variant::<State>())]
     state: Vec<State>,
@@ -56,20 +73,34 @@ impl Filters {
             stage: self.stage,
             company: self.company.clone(),
             trigger: self.trigger.clone(),
+            endpoint: self.endpoint,
+            event_id: self.event.clone(),
+            signature: self.signature,
+            text: self.text.clone(),
             since: self.since.map(Since::moment).transpose()?,
+            until: self.until.map(Since::moment).transpose()?,
             states: if self.state.is_empty() { State::UNSETTLED.to_vec() } else { self.state.clone() },
             limit: self.limit.map(i64::from),
         })
     }
 
     /// Whether a filter narrows; `--limit` alone chooses nothing.
-    fn narrows(&self) -> bool {
+    pub(super) fn narrows(&self) -> bool {
         self.reason.is_some()
             || self.stage.is_some()
             || self.company.is_some()
             || self.trigger.is_some()
+            || self.endpoint.is_some()
+            || self.event.is_some()
+            || self.signature.is_some()
+            || self.text.is_some()
             || self.since.is_some()
-            || !self.state.is_empty()
+            || self.until.is_some()
+            || self.has_states()
+    }
+
+    pub(super) fn has_states(&self) -> bool {
+        !self.state.is_empty()
     }
 }
 
@@ -78,9 +109,33 @@ impl Filters {
 pub(in crate::cli) struct DeadLetters {
     #[command(flatten)]
     filters: Filters,
-    /// All open and replaying dead letters
+    /// All open and replaying dead letters; of `restore`, all discarded ones
     #[arg(long, conflicts_with = "ids")]
     all: bool,
+    /// The state without `--state`.
+    #[arg(skip)]
+    default_state: Option<State>,
+}
+
+impl DeadLetters {
+    fn filter(&self) -> Result<Filter, Usage> {
+        let mut filter = self.filters.filter()?;
+        if let Some(state) = self.default_state {
+            filter.states = vec![state];
+        }
+        Ok(filter)
+    }
+}
+
+impl Bulk<DeadLetters> {
+    /// The same arguments, with filters that select dead letters in this state unless they name another.
+    pub(super) fn selecting(&self, state: State) -> Self {
+        let mut other = self.clone();
+        if !other.filters.filters.has_states() {
+            other.filters.default_state = Some(state);
+        }
+        other
+    }
 }
 
 impl Select for DeadLetters {
@@ -100,7 +155,11 @@ impl Select for DeadLetters {
     }
 
     async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
-        Ok(dead_letters::keys(database, &self.filters.filter()?).await?)
+        Ok(dead_letters::keys(database, &self.filter()?).await?)
+    }
+
+    fn shown(&self) -> Value {
+        self.filter().map_or(Value::Null, |filter| operations::shown(&filter))
     }
 
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key> {

@@ -1,104 +1,95 @@
-//! `dead-letter replay` and `discard`, with a progress bar and a summary.
+//! `dead-letter replay`, `discard` and `restore`: each is an operation, with a progress bar and a summary.
 
 use serde_json::json;
 
 use super::{
-    super::{
-        bulk::Bulk,
-        confirm,
-        exit::{Exit, Usage},
-        output, progress,
-    },
-    Discard,
+    super::{bulk::Bulk, exit::Exit, operation, output},
+    Replay,
     select::DeadLetters,
 };
 use crate::{
-    amqp::{Publisher, Topology},
-    operator::dead_letters::{self, Progress},
+    operator::{
+        dead_letters,
+        operations::{self, Action, Options, Selection, State},
+    },
     postgres::Database,
     settings::Settings,
 };
 
-pub(super) async fn replay(
+/// The command, and what it has done to each dead letter.
+struct Verb {
+    action: Action,
+    name: &'static str,
+    past: &'static str,
+}
+
+pub(super) async fn replay(database: &Database, args: &Replay, settings: &Settings) -> anyhow::Result<Exit> {
+    let Replay { bulk, canary } = args;
+    let options = Options { rate: bulk.rate, canary: *canary };
+    let verb = Verb { action: Action::Replay, name: "replay", past: "replayed" };
+    settle(database, bulk, settings, &verb, options).await
+}
+
+pub(super) async fn discard(
     database: &Database,
     args: &Bulk<DeadLetters>,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
-    let Some(keys) = args.confirmed(database, "replay").await? else { return Ok(Exit::Done) };
+    let verb = Verb { action: Action::Discard, name: "discard", past: "discarded" };
+    settle(database, args, settings, &verb, Options { rate: args.rate, canary: false }).await
+}
+
+pub(super) async fn restore(
+    database: &Database,
+    args: &Bulk<DeadLetters>,
+    settings: &Settings,
+) -> anyhow::Result<Exit> {
+    let verb = Verb { action: Action::Restore, name: "restore", past: "restored" };
+    let args = args.selecting(dead_letters::State::Discarded);
+    settle(database, &args, settings, &verb, Options { rate: args.rate, canary: false }).await
+}
+
+/// Plans an operation on the selected dead letters and works on it. If this process dies, a running service goes on.
+async fn settle(
+    database: &Database,
+    args: &Bulk<DeadLetters>,
+    settings: &Settings,
+    verb: &Verb,
+    options: Options,
+) -> anyhow::Result<Exit> {
+    let actor = args.actor()?;
+    let Some(keys) = args.confirmed(database, verb.name).await? else { return Ok(Exit::Done) };
     if keys.is_empty() {
-        return finish(args, "replayed", Progress::default());
+        report(args, verb, [0; 3])?;
+        return Ok(Exit::Done);
     }
-    let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
-    let topology = Topology::new(&settings.amqp.namespace);
-    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "replaying"), Progress::default());
-    let ended = dead_letters::replay(database, &mut publisher, &topology, &keys, args.rate, |progress| {
-        reached = progress;
-        bar.set_position(progress.done + progress.skipped + progress.failed);
-    })
-    .await;
-    bar.finish_and_clear();
-    let exit = finish(args, "replayed", reached)?;
-    ended?;
-    Ok(exit)
-}
-
-pub(super) async fn discard(database: &Database, args: &Discard) -> anyhow::Result<Exit> {
-    let operator = operator(args)?;
-    let args = &args.bulk;
-    let Some(keys) = args.confirmed(database, "discard").await? else { return Ok(Exit::Done) };
-    let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "discarding"), Progress::default());
-    let ended = dead_letters::discard(database, &keys, &operator, args.rate, |progress| {
-        reached = progress;
-        bar.set_position(progress.done + progress.skipped);
-    })
-    .await;
-    bar.finish_and_clear();
-    let exit = finish(args, "discarded", reached)?;
-    ended?;
-    Ok(exit)
-}
-
-/// Who discards; a dry run needs no name.
-fn operator(args: &Discard) -> Result<String, Usage> {
-    match confirm::operator(args.operator.as_deref()) {
-        Some(name) => Ok(name),
-        None if args.bulk.dry_run => Ok(String::new()),
-        None => Err(Usage("--operator must name who discards".to_owned())),
+    let mut executor = operation::executor(database, settings);
+    if verb.action == Action::Replay {
+        // Without a broker nothing is planned.
+        executor.connect().await?;
     }
+    let (selection, shown) = (Selection::Keys(keys), args.shown());
+    let planned = operations::plan(database, &actor, verb.action, &selection, &shown, options).await?;
+    let running = operations::run(database, &actor, planned.id).await?;
+    let worked = operation::work(database, executor, &running, verb.name).await;
+    let operation = operations::get(database, running.id).await?.unwrap_or(running);
+    report(args, verb, [operation.done, operation.skipped, operation.failed])?;
+    if operation.state != State::Done.name() {
+        let because = operation.paused_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        output::note(format_args!(
+            "operation {id} is {state}{because}; see `operation show {id}`",
+            id = operation.id,
+            state = operation.state,
+        ));
+    }
+    worked?;
+    Ok(operation::exit(&operation))
 }
 
-fn finish(args: &Bulk<DeadLetters>, done: &str, reached: Progress) -> anyhow::Result<Exit> {
-    let Progress { done: count, skipped, failed } = reached;
-    let value = json!({ done: count, "skipped": skipped, "failed": failed });
+fn report(args: &Bulk<DeadLetters>, verb: &Verb, [done, skipped, failed]: [i64; 3]) -> anyhow::Result<()> {
+    let past = verb.past;
+    let value = json!({ past: done, "skipped": skipped, "failed": failed });
     output::report(args.output.format, &value, |_| {
-        format!("{done} {count}, skipped {skipped}, failed {failed}")
-    })?;
-    Ok(exit(reached))
-}
-
-fn exit(reached: Progress) -> Exit {
-    match reached {
-        Progress { skipped: 0, failed: 0, .. } => Exit::Done,
-        Progress { done: 0, skipped: 0, .. } => Exit::Failed,
-        Progress { .. } => Exit::Partly,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_code_says_whether_all_were_settled() {
-        for (done, skipped, failed, code) in [
-            (0, 0, 0, Exit::Done),
-            (2, 0, 0, Exit::Done),
-            (2, 1, 0, Exit::Partly),
-            (0, 1, 0, Exit::Partly),
-            (2, 0, 1, Exit::Partly),
-            (0, 0, 1, Exit::Failed),
-        ] {
-            assert_eq!(exit(Progress { done, skipped, failed }), code);
-        }
-    }
+        format!("{past} {done}, skipped {skipped}, failed {failed}")
+    })
 }

@@ -1,47 +1,44 @@
 //! `dead-letter show`: one dead letter in full. The body is printed because the operator asks for it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     super::{
         exit::Exit,
-        output::{self, bytes, moment, printable},
+        output::{self, moment, printable},
     },
     Show,
 };
 use crate::{
-    operator::dead_letters,
-    postgres::{Database, dead_letters::DeadLetter},
+    domain::fault::Signature,
+    operator::{
+        audit::{self, Entry},
+        dead_letters::{self, DeadLetter, Note, Summary},
+        views::{self, Sight},
+    },
+    postgres::Database,
 };
+
+/// Changes that are shown, the newest ones.
+const MAX_CHANGES: u32 = 20;
 
 pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let key = dead_letters::resolve(database, &args.id).await?;
     let dead_letter = dead_letters::get(database, &key).await?;
     let dead_letter = dead_letter.ok_or_else(|| anyhow::anyhow!("there is no dead letter `{}`", args.id))?;
-    let value = as_json(&dead_letter)?;
-    output::object(args.output.format, &value, |_| as_text(&dead_letter))?;
+    let filter = audit::Filter { object: Some(key.id.to_string()), ..audit::Filter::default() };
+    let changes = audit::list(database, &filter, MAX_CHANGES).await?.items;
+    let signature = Signature::try_from(dead_letter.summary.signature.as_slice());
+    let note = dead_letters::note(database, signature?).await?;
+    let value = views::dead_letters::dead_letter(&dead_letter, &changes, note.as_ref(), Sight::Full)?;
+    output::object(args.output.format, &value, |_| as_text(&dead_letter, &changes, note.as_ref()))?;
     Ok(Exit::Done)
 }
 
-fn as_json(dead_letter: &DeadLetter) -> anyhow::Result<Value> {
-    let mut value = serde_json::to_value(&dead_letter.summary)?;
-    if let Value::Object(members) = &mut value {
-        members.extend([
-            ("source".to_owned(), json!(dead_letter.source)),
-            ("deliveryId".to_owned(), json!(dead_letter.delivery_id)),
-            ("routingKey".to_owned(), json!(dead_letter.routing_key)),
-            ("properties".to_owned(), dead_letter.properties.clone()),
-            ("settledAt".to_owned(), json!(dead_letter.settled_at.map(moment))),
-            ("settledBy".to_owned(), json!(dead_letter.settled_by)),
-            bytes("body", &dead_letter.body),
-        ]);
-    }
-    Ok(value)
-}
-
-fn as_text(dead_letter: &DeadLetter) -> String {
+fn as_text(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> String {
     let summary = &dead_letter.summary;
+    let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
     let optional = |text: Option<&String>| text.cloned().unwrap_or_default();
     let facts = vec![
         ("id", summary.id.to_string()),
@@ -53,7 +50,14 @@ fn as_text(dead_letter: &DeadLetter) -> String {
         ("trigger", optional(summary.trigger.as_ref())),
         ("event", optional(summary.event_id.as_ref())),
         ("source", optional(dead_letter.source.as_ref())),
-        ("delivery", dead_letter.delivery_id.map(|id| id.to_string()).unwrap_or_default()),
+        ("signature", signature_of(summary)),
+        ("note", note.map(|note| note.text.replace('\n', " ")).unwrap_or_default()),
+        ("trace", dead_letters::trace_id(dead_letter).unwrap_or_default()),
+        ("contact", id(dead_letter.contact_id)),
+        ("endpoint", id(summary.endpoint_id)),
+        ("edited from", id(dead_letter.edited_from)),
+        ("replaced by", id(dead_letter.superseded_by)),
+        ("delivery", id(dead_letter.delivery_id)),
         ("attempts", summary.attempts.to_string()),
         ("replays", summary.replays.to_string()),
         ("first seen", moment(summary.first_seen_at)),
@@ -65,6 +69,11 @@ fn as_text(dead_letter: &DeadLetter) -> String {
         ("bytes", dead_letter.body.len().to_string()),
     ];
     let mut text = output::facts(12, facts);
+    text.extend(
+        changes.iter().map(|change| {
+            printable(&format!("{} {} by {}", moment(change.at), change.action, change.operator))
+        }),
+    );
     text.push(String::new());
     match std::str::from_utf8(&dead_letter.body) {
         Ok(body) => text.extend(body.lines().map(printable)),
@@ -73,4 +82,10 @@ fn as_text(dead_letter: &DeadLetter) -> String {
         }
     }
     text.join("\n")
+}
+
+fn signature_of(summary: &Summary) -> String {
+    Signature::try_from(summary.signature.as_slice())
+        .map(|signature| signature.to_string())
+        .unwrap_or_default()
 }

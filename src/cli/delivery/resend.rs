@@ -36,10 +36,11 @@ pub(super) async fn run(
     args: &Bulk<Filters>,
     settings: &Settings,
 ) -> anyhow::Result<Exit> {
+    let actor = args.actor()?;
     let Some(keys) = args.confirmed(database, "resend").await? else { return Ok(Exit::Done) };
     let mut wake_up = if keys.is_empty() { None } else { connect(settings).await };
     let (bar, mut reached) = (progress::bar(Some(keys.len() as u64), "resending"), Resent::default());
-    let ended = deliveries::resend(database, wake_up.as_mut(), &keys, args.rate, |progress| {
+    let ended = deliveries::resend(database, &actor, wake_up.as_mut(), &keys, args.rate, |progress| {
         reached.clone_from(progress);
         bar.set_position(progress.done + progress.skipped());
     })

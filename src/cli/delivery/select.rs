@@ -68,6 +68,7 @@ impl Filters {
             contact: self.contact,
             trigger: self.trigger.clone(),
             since,
+            before: None,
             limit: self.limit.map(i64::from),
         })
     }

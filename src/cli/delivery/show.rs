@@ -1,18 +1,20 @@
 //! `delivery show`: one delivery in full. Bodies are printed because the operator asks for them; secrets never are.
 
-use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use super::{
     super::{
         exit::Exit,
-        output::{self, Output, bytes, moment, printable},
+        output::{self, Output, moment, printable},
     },
     waits,
 };
 use crate::{
     domain::json,
-    operator::deliveries::{self, Delivery},
+    operator::{
+        deliveries::{self, Delivery},
+        views::{self, Sight},
+    },
     postgres::{Database, attempts::Attempt},
 };
 
@@ -40,43 +42,9 @@ pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit
     let key = deliveries::resolve(database, args.company.as_deref(), &args.id).await?;
     let delivery = deliveries::get(database, &key).await?;
     let delivery = delivery.ok_or_else(|| deliveries::ResolveError::Unknown(args.id.clone()))?;
-    let value = as_json(&delivery)?;
+    let value = views::deliveries::delivery(&delivery, Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&delivery))?;
     Ok(Exit::Done)
-}
-
-fn as_json(delivery: &Delivery) -> anyhow::Result<Value> {
-    let mut value = serde_json::to_value(&delivery.listed)?;
-    let view = &delivery.request;
-    let mut request = request_json(&view.method, &view.url, &view.headers, view.body.as_deref());
-    request.insert("curl".to_owned(), view.curl().into());
-    if let Value::Object(members) = &mut value {
-        members.extend([
-            ("source".to_owned(), json!(delivery.source)),
-            ("step".to_owned(), json!(delivery.step)),
-            ("fault".to_owned(), json!(delivery.fault)),
-            ("deadLetter".to_owned(), json!(delivery.dead_letter)),
-            ("digestMembers".to_owned(), json!(delivery.members)),
-            ("request".to_owned(), Value::Object(request)),
-            ("attemptLog".to_owned(), delivery.attempts.iter().map(attempt_json).collect()),
-        ]);
-    }
-    Ok(value)
-}
-
-/// The members of a request; a body that is not text is in base64.
-pub(in crate::cli) fn request_json(
-    method: &str,
-    url: &str,
-    headers: &[(String, String)],
-    body: Option<&[u8]>,
-) -> Map<String, Value> {
-    let mut request = Map::new();
-    request.insert("method".to_owned(), method.into());
-    request.insert("url".to_owned(), url.into());
-    request.insert("headers".to_owned(), json!(headers));
-    request.extend(body.map(|body| bytes("body", body)));
-    request
 }
 
 /// The lines of a request, with its whole body.
@@ -93,26 +61,6 @@ pub(in crate::cli) fn request_text(
         text.extend(body_text(body, usize::MAX));
     }
     text
-}
-
-/// One attempt with all its members.
-pub(in crate::cli) fn attempt_json(attempt: &Attempt) -> Value {
-    let mut value = json!({
-        "deliveryId": attempt.delivery_id,
-        "attempt": attempt.attempt,
-        "startedAt": attempt.started_at.format(&Rfc3339).unwrap_or_default(),
-        "durationMs": attempt.duration_ms,
-        "connectMs": attempt.connect_ms,
-        "answerMs": attempt.answer_ms,
-        "class": attempt.class,
-        "status": attempt.status,
-        "error": attempt.error,
-        "responseBytes": attempt.response_body.as_ref().map_or(0, Vec::len),
-    });
-    if let Value::Object(members) = &mut value {
-        members.extend(attempt.response_body.as_deref().map(|body| bytes("responseBody", body)));
-    }
-    value
 }
 
 fn as_text(delivery: &Delivery) -> String {

@@ -14,7 +14,7 @@ use crate::{
         samples::{self, Expected, Sample},
     },
     domain::{contact::Contact, event::CompanyId},
-    operator::{contacts, dead_letters},
+    operator::{contacts, dead_letters, paging::MAX_PAGE},
     postgres::{
         Database,
         dead_letters::{Filter, Summary},
@@ -89,7 +89,7 @@ impl Demo<'_> {
         events: Vec<Value>,
     ) -> anyhow::Result<Outcome> {
         let filter = Filter { since: Some(since), ..Filter::default() };
-        let dead_letters = dead_letters::list(self.database, &filter).await?;
+        let dead_letters = dead_letters::list(self.database, &filter, None, MAX_PAGE).await?.items;
         let webhooks = self.receiver.requests();
         let mut outcome =
             Outcome { contacts: Vec::new(), events, webhooks, dead_letters, unexpected: Vec::new() };

@@ -5,6 +5,7 @@ use secrecy::ExposeSecret as _;
 use super::super::output::{line, table};
 use super::demo::Outcome;
 use crate::{
+    console::OneTimeCode,
     dev::{demo_receiver::DemoReceiver, services::Services},
     domain::contact::field::Field,
     settings::Settings,
@@ -64,10 +65,16 @@ pub(super) fn outcome(outcome: &Outcome) -> anyhow::Result<()> {
 /// Prints URLs, and commands to try next. Addresses with passwords are printed only for the private services.
 pub(super) fn where_to_go(
     settings: &Settings,
+    link: &OneTimeCode,
     services: Option<&Services>,
     receiver: &DemoReceiver,
 ) -> anyhow::Result<()> {
     line("\nWHERE TO GO")?;
+    line(format!(
+        "console     http://{}/sign-in/once/{}   (once; tokens are in http.tokens)",
+        settings.http.bind,
+        link.code.expose_secret()
+    ))?;
     line(format!("health      http://{}/readyz", settings.http.bind))?;
     line(format!("receiver    {}   (also /status/503, /flaky/2)", receiver.url("/sales")))?;
     if services.is_none() {

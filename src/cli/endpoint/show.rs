@@ -3,18 +3,19 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-
 use super::{
     super::{
-        delivery::{attempt_json, attempt_text},
+        delivery::attempt_text,
         exit::Exit,
         output::{self, moment, printable},
     },
     One,
 };
 use crate::{
-    operator::endpoints::{self, Shown},
+    operator::{
+        endpoints::{self, Shown},
+        views::{self, Sight},
+    },
     postgres::Database,
     settings::Settings,
 };
@@ -22,23 +23,9 @@ use crate::{
 pub(super) async fn run(database: &Database, args: &One, settings: &Settings) -> anyhow::Result<Exit> {
     let key = args.key(database).await?;
     let shown = endpoints::show(database, &settings.webhook, &key).await?;
-    let value = as_json(&shown)?;
+    let value = views::endpoints::shown(&shown, Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&shown))?;
     Ok(Exit::Done)
-}
-
-fn as_json(shown: &Shown) -> anyhow::Result<Value> {
-    let mut value = serde_json::to_value(&shown.endpoint)?;
-    let states: Map<String, Value> =
-        shown.states.iter().map(|(state, count)| (state.clone(), (*count).into())).collect();
-    if let Value::Object(members) = &mut value {
-        members.extend([
-            ("settings".to_owned(), json!(shown.terms)),
-            ("deliveriesOfTheDay".to_owned(), Value::Object(states)),
-            ("lastAttempts".to_owned(), shown.attempts.iter().map(attempt_json).collect()),
-        ]);
-    }
-    Ok(value)
 }
 
 fn as_text(shown: &Shown) -> String {

@@ -1,84 +1,41 @@
 //! `endpoint test`: sends one test event at once and prints the request and the response.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-
 use super::{
     super::{
-        delivery::{attempt_json, attempt_text, request_json, request_text},
-        exit::{Exit, Usage},
+        delivery::{attempt_text, request_text},
+        exit::Exit,
         output,
     },
-    One,
+    Changing,
 };
 use crate::{
     domain::webhook::attempt::Class,
-    operator::endpoints::{self, ResolveError},
-    postgres::{Database, attempts::Attempt, clock},
+    operator::{
+        endpoints,
+        views::{self, Sight},
+    },
+    postgres::{Database, attempts::Attempt},
     settings::Settings,
     workers::webhook::endpoint_test::{self, EndpointTest},
 };
 
 pub(super) const HELP: &str = "\
 Sends a signed contact-relay.test event (to a Slack webhook, a Slack message) with the settings of the endpoint:
-timeout, secrets, TLS, egress rules. It ignores pause and breaker, and records nothing. A URL that is not an endpoint
+timeout, secrets, TLS, egress rules. It ignores pause and breaker, and records no attempt. A URL that is not an endpoint
 yet can be tested as well. Exits 0 on 2xx, else 1.
 
 Example: contact-relay endpoint test https://hooks.example/sales --company acme";
 
-pub(super) async fn run(database: &Database, args: &One, settings: &Settings) -> anyhow::Result<Exit> {
-    let (company, url) = target(database, args).await?;
-    if url.contains('$') {
-        let text = "this URL contains variables; give one without, such as https://hooks.example/contacts/1";
-        return Err(Usage(text.to_owned()).into());
-    }
-    // A receiver checks the signature's time. The worker takes the database's clock as well.
-    let started_at = database.unit(async |conn| clock::now(conn).await).await?;
-    let test = endpoint_test::run(settings, &company, &url, started_at).await?;
-    let attempt = recorded(&test);
-    output::object(args.output.format, &as_json(&test, &attempt), |_| as_text(&test, &attempt))?;
+pub(super) async fn run(database: &Database, args: &Changing, settings: &Settings) -> anyhow::Result<Exit> {
+    let (Changing { one, .. }, actor) = (args, args.who.actor()?);
+    let target = endpoints::test_target(database, one.company.as_deref(), &one.endpoint).await?;
+    let started_at = endpoints::begin_test(database, &actor, &target).await?;
+    let test = endpoint_test::run(settings, &target.company, &target.url, started_at).await?;
+    let attempt = test.attempt();
+    output::object(one.output.format, &views::endpoints::test(&test.request, &attempt, Sight::Full), |_| {
+        as_text(&test, &attempt)
+    })?;
     Ok(if test.outcome.class == Class::Delivered { Exit::Done } else { Exit::Failed })
-}
-
-/// Company and URL of the endpoint, or the URL as given when no endpoint has it.
-async fn target(database: &Database, args: &One) -> anyhow::Result<(String, String)> {
-    let company = args.company.clone();
-    match endpoints::resolve(database, company.as_deref(), &args.endpoint).await {
-        Ok(key) => {
-            let endpoint = endpoints::get(database, &key).await?;
-            Ok((endpoint.company, endpoint.url))
-        }
-        // Without a company, only settings for all companies apply.
-        Err(ResolveError::Unknown) if args.endpoint.contains("://") => {
-            Ok((company.unwrap_or_default(), args.endpoint.clone()))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The test as a recorded attempt.
-fn recorded(test: &EndpointTest) -> Attempt {
-    let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
-    let outcome = &test.outcome;
-    Attempt {
-        delivery_id: test.id,
-        attempt: 1,
-        started_at: test.started_at,
-        duration_ms: ms(outcome.duration),
-        connect_ms: outcome.timing.connect.map(ms),
-        answer_ms: outcome.timing.answer.map(ms),
-        class: outcome.class.name().to_owned(),
-        status: outcome.status.map(i32::from),
-        error: outcome.error.clone(),
-        response_body: Some(outcome.response_body.clone()).filter(|body| !body.is_empty()),
-    }
-}
-
-fn as_json(test: &EndpointTest, attempt: &Attempt) -> Value {
-    let sent = &test.request;
-    let request = request_json(sent.method.name(), &sent.url, &sent.headers, sent.body.as_deref());
-    json!({ "request": request, "attempt": attempt_json(attempt) })
 }
 
 fn as_text(test: &EndpointTest, attempt: &Attempt) -> String {

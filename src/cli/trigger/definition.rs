@@ -2,42 +2,28 @@
 //! definitions that the service accepts but the author is unlikely to mean.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{super::input, Finding, Severity};
 use crate::domain::{
     contact::{field::Field, placeholder::Placeholders},
     event::without_nan,
     json::{is_empty, within_doubles},
-    trigger::{
-        definition::{Action, Trigger},
-        shapes::ListOrEmptyObject,
-        spelling::unwrapped,
-    },
+    trigger::definition::{Action, Trigger},
     webhook::action::WebhookAction,
 };
+pub(super) use crate::operator::preview::{Found, find};
 
 mod no_values;
 mod webhook;
 
 /// A JSON pointer and a message.
 type Warning = (String, String);
-
-/// Members of an object, each as it was written.
-pub(super) type Members = BTreeMap<String, Box<RawValue>>;
-
-/// A definition in a file.
-pub(super) struct Found {
-    /// JSON pointer (RFC 6901) into the file.
-    pub(super) place: String,
-    /// The definition as it was written.
-    pub(super) raw: String,
-}
 
 /// A file that the JSON parser refuses. Its error names line and column, never a value.
 #[derive(Debug, thiserror::Error)]
@@ -61,36 +47,6 @@ pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let Err(source) = serde_json::from_str::<Value>(&text) else { return Ok(text) };
     let plain = without_nan(&text).filter(|plain| serde_json::from_str::<Value>(plain).is_ok());
     plain.ok_or_else(|| NotJson { file: file.to_owned(), source }.into())
-}
-
-/// The definitions in `text`: an event, an object with `trigger` and `next`, or one definition.
-pub(super) fn find(text: &str) -> anyhow::Result<Vec<Found>> {
-    let (base, members) = data(text);
-    let Some(trigger) = members.get("trigger") else {
-        return Ok(vec![Found { place: base.to_owned(), raw: text.to_owned() }]);
-    };
-    let raw = unwrapped(trigger.get()).into_owned();
-    let mut found = vec![Found { place: format!("{base}/trigger"), raw }];
-    if let Some(next) = members.get("next").filter(|next| next.get() != "null") {
-        // The parser's error would quote the value.
-        let ListOrEmptyObject::<Box<RawValue>>(next) = serde_json::from_str(next.get())
-            .map_err(|_| anyhow::anyhow!("{base}/next must be a list of definitions"))?;
-        found.extend(next.into_iter().enumerate().map(|(index, raw)| Found {
-            place: format!("{base}/next/{index}"),
-            raw: unwrapped(raw.get()).into_owned(),
-        }));
-    }
-    Ok(found)
-}
-
-/// The object that holds `trigger`, with its place; without members when the text is a definition itself.
-pub(super) fn data(text: &str) -> (&'static str, Members) {
-    let members: Members = serde_json::from_str(text).unwrap_or_default();
-    match members.get("data").map(|data| serde_json::from_str::<Members>(&unwrapped(data.get()))) {
-        Some(Ok(data)) => ("/data", data),
-        _ if members.contains_key("trigger") => ("", members),
-        _ => ("", Members::new()),
-    }
 }
 
 /// All errors of a definition, or its warnings when it has no error.

@@ -38,4 +38,6 @@ pub struct Entry<'a> {
     pub rejected: &'a [Rejected],
     /// A valid identifier that was not accepted because it belongs to another contact.
     pub kept_apart: Option<Rejected>,
+    /// The webhook steps of the event. Only the entry of the first CRM step has them.
+    pub webhooks: Vec<u16>,
 }

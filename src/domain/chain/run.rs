@@ -295,7 +295,13 @@ impl<'a> Run<'a> {
 
     /// The entries of the contacts' history, in the order in which the steps were applied.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event))
+        let entries = self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event));
+        entries.enumerate().map(|(index, mut entry)| {
+            if index == 0 {
+                entry.webhooks = self.deliveries.iter().map(|delivery| delivery.step).collect();
+            }
+            entry
+        })
     }
 
     /// The conflicts that kept two contacts apart, each with its step.
@@ -329,6 +335,7 @@ impl Upsert<'_> {
             values: &self.update.values,
             rejected: &self.update.rejected,
             kept_apart: self.applied.kept_apart.map(|(rejected, _)| rejected),
+            webhooks: Vec::new(),
         }
     }
 }

@@ -23,8 +23,9 @@ use crate::domain::{
 
 mod envelope;
 mod meaning;
+mod renamed;
 
-pub use self::meaning::meaning;
+pub use self::{meaning::meaning, renamed::renamed};
 
 /// Triggers in `data.next`.
 const MAX_NEXT: usize = 10;

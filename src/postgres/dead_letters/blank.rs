@@ -101,7 +101,7 @@ pub async fn blank(
     }
     let (mut unsearched, mut lookups, mut searches) = (0, 0, Vec::new());
     for new in dead_letters {
-        let time = fired::time_of(&new.body).map(to_micros);
+        let time = new.time();
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
         let concerned = erasures.iter().filter(|(company, at)| is_of(company) && is_before(time, *at));
         let mut companies: Vec<(Region, &CompanyId)> =
@@ -189,6 +189,12 @@ fn identifiers(
 }
 
 impl NewDeadLetter {
+    /// When the message was written, by its own words, but not later than it was known.
+    fn time(&self) -> Option<OffsetDateTime> {
+        let time = fired::time_of(&self.body).map(to_micros)?;
+        Some(self.known_at.map_or(time, |known_at| time.min(known_at)))
+    }
+
     /// Removes what the sender wrote, but for the trigger's name. The meaning, a hash, recognizes a redelivery.
     fn blank(&mut self) {
         self.body = Bytes::new();

@@ -158,7 +158,7 @@ pub async fn resolve(conn: &mut PgConnection, ended: &[Message<'_>]) -> Result<(
 pub type Replay = (Uuid, [u8; 32]);
 
 /// Locks the dead letters that these messages replay, and returns the replays whose dead letter an operator has discarded
-/// since. A discard that comes later waits for the caller's transaction.
+/// or edited since. A discard that comes later waits for the caller's transaction.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -170,7 +170,7 @@ pub async fn lock_discarded(
         return Ok(HashSet::new());
     }
     let locked = sqlx::query!(
-        "SELECT dl.dead_letter_id, dl.meaning, dl.state
+        "SELECT dl.dead_letter_id, dl.meaning, dl.state, dl.superseded_by
          FROM UNNEST($1::text[], $2::uuid[], $3::bytea[]) AS u(company_id, dead_letter_id, meaning)
          JOIN dead_letters dl ON dl.company_id = ANY(ARRAY[u.company_id, '']) AND dl.dead_letter_id = u.dead_letter_id
              AND dl.stage = 'upsert' AND dl.meaning = u.meaning
@@ -181,7 +181,10 @@ pub async fn lock_discarded(
     )
     .fetch_all(conn)
     .await?;
-    let discarded = locked.into_iter().filter(|row| row.state == "discarded");
+    let is_superseded = |state: &str, by: Option<Uuid>| state == "resolved" && by.is_some();
+    let discarded = locked
+        .into_iter()
+        .filter(|row| row.state == "discarded" || is_superseded(&row.state, row.superseded_by));
     Ok(discarded.filter_map(|row| Some((row.dead_letter_id, row.meaning.try_into().ok()?))).collect())
 }
 

@@ -1,82 +1,20 @@
 //! Listings and single dead letters, for operators.
 
 use sqlx::PgConnection;
-use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::{
+    filter::{Filter, Parameters, State},
+    without_nul,
+};
 use crate::{
     domain::{
         event::Key,
-        fault::{Reason, Stage},
+        fault::{Reason, Signature, Stage},
     },
-    postgres::columns::column,
+    postgres::{columns::key_columns, planning},
 };
-
-/// The state of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum State {
-    /// Waits for an operator.
-    Open,
-    /// Sent to its stage again, which has not applied it yet.
-    Replaying,
-    /// Its replay was applied.
-    Resolved,
-    /// An operator discarded it.
-    Discarded,
-}
-
-impl State {
-    /// The states that an operator can still settle.
-    pub const UNSETTLED: [Self; 2] = [Self::Open, Self::Replaying];
-
-    /// The name in listings, filters and the database.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// Selects dead letters. `None` does not narrow.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    /// By reason.
-    pub reason: Option<Reason>,
-    /// By stage.
-    pub stage: Option<Stage>,
-    /// By company; the empty string selects those without one.
-    pub company: Option<String>,
-    /// By the name of the trigger.
-    pub trigger: Option<String>,
-    /// Last seen then or later.
-    pub since: Option<OffsetDateTime>,
-    /// In any of these states.
-    pub states: Vec<State>,
-    /// The maximum number of dead letters; the newest are kept.
-    pub limit: Option<i64>,
-}
-
-impl Default for Filter {
-    /// Every unsettled dead letter.
-    fn default() -> Self {
-        Self {
-            reason: None,
-            stage: None,
-            company: None,
-            trigger: None,
-            since: None,
-            states: State::UNSETTLED.to_vec(),
-            limit: None,
-        }
-    }
-}
-
-impl Filter {
-    fn states(&self) -> Vec<String> {
-        column(&self.states, |state| state.name().to_owned())
-    }
-}
 
 /// One line of a listing.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -108,6 +46,19 @@ pub struct Summary {
     pub last_seen_at: OffsetDateTime,
     /// What went wrong, human-readable.
     pub message: String,
+    /// Where its delivery goes; only for stage webhook.
+    pub endpoint_id: Option<Uuid>,
+    /// Its group.
+    #[serde(serialize_with = "hex")]
+    pub signature: Vec<u8>,
+}
+
+/// Writes the bytes of a signature as [`Signature`] does.
+fn hex<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match Signature::try_from(bytes) {
+        Ok(signature) => serializer.collect_str(&signature),
+        Err(_) => serializer.serialize_none(),
+    }
 }
 
 /// A dead letter with its message.
@@ -127,31 +78,104 @@ pub struct DeadLetter {
     pub body: Vec<u8>,
     /// When it was resolved or discarded.
     pub settled_at: Option<OffsetDateTime>,
-    /// The operator who discarded it.
+    /// The operator who discarded or edited it.
     pub settled_by: Option<String>,
+    /// Its contents were not kept, because they may name a person who has been erased.
+    pub is_blank: bool,
+    /// The contact of its delivery, by the id that it had then.
+    pub contact_id: Option<Uuid>,
+    /// The dead letter whose edited event this is.
+    pub edited_from: Option<Uuid>,
+    /// The edited event that took its place.
+    pub superseded_by: Option<Uuid>,
+    /// What the edit changed. Personal data.
+    pub difference: Option<serde_json::Value>,
 }
 
-/// The dead letters that match, newest first.
+/// At most `limit` of the dead letters that match, newest first, from the one after `before`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summary>, sqlx::Error> {
-    sqlx::query_as!(
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    before: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Summary>, sqlx::Error> {
+    let (unsettled, settled): (Vec<State>, Vec<State>) =
+        filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
+    // Each kind has an index of its own.
+    let mut found = Vec::new();
+    for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
+        let filter = Filter { states, ..filter.clone() };
+        found.extend(list_of_kind(conn, &filter, before, limit).await?);
+    }
+    found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+async fn list_of_kind(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    before: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Summary>, sqlx::Error> {
+    let Parameters { states, unsettled, signature, text } = filter.parameters();
+    let (before_at, before_id) = before.unzip();
+    let mut transaction = planning::for_arguments(conn).await?;
+    let found = sqlx::query_as!(
         Summary,
-        "SELECT dead_letter_id AS id, reason, stage, state, company_id AS company, trigger_name AS trigger,
-               event_id, attempts, replays, first_seen_at, last_seen_at, message
-           FROM dead_letters
-           WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
-             AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
-             AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
-           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7",
+        r"SELECT dead_letter_id AS id, reason, stage, state, company_id AS company, trigger_name AS trigger,
+             event_id, attempts, replays, first_seen_at, last_seen_at, message, endpoint_id, signature
+         FROM dead_letters
+         WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
+           AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
+           AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
+           AND ($7::timestamptz IS NULL OR last_seen_at < $7) AND ($8::uuid IS NULL OR endpoint_id = $8)
+           AND ($9::text IS NULL OR event_id = $9) AND ($10::bytea IS NULL OR signature = $10)
+           AND ($11::boolean IS NULL OR unsettled = $11)
+           AND ($12::text IS NULL
+               OR strpos(lower(concat_ws(E'\n', message, trigger_name, event_id)), lower($12)) > 0)
+           AND ($13::timestamptz IS NULL OR (last_seen_at, dead_letter_id) < ($13, $14::uuid))
+         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $15",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
-        filter.company,
-        filter.trigger,
+        filter.company.as_deref().map(without_nul),
+        filter.trigger.as_deref().map(without_nul),
         filter.since,
-        &filter.states(),
-        filter.limit,
+        &states as &[&str],
+        filter.until,
+        filter.endpoint,
+        filter.event_id.as_deref().map(without_nul),
+        signature,
+        unsettled,
+        text,
+        before_at,
+        before_id,
+        limit,
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(found)
+}
+
+/// The lines of a listing for `keys`, by key. Leaves out those that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn summaries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Summary>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query_as!(
+        Summary,
+        "SELECT dl.dead_letter_id AS id, reason, stage, state, dl.company_id AS company, trigger_name AS trigger,
+             event_id, attempts, replays, first_seen_at, last_seen_at, message, endpoint_id, signature
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+         JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+         ORDER BY dl.company_id, dl.dead_letter_id",
+        &companies as &[&str],
+        &ids,
     )
     .fetch_all(conn)
     .await
@@ -162,24 +186,38 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Summar
 /// # Errors
 /// When the database fails.
 pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
+    let Parameters { states, unsettled, signature, text } = filter.parameters();
+    let mut transaction = planning::for_arguments(conn).await?;
     let mut keys = sqlx::query_as!(
         Key,
-        "SELECT company_id AS company, dead_letter_id AS id
-           FROM dead_letters
-           WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
-             AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
-             AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
-           ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $7",
+        r"SELECT company_id AS company, dead_letter_id AS id
+         FROM dead_letters
+         WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR stage = $2)
+           AND ($3::text IS NULL OR company_id = $3) AND ($4::text IS NULL OR trigger_name = $4)
+           AND ($5::timestamptz IS NULL OR last_seen_at >= $5) AND state = ANY($6)
+           AND ($7::timestamptz IS NULL OR last_seen_at < $7) AND ($8::uuid IS NULL OR endpoint_id = $8)
+           AND ($9::text IS NULL OR event_id = $9) AND ($10::bytea IS NULL OR signature = $10)
+           AND ($11::boolean IS NULL OR unsettled = $11)
+           AND ($12::text IS NULL
+               OR strpos(lower(concat_ws(E'\n', message, trigger_name, event_id)), lower($12)) > 0)
+         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $13",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
-        filter.company,
-        filter.trigger,
+        filter.company.as_deref().map(without_nul),
+        filter.trigger.as_deref().map(without_nul),
         filter.since,
-        &filter.states(),
+        &states as &[&str],
+        filter.until,
+        filter.endpoint,
+        filter.event_id.as_deref().map(without_nul),
+        signature,
+        unsettled,
+        text,
         filter.limit,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     keys.reverse();
     Ok(keys)
 }
@@ -210,14 +248,27 @@ pub async fn matching(
 /// # Errors
 /// When the database fails.
 pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<DeadLetter>, sqlx::Error> {
-    let row = sqlx::query!(
-        "SELECT * FROM dead_letters WHERE company_id = $1 AND dead_letter_id = $2",
-        key.company,
-        key.id
+    Ok(get_all(conn, std::slice::from_ref(key)).await?.pop())
+}
+
+/// Dead letters with their messages, in the order of `keys`. Leaves out those that do not exist.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get_all(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    let rows = sqlx::query!(
+        r#"SELECT dl.*, (SELECT d.contact_id FROM webhook_deliveries d
+               WHERE d.company_id = dl.company_id AND d.delivery_id = dl.delivery_id LIMIT 1) AS contact_id
+           FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, dead_letter_id, number)
+           JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+           ORDER BY u.number"#,
+        &companies as &[&str],
+        &ids,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| DeadLetter {
+    let read = rows.into_iter().map(|row| DeadLetter {
         summary: Summary {
             id: row.dead_letter_id,
             reason: row.reason,
@@ -231,6 +282,8 @@ pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<DeadLetter
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
             message: row.message,
+            endpoint_id: row.endpoint_id,
+            signature: row.signature,
         },
         source: row.source,
         delivery_id: row.delivery_id,
@@ -239,5 +292,11 @@ pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<DeadLetter
         body: row.body,
         settled_at: row.settled_at,
         settled_by: row.settled_by,
-    }))
+        is_blank: row.is_blank,
+        contact_id: row.contact_id,
+        edited_from: row.edited_from,
+        superseded_by: row.superseded_by,
+        difference: row.difference,
+    });
+    Ok(read.collect())
 }

@@ -5,7 +5,10 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::one_end::{forget_refusals, lock_free_refusals};
+use super::{
+    filter::State,
+    one_end::{forget_refusals, lock_free_refusals},
+};
 use crate::{
     domain::{event::Key, fault::Stage, webhook::requested::WebhookRequested},
     postgres::columns::{column, key_columns},
@@ -15,6 +18,8 @@ use crate::{
 pub struct Replayable {
     /// Its key.
     pub key: Key,
+    /// Its state before.
+    pub was: String,
     /// The stage that receives it.
     pub stage: Stage,
     /// Its delivery, to be restarted in the same transaction, whether or not the message arrives. Only for stage
@@ -40,21 +45,26 @@ impl Replayable {
     }
 }
 
-/// The deliveries of those of these dead letters that are not settled. Locks nothing: deliveries are locked before their
-/// dead letters.
+/// The deliveries of those of these dead letters that are in one of these states. Locks nothing: deliveries are locked
+/// before their dead letters.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Key>, sqlx::Error> {
+pub async fn deliveries_in(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    states: &[State],
+) -> Result<Vec<Key>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     sqlx::query_as!(
         Key,
         r#"SELECT dl.company_id AS company, dl.delivery_id AS "id!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
            JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           WHERE dl.state IN ('open', 'replaying') AND dl.delivery_id IS NOT NULL"#,
+           WHERE dl.state = ANY($3) AND dl.delivery_id IS NOT NULL"#,
         &companies as &[&str],
         &ids,
+        &column(states, |state| state.name()) as &[&str],
     )
     .fetch_all(conn)
     .await
@@ -71,15 +81,19 @@ pub async fn unsettled_deliveries(conn: &mut PgConnection, keys: &[Key]) -> Resu
 pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
-         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.state IN ('open', 'replaying') AND NOT dl.is_blank
-           AND NOT EXISTS (
-               SELECT FROM webhook_deliveries d
-               WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
-                 AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
-         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id",
+        "WITH replayable AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank
+               AND NOT EXISTS (
+                   SELECT FROM webhook_deliveries d
+                   WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
+                     AND d.delivery_id = dl.delivery_id AND d.state = 'delivered')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
+         FROM replayable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,
     )
@@ -92,7 +106,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
             let stage = row.stage.parse().ok()?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
             let (body, properties) = (row.body, row.properties);
-            Some(Replayable { key, stage, delivery_id: row.delivery_id, body, properties })
+            Some(Replayable { key, was: row.was, stage, delivery_id: row.delivery_id, body, properties })
         })
         .collect();
     marked.sort_by_key(|dead_letter| keys.iter().position(|key| *key == dead_letter.key));
@@ -229,12 +243,12 @@ pub async fn delete_settled(
     Ok(deleted.len() as u64)
 }
 
-/// The result of [`discard`].
+/// The result of [`discard`] or [`restore`].
 #[derive(Debug, Default)]
-pub struct Discarded {
-    /// How many dead letters were discarded.
-    pub count: u64,
-    /// Their deliveries, to be discarded in the same transaction.
+pub struct Settled {
+    /// The dead letters that were changed, with their state before.
+    pub dead_letters: Vec<(Key, String)>,
+    /// Their deliveries, to be changed in the same transaction.
     pub deliveries: Vec<Key>,
 }
 
@@ -242,26 +256,59 @@ pub struct Discarded {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn discard(
-    conn: &mut PgConnection,
-    keys: &[Key],
-    operator: &str,
-) -> Result<Discarded, sqlx::Error> {
+pub async fn discard(conn: &mut PgConnection, keys: &[Key], operator: &str) -> Result<Settled, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        "UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
-         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
-         WHERE dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-           AND dl.state IN ('open', 'replaying')
-         RETURNING dl.company_id, dl.delivery_id",
+        "WITH unsettled AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state IN ('open', 'replaying')
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'discarded', settled_at = now(), settled_by = $3
+         FROM unsettled old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,
         operator,
     )
     .fetch_all(conn)
     .await?;
-    let count = rows.len() as u64;
-    let delivery = |company, id: Option<Uuid>| Some(Key { company, id: id? });
-    let deliveries = rows.into_iter().filter_map(|row| delivery(row.company_id, row.delivery_id));
-    Ok(Discarded { count, deliveries: deliveries.collect() })
+    let mut discarded = Settled::default();
+    for row in rows {
+        let of = |id| Key { company: row.company_id.clone(), id };
+        discarded.deliveries.extend(row.delivery_id.map(of));
+        discarded.dead_letters.push((of(row.dead_letter_id), row.was));
+    }
+    Ok(discarded)
+}
+
+/// Reopens discarded dead letters. Skips those whose contents were not kept: they can only be discarded.
+///
+/// # Errors
+/// When the database fails.
+pub async fn restore(conn: &mut PgConnection, keys: &[Key]) -> Result<Settled, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    let rows = sqlx::query!(
+        "WITH restorable AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id, dl.state
+             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+             WHERE dl.state = 'discarded' AND NOT dl.is_blank
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'open', settled_at = NULL, settled_by = NULL
+         FROM restorable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
+         RETURNING dl.company_id, dl.dead_letter_id, dl.delivery_id, old.state AS was",
+        &companies as &[&str],
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut restored = Settled::default();
+    for row in rows {
+        let of = |id| Key { company: row.company_id.clone(), id };
+        restored.deliveries.extend(row.delivery_id.map(of));
+        restored.dead_letters.push((of(row.dead_letter_id), row.was));
+    }
+    Ok(restored)
 }

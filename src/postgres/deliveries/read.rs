@@ -65,6 +65,8 @@ pub struct Filter {
     pub trigger: Option<String>,
     /// Created then or later.
     pub since: Option<OffsetDateTime>,
+    /// Created earlier, or then with a smaller id.
+    pub before: Option<(OffsetDateTime, Uuid)>,
     /// The maximum number of deliveries; the newest are kept.
     pub limit: Option<i64>,
 }
@@ -82,6 +84,7 @@ impl Filter {
             && self.contact.is_none_or(|id| Some(id) == contact)
             && self.trigger.as_ref().is_none_or(|trigger| *trigger == delivery.trigger)
             && self.since.is_none_or(|since| delivery.created_at >= since)
+            && self.before.is_none_or(|before| (delivery.created_at, delivery.key.id) < before)
     }
 }
 
@@ -264,6 +267,7 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
 
 async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let states = filter.states();
+    let (before_at, before_id) = filter.before.unzip();
     if filter.states.as_deref() == Some(&[State::Pending]) {
         return newest_pending(conn, filter).await;
     }
@@ -274,7 +278,8 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
            AND ($3::uuid[] IS NULL OR endpoint_id = ANY($3)) AND ($4::text IS NULL OR event_id = $4)
            AND ($5::uuid IS NULL OR contact_id = $5) AND ($6::text IS NULL OR trigger_name = $6)
            AND ($7::timestamptz IS NULL OR created_at >= $7)
-         ORDER BY created_at DESC, delivery_id DESC LIMIT $8",
+           AND ($8::timestamptz IS NULL OR created_at <= $8 AND (created_at, delivery_id) < ($8, $9::uuid))
+         ORDER BY created_at DESC, delivery_id DESC LIMIT $10",
         filter.company,
         states.as_deref(),
         filter.endpoints.as_deref(),
@@ -282,6 +287,8 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
         filter.contact,
         filter.trigger,
         filter.since,
+        before_at,
+        before_id,
         filter.limit,
     )
     .fetch_all(conn)
@@ -290,6 +297,7 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
 
 /// Reads pending rows only, however many deliveries have ended.
 async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
+    let (before_at, before_id) = filter.before.unzip();
     sqlx::query_as!(
         Key,
         "SELECT d.company_id AS company, d.delivery_id AS id FROM webhook_pending p
@@ -298,13 +306,16 @@ async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<
          WHERE ($1::text IS NULL OR p.company_id = $1) AND ($2::uuid[] IS NULL OR p.endpoint_id = ANY($2))
            AND ($3::text IS NULL OR d.event_id = $3) AND ($4::uuid IS NULL OR d.contact_id = $4)
            AND ($5::text IS NULL OR d.trigger_name = $5) AND ($6::timestamptz IS NULL OR p.created_at >= $6)
-         ORDER BY p.created_at DESC, p.delivery_id DESC LIMIT $7",
+           AND ($7::timestamptz IS NULL OR (p.created_at, p.delivery_id) < ($7, $8::uuid))
+         ORDER BY p.created_at DESC, p.delivery_id DESC LIMIT $9",
         filter.company,
         filter.endpoints.as_deref(),
         filter.event_id,
         filter.contact,
         filter.trigger,
         filter.since,
+        before_at,
+        before_id,
         filter.limit,
     )
     .fetch_all(conn)

@@ -222,3 +222,21 @@ pub async fn discard(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::
     .await?;
     Ok(())
 }
+
+/// Makes locked deliveries that were discarded dead again, as they were before.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub async fn restore(conn: &mut PgConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query!(
+        "UPDATE webhook_deliveries d SET state = 'dead'
+         FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
+         WHERE d.company_id = u.company_id AND d.delivery_id = u.delivery_id AND d.state = 'discarded'",
+        &companies as &[&str],
+        &ids,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -3,7 +3,7 @@
 //! `MessagePack` with the names of the fields, so that during an upgrade an older process can read what a newer one
 //! wrote, and the other way round: unknown fields are ignored, and a new field must be optional.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -25,6 +25,8 @@ pub struct Committed {
     pub owner: Option<Uuid>,
     /// Its events.
     pub events: Vec<OutgoingEvent>,
+    /// When they were about to be committed, or taken from the database.
+    pub since: Instant,
 }
 
 /// Inserts events, one row for each company, and returns the rows that the process `owner` must publish. Without an
@@ -46,9 +48,10 @@ pub async fn insert(
 /// The events of one transaction by company.
 #[must_use]
 pub fn group(batch: Uuid, owner: Option<Uuid>, events: Vec<OutgoingEvent>) -> Vec<Committed> {
+    let since = Instant::now();
     let committed = by_company(events, |event| &event.company).into_iter().map(|(company, events)| {
         let key = EffectsKey { company, batch, kind: Kind::Publish };
-        Committed { key, owner, events }
+        Committed { key, owner, events, since }
     });
     committed.collect()
 }

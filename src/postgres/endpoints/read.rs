@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::event::Key;
+use crate::{domain::event::Key, postgres::columns::column};
 
 /// What keeps the deliveries of an endpoint waiting. Times are of the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,48 @@ pub struct EndpointRow {
 /// # Errors
 /// When the database fails.
 pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<EndpointRow>, sqlx::Error> {
-    rows(conn, company, None).await
+    let keys = matching(conn, company, None, (Uuid::nil(), Uuid::max())).await?;
+    rows(conn, &keys).await
+}
+
+/// At most `limit` of the endpoints of a company, or of all, by company and id, after this one. Its id is enough within a
+/// company.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    conn: &mut PgConnection,
+    company: Option<&str>,
+    after: Option<&Key>,
+    limit: i64,
+) -> Result<Vec<EndpointRow>, sqlx::Error> {
+    let after_id = after.map_or(Uuid::nil(), |key| key.id);
+    let keys = if let Some(company) = company {
+        let of_company = sqlx::query_as!(
+            Key,
+            "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+                 WHERE company_id = $1 AND endpoint_id > $2 ORDER BY endpoint_id LIMIT $3",
+            company,
+            after_id,
+            limit,
+        );
+        of_company.fetch_all(&mut *conn).await?
+    } else {
+        let of_all = sqlx::query_as!(
+            Key,
+            "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+                 WHERE (company_id, endpoint_id) > ($1, $2)
+                   AND endpoint_id <> '00000000-0000-0000-0000-000000000000'
+                 ORDER BY company_id, endpoint_id LIMIT $3",
+            after.map_or("", |key| key.company.as_str()),
+            after_id,
+            limit,
+        );
+        of_all.fetch_all(&mut *conn).await?
+    };
+    let mut rows = rows(conn, &keys).await?;
+    rows.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(rows)
 }
 
 /// One endpoint.
@@ -71,7 +112,7 @@ pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<
 /// # Errors
 /// When the database fails.
 pub async fn get(conn: &mut PgConnection, key: &Key) -> Result<Option<EndpointRow>, sqlx::Error> {
-    Ok(rows(conn, Some(&key.company), Some(key.id)).await?.pop())
+    Ok(rows(conn, std::slice::from_ref(key)).await?.pop())
 }
 
 /// The endpoints with this address and an id in this inclusive range, which an abbreviated id spans.
@@ -100,11 +141,7 @@ pub async fn matching(
 }
 
 /// Counts pending deliveries in the index of lanes. The lane of deliveries without an endpoint is left out.
-async fn rows(
-    conn: &mut PgConnection,
-    company: Option<&str>,
-    id: Option<Uuid>,
-) -> Result<Vec<EndpointRow>, sqlx::Error> {
+async fn rows(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<EndpointRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT e.company_id, e.endpoint_id, e.url, e.paused_at, e.paused_by, e.disabled_at, e.disabled_because,
                nullif(e.held_until, 'epoch') AS held_until, nullif(e.next_slot_at, 'epoch') AS next_slot_at,
@@ -116,12 +153,12 @@ async fn rows(
                 AND p.endpoint_id = e.endpoint_id ORDER BY p.due_at, p.delivery_id LIMIT 1) AS oldest_due_at,
                (SELECT count(*) FROM webhook_pending p WHERE p.company_id = e.company_id
                 AND p.endpoint_id = e.endpoint_id AND p.due_at <= now()) AS "due!"
-           FROM webhook_endpoints e
-           WHERE ($1::text IS NULL OR e.company_id = $1) AND ($2::uuid IS NULL OR e.endpoint_id = $2)
-             AND e.endpoint_id <> '00000000-0000-0000-0000-000000000000'
+           FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, endpoint_id)
+           JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id
+           WHERE e.endpoint_id <> '00000000-0000-0000-0000-000000000000'
            ORDER BY e.company_id, e.url"#,
-        company,
-        id,
+        &column(keys, |key| key.company.as_str()) as &[&str],
+        &column(keys, |key| key.id),
     )
     .fetch_all(conn)
     .await?;

@@ -1,7 +1,12 @@
 //! Collects the values of the file and the environment, each with its key and origin. Unknown keys are faults here;
 //! whether a value fits its setting is decided later.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 
@@ -15,6 +20,8 @@ pub(super) struct Override {
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// The file that has it, if it is in one.
+    pub(super) file: Option<PathBuf>,
 }
 
 /// The values that override defaults. For the same key, the later one wins.
@@ -65,7 +72,7 @@ impl<'a> Layers<'a> {
             for (key, value) in keys {
                 let key = format!("{section}.{key}");
                 if self.defaults.contains_key(&key) {
-                    self.push(key, value, origin.clone());
+                    self.push(key, value, origin.clone(), Some(path));
                 } else {
                     let message = format!("unknown setting; [{section}] has {known}");
                     self.faults.push(fault(&key, &origin, message));
@@ -87,7 +94,7 @@ impl<'a> Layers<'a> {
             let origin = Origin::Environment(name.clone());
             match self.variable(name) {
                 Some((key, false)) => match value.to_str() {
-                    Some(text) => self.push_text(key, text, origin),
+                    Some(text) => self.push_text(key, text, origin, None),
                     None => self.faults.push(fault(&key, &origin, "not UTF-8")),
                 },
                 Some((key, true)) if ours.contains_key(name.trim_end_matches("_FILE")) => {
@@ -95,7 +102,10 @@ impl<'a> Layers<'a> {
                     self.faults.push(fault(&key, &origin, message));
                 }
                 Some((key, true)) => match read(Path::new(value)) {
-                    Ok(text) => self.push_text(key, text.trim_end_matches(['\r', '\n']), origin),
+                    Ok(text) => {
+                        let text = text.trim_end_matches(['\r', '\n']);
+                        self.push_text(key, text, origin, Some(Path::new(value)));
+                    }
                     Err(error) => {
                         let path = Path::new(value).display();
                         self.faults.push(fault(&key, &origin, format!("could not read {path}: {error}")));
@@ -121,7 +131,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Adds a text from the environment; it becomes a list if the default is a list.
-    fn push_text(&mut self, key: String, text: &str, origin: Origin) {
+    fn push_text(&mut self, key: String, text: &str, origin: Origin, file: Option<&Path>) {
         let is_list = self.defaults.get(&key).is_some_and(|value| matches!(value.kind, ValueKind::Array(_)));
         let kind = match (is_list, text.trim()) {
             (false, _) => ValueKind::from(text),
@@ -138,12 +148,12 @@ impl<'a> Layers<'a> {
                 ValueKind::Array(items.split(',').map(|item| Value::from(item.trim())).collect())
             }
         };
-        self.push(key, Value::new(None, kind), origin);
+        self.push(key, Value::new(None, kind), origin, file);
     }
 
     /// Adds a value, unless the library would have to convert it silently: it rounds fractions and reads `true`
     /// as 1.
-    fn push(&mut self, key: String, value: Value, origin: Origin) {
+    fn push(&mut self, key: String, value: Value, origin: Origin, file: Option<&Path>) {
         let mismatch = match (self.defaults.get(&key).map(|default| &default.kind), &value.kind) {
             (Some(ValueKind::I64(_)), ValueKind::I64(_))
             | (Some(ValueKind::Boolean(_)), ValueKind::Boolean(_)) => None,
@@ -158,9 +168,10 @@ impl<'a> Layers<'a> {
             (Some(ValueKind::Float(_)), ValueKind::Boolean(_)) => Some("expected a number"),
             _ => None,
         };
-        match mismatch {
-            Some(message) => self.faults.push(fault(&key, &origin, message)),
-            None => self.overrides.push(Override { key, value, origin }),
+        if let Some(message) = mismatch {
+            self.faults.push(fault(&key, &origin, message));
+        } else {
+            self.overrides.push(Override { key, value, origin, file: file.map(Path::to_owned) });
         }
     }
 }

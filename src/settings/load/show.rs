@@ -19,6 +19,11 @@ pub(super) fn value(key: &str, value: &Value) -> String {
     }
 }
 
+/// Whether the value of `key` must not be shown as it is.
+pub(super) fn is_secret(key: &str, shown: &Value) -> bool {
+    value(key, shown) != plain(shown)
+}
+
 /// An address is shown in part, because its secret is in a known place.
 fn is_address(key: &str) -> bool {
     key.rsplit_once('.').is_some_and(|(_, name)| name == "url")

@@ -170,6 +170,32 @@ fn value_is_read_from_a_file() {
     assert!(missing["amqp.url"].contains("could not read /nowhere/at/all"), "{missing:?}");
 }
 
+#[test]
+fn secret_in_a_file_that_everybody_can_read_is_reported() {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+    let url = file("amqp://me:hunter2@broker");
+    let settings = file("[postgres]\nurl = \"postgres://me:hunter2@h/d\"\n[http]\nbind = \"127.0.0.1:1\"\n");
+    let harmless = file("amqp://broker");
+    let exposed = |url: &tempfile::NamedTempFile, mode| {
+        for file in [url, &settings] {
+            std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+        }
+        let variables = env(&[("AMQP__URL_FILE", url.path().to_str().unwrap())]);
+        load(Some(settings.path()), variables).unwrap().exposed
+    };
+    for mode in [0o600, 0o640] {
+        assert_eq!(exposed(&url, mode), []);
+    }
+    let found = exposed(&url, 0o644);
+    assert_eq!(
+        found.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>(),
+        ["postgres.url", "amqp.url"]
+    );
+    let text = format!("{found:?}");
+    assert!(text.contains("chmod o-r") && !text.contains("hunter2"), "{text}");
+    assert_eq!(exposed(&harmless, 0o644).len(), 1, "an address without a password is no secret");
+}
+
 /// What was acknowledged would be lost with the database.
 #[test]
 fn commits_cannot_be_asynchronous() {

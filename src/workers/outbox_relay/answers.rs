@@ -15,6 +15,7 @@ use super::lost::Lost;
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology},
     domain::chain::reply::ReplyQueues,
+    metrics::{self, Metrics},
     settings,
     workers::{
         component::OUTBOX_RELAY,
@@ -41,12 +42,14 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Starts the task. It connects for the first answer.
-    pub(super) fn start(settings: settings::Amqp) -> Self {
+    pub(super) fn start(settings: settings::Amqp, metrics: &Metrics) -> Self {
         let (sender, offered) = mpsc::unbounded_channel();
         let task = TaskTracker::new();
         let allowed = Topology::new(&settings.namespace).reply_queues(&settings.reply_queues);
+        let room = Room::new(ROOM);
+        room.watch(metrics, metrics::Room::Replies);
         task.spawn(Task { settings, publisher: None }.run(offered));
-        Self { sender: Some(sender), allowed, room: Room::new(ROOM), task }
+        Self { sender: Some(sender), allowed, room, task }
     }
 
     /// Offers an answer. It is dropped if its queue is not allowed any more, or if too many answers wait already.

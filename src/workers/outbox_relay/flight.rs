@@ -1,6 +1,9 @@
 //! The rows whose messages are with the broker, until the outcome of each message is known. Nothing here does I/O.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Instant,
+};
 
 use uuid::Uuid;
 
@@ -14,6 +17,8 @@ pub(super) struct Name {
     pub(super) event: Uuid,
     /// What is sent to the queue in its `reply_to` once it is published.
     pub(super) answer: Option<Message>,
+    /// When it was sent.
+    pub(super) sent_at: Instant,
 }
 
 /// Rows by number.
@@ -24,6 +29,8 @@ pub(super) struct Flight {
     max_rows: usize,
     /// The rows that were in flight then and have not been settled since.
     suspects: HashSet<EffectsKey>,
+    /// Since when each row has waited, in the order in which they were added, and only after a row that is in flight.
+    since: VecDeque<(u64, Instant)>,
 }
 
 struct Row {
@@ -42,7 +49,8 @@ struct Row {
 
 impl Default for Flight {
     fn default() -> Self {
-        Self { rows: HashMap::new(), next: 0, max_rows: usize::MAX, suspects: HashSet::new() }
+        let (rows, since) = (HashMap::new(), VecDeque::new());
+        Self { rows, next: 0, max_rows: usize::MAX, suspects: HashSet::new(), since }
     }
 }
 
@@ -54,6 +62,17 @@ impl Flight {
     /// How many more rows may be sent now.
     pub(super) fn free(&self) -> usize {
         self.max_rows.saturating_sub(self.rows.len())
+    }
+
+    /// Since when the row has waited that was added first.
+    pub(super) fn oldest(&mut self) -> Option<Instant> {
+        while self.since.pop_front_if(|(row, _)| !self.rows.contains_key(row)).is_some() {}
+        self.since.front().map(|(_, since)| *since)
+    }
+
+    /// Notes since when the row has waited that was added last.
+    pub(super) fn waits_since(&mut self, since: Instant) {
+        self.since.push_back((self.next.saturating_sub(1), since));
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = EffectsKey> + '_ {

@@ -1,5 +1,7 @@
 //! Sends the messages of rows, in slices.
 
+use std::time::Instant;
+
 use uuid::Uuid;
 
 use super::{
@@ -24,8 +26,8 @@ impl OutboxRelay {
         owner: Option<Uuid>,
         rows: Vec<Handed<Committed>>,
     ) -> Result<(), Lost> {
-        let mut messages = Vec::new();
-        for Handed(Committed { key, events, .. }, mut reserved) in rows {
+        let (mut messages, sent_at) = (Vec::new(), Instant::now());
+        for Handed(Committed { key, events, since, .. }, mut reserved) in rows {
             if events.is_empty() {
                 self.settlement.published(key);
                 continue;
@@ -36,11 +38,13 @@ impl OutboxRelay {
             }
             let size = events.iter().map(|event| event.body.len()).sum();
             let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
+            self.flight.waits_since(since);
             for event in events {
-                let name = Name { row, event: event.id, answer: answer(&event) };
+                let name = Name { row, event: event.id, answer: answer(&event), sent_at };
                 messages.push((name, to_amqp(&broker.exchange, event)));
             }
         }
+        let count = messages.len();
         // In slices, each of which has the whole time of `amqp.publish_timeout`.
         let (mut slice, mut bytes) = (Vec::new(), 0);
         for (name, message) in messages {
@@ -51,7 +55,9 @@ impl OutboxRelay {
                 bytes = 0;
             }
         }
-        self.send_slice(broker, owner, slice).await
+        self.send_slice(broker, owner, slice).await?;
+        self.measures.sent(count, sent_at);
+        Ok(())
     }
 
     /// Sends a slice, unless the process stood still during those before it, and others may have taken its rows over.

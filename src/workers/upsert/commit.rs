@@ -26,6 +26,7 @@ use crate::{
         event::body_hash,
         fault::{Fault, Reason},
     },
+    metrics,
     postgres::{dead_letters::SearchBudget, suspects},
     telemetry::chain,
     workers::{
@@ -108,6 +109,7 @@ impl Committer {
                 }
                 Err(refused) => refused,
             };
+            self.worker.metrics.failed_batches.add(metrics::Step::Upsert, 1);
             if refused.waits_for_repair() && !std::mem::replace(&mut round.is_reported, true) {
                 retry::report_refusal(name, health, &chain(&refused));
             }

@@ -11,15 +11,17 @@ use tracing::{Instrument as _, info_span};
 
 use super::{
     commit::Committer,
+    measures::Watched,
     triage::{Triage, Triaged},
     window::{Arrival, Limits, MAX_RUNNING, Taken, Ticket, Window},
     worker::UpsertWorker,
 };
 use crate::{
     amqp::{BatchLimits, ConsumeError, Consumer, Receipt, Received},
+    metrics::Queue,
     workers::{
         backoff::Backoff,
-        consumption::{Ended, Work},
+        consumption::{Counts, Ended, Work},
     },
 };
 
@@ -45,6 +47,7 @@ pub(super) struct Intake {
     window: Window<Triaged, Receipt>,
     running: JoinSet<(Ticket, bool)>,
     limits: Limits,
+    watched: Watched,
 }
 
 /// How many messages the broker hands out: the next batch gathers while others are in the database.
@@ -64,13 +67,14 @@ impl Work for Intake {
         while let Some(done) = self.running.join_next().await {
             if let Some(last) = self.settle(done)
                 && ended.is_ok()
-                && let Err(lost) = consumer.acknowledge_through(last).await
+                && let Err(lost) = self.counts().acked(consumer.acknowledge_through(last).await)
             {
                 ended = Err(lost);
             }
         }
         self.window = Window::default();
         self.arrived.clear();
+        self.watched.note(&self.window);
         ended
     }
 }
@@ -83,6 +87,7 @@ impl Intake {
             arrived: VecDeque::new(),
             window: Window::default(),
             running: JoinSet::new(),
+            watched: Watched::new(&worker.metrics, upsert.decoded_bytes),
             limits: Limits { messages: upsert.batch_size, bytes: upsert.batch_bytes, steps: MAX_STEPS },
             worker,
         }
@@ -97,6 +102,7 @@ impl Intake {
         loop {
             self.decode();
             self.start(consumer, stop).await?;
+            self.watched.note(&self.window);
             // What has arrived goes into one transaction if one can start.
             let count = if self.window.is_free() { self.limits.messages } else { MAX_DECODED };
             let arriving = BatchLimits { count, bytes: self.limits.bytes };
@@ -107,6 +113,7 @@ impl Intake {
                 batch = consumer.next_batch(&arriving), if self.has_room() => match batch? {
                     Some(batch) => {
                         backoff.reset();
+                        self.counts().arrived(&batch);
                         self.arrived.extend(batch);
                     }
                     None if self.window.is_empty() => return Ok(Ended::Idle),
@@ -114,6 +121,10 @@ impl Intake {
                 },
             }
         }
+    }
+
+    fn counts(&self) -> Counts<'_> {
+        Counts { metrics: &self.worker.metrics, queue: Queue::TriggerFired }
     }
 
     /// A short message can take seventy times its size when it is decoded, so what is decoded has a bound of its own.
@@ -156,7 +167,7 @@ impl Intake {
 
     async fn acknowledge(&mut self, consumer: &Consumer, done: Done) -> Result<(), ConsumeError> {
         match self.settle(done) {
-            Some(last) => consumer.acknowledge_through(last).await,
+            Some(last) => self.counts().acked(consumer.acknowledge_through(last).await),
             None => Ok(()),
         }
     }

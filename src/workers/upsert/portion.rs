@@ -285,8 +285,10 @@ mod tests {
             event_key: None,
             trigger: None,
             delivery_id: None,
+            endpoint_id: None,
             attempts: 1,
             replay_of: None,
+            known_at: None,
             is_blank: false,
         }
     }

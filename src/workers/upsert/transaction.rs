@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use secrecy::ExposeSecret as _;
@@ -11,6 +12,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    measures::Measures,
     outcome::{self, Messages, Outcome},
     refused::Refused,
     worker::UpsertWorker,
@@ -85,6 +87,7 @@ pub(super) async fn apply(
     patience: Patience,
     budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
+    let began = Instant::now();
     let unit = async |conn: &mut PgConnection| {
         let mut transaction = conn.begin().await?;
         if let Some(shorter) = patience.lock_timeout() {
@@ -93,11 +96,12 @@ pub(super) async fn apply(
         let applying = async {
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
+            let measures = Measures::of(&outcome, messages);
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
             let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
             let stored = dead.write(worker, &mut transaction).await?;
             (written.dead, written.left_out, written.unsearched) = stored;
-            Ok(written)
+            Ok((written, measures))
         };
         match applying.await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
@@ -111,8 +115,9 @@ pub(super) async fn apply(
             }
         }
     };
-    let Written { events, requests, dead, left_out, unsearched, endpoints } =
+    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures) =
         worker.database.unit(unit).await??;
+    measures.record(&worker.metrics, began, &dead, left_out);
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead, left_out);
     dead_letters::log_unsearched(&worker.name, unsearched);

@@ -200,8 +200,10 @@ pub(super) fn dead_letter(message: &Received, fault: Fault) -> NewDeadLetter {
         event_key,
         trigger: fault.trigger,
         delivery_id: None,
+        endpoint_id: None,
         attempts: 1,
         replay_of: properties::replayed_dead_letter(&message.properties),
+        known_at: None,
         is_blank: false,
     }
 }

@@ -113,6 +113,11 @@ impl<T, R> Window<T, R> {
         self.slots.is_empty()
     }
 
+    /// The receipt of the message that has waited longest.
+    pub(super) fn oldest(&self) -> Option<&R> {
+        self.slots.front().map(|slot| &slot.receipt)
+    }
+
     /// The memory that all its messages take beside their bodies, in bytes.
     pub(super) const fn decoded(&self) -> usize {
         self.decoded

@@ -6,6 +6,7 @@ use super::{endpoints::Endpoints, set_aside::SetAside};
 use crate::{
     domain::{chain::rules::Rules, trigger::cache::TriggerCache},
     health::Health,
+    metrics::Metrics,
     postgres::{
         Database,
         effects::{events::Committed, requests::Requests},
@@ -36,6 +37,8 @@ pub struct UpsertWorker {
     pub set_aside: SetAside,
     /// Where the worker reports.
     pub health: Health,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
     /// Name in logs and health, such as `upsert-1`.
     pub name: String,
 }

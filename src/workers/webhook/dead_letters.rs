@@ -7,7 +7,7 @@ use super::attempt::Job;
 use crate::{
     domain::{
         fault::{Reason, Stage},
-        webhook::{attempt::Next, requested::WebhookRequested},
+        webhook::{attempt::Next, delivery::NO_ENDPOINT, requested::WebhookRequested},
     },
     postgres::dead_letters::{self, NewDeadLetter},
 };
@@ -49,8 +49,10 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         event_key: None,
         trigger: Some(delivery.trigger.clone()),
         delivery_id: Some(delivery.key.id),
+        endpoint_id: Some(delivery.endpoint_id).filter(|id| *id != NO_ENDPOINT),
         attempts: i32::try_from(progress.attempts_in_round().saturating_add(1)).unwrap_or(i32::MAX),
         replay_of: None,
+        known_at: None,
         is_blank: false,
     }
 }

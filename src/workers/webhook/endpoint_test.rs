@@ -1,6 +1,8 @@
 //! Sends one test event to one endpoint, with the client, the settings and the signatures of the worker. It
 //! ignores the lane and records nothing: an operator wants the outcome now.
 
+use std::time::Duration;
+
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -19,6 +21,7 @@ use crate::{
         slack,
     },
     http_client::Sending,
+    postgres::attempts::Attempt,
     settings::Settings,
 };
 
@@ -33,6 +36,27 @@ pub struct EndpointTest {
     pub request: WebhookRequest,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl EndpointTest {
+    /// The test as a recorded attempt.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        let ms = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+        let outcome = &self.outcome;
+        Attempt {
+            delivery_id: self.id,
+            attempt: 1,
+            started_at: self.started_at,
+            duration_ms: ms(outcome.duration),
+            connect_ms: outcome.timing.connect.map(ms),
+            answer_ms: outcome.timing.answer.map(ms),
+            class: outcome.class.name().to_owned(),
+            status: outcome.status.map(i32::from),
+            error: outcome.error.clone(),
+            response_body: Some(outcome.response_body.clone()).filter(|body| !body.is_empty()),
+        }
+    }
 }
 
 /// Sends a test event to `url` under the settings and egress rules for webhooks of `company`, at `started_at`.

@@ -5,6 +5,7 @@
 //! some slots are always free for others, and one company with nobody beside it still uses two thirds of them (a dynamic
 //! threshold, as in the shared buffers of network switches). The same rule shares the memory.
 
+mod figures;
 mod shares;
 
 use std::{

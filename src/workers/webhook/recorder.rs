@@ -2,12 +2,13 @@
 //! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. What the database
 //! refuses is tried again apart from all others (`refused`).
 
+mod measures;
 mod refused;
 mod taken;
 
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{Connection as _, PgConnection};
@@ -34,6 +35,7 @@ use crate::{
         },
     },
     health::Health,
+    metrics::{Metrics, Step},
     postgres::{
         Database, Failure, classify,
         deliveries::{self, NewDelivery},
@@ -71,6 +73,7 @@ pub(super) struct Recorder {
     pub(super) relay: HandOff<Committed>,
     /// CloudEvents `source` of the results.
     pub(super) source: String,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What a transaction returns.
@@ -134,12 +137,14 @@ impl Recorder {
             return Ok(());
         }
         let never = CancellationToken::new();
+        let began = Instant::now();
         let claims = (!is_repeated).then_some(&self.stuck);
         let write = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
                 let unit = async |conn: &mut PgConnection| self.write(conn, taken, is_repeated).await;
                 self.database.unit(unit).await.inspect_err(|error| {
+                    self.metrics.failed_batches.add(Step::Webhook, 1);
                     if let Some(stuck) = claims.filter(|_| classify(error) == Failure::Systemic) {
                         stuck.send_replace(true);
                     }
@@ -154,6 +159,8 @@ impl Recorder {
         for (batch, recorded) in taken.batches() {
             batch.recorded(recorded);
         }
+        measures::recorded(&self.metrics, began, self.presence.now(), &taken.attempted, &lost);
+        measures::changed(&self.metrics, &changes);
         log::lost(&lost);
         log::outcomes(taken.attempted.iter().map(|one| (&one.job.delivery.key, &one.outcome, &one.next)));
         log::changes(&changes);

@@ -83,6 +83,7 @@ async fn unreachable_database_exits_with_69(app: &TestApp) {
             &["contact", "find", "--company", "acme", "--email", "ada@analytical.example"],
             &["contact", "show", "--company", "acme", ID],
             &["contact", "history", "--company", "acme", ID],
+            &["verify"],
             &["dead-letter", "list"],
             &["dead-letter", "show", ID],
             &["dead-letter", "replay", "--all", "--yes"],
@@ -121,6 +122,17 @@ async fn invalid_configuration_exits_with_78(app: &TestApp) {
     app.set("amqp.heartbeat", "5s");
     let path = file.path().to_str().unwrap();
     assert_eq!(app.cli(&["--config", path, "config", "check"]).await.code, Some(0));
+}
+
+#[apply(test)]
+async fn completions_need_no_settings(app: &TestApp) {
+    app.set("amqp.heartbeat", "soon");
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = app.cli(&["completions", shell]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(ended.stdout.contains("dead-letter") && ended.stdout.contains("doctor"), "{shell}");
+    }
+    assert_eq!(app.cli(&["completions", "cmd"]).await.code, Some(2));
 }
 
 #[apply(test)]

@@ -44,8 +44,10 @@ fn with_body(company: &str, body: String) -> NewDeadLetter {
         event_key: None,
         trigger: None,
         delivery_id: None,
+        endpoint_id: None,
         attempts: 1,
         replay_of: None,
+        known_at: None,
         is_blank: false,
     }
 }

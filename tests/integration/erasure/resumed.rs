@@ -103,8 +103,8 @@ async fn resumed_erasure_leaves_what_the_person_has_done_since(app: &TestApp) {
     // One that the first search has missed.
     let missed = refused.id("missed").time("2026-01-01T00:00:00Z").bytes();
     let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}')";
+            properties, signature)
+        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
     sqlx::query(letter).bind(meaning(&missed)).bind(&missed).execute(&app.pool).await.unwrap();
     let report = erase(app, &id).await;
     assert_eq!(

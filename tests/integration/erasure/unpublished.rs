@@ -181,8 +181,8 @@ async fn waits_for_nothing_else(app: &TestApp, id: &str) {
     let (database, unfinished) = claimed(app, id).await;
     let mentioned = Event::lead("Ada").email(EMAIL).time("2026-01-01T00:00:00Z").bytes();
     let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}')";
+            properties, signature)
+        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
     sqlx::query(letter).bind(meaning(&mentioned)).bind(&mentioned).execute(&app.pool).await.unwrap();
     let region = Region::new("BR").unwrap();
     let waiting = erasure::complete(&database, &unfinished, region, "/x", Duration::from_secs(5), || true);

@@ -106,7 +106,8 @@ async fn paused_database_loses_nothing(app: &TestApp) {
     all_done(app, LOAD).await;
     let sessions = "pg_stat_activity
                     WHERE datname = current_database() AND application_name LIKE 'contact-relay%'";
-    assert!(app.rows(sessions).await <= 5);
+    // One more samples metrics.
+    assert!(app.rows(sessions).await <= 6);
 }
 
 #[apply(alone)]

@@ -137,15 +137,36 @@ INSERT INTO webhook_attempts (company_id, created_at, delivery_id, attempt, star
 -- Dead letters: 51 to 60 are of deliveries, 61 to 70 are being replayed, those above 2000 are settled; 9991 and above
 -- were settled a year ago.
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
-        event_key, delivery_id, last_seen_at, state, settled_at)
+        event_key, delivery_id, last_seen_at, state, settled_at, signature)
     SELECT company, id(n), CASE WHEN n BETWEEN 51 AND 60 THEN 'webhook' ELSE 'upsert' END, 'event_invalid', 'm',
         meaning(n), '\x00', 'trigger.fired', '{}', CASE WHEN n BETWEEN 51 AND 60 OR n > 9000 THEN NULL ELSE id(n) END,
         CASE WHEN n BETWEEN 51 AND 60 THEN id(n) END,
         start() - n * interval '1 second',
         CASE WHEN n BETWEEN 61 AND 70 THEN 'replaying' WHEN n > 2000 THEN 'resolved' ELSE 'open' END,
-        CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2000 THEN start() END
+        CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2000 THEN start() END, meaning(n % 1000)
     FROM numbers;
 INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key, properties,
-        state)
-    SELECT '', id(n), 'upsert', 'undecodable', 'm', meaning(n), '\x00', 'trigger.fired', '{}', 'replaying'
+        state, signature)
+    SELECT '', id(n), 'upsert', 'undecodable', 'm', meaning(n), '\x00', 'trigger.fired', '{}', 'replaying', meaning(0)
     FROM generate_series(1, 10000) n;
+
+INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action, object)
+    SELECT company, id(n), start() - n * interval '1 second', CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'bob' END, 'api',
+        'dead_letter.discard', n::text
+    FROM numbers;
+
+-- Operations: 1 is running and nobody's, with 10,000 items of which the last 10 are not done; 2 is being planned; those above
+-- 9990 ended a year ago, and the first of them has items.
+INSERT INTO operations (operation_id, action, state, selection, total, done, operator, via, owner, owner_until, created_at,
+        finished_at)
+    SELECT id(n), 'replay', CASE n WHEN 1 THEN 'running' WHEN 2 THEN 'planning' ELSE 'done' END, '{}', 10000,
+        CASE n WHEN 1 THEN 9990 ELSE 0 END, 'ada', 'api', CASE n WHEN 1 THEN id(1) END, 'epoch',
+        start() - CASE WHEN n > 9990 THEN interval '1 year' ELSE interval '1 second' END - n * interval '1 millisecond',
+        CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2 THEN start() END
+    FROM generate_series(1, 10000) n;
+INSERT INTO operation_items (operation_id, position, company_id, object_id, outcome)
+    SELECT id(o), n - 10000, 'acme', id(n), CASE WHEN n <= 9990 THEN 'done' END
+    FROM generate_series(1, 10000) n, unnest(ARRAY[1, 9991]) o;
+
+INSERT INTO idempotency_keys (caller, key, request, created_at)
+    SELECT 'ada', n::text, '\x00', start() - n * interval '1 second' FROM generate_series(1, 20000) n;

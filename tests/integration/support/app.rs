@@ -139,6 +139,11 @@ impl TestApp {
         received.unwrap_or_else(|| panic!("received {} of {count} webhooks", self.receiver.requests().len()))
     }
 
+    /// Whether the services are private, and set up for speed.
+    pub(crate) fn is_private(&self) -> bool {
+        self.environment.is_private()
+    }
+
     /// Acts on a shared service. Only for tests that run alone.
     pub(crate) async fn control(&self, action: Action, service: Service) {
         self.environment.control(action, service).await;

@@ -116,9 +116,15 @@ impl Process {
 
     /// The full response to a GET at the service's own address, if any.
     pub(crate) async fn get(&self, path: &str) -> Option<String> {
+        self.get_accepting(path, "*/*").await
+    }
+
+    /// The same, with an `Accept` header.
+    pub(crate) async fn get_accepting(&self, path: &str, accept: &str) -> Option<String> {
         let Inner { http, .. } = &*self.0;
         let mut stream = TcpStream::connect(http).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {http}\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;

@@ -1,6 +1,8 @@
 //! A preview is what the workers would do.
 
 use super::*;
+use serde_json::json;
+
 use crate::{domain::webhook::request::USER_AGENT, settings};
 
 const REFERENCE: &str = r#"{
@@ -33,7 +35,7 @@ fn fired_for(
 ) -> anyhow::Result<Value> {
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     let settings = settings::load(None, environment).unwrap().settings;
-    fire(text, &argument(arguments, "a")?, &argument(client_data, "c")?, company, &settings)
+    Ok(preview::fire(text, &argument(arguments, "a")?, &argument(client_data, "c")?, company, &settings)?)
 }
 
 #[test]

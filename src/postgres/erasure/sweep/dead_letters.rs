@@ -26,7 +26,7 @@ impl Sweep<'_> {
         let (mut found, mut events) = (Vec::new(), Vec::new());
         let mut rows = sqlx::query!(
             r#"SELECT dead_letter_id, stage, message, body, routing_key, properties::text AS "properties!", source,
-                   event_id, event_key, trigger_name, delivery_id
+                   event_id, event_key, trigger_name, delivery_id, difference::text
                FROM dead_letters WHERE company_id = $1 AND dead_letter_id > $2 AND dead_letter_id <= $3"#,
             page.company,
             page.after,
@@ -47,6 +47,7 @@ impl Sweep<'_> {
                     || self
                         .in_texts([&row.properties, &row.routing_key, &row.message].map(|t| Some(t.as_str())))
                     || self.in_texts(named.map(Option::as_deref))
+                    || self.in_texts([row.difference.as_deref()])
             };
             if is_webhook || mentions() && !self.is_of_later_message(&row.body) {
                 found.push(row.dead_letter_id);

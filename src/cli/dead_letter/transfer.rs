@@ -1,0 +1,180 @@
+//! `dead-letter export` and `import`, one JSON object per line.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{
+        confirm::Who,
+        exit::{Exit, Usage},
+        input,
+        output::{self, Output},
+        progress,
+    },
+    select::Filters,
+};
+use crate::{
+    operator::dead_letters::{
+        self,
+        transfer::{self, Outcome, Record, Terms},
+    },
+    postgres::Database,
+    settings::Settings,
+};
+
+/// The longest line, in bytes: a body of 1 MiB that is escaped, and an edit of it.
+const MAX_LINE: u64 = 32 << 20;
+
+/// Invalid lines that are named one by one.
+const MAX_NAMED: u64 = 10;
+
+pub(super) const EXPORT_HELP: &str = "\
+Exports the dead letters with these ids or that match these filters; without either, all open and replaying ones. Bodies
+that are not UTF-8 are in base64. The file has personal data. The export is recorded.
+
+Example: contact-relay dead-letter export --company acme > dead-letters.ndjson";
+
+pub(super) const IMPORT_HELP: &str = "\
+Dead letters keep their ids; those that are there already stay as they are, so importing twice does no harm. Replaying ones
+come back as open, discarded ones as discarded. What has been resolved, applied or erased since is left out, and so are
+dead letters of deliveries that are gone. Exits 3 when some were left out.
+
+Example: contact-relay dead-letter import dead-letters.ndjson";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Export {
+    /// Ids, or the first 8 or more digits of ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    who: Who,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Import {
+    /// The exported file; `-` is standard input
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn export(database: &Database, args: &Export) -> anyhow::Result<Exit> {
+    let actor = args.who.actor()?;
+    let mut keys = Vec::with_capacity(args.ids.len());
+    if args.ids.is_empty() {
+        keys = dead_letters::keys(database, &args.filters.filter()?).await?;
+    } else if args.filters.narrows() || args.filters.limit.is_some() {
+        return Err(Usage("give ids or filters, not both".to_owned()).into());
+    }
+    for id in &args.ids {
+        let key = dead_letters::resolve(database, id).await?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let (bar, mut count) = (progress::bar(Some(keys.len() as u64), "exporting"), 0_u64);
+    let ended = transfer::export(database, &actor, &keys, |record| {
+        output::ndjson(&record)?;
+        count += 1;
+        bar.set_position(count);
+        Ok::<_, anyhow::Error>(())
+    })
+    .await;
+    bar.finish_and_clear();
+    ended?;
+    output::note(format_args!("exported {count}"));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn import(database: &Database, args: &Import, settings: &Settings) -> anyhow::Result<Exit> {
+    let actor = args.who.actor()?;
+    let regions = settings.contacts.regions();
+    let pepper = settings.contacts.suppression_pepper.expose_secret();
+    let terms = Terms { pepper, regions: &regions };
+    let mut lines = open(&args.file).with_context(|| format!("could not read {}", args.file.display()))?;
+    let (mut counts, mut number) = (BTreeMap::<Outcome, u64>::new(), 0_u64);
+    let bar = progress::bar(None, "importing");
+    let ended = loop {
+        number += 1;
+        let line = match next(&mut lines) {
+            Ok(Some(line)) => line,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(anyhow::Error::new(error)),
+        };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let outcome = match serde_json::from_slice::<Record>(&line) {
+            Ok(record) => transfer::import(database, &actor, &terms, &record).await,
+            Err(_) => Ok(Outcome::Invalid),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => break Err(error.into()),
+        };
+        let count = counts.entry(outcome).or_default();
+        *count += 1;
+        if outcome == Outcome::Invalid && *count <= MAX_NAMED {
+            output::note(format_args!("line {number} is {}", outcome.text()));
+        }
+        bar.inc(1);
+    };
+    bar.finish_and_clear();
+    let exit = finish(args, &counts)?;
+    ended.with_context(|| format!("stopped at line {number}"))?;
+    Ok(exit)
+}
+
+fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
+    Ok(if input::is_standard_input(file) {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(file)?))
+    })
+}
+
+/// The next line. One that is too long is cut off, which no parser takes for JSON.
+fn next(lines: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = lines.take(MAX_LINE).read_until(b'\n', &mut line)?;
+    if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+        lines.skip_until(b'\n')?;
+    }
+    Ok((read > 0).then_some(line))
+}
+
+fn finish(args: &Import, counts: &BTreeMap<Outcome, u64>) -> anyhow::Result<Exit> {
+    let of = |outcome| counts.get(&outcome).copied().unwrap_or_default();
+    let (imported, present) = (of(Outcome::Imported), of(Outcome::Present));
+    let left_out = || {
+        let is_left = |outcome: &Outcome| !matches!(outcome, Outcome::Imported | Outcome::Present);
+        counts.iter().filter(move |(outcome, _)| is_left(outcome))
+    };
+    let skipped: u64 = left_out().map(|(_, count)| count).sum();
+    let reasons: Map<String, Value> =
+        left_out().map(|(outcome, count)| (outcome.name().to_owned(), (*count).into())).collect();
+    let value = json!({ "imported": imported, "present": present, "skipped": skipped, "reasons": reasons });
+    output::report(args.output.format, &value, |_| {
+        let reasons = left_out().map(|(outcome, count)| format!("\n  {count} {}", outcome.text()));
+        let reasons: String = reasons.collect();
+        format!("imported {imported}, already there {present}, skipped {skipped}{reasons}")
+    })?;
+    Ok(match (imported + present, skipped) {
+        (_, 0) => Exit::Done,
+        (0, _) if of(Outcome::Invalid) == skipped => Exit::Failed,
+        _ => Exit::Partly,
+    })
+}

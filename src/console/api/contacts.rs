@@ -1,0 +1,166 @@
+//! Contacts: search, get, history, unmerge, erase, reveal.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::input::{self, Because, InPath};
+use crate::{
+    console::{
+        body::Json,
+        caller::Caller,
+        once::Personal,
+        problem::Problem,
+        reply::Reply,
+        route::Route,
+        shared::{Shared, on_one_thread},
+    },
+    domain::{
+        contact::{Contact, ContactId},
+        event::CompanyId,
+    },
+    operator::{
+        contacts,
+        erasure::{self, Request},
+        unmerge, views,
+    },
+    settings::Role,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        // Phones and emails must not be in an address, which proxies log.
+        Route::query("/api/v1/contacts/search", Role::Viewer, search),
+        Route::read("/api/v1/companies/{company}/contacts/{id}", Role::Viewer, get),
+        Route::read("/api/v1/companies/{company}/contacts/{id}/history", Role::Viewer, history),
+        Route::change("/api/v1/companies/{company}/contacts/{id}/unmerge", Role::Editor, split),
+        Route::change("/api/v1/companies/{company}/contacts/{id}/erase", Role::Admin, erase),
+        Route::change("/api/v1/companies/{company}/contacts/{id}/reveal", Role::Admin, reveal),
+    ]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    company: String,
+    phone: Option<String>,
+    email: Option<String>,
+}
+
+async fn search(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Json(search): Json<Search>,
+) -> Result<Reply, Problem> {
+    let company = company(&search.company)?;
+    let region = shared.settings.contacts.regions().of(&company);
+    let (phone, email) = (search.phone.as_deref(), search.email.as_deref());
+    let found = contacts::find(&shared.database, region, &company, phone, email).await?;
+    let sight = input::sight(&caller);
+    let items: Vec<Value> = found.iter().map(|contact| views::contacts::contact(contact, sight)).collect();
+    Ok(Reply(json!({ "items": items, "next": null })))
+}
+
+/// A contact is found by company and id.
+type Place = InPath<(String, Uuid)>;
+
+async fn get(State(shared): State<Shared>, caller: Caller, place: Place) -> Result<Reply, Problem> {
+    let (company, id) = contact(place)?;
+    let profile = contacts::show(&shared.database, &company, id).await?;
+    Ok(Reply(views::contacts::profile(&profile, input::sight(&caller))))
+}
+
+async fn history(State(shared): State<Shared>, place: Place) -> Result<Reply, Problem> {
+    let (company, id) = contact(place)?;
+    let entries = contacts::history(&shared.database, &company, id).await?;
+    let items: Vec<Value> = entries.iter().map(views::contacts::entry).collect();
+    Ok(Reply(json!({ "items": items, "next": null })))
+}
+
+/// A change that can be tried first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Decision {
+    #[serde(default)]
+    dry_run: bool,
+    reason: Option<String>,
+}
+
+/// The contacts are named, not shown: an answer may be kept for a day.
+async fn split(
+    State(shared): State<Shared>,
+    caller: Caller,
+    place: Place,
+    Json(decision): Json<Decision>,
+) -> Result<Reply, Problem> {
+    let (company, id) = contact(place)?;
+    let actor = input::actor(&caller, decision.reason.as_deref())?;
+    on_one_thread(move || async move {
+    let (database, events) = (&shared.database, &shared.settings.events);
+    let done = unmerge::unmerge(database, events, &company, id, &actor, decision.dry_run).await?;
+    let named = |contact: &Contact| {
+        json!({ "id": contact.id.to_string(), "companyId": company.as_str(), "version": contact.version })
+    };
+    Ok(Reply(json!({
+        "contactId": done.contact.to_string(),
+        "restoredContactId": done.restored.to_string(),
+        "contacts": done.contacts.iter().map(named).collect::<Vec<_>>(),
+        "events": done.events,
+        "movedEvents": done.moved_events,
+        "dryRun": decision.dry_run,
+    })))
+    })
+    .await
+}
+
+async fn erase(
+    State(shared): State<Shared>,
+    caller: Caller,
+    place: Place,
+    Json(decision): Json<Decision>,
+) -> Result<Reply, Problem> {
+    let (company, id) = contact(place)?;
+    let actor = input::actor(&caller, decision.reason.as_deref())?;
+    on_one_thread(move || async move {
+        let settings = &shared.settings;
+        let request = Request {
+            company: &company,
+            id,
+            actor: &actor,
+            region: settings.contacts.regions().of(&company),
+            pepper: settings.contacts.suppression_pepper.expose_secret(),
+            source: &settings.events.source,
+            dry_run: decision.dry_run,
+        };
+        Reply::of(&erasure::erase(&shared.database, &request).await?)
+    })
+    .await
+}
+
+async fn reveal(
+    State(shared): State<Shared>,
+    caller: Caller,
+    place: Place,
+    Json(because): Json<Because>,
+) -> Result<Response, Problem> {
+    let (company, id) = contact(place)?;
+    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let reveal = async move || Ok(contacts::reveal(&shared.database, &actor, &company, id).await?);
+    let identity = on_one_thread(reveal).await?;
+    let mut response = Reply(json!({ "identity": identity })).into_response();
+    response.extensions_mut().insert(Personal);
+    Ok(response)
+}
+
+fn contact(InPath((of, id)): Place) -> Result<(CompanyId, ContactId), Problem> {
+    Ok((company(&of)?, ContactId(id)))
+}
+
+fn company(text: &str) -> Result<CompanyId, Problem> {
+    CompanyId::new(text).map_err(|error| Problem::invalid("company", error.to_string()))
+}

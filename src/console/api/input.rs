@@ -1,0 +1,119 @@
+//! Parameters that several routes share.
+
+use std::collections::HashSet;
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    console::{
+        body::Params,
+        caller::Caller,
+        problem::{Kind, Problem},
+    },
+    operator::{audit::Actor, paging::MAX_PAGE, views::Sight},
+    settings::Role,
+};
+
+/// Rows of a page without `limit`.
+const DEFAULT_PAGE: u32 = 50;
+
+/// Maximum number of ids in one request.
+const MAX_IDS: usize = 500;
+
+/// The parameters of the path.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        let bad =
+            |_| Problem::new(Kind::NotFound, "there is no such address: its last part must be a whole id");
+        path.map(|Path(path)| Self(path)).map_err(bad)
+    }
+}
+
+/// The body of a change that needs nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Because {
+    pub(super) reason: Option<String>,
+}
+
+/// The body of a change of several things.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ids {
+    ids: Vec<Uuid>,
+    pub(super) reason: Option<String>,
+}
+
+impl Ids {
+    /// The ids, each once, in their order.
+    ///
+    /// # Errors
+    /// When there are none, or too many.
+    pub(super) fn distinct(&self) -> Result<Vec<Uuid>, Problem> {
+        if !(1..=MAX_IDS).contains(&self.ids.len()) {
+            return Err(Problem::invalid("ids", format!("give 1 to {MAX_IDS} ids")));
+        }
+        let mut seen = HashSet::new();
+        Ok(self.ids.iter().copied().filter(|id| seen.insert(*id)).collect())
+    }
+}
+
+/// The caller as the actor of a change, with their reason.
+pub(super) fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
+    let actor = caller.actor.clone().because(reason);
+    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
+}
+
+/// What the caller may see.
+pub(super) fn sight(caller: &Caller) -> Sight {
+    if caller.is(Role::Operator) { Sight::Full } else { Sight::Masked }
+}
+
+/// `limit`: the size of the page.
+pub(super) fn limit(query: &mut Params) -> Result<u32, Problem> {
+    let parse = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+    Ok(query.parsed("limit", parse, &format!("1 to {MAX_PAGE}"))?.unwrap_or(DEFAULT_PAGE))
+}
+
+/// A moment, or how long ago it was.
+pub(super) fn moment(query: &mut Params, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {
+    let parse = |text: &str| {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(|| {
+            let ago = time::Duration::try_from(humantime::parse_duration(text).ok()?).ok()?;
+            OffsetDateTime::now_utc().checked_sub(ago)
+        });
+        // What Postgres can store, with room on both sides.
+        moment.filter(|moment| (1970..10_000).contains(&moment.year()))
+    };
+    query.parsed(name, parse, "a time such as 2026-11-22T10:00:00Z, or a duration such as 24h")
+}
+
+/// A text that the database can compare with.
+pub(super) fn text(query: &mut Params, name: &'static str) -> Result<Option<String>, Problem> {
+    let parse = |text: &str| (text.len() <= MAX_TEXT && !text.contains('\0')).then(|| text.to_owned());
+    query.parsed(name, parse, &format!("at most {MAX_TEXT} bytes, without a zero character"))
+}
+
+/// Maximum length of a filter, in bytes.
+const MAX_TEXT: usize = 2_048;
+
+/// One of several names.
+pub(super) fn named<T: strum::VariantArray + Copy + Into<&'static str>>(
+    name: &'static str,
+    text: &str,
+) -> Result<T, Problem> {
+    let found = T::VARIANTS.iter().copied().find(|variant| Into::<&str>::into(*variant) == text);
+    let names = || T::VARIANTS.iter().map(|variant| (*variant).into()).collect::<Vec<&str>>().join(", ");
+    found.ok_or_else(|| Problem::invalid(name, format!("expected one of {}", names())))
+}

@@ -1,0 +1,89 @@
+//! Who sends a request: the bearer of a token, or a session of the console.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use time::OffsetDateTime;
+
+use super::{
+    keyring::{Keyring, Session},
+    problem::{Kind, Problem},
+};
+use crate::{
+    operator::audit::{Actor, Via},
+    settings::Role,
+};
+
+/// The cookie of a session.
+pub(super) const COOKIE: &str = "contact_relay_session";
+
+/// Who sends a request. A handler that takes it has a caller whose role its route accepts.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Their name, for the audit.
+    pub(super) actor: Actor,
+    /// What they may do.
+    pub(super) role: Role,
+    /// The token that the forms of this session must send as `csrf`. A caller with a bearer token has none.
+    pub(super) csrf: Option<String>,
+}
+
+impl Caller {
+    /// Whether they may do what this role may.
+    pub(super) fn is(&self, role: Role) -> bool {
+        self.role >= role
+    }
+
+    /// Reads the token, or without one the session, of a request.
+    ///
+    /// # Errors
+    /// When there is neither, or it is not valid.
+    pub(super) fn of(keyring: &Keyring, headers: &HeaderMap, via: Via) -> Result<Self, Problem> {
+        if keyring.is_empty() {
+            return Err(unauthenticated(
+                "nobody has access: http.tokens is empty; add an entry name:role:token and restart",
+            ));
+        }
+        let by = |name: String| Actor::new(name, via);
+        if headers.contains_key(header::AUTHORIZATION) {
+            let bearer = token(headers).and_then(|token| keyring.bearer(token));
+            let bearer = bearer.ok_or_else(|| unauthenticated("the token is not valid; see http.tokens"))?;
+            return Ok(Self { actor: by(bearer.name), role: bearer.role, csrf: None });
+        }
+        let session = session(keyring, headers)
+            .ok_or_else(|| unauthenticated("send `Authorization: Bearer <token>`, or sign in at /sign-in"))?;
+        let Session { bearer, csrf } = session;
+        Ok(Self { actor: by(bearer.name), role: bearer.role, csrf: Some(csrf) })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // Only open routes have none.
+        parts.extensions.get().cloned().ok_or_else(|| unauthenticated("this needs a token"))
+    }
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    Problem::new(Kind::Unauthenticated, detail)
+}
+
+/// The only `Authorization`, if it is a bearer token.
+fn token(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+fn session(keyring: &Keyring, headers: &HeaderMap) -> Option<Session> {
+    let now = OffsetDateTime::now_utc();
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    // Another service of this host may have set one of the same name; any valid one will do.
+    let mut sessions = pairs.filter(|(name, _)| *name == COOKIE).take(4);
+    sessions.find_map(|(_, value)| keyring.session(value, now))
+}

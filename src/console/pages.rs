@@ -1,0 +1,118 @@
+//! The console's pages: HTML from templates, which escape whatever strangers chose. They work without script, and every
+//! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
+
+mod assets;
+mod attempts;
+mod audit;
+mod chart;
+mod contact;
+mod contact_changes;
+mod contacts;
+mod dead_letter;
+mod dead_letters;
+mod deliveries;
+mod delivery;
+mod edit;
+mod endpoint;
+mod endpoints;
+mod explain;
+mod failures;
+mod overview;
+mod parts;
+mod playground;
+mod query;
+mod settle;
+mod shell;
+
+use askama::Template;
+use axum::{
+    http::{HeaderMap, header},
+    response::{Html, IntoResponse as _, Response},
+};
+
+use self::assets::Assets;
+use super::{problem::Problem, route::Route};
+use crate::settings::Role;
+
+/// The pages.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::open(assets::PATH, assets::serve),
+        Route::page("/", Role::Viewer, overview::show),
+        Route::page("/failures", Role::Viewer, failures::list),
+        Route::form("/failures/note", Role::Operator, failures::note),
+        Route::page("/dead-letters", Role::Viewer, dead_letters::list),
+        Route::form("/dead-letters/confirm", Role::Operator, settle::confirm),
+        Route::form("/dead-letters/settle", Role::Operator, settle::settle),
+        Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
+        Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
+        Route::page("/deliveries", Role::Viewer, deliveries::list),
+        Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
+        Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
+        Route::page("/endpoints", Role::Viewer, endpoints::list),
+        Route::page("/endpoints/{id}", Role::Viewer, endpoint::show),
+        Route::form("/endpoints/{id}/pause", Role::Operator, endpoint::pause),
+        Route::form("/endpoints/{id}/resume", Role::Operator, endpoint::resume),
+        Route::form("/endpoints/{id}/enable", Role::Operator, endpoint::enable),
+        Route::form("/endpoints/{id}/test", Role::Operator, endpoint::test),
+        Route::page("/contacts", Role::Viewer, contacts::show),
+        Route::ask("/contacts", Role::Viewer, contacts::search),
+        Route::page("/contacts/{id}", Role::Viewer, contact::show),
+        Route::form("/contacts/{id}/unmerge", Role::Editor, contact_changes::unmerge),
+        Route::form("/contacts/{id}/erase", Role::Admin, contact_changes::erase),
+        Route::form("/contacts/{id}/reveal", Role::Admin, contact_changes::reveal),
+        Route::page("/playground", Role::Viewer, playground::show),
+        Route::ask("/playground", Role::Viewer, playground::preview),
+        Route::page("/audit", Role::Viewer, audit::list),
+    ]
+}
+
+/// What the sign-in form shows.
+pub(super) struct SignIn<'a> {
+    /// The path to go to afterwards.
+    pub(super) then: &'a str,
+    /// Why it is shown again.
+    pub(super) fault: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    then: &'a str,
+    fault: Option<&'a str>,
+    assets: Assets,
+}
+
+/// The page with the sign-in form.
+pub(super) fn sign_in(page: &SignIn<'_>) -> Response {
+    html(&SignInPage { then: page.then, fault: page.fault, assets: Assets::new() })
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    title: &'static str,
+    detail: &'a str,
+    assets: Assets,
+}
+
+/// A problem, as a page for whoever asked for one.
+pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
+    let accept = asked.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let Some(problem) = response.extensions().get::<Problem>().filter(|_| accept.contains("text/html"))
+    else {
+        return response;
+    };
+    let page =
+        html(&ProblemPage { title: problem.kind.title(), detail: &problem.detail, assets: Assets::new() });
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    (parts.status, parts.headers, page).into_response()
+}
+
+/// A page. A template fails only if writing to memory does.
+fn html(page: &impl Template) -> Response {
+    page.render()
+        .map_or_else(|error| Problem::internal(&error).into_response(), |text| Html(text).into_response())
+}

@@ -1,0 +1,126 @@
+//! What operators changed.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
+    parts::{Id, Moment, object, printable, words},
+    query::{Choice, Given, PAGE, choices},
+    shell::{Shell, render},
+};
+use crate::operator::audit::{self, ACTIONS, Entry, Filter};
+
+const NAMES: [&str; 5] = ["operator", "action", "company", "object", "cursor"];
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct Page {
+    shell: Shell,
+    filter: Fields,
+    actions: Vec<Choice>,
+    is_filtered: bool,
+    fault: Option<String>,
+    rows: Vec<Row>,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+struct Fields {
+    operator: String,
+    company: String,
+    object: String,
+}
+
+struct Row {
+    at: Moment,
+    operator: String,
+    via: String,
+    action: String,
+    href: Option<String>,
+    what: Id,
+    company: String,
+    before: String,
+    after: String,
+    reason: String,
+}
+
+impl Row {
+    fn new(entry: &Entry, now: OffsetDateTime) -> Self {
+        let kind = match entry.action.split_once('.') {
+            Some(("dead_letter", _)) => Some("dead-letters"),
+            Some(("delivery", _)) => Some("deliveries"),
+            Some(("endpoint", _)) => Some("endpoints"),
+            Some(("contact", _)) => Some("contacts"),
+            _ => None,
+        };
+        let id = Uuid::try_parse(&entry.object).ok();
+        Self {
+            at: Moment::new(entry.at, now),
+            operator: printable(&entry.operator),
+            via: words(&entry.via),
+            action: words(&entry.action.replace('.', ": ")),
+            href: kind.zip(id).map(|(kind, id)| object(kind, &entry.company, id)),
+            what: Id::text(&entry.object),
+            company: printable(&entry.company),
+            before: state(entry.before.as_ref()),
+            after: state(entry.after.as_ref()),
+            reason: entry.reason.as_deref().map(printable).unwrap_or_default(),
+        }
+    }
+}
+
+/// `{"state": "open", "replays": 1}` as `state open, replays 1`.
+fn state(value: Option<&Value>) -> String {
+    let text = |value: &Value| match value {
+        Value::String(text) => words(text),
+        other => printable(&other.to_string()),
+    };
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::Object(members)) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            let members = members.map(|(name, value)| format!("{} {}", words(name), text(value)));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        Some(other) => text(other),
+    }
+}
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let given = Given::take(&mut query, &NAMES)?;
+    query.end()?;
+    let now = OffsetDateTime::now_utc();
+    let before = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let (before, fault) = match before {
+        Ok(before) => (before, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let filter = Filter {
+        operator: given.given("operator"),
+        action: given.given("action"),
+        company: given.given("company"),
+        object: given.given("object"),
+        before,
+        ..Filter::default()
+    };
+    let found = audit::list(&shared.database, &filter, PAGE).await?;
+    let field = |name: &str| given.get(name).to_owned();
+    render(&Page {
+        shell: Shell::new(&caller, "/audit", "Audit"),
+        actions: choices(ACTIONS, given.get("action")),
+        is_filtered: given.any(&["operator", "action", "company", "object"]),
+        fault,
+        rows: found.items.iter().map(|entry| Row::new(entry, now)).collect(),
+        first: given.given("cursor").map(|_| given.link("/audit", "cursor", "")),
+        next: found.next.map(|next| given.link("/audit", "cursor", &next.to_string())),
+        filter: Fields { operator: field("operator"), company: field("company"), object: field("object") },
+    })
+}

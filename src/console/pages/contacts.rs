@@ -1,0 +1,150 @@
+//! The search for contacts. It is a form that is posted: a phone or an email has no place in an address, which browsers
+//! and proxies keep.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        body::{Form, Params},
+        caller::Caller,
+        problem::Problem,
+        route::CSRF_FIELD,
+        shared::Shared,
+    },
+    parts::{Id, Moment, object, printable},
+    shell::{DONE, Shell, render},
+};
+use crate::{
+    domain::{
+        contact::{Contact, ContactId, field::Field},
+        event::CompanyId,
+    },
+    operator::{
+        contacts::{self, FindError, LookupError},
+        views::{self, Sight},
+    },
+};
+
+#[derive(Template)]
+#[template(path = "contacts.html")]
+struct Page {
+    shell: Shell,
+    company: String,
+    phone: String,
+    email: String,
+    contact: String,
+    fault: Option<String>,
+    rows: Option<Vec<Row>>,
+}
+
+struct Row {
+    href: String,
+    id: Id,
+    name: String,
+    phone: String,
+    email: String,
+    updated: Moment,
+    version: i64,
+}
+
+impl Row {
+    fn new(contact: &Contact, sight: Sight, now: OffsetDateTime) -> Self {
+        let value = |field: Field| printable(&views::contacts::value(contact, field, sight));
+        Self {
+            href: object("contacts", contact.company.as_str(), contact.id.0),
+            id: Id::new(contact.id.0),
+            name: Some(value(Field::Name)).filter(|name| !name.is_empty()).unwrap_or_else(nameless),
+            phone: value(Field::Phone),
+            email: value(Field::Email),
+            updated: Moment::new(contact.updated_at, now),
+            version: contact.version,
+        }
+    }
+}
+
+/// Stands for the name of a contact without one.
+pub(super) fn nameless() -> String {
+    "Contact without a name".to_owned()
+}
+
+/// How much this reader may see.
+pub(super) fn sight(shell: &Shell) -> Sight {
+    if shell.is_operator() { Sight::Full } else { Sight::Masked }
+}
+
+pub(super) async fn show(caller: Caller, mut query: Params) -> Result<Response, Problem> {
+    let (company, done) = (query.one("company")?, query.one(DONE)?);
+    query.end()?;
+    let shell = Shell::new(&caller, "/contacts", "Contacts").after(done.as_deref());
+    let nothing = String::new;
+    render(&Page {
+        shell,
+        company: company.unwrap_or_default(),
+        phone: nothing(),
+        email: nothing(),
+        contact: nothing(),
+        fault: None,
+        rows: None,
+    })
+}
+
+pub(super) async fn search(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    form.one(CSRF_FIELD)?;
+    let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
+    let (company, phone, email, contact) =
+        (field("company")?, field("phone")?, field("email")?, field("contact")?);
+    form.end()?;
+    let shell = Shell::new(&caller, "/contacts", "Contacts");
+    let found = find(&shared, &company, &phone, &email, &contact).await?;
+    let now = OffsetDateTime::now_utc();
+    let sight = sight(&shell);
+    let (fault, rows) = match found {
+        Ok(found) => (None, Some(found.iter().map(|one| Row::new(one, sight, now)).collect())),
+        Err(fault) => (Some(fault), None),
+    };
+    render(&Page { shell, company, phone, email, contact, fault, rows })
+}
+
+/// The contacts, or what is wrong with the search.
+async fn find(
+    shared: &Shared,
+    company: &str,
+    phone: &str,
+    email: &str,
+    contact: &str,
+) -> Result<Result<Vec<Contact>, String>, Problem> {
+    let Ok(company) = CompanyId::new(company) else { return Ok(Err("Give the id of a company.".to_owned())) };
+    let given = |text| Some(text).filter(|text: &&str| !text.trim().is_empty());
+    if let Some(contact) = given(contact) {
+        let Ok(id) = Uuid::try_parse(contact.trim()) else {
+            return Ok(Err("The contact id is not a whole UUID.".to_owned()));
+        };
+        return match contacts::show(&shared.database, &company, ContactId(id)).await {
+            Ok(profile) => Ok(Ok(vec![profile.contact])),
+            Err(LookupError::Database(error)) => Err(error.into()),
+            Err(LookupError::Unknown) => Ok(Ok(Vec::new())),
+            Err(other) => Ok(Err(sentence(&other))),
+        };
+    }
+    let region = shared.settings.contacts.regions().of(&company);
+    match contacts::find(&shared.database, region, &company, given(phone), given(email)).await {
+        Ok(found) => Ok(Ok(found)),
+        Err(FindError::Database(error)) => Err(error.into()),
+        Err(other) => Ok(Err(sentence(&other))),
+    }
+}
+
+/// An error as a sentence.
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    printable(&format!("{first}{}.", letters.as_str()))
+}

@@ -1,0 +1,193 @@
+//! The listing of dead letters, and what its rows show.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use strum::VariantArray as _;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
+    parts::{Badge, Id, Moment, object, printable, words},
+    query::{Choice, Given, MOMENT, PAGE, choices, key_text, moment},
+    shell::{DONE, Shell, render},
+};
+use crate::{
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
+    operator::dead_letters::{self, Filter, State as Letter, Summary},
+};
+
+const NAMES: [&str; 12] = [
+    "state",
+    "reason",
+    "stage",
+    "company",
+    "text",
+    "trigger",
+    "event",
+    "endpoint",
+    "since",
+    "until",
+    "signature",
+    "cursor",
+];
+
+/// The choice of every state, beside the states themselves.
+const ANY: &str = "any";
+
+#[derive(Template)]
+#[template(path = "dead_letters.html")]
+struct Page {
+    shell: Shell,
+    filter: Fields,
+    states: Vec<Choice>,
+    reasons: Vec<Choice>,
+    stages: Vec<Choice>,
+    is_filtered: bool,
+    has_more_filters: bool,
+    fault: Option<String>,
+    actions: Vec<(&'static str, &'static str)>,
+    rows: Vec<Row>,
+    here: String,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+struct Fields {
+    company: String,
+    text: String,
+    trigger: String,
+    event: String,
+    endpoint: String,
+    since: String,
+    until: String,
+    signature: String,
+}
+
+/// One dead letter of a listing.
+pub(super) struct Row {
+    pub(super) href: String,
+    /// The value of its checkbox.
+    pub(super) key: String,
+    pub(super) whole: Uuid,
+    pub(super) id: Id,
+    pub(super) reason: String,
+    pub(super) stage: String,
+    pub(super) company: String,
+    pub(super) message: String,
+    pub(super) trigger: String,
+    pub(super) state: Badge,
+    pub(super) attempts: i32,
+    pub(super) last: Moment,
+}
+
+impl Row {
+    pub(super) fn new(row: &Summary, now: OffsetDateTime) -> Self {
+        Self {
+            href: object("dead-letters", &row.company, row.id),
+            key: key_text(&Key { company: row.company.clone(), id: row.id }),
+            whole: row.id,
+            id: Id::new(row.id),
+            reason: words(&row.reason),
+            stage: words(&row.stage),
+            company: printable(&row.company),
+            message: printable(&row.message),
+            trigger: row.trigger.as_deref().map(printable).unwrap_or_default(),
+            state: Badge::dead_letter(&row.state),
+            attempts: row.attempts,
+            last: Moment::new(row.last_seen_at, now),
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let given = Given::take(&mut query, &NAMES)?;
+    let done = query.one(DONE)?;
+    query.end()?;
+    let now = OffsetDateTime::now_utc();
+    let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let (found, fault) = match filter(&given, now).and_then(|filter| Ok((filter, cursor?))) {
+        Ok((filter, after)) => {
+            (Some(dead_letters::list(&shared.database, &filter, after, PAGE).await?), None)
+        }
+        Err(fault) => (None, Some(fault)),
+    };
+    let next = found.as_ref().and_then(|found| found.next);
+    let rows = found.iter().flat_map(|found| &found.items);
+    let field = |name: &str| given.get(name).to_owned();
+    render(&Page {
+        shell: Shell::new(&caller, "/dead-letters", "Dead letters").live().after(done.as_deref()),
+        states: states(given.get("state")),
+        reasons: choices(Reason::VARIANTS.iter().map(|reason| reason.name()), given.get("reason")),
+        stages: choices(Stage::VARIANTS.iter().map(|stage| stage.name()), given.get("stage")),
+        is_filtered: given.any(&NAMES),
+        has_more_filters: given.any(&["trigger", "event", "endpoint", "since", "until", "signature"]),
+        fault,
+        actions: actions(given.get("state")),
+        rows: rows.map(|row| Row::new(row, now)).collect(),
+        here: given.link("/dead-letters", "cursor", given.get("cursor")),
+        first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
+        next: next.map(|next| given.link("/dead-letters", "cursor", &next.to_string())),
+        filter: Fields {
+            company: field("company"),
+            text: field("text"),
+            trigger: field("trigger"),
+            event: field("event"),
+            endpoint: field("endpoint"),
+            since: field("since"),
+            until: field("until"),
+            signature: field("signature"),
+        },
+    })
+}
+
+/// What may be done to dead letters in the chosen states.
+fn actions(state: &str) -> Vec<(&'static str, &'static str)> {
+    let mut actions = Vec::new();
+    if matches!(state, "" | "open" | "replaying" | ANY) {
+        actions.extend([("replay", "Replay"), ("discard", "Discard")]);
+    }
+    if matches!(state, "discarded" | ANY) {
+        actions.push(("restore", "Restore"));
+    }
+    actions
+}
+
+/// Without a choice, those that an operator can still settle.
+fn states(chosen: &str) -> Vec<Choice> {
+    let unsettled =
+        Choice { value: String::new(), name: "open or replaying".to_owned(), is_chosen: chosen.is_empty() };
+    let each = choices(Letter::VARIANTS.iter().map(|state| state.name()).chain([ANY]), chosen);
+    std::iter::once(unsettled).chain(each).collect()
+}
+
+fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
+    let states = given.parsed("state", "one of the list", |text| match text {
+        ANY => Some(Letter::VARIANTS.to_vec()),
+        _ => text.parse().ok().map(|state| vec![state]),
+    })?;
+    let filter = Filter::default();
+    Ok(Filter {
+        reason: given.parsed("reason", "one of the list", |text| text.parse().ok())?,
+        stage: given.parsed("stage", "one of the list", |text| text.parse().ok())?,
+        company: given.given("company"),
+        trigger: given.given("trigger"),
+        endpoint: given
+            .parsed("endpoint", "the whole id of an endpoint", |text| Uuid::try_parse(text).ok())?,
+        event_id: given.given("event"),
+        signature: given.parsed("signature", "a link of the failures", |text| text.parse().ok())?,
+        text: given
+            .parsed("text", "1 to 200 characters, without control characters", |text| text.parse().ok())?,
+        since: given.parsed("since", MOMENT, |text| moment(text, now))?,
+        until: given.parsed("until", MOMENT, |text| moment(text, now))?,
+        states: states.unwrap_or_else(|| filter.states.clone()),
+        ..filter
+    })
+}

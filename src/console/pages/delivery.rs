@@ -1,0 +1,167 @@
+//! One delivery: its attempts, its request, and sending it again.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        body::{Form, Params},
+        caller::Caller,
+        problem::{Kind, Problem},
+        route::CSRF_FIELD,
+        shared::{Shared, on_one_thread},
+    },
+    attempts::{Line, Request},
+    explain,
+    parts::{Badge, Id, Moment, object, printable},
+    query,
+    shell::{DONE, Done, Shell, go, render},
+};
+use crate::{
+    domain::event::Key,
+    operator::{
+        deliveries::{self, Delivery, State as DeliveryState},
+        endpoints::shortened,
+        wake_up::WakeUp,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "delivery.html")]
+struct Page {
+    shell: Shell,
+    id: Id,
+    company: String,
+    trigger: String,
+    state: Badge,
+    waits: &'static str,
+    until: Option<Moment>,
+    fault: String,
+    can_resend: bool,
+    resend: String,
+    resend_verb: &'static str,
+    endpoint: String,
+    endpoint_href: Option<String>,
+    created: Moment,
+    next_attempt: Option<Moment>,
+    finished: Option<Moment>,
+    attempt_count: i32,
+    is_newest_only: bool,
+    event: Id,
+    source: String,
+    step: i16,
+    contact: Option<(Id, String)>,
+    dead_letter: Option<DeadLetter>,
+    digest: Option<(Id, String)>,
+    members: Vec<(Id, String)>,
+    attempts: Vec<Line>,
+    request: Option<Request>,
+}
+
+struct DeadLetter {
+    state: Badge,
+    id: Id,
+    href: String,
+}
+
+/// The delivery of the path, of the company in the query.
+async fn key(shared: &Shared, id: &str, company: Option<String>) -> Result<Key, Problem> {
+    if let (Some(company), Ok(id)) = (&company, Uuid::try_parse(id)) {
+        return Ok(Key { company: company.clone(), id });
+    }
+    Ok(deliveries::resolve(&shared.database, company.as_deref(), id).await?)
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let (company, done) = (params.one("company")?, params.one(DONE)?);
+    params.end()?;
+    let key = key(&shared, &id, company).await?;
+    let found = deliveries::get(&shared.database, &key).await?;
+    let delivery = found.ok_or_else(|| {
+        Problem::new(
+            Kind::NotFound,
+            "there is no such delivery; deliveries leave some time after they have ended",
+        )
+    })?;
+    let shell = Shell::new(&caller, "/deliveries", &delivery.listed.summary.trigger).after(done.as_deref());
+    let is_pending = delivery.listed.summary.state == DeliveryState::Pending.name();
+    render(&page(if is_pending { shell.live() } else { shell }, &key, &delivery))
+}
+
+fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
+    let now = OffsetDateTime::now_utc();
+    let row = &delivery.listed.summary;
+    let is_pending = row.state == DeliveryState::Pending.name();
+    let shows_bodies = shell.is_operator();
+    let of = |id: Uuid| (Id::new(id), object("deliveries", &key.company, id));
+    let request = &delivery.request;
+    let request = Request::new(&request.method, &request.url, &request.headers, request.body.as_deref());
+    Page {
+        id: Id::new(row.id),
+        company: printable(&row.company),
+        trigger: printable(&row.trigger),
+        state: Badge::delivery(&row.state),
+        waits: delivery.listed.waits_for().map(explain::wait).unwrap_or_default(),
+        until: Moment::of(delivery.listed.waits_until(), now),
+        fault: delivery.fault.as_deref().map(printable).unwrap_or_default(),
+        can_resend: delivery.fault.is_none() && row.digest_id.is_none(),
+        resend: object("deliveries", &key.company, row.id).replacen('?', "/resend?", 1),
+        resend_verb: if is_pending { "Send now" } else { "Send again" },
+        endpoint: printable(&row.endpoint_url.as_deref().map(shortened).unwrap_or_default()),
+        endpoint_href: row.endpoint_id.map(|id| object("endpoints", &key.company, id)),
+        created: Moment::new(row.created_at, now),
+        next_attempt: Moment::of(row.next_attempt_at, now),
+        finished: Moment::of(row.finished_at, now),
+        attempt_count: row.attempts,
+        is_newest_only: row.newest_only,
+        event: Id::text(&row.event_id),
+        source: printable(&delivery.source),
+        step: delivery.step,
+        contact: row.contact_id.map(|id| (Id::new(id), object("contacts", &key.company, id))),
+        dead_letter: delivery.dead_letter.as_ref().map(|dead| DeadLetter {
+            state: Badge::dead_letter(&dead.state),
+            id: Id::new(dead.id),
+            href: object("dead-letters", &key.company, dead.id),
+        }),
+        digest: row.digest_id.map(of),
+        members: delivery.members.iter().copied().map(of).collect(),
+        attempts: delivery.attempts.iter().rev().map(|one| Line::new(one, now, shows_bodies)).collect(),
+        request: shows_bodies.then_some(request),
+        shell,
+    }
+}
+
+pub(super) async fn resend(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    let company = params.one("company")?.unwrap_or_default();
+    params.one(DONE)?;
+    params.end()?;
+    form.one(CSRF_FIELD)?;
+    form.end()?;
+    let key = Key { company, id: query::id(&id)? };
+    let here = object("deliveries", &key.company, key.id);
+    let resent = on_one_thread(move || async move {
+        // Only a hint: without it the worker finds the delivery when it looks next.
+        let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
+        let (database, actor) = (&shared.database, &caller.actor);
+        Ok(deliveries::resend(database, actor, wake_up.as_mut(), &[key], None, |_| ()).await?.0)
+    });
+    let resent = resent.await?;
+    let done = if resent.done > 0 { Done::Resent } else { Done::NotResent };
+    Ok(go(&here, done, &[]))
+}

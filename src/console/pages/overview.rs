@@ -1,0 +1,194 @@
+//! The first page: what failed, why and since when, and what waits.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use time::OffsetDateTime;
+
+use super::{
+    super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
+    chart::{Bar, Chart},
+    explain,
+    parts::{Badge, Moment, Tone, count, link, object, printable, span, words},
+    shell::{DONE, Shell, render},
+};
+use crate::operator::{
+    endpoints::shortened,
+    overview::{self, MAX_COUNTED, Overview, Waiting},
+};
+
+/// Endpoints on the page.
+const ENDPOINTS: usize = 10;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    shell: Shell,
+    figures: Vec<Figure>,
+    failed: Vec<Failed>,
+    is_capped: bool,
+    chart: Chart,
+    parts: Vec<Part>,
+    endpoints: Vec<Endpoint>,
+    more_endpoints: bool,
+}
+
+struct Figure {
+    name: &'static str,
+    value: String,
+    remark: String,
+    tone: &'static str,
+    href: &'static str,
+}
+
+struct Failed {
+    href: String,
+    reason: String,
+    explanation: &'static str,
+    stage: String,
+    open: String,
+    replaying: String,
+    is_calm: bool,
+    since: Moment,
+    last: Moment,
+}
+
+struct Part {
+    name: String,
+    badge: Badge,
+    reason: Option<String>,
+}
+
+struct Endpoint {
+    href: String,
+    address: String,
+    company: String,
+    state: Badge,
+    since: Option<Moment>,
+    until: Option<Moment>,
+    error: String,
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    caller: Caller,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let done = query.one(DONE)?;
+    query.end()?;
+    let seen = overview::read(&shared.database).await?;
+    let shell = Shell::new(&caller, "/", "Overview").live().after(done.as_deref());
+    let report = shared.health.report().into_iter();
+    render(&Page {
+        figures: figures(&seen),
+        failed: failed(&seen),
+        is_capped: seen.unsettled() >= MAX_COUNTED,
+        chart: chart(&seen),
+        parts: report.map(|(name, failing)| part(&name, failing.as_deref())).collect(),
+        more_endpoints: seen.endpoints.len() > ENDPOINTS,
+        endpoints: endpoints(&seen),
+        shell,
+    })
+}
+
+/// A count that may have ended at its limit.
+fn capped(number: i64) -> String {
+    if number >= MAX_COUNTED { format!("{}+", count(MAX_COUNTED)) } else { count(number) }
+}
+
+fn figures(seen: &Overview) -> Vec<Figure> {
+    let unsettled = seen.unsettled();
+    let oldest = seen.failed.iter().map(|failed| failed.first_seen_at).min();
+    let troubled = i64::try_from(seen.endpoints.len()).unwrap_or(i64::MAX);
+    let tone = |number: i64, tone: Tone| if number > 0 { tone.into() } else { "" };
+    vec![
+        Figure {
+            name: "Dead letters",
+            value: capped(unsettled),
+            remark: oldest.map_or("nothing failed".to_owned(), |at| format!("oldest {}", age(at, seen.now))),
+            tone: tone(unsettled, Tone::Failed),
+            href: "/dead-letters",
+        },
+        Figure {
+            name: "Deliveries that wait",
+            value: capped(seen.deliveries.count),
+            remark: waiting(&seen.deliveries, seen.now, "every webhook was sent"),
+            tone: tone(seen.deliveries.count, Tone::Waiting),
+            href: "/deliveries?state=pending",
+        },
+        Figure {
+            name: "Events to publish",
+            value: capped(seen.events.count),
+            remark: waiting(&seen.events, seen.now, "every event was published"),
+            tone: tone(seen.events.due, Tone::Waiting),
+            href: "/",
+        },
+        Figure {
+            name: "Endpoints in trouble",
+            value: if seen.endpoints.len() >= 100 { "100+".to_owned() } else { count(troubled) },
+            remark: if troubled > 0 { "not open".to_owned() } else { "all are open".to_owned() },
+            tone: tone(troubled, Tone::Failed),
+            href: "/endpoints",
+        },
+    ]
+}
+
+fn age(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    span(now - at)
+}
+
+fn waiting(waiting: &Waiting, now: OffsetDateTime, none: &str) -> String {
+    match waiting.oldest_at {
+        Some(oldest) => format!("{} due, oldest {}", count(waiting.due), age(oldest, now)),
+        None => none.to_owned(),
+    }
+}
+
+fn failed(seen: &Overview) -> Vec<Failed> {
+    let rows = seen.failed.iter().map(|row| Failed {
+        href: link("/dead-letters", [("reason", row.reason.as_str()), ("stage", row.stage.as_str())]),
+        reason: words(&row.reason),
+        explanation: explain::reason(&row.reason),
+        stage: words(&row.stage),
+        open: count(row.count - row.replaying),
+        replaying: count(row.replaying),
+        is_calm: row.replaying == 0,
+        since: Moment::new(row.first_seen_at, seen.now),
+        last: Moment::new(row.last_seen_at, seen.now),
+    });
+    rows.collect()
+}
+
+/// A bar for each of the last 60 minutes.
+fn chart(seen: &Overview) -> Chart {
+    let value =
+        |ago: i32| seen.minutes.iter().filter(|minute| minute.ago == ago).map(|minute| minute.count).sum();
+    let bar = |ago: i32| Bar {
+        value: value(ago),
+        label: if ago == 0 { "this minute".to_owned() } else { format!("{ago} min ago") },
+    };
+    let bars: Vec<Bar> = (0..60).rev().map(bar).collect();
+    let total: i64 = bars.iter().map(|bar| bar.value).sum();
+    let title = format!("{} open dead letters failed in the last hour", count(total));
+    Chart::new(Tone::Failed, title, ["1 h ago", "now"], &bars)
+}
+
+fn part(name: &str, failing: Option<&str>) -> Part {
+    let badge = match failing {
+        Some(_) => Badge::new(Tone::Failed, "failing"),
+        None => Badge::new(Tone::Done, "ready"),
+    };
+    Part { name: words(name), badge, reason: failing.map(printable) }
+}
+
+fn endpoints(seen: &Overview) -> Vec<Endpoint> {
+    let rows = seen.endpoints.iter().take(ENDPOINTS).map(|(state, row)| Endpoint {
+        href: object("endpoints", &row.company, row.id),
+        address: printable(&shortened(&row.url)),
+        company: printable(&row.company),
+        state: Badge::endpoint(state.name()),
+        since: Moment::of(state.since(&row.lane), seen.now),
+        until: Moment::of(state.until(&row.lane), seen.now),
+        error: row.last_error.as_deref().map(printable).unwrap_or_default(),
+    });
+    rows.collect()
+}

@@ -1,0 +1,301 @@
+//! Replays, discards and restores dead letters, in windows of one transaction each.
+
+use std::{collections::HashSet, num::NonZeroU32};
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use crate::{
+    amqp::{Message, PublishError, Publisher, Topology, properties},
+    domain::{event::Key, fault::Stage},
+    operator::{
+        audit::{self, Actor, Change},
+        rate_limit::RateLimit,
+    },
+    postgres::{
+        Database,
+        dead_letters::{self as store, Replayable, State},
+        deliveries,
+    },
+};
+
+/// Why a dead letter was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Left {
+    /// It is in another state, was delivered already, has no contents, or does not exist.
+    Skipped,
+    /// It could not be published, and is open again.
+    Failed,
+}
+
+/// A dead letter whose state has changed, and the state before.
+pub(in crate::operator) type Changed = (Key, String);
+
+/// Counts of an operation on many dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Changed.
+    pub done: u64,
+    /// Left alone: in another state, delivered already, without contents, or deleted.
+    pub skipped: u64,
+    /// Not published, and open again.
+    pub failed: u64,
+    /// Which ones were not changed. All others were.
+    pub left: Vec<(Key, Left)>,
+}
+
+impl Progress {
+    fn add(&mut self, done: usize, skipped: Vec<Key>, failed: Vec<Key>) {
+        self.done += done as u64;
+        self.skipped += skipped.len() as u64;
+        self.failed += failed.len() as u64;
+        self.left.extend(skipped.into_iter().map(|key| (key, Left::Skipped)));
+        self.left.extend(failed.into_iter().map(|key| (key, Left::Failed)));
+    }
+}
+
+/// Those of `keys` that are not among `others`.
+fn without<'a>(keys: &[Key], others: impl Iterator<Item = &'a Key>) -> Vec<Key> {
+    let others: HashSet<&Key> = others.collect();
+    keys.iter().filter(|key| !others.contains(key)).cloned().collect()
+}
+
+/// Why a replay ended early. Dead letters that were not published are open again, or still `replaying` if the
+/// database failed; both can be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The database failed.
+    #[error("could not mark the dead letters")]
+    Database(#[from] sqlx::Error),
+    /// The broker failed.
+    #[error("could not publish the dead letters")]
+    Publish(#[from] PublishError),
+}
+
+/// Sends dead letters through the stage that failed, in the order of `keys`, at most `rate` per second. Calls
+/// `progress` after each window.
+///
+/// Each one is marked, and its delivery made due, before it is published. So a crash loses nothing, and a message
+/// that is replayed twice takes effect once.
+///
+/// # Errors
+/// When the database or the broker fails; the last `progress` is accurate.
+pub async fn replay(
+    database: &Database,
+    actor: &Actor,
+    publisher: &mut Publisher,
+    topology: &Topology,
+    keys: &[Key],
+    rate: Option<NonZeroU32>,
+    mut progress: impl FnMut(&Progress),
+) -> Result<Progress, ReplayError> {
+    let mut rate_limit = RateLimit::new(rate);
+    let mut total = Progress::default();
+    for keys in keys.chunks(rate_limit.window()) {
+        rate_limit.wait(keys.len()).await;
+        let begin = async |conn: &mut PgConnection| begin(conn, actor, keys).await;
+        let replayables = database.transact(|_| true, begin).await?;
+        let unpublished = send(database, publisher, topology, &replayables).await?;
+        let skipped = without(keys, replayables.iter().map(|one| &one.key));
+        total.add(replayables.len() - unpublished.len(), skipped, unpublished);
+        progress(&total);
+    }
+    Ok(total)
+}
+
+/// Marks one window, and makes its deliveries due. Afterwards it is to be published, and ended with [`end`].
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn begin(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<Vec<Replayable>, sqlx::Error> {
+    lock_deliveries(conn, keys, &State::UNSETTLED).await?;
+    let replayables = store::begin_replay(conn, keys).await?;
+    // A pending delivery keeps its schedule: it will be sent anyway.
+    let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
+    deliveries::restart(conn, &due, &[deliveries::State::Dead, deliveries::State::Discarded]).await?;
+    let changed: Vec<_> = replayables.iter().map(|one| (one.key.clone(), one.was.clone())).collect();
+    record(conn, actor, audit::DEAD_LETTER_REPLAY, &changed, State::Replaying).await?;
+    Ok(replayables)
+}
+
+/// Publishes marked dead letters. Those that depend on their message and were not published are open again; it returns
+/// their keys.
+pub(super) async fn send(
+    database: &Database,
+    publisher: &mut Publisher,
+    topology: &Topology,
+    replayables: &[Replayable],
+) -> Result<Vec<Key>, ReplayError> {
+    let unpublished = publish(publisher, topology, replayables).await;
+    let reopen: Vec<Key> = match &unpublished {
+        Ok(unpublished) => unpublished.clone(),
+        Err(_) => replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect(),
+    };
+    let end = async |conn: &mut PgConnection| end(conn, replayables, &reopen).await;
+    database.transact(|()| true, end).await?;
+    Ok(unpublished?)
+}
+
+/// Discards dead letters, and the deliveries behind them, at most `rate` per second. Calls `progress` after each window.
+///
+/// # Errors
+/// When the database fails; the last `progress` is accurate.
+pub async fn discard(
+    database: &Database,
+    actor: &Actor,
+    keys: &[Key],
+    rate: Option<NonZeroU32>,
+    progress: impl FnMut(&Progress),
+) -> Result<Progress, sqlx::Error> {
+    let discard = async |conn: &mut PgConnection, keys: &[Key]| discard_window(conn, actor, keys).await;
+    in_windows(database, keys, rate, progress, discard).await
+}
+
+/// Discards one window, and returns what was changed.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn discard_window(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<Vec<Changed>, sqlx::Error> {
+    lock_deliveries(conn, keys, &State::UNSETTLED).await?;
+    let discarded = store::discard(conn, keys, &actor.name).await?;
+    deliveries::discard(conn, &discarded.deliveries).await?;
+    record(conn, actor, audit::DEAD_LETTER_DISCARD, &discarded.dead_letters, State::Discarded).await?;
+    Ok(discarded.dead_letters)
+}
+
+/// Reopens discarded dead letters, and the deliveries behind them, at most `rate` per second. Calls `progress` after
+/// each window. Skips those whose contents were not kept.
+///
+/// # Errors
+/// When the database fails; the last `progress` is accurate.
+pub async fn restore(
+    database: &Database,
+    actor: &Actor,
+    keys: &[Key],
+    rate: Option<NonZeroU32>,
+    progress: impl FnMut(&Progress),
+) -> Result<Progress, sqlx::Error> {
+    let restore = async |conn: &mut PgConnection, keys: &[Key]| restore_window(conn, actor, keys).await;
+    in_windows(database, keys, rate, progress, restore).await
+}
+
+/// Reopens one window, and returns what was changed.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn restore_window(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    keys: &[Key],
+) -> Result<Vec<Changed>, sqlx::Error> {
+    lock_deliveries(conn, keys, &[State::Discarded]).await?;
+    let restored = store::restore(conn, keys).await?;
+    deliveries::restore(conn, &restored.deliveries).await?;
+    record(conn, actor, audit::DEAD_LETTER_RESTORE, &restored.dead_letters, State::Open).await?;
+    Ok(restored.dead_letters)
+}
+
+/// Changes dead letters, one window in a transaction.
+async fn in_windows(
+    database: &Database,
+    keys: &[Key],
+    rate: Option<NonZeroU32>,
+    mut progress: impl FnMut(&Progress),
+    change: impl AsyncFn(&mut PgConnection, &[Key]) -> Result<Vec<Changed>, sqlx::Error>,
+) -> Result<Progress, sqlx::Error> {
+    let mut total = Progress::default();
+    let mut rate_limit = RateLimit::new(rate);
+    for keys in keys.chunks(rate_limit.window()) {
+        rate_limit.wait(keys.len()).await;
+        let changed = database.transact(|_| true, async |conn| change(conn, keys).await).await?;
+        total.add(changed.len(), without(keys, changed.iter().map(|(key, _)| key)), Vec::new());
+        progress(&total);
+    }
+    Ok(total)
+}
+
+/// Records dead letters whose state has changed.
+async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    changed: &[Changed],
+    state: State,
+) -> Result<(), sqlx::Error> {
+    let entries = changed.iter().map(|(key, was)| Change {
+        action,
+        company: &key.company,
+        object: key.id.to_string(),
+        before: Some(json!({ "state": was })),
+        after: Some(json!({ "state": state.name() })),
+    });
+    audit::record_all(conn, actor, &entries.collect::<Vec<_>>()).await
+}
+
+/// Locks the deliveries of those of these dead letters that are in one of these states. They come first in the lock order
+/// of all processes.
+async fn lock_deliveries(conn: &mut PgConnection, keys: &[Key], states: &[State]) -> Result<(), sqlx::Error> {
+    let keys = store::deliveries_in(conn, keys, states).await?;
+    deliveries::lock_rows(conn, &keys).await
+}
+
+/// Reopens those that were not published, and resolves those of stage webhook that have no delivery: their
+/// message only wakes the worker, and no event or delivery will resolve them later.
+///
+/// # Errors
+/// When the database fails; the caller's transaction is then lost.
+pub(in crate::operator) async fn end(
+    conn: &mut PgConnection,
+    replayables: &[Replayable],
+    reopen: &[Key],
+) -> Result<(), sqlx::Error> {
+    let done: Vec<Key> = replayables
+        .iter()
+        .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
+        .map(|one| one.key.clone())
+        .collect();
+    if !reopen.is_empty() {
+        store::reopen(conn, reopen).await?;
+    }
+    store::end_replay(conn, &done).await
+}
+
+/// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.
+///
+/// A dead letter with a delivery does not: the row of its delivery is due already, and the message only makes the
+/// worker claim it sooner.
+///
+/// # Errors
+/// When the broker fails; any of them may have been published.
+pub(in crate::operator) async fn publish(
+    publisher: &mut Publisher,
+    topology: &Topology,
+    replayables: &[Replayable],
+) -> Result<Vec<Key>, PublishError> {
+    let messages: Vec<Message> = replayables
+        .iter()
+        .map(|one| Message {
+            exchange: String::new(),
+            routing_key: match one.stage {
+                Stage::Upsert => topology.trigger_fired(),
+                Stage::Webhook => topology.webhook(),
+            },
+            mandatory: true,
+            body: one.body.clone(),
+            properties: properties::for_replay(&one.properties, one.key.id),
+        })
+        .collect();
+    let outcomes = publisher.publish(&messages).await?;
+    let missing =
+        replayables.iter().zip(outcomes).filter(|(one, outcome)| outcome.is_err() && one.is_its_message());
+    Ok(missing.map(|(one, _)| one.key.clone()).collect())
+}

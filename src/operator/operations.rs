@@ -1,0 +1,315 @@
+//! Acts on many dead letters: planned with a count, run at a rate, watched, paused, resumed and canceled.
+//!
+//! A plan freezes its set: the dead letters that match when it is made. So what is run is what was counted, whatever
+//! arrives meanwhile, and the set outlives a crash. [`executor`] does the work.
+
+pub mod executor;
+
+use std::num::NonZeroU32;
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use super::{
+    audit::{self, Actor, Change},
+    dead_letters::{self, Filter},
+    ids,
+    paging::{Cursor, Page},
+};
+pub use crate::postgres::operations::{Action, ListedItem, Operation, State};
+use crate::{
+    domain::{
+        event::Key,
+        fault::{Reason, Stage},
+    },
+    postgres::{
+        Database,
+        operations::{self as store, New},
+    },
+};
+
+/// Dead letters that one transaction adds to a plan.
+const PORTION: u32 = 500;
+
+/// The first step of a canary. Each further one has ten times as many items, and after [`LAST_CANARY`] all follow.
+const FIRST_CANARY: i32 = 1;
+
+/// The last step that is judged.
+const LAST_CANARY: i32 = 100;
+
+/// Which dead letters an operation is about.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// These, in this order.
+    Keys(Vec<Key>),
+    /// Those that match now, the oldest first.
+    Matching(Box<Filter>),
+}
+
+/// How an operation runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Maximum items per second.
+    pub rate: Option<NonZeroU32>,
+    /// Whether 1, 10 and 100 replays have to succeed before the next ones follow.
+    pub canary: bool,
+}
+
+/// Why an operation cannot be changed as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// No operation has this id.
+    #[error("there is no operation `{0}`")]
+    Unknown(String),
+    /// Not hexadecimal, too short or too long.
+    #[error(
+        "`{0}` is not an id of an operation; give the whole id, or at least its first 8 hexadecimal digits"
+    )]
+    NotAnId(String),
+    /// Several ids begin with the text.
+    #[error("`{0}` matches several operations; give more of the id")]
+    Ambiguous(String),
+    /// Its state does not allow it.
+    #[error("the operation is {state}; {verb} needs one that is {}", needs.join(" or "))]
+    WrongState {
+        /// The state that it has.
+        state: String,
+        /// What was asked.
+        verb: &'static str,
+        /// The states that allow it.
+        needs: Vec<&'static str>,
+    },
+    /// The database failed.
+    #[error("could not read or change the operation")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Chooses the dead letters of an operation and stores them. Nothing happens to them until [`run`].
+///
+/// `shown` describes the selection for people, without personal data.
+///
+/// # Errors
+/// When the database fails.
+pub async fn plan(
+    database: &Database,
+    actor: &Actor,
+    action: Action,
+    selection: &Selection,
+    shown: &Value,
+    options: Options,
+) -> Result<Operation, sqlx::Error> {
+    let id = Uuid::now_v7();
+    let new = New {
+        id,
+        action,
+        selection: shown,
+        rate: options.rate.map(|rate| i32::try_from(rate.get()).unwrap_or(i32::MAX)),
+        // Nothing can go wrong after a discard.
+        canary: (options.canary && action == Action::Replay).then_some(FIRST_CANARY),
+        operator: &actor.name,
+        via: actor.via.name(),
+        reason: actor.reason.as_deref(),
+    };
+    database.transact(|()| true, async |conn| store::create(conn, &new).await).await?;
+    let total = match selection {
+        Selection::Keys(keys) => add_keys(database, id, keys).await?,
+        Selection::Matching(filter) => add_matching(database, id, filter).await?,
+    };
+    let end = async |conn: &mut PgConnection| {
+        store::planned(conn, id, total).await?;
+        record(
+            conn,
+            actor,
+            audit::OPERATION_PLAN,
+            id,
+            None,
+            &json!({ "action": action.name(), "total": total }),
+        )
+        .await?;
+        store::get(conn, id).await?.ok_or(sqlx::Error::RowNotFound)
+    };
+    database.transact(|_| true, end).await
+}
+
+async fn add_keys(database: &Database, id: Uuid, keys: &[Key]) -> Result<i64, sqlx::Error> {
+    let newest_first: Vec<Key> = keys.iter().rev().cloned().collect();
+    let mut chosen = 0;
+    for portion in newest_first.chunks(PORTION as usize) {
+        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, portion).await).await?;
+        chosen += i64::try_from(portion.len()).unwrap_or_default();
+    }
+    Ok(chosen)
+}
+
+async fn add_matching(database: &Database, id: Uuid, filter: &Filter) -> Result<i64, sqlx::Error> {
+    let (mut after, mut chosen) = (None, 0);
+    loop {
+        let page = dead_letters::list(database, filter, after, PORTION).await?;
+        let mut keys: Vec<Key> =
+            page.items.into_iter().map(|row| Key { company: row.company, id: row.id }).collect();
+        let left = filter.limit.map_or(i64::MAX, |limit| limit - chosen);
+        keys.truncate(usize::try_from(left).unwrap_or_default());
+        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, &keys).await).await?;
+        chosen += i64::try_from(keys.len()).unwrap_or_default();
+        match page.next {
+            Some(next) if filter.limit.is_none_or(|limit| chosen < limit) => after = Some(next),
+            _ => return Ok(chosen),
+        }
+    }
+}
+
+/// A filter for people. Not the text that it searches for, which may be about a person.
+#[must_use]
+pub fn shown(filter: &Filter) -> Value {
+    let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    let mut shown = json!({
+        "reason": filter.reason.map(Reason::name),
+        "stage": filter.stage.map(Stage::name),
+        "company": filter.company,
+        "trigger": filter.trigger,
+        "endpoint": filter.endpoint,
+        "eventId": filter.event_id,
+        "signature": filter.signature.map(|signature| signature.to_string()),
+        "text": filter.text.as_ref().map(|_| "…"),
+        "since": moment(filter.since),
+        "until": moment(filter.until),
+        "states": filter.states.iter().map(|state| state.name()).collect::<Vec<_>>(),
+        "limit": filter.limit,
+    });
+    if let Some(members) = shown.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    shown
+}
+
+/// Starts a planned operation. A running process takes it up within seconds.
+///
+/// # Errors
+/// When it was started before, is unknown, or the database fails.
+pub async fn run(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
+    change(database, actor, id, (audit::OPERATION_RUN, "run"), &[State::Planned], State::Running).await
+}
+
+/// Stops a running operation after the items that it is working on.
+///
+/// # Errors
+/// When it is not running, is unknown, or the database fails.
+pub async fn pause(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
+    change(database, actor, id, (audit::OPERATION_PAUSE, "pause"), &[State::Running], State::Paused).await
+}
+
+/// Goes on with a paused operation. If failures had paused it, with its next step.
+///
+/// # Errors
+/// When it is not paused, is unknown, or the database fails.
+pub async fn resume(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
+    change(database, actor, id, (audit::OPERATION_RESUME, "resume"), &[State::Paused], State::Running).await
+}
+
+/// Ends an operation. The items that have no outcome stay as they are.
+///
+/// # Errors
+/// When it has ended, is unknown, or the database fails.
+pub async fn cancel(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
+    let open = [State::Planning, State::Planned, State::Running, State::Paused];
+    change(database, actor, id, (audit::OPERATION_CANCEL, "cancel"), &open, State::Canceled).await
+}
+
+async fn change(
+    database: &Database,
+    actor: &Actor,
+    id: Uuid,
+    (action, verb): (&'static str, &'static str),
+    from: &[State],
+    to: State,
+) -> Result<Operation, ChangeError> {
+    let change = async |conn: &mut PgConnection| {
+        let Some(was) = store::change(conn, id, from, to).await? else { return Ok(None) };
+        let may = from.iter().any(|state| state.name() == was);
+        if may {
+            record(conn, actor, action, id, Some(&json!({ "state": was })), &json!({ "state": to.name() }))
+                .await?;
+        }
+        Ok(store::get(conn, id).await?.map(|operation| (operation, may)))
+    };
+    match database.transact(|_| true, change).await? {
+        Some((operation, true)) => Ok(operation),
+        Some((operation, false)) => Err(ChangeError::WrongState {
+            state: operation.state,
+            verb,
+            needs: from.iter().map(|state| state.name()).collect(),
+        }),
+        None => Err(ChangeError::Unknown(id.to_string())),
+    }
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    id: Uuid,
+    before: Option<&Value>,
+    after: &Value,
+) -> Result<(), sqlx::Error> {
+    let change = Change {
+        action,
+        company: "",
+        object: id.to_string(),
+        before: before.cloned(),
+        after: Some(after.clone()),
+    };
+    audit::record(conn, actor, &change).await
+}
+
+/// One operation.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get(database: &Database, id: Uuid) -> Result<Option<Operation>, sqlx::Error> {
+    database.unit(async |conn| store::get(conn, id).await).await
+}
+
+/// The operation whose id begins with `text`.
+///
+/// # Errors
+/// When none or more than one matches, or the database fails.
+pub async fn resolve(database: &Database, text: &str) -> Result<Operation, ChangeError> {
+    let range = ids::range(text, ids::MIN_DIGITS).ok_or_else(|| ChangeError::NotAnId(text.to_owned()))?;
+    let mut found = database.unit(async |conn| store::matching(conn, range, 2).await).await?;
+    let id = match (found.pop(), found.is_empty()) {
+        (Some(id), true) => id,
+        (Some(_), false) => return Err(ChangeError::Ambiguous(text.to_owned())),
+        (None, _) => return Err(ChangeError::Unknown(text.to_owned())),
+    };
+    get(database, id).await?.ok_or_else(|| ChangeError::Unknown(text.to_owned()))
+}
+
+/// At most `limit` operations, newest first, after the page that ended at `before`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    database: &Database,
+    before: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Operation>, sqlx::Error> {
+    let (before, more) = (before.map(Cursor::position), i64::from(limit) + 1);
+    let rows = database.unit(async |conn| store::list(conn, before, more).await).await?;
+    Ok(Page::of(rows, limit, |row| Cursor::new(row.created_at, row.id)))
+}
+
+/// At most `limit` items of an operation after its first `after`, in the order in which it works on them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn items(
+    database: &Database,
+    operation: &Operation,
+    after: u32,
+    limit: u32,
+) -> Result<Vec<ListedItem>, sqlx::Error> {
+    let (after, limit) = (i64::from(after), i64::from(limit));
+    database.unit(async |conn| store::items(conn, operation.id, operation.total, after, limit).await).await
+}

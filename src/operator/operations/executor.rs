@@ -1,0 +1,331 @@
+//! Works on operations, window by window: each is marked, published and settled before the next one begins.
+//!
+//! A window that was marked and not settled, because the process died, is published again by the next owner. That does
+//! no harm: an event or delivery takes effect once. Nothing is marked twice.
+
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc, time::Duration};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        audit::{Actor, Via},
+        dead_letters,
+        rate_limit::RateLimit,
+    },
+    Action, LAST_CANARY,
+};
+use crate::{
+    amqp::{ConnectError, PublishError, Publisher, Topology},
+    domain::event::Key,
+    postgres::{
+        Database,
+        dead_letters::{self as letters, Replayable},
+        operations::{self as store, Claimed, Item, Outcome, Settled, Verdict},
+    },
+    settings::Settings,
+};
+
+/// Items of one transaction, unless a rate makes them fewer.
+const WINDOW: usize = 500;
+
+/// How long an operation belongs to its owner after the last window.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Skipped: its state does not allow it, or its contents were not kept.
+const WRONG_STATE: &str = "wrong_state";
+
+/// Skipped: it was replayed `dead_letter.max_replays` times.
+const LOOP_GUARD: &str = "loop_guard";
+
+/// How long a canary waits for what comes of its replays, from the last one on.
+const VERDICT_WAIT: time::Duration = time::Duration::seconds(60);
+
+/// Time between two looks at that.
+const VERDICT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Why work on an operation ended early. It goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The database failed.
+    #[error("could not mark or settle the dead letters")]
+    Database(#[from] sqlx::Error),
+    /// The broker could not be reached.
+    #[error("could not connect to publish the dead letters")]
+    Connect(#[from] ConnectError),
+    /// The broker failed.
+    #[error("could not publish the dead letters")]
+    Publish(#[from] PublishError),
+}
+
+/// What a window has achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Some items were settled.
+    Worked,
+    /// Nothing can be done before this time has passed.
+    Waits(Duration),
+    /// The operation is done, paused or canceled, or another process works on it.
+    Ended,
+}
+
+/// Works on one operation at a time.
+pub struct Executor {
+    database: Database,
+    settings: Arc<Settings>,
+    topology: Topology,
+    owner: Uuid,
+    publisher: Option<Publisher>,
+    current: Option<Current>,
+}
+
+/// The operation that an executor works on.
+struct Current {
+    operation: Uuid,
+    publishes: bool,
+    limit: Option<RateLimit>,
+}
+
+/// A window of replays that is marked.
+struct Window {
+    items: Vec<Item>,
+    /// Those that are published.
+    replayables: Vec<Replayable>,
+    /// Those that were left alone, and why.
+    skipped: Vec<(i64, &'static str)>,
+}
+
+/// What follows the first transaction of a step.
+enum Next {
+    Window(Window),
+    Step(Step),
+}
+
+impl Executor {
+    /// Works as a new owner.
+    #[must_use]
+    pub fn new(database: Database, settings: Arc<Settings>) -> Self {
+        let topology = Topology::new(&settings.amqp.namespace);
+        Self { database, settings, topology, owner: Uuid::now_v7(), publisher: None, current: None }
+    }
+
+    /// Becomes the owner of a running operation that nobody works on: of `wanted` if given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn claim(&self, wanted: Option<Uuid>) -> Result<Option<Uuid>, sqlx::Error> {
+        let owner = self.owner;
+        self.database.transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await).await
+    }
+
+    /// Lets another process go on with the operation.
+    ///
+    /// # Errors
+    /// When the database fails; others then wait until the lease has ended.
+    pub async fn release(&self, operation: Uuid) -> Result<(), sqlx::Error> {
+        let owner = self.owner;
+        self.database.transact(|()| true, async |conn| store::release(conn, operation, owner).await).await
+    }
+
+    /// Does the next window of an operation that this executor owns.
+    ///
+    /// # Errors
+    /// When the database or the broker fails. Nothing is lost, and the same window is done again.
+    pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
+        let window = self.prepare(operation).await?;
+        let (owner, max_replays) = (self.owner, self.settings.dead_letter.max_replays);
+        let begin =
+            async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
+        let window = match self.database.transact(|_| true, begin).await? {
+            Next::Window(window) => window,
+            Next::Step(step) => return Ok(step),
+        };
+        let reopen = self.publish(&window.replayables).await?;
+        let settle = async |conn: &mut PgConnection| {
+            let Some(claimed) = store::lock(conn, operation, owner, LEASE).await? else {
+                return Ok(Step::Ended);
+            };
+            dead_letters::end(conn, &window.replayables, &reopen).await?;
+            store::settle(conn, operation, &outcomes(&window, &reopen)).await?;
+            Ok(if claimed.is_running { Step::Worked } else { Step::Ended })
+        };
+        Ok(self.database.transact(|_| true, settle).await?)
+    }
+
+    /// Connects to the broker, before anything is marked that has to be published.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub async fn connect(&mut self) -> Result<(), ConnectError> {
+        if self.publisher.is_none() {
+            self.publisher = Some(Publisher::connect(&self.settings.amqp, "operations").await?);
+        }
+        Ok(())
+    }
+
+    /// Connects if the operation publishes, waits until its next window may begin, and returns the size of that.
+    async fn prepare(&mut self, operation: Uuid) -> Result<usize, WorkError> {
+        if self.current.as_ref().is_none_or(|current| current.operation != operation) {
+            let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
+            let rate = found.as_ref().and_then(|found| NonZeroU32::new(u32::try_from(found.rate?).ok()?));
+            self.current = Some(Current {
+                operation,
+                publishes: found.is_some_and(|found| found.action == Action::Replay.name()),
+                limit: rate.map(|rate| RateLimit::new(Some(rate))),
+            });
+        }
+        if self.current.as_ref().is_some_and(|current| current.publishes) {
+            self.connect().await?;
+        }
+        let Some(limit) = self.current.as_mut().and_then(|current| current.limit.as_mut()) else {
+            return Ok(WINDOW);
+        };
+        let window = limit.window();
+        limit.wait(window).await;
+        Ok(window)
+    }
+
+    async fn publish(&mut self, replayables: &[Replayable]) -> Result<Vec<Key>, WorkError> {
+        if replayables.is_empty() {
+            return Ok(Vec::new());
+        }
+        // After an error it is not used again.
+        let mut publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => Publisher::connect(&self.settings.amqp, "operations").await?,
+        };
+        let unpublished = dead_letters::publish(&mut publisher, &self.topology, replayables).await?;
+        self.publisher = Some(publisher);
+        Ok(unpublished)
+    }
+}
+
+/// Locks the operation, and marks its next window; one of discards is done with that. The ids are those of the operation and
+/// its owner.
+async fn begin(
+    conn: &mut PgConnection,
+    (operation, owner): (Uuid, Uuid),
+    max_replays: u32,
+    window: usize,
+) -> Result<Next, sqlx::Error> {
+    let claimed = store::lock(conn, operation, owner, LEASE).await?.filter(|claimed| claimed.is_running);
+    let Some(claimed) = claimed else { return Ok(Next::Step(Step::Ended)) };
+    let mut limit = i64::try_from(window).unwrap_or(i64::MAX);
+    if let Some(canary) = claimed.canary.map(i64::from) {
+        if claimed.settled >= canary.min(claimed.total) {
+            return judge(conn, &claimed).await.map(Next::Step);
+        }
+        limit = limit.min(canary - claimed.settled);
+    }
+    let items = store::next_items(conn, operation, claimed.total - claimed.settled, limit).await?;
+    let actor = Actor {
+        name: claimed.operator.clone(),
+        // A process of a later version may know more surfaces.
+        via: claimed.via.parse().unwrap_or(Via::Api),
+        reason: claimed.reason.clone(),
+    };
+    let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
+    let changed = match claimed.action {
+        Action::Replay => {
+            return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window);
+        }
+        Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
+        Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
+    };
+    let settled = items.iter().map(|item| Settled {
+        position: item.position,
+        outcome: if changed.iter().any(|(key, _)| *key == item.key) {
+            Outcome::Done
+        } else {
+            Outcome::Skipped(WRONG_STATE)
+        },
+    });
+    store::settle(conn, operation, &settled.collect::<Vec<_>>()).await?;
+    Ok(Next::Step(Step::Worked))
+}
+
+async fn begin_replay(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    operation: Uuid,
+    items: Vec<Item>,
+    max_replays: u32,
+) -> Result<Window, sqlx::Error> {
+    let of = |is_started| {
+        let chosen = items.iter().filter(move |item| item.is_started == is_started);
+        chosen.map(|item| item.key.clone()).collect::<Vec<Key>>()
+    };
+    let (mut fresh, started) = (of(false), of(true));
+    let looping = match i32::try_from(max_replays) {
+        Ok(limit @ 1..) => letters::looping(conn, &fresh, limit).await?,
+        _ => Vec::new(),
+    };
+    fresh.retain(|key| !looping.contains(key));
+    let mut replayables = dead_letters::begin(conn, actor, &fresh).await?;
+    let marked: HashSet<Key> = replayables.iter().map(|one| one.key.clone()).collect();
+    let is_marked = |item: &&Item| marked.contains(&item.key);
+    let positions: Vec<i64> = items.iter().filter(is_marked).map(|item| item.position).collect();
+    store::start(conn, operation, &positions).await?;
+    let left_alone = items.iter().filter(|item| !item.is_started && !is_marked(item));
+    let why = |item: &Item| if looping.contains(&item.key) { LOOP_GUARD } else { WRONG_STATE };
+    let skipped = left_alone.map(|item| (item.position, why(item))).collect();
+    replayables.extend(letters::replaying(conn, &started).await?);
+    Ok(Window { items, replayables, skipped })
+}
+
+fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {
+    let outcome = |item: &Item| {
+        let skipped = window.skipped.iter().find(|(position, _)| *position == item.position);
+        match skipped {
+            Some((_, why)) => Outcome::Skipped(why),
+            None if reopen.contains(&item.key) => Outcome::Failed,
+            None => Outcome::Done,
+        }
+    };
+    window.items.iter().map(|item| Settled { position: item.position, outcome: outcome(item) }).collect()
+}
+
+/// Judges the canary step that is done: waits for what comes of it, pauses the operation if most of it has failed again, or
+/// lets the next step begin.
+async fn judge(conn: &mut PgConnection, claimed: &Claimed) -> Result<Step, sqlx::Error> {
+    let verdict = store::verdict(conn, claimed.id, claimed.total - claimed.settled).await?;
+    let waits = claimed.canary_since.is_some_and(|since| claimed.now - since < VERDICT_WAIT);
+    if verdict.replaying > 0 && waits {
+        return Ok(Step::Waits(VERDICT_INTERVAL));
+    }
+    let next = claimed.canary.filter(|canary| *canary < LAST_CANARY).map(|canary| canary.saturating_mul(10));
+    store::judge(conn, claimed.id, next, failure(verdict).as_deref()).await?;
+    if claimed.settled >= claimed.total {
+        store::settle(conn, claimed.id, &[]).await?;
+    }
+    Ok(Step::Worked)
+}
+
+/// Why an operation with this verdict pauses.
+fn failure(Verdict { resolved, open, replaying }: Verdict) -> Option<String> {
+    let unresolved = open + replaying;
+    (unresolved > resolved).then(|| {
+        let of = resolved + unresolved;
+        format!("{open} of {of} replays failed again, and {replaying} had no result after 60 s")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operation_pauses_if_most_replays_failed() {
+        for ((resolved, open, replaying), pauses) in [
+            ((0, 0, 0), false),
+            ((1, 0, 0), false),
+            ((0, 1, 0), true),
+            ((0, 0, 1), true),
+            ((5, 5, 0), false),
+            ((5, 3, 3), true),
+        ] {
+            assert_eq!(failure(Verdict { resolved, open, replaying }).is_some(), pauses, "{resolved} {open}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What the process needs that works on an operation: it claims the operation, takes items, and settles them.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    domain::event::Key,
+    postgres::columns::{column, interval},
+};
+
+use super::Action;
+
+/// An operation whose row this transaction has locked, and that this process owns.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its id.
+    pub id: Uuid,
+    /// Whether it is to go on.
+    pub is_running: bool,
+    /// What it does.
+    pub action: Action,
+    /// Items per second.
+    pub rate: Option<i32>,
+    /// The items of the step that is judged before more follow.
+    pub canary: Option<i32>,
+    /// When the last item of that step was done.
+    pub canary_since: Option<OffsetDateTime>,
+    /// Number of items.
+    pub total: i64,
+    /// Items that have an outcome: the first ones.
+    pub settled: i64,
+    /// Who planned it.
+    pub operator: String,
+    /// On which surface.
+    pub via: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The time of the database.
+    pub now: OffsetDateTime,
+}
+
+/// Makes this process the owner of a running operation that has none, or whose owner has died: of `wanted` if given.
+/// Returns its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    conn: &mut PgConnection,
+    owner: Uuid,
+    lease: std::time::Duration,
+    wanted: Option<Uuid>,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE operations SET owner = $1, owner_until = now() + $2
+         WHERE operation_id = (
+             SELECT operation_id FROM operations
+             WHERE state = 'running' AND owner_until <= now() AND ($3::uuid IS NULL OR operation_id = $3)
+             ORDER BY owner_until LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING operation_id",
+        owner,
+        interval(lease),
+        wanted,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Locks the operation and renews the ownership. `None` if it has another owner.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    owner: Uuid,
+    lease: std::time::Duration,
+) -> Result<Option<Claimed>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"UPDATE operations SET owner_until = now() + $3
+           WHERE operation_id = $1 AND owner = $2
+           RETURNING action, state = 'running' AS "is_running!", rate, canary, canary_since, total, done + skipped + failed AS "settled!", operator, via, reason,
+               now() AS "now!""#,
+        operation,
+        owner,
+        interval(lease),
+    )
+    .fetch_optional(conn)
+    .await?;
+    // The schema allows no other action.
+    Ok(row.and_then(|row| {
+        Some(Claimed {
+            id: operation,
+            is_running: row.is_running,
+            action: row.action.parse().ok()?,
+            rate: row.rate,
+            canary: row.canary,
+            canary_since: row.canary_since,
+            total: row.total,
+            settled: row.settled,
+            operator: row.operator,
+            via: row.via,
+            reason: row.reason,
+            now: row.now,
+        })
+    }))
+}
+
+/// Lets another process go on with the operation at once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn release(conn: &mut PgConnection, operation: Uuid, owner: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operations SET owner = NULL, owner_until = 'epoch' WHERE operation_id = $1 AND owner = $2",
+        operation,
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One item that has no outcome.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its place.
+    pub position: i64,
+    /// The dead letter.
+    pub key: Key,
+    /// It was marked, and may or may not have been published.
+    pub is_started: bool,
+}
+
+/// The next `limit` items of a locked operation, of which `left` are not settled.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_items(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    left: i64,
+    limit: i64,
+) -> Result<Vec<Item>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT position, company_id, object_id, outcome IS NOT NULL AS "is_started!" FROM operation_items
+           WHERE operation_id = $1 AND position > -$2::bigint ORDER BY position LIMIT $3"#,
+        operation,
+        left,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let items = rows.into_iter().map(|row| Item {
+        position: row.position,
+        key: Key { company: row.company_id, id: row.object_id },
+        is_started: row.is_started,
+    });
+    Ok(items.collect())
+}
+
+/// Marks the items at `positions`, which are published after this transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn start(conn: &mut PgConnection, operation: Uuid, positions: &[i64]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operation_items SET outcome = 'started' WHERE operation_id = $1 AND position = ANY($2)",
+        operation,
+        positions,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What came of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was replayed, discarded or restored.
+    Done,
+    /// It was left alone, for this reason.
+    Skipped(&'static str),
+    /// It was not published, and is open again.
+    Failed,
+}
+
+impl Outcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Skipped(_) => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+
+    const fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Done => None,
+            Self::Skipped(why) => Some(why),
+            Self::Failed => Some("not_published"),
+        }
+    }
+}
+
+/// An item and what came of it.
+pub struct Settled {
+    /// Its place.
+    pub position: i64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Records the outcomes of the next items of a locked operation, and ends it after the last one, unless it was canceled.
+///
+/// # Errors
+/// When the database fails.
+pub async fn settle(conn: &mut PgConnection, operation: Uuid, items: &[Settled]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operation_items i SET outcome = u.outcome, detail = u.detail
+         FROM UNNEST($2::bigint[], $3::text[], $4::text[]) AS u(position, outcome, detail)
+         WHERE i.operation_id = $1 AND i.position = u.position",
+        operation,
+        &column(items, |item| item.position),
+        &column(items, |item| item.outcome.name()) as &[&str],
+        &column(items, |item| item.outcome.detail()) as &[Option<&str>],
+    )
+    .execute(&mut *conn)
+    .await?;
+    let count = |name| {
+        i64::try_from(items.iter().filter(|item| item.outcome.name() == name).count()).unwrap_or(i64::MAX)
+    };
+    sqlx::query!(
+        "UPDATE operations SET done = done + $2, skipped = skipped + $3, failed = failed + $4, canary_since = now(),
+             state = CASE WHEN done + skipped + failed + $2 + $3 + $4 < total OR state = 'canceled' THEN state ELSE 'done' END,
+             finished_at = CASE WHEN done + skipped + failed + $2 + $3 + $4 < total OR state = 'canceled' THEN finished_at
+                 ELSE now() END
+         WHERE operation_id = $1",
+        operation,
+        count("done"),
+        count("skipped"),
+        count("failed"),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What came of the items that an operation has replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Their event was applied, or their delivery delivered.
+    pub resolved: i64,
+    /// They failed again.
+    pub open: i64,
+    /// Nothing is known yet.
+    pub replaying: i64,
+}
+
+/// The states of the dead letters that were replayed, of all items but the last `left` ones.
+///
+/// # Errors
+/// When the database fails.
+pub async fn verdict(conn: &mut PgConnection, operation: Uuid, left: i64) -> Result<Verdict, sqlx::Error> {
+    sqlx::query_as!(
+        Verdict,
+        r#"SELECT count(*) FILTER (WHERE dl.state = 'resolved') AS "resolved!",
+               count(*) FILTER (WHERE dl.state = 'open') AS "open!",
+               count(*) FILTER (WHERE dl.state = 'replaying') AS "replaying!"
+           FROM operation_items i
+           JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
+           WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome = 'done'"#,
+        operation,
+        left,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Sets the step that follows the one that was judged, `None` for no further one, and pauses the operation if there is a
+/// reason.
+///
+/// # Errors
+/// When the database fails.
+pub async fn judge(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    canary: Option<i32>,
+    pause_because: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operations SET canary = $2, paused_because = $3,
+             state = CASE WHEN $3::text IS NULL THEN state ELSE 'paused' END
+         WHERE operation_id = $1 AND state = 'running'",
+        operation,
+        canary,
+        pause_because,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What metrics sample of the whole database, every few seconds. Each statement reads a bounded number of rows.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::endpoints::TURNS;
+
+/// Maximum number of rows that one statement counts.
+const MAX_COUNTED: i64 = 10_000;
+
+/// How long the oldest work that no process has taken is overdue, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lag {
+    /// Events to publish.
+    pub publish: f64,
+    /// Webhooks to send, and lanes to be claimed.
+    pub webhook: f64,
+}
+
+/// The lag now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lag(conn: &mut PgConnection) -> Result<Lag, sqlx::Error> {
+    sqlx::query_as!(
+        Lag,
+        r#"SELECT
+             coalesce(
+                 (SELECT extract(epoch FROM now() - f.due_at) FROM effects f
+                  WHERE f.kind = 'publish' AND f.owner IS NULL AND f.due_at <= now() ORDER BY f.due_at LIMIT 1),
+                 0)::float8 AS "publish!",
+             coalesce(greatest(
+                 (SELECT extract(epoch FROM now() - f.due_at) FROM effects f
+                  WHERE f.kind = 'send' AND f.owner IS NULL AND f.due_at <= now() ORDER BY f.due_at LIMIT 1),
+                 (SELECT max(extract(epoch FROM now() - due.next_due_at)) FROM generate_series(0, $1 - 1) AS t(turn)
+                  CROSS JOIN LATERAL (
+                      SELECT e.next_due_at FROM webhook_endpoints e
+                      WHERE e.turn = t.turn AND e.owner IS NULL AND e.next_due_at < 'infinity' AND e.next_due_at <= now()
+                      ORDER BY e.next_due_at LIMIT 1) due)),
+                 0)::float8 AS "webhook!""#,
+        TURNS,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Endpoints that do not get all requests at once, by state: `paused`, `disabled`, or the state of the breaker.
+///
+/// # Errors
+/// When the database fails.
+pub async fn troubled_endpoints(conn: &mut PgConnection) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT state AS "state!", count(*) AS "count!" FROM (
+             SELECT CASE WHEN e.disabled_at IS NOT NULL THEN 'disabled' WHEN e.paused_at IS NOT NULL THEN 'paused'
+                 ELSE e.breaker END AS state
+             FROM webhook_endpoints e
+             WHERE e.breaker <> 'closed' OR e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL LIMIT $1) troubled
+         GROUP BY state"#,
+        MAX_COUNTED,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
+}
+
+/// Dead letters with something in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// As in the table.
+    pub stage: String,
+    /// As in the table.
+    pub reason: String,
+    /// As in the table.
+    pub state: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// The newest dead letters that are not settled.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unsettled(conn: &mut PgConnection) -> Result<Vec<Counted>, sqlx::Error> {
+    sqlx::query_as!(
+        Counted,
+        r#"SELECT stage AS "stage!", reason AS "reason!", state AS "state!", count(*) AS "count!" FROM (
+             SELECT dl.stage, dl.reason, dl.state FROM dead_letters dl WHERE dl.unsettled
+             ORDER BY dl.last_seen_at DESC LIMIT $1) newest
+         GROUP BY stage, reason, state"#,
+        MAX_COUNTED,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Until when settled dead letters are counted: transactions that are older than this have committed, or are not counted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn settled_by(conn: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT now() - interval '10 seconds' AS "until!""#).fetch_one(conn).await
+}
+
+/// The dead letters that were settled after `since`, up to `until` or a maximum number of them, and until when they are
+/// all of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn settled(
+    conn: &mut PgConnection,
+    since: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Result<(Vec<Counted>, OffsetDateTime), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT settled_at AS "settled_at!", stage AS "stage!", reason AS "reason!", state AS "state!", count(*) AS "count!"
+         FROM (
+             SELECT dl.settled_at, dl.stage, dl.reason, dl.state FROM dead_letters dl
+             WHERE dl.settled_at > $1 AND dl.settled_at <= $2 ORDER BY dl.settled_at LIMIT $3) settled
+         GROUP BY settled_at, stage, reason, state ORDER BY settled_at"#,
+        since,
+        until,
+        MAX_COUNTED,
+    )
+    .fetch_all(conn)
+    .await?;
+    let (first, last) = (rows.first().map(|row| row.settled_at), rows.last().map(|row| row.settled_at));
+    let is_all = rows.iter().map(|row| row.count).sum::<i64>() < MAX_COUNTED;
+    let known = match (first, last) {
+        // Others may have been settled at the same time as the last one.
+        (Some(first), Some(last)) if !is_all && first < last => last - time::Duration::microseconds(1),
+        (_, Some(last)) if !is_all => last,
+        _ => until,
+    };
+    let counted = rows.into_iter().filter(|row| row.settled_at <= known).map(|row| Counted {
+        stage: row.stage,
+        reason: row.reason,
+        state: row.state,
+        count: row.count,
+    });
+    Ok((counted.collect(), known))
+}

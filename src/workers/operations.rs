@@ -1,0 +1,100 @@
+//! Works on the operations of operators that no other process works on: those that were started through the API, and those
+//! whose process has died.
+
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use uuid::Uuid;
+
+use super::{backoff::Backoff, component::OPERATIONS};
+use crate::{
+    health::Health,
+    operator::operations::executor::{Executor, Step, WorkError},
+    postgres::Database,
+    settings::Settings,
+    telemetry::chain,
+};
+
+/// Time between two looks for an operation.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The task.
+pub struct Operations {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// The database.
+    pub database: Database,
+    /// Receives the state of this component.
+    pub health: Health,
+}
+
+impl Operations {
+    /// Works until `stop`. On a thread for blocking work, because transactions of operators are not futures that can move
+    /// between threads.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = move || Handle::current().block_on(self.run_here(stop));
+        if let Err(ended) = spawn_blocking(work).await
+            && ended.is_panic()
+        {
+            resume_unwind(ended.into_panic());
+        }
+    }
+
+    async fn run_here(self, stop: CancellationToken) {
+        let (mut backoff, mut executor) = (Backoff::default(), self.executor());
+        while !stop.is_cancelled() {
+            match self.round(&mut executor, &stop).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.health.ready(OPERATIONS);
+                    stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
+                }
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot go on: {error}");
+                    self.health.failing(OPERATIONS, error);
+                    executor = self.executor();
+                    if !backoff.wait(&stop).await {
+                        break;
+                    }
+                }
+            }
+        }
+        info!(component = OPERATIONS, "{OPERATIONS} stopped");
+    }
+
+    fn executor(&self) -> Executor {
+        Executor::new(self.database.clone(), Arc::clone(&self.settings))
+    }
+
+    /// Works on every operation that waits. What an error leaves unfinished can be claimed when its lease has ended.
+    async fn round(&self, executor: &mut Executor, stop: &CancellationToken) -> Result<(), WorkError> {
+        while !stop.is_cancelled()
+            && let Some(operation) = executor.claim(None).await?
+        {
+            info!(component = OPERATIONS, %operation, "works on operation {operation}");
+            let worked = work(executor, operation, stop).await;
+            // Another process need not wait for the lease.
+            let released = executor.release(operation).await;
+            worked?;
+            released?;
+        }
+        Ok(())
+    }
+}
+
+async fn work(executor: &mut Executor, operation: Uuid, stop: &CancellationToken) -> Result<(), WorkError> {
+    while !stop.is_cancelled() {
+        match executor.step(operation).await? {
+            Step::Worked => {}
+            Step::Waits(time) => drop(stop.run_until_cancelled(tokio::time::sleep(time)).await),
+            Step::Ended => {
+                info!(component = OPERATIONS, %operation, "stopped working on operation {operation}");
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The console's pages, as a browser without script sees them.
+
+mod browser;
+mod changes;
+mod chromium;
+mod people;
+mod strangers;
+
+use macro_rules_attribute::apply;
+
+use self::browser::{Browser, let_in};
+use crate::support::{app::TestApp, event::Event, only, test};
+
+/// The pages of the navigation.
+const PAGES: [&str; 8] =
+    ["/", "/failures", "/dead-letters", "/deliveries", "/endpoints", "/contacts", "/playground", "/audit"];
+
+/// An event that becomes a dead letter.
+fn broken(name: &str) -> Event {
+    Event::lead(name).phone("12")
+}
+
+/// The service with tokens, and these events, which all become dead letters.
+async fn with_dead_letters(app: &TestApp, count: usize) -> crate::support::process::Process {
+    let_in(app);
+    let process = app.run(&[]).await;
+    for number in 0..count {
+        app.broker.publish(&broken(&format!("Nobody {number}"))).await;
+    }
+    app.wait_for_rows("dead_letters", i64::try_from(count).unwrap()).await;
+    process
+}
+
+#[apply(test)]
+async fn every_page_says_what_healthy_looks_like(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    let browser = Browser::sign_in(&process, "view").await;
+    for (path, text) in [
+        ("/", "Nothing has failed."),
+        ("/", "All endpoints take webhooks."),
+        ("/failures", "Nothing has failed."),
+        ("/dead-letters", "There are no open dead letters."),
+        ("/deliveries", "No webhooks in this time."),
+        ("/endpoints", "There are no endpoints yet."),
+        ("/contacts", "Find a person of a company"),
+        ("/playground", "Nothing is stored or sent."),
+        ("/audit", "No change has been recorded."),
+    ] {
+        let page = browser.open(path).await;
+        assert!(page.text.contains(text), "{path}: {}", page.text);
+        let links = page.links("/");
+        assert!(PAGES.iter().all(|page| links.iter().any(|link| link == page)), "{path}: {links:?}");
+    }
+}
+
+#[apply(test)]
+async fn pages_need_a_session(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    let stranger = Browser::stranger(&process);
+    for path in PAGES {
+        let page = stranger.get(path).await;
+        assert_eq!(page.status, 303, "{path}");
+    }
+    let page = stranger.open("/sign-in").await;
+    assert_eq!(page.actions(), ["/sign-in"]);
+    for asset in page.html.split('"').filter(|part| part.starts_with("/assets/")) {
+        let file = stranger.get(asset).await;
+        assert!(file.status == 200 && !file.html.is_empty(), "{asset}");
+    }
+    let refused = stranger.send("/sign-in", &[("token", "guess")]).await;
+    assert_eq!(refused.status().as_u16(), 401);
+    assert!(refused.text().await.unwrap().contains("This token is not valid"));
+    let browser = Browser::sign_in(&process, "view").await;
+    let missing = browser.get("/nowhere").await;
+    assert!(missing.status == 404 && missing.html.starts_with("<!doctype html>"), "{}", missing.html);
+    missing.assert_harmless();
+}
+
+#[apply(test)]
+async fn listing_has_pages_and_keeps_its_filters(app: &TestApp) {
+    let process = with_dead_letters(app, 60).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let first = browser.open("/dead-letters?reason=identifier_invalid&company=acme").await;
+    assert_eq!(first.values_of("id").len(), 50);
+    let next = only(first.links("/dead-letters?").into_iter().filter(|link| link.contains("cursor=")));
+    assert!(next.contains("reason=identifier_invalid") && next.contains("company=acme"), "{next}");
+    let second = browser.open(&next).await;
+    let rest = second.values_of("id");
+    assert_eq!(rest.len(), 10);
+    assert!(rest.iter().all(|id| !first.values_of("id").contains(id)));
+    let overview = browser.open("/").await;
+    assert!(overview.text.contains("60") && overview.text.contains("identifier invalid"));
+    let failures = browser.open("/failures").await;
+    let group = only(failures.links("/dead-letters?signature="));
+    assert_eq!(browser.open(&group).await.values_of("id").len(), 50);
+    let nothing = browser.open("/dead-letters?company=other").await;
+    assert!(nothing.text.contains("Nothing matches these filters."));
+}
+
+#[apply(test)]
+async fn bad_filters_are_explained(app: &TestApp) {
+    let process = with_dead_letters(app, 1).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let long = "x".repeat(10_000);
+    for (query, says) in [
+        ("state=half", "expected one of the list"),
+        ("reason=' OR 1=1", "expected one of the list"),
+        ("since=soon", "expected a time such as"),
+        ("endpoint=7", "expected the whole id"),
+        ("signature=7", "expected a link"),
+        ("cursor=AAAA", "expected a link"),
+        (&format!("text={long}"), "expected 1 to 200 characters"),
+    ] {
+        let page = browser.open(&format!("/dead-letters?{}", query.replace(' ', "%20"))).await;
+        assert!(page.text.contains(says) && page.values_of("id").is_empty(), "{query}: {}", page.text);
+    }
+    // Wildcards are letters like others.
+    for text in ["%25", "_______", "%5C", "%27%3B--"] {
+        assert!(
+            browser.open(&format!("/dead-letters?text={text}")).await.values_of("id").is_empty(),
+            "{text}"
+        );
+    }
+    assert_eq!(browser.open("/dead-letters?text=NOT_A_PHONE").await.values_of("id").len(), 1);
+    for path in ["/dead-letters?limit=1000000000", "/dead-letters?reason=broker&reason=broker", "/audit?x=1"]
+    {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 400, "{path}");
+        page.assert_harmless();
+    }
+    for path in ["/dead-letters/x", "/deliveries/00000000-0000-0000-0000-000000000000", "/endpoints/..."] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 404, "{path}");
+        page.assert_harmless();
+    }
+}
