@@ -96,7 +96,8 @@ async fn bad_bodies_are_refused(app: &TestApp) {
 async fn unknown_ids_are_not_found(app: &TestApp) {
     let process = served(app).await;
     for route in contact_relay::console::routes() {
-        if route.path.contains("{id}") && route.method == "GET" {
+        // A page of a contact names its company in the query.
+        if route.path.starts_with("/api/") && route.path.contains("{id}") && route.method == "GET" {
             let unknown = process.ask(Ask::get(&address(route.path)).token("tok-o")).await;
             assert_eq!((unknown.status, kind(&unknown).as_str()), (404, "not-found"), "{}", route.path);
             let path = route.path.replace("{company}", "acme").replace("{id}", "..%2f..%2fetc");
