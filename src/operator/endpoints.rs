@@ -331,12 +331,14 @@ pub async fn begin_test(
     database.transact(|_| true, begin).await
 }
 
-/// The address with only the first segment of its path, because the rest may be a secret.
+/// Host and first segment of the path. The rest may be a secret or name a person: userinfo, path, query and fragment.
 #[must_use]
 pub fn shortened(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
-    let mut parts = rest.splitn(3, '/');
-    let host = parts.next().unwrap_or_default();
+    let address = rest.split(['?', '#']).next().unwrap_or_default();
+    let mut parts = address.splitn(3, '/');
+    let authority = parts.next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
     let first = parts.next().unwrap_or_default();
     let more = parts.next().is_some_and(|more| !more.is_empty());
     // A segment that is as long as a key may be one.
@@ -363,6 +365,11 @@ mod tests {
             ("https://hooks.example/sales/", "hooks.example/sales"),
             ("http://10.0.0.1:8080/a/b", "http://10.0.0.1:8080/a/…"),
             ("https://hooks.example/0123456789abcdef0123456789", "hooks.example/012345…"),
+            ("https://h.example/lead?email=ada%40x.io", "h.example/lead"),
+            ("https://h.example?to=/ada", "h.example/"),
+            ("https://h.example/lead/ada#x", "h.example/lead/…"),
+            ("https://user:pass@h/in#x", "h/in"),
+            ("http://user:p@ss@h:8080/in", "http://h:8080/in"),
             ("", ""),
         ] {
             assert_eq!(shortened(url), expected, "{url}");
