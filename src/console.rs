@@ -27,14 +27,14 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     keyring::Keyring,
     problem::{Kind as ProblemKind, Problem},
     route::Route,
-    shared::Shared,
+    shared::{MAX_PREVIEWS, Shared},
 };
 use crate::{health::Health, metrics::Metrics, postgres::Database, settings::Settings};
 
@@ -86,7 +86,14 @@ impl Console {
         let database = Database::for_console(&settings.postgres)?;
         let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
         let changes = TaskTracker::new();
-        let shared = Shared { settings, database, keyring, health: health.clone(), changes: changes.clone() };
+        let shared = Shared {
+            settings,
+            database,
+            keyring,
+            health: health.clone(),
+            changes: changes.clone(),
+            previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
+        };
         Ok(Self {
             listener,
             routes: guarded(&shared).merge(health::routes(health)).merge(metrics::routes(metrics)),
@@ -123,8 +130,11 @@ fn guarded(shared: &Shared) -> Router {
         .layer(from_fn(dress))
 }
 
-/// Whoever asked for a page gets problems as pages, too.
+/// Whoever asked for a page gets problems as pages, too. The API has no pages, whatever its client accepts.
 async fn dress(request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
     let asked = request.headers().clone();
     pages::problem(&asked, next.run(request).await)
 }

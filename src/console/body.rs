@@ -3,49 +3,62 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use super::problem::{Kind, Problem};
 
-/// Maximum size of a body.
+/// Maximum size of a body, unless its route has a [`Limit`].
 const MAX_BODY: usize = 2 << 20;
 
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body may take to arrive; less than a request that only reads may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Maximum number of parameters or fields. The largest form of a page has a fourth of them.
+const MAX_PARAMS: usize = 2000;
+
+/// An extension of a request: the maximum size of its body.
+#[derive(Clone, Copy)]
+pub(super) struct Limit(pub(super) usize);
 
 /// Reads a whole body.
 ///
 /// # Errors
 /// When it is too large, does not arrive in time, or breaks off.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let too_large =
-        || Problem::new(Kind::TooLarge, format!("the body may have at most {} MiB", MAX_BODY >> 20));
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_BODY as u64) {
-        return Err(too_large());
+pub(super) async fn read(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
+    let Limit(limit) = parts.extensions.get().copied().unwrap_or(Limit(MAX_BODY));
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large(limit));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_limit(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(Kind::InvalidRequest, "the body ended early")),
-        Err(_) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
-    }
+    let all = tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await;
+    all.unwrap_or_else(|_| Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")))
 }
 
-fn is_limit(error: &axum::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
+/// Into one buffer: a client may send each byte in a frame of its own, which costs many times its size.
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Kind::InvalidRequest, "the body ended early"))?;
+        // Trailers are of no use.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - all.len() {
+            return Err(too_large(limit));
         }
-        cause = error.source();
+        all.extend_from_slice(&data);
     }
-    false
+    Ok(all.freeze())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Kind::TooLarge, format!("the body may have at most {} KiB", limit >> 10))
 }
 
 /// Whether the body is that of an HTML form.
@@ -67,7 +80,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body).await?;
+        let bytes = read(&parts, body).await?;
         let is_json = match media_type(&parts.headers) {
             Some(found) => found.eq_ignore_ascii_case("application/json"),
             None => bytes.is_empty(),
@@ -92,9 +105,16 @@ pub(super) struct Params {
 }
 
 impl Params {
-    pub(super) fn new(text: &[u8]) -> Self {
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn new(text: &[u8]) -> Result<Self, Problem> {
         let pairs = form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self { pairs: pairs.collect(), known: BTreeSet::new() }
+        let pairs: Vec<(String, String)> = pairs.take(MAX_PARAMS + 1).collect();
+        if pairs.len() > MAX_PARAMS {
+            let detail = format!("there may be at most {MAX_PARAMS} parameters");
+            return Err(Problem::new(Kind::InvalidRequest, detail));
+        }
+        Ok(Self { pairs, known: BTreeSet::new() })
     }
 
     /// Every value of `name`. An empty one counts as not given: a form sends its empty fields.
@@ -147,7 +167,7 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self::new(parts.uri.query().unwrap_or_default().as_bytes()))
+        Self::new(parts.uri.query().unwrap_or_default().as_bytes())
     }
 }
 
@@ -163,6 +183,47 @@ impl<S: Sync> FromRequest<S> for Form {
             let detail = "send a form with the header `content-type: application/x-www-form-urlencoded`";
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        Ok(Self(Params::new(&read(&parts.headers, body).await?)))
+        Params::new(&read(&parts, body).await?).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A body of frames with one byte each.
+    fn trickle(length: usize) -> Body {
+        Body::from_stream(stream::iter((0..length).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"x")))))
+    }
+
+    #[tokio::test]
+    async fn body_has_a_limit_in_however_many_frames() {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        assert_eq!(read(&parts, trickle(9)).await.unwrap(), "xxxxxxxxx");
+        assert_eq!(read(&parts, Body::empty()).await.unwrap(), "");
+        for (length, expected) in [(8, None), (9, Some(Kind::TooLarge))] {
+            parts.extensions.insert(Limit(8));
+            for body in [trickle(length), Body::from("x".repeat(length))] {
+                let read = read(&parts, body).await.map(|bytes| bytes.len()).map_err(|problem| problem.kind);
+                assert_eq!(read, expected.map_or(Ok(length), Err), "{length}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn long_body_is_refused_by_its_length() {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers.insert(header::CONTENT_LENGTH, (MAX_BODY + 1).into());
+        let hangs = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read(&parts, hangs).await.unwrap_err().kind, Kind::TooLarge);
+    }
+
+    #[test]
+    fn number_of_parameters_has_a_limit() {
+        assert!(Params::new("a=1&".repeat(MAX_PARAMS).as_bytes()).is_ok());
+        assert!(Params::new("a=1&".repeat(MAX_PARAMS + 1).as_bytes()).is_err());
+        assert!(Params::new("a&".repeat(MAX_BODY / 2).as_bytes()).is_err());
     }
 }

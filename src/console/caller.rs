@@ -81,9 +81,31 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
 
 fn session(keyring: &Keyring, headers: &HeaderMap) -> Option<Session> {
     let now = OffsetDateTime::now_utc();
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     // Another service of this host may have set one of the same name; any valid one will do.
-    let mut sessions = pairs.filter(|(name, _)| *name == COOKIE).take(4);
-    sessions.find_map(|(_, value)| keyring.session(value, now))
+    cookies(headers).take(4).find_map(|value| keyring.session(value, now))
+}
+
+/// The values of [`COOKIE`]. Other cookies may have any bytes, so each is decoded on its own.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
+    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn strange_cookie_hides_nothing() {
+        let (first, second) = (b"a=\xff\xfe; contact_relay_session=one;b=\xc3\xa4; ;=", b"contact_relay_session=two");
+        let values = [&first[..], &second[..]].map(|value| (header::COOKIE, HeaderValue::from_bytes(value).unwrap()));
+        let mut headers = HeaderMap::new();
+        for (name, value) in values {
+            headers.append(name, value);
+        }
+        assert_eq!(cookies(&headers).collect::<Vec<_>>(), ["one", "two"]);
+    }
 }

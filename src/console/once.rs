@@ -4,7 +4,7 @@
 //! its key, and nobody knows what it did: its repetition is refused, never run again. What changed nothing releases its key.
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -29,7 +29,7 @@ const MAX_ANSWER: usize = 1 << 20;
 /// After so many seconds, a request without an answer is taken for dead.
 const PRESUMED_DEAD: i64 = 300;
 
-/// Marks a response that must not be kept, because it has personal data.
+/// Marks a response that must not be kept, because it has personal data or secrets.
 #[derive(Clone, Copy)]
 pub(super) struct Personal;
 
@@ -69,7 +69,7 @@ async fn run_once(
     next: Next,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = body::read(&parts.headers, body).await?;
+    let bytes = body::read(&parts, body).await?;
     let mut hash = Sha256::new();
     for part in [parts.method.as_str(), &parts.uri.to_string()] {
         hash.update(part.as_bytes());
@@ -103,8 +103,8 @@ fn answered(known: Known) -> Result<Option<Response>, Problem> {
             Err(Problem::new(Kind::Conflict, detail))
         }
         Known::Finished { answer: None, .. } => {
-            let detail =
-                "the request with this key took effect; its answer is not kept, because it has personal data";
+            let detail = "the request with this key took effect; its answer is not kept, because it has personal \
+                          data or is too large";
             Err(Problem::new(Kind::Conflict, detail))
         }
         Known::Finished { status, answer: Some(answer) } => {
@@ -128,15 +128,46 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
         shared.database.unit(async |conn| store::release(conn, caller, key).await).await?;
         return Ok(response);
     }
-    let is_personal = response.extensions().get::<Personal>().is_some();
-    let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, MAX_ANSWER).await.map_err(|error| Problem::internal(&error))?;
-    let answer = std::str::from_utf8(&bytes).ok().filter(|_| !is_personal);
+    let (response, answer) = storable(response).await?;
+    let answer = answer.as_ref().and_then(|answer| std::str::from_utf8(answer).ok());
     let finish =
         async |conn: &mut sqlx::PgConnection| store::finish(conn, caller, key, status.as_u16(), answer).await;
     if let Err(error) = shared.database.unit(finish).await {
         // The change is made. A repetition learns that nobody knows its end.
         tracing::warn!(error = crate::telemetry::chain(&error), "could not keep the answer of a request");
     }
-    Ok(Response::from_parts(parts, Body::from(bytes)))
+    Ok(response)
+}
+
+/// The response, and its body if that may be kept. Any other one is passed on as it is: the change is made.
+async fn storable(response: Response) -> Result<(Response, Option<Bytes>), Problem> {
+    let is_personal = response.extensions().get::<Personal>().is_some();
+    let is_small = response.body().size_hint().upper().is_some_and(|size| size <= MAX_ANSWER as u64);
+    if is_personal || !is_small {
+        return Ok((response, None));
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, MAX_ANSWER).await.map_err(|error| Problem::internal(&error))?;
+    Ok((Response::from_parts(parts, Body::from(bytes.clone())), Some(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_and_personal_answers_are_passed_on_but_not_kept() {
+        for (length, is_personal, is_kept) in
+            [(2, false, true), (MAX_ANSWER, false, true), (MAX_ANSWER + 1, false, false), (2, true, false)]
+        {
+            let text = "x".repeat(length);
+            let mut response = Response::new(Body::from(text.clone()));
+            if is_personal {
+                response.extensions_mut().insert(Personal);
+            }
+            let (response, kept) = storable(response).await.unwrap();
+            assert_eq!(kept.is_some(), is_kept, "{length}");
+            assert!(to_bytes(response.into_body(), usize::MAX).await.unwrap() == text);
+        }
+    }
 }

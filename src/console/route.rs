@@ -32,6 +32,9 @@ const CSRF_HEADER: &str = "x-csrf-token";
 /// The field in which a form sends it.
 pub(super) const CSRF_FIELD: &str = "csrf";
 
+/// Maximum size of the form with which anybody may sign in.
+const MAX_SIGN_IN: usize = 8 << 10;
+
 /// How long a request that only reads may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -174,6 +177,9 @@ impl Gate {
         if self.info.method == Method::POST {
             origin::check_site(request.headers()).map_err(Problem::into_response)?;
         }
+        if self.info.kind == Kind::Session {
+            request.extensions_mut().insert(body::Limit(MAX_SIGN_IN));
+        }
         let Some(role) = self.info.role else { return Ok(request) };
         let via = match self.info.face {
             Face::Api => Via::Api,
@@ -247,7 +253,7 @@ async fn check_form(request: Request, csrf: &str) -> Result<Request, Problem> {
         return Err(refused());
     }
     let (parts, body) = request.into_parts();
-    let bytes = body::read(&parts.headers, body).await?;
+    let bytes = body::read(&parts, body).await?;
     let given = form_urlencoded::parse(&bytes).find(|(name, _)| name == CSRF_FIELD);
     if given.is_some_and(|(_, value)| is_same(&value, csrf)) {
         Ok(Request::from_parts(parts, Body::from(bytes)))

@@ -1,12 +1,29 @@
 //! What every request of the API and the console may use.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
-use super::{keyring::Keyring, problem::Problem};
+use super::{
+    keyring::Keyring,
+    problem::{Kind, Problem},
+};
 use crate::{health::Health, postgres::Database, settings::Settings};
+
+/// How many previews may run at once. Each may keep a core busy.
+pub(super) const MAX_PREVIEWS: usize = 2;
+
+/// How long a preview waits for its place.
+const PREVIEW_WAIT: Duration = Duration::from_secs(5);
+
+/// Places of operations, each of which has a thread. Others wait.
+static OPERATIONS: Semaphore = Semaphore::const_new(16);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +36,30 @@ pub(super) struct Shared {
     pub(super) health: Health,
     /// Changes that have begun. They go on when their client leaves, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
+    /// Places of previews. One that nobody waits for any more keeps its place until it ends.
+    pub(super) previews: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Runs a preview on a thread for blocking work: a schema may take a while to compile.
+    ///
+    /// # Errors
+    /// When too many others run.
+    pub(super) async fn preview<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = timeout(PREVIEW_WAIT, Arc::clone(&self.previews).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(Problem::new(Kind::Unavailable, "too many previews run; try again").retry_after(5));
+        };
+        let run = move || {
+            let shown = run();
+            drop(place);
+            shown
+        };
+        spawn_blocking(run).await.map_err(|error| Problem::internal(&error))
+    }
 }
 
 /// Runs an operation on a thread for blocking work: the futures of some cannot move between threads.
@@ -28,6 +69,11 @@ pub(super) struct Shared {
 pub(super) async fn on_one_thread<T: Send + 'static, F: Future<Output = Result<T, Problem>>>(
     operation: impl FnOnce() -> F + Send + 'static,
 ) -> Result<T, Problem> {
-    let run = move || Handle::current().block_on(operation());
+    let place = OPERATIONS.acquire().await.map_err(|error| Problem::internal(&error))?;
+    let run = move || {
+        let done = Handle::current().block_on(operation());
+        drop(place);
+        done
+    };
     spawn_blocking(run).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }

@@ -1,6 +1,9 @@
 //! Endpoints: list, get, pause, resume, enable, test.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -10,6 +13,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
+        once::Personal,
         problem::Problem,
         reply::Reply,
         route::Route,
@@ -111,15 +115,18 @@ async fn test(
     State(shared): State<Shared>,
     caller: Caller,
     Json(test): Json<Test>,
-) -> Result<Reply, Problem> {
+) -> Result<Response, Problem> {
     let actor = input::actor(&caller, test.reason.as_deref())?;
-    on_one_thread(move || async move {
+    let reply = on_one_thread(move || async move {
         let database = &shared.database;
         let target = endpoints::test_target(database, test.company.as_deref(), &test.endpoint).await?;
         let started_at = endpoints::begin_test(database, &actor, &target).await?;
         let sent = endpoint_test::run(&shared.settings, &target.company, &target.url, started_at).await;
         let sent = sent.map_err(|error| Problem::internal(&error))?;
         Ok(Reply(views::endpoints::test(&sent.request, &sent.attempt(), input::sight(&caller))))
-    })
-    .await
+    });
+    let mut response = reply.await?.into_response();
+    // The whole address, a signature, and whatever the receiver answered.
+    response.extensions_mut().insert(Personal);
+    Ok(response)
 }

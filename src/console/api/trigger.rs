@@ -1,9 +1,10 @@
 //! What a firing of a trigger would do. Nothing is published, stored or sent.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::task::spawn_blocking;
 
 use crate::{
     console::{body::Json, problem::Problem, reply::Reply, route::Route, shared::Shared},
@@ -35,11 +36,10 @@ async fn preview(State(shared): State<Shared>, Json(asked): Json<Preview>) -> Re
     }
     let text = serde_json::from_str::<String>(asked.definition.get());
     let text = text.unwrap_or_else(|_| asked.definition.get().to_owned());
-    // A schema may take a while to compile.
+    let settings = Arc::clone(&shared.settings);
     let fire = move || {
         let company = asked.company.as_deref();
-        preview::fire(&text, &asked.arguments, &client_data, company, &shared.settings)
+        preview::fire(&text, &asked.arguments, &client_data, company, &settings)
     };
-    let shown = spawn_blocking(fire).await.map_err(|error| Problem::internal(&error))?;
-    Ok(Reply(shown?))
+    Ok(Reply(shared.preview(fire).await??))
 }

@@ -1,9 +1,10 @@
 //! The trigger playground: what `trigger preview` shows. Nothing is stored or sent.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
 use serde_json::{Value, value::RawValue};
-use tokio::task::spawn_blocking;
 
 use super::{
     super::{
@@ -18,7 +19,10 @@ use super::{
     parts::{printable, words},
     shell::{Shell, render},
 };
-use crate::operator::preview::{self, PreviewError};
+use crate::{
+    operator::preview::{self, PreviewError},
+    settings::Settings,
+};
 
 /// What the empty form shows.
 const DEFINITION: &str = include_str!("templates/example_trigger.json");
@@ -93,15 +97,14 @@ pub(super) async fn preview(
     };
     form.end()?;
     let given = asked.clone();
-    // A schema may take a while to compile.
-    let fired =
-        spawn_blocking(move || fire(&given, &shared)).await.map_err(|error| Problem::internal(&error))?;
+    let settings = Arc::clone(&shared.settings);
+    let fired = shared.preview(move || fire(&given, &settings)).await?;
     let shell = Shell::new(&caller, "/playground", "Playground");
     render(&page(shell, asked, fired))
 }
 
 /// The preview, or what is wrong with the form.
-fn fire(asked: &Asked, shared: &Shared) -> Result<Value, String> {
+fn fire(asked: &Asked, settings: &Settings) -> Result<Value, String> {
     let object = |name: &str, text: &str| {
         let text = if text.trim().is_empty() { "{}" } else { text };
         let value: Result<Box<RawValue>, _> = serde_json::from_str(text);
@@ -115,7 +118,7 @@ fn fire(asked: &Asked, shared: &Shared) -> Result<Value, String> {
     serde_json::from_str::<serde::de::IgnoredAny>(&asked.definition)
         .map_err(|error| format!("The definition is not JSON: {error}."))?;
     let company = Some(asked.company.trim()).filter(|company| !company.is_empty());
-    let fired = preview::fire(&asked.definition, &arguments, &client_data, company, &shared.settings);
+    let fired = preview::fire(&asked.definition, &arguments, &client_data, company, settings);
     fired.map_err(|error: PreviewError| sentence(&error))
 }
 

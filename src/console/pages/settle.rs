@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn form_needs_a_known_action_and_keys() {
-        let read = |text: &str| Sent::read(Params::new(text.as_bytes()));
+        let read = |text: &str| Sent::read(Params::new(text.as_bytes())?);
         let id = "00000000-0000-0000-0000-000000000007";
         let sent =
             read(&format!("csrf=x&action=replay&id={id}/acme&id={id}/acme&back=//evil.example")).unwrap();
