@@ -1,5 +1,7 @@
 //! The listing of endpoints.
 
+use std::str::FromStr as _;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
 use strum::VariantArray as _;
@@ -24,6 +26,8 @@ struct Page {
     shell: Shell,
     filter: Fields,
     states: Vec<Choice>,
+    /// Why the state is not applied.
+    fault: Option<String>,
     is_filtered: bool,
     rows: Vec<Row>,
     first: Option<String>,
@@ -78,12 +82,14 @@ pub(super) async fn list(
     let after = Some(cursor).filter(|cursor| !cursor.is_empty()).map(str::parse).transpose();
     let after = after.map_err(|_| Problem::invalid("cursor", "follow a link of the listing"))?;
     let company = given.given("company");
-    let state = given.given("state");
+    let state = given.parsed("state", "one of the list", |text| LaneState::from_str(text).ok());
+    let (state, fault) = state.map_or_else(|fault| (None, Some(fault)), |state| (state, None));
     let (found, next) = endpoints::page(&shared.database, company.as_deref(), after.as_ref(), PAGE).await?;
-    let wanted = found.iter().filter(|row| state.as_ref().is_none_or(|state| row.state == state));
+    let wanted = found.iter().filter(|row| state.is_none_or(|state| row.state == state.name()));
     render(&Page {
         shell: Shell::new(&caller, "/endpoints", "Endpoints").live().after(done.as_deref()),
         states: choices(LaneState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
+        fault,
         is_filtered: given.any(&["company", "state"]),
         rows: wanted.map(|row| Row::new(row, now)).collect(),
         first: given.given("cursor").map(|_| given.link("/endpoints", "cursor", "")),
