@@ -195,7 +195,9 @@ mod tests {
 
     /// A body of frames with one byte each.
     fn trickle(length: usize) -> Body {
-        Body::from_stream(stream::iter((0..length).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"x")))))
+        Body::from_stream(stream::iter(
+            (0..length).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"x"))),
+        ))
     }
 
     #[tokio::test]

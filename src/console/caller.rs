@@ -87,7 +87,8 @@ fn session(keyring: &Keyring, headers: &HeaderMap) -> Option<Session> {
 
 /// The values of [`COOKIE`]. Other cookies may have any bytes, so each is decoded on its own.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    let pairs =
+        headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
     let pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
@@ -100,8 +101,10 @@ mod tests {
 
     #[test]
     fn strange_cookie_hides_nothing() {
-        let (first, second) = (b"a=\xff\xfe; contact_relay_session=one;b=\xc3\xa4; ;=", b"contact_relay_session=two");
-        let values = [&first[..], &second[..]].map(|value| (header::COOKIE, HeaderValue::from_bytes(value).unwrap()));
+        let (first, second) =
+            (b"a=\xff\xfe; contact_relay_session=one;b=\xc3\xa4; ;=", b"contact_relay_session=two");
+        let values =
+            [&first[..], &second[..]].map(|value| (header::COOKIE, HeaderValue::from_bytes(value).unwrap()));
         let mut headers = HeaderMap::new();
         for (name, value) in values {
             headers.append(name, value);

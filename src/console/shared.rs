@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{

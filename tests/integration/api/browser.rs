@@ -157,6 +157,8 @@ async fn responses_tell_browsers_to_be_strict(app: &TestApp) {
         }
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
+    let unknown = process.ask(Ask::get("/api/v1/nowhere").header("accept", "text/html")).await;
+    assert_eq!((unknown.status, kind(&unknown).as_str()), (404, "not-found"));
     let unknown = process.ask(Ask::get("/nowhere").header("accept", "text/html")).await;
     assert_eq!(unknown.status, 404);
     assert!(unknown.header("content-type").unwrap().starts_with("text/html"), "{unknown:?}");

@@ -21,15 +21,34 @@ async fn test_receiver(app: &TestApp, process: &Process, key: &str, reason: &str
 }
 
 #[apply(test)]
-async fn repeated_request_is_done_once(app: &TestApp) {
+async fn repeated_request_gets_its_answer_again(app: &TestApp) {
     let process = served(app).await;
-    let first = test_receiver(app, &process, "one", "a").await;
+    app.broker.publish(&Event::lead("Ada").email("ada@x.example").webhook(&app.receiver.url("/ok"))).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    let endpoint = get(&process, "tok-v", "/api/v1/endpoints").await["items"][0].clone();
+    let path = format!("/api/v1/endpoints/{}/pause", endpoint["id"].as_str().unwrap());
+    let pause = Ask::post(&path, &json!({})).token("tok-o").header("idempotency-key", "one");
+    let first = process.ask(pause.clone()).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (200, None), "{first:?}");
+    assert_eq!(first.json()["changed"], true);
     for _ in 0..2 {
-        let again = test_receiver(app, &process, "one", "a").await;
+        let again = process.ask(pause.clone()).await;
         assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
         assert_eq!(again.json(), first.json());
     }
+    assert_eq!(app.rows("audit_log").await, 1);
+}
+
+#[apply(test)]
+async fn repeated_request_is_done_once(app: &TestApp) {
+    let process = served(app).await;
+    let first = test_receiver(app, &process, "one", "a").await;
+    assert_eq!(first.status, 200, "{first:?}");
+    // It has the whole address, and what the receiver answered.
+    let again = test_receiver(app, &process, "one", "a").await;
+    assert_eq!((again.status, kind(&again).as_str()), (409, "conflict"));
+    assert!(again.text().contains("not kept"), "{again:?}");
+    assert_eq!(app.rows("idempotency_keys WHERE answer IS NULL AND status = 200").await, 1);
     assert_eq!(app.receiver.requests().len(), 1);
     assert_eq!(app.rows("audit_log").await, 1);
     // Another body, another key, another caller.
@@ -60,7 +79,6 @@ async fn of_two_at_once_one_is_done(app: &TestApp) {
     let held = async {
         let first = test("/held").await;
         assert_eq!(first.status, 200, "{first:?}");
-        first
     };
     let repeat = async {
         app.webhooks(1).await;
@@ -69,8 +87,8 @@ async fn of_two_at_once_one_is_done(app: &TestApp) {
         assert_eq!(second.header("retry-after"), Some("1"));
         app.receiver.release();
     };
-    let (first, ()) = tokio::join!(held, repeat);
-    assert_eq!(test("/held").await.json(), first.json());
+    tokio::join!(held, repeat);
+    assert_eq!(test("/held").await.status, 409);
     assert_eq!(app.receiver.requests().len(), 1);
 }
 
