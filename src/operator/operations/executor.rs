@@ -155,19 +155,22 @@ impl Executor {
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.prepare(operation).await?;
         let done = self.do_window(operation, window).await;
-        let Some(current) = &mut self.current else { return done };
-        match done {
-            Err(error) if error.is_refusal() && window > 1 => {
-                current.window = window / 2;
-                Ok(Step::Worked)
+        let next = match &done {
+            Err(error) if error.is_refusal() => {
+                let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
+                let left = found.map_or(0, |one| one.total - one.done - one.skipped - one.failed);
+                match window.min(usize::try_from(left).unwrap_or_default()) {
+                    0 | 1 => return self.leave_out(operation, error).await,
+                    refused => refused / 2,
+                }
             }
-            Err(error) if error.is_refusal() => self.leave_out(operation, &error).await,
-            Ok(step) => {
-                current.window = current.window.saturating_mul(2).min(WINDOW);
-                Ok(step)
-            }
-            outage => outage,
+            Err(_) => return done,
+            Ok(_) => window.saturating_mul(2).min(WINDOW),
+        };
+        if let Some(current) = &mut self.current {
+            current.window = next;
         }
+        Ok(done.unwrap_or(Step::Worked))
     }
 
     async fn do_window(&mut self, operation: Uuid, window: usize) -> Result<Step, WorkError> {
