@@ -193,7 +193,8 @@ async fn dead_letter_that_stays_locked_is_left_out(app: &TestApp) {
     app.set("postgres.statement_timeout", "1s");
     refuse(app, 5).await;
     let mut lock = app.pool.begin().await.unwrap();
-    let third = "SELECT dead_letter_id FROM dead_letters ORDER BY dead_letter_id LIMIT 1 OFFSET 2 FOR UPDATE";
+    let third = "SELECT FROM dead_letters WHERE dead_letter_id =
+         (SELECT dead_letter_id FROM dead_letters ORDER BY dead_letter_id LIMIT 1 OFFSET 2) FOR UPDATE";
     sqlx::query(third).execute(&mut *lock).await.unwrap();
     let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes", "-o", "json"]).await;
     assert_eq!(replayed.code, Some(3), "{replayed:?}");
