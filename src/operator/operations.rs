@@ -228,6 +228,9 @@ async fn change(
     let change = async |conn: &mut PgConnection| {
         let Some(was) = store::change(conn, id, from, to).await? else { return Ok(None) };
         let may = from.iter().any(|state| state.name() == was);
+        if may && to == State::Canceled {
+            reopen_started(conn, id).await?;
+        }
         if may {
             record(conn, actor, action, id, Some(&json!({ "state": was })), &json!({ "state": to.name() }))
                 .await?;
@@ -243,6 +246,14 @@ async fn change(
         }),
         None => Err(ChangeError::Unknown(id.to_string())),
     }
+}
+
+/// Nobody publishes what is left of a canceled operation.
+async fn reopen_started(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    let Some(operation) = store::get(conn, id).await? else { return Ok(()) };
+    let left = operation.total - operation.done - operation.skipped - operation.failed;
+    let window = i64::try_from(executor::WINDOW).unwrap_or(i64::MAX);
+    store::reopen_started(conn, id, left, window).await
 }
 
 async fn record(

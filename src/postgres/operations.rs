@@ -14,7 +14,8 @@ use super::columns::{column, key_columns};
 use crate::domain::event::Key;
 
 pub use work::{
-    Claimed, Item, Outcome, Settled, Verdict, claim, judge, lock, next_items, release, settle, start, verdict,
+    Claimed, Item, Outcome, Settled, Verdict, claim, end, judge, lock, next_items, release, reopen_started,
+    settle, start, verdict,
 };
 
 /// What an operation does to each item.
@@ -320,7 +321,7 @@ pub async fn items(
     .await
 }
 
-/// Deletes operations that ended, or were planned and never run, before `before`: a portion of their items, and then
+/// Deletes operations that ended before `before`, or have been waiting for an operator since: a portion of their items, and then
 /// themselves. Returns how many rows that were; fewer than `portion` if none are left.
 ///
 /// # Errors
@@ -330,11 +331,22 @@ pub async fn delete_old(
     before: OffsetDateTime,
     portion: i64,
 ) -> Result<u64, sqlx::Error> {
+    // First of all, so that nobody resumes what loses its items.
+    sqlx::query!(
+        "UPDATE operations SET state = 'canceled', finished_at = created_at WHERE operation_id IN (
+             SELECT operation_id FROM operations
+             WHERE created_at < $1 AND owner_until < $1 AND state IN ('planning', 'planned', 'paused')
+             ORDER BY created_at, operation_id LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        before,
+        portion,
+    )
+    .execute(&mut *conn)
+    .await?;
     let items = sqlx::query!(
         "DELETE FROM operation_items WHERE (operation_id, position) IN (
              SELECT i.operation_id, i.position
              FROM operations o JOIN operation_items i ON i.operation_id = o.operation_id
-             WHERE o.created_at < $1 AND (o.finished_at < $1 OR o.state IN ('planning', 'planned'))
+             WHERE o.created_at < $1 AND o.finished_at < $1
              ORDER BY o.created_at, o.operation_id LIMIT $2)",
         before,
         portion,
@@ -348,7 +360,7 @@ pub async fn delete_old(
     let deleted = sqlx::query!(
         "DELETE FROM operations WHERE operation_id IN (
              SELECT operation_id FROM operations o
-             WHERE created_at < $1 AND (finished_at < $1 OR state IN ('planning', 'planned'))
+             WHERE created_at < $1 AND finished_at < $1
                AND NOT EXISTS (SELECT FROM operation_items i WHERE i.operation_id = o.operation_id)
              ORDER BY created_at, operation_id LIMIT $2)",
         before,

@@ -3,9 +3,9 @@
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{runtime::Handle, task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::{backoff::Backoff, component::OPERATIONS};
@@ -19,6 +19,9 @@ use crate::{
 
 /// Time between two looks for an operation.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it works on one while others wait.
+const TURN: Duration = Duration::from_secs(5);
 
 /// The task.
 pub struct Operations {
@@ -55,7 +58,6 @@ impl Operations {
                     let error = chain(&error);
                     tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot go on: {error}");
                     self.health.failing(OPERATIONS, error);
-                    executor = self.executor();
                     if !backoff.wait(&stop).await {
                         break;
                     }
@@ -74,8 +76,9 @@ impl Operations {
         while !stop.is_cancelled()
             && let Some(operation) = executor.claim(None).await?
         {
-            info!(component = OPERATIONS, %operation, "works on operation {operation}");
-            let worked = work(executor, operation, stop).await;
+            debug!(component = OPERATIONS, %operation, "works on operation {operation}");
+            self.health.ready(OPERATIONS);
+            let worked = self.work(executor, operation, stop).await;
             // Another process need not wait for the lease.
             let released = executor.release(operation).await;
             worked?;
@@ -83,18 +86,25 @@ impl Operations {
         }
         Ok(())
     }
-}
 
-async fn work(executor: &mut Executor, operation: Uuid, stop: &CancellationToken) -> Result<(), WorkError> {
-    while !stop.is_cancelled() {
-        match executor.step(operation).await? {
-            Step::Worked => {}
-            Step::Waits(time) => drop(stop.run_until_cancelled(tokio::time::sleep(time)).await),
-            Step::Ended => {
-                info!(component = OPERATIONS, %operation, "stopped working on operation {operation}");
-                return Ok(());
+    /// Works until the operation ends, or others have a turn.
+    async fn work(
+        &self,
+        executor: &mut Executor,
+        operation: Uuid,
+        stop: &CancellationToken,
+    ) -> Result<(), WorkError> {
+        let until = Instant::now() + TURN;
+        while !stop.is_cancelled() && Instant::now() < until {
+            match executor.step(operation).await? {
+                Step::Worked => self.health.ready(OPERATIONS),
+                Step::Waits(time) => drop(stop.run_until_cancelled(tokio::time::sleep(time)).await),
+                Step::Ended => {
+                    info!(component = OPERATIONS, %operation, "stopped working on operation {operation}");
+                    return Ok(());
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }

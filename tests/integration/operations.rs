@@ -187,6 +187,43 @@ async fn dead_letter_that_fails_again_and_again_is_left_alone(app: &TestApp) {
     assert_eq!(app.rows("dead_letters WHERE replays = 2").await, 1);
 }
 
+/// Others go on without it.
+#[apply(test)]
+async fn dead_letter_that_stays_locked_is_left_out(app: &TestApp) {
+    app.set("postgres.statement_timeout", "1s");
+    refuse(app, 5).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    let third = "SELECT FROM dead_letters WHERE dead_letter_id =
+         (SELECT dead_letter_id FROM dead_letters ORDER BY dead_letter_id LIMIT 1 OFFSET 2) FOR UPDATE";
+    sqlx::query(third).execute(&mut *lock).await.unwrap();
+    let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes", "-o", "json"]).await;
+    assert_eq!(replayed.code, Some(3), "{replayed:?}");
+    let listed = operation(app).await;
+    assert_eq!((listed["state"].as_str(), counts(&listed)), (Some("done"), [5, 4, 1, 0]), "{replayed:?}");
+    assert_eq!(app.rows("operation_items WHERE outcome = 'skipped' AND detail = 'refused'").await, 1);
+    lock.rollback().await.unwrap();
+    app.run(&[]).await;
+    app.wait_for_rows("dead_letters WHERE state = 'resolved' AND replays = 1", 4).await;
+    assert_eq!(app.rows("dead_letters WHERE state = 'open' AND replays = 0").await, 1);
+}
+
+/// The process that had marked them died before it published them.
+#[apply(test)]
+async fn cancel_reopens_what_was_marked_and_not_published(app: &TestApp) {
+    refuse(app, 2).await;
+    app.json(&["dead-letter", "replay", "--all", "--yes"]).await;
+    app.broker.purge("trigger-fired").await;
+    for statement in [
+        "UPDATE operation_items SET outcome = 'started'",
+        "UPDATE operations SET state = 'running', done = 0, finished_at = NULL",
+    ] {
+        sqlx::query(statement).execute(&app.pool).await.unwrap();
+    }
+    let running = operation(app).await;
+    app.json(&["operation", "cancel", id(&running)]).await;
+    assert_eq!(app.rows("dead_letters WHERE state = 'open'").await, 2);
+}
+
 #[apply(test)]
 async fn unknown_and_malformed_operations_are_named(app: &TestApp) {
     app.cli(&["migrate"]).await;

@@ -136,8 +136,10 @@ pub(super) async fn send(
         Ok(unpublished) => unpublished.clone(),
         Err(_) => replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect(),
     };
-    let end = async |conn: &mut PgConnection| end(conn, replayables, &reopen).await;
-    database.transact(|()| true, end).await?;
+    if !reopen.is_empty() || replayables.iter().any(ends_with_its_message) {
+        let end = async |conn: &mut PgConnection| end(conn, replayables, &reopen).await;
+        database.transact(|()| true, end).await?;
+    }
     Ok(unpublished?)
 }
 
@@ -260,13 +262,17 @@ pub(in crate::operator) async fn end(
 ) -> Result<(), sqlx::Error> {
     let done: Vec<Key> = replayables
         .iter()
-        .filter(|one| one.stage == Stage::Webhook && one.is_its_message() && !reopen.contains(&one.key))
+        .filter(|one| ends_with_its_message(one) && !reopen.contains(&one.key))
         .map(|one| one.key.clone())
         .collect();
     if !reopen.is_empty() {
         store::reopen(conn, reopen).await?;
     }
     store::end_replay(conn, &done).await
+}
+
+fn ends_with_its_message(replayable: &Replayable) -> bool {
+    replayable.stage == Stage::Webhook && replayable.is_its_message()
 }
 
 /// Publishes one window. Returns the keys of the dead letters that depend on their message and were not published.

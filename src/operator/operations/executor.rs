@@ -20,21 +20,27 @@ use crate::{
     amqp::{ConnectError, PublishError, Publisher, Topology},
     domain::event::Key,
     postgres::{
-        Database,
+        Database, Failure, classify,
         dead_letters::{self as letters, Replayable},
         operations::{self as store, Claimed, Item, Outcome, Settled, Verdict},
     },
     settings::Settings,
 };
 
-/// Items of one transaction, unless a rate makes them fewer.
-const WINDOW: usize = 500;
+/// Items of one transaction, unless a rate or their size makes them fewer.
+pub(super) const WINDOW: usize = 500;
+
+/// Bytes of messages in one transaction. One always fits.
+const WINDOW_BYTES: i64 = 8 << 20;
 
 /// How long an operation belongs to its owner after the last window.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// Skipped: its state does not allow it, or its contents were not kept.
 const WRONG_STATE: &str = "wrong_state";
+
+/// Skipped: the database refuses to change it, for example because somebody keeps it locked.
+const REFUSED: &str = "refused";
 
 /// Skipped: it was replayed `dead_letter.max_replays` times.
 const LOOP_GUARD: &str = "loop_guard";
@@ -57,6 +63,17 @@ pub enum WorkError {
     /// The broker failed.
     #[error("could not publish the dead letters")]
     Publish(#[from] PublishError),
+}
+
+impl WorkError {
+    /// Whether an item is the cause, so that others can go on without it.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(error) => !matches!(classify(error), Failure::Systemic | Failure::Race),
+            Self::Publish(error) => error.is_refusal(),
+            Self::Connect(_) => false,
+        }
+    }
 }
 
 /// What a window has achieved.
@@ -85,6 +102,8 @@ struct Current {
     operation: Uuid,
     publishes: bool,
     limit: Option<RateLimit>,
+    /// Items of the next window: halved when one is refused, until the item that is the cause is alone.
+    window: usize,
 }
 
 /// A window of replays that is marked.
@@ -128,12 +147,33 @@ impl Executor {
         self.database.transact(|()| true, async |conn| store::release(conn, operation, owner).await).await
     }
 
-    /// Does the next window of an operation that this executor owns.
+    /// Does the next window of an operation that this executor owns. If the database or the broker refuses it, the window
+    /// is halved, and an item that is refused alone is left out.
     ///
     /// # Errors
-    /// When the database or the broker fails. Nothing is lost, and the same window is done again.
+    /// When the database or the broker is away. Nothing is lost, and the same window is done again.
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.prepare(operation).await?;
+        let done = self.do_window(operation, window).await;
+        let next = match &done {
+            Err(error) if error.is_refusal() => {
+                let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
+                let left = found.map_or(0, |one| one.total - one.done - one.skipped - one.failed);
+                match window.min(usize::try_from(left).unwrap_or_default()) {
+                    0 | 1 => return self.leave_out(operation, error).await,
+                    refused => refused / 2,
+                }
+            }
+            Err(_) => return done,
+            Ok(_) => window.saturating_mul(2).min(WINDOW),
+        };
+        if let Some(current) = &mut self.current {
+            current.window = next;
+        }
+        Ok(done.unwrap_or(Step::Worked))
+    }
+
+    async fn do_window(&mut self, operation: Uuid, window: usize) -> Result<Step, WorkError> {
         let (owner, max_replays) = (self.owner, self.settings.dead_letter.max_replays);
         let begin =
             async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
@@ -151,6 +191,29 @@ impl Executor {
             Ok(if claimed.is_running { Step::Worked } else { Step::Ended })
         };
         Ok(self.database.transact(|_| true, settle).await?)
+    }
+
+    /// Settles the next item, which is refused. One that the broker refuses is open again.
+    async fn leave_out(&self, operation: Uuid, error: &WorkError) -> Result<Step, WorkError> {
+        let (owner, by_broker) = (self.owner, matches!(error, WorkError::Publish(_)));
+        let leave_out = async |conn: &mut PgConnection| {
+            let Some(claimed) = store::lock(conn, operation, owner, LEASE).await? else {
+                return Ok(Step::Ended);
+            };
+            let items = store::next_items(conn, operation, claimed.total - claimed.settled, 1).await?;
+            let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
+            if by_broker {
+                let replayables = letters::replaying(conn, &keys).await?;
+                let reopen = replayables.iter().filter(|one| one.is_its_message());
+                let reopen: Vec<Key> = reopen.map(|one| one.key.clone()).collect();
+                dead_letters::end(conn, &replayables, &reopen).await?;
+            }
+            let outcome = if by_broker { Outcome::Failed } else { Outcome::Skipped(REFUSED) };
+            let settled = items.iter().map(|item| Settled { position: item.position, outcome });
+            store::settle(conn, operation, &settled.collect::<Vec<_>>()).await?;
+            Ok(Step::Worked)
+        };
+        Ok(self.database.transact(|_| true, leave_out).await?)
     }
 
     /// Connects to the broker, before anything is marked that has to be published.
@@ -173,15 +236,15 @@ impl Executor {
                 operation,
                 publishes: found.is_some_and(|found| found.action == Action::Replay.name()),
                 limit: rate.map(|rate| RateLimit::new(Some(rate))),
+                window: WINDOW,
             });
         }
         if self.current.as_ref().is_some_and(|current| current.publishes) {
             self.connect().await?;
         }
-        let Some(limit) = self.current.as_mut().and_then(|current| current.limit.as_mut()) else {
-            return Ok(WINDOW);
-        };
-        let window = limit.window();
+        let Some(current) = &mut self.current else { return Ok(WINDOW) };
+        let Some(limit) = &mut current.limit else { return Ok(current.window) };
+        let window = limit.window().min(current.window);
         limit.wait(window).await;
         Ok(window)
     }
@@ -213,12 +276,18 @@ async fn begin(
     let Some(claimed) = claimed else { return Ok(Next::Step(Step::Ended)) };
     let mut limit = i64::try_from(window).unwrap_or(i64::MAX);
     if let Some(canary) = claimed.canary.map(i64::from) {
-        if claimed.settled >= canary.min(claimed.total) {
+        if claimed.replayed >= canary || claimed.settled >= claimed.total {
             return judge(conn, &claimed).await.map(Next::Step);
         }
-        limit = limit.min(canary - claimed.settled);
+        limit = limit.min(canary - claimed.replayed);
     }
-    let items = store::next_items(conn, operation, claimed.total - claimed.settled, limit).await?;
+    let mut items = store::next_items(conn, operation, claimed.total - claimed.settled, limit).await?;
+    if items.is_empty() {
+        // It has no item, or retention has taken the rest.
+        store::end(conn, operation).await?;
+        return Ok(Next::Step(Step::Ended));
+    }
+    truncate(&mut items);
     let actor = Actor {
         name: claimed.operator.clone(),
         // A process of a later version may know more surfaces.
@@ -243,6 +312,17 @@ async fn begin(
     });
     store::settle(conn, operation, &settled.collect::<Vec<_>>()).await?;
     Ok(Next::Step(Step::Worked))
+}
+
+/// Leaves as many of the items as [`WINDOW_BYTES`] allow, and at least one.
+fn truncate(items: &mut Vec<Item>) {
+    let mut bytes = 0_i64;
+    let fit = items.iter().take_while(|item| {
+        bytes = bytes.saturating_add(item.bytes);
+        bytes <= WINDOW_BYTES
+    });
+    let fit = fit.count().max(1);
+    items.truncate(fit);
 }
 
 async fn begin_replay(
@@ -296,9 +376,6 @@ async fn judge(conn: &mut PgConnection, claimed: &Claimed) -> Result<Step, sqlx:
     }
     let next = claimed.canary.filter(|canary| *canary < LAST_CANARY).map(|canary| canary.saturating_mul(10));
     store::judge(conn, claimed.id, next, failure(verdict).as_deref()).await?;
-    if claimed.settled >= claimed.total {
-        store::settle(conn, claimed.id, &[]).await?;
-    }
     Ok(Step::Worked)
 }
 

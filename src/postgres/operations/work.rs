@@ -30,6 +30,8 @@ pub struct Claimed {
     pub total: i64,
     /// Items that have an outcome: the first ones.
     pub settled: i64,
+    /// Those of them that were not skipped.
+    pub replayed: i64,
     /// Who planned it.
     pub operator: String,
     /// On which surface.
@@ -79,7 +81,8 @@ pub async fn lock(
     let row = sqlx::query!(
         r#"UPDATE operations SET owner_until = now() + $3
            WHERE operation_id = $1 AND owner = $2
-           RETURNING action, state = 'running' AS "is_running!", rate, canary, canary_since, total, done + skipped + failed AS "settled!", operator, via, reason,
+           RETURNING action, state = 'running' AS "is_running!", rate, canary, canary_since, total, done + skipped + failed AS "settled!",
+               done + failed AS "replayed!", operator, via, reason,
                now() AS "now!""#,
         operation,
         owner,
@@ -98,6 +101,7 @@ pub async fn lock(
             canary_since: row.canary_since,
             total: row.total,
             settled: row.settled,
+            replayed: row.replayed,
             operator: row.operator,
             via: row.via,
             reason: row.reason,
@@ -112,7 +116,7 @@ pub async fn lock(
 /// When the database fails.
 pub async fn release(conn: &mut PgConnection, operation: Uuid, owner: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE operations SET owner = NULL, owner_until = 'epoch' WHERE operation_id = $1 AND owner = $2",
+        "UPDATE operations SET owner = NULL, owner_until = now() WHERE operation_id = $1 AND owner = $2",
         operation,
         owner,
     )
@@ -130,6 +134,8 @@ pub struct Item {
     pub key: Key,
     /// It was marked, and may or may not have been published.
     pub is_started: bool,
+    /// Size of its message.
+    pub bytes: i64,
 }
 
 /// The next `limit` items of a locked operation, of which `left` are not settled.
@@ -143,8 +149,11 @@ pub async fn next_items(
     limit: i64,
 ) -> Result<Vec<Item>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT position, company_id, object_id, outcome IS NOT NULL AS "is_started!" FROM operation_items
-           WHERE operation_id = $1 AND position > -$2::bigint ORDER BY position LIMIT $3"#,
+        r#"SELECT i.position, i.company_id, i.object_id, i.outcome IS NOT NULL AS "is_started!",
+               coalesce(octet_length(dl.body), 0)::bigint AS "bytes!"
+           FROM operation_items i
+           LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
+           WHERE i.operation_id = $1 AND i.position > -$2::bigint ORDER BY i.position LIMIT $3"#,
         operation,
         left,
         limit,
@@ -155,6 +164,7 @@ pub async fn next_items(
         position: row.position,
         key: Key { company: row.company_id, id: row.object_id },
         is_started: row.is_started,
+        bytes: row.bytes,
     });
     Ok(items.collect())
 }
@@ -246,6 +256,51 @@ pub async fn settle(conn: &mut PgConnection, operation: Uuid, items: &[Settled])
     Ok(())
 }
 
+/// Ends a locked operation that has no items left.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(conn: &mut PgConnection, operation: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operations SET state = 'done', total = done + skipped + failed, finished_at = now()
+         WHERE operation_id = $1 AND state = 'running'",
+        operation,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Reopens the dead letters of a locked operation that were marked and may not have been published. They are among the next
+/// `window` items, of which `left` have no outcome.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reopen_started(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    left: i64,
+    window: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH started AS MATERIALIZED (
+             SELECT dl.company_id, dl.dead_letter_id
+             FROM operation_items i
+             JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
+             WHERE i.operation_id = $1 AND i.position > -$2::bigint AND i.position <= $3 - $2::bigint
+               AND i.outcome = 'started' AND dl.state = 'replaying' AND dl.delivery_id IS NULL
+             ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
+         UPDATE dead_letters dl SET state = 'open'
+         FROM started s WHERE dl.company_id = s.company_id AND dl.dead_letter_id = s.dead_letter_id",
+        operation,
+        left,
+        window,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// What came of the items that an operation has replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -265,11 +320,11 @@ pub async fn verdict(conn: &mut PgConnection, operation: Uuid, left: i64) -> Res
     sqlx::query_as!(
         Verdict,
         r#"SELECT count(*) FILTER (WHERE dl.state = 'resolved') AS "resolved!",
-               count(*) FILTER (WHERE dl.state = 'open') AS "open!",
+               count(*) FILTER (WHERE i.outcome = 'failed' OR dl.state = 'open') AS "open!",
                count(*) FILTER (WHERE dl.state = 'replaying') AS "replaying!"
            FROM operation_items i
            JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome = 'done'"#,
+           WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome IN ('done', 'failed')"#,
         operation,
         left,
     )

@@ -156,16 +156,17 @@ INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action,
     FROM numbers;
 
 -- Operations: 1 is running and nobody's, with 10,000 items of which the last 10 are not done; 2 is being planned; those above
--- 9990 ended a year ago, and the first of them has items.
+-- 9990 ended a year ago, and the first of them has items; 9992 has been paused since. Items 61 to 70 are started.
 INSERT INTO operations (operation_id, action, state, selection, total, done, operator, via, owner, owner_until, created_at,
         finished_at)
-    SELECT id(n), 'replay', CASE n WHEN 1 THEN 'running' WHEN 2 THEN 'planning' ELSE 'done' END, '{}', 10000,
+    SELECT id(n), 'replay', CASE n WHEN 1 THEN 'running' WHEN 2 THEN 'planning' WHEN 9992 THEN 'paused' ELSE 'done' END, '{}', 10000,
         CASE n WHEN 1 THEN 9990 ELSE 0 END, 'ada', 'api', CASE n WHEN 1 THEN id(1) END, 'epoch',
         start() - CASE WHEN n > 9990 THEN interval '1 year' ELSE interval '1 second' END - n * interval '1 millisecond',
         CASE WHEN n > 9990 THEN start() - interval '1 year' WHEN n > 2 THEN start() END
     FROM generate_series(1, 10000) n;
 INSERT INTO operation_items (operation_id, position, company_id, object_id, outcome)
-    SELECT id(o), n - 10000, 'acme', id(n), CASE WHEN n <= 9990 THEN 'done' END
+    SELECT id(o), n - 10000, 'acme', id(n),
+        CASE WHEN n BETWEEN 61 AND 70 THEN 'started' WHEN n <= 9990 THEN 'done' END
     FROM generate_series(1, 10000) n, unnest(ARRAY[1, 9991]) o;
 
 INSERT INTO idempotency_keys (caller, key, request, created_at)
