@@ -3,6 +3,7 @@
 //! A plan freezes its set: the dead letters that match when it is made. So what is run is what was counted, whatever
 //! arrives meanwhile, and the set outlives a crash. [`executor`] does the work.
 
+mod canary;
 pub mod executor;
 
 use std::num::NonZeroU32;
@@ -33,11 +34,8 @@ use crate::{
 /// Dead letters that one transaction adds to a plan.
 const PORTION: u32 = 500;
 
-/// The first step of a canary. Each further one has ten times as many items, and after [`LAST_CANARY`] all follow.
+/// The first step of a canary.
 const FIRST_CANARY: i32 = 1;
-
-/// The last step that is judged.
-const LAST_CANARY: i32 = 100;
 
 /// Which dead letters an operation is about.
 #[derive(Clone, Debug)]

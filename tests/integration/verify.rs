@@ -136,7 +136,8 @@ const CHANGES: [(&str, &str); 20] = [
     ),
     (
         "lanes",
-        "UPDATE webhook_endpoints SET next_due_at = 'infinity' WHERE company_id = '$c' AND url LIKE '%/status/503'",
+        "UPDATE webhook_endpoints SET next_due_at = 'infinity', owner = NULL
+         WHERE company_id = '$c' AND url LIKE '%/status/503'",
     ),
     ("chain_results", "UPDATE chain_results SET waiting = waiting + 1 WHERE company_id = '$c'"),
     (

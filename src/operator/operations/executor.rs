@@ -14,7 +14,8 @@ use super::{
         dead_letters,
         rate_limit::RateLimit,
     },
-    Action, LAST_CANARY,
+    Action,
+    canary::judge,
 };
 use crate::{
     amqp::{ConnectError, PublishError, Publisher, Topology},
@@ -22,7 +23,7 @@ use crate::{
     postgres::{
         Database, Failure, classify,
         dead_letters::{self as letters, Replayable},
-        operations::{self as store, Claimed, Item, Outcome, Settled, Verdict},
+        operations::{self as store, Item, Outcome, Settled},
     },
     settings::Settings,
 };
@@ -44,12 +45,6 @@ const REFUSED: &str = "refused";
 
 /// Skipped: it was replayed `dead_letter.max_replays` times.
 const LOOP_GUARD: &str = "loop_guard";
-
-/// How long a canary waits for what comes of its replays, from the last one on.
-const VERDICT_WAIT: time::Duration = time::Duration::seconds(60);
-
-/// Time between two looks at that.
-const VERDICT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Why work on an operation ended early. It goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -277,7 +272,8 @@ async fn begin(
     let mut limit = i64::try_from(window).unwrap_or(i64::MAX);
     if let Some(canary) = claimed.canary.map(i64::from) {
         if claimed.replayed >= canary || claimed.settled >= claimed.total {
-            return judge(conn, &claimed).await.map(Next::Step);
+            let wait = judge(conn, &claimed).await?;
+            return Ok(Next::Step(wait.map_or(Step::Worked, Step::Waits)));
         }
         limit = limit.min(canary - claimed.replayed);
     }
@@ -364,45 +360,4 @@ fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {
         }
     };
     window.items.iter().map(|item| Settled { position: item.position, outcome: outcome(item) }).collect()
-}
-
-/// Judges the canary step that is done: waits for what comes of it, pauses the operation if most of it has failed again, or
-/// lets the next step begin.
-async fn judge(conn: &mut PgConnection, claimed: &Claimed) -> Result<Step, sqlx::Error> {
-    let verdict = store::verdict(conn, claimed.id, claimed.total - claimed.settled).await?;
-    let waits = claimed.canary_since.is_some_and(|since| claimed.now - since < VERDICT_WAIT);
-    if verdict.replaying > 0 && waits {
-        return Ok(Step::Waits(VERDICT_INTERVAL));
-    }
-    let next = claimed.canary.filter(|canary| *canary < LAST_CANARY).map(|canary| canary.saturating_mul(10));
-    store::judge(conn, claimed.id, next, failure(verdict).as_deref()).await?;
-    Ok(Step::Worked)
-}
-
-/// Why an operation with this verdict pauses.
-fn failure(Verdict { resolved, open, replaying }: Verdict) -> Option<String> {
-    let unresolved = open + replaying;
-    (unresolved > resolved).then(|| {
-        let of = resolved + unresolved;
-        format!("{open} of {of} replays failed again, and {replaying} had no result after 60 s")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operation_pauses_if_most_replays_failed() {
-        for ((resolved, open, replaying), pauses) in [
-            ((0, 0, 0), false),
-            ((1, 0, 0), false),
-            ((0, 1, 0), true),
-            ((0, 0, 1), true),
-            ((5, 5, 0), false),
-            ((5, 3, 3), true),
-        ] {
-            assert_eq!(failure(Verdict { resolved, open, replaying }).is_some(), pauses, "{resolved} {open}");
-        }
-    }
 }
