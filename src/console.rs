@@ -130,7 +130,7 @@ fn guarded(shared: &Shared) -> Router {
         .layer(from_fn(dress))
 }
 
-/// Whoever asked for a page gets problems as pages, too. The API has no pages, whatever its client accepts.
+/// Turns a problem into a page for a client that asked for a page. The API answers JSON only.
 async fn dress(request: Request, next: Next) -> Response {
     if request.uri().path().starts_with("/api/") {
         return next.run(request).await;

@@ -1,4 +1,4 @@
-//! The console's pages: HTML from templates, which escape whatever strangers chose. They work without script, and every
+//! The console's pages: HTML from templates, which escape all that strangers chose. They work without script, and every
 //! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
 
 mod assets;
@@ -96,7 +96,7 @@ struct ProblemPage<'a> {
     assets: Assets,
 }
 
-/// A problem, as a page for whoever asked for one.
+/// A problem as a page, for a client that asked for one.
 pub(super) fn problem(asked: &HeaderMap, response: Response) -> Response {
     let accept = asked.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let Some(problem) = response.extensions().get::<Problem>().filter(|_| accept.contains("text/html"))

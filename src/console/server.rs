@@ -24,7 +24,7 @@ const MAX_HEAD: usize = 32 << 10;
 /// How long a head may take to arrive, and a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause after a failed accept, such as for want of file descriptors.
+/// The pause after a failed accept, for example because file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves requests until `stop`, then waits for open ones up to `drain`.

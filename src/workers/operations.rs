@@ -1,4 +1,4 @@
-//! Works on the operations of operators that no other process works on: those that were started through the API, and those
+//! Works on the operations of operators that no other process works on: those that were resumed elsewhere, and those
 //! whose process has died.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
