@@ -185,8 +185,10 @@ pub async fn edit(
     };
     match settle::send(database, publisher, topology, &[replayable]).await {
         Ok(unpublished) => Ok(Edited { key, event_id, is_sent: unpublished.is_empty() }),
-        Err(ReplayError::Publish(_)) => Ok(Edited { key, event_id, is_sent: false }),
-        Err(ReplayError::Database(error)) => Err(error.into()),
+        // It is stored in either case, and replaying it does no harm if it was published.
+        Err(ReplayError::Publish(_) | ReplayError::Database(_)) => {
+            Ok(Edited { key, event_id, is_sent: false })
+        }
     }
 }
 
