@@ -38,7 +38,7 @@ async fn silent_broker_connection_is_replaced(app: &TestApp) {
     let broker = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", broker.url());
     let process = mid_load(app, EVENTS).await;
-    let threads = process.threads();
+    let threads = process.threads_once_ready().await;
     broker.silence();
     all_done(app, EVENTS).await;
     process.ready().await;
@@ -87,11 +87,10 @@ async fn connections_that_fall_silent_on_return_leave_the_pool(app: &TestApp) {
 #[apply(test)]
 async fn reconnecting_to_a_frozen_broker_leaks_no_threads(app: &TestApp) {
     impatient(app);
-    app.set("amqp.connect_timeout", "500ms");
     let broker = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", broker.url());
     let process = mid_load(app, 200).await;
-    let threads = process.threads();
+    let threads = process.threads_once_ready().await;
     broker.freeze();
     not_ready(&process, "broker").await;
     // Long enough for each component to retry several times.

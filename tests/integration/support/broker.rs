@@ -102,11 +102,20 @@ impl Broker {
 
     /// Subscribes a queue that holds one message and refuses all others. The caller deletes it.
     pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str) {
+        self.subscribe_small(queue, routing_key, "reject-publish").await;
+    }
+
+    /// Subscribes a queue that holds the last message and forgets all others. The caller deletes it.
+    pub(crate) async fn subscribe_forgetful(&self, queue: &str, routing_key: &str) {
+        self.subscribe_small(queue, routing_key, "drop-head").await;
+    }
+
+    async fn subscribe_small(&self, queue: &str, routing_key: &str, overflow: &str) {
         let (exchange, queue) = (self.name("events"), self.name(queue));
         let subscribe = async |channel: Channel| {
             let mut arguments = FieldTable::default();
             arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
-            arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+            arguments.insert("x-overflow".into(), AMQPValue::LongString(overflow.into()));
             let options = QueueDeclareOptions::durable();
             channel.queue_declare(queue.as_str().into(), options, arguments).await?;
             let (options, fields) = (QueueBindOptions::default(), FieldTable::default());
