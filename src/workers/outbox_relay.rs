@@ -65,8 +65,8 @@ const TYPICAL_SIZE: usize = 8 * 1024;
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
 
-/// Wait for the registration of the process, without which the relay may not take rows.
-const REGISTRATION_POLL: Duration = Duration::from_millis(200);
+/// Wait for what the next sweep needs: the registration of the process, without which the relay may not take rows, or room.
+const POLL: Duration = Duration::from_millis(200);
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
@@ -221,11 +221,12 @@ impl OutboxRelay {
     /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
     async fn sweep(&mut self, broker: &mut Broker, sweep: &mut Interval) -> Result<(), Lost> {
         if !self.presence.is_alive() {
-            sweep.reset_after(REGISTRATION_POLL);
+            sweep.reset_after(POLL);
             return Ok(());
         }
-        // The rest is for what workers hand over: if no queue takes what was swept, their messages show it.
+        // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
         if self.room.is_crowded() {
+            sweep.reset_after(POLL);
             return Ok(());
         }
         // What the database did not accept before.
