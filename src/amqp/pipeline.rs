@@ -127,8 +127,8 @@ impl<T> Pipeline<T> {
             // What has arrived meanwhile is not late.
             self.gather()?;
             if self.gathered.is_empty() {
-                let limit = self.publisher.timeout();
-                return Ok(Instant::now().checked_sub(limit).map(|until| self.give_up(until)).unwrap_or_default());
+                let until = Instant::now().checked_sub(self.publisher.timeout());
+                return Ok(until.map(|until| self.give_up(until)).unwrap_or_default());
             }
         }
         self.gather()?;

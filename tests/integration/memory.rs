@@ -242,8 +242,7 @@ async fn compiling_holds_up_nobody_else(app: &TestApp) {
             answers.set(answers.get() + 1);
         }
     };
-    let compiled =
-        eventually("it has compiled", async || (app.blocked_sessions().await > 0).then_some(()));
+    let compiled = eventually("it has compiled", async || (app.blocked_sessions().await > 0).then_some(()));
     tokio::select! {
         () = ask => panic!("no answer after {} answers", answers.get()),
         () = compiled => {}

@@ -126,7 +126,8 @@ async fn messages_in_flight_that_use_up_the_memory_hold_up_no_others(app: &TestA
     let id = by_a_command.id.to_string();
     let mut conn = app.pool.acquire().await.unwrap();
     events::insert(&mut conn, Uuid::now_v7(), None, vec![by_a_command]).await.unwrap();
-    let is_heard = async || app.broker.heard().await.iter().any(|heard| heard.at("/id") == id.as_str()).then_some(());
+    let is_heard =
+        async || app.broker.heard().await.iter().any(|heard| heard.at("/id") == id.as_str()).then_some(());
     eventually("it is published", is_heard).await;
     forget_stuck(app, &process).await;
 }

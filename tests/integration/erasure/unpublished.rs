@@ -147,8 +147,10 @@ fn is_erased(heard: &Heard) -> bool {
 
 /// Waits until an event like this has been heard.
 async fn hear(app: &TestApp, what: &str, is_it: impl Fn(&Heard) -> bool) {
-    eventually(&format!("{what} is heard"), async || app.broker.heard().await.iter().any(&is_it).then_some(()))
-        .await;
+    eventually(&format!("{what} is heard"), async || {
+        app.broker.heard().await.iter().any(&is_it).then_some(())
+    })
+    .await;
 }
 
 /// The routing keys of what has been heard about this contact, in order. Markers do not count: one whose confirm was lost is
