@@ -57,7 +57,7 @@ async fn with_stuck_queue(app: &TestApp) -> (Process, Proxy) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
     app.set("outbox.retry_interval", "1h");
-    app.broker.subscribe_forgetful("stuck", STUCK).await;
+    app.broker.subscribe_one("stuck", STUCK, "drop-head").await;
     proxy.withhold_confirms_of(STUCK);
     (app.run(&[]).await, proxy)
 }
@@ -135,7 +135,7 @@ async fn messages_in_flight_that_use_up_the_memory_hold_up_no_others(app: &TestA
 #[apply(test)]
 async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
     app.set("outbox.retry_interval", "1h");
-    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.broker.subscribe_one("one-place", "contact.upserted.#", "reject-publish").await;
     let process = app.run(&[]).await;
     for name in ["Ada", "Bob", "Eve"] {
         app.broker.publish(&Event::lead(name).email(&format!("{name}@x.example"))).await;
@@ -153,7 +153,7 @@ async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
 #[apply(test)]
 async fn what_is_refused_is_tried_ever_more_rarely(app: &TestApp) {
     app.set("outbox.retry_interval", "1s");
-    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.broker.subscribe_one("one-place", "contact.upserted.#", "reject-publish").await;
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
     app.broker.publish(&Event::lead("Bob").email("bob@x.example")).await;

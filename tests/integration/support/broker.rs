@@ -100,17 +100,9 @@ impl Broker {
         self.insist("bind", bind).await;
     }
 
-    /// Subscribes a queue that holds one message and refuses all others. The caller deletes it.
-    pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str) {
-        self.subscribe_small(queue, routing_key, "reject-publish").await;
-    }
-
-    /// Subscribes a queue that holds the last message and forgets all others. The caller deletes it.
-    pub(crate) async fn subscribe_forgetful(&self, queue: &str, routing_key: &str) {
-        self.subscribe_small(queue, routing_key, "drop-head").await;
-    }
-
-    async fn subscribe_small(&self, queue: &str, routing_key: &str, overflow: &str) {
+    /// Subscribes a queue that holds one message. By its `overflow`, it refuses all others (`reject-publish`) or holds the last
+    /// one (`drop-head`). The caller deletes it.
+    pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str, overflow: &str) {
         let (exchange, queue) = (self.name("events"), self.name(queue));
         let subscribe = async |channel: Channel| {
             let mut arguments = FieldTable::default();
