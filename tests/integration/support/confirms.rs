@@ -16,7 +16,8 @@ const GREETING: usize = 8;
 /// The messages of one connection, and what the server has confirmed.
 #[derive(Default)]
 pub(super) struct Withheld {
-    has_greeted: bool,
+    /// How much of the greeting has been seen.
+    greeted: usize,
     from_client: Frames,
     from_server: Frames,
     channels: BTreeMap<[u8; 2], Channel>,
@@ -35,7 +36,8 @@ struct Channel {
 impl Withheld {
     /// Reads what the client sends. Messages with this routing key will not be confirmed.
     pub(super) fn sent(&mut self, bytes: &[u8], routing_key: Option<&str>) {
-        let greeting = if std::mem::replace(&mut self.has_greeted, true) { 0 } else { GREETING };
+        let greeting = (GREETING - self.greeted).min(bytes.len());
+        self.greeted += greeting;
         for frame in self.from_client.complete(&bytes[greeting..]) {
             if frame[0] != 1 || !frame[HEAD..].starts_with(&PUBLISH) {
                 continue;
