@@ -6,11 +6,7 @@ use std::{
 };
 
 use contact_relay::{
-    domain::{
-        contact::ContactId,
-        event::{CompanyId, meaning},
-        value::phone::Region,
-    },
+    domain::{contact::ContactId, event::CompanyId, value::phone::Region},
     postgres::{
         Database,
         effects::events,
@@ -23,7 +19,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    EMAIL, erase,
+    EMAIL, erase, insert_dead_letter,
     many::interrupted,
     unpublished::{insert, unpublished},
 };
@@ -76,10 +72,7 @@ async fn last_search_of_an_erasure_keeps_to_its_time(app: &TestApp) {
         events::insert(&mut conn, Uuid::now_v7(), Some(owner), vec![event]).await.unwrap();
     }
     let mentioned = Event::lead("Ada").email(EMAIL).time("2026-01-01T00:00:00Z").bytes();
-    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties, signature)
-        VALUES ('', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
-    sqlx::query(letter).bind(meaning(&mentioned)).bind(&mentioned).execute(&mut *conn).await.unwrap();
+    insert_dead_letter(app, "", &mentioned).await;
     let is_slow = AtomicBool::new(false);
     // It is asked before each page.
     let goes_on = || {
@@ -155,10 +148,7 @@ async fn resumed_erasure_leaves_what_the_person_has_done_since(app: &TestApp) {
     insert(app, &[unpublished("trigger.completed", None, &format!(r#"{{"email": "{EMAIL}"}}"#))]).await;
     // One that the first search has missed.
     let missed = refused.id("missed").time("2026-01-01T00:00:00Z").bytes();
-    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties, signature)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
-    sqlx::query(letter).bind(meaning(&missed)).bind(&missed).execute(&app.pool).await.unwrap();
+    insert_dead_letter(app, "acme", &missed).await;
     let report = erase(app, &id).await;
     assert_eq!(
         (&report["removed"]["deadLetters"], &report["removed"]["outboxMessages"]),

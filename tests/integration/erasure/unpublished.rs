@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use contact_relay::{
-    domain::{
-        chain::outgoing::OutgoingEvent, event::meaning, trace_context::TraceContext, value::phone::Region,
-    },
+    domain::{chain::outgoing::OutgoingEvent, trace_context::TraceContext, value::phone::Region},
     postgres::{effects::events, erasure},
 };
 use macro_rules_attribute::apply;
@@ -13,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    EMAIL, assert_no_trace, contact_id, dump, erase,
+    EMAIL, assert_no_trace, contact_id, dump, erase, insert_dead_letter,
     resumed::{claimed, complete},
 };
 use crate::support::{
@@ -207,10 +205,7 @@ async fn erasure_that_waits_for_the_broker_is_partly_done(app: &TestApp) {
 async fn waits_for_nothing_else(app: &TestApp, id: &str) {
     let (database, unfinished) = claimed(app, id).await;
     let mentioned = Event::lead("Ada").email(EMAIL).time("2026-01-01T00:00:00Z").bytes();
-    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties, signature)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
-    sqlx::query(letter).bind(meaning(&mentioned)).bind(&mentioned).execute(&app.pool).await.unwrap();
+    insert_dead_letter(app, "acme", &mentioned).await;
     let region = Region::new("BR").unwrap();
     let waiting = erasure::complete(&database, &unfinished, region, "/x", Duration::from_secs(5), || true);
     let disturb = async {
