@@ -7,6 +7,7 @@ use contact_relay::{
     postgres::{effects::events, erasure},
 };
 use macro_rules_attribute::apply;
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -102,6 +103,18 @@ async fn erasure_does_not_pass_over_an_unreadable_row(app: &TestApp) {
     assert_eq!(erased.code, Some(0), "{}", erased.stderr);
 }
 
+/// Publishes an event about Ada and then another one, which is not applied before this transaction ends.
+async fn held_up(app: &TestApp) -> Transaction<'static, Postgres> {
+    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
+    app.broker.hear(1).await;
+    app.wait_for_unpublished(0).await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
+    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
+    app.wait_for_blocked_sessions(1).await;
+    lock
+}
+
 /// A process that has committed an event about Ada and waits for a broker that does not answer.
 async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
     let url = app.setting("amqp.url");
@@ -112,13 +125,7 @@ async fn with_event_in_memory(app: &TestApp) -> (String, Process, Proxy) {
     // It takes nothing that others publish.
     app.set("outbox.sweep_interval", "1h");
     let process = app.run(&["upsert"]).await;
-    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
-    app.broker.hear(1).await;
-    app.wait_for_unpublished(0).await;
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
-    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
-    app.wait_for_blocked_sessions(1).await;
+    let lock = held_up(app).await;
     proxy.freeze();
     lock.rollback().await.unwrap();
     app.wait_for_rows("effects WHERE owner IS NOT NULL", 1).await;
@@ -246,13 +253,7 @@ async fn with_event_for_a_lost_broker(app: &TestApp) -> (Process, Proxy) {
     let proxy = Proxy::before(&url).await;
     app.set("amqp.url", proxy.url());
     let process = app.run(&["upsert"]).await;
-    app.broker.publish(&Event::lead("Ada").email(EMAIL)).await;
-    app.broker.hear(1).await;
-    app.wait_for_unpublished(0).await;
-    let mut lock = app.pool.begin().await.unwrap();
-    sqlx::query("SELECT FROM contacts FOR UPDATE").execute(&mut *lock).await.unwrap();
-    app.broker.publish(&Event::lead("Ada").email(EMAIL).argument("city", "London")).await;
-    app.wait_for_blocked_sessions(1).await;
+    let lock = held_up(app).await;
     proxy.close();
     // The relay notices when it has something to publish.
     insert_marker(app).await;
