@@ -228,7 +228,7 @@ const CONFIRM_SELECT: &[u8] = &[1, 0, 1, 0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE];
 async fn with_relay_held_up(app: &TestApp, count: usize) -> (Process, Proxy) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
-    app.set("amqp.connect_timeout", "2s");
+    app.set("amqp.connect_timeout", "5s");
     app.set("upsert.batch_size", "50");
     app.broker.declare().await;
     proxy.silence_at(CONFIRM_SELECT);
