@@ -119,7 +119,7 @@ impl Kind {
     fn is_plain(self, text: &str) -> bool {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
-            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'%' | b'!' | b'?' => {
+            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'!' | b'?' => {
                 matches!(self, Self::Email | Self::Text)
             }
             b' ' | b',' | b'(' | b')' => self != Self::Email,

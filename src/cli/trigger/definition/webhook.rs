@@ -238,7 +238,7 @@ fn foreign(text: &str, parameters: &[String], is_secret: bool) -> Vec<String> {
     }
     let mut others = OTHER_MARKS.iter().flat_map(|(opening, end)| {
         let starts = text.match_indices(opening).map(|(at, _)| at);
-        starts.filter_map(|at| {
+        starts.filter_map(move |at| {
             let inside = text.get(at + opening.len()..)?.split_once(end)?.0;
             let is_part = text.get(..at)?.ends_with(['$', '#', '{', '[', '<']);
             (!is_part && is_known(inside.trim(), parameters)).then_some((*opening, inside, *end))
