@@ -92,9 +92,9 @@ fn is_path(field: Field, text: &str, parameter: &str) -> bool {
             && step.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
     };
     let last = name.rsplit('.').next().unwrap_or_default();
-    (is_in(ROOTS, root) || path.len() < text.len())
+    is_step(root)
         && name.split('.').all(is_step)
-        && is_step(root)
+        && (path.len() < text.len() || is_in(ROOTS, root))
         && names_a_blank(field, last, parameter)
 }
 
