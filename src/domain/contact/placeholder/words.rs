@@ -297,8 +297,8 @@ fn labels() -> HashMap<Box<str>, u32> {
     let lists =
         Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
     for (field, list) in lists.chain(more) {
-        // Districts are called "Colônia", too.
-        for name in list.split('|').filter(|name| *name != "colonia") {
+        // A district may be called "Colônia", and a town "Villé".
+        for name in list.split('|').filter(|name| !["colonia", "ville"].contains(name)) {
             *labels.entry(name.into()).or_default() |= bit(field);
         }
     }

@@ -94,6 +94,7 @@ fn sentences_and_names_that_give_something_are_values() {
         (Field::Company, "Sem Parar", "https://www.semparar.com.br"),
         (Field::Company, "Sem Fronteiras", "companies of this name"),
         (Field::City, "Não-Me-Toque", "https://cidades.ibge.gov.br/brasil/rs/nao-me-toque"),
+        (Field::City, "Villé", "https://fr.wikipedia.org/wiki/Villé"),
         (Field::Company, "Missing Link", "companies of this name"),
         (Field::Company, "Empty Space", "companies of this name"),
         (Field::Company, "Data Co", "companies of this name"),
@@ -156,12 +157,12 @@ fn paths_and_marks_of_more_tools_are_expressions() {
 
 #[test]
 fn addresses_of_examples_in_more_languages_are_placeholders() {
-    const DENIC: &str = "beispiel is German for example";
+    const BEISPIEL: &str = "beispiel is German for example";
     for (email, source) in [
         ("max.mustermann@beispiel.de", "https://de.wikipedia.org/wiki/Mustermann"),
         ("max.mustermann@firma.example", "https://de.wikipedia.org/wiki/Mustermann"),
-        ("name@beispiel.de", DENIC),
-        ("ihre.email@beispiel.de", DENIC),
+        ("name@beispiel.de", BEISPIEL),
+        ("ihre.email@beispiel.de", BEISPIEL),
         ("vorname.nachname@gmx.de", "German: first name, last name"),
         ("nom@exemple.fr", "https://fr.wikipedia.org/wiki/Example.com: exemple"),
         ("jean.dupont@exemple.com", "https://fr.wikipedia.org/wiki/Dupont"),
