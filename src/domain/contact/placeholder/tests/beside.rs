@@ -58,6 +58,19 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
     }
 }
 
+/// `contact find` knows no settings.
+#[test]
+fn words_around_a_key_are_taken_off_without_settings() {
+    for (text, expected) in [
+        ("ada@x.example / null", Some("ada@x.example")),
+        ("undefined, 85 98812-4471", Some("85 98812-4471")),
+        ("ada@x.example", None),
+        ("null", None),
+    ] {
+        assert_eq!(without_words_around(text), expected, "{text}");
+    }
+}
+
 #[test]
 fn street_without_a_name_is_no_value() {
     for (text, source) in [
