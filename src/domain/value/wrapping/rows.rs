@@ -71,6 +71,7 @@ pub(in crate::domain) const EMAILS: &[(&str, &str)] = &[
     ("ada@x.example - pessoal", "chats"),
     ("ada@x.example ✅", "https://unicode.org/emoji/charts: a check mark"),
     ("ada%40x.example", "RFC 3986, 2.1"),
+    ("ada @ x.example", "RFC 5322, 3.4.1: blanks around the sign"),
 ];
 
 /// `+5585999990001`, read in Brazil.
