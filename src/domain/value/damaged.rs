@@ -32,16 +32,6 @@ pub(in crate::domain) fn repair(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The digits of a number that a spreadsheet shows in groups, by thousands or as in India: `5,585,988,124,471`.
-pub(in crate::domain) fn without_groups(text: &str) -> Option<String> {
-    let number = text.strip_prefix('+').unwrap_or(text);
-    let mut groups = number.split(',').rev();
-    let last = groups.next().filter(|group| group.len() == 3)?;
-    let is_group = |group: &str| (1..=3).contains(&group.len()) && digits(group) == group.len();
-    let is_grouped = is_group(last) && groups.clone().count() >= 2 && groups.all(is_group);
-    is_grouped.then(|| text.replace(',', ""))
-}
-
 /// Whether a float's whole digits are those that remained of a longer number: `5585990000000` was `5.58599E+12`.
 pub(in crate::domain) fn is_cut(whole: &str) -> bool {
     let zeros = whole.bytes().rev().take_while(|byte| *byte == b'0').count();
@@ -173,22 +163,6 @@ mod tests {
             "-85988124471.0",
         ] {
             assert_eq!(repair(text), Some(Cow::Borrowed(text)), "{text}");
-        }
-    }
-
-    #[test]
-    fn groups_of_a_spreadsheet_are_joined() {
-        for (text, expected) in [
-            ("5,585,988,124,471", Some("5585988124471")),
-            ("+5,585,988,124,471", Some("+5585988124471")),
-            ("98,12,345,678", Some("9812345678")),
-            ("85988124471,00", None),
-            ("98812,447", None),
-            ("85 98812-4471, 85 3344-5567", None),
-            ("1,2", None),
-            ("", None),
-        ] {
-            assert_eq!(without_groups(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -70,8 +70,6 @@ impl Phone {
         }
         let text = text::plain(text);
         let text = text.trim_end_matches([',', ';', ' ']);
-        let ungrouped = damaged::without_groups(text);
-        let text = ungrouped.as_deref().unwrap_or(text);
         let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
         if written::lacks_a_digit(&text) {
             return None;

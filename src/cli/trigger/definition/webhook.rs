@@ -210,8 +210,7 @@ fn only_variable(text: &str) -> Option<String> {
 }
 
 /// Around variables of other tools, which mean something else around anything but the name of a parameter.
-const OTHER_MARKS: [(&str, &str); 6] =
-    [("#{", "}"), ("<%=", "%>"), ("<<", ">>"), ("[[", "]]"), ("%", "%"), ("{", "}")];
+const OTHER_MARKS: [(&str, &str); 5] = [("#{", "}"), ("<%=", "%>"), ("<<", ">>"), ("[[", "]]"), ("%", "%")];
 
 /// Messages about variables in the style of other tools, which are sent as they are written. What is between the braces
 /// may be a secret, which logs of a CI would keep. So it is quoted only if it names a parameter, and never of a URL or
@@ -240,8 +239,7 @@ fn foreign(text: &str, parameters: &[String], is_secret: bool) -> Vec<String> {
         let starts = text.match_indices(opening).map(|(at, _)| at);
         starts.filter_map(move |at| {
             let inside = text.get(at + opening.len()..)?.split_once(end)?.0;
-            let is_part = text.get(..at)?.ends_with(['$', '#', '{', '[', '<']);
-            (!is_part && is_known(inside.trim(), parameters)).then_some((*opening, inside, *end))
+            is_known(inside.trim(), parameters).then_some((*opening, inside, *end))
         })
     });
     if let Some((opening, inside, end)) = others.next().filter(|_| !is_secret) {

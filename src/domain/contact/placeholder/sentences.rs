@@ -176,7 +176,7 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
 }
 
 fn is_in(lists: &[&str], word: &str) -> bool {
-    lists.iter().any(|list| list.split(['|', ' ']).any(|known| known == word))
+    lists.iter().any(|list| list.split('|').any(|known| known == word))
 }
 
 const fn is_of_an_address(field: Field) -> bool {

@@ -71,7 +71,6 @@ pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[
     ("5,585999990001E+12", "the same in Brazil"),
     ("8.5999990001E10", "Java's Double.toString"),
     ("5.585.999.990.001", "a spreadsheet's thousands in Brazil"),
-    ("5,585,999,990,001", "a spreadsheet's thousands in the United States"),
     ("85 99999-0001,", "the end of an item of a list"),
     ("85 99999-0001;", "the end of an item of a list"),
     ("8\u{fe0f}\u{20e3}5\u{fe0f}\u{20e3} 99999-0001", "keycap emoji in chats"),
