@@ -86,7 +86,7 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     el la los las un una del al en con y lo le su aun todavia ahora hasta durante \
     the an by in on of for to from at with his her their was were is are be been it this that yet so far any or and did does \
     do ca wo could would will s during time now moment still currently i we they he she rather prefer prefers preferred prefere \
-    preferiu prefiro prefiere prefirio \
+    preferiu prefiro prefiero prefiere prefirio \
     der die das vom von des dem den im bisher noch wurde wird ist zur zum ich es er sie und \
     les l du d par dans n est ete encore pour il elle je on et \
     dal dalla di nel nella stato stata ancora \
