@@ -221,10 +221,10 @@ fn hides_letters(text: &str) -> bool {
     let mut opened = None;
     let (mut before, mut rest) = (None, text);
     while let Some(at) = rest.find("**") {
-        let (start, stars) = rest.split_at(at);
-        before = start.chars().next_back().or(before);
-        let after = stars.trim_start_matches('*');
-        let length = stars.len() - after.len();
+        let (plain, marked) = rest.split_at(at);
+        before = plain.chars().next_back().or(before);
+        let after = marked.trim_start_matches('*');
+        let length = marked.len() - after.len();
         if before.is_some_and(char::is_alphanumeric) {
             let is_at_end = !after.starts_with(char::is_alphanumeric);
             if !(is_at_end && opened.take() == Some(length)) {
