@@ -15,7 +15,7 @@ mod words;
 use std::collections::HashSet;
 
 use self::words::Words;
-pub use self::{beside::without_words_around, made_up::is_invented, words::is_doubtful};
+pub use self::{made_up::is_invented, words::is_doubtful};
 use crate::domain::{
     contact::field::Field,
     value::{

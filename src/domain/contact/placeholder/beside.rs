@@ -47,9 +47,16 @@ impl Placeholders {
             let rest = if may_have_words(text) { without_words(field, text) } else { None };
             return rest.or_else(|| self.without_remark(field, text).map(str::to_owned));
         }
-        let rest = without_words_around(text).map(str::to_owned);
+        let rest = Self::without_words_around(text).map(str::to_owned);
         let is_key = matches!(field, Field::Phone | Field::Email);
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
+    }
+
+    /// A key or another value of digits without the words for nothing at its ends, whatever the settings:
+    /// `ada@x.example / null`.
+    #[must_use]
+    pub fn without_words_around(text: &str) -> Option<&str> {
+        without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, |word, at| at.eq_ignore_ascii_case(word))
     }
 
     /// Without a remark at the end that says that something is not known: `Ana (não informado)`, `Ana [sobrenome]`,
@@ -105,12 +112,6 @@ impl Placeholders {
         let kept = kept(&SEPARATORS).or_else(|| kept(&["/"]).filter(is_one))?;
         Some(kept.join("; "))
     }
-}
-
-/// A key or another value of digits without the words for nothing at its ends: `ada@x.example / null`.
-#[must_use]
-pub fn without_words_around(text: &str) -> Option<&str> {
-    without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, |word, at| at.eq_ignore_ascii_case(word))
 }
 
 /// Whether such a remark can begin with the word.

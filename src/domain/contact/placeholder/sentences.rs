@@ -93,7 +93,7 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     cliente clientes usuario usuaria utilizador lead contato contacto pessoa persona visitante user customer client contact \
     person caller visitor prospect kunde kunden nutzer benutzer utilisateur utente \
     valor campo campos field conversa conversacao conversacion conversation chat gesprach mensagem mensaje message formulario \
-    form texto text assistente atendimento ligacao llamada call";
+    form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call";
 
 /// Known words that are not in the lists: the names of the fields.
 static LABELS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
@@ -151,7 +151,7 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
         }
         has_label |= says == 0;
         has_own_label |= is_label && is_in(field.labels(), word);
-        if says & GIVES != 0 {
+        if says & GIVES != 0 || says & REMAINS != 0 && !is_titled {
             longest_gift = longest_gift.max(word.len());
         }
         match count {

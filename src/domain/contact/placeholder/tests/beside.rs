@@ -67,7 +67,7 @@ fn words_around_a_key_are_taken_off_without_settings() {
         ("ada@x.example", None),
         ("null", None),
     ] {
-        assert_eq!(without_words_around(text), expected, "{text}");
+        assert_eq!(Placeholders::without_words_around(text), expected, "{text}");
     }
 }
 

@@ -47,6 +47,7 @@ fn sentences_in_portuguese_and_spanish_that_give_nothing_are_no_values() {
         (Field::Position, "no brindó", MODELS),
         (Field::Position, "dato no disponible", MODELS),
         (Field::Position, "por asignar", MODELS),
+        (Field::Position, "sin asignar", MODELS),
         (Field::City, "sin información disponible", MODELS),
     ]);
 }
