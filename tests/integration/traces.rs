@@ -146,7 +146,7 @@ async fn a_collector_that_hangs_stops_nothing(app: &TestApp) {
 
 #[apply(test)]
 async fn a_collector_that_refuses_is_reported_once(app: &TestApp) {
-    let collector = Collector::at(app, "/status/503/2").await;
+    let collector = Collector::at(app, "/status/401/2").await;
     let process = app.run(&[]).await;
     for name in ["ada", "grace", "mary"] {
         let before = collector.requests();
