@@ -8,7 +8,6 @@ use serde_json::json;
 use super::{MARKERS, event, everything, leaked, process_list, set_up};
 use crate::support::{
     app::TestApp,
-    dead_letters::Dead,
     event::Event,
     eventually,
     http::{Answer, Ask},
@@ -39,9 +38,10 @@ async fn ask(process: &Process) {
 }
 
 /// Replays, edits, resends, discards and erases, and does what is refused.
-async fn operate(app: &TestApp, dead: &[Dead]) {
-    let of = |reason: &str| dead.iter().find(|one| one.reason == reason).unwrap().id.to_string();
-    let edit = ["dead-letter", "edit", &of("identifier_invalid"), "--body", "-", "--operator", "ada"];
+async fn operate(app: &TestApp) {
+    let unusable = app.the_dead_letter("its phone is unusable", |dead| dead.reason == "identifier_invalid");
+    let id = unusable.await.id.to_string();
+    let edit = ["dead-letter", "edit", &id, "--body", "-", "--operator", "ada"];
     let still_wrong = event(app).phone("Zaphod").without("/data/arguments/email").bytes();
     let mut ended = vec![
         app.cli_with_input(&edit, &still_wrong).await,
@@ -119,7 +119,7 @@ async fn nothing_that_operators_do_leaks(app: &TestApp) {
     let process = app.run(&[]).await;
     everything(app).await;
     ask(&process).await;
-    operate(app, &app.dead_letters().await).await;
+    operate(app).await;
     erase(app).await;
     refuse(app).await;
     fail_to_connect(app).await;
