@@ -39,8 +39,10 @@ async fn ask(process: &Process) {
 
 /// Replays, edits, resends, discards and erases, and does what is refused.
 async fn operate(app: &TestApp) {
-    let unusable = app.the_dead_letter("its phone is unusable", |dead| dead.reason == "identifier_invalid");
-    let id = unusable.await.id.to_string();
+    app.wait_for_dead_letters_because("identifier_invalid", 1).await;
+    let dead = app.dead_letters().await;
+    let unusable = dead.iter().find(|dead| dead.reason == "identifier_invalid").unwrap();
+    let id = unusable.id.to_string();
     let edit = ["dead-letter", "edit", &id, "--body", "-", "--operator", "ada"];
     let still_wrong = event(app).phone("Zaphod").without("/data/arguments/email").bytes();
     let mut ended = vec![
