@@ -78,10 +78,7 @@ async fn replay_is_listed_with_what_came_of_each_item(app: &TestApp) {
 async fn replay_that_is_declined_is_canceled(app: &TestApp) {
     refuse(app, 2).await;
     let declined = app.cli_on_terminal(&["dead-letter", "replay", "--all"], "n\n").await;
-    assert!(
-        declined.code == Some(1) && declined.stdout.contains("replay 2 dead letters?"),
-        "{declined:?}"
-    );
+    assert!(declined.code == Some(1) && declined.stdout.contains("replay 2 dead letters?"), "{declined:?}");
     let canceled = operation(app).await;
     assert_eq!((canceled["state"].as_str(), counts(&canceled)), (Some("canceled"), [2, 0, 0, 0]));
     assert_eq!(app.rows("dead_letters WHERE state = 'open' AND replays = 0").await, 2);

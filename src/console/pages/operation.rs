@@ -42,14 +42,10 @@ struct Page {
     base: String,
     title: String,
     state: Badge,
-    explanation: &'static str,
-    verb: &'static str,
-    /// The class of the button that runs it.
-    class: &'static str,
-    is_planned: bool,
-    has_canary: bool,
-    can_pause: bool,
-    can_resume: bool,
+    /// What it will do, while it only is planned.
+    plan: Option<Plan>,
+    /// The button beside the one that cancels it: its verb, class and name.
+    change: Option<(&'static str, &'static str, &'static str)>,
     can_cancel: bool,
     is_waiting: bool,
     paused_because: String,
@@ -66,6 +62,25 @@ struct Page {
     items: Vec<Item>,
     first: Option<String>,
     next: Option<String>,
+}
+
+struct Plan {
+    explanation: &'static str,
+    verb: &'static str,
+    /// The class of the button that runs it.
+    class: &'static str,
+    has_canary: bool,
+}
+
+impl Plan {
+    const fn new(action: Action) -> Self {
+        Self {
+            explanation: explanation(action),
+            verb: verb(action),
+            class: if matches!(action, Action::Discard) { "danger" } else { "primary" },
+            has_canary: matches!(action, Action::Replay),
+        }
+    }
 }
 
 struct Item {
@@ -162,13 +177,12 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
             None => title(operation),
         },
         state: badge(operation),
-        explanation: action.map(explanation).unwrap_or_default(),
-        verb: action.map(verb).unwrap_or_default(),
-        class: if action == Some(Action::Discard) { "danger" } else { "primary" },
-        is_planned: is(Stage::Planned) && operation.total > 0,
-        has_canary: action == Some(Action::Replay),
-        can_pause: is(Stage::Running),
-        can_resume: is(Stage::Paused),
+        plan: action.filter(|_| is(Stage::Planned) && operation.total > 0).map(Plan::new),
+        change: match () {
+            () if is(Stage::Running) => Some(("pause", "", "Pause")),
+            () if is(Stage::Paused) => Some(("resume", "primary", "Resume")),
+            () => None,
+        },
         can_cancel: is_open || is(Stage::Planned) || is(Stage::Paused),
         is_waiting: operation.is_waiting,
         paused_because: operation.paused_because.as_deref().map(printable).unwrap_or_default(),
@@ -203,9 +217,11 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The fields of a decision.
+/// The fields of a decision. A plan can be canceled in the form that runs it, which has more.
 fn decision(caller: &Caller, mut form: Params) -> Result<Actor, Problem> {
-    form.one(CSRF_FIELD)?;
+    for other in [CSRF_FIELD, "rate", "canary"] {
+        form.one(other)?;
+    }
     let reason = form.one("reason")?;
     form.end()?;
     actor(caller, reason.as_deref())

@@ -98,6 +98,9 @@ async fn operation_is_paused_resumed_and_canceled_on_its_page(app: &TestApp) {
     let process = with_dead_letters(app, 40).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let viewer = Browser::sign_in(&process, "view").await;
+    let dropped = browser.submit("/operations/plan", &[("matching", "discard")]).await;
+    let dropped = browser.submit(&form(&dropped, "cancel"), &[("rate", ""), ("reason", "")]).await;
+    assert!(dropped.text.contains("It is canceled."), "{}", dropped.text);
     let planned = browser.submit("/operations/plan", &[("matching", "discard")]).await;
     assert_eq!(viewer.open(&planned.at).await.actions(), ["/sign-out"]);
     let running = run(&browser, &planned, &[("rate", "10")], "running").await;
