@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The broker does not answer.
-pub(super) fn broker(error: &(dyn Error + 'static)) -> Problem {
+fn broker(error: &(dyn Error + 'static)) -> Problem {
     tracing::warn!(error = chain(error), "could not reach the broker for a request");
     Problem::new(Kind::Unavailable, "the broker does not answer; try again").retry_after(5)
 }
