@@ -85,22 +85,26 @@ pub(super) const fn verb(action: Action) -> &'static str {
 
 /// `{"reason": "broker", "states": ["open", "replaying"]}` as `reason broker, states open or replaying`.
 pub(super) fn selection(value: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::String(text) => words(text),
-        Value::Array(names) => {
-            let names = names.iter().filter_map(Value::as_str).map(words);
-            names.collect::<Vec<_>>().join(" or ")
-        }
-        other => printable(&other.to_string()),
-    };
     match (value.get("ids").and_then(Value::as_u64), value.as_object()) {
         (Some(1), _) => "1 dead letter, chosen by itself".to_owned(),
         (Some(count), _) => format!("{count} dead letters, chosen one by one"),
         (None, Some(members)) => {
-            let members = members.iter().map(|(name, value)| format!("{} {}", words(name), text(value)));
+            let members =
+                members.iter().map(|(name, value)| format!("{} {}", words(name), text(value, name)));
             members.collect::<Vec<_>>().join(", ")
         }
         (None, None) => String::new(),
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    // Only these are names of the code, whose underscores stand for spaces.
+    let is_ours = matches!(name, "reason" | "stage" | "states");
+    match value {
+        Value::String(text) if is_ours => words(text),
+        Value::String(text) => printable(text),
+        Value::Array(texts) => texts.iter().map(|one| text(one, name)).collect::<Vec<_>>().join(" or "),
+        other => printable(&other.to_string()),
     }
 }
 
@@ -112,9 +116,9 @@ mod tests {
 
     #[test]
     fn selection_is_a_sentence() {
-        let filter = json!({ "reason": "webhook_exhausted", "company": "a\u{202e}b", "states": ["open", "replaying"] });
+        let filter = json!({ "reason": "webhook_exhausted", "company": "a\u{202e}_b", "states": ["open", "replaying"] });
         for (value, expected) in [
-            (filter, "company a\u{fffd}b, reason webhook exhausted, states open or replaying"),
+            (filter, "reason webhook exhausted, company a\u{fffd}_b, states open or replaying"),
             (json!({ "ids": 1 }), "1 dead letter, chosen by itself"),
             (json!({ "ids": 7 }), "7 dead letters, chosen one by one"),
             (json!({ "limit": 3 }), "limit 3"),

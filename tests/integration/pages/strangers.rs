@@ -86,6 +86,7 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
                 "/dead-letters?endpoint={escaped}&since={escaped}&signature={escaped}&cursor={escaped}&done={escaped}"
             ),
             format!("/failures?company={escaped}&trigger={escaped}"),
+            format!("/operations?cursor={escaped}"),
             format!("/deliveries?company={escaped}&event={escaped}&done={escaped}"),
             format!("/endpoints?company={escaped}&state={escaped}"),
             format!("/contacts?company={escaped}"),
