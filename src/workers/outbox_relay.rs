@@ -14,6 +14,7 @@ mod measures;
 mod messages;
 mod sending;
 mod settlement;
+mod spans;
 mod troubles;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -52,7 +53,7 @@ use crate::{
         effects::{self, Kind, Part as _, events::Committed, unowned},
     },
     settings::Settings,
-    telemetry::chain,
+    telemetry::{chain, traces::Traces},
 };
 
 /// Maximum number of messages that are taken and sent at once. One row always fits.
@@ -85,6 +86,7 @@ pub struct OutboxRelay {
     settlement: Settlement,
     troubles: Troubles,
     measures: Measures,
+    traces: Traces,
 }
 
 impl OutboxRelay {
@@ -112,7 +114,14 @@ impl OutboxRelay {
             flight: Flight::default(),
             settlement: Settlement::default(),
             troubles: Troubles::default(),
+            traces: Traces::default(),
         }
+    }
+
+    /// Records spans there.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Publishes until every worker has stopped, so that none of their events is left to another process. `stop`
@@ -286,8 +295,9 @@ impl OutboxRelay {
         self.measures.known(&outcomes);
         let (mut has_published, mut has_unroutable) = (false, false);
         let is_answered = !outcomes.is_empty();
-        for (Name { row, event, answer, .. }, outcome) in outcomes {
+        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
             let is_published = outcome.is_ok();
+            spans::end(span, outcome);
             match outcome {
                 Ok(()) => has_published = true,
                 Err(why) => {
