@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::client::Client;
+pub use self::client::StartError;
 use super::traces::{Attribute, Kind, Record, Traces};
 use crate::{
     domain::trace_context::Ids,
@@ -42,20 +43,6 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the process waits at its end until the last spans are exported.
 const SHUTDOWN: Duration = Duration::from_secs(2);
-
-/// Why traces cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address is not one.
-    #[error("telemetry.otlp_endpoint is not an address")]
-    Address,
-    /// The system has no CA certificates, or the TLS library fails.
-    #[error("could not prepare TLS for telemetry.otlp_endpoint")]
-    Tls(#[source] rustls::Error),
-    /// The library refuses the settings.
-    #[error("could not prepare the export of traces")]
-    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
-}
 
 /// Exports what [`Traces`] records.
 #[derive(Debug)]
