@@ -136,7 +136,7 @@ async fn metrics_count_what_operators_do(app: &TestApp) {
 #[apply(test)]
 async fn messages_that_no_queue_takes_are_counted(app: &TestApp) {
     app.set("outbox.retry_interval", "1h");
-    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.broker.subscribe_one("one-place", "contact.upserted.#", "reject-publish").await;
     let process = app.run(&[]).await;
     for name in ["ada", "grace", "mary"] {
         app.broker.publish(&lead(name)).await;
