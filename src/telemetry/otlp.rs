@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::client::Client;
+pub use self::client::StartError;
 use super::traces::{Attribute, Kind, Record, Traces};
 use crate::{
     domain::trace_context::Ids,
@@ -43,25 +44,11 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the process waits at its end until the last spans are exported.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Why traces cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address is not one.
-    #[error("telemetry.otlp_endpoint is not an address")]
-    Address,
-    /// The system has no CA certificates, or the TLS library fails.
-    #[error("could not prepare TLS for telemetry.otlp_endpoint")]
-    Tls(#[source] rustls::Error),
-    /// The library refuses the settings.
-    #[error("could not prepare the export of traces")]
-    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
-}
-
 /// Exports what [`Traces`] records.
 #[derive(Debug)]
 pub struct Exporter {
     records: mpsc::Receiver<Box<Record>>,
-    exporter: opentelemetry_otlp::SpanExporter,
+    collector: opentelemetry_otlp::SpanExporter,
     scope: InstrumentationScope,
     metrics: Arc<Metrics>,
     /// Taken from the queue and not exported.
@@ -85,18 +72,18 @@ pub fn start(
     let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
     let builder = builder.with_http_client(Client::new(&endpoint)?).with_headers(headers);
     let builder = builder.with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT);
-    let mut exporter = builder.build().map_err(StartError::Exporter)?;
+    let mut collector = builder.build().map_err(StartError::Exporter)?;
     let resource = Resource::builder_empty().with_attributes([
         KeyValue::new("service.name", "contact-relay"),
         KeyValue::new("service.namespace", namespace.to_owned()),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", uuid::Uuid::now_v7().to_string()),
     ]);
-    exporter.set_resource(&resource.build());
+    collector.set_resource(&resource.build());
     let (traces, records) = Traces::new(settings.sample_ratio, Arc::clone(metrics));
     let scope = InstrumentationScope::builder("contact-relay").build();
     let metrics = Arc::clone(metrics);
-    Ok(Some((traces, Exporter { records, exporter, scope, metrics, taken: 0, is_failing: false })))
+    Ok(Some((traces, Exporter { records, collector, scope, metrics, taken: 0, is_failing: false })))
 }
 
 impl Exporter {
@@ -147,7 +134,7 @@ impl Exporter {
     async fn export(&mut self, batch: Vec<SpanData>) {
         let spans = batch.len();
         self.taken = spans;
-        let exported = timeout(EXPORT_TIMEOUT, self.exporter.export(batch)).await;
+        let exported = timeout(EXPORT_TIMEOUT, self.collector.export(batch)).await;
         self.taken = 0;
         // The library's errors have a status or a kind of failure, never an answer.
         let error = match exported {

@@ -113,14 +113,13 @@ impl Traces {
     #[must_use]
     pub fn event(&self, came_with: &TraceContext, event: Uuid, name: &'static str) -> Option<Span> {
         let recorder = self.0.as_ref()?;
-        let span = match came_with.ids() {
-            Some(_) => self.child(came_with, name, Kind::Consumer)?,
-            None => {
-                let trace = trace_context::derived_trace(event);
-                let is_sampled = trace_context::is_among(trace, recorder.sample_ratio);
-                let trace = is_sampled.then_some((trace, trace_context::BEGUN))?;
-                Span::begin(recorder, trace, None, name, Kind::Consumer)
-            }
+        let span = if came_with.ids().is_some() {
+            self.child(came_with, name, Kind::Consumer)?
+        } else {
+            let trace = trace_context::derived_trace(event);
+            let is_sampled = trace_context::is_among(trace, recorder.sample_ratio);
+            let trace = is_sampled.then_some((trace, trace_context::BEGUN))?;
+            Span::begin(recorder, trace, None, name, Kind::Consumer)
         };
         Some(span.with(Attribute::Event(event)))
     }

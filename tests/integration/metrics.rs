@@ -203,8 +203,9 @@ async fn series_are_always_the_same(app: &TestApp) {
         &[
             (r#"contact_relay_events_total{outcome="applied",stage="upsert"}"#, 985.0),
             ("contact_relay_webhook_requests_in_flight", 0.0),
-            // The stored ones are sampled.
-            (r#"contact_relay_endpoints{state="paused"}"#, 200.0),
+            // The stored ones are sampled, and a disabled one is not counted as paused as well.
+            (r#"contact_relay_endpoints{state="disabled"}"#, 142.0),
+            (r#"contact_relay_endpoints{state="paused"}"#, 172.0),
         ],
     )
     .await;

@@ -207,7 +207,7 @@ fn commits_cannot_be_asynchronous() {
 #[test]
 fn invalid_variable_is_reported_with_key_and_origin() {
     let token_twice = "a:viewer:x,a:viewer:x";
-    for (name, value, key, said) in [
+    let cases = [
         ("AMQP__URL", "http://h", "amqp.url", "amqp://user:password@host"),
         ("AMQP__URL", "", "amqp.url", "amqp://user:password@host"),
         ("AMQP__NAMESPACE", "a b", "amqp.namespace", "1 to 100 letters"),
@@ -253,23 +253,34 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("HTTP__TOKENS", token_twice, "http.tokens", "this token is listed twice"),
         ("LOG__FORMAT", "xml", "log.format", "\"auto\", \"text\" or \"json\""),
         ("LOG__FILTER", "a=b=c", "log.filter", "not a filter"),
+        ("SHUTDOWN__GRACE", "soon", "shutdown.grace", "number with a unit"),
+        ("AMQP__HOST", "x", "", "does not name a setting"),
+        ("amqp__url", "x", "", "does not name a setting"),
+        ("AMQP", "x", "", "does not name a setting"),
+    ];
+    cases.into_iter().for_each(assert_refused);
+}
+
+#[test]
+fn invalid_setting_of_traces_is_refused() {
+    let cases = [
         ("TELEMETRY__OTLP_ENDPOINT", "collector:4318", "telemetry.otlp_endpoint", "http://"),
         ("TELEMETRY__OTLP_ENDPOINT", "http://u:p@collector", "telemetry.otlp_endpoint", "without user"),
         ("TELEMETRY__OTLP_ENDPOINT", "http://collector/?key=x", "telemetry.otlp_endpoint", "query"),
         ("TELEMETRY__OTLP_HEADERS", "a=b,secret", "telemetry.otlp_headers", "entry 2"),
         ("TELEMETRY__OTLP_HEADERS", "a b=c", "telemetry.otlp_headers", "name=value"),
         ("TELEMETRY__SAMPLE_RATIO", "1.5", "telemetry.sample_ratio", "0 to 1"),
-        ("SHUTDOWN__GRACE", "soon", "shutdown.grace", "number with a unit"),
-        ("AMQP__HOST", "x", "", "does not name a setting"),
-        ("amqp__url", "x", "", "does not name a setting"),
-        ("AMQP", "x", "", "does not name a setting"),
-    ] {
-        let error = with_env(&[(name, value)]).unwrap_err();
-        let fault = error.faults.last().unwrap();
-        assert_eq!(fault.key, key, "{error}");
-        assert!(fault.message.contains(said), "{name}={value}: {error}");
-        assert_eq!(fault.origin, Origin::Environment(format!("CONTACT_RELAY__{name}")), "{error}");
-    }
+    ];
+    cases.into_iter().for_each(assert_refused);
+}
+
+/// A variable with a value is refused under this key, with words that have these.
+fn assert_refused((name, value, key, said): (&str, &str, &str, &str)) {
+    let error = with_env(&[(name, value)]).unwrap_err();
+    let fault = error.faults.last().unwrap();
+    assert_eq!(fault.key, key, "{error}");
+    assert!(fault.message.contains(said), "{name}={value}: {error}");
+    assert_eq!(fault.origin, Origin::Environment(format!("CONTACT_RELAY__{name}")), "{error}");
 }
 
 #[test]

@@ -18,13 +18,25 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use super::StartError;
-
 /// Maximum size of an answer, in bytes; nothing of it is needed.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// Deadline for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why traces cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not one.
+    #[error("telemetry.otlp_endpoint is not an address")]
+    Address,
+    /// The system has no CA certificates, or the TLS library fails.
+    #[error("could not prepare TLS for telemetry.otlp_endpoint")]
+    Tls(#[source] rustls::Error),
+    /// The library refuses the settings.
+    #[error("could not prepare the export of traces")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+}
 
 /// Sends requests to one address.
 pub(super) struct Client {

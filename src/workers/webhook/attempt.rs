@@ -281,7 +281,7 @@ impl Sender {
             is_recalled.store(self.presence.is_recalled(&job.lane.company, job.read_at), Ordering::Relaxed);
             !is_recalled.load(Ordering::Relaxed)
         };
-        let recorded = spans::begin(&self.traces, &job);
+        let recorded = spans::begin(&self.traces, &job.delivery, job.progress);
         let trace = continued(&job.delivery.trace, recorded.as_ref());
         let attempt = self.attempt(&job, (started_at, &trace), &is_wanted);
         let outcome = without_panic(attempt).instrument(span).await;

@@ -1,20 +1,21 @@
 //! Spans of attempts.
 
-use super::attempt::Job;
 use crate::{
-    domain::webhook::attempt::{Class, Outcome},
+    domain::webhook::{
+        attempt::{Class, Outcome},
+        delivery::{Delivery, Progress},
+    },
     telemetry::traces::{Attribute, Kind, Span, Traces},
 };
 
 /// Begins the span of an attempt.
-pub(super) fn begin(traces: &Traces, job: &Job) -> Option<Span> {
-    let delivery = &job.delivery;
+pub(super) fn begin(traces: &Traces, delivery: &Delivery, progress: Progress) -> Option<Span> {
     let span = traces.child(&delivery.trace, "webhook attempt", Kind::Client)?;
     let facts = [
         Attribute::Company(delivery.key.company.clone()),
         Attribute::Event(delivery.event_key),
         Attribute::Delivery(delivery.key.id),
-        Attribute::Attempt(job.progress.attempts.saturating_add(1)),
+        Attribute::Attempt(progress.attempts.saturating_add(1)),
     ];
     Some(facts.into_iter().fold(span, Span::with))
 }

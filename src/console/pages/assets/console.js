@@ -61,10 +61,12 @@ async function refresh() {
     return;
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.querySelector("main[data-live]");
+  const fresh = page.querySelector("#main");
   if (fresh && !isInUse(main)) {
     equip(fresh);
     main.replaceChildren(...fresh.childNodes);
+    // What has ended is shown once more, and then no longer loaded.
+    main.toggleAttribute("data-live", fresh.hasAttribute("data-live"));
   }
 }
 
