@@ -11,6 +11,7 @@ mod guard;
 mod import;
 mod one_end;
 mod read;
+mod search;
 mod settle;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod browser;
 mod described;
 mod once;
 mod resources;
+mod searches;
 
 use std::sync::LazyLock;
 

@@ -6,7 +6,7 @@ use crate::{
     amqp,
     console::problem::{Kind, Problem},
     operator::{
-        contacts::{FindError, LookupError},
+        contacts::{FindError, LookupError, names::SearchError},
         dead_letters::{self, NoteError, edit::EditError},
         deliveries, endpoints,
         erasure::EraseError,
@@ -67,6 +67,15 @@ impl From<FindError> for Problem {
         match error {
             FindError::Database(error) => error.into(),
             other => Self::new(Kind::InvalidRequest, other.to_string()),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Database(error) => error.into(),
+            changed @ SearchError::NoSuchPage => Self::invalid("cursor", changed.to_string()),
         }
     }
 }

@@ -54,6 +54,7 @@ struct Page {
     here: String,
     first: Option<String>,
     next: Option<String>,
+    searched_to: Option<Moment>,
 }
 
 struct Fields {
@@ -135,6 +136,7 @@ pub(super) async fn list(
         here: given.link("/dead-letters", "cursor", given.get("cursor")),
         first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
         next: next.map(|next| given.link("/dead-letters", "cursor", &next.to_string())),
+        searched_to: Moment::of(found.as_ref().and_then(|found| found.searched_to(PAGE)), now),
         filter: Fields {
             company: field("company"),
             text: field("text"),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     filter::{Filter, Parameters, State},
-    without_nul,
+    search, without_nul,
 };
 use crate::{
     domain::{
@@ -92,7 +92,8 @@ pub struct DeadLetter {
     pub difference: Option<serde_json::Value>,
 }
 
-/// At most `limit` of the dead letters that match, newest first, from the one after `before`.
+/// At most `limit` of the dead letters that match, newest first, from the one after `before`, and where the search for a text
+/// ended, if it read so much that it did not come to the last one.
 ///
 /// # Errors
 /// When the database fails.
@@ -101,18 +102,26 @@ pub async fn list(
     filter: &Filter,
     before: Option<(OffsetDateTime, Uuid)>,
     limit: i64,
-) -> Result<Vec<Summary>, sqlx::Error> {
+) -> Result<(Vec<Summary>, Option<search::End>), sqlx::Error> {
     let (unsettled, settled): (Vec<State>, Vec<State>) =
         filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
     // Each kind has an index of its own.
-    let mut found = Vec::new();
+    let (mut found, mut end) = (Vec::new(), None);
     for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
         let filter = Filter { states, ..filter.clone() };
-        found.extend(list_of_kind(conn, &filter, before, limit).await?);
+        if filter.text.is_some() {
+            let (more, ended) = search::of_kind(conn, &filter, before, limit).await?;
+            found.extend(more);
+            // Nothing older has been searched in both.
+            end = end.max(ended);
+        } else {
+            found.extend(list_of_kind(conn, &filter, before, limit).await?);
+        }
     }
+    found.retain(|row| end.is_none_or(|end| (row.last_seen_at, row.id) >= end));
     found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(found)
+    Ok((found, end))
 }
 
 async fn list_of_kind(
@@ -121,7 +130,7 @@ async fn list_of_kind(
     before: Option<(OffsetDateTime, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Summary>, sqlx::Error> {
-    let Parameters { states, unsettled, signature, text } = filter.parameters();
+    let Parameters { states, unsettled, signature, .. } = filter.parameters();
     let (before_at, before_id) = before.unzip();
     let mut transaction = planning::for_arguments(conn).await?;
     let found = sqlx::query_as!(
@@ -135,10 +144,8 @@ async fn list_of_kind(
            AND ($7::timestamptz IS NULL OR last_seen_at < $7) AND ($8::uuid IS NULL OR endpoint_id = $8)
            AND ($9::text IS NULL OR event_id = $9) AND ($10::bytea IS NULL OR signature = $10)
            AND ($11::boolean IS NULL OR unsettled = $11)
-           AND ($12::text IS NULL
-               OR strpos(lower(concat_ws(E'\n', message, trigger_name, event_id)), lower($12)) > 0)
-           AND ($13::timestamptz IS NULL OR (last_seen_at, dead_letter_id) < ($13, $14::uuid))
-         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $15",
+           AND ($12::timestamptz IS NULL OR (last_seen_at, dead_letter_id) < ($12, $13::uuid))
+         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $14",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
         filter.company.as_deref().map(without_nul),
@@ -150,7 +157,6 @@ async fn list_of_kind(
         filter.event_id.as_deref().map(without_nul),
         signature,
         unsettled,
-        text,
         before_at,
         before_id,
         limit,
