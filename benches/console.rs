@@ -93,6 +93,7 @@ async fn measure(services: &Services, arguments: &Arguments) -> anyhow::Result<(
         writeln!(table, "{line}")?;
     }
     let profile = if cfg!(debug_assertions) { ", without optimization" } else { "" };
+    console.stop().await?;
     println!("{} rows of each kind{profile}\n\n{table}", arguments.rows);
     Ok(())
 }
@@ -179,7 +180,7 @@ struct Console {
     address: String,
     settings: Vec<(&'static str, String)>,
     client: Client,
-    _process: Option<Child>,
+    process: Option<Child>,
 }
 
 impl Console {
@@ -192,7 +193,7 @@ impl Console {
             ("CONTACT_RELAY__HTTP__TOKENS", "bench:operator:bench".to_owned()),
             ("CONTACT_RELAY__CONTACTS__DEFAULT_REGION", "BR".to_owned()),
         ];
-        Ok(Self { address, settings, client: Client::new(), _process: None })
+        Ok(Self { address, settings, client: Client::new(), process: None })
     }
 
     fn command(&self, name: &str) -> Command {
@@ -203,11 +204,18 @@ impl Console {
 
     async fn start(&mut self) -> anyhow::Result<()> {
         let mut command = self.command("run");
-        self._process = Some(command.args(["--role", "console"]).stderr(Stdio::null()).spawn()?);
+        self.process = Some(command.args(["--role", "console"]).stderr(Stdio::null()).spawn()?);
         let deadline = Instant::now() + Duration::from_mins(1);
         while self.client.get(format!("http://{}/healthz", self.address)).send().await.is_err() {
             anyhow::ensure!(Instant::now() < deadline, "the console does not answer");
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        if let Some(mut process) = self.process {
+            process.kill().await?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{
         body::Json,
         caller::Caller,
         once::Personal,
-        problem::Problem,
+        problem::{Kind, Problem},
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
@@ -72,10 +72,8 @@ async fn search(
     let sight = input::sight(&caller);
     let (found, next) = match &search.name {
         Some(_) if phone.is_some() || email.is_some() => {
-            return Err(Problem::invalid(
-                "name",
-                "give a name, or a phone number and an email address, not both",
-            ));
+            let detail = "give a name, or a phone number and an email address, not both";
+            return Err(Problem::new(Kind::Unprocessable, detail));
         }
         Some(name) => {
             let name: NameSearch =
@@ -186,7 +184,9 @@ async fn reveal(
 }
 
 fn contact(InPath((of, id)): Place) -> Result<(CompanyId, ContactId), Problem> {
-    Ok((company(&of)?, ContactId(id)))
+    let company = CompanyId::new(&of)
+        .map_err(|error| Problem::new(Kind::NotFound, format!("there is no such company: its id {error}")))?;
+    Ok((company, ContactId(id)))
 }
 
 fn company(text: &str) -> Result<CompanyId, Problem> {

@@ -66,7 +66,7 @@ impl From<FindError> for Problem {
     fn from(error: FindError) -> Self {
         match error {
             FindError::Database(error) => error.into(),
-            other => Self::new(Kind::InvalidRequest, other.to_string()),
+            other => Self::new(Kind::Unprocessable, other.to_string()),
         }
     }
 }
@@ -114,11 +114,7 @@ impl From<EraseError> for Problem {
 
 impl From<PreviewError> for Problem {
     fn from(error: PreviewError) -> Self {
-        let kind = match error {
-            PreviewError::DeadLetter(_) => Kind::Unprocessable,
-            PreviewError::NotJson(_) | PreviewError::Next(_) => Kind::InvalidRequest,
-        };
-        Self::new(kind, error.to_string())
+        Self::new(Kind::Unprocessable, error.to_string())
     }
 }
 
