@@ -16,7 +16,6 @@ use sqlx::PgConnection;
 use strum::VariantArray as _;
 use time::OffsetDateTime;
 
-pub use self::page::{Found, page};
 use self::request::RequestView;
 use super::{
     audit::{self, Actor, Change},
@@ -25,6 +24,8 @@ use super::{
     rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
+pub use page::{Found, page};
+
 pub use crate::postgres::deliveries::{Filter, State, Summary};
 use crate::{
     domain::event::Key,

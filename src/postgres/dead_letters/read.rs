@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    filter::{Filter, Parameters, State},
-    search, without_nul,
+    filter::{Filter, Parameters},
+    without_nul,
 };
 use crate::{
     domain::{
@@ -92,39 +92,9 @@ pub struct DeadLetter {
     pub difference: Option<serde_json::Value>,
 }
 
-/// At most `limit` of the dead letters that match, newest first, from the one after `before`, and where the search for a text
-/// ended, if it read so much that it did not come to the last one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    before: Option<(OffsetDateTime, Uuid)>,
-    limit: i64,
-) -> Result<(Vec<Summary>, Option<search::End>), sqlx::Error> {
-    let (unsettled, settled): (Vec<State>, Vec<State>) =
-        filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
-    // Each kind has an index of its own.
-    let (mut found, mut end) = (Vec::new(), None);
-    for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
-        let filter = Filter { states, ..filter.clone() };
-        if filter.text.is_some() {
-            let (more, ended) = search::of_kind(conn, &filter, before, limit).await?;
-            found.extend(more);
-            // Nothing older has been searched in both.
-            end = end.max(ended);
-        } else {
-            found.extend(list_of_kind(conn, &filter, before, limit).await?);
-        }
-    }
-    found.retain(|row| end.is_none_or(|end| (row.last_seen_at, row.id) >= end));
-    found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok((found, end))
-}
-
-async fn list_of_kind(
+/// At most `limit` of the dead letters that match without regard to the text, newest first, after `before`. The states of the
+/// filter are all unsettled ones, or all settled ones.
+pub(super) async fn list_of_kind(
     conn: &mut PgConnection,
     filter: &Filter,
     before: Option<(OffsetDateTime, Uuid)>,
@@ -228,7 +198,8 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
     Ok(keys)
 }
 
-/// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans.
+/// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans. The primary key
+/// begins with the company, so the query searches each company by itself.
 ///
 /// # Errors
 /// When the database fails.
@@ -239,8 +210,18 @@ pub async fn matching(
 ) -> Result<Vec<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
-        "SELECT company_id AS company, dead_letter_id AS id FROM dead_letters
-         WHERE dead_letter_id BETWEEN $1 AND $2 ORDER BY dead_letter_id LIMIT $3",
+        r#"WITH RECURSIVE owners AS (
+               (SELECT company_id FROM dead_letters ORDER BY company_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT dl.company_id FROM dead_letters dl
+                       WHERE dl.company_id > o.company_id ORDER BY dl.company_id LIMIT 1)
+               FROM owners o WHERE o.company_id IS NOT NULL)
+           SELECT dl.company_id AS "company!", dl.dead_letter_id AS "id!"
+           FROM owners o CROSS JOIN LATERAL (
+               SELECT company_id, dead_letter_id FROM dead_letters
+               WHERE company_id = o.company_id AND dead_letter_id BETWEEN $1 AND $2
+               ORDER BY dead_letter_id LIMIT $3) dl
+           LIMIT $3"#,
         first,
         last,
         limit,

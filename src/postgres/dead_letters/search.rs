@@ -1,4 +1,4 @@
-//! Dead letters whose message, trigger or event id has a text in it.
+//! Listings of dead letters, and those whose message, trigger or event id has a text in it.
 //!
 //! No index finds a part of a text: one would cost every dead letter more than its row. So a search looks at so many of the dead
 //! letters that match otherwise, newest first, and goes on from there when it is asked to.
@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    filter::{Filter, Parameters},
-    read::Summary,
+    filter::{Filter, Parameters, State},
+    read::{Summary, list_of_kind},
     without_nul,
 };
 use crate::{
@@ -21,11 +21,43 @@ use crate::{
 const MAX_SEARCHED: i64 = 10_000;
 
 /// Where a search ended before the last dead letter.
-pub(super) type End = (OffsetDateTime, Uuid);
+type End = (OffsetDateTime, Uuid);
+
+/// At most `limit` of the dead letters that match, newest first, from the one after `before`, and where the search for a text
+/// ended, if it read so much that it did not come to the last one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    before: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<(Vec<Summary>, Option<End>), sqlx::Error> {
+    let (unsettled, settled): (Vec<State>, Vec<State>) =
+        filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
+    // Each kind has an index of its own.
+    let (mut found, mut end) = (Vec::new(), None);
+    for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
+        let filter = Filter { states, ..filter.clone() };
+        if filter.text.is_some() {
+            let (more, ended) = of_kind(conn, &filter, before, limit).await?;
+            found.extend(more);
+            // Nothing older has been searched in both.
+            end = end.max(ended);
+        } else {
+            found.extend(list_of_kind(conn, &filter, before, limit).await?);
+        }
+    }
+    found.retain(|row| end.is_none_or(|end| (row.last_seen_at, row.id) >= end));
+    found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok((found, end))
+}
 
 /// At most `limit` of the dead letters that match, newest first, after `before`, and where the search ended if it had to. The
 /// states of the filter are all unsettled ones, or all settled ones.
-pub(super) async fn of_kind(
+async fn of_kind(
     conn: &mut PgConnection,
     filter: &Filter,
     before: Option<(OffsetDateTime, Uuid)>,
