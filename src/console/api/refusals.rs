@@ -75,7 +75,7 @@ impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
         match error {
             SearchError::Database(error) => error.into(),
-            changed @ SearchError::NoSuchPage => Self::invalid("cursor", changed.to_string()),
+            changed @ SearchError::NoSuchPage => Self::new(Kind::Unprocessable, changed.to_string()),
         }
     }
 }
