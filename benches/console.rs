@@ -159,11 +159,21 @@ async fn reads(conn: &mut PgConnection, rows: u32) -> anyhow::Result<Vec<String>
     let mut all = vec!["/".to_owned(), "/playground".to_owned(), "/contacts".to_owned()];
     for (prefix, failures) in [("", "/failures"), ("/api/v1", "/api/v1/dead-letters/groups")] {
         let mut add = |path: &str, query: &str| all.push(format!("{path}?{query}"));
-        groups.iter().for_each(|query| add(failures, query));
-        dead_letters.iter().for_each(|query| add(&format!("{prefix}/dead-letters"), query));
-        deliveries.iter().for_each(|query| add(&format!("{prefix}/deliveries"), query));
-        audit.iter().for_each(|query| add(&format!("{prefix}/audit"), query));
-        ["", "company=large"].iter().for_each(|query| add(&format!("{prefix}/endpoints"), query));
+        for query in groups {
+            add(failures, query);
+        }
+        for query in &dead_letters {
+            add(&format!("{prefix}/dead-letters"), query);
+        }
+        for query in &deliveries {
+            add(&format!("{prefix}/deliveries"), query);
+        }
+        for query in audit {
+            add(&format!("{prefix}/audit"), query);
+        }
+        for query in ["", "company=large"] {
+            add(&format!("{prefix}/endpoints"), query);
+        }
         add(&format!("{prefix}/dead-letters/{dead_letter}"), "");
         add(&format!("{prefix}/deliveries/{delivery}"), "");
         add(&format!("{prefix}/endpoints/{endpoint}"), "");
