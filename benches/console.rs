@@ -33,6 +33,14 @@ const SEARCHES: [(&str, &str); 6] = [
     ("/api/v1/contacts/search", r#"{"company": "company-7", "name": "í"}"#),
 ];
 
+/// Filters of groups of dead letters.
+const GROUPS: [&str; 5] =
+    ["", "company=large", "company=company-7", "reason=trigger_invalid", "trigger=trigger-3"];
+
+/// Filters of the record of changes.
+const AUDIT: [&str; 5] =
+    ["", "operator=operator-3", "operator=nobody", "company=large", "action=dead_letter.replay"];
+
 /// Measures the console with many rows of each kind.
 #[derive(clap::Parser)]
 #[command(bin_name = "cargo bench --bench console --")]
@@ -124,42 +132,12 @@ async fn reads(conn: &mut PgConnection, rows: u32) -> anyhow::Result<Vec<String>
         String,
         String,
     ) = sqlx::query_as(of).bind(middle).bind(i64::from(rows)).fetch_one(conn).await?;
-    let dead_letters = [
-        String::new(),
-        "company=large".to_owned(),
-        "company=company-7&reason=trigger_invalid".to_owned(),
-        "reason=webhook_rejected".to_owned(),
-        "trigger=trigger-3".to_owned(),
-        "trigger=nothing".to_owned(),
-        format!("endpoint={endpoint}"),
-        format!("signature={signature}"),
-        "state=resolved".to_owned(),
-        "until=20h".to_owned(),
-        "text=cause+3".to_owned(),
-        "text=cause+199".to_owned(),
-        "text=nothing".to_owned(),
-        "text=nothing&company=large".to_owned(),
-    ];
-    let deliveries = [
-        String::new(),
-        "state=pending".to_owned(),
-        "state=pending&trigger=nothing".to_owned(),
-        "state=dead".to_owned(),
-        "state=superseded".to_owned(),
-        "company=company-7".to_owned(),
-        "company=nobody".to_owned(),
-        "trigger=trigger-3".to_owned(),
-        "trigger=nothing".to_owned(),
-        format!("endpoint={endpoint}"),
-        format!("contact={contact}"),
-        "event=nothing".to_owned(),
-    ];
-    let groups = ["", "company=large", "company=company-7", "reason=trigger_invalid", "trigger=trigger-3"];
-    let audit = ["", "operator=operator-3", "operator=nobody", "company=large", "action=dead_letter.replay"];
+    let dead_letters = filters_of_dead_letters(&endpoint, &signature);
+    let deliveries = filters_of_deliveries(&endpoint, &contact);
     let mut all = vec!["/".to_owned(), "/playground".to_owned(), "/contacts".to_owned()];
     for (prefix, failures) in [("", "/failures"), ("/api/v1", "/api/v1/dead-letters/groups")] {
         let mut add = |path: &str, query: &str| all.push(format!("{path}?{query}"));
-        for query in groups {
+        for query in GROUPS {
             add(failures, query);
         }
         for query in &dead_letters {
@@ -168,7 +146,7 @@ async fn reads(conn: &mut PgConnection, rows: u32) -> anyhow::Result<Vec<String>
         for query in &deliveries {
             add(&format!("{prefix}/deliveries"), query);
         }
-        for query in audit {
+        for query in AUDIT {
             add(&format!("{prefix}/audit"), query);
         }
         for query in ["", "company=large"] {
@@ -183,6 +161,42 @@ async fn reads(conn: &mut PgConnection, rows: u32) -> anyhow::Result<Vec<String>
     all.push(format!("/api/v1/companies/{company}/contacts/{contact}"));
     all.push(format!("/api/v1/companies/{company}/contacts/{contact}/history"));
     Ok(all.into_iter().map(|path| path.trim_end_matches('?').to_owned()).collect())
+}
+
+fn filters_of_dead_letters(endpoint: &str, signature: &str) -> Vec<String> {
+    vec![
+        String::new(),
+        "company=large".to_owned(),
+        "company=company-7&reason=trigger_invalid".to_owned(),
+        "reason=webhook_rejected".to_owned(),
+        "trigger=trigger-3".to_owned(),
+        "trigger=nothing".to_owned(),
+        format!("endpoint={endpoint}"),
+        format!("signature={signature}"),
+        "state=resolved".to_owned(),
+        "until=20h".to_owned(),
+        "text=cause+3".to_owned(),
+        "text=cause+199".to_owned(),
+        "text=nothing".to_owned(),
+        "text=nothing&company=large".to_owned(),
+    ]
+}
+
+fn filters_of_deliveries(endpoint: &str, contact: &str) -> Vec<String> {
+    vec![
+        String::new(),
+        "state=pending".to_owned(),
+        "state=pending&trigger=nothing".to_owned(),
+        "state=dead".to_owned(),
+        "state=superseded".to_owned(),
+        "company=company-7".to_owned(),
+        "company=nobody".to_owned(),
+        "trigger=trigger-3".to_owned(),
+        "trigger=nothing".to_owned(),
+        format!("endpoint={endpoint}"),
+        format!("contact={contact}"),
+        "event=nothing".to_owned(),
+    ]
 }
 
 /// The service, and a client of it.
