@@ -75,6 +75,8 @@ pub async fn by_slices(
     let (mut found, mut read, mut length) = (Vec::new(), 0, FIRST);
     let (mut end, mut end_id) = filter.before.unwrap_or((now.saturating_add(AHEAD), Uuid::nil()));
     let mut from = end.min(now);
+    // The beginning of the last slice that had too many.
+    let mut crowded = None;
     loop {
         let start = from.saturating_sub(length).max(since);
         let is_shortest = length <= SHORTEST;
@@ -82,6 +84,7 @@ pub async fn by_slices(
         let (rows, matching) = slice(conn, filter, start, (end, end_id), limit, most).await?;
         if rows > MAX_SLICE && !is_shortest {
             length = (length / FACTOR).max(SHORTEST);
+            crowded = Some(start);
             continue;
         }
         found.extend(matching);
@@ -90,9 +93,17 @@ pub async fn by_slices(
         if start <= since || found.len() >= most || read >= MAX_READ {
             return Ok(Slices { found, searched_to: start, is_complete: start <= since });
         }
-        if rows < MAX_SLICE / i64::from(2 * FACTOR) {
-            length = length.saturating_mul(FACTOR);
-        }
+        length = length.saturating_mul(growth(rows, crowded.is_some_and(|crowded| start > crowded)));
+    }
+}
+
+/// How much longer the next slice may be than one that had so many rows, to have half as many as one may have. An empty one says
+/// nothing if those after it are known to have many.
+fn growth(rows: i64, is_crowded: bool) -> i32 {
+    match rows {
+        0 if is_crowded => 1,
+        0 => FACTOR,
+        rows => i32::try_from(MAX_SLICE / 2 / rows).map_or(FACTOR, |growth| growth.clamp(1, FACTOR)),
     }
 }
 
@@ -158,4 +169,15 @@ async fn slice(
         })
     });
     Ok((read, matching.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_grow_until_they_have_enough() {
+        assert_eq!([0, 1, 1_000, 2_500, 5_000].map(|rows| growth(rows, false)), [8, 8, 2, 1, 1]);
+        assert_eq!([0, 1].map(|rows| growth(rows, true)), [1, 8]);
+    }
 }
