@@ -26,7 +26,7 @@ pub struct Summary {
     pub reason: String,
     /// The name of its [`Stage`].
     pub stage: String,
-    /// The name of its [`State`].
+    /// The name of its [`State`](super::State).
     pub state: String,
     /// The company's id, empty where unknown.
     pub company: String,
