@@ -13,6 +13,7 @@ pub mod rates;
 mod retry;
 pub mod room;
 pub mod sampler;
+mod spans;
 pub mod upsert;
 pub mod wake_ups;
 pub mod webhook;

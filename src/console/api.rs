@@ -10,6 +10,7 @@ mod documents;
 mod endpoints;
 mod input;
 mod me;
+mod operations;
 mod refusals;
 mod trigger;
 
@@ -20,6 +21,7 @@ pub(super) fn routes() -> Vec<Route> {
     let all = [
         me::routes(),
         dead_letters::routes(),
+        operations::routes(),
         deliveries::routes(),
         endpoints::routes(),
         contacts::routes(),

@@ -5,6 +5,7 @@ mod bad_input;
 mod browser;
 mod described;
 mod once;
+mod operations;
 mod resources;
 mod searches;
 
@@ -54,6 +55,7 @@ fn least_body(schema: &str) -> Value {
     static ID: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().to_string());
     match schema {
         "Ids" => json!({ "ids": [*ID] }),
+        "NewOperation" => json!({ "action": "replay", "filter": { "company": "nobody" } }),
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),

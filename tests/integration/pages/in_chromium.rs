@@ -22,7 +22,24 @@ async fn operator_discards_what_they_selected(app: &TestApp) {
     chromium.click("button[value=discard]").await;
     chromium.sees("Discard 3 dead letters?").await;
     chromium.click("button.danger").await;
+    // The page loads itself again until it is done.
+    chromium.sees("Ended").await;
     app.wait_for_rows("dead_letters WHERE state = 'discarded'", 3).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn replay_is_previewed_and_watched_until_it_ends(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.click("input.all").await;
+    chromium.click("button[value=replay]").await;
+    chromium.sees("Replay 3 dead letters?").await;
+    chromium.click("main form button.primary").await;
+    chromium.sees("Ended").await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE attempts = 2", 3).await;
     chromium.assert_quiet().await;
     chromium.close().await;
 }
