@@ -31,6 +31,7 @@ use crate::{
         operations::Operations,
         outbox_relay::OutboxRelay,
         presence::{Presence, PresenceKeeper},
+        rates::Rates,
         room::{HandOff, Handed, Room},
         sampler::{self, Sampler},
         upsert::{Endpoints, SetAside, UpsertWorker},
@@ -166,6 +167,10 @@ impl App {
             let max_lag = self.settings.health.max_lag;
             let sampler = Sampler { database: self.for_sampler.clone(), metrics, health, max_lag };
             tasks.spawn(component::SAMPLER, sampler.run(self.stop.clone()));
+        }
+        if self.roles.iter().any(|role| *role != Role::Console) {
+            let rates = Rates { database: self.database.clone(), metrics: Arc::clone(&self.metrics) };
+            tasks.spawn(component::RATES, rates.run(self.stop.clone()));
         }
         if let Some(presence) = presence {
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());

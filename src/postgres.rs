@@ -39,6 +39,7 @@ mod planning;
 mod pool;
 pub mod processes;
 mod provenance;
+pub mod rates;
 pub mod samples;
 pub mod schema;
 mod session;

@@ -9,6 +9,7 @@ pub mod maintenance;
 pub mod operations;
 pub mod outbox_relay;
 pub mod presence;
+pub mod rates;
 mod retry;
 pub mod room;
 pub mod sampler;

@@ -23,6 +23,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum number of parameters or fields. The largest form of a page has a fourth of them.
 const MAX_PARAMS: usize = 2000;
 
+/// How the addresses begin that programs use.
+const API: &str = "/api/";
+
 /// An extension of a request: the maximum size of its body.
 #[derive(Clone, Copy)]
 pub(super) struct Limit(pub(super) usize);
@@ -167,7 +170,16 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::new(parts.uri.query().unwrap_or_default().as_bytes())
+        let params = Self::new(parts.uri.query().unwrap_or_default().as_bytes())?;
+        // Only a form sends its empty fields. A program that does may have lost a value, and would select everything.
+        let empty = params.pairs.iter().find(|(_, value)| value.is_empty());
+        match empty.filter(|_| parts.uri.path().starts_with(API)) {
+            Some((name, _)) => {
+                let name: String = name.chars().take(64).collect();
+                Err(Problem::invalid(&name, "it is empty; leave it out"))
+            }
+            None => Ok(params),
+        }
     }
 }
 

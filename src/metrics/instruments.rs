@@ -54,6 +54,18 @@ impl<L: Labels> Family<L, Counter> {
             });
         }
     }
+
+    /// The count of one.
+    #[must_use]
+    pub fn value(&self, labels: L) -> u64 {
+        self.members.get(labels.place()).map_or(0, counter::Counter::get)
+    }
+
+    /// The count of all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.members.iter().map(counter::Counter::get).sum()
+    }
 }
 
 impl<L: Labels> Family<L, Gauge> {

@@ -1,5 +1,7 @@
 //! Finds and shows contacts. The results are personal data, which the surface must mask where necessary.
 
+pub mod names;
+
 use std::borrow::Cow;
 
 use sqlx::PgConnection;

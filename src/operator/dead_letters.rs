@@ -50,7 +50,8 @@ pub enum ResolveError {
     Database(#[from] sqlx::Error),
 }
 
-/// At most `limit` of the dead letters that match, newest first, from the one after the cursor.
+/// At most `limit` of the dead letters that match, newest first, from the one after the cursor. A search for a text ends after so
+/// many dead letters: such a page may have less than it could, or nothing, and yet a `next`.
 ///
 /// # Errors
 /// When the database fails.
@@ -61,9 +62,11 @@ pub async fn list(
     limit: u32,
 ) -> Result<Page<Summary>, sqlx::Error> {
     let before = after.map(Cursor::position);
-    let rows =
+    let (rows, end) =
         database.unit(async |conn| store::list(conn, filter, before, i64::from(limit) + 1).await).await?;
-    Ok(Page::of(rows, limit, |row| Cursor::new(row.last_seen_at, row.id)))
+    let mut page = Page::of(rows, limit, |row| Cursor::new(row.last_seen_at, row.id));
+    page.next = page.next.or_else(|| end.map(|(at, id)| Cursor::new(at, id)));
+    Ok(page)
 }
 
 /// At most `limit` of the groups that match, the one that failed last first, from the one after the cursor. Only unsettled

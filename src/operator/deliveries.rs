@@ -3,6 +3,7 @@
 //! Postgres owns the retry clock, so a resend makes the row of the delivery due, with the same id and the same bytes.
 //! Requests that leave this module have no secrets in their headers.
 
+mod page;
 pub mod request;
 
 use std::{
@@ -20,29 +21,22 @@ use super::{
     audit::{self, Actor, Change},
     ids,
     lane::Waits,
-    paging::{Cursor, Page},
     rate_limit::RateLimit,
     wake_up::{WakeUp, WakeUpError},
 };
+pub use page::{Found, page};
+
 pub use crate::postgres::deliveries::{Filter, State, Summary};
 use crate::{
     domain::event::Key,
     postgres::{
         Database,
         attempts::Attempt,
-        clock, dead_letters,
+        dead_letters,
         deliveries::{self as store, DeadLetterRef, Locked},
         effects::search::Searched,
     },
 };
-
-/// How far back a page looks before it looks at everything.
-const WINDOWS: [time::Duration; 4] = [
-    time::Duration::seconds(5),
-    time::Duration::minutes(1),
-    time::Duration::minutes(15),
-    time::Duration::hours(3),
-];
 
 /// The fault of an erased delivery.
 const ERASED: &str = "the person was erased";
@@ -133,49 +127,6 @@ pub struct Delivery {
 pub async fn list(database: &Database, filter: &Filter) -> Result<Searched<Listed>, sqlx::Error> {
     let Searched { found, is_complete } = database.unit(async |conn| store::list(conn, filter).await).await?;
     Ok(Searched { found: found.into_iter().map(Listed::new).collect(), is_complete })
-}
-
-/// At most `limit` of the deliveries that match, newest first, and whether all that wait for their first attempt could be
-/// searched.
-///
-/// There is no index by time alone, which every delivery would pay for. So the listing looks at a short time first, and at
-/// a longer one if it had too few.
-///
-/// # Errors
-/// When the database fails.
-pub async fn page(
-    database: &Database,
-    filter: &Filter,
-    limit: u32,
-) -> Result<(Page<Listed>, bool), sqlx::Error> {
-    let read = async |since: Option<OffsetDateTime>| {
-        let filter = Filter { since, limit: Some(i64::from(limit) + 1), ..filter.clone() };
-        list(database, &filter).await
-    };
-    let until = match filter.before {
-        Some((until, _)) => until,
-        None => database.unit(async |conn| clock::now(conn).await).await?,
-    };
-    let is_enough =
-        |found: &Searched<Listed>| found.found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    let is_pending = filter.states.as_deref() == Some(&[State::Pending]);
-    let mut read_all = if is_pending { Some(read(filter.since).await?) } else { None };
-    for window in WINDOWS.iter().filter(|_| !is_pending) {
-        let since =
-            until.checked_sub(*window).filter(|since| filter.since.is_none_or(|first| *since > first));
-        let Some(since) = since else { break };
-        let found = read(Some(since)).await?;
-        if is_enough(&found) {
-            read_all = Some(found);
-            break;
-        }
-    }
-    let Searched { found, is_complete } = match read_all {
-        Some(found) => found,
-        None => read(filter.since).await?,
-    };
-    let of = |one: &Listed| Cursor::new(one.summary.created_at, one.summary.id);
-    Ok((Page::of(found, limit, of), is_complete))
 }
 
 /// The lines of a listing for `keys`.

@@ -3,6 +3,7 @@
 //! The whole state of a lane is in its row, so a change applies to every worker from its next claim on.
 
 mod page;
+mod show;
 mod terms;
 
 use serde::Serialize;
@@ -19,15 +20,13 @@ use super::{
 use crate::{
     domain::event::Key,
     postgres::{
-        Database,
-        attempts::{self, Attempt},
-        clock,
+        Database, clock,
         endpoints::{self as store, EndpointRow},
     },
-    settings::Webhook,
 };
 
 pub use page::{Position, page};
+pub use show::{Shown, show};
 pub use terms::{Signing, Terms};
 
 /// Minimum number of digits of an endpoint's id. Few suffice, because there are few endpoints.
@@ -124,19 +123,6 @@ impl Endpoint {
     }
 }
 
-/// One endpoint with all details.
-#[derive(Clone)]
-pub struct Shown {
-    /// Its line of a listing.
-    pub endpoint: Endpoint,
-    /// The settings that apply to it.
-    pub terms: Terms,
-    /// Number of deliveries of the last 24 hours by state.
-    pub states: Vec<(String, i64)>,
-    /// The last attempts, newest first.
-    pub attempts: Vec<Attempt>,
-}
-
 /// The endpoints of a company, or of all companies, ordered by company and address.
 ///
 /// # Errors
@@ -180,26 +166,6 @@ pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> 
 pub async fn get(database: &Database, key: &Key) -> Result<Endpoint, ResolveError> {
     let row = database.unit(async |conn| store::get(conn, key).await).await?;
     row.map(Endpoint::new).ok_or(ResolveError::Unknown)
-}
-
-/// One endpoint with all details.
-///
-/// # Errors
-/// When it no longer exists, or the database fails.
-pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<Shown, ResolveError> {
-    let (row, states, attempts) = database
-        .unit(async |conn| {
-            let row = store::get(conn, key).await?;
-            Ok::<_, sqlx::Error>((
-                row,
-                store::states(conn, key).await?,
-                attempts::of_endpoint(conn, key).await?,
-            ))
-        })
-        .await?;
-    let endpoint = Endpoint::new(row.ok_or(ResolveError::Unknown)?);
-    let terms = Terms::of(settings, &endpoint.company, &endpoint.url);
-    Ok(Shown { endpoint, terms, states, attempts })
 }
 
 /// What an operator can change about a lane.

@@ -4,8 +4,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::lane::LaneState;
-pub use crate::postgres::overview::{Failed, Minute, Troubled, Waiting};
-use crate::postgres::{Database, clock, overview as store};
+use crate::postgres::{Database, clock, overview as store, rates};
+pub use crate::postgres::{
+    overview::{Failed, Troubled, Waiting},
+    rates::Minute,
+};
 
 /// What is counted of each kind; more is shown as this many and a plus sign.
 pub const MAX_COUNTED: i64 = 10_000;
@@ -20,7 +23,7 @@ pub struct Overview {
     pub now: OffsetDateTime,
     /// Unsettled dead letters by reason and stage, the most first.
     pub failed: Vec<Failed>,
-    /// When those of the last hour last failed.
+    /// What was done in each minute of the last hour.
     pub minutes: Vec<Minute>,
     /// Deliveries that wait for an attempt.
     pub deliveries: Waiting,
@@ -50,7 +53,7 @@ pub async fn read(database: &Database) -> Result<Overview, sqlx::Error> {
         Ok(Overview {
             now,
             failed: store::failed(conn, MAX_COUNTED).await?,
-            minutes: store::minutes(conn, MAX_COUNTED).await?,
+            minutes: rates::last_hour(conn).await?,
             deliveries: store::deliveries(conn, MAX_COUNTED).await?,
             events: store::events(conn, MAX_COUNTED).await?,
             endpoints: states.filter(|(state, _)| *state != LaneState::Open).collect(),

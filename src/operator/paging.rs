@@ -87,6 +87,13 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Where a search ended that found less than `limit` before it had read so much that it stopped.
+    #[must_use]
+    pub fn searched_to(&self, limit: u32) -> Option<OffsetDateTime> {
+        let is_short = self.items.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        self.next.filter(|_| is_short).map(|next| next.at)
+    }
+
     /// The first `limit` of these rows, of which the statement has read one more to know whether there are more.
     pub(super) fn of(mut rows: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Cursor) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

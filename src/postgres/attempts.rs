@@ -51,22 +51,25 @@ pub async fn of_delivery(
     .await
 }
 
-/// The last ten attempts at an endpoint, newest first. They come from its pending deliveries and from the
-/// ones of the last 24 hours that ended last: there is no index of attempts by endpoint.
+/// The last ten attempts at an endpoint, newest first. They come from its pending deliveries and from these, which have ended and
+/// were created at these times: there is no index of attempts by endpoint.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_endpoint(conn: &mut PgConnection, endpoint: &Key) -> Result<Vec<Attempt>, sqlx::Error> {
+pub async fn of_endpoint(
+    conn: &mut PgConnection,
+    endpoint: &Key,
+    ended: &[(Uuid, OffsetDateTime)],
+) -> Result<Vec<Attempt>, sqlx::Error> {
+    let (ids, times): (Vec<Uuid>, Vec<OffsetDateTime>) = ended.iter().copied().unzip();
     sqlx::query_as!(
         Attempt,
         r#"SELECT a.delivery_id AS "delivery_id!", a.attempt AS "attempt!", a.started_at AS "started_at!",
                a.duration_ms AS "duration_ms!", a.connect_ms, a.answer_ms, a.outcome AS "class!", a.status, a.error,
                a.response_body
            FROM (
-               (SELECT company_id, delivery_id, created_at FROM webhook_deliveries
-                WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
-                  AND state <> 'pending' AND attempts > 0
-                ORDER BY finished_at DESC LIMIT 20)
+               SELECT $1 AS company_id, delivery_id, created_at
+               FROM UNNEST($3::uuid[], $4::timestamptz[]) AS u(delivery_id, created_at)
                UNION ALL
                (SELECT company_id, delivery_id, created_at FROM webhook_pending
                 WHERE company_id = $1 AND endpoint_id = $2 AND attempts > 0
@@ -78,6 +81,8 @@ pub async fn of_endpoint(conn: &mut PgConnection, endpoint: &Key) -> Result<Vec<
            ORDER BY a.started_at DESC LIMIT 10"#,
         endpoint.company,
         endpoint.id,
+        &ids,
+        &times,
     )
     .fetch_all(conn)
     .await

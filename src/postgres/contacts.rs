@@ -98,6 +98,62 @@ pub async fn find(
     read(conn, company, &ids).await
 }
 
+/// At most `limit` contacts of `company` whose name begins with `name`, or with `is_whole` is `name`, by name and id, after the
+/// contact with this folded name and id. Names are compared as the function `folded_name` folds them.
+///
+/// # Errors
+/// When the database fails, or holds an unreadable contact.
+pub async fn by_name(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    name: &str,
+    is_whole: bool,
+    after: Option<(&str, ContactId)>,
+    limit: i64,
+) -> Result<Vec<Contact>, sqlx::Error> {
+    // No name has this character, and no other one comes after it.
+    let last = if is_whole { "" } else { "\u{10ffff}" };
+    // The one lower bound, where the scan of the index begins. No contact has the nil id.
+    let (after_name, after_id) = after.map(|(name, id)| (name, id.0)).unzip();
+    let rows = sqlx::query_as!(
+        ContactRow,
+        r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
+             country, state, city, district, street, number, complement, provenance, phones,
+             emails, separations, created_at, updated_at
+         FROM contacts
+         WHERE company_id = $1 AND name IS NOT NULL AND folded_name(name) COLLATE "C" <= folded_name($2) || $3
+           AND (folded_name(name) COLLATE "C", contact_id) > (coalesce($4, folded_name($2)), $5)
+         ORDER BY folded_name(name) COLLATE "C", contact_id LIMIT $6"#,
+        company.as_str(),
+        name,
+        last,
+        after_name,
+        after_id.unwrap_or_default(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Contact::try_from).collect()
+}
+
+/// The folded name of a contact, if it has one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn place_by_name(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    id: ContactId,
+) -> Result<Option<String>, sqlx::Error> {
+    let name = sqlx::query_scalar!(
+        r#"SELECT folded_name(name) AS "name!" FROM contacts
+           WHERE company_id = $1 AND contact_id = $2 AND name IS NOT NULL"#,
+        company.as_str(),
+        id.0,
+    );
+    name.fetch_optional(conn).await
+}
+
 /// The living contact of `id`.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod guard;
 mod import;
 mod one_end;
 mod read;
+mod search;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ pub use one_end::{
     Message, Replay, forget_refusals, lock_discarded, lock_refusals, refusals, resolve, take_locked,
     without_ended,
 };
-pub use read::{DeadLetter, Summary, get, get_all, keys, list, matching, summaries};
+pub use read::{DeadLetter, Summary, get, get_all, keys, matching, summaries};
+pub use search::list;
 pub use settle::{
     Replayable, Settled, begin_replay, begin_replay_of_deliveries, delete_settled, deliveries_in, discard,
     end_replay, reopen, resolve_deliveries, restore,

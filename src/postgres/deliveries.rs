@@ -13,6 +13,7 @@ mod load;
 mod read;
 mod record;
 mod resend;
+mod slices;
 mod summaries;
 mod supersede;
 
@@ -23,6 +24,7 @@ pub use load::{Cursor, Loaded, Visit, load};
 pub use read::{Filter, State, Summary, keys, list, matching, unrecorded};
 pub use record::{Attempted, record};
 pub use resend::{Locked, discard, lock, lock_pending, lock_rows, make_due, restart, restore};
+pub use slices::{Matching, by_slices, search};
 pub use summaries::summaries;
 pub use supersede::{Yielded, supersede};
 

@@ -24,15 +24,6 @@ pub struct Failed {
     pub last_seen_at: OffsetDateTime,
 }
 
-/// Dead letters that last failed in one minute of the last hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Minute {
-    /// Whole minutes ago, from 0.
-    pub ago: i32,
-    /// How many.
-    pub count: i64,
-}
-
 /// What waits to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
@@ -73,24 +64,6 @@ pub async fn failed(conn: &mut PgConnection, limit: i64) -> Result<Vec<Failed>, 
            FROM (SELECT reason, stage, state, first_seen_at, last_seen_at FROM dead_letters
                  WHERE unsettled ORDER BY last_seen_at DESC LIMIT $1) newest
            GROUP BY reason, stage ORDER BY 3 DESC, 1, 2"#,
-        limit,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// When the newest `limit` unsettled dead letters of the last hour last failed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn minutes(conn: &mut PgConnection, limit: i64) -> Result<Vec<Minute>, sqlx::Error> {
-    sqlx::query_as!(
-        Minute,
-        r#"SELECT floor(extract(epoch FROM now() - last_seen_at) / 60)::integer AS "ago!", count(*) AS "count!"
-           FROM (SELECT last_seen_at FROM dead_letters
-                 WHERE unsettled AND last_seen_at > now() - interval '1 hour'
-                 ORDER BY last_seen_at DESC LIMIT $1) newest
-           GROUP BY 1 ORDER BY 1"#,
         limit,
     )
     .fetch_all(conn)

@@ -22,6 +22,9 @@ pub const LAG: &str = "lag";
 /// Samples the database for metrics and the lag.
 pub const SAMPLER: &str = "sampler";
 
+/// Stores how much the process does.
+pub const RATES: &str = "rates";
+
 /// Worker 2.
 pub const WEBHOOK_WORKER: &str = "webhook-worker";
 

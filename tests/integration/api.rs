@@ -7,6 +7,7 @@ mod described;
 mod once;
 mod operations;
 mod resources;
+mod searches;
 
 use std::sync::LazyLock;
 

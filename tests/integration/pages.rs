@@ -3,6 +3,7 @@
 mod browser;
 mod changes;
 mod chromium;
+mod in_chromium;
 mod operations;
 mod people;
 mod strangers;
@@ -87,6 +88,32 @@ async fn pages_need_a_session(app: &TestApp) {
     let missing = browser.get("/nowhere").await;
     assert!(missing.status == 404 && missing.html.starts_with("<!doctype html>"), "{}", missing.html);
     missing.assert_harmless();
+}
+
+#[apply(test)]
+async fn overview_shows_what_was_done_in_the_last_hour(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    for number in 0..3 {
+        let event = Event::lead("Ada").email(&format!("ada{number}@lovelace.dev"));
+        app.broker.publish(&event.webhook(&app.receiver.url("/ok"))).await;
+    }
+    app.wait_for_deliveries("delivered", 3).await;
+    for (what, count) in [("events", 3), ("deliveries", 3), ("dead_letters", 2)] {
+        app.count_becomes(&format!("SELECT coalesce(sum({what}), 0)::bigint FROM rates"), count).await;
+    }
+    let overview = Browser::sign_in(&process, "view").await.open("/").await;
+    for title in [
+        "3 events were applied in the last hour",
+        "3 webhooks were delivered in the last hour",
+        "2 messages and webhooks failed in the last hour",
+    ] {
+        assert!(overview.html.contains(title), "{title}: {}", overview.html);
+    }
+    // The next process adds to it.
+    app.stop().await;
+    app.run(&[]).await;
+    app.broker.publish(&Event::lead("Bob").email("bob@lovelace.dev")).await;
+    app.count_becomes("SELECT sum(events)::bigint FROM rates", 4).await;
 }
 
 #[apply(test)]

@@ -28,6 +28,7 @@ use std::{
 };
 
 use app::TestApp;
+use contact_relay::dev::services::install;
 use environment::Environment;
 use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -49,34 +50,43 @@ pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) body: for<'a> fn(&'a TestApp) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) alone: bool,
-    /// The program that the test runs. The test is skipped on a machine that lacks it.
-    pub(crate) needs: Option<&'static str>,
+    pub(crate) needs: Need,
+}
+
+/// What a test needs beyond the services.
+#[derive(Clone, Copy)]
+pub(crate) enum Need {
+    Nothing,
+    /// A program. The test is skipped on a machine that lacks it.
+    Program(&'static str),
+    /// Chromium and its driver, which are installed like the services.
+    Browser,
 }
 
 inventory::collect!(Test);
 
 /// `#[apply(test)]` makes an `async fn(&TestApp)` a test.
 macro_rules! test {
-    ($($function:tt)+) => { $crate::support::register!(false, None, $($function)+); };
+    ($($function:tt)+) => { $crate::support::register!(false, Nothing, $($function)+); };
 }
 pub(crate) use test;
 
 /// `#[apply(alone)]` makes an `async fn(&TestApp)` a test that stops or restarts the shared services.
 macro_rules! alone {
-    ($($function:tt)+) => { $crate::support::register!(true, None, $($function)+); };
+    ($($function:tt)+) => { $crate::support::register!(true, Nothing, $($function)+); };
 }
 pub(crate) use alone;
 
 /// Registers a test under the name of its function.
 macro_rules! register {
-    ($alone:literal, $needs:expr, $(#[$attribute:meta])* async fn $name:ident $($rest:tt)+) => {
+    ($alone:literal, $need:ident $(($program:literal))?, $(#[$attribute:meta])* async fn $name:ident $($rest:tt)+) => {
         $(#[$attribute])*
         async fn $name $($rest)+
         inventory::submit!($crate::support::Test {
             name: concat!(module_path!(), "::", stringify!($name)),
             body: |app| Box::pin($name(app)),
             alone: $alone,
-            needs: $needs,
+            needs: $crate::support::Need::$need $(($program))?,
         });
     };
 }
@@ -85,6 +95,7 @@ pub(crate) use register;
 struct Stage {
     runtime: Runtime,
     environment: OnceCell<Result<Arc<Environment>, String>>,
+    browser: OnceCell<Result<(), String>>,
     /// Read-locked by every test, write-locked by one that must be alone.
     floor: RwLock<()>,
 }
@@ -96,7 +107,12 @@ pub(crate) fn run() -> ExitCode {
     let mut tests: Vec<Test> = inventory::iter::<Test>.into_iter().copied().collect();
     tests.sort_by_key(|test| (test.alone, test.name));
     let runtime = Runtime::new().expect("a runtime");
-    let stage = Arc::new(Stage { runtime, environment: OnceCell::new(), floor: RwLock::new(()) });
+    let stage = Arc::new(Stage {
+        runtime,
+        environment: OnceCell::new(),
+        browser: OnceCell::new(),
+        floor: RwLock::new(()),
+    });
     let trial = |test: Test| {
         let stage = Arc::clone(&stage);
         let name = test.name.trim_start_matches("integration::");
@@ -111,13 +127,19 @@ pub(crate) fn run() -> ExitCode {
 
 impl Stage {
     async fn perform(&self, test: Test) -> Result<Completion, Failed> {
-        if let Some(program) = test.needs
+        if let Need::Program(program) = test.needs
             && Command::new(program).arg("--version").output().is_err()
         {
             return Ok(Completion::ignored_with(format!("{program} is not installed")));
         }
         let environment = self.environment.get_or_init(async || Environment::open().await.map(Arc::new));
         let environment = environment.await.as_ref().map_err(|error| format!("no services: {error}"))?;
+        if matches!(test.needs, Need::Browser) {
+            // After the services, because apt-get runs once at a time.
+            let ensure = async || install::ensure_browser().await.map_err(|error| error.to_string());
+            let installed = self.browser.get_or_init(ensure).await;
+            installed.as_ref().map_err(|error| format!("no browser: {error}"))?;
+        }
         if test.alone && !environment.is_private() {
             return Ok(Completion::ignored_with("it stops services, and these are not ours"));
         }

@@ -191,11 +191,11 @@ async fn judge(program: &str, file: &str, snippet: &str, driver: &str, cases: &[
 }
 
 macro_rules! python {
-    ($($function:tt)+) => { register!(false, Some("python3"), $($function)+); };
+    ($($function:tt)+) => { register!(false, Program("python3"), $($function)+); };
 }
 
 macro_rules! node {
-    ($($function:tt)+) => { register!(false, Some("node"), $($function)+); };
+    ($($function:tt)+) => { register!(false, Program("node"), $($function)+); };
 }
 
 #[apply(python)]

@@ -61,7 +61,8 @@ fn facts(shown: &Shown) -> Vec<(&'static str, String)> {
         ("last failure", endpoint.last_failure_at.map(moment).unwrap_or_default()),
         ("last error", endpoint.last_error.clone().unwrap_or_default()),
         ("created", moment(endpoint.created_at)),
-        ("of 24 hours", states.collect::<Vec<_>>().join(", ")),
+        ("deliveries", states.collect::<Vec<_>>().join(", ")),
+        ("counted since", moment(shown.states_since)),
     ]
 }
 

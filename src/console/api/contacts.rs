@@ -15,7 +15,7 @@ use crate::{
         body::Json,
         caller::Caller,
         once::Personal,
-        problem::Problem,
+        problem::{Kind, Problem},
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
@@ -25,7 +25,14 @@ use crate::{
         event::CompanyId,
     },
     operator::{
-        contacts,
+        contacts::{
+            self,
+            names::{
+                self,
+                Given::{Beginning, Whole},
+                NameSearch,
+            },
+        },
         erasure::{self, Request},
         unmerge, views,
     },
@@ -50,6 +57,9 @@ struct Search {
     company: String,
     phone: Option<String>,
     email: Option<String>,
+    name: Option<String>,
+    cursor: Option<Uuid>,
+    limit: Option<u32>,
 }
 
 async fn search(
@@ -58,12 +68,28 @@ async fn search(
     Json(search): Json<Search>,
 ) -> Result<Reply, Problem> {
     let company = company(&search.company)?;
-    let region = shared.settings.contacts.regions().of(&company);
     let (phone, email) = (search.phone.as_deref(), search.email.as_deref());
-    let found = contacts::find(&shared.database, region, &company, phone, email).await?;
     let sight = input::sight(&caller);
+    let (found, next) = match &search.name {
+        Some(_) if phone.is_some() || email.is_some() => {
+            let detail = "give a name, or a phone number and an email address, not both";
+            return Err(Problem::new(Kind::Unprocessable, detail));
+        }
+        Some(name) => {
+            let name: NameSearch =
+                name.parse().map_err(|error: names::BadName| Problem::invalid("name", error.to_string()))?;
+            let limit = input::page(search.limit)?;
+            let given = if caller.is(Role::Operator) { Beginning } else { Whole };
+            let after = search.cursor.map(ContactId);
+            names::search(&shared.database, &company, &name, given, after, limit).await?
+        }
+        None => {
+            let region = shared.settings.contacts.regions().of(&company);
+            (contacts::find(&shared.database, region, &company, phone, email).await?, None)
+        }
+    };
     let items: Vec<Value> = found.iter().map(|contact| views::contacts::contact(contact, sight)).collect();
-    Ok(Reply(json!({ "items": items, "next": null })))
+    Ok(Reply(json!({ "items": items, "next": next.map(|next| next.to_string()) })))
 }
 
 /// A contact is found by company and id.
@@ -158,7 +184,9 @@ async fn reveal(
 }
 
 fn contact(InPath((of, id)): Place) -> Result<(CompanyId, ContactId), Problem> {
-    Ok((company(&of)?, ContactId(id)))
+    let company = CompanyId::new(&of)
+        .map_err(|error| Problem::new(Kind::NotFound, format!("there is no such company: its id {error}")))?;
+    Ok((company, ContactId(id)))
 }
 
 fn company(text: &str) -> Result<CompanyId, Problem> {

@@ -17,7 +17,7 @@ use crate::{
     },
     operator::{
         audit::Actor,
-        deliveries::{self, Filter, Resent, ResolveError, State as DeliveryState},
+        deliveries::{self, Filter, Found, Resent, ResolveError, State as DeliveryState},
         endpoints,
         paging::Cursor,
         views,
@@ -62,7 +62,7 @@ async fn list(State(shared): State<Shared>, caller: Caller, mut query: Params) -
         filter.endpoints = Some(found.into_iter().map(|key| key.id).collect());
     }
     filter.company = company;
-    let (page, is_complete) = deliveries::page(&shared.database, &filter, limit).await?;
+    let Found { page, is_complete } = deliveries::page(&shared.database, &filter, limit).await?;
     let items = page.items.iter().map(|one| views::deliveries::listed(one, input::sight(&caller)));
     let items: Vec<Value> = items.collect::<Result<_, _>>()?;
     Ok(Reply(json!({ "items": items, "next": page.next, "complete": is_complete })))

@@ -86,6 +86,13 @@ pub(super) fn limit(query: &mut Params) -> Result<u32, Problem> {
     Ok(query.parsed("limit", parse, &format!("1 to {MAX_PAGE}"))?.unwrap_or(DEFAULT_PAGE))
 }
 
+/// The same in a body.
+pub(super) fn page(limit: Option<u32>) -> Result<u32, Problem> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    let is_page = (1..=MAX_PAGE).contains(&limit);
+    is_page.then_some(limit).ok_or_else(|| Problem::invalid("limit", format!("expected 1 to {MAX_PAGE}")))
+}
+
 /// A moment, or how long ago it was.
 pub(super) fn moment(query: &mut Params, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {
     moment_in(name, query.one(name)?)

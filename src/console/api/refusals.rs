@@ -6,7 +6,7 @@ use crate::{
     amqp,
     console::problem::{Kind, Problem},
     operator::{
-        contacts::{FindError, LookupError},
+        contacts::{FindError, LookupError, names::SearchError},
         dead_letters::{self, NoteError, edit::EditError},
         deliveries, endpoints,
         erasure::EraseError,
@@ -77,7 +77,16 @@ impl From<FindError> for Problem {
     fn from(error: FindError) -> Self {
         match error {
             FindError::Database(error) => error.into(),
-            other => Self::new(Kind::InvalidRequest, other.to_string()),
+            other => Self::new(Kind::Unprocessable, other.to_string()),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Database(error) => error.into(),
+            changed @ SearchError::NoSuchPage => Self::new(Kind::Unprocessable, changed.to_string()),
         }
     }
 }
@@ -116,11 +125,7 @@ impl From<EraseError> for Problem {
 
 impl From<PreviewError> for Problem {
     fn from(error: PreviewError) -> Self {
-        let kind = match error {
-            PreviewError::DeadLetter(_) => Kind::Unprocessable,
-            PreviewError::NotJson(_) | PreviewError::Next(_) => Kind::InvalidRequest,
-        };
-        Self::new(kind, error.to_string())
+        Self::new(Kind::Unprocessable, error.to_string())
     }
 }
 

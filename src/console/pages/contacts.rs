@@ -1,4 +1,4 @@
-//! The search for contacts. It is a form that is posted: a phone or an email has no place in an address, which browsers
+//! The search for contacts. It is a form that is posted: a name, a phone or an email has no place in an address, which browsers
 //! and proxies keep.
 
 use askama::Template;
@@ -15,6 +15,7 @@ use super::{
         shared::Shared,
     },
     parts::{Id, Moment, object, printable},
+    query::PAGE,
     shell::{DONE, Shell, render},
 };
 use crate::{
@@ -23,7 +24,14 @@ use crate::{
         event::CompanyId,
     },
     operator::{
-        contacts::{self, FindError, LookupError},
+        contacts::{
+            self, FindError, LookupError,
+            names::{
+                self,
+                Given::{Beginning, Whole},
+                NameSearch, SearchError,
+            },
+        },
         views::{self, Sight},
     },
 };
@@ -35,9 +43,12 @@ struct Page {
     company: String,
     phone: String,
     email: String,
+    name: String,
     contact: String,
     fault: Option<String>,
     rows: Option<Vec<Row>>,
+    /// The contact after which the next page of a search by name begins.
+    next: Option<String>,
 }
 
 struct Row {
@@ -85,9 +96,11 @@ pub(super) async fn show(caller: Caller, mut query: Params) -> Result<Response, 
         company: company.unwrap_or_default(),
         phone: nothing(),
         email: nothing(),
+        name: nothing(),
         contact: nothing(),
         fault: None,
         rows: None,
+        next: None,
     })
 }
 
@@ -98,44 +111,77 @@ pub(super) async fn search(
 ) -> Result<Response, Problem> {
     form.one(CSRF_FIELD)?;
     let mut field = |name| Ok::<_, Problem>(form.one(name)?.unwrap_or_default());
-    let (company, phone, email, contact) =
-        (field("company")?, field("phone")?, field("email")?, field("contact")?);
+    let asked = Asked {
+        company: field("company")?,
+        phone: field("phone")?,
+        email: field("email")?,
+        name: field("name")?,
+        contact: field("contact")?,
+        after: field("after")?,
+    };
     form.end()?;
     let shell = Shell::new(&caller, "/contacts", "Contacts");
-    let found = find(&shared, &company, &phone, &email, &contact).await?;
     let now = OffsetDateTime::now_utc();
     let sight = sight(&shell);
-    let (fault, rows) = match found {
-        Ok(found) => (None, Some(found.iter().map(|one| Row::new(one, sight, now)).collect())),
-        Err(fault) => (Some(fault), None),
+    let (fault, rows, next) = match find(&shared, &asked, sight).await? {
+        Ok((found, next)) => (None, Some(found.iter().map(|one| Row::new(one, sight, now)).collect()), next),
+        Err(fault) => (Some(fault), None, None),
     };
-    render(&Page { shell, company, phone, email, contact, fault, rows })
+    let Asked { company, phone, email, name, contact, .. } = asked;
+    let next = next.map(|next| next.to_string());
+    render(&Page { shell, company, phone, email, name, contact, fault, rows, next })
 }
 
-/// The contacts, or what is wrong with the search.
-async fn find(
-    shared: &Shared,
-    company: &str,
-    phone: &str,
-    email: &str,
-    contact: &str,
-) -> Result<Result<Vec<Contact>, String>, Problem> {
-    let Ok(company) = CompanyId::new(company) else { return Ok(Err("Give the id of a company.".to_owned())) };
+/// What the form asks for.
+struct Asked {
+    company: String,
+    phone: String,
+    email: String,
+    name: String,
+    contact: String,
+    after: String,
+}
+
+/// The contacts and where the next page begins, or what is wrong with the search.
+type Found = Result<(Vec<Contact>, Option<ContactId>), String>;
+
+/// Looks by the id, or else by phone and email, or else by name.
+async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Problem> {
+    let Ok(company) = CompanyId::new(&asked.company) else {
+        return Ok(Err("Give the id of a company.".to_owned()));
+    };
     let given = |text| Some(text).filter(|text: &&str| !text.trim().is_empty());
-    if let Some(contact) = given(contact) {
+    let (phone, email) = (given(&asked.phone), given(&asked.email));
+    if let Some(contact) = given(&asked.contact) {
         let Ok(id) = Uuid::try_parse(contact.trim()) else {
             return Ok(Err("The contact id is not a whole UUID.".to_owned()));
         };
         return match contacts::show(&shared.database, &company, ContactId(id)).await {
-            Ok(profile) => Ok(Ok(vec![profile.contact])),
+            Ok(profile) => Ok(Ok((vec![profile.contact], None))),
             Err(LookupError::Database(error)) => Err(error.into()),
-            Err(LookupError::Unknown) => Ok(Ok(Vec::new())),
+            Err(LookupError::Unknown) => Ok(Ok((Vec::new(), None))),
             Err(other) => Ok(Err(sentence(&other))),
         };
     }
+    if let (Some(name), None, None) = (given(&asked.name), phone, email) {
+        let name = match name.parse::<NameSearch>() {
+            Ok(name) => name,
+            Err(error) => return Ok(Err(sentence(&error))),
+        };
+        let given = if sight == Sight::Masked { Whole } else { Beginning };
+        let after = Uuid::try_parse(&asked.after).ok().map(ContactId);
+        return match names::search(&shared.database, &company, &name, given, after, PAGE).await {
+            Ok(found) => Ok(Ok(found)),
+            Err(SearchError::Database(error)) => Err(error.into()),
+            Err(changed) => Ok(Err(sentence(&changed))),
+        };
+    }
     let region = shared.settings.contacts.regions().of(&company);
-    match contacts::find(&shared.database, region, &company, given(phone), given(email)).await {
-        Ok(found) => Ok(Ok(found)),
+    match contacts::find(&shared.database, region, &company, phone, email).await {
+        Ok(found) => Ok(Ok((found, None))),
+        Err(FindError::NoIdentifier) => {
+            Ok(Err("Give a phone number, an email address, a name, or a contact id.".to_owned()))
+        }
         Err(FindError::Database(error)) => Err(error.into()),
         Err(other) => Ok(Err(sentence(&other))),
     }

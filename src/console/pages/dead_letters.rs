@@ -55,6 +55,7 @@ struct Page {
     matching: Vec<(&'static str, String)>,
     first: Option<String>,
     next: Option<String>,
+    searched_to: Option<Moment>,
 }
 
 struct Fields {
@@ -136,6 +137,7 @@ pub(super) async fn list(
         matching,
         first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
         next: next.map(|next| given.link("/dead-letters", "cursor", &next.to_string())),
+        searched_to: Moment::of(found.as_ref().and_then(|found| found.searched_to(PAGE)), now),
         filter: Fields {
             company: field("company"),
             text: field("text"),

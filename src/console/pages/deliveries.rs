@@ -33,6 +33,7 @@ struct Page {
     has_more_filters: bool,
     fault: Option<String>,
     is_complete: bool,
+    searched_to: Option<Moment>,
     rows: Vec<Row>,
     first: Option<String>,
     next: Option<String>,
@@ -98,12 +99,13 @@ pub(super) async fn list(
         Ok(filter) => (Some(filter), None),
         Err(fault) => (None, Some(fault)),
     };
-    let (mut rows, mut next, mut is_complete) = (Vec::new(), None, true);
+    let (mut rows, mut next, mut is_complete, mut searched_to) = (Vec::new(), None, true, None);
     if let Some(filter) = filter {
-        let (found, is_all) = deliveries::page(&shared.database, &filter, PAGE).await?;
-        rows = found.items.iter().map(|listed| Row::new(listed, now)).collect();
-        next = found.next.map(|cursor| given.link("/deliveries", "cursor", &cursor.to_string()));
-        is_complete = is_all;
+        let found = deliveries::page(&shared.database, &filter, PAGE).await?;
+        rows = found.page.items.iter().map(|listed| Row::new(listed, now)).collect();
+        next = found.page.next.map(|cursor| given.link("/deliveries", "cursor", &cursor.to_string()));
+        is_complete = found.is_complete;
+        searched_to = Moment::of(found.page.searched_to(PAGE), now);
     }
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
@@ -122,6 +124,7 @@ pub(super) async fn list(
         },
         fault,
         is_complete,
+        searched_to,
         rows,
         next,
     })

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::operator::{
     endpoints::shortened,
-    overview::{self, MAX_COUNTED, Overview, Waiting},
+    overview::{self, MAX_COUNTED, Minute, Overview, Waiting},
 };
 
 /// Endpoints on the page.
@@ -26,10 +26,16 @@ struct Page {
     figures: Vec<Figure>,
     failed: Vec<Failed>,
     is_capped: bool,
-    chart: Chart,
+    charts: Vec<Rate>,
     parts: Vec<Part>,
     endpoints: Vec<Endpoint>,
     more_endpoints: bool,
+}
+
+/// What is done in a minute.
+struct Rate {
+    name: &'static str,
+    chart: Chart,
 }
 
 struct Figure {
@@ -82,7 +88,7 @@ pub(super) async fn show(
         figures: figures(&seen),
         failed: failed(&seen),
         is_capped: seen.unsettled() >= MAX_COUNTED,
-        chart: chart(&seen),
+        charts: charts(&seen),
         parts: report.map(|(name, failing)| part(&name, failing.as_deref())).collect(),
         more_endpoints: seen.endpoints.len() > ENDPOINTS,
         endpoints: endpoints(&seen),
@@ -158,18 +164,27 @@ fn failed(seen: &Overview) -> Vec<Failed> {
     rows.collect()
 }
 
-/// A bar for each of the last 60 minutes.
-fn chart(seen: &Overview) -> Chart {
-    let value =
-        |ago: i32| seen.minutes.iter().filter(|minute| minute.ago == ago).map(|minute| minute.count).sum();
+/// A chart of everything that has a rate, with a bar for each of the last 60 minutes.
+fn charts(seen: &Overview) -> Vec<Rate> {
+    let rate = |name: &'static str, tone, what: &str, count: fn(&Minute) -> i64| Rate {
+        name,
+        chart: chart(&seen.minutes, tone, what, count),
+    };
+    vec![
+        rate("Events applied", Tone::Done, "events were applied", |minute| minute.events),
+        rate("Webhooks delivered", Tone::Done, "webhooks were delivered", |minute| minute.deliveries),
+        rate("Failures", Tone::Failed, "messages and webhooks failed", |minute| minute.dead_letters),
+    ]
+}
+
+fn chart(minutes: &[Minute], tone: Tone, what: &str, value: fn(&Minute) -> i64) -> Chart {
     let bar = |ago: i32| Bar {
-        value: value(ago),
+        value: minutes.iter().filter(|minute| minute.ago == ago).map(value).sum(),
         label: if ago == 0 { "this minute".to_owned() } else { format!("{ago} min ago") },
     };
     let bars: Vec<Bar> = (0..60).rev().map(bar).collect();
     let total: i64 = bars.iter().map(|bar| bar.value).sum();
-    let title = format!("{} open dead letters failed in the last hour", count(total));
-    Chart::new(Tone::Failed, title, ["1 h ago", "now"], &bars)
+    Chart::new(tone, format!("{} {what} in the last hour", count(total)), ["1 h ago", "now"], &bars)
 }
 
 fn part(name: &str, failing: Option<&str>) -> Part {

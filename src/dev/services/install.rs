@@ -1,5 +1,5 @@
-//! Finds the programs of Postgres and RabbitMQ. On Debian it installs them if they are missing, without letting
-//! the packages start system services.
+//! Finds the programs of Postgres and RabbitMQ, and the browser of the tests. On Debian it installs them if they are
+//! missing, without letting the packages start system services.
 
 use std::{
     fs,
@@ -11,12 +11,14 @@ use std::{
 
 use tokio::process::Command;
 
-/// Installs the programs by hand.
-pub const COMMAND: &str =
-    "sudo apt-get update && sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server";
+/// The packages of the private services.
+const SERVICES: &[&str] = &["postgresql", "rabbitmq-server"];
 
-/// Keeps the packages from starting services and from creating a cluster, installs them, and removes the files
-/// that it created for that, even when it fails or is interrupted.
+/// The packages of the browser. The fonts are no more than a page needs to be laid out.
+const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
+
+/// Keeps packages from starting services and from creating a cluster, installs those that are its arguments, and removes
+/// the files that it created for that, even when it fails or is interrupted.
 const SCRIPT: &str = r#"
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -40,27 +42,27 @@ if [ ! -e "$cluster" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -o DPkg::Lock::Timeout=300 update || echo 'could not update the package lists; using the old ones'
-apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends postgresql rabbitmq-server
+apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
 "#;
 
 /// The programs are missing and could not be installed. Exit code 69.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Not root, and not on a terminal or refused there.
-    #[error(
-        "{missing} not installed; install with:\n\n    {COMMAND}\n\nor set CONTACT_RELAY__POSTGRES__URL and CONTACT_RELAY__AMQP__URL to use running services"
-    )]
+    #[error("{missing} not installed; install with:\n\n    {}{}", command(.packages), instead(.packages))]
     Missing {
         /// The missing programs and a verb, such as `Postgres is`.
         missing: &'static str,
+        /// The packages that have them.
+        packages: &'static [&'static str],
     },
     /// There is no apt-get.
-    #[error(
-        "{missing} not installed, and this system has no apt-get; install both, or set CONTACT_RELAY__POSTGRES__URL and CONTACT_RELAY__AMQP__URL to use running services"
-    )]
+    #[error("{missing} not installed, and this system has no apt-get; install them by hand{}", instead(.packages))]
     NotDebian {
         /// The missing programs and a verb, such as `Postgres is`.
         missing: &'static str,
+        /// Debian's packages that have them.
+        packages: &'static [&'static str],
     },
     /// apt-get ran and failed.
     #[error("could not install the packages; the end of the log {}:\n{tail}", log.display())]
@@ -108,14 +110,36 @@ fn newest_postgres(root: &Path) -> Option<PathBuf> {
         .map(|(_, bin)| bin)
 }
 
-/// Installs missing programs: at once as root, otherwise with sudo if the user agrees on a terminal.
+/// Installs missing programs of the services: at once as root, otherwise with sudo if the user agrees on a terminal.
 ///
 /// # Errors
 /// When programs are still missing. The message contains the command that installs them.
 pub async fn ensure() -> Result<(), InstallError> {
-    let Err(missing) = Programs::find() else { return Ok(()) };
+    ensure_all(SERVICES, || Programs::find().map(drop)).await
+}
+
+/// Installs Chromium and its driver in the same way. Only tests need them.
+///
+/// # Errors
+/// When one of them is still missing. The message contains the command that installs them.
+pub async fn ensure_browser() -> Result<(), InstallError> {
+    ensure_all(BROWSER, || if has_browser() { Ok(()) } else { Err("Chromium and its driver are") }).await
+}
+
+/// The driver finds its browser itself.
+fn has_browser() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join("chromedriver").exists())
+}
+
+/// Installs `packages` if `find` does not find their programs.
+async fn ensure_all(
+    packages: &'static [&'static str],
+    find: impl Fn() -> Result<(), &'static str>,
+) -> Result<(), InstallError> {
+    let Err(missing) = find() else { return Ok(()) };
     if !Path::new("/usr/bin/apt-get").exists() {
-        return Err(InstallError::NotDebian { missing });
+        return Err(InstallError::NotDebian { missing, packages });
     }
     let mut command = if rustix::process::geteuid().is_root() {
         Command::new("sh")
@@ -124,10 +148,24 @@ pub async fn ensure() -> Result<(), InstallError> {
         sudo.arg("sh");
         sudo
     } else {
-        return Err(InstallError::Missing { missing });
+        return Err(InstallError::Missing { missing, packages });
     };
-    run(command.arg("-c").arg(SCRIPT)).await?;
-    Programs::find().map(drop).map_err(|missing| InstallError::Missing { missing })
+    run(command.args(["-c", SCRIPT, "install"]).args(packages), packages).await?;
+    find().map_err(|missing| InstallError::Missing { missing, packages })
+}
+
+/// Installs the packages by hand.
+fn command(packages: &[&str]) -> String {
+    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+/// What can be used instead of the packages.
+fn instead(packages: &[&str]) -> &'static str {
+    if packages == SERVICES {
+        "\n\nor set CONTACT_RELAY__POSTGRES__URL and CONTACT_RELAY__AMQP__URL to use running services"
+    } else {
+        ""
+    }
 }
 
 async fn asked_and_agreed(missing: &'static str) -> io::Result<bool> {
@@ -144,8 +182,9 @@ async fn asked_and_agreed(missing: &'static str) -> io::Result<bool> {
 }
 
 /// Runs the installation. Its output goes to a log, its progress to standard error.
-async fn run(command: &mut Command) -> Result<(), InstallError> {
-    let log = std::env::temp_dir().join(format!("contact-relay-install-{}.log", std::process::id()));
+async fn run(command: &mut Command, packages: &[&str]) -> Result<(), InstallError> {
+    let name = format!("contact-relay-install-{}-{:08x}.log", std::process::id(), rand::random::<u32>());
+    let log = std::env::temp_dir().join(name);
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&log)?;
     let started = Instant::now();
     // sudo asks for the password on the terminal itself, not on these.
@@ -154,7 +193,7 @@ async fn run(command: &mut Command) -> Result<(), InstallError> {
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
-            _ = tick.tick() => progress(started.elapsed()),
+            _ = tick.tick() => progress(packages, started.elapsed()),
         }
     };
     if io::stderr().is_terminal() {
@@ -169,8 +208,8 @@ async fn run(command: &mut Command) -> Result<(), InstallError> {
 }
 
 /// Rewrites one line on a terminal; elsewhere prints a line every 30 seconds.
-fn progress(elapsed: Duration) {
-    let text = format!("installing postgresql and rabbitmq-server, {} s", elapsed.as_secs());
+fn progress(packages: &[&str], elapsed: Duration) {
+    let text = format!("installing {}, {} s", packages.join(", "), elapsed.as_secs());
     let _ = if io::stderr().is_terminal() {
         write!(io::stderr(), "\r{text}")
     } else if elapsed.as_secs().is_multiple_of(30) {
@@ -183,6 +222,19 @@ fn progress(elapsed: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_has_the_command_that_installs() {
+        let missing = |missing, packages| InstallError::Missing { missing, packages }.to_string();
+        let services = missing("Postgres is", SERVICES);
+        assert!(
+            services.contains("install -y --no-install-recommends postgresql rabbitmq-server\n"),
+            "{services}"
+        );
+        assert!(services.contains("CONTACT_RELAY__POSTGRES__URL"), "{services}");
+        let browser = missing("Chromium and its driver are", BROWSER);
+        assert!(browser.contains("chromium chromium-driver") && !browser.contains("POSTGRES"), "{browser}");
+    }
 
     #[test]
     fn newest_complete_postgres_is_chosen() {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Sight,
     deliveries::{attempt, request},
+    moment,
 };
 use crate::{
     domain::webhook::request::WebhookRequest,
@@ -40,6 +41,7 @@ pub fn shown(shown: &Shown, sight: Sight) -> serde_json::Result<Value> {
         members.extend([
             ("settings".to_owned(), json!(shown.terms)),
             ("deliveriesOfTheDay".to_owned(), Value::Object(states)),
+            ("deliveriesSince".to_owned(), moment(shown.states_since).into()),
             ("lastAttempts".to_owned(), shown.attempts.iter().map(|one| attempt(one, sight)).collect()),
         ]);
     }

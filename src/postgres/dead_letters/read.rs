@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    filter::{Filter, Parameters, State},
+    filter::{Filter, Parameters},
     without_nul,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub struct Summary {
     pub reason: String,
     /// The name of its [`Stage`].
     pub stage: String,
-    /// The name of its [`State`].
+    /// The name of its [`State`](super::State).
     pub state: String,
     /// The company's id, empty where unknown.
     pub company: String,
@@ -92,36 +92,15 @@ pub struct DeadLetter {
     pub difference: Option<serde_json::Value>,
 }
 
-/// At most `limit` of the dead letters that match, newest first, from the one after `before`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(
+/// At most `limit` of the dead letters that match without regard to the text, newest first, after `before`. The states of the
+/// filter are all unsettled ones, or all settled ones.
+pub(super) async fn list_of_kind(
     conn: &mut PgConnection,
     filter: &Filter,
     before: Option<(OffsetDateTime, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Summary>, sqlx::Error> {
-    let (unsettled, settled): (Vec<State>, Vec<State>) =
-        filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
-    // Each kind has an index of its own.
-    let mut found = Vec::new();
-    for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
-        let filter = Filter { states, ..filter.clone() };
-        found.extend(list_of_kind(conn, &filter, before, limit).await?);
-    }
-    found.sort_by_key(|row| std::cmp::Reverse((row.last_seen_at, row.id)));
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(found)
-}
-
-async fn list_of_kind(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    before: Option<(OffsetDateTime, Uuid)>,
-    limit: i64,
-) -> Result<Vec<Summary>, sqlx::Error> {
-    let Parameters { states, unsettled, signature, text } = filter.parameters();
+    let Parameters { states, unsettled, signature, .. } = filter.parameters();
     let (before_at, before_id) = before.unzip();
     let mut transaction = planning::for_arguments(conn).await?;
     let found = sqlx::query_as!(
@@ -135,10 +114,8 @@ async fn list_of_kind(
            AND ($7::timestamptz IS NULL OR last_seen_at < $7) AND ($8::uuid IS NULL OR endpoint_id = $8)
            AND ($9::text IS NULL OR event_id = $9) AND ($10::bytea IS NULL OR signature = $10)
            AND ($11::boolean IS NULL OR unsettled = $11)
-           AND ($12::text IS NULL
-               OR strpos(lower(concat_ws(E'\n', message, trigger_name, event_id)), lower($12)) > 0)
-           AND ($13::timestamptz IS NULL OR (last_seen_at, dead_letter_id) < ($13, $14::uuid))
-         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $15",
+           AND ($12::timestamptz IS NULL OR (last_seen_at, dead_letter_id) < ($12, $13::uuid))
+         ORDER BY last_seen_at DESC, dead_letter_id DESC LIMIT $14",
         filter.reason.map(Reason::name),
         filter.stage.map(Stage::name),
         filter.company.as_deref().map(without_nul),
@@ -150,7 +127,6 @@ async fn list_of_kind(
         filter.event_id.as_deref().map(without_nul),
         signature,
         unsettled,
-        text,
         before_at,
         before_id,
         limit,
@@ -222,7 +198,8 @@ pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, 
     Ok(keys)
 }
 
-/// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans.
+/// The keys of at most `limit` dead letters whose id is in this inclusive range, which an abbreviated id spans. The primary key
+/// begins with the company, so the query searches each company by itself.
 ///
 /// # Errors
 /// When the database fails.
@@ -233,8 +210,18 @@ pub async fn matching(
 ) -> Result<Vec<Key>, sqlx::Error> {
     sqlx::query_as!(
         Key,
-        "SELECT company_id AS company, dead_letter_id AS id FROM dead_letters
-         WHERE dead_letter_id BETWEEN $1 AND $2 ORDER BY dead_letter_id LIMIT $3",
+        r#"WITH RECURSIVE owners AS (
+               (SELECT company_id FROM dead_letters ORDER BY company_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT dl.company_id FROM dead_letters dl
+                       WHERE dl.company_id > o.company_id ORDER BY dl.company_id LIMIT 1)
+               FROM owners o WHERE o.company_id IS NOT NULL)
+           SELECT dl.company_id AS "company!", dl.dead_letter_id AS "id!"
+           FROM owners o CROSS JOIN LATERAL (
+               SELECT company_id, dead_letter_id FROM dead_letters
+               WHERE company_id = o.company_id AND dead_letter_id BETWEEN $1 AND $2
+               ORDER BY dead_letter_id LIMIT $3) dl
+           LIMIT $3"#,
         first,
         last,
         limit,

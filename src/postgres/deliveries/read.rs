@@ -72,7 +72,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn states(&self) -> Option<Vec<String>> {
+    pub(super) fn states(&self) -> Option<Vec<String>> {
         Some(column(self.states.as_deref()?, |state| state.name().to_owned()))
     }
 
@@ -196,7 +196,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<S
 }
 
 /// The matching deliveries of batches.
-async fn matching_unsent(conn: &mut PgConnection, filter: &Filter) -> Result<Searched<Unsent>, sqlx::Error> {
+pub(super) async fn matching_unsent(
+    conn: &mut PgConnection,
+    filter: &Filter,
+) -> Result<Searched<Unsent>, sqlx::Error> {
     if filter.states.as_ref().is_some_and(|states| !states.contains(&State::Pending)) {
         return Ok(Searched { found: Vec::new(), is_complete: true });
     }
@@ -242,7 +245,10 @@ async fn unrecorded_as(
 }
 
 /// Leaves out those that have a row.
-async fn without_rows(conn: &mut PgConnection, mut unsent: Vec<Unsent>) -> Result<Vec<Unsent>, sqlx::Error> {
+pub(super) async fn without_rows(
+    conn: &mut PgConnection,
+    mut unsent: Vec<Unsent>,
+) -> Result<Vec<Unsent>, sqlx::Error> {
     let known = super::existing(conn, unsent.iter().map(|one| &one.delivery)).await?;
     unsent.retain(|one| !known.contains(&one.delivery.key));
     Ok(unsent)
@@ -295,17 +301,19 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
     .await
 }
 
-/// Reads pending rows only, however many deliveries have ended.
+/// Reads pending rows only, however many deliveries have ended, and looks at their deliveries only if it has to.
 async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let (before_at, before_id) = filter.before.unzip();
     sqlx::query_as!(
         Key,
-        "SELECT d.company_id AS company, d.delivery_id AS id FROM webhook_pending p
-         JOIN webhook_deliveries d ON d.company_id = p.company_id AND d.delivery_id = p.delivery_id
-             AND d.created_at = p.created_at
+        "SELECT p.company_id AS company, p.delivery_id AS id FROM webhook_pending p
          WHERE ($1::text IS NULL OR p.company_id = $1) AND ($2::uuid[] IS NULL OR p.endpoint_id = ANY($2))
-           AND ($3::text IS NULL OR d.event_id = $3) AND ($4::uuid IS NULL OR d.contact_id = $4)
-           AND ($5::text IS NULL OR d.trigger_name = $5) AND ($6::timestamptz IS NULL OR p.created_at >= $6)
+           AND (num_nonnulls($3::text, $4::uuid, $5::text) = 0 OR EXISTS (
+               SELECT FROM webhook_deliveries d
+               WHERE d.company_id = p.company_id AND d.delivery_id = p.delivery_id AND d.created_at = p.created_at
+                 AND ($3 IS NULL OR d.event_id = $3) AND ($4 IS NULL OR d.contact_id = $4)
+                 AND ($5 IS NULL OR d.trigger_name = $5)))
+           AND ($6::timestamptz IS NULL OR p.created_at >= $6)
            AND ($7::timestamptz IS NULL OR (p.created_at, p.delivery_id) < ($7, $8::uuid))
          ORDER BY p.created_at DESC, p.delivery_id DESC LIMIT $9",
         filter.company,

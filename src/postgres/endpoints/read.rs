@@ -188,20 +188,3 @@ async fn rows(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<EndpointRow>,
     });
     Ok(rows.collect())
 }
-
-/// How many deliveries of the last 24 hours are in each state.
-///
-/// # Errors
-/// When the database fails.
-pub async fn states(conn: &mut PgConnection, key: &Key) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT state, count(*) AS "count!" FROM webhook_deliveries
-           WHERE company_id = $1 AND endpoint_id = $2 AND created_at >= now() - interval '24 hours'
-           GROUP BY state ORDER BY state"#,
-        key.company,
-        key.id,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
-}

@@ -16,6 +16,8 @@ async fn bad_parameters_are_refused(app: &TestApp) {
         "limit=1000000000",
         "limit=-1",
         "limit=a",
+        "limit=",
+        "company=",
         "limit=1&limit=2",
         "cursor=x",
         "cursor=AAAA",
@@ -105,5 +107,5 @@ async fn unknown_ids_are_not_found(app: &TestApp) {
         }
     }
     let nobody = post(&process, "tok-v", "/api/v1/contacts/search", &json!({ "company": "acme" })).await;
-    assert_eq!((nobody.status, kind(&nobody).as_str()), (400, "invalid-request"));
+    assert_eq!((nobody.status, kind(&nobody).as_str()), (422, "unprocessable"));
 }

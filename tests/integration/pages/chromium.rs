@@ -1,25 +1,20 @@
-//! The pages in Debian's Chromium, through the `WebDriver` protocol: the script, the policy, and what fits on a phone.
-//! Skipped on a machine without `chromedriver`.
+//! Debian's Chromium, driven through the `WebDriver` protocol.
 
 use std::process::Stdio;
 
-use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use super::{
-    PAGES, broken,
-    browser::{client, let_in},
-    with_dead_letters,
-};
-use crate::support::{app::TestApp, event::Event, eventually, process::Process, register};
+use super::browser::client;
+use crate::support::{eventually, process::Process};
 
 /// `#[apply(in_chromium)]` makes a test that needs a browser.
 macro_rules! in_chromium {
-    ($($function:tt)+) => { register!(false, Some("chromedriver"), $($function)+); };
+    ($($function:tt)+) => { $crate::support::register!(false, Browser, $($function)+); };
 }
+pub(super) use in_chromium;
 
-struct Chromium {
+pub(super) struct Chromium {
     client: reqwest::Client,
     /// The address of the session.
     session: String,
@@ -29,7 +24,21 @@ struct Chromium {
 
 impl Chromium {
     /// A browser that has signed in with this token.
-    async fn sign_in(process: &Process, token: &str) -> Self {
+    pub(super) async fn sign_in(process: &Process, token: &str) -> Self {
+        let chromium = Self::start(process).await;
+        chromium.enter(token).await;
+        chromium
+    }
+
+    /// The same, with a browser that runs no script of a page.
+    pub(super) async fn sign_in_without_script(process: &Process, token: &str) -> Self {
+        let chromium = Self::start(process).await;
+        chromium.command("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+        chromium.enter(token).await;
+        chromium
+    }
+
+    async fn start(process: &Process) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut driver = Command::new("setpriv");
         driver.args(["--pdeathsig", "KILL", "--", "chromedriver", &format!("--port={port}")]);
@@ -46,13 +55,14 @@ impl Chromium {
             answer.pointer("/value/sessionId")?.as_str().map(str::to_owned)
         });
         let session = format!("{address}/session/{}", created.await);
-        let chromium = Self { client, session, base: format!("http://{}", process.http()), _driver: driver };
-        chromium.open("/sign-in").await;
-        let script = format!("document.querySelector('input[name=token]').value = '{token}'");
-        chromium.run(&script).await;
-        chromium.click("form button").await;
-        chromium.sees("Overview").await;
-        chromium
+        Self { client, session, base: format!("http://{}", process.http()), _driver: driver }
+    }
+
+    async fn enter(&self, token: &str) {
+        self.open("/sign-in").await;
+        self.enter_text("input[name=token]", token).await;
+        self.click("form button").await;
+        self.sees("Overview").await;
     }
 
     async fn post(&self, path: &str, body: &Value) -> Value {
@@ -63,104 +73,64 @@ impl Chromium {
         answer["value"].clone()
     }
 
-    async fn open(&self, path: &str) {
+    pub(super) async fn open(&self, path: &str) {
         self.post("/url", &json!({ "url": format!("{}{path}", self.base) })).await;
     }
 
     /// The result of a script. `WebDriver`'s scripts are not those of the page, so the policy does not keep them from running.
-    async fn run(&self, script: &str) -> Value {
+    pub(super) async fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
-    async fn click(&self, selector: &str) {
+    async fn find(&self, selector: &str) -> String {
         let found = self.post("/element", &json!({ "using": "css selector", "value": selector })).await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn click(&self, selector: &str) {
+        let id = self.find(selector).await;
         self.post(&format!("/element/{id}/click"), &json!({})).await;
     }
 
-    /// Waits until the page has this text.
-    async fn sees(&self, text: &str) {
-        eventually(&format!("the page says {text}"), async || {
-            let shown = self.run("return document.body.innerText").await;
-            shown.as_str().filter(|shown| shown.contains(text)).map(drop)
-        })
-        .await;
+    /// Replaces the text of a field, as a person does by keys.
+    pub(super) async fn enter_text(&self, selector: &str, text: &str) {
+        let id = self.find(selector).await;
+        self.post(&format!("/element/{id}/clear"), &json!({})).await;
+        self.post(&format!("/element/{id}/value"), &json!({ "text": text })).await;
     }
 
-    async fn command(&self, name: &str, parameters: Value) {
+    /// The targets of the links in the page's own part that begin so.
+    pub(super) async fn links(&self, beginning: &str) -> Vec<String> {
+        let script =
+            "return [...document.querySelectorAll('main a')].map((link) => link.getAttribute('href'))";
+        let links = self.run(script).await;
+        let links = links.as_array().unwrap().iter().map(|link| link.as_str().unwrap().to_owned());
+        links.filter(|link| link.starts_with(beginning)).collect()
+    }
+
+    /// The text of the page, as it is laid out.
+    pub(super) async fn text(&self) -> String {
+        self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page has this text.
+    pub(super) async fn sees(&self, text: &str) {
+        eventually(&format!("the page says {text}"), async || self.text().await.contains(text).then_some(()))
+            .await;
+    }
+
+    pub(super) async fn command(&self, name: &str, parameters: Value) {
         self.post("/goog/cdp/execute", &json!({ "cmd": name, "params": parameters })).await;
     }
 
     /// Nothing was refused by the policy, and no script failed.
-    async fn assert_quiet(&self) {
+    pub(super) async fn assert_quiet(&self) {
         let log = self.post("/se/log", &json!({ "type": "browser" })).await;
         let loud = log.as_array().unwrap().iter().filter(|line| line["level"] == "SEVERE");
         assert_eq!(loud.collect::<Vec<_>>(), Vec::<&Value>::new());
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         let _ = self.client.delete(&self.session).send().await;
     }
-}
-
-#[apply(in_chromium)]
-async fn operator_replays_what_they_selected(app: &TestApp) {
-    let process = with_dead_letters(app, 3).await;
-    let chromium = Chromium::sign_in(&process, "operate").await;
-    chromium.open("/dead-letters").await;
-    chromium.click("input.all").await;
-    chromium.click("button[value=discard]").await;
-    chromium.sees("Discard 3 dead letters?").await;
-    chromium.click("button.danger").await;
-    // The page loads itself again until it is done.
-    chromium.sees("Ended").await;
-    app.wait_for_rows("dead_letters WHERE state = 'discarded'", 3).await;
-    chromium.assert_quiet().await;
-    chromium.close().await;
-}
-
-#[apply(in_chromium)]
-async fn page_refreshes_itself_and_runs_nothing_of_strangers(app: &TestApp) {
-    let_in(app);
-    let process = app.run(&[]).await;
-    let chromium = Chromium::sign_in(&process, "operate").await;
-    chromium.open("/dead-letters").await;
-    chromium.sees("There are no open dead letters.").await;
-    let hostile = "<img src=x onerror=\"window.ran = 1\"><script>window.ran = 1</script>";
-    app.broker.publish(&broken("Ada").with("/data/trigger/name", hostile.into())).await;
-    // Without loading the page again.
-    chromium.sees(hostile).await;
-    assert_eq!(chromium.run("return window.ran ?? null").await, Value::Null);
-    assert_eq!(chromium.run("return document.querySelector('button.copy').hidden").await, false);
-    chromium.assert_quiet().await;
-    chromium.close().await;
-}
-
-#[apply(in_chromium)]
-async fn every_page_fits_on_a_phone(app: &TestApp) {
-    let process = with_dead_letters(app, 2).await;
-    let url = app.receiver.url("/status/404/a/long/path/that/nobody/would/write/by/hand/but/machines/do");
-    let long = "a_name_that_has_no_place_to_break_".repeat(4);
-    let event = Event::lead(&long).email("ada@lovelace.dev").argument("city", long.as_str()).webhook(&url);
-    app.broker.publish(&event.with("/data/trigger/name", long.as_str().into())).await;
-    app.wait_for_deliveries("dead", 1).await;
-    let chromium = Chromium::sign_in(&process, "administer").await;
-    let mut paths: Vec<String> = PAGES.map(str::to_owned).to_vec();
-    for kind in ["dead-letters", "deliveries", "endpoints"] {
-        chromium.open(&format!("/{kind}")).await;
-        let script =
-            format!("return document.querySelector('main a[href^=\"/{kind}/\"]').getAttribute('href')");
-        paths.push(chromium.run(&script).await.as_str().unwrap().to_owned());
-    }
-    for width in [390, 1280] {
-        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
-        chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
-        for path in &paths {
-            chromium.open(path).await;
-            let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            assert_eq!(chromium.run(script).await, 0, "{path} at {width} pixels");
-        }
-    }
-    chromium.assert_quiet().await;
-    chromium.close().await;
 }

@@ -5,7 +5,7 @@ use macro_rules_attribute::apply;
 use super::browser::{Browser, let_in};
 use crate::support::{app::TestApp, event::Event, only, test};
 
-async fn with_ada(app: &TestApp) -> crate::support::process::Process {
+pub(super) async fn with_ada(app: &TestApp) -> crate::support::process::Process {
     let_in(app);
     let process = app.run(&[]).await;
     let event = Event::lead("Ada Lovelace").email("ada@lovelace.dev").phone("+5511987654321");
@@ -28,7 +28,7 @@ async fn contact_is_found_by_phone_or_email(app: &TestApp) {
         );
     }
     for (fields, says) in [
-        (vec![("company", "acme")], "Give a phone number or an email address"),
+        (vec![("company", "acme")], "Give a phone number, an email address, a name, or a contact id"),
         (vec![("company", "acme"), ("phone", "no")], "Not a phone number"),
         (vec![("email", "ada@lovelace.dev")], "Give the id of a company"),
         (vec![("company", "acme"), ("contact", "7")], "not a whole UUID"),
@@ -43,6 +43,29 @@ async fn contact_is_found_by_phone_or_email(app: &TestApp) {
     }
     // Nobody sees this without asking, and this role may not ask.
     assert!(!page.html.contains("529") && !page.actions().iter().any(|action| action.contains("reveal")));
+}
+
+#[apply(test)]
+async fn contact_is_found_by_the_beginning_of_the_name(app: &TestApp) {
+    let process = with_ada(app).await;
+    let names =
+        (0..60).map(|number| Event::lead(&format!("Ádam {number}")).email(&format!("a{number}@x.dev")));
+    app.broker.publish_all(&names.collect::<Vec<_>>()).await;
+    app.wait_for_rows("contacts", 61).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let first = browser.submit("/contacts", &[("company", "acme"), ("name", "ada")]).await;
+    let next = first.value_of("after").expect("a next page");
+    let asked = [("company", "acme"), ("name", "ada"), ("after", next.as_str())];
+    let second = browser.submit("/contacts", &asked).await;
+    let found = [first.links("/contacts/"), second.links("/contacts/")];
+    assert_eq!((found[0].len(), found[1].len(), second.value_of("after")), (50, 11, None));
+    assert!(found[1].iter().all(|link| !found[0].contains(link)) && first.text.contains("Ada Lovelace"));
+    // Whoever sees names masked cannot find one out letter by letter.
+    let viewer = Browser::sign_in(&process, "view").await;
+    let search = async |name| viewer.submit("/contacts", &[("company", "acme"), ("name", name)]).await;
+    assert!(search("ada").await.links("/contacts/").is_empty());
+    let found = search("ADA LOVELACE").await;
+    assert!(found.links("/contacts/").len() == 1 && !found.text.contains("Lovelace"), "{}", found.text);
 }
 
 #[apply(test)]

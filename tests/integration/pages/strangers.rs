@@ -6,10 +6,10 @@ use super::{
     PAGES,
     browser::{Browser, let_in},
 };
-use crate::support::{app::TestApp, event::Event, test};
+use crate::support::{app::TestApp, event::Event, process::Process, test};
 
 /// Markup that would run if a page did not show it as text.
-const CORPUS: [&str; 12] = [
+pub(super) const CORPUS: [&str; 12] = [
     "<script>alert(1)</script>",
     "\"><script>alert(1)</script>",
     "'><img src=x onerror=alert(1)>",
@@ -24,8 +24,8 @@ const CORPUS: [&str; 12] = [
     "<iframe srcdoc='<script>alert(1)</script>'></iframe><base href=//evil.example>",
 ];
 
-#[apply(test)]
-async fn texts_of_strangers_are_only_text(app: &TestApp) {
+/// The service, with each text of the corpus wherever a stranger can put one.
+pub(super) async fn with_corpus(app: &TestApp) -> Process {
     let_in(app);
     let process = app.run(&[]).await;
     for (number, hostile) in CORPUS.into_iter().enumerate() {
@@ -49,6 +49,12 @@ async fn texts_of_strangers_are_only_text(app: &TestApp) {
     }
     app.wait_for_rows("contacts", 12).await;
     app.wait_for_rows("dead_letters", 24).await;
+    process
+}
+
+#[apply(test)]
+async fn texts_of_strangers_are_only_text(app: &TestApp) {
+    let process = with_corpus(app).await;
     let browser = Browser::sign_in(&process, "administer").await;
     for hostile in CORPUS {
         browser.submit("/operations/plan", &[("matching", "replay"), ("company", hostile)]).await;

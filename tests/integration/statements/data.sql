@@ -49,8 +49,8 @@ CREATE TEMPORARY VIEW numbers AS
     SELECT company, n FROM (VALUES ('acme'), ('other')) c(company), generate_series(1, 10000) n;
 
 -- Contacts. The alias 100000 + n leads to contact n.
-INSERT INTO contacts (company_id, contact_id, version, phone, email, provenance, created_at, updated_at)
-    SELECT company, id(n), 1, '+' || n, n || '@a.example', '{}', start(), start() FROM numbers;
+INSERT INTO contacts (company_id, contact_id, version, name, phone, email, provenance, created_at, updated_at)
+    SELECT company, id(n), 1, 'Name ' || n, '+' || n, n || '@a.example', '{}', start(), start() FROM numbers;
 INSERT INTO contact_identifiers SELECT company, 'email', n || '@a.example', id(n) FROM numbers;
 INSERT INTO contact_aliases SELECT company, id(100000 + n), id(n), 1, id(n), start() FROM numbers;
 INSERT INTO contact_links (company_id, link_id, kind, contact_id, other_id, event_key)
@@ -154,6 +154,11 @@ INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action,
     SELECT company, id(n), start() - n * interval '1 second', CASE WHEN n % 100 = 0 THEN 'ada' ELSE 'bob' END, 'api',
         'dead_letter.discard', n::text
     FROM numbers;
+
+-- Two processes for a week.
+INSERT INTO rates (minute, process_id, events, dead_letters, deliveries)
+    SELECT date_trunc('minute', start()) - n * interval '1 minute', id(process), n, n, n
+    FROM generate_series(0, 10000) n, generate_series(1, 2) process;
 
 -- Operations: 1 is running and nobody's, with 10,000 items of which the last 10 are not done; 2 is being planned; those above
 -- 9990 ended a year ago, and the first of them has items; 9992 has been paused since. Items 61 to 70 are started.

@@ -1,0 +1,183 @@
+//! Reads deliveries by time, slice by slice from the newest one, and stops after so many rows.
+//!
+//! There is no index by time alone, by endpoint, or by anything else that people filter by: every delivery would pay for it. What
+//! is there (BRIN) finds a slice of time. So a search that finds little ends by the rows that it has read, and goes on from there
+//! when it is asked to, instead of taking longer the more there is.
+
+use std::cmp::Reverse;
+
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{
+    Filter, Summary,
+    read::{matching_unsent, without_rows},
+};
+use crate::{domain::event::Key, postgres::effects::search::Searched};
+
+/// Rows of a slice. One that has more is read again in parts.
+const MAX_SLICE: i64 = 5_000;
+
+/// After so many rows a search ends with the slice that it is in.
+const MAX_READ: i64 = 20_000;
+
+/// The first slice, which is enough for a page of a busy service.
+const FIRST: Duration = Duration::seconds(5);
+
+/// A slice is not divided further: the rows of one transaction have the same time.
+const SHORTEST: Duration = Duration::milliseconds(1);
+
+/// How much longer or shorter a slice becomes.
+const FACTOR: i32 = 8;
+
+/// Later than any delivery, whatever the clock that its time is from.
+const AHEAD: Duration = Duration::days(366);
+
+/// A delivery that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matching {
+    /// Its key.
+    pub key: Key,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+    /// The name of its state.
+    pub state: String,
+    /// When it ended.
+    pub finished_at: Option<OffsetDateTime>,
+    /// Its attempts; of a pending one, those until the last resend.
+    pub attempts: i32,
+}
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub struct Slices {
+    /// The deliveries that match, newest first.
+    pub found: Vec<Matching>,
+    /// Everything since then was searched, unless there were more than were asked for.
+    pub searched_to: OffsetDateTime,
+    /// Whether that is the beginning of the time to search.
+    pub is_complete: bool,
+}
+
+/// Searches from `filter.before`, or else from `now`, back to `since`, until it has `most` or has read enough. Pending deliveries
+/// count only if they have a row.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_slices(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    now: OffsetDateTime,
+    since: OffsetDateTime,
+    most: usize,
+) -> Result<Slices, sqlx::Error> {
+    let (mut found, mut read, mut length) = (Vec::new(), 0, FIRST);
+    let (mut end, mut end_id) = filter.before.unwrap_or((now.saturating_add(AHEAD), Uuid::nil()));
+    let mut from = end.min(now);
+    // The beginning of the last slice that had too many.
+    let mut crowded = None;
+    loop {
+        let start = from.saturating_sub(length).max(since);
+        let is_shortest = length <= SHORTEST;
+        let limit = if is_shortest { i64::MAX } else { MAX_SLICE + 1 };
+        let (rows, matching) = slice(conn, filter, start, (end, end_id), limit, most).await?;
+        if rows > MAX_SLICE && !is_shortest {
+            length = (length / FACTOR).max(SHORTEST);
+            crowded = Some(start);
+            continue;
+        }
+        found.extend(matching);
+        read += rows;
+        (end, end_id, from) = (start, Uuid::nil(), start);
+        if start <= since || found.len() >= most || read >= MAX_READ {
+            return Ok(Slices { found, searched_to: start, is_complete: start <= since });
+        }
+        length = length.saturating_mul(growth(rows, crowded.is_some_and(|crowded| start > crowded)));
+    }
+}
+
+/// How much longer the next slice may be than one that had so many rows, to have half as many as one may have. An empty one says
+/// nothing if those after it are known to have many.
+fn growth(rows: i64, is_crowded: bool) -> i32 {
+    match rows {
+        0 if is_crowded => 1,
+        0 => FACTOR,
+        rows => i32::try_from(MAX_SLICE / 2 / rows).map_or(FACTOR, |growth| growth.clamp(1, FACTOR)),
+    }
+}
+
+/// At most `most` of the deliveries that match, as [`super::list`] lists them, found slice by slice; and where the search ended, if it
+/// did not reach `since`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn search(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    now: OffsetDateTime,
+    since: OffsetDateTime,
+    most: usize,
+) -> Result<(Searched<Summary>, Option<OffsetDateTime>), sqlx::Error> {
+    let Searched { found: mut unsent, is_complete } = matching_unsent(conn, filter).await?;
+    let slices = by_slices(conn, filter, now, since, most).await?;
+    let searched_to = (!slices.is_complete).then_some(slices.searched_to);
+    unsent.retain(|one| searched_to.is_none_or(|to| one.delivery.created_at >= to));
+    let keys: Vec<Key> = slices.found.into_iter().map(|one| one.key).collect();
+    let mut listed = super::summaries(conn, &keys).await?;
+    let unsent = without_rows(conn, unsent).await?;
+    listed.extend(unsent.iter().map(Summary::unsent));
+    listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
+    listed.truncate(most);
+    Ok((Searched { found: listed, is_complete }, searched_to))
+}
+
+/// The number of deliveries from `start` to `before`, up to `limit`, and at most `most` of them that match, newest first.
+async fn slice(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    start: OffsetDateTime,
+    before: (OffsetDateTime, Uuid),
+    limit: i64,
+    most: usize,
+) -> Result<(i64, Vec<Matching>), sqlx::Error> {
+    let states = filter.states();
+    let rows = sqlx::query_file!(
+        "src/postgres/deliveries/slice.sql",
+        start,
+        before.0,
+        before.1,
+        limit,
+        filter.company,
+        states.as_deref(),
+        filter.endpoints.as_deref(),
+        filter.event_id,
+        filter.contact,
+        filter.trigger,
+        i64::try_from(most).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    let read = rows.first().map_or(0, |row| row.rows);
+    let matching = rows.into_iter().filter_map(|row| {
+        Some(Matching {
+            key: Key { company: row.company?, id: row.id? },
+            created_at: row.created_at?,
+            state: row.state?,
+            finished_at: row.finished_at,
+            attempts: row.attempts?,
+        })
+    });
+    Ok((read, matching.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_grow_until_they_have_enough() {
+        assert_eq!([0, 1, 1_000, 2_500, 5_000].map(|rows| growth(rows, false)), [8, 8, 2, 1, 1]);
+        assert_eq!([0, 1].map(|rows| growth(rows, true)), [1, 8]);
+    }
+}

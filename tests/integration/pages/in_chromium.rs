@@ -1,0 +1,207 @@
+//! What operators do in a browser, with the script of the pages and without it; the policy, and what fits on a phone.
+
+use macro_rules_attribute::apply;
+use serde_json::{Value, json};
+
+use super::{
+    PAGES, broken,
+    browser::let_in,
+    chromium::{Chromium, in_chromium},
+    people::with_ada,
+    strangers::{CORPUS, with_corpus},
+    with_dead_letters,
+};
+use crate::support::{app::TestApp, event::Event, only};
+
+#[apply(in_chromium)]
+async fn operator_discards_what_they_selected(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.click("input.all").await;
+    chromium.click("button[value=discard]").await;
+    chromium.sees("Discard 3 dead letters?").await;
+    chromium.click("button.danger").await;
+    // The page loads itself again until it is done.
+    chromium.sees("Ended").await;
+    app.wait_for_rows("dead_letters WHERE state = 'discarded'", 3).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn replay_is_previewed_and_watched_until_it_ends(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.click("input.all").await;
+    chromium.click("button[value=replay]").await;
+    chromium.sees("Replay 3 dead letters?").await;
+    chromium.click("main form button.primary").await;
+    chromium.sees("Ended").await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE attempts = 2", 3).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn page_refreshes_itself_and_runs_nothing_of_strangers(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/dead-letters").await;
+    chromium.sees("There are no open dead letters.").await;
+    let hostile = "<img src=x onerror=\"window.ran = 1\"><script>window.ran = 1</script>";
+    app.broker.publish(&broken("Ada").with("/data/trigger/name", hostile.into())).await;
+    // Without loading the page again.
+    chromium.sees(hostile).await;
+    assert_eq!(chromium.run("return window.ran ?? null").await, Value::Null);
+    assert_eq!(chromium.run("return document.querySelector('button.copy').hidden").await, false);
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn every_page_fits_on_a_phone(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    let url = app.receiver.url("/status/404/a/long/path/that/nobody/would/write/by/hand/but/machines/do");
+    let long = "a_name_that_has_no_place_to_break_".repeat(4);
+    let event = Event::lead(&long).email("ada@lovelace.dev").argument("city", long.as_str()).webhook(&url);
+    app.broker.publish(&event.with("/data/trigger/name", long.as_str().into())).await;
+    app.wait_for_deliveries("dead", 1).await;
+    let chromium = Chromium::sign_in(&process, "administer").await;
+    let mut paths: Vec<String> = PAGES.map(str::to_owned).to_vec();
+    for kind in ["dead-letters", "deliveries", "endpoints"] {
+        chromium.open(&format!("/{kind}")).await;
+        let script =
+            format!("return document.querySelector('main a[href^=\"/{kind}/\"]').getAttribute('href')");
+        paths.push(chromium.run(&script).await.as_str().unwrap().to_owned());
+    }
+    for width in [390, 1280] {
+        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 });
+        chromium.command("Emulation.setDeviceMetricsOverride", metrics).await;
+        for path in &paths {
+            chromium.open(path).await;
+            let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+            assert_eq!(chromium.run(script).await, 0, "{path} at {width} pixels");
+        }
+    }
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn group_leads_to_a_message_that_is_edited_and_replayed(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    let event = broken("Ada");
+    app.broker.publish(&event).await;
+    app.wait_for_rows("dead_letters", 1).await;
+    let chromium = Chromium::sign_in(&process, "edit").await;
+    chromium.open("/failures").await;
+    chromium.click("main a[href^='/dead-letters?signature=']").await;
+    chromium.sees("1 on this page").await;
+    chromium.click("main a[href^='/dead-letters/']").await;
+    chromium.sees("Edit and replay").await;
+    chromium.enter_text("textarea[name=body]", "{").await;
+    chromium.click("#edit button.primary").await;
+    chromium.sees("not a JSON object").await;
+    app.wait_for_rows("contacts", 0).await;
+    let fixed = String::from_utf8(event.phone("+5511987654321").bytes()).unwrap();
+    chromium.enter_text("textarea[name=body]", &fixed).await;
+    chromium.click("#edit button.primary").await;
+    chromium.sees("was sent as a new event").await;
+    app.wait_for_rows("contacts", 1).await;
+    app.count_becomes("SELECT count(*) FROM dead_letters WHERE state = 'resolved'", 2).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn endpoint_is_paused_and_resumed(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    app.broker.publish(&Event::lead("Ada").email("ada@lovelace.dev").webhook(&app.receiver.url("/ok"))).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    chromium.open("/endpoints").await;
+    chromium.click("main a[href^='/endpoints/']").await;
+    chromium.click("button[formaction*='/pause']").await;
+    chromium.sees("The endpoint is paused.").await;
+    app.wait_for_rows("webhook_endpoints WHERE paused_at IS NOT NULL", 1).await;
+    chromium.click("button[formaction*='/resume']").await;
+    chromium.sees("no longer paused").await;
+    app.wait_for_rows("webhook_endpoints WHERE paused_at IS NULL", 1).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn contact_is_searched_and_a_trigger_is_tried(app: &TestApp) {
+    let process = with_ada(app).await;
+    let chromium = Chromium::sign_in(&process, "operate").await;
+    for (field, value) in [("phone", "+55 11 98765-4321"), ("email", "ADA@lovelace.dev"), ("name", "ADA LÓV")]
+    {
+        chromium.open("/contacts").await;
+        chromium.enter_text("input[name=company]", "acme").await;
+        chromium.enter_text(&format!("input[name={field}]"), value).await;
+        chromium.click("main form button").await;
+        chromium.sees("Ada Lovelace").await;
+    }
+    chromium.click("main a[href^='/contacts/']").await;
+    chromium.sees("Found by email").await;
+    chromium.open("/playground").await;
+    chromium.click("main form button").await;
+    chromium.sees("Step 1: contact").await;
+    app.wait_for_rows("webhook_deliveries", 0).await;
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn texts_of_strangers_do_not_run(app: &TestApp) {
+    let process = with_corpus(app).await;
+    let chromium = Chromium::sign_in(&process, "administer").await;
+    let mut seen = String::new();
+    let mut details = Vec::new();
+    for path in PAGES {
+        chromium.open(path).await;
+        seen.push_str(&chromium.text().await);
+        for kind in ["/dead-letters/", "/deliveries/", "/endpoints/"] {
+            details.extend(chromium.links(kind).await.into_iter().take(CORPUS.len()));
+        }
+    }
+    details.sort();
+    details.dedup();
+    for path in details {
+        chromium.open(&path).await;
+        seen.push_str(&chromium.text().await);
+    }
+    for hostile in CORPUS {
+        assert!(seen.contains(hostile), "{hostile} is not shown as it is");
+    }
+    // The policy would have refused what the pages let through, and said so.
+    chromium.assert_quiet().await;
+    chromium.close().await;
+}
+
+#[apply(in_chromium)]
+async fn pages_work_without_script(app: &TestApp) {
+    let process = with_dead_letters(app, 2).await;
+    let chromium = Chromium::sign_in_without_script(&process, "operate").await;
+    chromium.open("/failures").await;
+    chromium.click("main a[href^='/dead-letters?signature=']").await;
+    chromium.sees("2 on this page").await;
+    // What only the script can do is not shown.
+    assert_eq!(chromium.run("return document.querySelector('button.copy').hidden").await, true);
+    assert_eq!(chromium.run("return document.querySelector('input.all').hidden").await, true);
+    chromium.click("input[name=id]").await;
+    chromium.click("button[value=discard]").await;
+    chromium.sees("Discard this dead letter?").await;
+    chromium.click("button.danger").await;
+    app.wait_for_rows("dead_letters WHERE state = 'discarded'", 1).await;
+    chromium.open("/dead-letters?state=discarded").await;
+    chromium.sees("1 on this page").await;
+    only(chromium.links("/dead-letters/").await);
+    chromium.close().await;
+}
