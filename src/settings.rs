@@ -26,7 +26,7 @@ pub use endpoints::{EndpointRule, EndpointSettings};
 pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
-    CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
+    CompanyRegion, HttpToken, LogFormat, MIN_TOKEN, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
     SynchronousCommit,
 };
 

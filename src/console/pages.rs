@@ -46,6 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::form("/dead-letters/settle", Role::Operator, settle::settle),
         Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
+        Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
         Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),

@@ -6,9 +6,11 @@
 mod difference;
 pub mod edit;
 mod settle;
+mod sight;
 pub mod transfer;
 
 pub use settle::{Left, Progress, ReplayError, discard, replay, restore};
+pub use sight::{Seen, reveal, seen};
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
 
 use serde_json::json;

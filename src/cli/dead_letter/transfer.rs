@@ -30,10 +30,11 @@ use crate::{
     settings::Settings,
 };
 
-/// The longest line, in bytes: a body of 1 MiB that is escaped, and an edit of it.
-const MAX_LINE: u64 = 32 << 20;
+/// The longest line, in bytes: the largest message that a broker takes by default, 128 MiB, six times as long because each of
+/// its characters is escaped, and the rest of the dead letter.
+const MAX_LINE: u64 = 1 << 30;
 
-/// Invalid lines that are named one by one.
+/// Invalid and refused lines that are named one by one.
 const MAX_NAMED: u64 = 10;
 
 pub(super) const EXPORT_HELP: &str = "\
@@ -127,7 +128,7 @@ pub(super) async fn import(database: &Database, args: &Import, settings: &Settin
         };
         let count = counts.entry(outcome).or_default();
         *count += 1;
-        if outcome == Outcome::Invalid && *count <= MAX_NAMED {
+        if matches!(outcome, Outcome::Invalid | Outcome::Refused) && *count <= MAX_NAMED {
             output::note(format_args!("line {number} is {}", outcome.text()));
         }
         bar.inc(1);
@@ -174,7 +175,7 @@ fn finish(args: &Import, counts: &BTreeMap<Outcome, u64>) -> anyhow::Result<Exit
     })?;
     Ok(match (imported + present, skipped) {
         (_, 0) => Exit::Done,
-        (0, _) if of(Outcome::Invalid) == skipped => Exit::Failed,
+        (0, _) if of(Outcome::Invalid) + of(Outcome::Refused) == skipped => Exit::Failed,
         _ => Exit::Partly,
     })
 }

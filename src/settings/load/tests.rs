@@ -196,6 +196,21 @@ fn secret_in_a_file_that_everybody_can_read_is_reported() {
     assert_eq!(exposed(&harmless, 0o644).len(), 1, "an address without a password is no secret");
 }
 
+#[test]
+fn token_that_can_be_guessed_is_a_warning_that_names_its_entry_and_origin() {
+    let weak = |tokens: &str| load(None, env(&[("HTTP__TOKENS", tokens)])).unwrap().weak;
+    let long = "0123456789abcdef";
+    assert_eq!(weak(&format!("ci:viewer:{long}")), []);
+    let found = weak(&format!("ci:viewer:{long},ada:admin:{}", &long[1..]));
+    assert_eq!(found.len(), 1);
+    let text = found[0].to_string();
+    assert!(
+        text.starts_with("http.tokens (environment variable CONTACT_RELAY__HTTP__TOKENS): entry 2: "),
+        "{text}"
+    );
+    assert!(!text.contains(&long[1..]), "{text}");
+}
+
 /// What was acknowledged would be lost with the database.
 #[test]
 fn commits_cannot_be_asynchronous() {
