@@ -46,7 +46,8 @@ Example: contact-relay dead-letter export --company acme > dead-letters.ndjson";
 pub(super) const IMPORT_HELP: &str = "\
 Dead letters keep their ids; those that are there already stay as they are, so importing twice does no harm. Replaying ones
 come back as open, discarded ones as discarded. What has been resolved, applied or erased since is left out, and so are
-dead letters of deliveries that are gone. Exits 3 when some were left out.
+dead letters of deliveries that are gone, and lines that are not valid or that the database refuses. Exits 3 when some were
+left out.
 
 Example: contact-relay dead-letter import dead-letters.ndjson";
 
