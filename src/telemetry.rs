@@ -39,10 +39,12 @@ pub fn init(log: &Log) -> Result<(), InitError> {
     let filter = EnvFilter::builder().parse(&log.filter).map_err(|error| InitError(error.into()))?;
     // A second filter: as directives of the first they would yield to more specific ones from the operator.
     let caps = Targets::new().with_targets(CAPS).with_default(LevelFilter::TRACE);
-    let lines = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    let is_terminal = stderr().is_terminal();
+    let lines = fmt::layer().with_writer(stderr).with_ansi(is_terminal);
     let lines = match log.format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Auto if is_terminal => lines.boxed(),
+        LogFormat::Auto | LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.and(caps)));
     subscriber.try_init().map_err(|error| InitError(error.into()))

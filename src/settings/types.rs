@@ -68,6 +68,8 @@ impl SynchronousCommit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
     /// Text for people.
     Text,
     /// One JSON object per line.

@@ -266,7 +266,7 @@ fn invalid_variable_is_reported_with_key_and_origin() {
         ("HTTP__BIND", "localhost", "http.bind", "socket address"),
         ("HTTP__TOKENS", "a:root:x", "http.tokens", "name:role:token"),
         ("HTTP__TOKENS", token_twice, "http.tokens", "this token is listed twice"),
-        ("LOG__FORMAT", "xml", "log.format", "\"text\" or \"json\""),
+        ("LOG__FORMAT", "xml", "log.format", "\"auto\", \"text\" or \"json\""),
         ("LOG__FILTER", "a=b=c", "log.filter", "not a filter"),
         ("SHUTDOWN__GRACE", "soon", "shutdown.grace", "number with a unit"),
         ("AMQP__HOST", "x", "", "does not name a setting"),

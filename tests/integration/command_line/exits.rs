@@ -246,3 +246,15 @@ async fn run_refuses_a_different_topology(app: &TestApp) {
         assert_eq!(error.matches(part).count(), 1, "{part}: {error}");
     }
 }
+
+#[apply(test)]
+async fn log_is_json_where_nobody_watches(app: &TestApp) {
+    app.set("log.format", "auto");
+    let process = app.run(&["upsert"]).await;
+    process.sigterm();
+    assert!(process.ended().await.success());
+    let log = process.log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["level"].is_string() && line["message"].is_string()), "{log}");
+    assert!(!lines.is_empty());
+}

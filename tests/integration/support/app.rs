@@ -56,6 +56,8 @@ impl TestApp {
         app.set("amqp.url", app.environment.amqp_url());
         app.set("amqp.namespace", &app.name);
         app.set("postgres.url", &app.environment.database_url(&app.name));
+        // Tests look for sentences, and people read what a failed one prints.
+        app.set("log.format", "text");
         app.set("webhook.allow_http", "true");
         app.set("webhook.allowed_networks", "127.0.0.0/8");
         app.set("webhook.retry_schedule", "100ms,200ms");
