@@ -104,7 +104,7 @@ impl Guesses {
         self.metrics.failed_sign_ins.add(proof, 1);
         if let Some(failures) = self.lock().log(peer, now) {
             let with: &str = proof.into();
-            tracing::warn!(%peer, with, failures, "{failures} attempts of {peer} to sign in failed");
+            tracing::warn!(%peer, with, failures, "a sign-in from {peer} failed");
         }
     }
 
