@@ -20,8 +20,8 @@ pub use self::{
     format::Format,
     instruments::{Counter, Family, Gauge, Histogram, Probes, Since},
     labels::{
-        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Status, Step, Trouble, Unsettled,
-        Waiting,
+        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Status, Step, Trouble,
+        Unsettled, Waiting,
     },
     sets::{Label, Labels},
 };

@@ -143,8 +143,7 @@ impl State {
         let (since, lines) = if is_over { (Some(now), 0) } else { (since, lines) };
         let record = self.of(peer, now);
         record.unlogged += 1;
-        let is_due =
-            record.logged_at.is_none_or(|at| now.saturating_duration_since(at) > LOG_INTERVAL);
+        let is_due = record.logged_at.is_none_or(|at| now.saturating_duration_since(at) > LOG_INTERVAL);
         if !is_due || lines >= MAX_LINES {
             self.lines = (since, lines);
             return None;

@@ -206,8 +206,7 @@ mod tests {
         present[1].end();
         let mut is_left = async |guests: &Guests| {
             admit(guests, &mut present, 1).await;
-            let left: Vec<bool> =
-                ids.iter().map(|id| present.iter().all(|guest| guest.id != *id)).collect();
+            let left: Vec<bool> = ids.iter().map(|id| present.iter().all(|guest| guest.id != *id)).collect();
             left
         };
         assert_eq!(is_left(&guests).await, [false, false, true]);

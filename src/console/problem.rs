@@ -256,7 +256,9 @@ mod tests {
             let problem = Problem::from(error);
             assert_eq!((problem.kind, problem.is_unchanged), (Kind::Unavailable, is_unchanged));
         }
-        assert!(Problem::new(Kind::Conflict, "").is_unchanged && !Problem::new(Kind::Internal, "").is_unchanged);
+        assert!(
+            Problem::new(Kind::Conflict, "").is_unchanged && !Problem::new(Kind::Internal, "").is_unchanged
+        );
     }
 
     #[test]
@@ -269,7 +271,7 @@ mod tests {
             assert_eq!(json["type"], format!("urn:contact-relay:problem:{}", kind.name()));
             assert_eq!((&json["status"], &json["detail"]), (&json!(kind.status().as_u16()), &json!("why")));
         }
-let invalid = Problem::invalid("limit", "must be 1 to 500");
+        let invalid = Problem::invalid("limit", "must be 1 to 500");
         assert_eq!(invalid.json()["errors"], json!([{ "name": "limit", "detail": "must be 1 to 500" }]));
     }
 }

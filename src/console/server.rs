@@ -1,6 +1,11 @@
 //! Accepts connections and bounds what one of them may cost: head, time and number.
 
-use std::{convert::Infallible, pin::{Pin, pin}, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
@@ -74,13 +79,7 @@ async fn accept(
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn converse(
-    stream: TcpStream,
-    guest: Guest,
-    routes: Router,
-    stop: CancellationToken,
-    limits: Limits,
-) {
+async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: CancellationToken, limits: Limits) {
     // A response is written at once, so nothing is gained by waiting for more to send.
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));

@@ -10,8 +10,8 @@ mod sight;
 pub mod transfer;
 
 pub use settle::{Left, Progress, ReplayError, discard, replay, restore};
-pub use sight::{Seen, reveal, seen};
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
+pub use sight::{Seen, reveal, seen};
 
 use serde_json::json;
 use sqlx::PgConnection;

@@ -75,14 +75,9 @@ async fn get(State(shared): State<Shared>, caller: Caller, place: Place) -> Resu
     Ok(Reply(views::contacts::profile(&profile, input::sight(&caller))))
 }
 
-async fn history(
-    State(shared): State<Shared>,
-    place: Place,
-    mut query: Params,
-) -> Result<Reply, Problem> {
+async fn history(State(shared): State<Shared>, place: Place, mut query: Params) -> Result<Reply, Problem> {
     let (company, id) = contact(place)?;
-    let after: Option<Position> =
-        query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
+    let after: Option<Position> = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
     let (database, order) = (&shared.database, Order::OldestFirst);

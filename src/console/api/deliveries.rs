@@ -132,11 +132,7 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
 }
 
 /// Resends one delivery, or says why there is none.
-async fn resend_one(
-    shared: &Shared,
-    actor: &Actor,
-    id: Uuid,
-) -> Result<Result<Resent, String>, Problem> {
+async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<Resent, String>, Problem> {
     let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
         Ok(key) => key,
         Err(ResolveError::Database(error)) => return Err(error.into()),

@@ -146,12 +146,7 @@ pub(super) async fn reveal(
     render(&page(Shell::new(&caller, "/dead-letters", "Dead letter"), &key, &letter, (seen, None)))
 }
 
-fn page(
-    shell: Shell,
-    key: &Key,
-    letter: &DeadLetter,
-    (seen, refused): (Seen, Option<Refused>),
-) -> Page {
+fn page(shell: Shell, key: &Key, letter: &DeadLetter, (seen, refused): (Seen, Option<Refused>)) -> Page {
     let now = OffsetDateTime::now_utc();
     let row = &letter.summary;
     let of = |kind: &str, id: Uuid| (Id::new(id), object(kind, &key.company, id));

@@ -77,7 +77,8 @@ fn usable(server: &Server, session: Option<ConnectError>) -> Finding {
     match session {
         // It answered a moment ago.
         Some(error) if error.is_full() => {
-            let found = format!("{error}; other clients use up its limit of {} connections", server.max_sessions);
+            let found =
+                format!("{error}; other clients use up its limit of {} connections", server.max_sessions);
             Finding::new(AREA, "session", Status::Unknown, found)
                 .of(&[Promise::Outages])
                 .remedy("end sessions that nobody needs, or raise max_connections of the server or the role")

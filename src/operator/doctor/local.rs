@@ -156,6 +156,10 @@ mod tests {
         let exposed =
             [("WEBHOOK__ALLOW_HTTP", "true"), ("HTTP__BIND", "0.0.0.0:80"), ("HTTP__TOKENS", "a:viewer:x")];
         let warned = with_status(&exposed, Status::Warning);
-        assert!(["webhook receivers", "http tokens", "weak tokens"].iter().all(|name| warned.contains(&(*name).to_owned())));
+        assert!(
+            ["webhook receivers", "http tokens", "weak tokens"]
+                .iter()
+                .all(|name| warned.contains(&(*name).to_owned()))
+        );
     }
 }

@@ -12,11 +12,7 @@ use crate::operator::{
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn whole(
-    dead_letter: &DeadLetter,
-    changes: &[Entry],
-    note: Option<&Note>,
-) -> serde_json::Result<Value> {
+pub fn whole(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> serde_json::Result<Value> {
     let mut value = self::dead_letter(dead_letter, changes, note, Sight::Masked)?;
     if let Value::Object(members) = &mut value {
         members.extend([

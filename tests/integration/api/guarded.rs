@@ -261,7 +261,9 @@ async fn identity_in_a_message_is_shown_only_to_an_admin_who_asks(app: &TestApp)
     let document = "529.982.247-25";
     let bad = Event::lead("Ada").email("no address").argument("identity", document).id("e");
     app.broker.publish(&bad).await;
-    app.broker.publish_bytes("trigger.fired", b"{\"identity\": \"529.982.247-25\"", Event::lead("x").properties()).await;
+    app.broker
+        .publish_bytes("trigger.fired", b"{\"identity\": \"529.982.247-25\"", Event::lead("x").properties())
+        .await;
     app.wait_for_rows("dead_letters", 2).await;
     let listed = get(&process, "tok-o", "/api/v1/dead-letters?reason=identifier_invalid").await;
     let path = format!("/api/v1/dead-letters/{}", listed["items"][0]["id"].as_str().unwrap());

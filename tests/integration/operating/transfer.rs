@@ -177,7 +177,8 @@ async fn what_an_edit_changed_is_searched_for_erased_people(app: &TestApp) {
     let back = import(app, &line.to_string()).await;
     assert_eq!(back.code, Some(3), "{}", back.stderr);
     assert_eq!(parsed(&back)["reasons"], json!({"erased": 1}));
-    line["difference"] = json!([{"path": "/data/arguments/email", "before": "other@x.example", "after": "x"}]);
+    line["difference"] =
+        json!([{"path": "/data/arguments/email", "before": "other@x.example", "after": "x"}]);
     let back = import(app, &line.to_string()).await;
     assert_eq!((back.code, &parsed(&back)["imported"]), (Some(0), &json!(1)), "{}", back.stderr);
 }
