@@ -88,16 +88,12 @@ impl Guesses {
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        match find() {
-            Some(bearer) => {
-                self.lock().refund(peer);
-                Ok(bearer)
-            }
-            None => {
-                self.report(peer, proof, now);
-                Err(Problem::new(Kind::Unauthenticated, "the token is not valid; see http.tokens"))
-            }
+        if let Some(bearer) = find() {
+            self.lock().refund(peer);
+            return Ok(bearer);
         }
+        self.report(peer, proof, now);
+        Err(Problem::new(Kind::Unauthenticated, "the token is not valid; see http.tokens"))
     }
 
     fn report(&self, peer: Peer, proof: Proof, now: Instant) {

@@ -80,12 +80,11 @@ impl Guests {
     /// A place for a new connection. If there is none, another connection leaves. `None` never happens: the places are
     /// never closed.
     pub(super) async fn admit(&self, peer: Peer) -> Option<Guest> {
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                lock(&self.open).dismiss();
-                Arc::clone(&self.places).acquire_owned().await.ok()?
-            }
+        let place = if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            place
+        } else {
+            lock(&self.open).dismiss();
+            Arc::clone(&self.places).acquire_owned().await.ok()?
         };
         let leave = CancellationToken::new();
         let id = lock(&self.open).enter(peer, leave.clone());

@@ -150,7 +150,7 @@ mod tests {
     async fn server(limits: Limits) -> (std::net::SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let endless = || stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 1 << 16])));
+        let endless = || stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 1 << 12])));
         let routes = Router::new()
             .route("/", get(async || "short"))
             .route("/endless", get(async move || Body::from_stream(endless())));

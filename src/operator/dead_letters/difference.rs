@@ -55,12 +55,11 @@ fn compare(
                     continue;
                 }
                 let path = within(path, key);
-                match new.get(key) {
-                    Some(other) => compare(&path, value, other, found, room)?,
-                    None => {
-                        *room = room.checked_sub(path.len())?;
-                        found.push(json!({ "path": path, "before": storable(value) }));
-                    }
+                if let Some(other) = new.get(key) {
+                    compare(&path, value, other, found, room)?;
+                } else {
+                    *room = room.checked_sub(path.len())?;
+                    found.push(json!({ "path": path, "before": storable(value) }));
                 }
             }
             for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
