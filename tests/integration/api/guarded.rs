@@ -43,8 +43,8 @@ async fn open_routes_are_not_stored_and_not_guessed(app: &TestApp) {
 
 #[apply(test)]
 async fn guesses_are_logged_counted_and_slowed_but_a_long_token_works(app: &TestApp) {
-    let long = "0123456789abcdef0123456789abcdef";
-    app.set("http.tokens", &format!("ada:admin:{long},vera:viewer:tok-v"));
+    let strong = "0123456789abcdef0123456789abcdef";
+    app.set("http.tokens", &format!("ada:admin:{strong},vera:viewer:tok-v"));
     let process = app.run(&[]).await;
     assert!(process.log().contains("entry 2: the token is shorter than 16 characters"), "{}", process.log());
     let guess = |number: usize| {
@@ -57,8 +57,8 @@ async fn guesses_are_logged_counted_and_slowed_but_a_long_token_works(app: &Test
     assert!(answers.iter().any(|answer| answer.status == 401) && !limited.is_empty());
     assert!(limited.iter().all(|answer| kind(answer) == "too-many-attempts"));
     assert!(limited.iter().all(|answer| answer.header("retry-after") == Some("5")));
-    assert_eq!(process.ask(Ask::get("/api/v1/me").token(long)).await.status, 200);
-    let form = process.ask(Ask::form("/sign-in", &[("token", long)])).await;
+    assert_eq!(process.ask(Ask::get("/api/v1/me").token(strong)).await.status, 200);
+    let form = process.ask(Ask::form("/sign-in", &[("token", strong)])).await;
     assert_eq!(form.status, 303, "{form:?}");
     let log = process.log();
     assert_eq!(log.matches("a sign-in from 127.0.0.1 failed").count(), 1, "{log}");
