@@ -552,6 +552,7 @@ CREATE TABLE operation_items (
     position     bigint NOT NULL,                    -- 0 for the newest, -1 for the one before it: they are chosen backward
     company_id   text COLLATE "C" NOT NULL,
     object_id    uuid NOT NULL,
+    replays      integer NOT NULL DEFAULT 0,         -- how often it had been replayed when it was chosen
     outcome      text CHECK (outcome IN ('started', 'done', 'skipped', 'failed')),
     detail       text,                               -- why it was skipped or failed
     PRIMARY KEY (operation_id, position)

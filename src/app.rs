@@ -22,7 +22,7 @@ use crate::{
         effects::{events::Committed, requests::Requests},
     },
     settings::Settings,
-    telemetry::chain,
+    telemetry::{chain, otlp, traces::Traces},
     workers::{
         backoff::Backoff,
         component,
@@ -69,6 +69,7 @@ pub struct App {
     roles: Vec<Role>,
     health: Health,
     metrics: Arc<Metrics>,
+    traces: Traces,
     stop: CancellationToken,
     link: Option<OneTimeCode>,
 }
@@ -92,6 +93,7 @@ impl App {
             roles: roles.to_vec(),
             health: Health::default(),
             metrics: Metrics::new(),
+            traces: Traces::default(),
             stop: CancellationToken::new(),
             link: None,
         })
@@ -119,10 +121,26 @@ impl App {
     ///
     /// # Errors
     /// When it cannot start, when a task exits unexpectedly, or when draining takes too long.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let start = async |tasks: &mut Tasks| self.start(tasks).await;
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let exporter = self.prepare_traces()?;
+        let start = async |tasks: &mut Tasks| {
+            // A server: what others record while they end is exported, too.
+            if let Some(exporter) = exporter {
+                tasks.spawn_server("traces", |stop| exporter.run(stop));
+            }
+            self.start(tasks).await
+        };
         let stopping = || self.health.stopping();
         lifecycle::run(&self.stop, self.settings.shutdown.grace, stopping, start).await
+    }
+
+    fn prepare_traces(&mut self) -> anyhow::Result<Option<otlp::Exporter>> {
+        let namespace = &self.settings.amqp.namespace;
+        let started = otlp::start(&self.settings.telemetry, namespace, &self.metrics)?;
+        Ok(started.map(|(traces, exporter)| {
+            self.traces = traces;
+            exporter
+        }))
     }
 
     async fn start(&self, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -173,6 +191,7 @@ impl App {
                 database,
                 health: self.health.clone(),
                 metrics: Arc::clone(&self.metrics),
+                traces: self.traces.clone(),
             };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
@@ -241,7 +260,8 @@ impl App {
             presence,
             self.health.clone(),
             Arc::clone(&self.metrics),
-        );
+        )
+        .traced(self.traces.clone());
         tasks.spawn(component::OUTBOX_RELAY, outbox.run(self.stop.clone()));
         relay
     }
@@ -268,6 +288,7 @@ impl App {
                 set_aside: SetAside::default(),
                 health: self.health.clone(),
                 metrics: Arc::clone(&self.metrics),
+                traces: self.traces.clone(),
                 name: name.clone(),
             };
             tasks.spawn(name, worker.run(self.stop.clone()));
@@ -298,6 +319,7 @@ impl App {
             presence,
             self.health.clone(),
             Arc::clone(&self.metrics),
+            self.traces.clone(),
         )?;
         tasks.spawn(component::WEBHOOK_WORKER, worker.run(self.stop.clone()));
         Ok(())

@@ -5,6 +5,7 @@
 //! `workers::sampler`. `docs/metrics.md` is generated from this module.
 
 mod catalog;
+mod document;
 mod format;
 mod instruments;
 mod labels;
@@ -15,12 +16,15 @@ use std::{fmt::Write as _, sync::Arc};
 
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
-use self::catalog::{About, Catalog};
+use self::{
+    catalog::{About, Catalog},
+    document::{INTRODUCTION, OF_DATABASE, OF_PROCESS},
+};
 pub use self::{
     format::Format,
     instruments::{Counter, Family, Gauge, Histogram, Probes, Since},
     labels::{
-        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Status, Step, Trouble,
+        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Spans, Status, Step, Trouble,
         Unsettled, Waiting,
     },
     sets::{Label, Labels},
@@ -83,6 +87,7 @@ pub struct Metrics {
     pub settled: Family<(Stage, Reason, Settled), Counter>,
     pub sampled_at: Family<(), Gauge>,
     pub failed_samples: Family<(), Counter>,
+    pub spans: Family<Spans, Counter>,
 }
 
 impl Metrics {
@@ -322,6 +327,7 @@ impl Metrics {
                     "Parts of samples that failed; their metrics keep their former values",
                 ),
             ),
+            spans: all.counters(About::process("spans", "Spans of traces, by what happened to them")),
             registry: Registry::default(),
             process,
             tables: Default::default(),
@@ -375,25 +381,6 @@ impl Metrics {
 pub const fn as_f64(count: usize) -> f64 {
     count as f64
 }
-
-const INTRODUCTION: &str = "\
-# Metrics
-
-`GET /metrics` on `http.bind` answers without a token: in OpenMetrics 1.0 if the `Accept` header names
-`application/openmetrics-text`, else in the text format of Prometheus 0.0.4. A process needs the role `console` to serve it.
-
-Every series exists from the start, with the value 0, and none is ever added: labels are closed lists. No company, contact,
-trigger, endpoint, host or address is one. A scrape reads the memory of the process and `/proc`, never the database or the broker.
-
-This page is generated from `src/metrics.rs`. A test compares them; `REWRITE_DOCS=1 cargo test --lib metrics` rewrites the page.
-";
-
-const OF_PROCESS: &str = "Counters and gauges of one process; sums over all processes mean something.";
-
-const OF_DATABASE: &str = "\
-Each process with the role `console` samples the database every 5 s, over a connection of its own, in at most 2 s for each
-statement. All processes see the same, so take the maximum over them, not the sum. After a failed sample the values stay;
-`contact_relay_sampled_at_seconds` tells how old they are.";
 
 #[cfg(test)]
 mod tests;

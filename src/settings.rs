@@ -10,6 +10,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use url::Url;
 
 use crate::domain::{
     chain::rules::Rules,
@@ -49,6 +50,7 @@ pub struct Settings {
     pub http: Http,
     pub health: Health,
     pub log: Log,
+    pub telemetry: Telemetry,
     pub shutdown: Shutdown,
 }
 
@@ -278,6 +280,28 @@ pub struct Log {
     #[serde(deserialize_with = "types::by_name")]
     pub format: LogFormat,
     pub filter: String,
+}
+
+/// Section `[telemetry]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are described in config/default.toml, once")]
+pub struct Telemetry {
+    pub otlp_endpoint: String,
+    pub otlp_headers: Vec<SecretString>,
+    pub sample_ratio: f64,
+}
+
+impl Telemetry {
+    /// Where spans are sent; `None` if nowhere.
+    #[must_use]
+    pub fn traces_url(&self) -> Option<String> {
+        let mut url = Url::parse(&self.otlp_endpoint).ok()?;
+        if url.path() == "/" {
+            url.set_path("/v1/traces");
+        }
+        Some(url.into())
+    }
 }
 
 /// Section `[shutdown]`.

@@ -1,5 +1,10 @@
 //! Logs to standard error, as text or JSON. Command output is not logging: it goes to standard output through
-//! `cli::output`.
+//! `cli::output`. `traces` records spans, which `otlp` exports.
+
+#[cfg_attr(not(feature = "otlp"), path = "telemetry/no_otlp.rs")]
+pub mod otlp;
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nothing exports spans"))]
+pub mod traces;
 
 use std::io::{IsTerminal as _, stderr};
 

@@ -12,6 +12,7 @@ pub mod presence;
 mod retry;
 pub mod room;
 pub mod sampler;
+mod spans;
 pub mod upsert;
 pub mod wake_ups;
 pub mod webhook;

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::publisher::{Message, PublishError, Publisher, Unpublished};
 
-/// Messages that are late and may still be confirmed. With more of them, nothing more should be sent, and the connection
-/// is given up once nothing else is in flight.
+/// Messages that are late and may still be confirmed. With more of them, nothing more should be sent over the connection: the
+/// client library keeps something of each until it is confirmed.
 const MAX_LATE: usize = 20_000;
 
 type Confirming = Pin<Box<dyn Future<Output = (u64, lapin::Result<Confirmation>)> + Send>>;
@@ -34,6 +34,8 @@ pub struct Pipeline<T> {
     gathered: Vec<(u64, Result<(), Unpublished>)>,
     /// Ids of returned messages.
     returned: HashSet<String>,
+    /// When the latest message was sent whose outcome the broker has told.
+    answered: Option<Instant>,
     /// While a message is overdue: whether the broker still answers.
     probe: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
@@ -69,6 +71,7 @@ impl<T> Pipeline<T> {
             confirms: FuturesUnordered::new(),
             gathered: Vec::new(),
             returned: HashSet::new(),
+            answered: None,
             probe: None,
         }
     }
@@ -124,7 +127,8 @@ impl<T> Pipeline<T> {
             // What has arrived meanwhile is not late.
             self.gather()?;
             if self.gathered.is_empty() {
-                return Ok(self.late());
+                let until = Instant::now().checked_sub(self.publisher.timeout());
+                return Ok(until.map(|until| self.give_up(until)).unwrap_or_default());
             }
         }
         self.gather()?;
@@ -134,6 +138,7 @@ impl<T> Pipeline<T> {
         self.gather()?;
         let outcomes = counting.into_iter().filter_map(|(number, result)| {
             let sent = self.open.remove(&number)?;
+            self.answered = self.answered.max(Some(sent.since));
             let is_returned = sent.id.is_some_and(|id| self.returned.remove(&id));
             Some((sent.name, if is_returned { Err(Unpublished::Unroutable) } else { result }))
         });
@@ -151,6 +156,29 @@ impl<T> Pipeline<T> {
         self.publisher.connection().status().blocked()
     }
 
+    /// Whether the outcome of every message is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// When the latest message was sent whose outcome the broker has told. It holds up what was sent before and has none.
+    #[must_use]
+    pub fn answered(&self) -> Option<Instant> {
+        self.answered
+    }
+
+    /// Counts all messages as late that were sent until then.
+    pub fn give_up(&mut self, until: Instant) -> Outcomes<T> {
+        let mut outcomes = Vec::new();
+        while let Some(first) = self.open.first_entry()
+            && first.get().since <= until
+        {
+            outcomes.push((first.remove().name, Err(Unpublished::Late)));
+        }
+        outcomes
+    }
+
     /// Whether so many messages are late that nothing more should be sent over this connection.
     #[must_use]
     pub fn is_worn(&self) -> bool {
@@ -161,9 +189,6 @@ impl<T> Pipeline<T> {
     /// message is late: `false`.
     async fn wait(&mut self) -> Result<bool, PublishError> {
         let limit = self.publisher.timeout();
-        if self.open.is_empty() && self.is_worn() {
-            return Err(PublishError::Timeout(limit));
-        }
         let deadline = self.open.first_key_value().map(|(_, sent)| sent.since + limit);
         let (probe, publisher) = (&mut self.probe, &self.publisher);
         let overdue = async {
@@ -225,16 +250,5 @@ impl<T> Pipeline<T> {
         }
         self.gathered.push((number, result));
         Ok(())
-    }
-
-    fn late(&mut self) -> Outcomes<T> {
-        let (limit, now) = (self.publisher.timeout(), Instant::now());
-        let mut outcomes = Vec::new();
-        while let Some(first) = self.open.first_entry()
-            && first.get().since + limit <= now
-        {
-            outcomes.push((first.remove().name, Err(Unpublished::Late)));
-        }
-        outcomes
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{operator::audit::Actor, postgres::Database};
 
 /// Rows that a dry run shows.
-const SAMPLE: usize = 10;
+pub(super) const SAMPLE: usize = 10;
 
 /// The filters of a command that changes many things, and what they select.
 pub(super) trait Select: Args + Debug {
@@ -32,9 +32,6 @@ pub(super) trait Select: Args + Debug {
     /// When the filters, without ids, would select more than anyone is likely to mean.
     fn check(&self) -> Result<(), Usage>;
 
-    /// The keys that match, oldest first.
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Self::Key>>;
-
     /// The key whose id is `id` or begins with it.
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
 
@@ -51,6 +48,12 @@ pub(super) trait Select: Args + Debug {
 
     /// Prints rows as the listing does.
     fn print(output: Output, rows: &[Self::Row]) -> anyhow::Result<()>;
+}
+
+/// Filters of a command that reads what they select before it begins.
+pub(super) trait SelectKeys: Select {
+    /// The keys that match, oldest first.
+    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Self::Key>>;
 }
 
 /// The arguments of such a command.
@@ -87,30 +90,14 @@ impl<S: Select> Bulk<S> {
         if self.ids.is_empty() { self.filters.shown() } else { json!({ "ids": self.ids.len() }) }
     }
 
-    /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
-    ///
     /// # Errors
-    /// When the selection makes no sense, nobody can be asked, or the answer is not yes.
-    pub(super) async fn confirmed(
-        &self,
-        database: &Database,
-        verb: &str,
-    ) -> anyhow::Result<Option<Vec<S::Key>>> {
+    /// When the selection makes no sense, or nobody can be asked.
+    pub(super) fn check_before(&self, verb: &str) -> Result<(), Usage> {
         self.check()?;
         if !self.dry_run && !self.yes && !std::io::stdin().is_terminal() {
-            return Err(
-                Usage(format!("--yes is required to {verb} when standard input is not a terminal")).into()
-            );
+            return Err(Usage(format!("--yes is required to {verb} when standard input is not a terminal")));
         }
-        let keys = self.keys(database).await?;
-        if self.dry_run {
-            self.print_plan(database, verb, &keys).await?;
-            return Ok(None);
-        }
-        if !keys.is_empty() && !self.yes {
-            confirm::ask(&format!("{verb} {} {}?", keys.len(), S::PLURAL))?;
-        }
-        Ok(Some(keys))
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Usage> {
@@ -121,9 +108,13 @@ impl<S: Select> Bulk<S> {
         }
     }
 
-    async fn keys(&self, database: &Database) -> anyhow::Result<Vec<S::Key>> {
+    /// The keys that are given as ids; `None` if filters are given.
+    ///
+    /// # Errors
+    /// When an id is unknown.
+    pub(super) async fn by_ids(&self, database: &Database) -> anyhow::Result<Option<Vec<S::Key>>> {
         if self.ids.is_empty() {
-            return self.filters.matching(database).await;
+            return Ok(None);
         }
         let mut keys = Vec::with_capacity(self.ids.len());
         for id in &self.ids {
@@ -133,21 +124,64 @@ impl<S: Select> Bulk<S> {
             }
         }
         S::order(&mut keys);
-        Ok(keys)
+        Ok(Some(keys))
     }
 
-    async fn print_plan(&self, database: &Database, verb: &str, keys: &[S::Key]) -> anyhow::Result<()> {
-        let sample = S::rows(database, keys.get(..SAMPLE).unwrap_or(keys)).await?;
-        if self.output.format == Format::Table {
-            S::print(self.output, &sample)?;
-            return output::line(format_args!(
-                "would {verb} {} {}; nothing was changed",
-                keys.len(),
-                S::PLURAL
-            ));
+    /// Asks whether to go on with so many, unless that is settled.
+    ///
+    /// # Errors
+    /// When the answer is not yes.
+    pub(super) fn ask(&self, verb: &str, count: i64) -> anyhow::Result<()> {
+        if self.yes || count == 0 {
+            return Ok(());
         }
-        let plan = json!({ "count": keys.len(), "sample": sample });
+        confirm::ask(&format!("{verb} {count} {}?", S::PLURAL))
+    }
+
+    /// The first rows of these keys, for a dry run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn sample(&self, database: &Database, keys: &[S::Key]) -> anyhow::Result<Vec<S::Row>> {
+        S::rows(database, keys.get(..SAMPLE).unwrap_or(keys)).await
+    }
+
+    /// Prints what would be done.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub(super) fn print_plan(&self, verb: &str, count: i64, sample: &[S::Row]) -> anyhow::Result<()> {
+        if self.output.format == Format::Table {
+            S::print(self.output, sample)?;
+            return output::line(format_args!("would {verb} {count} {}; nothing was changed", S::PLURAL));
+        }
+        let plan = json!({ "count": count, "sample": sample });
         output::object(self.output.format, &plan, |_| String::new())
+    }
+}
+
+impl<S: SelectKeys> Bulk<S> {
+    /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
+    ///
+    /// # Errors
+    /// When the selection makes no sense, nobody can be asked, or the answer is not yes.
+    pub(super) async fn confirmed(
+        &self,
+        database: &Database,
+        verb: &str,
+    ) -> anyhow::Result<Option<Vec<S::Key>>> {
+        self.check_before(verb)?;
+        let keys = match self.by_ids(database).await? {
+            Some(keys) => keys,
+            None => self.filters.matching(database).await?,
+        };
+        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+        if self.dry_run {
+            self.print_plan(verb, count, &self.sample(database, &keys).await?)?;
+            return Ok(None);
+        }
+        self.ask(verb, count)?;
+        Ok(Some(keys))
     }
 }
 

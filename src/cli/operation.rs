@@ -10,11 +10,12 @@ use super::{
     exit::Exit,
     output::{self, Output, moment},
     progress,
+    value::variant,
 };
 use crate::{
     operator::{
         operations::{
-            self, Operation, State,
+            self, ItemFilter, ItemResult, Operation, State,
             executor::{Executor, Step, WorkError},
         },
         paging::Cursor,
@@ -26,6 +27,9 @@ use crate::{
 /// Rows of a listing without `--limit`.
 const DEFAULT_LIMIT: u32 = 100;
 
+/// Said of a running operation that no process works on.
+const WAITS: &str = "for a process with the role dead-letter";
+
 /// Time between two looks at the progress of another process.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -35,16 +39,19 @@ pub(super) enum Command {
     List(List),
     /// Show one operation, and what came of its items
     Show(Show),
+    /// Run an operation that was planned, and work on it, or watch the process that does, until it ends
+    #[command(after_help = RUN_HELP)]
+    Run(Changing),
     /// Pause a running operation between two items
     Pause(Changing),
     /// Resume a paused operation and work on it, or watch the process that does, until it ends
-    #[command(after_help = RESUME_HELP)]
+    #[command(after_help = RUN_HELP)]
     Resume(Changing),
     /// End an operation; the items that have no outcome stay as they are
     Cancel(Changing),
 }
 
-const RESUME_HELP: &str = "\
+const RUN_HELP: &str = "\
 Interrupting this command does no harm: a running service goes on with the operation.
 Exits 3 when some items were skipped or failed, or the operation was paused again.";
 
@@ -67,9 +74,12 @@ pub(super) struct Show {
     /// Also its items, at most N
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     items: Option<u32>,
-    /// Items after the first N
+    /// Items after the one with this position
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u32,
+    /// Only items of which this came
+    #[arg(long, value_parser = variant::<ItemResult>(), requires = "items")]
+    outcome: Option<ItemResult>,
     #[command(flatten)]
     output: Output,
 }
@@ -88,6 +98,11 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
     match command {
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show(database, &args).await,
+        Command::Run(args) => {
+            let id = operations::resolve(database, &args.id).await?.id;
+            let running = operations::run(database, &args.who.actor()?, id, None).await?;
+            until_end(database, &args, settings, running).await
+        }
         Command::Pause(args) => {
             let id = operations::resolve(database, &args.id).await?.id;
             print(args.output, &operations::pause(database, &args.who.actor()?, id).await?)
@@ -96,7 +111,11 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
             let id = operations::resolve(database, &args.id).await?.id;
             print(args.output, &operations::cancel(database, &args.who.actor()?, id).await?)
         }
-        Command::Resume(args) => resume(database, &args, settings).await,
+        Command::Resume(args) => {
+            let id = operations::resolve(database, &args.id).await?.id;
+            let resumed = operations::resume(database, &args.who.actor()?, id).await?;
+            until_end(database, &args, settings, resumed).await
+        }
     }
 }
 
@@ -126,9 +145,10 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
 async fn show(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let operation = operations::resolve(database, &args.id).await?;
     let Some(limit) = args.items else { return print(args.output, &operation) };
-    let items = operations::items(database, &operation, args.after, limit).await?;
+    let filter = ItemFilter { result: args.outcome, state: None };
+    let found = operations::items(database, &operation, filter, args.after, limit).await?;
     let columns = ["position", "company", "dead letter", "outcome", "detail", "state"];
-    output::listing(args.output.format, columns, &items, |item| {
+    output::listing(args.output.format, columns, &found.items, |item| {
         [
             item.position.to_string(),
             item.company.clone(),
@@ -138,20 +158,20 @@ async fn show(database: &Database, args: &Show) -> anyhow::Result<Exit> {
             item.state.clone().unwrap_or_default(),
         ]
     })?;
+    if let Some(next) = found.next {
+        output::note(format_args!("there are more; continue with --after {next}"));
+    }
     Ok(Exit::Done)
 }
 
-async fn resume(database: &Database, args: &Changing, settings: &Settings) -> anyhow::Result<Exit> {
-    let found = operations::resolve(database, &args.id).await?;
-    let actor = args.who.actor()?;
-    let resumed = if found.state == State::Planned.name() {
-        operations::run(database, &actor, found.id).await?
-    } else {
-        operations::resume(database, &actor, found.id).await?
-    };
-    let executor = executor(database, settings);
-    let worked = work(database, executor, &resumed, "working").await;
-    let operation = operations::get(database, resumed.id).await?.unwrap_or(resumed);
+async fn until_end(
+    database: &Database,
+    args: &Changing,
+    settings: &Settings,
+    running: Operation,
+) -> anyhow::Result<Exit> {
+    let worked = work(database, executor(database, settings), &running, "working").await;
+    let operation = operations::get(database, running.id).await?.unwrap_or(running);
     print(args.output, &operation)?;
     worked?;
     Ok(exit(&operation))
@@ -217,6 +237,7 @@ fn print(output: Output, operation: &Operation) -> anyhow::Result<Exit> {
             ("operation", operation.id.to_string()),
             ("action", operation.action.clone()),
             ("state", operation.state.clone()),
+            ("waits", if operation.is_waiting { WAITS } else { "" }.to_owned()),
             ("because", operation.paused_because.clone().unwrap_or_default()),
             ("selection", operation.selection.to_string()),
             ("items", operation.total.to_string()),
@@ -259,6 +280,7 @@ mod tests {
                 state: state.to_owned(),
                 selection: serde_json::Value::Null,
                 paused_because: None,
+                is_waiting: false,
                 rate: None,
                 canary: None,
                 total: done + skipped + failed,

@@ -1,5 +1,7 @@
 //! Which command lines parse.
 
+mod runbook;
+
 use clap::{CommandFactory as _, Parser as _};
 
 use super::*;

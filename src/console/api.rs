@@ -11,6 +11,7 @@ mod documents;
 mod endpoints;
 mod input;
 mod me;
+mod operations;
 mod refusals;
 mod trigger;
 
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         me::routes(),
         dead_letters::routes(),
         dead_letter_reveal::routes(),
+        operations::routes(),
         deliveries::routes(),
         endpoints::routes(),
         contacts::routes(),

@@ -17,11 +17,14 @@ mod endpoint;
 mod endpoints;
 mod explain;
 mod failures;
+mod operation;
+mod operations;
 mod overview;
 mod parts;
+mod plan;
 mod playground;
+mod progress;
 mod query;
-mod settle;
 mod shell;
 
 use askama::Template;
@@ -42,11 +45,16 @@ pub(super) fn routes() -> Vec<Route> {
         Route::page("/failures", Role::Viewer, failures::list),
         Route::form("/failures/note", Role::Operator, failures::note),
         Route::page("/dead-letters", Role::Viewer, dead_letters::list),
-        Route::form("/dead-letters/confirm", Role::Operator, settle::confirm),
-        Route::form("/dead-letters/settle", Role::Operator, settle::settle),
         Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
         Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
+        Route::page("/operations", Role::Viewer, operations::list),
+        Route::form("/operations/plan", Role::Operator, plan::plan),
+        Route::page("/operations/{id}", Role::Viewer, operation::show),
+        Route::form("/operations/{id}/run", Role::Operator, operation::run),
+        Route::form("/operations/{id}/pause", Role::Operator, operation::pause),
+        Route::form("/operations/{id}/resume", Role::Operator, operation::resume),
+        Route::form("/operations/{id}/cancel", Role::Operator, operation::cancel),
         Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),

@@ -1,5 +1,11 @@
 //! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): the trace that an event belongs to.
 
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// The flag of a `traceparent` that says that its trace is recorded (section 3.2.2.5.1).
+const SAMPLED: u8 = 1;
+
 /// A `traceparent` and its `tracestate`, each well-formed or absent.
 ///
 /// Only [`TraceContext::new`] makes one, so a stranger's header cannot break the messages and requests that
@@ -30,7 +36,64 @@ impl TraceContext {
     pub fn tracestate(&self) -> Option<&str> {
         self.state.as_deref()
     }
+
+    /// The ids in the `traceparent`.
+    #[must_use]
+    pub fn ids(&self) -> Option<Ids> {
+        let mut parts = self.parent.as_deref()?.split('-').skip(1);
+        let trace = u128::from_str_radix(parts.next()?, 16).ok()?;
+        let span = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
+        Some(Ids { trace, span, flags })
+    }
+
+    /// The same trace, with a span of this service as the one that causes what follows.
+    #[must_use]
+    pub fn with(&self, ids: Ids) -> Self {
+        let Ids { trace, span, flags } = ids;
+        Self { parent: Some(format!("00-{trace:032x}-{span:016x}-{flags:02x}")), state: self.state.clone() }
+    }
 }
+
+/// The ids of a span, and the flags of its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Of the trace; never 0.
+    pub trace: u128,
+    /// Of the span; never 0.
+    pub span: u64,
+    /// `trace-flags` of the `traceparent`.
+    pub flags: u8,
+}
+
+impl Ids {
+    /// Whether the trace is recorded, as whoever began it decided.
+    #[must_use]
+    pub const fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+}
+
+/// A recorded trace for something that came without one. It follows from what it is about, so a redelivery or a replay joins it.
+#[must_use]
+pub fn derived_trace(about: Uuid) -> u128 {
+    let hash = Sha256::new().chain_update(b"trace of ").chain_update(about.as_bytes()).finalize();
+    let trace = hash.iter().take(16).fold(0, |trace, byte| (trace << 8) | u128::from(*byte));
+    trace.max(1)
+}
+
+/// Whether a trace is among the `ratio` of all derived traces that are recorded.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "53 bits decide, and an f64 holds them exactly")]
+pub fn is_among(trace: u128, ratio: f64) -> bool {
+    /// 2⁵³.
+    const ALL: f64 = 9_007_199_254_740_992.0;
+    let share = u64::try_from(trace & ((1 << 53) - 1)).unwrap_or_default();
+    (share as f64) < ratio * ALL
+}
+
+/// The flags of a trace that this service begins.
+pub const BEGUN: u8 = SAMPLED;
 
 /// Section 3.2: version, trace id, parent id and flags in lower-case hex digits.
 fn is_traceparent(text: &str) -> bool {
@@ -71,6 +134,28 @@ mod tests {
         for bad in ["", "a\r\nb: c", "é=1", &"x".repeat(513)] {
             check((Some(TRACEPARENT), Some(bad)), (Some(TRACEPARENT), None));
         }
+    }
+
+    #[test]
+    fn ids_are_read_and_replaced() {
+        let context = TraceContext::new(Some(TRACEPARENT), Some("a=b"));
+        let ids = context.ids().unwrap();
+        assert!(ids.is_sampled());
+        assert_eq!(context.with(ids), context);
+        let other = context.with(Ids { span: 1, flags: 2, ..ids });
+        assert_eq!(other.traceparent(), Some("00-0af7651916cd43dd8448eb211c80319c-0000000000000001-02"));
+        assert_eq!(other.tracestate(), Some("a=b"));
+        assert_eq!(other.ids().map(Ids::is_sampled), Some(false));
+        assert_eq!(TraceContext::default().ids(), None);
+    }
+
+    #[test]
+    fn derived_traces_are_sampled_by_ratio_and_always_alike() {
+        let traces: Vec<u128> = (0..10_000).map(|id| derived_trace(Uuid::from_u128(id))).collect();
+        let sampled = |ratio| traces.iter().filter(|trace| is_among(**trace, ratio)).count();
+        assert_eq!((sampled(0.0), sampled(1.0)), (0, traces.len()));
+        assert!((900..1100).contains(&sampled(0.1)), "{}", sampled(0.1));
+        assert_eq!(derived_trace(Uuid::from_u128(7)), traces[7]);
     }
 
     #[test]

@@ -25,9 +25,23 @@ pub(super) fn parse(value: &[u8], now: OffsetDateTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, string::string_regex};
     use time::macros::datetime;
 
     use super::*;
+
+    const VALUES: &str = "\\PC{0,40}|[0-9]{0,30}|(Sun|Sunday),? [0-9]{1,2}[ -](Nov|Feb)[ -][0-9]{2,4} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|PST)?";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn any_value_is_a_wait_or_none(text in string_regex(VALUES).unwrap()) {
+            let now = datetime!(1994-11-06 08:49:00 UTC);
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert!(!is_number || parse(text.as_bytes(), now).is_some());
+        }
+    }
 
     #[test]
     fn seconds_and_dates_are_parsed() {

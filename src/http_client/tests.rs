@@ -3,6 +3,7 @@
 
 mod bad_receivers;
 mod certificates;
+mod generated;
 mod peer;
 mod reuse;
 mod tls;

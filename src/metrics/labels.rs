@@ -69,6 +69,16 @@ labels! {
         Webhook,
     }
 
+    /// What happened to a span of a trace.
+    Spans = "outcome" {
+        /// The collector took it.
+        Exported,
+        /// Too many were waiting.
+        Dropped,
+        /// The collector refused it, or did not answer in time.
+        Failed,
+    }
+
     /// The status of a receiver's answer.
     Status = "status" {
         /// There was no answer.

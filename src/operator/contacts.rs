@@ -14,6 +14,7 @@ use crate::{
         contact::{
             Contact, ContactId, Identifier,
             field::{Field, FieldMap},
+            placeholder::Placeholders,
             quality,
         },
         event::{CompanyId, EventRef},
@@ -158,7 +159,10 @@ fn read_email(text: &str) -> Result<Identifier, FindError> {
 
 fn without_wrapping(kind: Kind, text: &str) -> Result<Cow<'static, str>, FindError> {
     match clean_key(kind, text) {
-        Unwrapped::Bare(text) => Ok(text),
+        Unwrapped::Bare(text) => Ok(match Placeholders::without_words_around(&text) {
+            Some(rest) => Cow::Owned(rest.to_owned()),
+            None => text,
+        }),
         Unwrapped::Differs => Err(FindError::LinkDiffers),
     }
 }

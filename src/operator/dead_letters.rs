@@ -1,4 +1,4 @@
-//! Lists, shows, groups, replays, discards, restores, edits, exports and imports dead letters.
+//! Lists, shows, groups, edits, exports and imports dead letters, and what `operations` does to many of them.
 //!
 //! A replay is published to the queue of the stage that failed, through the default exchange, so that no subscriber
 //! of the topic exchange receives it twice.
@@ -9,7 +9,7 @@ mod settle;
 mod sight;
 pub mod transfer;
 
-pub use settle::{Left, Progress, ReplayError, discard, replay, restore};
+pub use settle::ReplayError;
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
 pub use sight::{Seen, reveal, seen};
 

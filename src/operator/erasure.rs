@@ -25,7 +25,7 @@ use crate::{
 /// Maximum number of sweeps for a contact that changes during each of them.
 const MAX_ROUNDS: u32 = 10;
 
-/// Maximum time to wait for events about the person that are being published.
+/// Maximum time to wait for events about the person that are being published, and to search for them once more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The contact to erase, and the settings that apply.
@@ -80,7 +80,7 @@ pub enum EraseError {
     /// The contact is gone; its history and `contact.erased` wait for what a live process has in memory.
     #[error(
         "the contact is erased, but a process has events about it that the broker does not accept, or does not say that it \
-         sends no more webhooks; the history is removed and `contact.erased` is published afterwards: any process finishes \
+         sends no more webhooks, or the last search for such events takes longer than half a minute; the history is removed and `contact.erased` is published afterwards: any process finishes \
          the erasure"
     )]
     Unpublished,

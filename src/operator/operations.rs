@@ -19,7 +19,7 @@ use super::{
     ids,
     paging::{Cursor, Page},
 };
-pub use crate::postgres::operations::{Action, ListedItem, Operation, State};
+pub use crate::postgres::operations::{Action, ItemFilter, ItemResult, ListedItem, Operation, State};
 use crate::{
     domain::{
         event::Key,
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Dead letters that one transaction adds to a plan.
-const PORTION: u32 = 500;
+const PORTION: u32 = 2_000;
 
 /// The first step of a canary.
 const FIRST_CANARY: i32 = 1;
@@ -53,6 +53,17 @@ pub struct Options {
     pub rate: Option<NonZeroU32>,
     /// Whether 1, 10 and 100 replays have to succeed before the next ones follow.
     pub canary: bool,
+}
+
+impl Options {
+    fn rate(self) -> Option<i32> {
+        self.rate.map(|rate| i32::try_from(rate.get()).unwrap_or(i32::MAX))
+    }
+
+    /// Nothing can go wrong after a discard.
+    fn canary(self, action: Action) -> Option<i32> {
+        (self.canary && action == Action::Replay).then_some(FIRST_CANARY)
+    }
 }
 
 /// Why an operation cannot be changed as asked.
@@ -103,9 +114,8 @@ pub async fn plan(
         id,
         action,
         selection: shown,
-        rate: options.rate.map(|rate| i32::try_from(rate.get()).unwrap_or(i32::MAX)),
-        // Nothing can go wrong after a discard.
-        canary: (options.canary && action == Action::Replay).then_some(FIRST_CANARY),
+        rate: options.rate(),
+        canary: options.canary(action),
         operator: &actor.name,
         via: actor.via.name(),
         reason: actor.reason.as_deref(),
@@ -182,12 +192,29 @@ pub fn shown(filter: &Filter) -> Value {
     shown
 }
 
-/// Starts a planned operation. A running process takes it up within seconds.
+/// Starts a planned operation, with other options than it was planned with if given. A running process takes it up within
+/// seconds.
 ///
 /// # Errors
 /// When it was started before, is unknown, or the database fails.
-pub async fn run(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
-    change(database, actor, id, (audit::OPERATION_RUN, "run"), &[State::Planned], State::Running).await
+pub async fn run(
+    database: &Database,
+    actor: &Actor,
+    id: Uuid,
+    options: Option<Options>,
+) -> Result<Operation, ChangeError> {
+    let begin = async |conn: &mut PgConnection, planned: &Operation| {
+        let canary = planned.action.parse().ok().map(|action| options.map(|options| options.canary(action)));
+        let terms = store::Terms {
+            rate: options.map_or(planned.rate, Options::rate),
+            canary: canary.flatten().unwrap_or(planned.canary),
+            operator: &actor.name,
+            via: actor.via.name(),
+            reason: actor.reason.as_deref().or(planned.reason.as_deref()),
+        };
+        store::set_terms(conn, id, &terms).await
+    };
+    change(database, actor, id, (audit::OPERATION_RUN, "run"), &[State::Planned], State::Running, begin).await
 }
 
 /// Stops a running operation after the items that it is working on.
@@ -195,7 +222,8 @@ pub async fn run(database: &Database, actor: &Actor, id: Uuid) -> Result<Operati
 /// # Errors
 /// When it is not running, is unknown, or the database fails.
 pub async fn pause(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
-    change(database, actor, id, (audit::OPERATION_PAUSE, "pause"), &[State::Running], State::Paused).await
+    change(database, actor, id, (audit::OPERATION_PAUSE, "pause"), &[State::Running], State::Paused, nothing)
+        .await
 }
 
 /// Goes on with a paused operation. If failures had paused it, with its next step.
@@ -203,7 +231,16 @@ pub async fn pause(database: &Database, actor: &Actor, id: Uuid) -> Result<Opera
 /// # Errors
 /// When it is not paused, is unknown, or the database fails.
 pub async fn resume(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
-    change(database, actor, id, (audit::OPERATION_RESUME, "resume"), &[State::Paused], State::Running).await
+    change(
+        database,
+        actor,
+        id,
+        (audit::OPERATION_RESUME, "resume"),
+        &[State::Paused],
+        State::Running,
+        nothing,
+    )
+    .await
 }
 
 /// Ends an operation. The items that have no outcome stay as they are.
@@ -212,9 +249,23 @@ pub async fn resume(database: &Database, actor: &Actor, id: Uuid) -> Result<Oper
 /// When it has ended, is unknown, or the database fails.
 pub async fn cancel(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
     let open = [State::Planning, State::Planned, State::Running, State::Paused];
-    change(database, actor, id, (audit::OPERATION_CANCEL, "cancel"), &open, State::Canceled).await
+    change(
+        database,
+        actor,
+        id,
+        (audit::OPERATION_CANCEL, "cancel"),
+        &open,
+        State::Canceled,
+        async |conn, operation| reopen_started(conn, operation).await,
+    )
+    .await
 }
 
+async fn nothing(_: &mut PgConnection, _: &Operation) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// Changes the state, if it is one of `from`, and does what belongs to that in the same transaction.
 async fn change(
     database: &Database,
     actor: &Actor,
@@ -222,18 +273,19 @@ async fn change(
     (action, verb): (&'static str, &'static str),
     from: &[State],
     to: State,
+    also: impl AsyncFn(&mut PgConnection, &Operation) -> Result<(), sqlx::Error>,
 ) -> Result<Operation, ChangeError> {
     let change = async |conn: &mut PgConnection| {
         let Some(was) = store::change(conn, id, from, to).await? else { return Ok(None) };
         let may = from.iter().any(|state| state.name() == was);
-        if may && to == State::Canceled {
-            reopen_started(conn, id).await?;
+        let Some(operation) = store::get(conn, id).await? else { return Ok(None) };
+        if !may {
+            return Ok(Some((operation, false)));
         }
-        if may {
-            record(conn, actor, action, id, Some(&json!({ "state": was })), &json!({ "state": to.name() }))
-                .await?;
-        }
-        Ok(store::get(conn, id).await?.map(|operation| (operation, may)))
+        also(conn, &operation).await?;
+        record(conn, actor, action, id, Some(&json!({ "state": was })), &json!({ "state": to.name() }))
+            .await?;
+        Ok(store::get(conn, id).await?.map(|operation| (operation, true)))
     };
     match database.transact(|_| true, change).await? {
         Some((operation, true)) => Ok(operation),
@@ -247,11 +299,10 @@ async fn change(
 }
 
 /// Nobody publishes what is left of a canceled operation.
-async fn reopen_started(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
-    let Some(operation) = store::get(conn, id).await? else { return Ok(()) };
+async fn reopen_started(conn: &mut PgConnection, operation: &Operation) -> Result<(), sqlx::Error> {
     let left = operation.total - operation.done - operation.skipped - operation.failed;
     let window = i64::try_from(executor::WINDOW).unwrap_or(i64::MAX);
-    store::reopen_started(conn, id, left, window).await
+    store::reopen_started(conn, operation.id, left, window).await
 }
 
 async fn record(
@@ -309,16 +360,31 @@ pub async fn list(
     Ok(Page::of(rows, limit, |row| Cursor::new(row.created_at, row.id)))
 }
 
-/// At most `limit` items of an operation after its first `after`, in the order in which it works on them.
+/// Items of an operation, and the place after which the next ones are.
+#[derive(Clone, Debug)]
+pub struct Items {
+    /// In the order in which the operation works on them.
+    pub items: Vec<ListedItem>,
+    /// The position of the last one; `None` if no others follow.
+    pub next: Option<i64>,
+}
+
+/// At most `limit` items of an operation that match, after the one at position `after`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn items(
     database: &Database,
     operation: &Operation,
+    filter: ItemFilter,
     after: u32,
     limit: u32,
-) -> Result<Vec<ListedItem>, sqlx::Error> {
-    let (after, limit) = (i64::from(after), i64::from(limit));
-    database.unit(async |conn| store::items(conn, operation.id, operation.total, after, limit).await).await
+) -> Result<Items, sqlx::Error> {
+    let (id, total, after, more) = (operation.id, operation.total, i64::from(after), i64::from(limit) + 1);
+    let mut items =
+        database.unit(async |conn| store::items(conn, id, total, filter, after, more).await).await?;
+    let has_more = items.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = items.last().filter(|_| has_more).map(|item| item.position);
+    Ok(Items { items, next })
 }

@@ -2,6 +2,7 @@
 //!
 //! Rows of `operations` are locked before those of their items, and both before everything that an item is about.
 
+mod items;
 mod work;
 
 use serde_json::Value;
@@ -10,9 +11,9 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::columns::{column, key_columns};
-use crate::domain::event::Key;
+use super::{columns::column, dead_letters::State as Letter};
 
+pub use items::{ItemFilter, ItemResult, ListedItem, add_items, items};
 pub use work::{
     Claimed, Item, Outcome, Settled, Verdict, claim, end, judge, lock, next_items, release, reopen_started,
     settle, start, verdict,
@@ -35,6 +36,15 @@ impl Action {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// The states of dead letters that it can change.
+    #[must_use]
+    pub const fn default_states(self) -> &'static [Letter] {
+        match self {
+            Self::Replay | Self::Discard => &Letter::UNSETTLED,
+            Self::Restore => &[Letter::Discarded],
+        }
     }
 }
 
@@ -78,6 +88,8 @@ pub struct Operation {
     pub selection: Value,
     /// Why it is paused, if no operator paused it.
     pub paused_because: Option<String>,
+    /// It is running, but no process works on it at the moment.
+    pub is_waiting: bool,
     /// Its maximum of items per second.
     pub rate: Option<i32>,
     /// The items of the step that is judged before more follow; `None` without such a step.
@@ -90,7 +102,7 @@ pub struct Operation {
     pub skipped: i64,
     /// Items that could not be published, and are open again.
     pub failed: i64,
-    /// Who planned it.
+    /// Who planned it, and from then on who ran it.
     pub operator: String,
     /// Why, in that person's words.
     pub reason: Option<String>,
@@ -147,31 +159,6 @@ pub async fn create(conn: &mut PgConnection, new: &New<'_>) -> Result<(), sqlx::
     Ok(())
 }
 
-/// Adds items, from the newest to the oldest, after the `chosen` ones that were added before.
-///
-/// # Errors
-/// When the database fails.
-pub async fn add_items(
-    conn: &mut PgConnection,
-    operation: Uuid,
-    chosen: i64,
-    keys: &[Key],
-) -> Result<(), sqlx::Error> {
-    let (companies, ids) = key_columns(keys);
-    sqlx::query!(
-        "INSERT INTO operation_items (operation_id, position, company_id, object_id)
-         SELECT $1, 1 - $2::bigint - u.place, u.company_id, u.object_id
-         FROM UNNEST($3::text[], $4::uuid[]) WITH ORDINALITY AS u(company_id, object_id, place)",
-        operation,
-        chosen,
-        &companies as &[&str],
-        &ids,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Ends the planning: the operation has `total` items.
 ///
 /// # Errors
@@ -181,6 +168,43 @@ pub async fn planned(conn: &mut PgConnection, operation: Uuid, total: i64) -> Re
         "UPDATE operations SET state = 'planned', total = $2 WHERE operation_id = $1 AND state = 'planning'",
         operation,
         total,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How an operation runs, and who decided that.
+pub struct Terms<'a> {
+    /// Items per second.
+    pub rate: Option<i32>,
+    /// The items of its first step.
+    pub canary: Option<i32>,
+    /// Who runs it.
+    pub operator: &'a str,
+    /// On which surface.
+    pub via: &'static str,
+    /// Why.
+    pub reason: Option<&'a str>,
+}
+
+/// Sets the terms of a locked operation, before its first item.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_terms(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    terms: &Terms<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE operations SET rate = $2, canary = $3, operator = $4, via = $5, reason = $6 WHERE operation_id = $1",
+        operation,
+        terms.rate,
+        terms.canary,
+        terms.operator,
+        terms.via,
+        terms.reason,
     )
     .execute(conn)
     .await?;
@@ -223,9 +247,10 @@ pub async fn change(
 pub async fn get(conn: &mut PgConnection, operation: Uuid) -> Result<Option<Operation>, sqlx::Error> {
     sqlx::query_as!(
         Operation,
-        "SELECT operation_id AS id, action, state, selection, paused_because, rate, canary, total, done, skipped, failed,
-             operator, reason, created_at, started_at, finished_at
-         FROM operations WHERE operation_id = $1",
+        r#"SELECT operation_id AS id, action, state, selection, paused_because,
+               (state = 'running' AND owner_until <= now()) AS "is_waiting!", rate, canary, total, done, skipped, failed,
+               operator, reason, created_at, started_at, finished_at
+           FROM operations WHERE operation_id = $1"#,
         operation,
     )
     .fetch_optional(conn)
@@ -244,11 +269,12 @@ pub async fn list(
     let (at, id) = before.unzip();
     sqlx::query_as!(
         Operation,
-        "SELECT operation_id AS id, action, state, selection, paused_because, rate, canary, total, done, skipped, failed,
-             operator, reason, created_at, started_at, finished_at
-         FROM operations
-         WHERE (created_at, operation_id) < (coalesce($1, 'infinity'::timestamptz), coalesce($2, gen_random_uuid()))
-         ORDER BY created_at DESC, operation_id DESC LIMIT $3",
+        r#"SELECT operation_id AS id, action, state, selection, paused_because,
+               (state = 'running' AND owner_until <= now()) AS "is_waiting!", rate, canary, total, done, skipped, failed,
+               operator, reason, created_at, started_at, finished_at
+           FROM operations
+           WHERE (created_at, operation_id) < (coalesce($1, 'infinity'::timestamptz), coalesce($2, gen_random_uuid()))
+           ORDER BY created_at DESC, operation_id DESC LIMIT $3"#,
         at,
         id,
         limit,
@@ -270,51 +296,6 @@ pub async fn matching(
         "SELECT operation_id FROM operations WHERE operation_id BETWEEN $1 AND $2 ORDER BY operation_id LIMIT $3",
         first,
         last,
-        limit,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// One item, for a listing.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListedItem {
-    /// Its place in the order of the operation, from 1.
-    pub position: i64,
-    /// The company's id.
-    pub company: String,
-    /// The id of the dead letter.
-    pub id: Uuid,
-    /// `started`, `done`, `skipped` or `failed`; `None` while it waits.
-    pub outcome: Option<String>,
-    /// Why it was skipped or failed.
-    pub detail: Option<String>,
-    /// The state of the dead letter now: after a replay, whether it was resolved or failed again.
-    pub state: Option<String>,
-}
-
-/// At most `limit` items of an operation that has `total`, in the order in which it works on them, after the first `after`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn items(
-    conn: &mut PgConnection,
-    operation: Uuid,
-    total: i64,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<ListedItem>, sqlx::Error> {
-    sqlx::query_as!(
-        ListedItem,
-        r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-               dl.state AS "state?"
-           FROM operation_items i
-           LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position > $3 - $2 ORDER BY i.position LIMIT $4"#,
-        operation,
-        total,
-        after,
         limit,
     )
     .fetch_all(conn)

@@ -25,7 +25,7 @@ use layers::{Layers, Override};
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Settings whose values are redacted.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "amqp.url",
     "postgres.url",
     "contacts.suppression_pepper",
@@ -33,6 +33,7 @@ const SECRETS: [&str; 6] = [
     // Entries may contain signing secrets, and URLs whose path is a secret.
     "webhook.endpoints",
     "http.tokens",
+    "telemetry.otlp_headers",
 ];
 
 /// Where a value comes from.
@@ -222,6 +223,7 @@ fn describe(key: &str, error: &ConfigError) -> String {
             "expected a list of strings, each whsec_ or whsk_ followed by base64".to_owned()
         }
         "webhook.endpoints" => endpoints_fault(error),
+        "telemetry.otlp_headers" => "expected a list of strings, each name=value".to_owned(),
         "http.tokens" => {
             "expected a list of name:role:token, role one of viewer, operator, editor, admin".to_owned()
         }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use hyper::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
@@ -20,6 +21,7 @@ pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
     webhook(settings, &mut faults);
     retention(settings, &mut faults);
     surface(settings, &mut faults);
+    telemetry(settings, &mut faults);
     faults.0
 }
 
@@ -303,6 +305,43 @@ fn surface(settings: &Settings, faults: &mut Faults) {
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&settings.log.filter) {
         faults.unless(false, "log.filter", format!("not a filter: {error}"));
     }
+}
+
+fn telemetry(settings: &Settings, faults: &mut Faults) {
+    let telemetry = &settings.telemetry;
+    let endpoint = &telemetry.otlp_endpoint;
+    faults.unless(
+        endpoint.is_empty() || is_collector(endpoint),
+        "telemetry.otlp_endpoint",
+        "expected an http:// or https:// address without user, password and query, such as http://127.0.0.1:4318",
+    );
+    faults.unless(
+        endpoint.is_empty() || cfg!(feature = "otlp"),
+        "telemetry.otlp_endpoint",
+        "this binary was built without the feature otlp; leave it empty",
+    );
+    for (index, header) in telemetry.otlp_headers.iter().enumerate() {
+        let is_header = header.expose_secret().split_once('=').is_some_and(|(name, value)| {
+            HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
+                && HeaderValue::from_str(value.trim()).is_ok()
+        });
+        faults.unless(
+            is_header,
+            "telemetry.otlp_headers",
+            format!("entry {}: must be name=value, both as in HTTP", index + 1),
+        );
+    }
+    faults.unless((0.0..=1.0).contains(&telemetry.sample_ratio), "telemetry.sample_ratio", "must be 0 to 1");
+}
+
+fn is_collector(text: &str) -> bool {
+    is_address(text, &["http", "https"])
+        && Url::parse(text).is_ok_and(|url| {
+            url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
 }
 
 fn is_usable(time: Duration) -> bool {

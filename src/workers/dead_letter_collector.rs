@@ -3,7 +3,10 @@
 //! Only messages that the broker itself dead-lettered are in this queue (delivery limit, overflow, expiry). The
 //! workers write their dead letters directly to Postgres.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::ExposeSecret as _;
@@ -16,7 +19,7 @@ use super::{
     backoff::Backoff,
     component::DEAD_LETTER_COLLECTOR,
     consumption::{Batches, Consumption, Counts, Settle},
-    retry,
+    retry, spans,
 };
 use crate::{
     amqp::{BatchLimits, Received, Topology, properties},
@@ -34,6 +37,7 @@ use crate::{
         ledger, refusal,
     },
     settings::Settings,
+    telemetry::traces::Traces,
 };
 
 /// Maximum size of the messages in memory, in bytes. One always fits.
@@ -49,6 +53,8 @@ pub struct DeadLetterCollector {
     pub health: Health,
     /// Receives its counts.
     pub metrics: Arc<Metrics>,
+    /// Records its spans.
+    pub traces: Traces,
 }
 
 impl DeadLetterCollector {
@@ -99,7 +105,14 @@ impl Settle for Collection<'_> {
 
 impl Collection<'_> {
     /// Counts a portion that is stored, of which these are dead letters now.
-    fn measure(&self, messages: usize, began: Instant, opened: &[(Stage, Reason)]) {
+    fn measure(&self, portion: &[NewDeadLetter], began: Instant, opened: &[(Stage, Reason)]) {
+        let (messages, traces) = (portion.len(), &self.collector.traces);
+        let started = SystemTime::now() - began.elapsed();
+        for span in
+            portion.iter().filter_map(|dead| spans::dead_letter(traces, dead, spans::COLLECT, started))
+        {
+            span.end();
+        }
         let metrics = &self.collector.metrics;
         metrics.events.add(Ending::Collected, messages);
         metrics.batch_sizes.observe(Step::DeadLetter, as_f64(messages));
@@ -137,7 +150,7 @@ impl Collection<'_> {
             let Some(stored) = stored else { return false };
             match stored {
                 Ok(Stored::All { unsearched, opened }) => {
-                    self.measure(portion.len(), began, &opened);
+                    self.measure(portion, began, &opened);
                     dead_letters::log_unsearched(DEAD_LETTER_COLLECTOR, unsearched);
                 }
                 Ok(Stored::TooMany) | Err(_) if portion.len() > 1 => {

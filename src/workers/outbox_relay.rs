@@ -7,12 +7,14 @@
 //! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
 
 mod answers;
+mod broker;
 mod flight;
 mod lost;
 mod measures;
 mod messages;
 mod sending;
 mod settlement;
+mod spans;
 mod troubles;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -27,6 +29,7 @@ use tracing::{error, info, warn};
 
 use self::{
     answers::Answers,
+    broker::Broker,
     flight::{Flight, Name},
     lost::Lost,
     measures::Measures,
@@ -41,7 +44,7 @@ use super::{
     room::{Bulk as _, Handed, Room},
 };
 use crate::{
-    amqp::{Outcomes, Pipeline, Publisher, Topology, Unpublished},
+    amqp::{Outcomes, Unpublished},
     domain::chain::outgoing::OutgoingEvent,
     health::Health,
     metrics::Metrics,
@@ -50,7 +53,7 @@ use crate::{
         effects::{self, Kind, Part as _, events::Committed, unowned},
     },
     settings::Settings,
-    telemetry::chain,
+    telemetry::{chain, traces::Traces},
 };
 
 /// Maximum number of messages that are taken and sent at once. One row always fits.
@@ -63,8 +66,8 @@ const TYPICAL_SIZE: usize = 8 * 1024;
 const BLOCKED: &str =
     "the broker did not confirm in time: it blocks publishers, being short of memory or disk";
 
-/// Wait for the registration of the process, without which the relay may not take rows.
-const REGISTRATION_POLL: Duration = Duration::from_millis(200);
+/// Wait for what the next sweep needs: the registration of the process, without which the relay may not take rows, or room.
+const POLL: Duration = Duration::from_millis(200);
 
 /// The one publisher of events in a process.
 pub struct OutboxRelay {
@@ -83,12 +86,7 @@ pub struct OutboxRelay {
     settlement: Settlement,
     troubles: Troubles,
     measures: Measures,
-}
-
-/// What publishes, until its connection is lost.
-struct Broker {
-    pipeline: Pipeline<Name>,
-    exchange: String,
+    traces: Traces,
 }
 
 impl OutboxRelay {
@@ -116,7 +114,14 @@ impl OutboxRelay {
             flight: Flight::default(),
             settlement: Settlement::default(),
             troubles: Troubles::default(),
+            traces: Traces::default(),
         }
+    }
+
+    /// Records spans there.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Publishes until every worker has stopped, so that none of their events is left to another process. `stop`
@@ -138,20 +143,13 @@ impl OutboxRelay {
     }
 
     async fn publish(&mut self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Lost> {
-        let mut broker = self.connect().await?;
+        let mut broker = Broker::connect(&self.settings.amqp).await?;
         let published = self.work(&mut broker, stop, backoff).await;
         if let Err(lost) = &published {
             self.flight.abandon(lost.is_refusal(), &mut self.settlement);
         }
         self.settle().await;
         published
-    }
-
-    async fn connect(&self) -> Result<Broker, Lost> {
-        let publisher = Publisher::connect(&self.settings.amqp, OUTBOX_RELAY).await?;
-        let topology = Topology::new(&self.settings.amqp.namespace);
-        topology.declare_over(publisher.connection(), self.settings.amqp.connect_timeout).await?;
-        Ok(Broker { pipeline: Pipeline::new(publisher), exchange: topology.events() })
     }
 
     async fn work(
@@ -169,12 +167,14 @@ impl OutboxRelay {
         // What workers have handed over meanwhile goes before what was left.
         let mut held_up = self.waiting.len() + self.committed.len();
         while !(has_ended && self.flight.is_empty()) {
+            broker.renew(&self.settings.amqp).await?;
+            self.make_room(broker, backoff).await;
             self.measures.note(&mut self.flight, self.waiting.front());
             let has_room = self.flight.free() > 0 && !broker.pipeline.is_worn();
             let may_sweep = has_room && held_up == 0 && !stop.is_cancelled();
             // In no order: none of them can keep the others waiting.
             tokio::select! {
-                outcomes = broker.pipeline.settled() => match outcomes? {
+                outcomes = broker.settled() => match outcomes? {
                     nothing if nothing.is_empty() && broker.pipeline.is_blocked() => {
                         self.health.failing(OUTBOX_RELAY, BLOCKED);
                     }
@@ -192,6 +192,16 @@ impl OutboxRelay {
             }
         }
         Ok(())
+    }
+
+    /// Puts messages back that a queue holds up, if they take so much of the room that others might find none.
+    async fn make_room(&mut self, broker: &mut Broker, backoff: &mut Backoff) {
+        if self.room.is_crowded() {
+            let overtaken = broker.give_up_overtaken();
+            if !overtaken.is_empty() {
+                self.note(overtaken, backoff).await;
+            }
+        }
     }
 
     /// Sends committed rows, and further ones up to one portion. Returns how many.
@@ -220,10 +230,12 @@ impl OutboxRelay {
     /// Sends a portion of rows that no process owns, and lets the next sweep follow at once if there are more.
     async fn sweep(&mut self, broker: &mut Broker, sweep: &mut Interval) -> Result<(), Lost> {
         if !self.presence.is_alive() {
-            sweep.reset_after(REGISTRATION_POLL);
+            sweep.reset_after(POLL);
             return Ok(());
         }
-        if self.room.free() == 0 {
+        // The rest is for what workers hand over: if a queue confirms nothing of what was swept, their messages show it.
+        if self.room.is_crowded() {
+            sweep.reset_after(POLL);
             return Ok(());
         }
         // What the database did not accept before.
@@ -283,8 +295,9 @@ impl OutboxRelay {
         self.measures.known(&outcomes);
         let (mut has_published, mut has_unroutable) = (false, false);
         let is_answered = !outcomes.is_empty();
-        for (Name { row, event, answer, .. }, outcome) in outcomes {
+        for (Name { row, event, answer, span, .. }, outcome) in outcomes {
             let is_published = outcome.is_ok();
+            spans::end(span, outcome);
             match outcome {
                 Ok(()) => has_published = true,
                 Err(why) => {

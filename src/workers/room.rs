@@ -63,6 +63,12 @@ impl Room {
         metrics.watch_room(name, limit, move || Some(limit.saturating_sub(room.free())));
     }
 
+    /// Whether less than a quarter of it is free.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.free.available_permits() * 4 < self.units as usize
+    }
+
     /// How many bytes are free.
     #[must_use]
     pub fn free(&self) -> usize {

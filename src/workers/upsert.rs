@@ -14,6 +14,7 @@ mod portion;
 mod refused;
 mod round;
 mod set_aside;
+mod spans;
 mod transaction;
 mod triage;
 mod window;

@@ -31,6 +31,7 @@ mod queue;
 mod recorder;
 mod results;
 mod routes;
+mod spans;
 mod supersede;
 mod visits;
 
@@ -61,6 +62,7 @@ use crate::{
         effects::{events::Committed, requests::Requests},
     },
     settings::{self, Settings},
+    telemetry::traces::Traces,
 };
 
 /// How many deliveries are held in memory for each request that may be in flight. Receivers that answer fast get what
@@ -79,6 +81,7 @@ pub struct WebhookWorker {
     metrics: Arc<Metrics>,
     client: HttpClient,
     routes: Routes,
+    traces: Traces,
 }
 
 /// The channels of the worker.
@@ -103,10 +106,23 @@ impl WebhookWorker {
         presence: Presence,
         health: Health,
         metrics: Arc<Metrics>,
+        traces: Traces,
     ) -> Result<Self, SetUpError> {
         let client = own_services::guarded_client(&settings);
         let routes = Routes::new(&settings.webhook)?;
-        Ok(Self { settings, database, committed, wake_ups, relay, presence, health, metrics, client, routes })
+        Ok(Self {
+            settings,
+            database,
+            committed,
+            wake_ups,
+            relay,
+            presence,
+            health,
+            metrics,
+            client,
+            routes,
+            traces,
+        })
     }
 
     /// Claims until `stop`, then waits until every request in flight has ended and is recorded.
@@ -124,6 +140,7 @@ impl WebhookWorker {
             finished,
             Arc::clone(&lanes),
             self.presence.clone(),
+            self.traces,
             stop.clone(),
         ));
         measures::watch(&self.metrics, &sender, &lanes, webhook.queue_bytes);

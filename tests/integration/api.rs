@@ -6,6 +6,7 @@ mod browser;
 mod described;
 mod guarded;
 mod once;
+mod operations;
 mod resources;
 
 use std::sync::LazyLock;
@@ -54,6 +55,7 @@ fn least_body(schema: &str) -> Value {
     static ID: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().to_string());
     match schema {
         "Ids" => json!({ "ids": [*ID] }),
+        "NewOperation" => json!({ "action": "replay", "filter": { "company": "nobody" } }),
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),

@@ -83,6 +83,7 @@ fn three_steps(app: &TestApp, name: &str) -> Event {
 /// The events with an upsert, each with its step; and the paths of the webhooks.
 async fn what_ran(app: &TestApp, events: i64) -> (Vec<(String, i16)>, Vec<String>) {
     app.wait_for_rows("applied_events", events).await;
+    app.wait_for_unsent(0).await;
     app.wait_for_rows("webhook_deliveries WHERE state <> 'delivered'", 0).await;
     let ledger = "SELECT event_id, step FROM trigger_events ORDER BY event_id";
     let ledger = sqlx::query_as(ledger).fetch_all(&app.pool).await.unwrap();

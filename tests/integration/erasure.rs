@@ -9,7 +9,7 @@ mod resumed;
 mod terminal;
 mod unpublished;
 
-use contact_relay::domain::event::EventRef;
+use contact_relay::domain::event::{EventRef, meaning};
 use lapin::BasicProperties;
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -323,6 +323,15 @@ async fn erase_refuses_unknown_contacts(app: &TestApp) {
     let table = app.cli(&["contact", "erase", "--company", "acme", &id]).await;
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     assert!(table.stdout.contains("suppressed keys") && !table.stdout.contains("ada."), "{}", table.stdout);
+}
+
+/// Stores a message as a dead letter of this company, as if no search had found it.
+async fn insert_dead_letter(app: &TestApp, company: &str, body: &[u8]) {
+    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
+            properties, signature)
+        VALUES ($1, gen_random_uuid(), 'upsert', '', '', $2, $3, '', '{}', '')";
+    let letter = sqlx::query(letter).bind(company).bind(meaning(body)).bind(body);
+    letter.execute(&app.pool).await.unwrap();
 }
 
 /// Erases a contact, and cancels the statement with which that waits for a lock.

@@ -19,15 +19,15 @@ use std::{
 
 use crate::support::{app::TestApp, event::Event, eventually, process::Process};
 
-/// Sets shorter deadlines than in production for broker and database, so that faults are noticed soon. On a slow machine
-/// work is then done again, with the same result.
+/// Sets shorter deadlines than in production for broker and database, so that faults are noticed soon. They are long enough for
+/// a slow machine to connect; what takes longer there is done again, with the same result.
 fn impatient(app: &TestApp) {
     for (key, value) in [
-        ("amqp.heartbeat", "2s"),
-        ("amqp.connect_timeout", "2s"),
-        ("amqp.publish_timeout", "2s"),
-        ("postgres.acquire_timeout", "2s"),
-        ("postgres.statement_timeout", "2s"),
+        ("amqp.heartbeat", "4s"),
+        ("amqp.connect_timeout", "5s"),
+        ("amqp.publish_timeout", "4s"),
+        ("postgres.acquire_timeout", "5s"),
+        ("postgres.statement_timeout", "4s"),
         ("outbox.lease", "2s"),
         ("outbox.retry_interval", "1s"),
         ("webhook.retry_schedule", "200ms,200ms,1s,1s,1s"),

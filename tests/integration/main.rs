@@ -46,6 +46,8 @@ mod sessions;
 mod slack;
 mod statements;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;
 mod unmerge;
 mod upgrade;
 mod upserted;

@@ -1,6 +1,6 @@
 //! Memory is bounded by bytes: what waits at the broker may be larger than the process may ever become.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use lapin::{
     BasicProperties,
@@ -52,7 +52,7 @@ fn assert_small(process: &Process) {
 /// Nothing can be settled, for longer than a connection may be silent, and the connection lives.
 #[apply(alone)]
 async fn large_messages_wait_at_the_broker(app: &TestApp) {
-    app.set("amqp.heartbeat", "2s");
+    app.set("amqp.heartbeat", "5s");
     app.broker.declare().await;
     // As large decoded as it is encoded.
     publish(app, leads(400, &json!({"text": "x".repeat((1 << 20) - ENVELOPE)}))).await;
@@ -61,7 +61,7 @@ async fn large_messages_wait_at_the_broker(app: &TestApp) {
     transaction.execute("LOCK TABLE trigger_events IN SHARE MODE").await.unwrap();
     let process = app.run(&[]).await;
     app.wait_for_blocked_sessions(2).await;
-    let (mut tick, end) = (interval(Duration::from_millis(100)), Instant::now() + Duration::from_secs(7));
+    let (mut tick, end) = (interval(Duration::from_millis(100)), Instant::now() + Duration::from_secs(13));
     while Instant::now() < end {
         tick.tick().await;
         assert_small(&process);
@@ -174,7 +174,7 @@ async fn message_that_ends_the_process_is_found_among_large_ones(app: &TestApp) 
 #[apply(alone)]
 async fn large_webhooks_wait_in_the_database(app: &TestApp) {
     const COUNT: usize = 200;
-    app.set("webhook.timeout", "60s");
+    app.set("webhook.timeout", "10m");
     app.broker.declare().await;
     let url = |n: usize| app.receiver.url(&format!("/held/{}", n % 8));
     let action = |n| json!({"type": "WEBHOOK", "url": url(n), "method": "POST", "body": {"text": "$text"}});
@@ -236,15 +236,19 @@ async fn compiling_holds_up_nobody_else(app: &TestApp) {
     sqlx::query("LOCK TABLE applied_events").execute(&mut *lock).await.unwrap();
     app.broker.publish(&event).await;
     app.queues_are_empty().await;
-    let mut answers = 0;
-    eventually("it has compiled", async || {
-        assert!(process.get("/healthz").await.is_some(), "after {answers} answers");
-        answers += 1;
-        (app.blocked_sessions().await > 0).then_some(())
-    })
-    .await;
+    let answers = Cell::new(0);
+    let ask = async {
+        while process.get("/healthz").await.is_some() {
+            answers.set(answers.get() + 1);
+        }
+    };
+    let compiled = eventually("it has compiled", async || (app.blocked_sessions().await > 0).then_some(()));
+    tokio::select! {
+        () = ask => panic!("no answer after {} answers", answers.get()),
+        () = compiled => {}
+    }
     // Otherwise it answers only before the first and after the last definition.
-    assert!(answers > 20, "{answers} answers while it compiled");
+    assert!(answers.get() > 20, "{} answers while it compiled", answers.get());
     lock.rollback().await.unwrap();
     app.webhooks(10).await;
 }

@@ -73,6 +73,21 @@ async fn replay_is_listed_with_what_came_of_each_item(app: &TestApp) {
     assert_eq!(app.rows("contacts").await, 3);
 }
 
+/// It is planned before the question, so what is confirmed is what was counted.
+#[apply(test)]
+async fn replay_that_is_declined_is_canceled(app: &TestApp) {
+    refuse(app, 2).await;
+    let declined = app.cli_on_terminal(&["dead-letter", "replay", "--all"], "n\n").await;
+    assert!(declined.code == Some(1) && declined.stdout.contains("replay 2 dead letters?"), "{declined:?}");
+    let canceled = operation(app).await;
+    assert_eq!((canceled["state"].as_str(), counts(&canceled)), (Some("canceled"), [2, 0, 0, 0]));
+    assert_eq!(app.rows("dead_letters WHERE state = 'open' AND replays = 0").await, 2);
+    let confirmed = app.cli_on_terminal(&["dead-letter", "replay", "--all"], "y\n").await;
+    assert_eq!(confirmed.code, Some(0), "{confirmed:?}");
+    app.run(&[]).await;
+    app.wait_for_rows("contacts", 2).await;
+}
+
 /// Its items are done once: by the process that dies, or by the one that goes on.
 #[apply(test)]
 async fn service_goes_on_with_the_operation_of_a_process_that_was_killed(app: &TestApp) {

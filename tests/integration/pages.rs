@@ -3,6 +3,7 @@
 mod browser;
 mod changes;
 mod chromium;
+mod operations;
 mod people;
 mod strangers;
 
@@ -12,8 +13,17 @@ use self::browser::{Browser, let_in};
 use crate::support::{app::TestApp, event::Event, only, test};
 
 /// The pages of the navigation.
-const PAGES: [&str; 8] =
-    ["/", "/failures", "/dead-letters", "/deliveries", "/endpoints", "/contacts", "/playground", "/audit"];
+const PAGES: [&str; 9] = [
+    "/",
+    "/failures",
+    "/dead-letters",
+    "/operations",
+    "/deliveries",
+    "/endpoints",
+    "/contacts",
+    "/playground",
+    "/audit",
+];
 
 /// An event that becomes a dead letter.
 fn broken(name: &str) -> Event {
@@ -41,6 +51,7 @@ async fn every_page_says_what_healthy_looks_like(app: &TestApp) {
         ("/", "All endpoints take webhooks."),
         ("/failures", "Nothing has failed."),
         ("/dead-letters", "There are no open dead letters."),
+        ("/operations", "There are no operations."),
         ("/deliveries", "No webhooks in this time."),
         ("/endpoints", "There are no endpoints yet."),
         ("/contacts", "Find a person of a company"),

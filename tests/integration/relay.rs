@@ -1,6 +1,6 @@
 //! The relay settles each message by itself: one that a queue does not take holds up nobody.
 
-use contact_relay::postgres::effects::events;
+use contact_relay::{domain::chain::outgoing::OutgoingEvent, postgres::effects::events};
 use macro_rules_attribute::apply;
 use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
@@ -27,11 +27,12 @@ async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
     // Confirms of the others arrive sooner.
-    app.set("amqp.publish_timeout", "10s");
+    app.set("amqp.publish_timeout", "20s");
     app.set("outbox.retry_interval", "1h");
-    proxy.withhold_confirm(2);
+    proxy.withhold_confirms_of("contact.upserted.updated");
     let process = app.run(&[]).await;
-    let rows: Vec<_> = (0..3).map(|_| event("contact.upserted.created")).collect();
+    let rows = ["created", "updated", "created"].map(|kind| event(&format!("contact.upserted.{kind}")));
+    let rows = rows.to_vec();
     let mut conn = app.pool.acquire().await.unwrap();
     events::insert(&mut conn, Uuid::now_v7(), None, rows).await.unwrap();
     app.broker.hear(3).await;
@@ -43,14 +44,99 @@ async fn message_without_a_confirm_holds_up_nothing_but_itself(app: &TestApp) {
     assert_eq!(app.broker.heard().await.len(), 4, "nothing is published twice");
     assert!(!process.log().contains("reconnects"), "{}", process.log());
     process.ready().await;
+    proxy.let_confirms_pass();
     retry_now(app).await;
     app.broker.hear(5).await;
+}
+
+/// The routing key of events whose subscriber has a queue that confirms nothing.
+const STUCK: &str = "stuck.queue";
+
+/// A process that publishes such events like all others.
+async fn with_stuck_queue(app: &TestApp) -> (Process, Proxy) {
+    let proxy = Proxy::before(&app.setting("amqp.url")).await;
+    app.set("amqp.url", proxy.url());
+    app.set("outbox.retry_interval", "1h");
+    app.broker.subscribe_one("stuck", STUCK, "drop-head").await;
+    proxy.withhold_confirms_of(STUCK);
+    (app.run(&[]).await, proxy)
+}
+
+/// Inserts rows with so many such events each.
+async fn insert_stuck(app: &TestApp, rows: usize, each: usize) {
+    let mut transaction = app.pool.begin().await.unwrap();
+    for _ in 0..rows {
+        let one = || OutgoingEvent { company: "globex".to_owned(), ..event(STUCK) };
+        let events = std::iter::repeat_with(one).take(each).collect();
+        events::insert(&mut transaction, Uuid::now_v7(), None, events).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+}
+
+/// Ends the test with what nobody confirms.
+async fn forget_stuck(app: &TestApp, process: &Process) {
+    assert!(!process.log().contains("reconnects"), "{}", process.log());
+    process.ready().await;
+    process.kill9().await;
+    sqlx::query("DELETE FROM effects").execute(&app.pool).await.unwrap();
+    app.broker.delete("stuck").await;
+    app.run(&[]).await;
+}
+
+/// More than a connection may have.
+#[apply(test)]
+async fn any_number_of_late_messages_holds_up_no_others(app: &TestApp) {
+    // How long those take that are sent last.
+    app.set("amqp.publish_timeout", "20s");
+    let (process, _proxy) = with_stuck_queue(app).await;
+    insert_stuck(app, 42, 500).await;
+    let all_late = async || {
+        insert_stuck(app, 1, 1).await;
+        (put_back(app).await >= 21_000).then_some(())
+    };
+    eventually("they are late, and others are not", all_late).await;
+    let last = "SELECT batch FROM effects WHERE company_id = 'globex' AND owner IS NOT NULL ORDER BY batch DESC LIMIT 1";
+    let last: Uuid = sqlx::query_scalar(last).fetch_one(&app.pool).await.unwrap();
+    app.broker.publish_in_turn(&[Event::lead("Ada").email("ada@x.example")]).await;
+    let is_in_flight = format!("effects WHERE batch = '{last}' AND owner IS NOT NULL");
+    assert_eq!(app.rows(&is_in_flight).await, 1, "Ada's event has waited for it");
+    forget_stuck(app, &process).await;
+}
+
+/// It would take longer than the test until they are late.
+#[apply(test)]
+async fn messages_in_flight_that_use_up_the_memory_hold_up_no_others(app: &TestApp) {
+    app.set("amqp.publish_timeout", "10m");
+    app.set("outbox.in_flight_bytes", "1048576");
+    let (process, _proxy) = with_stuck_queue(app).await;
+    insert_stuck(app, 2_000, 1).await;
+    // Each takes a KiB.
+    app.wait_for_at_least(700, "effects WHERE owner IS NOT NULL").await;
+    // The last of them leave room for others, and stay.
+    let (mut number, left) = (0, "effects WHERE company_id = 'globex' AND owner IS NULL AND due_at <= now()");
+    let none_left = async || {
+        number += 1;
+        let lead = Event::lead("Ada").email(&format!("ada-{number}@x.example"));
+        app.broker.publish_in_turn(&[lead]).await;
+        (app.rows(left).await == 0).then_some(())
+    };
+    eventually("each has had its turn", none_left).await;
+    assert!(put_back(app).await >= 1_000, "others are put back for them");
+    // What commands commit finds room as well.
+    let by_a_command = event("contact.upserted.created");
+    let id = by_a_command.id.to_string();
+    let mut conn = app.pool.acquire().await.unwrap();
+    events::insert(&mut conn, Uuid::now_v7(), None, vec![by_a_command]).await.unwrap();
+    let is_heard =
+        async || app.broker.heard().await.iter().any(|heard| heard.at("/id") == id.as_str()).then_some(());
+    eventually("it is published", is_heard).await;
+    forget_stuck(app, &process).await;
 }
 
 #[apply(test)]
 async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
     app.set("outbox.retry_interval", "1h");
-    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.broker.subscribe_one("one-place", "contact.upserted.#", "reject-publish").await;
     let process = app.run(&[]).await;
     for name in ["Ada", "Bob", "Eve"] {
         app.broker.publish(&Event::lead(name).email(&format!("{name}@x.example"))).await;
@@ -68,7 +154,7 @@ async fn full_queue_of_a_subscriber_costs_only_its_own_copy(app: &TestApp) {
 #[apply(test)]
 async fn what_is_refused_is_tried_ever_more_rarely(app: &TestApp) {
     app.set("outbox.retry_interval", "1s");
-    app.broker.subscribe_one("one-place", "contact.upserted.#").await;
+    app.broker.subscribe_one("one-place", "contact.upserted.#", "reject-publish").await;
     app.run(&[]).await;
     app.broker.publish(&Event::lead("Ada").email("ada@x.example")).await;
     app.broker.publish(&Event::lead("Bob").email("bob@x.example")).await;
@@ -143,7 +229,7 @@ const CONFIRM_SELECT: &[u8] = &[1, 0, 1, 0, 0, 0, 5, 0, 85, 0, 10, 0, 0xCE];
 async fn with_relay_held_up(app: &TestApp, count: usize) -> (Process, Proxy) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
-    app.set("amqp.connect_timeout", "2s");
+    app.set("amqp.connect_timeout", "5s");
     app.set("upsert.batch_size", "50");
     app.broker.declare().await;
     proxy.silence_at(CONFIRM_SELECT);

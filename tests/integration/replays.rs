@@ -93,10 +93,13 @@ async fn every_format_can_be_parsed(app: &TestApp) {
 async fn ids_can_be_abbreviated(app: &TestApp) {
     let dead = five(app).await;
     let (first, id) = (&dead[0], dead[0].id.to_string());
+    // The first 8 digits are the minute, which may have ended between them.
+    let together = "UPDATE dead_letters SET dead_letter_id = overlay(dead_letter_id::text PLACING left($1, 8) FROM 1)::uuid";
+    sqlx::query(together).bind(&id).execute(&app.pool).await.unwrap();
+    let dead = app.dead_letters().await;
     for text in [&id, &id.to_uppercase(), &id.replace('-', ""), &id[..35]] {
         assert_eq!(app.json(&["dead-letter", "show", text]).await["id"], json!(first.id), "{text}");
     }
-    // The first 8 digits are the minute, and all five are from the same one.
     let several = app.cli(&["dead-letter", "show", &id[..8]]).await;
     assert_eq!(several.code, Some(1));
     assert!(several.stdout.is_empty() && several.stderr.contains("give more"), "{}", several.stderr);

@@ -107,7 +107,7 @@ async fn new_connections_are_checked(app: &TestApp) {
     let url = app.setting("postgres.url");
     let pooler = Proxy::without_options(&url).await;
     app.set("postgres.url", pooler.url());
-    app.set("postgres.acquire_timeout", "1s");
+    app.set("postgres.acquire_timeout", "5s");
     let pairs = app.environment_of_processes().into_iter().map(|(name, value)| (name.into(), value.into()));
     let settings = settings::load(None, pairs).unwrap().settings;
     let database = Database::new(&settings.postgres, "test").unwrap();

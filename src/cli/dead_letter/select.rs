@@ -118,7 +118,7 @@ pub(in crate::cli) struct DeadLetters {
 }
 
 impl DeadLetters {
-    fn filter(&self) -> Result<Filter, Usage> {
+    pub(super) fn filter(&self) -> Result<Filter, Usage> {
         let mut filter = self.filters.filter()?;
         if let Some(state) = self.default_state {
             filter.states = vec![state];
@@ -152,10 +152,6 @@ impl Select for DeadLetters {
             return Ok(());
         }
         Err(Usage("select dead letters by ids, by filters such as --reason, or with --all".to_owned()))
-    }
-
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
-        Ok(dead_letters::keys(database, &self.filter()?).await?)
     }
 
     fn shown(&self) -> Value {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::Select,
+        bulk::{Select, SelectKeys},
         exit::Usage,
         output::Output,
         value::{Since, variant},
@@ -106,10 +106,6 @@ impl Select for Filters {
         Ok(())
     }
 
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
-        Ok(deliveries::keys(database, &self.filter(database).await?).await?)
-    }
-
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key> {
         Ok(deliveries::resolve(database, self.company.as_deref(), id).await?)
     }
@@ -120,6 +116,12 @@ impl Select for Filters {
 
     fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {
         print(output, rows)
+    }
+}
+
+impl SelectKeys for Filters {
+    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
+        Ok(deliveries::keys(database, &self.filter(database).await?).await?)
     }
 }
 

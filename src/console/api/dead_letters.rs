@@ -1,6 +1,4 @@
-//! Dead letters: list, groups, note, get, replay, discard, restore, edit.
-
-use std::collections::HashMap;
+//! Dead letters: list, groups, note, get, edit. `operations` does what is done to many.
 
 use axum::{
     extract::State,
@@ -8,13 +6,10 @@ use axum::{
 };
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use uuid::Uuid;
 
-use super::{
-    input::{self, Ids, InPath},
-    refusals,
-};
+use super::input::{self, InPath};
 use crate::{
     amqp::{Publisher, Topology},
     console::{
@@ -26,14 +21,11 @@ use crate::{
         route::Route,
         shared::{Shared, on_one_thread},
     },
-    domain::{
-        event::Key,
-        fault::{Reason, Signature, Stage},
-    },
+    domain::fault::{Reason, Signature, Stage},
     operator::{
         audit::{self, Actor},
         dead_letters::{
-            self, Filter, Left, Progress, ReplayError, ResolveError, State as DeadLetterState,
+            self, Filter, ResolveError, State as DeadLetterState,
             edit::{self, Edit, Terms},
         },
         views,
@@ -50,21 +42,14 @@ pub(super) fn routes() -> Vec<Route> {
         Route::read("/api/v1/dead-letters/groups", Role::Viewer, groups),
         Route::change("/api/v1/dead-letters/groups/{signature}/note", Role::Operator, note),
         Route::read("/api/v1/dead-letters/{id}", Role::Viewer, get),
-        Route::change("/api/v1/dead-letters/replay", Role::Operator, replay),
-        Route::change("/api/v1/dead-letters/discard", Role::Operator, discard),
-        Route::change("/api/v1/dead-letters/restore", Role::Operator, restore),
         Route::change("/api/v1/dead-letters/{id}/edit", Role::Editor, edit),
     ]
 }
 
 async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, Problem> {
     let states = query.all("state");
-    let states: Vec<DeadLetterState> =
-        states.iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
-    let mut filter = filter(&mut query)?;
-    if !states.is_empty() {
-        filter.states = states;
-    }
+    let given = Given { state: Some(states).filter(|states| !states.is_empty()), ..Given::take(&mut query)? };
+    let filter = given.filter(&DeadLetterState::UNSETTLED)?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
@@ -72,30 +57,67 @@ async fn list(State(shared): State<Shared>, mut query: Params) -> Result<Reply, 
 }
 
 async fn groups(State(shared): State<Shared>, mut query: Params) -> Result<Reply, Problem> {
-    let filter = filter(&mut query)?;
+    let filter = Given::take(&mut query)?.filter(&DeadLetterState::UNSETTLED)?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
     Reply::of(&dead_letters::groups(&shared.database, &filter, after, limit).await?)
 }
 
-/// All filters but the states, and no limit.
-fn filter(query: &mut Params) -> Result<Filter, Problem> {
-    let reason = query.one("reason")?;
-    let stage = query.one("stage")?;
-    Ok(Filter {
-        reason: reason.map(|name| input::named::<Reason>("reason", &name)).transpose()?,
-        stage: stage.map(|name| input::named::<Stage>("stage", &name)).transpose()?,
-        company: input::text(query, "company")?,
-        trigger: input::text(query, "trigger")?,
-        endpoint: query.parsed("endpoint", |text| text.parse().ok(), "the id of an endpoint")?,
-        event_id: input::text(query, "event")?,
-        signature: query.parsed("signature", |text| text.parse().ok(), "the signature of a group")?,
-        text: query.parsed("text", |text| text.parse().ok(), "1 to 200 characters on one line")?,
-        since: input::moment(query, "since")?,
-        until: input::moment(query, "until")?,
-        ..Filter::default()
-    })
+/// The filters as they are given: the parameters of a listing, or members of JSON with the same names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Given {
+    reason: Option<String>,
+    stage: Option<String>,
+    company: Option<String>,
+    trigger: Option<String>,
+    endpoint: Option<String>,
+    event: Option<String>,
+    signature: Option<String>,
+    text: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    state: Option<Vec<String>>,
+}
+
+impl Given {
+    /// All but the states.
+    fn take(query: &mut Params) -> Result<Self, Problem> {
+        Ok(Self {
+            reason: query.one("reason")?,
+            stage: query.one("stage")?,
+            company: query.one("company")?,
+            trigger: query.one("trigger")?,
+            endpoint: query.one("endpoint")?,
+            event: query.one("event")?,
+            signature: query.one("signature")?,
+            text: query.one("text")?,
+            since: query.one("since")?,
+            until: query.one("until")?,
+            state: None,
+        })
+    }
+
+    /// The filter; in these states if none is given.
+    pub(super) fn filter(self, states: &[DeadLetterState]) -> Result<Filter, Problem> {
+        let given = self.state.filter(|given| !given.is_empty());
+        let given = given.map(|names| names.iter().map(|name| input::named("state", name)).collect());
+        Ok(Filter {
+            reason: self.reason.map(|name| input::named::<Reason>("reason", &name)).transpose()?,
+            stage: self.stage.map(|name| input::named::<Stage>("stage", &name)).transpose()?,
+            company: input::storable("company", self.company)?,
+            trigger: input::storable("trigger", self.trigger)?,
+            endpoint: input::read("endpoint", self.endpoint, "the id of an endpoint")?,
+            event_id: input::storable("event", self.event)?,
+            signature: input::read("signature", self.signature, "the signature of a group")?,
+            text: input::read("text", self.text, "1 to 200 characters on one line")?,
+            since: input::moment_in("since", self.since)?,
+            until: input::moment_in("until", self.until)?,
+            states: given.transpose()?.unwrap_or_else(|| states.to_vec()),
+            limit: None,
+        })
+    }
 }
 
 async fn get(
@@ -138,135 +160,6 @@ async fn note(
         Ok(Reply(json!({ "signature": signature, "note": new.text })))
     })
     .await
-}
-
-async fn replay(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Json(ids): Json<Ids>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
-    let ids = ids.distinct()?;
-    on_one_thread(move || replay_all(shared, actor, ids)).await
-}
-
-async fn replay_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Reply, Problem> {
-    let chosen = Chosen::resolve(&shared, ids).await?;
-    let mut publisher = Publisher::connect(&shared.settings.amqp, "replay").await?;
-    let topology = Topology::new(&shared.settings.amqp.namespace);
-    let (keys, mut reached) = (chosen.keys(), Progress::default());
-    let progress = |progress: &Progress| reached = progress.clone();
-    let replayed =
-        dead_letters::replay(&shared.database, &actor, &mut publisher, &topology, &keys, None, progress);
-    match replayed.await {
-        Ok(progress) => Ok(chosen.reply("replayed", &progress, None)),
-        Err(error) => {
-            let problem = match error {
-                ReplayError::Database(error) => error.into(),
-                error @ ReplayError::Publish(_) => refusals::broker(&error),
-            };
-            chosen.ended_early("replayed", &reached, problem)
-        }
-    }
-}
-
-async fn discard(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Json(ids): Json<Ids>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
-    let ids = ids.distinct()?;
-    on_one_thread(move || async move {
-        let chosen = Chosen::resolve(&shared, ids).await?;
-        let (keys, mut reached) = (chosen.keys(), Progress::default());
-        let progress = |progress: &Progress| reached = progress.clone();
-        match dead_letters::discard(&shared.database, &actor, &keys, None, progress).await {
-            Ok(progress) => Ok(chosen.reply("discarded", &progress, None)),
-            Err(error) => chosen.ended_early("discarded", &reached, error.into()),
-        }
-    })
-    .await
-}
-
-async fn restore(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Json(ids): Json<Ids>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, ids.reason.as_deref())?;
-    let ids = ids.distinct()?;
-    on_one_thread(move || async move {
-        let chosen = Chosen::resolve(&shared, ids).await?;
-        let (keys, mut reached) = (chosen.keys(), Progress::default());
-        let progress = |progress: &Progress| reached = progress.clone();
-        match dead_letters::restore(&shared.database, &actor, &keys, None, progress).await {
-            Ok(progress) => Ok(chosen.reply("restored", &progress, None)),
-            Err(error) => chosen.ended_early("restored", &reached, error.into()),
-        }
-    })
-    .await
-}
-
-/// The dead letters that a request names, in its order; those that do not exist have no key.
-struct Chosen(Vec<(Uuid, Option<Key>)>);
-
-impl Chosen {
-    async fn resolve(shared: &Shared, ids: Vec<Uuid>) -> Result<Self, Problem> {
-        let mut chosen = Vec::with_capacity(ids.len());
-        for id in ids {
-            match dead_letters::resolve(&shared.database, &id.to_string()).await {
-                Ok(key) => chosen.push((id, Some(key))),
-                Err(ResolveError::Database(error)) => return Err(error.into()),
-                Err(_) => chosen.push((id, None)),
-            }
-        }
-        Ok(Self(chosen))
-    }
-
-    fn keys(&self) -> Vec<Key> {
-        self.0.iter().filter_map(|(_, key)| key.clone()).collect()
-    }
-
-    /// Before anything was done, the request fails as a whole. Afterwards the client must learn what was done.
-    fn ended_early(&self, done: &str, reached: &Progress, problem: Problem) -> Result<Reply, Problem> {
-        if reached.done == 0 { Err(problem) } else { Ok(self.reply(done, reached, Some(&problem))) }
-    }
-
-    /// What became of each. With a `problem`, only as many as `reached` counts were tried, in their order.
-    fn reply(&self, done: &str, reached: &Progress, problem: Option<&Problem>) -> Reply {
-        let left: HashMap<&Key, Left> = reached.left.iter().map(|(key, left)| (key, *left)).collect();
-        let tried = reached.done + reached.skipped + reached.failed;
-        let (mut number, mut unknown, mut untried) = (0, 0, 0);
-        let mut results: Vec<Value> = Vec::with_capacity(self.0.len());
-        for (id, key) in &self.0 {
-            let Some(key) = key else {
-                unknown += 1;
-                results.push(
-                    json!({ "id": id, "outcome": "unknown", "detail": "there is no such dead letter" }),
-                );
-                continue;
-            };
-            number += 1;
-            results.push(match (left.get(key), problem) {
-                (_, Some(problem)) if number > tried => {
-                    untried += 1;
-                    json!({ "id": id, "outcome": "failed", "detail": problem.detail })
-                }
-                (None, _) => json!({ "id": id, "outcome": done }),
-                (Some(Left::Skipped), _) => {
-                    json!({ "id": id, "outcome": "skipped", "detail": "its state does not allow it" })
-                }
-                (Some(Left::Failed), _) => {
-                    json!({ "id": id, "outcome": "failed", "detail": "the broker did not take it; it is open again" })
-                }
-            });
-        }
-        Reply(json!({
-            done: reached.done, "skipped": reached.skipped + unknown, "failed": reached.failed + untried,
-            "results": results,
-        }))
-    }
 }
 
 /// The whole edited event: as JSON, or as its text.

@@ -1,6 +1,6 @@
 //! Parameters that several routes share.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, str::FromStr};
 
 use axum::{
     extract::{FromRequestParts, Path},
@@ -88,6 +88,11 @@ pub(super) fn limit(query: &mut Params) -> Result<u32, Problem> {
 
 /// A moment, or how long ago it was.
 pub(super) fn moment(query: &mut Params, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {
+    moment_in(name, query.one(name)?)
+}
+
+/// The same, from a text.
+pub(super) fn moment_in(name: &str, text: Option<String>) -> Result<Option<OffsetDateTime>, Problem> {
     let parse = |text: &str| {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(|| {
             let ago = time::Duration::try_from(humantime::parse_duration(text).ok()?).ok()?;
@@ -96,13 +101,37 @@ pub(super) fn moment(query: &mut Params, name: &'static str) -> Result<Option<Of
         // What Postgres can store, with room on both sides.
         moment.filter(|moment| (1970..10_000).contains(&moment.year()))
     };
-    query.parsed(name, parse, "a time such as 2026-11-22T10:00:00Z, or a duration such as 24h")
+    parsed(name, text, parse, "a time such as 2026-11-22T10:00:00Z, or a duration such as 24h")
 }
 
 /// A text that the database can compare with.
 pub(super) fn text(query: &mut Params, name: &'static str) -> Result<Option<String>, Problem> {
+    storable(name, query.one(name)?)
+}
+
+/// The same, from a text.
+pub(super) fn storable(name: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     let parse = |text: &str| (text.len() <= MAX_TEXT && !text.contains('\0')).then(|| text.to_owned());
-    query.parsed(name, parse, &format!("at most {MAX_TEXT} bytes, without a zero character"))
+    parsed(name, text, parse, &format!("at most {MAX_TEXT} bytes, without a zero character"))
+}
+
+/// A text of a type that can be read from one.
+pub(super) fn read<T: FromStr>(
+    name: &str,
+    text: Option<String>,
+    expected: &str,
+) -> Result<Option<T>, Problem> {
+    parsed(name, text, |text| text.parse().ok(), expected)
+}
+
+fn parsed<T>(
+    name: &str,
+    text: Option<String>,
+    parse: impl FnOnce(&str) -> Option<T>,
+    expected: &str,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    parse(&text).map(Some).ok_or_else(|| Problem::invalid(name, format!("expected {expected}")))
 }
 
 /// Maximum length of a filter, in bytes.
@@ -110,7 +139,7 @@ const MAX_TEXT: usize = 2_048;
 
 /// One of several names.
 pub(super) fn named<T: strum::VariantArray + Copy + Into<&'static str>>(
-    name: &'static str,
+    name: &str,
     text: &str,
 ) -> Result<T, Problem> {
     let found = T::VARIANTS.iter().copied().find(|variant| Into::<&str>::into(*variant) == text);

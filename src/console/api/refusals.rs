@@ -10,6 +10,7 @@ use crate::{
         dead_letters::{self, NoteError, edit::EditError},
         deliveries, endpoints,
         erasure::EraseError,
+        operations::ChangeError,
         preview::PreviewError,
         unmerge::UnmergeError,
     },
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The broker does not answer.
-pub(super) fn broker(error: &(dyn Error + 'static)) -> Problem {
+fn broker(error: &(dyn Error + 'static)) -> Problem {
     tracing::warn!(error = chain(error), "could not reach the broker for a request");
     Problem::new(Kind::Unavailable, "the broker does not answer; try again").retry_after(5)
 }
@@ -33,6 +34,16 @@ impl From<dead_letters::ResolveError> for Problem {
     fn from(error: dead_letters::ResolveError) -> Self {
         match error {
             dead_letters::ResolveError::Database(error) => error.into(),
+            other => Self::new(Kind::NotFound, other.to_string()),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Database(error) => error.into(),
+            state @ ChangeError::WrongState { .. } => Self::new(Kind::Conflict, state.to_string()),
             other => Self::new(Kind::NotFound, other.to_string()),
         }
     }

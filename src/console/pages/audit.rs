@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Id, Moment, object, printable, words},
+    progress::path,
     query::{Choice, Given, PAGE, choices},
     shell::{Shell, render},
 };
@@ -55,6 +56,7 @@ impl Row {
             Some(("delivery", _)) => Some("deliveries"),
             Some(("endpoint", _)) => Some("endpoints"),
             Some(("contact", _)) => Some("contacts"),
+            Some(("operation", _)) => Some("operations"),
             _ => None,
         };
         let id = Uuid::try_parse(&entry.object).ok();
@@ -63,7 +65,11 @@ impl Row {
             operator: printable(&entry.operator),
             via: words(&entry.via),
             action: words(&entry.action.replace('.', ": ")),
-            href: kind.zip(id).map(|(kind, id)| object(kind, &entry.company, id)),
+            href: kind.zip(id).map(|(kind, id)| match kind {
+                // Operations are of every company.
+                "operations" => path(id),
+                _ => object(kind, &entry.company, id),
+            }),
             what: Id::text(&entry.object),
             company: printable(&entry.company),
             before: state(entry.before.as_ref()),

@@ -82,7 +82,7 @@ pub(super) async fn unmerge(
     });
     let outcome = outcome.await?;
     if is_confirmed && outcome.is_ok() {
-        return Ok(go(&target.page(), Done::Unmerged, &[]));
+        return Ok(go(&target.page(), Done::Unmerged));
     }
     let shell = Shell::new(&caller, "/contacts", "Unmerge");
     render(&plan(shell, &target, outcome))
@@ -141,7 +141,7 @@ pub(super) async fn erase(
         }
     })
     .await?;
-    Ok(go(&list, Done::Erased, &[]))
+    Ok(go(&list, Done::Erased))
 }
 
 /// Shows the contact with its identity, after that was recorded.

@@ -18,8 +18,8 @@ use super::{
     },
     explain,
     parts::{Badge, Id, Moment, Payload, link, object, printable, words},
+    plan,
     query::key_text,
-    settle::Action,
     shell::{DONE, Shell, render},
 };
 use crate::{
@@ -34,7 +34,6 @@ use crate::{
 #[template(path = "dead_letter.html")]
 struct Page {
     shell: Shell,
-    here: String,
     key: String,
     actions: Vec<(&'static str, &'static str)>,
     id: Id,
@@ -152,9 +151,8 @@ fn page(shell: Shell, key: &Key, letter: &DeadLetter, (seen, refused): (Seen, Op
     let of = |kind: &str, id: Uuid| (Id::new(id), object(kind, &key.company, id));
     let signature = Signature::try_from(row.signature.as_slice()).ok().map(|signature| signature.to_string());
     Page {
-        here: object("dead-letters", &key.company, row.id),
         key: key_text(key),
-        actions: Action::of(&row.state, letter.is_blank),
+        actions: plan::actions(&row.state, letter.is_blank),
         id: Id::new(row.id),
         reason: words(&row.reason),
         explanation: explain::reason(&row.reason),

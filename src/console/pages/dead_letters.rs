@@ -3,14 +3,14 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use strum::VariantArray as _;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Badge, Id, Moment, object, printable, words},
     query::{Choice, Given, MOMENT, PAGE, choices, key_text, moment},
-    shell::{DONE, Shell, render},
+    shell::{Shell, render},
 };
 use crate::{
     domain::{
@@ -20,7 +20,8 @@ use crate::{
     operator::dead_letters::{self, Filter, State as Letter, Summary},
 };
 
-const NAMES: [&str; 12] = [
+/// The parameters of a filter.
+pub(super) const FILTERS: [&str; 11] = [
     "state",
     "reason",
     "stage",
@@ -32,7 +33,6 @@ const NAMES: [&str; 12] = [
     "since",
     "until",
     "signature",
-    "cursor",
 ];
 
 /// The choice of every state, beside the states themselves.
@@ -51,7 +51,8 @@ struct Page {
     fault: Option<String>,
     actions: Vec<(&'static str, &'static str)>,
     rows: Vec<Row>,
-    here: String,
+    /// The filter, for the buttons that act on all that match.
+    matching: Vec<(&'static str, String)>,
     first: Option<String>,
     next: Option<String>,
 }
@@ -108,31 +109,31 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let given = Given::take(&mut query, &NAMES)?;
-    let done = query.one(DONE)?;
+    let given = Given::take(&mut query, &[&FILTERS[..], &["cursor"]].concat())?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
     let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
-    let (found, fault) = match filter(&given, now).and_then(|filter| Ok((filter, cursor?))) {
+    let (found, matching, fault) = match filter(&given, now).and_then(|filter| Ok((filter, cursor?))) {
         Ok((filter, after)) => {
-            (Some(dead_letters::list(&shared.database, &filter, after, PAGE).await?), None)
+            let found = dead_letters::list(&shared.database, &filter, after, PAGE).await?;
+            (Some(found), fields(&given, &filter), None)
         }
-        Err(fault) => (None, Some(fault)),
+        Err(fault) => (None, Vec::new(), Some(fault)),
     };
     let next = found.as_ref().and_then(|found| found.next);
     let rows = found.iter().flat_map(|found| &found.items);
     let field = |name: &str| given.get(name).to_owned();
     render(&Page {
-        shell: Shell::new(&caller, "/dead-letters", "Dead letters").live().after(done.as_deref()),
+        shell: Shell::new(&caller, "/dead-letters", "Dead letters").live(),
         states: states(given.get("state")),
         reasons: choices(Reason::VARIANTS.iter().map(|reason| reason.name()), given.get("reason")),
         stages: choices(Stage::VARIANTS.iter().map(|stage| stage.name()), given.get("stage")),
-        is_filtered: given.any(&NAMES),
+        is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
         has_more_filters: given.any(&["trigger", "event", "endpoint", "since", "until", "signature"]),
         fault,
         actions: actions(given.get("state")),
         rows: rows.map(|row| Row::new(row, now)).collect(),
-        here: given.link("/dead-letters", "cursor", given.get("cursor")),
+        matching,
         first: given.given("cursor").map(|_| given.link("/dead-letters", "cursor", "")),
         next: next.map(|next| given.link("/dead-letters", "cursor", &next.to_string())),
         filter: Fields {
@@ -168,7 +169,25 @@ fn states(chosen: &str) -> Vec<Choice> {
     std::iter::once(unsettled).chain(each).collect()
 }
 
-fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
+/// The filter as fields of a form. Times are exact: a plan that is made later must not select more.
+fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
+    let field = |name: &'static str| {
+        let value = match name {
+            "since" => exact(filter.since),
+            "until" => exact(filter.until),
+            _ => given.get(name).to_owned(),
+        };
+        (name, value)
+    };
+    FILTERS.into_iter().map(field).filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn exact(at: Option<OffsetDateTime>) -> String {
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// What the parameters select.
+pub(super) fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
     let states = given.parsed("state", "one of the list", |text| match text {
         ANY => Some(Letter::VARIANTS.to_vec()),
         _ => text.parse().ok().map(|state| vec![state]),

@@ -163,5 +163,5 @@ pub(super) async fn resend(
     });
     let resent = resent.await?;
     let done = if resent.done > 0 { Done::Resent } else { Done::NotResent };
-    Ok(go(&here, done, &[]))
+    Ok(go(&here, done))
 }

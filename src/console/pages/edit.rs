@@ -17,10 +17,10 @@ use super::{
     contacts::sentence,
     dead_letter::{Refused, key, respond},
     parts::object,
-    settle::broker,
     shell::{DONE, Done, Shell, go},
 };
 use crate::{
+    amqp::{Publisher, Topology},
     domain::event::Key,
     operator::{
         audit::Actor,
@@ -50,12 +50,18 @@ pub(super) async fn edit(
         on_one_thread(move || send(shared, actor, key, body, owner)).await?
     };
     match sent {
-        Ok(edited) => Ok(go(&object("dead-letters", &edited.key.company, edited.key.id), Done::Edited, &[])),
+        Ok(edited) => Ok(go(&object("dead-letters", &edited.key.company, edited.key.id), Done::Edited)),
         Err(fault) => {
             let shell = Shell::new(&caller, "/dead-letters", "Dead letter");
             respond(&shared, shell, &key, Some(Refused { body, fault })).await
         }
     }
+}
+
+/// A connection to publish with.
+async fn broker(shared: &Shared) -> Result<(Publisher, Topology), Problem> {
+    let amqp = &shared.settings.amqp;
+    Ok((Publisher::connect(amqp, "edit").await?, Topology::new(&amqp.namespace)))
 }
 
 /// The edited event, or why it was refused.

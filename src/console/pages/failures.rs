@@ -35,6 +35,7 @@ struct Page {
     fault: Option<String>,
     groups: Vec<Row>,
     here: String,
+    company: String,
     first: Option<String>,
     next: Option<String>,
 }
@@ -106,6 +107,7 @@ pub(super) async fn list(
         fault,
         groups: groups.map(|group| Row::new(group, given.get("company"), now)).collect(),
         here: given.link("/failures", "cursor", given.get("cursor")),
+        company: given.get("company").to_owned(),
         first: given.given("cursor").map(|_| given.link("/failures", "cursor", "")),
         next: next.map(|next| given.link("/failures", "cursor", &next.to_string())),
         filter: Fields { company: given.get("company").to_owned(), trigger: given.get("trigger").to_owned() },
@@ -146,5 +148,5 @@ pub(super) async fn note(
         })
     })
     .await?;
-    Ok(go(&back, Done::Noted, &[]))
+    Ok(go(&back, Done::Noted))
 }

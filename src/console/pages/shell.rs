@@ -6,7 +6,6 @@ use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use super::{
     super::{caller::Caller, problem::Problem},
     assets::Assets,
-    parts::words,
 };
 use crate::settings::Role;
 
@@ -36,10 +35,11 @@ pub(super) struct Link {
     pub(super) key: char,
 }
 
-const LINKS: [Link; 8] = [
+const LINKS: [Link; 9] = [
     Link { path: "/", name: "Overview", key: 'o' },
     Link { path: "/failures", name: "Failures", key: 'f' },
     Link { path: "/dead-letters", name: "Dead letters", key: 'd' },
+    Link { path: "/operations", name: "Operations", key: 'r' },
     Link { path: "/deliveries", name: "Deliveries", key: 'v' },
     Link { path: "/endpoints", name: "Endpoints", key: 'e' },
     Link { path: "/contacts", name: "Contacts", key: 'c' },
@@ -92,14 +92,15 @@ pub(super) fn render(page: &impl Template) -> Result<Response, Problem> {
     Ok(Html(text).into_response())
 }
 
-/// What was done, as one sentence. It crosses a redirect as a code of a closed list with numbers, so that nobody can
-/// make a link that shows a text of their own.
+/// What was done, as one sentence. It crosses a redirect as a code of a closed list, so that nobody can make a link that
+/// shows a text of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Done {
-    Replayed,
-    Discarded,
-    Restored,
+    OperationRun,
+    OperationPaused,
+    OperationResumed,
+    OperationCanceled,
     Edited,
     Resent,
     NotResent,
@@ -113,7 +114,7 @@ pub(super) enum Done {
 }
 
 /// Goes to a page of ours, which then says what was done.
-pub(super) fn go(path: &str, done: Done, counts: &[u64]) -> Response {
+pub(super) fn go(path: &str, done: Done) -> Response {
     let code: &str = done.into();
     let (address, query) = path.split_once('?').unwrap_or((path, ""));
     let mut target = format!("{address}?");
@@ -122,14 +123,13 @@ pub(super) fn go(path: &str, done: Done, counts: &[u64]) -> Response {
         target.extend([pair, "&"]);
     }
     target.extend([DONE, "=", code]);
-    target.extend(counts.iter().flat_map(|count| ["-".to_owned(), count.to_string()]));
     Redirect::to(&target).into_response()
 }
 
 /// A notice on a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
-    pub(super) text: String,
+    pub(super) text: &'static str,
     tone: &'static str,
 }
 
@@ -139,58 +139,29 @@ impl Notice {
     }
 
     fn read(code: &str) -> Option<Self> {
-        let mut parts = code.split('-');
-        let done: Done = parts.next()?.parse().ok()?;
-        let counts: Vec<u64> = parts.map_while(|count| count.parse().ok()).take(3).collect();
-        Some(Self::of(done, &counts))
+        code.parse().ok().map(Self::of)
     }
 
-    fn of(done: Done, counts: &[u64]) -> Self {
-        let count = |place: usize| counts.get(place).copied().unwrap_or_default();
-        let (ended, skipped, failed) = (count(0), count(1), count(2));
+    const fn of(done: Done) -> Self {
         let text = match done {
-            Done::Replayed | Done::Discarded | Done::Restored => {
-                let skipped_too = match skipped {
-                    0 => String::new(),
-                    _ => format!(" Left {skipped} alone, because their state did not allow it."),
-                };
-                let failed_too = match failed {
-                    0 => String::new(),
-                    _ => format!(" {failed} could not be published and are open again."),
-                };
-                format!("{} {}.{skipped_too}{failed_too}", capitalized(done), letters(ended))
-            }
-            Done::Edited => "The edited message was sent as a new event.".to_owned(),
-            Done::Resent => "The delivery is due now.".to_owned(),
-            Done::NotResent => "Its state does not allow to send it again.".to_owned(),
-            Done::Paused => "The endpoint is paused. Requests in flight still end.".to_owned(),
-            Done::Resumed => "The endpoint is no longer paused.".to_owned(),
-            Done::Enabled => "The endpoint is enabled, and its failures are forgotten.".to_owned(),
-            Done::Unchanged => "Nothing had to be changed.".to_owned(),
-            Done::Unmerged => "The contacts are two again.".to_owned(),
-            Done::Erased => "The person was erased.".to_owned(),
-            Done::Noted => "The note was saved.".to_owned(),
+            Done::OperationRun => "It runs as soon as a process takes it up.",
+            Done::OperationPaused => "It is paused. What is being published still ends.",
+            Done::OperationResumed => "It goes on.",
+            Done::OperationCanceled => "It is canceled. What has no outcome stays as it is.",
+            Done::Edited => "The edited message was sent as a new event.",
+            Done::Resent => "The delivery is due now.",
+            Done::NotResent => "Its state does not allow to send it again.",
+            Done::Paused => "The endpoint is paused. Requests in flight still end.",
+            Done::Resumed => "The endpoint is no longer paused.",
+            Done::Enabled => "The endpoint is enabled, and its failures are forgotten.",
+            Done::Unchanged => "Nothing had to be changed.",
+            Done::Unmerged => "The contacts are two again.",
+            Done::Erased => "The person was erased.",
+            Done::Noted => "The note was saved.",
         };
-        let is_waiting = matches!(done, Done::NotResent | Done::Unchanged) || skipped > 0;
-        let tone = if failed > 0 {
-            "failed"
-        } else if is_waiting {
-            "waiting"
-        } else {
-            "done"
-        };
+        let tone = if matches!(done, Done::NotResent | Done::Unchanged) { "waiting" } else { "done" };
         Self { text, tone }
     }
-}
-
-fn capitalized(done: Done) -> String {
-    let name = words(done.into());
-    let mut letters = name.chars();
-    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
-}
-
-fn letters(count: u64) -> String {
-    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 
 #[cfg(test)]
@@ -203,23 +174,17 @@ mod tests {
     #[test]
     fn notice_crosses_a_redirect() {
         for done in Done::VARIANTS {
-            let response = go("/dead-letters?state=open&done=erased", *done, &[2, 1, 0]);
+            let response = go("/dead-letters?state=open&done=erased", *done);
             let location = response.headers().get(LOCATION).unwrap().to_str().unwrap().to_owned();
             let code = location.strip_prefix("/dead-letters?state=open&done=").unwrap();
-            assert_eq!(Notice::read(code), Some(Notice::of(*done, &[2, 1, 0])));
+            assert_eq!(Notice::read(code), Some(Notice::of(*done)));
         }
-        assert_eq!(
-            Notice::read("replayed-1-2-3").unwrap().text,
-            "Replayed 1 dead letter. Left 2 alone, because their state did not allow it. 3 could not be published and are \
-             open again."
-        );
     }
 
     #[test]
     fn no_link_shows_a_text_of_a_stranger() {
-        for code in ["", "hello", "replayed<script>", "call-0800", "Replayed-1"] {
+        for code in ["", "hello", "edited<script>", "call-0800", "Edited", "edited-1"] {
             assert_eq!(Notice::read(code), None, "{code}");
         }
-        assert_eq!(Notice::read("replayed-x").unwrap().text, "Replayed 0 dead letters.");
     }
 }

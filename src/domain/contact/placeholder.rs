@@ -8,6 +8,7 @@ mod beside;
 mod examples;
 mod made_up;
 mod residue;
+mod sentences;
 mod spreadsheet;
 mod words;
 
@@ -23,6 +24,19 @@ use crate::domain::{
     },
 };
 
+/// Around a number in links to a chat and in its ids. Without a number they are no value.
+const LINKS: [&str; 10] = [
+    "https://",
+    "http://",
+    "api.whatsapp.com/send/?phone=",
+    "api.whatsapp.com/send?phone=",
+    "wa.me/",
+    "@s.whatsapp.net",
+    "@c.us",
+    "whatsapp:",
+    "tel:",
+    "sms:",
+];
 /// In digits: fewer are no phone number, but the code of a country or an area.
 const MIN_DIGITS: usize = 7;
 
@@ -194,19 +208,35 @@ impl Placeholders {
         if !text.contains(char::is_alphabetic) || digits() >= MIN_DIGITS {
             return false;
         }
-        let words: String = text.chars().map(|c| if c.is_alphabetic() { c } else { ' ' }).collect();
+        let number = LINKS.iter().fold(text.to_ascii_lowercase(), |text, link| text.replace(link, " "));
+        let words: String = number.chars().map(|c| if c.is_alphabetic() { c } else { ' ' }).collect();
         let words: Vec<&str> = words.split_whitespace().collect();
-        self.words.cover(Field::Phone, &words.join(" "))
+        words.is_empty() && digits() == 0 || self.words.cover(Field::Phone, &words.join(" "))
     }
 }
 
-/// Whether somebody hid letters of a word: `A*** S***`. Asterisks before a word and after it make it bold.
+/// Whether somebody hid letters of a word: `A*** S***`. Asterisks before words and after them make them bold:
+/// `**Ana Souza**` (`CommonMark`, 6.2).
 fn hides_letters(text: &str) -> bool {
-    text.contains("**")
-        && text.split(' ').any(|word| {
-            let hidden = word.find("**").and_then(|at| word.get(..at));
-            hidden.is_some_and(|before| before.ends_with(char::is_alphabetic) && !before.starts_with('*'))
-        })
+    let mut opened = None;
+    let (mut before, mut rest) = (None, text);
+    while let Some(at) = rest.find("**") {
+        let (plain, marked) = rest.split_at(at);
+        before = plain.chars().next_back().or(before);
+        let after = marked.trim_start_matches('*');
+        let length = marked.len() - after.len();
+        if before.is_some_and(char::is_alphanumeric) {
+            let is_at_end = !after.starts_with(char::is_alphanumeric);
+            if !(is_at_end && opened.take() == Some(length)) {
+                return true;
+            }
+        } else {
+            // Punctuation may stand before the end: `**Ana!**`.
+            opened = if opened == Some(length) { None } else { Some(length) };
+        }
+        (before, rest) = (Some('*'), after);
+    }
+    false
 }
 
 /// Characters that alone are not a value: "-", "...", "??", "—", "{}", "''".

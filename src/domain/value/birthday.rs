@@ -180,36 +180,38 @@ fn with_month_name(parts: [&str; 3]) -> Option<Date> {
     date(year?, i32::try_from(month + 1).ok()?, day?)
 }
 
-/// The months in Portuguese, Spanish and English, without accents. The first three letters are enough.
+/// The months in Portuguese, Spanish, English, German, French and Italian (Unicode CLDR), without accents. The first three
+/// letters are enough, but not for two French months that share them.
 const MONTHS: [&str; 12] = [
-    "janeiro enero january",
-    "fevereiro febrero february",
-    "marco marzo march",
-    "abril april",
-    "maio mayo may",
-    "junho junio june",
-    "julho julio july",
-    "agosto august",
-    "setembro septiembre setiembre september sept",
-    "outubro octubre october",
-    "novembro noviembre november",
-    "dezembro diciembre december",
+    "janeiro enero january januar janner janvier janv gennaio",
+    "fevereiro febrero february februar fevrier fevr febbraio",
+    "marco marzo march marz mars",
+    "abril april avril aprile",
+    "maio mayo may mai maggio",
+    "junho junio june juni juin giugno",
+    "julho julio july juli juillet juil luglio",
+    "agosto august aout",
+    "setembro septiembre setiembre september sept septembre settembre",
+    "outubro octubre october oktober octobre ottobre",
+    "novembro noviembre november novembre",
+    "dezembro diciembre december decembre dicembre",
 ];
 
 /// Whether `text` is this name or its first three letters, such as "mai", "may", "dez", "dic" or "dec".
 fn is_name(text: &str, name: &str) -> bool {
-    text == name || text.len() == 3 && name.starts_with(text)
+    text == name || text.len() == 3 && name.starts_with(text) && text != "jui"
 }
 
-/// The days of the week in Portuguese, Spanish and English, without accents. The first three letters are enough.
+/// The days of the week in the languages of the months, without accents. The first three letters are enough, the first two in
+/// German.
 const WEEKDAYS: [(Weekday, &str); 7] = [
-    (Weekday::Sunday, "domingo sunday"),
-    (Weekday::Monday, "segunda lunes monday"),
-    (Weekday::Tuesday, "terca martes tuesday tues"),
-    (Weekday::Wednesday, "quarta miercoles wednesday"),
-    (Weekday::Thursday, "quinta jueves thursday thurs thur"),
-    (Weekday::Friday, "sexta viernes friday"),
-    (Weekday::Saturday, "sabado saturday"),
+    (Weekday::Sunday, "domingo sunday sonntag so dimanche domenica"),
+    (Weekday::Monday, "segunda lunes monday montag mo lundi lunedi"),
+    (Weekday::Tuesday, "terca martes tuesday tues dienstag di mardi martedi"),
+    (Weekday::Wednesday, "quarta miercoles wednesday mittwoch mi mercredi mercoledi"),
+    (Weekday::Thursday, "quinta jueves thursday thurs thur donnerstag jeudi giovedi"),
+    (Weekday::Friday, "sexta viernes friday freitag fr vendredi venerdi"),
+    (Weekday::Saturday, "sabado saturday samstag sonnabend sa samedi sabato"),
 ];
 
 fn weekday(text: &str) -> Option<Weekday> {

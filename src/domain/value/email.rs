@@ -47,6 +47,8 @@ impl Email {
         let text = text::plain(text);
         let address = address(&text)?;
         let (local, domain) = address.split_once('@')?;
+        // RFC 5322, 3.4.1: there may be blanks around the sign.
+        let (local, domain) = (local.trim_end(), domain.trim_start());
         if local.len() > MAX_LOCAL || !is_dot_atom(local) {
             return None;
         }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{country, text::folded};
 
-/// Names in Portuguese, Spanish and English, folded, without full stops and hyphens, separated by `|`.
+/// Names in Portuguese, Spanish, English, German, French and Italian, folded, without full stops and hyphens, separated by `|`.
 pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
     endereco de email|endereco eletronico|email address|mail address|direccion de correo|email de contato|\
     email para contato|email de contacto|contact email|contato|contacto|contact|email pessoal|email personal|\
@@ -20,35 +20,42 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     telefone residencial|telefono celular|telefono fijo|telefono movil|telefono de contacto|phone number|\
     contact number|mobile number|cell number|whatsapp number|work phone|home phone|fixo|fijo|comercial|residencial|\
     casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
-    fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|телефон|тел|моб|мобильный";
+    fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|\
+    telemovel|tlm|port|mobno|telno|phoneno|contactno|whatsappno|numero di telefono|numero di cellulare|gsm|\
+    telefoonnummer|mobiel|телефон|тел|моб|мобильный";
 /// The names of documents. They say what a document is, so they are not taken off: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\
     pasaporte|passport";
 /// Not [`DOCUMENTS`].
 pub(in crate::domain) const IDENTITY: &str = "identidade|identidad|identity|documento|documento de identidade|\
     documento de identidad|document|doc|id|numero do documento|numero de documento|document number|id number|nº|n°";
-pub(in crate::domain) const ZIP_CODE: &str =
-    "cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp";
+pub(in crate::domain) const ZIP_CODE: &str = "cep|codigo postal|cod postal|zip|zip code|zipcode|postal code|postcode|post code|cp|plz|postleitzahl|code postal|cap|\
+    codice postale";
 pub(in crate::domain) const NUMBER: &str = "numero|num|nro|number|no|n|nº|n°";
 pub(in crate::domain) const DATE: &str = "nascimento|nasc|data de nascimento|data nascimento|data de nasc|data nasc|dt nasc|\
     dt nascimento|dn|nascido em|nascida em|nasci em|aniversario|data|fecha de nacimiento|fecha nacimiento|fecha nac|\
     fec nac|f nac|nacimiento|nacido el|nacida el|cumpleanos|fecha|birthday|birth date|birthdate|date of birth|dob|\
-    born|born on|date|bday";
+    born|born on|date|bday|geburtsdatum|geburtstag|geboren am|geb|date de naissance|ne le|nee le|data di nascita|nato il|nata il|\
+    geboortedatum";
 pub(in crate::domain) const NAME: &str = "nome|nome completo|sobrenome|nome do cliente|nome do contato|nome do lead|nombre|\
     nombre completo|nombre y apellido|nombre y apellidos|nombre del cliente|name|full name|customer name|client name|\
-    lead name|cliente|client|customer";
+    lead name|cliente|client|customer|lead|contato|contacto|contact|contact name|usuario|utilizador|user|visitante|visitor|\
+    nome do usuario|primeiro nome|first name|last name|given name|family name|surname|nombres|apellido|apellidos|nom|prenom|\
+    nom complet|nom et prenom|vorname|nachname|vor und nachname|cognome|nominativo";
 pub(in crate::domain) const COMPANY: &str = "empresa|nome da empresa|nombre de la empresa|company|company name|compania|\
-    organizacao|organizacion|organization|organisation|razao social|razon social|nome fantasia|firma";
+    organizacao|organizacion|organization|organisation|razao social|razon social|nome fantasia|firma|negocio|employer|\
+    empresa onde trabalha|unternehmen|entreprise|societe|azienda|ditta";
 pub(in crate::domain) const POSITION: &str = "cargo|funcao|funcion|puesto|posicao|position|job title|job|role|profissao|\
-    profesion|ocupacao|ocupacion";
-pub(in crate::domain) const COUNTRY: &str = "pais|country";
-pub(in crate::domain) const STATE: &str = "estado|uf|state|provincia|province|departamento";
-pub(in crate::domain) const CITY: &str = "cidade|ciudad|city|municipio|town|localidade|localidad";
+    profesion|ocupacao|ocupacion|rolle|funktion|beruf|poste|profession|ruolo";
+pub(in crate::domain) const COUNTRY: &str = "pais|country|land|pays|paese";
+pub(in crate::domain) const STATE: &str = "estado|uf|state|provincia|province|departamento|bundesland";
+pub(in crate::domain) const CITY: &str =
+    "cidade|ciudad|city|municipio|town|localidade|localidad|stadt|wohnort|ville|citta|comune";
 pub(in crate::domain) const DISTRICT: &str =
     "bairro|barrio|district|distrito|colonia|neighborhood|neighbourhood";
 /// Not `rua` or `calle`, which begin the names of streets.
 pub(in crate::domain) const STREET: &str = "logradouro|endereco|street address|address|direccion|domicilio|nome da rua|\
-    nombre de la calle|street name";
+    nombre de la calle|street name|anschrift|adresse|indirizzo|straße";
 /// What a form asks for, and what the name of a street begins with.
 pub(in crate::domain) const STREET_KINDS: &str = "rua|avenida|street|avenue|calle";
 pub(in crate::domain) const COMPLEMENT: &str = "complemento|complement|compl|address line 2";
@@ -63,6 +70,12 @@ const SIGNS: [char; 17] =
     ['☎', '✆', '📞', '📱', '📲', '📧', '✉', '📩', '📨', '📬', '📫', '🟢', '💬', '➡', '👉', '•', '\u{fe0f}'];
 const REGIONAL_INDICATORS: RangeInclusive<char> = '\u{1f1e6}'..='\u{1f1ff}';
 
+/// Emoji and other symbols, with what joins and colors them. Quotes and dashes are none.
+const SYMBOLS: [RangeInclusive<char>; 3] =
+    ['\u{2190}'..='\u{2bff}', '\u{fe0f}'..='\u{fe0f}', '\u{1f000}'..='\u{1faff}'];
+/// What a sentence says between a name and its value, folded: `meu e-mail é …`. Alone it stands for the name.
+const COPULAS: [&str; 6] = ["e", "eh", "es", "is", "ist", "est"];
+
 /// Before an item of a list and a quoted line. A space follows: `*NSYNC` is a name.
 const BULLETS: [char; 12] = ['-', '*', '•', '·', '–', '—', '>', '▪', '●', '◦', '‣', '→'];
 
@@ -71,6 +84,8 @@ pub(super) fn without<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
     let at = text.find([':', '=', '：']).filter(|at| *at <= MAX_NAME)?;
     let (name, rest) = text.split_at_checked(at)?;
     let marks = |c: char| matches!(c, '*' | '_' | '~' | '`');
+    // `- **Nome:** Ana`
+    let name = without_bullet(name).unwrap_or(name);
     let opening = name.chars().next().filter(|c| marks(*c));
     let name = name.trim_start_matches(marks);
     if !is_closed(name) || !is_name(names, name) {
@@ -121,7 +136,22 @@ pub(super) fn without_after_digits<'a>(names: &[&str], text: &'a str) -> Option<
     let (number, name) = text.split_at_checked(digit + 1)?;
     // A letter right after the digits belongs to them: `85 3333-4444x`.
     let is_apart = name.starts_with([' ', '(', '-', '[', ',', '\u{a0}']) && name.len() <= MAX_NAME;
-    (is_apart && is_name(names, name)).then_some(number)
+    let country = || name.trim_start().strip_prefix('(')?.strip_suffix(')');
+    let is_country = || country().is_some_and(|country| country::code(country).is_some());
+    (is_apart && (is_name(names, name) || is_country())).then_some(number)
+}
+
+/// The first word of the text if only one of these names comes after it: `ada@x.example - pessoal`.
+pub(super) fn without_after_word<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
+    let (word, name) = text.split_once(' ')?;
+    (name.len() <= MAX_NAME && is_name(names, name)).then_some(word)
+}
+
+/// The text between tags that have one of these names: `<email>ada@x.example</email>`.
+pub(super) fn without_tag<'a>(names: &[&str], text: &'a str) -> Option<&'a str> {
+    let (name, rest) = text.strip_prefix('<')?.split_once('>')?;
+    let inner = rest.strip_suffix('>')?.strip_suffix(name)?.strip_suffix("</")?;
+    is_name(names, name).then_some(inner)
 }
 
 /// The last word of the text if only one of these names comes before it: `e-mail ada@x.example`.
@@ -132,9 +162,21 @@ pub(super) fn without_before_word<'a>(names: &[&str], text: &'a str) -> Option<&
 
 /// The text after a telephone, an envelope, a flag and the like.
 pub(super) fn without_sign(text: &str) -> Option<&str> {
-    let is_sign = |c: char| SIGNS.contains(&c) || REGIONAL_INDICATORS.contains(&c) || c.is_whitespace();
-    let rest = text.trim_start_matches(is_sign);
+    let is_before = |c: char| is_sign(c) || c.is_whitespace();
+    let rest = text.trim_start_matches(is_before);
+    (rest.len() < text.len()).then(|| rest.trim_start_matches([':', ' ']))
+}
+
+/// The text before emoji, exclamation marks and semicolons at its end.
+pub(super) fn without_sign_after(text: &str) -> Option<&str> {
+    let rest = text.trim_end_matches(|c: char| is_sign(c) || matches!(c, '!' | ';' | ' '));
     (rest.len() < text.len()).then_some(rest)
+}
+
+fn is_sign(c: char) -> bool {
+    SIGNS.contains(&c)
+        || REGIONAL_INDICATORS.contains(&c)
+        || SYMBOLS.iter().any(|symbols| symbols.contains(&c))
 }
 
 /// The text from the plus sign on, after the name or the code of a country: `BR +55 85 3333-4444`.
@@ -168,7 +210,9 @@ fn is_name(names: &[&str], text: &str) -> bool {
     parts.peek().is_some()
         && parts.all(|key| {
             let key = without_words(&key);
+            let is_sentence = || names.iter().any(|list| [EMAIL, PHONE, DATE].contains(list));
             names.iter().any(|list| list.split('|').any(|name| name == key))
+                || COPULAS.contains(&key) && is_sentence()
         })
 }
 
@@ -186,6 +230,12 @@ fn key(text: &str) -> String {
     key
 }
 
+/// What stands before a name: whose it is, or that it is the only one.
+const POSSESSIVES: [&str; 22] = [
+    "meu ", "minha ", "mi ", "my ", "seu ", "sua ", "su ", "your ", "o ", "a ", "el ", "the ", "mon ", "ma ",
+    "mein ", "meine ", "mia ", "so ", "apenas ", "somente ", "solo ", "only ",
+];
+
 /// Without a possessive before the name, and the sign for a number or a digit after it: `meu e-mail`, `telefone nº`,
 /// `telefone 1`.
 fn without_words(key: &str) -> &str {
@@ -193,122 +243,11 @@ fn without_words(key: &str) -> &str {
         Some((name, digit)) if digit.len() == 1 && digit.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => key,
     };
-    let key = ["meu ", "minha ", "mi ", "my ", "seu ", "sua ", "su ", "your ", "o ", "a ", "el ", "the "]
-        .iter()
-        .find_map(|word| key.strip_prefix(word))
-        .unwrap_or(key);
+    let words = key.rsplit_once(' ').filter(|(_, last)| COPULAS.contains(last)).map(|(words, _)| words);
+    let key = words.unwrap_or(key);
+    let key = POSSESSIVES.iter().find_map(|word| key.strip_prefix(word)).unwrap_or(key);
     [" nº", " n°", " n", " no", " num"].iter().find_map(|word| key.strip_suffix(word)).unwrap_or(key)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_names_are_taken_off() {
-        for (names, text, expected) in [
-            (PHONE, "Tel.: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "Telefone/WhatsApp: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "TEL. (CELULAR) = 85 3333-4444", "85 3333-4444"),
-            (PHONE, "Meu telefone nº: 85", "85"),
-            (PHONE, "*Telefone:* 85", "85"),
-            (PHONE, "**Telefone**: 85", "85"),
-            (PHONE, "Teléfono：85", "85"),
-            (EMAIL, "E-mail: ada@x.example", "ada@x.example"),
-            (EMAIL, "e_mail=_ada@x.example", "_ada@x.example"),
-            (DATE, "D.N.: 20/05/1990", "20/05/1990"),
-            (ZIP_CODE, "C.P.: 06600", "06600"),
-            (NAME, "Nome: Ana: Bia", "Ana: Bia"),
-            (NAME, "Nome:", ""),
-            (PHONE, "Telefone 1: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "Tel/Fax: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "Res: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "(Cel.) Tel: 85 3333-4444", "85 3333-4444"),
-            (PHONE, "Телефон: 85 3333-4444", "85 3333-4444"),
-            (EMAIL, "Courriel : ada@x.example", "ada@x.example"),
-            (EMAIL, "E-Mail-Adresse: ada@x.example", "ada@x.example"),
-            (NAME, "\"name\": Ana", "Ana"),
-            (STREET, "Endereço: Rua das Flores", "Rua das Flores"),
-        ] {
-            assert_eq!(without(&[names], text), Some(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn other_texts_stay() {
-        for (names, text) in [
-            (PHONE, "E-mail: ada@x.example"),
-            (PHONE, "https://wa.me/5585999990001"),
-            (EMAIL, "mailto:ada@x.example"),
-            (EMAIL, "ada=email@x.example"),
-            (NAME, "Empresa: Analytical"),
-            (NAME, "Nome"),
-            (NAME, "Ana (nome: Bia)"),
-            (NAME, ": Ana"),
-            (COMPANY, "Nossa empresa: a melhor"),
-            (NAME, "(Nome: Ana)"),
-            (NAME, "[Nome: Ana] Souza"),
-            (NAME, "{\"name\":\"Ana\"}"),
-            (NAME, "\"Nome: Ana\" Souza"),
-            (NAME, "“Nome: Ana” Souza"),
-            (COMPANY, "[Empresa: X] Y"),
-            (STREET, "Rua: das Flores"),
-            (STREET, "Calle: 12"),
-        ] {
-            assert_eq!(without(&[names], text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn names_of_phones_need_no_colon() {
-        for (text, expected) in [
-            ("Tel. (85) 3333-4444", " (85) 3333-4444"),
-            ("Cel +55 85 99999-0001", " +55 85 99999-0001"),
-            ("Telefone (WhatsApp) 85 3333-4444", " 85 3333-4444"),
-        ] {
-            assert_eq!(without_before_digits(&[PHONE], text), Some(expected), "{text}");
-        }
-        for text in ["85 3333-4444", "Ana 85 3333-4444", "Tel.", "+55 85", "ligar 85 3333-4444"] {
-            assert_eq!(without_before_digits(&[PHONE], text), None, "{text}");
-        }
-        assert_eq!(without_before_digits(&[NUMBER], "nº120"), Some("120"));
-        assert_eq!(without_before_digits(&[DATE], "/Date(643161600000)/"), None, "ASP.NET");
-        assert_eq!(without_before_digits(&[PHONE], "(Tel 85 3333-4444)"), None, "one text in parentheses");
-        assert_eq!(without_joined(&[PHONE], "cel85999990001"), Some("85999990001"));
-        for text in ["x85999990001", "cel85", "cel 85999990001", "85999990001", "cel85999990001 x"] {
-            assert_eq!(without_joined(&[PHONE], text), None, "{text}");
-        }
-        assert_eq!(without_words_before("Meu e-mail é: ada@x.example"), Some("ada@x.example"));
-        assert_eq!(without_words_before("*Ada:* ada@x.example"), Some("ada@x.example"));
-        for text in ["https://x.example", "85: 3333-4444", "ada@x.example: Ada", ": 85", "Ada"] {
-            assert_eq!(without_words_before(text), None, "{text}");
-        }
-        assert_eq!(without_bullet("- Ana"), Some("Ana"));
-        for text in ["*NSYNC", "- Ana -", "* Ana *", "-", "- ", "Ana - Bia", "-Ana"] {
-            assert_eq!(without_bullet(text), None, "{text}");
-        }
-        assert_eq!(without_sign("🇧🇷 +55 85"), Some("+55 85"));
-        for text in ["BR +55 85", "BRA: +55 85", "Brasil (+55 85", "México+55 85"] {
-            assert_eq!(without_country(text), Some("+55 85"), "{text}");
-        }
-        for text in ["Ana +55 85", "BR 85", "+55 85", "x+55 85"] {
-            assert_eq!(without_country(text), None, "{text}");
-        }
-        assert_eq!(without_before_digits(&[NUMBER], "N1 9GU"), None);
-        for text in
-            ["85 3333-4444 (WhatsApp)", "85 3333-4444 - zap", "85 3333-4444, celular", "85 3333-4444 [Cel.]"]
-        {
-            assert_eq!(without_after_digits(&[PHONE], text), Some("85 3333-4444"), "{text}");
-        }
-        for text in
-            ["85 3333-4444", "85 3333-4444 ramal", "85 3333-4444 x", "85 3333-4444cel", "85 3333-4444 (Ana)"]
-        {
-            assert_eq!(without_after_digits(&[PHONE], text), None, "{text}");
-        }
-        assert_eq!(without_before_word(&[EMAIL], "meu e-mail ada@x.example"), Some("ada@x.example"));
-        assert_eq!(without_before_word(&[EMAIL], "Ana ada@x.example"), None);
-        assert_eq!(without_sign("📞 85"), Some("85"));
-        assert_eq!(without_sign("☎\u{fe0f}85"), Some("85"));
-        assert_eq!(without_sign("85"), None);
-    }
-}
+mod tests;

@@ -71,6 +71,9 @@ impl Phone {
         let text = text::plain(text);
         let text = text.trim_end_matches([',', ';', ' ']);
         let text = damaged::repair(text).filter(|text| !damaged::is_fraction(text))?;
+        if written::lacks_a_digit(&text) {
+            return None;
+        }
         let unprefixed = brazil::without_blank(&text, region.code() == "BR");
         let read = written::read(unprefixed.as_deref().unwrap_or(&text));
         let Written { number, international, extension } = read?;
@@ -197,8 +200,10 @@ fn renumbered(e164: &str) -> Option<String> {
         // No Brazilian area code contains a zero; 0300, 0500, 0800 and 0900 numbers look like one.
         return (is_mobile && !area.contains('0')).then(|| format!("+55{area}9{subscriber}"));
     }
-    let national = e164.strip_prefix("+521").filter(|national| national.len() == 10)?;
-    Some(format!("+52{national}"))
+    // With what was dialed before it until 2019, too.
+    let national = e164.strip_prefix("+52")?;
+    let national = ["1", "01", "044", "045"].iter().find_map(|prefix| national.strip_prefix(prefix))?;
+    (national.len() == 10).then(|| format!("+52{national}"))
 }
 
 impl PartialEq for Phone {

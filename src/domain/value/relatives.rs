@@ -24,7 +24,9 @@ const BESIDE: &str = "a|as|o|os|e|é|ou|da|de|do|das|dos|esta|este|esse|essa|ex|
     el|la|y|es|mi|mis|su|del|the|of|is|my|his|her|your|s|for|or|and|der|die|von|mein|meine|meiner|le|mon|ma|sa|du|di|della|\
     tel|telef|telefone|telefono|telephone|telefon|phone|fone|fon|cel|celular|cell|mobile|movil|mobil|handy|cellulare|\
     portable|whatsapp|whats|zap|wpp|fixo|fijo|fax|numero|number|num|nº|contato|contacto|contact|contatto|email|mail|\
-    correio|correo|courriel|sms|mailto|callto|https|http|тел|телефон";
+    correio|correo|courriel|sms|mailto|callto|https|http|тел|телефон|\
+    trabalho|servico|serviço|trabajo|work|office|escritorio|oficina|c|p|deixar|falar|chamar|ligar|dejar|hablar|avec|bei|mit|chez|\
+    call|ask|leave|message|messages|so|apenas|only|solo|no|na|nos|urgente";
 
 /// What stands between a relative and a name: `Mãe do João`.
 const OF: [&str; 9] = ["de", "da", "do", "das", "dos", "del", "of", "di", "von"];
@@ -118,6 +120,9 @@ mod tests {
             ("E-mail da esposa: ana@x.example", "Portuguese"),
             ("Mãe <ana@x.example>", "RFC 5322, 3.4: a display name"),
             ("[Mãe](mailto:ana@x.example)", "Markdown"),
+            ("trabalho do marido: 85 98812-4471", "Portuguese"),
+            ("Recados c/ vizinha: 85 98812-4471", "Portuguese, on forms"),
+            ("85 98812-4471 p/ recado", "Portuguese, on forms"),
             ("ana@x.example (esposa)", "RFC 5322, 3.2.2: a comment"),
         ] {
             assert!(is_anothers(text), "{text} ({source})");

@@ -2,6 +2,7 @@
 //! about the value; where a link's label and target are two values, it does not choose.
 
 mod links;
+mod literals;
 mod markup;
 mod quotes;
 #[cfg(test)]
@@ -118,7 +119,7 @@ impl Kind {
     fn is_plain(self, text: &str) -> bool {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
-            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'%' | b'!' | b'?' => {
+            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'!' | b'?' => {
                 matches!(self, Self::Email | Self::Text)
             }
             b' ' | b',' | b'(' | b')' => self != Self::Email,
@@ -152,6 +153,7 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     let plain = decoded
         .or_else(|| markup::without_escaped_breaks(text).map(Cow::Borrowed))
         .or_else(|| markup::without_escapes(text).map(Cow::Owned))
+        .or_else(|| without_percents(kind, text).map(Cow::Owned))
         .or_else(|| markup::without_cdata(text).map(Cow::Borrowed));
     if plain.is_some() {
         return plain.map(Layer::Around);
@@ -165,6 +167,12 @@ fn peel<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<Layer<'a>> {
     }
     if let Some(layer) = linked(kind, names, text) {
         return Some(layer);
+    }
+    let printed = literals::without_literal(text)
+        .or_else(|| if kind == Kind::Date { literals::date_numbers(text) } else { None })
+        .or_else(|| label::without_tag(names, text));
+    if printed.is_some() {
+        return printed.map(|text| Layer::Around(text.into()));
     }
     let is_free_text = kind == Kind::Text;
     let around = markup::without_emphasis(text, is_free_text)
@@ -274,6 +282,10 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
         Kind::Email => after_name
             .or_else(|| label::without_before_word(names, text).filter(|word| word.contains('@')))
             .or_else(|| without_comment(text))
+            .or_else(|| {
+                let names = [names, &[label::PHONE]].concat();
+                label::without_after_word(&names, text).filter(|word| word.contains('@'))
+            })
             .or_else(|| label::without_sign(text))
             .or_else(|| label::without_words_before(text).filter(|rest| Email::parse(rest).is_some())),
         Kind::Phone(region) => after_name
@@ -289,11 +301,25 @@ fn unlabeled<'a>(kind: Kind, names: &[&str], text: &'a str) -> Option<&'a str> {
         Kind::Digits | Kind::Date => after_name.or_else(|| label::without_before_digits(names, text)),
         Kind::Text => after_name,
     }
+    .or_else(|| if kind == Kind::Text { None } else { label::without_sign_after(text) })
     .or_else(|| {
         // `> 10` and `- 10` are more than a number in a list.
         let starts = |rest: &&str| kind != Kind::Text || rest.starts_with(char::is_alphabetic);
         label::without_bullet(text).filter(starts)
     })
+}
+
+/// Decodes a whole text from a URL (RFC 3986, 2.1): `Jo%C3%A3o%20Silva`, `ada%40x.example`. Other texts have percent signs, too.
+fn without_percents(kind: Kind, text: &str) -> Option<String> {
+    let is_encoded = match kind {
+        Kind::Email => !text.contains('@') && text.contains("%40"),
+        Kind::Phone(_) => text.starts_with("%2B") || text.starts_with("%2b") || text.contains("%20"),
+        Kind::Digits | Kind::Date => false,
+        Kind::Text => ["%20", "%C3%", "%c3%"].iter().any(|encoded| text.contains(encoded)),
+    };
+    // A link has its own reading.
+    let is_whole = is_encoded && !text.contains([' ', ':', '<', '[']);
+    is_whole.then(|| text::percent_decoded(text).map(Cow::into_owned))?
 }
 
 /// Whether the word is a link to a chat, or a person's id in one.

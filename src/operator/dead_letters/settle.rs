@@ -1,6 +1,4 @@
-//! Replays, discards and restores dead letters, in windows of one transaction each.
-
-use std::{collections::HashSet, num::NonZeroU32};
+//! Replays, discards and restores one window of dead letters. `operator::operations` decides which and when.
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -8,10 +6,7 @@ use sqlx::PgConnection;
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::{event::Key, fault::Stage},
-    operator::{
-        audit::{self, Actor, Change},
-        rate_limit::RateLimit,
-    },
+    operator::audit::{self, Actor, Change},
     postgres::{
         Database,
         dead_letters::{self as store, Replayable, State},
@@ -19,47 +14,8 @@ use crate::{
     },
 };
 
-/// Why a dead letter was not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum Left {
-    /// It is in another state, was delivered already, has no contents, or does not exist.
-    Skipped,
-    /// It could not be published, and is open again.
-    Failed,
-}
-
 /// A dead letter whose state has changed, and the state before.
 pub(in crate::operator) type Changed = (Key, String);
-
-/// Counts of an operation on many dead letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Changed.
-    pub done: u64,
-    /// Left alone: in another state, delivered already, without contents, or deleted.
-    pub skipped: u64,
-    /// Not published, and open again.
-    pub failed: u64,
-    /// Which ones were not changed. All others were.
-    pub left: Vec<(Key, Left)>,
-}
-
-impl Progress {
-    fn add(&mut self, done: usize, skipped: Vec<Key>, failed: Vec<Key>) {
-        self.done += done as u64;
-        self.skipped += skipped.len() as u64;
-        self.failed += failed.len() as u64;
-        self.left.extend(skipped.into_iter().map(|key| (key, Left::Skipped)));
-        self.left.extend(failed.into_iter().map(|key| (key, Left::Failed)));
-    }
-}
-
-/// Those of `keys` that are not among `others`.
-fn without<'a>(keys: &[Key], others: impl Iterator<Item = &'a Key>) -> Vec<Key> {
-    let others: HashSet<&Key> = others.collect();
-    keys.iter().filter(|key| !others.contains(key)).cloned().collect()
-}
 
 /// Why a replay ended early. Dead letters that were not published are open again, or still `replaying` if the
 /// database failed; both can be replayed.
@@ -73,38 +29,7 @@ pub enum ReplayError {
     Publish(#[from] PublishError),
 }
 
-/// Sends dead letters through the stage that failed, in the order of `keys`, at most `rate` per second. Calls
-/// `progress` after each window.
-///
-/// Each one is marked, and its delivery made due, before it is published. So a crash loses nothing, and a message
-/// that is replayed twice takes effect once.
-///
-/// # Errors
-/// When the database or the broker fails; the last `progress` is accurate.
-pub async fn replay(
-    database: &Database,
-    actor: &Actor,
-    publisher: &mut Publisher,
-    topology: &Topology,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    mut progress: impl FnMut(&Progress),
-) -> Result<Progress, ReplayError> {
-    let mut rate_limit = RateLimit::new(rate);
-    let mut total = Progress::default();
-    for keys in keys.chunks(rate_limit.window()) {
-        rate_limit.wait(keys.len()).await;
-        let begin = async |conn: &mut PgConnection| begin(conn, actor, keys).await;
-        let replayables = database.transact(|_| true, begin).await?;
-        let unpublished = send(database, publisher, topology, &replayables).await?;
-        let skipped = without(keys, replayables.iter().map(|one| &one.key));
-        total.add(replayables.len() - unpublished.len(), skipped, unpublished);
-        progress(&total);
-    }
-    Ok(total)
-}
-
-/// Marks one window, and makes its deliveries due. Afterwards it is to be published, and ended with [`end`].
+/// Marks one window, and makes its deliveries due; leaves out those that were not replayed as often as `replays` says. Afterwards it is to be published, and ended with [`end`].
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
@@ -112,9 +37,10 @@ pub(in crate::operator) async fn begin(
     conn: &mut PgConnection,
     actor: &Actor,
     keys: &[Key],
+    replays: &[i32],
 ) -> Result<Vec<Replayable>, sqlx::Error> {
     lock_deliveries(conn, keys, &State::UNSETTLED).await?;
-    let replayables = store::begin_replay(conn, keys).await?;
+    let replayables = store::begin_replay(conn, keys, replays).await?;
     // A pending delivery keeps its schedule: it will be sent anyway.
     let due: Vec<Key> = replayables.iter().filter_map(Replayable::delivery).collect();
     deliveries::restart(conn, &due, &[deliveries::State::Dead, deliveries::State::Discarded]).await?;
@@ -143,21 +69,6 @@ pub(super) async fn send(
     Ok(unpublished?)
 }
 
-/// Discards dead letters, and the deliveries behind them, at most `rate` per second. Calls `progress` after each window.
-///
-/// # Errors
-/// When the database fails; the last `progress` is accurate.
-pub async fn discard(
-    database: &Database,
-    actor: &Actor,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    progress: impl FnMut(&Progress),
-) -> Result<Progress, sqlx::Error> {
-    let discard = async |conn: &mut PgConnection, keys: &[Key]| discard_window(conn, actor, keys).await;
-    in_windows(database, keys, rate, progress, discard).await
-}
-
 /// Discards one window, and returns what was changed.
 ///
 /// # Errors
@@ -174,22 +85,6 @@ pub(in crate::operator) async fn discard_window(
     Ok(discarded.dead_letters)
 }
 
-/// Reopens discarded dead letters, and the deliveries behind them, at most `rate` per second. Calls `progress` after
-/// each window. Skips those whose contents were not kept.
-///
-/// # Errors
-/// When the database fails; the last `progress` is accurate.
-pub async fn restore(
-    database: &Database,
-    actor: &Actor,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    progress: impl FnMut(&Progress),
-) -> Result<Progress, sqlx::Error> {
-    let restore = async |conn: &mut PgConnection, keys: &[Key]| restore_window(conn, actor, keys).await;
-    in_windows(database, keys, rate, progress, restore).await
-}
-
 /// Reopens one window, and returns what was changed.
 ///
 /// # Errors
@@ -204,25 +99,6 @@ pub(in crate::operator) async fn restore_window(
     deliveries::restore(conn, &restored.deliveries).await?;
     record(conn, actor, audit::DEAD_LETTER_RESTORE, &restored.dead_letters, State::Open).await?;
     Ok(restored.dead_letters)
-}
-
-/// Changes dead letters, one window in a transaction.
-async fn in_windows(
-    database: &Database,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    mut progress: impl FnMut(&Progress),
-    change: impl AsyncFn(&mut PgConnection, &[Key]) -> Result<Vec<Changed>, sqlx::Error>,
-) -> Result<Progress, sqlx::Error> {
-    let mut total = Progress::default();
-    let mut rate_limit = RateLimit::new(rate);
-    for keys in keys.chunks(rate_limit.window()) {
-        rate_limit.wait(keys.len()).await;
-        let changed = database.transact(|_| true, async |conn| change(conn, keys).await).await?;
-        total.add(changed.len(), without(keys, changed.iter().map(|(key, _)| key)), Vec::new());
-        progress(&total);
-    }
-    Ok(total)
 }
 
 /// Records dead letters whose state has changed.

@@ -40,6 +40,9 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Skipped: its state does not allow it, or its contents were not kept.
 const WRONG_STATE: &str = "wrong_state";
 
+/// Skipped: somebody else has replayed it since it was chosen.
+const REPLAYED_SINCE: &str = "replayed_since";
+
 /// Skipped: the database refuses to change it, for example because somebody keeps it locked.
 const REFUSED: &str = "refused";
 
@@ -328,26 +331,42 @@ async fn begin_replay(
     items: Vec<Item>,
     max_replays: u32,
 ) -> Result<Window, sqlx::Error> {
-    let of = |is_started| {
-        let chosen = items.iter().filter(move |item| item.is_started == is_started);
-        chosen.map(|item| item.key.clone()).collect::<Vec<Key>>()
-    };
-    let (mut fresh, started) = (of(false), of(true));
+    let mut fresh: Vec<&Item> = items.iter().filter(|item| !item.is_started).collect();
+    let started: Vec<Key> =
+        items.iter().filter(|item| item.is_started).map(|item| item.key.clone()).collect();
     let looping = match i32::try_from(max_replays) {
-        Ok(limit @ 1..) => letters::looping(conn, &fresh, limit).await?,
+        Ok(limit @ 1..) => letters::looping(conn, &keys_of(&fresh), limit).await?,
         _ => Vec::new(),
     };
-    fresh.retain(|key| !looping.contains(key));
-    let mut replayables = dead_letters::begin(conn, actor, &fresh).await?;
+    fresh.retain(|item| !looping.contains(&item.key));
+    let mut replayables = dead_letters::begin(conn, actor, &keys_of(&fresh), &replays_of(&fresh)).await?;
     let marked: HashSet<Key> = replayables.iter().map(|one| one.key.clone()).collect();
-    let is_marked = |item: &&Item| marked.contains(&item.key);
-    let positions: Vec<i64> = items.iter().filter(is_marked).map(|item| item.position).collect();
+    let positions: Vec<i64> =
+        fresh.iter().filter(|item| marked.contains(&item.key)).map(|item| item.position).collect();
     store::start(conn, operation, &positions).await?;
-    let left_alone = items.iter().filter(|item| !item.is_started && !is_marked(item));
-    let why = |item: &Item| if looping.contains(&item.key) { LOOP_GUARD } else { WRONG_STATE };
+    fresh.retain(|item| !marked.contains(&item.key));
+    let replayed = letters::replayed_since(conn, &keys_of(&fresh), &replays_of(&fresh)).await?;
+    let why = |item: &Item| {
+        if looping.contains(&item.key) {
+            LOOP_GUARD
+        } else if replayed.contains(&item.key) {
+            REPLAYED_SINCE
+        } else {
+            WRONG_STATE
+        }
+    };
+    let left_alone = items.iter().filter(|item| !item.is_started && !marked.contains(&item.key));
     let skipped = left_alone.map(|item| (item.position, why(item))).collect();
     replayables.extend(letters::replaying(conn, &started).await?);
     Ok(Window { items, replayables, skipped })
+}
+
+fn keys_of(items: &[&Item]) -> Vec<Key> {
+    items.iter().map(|item| item.key.clone()).collect()
+}
+
+fn replays_of(items: &[&Item]) -> Vec<i32> {
+    items.iter().map(|item| item.replays).collect()
 }
 
 fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {

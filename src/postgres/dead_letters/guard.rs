@@ -25,6 +25,30 @@ pub async fn looping(conn: &mut PgConnection, keys: &[Key], limit: i32) -> Resul
     .await
 }
 
+/// Those of these dead letters that were not replayed as often as this: somebody has replayed them since.
+///
+/// # Errors
+/// When the database fails.
+pub async fn replayed_since(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    replays: &[i32],
+) -> Result<Vec<Key>, sqlx::Error> {
+    let (companies, ids) = key_columns(keys);
+    sqlx::query_as!(
+        Key,
+        "SELECT dl.company_id AS company, dl.dead_letter_id AS id
+         FROM UNNEST($1::text[], $2::uuid[], $3::integer[]) AS u(company_id, dead_letter_id, replays)
+         JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
+         WHERE dl.replays <> u.replays",
+        &companies as &[&str],
+        &ids,
+        replays,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Those of these dead letters that are being replayed, in the order of `keys`.
 ///
 /// # Errors

@@ -74,18 +74,23 @@ pub async fn deliveries_in(
 /// between, they can be replayed again.
 ///
 /// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
-/// were not kept, or whose delivery has been delivered.
+/// were not kept, whose delivery has been delivered, or that were not replayed as often as `replays` says: somebody
+/// else has replayed them since.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
+pub async fn begin_replay(
+    conn: &mut PgConnection,
+    keys: &[Key],
+    replays: &[i32],
+) -> Result<Vec<Replayable>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
         "WITH replayable AS MATERIALIZED (
              SELECT dl.company_id, dl.dead_letter_id, dl.state
-             FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, dead_letter_id)
+             FROM UNNEST($1::text[], $2::uuid[], $3::integer[]) AS u(company_id, dead_letter_id, replays)
              JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
-             WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank
+             WHERE dl.state IN ('open', 'replaying') AND NOT dl.is_blank AND dl.replays = u.replays
                AND NOT EXISTS (
                    SELECT FROM webhook_deliveries d
                    WHERE dl.stage = 'webhook' AND d.company_id = dl.company_id
@@ -96,6 +101,7 @@ pub async fn begin_replay(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<R
          RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, old.state AS was",
         &companies as &[&str],
         &ids,
+        replays,
     )
     .fetch_all(conn)
     .await?;

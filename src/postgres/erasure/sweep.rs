@@ -80,6 +80,7 @@ pub struct Sweep<'a> {
     deliveries: HashSet<Uuid>,
     /// Rows of events that a live process is about to publish.
     unpublished: Vec<EffectsKey>,
+    is_complete: bool,
 }
 
 /// The rows of a table after one key, up to and including another.
@@ -102,7 +103,14 @@ impl<'a> Sweep<'a> {
             until,
             deliveries: HashSet::new(),
             unpublished: Vec::new(),
+            is_complete: false,
         }
+    }
+
+    /// Whether the last sweep of a table came to its end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// The rows that the last sweep of [`Table::Events`] has left, because a live process is about to publish them.
@@ -135,6 +143,7 @@ impl<'a> Sweep<'a> {
             removed += counts;
             start = next;
         }
+        self.is_complete = start.is_none();
         Ok(removed)
     }
 

@@ -149,8 +149,8 @@ impl Row {
 /// last. May be repeated at any time, also by several processes at once. Leaves what the person did after coming back.
 ///
 /// An event that a live process is about to publish from memory cannot be removed. It waits up to `patience` until it is
-/// published, and until every process has heard which webhooks it must not send. `None` if that was not enough, or if it no
-/// longer `goes_on`: then the erasure stays unfinished.
+/// published and has been searched for once more, and until every process has heard which webhooks it must not send. `None` if
+/// that was not enough, or if it no longer `goes_on`: then the erasure stays unfinished.
 ///
 /// # Errors
 /// When the database fails; the erasure is unfinished.
@@ -174,15 +174,19 @@ pub async fn complete(
         return Ok(None);
     }
     let deadline = Instant::now() + patience;
+    let is_in_time = || goes_on() && Instant::now() < deadline;
     while !sweep.unpublished().is_empty() {
-        if Instant::now() >= deadline {
+        if !is_in_time() {
             return Ok(None);
         }
         tokio::time::sleep(POLL).await;
-        // A sweep reads everything that the company has to publish.
+        // A sweep reads everything that the company has to publish, which may take long.
         let left = sweep.unpublished();
         if !database.unit(async |conn| are_in_memory(conn, left).await).await? {
-            removed += sweep.table(database, Table::Events, true, &goes_on).await?;
+            removed += sweep.table(database, Table::Events, true, &is_in_time).await?;
+            if !sweep.is_complete() {
+                return Ok(None);
+            }
         }
     }
     let mut history = Deletion::of(company, ids.clone());

@@ -132,6 +132,8 @@ pub struct Item {
     pub position: i64,
     /// The dead letter.
     pub key: Key,
+    /// How often it had been replayed when it was chosen.
+    pub replays: i32,
     /// It was marked, and may or may not have been published.
     pub is_started: bool,
     /// Size of its message.
@@ -149,7 +151,7 @@ pub async fn next_items(
     limit: i64,
 ) -> Result<Vec<Item>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT i.position, i.company_id, i.object_id, i.outcome IS NOT NULL AS "is_started!",
+        r#"SELECT i.position, i.company_id, i.object_id, i.replays, i.outcome IS NOT NULL AS "is_started!",
                coalesce(octet_length(dl.body), 0)::bigint AS "bytes!"
            FROM operation_items i
            LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
@@ -163,6 +165,7 @@ pub async fn next_items(
     let items = rows.into_iter().map(|row| Item {
         position: row.position,
         key: Key { company: row.company_id, id: row.object_id },
+        replays: row.replays,
         is_started: row.is_started,
         bytes: row.bytes,
     });

@@ -8,7 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use super::settlement::{Settlement, Unpublished};
-use crate::{amqp::Message, postgres::effects::EffectsKey, workers::room::Reserved};
+use crate::{amqp::Message, postgres::effects::EffectsKey, telemetry::traces::Span, workers::room::Reserved};
 
 /// Names a message in flight.
 pub(super) struct Name {
@@ -19,6 +19,7 @@ pub(super) struct Name {
     pub(super) answer: Option<Message>,
     /// When it was sent.
     pub(super) sent_at: Instant,
+    pub(super) span: Option<Span>,
 }
 
 /// Rows by number.

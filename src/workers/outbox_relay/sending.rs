@@ -9,11 +9,15 @@ use super::{
     flight::Name,
     lost::Lost,
     messages::{answer, to_amqp},
+    spans,
 };
 use crate::{amqp::Message, postgres::effects::events::Committed, workers::room::Handed};
 
 /// What a message takes up while its outcome is unknown, in bytes.
 const SIZE_IN_FLIGHT: usize = 256;
+
+/// What its span takes up, in bytes.
+const SIZE_OF_SPAN: usize = 256;
 
 /// The size of messages that are sent at once, in bytes.
 const SLICE: usize = 1 << 20;
@@ -27,6 +31,7 @@ impl OutboxRelay {
         rows: Vec<Handed<Committed>>,
     ) -> Result<(), Lost> {
         let (mut messages, sent_at) = (Vec::new(), Instant::now());
+        let kept = SIZE_IN_FLIGHT + if self.traces.is_on() { SIZE_OF_SPAN } else { 0 };
         for Handed(Committed { key, events, since, .. }, mut reserved) in rows {
             if events.is_empty() {
                 self.settlement.published(key);
@@ -34,13 +39,14 @@ impl OutboxRelay {
             }
             // Its bodies leave with the messages.
             if let Some(reserved) = &mut reserved {
-                reserved.shrink(events.len() * SIZE_IN_FLIGHT);
+                reserved.shrink(events.len() * kept);
             }
             let size = events.iter().map(|event| event.body.len()).sum();
             let row = self.flight.add(key, events.iter().map(|event| event.id), size, reserved);
             self.flight.waits_since(since);
-            for event in events {
-                let name = Name { row, event: event.id, answer: answer(&event), sent_at };
+            for mut event in events {
+                let span = spans::begin(&self.traces, &mut event);
+                let name = Name { row, event: event.id, answer: answer(&event), sent_at, span };
                 messages.push((name, to_amqp(&broker.exchange, event)));
             }
         }

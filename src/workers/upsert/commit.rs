@@ -6,7 +6,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use super::{
     portion::{self, Portion, Step},
     refused::Refused,
     round::Round,
+    spans,
     transaction::{self, Effects, Patience},
     triage::{self, Triage, Triaged},
     worker::UpsertWorker,
@@ -98,12 +99,13 @@ impl Committer {
                 continue;
             };
             let patience = Patience::of(is_patient, is_known);
-            let lookups = budget.left();
+            let (lookups, began) = (budget.left(), SystemTime::now());
             let refused = match transaction::apply(&self.worker, portion.messages(), patience, &budget).await
             {
                 Ok(effects) => {
                     wait.recovered();
                     self.committed(&portion, effects.dead_letters);
+                    spans::end(&self.worker.traces, portion, &effects, began);
                     self.hand_over(effects);
                     continue;
                 }

@@ -47,6 +47,8 @@ pub(super) struct Effects {
     pub(super) requests: Vec<Handed<Requests>>,
     /// How many messages have a dead letter now.
     pub(super) dead_letters: usize,
+    /// The events that were refused, if spans are recorded.
+    pub(super) refused: HashMap<Uuid, Reason>,
 }
 
 /// How long a transaction waits for a lock. Unless it is patient, it does not wait at all for the dead letter that a message has
@@ -97,11 +99,12 @@ pub(super) async fn apply(
             let loaded = outcome::load(worker, &mut transaction, messages).await?;
             let mut outcome = outcome::run_all(worker, loaded, messages)?;
             let measures = Measures::of(&outcome, messages);
+            let refused = refused(worker, &outcome);
             let mut written = write(worker, &mut transaction, &mut outcome).await?;
             let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
             let stored = dead.write(worker, &mut transaction).await?;
             (written.dead, written.left_out, written.unsearched) = stored;
-            Ok((written, measures))
+            Ok((written, measures, refused))
         };
         match applying.await {
             Ok(written) => transaction.commit().await.map(|()| Ok(written)),
@@ -115,13 +118,18 @@ pub(super) async fn apply(
             }
         }
     };
-    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures) =
+    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures, refused) =
         worker.database.unit(unit).await??;
     measures.record(&worker.metrics, began, &dead, left_out);
     worker.endpoints.remember(endpoints);
     log_dead_letters(&worker.name, &dead, left_out);
     dead_letters::log_unsearched(&worker.name, unsearched);
-    Ok(Effects { events, requests, dead_letters: dead.len() + left_out })
+    Ok(Effects { events, requests, dead_letters: dead.len() + left_out, refused })
+}
+
+fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<Uuid, Reason> {
+    let dead = outcome.dead.iter().filter(|_| worker.traces.is_on());
+    dead.filter_map(|dead| Some((dead.event_key?, dead.reason))).collect()
 }
 
 /// Logs one line for each reason, so a flood of bad messages is not a flood of lines.

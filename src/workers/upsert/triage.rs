@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{window::Demand, worker::UpsertWorker};
 use crate::{
-    amqp::{Received, Topology, properties},
+    amqp::{Received, Topology, headers, properties},
     domain::{
         chain::{
             outgoing::ReplyTo,
@@ -32,6 +32,8 @@ use crate::{
         dead_letters::{Message, NewDeadLetter},
         ledger::EventKey,
     },
+    telemetry::traces::{Attribute, Span, Traces, continued},
+    workers::spans,
 };
 
 /// A valid message, and the plan of its event.
@@ -45,18 +47,26 @@ pub(super) struct Accepted {
     /// [`fired::meaning`] of the message body.
     pub(super) meaning: [u8; 32],
     trace: TraceContext,
+    /// Ends with the commit.
+    pub(super) span: Option<Span>,
     reply_to: Option<ReplyTo>,
     /// The dead letter that this message replays.
     pub(super) replay_of: Option<Uuid>,
 }
 
 impl Accepted {
-    fn new(message: Received, plan: Plan) -> Self {
+    fn new(message: Received, plan: Plan, traces: &Traces) -> Self {
+        let key = plan.event.event.key();
+        let came_with =
+            TraceContext::new(message.header(headers::TRACEPARENT), message.header(headers::TRACESTATE));
+        let span = traces.event(&came_with, key, spans::UPSERT);
+        let company = || Attribute::Company(plan.event.company.to_string());
         Self {
             identifiers: plan.identifiers().collect(),
-            key: plan.event.event.key(),
+            key,
             meaning: fired::meaning(&message.body),
-            trace: TraceContext::new(message.header("traceparent"), message.header("tracestate")),
+            trace: continued(&came_with, span.as_ref()),
+            span: span.map(|span| span.with(company())),
             reply_to: properties::reply_to(&message.properties),
             replay_of: properties::replayed_dead_letter(&message.properties),
             message,
@@ -100,6 +110,7 @@ pub(super) struct Triage {
     max_clock_skew: Duration,
     /// A larger message is processed alone.
     max_bytes: usize,
+    traces: Traces,
     unanswered: u32,
 }
 
@@ -114,6 +125,7 @@ impl Triage {
             max_bytes: settings.upsert.batch_bytes,
             triggers: Arc::clone(&worker.triggers),
             hasher: RandomState::new(),
+            traces: worker.traces.clone(),
             unanswered: 0,
         }
     }
@@ -128,7 +140,7 @@ impl Triage {
         }));
         match planned {
             Ok(Ok(plan)) => {
-                let mut accepted = Accepted::new(message, plan);
+                let mut accepted = Accepted::new(message, plan, &self.traces);
                 let refused = accepted.reply_to.take_if(|to| !self.reply_queues.allow(&to.queue));
                 self.unanswered += u32::from(refused.is_some());
                 Triaged::Accepted(accepted)

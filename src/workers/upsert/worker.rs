@@ -12,6 +12,7 @@ use crate::{
         effects::{events::Committed, requests::Requests},
     },
     settings::Settings,
+    telemetry::traces::Traces,
     workers::{presence::Presence, room::HandOff},
 };
 
@@ -39,6 +40,8 @@ pub struct UpsertWorker {
     pub health: Health,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// Where it records spans.
+    pub traces: Traces,
     /// Name in logs and health, such as `upsert-1`.
     pub name: String,
 }

@@ -21,10 +21,12 @@ use super::{
     lanes::{Lane, Lanes},
     queue::{Queue, Queued},
     routes::Route,
+    spans,
 };
 use crate::{
     domain::{
         event::Key,
+        trace_context::TraceContext,
         webhook::{
             attempt::{Class, Outcome, hold},
             delivery::{Delivery, Progress},
@@ -34,6 +36,7 @@ use crate::{
     },
     http_client::{HttpClient, Sending},
     postgres::effects::{EffectsKey, requests::Held},
+    telemetry::traces::{Traces, continued},
     workers::presence::Presence,
 };
 
@@ -139,6 +142,7 @@ pub(super) struct Sender {
     finished: mpsc::UnboundedSender<Finished>,
     tasks: TaskTracker,
     presence: Presence,
+    traces: Traces,
     stop: CancellationToken,
     lanes: Arc<Lanes>,
     /// Jobs of batches that the recorder has to turn into rows.
@@ -157,6 +161,7 @@ impl Sender {
         finished: mpsc::UnboundedSender<Finished>,
         lanes: Arc<Lanes>,
         presence: Presence,
+        traces: Traces,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -165,6 +170,7 @@ impl Sender {
             finished,
             tasks: TaskTracker::new(),
             presence,
+            traces,
             stop,
             lanes,
             skipped: AtomicUsize::new(0),
@@ -275,10 +281,14 @@ impl Sender {
             is_recalled.store(self.presence.is_recalled(&job.lane.company, job.read_at), Ordering::Relaxed);
             !is_recalled.load(Ordering::Relaxed)
         };
-        let outcome = without_panic(self.attempt(&job, started_at, &is_wanted)).instrument(span).await;
+        let recorded = spans::begin(&self.traces, &job);
+        let trace = continued(&job.delivery.trace, recorded.as_ref());
+        let attempt = self.attempt(&job, (started_at, &trace), &is_wanted);
+        let outcome = without_panic(attempt).instrument(span).await;
         if is_recalled.into_inner() {
             return self.withdraw(job);
         }
+        spans::end(recorded, &outcome);
         let lane = job.lane.clone();
         let is_held = hold(&outcome).is_some();
         if is_held {
@@ -301,7 +311,7 @@ impl Sender {
     async fn attempt(
         &self,
         job: &Job,
-        started_at: OffsetDateTime,
+        (started_at, trace): (OffsetDateTime, &TraceContext),
         is_wanted: &(dyn Fn() -> bool + Sync),
     ) -> Outcome {
         let Job { delivery, handle, is_expired, .. } = job;
@@ -316,7 +326,7 @@ impl Sender {
                 let Route { http, secrets, .. } = &*handle.route;
                 let own = own_headers::of_attempt(
                     delivery.key.id,
-                    &delivery.trace,
+                    trace,
                     started_at.unix_timestamp(),
                     secrets,
                     delivery.request.body.as_deref(),

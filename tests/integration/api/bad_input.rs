@@ -55,7 +55,7 @@ async fn bad_parameters_are_refused(app: &TestApp) {
 async fn bad_bodies_are_refused(app: &TestApp) {
     let process = served(app).await;
     let long = "x".repeat(10_000);
-    let path = "/api/v1/dead-letters/discard";
+    let path = "/api/v1/deliveries/resend";
     let ask = || Ask::new("POST", path).token("tok-o");
     for (body, kind_of, status) in [
         (ask().header("content-type", "text/plain").body("{}"), "unsupported-media-type", 415),

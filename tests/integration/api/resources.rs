@@ -69,29 +69,6 @@ async fn dead_letters_are_listed_grouped_and_shown(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn dead_letters_are_replayed_discarded_and_restored(app: &TestApp) {
-    let (process, listed) = three(app).await;
-    let id = id_of(&listed[0]);
-    let two = json!({ "ids": [id, id, uuid::Uuid::now_v7()], "reason": "a test" });
-    let discarded = post(&process, "tok-o", "/api/v1/dead-letters/discard", &two).await.json();
-    assert_eq!((&discarded["discarded"], &discarded["skipped"]), (&json!(1), &json!(1)), "{discarded}");
-    assert_eq!(discarded["results"][1]["outcome"], "unknown");
-    let again = post(&process, "tok-o", "/api/v1/dead-letters/discard", &two).await.json();
-    assert_eq!(again["results"][0]["outcome"], "skipped");
-    let restored = post(&process, "tok-o", "/api/v1/dead-letters/restore", &two).await.json();
-    assert_eq!(restored["restored"], 1, "{restored}");
-    let id = id_of(&listed[1]);
-    let replayed = post(&process, "tok-o", "/api/v1/dead-letters/replay", &json!({ "ids": [id] })).await;
-    assert_eq!(replayed.json()["results"], json!([{ "id": id, "outcome": "replayed" }]));
-    app.wait_for_rows("dead_letters WHERE replays = 1 AND state = 'open'", 1).await;
-    let audit = pages(&process, "/api/v1/audit").await;
-    assert_eq!(json!(audit), app.json(&["audit", "list"]).await);
-    let actions: Vec<&str> = audit.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["dead_letter.replay", "dead_letter.restore", "dead_letter.discard"]);
-    assert!(audit.iter().all(|entry| entry["via"] == "api" && entry["operator"] == "otto"), "{audit:?}");
-}
-
-#[apply(test)]
 async fn dead_letter_is_edited(app: &TestApp) {
     let (process, listed) = three(app).await;
     let edit = format!("/api/v1/dead-letters/{}/edit", id_of(&listed[2]));

@@ -109,7 +109,7 @@ async fn busy() -> (TcpListener, Vec<TcpStream>) {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
-    while let Ok(connected) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+    while let Ok(connected) = timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
         waiting.push(connected.unwrap());
     }
     (listener, waiting)
@@ -117,7 +117,6 @@ async fn busy() -> (TcpListener, Vec<TcpStream>) {
 
 #[apply(test)]
 async fn webhook_whose_connection_opens_after_an_erasure_is_not_sent(app: &TestApp) {
-    app.set("webhook.timeout", "30s");
     let process = app.run(&[]).await;
     let (listener, waiting) = busy().await;
     let port = listener.local_addr().unwrap().port();

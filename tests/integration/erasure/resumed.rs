@@ -1,24 +1,25 @@
 //! Erasures that are finished later, or by several processes.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use contact_relay::{
-    domain::{
-        contact::ContactId,
-        event::{CompanyId, meaning},
-        value::phone::Region,
-    },
+    domain::{contact::ContactId, event::CompanyId, value::phone::Region},
     postgres::{
         Database,
+        effects::events,
         erasure::{self, Counts, Unfinished},
     },
     settings,
 };
 use macro_rules_attribute::apply;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
-    EMAIL, erase,
+    EMAIL, erase, insert_dead_letter,
     many::interrupted,
     unpublished::{insert, unpublished},
 };
@@ -52,6 +53,51 @@ async fn second_process_that_finishes_an_erasure_leaves_the_event_of_the_first(a
     app.run(&[]).await;
     let heard = app.broker.hear(2).await;
     assert_eq!((heard.len(), heard[1].routing_key.as_str()), (2, "contact.erased"));
+}
+
+/// A live process has an event about the person, which is not removed. When it has gone, so much else is to be published that
+/// the search for such events takes longer than the command may wait.
+#[expect(clippy::disallowed_methods, reason = "a long search, not a wait")]
+#[apply(test)]
+async fn last_search_of_an_erasure_keeps_to_its_time(app: &TestApp) {
+    app.run(&[]).await;
+    let id = interrupted(app).await;
+    app.stop().await;
+    let (database, unfinished) = claimed(app, &id).await;
+    let (mut conn, owner) = (app.pool.acquire().await.unwrap(), Uuid::now_v7());
+    let live = "INSERT INTO processes VALUES ($1, now() + interval '1 hour', false)";
+    sqlx::query(live).bind(owner).execute(&mut *conn).await.unwrap();
+    for subject in std::iter::once(&id).chain(std::iter::repeat_n(&Uuid::now_v7().to_string(), 200)) {
+        let event = unpublished("contact.upserted", Some(subject), "{}");
+        events::insert(&mut conn, Uuid::now_v7(), Some(owner), vec![event]).await.unwrap();
+    }
+    let mentioned = Event::lead("Ada").email(EMAIL).time("2026-01-01T00:00:00Z").bytes();
+    insert_dead_letter(app, "", &mentioned).await;
+    let is_slow = AtomicBool::new(false);
+    // It is asked before each page.
+    let goes_on = || {
+        if is_slow.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        true
+    };
+    let region = Region::new("BR").unwrap();
+    let search = erasure::complete(&database, &unfinished, region, "/x", Duration::from_secs(5), goes_on);
+    let end_of_process = async {
+        // It has looked at everything once.
+        app.wait_for_rows("dead_letters", 0).await;
+        is_slow.store(true, Ordering::Relaxed);
+        let gone = "UPDATE processes SET alive_until = now() - interval '1 hour'";
+        sqlx::query(gone).execute(&app.pool).await.unwrap();
+    };
+    let (searched, ()) = tokio::join!(search, end_of_process);
+    assert!(searched.unwrap().is_none(), "it has searched for ten seconds");
+    assert_eq!((app.rows("erasures").await, app.rows("trigger_events").await), (1, 11));
+    assert!(complete(&(database, unfinished)).await.is_some());
+    assert_eq!(app.rows("erasures").await, 0);
+    sqlx::query("DELETE FROM effects WHERE owner IS NOT NULL").execute(&app.pool).await.unwrap();
+    app.run(&[]).await;
+    app.broker.hear(2).await;
 }
 
 /// Each try searches all tables of the company.
@@ -102,10 +148,7 @@ async fn resumed_erasure_leaves_what_the_person_has_done_since(app: &TestApp) {
     insert(app, &[unpublished("trigger.completed", None, &format!(r#"{{"email": "{EMAIL}"}}"#))]).await;
     // One that the first search has missed.
     let missed = refused.id("missed").time("2026-01-01T00:00:00Z").bytes();
-    let letter = "INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, meaning, body, routing_key,
-            properties, signature)
-        VALUES ('acme', gen_random_uuid(), 'upsert', '', '', $1, $2, '', '{}', '')";
-    sqlx::query(letter).bind(meaning(&missed)).bind(&missed).execute(&app.pool).await.unwrap();
+    insert_dead_letter(app, "acme", &missed).await;
     let report = erase(app, &id).await;
     assert_eq!(
         (&report["removed"]["deadLetters"], &report["removed"]["outboxMessages"]),

@@ -38,7 +38,7 @@ async fn silent_broker_connection_is_replaced(app: &TestApp) {
     let broker = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", broker.url());
     let process = mid_load(app, EVENTS).await;
-    let threads = process.threads();
+    let threads = process.threads_once_ready().await;
     broker.silence();
     all_done(app, EVENTS).await;
     process.ready().await;
@@ -52,12 +52,12 @@ async fn silent_database_connections_are_replaced(app: &TestApp) {
     impatient(app);
     app.set("postgres.max_connections", "5");
     app.set("upsert.batch_size", "5");
-    app.set("postgres.acquire_timeout", "500ms");
-    app.set("postgres.statement_timeout", "500ms");
+    app.set("postgres.acquire_timeout", "4s");
+    app.set("postgres.statement_timeout", "1s");
     let database = Proxy::before(&app.setting("postgres.url")).await;
     app.set("postgres.url", database.url());
     let process = mid_load(app, EVENTS).await;
-    for round in 2..12 {
+    for round in 2..10 {
         database.silence();
         applied(app, EVENTS * round / 12).await;
     }
@@ -72,7 +72,7 @@ async fn connections_that_fall_silent_on_return_leave_the_pool(app: &TestApp) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     impatient(app);
     app.set("postgres.max_connections", "5");
-    app.set("postgres.acquire_timeout", "500ms");
+    app.set("postgres.acquire_timeout", "4s");
     let database = Proxy::before(&app.setting("postgres.url")).await;
     app.set("postgres.url", database.url());
     let process = mid_load(app, 500).await;
@@ -87,16 +87,15 @@ async fn connections_that_fall_silent_on_return_leave_the_pool(app: &TestApp) {
 #[apply(test)]
 async fn reconnecting_to_a_frozen_broker_leaks_no_threads(app: &TestApp) {
     impatient(app);
-    app.set("amqp.connect_timeout", "500ms");
     let broker = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", broker.url());
     let process = mid_load(app, 200).await;
-    let threads = process.threads();
+    let threads = process.threads_once_ready().await;
     broker.freeze();
     not_ready(&process, "broker").await;
     // Long enough for each component to retry several times.
     let retries = || process.log().matches("no answer within").count();
-    eventually("it keeps retrying", async || (retries() >= 20).then_some(())).await;
+    eventually("it keeps retrying", async || (retries() >= 15).then_some(())).await;
     let at_the_most = process.threads();
     broker.open();
     all_done(app, 200).await;

@@ -7,7 +7,7 @@ use contact_relay::dev::services::{
 use macro_rules_attribute::apply;
 
 use super::{all_done, assert_calm, impatient, leads, mid_load, not_ready};
-use crate::support::{alone, app::TestApp, test};
+use crate::support::{alone, app::TestApp, eventually, test};
 
 /// Number of events in a test under load.
 const LOAD: usize = 1500;
@@ -106,15 +106,15 @@ async fn paused_database_loses_nothing(app: &TestApp) {
     all_done(app, LOAD).await;
     let sessions = "pg_stat_activity
                     WHERE datname = current_database() AND application_name LIKE 'contact-relay%'";
-    // One more samples metrics.
-    assert!(app.rows(sessions).await <= 6);
+    // One more samples metrics. Postgres may notice later that others have been closed.
+    eventually("few sessions are left", async || (app.rows(sessions).await <= 6).then_some(())).await;
 }
 
 #[apply(alone)]
 async fn paused_broker_loses_nothing(app: &TestApp) {
     impatient(app);
     let process = mid_load(app, LOAD).await;
-    let threads = process.threads();
+    let threads = process.threads_once_ready().await;
     for _ in 0..2 {
         app.control(Pause, Rabbitmq).await;
         not_ready(&process, "broker").await;

@@ -228,7 +228,7 @@ async fn redelivered_event_whose_contact_is_locked_is_no_dead_letter(app: &TestA
 /// As by a migration.
 #[apply(test)]
 async fn locked_table_makes_no_dead_letter(app: &TestApp) {
-    app.set("postgres.statement_timeout", "200ms");
+    app.set("postgres.statement_timeout", "1s");
     app.set("log.filter", FILTER);
     let process = app.run(&[]).await;
     let locks = ["LOCK TABLE contacts IN SHARE MODE", "LOCK TABLE suppressions"];

@@ -179,7 +179,7 @@ async fn failing_digest_does_not_delay_other_endpoints(app: &TestApp) {
     let url = app.receiver.url("/digest");
     app.set("webhook.endpoints", &format!(r#"[{{ url = "{url}", digest_window = "1s" }}]"#));
     // Longer than a test waits.
-    app.set("webhook.timeout", "60s");
+    app.set("webhook.timeout", "10m");
     let upsert = app.run(&["upsert"]).await;
     app.broker.publish_all(&leads(&url, 0, 5)).await;
     app.broker.publish_all(&leads(&app.receiver.url("/ok"), 5, 5)).await;

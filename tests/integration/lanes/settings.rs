@@ -74,7 +74,7 @@ async fn only_rows_that_differ_are_written(app: &TestApp) {
         ] {
             let rows =
                 format!("webhook_endpoints WHERE {who} AND (max_in_flight, send_interval_us) = {terms}");
-            assert_eq!(app.rows(&rows).await, expected, "{who}");
+            app.wait_for_rows(&rows, expected).await;
         }
         // All but the 300 endpoints of acme that already matched the settings.
         assert_eq!(app.rows(written).await, 2_100);

@@ -40,7 +40,7 @@ fn delivered(company: &str) -> String {
 async fn hanging_receiver_of_one_company_does_not_stop_another(app: &TestApp) {
     const SLOTS: usize = 32;
     app.set("webhook.concurrency", &SLOTS.to_string());
-    app.set("webhook.timeout", "1m");
+    app.set("webhook.timeout", "10m");
     // They have been due for hours.
     app.set("health.max_lag", "1d");
     let migrated = app.cli(&["migrate"]).await;
@@ -66,7 +66,7 @@ async fn hanging_receiver_of_one_company_does_not_stop_another(app: &TestApp) {
 async fn hanging_endpoint_does_not_delay_the_batches_of_its_company(app: &TestApp) {
     app.set("webhook.concurrency", "8");
     app.set("webhook.max_in_flight", "2");
-    app.set("webhook.timeout", "1m");
+    app.set("webhook.timeout", "10m");
     app.run(&["upsert"]).await;
     let sender = app.run(&["webhook"]).await;
     let lead = |n: usize, url: &str| Event::lead("Ada").email(&format!("lead-{n}@x.example")).webhook(url);

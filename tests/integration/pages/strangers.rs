@@ -50,10 +50,13 @@ async fn texts_of_strangers_are_only_text(app: &TestApp) {
     app.wait_for_rows("contacts", 12).await;
     app.wait_for_rows("dead_letters", 24).await;
     let browser = Browser::sign_in(&process, "administer").await;
+    for hostile in CORPUS {
+        browser.submit("/operations/plan", &[("matching", "replay"), ("company", hostile)]).await;
+    }
     let mut seen = String::new();
     for path in PAGES {
         let page = browser.open(path).await;
-        let details = ["/dead-letters/", "/deliveries/", "/endpoints/", "/contacts/"];
+        let details = ["/dead-letters/", "/operations/", "/deliveries/", "/endpoints/", "/contacts/"];
         for link in details.iter().flat_map(|kind| page.links(kind)) {
             seen.push_str(&browser.open(&link).await.text);
         }
@@ -83,6 +86,7 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
                 "/dead-letters?endpoint={escaped}&since={escaped}&signature={escaped}&cursor={escaped}&done={escaped}"
             ),
             format!("/failures?company={escaped}&trigger={escaped}"),
+            format!("/operations?cursor={escaped}"),
             format!("/deliveries?company={escaped}&event={escaped}&done={escaped}"),
             format!("/endpoints?company={escaped}&state={escaped}"),
             format!("/contacts?company={escaped}"),
@@ -103,10 +107,13 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
 }
 
 /// Every form that changes something, by the least role that may send it.
-const FORMS: [(&str, &str); 13] = [
+const FORMS: [(&str, &str); 16] = [
     ("/failures/note", "operator"),
-    ("/dead-letters/confirm", "operator"),
-    ("/dead-letters/settle", "operator"),
+    ("/operations/plan", "operator"),
+    ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/run", "operator"),
+    ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/pause", "operator"),
+    ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resume", "operator"),
+    ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/cancel", "operator"),
     ("/dead-letters/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/edit?company=acme", "editor"),
     ("/deliveries/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resend?company=acme", "operator"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/pause?company=acme", "operator"),

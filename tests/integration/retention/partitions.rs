@@ -9,7 +9,9 @@ use sqlx::{Acquire as _, AssertSqlSafe, Executor as _};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use super::{insert_deliveries, maintenance, moved, one_round, partitions as count_partitions, round};
+use super::{
+    begin_today, insert_deliveries, maintenance, moved, one_round, partitions as count_partitions, round,
+};
 use crate::support::{app::TestApp, event::Event, eventually, only, test};
 
 #[apply(test)]
@@ -91,6 +93,7 @@ async fn partition_with_many_unfinished_rows_stays(app: &TestApp) {
 /// After an outage of the task, today's rows are in the default partition.
 #[apply(test)]
 async fn rows_without_a_partition_are_kept_and_leave_by_age(app: &TestApp) {
+    begin_today(app).await;
     let day = OffsetDateTime::now_utc().date().to_string().replace('-', "");
     for table in ["webhook_deliveries", "webhook_attempts"] {
         let drop = format!("DROP TABLE {table}_{day}");
@@ -153,6 +156,7 @@ async fn deliveries_wait_for_their_attempts(app: &TestApp) {
 
 /// Drops all partitions of deliveries, and makes the default one large, as after weeks without the task.
 async fn crowd_the_default(app: &TestApp) {
+    begin_today(app).await;
     for ahead in 0..8 {
         let drop = format!("DROP TABLE webhook_deliveries_{}", day(ahead));
         sqlx::query(AssertSqlSafe(drop)).execute(&app.pool).await.unwrap();

@@ -146,6 +146,11 @@ impl TestApp {
         self.environment.is_private()
     }
 
+    /// What Postgres has logged, for all tests; nothing if it is not private.
+    pub(crate) async fn postgres_log(&self) -> String {
+        self.environment.postgres_log().await
+    }
+
     /// Acts on a shared service. Only for tests that run alone.
     pub(crate) async fn control(&self, action: Action, service: Service) {
         self.environment.control(action, service).await;

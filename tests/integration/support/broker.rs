@@ -100,13 +100,14 @@ impl Broker {
         self.insist("bind", bind).await;
     }
 
-    /// Subscribes a queue that holds one message and refuses all others. The caller deletes it.
-    pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str) {
+    /// Subscribes a queue that holds one message. By its `overflow`, it refuses all others (`reject-publish`) or holds the last
+    /// one (`drop-head`). The caller deletes it.
+    pub(crate) async fn subscribe_one(&self, queue: &str, routing_key: &str, overflow: &str) {
         let (exchange, queue) = (self.name("events"), self.name(queue));
         let subscribe = async |channel: Channel| {
             let mut arguments = FieldTable::default();
             arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
-            arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+            arguments.insert("x-overflow".into(), AMQPValue::LongString(overflow.into()));
             let options = QueueDeclareOptions::durable();
             channel.queue_declare(queue.as_str().into(), options, arguments).await?;
             let (options, fields) = (QueueBindOptions::default(), FieldTable::default());

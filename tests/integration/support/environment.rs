@@ -84,6 +84,14 @@ impl Environment {
         self.private
     }
 
+    /// What Postgres has logged; nothing if it is not private.
+    pub(crate) async fn postgres_log(&self) -> String {
+        let services = self.services.lock().await;
+        let Some(services) = services.as_ref() else { return String::new() };
+        let log = std::fs::read(services.state().join("postgres.log")).expect("its log");
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// Acts on a shared service. Only for tests that run alone.
     pub(crate) async fn control(&self, action: Action, service: Service) {
         let services = self.services.lock().await;

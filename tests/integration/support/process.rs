@@ -190,6 +190,12 @@ impl Process {
         fs::read_dir(tasks).map(Iterator::count).unwrap_or_default()
     }
 
+    /// The same, once every component has its connection.
+    pub(crate) async fn threads_once_ready(&self) -> usize {
+        self.ready().await;
+        self.threads()
+    }
+
     /// Waits until at most this many threads are left, plus a few transient ones.
     pub(crate) async fn threads_fall_to(&self, count: usize) {
         eventually(&format!("about {count} threads are left"), async || {

@@ -1,6 +1,10 @@
 //! A TCP proxy before Postgres or `RabbitMQ`. It can cut, silence or freeze connections without touching the server.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -37,11 +41,19 @@ struct State {
     mute_at: Option<&'static [u8]>,
     /// Number of connections silenced that way.
     muted: usize,
-    /// The server never confirms the message with this delivery tag.
-    withheld: Option<u64>,
+    /// The server never confirms messages with this routing key.
+    withheld: Option<&'static str>,
     /// New sessions of Postgres lose their settings.
     drops_options: bool,
-    next: u32,
+    /// The generation of new connections.
+    generation: u32,
+}
+
+impl State {
+    /// Whether a connection of this generation carries bytes.
+    fn carries(&self, born: u32) -> bool {
+        matches!(self.mode, Mode::Open | Mode::Full) && born >= self.mute.max(self.cut)
+    }
 }
 
 /// A running proxy. It stops when dropped.
@@ -76,7 +88,7 @@ impl Proxy {
             muted: 0,
             withheld: None,
             drops_options,
-            next: 1,
+            generation: 0,
         });
         let sender = state.clone();
         let server = tokio::spawn(async move {
@@ -96,7 +108,7 @@ impl Proxy {
     pub(crate) fn close(&self) {
         self.change(|state| {
             state.mode = Mode::Closed;
-            state.cut = state.next;
+            state.cut = state.generation;
         });
     }
 
@@ -109,7 +121,7 @@ impl Proxy {
     pub(crate) fn reconnect(&self, drops_options: bool) {
         self.change(|state| {
             state.drops_options = drops_options;
-            state.cut = state.next + 1;
+            state.cut = state.generation;
         });
     }
 
@@ -120,7 +132,7 @@ impl Proxy {
 
     /// Silences the current connections for good, without closing them. New ones work.
     pub(crate) fn silence(&self) {
-        self.change(|state| state.mute = state.next);
+        self.change(|state| state.mute = state.generation);
     }
 
     /// Silences a connection for good when its client sends exactly these bytes in one write, until [`Proxy::open`].
@@ -133,9 +145,15 @@ impl Proxy {
         self.state.borrow().muted
     }
 
-    /// Keeps `RabbitMQ` from confirming the message with this delivery tag on each new connection.
-    pub(crate) fn withhold_confirm(&self, tag: u64) {
-        self.change(|state| state.withheld = Some(tag));
+    /// Keeps `RabbitMQ` from ever confirming messages with this routing key that are sent over new connections, until
+    /// [`Proxy::let_confirms_pass`].
+    pub(crate) fn withhold_confirms_of(&self, routing_key: &'static str) {
+        self.change(|state| state.withheld = Some(routing_key));
+    }
+
+    /// Lets messages be confirmed that are sent from now on.
+    pub(crate) fn let_confirms_pass(&self) {
+        self.change(|state| state.withheld = None);
     }
 
     /// Forwards everything again.
@@ -145,8 +163,8 @@ impl Proxy {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(|state| {
+            state.generation += 1;
             change(state);
-            state.next += 1;
         });
     }
 }
@@ -159,17 +177,17 @@ impl Drop for Proxy {
 
 async fn carry(mut client: TcpStream, target: (String, u16), sender: watch::Sender<State>) {
     let mut state = sender.subscribe();
-    let State { next: born, mode, drops_options, .. } = *state.borrow();
+    let State { generation: born, mode, drops_options, .. } = *state.borrow();
     let closed = matches!(mode, Mode::Closed | Mode::Full);
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     if closed || (drops_options && drop_options(&mut client, &mut server).await.is_err()) {
         return;
     }
-    let withheld = state.borrow().withheld.map(Withheld::new);
+    let withheld = state.borrow().withheld.map(|_| Arc::<Mutex<Withheld>>::default());
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pass(from_client, to_server, born, Some(sender.clone()), None, state.clone()) => {}
+        () = pass(from_client, to_server, born, Some(sender.clone()), withheld.clone(), state.clone()) => {}
         () = pass(from_server, to_client, born, None, withheld, state.clone()) => {}
         _ = state.wait_for(|state| born < state.cut) => {}
     }
@@ -204,30 +222,38 @@ async fn pass(
     mut to: impl AsyncWrite + Unpin,
     born: u32,
     client: Option<watch::Sender<State>>,
-    mut withheld: Option<Withheld>,
+    withheld: Option<Arc<Mutex<Withheld>>>,
     mut state: watch::Receiver<State>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         // A silent connection waits here forever and does not notice its end.
-        let open = state
-            .wait_for(|state| matches!(state.mode, Mode::Open | Mode::Full) && born >= state.mute)
-            .await
-            .is_ok();
-        if !open {
+        if state.wait_for(|state| state.carries(born)).await.is_err() {
             return;
         }
         let read = tokio::select! {
-            read = from.read(&mut buffer) => read,
+            biased;
             _ = state.changed() => continue,
+            read = from.read(&mut buffer) => read,
         };
         let Ok(length @ 1..) = read else { return };
+        // What is sent after a change of the state is treated as that says, however late this task runs.
+        if state.wait_for(|state| state.carries(born)).await.is_err() {
+            return;
+        }
         let Some(bytes) = buffer.get(..length) else { return };
         if let Some(sender) = client.as_ref().filter(|sender| sender.borrow().mute_at == Some(bytes)) {
             sender.send_modify(|state| state.muted += 1);
             return std::future::pending().await;
         }
-        let filtered = withheld.as_mut().map(|withheld| withheld.filter(bytes));
+        let filtered = withheld.as_ref().and_then(|withheld| {
+            let mut withheld = withheld.lock().unwrap();
+            if client.is_none() {
+                return Some(withheld.filter(bytes));
+            }
+            withheld.sent(bytes, state.borrow().withheld);
+            None
+        });
         if to.write_all(filtered.as_deref().unwrap_or(bytes)).await.is_err() {
             return;
         }

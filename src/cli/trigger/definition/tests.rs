@@ -191,6 +191,12 @@ fn variables_of_other_tools_get_a_warning() {
             assert!(found.iter().any(is_there), "{written}: {found:?}");
         }
     }
+    // Ruby, ERB, mail merge, Windows
+    for written in ["#{name}", "<%= name %>", "<<name>>", "[[name]]", "%name%"] {
+        let found = webhook_warnings(&json!({"body": {"text": written}}));
+        let is_there = |(_, message): &(String, String)| message.ends_with("is sent as written; write $name");
+        assert!(found.iter().any(is_there), "{written}: {found:?}");
+    }
     for fine in ["$name", "{name}", "{ {name} }", "a }} b", "{{ open", "$ {name}", "100 %", "R$ {5}"] {
         assert_eq!(webhook_warnings(&json!({"body": {"text": fine}})), [], "{fine}");
     }

@@ -209,6 +209,9 @@ fn only_variable(text: &str) -> Option<String> {
     }
 }
 
+/// Around variables of other tools, which mean something else around anything but the name of a parameter.
+const OTHER_MARKS: [(&str, &str); 5] = [("#{", "}"), ("<%=", "%>"), ("<<", ">>"), ("[[", "]]"), ("%", "%")];
+
 /// Messages about variables in the style of other tools, which are sent as they are written. What is between the braces
 /// may be a secret, which logs of a CI would keep. So it is quoted only if it names a parameter, and never of a URL or
 /// header.
@@ -231,6 +234,17 @@ fn foreign(text: &str, parameters: &[String], is_secret: bool) -> Vec<String> {
                 messages.push(message);
             }
         }
+    }
+    let mut others = OTHER_MARKS.iter().flat_map(|(opening, end)| {
+        let starts = text.match_indices(opening).map(|(at, _)| at);
+        starts.filter_map(move |at| {
+            let inside = text.get(at + opening.len()..)?.split_once(end)?.0;
+            is_known(inside.trim(), parameters).then_some((*opening, inside, *end))
+        })
+    });
+    if let Some((opening, inside, end)) = others.next().filter(|_| !is_secret) {
+        let name = inside.trim();
+        messages.push(format!("{opening}{inside}{end} is sent as written; write ${name}"));
     }
     messages
 }

@@ -2,7 +2,7 @@
 "use strict";
 
 const REFRESH_MS = 5000;
-const PAGES = { o: "/", f: "/failures", d: "/dead-letters", v: "/deliveries", e: "/endpoints", c: "/contacts", p: "/playground", a: "/audit" };
+const PAGES = { o: "/", f: "/failures", d: "/dead-letters", r: "/operations", v: "/deliveries", e: "/endpoints", c: "/contacts", p: "/playground", a: "/audit" };
 
 /** Makes the parts work that stay hidden without script. */
 function equip(root) {

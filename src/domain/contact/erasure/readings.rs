@@ -51,6 +51,9 @@ fn decoded(text: &str) -> Vec<String> {
     }
     decoded.extend(entities::decoded(text).map(|text| visible(&text)));
     decoded.extend(brazil::without_blanks(text));
+    if text.contains(" @") || text.contains("@ ") {
+        decoded.push(text.split('@').map(str::trim).collect::<Vec<_>>().join("@"));
+    }
     let words = base64_decoded(text);
     if !words.is_empty() {
         decoded.push(visible(&words));

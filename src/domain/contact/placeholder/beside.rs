@@ -8,7 +8,8 @@ use crate::domain::contact::field::Field;
 /// Nobody's name, at any place in a text: what JavaScript writes for a missing part, and for an object.
 const ANYWHERE: [&str; 2] = ["undefined", "[object Object]"];
 /// At the end of any text, in exactly this case. "Jennifer Null" and "Ana None" are people.
-const AT_END: [&str; 7] = ["null", "NaN", "<nil>", "<null>", "(null)", "<undefined>", "%!s(<nil>)"];
+const AT_END: [&str; 9] =
+    ["null", "NaN", "<nil>", "<null>", "(null)", "<undefined>", "%!s(<nil>)", "N/A", "n/a"];
 /// At both ends of what is not words, in any case.
 const AROUND_KEYS: [&str; 10] =
     ["undefined", "null", "none", "nil", "nan", "n/a", "<nil>", "<null>", "(null)", "[object object]"];
@@ -43,12 +44,54 @@ impl Placeholders {
             return Some(String::new());
         }
         if field.is_free_text() {
-            return if may_have_words(text) { without_words(field, text) } else { None };
+            let rest = if may_have_words(text) { without_words(field, text) } else { None };
+            return rest.or_else(|| self.without_remark(field, text).map(str::to_owned));
         }
-        let is_word = |word: &str, at: &str| at.eq_ignore_ascii_case(word);
-        let rest = without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, is_word).map(str::to_owned);
+        let rest = Self::without_words_around(text).map(str::to_owned);
         let is_key = matches!(field, Field::Phone | Field::Email);
         rest.or_else(|| if is_key { self.without_parts(field, text) } else { None })
+    }
+
+    /// A key or another value of digits without the words for nothing at its ends, whatever the settings:
+    /// `ada@x.example / null`.
+    #[must_use]
+    pub fn without_words_around(text: &str) -> Option<&str> {
+        without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, |word, at| at.eq_ignore_ascii_case(word))
+    }
+
+    /// Without a remark at the end that says that something is not known: `Ana (não informado)`, `Ana [sobrenome]`,
+    /// `Ana - sobrenome não informado`, and as a name `Ana Não Informado`.
+    fn without_remark<'t>(&self, field: Field, text: &'t str) -> Option<&'t str> {
+        let says_nothing = |remark: &str| {
+            let why = self.why(field, remark, "");
+            // One word may be a part of the value: `Belém, PA (NA)`.
+            matches!(why, Some(Why::Word)) && remark.contains([' ', '/'])
+                || matches!(why, Some(Why::Expression))
+        };
+        let before = |at: usize| text.get(..at).map(|value| value.trim_end_matches(BETWEEN));
+        let brackets = [('(', ')'), ('[', ']'), ('<', '>')].into_iter().find_map(|(open, close)| {
+            let at = text.ends_with(close).then(|| text.rfind(open))??;
+            let (remark, inner) = (text.get(at..)?, text.get(at + 1..text.len() - 1)?);
+            // Of a name only its surname may be in brackets.
+            let is_blank = close != ')' && field == Field::Name && self.why(field, remark, "").is_some();
+            if is_blank || says_nothing(inner) { before(at) } else { None }
+        });
+        let parts = || {
+            [" - ", " – ", ", "].into_iter().find_map(|between| {
+                let at = text.rfind(between)?;
+                let remark = text.get(at + between.len()..)?;
+                if says_nothing(remark) { before(at) } else { None }
+            })
+        };
+        let words = || {
+            let mut ends = text.match_indices(' ').filter(|_| field == Field::Name).map(|(at, _)| at);
+            ends.find_map(|at| {
+                let remark = text.get(at + 1..).filter(|remark| remark.contains(' '))?;
+                let denied = remark.split(' ').next().is_some_and(is_denial);
+                if denied && says_nothing(remark) { before(at) } else { None }
+            })
+        };
+        brackets.or_else(parts).or_else(words).filter(|value| value.contains(char::is_alphanumeric))
     }
 
     /// Without the parts of a key that are no values: `ada@x.example, não informado`.
@@ -69,6 +112,13 @@ impl Placeholders {
         let kept = kept(&SEPARATORS).or_else(|| kept(&["/"]).filter(is_one))?;
         Some(kept.join("; "))
     }
+}
+
+/// Whether such a remark can begin with the word.
+fn is_denial(word: &str) -> bool {
+    ["não", "nÃo", "nao", "no", "not", "sem", "sin", "sans", "ohne", "non", "without"]
+        .iter()
+        .any(|denial| denial.eq_ignore_ascii_case(word))
 }
 
 /// Whether the text can be an address or a number, and is no part of a link.
@@ -105,6 +155,8 @@ fn may_have_words(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().any(|byte| matches!(byte, b'f' | b'[' | b'#' | b'<' | b'('))
         || matches!(bytes.last(), Some(b'l' | b'N'))
+        || text.ends_with("/A")
+        || text.ends_with("/a")
         || matches!(bytes.first(), Some(b'n' | b'N'))
 }
 

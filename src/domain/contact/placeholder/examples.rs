@@ -1,7 +1,7 @@
 //! Recognizes email addresses from examples and documents that no list has.
 
 /// First labels of domains that stand for "the domain of somebody", and that whole mailboxes are looked at for.
-const DOMAINS: [&str; 13] = [
+const DOMAINS: [&str; 22] = [
     "example",
     "exemplo",
     "ejemplo",
@@ -15,11 +15,20 @@ const DOMAINS: [&str; 13] = [
     "mydomain",
     "suaempresa",
     "tuempresa",
+    "beispiel",
+    "musterfirma",
+    "exemple",
+    "esempio",
+    "voorbeeld",
+    "unknown",
+    "tudominio",
+    "seudominio",
+    "suempresa",
 ];
 /// What follows these labels in examples. `empresa.digital` and `company.acme.io` are somebody's.
-const SUFFIXES: [&str; 14] = [
+const SUFFIXES: [&str; 25] = [
     "com", "net", "org", "co", "com.br", "com.mx", "com.ar", "com.co", "com.pt", "co.uk", "es", "pt", "br",
-    "mx",
+    "mx", "de", "at", "ch", "fr", "be", "it", "nl", "eu", "com.pe", "cl", "com.es",
 ];
 /// Domains that have customers. Only a mailbox that is one of [`MAILBOXES`] as a whole counts.
 const PROVIDERS: [&str; 7] = [
@@ -32,7 +41,7 @@ const PROVIDERS: [&str; 7] = [
     "correio.com.br",
 ];
 /// What comes before the `@` in examples; before a dot or the like, too.
-const MAILBOXES: [&str; 34] = [
+const MAILBOXES: [&str; 49] = [
     "user",
     "username",
     "usuario",
@@ -67,7 +76,25 @@ const MAILBOXES: [&str; 34] = [
     "demo",
     "foo",
     "sem",
+    "you",
+    "voce",
+    "usted",
+    "votre",
+    "ihre",
+    "nom",
+    "prenom",
+    "vorname",
+    "nachname",
+    "cognome",
+    "lead",
+    "unknown",
+    "fake",
+    "dummy",
+    "placeholder",
 ];
+/// People in examples, and senders that nobody is. At a provider they have namesakes.
+const PEOPLE: [&str; 10] =
+    ["max", "erika", "jean", "marie", "mario", "jdoe", "joaosilva", "juanperez", "maxmustermann", "noreply"];
 
 /// Whether nobody can have an address at this domain: it is for documentation (RFC 2606, 3), or under a name that
 /// is for examples, tests and one's own machine (RFC 2606, 2; RFC 6761, 6).
@@ -86,6 +113,7 @@ pub(super) fn is_reserved(domain: &str) -> bool {
 pub(super) fn is_generic(mailbox: &str, domain: &str) -> bool {
     let Some((site, suffix)) = domain.split_once('.') else { return false };
     let first = mailbox.split(['.', '_', '-', '+']).next().unwrap_or_default();
-    DOMAINS.contains(&site) && SUFFIXES.contains(&suffix) && MAILBOXES.contains(&first)
+    let is_mailbox = |name: &&str| MAILBOXES.contains(name) || PEOPLE.contains(name);
+    DOMAINS.contains(&site) && SUFFIXES.contains(&suffix) && is_mailbox(&first)
         || PROVIDERS.contains(&domain) && MAILBOXES.contains(&mailbox)
 }

@@ -16,16 +16,21 @@ const AFTER_DOLLAR: [&str; 12] =
 const AFTER_PERCENT: [&str; 4] = ["{", "%=", "7B%7B", "7b%7b"];
 
 /// Words that mark a bracketed text as a form's blank.
-const BLANKS: &str = "name nome nombre sobrenome apellido email mail correo phone telefone telefono celular company \
-    empresa your seu sua su insert inserir insertar insira ingrese digite customer cliente lead user";
+const BLANKS: &str = "name fname lname firstname lastname nome nombre sobrenome apellido email mail correo phone telefone \
+    telefono celular company empresa your seu sua su insert inserir insertar insira ingrese digite customer cliente lead user";
+
+/// What paths to a value begin with in programs and workflow tools: `event.body.name`, `process.env.NAME`.
+const ROOTS: &str = "args arguments body contact context customer data env event fields form input inputs item json lead msg \
+    params payload process props query req request response session state steps this trigger user vars variables";
 
 /// Whether the text is an expression or a form's blank that was never filled in. `parameter` is the name of the
 /// parameter that fills the field.
 pub(super) fn is_expression(field: Field, text: &str, parameter: &str) -> bool {
     // `«` is the byte 0xab after 0xc2 in UTF-8.
     let is_mark = |byte| matches!(byte, b'$' | b'{' | b'<' | b'%' | b'[' | b'*' | 0xab);
-    let is_suspect = text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(']);
-    is_suspect && is_left_over(field, text, parameter)
+    let is_suspect =
+        text.bytes().any(is_mark) || text.starts_with(['=', '@', ':', '_', '#', '&', '|', '(', '!']);
+    is_suspect && is_left_over(field, text, parameter) || is_path(field, text, parameter)
 }
 
 fn is_left_over(field: Field, text: &str, parameter: &str) -> bool {
@@ -76,6 +81,21 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
         || is_variable(field, text, parameter)
         || is_blank(field, text, parameter)
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
+}
+
+/// A path to a value that nobody followed: `lead.name`, `@param.name`. An address has an `@` within.
+fn is_path(field: Field, text: &str, parameter: &str) -> bool {
+    let path = text.strip_prefix('@').unwrap_or(text);
+    let Some((root, name)) = path.split_once('.') else { return false };
+    let is_step = |step: &str| {
+        step.starts_with(|c: char| c.is_ascii_alphabetic())
+            && step.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    is_step(root)
+        && name.split('.').all(is_step)
+        && (path.len() < text.len() || is_in(ROOTS, root))
+        && names_a_blank(field, last, parameter)
 }
 
 fn is_in(list: &str, word: &str) -> bool {
@@ -129,11 +149,24 @@ fn is_marked(text: &str) -> bool {
     tag.or_else(|| within(text, "%", "%")).is_some_and(is_name)
 }
 
+/// Around a form's blank. `#[payload.name]` is Mule's, `@name@` Maven's, `!name!` of Windows' command files, `&name;` XML's.
+const BLANK_MARKS: [(&str, &str); 11] = [
+    ("[", "]"),
+    ("«", "»"),
+    ("__", "__"),
+    ("##", "##"),
+    ("#[", "]"),
+    ("#", "#"),
+    ("||", "||"),
+    ("|", "|"),
+    ("@", "@"),
+    ("!", "!"),
+    ("&", ";"),
+];
+
 /// `[your name]`, `[[name]]`, `«Nome»`, `__NAME__`, `##name##`, `|NAME|`. A company may be called `[solidcore]`.
 fn is_blank(field: Field, text: &str, parameter: &str) -> bool {
-    let inner = [("[", "]"), ("«", "»"), ("__", "__"), ("##", "##"), ("#", "#"), ("||", "||"), ("|", "|")]
-        .into_iter()
-        .find_map(|(open, close)| within(text, open, close));
+    let inner = BLANK_MARKS.iter().find_map(|(open, close)| within(text, open, close));
     inner.is_some_and(|inner| {
         is_name(inner) && (!field.is_free_text() || names_a_blank(field, inner, parameter))
     })

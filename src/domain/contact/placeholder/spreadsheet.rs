@@ -6,10 +6,10 @@ use crate::domain::value::text::folded;
 /// Spanish, German, French and Italian.
 const ERRORS: &str = "ref value valor name nome nombre div/0 null nulo num spill despejar desborde desbordamiento calc \
     field campo blocked bloqueado unknown connect conectar busy ocupado error erro python external n/a n/d wert bezug \
-    zahl uberlauf valeur nom valore rif propagation";
+    zahl uberlauf valeur nom valore rif propagation nv n/disp desbordar timeout array illegal";
 /// Errors that end without a mark.
-const UNMARKED_ERRORS: &str = "#n/a #n/d #nv #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados \
-    #obteniendo_datos loading... carregando... cargando...";
+const UNMARKED_ERRORS: &str = "#n/a #n/d #nv #n/disp #ref #valor #value #div/0 #null #nulo #getting_data #obtendo_dados \
+    #obteniendo_datos loading... carregando... cargando... chargement... caricamento... ladt...";
 /// In bytes; a longer text is not an error.
 const LONGEST_ERROR: usize = 32;
 
@@ -25,10 +25,10 @@ const OPERATORS: [char; 12] = ['&', '+', '-', '*', '/', '^', ',', ';', '=', '<',
 /// Whether a spreadsheet could not calculate the value: `#N/A`, `#REF!`, `=#REF!`, `#¡VALOR!`, `Err:502`.
 pub(super) fn is_spreadsheet_error(text: &str) -> bool {
     let text = text.strip_prefix('=').unwrap_or(text);
-    if text.len() > LONGEST_ERROR || !(text.starts_with(['#', 'E']) || text.ends_with("...")) {
+    if text.len() > LONGEST_ERROR || !(text.starts_with(['#', 'E']) || text.ends_with(['.', '…'])) {
         return false;
     }
-    let text = folded(text);
+    let text = folded(text).replace('…', "...");
     if let Some(number) = text.strip_prefix("err:") {
         return number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit());
     }

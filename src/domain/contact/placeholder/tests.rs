@@ -3,6 +3,7 @@
 mod beside;
 mod families;
 mod forms;
+mod sentences;
 
 use std::sync::LazyLock;
 

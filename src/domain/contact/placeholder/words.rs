@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use strum::VariantArray as _;
 
+use super::sentences;
 use crate::domain::{
     contact::field::Field,
     value::{country, label, text::folded},
@@ -12,9 +13,32 @@ use crate::domain::{
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
 ///
 /// Not taken from the settings: contacts are rebuilt from events of years ago, and what won then must win again.
-pub(super) const DOUBTFUL: [&str; 20] = [
-    "null", "none", "nil", "nan", "nada", "nothing", "na", "no", "nao", "sem", "sin", "string", "blank",
-    "keine", "aucun", "aucune", "nessuno", "nessuna", "n.d", "n.i",
+pub(super) const DOUBTFUL: [&str; 25] = [
+    "null",
+    "none",
+    "nil",
+    "nan",
+    "nada",
+    "nothing",
+    "na",
+    "no",
+    "nao",
+    "sem",
+    "sin",
+    "string",
+    "blank",
+    "keine",
+    "aucun",
+    "aucune",
+    "nessuno",
+    "nessuna",
+    "n.d",
+    "n.i",
+    "guest",
+    "john doe",
+    "jane doe",
+    "max mustermann",
+    "erika mustermann",
 ];
 /// In bytes, with accents.
 const LONGEST_DOUBTFUL: usize = 16;
@@ -58,6 +82,12 @@ const DENIALS: [&str; 20] = [
     "aucune",
 ];
 
+/// Typed into a form to get past it. Twice it is no address: `asd@asd.com`.
+const TYPED: [&str; 16] = [
+    "a", "aa", "aaa", "abc", "asd", "asdf", "qwe", "qwerty", "x", "xx", "123", "1234", "dummy", "fake",
+    "temp", "foo",
+];
+
 /// Placeholders at the end of others, "not provided yet"; alone and capitalized they are names.
 const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
 
@@ -67,7 +97,7 @@ const TAILS: [&str; 4] = ["yet", "ainda", "todavia", "aun"];
 pub fn is_doubtful(field: Field, value: &str) -> bool {
     field.is_proper_name()
         && value.len() <= LONGEST_DOUBTFUL
-        && (is_written_as_a_name(value) || is_initials(value))
+        && (is_titled(value) || is_initials(value))
         && DOUBTFUL.contains(&folded(value).trim_end_matches('.'))
 }
 
@@ -112,7 +142,8 @@ impl Words {
         let labels = labels();
         let denials = DENIALS.iter().copied();
         let all = phrases.keys().chain(labels.keys()).map(|phrase| &**phrase).chain(denials);
-        let starts = all.map(|phrase| first_word(phrase).into()).collect();
+        let mut starts: HashSet<Box<str>> = all.map(|phrase| first_word(phrase).into()).collect();
+        starts.extend(sentences::starts().map(Box::from));
         let longest = phrases.keys().chain(labels.keys()).map(|phrase| phrase.len()).max().unwrap_or(0);
         Self { phrases, joined, labels, starts, longest }
     }
@@ -133,8 +164,7 @@ impl Words {
             let is_template = text.starts_with(['{', '<', '[', '_', '«']);
             return self.is_doubled(field, &spelled) || !is_template && self.is_joined(&spelled);
         }
-        let is_named =
-            || field.is_proper_name() && (text == bare && is_written_as_a_name(text) || is_initials(text));
+        let is_named = || field.is_proper_name() && (text == bare && is_titled(text) || is_initials(text));
         match self.phrases.get(&*spelled) {
             Some(Reach::Anywhere) => !(TAILS.contains(&&*spelled) && is_named()),
             // Namibia's code is what everybody else writes for "not available".
@@ -146,7 +176,9 @@ impl Words {
             Some(Reach::KeysOnly) if !field.is_free_text() => true,
             // "Sin City" is a name, "sin city" is not.
             Some(Reach::KeysOnly) | None => {
-                self.are_phrases(field, &spelled, !(field.is_proper_name() && is_titled(bare)))
+                let is_titled = field.is_proper_name() && is_titled(bare);
+                self.are_phrases(field, &spelled, !is_titled)
+                    || sentences::says_nothing(field, &spelled, is_titled)
             }
         }
     }
@@ -157,10 +189,13 @@ impl Words {
         bare.len() <= self.longest && self.may_begin(bare) && self.is_label(field, &spelled(bare))
     }
 
-    /// Whether both parts of an address are the same placeholder: `null@null.com`.
+    /// Whether both parts of an address are placeholders, `null@undefined.com`, or one together, `nao@tem.com`.
     pub(super) fn fill(&self, local: &str, domain: &str) -> bool {
-        domain.split('.').next() == Some(local)
-            && (self.phrases.contains_key(&*spelled(local)) || self.joined.contains(local))
+        let site = domain.split('.').next().unwrap_or_default();
+        let is_word = |part: &str| self.phrases.contains_key(&*spelled(part)) || self.joined.contains(part);
+        is_word(site) && is_word(local)
+            || local == site && TYPED.contains(&site)
+            || self.phrases.contains_key(&*format!("{local} {site}"))
     }
 
     /// Whether the text is a phrase of several words without its spaces.
@@ -262,8 +297,8 @@ fn labels() -> HashMap<Box<str>, u32> {
     let lists =
         Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
     for (field, list) in lists.chain(more) {
-        // Districts are called "Colônia", too.
-        for name in list.split('|').filter(|name| *name != "colonia") {
+        // A district may be called "Colônia", and a town "Villé".
+        for name in list.split('|').filter(|name| !["colonia", "ville"].contains(name)) {
             *labels.entry(name.into()).or_default() |= bit(field);
         }
     }

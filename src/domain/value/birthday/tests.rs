@@ -41,6 +41,12 @@ fn unambiguous_dates_are_read() {
         ("20 de Maio de 1990", "US", "CLDR pt"),
         ("20 de mayo del 1990", "MX", "CLDR es"),
         ("20 mai. 1990", "BR", "CLDR pt, short"),
+        ("20. Mai 1990", "DE", "CLDR de"),
+        ("Sonntag, 20. Mai 1990", "DE", "CLDR de, full"),
+        ("So., 20. Mai 1990", "DE", "CLDR de, short"),
+        ("dimanche 20 mai 1990", "FR", "CLDR fr, full"),
+        ("20 maggio 1990", "IT", "CLDR it"),
+        ("domenica 20 maggio 1990", "IT", "CLDR it, full"),
         ("May 20, 1990", "BR", "CLDR en"),
         ("May 20th, 1990", "US", "CLDR en"),
         ("20th of May 1990", "US", "CLDR en-GB"),
@@ -116,6 +122,20 @@ fn dates_with_weekdays_and_times_are_read() {
 }
 
 #[test]
+fn months_in_french_german_and_italian_are_read() {
+    for (text, expected, source) in [
+        ("20 août 1990", "1990-08-20", "CLDR fr"),
+        ("3 févr. 1990", "1990-02-03", "CLDR fr, short"),
+        ("3 juil. 1990", "1990-07-03", "CLDR fr, short"),
+        ("3. März 1990", "1990-03-03", "CLDR de"),
+        ("3. Okt. 1990", "1990-10-03", "CLDR de, short"),
+        ("3 gennaio 1990", "1990-01-03", "CLDR it"),
+    ] {
+        assert_eq!(parsed(text, "BR").as_deref(), Some(expected), "{text} ({source})");
+    }
+}
+
+#[test]
 fn ambiguous_and_impossible_dates_are_rejected() {
     for (text, region, source) in [
         ("05/06/1990", "CA", "both orders are usual"),
@@ -137,6 +157,7 @@ fn ambiguous_and_impossible_dates_are_rejected() {
         ("20/13/1990", "BR", "no such month"),
         ("20 de brumaire de 1990", "BR", "no such month"),
         ("maio maio 1990", "BR", "two months"),
+        ("3 jui 1990", "BR", "June or July in French"),
         ("20:05:1990", "BR", "not a separator of dates"),
         ("-20/05/1990", "BR", "a sign"),
         ("20/05/1990 ou 21/05/1990", "BR", "two dates"),

@@ -12,7 +12,7 @@ use crate::domain::value::{
 const SCHEMES: [&str; 10] =
     ["tel:", "callto:", "sms:", "smsto:", "mms:", "whatsapp:", "facetime:", "wa:", "phone:", "fone:"];
 /// Links to a chat with the number in the path.
-const PATHS: [&str; 2] = ["wa.me/", "api.whatsapp.com/phone/"];
+const PATHS: [&str; 3] = ["wa.me/", "api.whatsapp.com/phone/", "t.me/+"];
 /// Links to a chat with the number in the query, as `phone=`.
 const QUERIES: [&str; 3] = ["api.whatsapp.com/send", "web.whatsapp.com/send", "whatsapp.com/send"];
 /// Chat apps append these to a person's number. Groups end in `@g.us`, and ids before `@lid` are not phone
@@ -92,6 +92,15 @@ pub(super) fn parts(text: &str) -> Option<Vec<&str>> {
     });
     let parts: Vec<&str> = parts.map(str::trim).filter(|part| !part.is_empty()).collect();
     (2..=MAX_PARTS).contains(&parts.len()).then_some(parts)
+}
+
+/// Whether somebody lost the last digit of a Brazilian mobile number: `85 98812-447`. Without its groups it would be a number
+/// from before the ninth digit, which is somebody else's.
+pub(super) fn lacks_a_digit(text: &str) -> bool {
+    let digits = |group: &str| group.bytes().filter(u8::is_ascii_digit).count() == group.len();
+    let Some((start, last)) = text.rsplit_once('-') else { return false };
+    let before = start.rsplit([' ', '-', ')', '.']).next().unwrap_or_default();
+    last.len() == 3 && digits(last) && before.len() == 5 && before.starts_with('9') && digits(before)
 }
 
 /// Whether the text can be a phone number that lacks something, such as its area code or its last digits.

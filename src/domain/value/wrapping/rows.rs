@@ -61,6 +61,17 @@ pub(in crate::domain) const EMAILS: &[(&str, &str)] = &[
     ("<![CDATA[ada@x.example]]>", "XML, 2.7"),
     ("ada@x.example\\n", "a line break that was escaped twice"),
     ("{\"email\":\"ada@x.example\"}", "a JSON object as text"),
+    ("[\"ada@x.example\"]", "RFC 8259, 5: an array as text"),
+    ("['ada@x.example']", "https://docs.python.org/3/library/functions.html#repr"),
+    ("b'ada@x.example'", "https://docs.python.org/3/library/stdtypes.html#bytes"),
+    ("Optional(\"ada@x.example\")", "https://developer.apple.com/documentation/swift/optional"),
+    ("<email>ada@x.example</email>", "XML, 3.1: an element with the field's name"),
+    ("meu e-mail é ada@x.example", "chats"),
+    ("my email is ada@x.example", "chats"),
+    ("ada@x.example - pessoal", "chats"),
+    ("ada@x.example ✅", "https://unicode.org/emoji/charts: a check mark"),
+    ("ada%40x.example", "RFC 3986, 2.1"),
+    ("ada @ x.example", "RFC 5322, 3.4.1: blanks around the sign"),
 ];
 
 /// `+5585999990001`, read in Brazil.
@@ -119,5 +130,15 @@ pub(in crate::domain) const PHONES: &[(&str, &str)] = &[
     ("• 85 99999-0001", "word processors: a bullet"),
     ("<!--StartFragment-->85 99999-0001<!--EndFragment-->", "Windows' clipboard"),
     ("85 99999-0001\\n", "a line break that was escaped twice"),
+    ("[\"85 99999-0001\"]", "RFC 8259, 5: an array as text"),
+    ("Optional(\"+5585999990001\")", "https://developer.apple.com/documentation/swift/optional"),
+    ("<phone>+55 85 99999-0001</phone>", "XML, 3.1: an element with the field's name"),
+    ("meu zap é 85 99999-0001", "chats"),
+    ("85 99999-0001 ✅", "https://unicode.org/emoji/charts: a check mark"),
+    ("85 99999-0001!", "the end of a sentence"),
+    ("85 99999-0001 (só WhatsApp)", "signatures"),
+    ("+55 85 99999-0001 (BR)", "forms with a list of countries"),
+    ("%2B5585999990001", "RFC 3986, 2.1"),
+    ("https://t.me/+5585999990001", "https://core.telegram.org/api/links#phone-number-links"),
     ("85 99999-0001", "nothing around it"),
 ];

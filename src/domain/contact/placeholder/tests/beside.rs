@@ -19,6 +19,15 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::Name, "Ana <nil>", "Ana", "Go's fmt"),
         (Field::Name, "Ana %!s(<nil>)", "Ana", "Go's fmt"),
         (Field::Name, "Ana (undefined)", "Ana", "JavaScript: a remark"),
+        (Field::Name, "Ana (não informado)", "Ana", "Portuguese: a remark"),
+        (Field::Name, "Ana [sobrenome]", "Ana", "forms: the blank of the last name"),
+        (Field::Name, "Ana <last name>", "Ana", "forms: the blank of the last name"),
+        (Field::Name, "Ana - sobrenome não informado", "Ana", "Portuguese: a remark"),
+        (Field::Name, "Ana Não Informado", "Ana", "Portuguese: a last name that is missing"),
+        (Field::Name, "Ana not provided", "Ana", "English: a last name that is missing"),
+        (Field::Name, "Ana N/A", "Ana", "English: a last name that is missing"),
+        (Field::Street, "Av. Brasil, não informado", "Av. Brasil", "Portuguese: a number that is missing"),
+        (Field::Position, "Gerente (a confirmar)", "Gerente", "Portuguese: a remark"),
         (Field::Street, "Av. Brasil, undefined, Centro", "Av. Brasil, Centro", "JavaScript: an address"),
         (Field::Street, "Av. Brasil, null", "Av. Brasil", "JavaScript: an address"),
         (Field::Position, "CTO - undefined", "CTO", "JavaScript: a title and a level"),
@@ -46,6 +55,19 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
     ] {
         let rest = DEFAULTS.without_beside(field, text);
         assert_eq!(rest.as_deref(), Some(expected), "{field} {text} ({source})");
+    }
+}
+
+/// `contact find` knows no settings.
+#[test]
+fn words_around_a_key_are_taken_off_without_settings() {
+    for (text, expected) in [
+        ("ada@x.example / null", Some("ada@x.example")),
+        ("undefined, 85 98812-4471", Some("85 98812-4471")),
+        ("ada@x.example", None),
+        ("null", None),
+    ] {
+        assert_eq!(Placeholders::without_words_around(text), expected, "{text}");
     }
 }
 

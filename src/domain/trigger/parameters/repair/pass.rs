@@ -259,6 +259,14 @@ impl<'p, 's> Pass<'p, 's> {
                 }
             }
             ("required", _, Kind::Data(fits, _)) if fits(value) => made.add(key, distinct_names(value)),
+            ("enum", Value::Array(values), Kind::Data(fits, _)) if fits(value) => {
+                if has_null_type(made.object) && !values.contains(&Value::Null) {
+                    self.warn(
+                        "has no null, so null is refused although `type` allows it; add null to the list",
+                    );
+                }
+                made.add(key, value.clone());
+            }
             (_, _, Kind::Data(fits, _)) if fits(value) => made.add(key, value.clone()),
             (_, _, Kind::Data(_, what)) => self.leave_out(made, format!("is not checked; write {what}")),
         }
@@ -336,4 +344,10 @@ impl<'p, 's> Pass<'p, 's> {
     fn definition(&self) -> Option<&(Place<'s>, Vec<usize>)> {
         self.definitions.get(self.current?)
     }
+}
+
+/// Whether the list of types of a schema has `null` in it.
+fn has_null_type(schema: &Map<String, Value>) -> bool {
+    let types = schema.get("type").and_then(Value::as_array);
+    types.is_some_and(|types| types.iter().any(|name| known_type(name) == Some("null")))
 }

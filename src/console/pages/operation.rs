@@ -1,0 +1,286 @@
+//! One operation: what it is about to do, how far it is, what came of each dead letter, and the decisions about it.
+
+use std::num::NonZeroU32;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use strum::VariantArray as _;
+use time::OffsetDateTime;
+
+use super::{
+    super::{
+        body::{Form, Params},
+        caller::Caller,
+        problem::Problem,
+        route::CSRF_FIELD,
+        shared::{Shared, on_one_thread},
+    },
+    parts::{Badge, Id, Moment, Tone, count, object, printable, words},
+    progress::{Progress, badge, dead_letters, path, selection, title, verb},
+    query::{Choice, Given, PAGE, choices, id},
+    shell::{DONE, Done, Shell, go, render},
+};
+use crate::operator::{
+    audit::Actor,
+    operations::{
+        self, Action, ChangeError, ItemFilter, ItemResult, Items, ListedItem, Operation, Options,
+        State as Stage,
+    },
+};
+
+const NAMES: [&str; 2] = ["outcome", "cursor"];
+
+#[derive(Template)]
+#[template(path = "operation.html")]
+struct Page {
+    shell: Shell,
+    here: String,
+    /// Its path, to which the verbs are appended.
+    base: String,
+    title: String,
+    state: Badge,
+    /// What it will do, while it only is planned.
+    plan: Option<Plan>,
+    /// The button beside the one that cancels it: its verb, class and name.
+    change: Option<(&'static str, &'static str, &'static str)>,
+    can_cancel: bool,
+    is_waiting: bool,
+    paused_because: String,
+    total: i64,
+    progress: Progress,
+    facts: Vec<(&'static str, String)>,
+    id: Id,
+    created: Moment,
+    started: Option<Moment>,
+    finished: Option<Moment>,
+    fault: Option<String>,
+    outcomes: Vec<Choice>,
+    is_filtered: bool,
+    items: Vec<Item>,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+struct Plan {
+    explanation: &'static str,
+    verb: &'static str,
+    /// The class of the button that runs it.
+    class: &'static str,
+    has_canary: bool,
+}
+
+impl Plan {
+    const fn new(action: Action) -> Self {
+        Self {
+            explanation: explanation(action),
+            verb: verb(action),
+            class: if matches!(action, Action::Discard) { "danger" } else { "primary" },
+            has_canary: matches!(action, Action::Replay),
+        }
+    }
+}
+
+struct Item {
+    position: String,
+    href: String,
+    id: Id,
+    company: String,
+    outcome: Badge,
+    detail: String,
+    state: Option<Badge>,
+}
+
+impl Item {
+    fn new(item: &ListedItem) -> Self {
+        let outcome = item.outcome.as_deref().unwrap_or(ItemResult::Waiting.name());
+        let tone = match outcome {
+            "done" => Tone::Done,
+            "failed" => Tone::Failed,
+            "skipped" | "started" => Tone::Waiting,
+            _ => Tone::Quiet,
+        };
+        Self {
+            position: count(item.position),
+            href: object("dead-letters", &item.company, item.id),
+            id: Id::new(item.id),
+            company: printable(&item.company),
+            outcome: Badge::new(tone, outcome),
+            detail: item.detail.as_deref().map(detail).unwrap_or_default(),
+            state: item.state.as_deref().map(Badge::dead_letter),
+        }
+    }
+}
+
+/// Why an item was left alone.
+fn detail(name: &str) -> String {
+    let text = match name {
+        "wrong_state" => "Its state did not allow it, or its contents were not kept.",
+        "replayed_since" => "Somebody else has replayed it since it was chosen.",
+        "loop_guard" => "It was replayed too often already.",
+        "refused" => "The database refuses to change it.",
+        "not_published" => "The broker did not take it; it is open again.",
+        other => return words(other),
+    };
+    text.to_owned()
+}
+
+const fn explanation(action: Action) -> &'static str {
+    match action {
+        Action::Replay => {
+            "Each message goes to the queue of the stage that failed, and each delivery is due again, the oldest first. It \
+             fails again if its cause is still there."
+        }
+        Action::Discard => "They count as settled. What was discarded can be restored until it leaves.",
+        Action::Restore => "They are open again, as they were before somebody discarded them.",
+    }
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    mut query: Params,
+) -> Result<Response, Problem> {
+    let given = Given::take(&mut query, &NAMES)?;
+    let done = query.one(DONE)?;
+    query.end()?;
+    let id = id(&text)?;
+    let operation = operations::get(&shared.database, id).await?;
+    let operation = operation.ok_or_else(|| ChangeError::Unknown(id.to_string()))?;
+    let outcome = given.parsed("outcome", "one of the list", |text| text.parse().ok());
+    let after = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let (found, fault) = match outcome.and_then(|outcome| Ok((outcome, after?))) {
+        Ok((result, after)) => {
+            let filter = ItemFilter { result, state: None };
+            let after = after.unwrap_or_default();
+            (operations::items(&shared.database, &operation, filter, after, PAGE).await?, None)
+        }
+        Err(fault) => (Items { items: Vec::new(), next: None }, Some(fault)),
+    };
+    let shell = Shell::new(&caller, "/operations", &title(&operation)).after(done.as_deref());
+    render(&page(shell, &operation, &given, &found, fault))
+}
+
+fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault: Option<String>) -> Page {
+    let now = OffsetDateTime::now_utc();
+    let (base, is) = (path(operation.id), |state: Stage| operation.state == state.name());
+    let action: Option<Action> = operation.action.parse().ok();
+    let is_open = is(Stage::Planning) || is(Stage::Running);
+    Page {
+        shell: if is_open { shell.live() } else { shell },
+        here: given.link(&base, "cursor", given.get("cursor")),
+        title: match action.filter(|_| is(Stage::Planned)) {
+            Some(action) => format!("{} {}?", verb(action), dead_letters(operation.total)),
+            None => title(operation),
+        },
+        state: badge(operation),
+        plan: action.filter(|_| is(Stage::Planned) && operation.total > 0).map(Plan::new),
+        change: match () {
+            () if is(Stage::Running) => Some(("pause", "", "Pause")),
+            () if is(Stage::Paused) => Some(("resume", "primary", "Resume")),
+            () => None,
+        },
+        can_cancel: is_open || is(Stage::Planned) || is(Stage::Paused),
+        is_waiting: operation.is_waiting,
+        paused_because: operation.paused_because.as_deref().map(printable).unwrap_or_default(),
+        total: operation.total,
+        progress: Progress::new(operation),
+        facts: facts(operation),
+        id: Id::new(operation.id),
+        created: Moment::new(operation.created_at, now),
+        started: Moment::of(operation.started_at, now),
+        finished: Moment::of(operation.finished_at, now),
+        fault,
+        outcomes: choices(ItemResult::VARIANTS.iter().map(|result| result.name()), given.get("outcome")),
+        is_filtered: given.any(&NAMES),
+        items: found.items.iter().map(Item::new).collect(),
+        first: given.given("cursor").map(|_| given.link(&base, "cursor", "")),
+        next: found.next.map(|next| given.link(&base, "cursor", &next.to_string())),
+        base,
+    }
+}
+
+fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
+    let reason = operation.reason.as_deref().map(printable).unwrap_or_default();
+    let rate = operation.rate.map_or_else(|| "no limit".to_owned(), |rate| format!("{rate} per second"));
+    let canary = operation.canary.map(|canary| format!("up to dead letter {canary}")).unwrap_or_default();
+    let all = [
+        ("Chosen by", selection(&operation.selection)),
+        ("Rate", rate),
+        ("Judged next", canary),
+        ("Operator", printable(&operation.operator)),
+        ("Reason", reason),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// The fields of a decision. A plan can be canceled in the form that runs it, which has more.
+fn decision(caller: &Caller, mut form: Params) -> Result<Actor, Problem> {
+    for other in [CSRF_FIELD, "rate", "canary"] {
+        form.one(other)?;
+    }
+    let reason = form.one("reason")?;
+    form.end()?;
+    actor(caller, reason.as_deref())
+}
+
+fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
+    let actor = caller.actor.clone().because(reason);
+    actor.map_err(|error| Problem::invalid("reason", error.to_string()))
+}
+
+pub(super) async fn run(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    let id = id(&text)?;
+    form.one(CSRF_FIELD)?;
+    let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
+    let canary = form.one("canary")?.is_some();
+    let actor = actor(&caller, form.one("reason")?.as_deref())?;
+    form.end()?;
+    let options = Options { rate, canary };
+    on_one_thread(
+        move || async move { Ok(operations::run(&shared.database, &actor, id, Some(options)).await?) },
+    )
+    .await?;
+    Ok(go(&path(id), Done::OperationRun))
+}
+
+pub(super) async fn pause(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let (id, actor) = (id(&text)?, decision(&caller, form)?);
+    on_one_thread(move || async move { Ok(operations::pause(&shared.database, &actor, id).await?) }).await?;
+    Ok(go(&path(id), Done::OperationPaused))
+}
+
+pub(super) async fn resume(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let (id, actor) = (id(&text)?, decision(&caller, form)?);
+    on_one_thread(move || async move { Ok(operations::resume(&shared.database, &actor, id).await?) }).await?;
+    Ok(go(&path(id), Done::OperationResumed))
+}
+
+pub(super) async fn cancel(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let (id, actor) = (id(&text)?, decision(&caller, form)?);
+    on_one_thread(move || async move { Ok(operations::cancel(&shared.database, &actor, id).await?) }).await?;
+    Ok(go(&path(id), Done::OperationCanceled))
+}

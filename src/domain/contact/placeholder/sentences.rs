@@ -1,0 +1,220 @@
+//! Recognizes sentences that say that there is no value: `o cliente não informou`, `email not provided`,
+//! `wird nachgereicht`. Every word must be known, so a name within keeps the text a value.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use strum::VariantArray as _;
+
+use crate::domain::{contact::field::Field, value::label};
+
+/// In words; a longer text is more than such a sentence.
+const MAX_WORDS: usize = 12;
+/// In bytes.
+const MAX_TEXT: usize = 160;
+/// In bytes, of the word beside a denial in a field of names. `No So`, `Sem Ha` and `Non Hat` may be names.
+const MIN_BESIDE_DENIAL: usize = 5;
+
+/// What a word can say. The lists are folded and separated by spaces. In each the languages are Portuguese, Spanish, English,
+/// German, French, Italian and Dutch; a word that two of them have is in the first one.
+type Says = u8;
+
+const DENIES: Says = 1;
+const DENIAL: &str = "nao no sem nenhum nenhuma nunca jamais recusou recusa sin ningun ninguno ninguna rehuso rechazo \
+    not never without none unable declined declines decline refused refuses refuse cannot dont didnt doesnt hasnt isnt wasnt nicht nichts kein keine keinen keiner keinerlei ohne non ne pas aucun \
+    aucune sans nessun nessuna senza niet geen";
+
+/// To give, have, know or find something, and what is given.
+const GIVES: Says = 2;
+const GIFT: &str = "informado informada informados informadas informou informa informar informaram informo informei fornecido \
+    fornecida fornecidos fornecidas forneceu fornece fornecer disponivel disponiveis disponibilizado disponibilizada \
+    disponibilizou especificado especificada especificou especifica especificar mencionado mencionada mencionou mencionar \
+    citado citada citou coletado coletada coletou preenchido preenchida preencheu preencher encontrado encontrada encontrou \
+    identificado identificada identificou definido definida definiu respondido respondida respondeu responder dito disse \
+    dizer declarado declarada declarou passou passar falou falar compartilhado compartilhada compartilhou compartilhar \
+    cadastrado cadastrada registrado registrada consta constam sei sabe sabia lembro lembra lembrou possui possuo tem tenho \
+    tinha ha existe aplica aplicavel quis quer quero deseja desejou confirmado confirmada confirmou indicado indicada indicou \
+    obtido obtida recebido recebida capturado capturada extraido extraida conhecido conhecida divulgado divulgada \
+    determinado determinada informacao informacoes info infos dados dado valor resposta registro cadastro \
+    proporcionado proporcionada proporciono proporciona proporcionar brindado brindada brindo brinda brindar facilitado \
+    facilitada facilito facilita facilitar suministrado suministrada suministro entregado entrego disponible disponibles \
+    especifico indico indica indicar contesto contesta contestado contestar respondio respondido responde dijo decir \
+    decirlo dice dio quiso quiere quiero se sabemos conoce recuerdo recuerda tiene tengo hay corresponde registra asignado \
+    asignada encontro completado obtenido compartio compartir compartido informacion dato datos respuesta valores \
+    provided provide provides given give gave informed inform specified specify mentioned mention stated said say known know \
+    knows available applicable found find shared share supplied supply collected collect disclosed disclose answered answer \
+    response responded respond defined assigned recorded entered detected identified captured extracted obtained received \
+    determined confirmed listed present exists exist has have had want wants wanted wish wishes asked requested remember \
+    remembers reveal revealed indicated information data value \
+    angegeben angabe angaben bekannt verfugbar vorhanden genannt mitgeteilt zutreffend erhalten gemacht bekommen hinterlegt \
+    gefunden definiert beantwortet weiss habe hat haben sagen mochte gesagt festgelegt erfasst informationen daten \
+    renseigne renseignee communique communiquee precise precisee specifie specifiee fourni fournie mentionne mentionnee indique \
+    indiquee connu connue trouve trouvee defini definie repondu donne donnee donnees sais sait ai veut souhaite dire possede \
+    fornito fornita specificato specificata indicato disponibile disponibili comunicato comunicata menzionato menzionata noto \
+    nota trovato trovata definito definita risposto applicabile pervenuto pervenuta inserito inserita ha ho vuole voglio detto \
+    dati opgegeven bekend beschikbaar ingevuld gevonden gegevens";
+
+/// That something is not there, in one word.
+const LACKS: Says = 4;
+const LACK: &str = "desconhecido desconhecida indisponivel ausente vazio vazia pendente pendentes aguardando indefinido \
+    indefinida faltando faltante omitido omitida anonimo anonima desconocido desconocida pendiente pendientes esperando vacio \
+    vacia unknown unspecified undisclosed unavailable unanswered undefined unassigned unnamed missing absent empty \
+    pending awaiting waiting withheld redacted tbd tbc tba anonymous declined declines refused refuses recusou unbekannt unbekannter ausstehend fehlt fehlend \
+    leer offen inconnu inconnue manquant manquante indisponible sconosciuto sconosciuta mancante onbekend";
+
+/// Before what remains to be done: `a confirmar`, `por definir`, `to be confirmed`, `da definire`.
+const PRECEDES: Says = 8;
+const BEFORE: &str = "a por para da zu to ainda falta precisa";
+
+/// What remains to be done.
+const REMAINS: Says = 16;
+const TASK: &str = "confirmar confirmado confirmada definir definido informar preencher preenchido verificar combinar perguntar \
+    coletar determinar completar enviar fornecer validar decidir checar consultar solicitar atualizar cadastrar \
+    asignar convenir llenar rellenar preguntar actualizar indicar \
+    confirmed determined provided advised defined announced decided assigned completed filled supplied added verified updated \
+    confirm determine ask collect fill complete verify check clarified \
+    bestatigen klaren erganzen erfragen nachreichen confirmer preciser renseigner completer verifier determiner remplir \
+    communiquer venir confermare definire completare verificare determinare comunicare compilare precisare";
+
+/// That it follows.
+const FOLLOWS: Says = 32;
+const LATER: &str = "depois despues luego later soon follow follows spater folgt nachgereicht dopo";
+
+/// Stands beside all of these.
+const JOINS: Says = 64;
+const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo pela pelos para com e ou que me lhe isso este \
+    esta esse essa ao ate ainda agora momento nesse neste mais ser sera \
+    el la los las un una del al en con y lo le su aun todavia ahora hasta durante \
+    the an by in on of for to from at with his her their was were is are be been it this that yet so far any or and did does \
+    do ca wo could would will s during time now moment still currently i we they he she rather prefer prefers preferred prefere \
+    preferiu prefiro prefiero prefiere prefirio \
+    der die das vom von des dem den im bisher noch wurde wird ist zur zum ich es er sie und \
+    les l du d par dans n est ete encore pour il elle je on et \
+    dal dalla di nel nella stato stata ancora \
+    cliente clientes usuario usuaria utilizador lead contato contacto pessoa persona visitante user customer client contact \
+    person caller visitor prospect kunde kunden nutzer benutzer utilisateur utente \
+    valor campo campos field conversa conversacao conversacion conversation chat gesprach mensagem mensaje message formulario \
+    form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call";
+
+/// Known words that are not in the lists: the names of the fields.
+static LABELS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let lists = Field::VARIANTS
+        .iter()
+        .flat_map(|field| field.labels())
+        .chain([&label::DOCUMENTS, &label::STREET_KINDS]);
+    let mut words: Vec<&str> = lists.flat_map(|list| list.split(['|', ' '])).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+});
+
+static WORDS: LazyLock<HashMap<&'static str, Says>> = LazyLock::new(|| {
+    let lists = [
+        (DENIES, DENIAL),
+        (GIVES, GIFT),
+        (LACKS, LACK),
+        (PRECEDES, BEFORE),
+        (REMAINS, TASK),
+        (FOLLOWS, LATER),
+        (JOINS, JOINT),
+    ];
+    let mut words = HashMap::new();
+    for (says, list) in lists {
+        for word in list.split_whitespace() {
+            *words.entry(word).or_default() |= says;
+        }
+    }
+    words
+});
+
+/// The words with which such a sentence can begin, besides the names of the fields.
+pub(super) fn starts() -> impl Iterator<Item = &'static str> {
+    WORDS.keys().copied()
+}
+
+/// Whether a folded text is such a sentence. `is_titled` says that its words are written like those of a name, in a field of
+/// names.
+pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool {
+    // An address or a link may consist of such words.
+    if folded.len() > MAX_TEXT || folded.contains(['@', ':']) {
+        return false;
+    }
+    let spelled_out = folded.contains('\'').then(|| folded.replace("n't", " not"));
+    let folded = spelled_out.as_deref().unwrap_or(folded);
+    let (mut count, mut all, mut first, mut second) = (0, 0, 0, 0);
+    let (mut has_label, mut has_own_label, mut longest_gift) = (false, false, 0);
+    for word in folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        let says = WORDS.get(word).copied().unwrap_or_default();
+        let is_label = LABELS.binary_search(&word).is_ok();
+        // An address without a number says so.
+        if says == 0 && !is_label || is_number(word) && is_of_an_address(field) {
+            return false;
+        }
+        has_label |= says == 0;
+        has_own_label |= is_label && is_in(field.labels(), word);
+        if says & GIVES != 0 || says & REMAINS != 0 && !is_titled {
+            longest_gift = longest_gift.max(word.len());
+        }
+        match count {
+            0 => first = says,
+            1 => second = says,
+            _ => {}
+        }
+        all |= says;
+        count += 1;
+    }
+    if !(2..=MAX_WORDS).contains(&count) {
+        return false;
+    }
+    let has = |says: Says| all & says != 0;
+    let may_be_name = is_titled && !has_label && longest_gift < MIN_BESIDE_DENIAL;
+    let is_denied = has(DENIES) && longest_gift > 0 && !may_be_name;
+    let is_without = first & DENIES != 0 && has_own_label && !is_titled && !is_of_an_address(field);
+    let is_after = second & REMAINS != 0 || second & JOINS != 0 && has(REMAINS);
+    let is_task = first & PRECEDES != 0 && is_after;
+    let is_later = has(FOLLOWS) && has(GIVES | REMAINS | PRECEDES);
+    is_denied || is_without || !has_label && (has(LACKS) || is_task || is_later)
+}
+
+fn is_in(lists: &[&str], word: &str) -> bool {
+    lists.iter().any(|list| list.split('|').any(|known| known == word))
+}
+
+const fn is_of_an_address(field: Field) -> bool {
+    matches!(field, Field::Number | Field::Street | Field::Complement)
+}
+
+fn is_number(word: &str) -> bool {
+    matches!(word, "numero" | "number" | "num" | "nro" | "nº" | "n°")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(field: Field, text: &str) -> bool {
+        says_nothing(field, text, false)
+    }
+
+    #[test]
+    fn lists_are_folded() {
+        for list in [DENIAL, GIFT, LACK, BEFORE, TASK, LATER, JOINT] {
+            for word in list.split_whitespace() {
+                assert_eq!(crate::domain::value::text::folded(word), word);
+            }
+        }
+    }
+
+    #[test]
+    fn every_word_must_be_known() {
+        assert!(says(Field::Position, "o cliente nao informou"));
+        assert!(says(Field::Position, "i don't know"));
+        assert!(!says(Field::Email, "nao@tem.com"), "an address");
+        assert!(!says(Field::Position, "o cliente nao informou nada a ana"));
+        assert!(!says(Field::Position, "informou"));
+        assert!(!says(Field::Number, "nao tem numero"), "an address without a number");
+        assert!(says(Field::Phone, "nao tem numero"));
+        assert!(!says_nothing(Field::Name, "no ha na", true), "a name in Korea");
+        assert!(says_nothing(Field::Name, "nao informou", true));
+        assert!(!says(Field::Position, &"nao informou ".repeat(7)), "long");
+    }
+}

@@ -1,0 +1,139 @@
+//! Names before and after values, and texts that only look like them.
+
+use super::*;
+
+#[test]
+fn known_names_are_taken_off() {
+    for (names, text, expected) in [
+        (PHONE, "Tel.: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "Telefone/WhatsApp: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "TEL. (CELULAR) = 85 3333-4444", "85 3333-4444"),
+        (PHONE, "Meu telefone nº: 85", "85"),
+        (PHONE, "*Telefone:* 85", "85"),
+        (PHONE, "**Telefone**: 85", "85"),
+        (PHONE, "Teléfono：85", "85"),
+        (EMAIL, "E-mail: ada@x.example", "ada@x.example"),
+        (EMAIL, "e_mail=_ada@x.example", "_ada@x.example"),
+        (DATE, "D.N.: 20/05/1990", "20/05/1990"),
+        (ZIP_CODE, "C.P.: 06600", "06600"),
+        (NAME, "Nome: Ana: Bia", "Ana: Bia"),
+        (NAME, "Nome:", ""),
+        (PHONE, "Telefone 1: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "Tel/Fax: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "Res: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "(Cel.) Tel: 85 3333-4444", "85 3333-4444"),
+        (PHONE, "Телефон: 85 3333-4444", "85 3333-4444"),
+        (EMAIL, "Courriel : ada@x.example", "ada@x.example"),
+        (EMAIL, "E-Mail-Adresse: ada@x.example", "ada@x.example"),
+        (NAME, "\"name\": Ana", "Ana"),
+        (STREET, "Endereço: Rua das Flores", "Rua das Flores"),
+        (NAME, "- **Nome:** Ana", "Ana"),
+        (NAME, "Lead: Ana", "Ana"),
+        (NAME, "Prénom : Ana", "Ana"),
+        (NAME, "Nome e cognome: Ana", "Ana"),
+        (COMPANY, "Unternehmen: Teles", "Teles"),
+        (CITY, "Città: Roma", "Roma"),
+        (DATE, "Geburtsdatum: 20.05.1990", "20.05.1990"),
+        (PHONE, "Só WhatsApp: 85", "85"),
+    ] {
+        assert_eq!(without(&[names], text), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn other_texts_stay() {
+    for (names, text) in [
+        (PHONE, "E-mail: ada@x.example"),
+        (PHONE, "https://wa.me/5585999990001"),
+        (EMAIL, "mailto:ada@x.example"),
+        (EMAIL, "ada=email@x.example"),
+        (NAME, "Empresa: Analytical"),
+        (NAME, "Nome"),
+        (NAME, "Ana (nome: Bia)"),
+        (NAME, ": Ana"),
+        (COMPANY, "Nossa empresa: a melhor"),
+        (NAME, "(Nome: Ana)"),
+        (NAME, "[Nome: Ana] Souza"),
+        (NAME, "{\"name\":\"Ana\"}"),
+        (NAME, "\"Nome: Ana\" Souza"),
+        (NAME, "“Nome: Ana” Souza"),
+        (COMPANY, "[Empresa: X] Y"),
+        (STREET, "Rua: das Flores"),
+        (STREET, "Calle: 12"),
+    ] {
+        assert_eq!(without(&[names], text), None, "{text}");
+    }
+}
+
+#[test]
+fn names_of_phones_need_no_colon() {
+    for (text, expected) in [
+        ("Tel. (85) 3333-4444", " (85) 3333-4444"),
+        ("Cel +55 85 99999-0001", " +55 85 99999-0001"),
+        ("Telefone (WhatsApp) 85 3333-4444", " 85 3333-4444"),
+    ] {
+        assert_eq!(without_before_digits(&[PHONE], text), Some(expected), "{text}");
+    }
+    for text in ["85 3333-4444", "Ana 85 3333-4444", "Tel.", "+55 85", "ligar 85 3333-4444"] {
+        assert_eq!(without_before_digits(&[PHONE], text), None, "{text}");
+    }
+    assert_eq!(without_before_digits(&[NUMBER], "nº120"), Some("120"));
+    assert_eq!(without_before_digits(&[DATE], "/Date(643161600000)/"), None, "ASP.NET");
+    assert_eq!(without_before_digits(&[PHONE], "(Tel 85 3333-4444)"), None, "one text in parentheses");
+    assert_eq!(without_joined(&[PHONE], "cel85999990001"), Some("85999990001"));
+    for text in ["x85999990001", "cel85", "cel 85999990001", "85999990001", "cel85999990001 x"] {
+        assert_eq!(without_joined(&[PHONE], text), None, "{text}");
+    }
+    assert_eq!(without_words_before("Meu e-mail é: ada@x.example"), Some("ada@x.example"));
+    assert_eq!(without_words_before("*Ada:* ada@x.example"), Some("ada@x.example"));
+    for text in ["https://x.example", "85: 3333-4444", "ada@x.example: Ada", ": 85", "Ada"] {
+        assert_eq!(without_words_before(text), None, "{text}");
+    }
+    assert_eq!(without_bullet("- Ana"), Some("Ana"));
+    for text in ["*NSYNC", "- Ana -", "* Ana *", "-", "- ", "Ana - Bia", "-Ana"] {
+        assert_eq!(without_bullet(text), None, "{text}");
+    }
+    assert_eq!(without_sign("🇧🇷 +55 85"), Some("+55 85"));
+    for text in ["BR +55 85", "BRA: +55 85", "Brasil (+55 85", "México+55 85"] {
+        assert_eq!(without_country(text), Some("+55 85"), "{text}");
+    }
+    for text in ["Ana +55 85", "BR 85", "+55 85", "x+55 85"] {
+        assert_eq!(without_country(text), None, "{text}");
+    }
+    assert_eq!(without_before_digits(&[NUMBER], "N1 9GU"), None);
+    for text in
+        ["85 3333-4444 (WhatsApp)", "85 3333-4444 - zap", "85 3333-4444, celular", "85 3333-4444 [Cel.]"]
+    {
+        assert_eq!(without_after_digits(&[PHONE], text), Some("85 3333-4444"), "{text}");
+    }
+    for text in
+        ["85 3333-4444", "85 3333-4444 ramal", "85 3333-4444 x", "85 3333-4444cel", "85 3333-4444 (Ana)"]
+    {
+        assert_eq!(without_after_digits(&[PHONE], text), None, "{text}");
+    }
+    assert_eq!(without_before_word(&[EMAIL], "meu e-mail ada@x.example"), Some("ada@x.example"));
+    assert_eq!(without_before_word(&[EMAIL], "Ana ada@x.example"), None);
+    assert_eq!(without_sign("📞 85"), Some("85"));
+    assert_eq!(without_sign("☎\u{fe0f}85"), Some("85"));
+    assert_eq!(without_sign("85"), None);
+}
+
+#[test]
+fn names_may_be_in_sentences_tags_and_beside_emoji() {
+    assert_eq!(without_before_word(&[EMAIL], "meu e-mail é ada@x.example"), Some("ada@x.example"));
+    assert_eq!(without_before_word(&[EMAIL], "é ada@x.example"), Some("ada@x.example"));
+    assert_eq!(without_after_word(&[PHONE], "ada@x.example - pessoal"), Some("ada@x.example"));
+    assert_eq!(without_after_word(&[PHONE], "ada@x.example é meu"), None);
+    assert_eq!(without_before_digits(&[NUMBER], "E 120"), None, "no sentence");
+    assert_eq!(without_before_digits(&[PHONE], "meu zap é 85 3333-4444"), Some(" 85 3333-4444"));
+    assert_eq!(without_after_digits(&[PHONE], "85 3333-4444 (BR)"), Some("85 3333-4444"));
+    assert_eq!(without_tag(&[EMAIL], "<email>ada@x.example</email>"), Some("ada@x.example"));
+    for text in ["<email>ada@x.example</mail>", "<ada@x.example>", "<b>Ana</b>", "Ana"] {
+        assert_eq!(without_tag(&[EMAIL], text), None, "{text}");
+    }
+    assert_eq!(without_sign("☎\u{fe0f}: 85"), Some("85"));
+    for text in ["85 ✅", "85!", "85 👍🏽", "85;"] {
+        assert_eq!(without_sign_after(text), Some("85"), "{text}");
+    }
+    assert_eq!(without_sign_after("85"), None);
+}

@@ -1,0 +1,134 @@
+//! What programming languages write around a text when they print it: `['Ana']`, `Optional("Ana")`, `b'Ana'`.
+//! Quotes must be within, so nothing is guessed.
+
+use crate::domain::value::text::after_prefix;
+
+/// What prints a text in parentheses: Swift, Rust, Haskell, Scala; `MongoDB`'s shell, pandas, JavaScript, `NumPy`, Python.
+const CALLS: [&str; 12] = [
+    "Optional(",
+    "Some(",
+    "Just(",
+    "ISODate(",
+    "Timestamp(",
+    "new Date(",
+    "new String(",
+    "np.str_(",
+    "numpy.str_(",
+    "Decimal(",
+    "UUID(",
+    "String(",
+];
+/// Before a quoted text: bytes, Unicode and raw texts of Python, national ones of T-SQL.
+const PREFIXES: [char; 7] = ['b', 'B', 'u', 'U', 'r', 'N', 'E'];
+/// Python's dates. The numbers after the day are a time.
+const DATES: [&str; 2] = ["datetime.date(", "datetime.datetime("];
+
+/// The text that a program has printed.
+pub(super) fn without_literal(text: &str) -> Option<&str> {
+    if !text.ends_with([')', ']', '}', '\'', '"']) && !text.contains("::") {
+        return None;
+    }
+    let call = || {
+        let inner = CALLS.iter().find_map(|call| after_prefix(text, call))?.strip_suffix(')')?;
+        quoted(inner)
+    };
+    let list = || {
+        let inner = [("[", "]"), ("(", ")"), ("{", "}")]
+            .into_iter()
+            .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))?;
+        quoted(inner.trim_end_matches([',', ' ']))
+    };
+    let prefixed = || quoted(text.strip_prefix(PREFIXES)?);
+    // Postgres: `'Ana'::text`.
+    let cast = || {
+        let (literal, kind) = text.rsplit_once("::")?;
+        let is_kind = !kind.is_empty() && kind.chars().all(|c| c.is_ascii_lowercase() || c == ' ');
+        quoted(literal).filter(|_| is_kind)
+    };
+    call().or_else(list).or_else(prefixed).or_else(cast)
+}
+
+/// The numbers of year, month and day that Python has printed: `datetime.date(1990, 5, 20)`.
+pub(super) fn date_numbers(text: &str) -> Option<&str> {
+    let numbers = DATES.iter().find_map(|date| text.strip_prefix(date))?.strip_suffix(')')?;
+    let end = numbers.match_indices(',').nth(2).map_or(numbers.len(), |(at, _)| at);
+    numbers.get(..end)
+}
+
+/// The text within one pair of quotes.
+fn quoted(text: &str) -> Option<&str> {
+    ['\'', '"'].into_iter().find_map(|quote| {
+        let inner = text.trim().strip_prefix(quote)?.strip_suffix(quote)?;
+        (!inner.is_empty() && !inner.contains(quote)).then_some(inner)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_texts_are_read() {
+        for (text, expected, source) in [
+            ("Optional(\"Ana\")", "Ana", "https://developer.apple.com/documentation/swift/optional"),
+            ("Some(\"Ana\")", "Ana", "https://doc.rust-lang.org/std/option/: Debug"),
+            ("Just(\"Ana\")", "Ana", "https://wiki.haskell.org/Maybe, with parentheses"),
+            ("['Ana']", "Ana", "https://docs.python.org/3/library/functions.html#repr: a list"),
+            ("[\"Ana\"]", "Ana", "RFC 8259, 5: an array as text"),
+            ("('Ana',)", "Ana", "https://docs.python.org/3/library/stdtypes.html#tuple"),
+            ("{'Ana'}", "Ana", "https://docs.python.org/3/library/stdtypes.html#set"),
+            ("b'Ana'", "Ana", "https://docs.python.org/3/library/stdtypes.html#bytes"),
+            ("u'Ana'", "Ana", "https://docs.python.org/2/library/functions.html#unicode"),
+            (
+                "N'Ana'",
+                "Ana",
+                "https://learn.microsoft.com/en-us/sql/t-sql/data-types/constants-transact-sql",
+            ),
+            ("'Ana'::text", "Ana", "https://www.postgresql.org/docs/current/sql-expressions.html: a cast"),
+            ("'Ana'::character varying", "Ana", "the same"),
+            ("np.str_('Ana')", "Ana", "https://numpy.org/neps/nep-0051-scalar-representation.html"),
+            (
+                "ISODate(\"1990-05-20T00:00:00Z\")",
+                "1990-05-20T00:00:00Z",
+                "https://www.mongodb.com/docs/manual/reference/method/Date/",
+            ),
+            (
+                "Timestamp('1990-05-20 00:00:00')",
+                "1990-05-20 00:00:00",
+                "https://pandas.pydata.org/docs/reference/api/pandas.Timestamp.html",
+            ),
+            ("new Date(\"1990-05-20\")", "1990-05-20", "ECMA-262, 21.4.2"),
+        ] {
+            assert_eq!(without_literal(text), Some(expected), "{text} ({source})");
+        }
+        assert_eq!(date_numbers("datetime.date(1990, 5, 20)"), Some("1990, 5, 20"), "Python: repr of a date");
+        assert_eq!(date_numbers("datetime.datetime(1990, 5, 20, 0, 0)"), Some("1990, 5, 20"));
+        assert_eq!(date_numbers("date(1990, 5, 20)"), None);
+    }
+
+    #[test]
+    fn other_texts_stay() {
+        for text in [
+            "Optional(Ana)",
+            "Ana",
+            "['Ana', 'Bia']",
+            "[solidcore]",
+            "Ana 'Bia'",
+            "O'Neil'",
+            "b'",
+            "''",
+            "N''",
+            "[]",
+            "('')",
+            "\"Ana\"",
+            "Bob's Cafe'",
+            "Ana::Bia",
+            "'Ana'::",
+            "{\"name\":\"Ana\"}",
+            "E'x'y'",
+            "",
+        ] {
+            assert_eq!(without_literal(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Spans of published events.
+
+use crate::{
+    amqp::Unpublished,
+    domain::chain::{completed, outgoing::OutgoingEvent},
+    telemetry::traces::{Attribute, Kind, Span, Traces, continued},
+};
+
+/// Begins the span of an event, and lets its message name that as its cause.
+pub(super) fn begin(traces: &Traces, event: &mut OutgoingEvent) -> Option<Span> {
+    let span = traces.child(&event.trace, name(&event.kind), Kind::Producer)?;
+    event.trace = continued(&event.trace, Some(&span));
+    Some(span.with(Attribute::Company(event.company.clone())))
+}
+
+/// Ends it with what the broker said.
+pub(super) fn end(span: Option<Span>, outcome: Result<(), Unpublished>) {
+    let error = outcome.err().map(|why| match why {
+        Unpublished::Unroutable => "unroutable",
+        Unpublished::Refused => "refused",
+        Unpublished::Late => "unconfirmed",
+    });
+    if let Some(span) = span {
+        error.map(Attribute::Error).into_iter().fold(span, Span::with).end();
+    }
+}
+
+fn name(kind: &str) -> &'static str {
+    match kind {
+        "contact.upserted" => "publish contact.upserted",
+        "contact.merged" => "publish contact.merged",
+        "webhook.requested" => "publish webhook.requested",
+        completed::KIND => "publish trigger.completed",
+        _ => "publish",
+    }
+}

@@ -1,0 +1,29 @@
+//! Spans of attempts.
+
+use super::attempt::Job;
+use crate::{
+    domain::webhook::attempt::{Class, Outcome},
+    telemetry::traces::{Attribute, Kind, Span, Traces},
+};
+
+/// Begins the span of an attempt.
+pub(super) fn begin(traces: &Traces, job: &Job) -> Option<Span> {
+    let delivery = &job.delivery;
+    let span = traces.child(&delivery.trace, "webhook attempt", Kind::Client)?;
+    let facts = [
+        Attribute::Company(delivery.key.company.clone()),
+        Attribute::Event(delivery.event_key),
+        Attribute::Delivery(delivery.key.id),
+        Attribute::Attempt(job.progress.attempts.saturating_add(1)),
+    ];
+    Some(facts.into_iter().fold(span, Span::with))
+}
+
+/// Ends it with what came of the attempt.
+pub(super) fn end(span: Option<Span>, outcome: &Outcome) {
+    let Some(span) = span else { return };
+    let class = outcome.class.name();
+    let error = (outcome.class != Class::Delivered).then_some(Attribute::Error(class));
+    let facts = outcome.status.map(Attribute::Status).into_iter().chain(error);
+    facts.fold(span.with(Attribute::Class(class)), Span::with).end();
+}

@@ -1,0 +1,163 @@
+//! What operators do to many dead letters on pages: they see how many these are, run it, and watch it end.
+
+use macro_rules_attribute::apply;
+
+use super::{
+    broken,
+    browser::{Browser, Page, let_in},
+    with_dead_letters,
+};
+use crate::support::{app::TestApp, eventually, only, test};
+
+/// Plans what a button does to all dead letters of the page, which are ticked.
+pub(super) async fn plan_ticked(browser: &Browser, page: &Page, action: &str) -> Page {
+    let ids = page.values_of("id");
+    let mut fields: Vec<(&str, &str)> = ids.iter().map(|id| ("id", id.as_str())).collect();
+    fields.push(("action", action));
+    browser.submit("/operations/plan", &fields).await
+}
+
+/// The form of the page that does this.
+fn form(page: &Page, verb: &str) -> String {
+    only(page.actions().into_iter().filter(|action| action.ends_with(&format!("/{verb}"))))
+}
+
+/// Runs a planned operation, and loads its page until it has this state.
+pub(super) async fn run(browser: &Browser, planned: &Page, fields: &[(&str, &str)], state: &str) -> Page {
+    let page = browser.submit(&form(planned, "run"), fields).await;
+    assert!(page.text.contains("as soon as a process takes it up"), "{}", page.text);
+    let path = planned.at.clone();
+    eventually(&format!("the operation is {state}"), async || {
+        let page = browser.open(&path).await;
+        page.html.contains(&format!("\">{state}</span></h1>")).then_some(page)
+    })
+    .await
+}
+
+#[apply(test)]
+async fn all_that_match_are_counted_and_then_replayed(app: &TestApp) {
+    let process = with_dead_letters(app, 60).await;
+    app.broker.publish(&broken("Other").company("other")).await;
+    app.wait_for_rows("dead_letters", 61).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let page = browser.open("/dead-letters?company=acme&reason=identifier_invalid").await;
+    let fields: Vec<(&str, String)> =
+        ["company", "reason"].map(|name| (name, page.values_of(name).pop().unwrap_or_default())).to_vec();
+    assert!(page.actions().contains(&"/operations/plan".to_owned()));
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // The page shows 50, and one of them is ticked.
+    let ticked = page.value_of("id").unwrap();
+    let fields = [&fields[..], &[("id", &ticked), ("matching", "replay")]].concat();
+    let planned = browser.submit("/operations/plan", &fields).await;
+    assert!(planned.text.contains("Replay 60 dead letters?"), "{}", planned.text);
+    assert!(planned.text.contains("company acme") && planned.text.contains("Exactly these 60"));
+    assert_eq!(app.rows("dead_letters WHERE replays = 0").await, 61);
+    let done = run(&browser, &planned, &[("rate", ""), ("reason", "fixed")], "done").await;
+    assert!(done.text.contains("60done"), "{}", done.text);
+    app.wait_for_rows("dead_letters WHERE state = 'open' AND replays = 1 AND company_id = 'acme'", 60).await;
+    assert_eq!(app.rows("dead_letters WHERE replays = 0").await, 1);
+    assert_eq!(
+        app.rows("audit_log WHERE via = 'console' AND reason = 'fixed' AND action = 'dead_letter.replay'")
+            .await,
+        60
+    );
+    // Item by item, in pages, with the way to each dead letter.
+    let next = only(done.links(&done.at).into_iter().filter(|link| link.contains("cursor=")));
+    let rest = browser.open(&next).await;
+    assert_eq!((done.links("/dead-letters/").len(), rest.links("/dead-letters/").len()), (50, 10));
+    let skipped = browser.open(&format!("{}?outcome=skipped", done.at)).await;
+    assert!(skipped.text.contains("None has this outcome."), "{}", skipped.text);
+    let listed = browser.open("/operations").await;
+    assert_eq!(listed.links("/operations/"), [done.at.as_str()]);
+    assert!(listed.text.contains("Replay of 60 dead letters") && listed.text.contains("olga"));
+    let audit = browser.open("/audit?action=operation.run").await;
+    assert_eq!(audit.links("/operations/"), [done.at]);
+}
+
+#[apply(test)]
+async fn whole_cause_is_discarded_and_restored(app: &TestApp) {
+    let process = with_dead_letters(app, 3).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let failures = browser.open("/failures").await;
+    let signature = failures.value_of("signature").unwrap();
+    assert!(failures.actions().contains(&"/operations/plan".to_owned()));
+    let fields = [("signature", signature.as_str()), ("company", ""), ("matching", "discard")];
+    let planned = browser.submit("/operations/plan", &fields).await;
+    assert!(planned.text.contains("Discard 3 dead letters?"), "{}", planned.text);
+    assert!(!planned.html.contains("name=\"canary\""));
+    run(&browser, &planned, &[], "done").await;
+    assert_eq!(app.rows("dead_letters WHERE state = 'discarded' AND settled_by = 'olga'").await, 3);
+    let page = browser.open("/dead-letters?state=discarded").await;
+    let planned = plan_ticked(&browser, &page, "restore").await;
+    run(&browser, &planned, &[], "done").await;
+    assert_eq!(app.rows("dead_letters WHERE state = 'open'").await, 3);
+}
+
+#[apply(test)]
+async fn operation_is_paused_resumed_and_canceled_on_its_page(app: &TestApp) {
+    let process = with_dead_letters(app, 40).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let viewer = Browser::sign_in(&process, "view").await;
+    let dropped = browser.submit("/operations/plan", &[("matching", "discard")]).await;
+    let dropped = browser.submit(&form(&dropped, "cancel"), &[("rate", ""), ("reason", "")]).await;
+    assert!(dropped.text.contains("It is canceled."), "{}", dropped.text);
+    let planned = browser.submit("/operations/plan", &[("matching", "discard")]).await;
+    assert_eq!(viewer.open(&planned.at).await.actions(), ["/sign-out"]);
+    let running = run(&browser, &planned, &[("rate", "10")], "running").await;
+    assert!(running.text.contains("Load again") && running.text.contains("10 per second"));
+    app.wait_for_rows("operations WHERE done > 0", 1).await;
+    let paused = browser.submit(&form(&running, "pause"), &[]).await;
+    assert!(paused.text.contains("It is paused."), "{}", paused.text);
+    let resumed = browser.submit(&form(&paused, "resume"), &[]).await;
+    assert!(resumed.text.contains("It goes on."), "{}", resumed.text);
+    let canceled = browser.submit(&form(&resumed, "cancel"), &[]).await;
+    assert!(canceled.text.contains("It is canceled."), "{}", canceled.text);
+    assert_eq!(canceled.actions(), ["/sign-out"]);
+    // A form that was loaded before is refused with a page.
+    let late = browser.submit(&form(&running, "pause"), &[]).await;
+    assert!(late.status == 409 && late.text.contains("canceled"), "{}", late.text);
+    let twice = browser.submit(&form(&planned, "run"), &[]).await;
+    assert_eq!(twice.status, 409);
+    assert!(app.rows("dead_letters WHERE state = 'open'").await > 0);
+}
+
+#[apply(test)]
+async fn canary_that_failed_is_explained(app: &TestApp) {
+    let process = with_dead_letters(app, 5).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    let planned = browser.submit("/operations/plan", &[("matching", "replay")]).await;
+    let paused = run(&browser, &planned, &[("canary", "yes")], "paused").await;
+    assert!(paused.text.contains("It paused itself: 1 of 1 replays failed again"), "{}", paused.text);
+    assert_eq!(app.rows("dead_letters WHERE replays = 0").await, 4);
+}
+
+#[apply(test)]
+async fn plan_of_nothing_is_explained(app: &TestApp) {
+    let_in(app);
+    let process = app.run(&[]).await;
+    let browser = Browser::sign_in(&process, "operate").await;
+    assert!(browser.open("/operations").await.text.contains("There are no operations."));
+    let nothing = browser.submit("/operations/plan", &[("matching", "replay")]).await;
+    assert!(nothing.text.contains("No dead letter matches"), "{}", nothing.text);
+    for (fields, says) in [
+        (&[("action", "replay")][..], "select at least one"),
+        (&[("action", "purge")], "expected replay, discard or restore"),
+        (&[("matching", "replay"), ("since", "soon")], "expected a time"),
+        (&[("matching", "replay"), ("state", "resolved")], "cannot be changed so"),
+        (&[("action", "replay"), ("id", "7")], "expected the ids of the page"),
+        (&[], "choose what to do"),
+    ] {
+        let refused = browser.submit("/operations/plan", fields).await;
+        assert!(refused.status == 400 && refused.text.contains(says), "{fields:?}: {}", refused.text);
+    }
+    let rate = browser.submit(&format!("{}/run", nothing.at), &[("rate", "fast")]).await;
+    assert!(rate.status == 400 && rate.text.contains("a whole number"), "{}", rate.text);
+    for path in ["/operations/x", "/operations/00000000-0000-0000-0000-000000000000"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 404, "{path}");
+        page.assert_harmless();
+    }
+    let fault = browser.open(&format!("{}?outcome=half&cursor=x", nothing.at)).await;
+    assert!(fault.text.contains("expected one of the list"), "{}", fault.text);
+    assert_eq!(app.rows("operations").await, 1);
+}
