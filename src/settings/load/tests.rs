@@ -201,7 +201,8 @@ fn token_that_can_be_guessed_is_a_warning_that_names_its_entry_and_origin() {
     let weak = |tokens: &str| load(None, env(&[("HTTP__TOKENS", tokens)])).unwrap().weak;
     assert_eq!(weak("ci:viewer:0123456789abcdef"), []);
     let found = weak("ci:viewer:0123456789abcdef,ada:admin:0123456789abcde");
-    let (text, begins) = (found[0].to_string(), "http.tokens (environment variable CONTACT_RELAY__HTTP__TOKENS): ");
+    let (text, begins) =
+        (found[0].to_string(), "http.tokens (environment variable CONTACT_RELAY__HTTP__TOKENS): ");
     assert!(found.len() == 1 && text.starts_with(begins) && text.contains("entry 2"), "{text}");
     assert!(!text.contains("0123"), "{text}");
 }
