@@ -6,13 +6,17 @@
 mod api;
 mod body;
 mod caller;
+mod guesses;
+mod guests;
 mod health;
 mod keyring;
 mod metrics;
 mod once;
 mod origin;
 mod pages;
+mod patience;
 mod problem;
+mod released;
 mod reply;
 mod route;
 mod server;
@@ -31,9 +35,11 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    guesses::Guesses,
     keyring::Keyring,
     problem::{Kind as ProblemKind, Problem},
     route::Route,
+    server::Limits,
     shared::{MAX_PREVIEWS, Shared},
 };
 use crate::{health::Health, metrics::Metrics, postgres::Database, settings::Settings};
@@ -41,9 +47,14 @@ use crate::{health::Health, metrics::Metrics, postgres::Database, settings::Sett
 pub use keyring::OneTimeCode;
 pub use route::{Face, Kind, RouteInfo};
 
-/// How long open requests may take once the server stops. A client that never finishes its request must not hold
-/// up the process.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// What connections may cost. A client that never finishes its request must not hold up the stop of the process.
+const LIMITS: Limits = Limits {
+    connections: 512,
+    head: 32 << 10,
+    head_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(20),
+    drain: Duration::from_secs(2),
+};
 
 /// The HTTP server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,26 +95,27 @@ impl Console {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| BindError::Listen { address, source })?;
         let database = Database::for_console(&settings.postgres)?;
+        let for_long_changes = Database::for_long_changes(&settings.postgres)?;
         let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
         let changes = TaskTracker::new();
         let shared = Shared {
             settings,
             database,
+            for_long_changes,
             keyring,
+            guesses: Arc::new(Guesses::new(Arc::clone(&metrics))),
             health: health.clone(),
             changes: changes.clone(),
+            released: Arc::default(),
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
         };
-        Ok(Self {
-            listener,
-            routes: guarded(&shared).merge(health::routes(health)).merge(metrics::routes(metrics)),
-            changes,
-        })
+        let open = health::routes(health).merge(metrics::routes(metrics)).layer(from_fn(origin::open));
+        Ok(Self { listener, routes: guarded(&shared).merge(open), changes })
     }
 
     /// Serves requests until `stop`. Then waits for changes that have begun, however long their clients have been gone.
     pub async fn run(self, stop: CancellationToken) {
-        server::serve(self.listener, self.routes, stop, DRAIN_TIMEOUT).await;
+        server::serve(self.listener, self.routes, stop, LIMITS).await;
         self.changes.close();
         self.changes.wait().await;
     }

@@ -24,7 +24,7 @@ pub use self::{
     format::Format,
     instruments::{Counter, Family, Gauge, Histogram, Probes, Since},
     labels::{
-        Connections, Ending, Held, Pool, Queue, Replayed, Room, Settled, Spans, Status, Step, Trouble,
+        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Spans, Status, Step, Trouble,
         Unsettled, Waiting,
     },
     sets::{Label, Labels},
@@ -80,6 +80,7 @@ pub struct Metrics {
     pub connections: Probes<(Pool, Connections)>,
     pub max_connections: Probes<Pool>,
     pub ready: Probes<()>,
+    pub failed_sign_ins: Family<Proof, Counter>,
     pub lag: Family<Waiting, Gauge>,
     pub endpoints: Family<Trouble, Gauge>,
     pub unsettled: Family<(Stage, Reason, Unsettled), Gauge>,
@@ -282,6 +283,10 @@ impl Metrics {
                 ),
                 f64::max,
             ),
+            failed_sign_ins: all.counters(About::process(
+                "sign_ins_failed",
+                "Requests and sign-ins with a token or link that is not valid, or that was refused unseen (429)",
+            )),
             lag: all.gauges(
                 About::database(
                     "lag",
@@ -312,14 +317,14 @@ impl Metrics {
             sampled_at: all.gauges(
                 About::database(
                     "sampled_at",
-                    "When the metrics of this table were last sampled, in seconds since 1970",
+                    "When all metrics of this table were last sampled, in seconds since 1970",
                 )
                 .seconds(),
             ),
             failed_samples: all.counters(
                 About::database(
                     "samples_failed",
-                    "Samples that failed; the metrics of this table keep their former values",
+                    "Parts of samples that failed; their metrics keep their former values",
                 ),
             ),
             spans: all.counters(About::process("spans", "Spans of traces, by what happened to them")),

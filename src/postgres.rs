@@ -51,5 +51,5 @@ pub mod verify;
 
 pub use failure::{Failure, classify, refusal};
 pub use migrations::{MIGRATIONS, pending};
-pub use pool::{ConnectError, Database};
+pub use pool::{CONSOLE_CONNECTIONS, ConnectError, Database};
 pub use session::Unfit;

@@ -27,8 +27,8 @@ pub use endpoints::{EndpointRule, EndpointSettings};
 pub use crate::domain::webhook::terms::EndpointTerms;
 pub use load::{DEFAULTS, Effective, Entry, Fault, LoadError, Origin, load};
 pub use types::{
-    CompanyRegion, HttpToken, LogFormat, OnConflict, OnUnidentified, PlaceholderLists, Region, Role,
-    SynchronousCommit,
+    CompanyRegion, HttpToken, LogFormat, MIN_TOKEN, OnConflict, OnUnidentified, PlaceholderLists, Region,
+    Role, SynchronousCommit,
 };
 
 /// Every setting of a process.

@@ -24,7 +24,7 @@ pub(super) fn run(command: &Command, start: &Start) -> anyhow::Result<Exit> {
     match command {
         Command::Check => {
             let effective = start.settings()?;
-            effective.exposed.iter().for_each(|fault| output::note(format_args!("warning: {fault}")));
+            effective.warnings().for_each(|fault| output::note(format_args!("warning: {fault}")));
             output::line("the settings are fine")?;
         }
         Command::Show(output) => show(*output, &start.settings()?)?,

@@ -39,8 +39,8 @@ pub(super) struct DevServices {
 
 pub(super) async fn run(args: Run, effective: Effective) -> anyhow::Result<Exit> {
     let roles = if args.roles.is_empty() { <Role as clap::ValueEnum>::value_variants() } else { &args.roles };
-    for exposed in &effective.exposed {
-        warn!(setting = exposed.key, "{exposed}");
+    for warning in effective.warnings() {
+        warn!(setting = warning.key, "{warning}");
     }
     App::new(effective.settings, roles)?.run().await?;
     Ok(Exit::Done)

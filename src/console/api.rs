@@ -4,6 +4,7 @@
 
 mod audit;
 mod contacts;
+mod dead_letter_reveal;
 mod dead_letters;
 mod deliveries;
 mod documents;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Vec<Route> {
     let all = [
         me::routes(),
         dead_letters::routes(),
+        dead_letter_reveal::routes(),
         operations::routes(),
         deliveries::routes(),
         endpoints::routes(),

@@ -2,15 +2,18 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
 use time::OffsetDateTime;
 
 use super::{
+    guests::Peer,
     keyring::{Keyring, Session},
     problem::{Kind, Problem},
+    shared::Shared,
 };
 use crate::{
+    metrics::Proof,
     operator::audit::{Actor, Via},
     settings::Role,
 };
@@ -39,7 +42,8 @@ impl Caller {
     ///
     /// # Errors
     /// When there is neither, or it is not valid.
-    pub(super) fn of(keyring: &Keyring, headers: &HeaderMap, via: Via) -> Result<Self, Problem> {
+    pub(super) async fn of(shared: &Shared, parts: &Parts, via: Via) -> Result<Self, Problem> {
+        let (keyring, headers) = (&shared.keyring, &parts.headers);
         if keyring.is_empty() {
             return Err(unauthenticated(
                 "nobody has access: http.tokens is empty; add an entry name:role:token and restart",
@@ -47,8 +51,10 @@ impl Caller {
         }
         let by = |name: String| Actor::new(name, via);
         if headers.contains_key(header::AUTHORIZATION) {
-            let bearer = token(headers).and_then(|token| keyring.bearer(token));
-            let bearer = bearer.ok_or_else(|| unauthenticated("the token is not valid; see http.tokens"))?;
+            let token = token(headers).unwrap_or_default();
+            let find = || keyring.bearer(token);
+            let peer = peer(&parts.extensions)?;
+            let bearer = shared.guesses.admit(peer, Proof::Bearer, Keyring::is_long(token), find).await?;
             return Ok(Self { actor: by(bearer.name), role: bearer.role, csrf: None });
         }
         let session = session(keyring, headers)
@@ -65,6 +71,15 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         // Only open routes have none.
         parts.extensions.get().cloned().ok_or_else(|| unauthenticated("this needs a token"))
     }
+}
+
+/// Who is on the other end of the connection. The server has noted it.
+///
+/// # Errors
+/// Never.
+pub(super) fn peer(extensions: &Extensions) -> Result<Peer, Problem> {
+    let peer = extensions.get().copied();
+    peer.ok_or_else(|| Problem::new(Kind::Internal, "the service failed; it does not know its client"))
 }
 
 fn unauthenticated(detail: &str) -> Problem {

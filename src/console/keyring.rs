@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-use crate::settings::{HttpToken, Role};
+use crate::settings::{HttpToken, MIN_TOKEN, Role};
 
 /// How long a session lasts.
 pub(super) const SESSION: Duration = Duration::hours(12);
@@ -85,6 +85,11 @@ impl Keyring {
             }
         }
         found.cloned()
+    }
+
+    /// Whether a secret is too long to be guessed, unless it is a word or a name.
+    pub(super) fn is_long(secret: &[u8]) -> bool {
+        secret.len() >= MIN_TOKEN
     }
 
     /// The bearer of the link with this code, the first time only.

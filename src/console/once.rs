@@ -77,7 +77,18 @@ async fn run_once(
     }
     hash.update(&bytes);
     let hash = hash.finalize();
-    let known = shared.database.unit(async |conn| store::take(conn, caller, key, &hash).await).await?;
+    let is_released = shared.released.take(caller, key);
+    let take = async |conn: &mut sqlx::PgConnection| {
+        if is_released {
+            store::release(&mut *conn, caller, key).await?;
+        }
+        store::take(conn, caller, key, &hash).await
+    };
+    let known = shared.database.unit(take).await.inspect_err(|_| {
+        if is_released {
+            shared.released.add(caller, key);
+        }
+    })?;
     if let Some(response) = answered(known)? {
         return Ok(response);
     }
@@ -120,12 +131,17 @@ fn answered(known: Known) -> Result<Option<Response>, Problem> {
 
 async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> Result<Response, Problem> {
     let status = response.status();
-    if status.is_server_error() {
-        // It may have changed something. Repeated with the same key, it would not say so.
-        return Ok(response);
-    }
     if !status.is_success() {
-        shared.database.unit(async |conn| store::release(conn, caller, key).await).await?;
+        let problem = response.extensions().get::<Problem>();
+        let is_unchanged = problem.map_or(!status.is_server_error(), |problem| problem.is_unchanged);
+        // It may have changed something. Repeated with the same key, it would not say so.
+        if !is_unchanged {
+            return Ok(response);
+        }
+        if let Err(error) = shared.database.unit(async |conn| store::release(conn, caller, key).await).await {
+            tracing::warn!(error = crate::telemetry::chain(&error), "could not release an idempotency key");
+            shared.released.add(caller, key);
+        }
         return Ok(response);
     }
     let (response, answer) = storable(response).await?;

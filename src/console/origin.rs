@@ -47,6 +47,15 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
     response
 }
 
+/// Says what browsers and proxies may do with the responses of routes that are open to everybody.
+pub(super) async fn open(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 fn check(hosts: &[String], headers: &HeaderMap) -> Result<(), Problem> {
     let mut given = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else {

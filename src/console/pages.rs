@@ -47,6 +47,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::page("/dead-letters", Role::Viewer, dead_letters::list),
         Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
+        Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
         Route::page("/operations", Role::Viewer, operations::list),
         Route::form("/operations/plan", Role::Operator, plan::plan),
         Route::page("/operations/{id}", Role::Viewer, operation::show),

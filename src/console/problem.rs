@@ -48,6 +48,8 @@ pub(super) enum Kind {
     Unprocessable,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyKeyReused,
+    /// Too many attempts to sign in have failed.
+    TooManyAttempts,
     /// The service failed.
     Internal,
     /// Database or broker do not answer now.
@@ -75,6 +77,7 @@ impl Kind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Unprocessable | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -97,6 +100,7 @@ impl Kind {
             Self::UnknownHost => "The host is not known",
             Self::Unprocessable => "The request cannot be processed",
             Self::IdempotencyKeyReused => "The idempotency key was used for another request",
+            Self::TooManyAttempts => "Too many attempts have failed",
             Self::Internal => "The service failed",
             Self::Unavailable => "The service is not available now",
         }
@@ -121,11 +125,14 @@ pub(super) struct Problem {
     invalid: Option<Invalid>,
     /// Seconds after which a repetition may succeed.
     retry_after: Option<u16>,
+    /// Whether it is known that nothing has changed. Always so with a 4xx.
+    pub(super) is_unchanged: bool,
 }
 
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), invalid: None, retry_after: None }
+        let is_unchanged = kind.status().is_client_error();
+        Self { kind, detail: detail.into(), invalid: None, retry_after: None, is_unchanged }
     }
 
     /// The parameter or member `name` is not valid.
@@ -138,6 +145,16 @@ impl Problem {
     /// A repetition may succeed after this many seconds.
     pub(super) fn retry_after(self, seconds: u16) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Nothing has changed.
+    pub(super) fn unchanged(self) -> Self {
+        Self { is_unchanged: true, ..self }
+    }
+
+    /// Something may have changed: not all of the request was one transaction.
+    pub(super) fn unsure(self) -> Self {
+        Self { is_unchanged: false, ..self }
     }
 
     /// Logs an error of ours. The client learns nothing about it.
@@ -179,10 +196,32 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Of one transaction. Who had more than one, and did something in the others, adds [`Problem::unsure`].
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        let is_unchanged = changed_nothing(&error);
+        Self { is_unchanged, ..Self::of(&error) }
+    }
+}
+
+/// Whether the transaction that failed so was rolled back for certain. A commit whose answer was lost may have succeeded.
+fn changed_nothing(error: &sqlx::Error) -> bool {
+    match error {
+        // No connection could be had.
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(refused) => {
+            // Connection exceptions, and those of a server that stops: they may have come in the place of the answer.
+            let code = refused.code();
+            !code.is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+        }
+        _ => false,
+    }
+}
+
+impl Problem {
+    fn of(error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-        let detail = match (&error, code.as_deref()) {
+        let detail = match (error, code.as_deref()) {
             // query_canceled, lock_not_available
             (_, Some("57014")) => "the search took too long; narrow its filters",
             (_, Some("55P03")) => "the database is busy with the same rows; try again",
@@ -197,9 +236,9 @@ impl From<sqlx::Error> for Problem {
             (_, Some(code)) if code.starts_with("22") => {
                 return Self::new(Kind::InvalidRequest, "a value contains what the database cannot store");
             }
-            _ => return Self::internal(&error),
+            _ => return Self::internal(error),
         };
-        tracing::warn!(error = chain(&error), "could not answer a request: {detail}");
+        tracing::warn!(error = chain(error), "could not answer a request: {detail}");
         Self::new(Kind::Unavailable, detail).retry_after(5)
     }
 }
@@ -209,6 +248,18 @@ mod tests {
     use strum::VariantArray as _;
 
     use super::*;
+
+    #[test]
+    fn lost_answer_of_a_commit_may_have_changed_something() {
+        let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        for (error, is_unchanged) in [(sqlx::Error::PoolTimedOut, true), (lost, false)] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.kind, problem.is_unchanged), (Kind::Unavailable, is_unchanged));
+        }
+        assert!(
+            Problem::new(Kind::Conflict, "").is_unchanged && !Problem::new(Kind::Internal, "").is_unchanged
+        );
+    }
 
     #[test]
     fn problem_has_the_members_of_rfc_9457() {

@@ -185,8 +185,10 @@ impl Gate {
             Face::Api => Via::Api,
             Face::Page => Via::Console,
         };
-        let caller = Caller::of(&self.shared.keyring, request.headers(), via)
-            .map_err(|problem| self.unauthenticated(&request, problem))?;
+        let (parts, body) = request.into_parts();
+        let caller = Caller::of(&self.shared, &parts, via).await;
+        request = Request::from_parts(parts, body);
+        let caller = caller.map_err(|problem| self.unauthenticated(&request, problem))?;
         if !caller.is(role) {
             let (needed, has) = (role.name(), caller.role.name());
             let detail = format!("this needs the role {needed}; `{}` has {has}", caller.actor.name);

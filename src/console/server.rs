@@ -1,47 +1,59 @@
 //! Accepts connections and bounds what one of them may cost: head, time and number.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, response::Response};
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Maximum number of connections. Others wait to be accepted.
-const MAX_CONNECTIONS: usize = 512;
-
-/// Maximum size of a request's head; more is answered with 431.
-const MAX_HEAD: usize = 32 << 10;
-
-/// How long a head may take to arrive, and a connection may be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use super::{
+    guests::{Guest, Guests, Peer},
+    patience::Patient,
+};
 
 /// The pause after a failed accept, for example because file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves requests until `stop`, then waits for open ones up to `drain`.
-pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken, drain: Duration) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// What connections may cost.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Maximum number of connections. For more, others leave.
+    pub(super) connections: usize,
+    /// Maximum size of a request's head; more is answered with 431.
+    pub(super) head: usize,
+    /// How long a head may take to arrive, and a connection may be idle.
+    pub(super) head_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub(super) write_timeout: Duration,
+    /// How long open requests may take after the stop.
+    pub(super) drain: Duration,
+}
+
+/// Serves requests until `stop`, then waits for open ones.
+pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken, limits: Limits) {
+    let guests = Guests::new(limits.connections);
     let connections = TaskTracker::new();
-    while let Some((stream, place)) = accept(&listener, &places, &stop).await {
+    while let Some((stream, guest)) = accept(&listener, &guests, &stop).await {
         let (routes, stop) = (routes.clone(), stop.clone());
-        connections.spawn(async move {
-            converse(stream, routes, stop).await;
-            drop(place);
-        });
+        connections.spawn(converse(stream, guest, routes, stop, limits));
     }
     // A client that connects now is refused, and may ask another process.
     drop(listener);
     connections.close();
-    if timeout(drain, connections.wait()).await.is_err() {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::info!("open requests outlasted the stop of the HTTP server");
     }
 }
@@ -49,17 +61,16 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: Cancellat
 /// The next connection, with its place; `None` at the stop.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    guests: &Guests,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Guest)> {
     loop {
-        let next = async {
-            let place = Arc::clone(places).acquire_owned().await.ok()?;
-            Some((listener.accept().await, place))
-        };
-        match stop.run_until_cancelled(next).await?? {
-            (Ok((stream, _)), place) => return Some((stream, place)),
-            (Err(error), _) => {
+        match stop.run_until_cancelled(listener.accept()).await? {
+            Ok((stream, address)) => {
+                let guest = stop.run_until_cancelled(guests.admit(Peer::from(address))).await??;
+                return Some((stream, guest));
+            }
+            Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "could not accept a connection");
                 stop.run_until_cancelled(sleep(ACCEPT_PAUSE)).await?;
             }
@@ -68,14 +79,18 @@ async fn accept(
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn converse(stream: TcpStream, routes: Router, stop: CancellationToken) {
+async fn converse(stream: TcpStream, guest: Guest, routes: Router, stop: CancellationToken, limits: Limits) {
     // A response is written at once, so nothing is gained by waiting for more to send.
     let _ = stream.set_nodelay(true);
+    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+    let leave = guest.leave.clone();
+    let service = Served { routes: TowerToHyperService::new(routes), guest: Arc::new(guest) };
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_header_size(MAX_HEAD);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_header_size(limits.head);
+    let mut connection = pin!(http.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = leave.cancelled() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -84,5 +99,115 @@ async fn converse(stream: TcpStream, routes: Router, stop: CancellationToken) {
     // The client's fault, or its leaving; the next request has its own connection.
     if let Err(error) = ended {
         tracing::debug!(error = crate::telemetry::chain(&error), "a connection ended early");
+    }
+}
+
+/// The routes for one connection. Each request learns its [`Peer`].
+struct Served {
+    routes: TowerToHyperService<Router>,
+    guest: Arc<Guest>,
+}
+
+impl Service<Request<Incoming>> for Served {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.guest.peer);
+        self.guest.begin();
+        let (guest, answer) = (Arc::clone(&self.guest), self.routes.call(request));
+        Box::pin(async move {
+            let answer = answer.await;
+            guest.end();
+            answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use bytes::Bytes;
+    use futures_util::stream;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpSocket,
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connections: 4,
+        head: 8 << 10,
+        head_timeout: Duration::from_hours(1),
+        write_timeout: Duration::from_hours(1),
+        drain: Duration::from_secs(1),
+    };
+
+    /// Serves a short answer at `/`, and one without an end at `/endless`.
+    async fn server(limits: Limits) -> (std::net::SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endless = || stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 1 << 12])));
+        let routes = Router::new()
+            .route("/", get(async || "short"))
+            .route("/endless", get(async move || Body::from_stream(endless())));
+        (address, tokio::spawn(serve(listener, routes, CancellationToken::new(), limits)))
+    }
+
+    async fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    async fn ask(stream: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    async fn answer(mut stream: TcpStream) -> String {
+        ask(&mut stream, "/").await;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn others_are_answered_while_one_peer_has_taken_all_places() {
+        let (address, server) = server(LIMITS).await;
+        let mut greedy = Vec::new();
+        for _ in 0..LIMITS.connections {
+            greedy.push(connect([127, 0, 0, 2], address).await);
+        }
+        // Some of them do not read what they asked for.
+        for stream in &mut greedy[..2] {
+            ask(stream, "/endless").await;
+        }
+        for from in [[127, 0, 0, 1], [127, 0, 0, 1], [127, 0, 0, 2]] {
+            assert!(answer(connect(from, address).await).await.ends_with("short"));
+        }
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn connection_whose_client_does_not_read_is_closed() {
+        let (address, server) =
+            server(Limits { connections: 1, write_timeout: Duration::from_millis(1), ..LIMITS }).await;
+        let mut stream = connect([127, 0, 0, 1], address).await;
+        ask(&mut stream, "/endless").await;
+        // Nothing is read until the server has given up: then what it wrote has an end.
+        let closed = async {
+            loop {
+                if stream.write_all(b"x").await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_mins(1), closed).await.unwrap();
+        server.abort();
     }
 }

@@ -6,8 +6,10 @@ use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::timeou
 use tokio_util::task::TaskTracker;
 
 use super::{
+    guesses::Guesses,
     keyring::Keyring,
     problem::{Kind, Problem},
+    released::Released,
 };
 use crate::{health::Health, postgres::Database, settings::Settings};
 
@@ -26,11 +28,15 @@ pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     /// A pool of its own, so that a slow search cannot slow down the workers.
     pub(super) database: Database,
+    /// For changes that need more time than a page has: unmerge and erase.
+    pub(super) for_long_changes: Database,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) guesses: Arc<Guesses>,
     /// The state of this process.
     pub(super) health: Health,
     /// Changes that have begun. They go on when their client leaves, and the server waits for them when it stops.
     pub(super) changes: TaskTracker,
+    pub(super) released: Arc<Released>,
     /// Places of previews. One that nobody waits for any more keeps its place until it ends.
     pub(super) previews: Arc<Semaphore>,
 }

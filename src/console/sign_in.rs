@@ -1,6 +1,7 @@
 //! Signs people in with a token, or with the link that `dev` prints, and out again.
 
 use axum::{
+    Extension,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Redirect, Response},
@@ -10,17 +11,21 @@ use time::OffsetDateTime;
 use super::{
     body::{Form, Params},
     caller::COOKIE,
-    keyring::{Bearer, SESSION},
+    guests::Peer,
+    keyring::{Bearer, Keyring, SESSION},
     pages::{self, SignIn},
     problem::{Kind, Problem},
     route::{CSRF_FIELD, Route},
     shared::Shared,
 };
-use crate::settings::Role;
+use crate::{metrics::Proof, settings::Role};
 
 /// Why nobody can sign in.
 const CLOSED: &str =
     "Nobody has access: http.tokens is empty. Add an entry name:role:token and restart the service.";
+
+/// Why nobody at this address can sign in.
+const LIMITED: &str = "Too many attempts from this address have failed. Try again in a minute.";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -39,32 +44,50 @@ async fn show(State(shared): State<Shared>, mut query: Params) -> Result<Respons
 
 async fn enter(
     State(shared): State<Shared>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Form(mut form): Form,
 ) -> Result<Response, Problem> {
     let then = local(form.one("then")?);
     let token = form.one("token")?.unwrap_or_default();
     form.end()?;
-    if let Some(bearer) = shared.keyring.bearer(token.trim().as_bytes()) {
-        return begin(&shared, &bearer, &headers, &then);
-    }
-    let fault = if shared.keyring.is_empty() { CLOSED } else { "This token is not valid." };
+    let (status, fault) = if shared.keyring.is_empty() {
+        (StatusCode::UNAUTHORIZED, CLOSED)
+    } else {
+        let token = token.trim().as_bytes();
+        let find = || shared.keyring.bearer(token);
+        match shared.guesses.admit(peer, Proof::Form, Keyring::is_long(token), find).await {
+            Ok(bearer) => return begin(&shared, &bearer, &headers, &then),
+            Err(problem) if problem.kind == Kind::TooManyAttempts => (problem.kind.status(), LIMITED),
+            Err(problem) => (problem.kind.status(), "This token is not valid."),
+        }
+    };
     let mut page = pages::sign_in(&SignIn { then: &then, fault: Some(fault) });
-    *page.status_mut() = StatusCode::UNAUTHORIZED;
+    *page.status_mut() = status;
     Ok(page)
 }
 
 /// A link preview sends `HEAD`, which must not use up the link.
 async fn follow(
     State(shared): State<Shared>,
+    Extension(peer): Extension<Peer>,
     method: Method,
     headers: HeaderMap,
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
-    let bearer = (method == Method::GET).then(|| shared.keyring.follow_link(&code)).flatten();
     let gone =
         || Problem::new(Kind::NotFound, "this link was used already, or is not ours; sign in at /sign-in");
-    begin(&shared, &bearer.ok_or_else(gone)?, &headers, "/")
+    if method != Method::GET {
+        return Err(gone());
+    }
+    let find = || shared.keyring.follow_link(&code);
+    // Our codes are long.
+    let bearer = shared.guesses.admit(peer, Proof::Link, true, find).await;
+    let bearer = bearer.map_err(|problem| match problem.kind {
+        Kind::TooManyAttempts => problem,
+        _ => gone(),
+    })?;
+    begin(&shared, &bearer, &headers, "/")
 }
 
 async fn leave(Form(mut form): Form) -> Result<Response, Problem> {

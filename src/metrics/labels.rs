@@ -99,6 +99,16 @@ labels! {
         Other,
     }
 
+    /// What somebody shows to sign in.
+    Proof = "with" {
+        /// A token in a header of a request.
+        Bearer,
+        /// A token in the form of the console.
+        Form,
+        /// A link that signs in once.
+        Link,
+    }
+
     /// What a replay came to.
     Replayed = "outcome" {
         /// It ended well.

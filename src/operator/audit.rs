@@ -25,6 +25,8 @@ pub const DEAD_LETTER_EDIT: &str = "dead_letter.edit";
 pub const DEAD_LETTER_EXPORT: &str = "dead_letter.export";
 /// A dead letter was put back from a file.
 pub const DEAD_LETTER_IMPORT: &str = "dead_letter.import";
+/// The message of a dead letter was shown with identity documents.
+pub const DEAD_LETTER_REVEAL: &str = "dead_letter.reveal";
 /// The note on a group of dead letters was written.
 pub const DEAD_LETTER_NOTE: &str = "dead_letter.note";
 /// A delivery was made due again.
@@ -56,13 +58,14 @@ pub const OPERATION_RESUME: &str = "operation.resume";
 pub const OPERATION_CANCEL: &str = "operation.cancel";
 
 /// All actions.
-pub const ACTIONS: [&str; 20] = [
+pub const ACTIONS: [&str; 21] = [
     DEAD_LETTER_REPLAY,
     DEAD_LETTER_DISCARD,
     DEAD_LETTER_RESTORE,
     DEAD_LETTER_EDIT,
     DEAD_LETTER_EXPORT,
     DEAD_LETTER_IMPORT,
+    DEAD_LETTER_REVEAL,
     DEAD_LETTER_NOTE,
     DELIVERY_RESEND,
     ENDPOINT_PAUSE,

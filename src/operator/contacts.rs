@@ -1,5 +1,6 @@
 //! Finds and shows contacts. The results are personal data, which the surface must mask where necessary.
 
+mod history;
 pub mod names;
 
 use std::borrow::Cow;
@@ -31,6 +32,8 @@ use crate::{
         links::{self, LinkRow, Separation},
     },
 };
+
+pub use history::{Order, Position, history};
 
 /// Why the search failed.
 #[derive(Debug, thiserror::Error)]
@@ -176,28 +179,6 @@ pub async fn show(database: &Database, company: &CompanyId, id: ContactId) -> Re
         let triggers = store::triggers(conn, &contact, &ids).await?;
         let separations = links::separations(conn, &contact, &ids).await?;
         Ok(Profile { contact, aliases, triggers, separations })
-    };
-    in_snapshot(database, read).await
-}
-
-/// The events, merges, unmerges and conflicts of the contact that [`show`] returns and of all that were merged into
-/// it, oldest first.
-///
-/// # Errors
-/// When no such contact exists, or the database fails.
-pub async fn history(
-    database: &Database,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Vec<HistoryEntry>, LookupError> {
-    let read = async |conn: &mut PgConnection| {
-        let (known, ids) = get(conn, company, id).await?;
-        let events = store::history(conn, company, &ids).await?.into_iter();
-        let links = links::of(conn, company, &ids).await?.into_iter().map(HistoryEntry::Link);
-        let mut entries: Vec<_> = events.map(|row| entry(&known.contact, row)).chain(links).collect();
-        // The sort is stable: an event comes before the merges and conflicts that it caused.
-        entries.sort_by_key(HistoryEntry::time);
-        Ok(entries)
     };
     in_snapshot(database, read).await
 }

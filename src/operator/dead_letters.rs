@@ -6,10 +6,12 @@
 mod difference;
 pub mod edit;
 mod settle;
+mod sight;
 pub mod transfer;
 
 pub use settle::ReplayError;
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
+pub use sight::{Seen, reveal, seen};
 
 use serde_json::json;
 use sqlx::PgConnection;

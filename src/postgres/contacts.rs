@@ -33,8 +33,10 @@ pub struct Alias {
 pub struct HistoryRow {
     /// When the event was applied.
     pub applied_at: OffsetDateTime,
-    /// `CloudEvents` `time`.
+    /// `CloudEvents` `time`, in microseconds.
     pub event_time: OffsetDateTime,
+    /// The rest of it, 0 to 999.
+    pub nanos: i16,
     /// `CloudEvents` `source`.
     pub source: String,
     /// `CloudEvents` `id`.
@@ -177,7 +179,26 @@ pub async fn get(
     Ok(Some(Known { contact, aliases }))
 }
 
-/// What events did to a contact, oldest event first. `ids` are its own and its aliases.
+/// Where a page of a contact's history begins: after this entry, whichever way it is read. At the same time, an event comes
+/// before a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The time of the entry, in microseconds.
+    pub time: OffsetDateTime,
+    /// The rest of it, up to 999; less than 0 or more than that is before or after every event of this time.
+    pub nanos: i16,
+    /// `CloudEvents` `id` of an event.
+    pub event_id: String,
+    /// Its `source`.
+    pub source: String,
+    /// The step within its chain.
+    pub step: i16,
+    /// The id of a link; nil and the largest one are before and after every link of this time.
+    pub link: Uuid,
+}
+
+/// What events did to a contact, at most `limit` of them after this place: oldest event first, or with `newest_first` the
+/// other way round. `ids` are its own and its aliases.
 ///
 /// # Errors
 /// When the database fails.
@@ -185,17 +206,70 @@ pub async fn history(
     conn: &mut PgConnection,
     company: &CompanyId,
     ids: &[Uuid],
+    after: &Place,
+    newest_first: bool,
+    limit: i64,
+) -> Result<Vec<HistoryRow>, sqlx::Error> {
+    if newest_first {
+        return older(conn, company, ids, after, limit).await;
+    }
+    // A page of each id, of which the first ones are the page.
+    sqlx::query_as!(
+        HistoryRow,
+        r#"SELECT t.applied_at AS "applied_at!", t.event_time AS "event_time!", t.event_nanos AS "nanos!",
+               t.source AS "source!", t.event_id AS "event_id!", t.step AS "step!", t.trigger_name AS "trigger!",
+               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!",
+               t.rejected::jsonb AS rejected, string_to_array(coalesce(t.changed, ''), ',') AS "changed!",
+               string_to_array(coalesce(t.merged, ''), ',')::uuid[] AS "merged!",
+               ARRAY(SELECT jsonb_object_keys(t.fields::jsonb)) AS "accepted!"
+           FROM UNNEST($2::uuid[]) AS u(id) CROSS JOIN LATERAL (
+               SELECT * FROM trigger_events e WHERE e.company_id = $1 AND e.contact_id = u.id AND e.event_time >= $3
+                 AND (e.event_time, e.event_nanos, e.event_id, e.source, e.step)
+                     > ($3::timestamptz, $4::smallint, $5::text, $6::text, $7::smallint)
+               ORDER BY e.event_time, e.event_nanos, e.event_id, e.source, e.step LIMIT $8) t
+           ORDER BY t.event_time, t.event_nanos, t.event_id, t.source, t.step LIMIT $8"#,
+        company.as_str(),
+        ids,
+        after.time,
+        after.nanos,
+        after.event_id,
+        after.source,
+        after.step,
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn older(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    ids: &[Uuid],
+    before: &Place,
+    limit: i64,
 ) -> Result<Vec<HistoryRow>, sqlx::Error> {
     sqlx::query_as!(
         HistoryRow,
-        r#"SELECT applied_at, event_time, source, event_id, step, trigger_name AS trigger, contact_id, operation,
-               version, rejected::jsonb, string_to_array(coalesce(changed, ''), ',') AS "changed!",
-               string_to_array(coalesce(merged, ''), ',')::uuid[] AS "merged!",
-               ARRAY(SELECT jsonb_object_keys(fields::jsonb)) AS "accepted!"
-           FROM trigger_events WHERE company_id = $1 AND contact_id = ANY($2)
-           ORDER BY event_time, event_nanos, event_id, source, step"#,
+        r#"SELECT t.event_time AS "event_time!", t.event_nanos AS "nanos!", t.applied_at AS "applied_at!",
+               t.source AS "source!", t.event_id AS "event_id!", t.step AS "step!", t.trigger_name AS "trigger!",
+               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!",
+               t.rejected::jsonb AS rejected, string_to_array(coalesce(t.changed, ''), ',') AS "changed!",
+               string_to_array(coalesce(t.merged, ''), ',')::uuid[] AS "merged!",
+               ARRAY(SELECT jsonb_object_keys(t.fields::jsonb)) AS "accepted!"
+           FROM UNNEST($2::uuid[]) AS u(id) CROSS JOIN LATERAL (
+               SELECT * FROM trigger_events e WHERE e.company_id = $1 AND e.contact_id = u.id AND e.event_time <= $3
+                 AND (e.event_time, e.event_nanos, e.event_id, e.source, e.step)
+                     < ($3::timestamptz, $4::smallint, $5::text, $6::text, $7::smallint)
+               ORDER BY e.event_time DESC, e.event_nanos DESC, e.event_id DESC, e.source DESC, e.step DESC LIMIT $8) t
+           ORDER BY t.event_time DESC, t.event_nanos DESC, t.event_id DESC, t.source DESC, t.step DESC LIMIT $8"#,
         company.as_str(),
         ids,
+        before.time,
+        before.nanos,
+        before.event_id,
+        before.source,
+        before.step,
+        limit,
     )
     .fetch_all(conn)
     .await

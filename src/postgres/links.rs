@@ -17,6 +17,8 @@ use crate::domain::{
 /// One link in a contact's history.
 #[derive(Clone, Debug)]
 pub struct LinkRow {
+    /// Its id.
+    pub id: Uuid,
     /// `merged`, `unmerged` or `conflict`.
     pub kind: String,
     /// When it was recorded.
@@ -128,7 +130,8 @@ pub async fn insert(conn: &mut PgConnection, links: &[NewLink<'_>]) -> Result<()
     Ok(())
 }
 
-/// The links of a contact, oldest first. `ids` are its own and its aliases.
+/// At most `limit` links of a contact after this time and id: oldest first, or with `newest_first` the other way round. `ids`
+/// are its own and its aliases. Links are few: an operator or a rule made each.
 ///
 /// # Errors
 /// When the database fails.
@@ -136,14 +139,23 @@ pub async fn of(
     conn: &mut PgConnection,
     company: &CompanyId,
     ids: &[Uuid],
+    (after, link): (OffsetDateTime, Uuid),
+    newest_first: bool,
+    limit: i64,
 ) -> Result<Vec<LinkRow>, sqlx::Error> {
     sqlx::query_as!(
         LinkRow,
-        "SELECT kind, happened_at, contact_id, other_id, rule, source, event_id, step, operator
+        "SELECT link_id AS id, kind, happened_at, contact_id, other_id, rule, source, event_id, step, operator
          FROM contact_links WHERE company_id = $1 AND (contact_id = ANY($2) OR other_id = ANY($2))
-         ORDER BY happened_at, link_id",
+           AND CASE WHEN $5 THEN (happened_at, link_id) < ($3, $4) ELSE (happened_at, link_id) > ($3, $4) END
+         ORDER BY CASE WHEN $5 THEN happened_at END DESC, CASE WHEN $5 THEN link_id END DESC, happened_at, link_id
+         LIMIT $6",
         company.as_str(),
         ids,
+        after,
+        link,
+        newest_first,
+        limit,
     )
     .fetch_all(conn)
     .await

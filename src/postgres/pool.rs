@@ -27,8 +27,9 @@ const MAX_UNTESTED_IDLE: Duration = Duration::from_secs(1);
 /// The deadline of that ping, and of the check of a new connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections of the API and the console. Few, because a search can keep one for its whole timeout.
-const CONSOLE_CONNECTIONS: u32 = 2;
+/// Connections of the API and the console. Few, because a search can keep one for its whole timeout. As many again for
+/// changes that take long.
+pub const CONSOLE_CONNECTIONS: u32 = 2;
 
 /// How long a statement of the API or the console may take.
 const CONSOLE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -74,6 +75,13 @@ impl ConnectError {
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Unfit { unfit: Unfit::Encoding(_) | Unfit::Settings(_), .. })
+    }
+
+    /// Whether the server, the database or the role has as many sessions as it may have.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Refused { cause: sqlx::Error::Database(refused), .. } = self else { return false };
+        refused.code().is_some_and(|code| code == "53300")
     }
 }
 
@@ -149,6 +157,14 @@ impl Database {
         Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
     }
 
+    /// As [`Self::new`], for changes that may take longer than a page, which must not wait for them: few connections.
+    ///
+    /// # Errors
+    /// When `postgres.url` is not an address.
+    pub fn for_long_changes(settings: &settings::Postgres) -> Result<Self, sqlx::Error> {
+        Self::with_connections(settings, "console changes", CONSOLE_CONNECTIONS)
+    }
+
     fn with_connections(
         settings: &settings::Postgres,
         purpose: &str,
@@ -222,7 +238,8 @@ impl Database {
     /// connection can wait forever and leak its permit (sqlx issue 4349).
     ///
     /// # Errors
-    /// Those of the work, and [`sqlx::Error::PoolTimedOut`] when it takes too long.
+    /// Those of the work, [`sqlx::Error::PoolTimedOut`] when no connection can be had, and an I/O error when it takes too
+    /// long, as if the connection were lost.
     pub async fn unit<T, E: From<sqlx::Error>>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
@@ -233,7 +250,8 @@ impl Database {
             session.release(self.acquire_timeout);
             Ok(done)
         };
-        timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+        let late = || sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));
+        timeout(self.unit_timeout, unit).await.unwrap_or_else(|_| Err(late().into()))
     }
 
     /// Runs one transaction as one unit of work, and runs it again when it loses a race or a deadlock

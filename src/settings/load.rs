@@ -15,7 +15,10 @@ use std::{
 
 use config::{Config, ConfigError, File, FileFormat, Value};
 
-use super::{Settings, validate::validate};
+use super::{
+    Settings,
+    validate::{validate, weak},
+};
 use layers::{Layers, Override};
 
 /// The built-in defaults: every setting with a description.
@@ -111,6 +114,15 @@ pub struct Effective {
     pub entries: BTreeMap<String, Entry>,
     /// Secrets in files that every user of the machine can read.
     pub exposed: Vec<Fault>,
+    /// Secrets that can be guessed.
+    pub weak: Vec<Fault>,
+}
+
+impl Effective {
+    /// What is allowed, but should not be so.
+    pub fn warnings(&self) -> impl Iterator<Item = &Fault> {
+        self.exposed.iter().chain(&self.weak)
+    }
 }
 
 /// Reads the settings from the defaults, then `file`, then `environment`; each overrides the one before.
@@ -163,6 +175,11 @@ pub fn load(
     if !faults.is_empty() {
         return Err(LoadError { faults });
     }
+    let weak = weak(&settings).into_iter().map(|(key, message)| {
+        let origin = effective.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
+        Fault { key: key.to_owned(), origin, message }
+    });
+    let weak = weak.collect();
     let entries = effective
         .into_iter()
         .map(|(key, (value, origin))| {
@@ -170,7 +187,7 @@ pub fn load(
             (key, Entry { shown, origin })
         })
         .collect();
-    Ok(Effective { settings, entries, exposed })
+    Ok(Effective { settings, entries, exposed, weak })
 }
 
 /// Reports a secret in a file that every user can read.

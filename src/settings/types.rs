@@ -109,6 +109,9 @@ impl Role {
     }
 }
 
+/// The length of a token, in bytes, below which it may be guessed.
+pub const MIN_TOKEN: usize = 16;
+
 /// An access token for the API and the console.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]

@@ -8,7 +8,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::{EndpointRule, Settings, types::is_plain_name};
+use super::{EndpointRule, MIN_TOKEN, Settings, types::is_plain_name};
 use crate::domain::webhook::{egress::is_bad_port, signature::SigningSecret};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -23,6 +23,19 @@ pub(super) fn validate(settings: &Settings) -> Vec<(&'static str, String)> {
     surface(settings, &mut faults);
     telemetry(settings, &mut faults);
     faults.0
+}
+
+/// Secrets that can be guessed, each with its key. They are allowed, because others may have to replace them first.
+pub(super) fn weak(settings: &Settings) -> Vec<(&'static str, String)> {
+    let tokens = settings.http.tokens.iter().zip(1..);
+    let short = tokens.filter(|(token, _)| token.token.expose_secret().len() < MIN_TOKEN);
+    let message = |entry: usize| {
+        format!(
+            "entry {entry}: the token is shorter than {MIN_TOKEN} characters and can be guessed; `openssl rand -hex 32` makes \
+             a good one"
+        )
+    };
+    short.map(|(_, entry)| ("http.tokens", message(entry))).collect()
 }
 
 struct Faults(Vec<(&'static str, String)>);

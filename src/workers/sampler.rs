@@ -1,7 +1,7 @@
 //! Samples the database for metrics and for the part `lag` of `/readyz`, so that neither of them asks it when it is read.
 //!
-//! It has a connection of its own and short deadlines. A sample that fails changes nothing but its count: whether the
-//! database can be reached is reported by those who work with it.
+//! It has a connection of its own and short deadlines. Each part is sampled by itself, the lag first. One that fails changes
+//! nothing but the count of failures: whether the database can be reached is reported by those who work with it.
 
 use std::{
     sync::Arc,
@@ -65,58 +65,82 @@ impl Sampler {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut counted_until, mut sampled_at, mut is_late) = (None, Instant::now(), false);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            match self.database.unit(async |conn| self.sample(conn, counted_until).await).await {
-                Ok((lag, until)) => {
-                    (counted_until, sampled_at) = (Some(until), Instant::now());
-                    self.metrics.sampled_at.set((), unix_time(OffsetDateTime::now_utc()));
+            // First, and by itself: what else is sampled may take too long.
+            let lag = self.database.unit(samples::lag).await;
+            match self.noted(lag) {
+                Ok(lag) => {
+                    sampled_at = Instant::now();
+                    self.metrics.lag.set(Waiting::Publish, lag.publish);
+                    self.metrics.lag.set(Waiting::Webhook, lag.webhook);
                     self.report(lag, &mut is_late);
                 }
-                Err(error) => {
-                    let error = chain(&error);
-                    debug!(component = SAMPLER, error, "could not sample the database: {error}");
-                    self.metrics.failed_samples.add((), 1);
-                    if sampled_at.elapsed() > MAX_AGE {
-                        let seconds = sampled_at.elapsed().as_secs();
-                        self.health.failing(LAG, format!("not known for {seconds} s: {error}"));
-                    }
+                Err(error) if sampled_at.elapsed() > MAX_AGE => {
+                    let seconds = sampled_at.elapsed().as_secs();
+                    self.health.failing(LAG, format!("not known for {seconds} s: {error}"));
                 }
+                Err(_) => {}
+            }
+            let parts = [
+                stop.is_cancelled() || self.sample_endpoints().await,
+                stop.is_cancelled() || self.sample_unsettled().await,
+                stop.is_cancelled() || self.sample_settled(&mut counted_until).await,
+            ];
+            if sampled_at.elapsed() < INTERVAL && parts.iter().all(|is_done| *is_done) {
+                self.metrics.sampled_at.set((), unix_time(OffsetDateTime::now_utc()));
             }
         }
         info!(component = SAMPLER, "{SAMPLER} stopped");
     }
 
-    /// Takes a sample. Settled dead letters were counted until then; returns until when they are counted now.
-    async fn sample(
-        &self,
-        conn: &mut PgConnection,
-        counted_until: Option<OffsetDateTime>,
-    ) -> Result<(Lag, OffsetDateTime), sqlx::Error> {
-        let lag = samples::lag(conn).await?;
-        let endpoints = samples::troubled_endpoints(conn).await?;
-        let unsettled = samples::unsettled(conn).await?;
-        let until = samples::settled_by(conn).await?;
-        let (settled, until) = match counted_until {
-            Some(since) if since < until => samples::settled(conn, since, until).await?,
-            Some(since) => (Vec::new(), since),
-            None => (Vec::new(), until),
+    /// Counts a failure, and returns it as text.
+    fn noted<T>(&self, sampled: Result<T, sqlx::Error>) -> Result<T, String> {
+        sampled.map_err(|error| {
+            let error = chain(&error);
+            debug!(component = SAMPLER, error, "could not sample the database: {error}");
+            self.metrics.failed_samples.add((), 1);
+            error
+        })
+    }
+
+    async fn sample_endpoints(&self) -> bool {
+        let Ok(endpoints) = self.noted(self.database.unit(samples::troubled_endpoints).await) else {
+            return false;
         };
-        let metrics = &self.metrics;
-        metrics.lag.set(Waiting::Publish, lag.publish);
-        metrics.lag.set(Waiting::Webhook, lag.webhook);
-        metrics.endpoints.set_all(
+        self.metrics.endpoints.set_all(
             endpoints.into_iter().filter_map(|(state, count)| Some((trouble(&state)?, as_f64(count)))),
         );
-        metrics.unsettled.set_all(unsettled.iter().filter_map(|one| {
+        true
+    }
+
+    async fn sample_unsettled(&self) -> bool {
+        let Ok(unsettled) = self.noted(self.database.unit(samples::unsettled).await) else { return false };
+        self.metrics.unsettled.set_all(unsettled.iter().filter_map(|one| {
             let state = if one.state == "open" { Unsettled::Open } else { Unsettled::Replaying };
             Some(((one.stage.parse().ok()?, one.reason.parse().ok()?, state), as_f64(one.count)))
         }));
+        true
+    }
+
+    /// Adds those that were settled since they were counted last.
+    async fn sample_settled(&self, counted_until: &mut Option<OffsetDateTime>) -> bool {
+        let since = *counted_until;
+        let sample = async |conn: &mut PgConnection| {
+            let until = samples::settled_by(conn).await?;
+            match since {
+                Some(since) if since < until => samples::settled(conn, since, until).await,
+                Some(since) => Ok((Vec::new(), since)),
+                None => Ok((Vec::new(), until)),
+            }
+        };
+        let Ok((settled, until)) = self.noted(self.database.unit(sample).await) else { return false };
+        *counted_until = Some(until);
         for Counted { stage, reason, state, count } in settled {
             let state = if state == "discarded" { Settled::Discarded } else { Settled::Resolved };
             if let (Ok(stage), Ok(reason), Ok(count)) = (stage.parse(), reason.parse(), count.try_into()) {
-                metrics.settled.add((stage, reason, state), count);
+                self.metrics.settled.add((stage, reason, state), count);
             }
         }
-        Ok((lag, until))
+        true
     }
 
     /// Reports the lag to `/readyz`, and logs each change.

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     domain::contact::ContactId,
     operator::{
-        contacts::{self, HistoryEntry},
+        contacts::{self, HistoryEntry, Order},
+        paging::MAX_PAGE,
         views,
     },
     postgres::Database,
@@ -34,7 +35,7 @@ const COLUMNS: [(&str, &[&str]); 14] = [
 ];
 
 pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
-    let entries = contacts::history(database, &args.company, ContactId(args.id)).await?;
+    let entries = all(database, args).await?;
     let is_creation =
         |entry: &HistoryEntry| matches!(entry, HistoryEntry::Event { row, .. } if row.operation == "created");
     if !entries.iter().any(is_creation) {
@@ -45,6 +46,20 @@ pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit>
         COLUMNS.map(|(_, members)| cell(members.iter().find_map(|member| row.get(member))))
     })?;
     Ok(Exit::Done)
+}
+
+/// Page by page: a contact may have any number of events.
+async fn all(database: &Database, args: &One) -> anyhow::Result<Vec<HistoryEntry>> {
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let (company, id, order) = (&args.company, ContactId(args.id), Order::OldestFirst);
+        let page = contacts::history(database, company, id, order, after.as_ref(), MAX_PAGE).await?;
+        entries.extend(page.0);
+        after = page.1;
+        if after.is_none() {
+            return Ok(entries);
+        }
+    }
 }
 
 /// The text of a table cell; for an object, the texts of its members.

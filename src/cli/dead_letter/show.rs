@@ -15,7 +15,7 @@ use crate::{
     operator::{
         audit::{self, Entry},
         dead_letters::{self, DeadLetter, Note, Summary},
-        views::{self, Sight},
+        views,
     },
     postgres::Database,
 };
@@ -31,7 +31,7 @@ pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit
     let changes = audit::list(database, &filter, MAX_CHANGES).await?.items;
     let signature = Signature::try_from(dead_letter.summary.signature.as_slice());
     let note = dead_letters::note(database, signature?).await?;
-    let value = views::dead_letters::dead_letter(&dead_letter, &changes, note.as_ref(), Sight::Full)?;
+    let value = views::dead_letters::whole(&dead_letter, &changes, note.as_ref())?;
     output::object(args.output.format, &value, |_| as_text(&dead_letter, &changes, note.as_ref()))?;
     Ok(Exit::Done)
 }

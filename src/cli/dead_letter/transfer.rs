@@ -30,10 +30,11 @@ use crate::{
     settings::Settings,
 };
 
-/// The longest line, in bytes: a body of 1 MiB that is escaped, and an edit of it.
-const MAX_LINE: u64 = 32 << 20;
+/// The longest line, in bytes: the largest message that a broker takes by default, 128 MiB, six times as long because each of
+/// its characters is escaped, and the rest of the dead letter.
+const MAX_LINE: u64 = 1 << 30;
 
-/// Invalid lines that are named one by one.
+/// Invalid and refused lines that are named one by one.
 const MAX_NAMED: u64 = 10;
 
 pub(super) const EXPORT_HELP: &str = "\
@@ -45,7 +46,8 @@ Example: contact-relay dead-letter export --company acme > dead-letters.ndjson";
 pub(super) const IMPORT_HELP: &str = "\
 Dead letters keep their ids; those that are there already stay as they are, so importing twice does no harm. Replaying ones
 come back as open, discarded ones as discarded. What has been resolved, applied or erased since is left out, and so are
-dead letters of deliveries that are gone. Exits 3 when some were left out.
+dead letters of deliveries that are gone, and lines that are not valid or that the database refuses. Exits 3 when some were
+left out.
 
 Example: contact-relay dead-letter import dead-letters.ndjson";
 
@@ -127,7 +129,7 @@ pub(super) async fn import(database: &Database, args: &Import, settings: &Settin
         };
         let count = counts.entry(outcome).or_default();
         *count += 1;
-        if outcome == Outcome::Invalid && *count <= MAX_NAMED {
+        if matches!(outcome, Outcome::Invalid | Outcome::Refused) && *count <= MAX_NAMED {
             output::note(format_args!("line {number} is {}", outcome.text()));
         }
         bar.inc(1);
@@ -174,7 +176,7 @@ fn finish(args: &Import, counts: &BTreeMap<Outcome, u64>) -> anyhow::Result<Exit
     })?;
     Ok(match (imported + present, skipped) {
         (_, 0) => Exit::Done,
-        (0, _) if of(Outcome::Invalid) == skipped => Exit::Failed,
+        (0, _) if of(Outcome::Invalid) + of(Outcome::Refused) == skipped => Exit::Failed,
         _ => Exit::Partly,
     })
 }

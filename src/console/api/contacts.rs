@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::input::{self, Because, InPath};
 use crate::{
     console::{
-        body::Json,
+        body::{Json, Params},
         caller::Caller,
         once::Personal,
         problem::{Kind, Problem},
@@ -26,7 +26,7 @@ use crate::{
     },
     operator::{
         contacts::{
-            self,
+            self, Order, Position,
             names::{
                 self,
                 Given::{Beginning, Whole},
@@ -101,11 +101,15 @@ async fn get(State(shared): State<Shared>, caller: Caller, place: Place) -> Resu
     Ok(Reply(views::contacts::profile(&profile, input::sight(&caller))))
 }
 
-async fn history(State(shared): State<Shared>, place: Place) -> Result<Reply, Problem> {
+async fn history(State(shared): State<Shared>, place: Place, mut query: Params) -> Result<Reply, Problem> {
     let (company, id) = contact(place)?;
-    let entries = contacts::history(&shared.database, &company, id).await?;
+    let after: Option<Position> = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
+    let limit = input::limit(&mut query)?;
+    query.end()?;
+    let (database, order) = (&shared.database, Order::OldestFirst);
+    let (entries, next) = contacts::history(database, &company, id, order, after.as_ref(), limit).await?;
     let items: Vec<Value> = entries.iter().map(views::contacts::entry).collect();
-    Ok(Reply(json!({ "items": items, "next": null })))
+    Ok(Reply(json!({ "items": items, "next": next.map(|next| next.to_string()) })))
 }
 
 /// A change that can be tried first.
@@ -127,7 +131,7 @@ async fn split(
     let (company, id) = contact(place)?;
     let actor = input::actor(&caller, decision.reason.as_deref())?;
     on_one_thread(move || async move {
-    let (database, events) = (&shared.database, &shared.settings.events);
+    let (database, events) = (&shared.for_long_changes, &shared.settings.events);
     let done = unmerge::unmerge(database, events, &company, id, &actor, decision.dry_run).await?;
     let named = |contact: &Contact| {
         json!({ "id": contact.id.to_string(), "companyId": company.as_str(), "version": contact.version })
@@ -163,7 +167,7 @@ async fn erase(
             source: &settings.events.source,
             dry_run: decision.dry_run,
         };
-        Reply::of(&erasure::erase(&shared.database, &request).await?)
+        Reply::of(&erasure::erase(&shared.for_long_changes, &request).await?)
     })
     .await
 }

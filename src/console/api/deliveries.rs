@@ -10,7 +10,7 @@ use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        problem::Problem,
+        problem::{Kind, Problem},
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
@@ -93,27 +93,30 @@ async fn resend(
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }
 
+/// Each id by itself, so that what was done is known whatever happens to the next one.
 async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Reply, Problem> {
-    let (mut total, mut results) = (Resent::default(), Vec::new());
+    let (mut total, mut results) = (Resent::default(), Vec::with_capacity(ids.len()));
+    let (mut failed, mut ended) = (0_u64, None);
     for id in ids {
-        let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
-            Ok(key) => key,
-            Err(ResolveError::Database(error)) if results.is_empty() => return Err(error.into()),
-            Err(error) => {
-                let (outcome, detail) = unresolved(&error);
-                results.push(json!({ "id": id, "outcome": outcome, "detail": detail }));
-                continue;
-            }
+        let resent = match &ended {
+            // Nor would it answer for the others.
+            Some(problem) => Err(Problem::clone(problem)),
+            None => resend_one(&shared, &actor, id).await,
         };
-        let (resent, _) = deliveries::resend(&shared.database, &actor, None, &[key], None, |_| ()).await?;
-        let refusal = resent.refused.keys().next().copied();
-        results.push(match refusal {
-            None => json!({ "id": id, "outcome": "resent" }),
-            Some(refusal) => {
-                json!({ "id": id, "outcome": "skipped", "reason": refusal.name(), "detail": refusal.text() })
+        results.push(match resent {
+            Ok(Ok(resent)) => {
+                total.add(&resent);
+                told(id, &resent)
+            }
+            Ok(Err(unknown)) => json!({ "id": id, "outcome": "unknown", "detail": unknown }),
+            Err(problem) if total.done == 0 && results.is_empty() => return Err(problem),
+            Err(problem) => {
+                failed += 1;
+                let failure = json!({ "id": id, "outcome": "failed", "detail": problem.detail });
+                ended = Some(problem).filter(|problem| problem.kind == Kind::Unavailable);
+                failure
             }
         });
-        total.add(&resent);
     }
     if total.done > 0
         && let Err(error) = wake(&shared.settings.amqp).await
@@ -123,14 +126,28 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
     }
     let reasons: Map<String, Value> =
         total.refused.iter().map(|(refusal, count)| (refusal.name().to_owned(), (*count).into())).collect();
-    let counts = (total.done, total.skipped());
-    Ok(Reply(json!({ "resent": counts.0, "skipped": counts.1, "reasons": reasons, "results": results })))
+    Ok(Reply(json!({
+        "resent": total.done, "skipped": total.skipped(), "failed": failed, "reasons": reasons, "results": results,
+    })))
 }
 
-fn unresolved(error: &ResolveError) -> (&'static str, String) {
-    match error {
-        ResolveError::Database(_) => ("failed", "the database failed".to_owned()),
-        other => ("unknown", other.to_string()),
+/// Resends one delivery, or says why there is none.
+async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<Resent, String>, Problem> {
+    let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
+        Ok(key) => key,
+        Err(ResolveError::Database(error)) => return Err(error.into()),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let (resent, _) = deliveries::resend(&shared.database, actor, None, &[key], None, |_| ()).await?;
+    Ok(Ok(resent))
+}
+
+fn told(id: Uuid, resent: &Resent) -> Value {
+    match resent.refused.keys().next() {
+        None => json!({ "id": id, "outcome": "resent" }),
+        Some(refusal) => {
+            json!({ "id": id, "outcome": "skipped", "reason": refusal.name(), "detail": refusal.text() })
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     },
     operator::{
         endpoints::{self, Change},
+        lane::LaneState,
         views,
     },
     settings::Role,
@@ -40,10 +41,13 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn list(State(shared): State<Shared>, caller: Caller, mut query: Params) -> Result<Reply, Problem> {
     let company = input::text(&mut query, "company")?;
+    let states: Vec<LaneState> =
+        query.all("state").iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
-    let (page, next) = endpoints::page(&shared.database, company.as_deref(), after.as_ref(), limit).await?;
+    let (company, after) = (company.as_deref(), after.as_ref());
+    let (page, next) = endpoints::page(&shared.database, company, &states, after, limit).await?;
     let items = page.iter().map(|one| views::endpoints::listed(one, input::sight(&caller)));
     let items: Vec<Value> = items.collect::<Result<_, _>>()?;
     Ok(Reply(json!({ "items": items, "next": next.map(|next| next.to_string()) })))

@@ -23,9 +23,10 @@ fn broker(error: &(dyn Error + 'static)) -> Problem {
     Problem::new(Kind::Unavailable, "the broker does not answer; try again").retry_after(5)
 }
 
+/// Routes connect before they change anything.
 impl From<amqp::ConnectError> for Problem {
     fn from(error: amqp::ConnectError) -> Self {
-        broker(&error)
+        broker(&error).unchanged()
     }
 }
 
@@ -114,7 +115,8 @@ impl From<UnmergeError> for Problem {
 impl From<EraseError> for Problem {
     fn from(error: EraseError) -> Self {
         match error {
-            EraseError::Database(error) => error.into(),
+            // It has many transactions.
+            EraseError::Database(error) => Self::from(error).unsure(),
             unknown @ EraseError::Unknown => Self::new(Kind::NotFound, unknown.to_string()),
             other @ (EraseError::Busy | EraseError::Unpublished) => {
                 Self::new(Kind::Unavailable, other.to_string()).retry_after(30)

@@ -21,14 +21,14 @@ use crate::{
         event::CompanyId,
     },
     operator::{
-        contacts::{self, HistoryEntry, Profile},
+        contacts::{self, HistoryEntry, Order, Position, Profile},
         views::{self, HIDDEN, Sight},
     },
     postgres::{contacts::HistoryRow, links::LinkRow},
 };
 
 /// Entries of the history on the page.
-const HISTORY: usize = 200;
+const HISTORY: u32 = 50;
 
 #[derive(Template)]
 #[template(path = "contact.html")]
@@ -52,7 +52,9 @@ struct Page {
     erase: String,
     confirmation: String,
     history: Vec<Entry>,
-    is_history_cut: bool,
+    /// The page with the newest entries, if this one has others.
+    newest: Option<String>,
+    older: Option<String>,
 }
 
 struct Held {
@@ -122,6 +124,8 @@ pub(super) struct Extra {
     pub(super) fault: Option<String>,
     /// Whether the identity is shown.
     pub(super) is_revealed: bool,
+    /// The entry after which the history is shown.
+    pub(super) after: Option<Position>,
 }
 
 pub(super) async fn show(
@@ -131,10 +135,11 @@ pub(super) async fn show(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let (company, done) = (params.one("company")?, params.one(DONE)?);
+    let after = params.parsed("history", |text| text.parse().ok(), "what a link of the page has")?;
     params.end()?;
     let target = Target::read(&id, company)?;
     let shell = Shell::new(&caller, "/contacts", "Contact").after(done.as_deref());
-    respond(&shared, shell, &target, Extra::default()).await
+    respond(&shared, shell, &target, Extra { after, ..Extra::default() }).await
 }
 
 /// The page of a contact.
@@ -145,11 +150,18 @@ pub(super) async fn respond(
     extra: Extra,
 ) -> Result<Response, Problem> {
     let profile = contacts::show(&shared.database, &target.company, target.id).await?;
-    let history = contacts::history(&shared.database, &target.company, target.id).await?;
+    let (database, order, after) = (&shared.database, Order::NewestFirst, extra.after.as_ref());
+    let history = contacts::history(database, &target.company, target.id, order, after, HISTORY).await?;
     render(&page(shell, target, &profile, &history, extra))
 }
 
-fn page(shell: Shell, target: &Target, profile: &Profile, history: &[HistoryEntry], extra: Extra) -> Page {
+fn page(
+    shell: Shell,
+    target: &Target,
+    profile: &Profile,
+    (history, older): &(Vec<HistoryEntry>, Option<Position>),
+    extra: Extra,
+) -> Page {
     let now = OffsetDateTime::now_utc();
     let contact = &profile.contact;
     let company = target.company.as_str();
@@ -191,8 +203,9 @@ fn page(shell: Shell, target: &Target, profile: &Profile, history: &[HistoryEntr
         reveal: of(contact.id).action("reveal"),
         erase: of(contact.id).action("erase"),
         confirmation: ending(contact.id.0),
-        history: history.iter().rev().take(HISTORY).map(|entry| line(entry, now)).collect(),
-        is_history_cut: history.len() > HISTORY,
+        history: history.iter().map(|entry| line(entry, now)).collect(),
+        newest: extra.after.map(|_| target.page()),
+        older: older.as_ref().map(|older| format!("{}&history={older}", target.page())),
         shell,
     }
 }

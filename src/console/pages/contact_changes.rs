@@ -74,7 +74,7 @@ pub(super) async fn unmerge(
     let Sent { target, actor, is_confirmed, .. } = Sent::read(&id, params, form, &caller)?;
     let (company, id) = (target.company.clone(), target.id);
     let outcome = on_one_thread(move || async move {
-        let (database, events) = (&shared.database, &shared.settings.events);
+        let (database, events) = (&shared.for_long_changes, &shared.settings.events);
         match unmerge::unmerge(database, events, &company, id, &actor, !is_confirmed).await {
             Err(UnmergeError::Database(error)) => Err(error.into()),
             outcome => Ok(outcome),
@@ -134,7 +134,7 @@ pub(super) async fn erase(
             source: &settings.events.source,
             dry_run: false,
         };
-        match erasure::erase(&shared.database, &request).await {
+        match erasure::erase(&shared.for_long_changes, &request).await {
             // Any process finishes the rest.
             Ok(_) | Err(EraseError::Unpublished) => Ok(()),
             Err(error) => Err(error.into()),

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        body::Params,
+        body::{Form, Params},
         caller::Caller,
         problem::{Kind, Problem},
-        shared::Shared,
+        route::CSRF_FIELD,
+        shared::{Shared, on_one_thread},
     },
     explain,
     parts::{Badge, Id, Moment, Payload, link, object, printable, words},
@@ -26,7 +27,7 @@ use crate::{
         event::Key,
         fault::{Signature, Stage},
     },
-    operator::dead_letters::{self, DeadLetter, ResolveError, State as Letter},
+    operator::dead_letters::{self, DeadLetter, ResolveError, Seen, State as Letter},
 };
 
 #[derive(Template)]
@@ -63,6 +64,10 @@ struct Page {
 
 struct Contents {
     body: Payload,
+    /// Because it is no JSON, and may have an identity document anywhere.
+    is_withheld: bool,
+    /// Where an admin asks for what is hidden.
+    reveal: Option<String>,
     properties: String,
     difference: Option<String>,
 }
@@ -115,10 +120,32 @@ pub(super) async fn respond(
         || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time");
     let letter = found.ok_or_else(gone)?;
     let is_replaying = letter.summary.state == Letter::Replaying.name();
-    render(&page(if is_replaying { shell.live() } else { shell }, key, &letter, refused))
+    let seen = dead_letters::seen(&letter);
+    render(&page(if is_replaying { shell.live() } else { shell }, key, &letter, (seen, refused)))
 }
 
-fn page(shell: Shell, key: &Key, letter: &DeadLetter, refused: Option<Refused>) -> Page {
+/// Shows the message as it is, after that was recorded.
+pub(super) async fn reveal(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    let company = params.one("company")?;
+    params.end()?;
+    form.one(CSRF_FIELD)?;
+    form.end()?;
+    let key = key(&shared, &id, company).await?;
+    let (database, actor, of) = (shared.database.clone(), caller.actor.clone(), key.clone());
+    let reveal = async move || Ok(dead_letters::reveal(&database, &actor, &of).await?);
+    let letter = on_one_thread(reveal).await?;
+    let letter = letter.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such dead letter"))?;
+    let seen = Seen { body: Some(letter.body.clone()), difference: letter.difference.clone() };
+    render(&page(Shell::new(&caller, "/dead-letters", "Dead letter"), &key, &letter, (seen, None)))
+}
+
+fn page(shell: Shell, key: &Key, letter: &DeadLetter, (seen, refused): (Seen, Option<Refused>)) -> Page {
     let now = OffsetDateTime::now_utc();
     let row = &letter.summary;
     let of = |kind: &str, id: Uuid| (Id::new(id), object(kind, &key.company, id));
@@ -149,11 +176,14 @@ fn page(shell: Shell, key: &Key, letter: &DeadLetter, refused: Option<Refused>) 
         settled_by: letter.settled_by.as_deref().map(printable).unwrap_or_default(),
         similar: signature.map(|signature| link("/dead-letters", [("signature", signature.as_str())])),
         contents: shell.is_operator().then(|| Contents {
-            body: Payload::new(&letter.body),
+            reveal: (shell.is_admin() && seen.body.as_ref() != Some(&letter.body))
+                .then(|| object("dead-letters", &key.company, row.id).replacen('?', "/reveal?", 1)),
+            is_withheld: seen.body.is_none(),
+            body: Payload::new(seen.body.as_deref().unwrap_or_default()),
             properties: pretty(&letter.properties),
-            difference: letter.difference.as_ref().map(pretty),
+            difference: seen.difference.as_ref().map(pretty),
         }),
-        edit: edit(&shell, key, letter, refused),
+        edit: edit(&shell, key, letter, seen.body.as_deref(), refused),
         shell,
     }
 }
@@ -163,7 +193,13 @@ fn pretty(value: &serde_json::Value) -> String {
 }
 
 /// The form to edit an open message of stage upsert that is text.
-fn edit(shell: &Shell, key: &Key, letter: &DeadLetter, refused: Option<Refused>) -> Option<Edit> {
+fn edit(
+    shell: &Shell,
+    key: &Key,
+    letter: &DeadLetter,
+    seen: Option<&[u8]>,
+    refused: Option<Refused>,
+) -> Option<Edit> {
     let row = &letter.summary;
     let is_open = row.state == Letter::Open.name() && row.stage == Stage::Upsert.name() && !letter.is_blank;
     if !shell.is_editor() || !is_open {
@@ -173,8 +209,10 @@ fn edit(shell: &Shell, key: &Key, letter: &DeadLetter, refused: Option<Refused>)
     if let Some(Refused { body, fault }) = refused {
         return Some(Edit { action, body, fault: Some(fault) });
     }
-    let text = std::str::from_utf8(&letter.body).ok()?;
+    // Identity documents that are hidden in it stay as they are.
+    let seen = seen?;
+    let text = std::str::from_utf8(seen).ok()?;
     // What is edited must be what is shown, so nothing of it is replaced.
-    let pretty = Payload::new(&letter.body).pretty.filter(|pretty| !pretty.contains('\u{fffd}'));
+    let pretty = Payload::new(seen).pretty.filter(|pretty| !pretty.contains('\u{fffd}'));
     Some(Edit { action, body: pretty.unwrap_or_else(|| text.to_owned()), fault: None })
 }

@@ -84,14 +84,15 @@ pub(super) async fn list(
     let company = given.given("company");
     let state = given.parsed("state", "one of the list", |text| LaneState::from_str(text).ok());
     let (state, fault) = state.map_or_else(|fault| (None, Some(fault)), |state| (state, None));
-    let (found, next) = endpoints::page(&shared.database, company.as_deref(), after.as_ref(), PAGE).await?;
-    let wanted = found.iter().filter(|row| state.is_none_or(|state| row.state == state.name()));
+    let states: Vec<LaneState> = state.into_iter().collect();
+    let (found, next) =
+        endpoints::page(&shared.database, company.as_deref(), &states, after.as_ref(), PAGE).await?;
     render(&Page {
         shell: Shell::new(&caller, "/endpoints", "Endpoints").live().after(done.as_deref()),
         states: choices(LaneState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
         fault,
         is_filtered: given.any(&["company", "state"]),
-        rows: wanted.map(|row| Row::new(row, now)).collect(),
+        rows: found.iter().map(|row| Row::new(row, now)).collect(),
         first: given.given("cursor").map(|_| given.link("/endpoints", "cursor", "")),
         next: next.map(|next| given.link("/endpoints", "cursor", &next.to_string())),
         filter: Fields { company: company.unwrap_or_default() },

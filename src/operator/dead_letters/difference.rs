@@ -2,12 +2,21 @@
 
 use serde_json::{Map, Value, json};
 
+/// Maximum size of all paths together, in bytes. With more, the whole event counts as replaced: the path of a member has
+/// the names of all that it is in, so many members deep inside would take far more room than the event itself.
+const MAX_PATHS: usize = 1 << 20;
+
 /// The members that differ, as a list of `{"path": JSON pointer, "before": …, "after": …}`. A member that was added has no
 /// `before`, one that was removed no `after`. If the original is not JSON, the whole event was replaced.
 pub(super) fn difference(before: Option<&Value>, after: &Value) -> Value {
     let mut found = Vec::new();
     match before {
-        Some(before) => compare("", before, after, &mut found),
+        Some(before) => {
+            let mut room = MAX_PATHS;
+            if compare("", before, after, &mut found, &mut room).is_none() {
+                found = vec![json!({ "path": "", "before": storable(before), "after": storable(after) })];
+            }
+        }
         None => found.push(json!({ "path": "", "after": storable(after) })),
     }
     Value::Array(found)
@@ -30,30 +39,48 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn compare(path: &str, before: &Value, after: &Value, found: &mut Vec<Value>) {
+/// `None` once the paths take more than the `room`.
+fn compare(
+    path: &str,
+    before: &Value,
+    after: &Value,
+    found: &mut Vec<Value>,
+    room: &mut usize,
+) -> Option<()> {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, value) in old {
-                match new.get(key) {
-                    Some(other) => compare(&within(path, key), value, other, found),
-                    None => found.push(json!({ "path": within(path, key), "before": storable(value) })),
+                // Before its path is written: it may be long.
+                if new.get(key) == Some(value) {
+                    continue;
+                }
+                let path = within(path, key);
+                if let Some(other) = new.get(key) {
+                    compare(&path, value, other, found, room)?;
+                } else {
+                    *room = room.checked_sub(path.len())?;
+                    found.push(json!({ "path": path, "before": storable(value) }));
                 }
             }
-            let added = new.iter().filter(|(key, _)| !old.contains_key(*key));
-            found.extend(
-                added.map(|(key, value)| json!({ "path": within(path, key), "after": storable(value) })),
-            );
+            for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
+                let path = within(path, key);
+                *room = room.checked_sub(path.len())?;
+                found.push(json!({ "path": path, "after": storable(value) }));
+            }
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-            for (index, (value, other)) in old.iter().zip(new).enumerate() {
-                compare(&format!("{path}/{index}"), value, other, found);
+            let pairs = old.iter().zip(new).enumerate();
+            for (index, (value, other)) in pairs.filter(|(_, (value, other))| value != other) {
+                compare(&format!("{path}/{index}"), value, other, found, room)?;
             }
         }
         (before, after) if before == after => {}
         (before, after) => {
+            *room = room.checked_sub(path.len())?;
             found.push(json!({ "path": path, "before": storable(before), "after": storable(after) }));
         }
     }
+    Some(())
 }
 
 /// RFC 6901, section 3.
@@ -81,5 +108,13 @@ mod tests {
         );
         assert_eq!(difference(Some(&after), &after), json!([]));
         assert_eq!(difference(None, &json!(1)), json!([{"path": "", "after": 1}]));
+    }
+
+    #[test]
+    fn difference_is_not_much_larger_than_the_events() {
+        let event = |value: u8| json!({ "x".repeat(100_000): vec![value; 50] });
+        let (before, after) = (event(1), event(2));
+        let found = difference(Some(&before), &after);
+        assert_eq!(found, json!([{ "path": "", "before": before, "after": after }]));
     }
 }

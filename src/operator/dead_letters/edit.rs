@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{difference::difference, settle};
+use super::{difference::difference, settle, sight::restored};
 use crate::{
     amqp::{Publisher, Topology},
     domain::{
@@ -242,6 +242,9 @@ fn checked(
     if edit.body.len() > MAX_BODY {
         return Err(EditError::TooLarge);
     }
+    // Whoever edits sees no identity document, and need not.
+    let restored = restored(&original.body, edit.body);
+    let edit = &Edit { body: restored.as_deref().unwrap_or(edit.body), ..*edit };
     let edited: Value = serde_json::from_slice(without_mark(edit.body)).map_err(|_| EditError::NotJson)?;
     let summary = &original.summary;
     if let Some((id, source)) = summary.event_id.as_deref().zip(original.source.as_deref())

@@ -18,9 +18,9 @@ use crate::{
     },
     operator::audit::{self, Actor, Change},
     postgres::{
-        Database, clock,
+        Database, Failure, classify, clock,
         dead_letters::{self as store, DeadLetter, NewDeadLetter, PutBack, Recognition, SearchBudget, State},
-        deliveries, ledger,
+        deliveries, ledger, refusal,
     },
 };
 
@@ -148,6 +148,8 @@ pub enum Outcome {
     Undeliverable,
     /// It is not what an export writes.
     Invalid,
+    /// The database does not accept it, or others kept it from doing so. The file may be imported again.
+    Refused,
 }
 
 impl Outcome {
@@ -168,6 +170,7 @@ impl Outcome {
             Self::Erased => "may name a person who has been erased",
             Self::Undeliverable => "of a delivery that is gone or in another state",
             Self::Invalid => "not as an export writes it",
+            Self::Refused => "refused by the database",
         }
     }
 }
@@ -184,7 +187,7 @@ pub struct Terms<'a> {
 /// Puts a dead letter back, with the same id, unless its event has ended in another way.
 ///
 /// # Errors
-/// When the database fails; nothing has changed then.
+/// When the database fails, whatever is to be put back; nothing has changed then.
 pub async fn import(
     database: &Database,
     actor: &Actor,
@@ -199,7 +202,13 @@ pub async fn import(
     }
     let Some(new) = read(record) else { return Ok(Outcome::Invalid) };
     let import = async |conn: &mut PgConnection| put_back(conn, actor, terms, record, &new).await;
-    database.transact(|outcome| *outcome == Outcome::Imported, import).await
+    match database.transact(|outcome| *outcome == Outcome::Imported, import).await {
+        Err(error) if classify(&error) != Failure::Systemic => {
+            tracing::debug!(id = %record.id, "a dead letter was refused: {}", refusal(&error));
+            Ok(Outcome::Refused)
+        }
+        ended => ended,
+    }
 }
 
 async fn put_back(
@@ -222,11 +231,18 @@ async fn put_back(
     }
     let budget = SearchBudget::default();
     let recognition = Recognition { pepper: terms.pepper, regions: terms.regions, budget: &budget };
-    store::blank(conn, &recognition, &mut new).await?;
-    let [new] = &new;
-    if new.is_blank {
-        return Ok(Outcome::Erased);
+    // What an edit changed is no part of the body any more, and has no time of its own.
+    let mut changed = record.difference.as_ref().map(|difference| {
+        let [new] = &new;
+        [NewDeadLetter { body: difference.to_string().into(), ..new.clone() }]
+    });
+    for part in [Some(&mut new), changed.as_mut()].into_iter().flatten() {
+        store::blank(conn, &recognition, part).await?;
+        if part.iter().any(|part| part.is_blank) {
+            return Ok(Outcome::Erased);
+        }
     }
+    let [new] = &new;
     let now = clock::now(conn).await?;
     let is_discarded = state == State::Discarded;
     let difference = record.difference.as_ref().map(storable);

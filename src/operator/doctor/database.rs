@@ -6,13 +6,16 @@ use time::OffsetDateTime;
 use super::{DURABLE, Finding, Promise, Status, is_loopback};
 use crate::{
     postgres::{
-        ConnectError,
+        CONSOLE_CONNECTIONS, ConnectError,
         inspection::{Inspection, Server},
     },
     settings::{Settings, SynchronousCommit},
 };
 
 const AREA: &str = "database";
+
+/// What a process with the role console may open besides `postgres.max_connections`: pages, long changes, and the sampler.
+const OTHER_CONNECTIONS: u32 = 2 * CONSOLE_CONNECTIONS + 1;
 
 /// The oldest version that is tested.
 const OLDEST: i32 = 150_000;
@@ -72,6 +75,14 @@ fn writable(server: &Server) -> Finding {
 /// Encoding, and whether the settings of the session arrive.
 fn usable(server: &Server, session: Option<ConnectError>) -> Finding {
     match session {
+        // It answered a moment ago.
+        Some(error) if error.is_full() => {
+            let found =
+                format!("{error}; other clients use up its limit of {} connections", server.max_sessions);
+            Finding::new(AREA, "session", Status::Unknown, found)
+                .of(&[Promise::Outages])
+                .remedy("end sessions that nobody needs, or raise max_connections of the server or the role")
+        }
         None => {
             let found = format!("encoding {}; settings of sessions arrive", server.encoding);
             Finding::new(AREA, "session", Status::Fine, found).of(DURABLE)
@@ -178,7 +189,9 @@ fn autovacuum(server: &Server) -> Finding {
 /// Sessions that others use are not counted: they come and go.
 fn sessions(inspection: &Inspection, settings: &Settings) -> Finding {
     const PROMISES: &[Promise] = &[Promise::Outages];
-    let (most, each) = (inspection.server.max_sessions, settings.postgres.max_connections);
+    let most = inspection.server.max_sessions;
+    // Which processes have the console is not known.
+    let each = settings.postgres.max_connections + OTHER_CONNECTIONS;
     let processes = inspection.processes.unwrap_or_default().max(1);
     let needed = processes.saturating_mul(i64::from(each));
     let found = format!("{processes} processes may open {each} each; the server allows {most} in all");
@@ -186,7 +199,8 @@ fn sessions(inspection: &Inspection, settings: &Settings) -> Finding {
         return Finding::new(AREA, "connections", Status::Fine, found).of(PROMISES);
     }
     Finding::new(AREA, "connections", Status::Broken, found).of(PROMISES).remedy(format!(
-        "raise max_connections of the server to {needed} and more, or lower postgres.max_connections"
+        "raise max_connections of the server to {needed} and more, or lower postgres.max_connections, to which each process \
+         with the role console adds {OTHER_CONNECTIONS}"
     ))
 }
 
@@ -263,7 +277,7 @@ mod tests {
             (|at| at.server.full_page_writes = false, "full_page_writes", Status::Broken),
             (|at| at.server.autovacuum = false, "autovacuum", Status::Broken),
             (|at| at.server.standby_names = "b".to_owned(), "commits", Status::Broken),
-            (|at| at.server.max_sessions = 19, "connections", Status::Broken),
+            (|at| at.server.max_sessions = 29, "connections", Status::Broken),
             (|at| at.server.now -= time::Duration::minutes(1), "clock", Status::Warning),
             (|at| at.schema = Err("denied".to_owned()), "schema", Status::Broken),
             (|at| at.schema = Ok((vec!["0002 x".to_owned()], 0)), "schema", Status::Broken),
@@ -276,6 +290,58 @@ mod tests {
             change(&mut inspection);
             assert_eq!(not_fine(&inspection, &settings()), [(name.to_owned(), status)]);
         }
+    }
+
+    /// A driver's error with this code.
+    #[derive(Debug)]
+    struct Refusal(&'static str);
+
+    impl std::fmt::Display for Refusal {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("refused")
+        }
+    }
+
+    impl std::error::Error for Refusal {}
+
+    impl sqlx::error::DatabaseError for Refusal {
+        fn message(&self) -> &'static str {
+            "refused"
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    /// The server answered a moment before, so nothing is wrong with it but its limit.
+    #[test]
+    fn server_without_room_for_another_session_is_not_broken() {
+        let refused = |code| {
+            let cause = sqlx::Error::Database(Box::new(Refusal(code)));
+            let refused = ConnectError::Refused { address: "h:1".to_owned(), cause };
+            usable(&inspection().server, Some(refused))
+        };
+        let full = refused("53300");
+        assert_eq!(full.status, Status::Unknown);
+        assert!(full.found.contains("its limit of 97 connections"), "{}", full.found);
+        assert_eq!(refused("28P01").status, Status::Broken);
     }
 
     #[test]

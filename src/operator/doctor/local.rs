@@ -14,6 +14,7 @@ pub(super) fn findings(effective: &Effective) -> Vec<Finding> {
     let mut findings = vec![files(effective), signatures(settings), receivers(settings)];
     findings.extend([schedule(&settings.webhook), conflicts(settings.contacts.on_conflict)]);
     findings.extend([tokens(settings), pepper(settings), history(settings)]);
+    findings.extend(weak(effective));
     findings
 }
 
@@ -89,6 +90,12 @@ fn tokens(settings: &Settings) -> Finding {
     Finding::new(AREA, "http tokens", Status::Fine, format!("{tokens} tokens, on {bind}"))
 }
 
+fn weak(effective: &Effective) -> Option<Finding> {
+    let weak = effective.weak.first()?;
+    let finding = Finding::new(AREA, "weak tokens", Status::Warning, weak.to_string());
+    Some(finding.remedy("replace each by one that `openssl rand -hex 32` makes; see `config check`"))
+}
+
 fn pepper(settings: &Settings) -> Finding {
     if settings.contacts.suppression_pepper.expose_secret().is_empty() {
         let found = "who has a dump of the database can find out which phones and emails were erased";
@@ -149,6 +156,10 @@ mod tests {
         let exposed =
             [("WEBHOOK__ALLOW_HTTP", "true"), ("HTTP__BIND", "0.0.0.0:80"), ("HTTP__TOKENS", "a:viewer:x")];
         let warned = with_status(&exposed, Status::Warning);
-        assert!(["webhook receivers", "http tokens"].iter().all(|name| warned.contains(&(*name).to_owned())));
+        assert!(
+            ["webhook receivers", "http tokens", "weak tokens"]
+                .iter()
+                .all(|name| warned.contains(&(*name).to_owned()))
+        );
     }
 }

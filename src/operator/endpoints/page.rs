@@ -9,25 +9,35 @@ use uuid::Uuid;
 use super::Endpoint;
 use crate::{
     domain::event::Key,
-    operator::paging::BadCursor,
+    operator::{lane::LaneState, paging::BadCursor},
     postgres::{Database, endpoints as store},
 };
 
 /// The first byte of a [`Position`]. Another one is of another version of the service.
 const POSITION_VERSION: u8 = 1;
 
-/// At most `limit` of the endpoints of a company, or of all, by company and id, and where the next page begins.
+/// At most `limit` of the endpoints of a company, or of all, by company and id, and where the next page begins. With
+/// `states`, only those whose lane is in one of them.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn page(
     database: &Database,
     company: Option<&str>,
+    states: &[LaneState],
     after: Option<&Position>,
     limit: u32,
 ) -> Result<(Vec<Endpoint>, Option<Position>), sqlx::Error> {
     let after = after.map(|position| &position.0);
-    let read = async |conn: &mut PgConnection| store::page(conn, company, after, i64::from(limit) + 1).await;
+    let states: Vec<&str> = states.iter().map(|state| state.name()).collect();
+    let one_more = i64::from(limit) + 1;
+    let read = async |conn: &mut PgConnection| {
+        if states.is_empty() {
+            store::page(conn, company, after, one_more).await
+        } else {
+            store::page_in_states(conn, company, &states, after, one_more).await
+        }
+    };
     let mut rows = database.unit(read).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;

@@ -8,7 +8,24 @@ use crate::operator::{
     dead_letters::{self, DeadLetter, Note},
 };
 
-/// One dead letter, the newest of its recorded changes, and the note on its group.
+/// A dead letter as [`dead_letter`] shows it, with the message as it is. For somebody who can read the database anyway.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn whole(dead_letter: &DeadLetter, changes: &[Entry], note: Option<&Note>) -> serde_json::Result<Value> {
+    let mut value = self::dead_letter(dead_letter, changes, note, Sight::Masked)?;
+    if let Value::Object(members) = &mut value {
+        members.extend([
+            ("properties".to_owned(), dead_letter.properties.clone()),
+            ("difference".to_owned(), json!(dead_letter.difference)),
+            bytes("body", &dead_letter.body),
+        ]);
+    }
+    Ok(value)
+}
+
+/// One dead letter, the newest of its recorded changes, and the note on its group. Its message is shown without identity
+/// documents.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
@@ -34,10 +51,14 @@ pub fn dead_letter(
         ("changes".to_owned(), json!(changes)),
     ]);
     if sight == Sight::Full {
+        let seen = dead_letters::seen(dead_letter);
         members.extend([
             ("properties".to_owned(), dead_letter.properties.clone()),
-            ("difference".to_owned(), json!(dead_letter.difference)),
-            bytes("body", &dead_letter.body),
+            ("difference".to_owned(), json!(seen.difference)),
+            match seen.body {
+                Some(body) => bytes("body", &body),
+                None => ("bodyWithheld".to_owned(), true.into()),
+            },
         ]);
     }
     Ok(value)

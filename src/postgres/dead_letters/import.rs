@@ -77,7 +77,7 @@ pub async fn put_back(conn: &mut PgConnection, one: &PutBack<'_>) -> Result<bool
     Ok(done.rows_affected() == 1)
 }
 
-/// The state and the endpoint of a delivery, if it still exists.
+/// The state and the endpoint of a delivery, if it still exists. They stay so until the transaction ends.
 ///
 /// # Errors
 /// When the database fails.
@@ -86,7 +86,8 @@ pub async fn delivery_of(
     delivery: &Key,
 ) -> Result<Option<(String, Uuid)>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT state, endpoint_id FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2",
+        "SELECT state, endpoint_id FROM webhook_deliveries WHERE company_id = $1 AND delivery_id = $2
+         FOR SHARE",
         delivery.company,
         delivery.id,
     )

@@ -107,6 +107,49 @@ pub async fn page(
     Ok(rows)
 }
 
+/// As [`page`], but only endpoints in one of these states, by the names of `operator::lane::LaneState`, which defines them. A
+/// test compares the two.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page_in_states(
+    conn: &mut PgConnection,
+    company: Option<&str>,
+    states: &[&str],
+    after: Option<&Key>,
+    limit: i64,
+) -> Result<Vec<EndpointRow>, sqlx::Error> {
+    // Few endpoints are not open, and those have an index.
+    let includes_open = states.contains(&"open");
+    let keys = sqlx::query_as!(
+        Key,
+        "SELECT company_id AS company, endpoint_id AS id FROM webhook_endpoints
+         WHERE (company_id, endpoint_id) > ($1::text, $2::uuid) AND ($3::text IS NULL OR company_id = $3)
+           AND ($4::boolean OR paused_at IS NOT NULL OR disabled_at IS NOT NULL OR breaker <> 'closed' OR failures > 0)
+           AND CASE
+                 WHEN paused_at IS NOT NULL THEN 'paused'
+                 WHEN disabled_at IS NOT NULL THEN 'disabled'
+                 WHEN held_until > now() THEN 'held'
+                 WHEN breaker IN ('open', 'half_open') THEN CASE WHEN failures = 0 THEN 'held' ELSE 'breaker_open' END
+                 WHEN failures > 0 THEN 'failing'
+                 ELSE 'open'
+               END = ANY($5::text[])
+           AND endpoint_id <> '00000000-0000-0000-0000-000000000000'
+         ORDER BY company_id, endpoint_id LIMIT $6",
+        after.map_or(company.unwrap_or_default(), |key| key.company.as_str()),
+        after.map_or(Uuid::nil(), |key| key.id),
+        company,
+        includes_open,
+        states as &[&str],
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut rows = rows(conn, &keys).await?;
+    rows.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(rows)
+}
+
 /// One endpoint.
 ///
 /// # Errors

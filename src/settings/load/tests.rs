@@ -196,6 +196,17 @@ fn secret_in_a_file_that_everybody_can_read_is_reported() {
     assert_eq!(exposed(&harmless, 0o644).len(), 1, "an address without a password is no secret");
 }
 
+#[test]
+fn token_that_can_be_guessed_is_a_warning_that_names_its_entry_and_origin() {
+    let weak = |tokens: &str| load(None, env(&[("HTTP__TOKENS", tokens)])).unwrap().weak;
+    assert_eq!(weak("ci:viewer:0123456789abcdef"), []);
+    let found = weak("ci:viewer:0123456789abcdef,ada:admin:0123456789abcde");
+    let (text, begins) =
+        (found[0].to_string(), "http.tokens (environment variable CONTACT_RELAY__HTTP__TOKENS): ");
+    assert!(found.len() == 1 && text.starts_with(begins) && text.contains("entry 2"), "{text}");
+    assert!(!text.contains("0123"), "{text}");
+}
+
 /// What was acknowledged would be lost with the database.
 #[test]
 fn commits_cannot_be_asynchronous() {

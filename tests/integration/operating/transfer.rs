@@ -159,3 +159,46 @@ async fn file_that_no_export_writes_is_refused_line_by_line(app: &TestApp) {
     assert_refused(&app.cli(&["dead-letter", "export", "x"]).await, 2, "not an id");
     assert_refused(&app.cli(&["dead-letter", "export", "0193f5a0", "--company", "a"]).await, 2, "not both");
 }
+
+/// An edit's old and new values are kept beside the edited event, and may name somebody whom that does not.
+#[apply(test)]
+async fn what_an_edit_changed_is_searched_for_erased_people(app: &TestApp) {
+    app.run(&[]).await;
+    let email = "ada@analytical.example";
+    app.broker.publish(&Event::lead("Ada").email(email).time("2026-01-01T00:00:00Z")).await;
+    app.broker.hear(1).await;
+    app.broker.publish(&refused("Bob")).await;
+    app.the_dead_letter("open", |dead| dead.state == "open").await;
+    let mut line: Value = serde_json::from_str(&export(app, &[]).await).unwrap();
+    line["difference"] = json!([{"path": "/data/arguments/email", "before": email, "after": "x"}]);
+    let contact = app.json(&["contact", "find", "--company", "acme", "--email", email]).await;
+    app.json(&["contact", "erase", "--company", "acme", contact[0]["id"].as_str().unwrap(), "--yes"]).await;
+    sqlx::query("DELETE FROM dead_letters").execute(&app.pool).await.unwrap();
+    let back = import(app, &line.to_string()).await;
+    assert_eq!(back.code, Some(3), "{}", back.stderr);
+    assert_eq!(parsed(&back)["reasons"], json!({"erased": 1}));
+    line["difference"] =
+        json!([{"path": "/data/arguments/email", "before": "other@x.example", "after": "x"}]);
+    let back = import(app, &line.to_string()).await;
+    assert_eq!((back.code, &parsed(&back)["imported"]), (Some(0), &json!(1)), "{}", back.stderr);
+}
+
+#[apply(test)]
+async fn line_that_the_database_refuses_does_not_keep_others_out(app: &TestApp) {
+    app.run(&[]).await;
+    app.broker.publish_all(&[refused("Ada"), refused("Bob")]).await;
+    app.wait_for_rows("dead_letters", 2).await;
+    let file = export(app, &[]).await;
+    forget(app).await;
+    let mut lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Postgres stores no zero in a text, and the body of a message that only wakes the worker says nothing about its event.
+    lines[0]["stage"] = json!("webhook");
+    lines[0]["reason"] = json!("broker");
+    lines[0]["eventId"] = json!("a\u{0}b");
+    let file: Vec<String> = lines.iter().map(Value::to_string).collect();
+    let back = import(app, &file.join("\n")).await;
+    assert_eq!(back.code, Some(3), "{}", back.stderr);
+    let shown = parsed(&back);
+    assert_eq!((&shown["imported"], &shown["reasons"]), (&json!(1), &json!({"refused": 1})), "{shown}");
+    assert!(back.stderr.contains("line 1 is refused by the database"), "{}", back.stderr);
+}
