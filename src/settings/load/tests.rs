@@ -285,7 +285,6 @@ fn invalid_setting_of_traces_is_refused() {
     cases.into_iter().for_each(assert_refused);
 }
 
-/// A variable with a value is refused under this key, with words that have these.
 fn assert_refused((name, value, key, said): (&str, &str, &str, &str)) {
     let error = with_env(&[(name, value)]).unwrap_err();
     let fault = error.faults.last().unwrap();
