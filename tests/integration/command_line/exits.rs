@@ -207,7 +207,7 @@ async fn settings_are_read_from_files(app: &TestApp) {
     assert!(rows.as_array().unwrap().iter().any(|row| row["value"] == "\"DE\""), "{rows}");
     app.set("contacts.default_region", "BR");
     assert_failed(&app.cli(&["config", "check"]).await, 78, "both with and without _FILE");
-    app.set("log.format_file", "/nowhere");
+    app.set("log.filter_file", "/nowhere");
     assert_failed(&app.cli(&["run"]).await, 78, "/nowhere");
 }
 
