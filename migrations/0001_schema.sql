@@ -41,20 +41,18 @@ CREATE TABLE contacts (
     updated_at  timestamptz NOT NULL,
     PRIMARY KEY (company_id, contact_id)
 ) WITH (
-    -- An update is HOT unless it changes the name, the only column in an index that can change, and there must never be
-    -- another one. It needs room on the page.
+    -- Every update is HOT, because no index has a column that changes, and there must never be one. It needs room on
+    -- the page.
     fillfactor = 75,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0
 );
 
--- Names as they are searched for: without case and accents. The planner puts the expression in its place, here and in
--- statements. Most names are ASCII, which costs a tenth.
+-- Names as they are searched for: without case and accents. Most names are ASCII, which costs a tenth.
 CREATE FUNCTION folded_name(name text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
     $$ SELECT CASE WHEN octet_length(name) = char_length(name) THEN lower(name)
            ELSE lower(regexp_replace(normalize(name, NFKD), '[\u0300-\u036f]', '', 'g')) END $$;
-CREATE INDEX contacts_by_name ON contacts (company_id, (folded_name(name) COLLATE "C"), contact_id) WHERE name IS NOT NULL;
 
 -- The owner of each phone and email; makes them unique. Only an erasure removes rows, so former phones and emails
 -- still find their contact.

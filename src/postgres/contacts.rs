@@ -100,8 +100,12 @@ pub async fn find(
     read(conn, company, &ids).await
 }
 
-/// At most `limit` contacts of `company` whose name begins with `name`, or with `is_whole` is `name`, by name and id, after the
-/// contact with this folded name and id. Names are compared as the function `folded_name` folds them.
+/// Contacts that one search by name looks at.
+const MAX_SEARCHED: i64 = 20_000;
+
+/// At most `limit` contacts of `company` whose name begins with `name`, or with `is_whole` is `name`, the newest first, before
+/// the contact `before`; and where the search ended, if it did not come to the first contact. Names are compared as the
+/// function `folded_name` folds them.
 ///
 /// # Errors
 /// When the database fails, or holds an unreadable contact.
@@ -110,50 +114,35 @@ pub async fn by_name(
     company: &CompanyId,
     name: &str,
     is_whole: bool,
-    after: Option<(&str, ContactId)>,
+    before: Option<ContactId>,
     limit: i64,
-) -> Result<Vec<Contact>, sqlx::Error> {
-    // No name has this character, and no other one comes after it.
-    let last = if is_whole { "" } else { "\u{10ffff}" };
-    // The one lower bound, where the scan of the index begins. No contact has the nil id.
-    let (after_name, after_id) = after.map(|(name, id)| (name, id.0)).unzip();
-    let rows = sqlx::query_as!(
-        ContactRow,
-        r#"SELECT company_id, contact_id, version, name, identity, phone, email, company, position, birthday, zip_code,
-             country, state, city, district, street, number, complement, provenance, phones,
-             emails, separations, created_at, updated_at
-         FROM contacts
-         WHERE company_id = $1 AND name IS NOT NULL AND folded_name(name) COLLATE "C" <= folded_name($2) || $3
-           AND (folded_name(name) COLLATE "C", contact_id) > (coalesce($4, folded_name($2)), $5)
-         ORDER BY folded_name(name) COLLATE "C", contact_id LIMIT $6"#,
+) -> Result<(Vec<Contact>, Option<ContactId>), sqlx::Error> {
+    let search = sqlx::query!(
+        r#"WITH newest AS MATERIALIZED (
+               SELECT contact_id, name FROM contacts WHERE company_id = $1 AND contact_id < $2
+               ORDER BY contact_id DESC LIMIT $3),
+           found AS (
+               SELECT contact_id FROM newest
+               WHERE CASE WHEN $5 THEN folded_name(name) = folded_name($4)
+                   ELSE starts_with(folded_name(name), folded_name($4)) END
+               ORDER BY contact_id DESC LIMIT $6)
+           SELECT ARRAY(SELECT contact_id FROM found) AS "ids!", (SELECT count(*) FROM newest) AS "searched!",
+               (SELECT contact_id FROM newest ORDER BY contact_id LIMIT 1) AS "last?""#,
         company.as_str(),
+        before.map_or(Uuid::max(), |id| id.0),
+        MAX_SEARCHED,
         name,
-        last,
-        after_name,
-        after_id.unwrap_or_default(),
+        is_whole,
         limit,
     )
-    .fetch_all(conn)
+    .fetch_one(&mut *conn)
     .await?;
-    rows.into_iter().map(Contact::try_from).collect()
-}
-
-/// The folded name of a contact, if it has one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn place_by_name(
-    conn: &mut PgConnection,
-    company: &CompanyId,
-    id: ContactId,
-) -> Result<Option<String>, sqlx::Error> {
-    let name = sqlx::query_scalar!(
-        r#"SELECT folded_name(name) AS "name!" FROM contacts
-           WHERE company_id = $1 AND contact_id = $2 AND name IS NOT NULL"#,
-        company.as_str(),
-        id.0,
-    );
-    name.fetch_optional(conn).await
+    let mut found = read(conn, company, &search.ids).await?;
+    found.reverse();
+    let is_full = i64::try_from(search.ids.len()).is_ok_and(|found| found == limit);
+    let last = if is_full { search.ids.last().copied() } else { search.last };
+    let is_over = !is_full && search.searched < MAX_SEARCHED;
+    Ok((found, last.filter(|_| !is_over).map(ContactId)))
 }
 
 /// The living contact of `id`.

@@ -80,8 +80,8 @@ async fn search(
                 name.parse().map_err(|error: names::BadName| Problem::invalid("name", error.to_string()))?;
             let limit = input::page(search.limit)?;
             let given = if caller.is(Role::Operator) { Beginning } else { Whole };
-            let after = search.cursor.map(ContactId);
-            names::search(&shared.database, &company, &name, given, after, limit).await?
+            let before = search.cursor.map(ContactId);
+            names::search(&shared.database, &company, &name, given, before, limit).await?
         }
         None => {
             let region = shared.settings.contacts.regions().of(&company);

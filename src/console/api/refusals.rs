@@ -6,7 +6,7 @@ use crate::{
     amqp,
     console::problem::{Kind, Problem},
     operator::{
-        contacts::{FindError, LookupError, names::SearchError},
+        contacts::{FindError, LookupError},
         dead_letters::{self, NoteError, edit::EditError},
         deliveries, endpoints,
         erasure::EraseError,
@@ -79,15 +79,6 @@ impl From<FindError> for Problem {
         match error {
             FindError::Database(error) => error.into(),
             other => Self::new(Kind::Unprocessable, other.to_string()),
-        }
-    }
-}
-
-impl From<SearchError> for Problem {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Database(error) => error.into(),
-            changed @ SearchError::NoSuchPage => Self::new(Kind::Unprocessable, changed.to_string()),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
             names::{
                 self,
                 Given::{Beginning, Whole},
-                NameSearch, SearchError,
+                NameSearch,
             },
         },
         views::{self, Sight},
@@ -47,7 +47,7 @@ struct Page {
     contact: String,
     fault: Option<String>,
     rows: Option<Vec<Row>>,
-    /// The contact after which the next page of a search by name begins.
+    /// The contact before which the next page of a search by name begins.
     next: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn search(
         email: field("email")?,
         name: field("name")?,
         contact: field("contact")?,
-        after: field("after")?,
+        before: field("before")?,
     };
     form.end()?;
     let shell = Shell::new(&caller, "/contacts", "Contacts");
@@ -139,7 +139,7 @@ struct Asked {
     email: String,
     name: String,
     contact: String,
-    after: String,
+    before: String,
 }
 
 /// The contacts and where the next page begins, or what is wrong with the search.
@@ -169,12 +169,8 @@ async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Pro
             Err(error) => return Ok(Err(sentence(&error))),
         };
         let given = if sight == Sight::Masked { Whole } else { Beginning };
-        let after = Uuid::try_parse(&asked.after).ok().map(ContactId);
-        return match names::search(&shared.database, &company, &name, given, after, PAGE).await {
-            Ok(found) => Ok(Ok(found)),
-            Err(SearchError::Database(error)) => Err(error.into()),
-            Err(changed) => Ok(Err(sentence(&changed))),
-        };
+        let before = Uuid::try_parse(&asked.before).ok().map(ContactId);
+        return Ok(Ok(names::search(&shared.database, &company, &name, given, before, PAGE).await?));
     }
     let region = shared.settings.contacts.regions().of(&company);
     match contacts::find(&shared.database, region, &company, phone, email).await {

@@ -113,10 +113,11 @@ async fn contacts_are_found_by_the_beginning_of_their_name(app: &TestApp) {
     }
     let first = search("tok-o", json!({ "name": "ad", "limit": 2 })).await;
     let rest = search("tok-o", json!({ "name": "ad", "limit": 2, "cursor": first["next"] })).await;
-    assert_eq!(
-        (shown(&first).len(), shown(&rest), &rest["next"]),
-        (2, vec!["Adão Silva".to_owned()], &Value::Null)
-    );
+    let (mut both, of_first) = (shown(&first), shown(&first).len());
+    both.extend(shown(&rest));
+    both.sort();
+    assert_eq!((of_first, &rest["next"]), (2, &Value::Null));
+    assert_eq!(both, ["Ada Lovelace", "Adão Silva", "ÁDA LIMA"]);
     // A viewer cannot find out a name letter by letter.
     assert_eq!(shown(&search("tok-v", json!({ "name": "ada" })).await), Vec::<String>::new());
     let seen = search("tok-v", json!({ "name": "ada lovelace" })).await;
@@ -135,11 +136,7 @@ async fn unusable_search_for_contacts_is_refused(app: &TestApp) {
         let refused = post(&process, "tok-o", "/api/v1/contacts/search", &bad).await;
         assert_eq!((refused.status, kind(&refused).as_str()), (400, "invalid-request"), "{refused:?}");
     }
-    for unprocessable in [
-        json!({ "company": "acme", "name": "ada", "cursor": "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11" }),
-        json!({ "company": "acme", "name": "ada", "phone": "+5511987654321" }),
-    ] {
-        let refused = post(&process, "tok-o", "/api/v1/contacts/search", &unprocessable).await;
-        assert_eq!((refused.status, kind(&refused).as_str()), (422, "unprocessable"), "{refused:?}");
-    }
+    let both = json!({ "company": "acme", "name": "ada", "phone": "+5511987654321" });
+    let refused = post(&process, "tok-o", "/api/v1/contacts/search", &both).await;
+    assert_eq!((refused.status, kind(&refused).as_str()), (422, "unprocessable"), "{refused:?}");
 }

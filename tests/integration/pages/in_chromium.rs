@@ -197,8 +197,8 @@ async fn pages_work_without_script(app: &TestApp) {
     assert_eq!(chromium.run("return document.querySelector('input.all').hidden").await, true);
     chromium.click("input[name=id]").await;
     chromium.click("button[value=discard]").await;
-    chromium.sees("Discard this dead letter?").await;
-    chromium.click("button.danger").await;
+    chromium.sees("Discard 1 dead letter?").await;
+    chromium.click("form[action$='/run'] button.danger").await;
     app.wait_for_rows("dead_letters WHERE state = 'discarded'", 1).await;
     chromium.open("/dead-letters?state=discarded").await;
     chromium.sees("1 on this page").await;
