@@ -57,6 +57,8 @@ async fn with_stuck_queue(app: &TestApp) -> (Process, Proxy) {
     let proxy = Proxy::before(&app.setting("amqp.url")).await;
     app.set("amqp.url", proxy.url());
     app.set("outbox.retry_interval", "1h");
+    // However slowly the proxy reads so many confirms.
+    app.set("amqp.heartbeat", "2m");
     app.broker.subscribe_one("stuck", STUCK, "drop-head").await;
     proxy.withhold_confirms_of(STUCK);
     (app.run(&[]).await, proxy)

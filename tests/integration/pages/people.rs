@@ -54,12 +54,12 @@ async fn contact_is_found_by_the_beginning_of_the_name(app: &TestApp) {
     app.wait_for_rows("contacts", 61).await;
     let browser = Browser::sign_in(&process, "operate").await;
     let first = browser.submit("/contacts", &[("company", "acme"), ("name", "ada")]).await;
-    let next = first.value_of("after").expect("a next page");
-    let asked = [("company", "acme"), ("name", "ada"), ("after", next.as_str())];
+    let next = first.value_of("before").expect("a next page");
+    let asked = [("company", "acme"), ("name", "ada"), ("before", next.as_str())];
     let second = browser.submit("/contacts", &asked).await;
     let found = [first.links("/contacts/"), second.links("/contacts/")];
-    assert_eq!((found[0].len(), found[1].len(), second.value_of("after")), (50, 11, None));
-    assert!(found[1].iter().all(|link| !found[0].contains(link)) && first.text.contains("Ada Lovelace"));
+    assert_eq!((found[0].len(), found[1].len(), second.value_of("before")), (50, 11, None));
+    assert!(found[1].iter().all(|link| !found[0].contains(link)) && second.text.contains("Ada Lovelace"));
     // Whoever sees names masked cannot find one out letter by letter.
     let viewer = Browser::sign_in(&process, "view").await;
     let search = async |name| viewer.submit("/contacts", &[("company", "acme"), ("name", name)]).await;
