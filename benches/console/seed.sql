@@ -14,9 +14,9 @@ DECLARE
     day date := (now() AT TIME ZONE 'UTC')::date - 1;
 BEGIN
     FOR i IN 1..2 LOOP
-        EXECUTE format('CREATE TABLE webhook_deliveries_%s PARTITION OF webhook_deliveries FOR VALUES FROM (%L) TO (%L)',
+        EXECUTE format('CREATE TABLE IF NOT EXISTS webhook_deliveries_%s PARTITION OF webhook_deliveries FOR VALUES FROM (%L) TO (%L)',
             to_char(day, 'YYYYMMDD'), day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
-        EXECUTE format('CREATE TABLE webhook_attempts_%s PARTITION OF webhook_attempts FOR VALUES FROM (%L) TO (%L)',
+        EXECUTE format('CREATE TABLE IF NOT EXISTS webhook_attempts_%s PARTITION OF webhook_attempts FOR VALUES FROM (%L) TO (%L)',
             to_char(day, 'YYYYMMDD'), day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
         day := day + 1;
     END LOOP;
@@ -82,4 +82,3 @@ INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action,
     FROM generate_series(1, {rows}) n;
 
 VACUUM (ANALYZE);
-CHECKPOINT;
