@@ -56,8 +56,15 @@ def event(number, port, phone):
 
 def client(base):
     from relay_client import AuthenticatedClient
-    from relay_client.api.dead_letters import discard_dead_letters, list_dead_letters, restore_dead_letters
-    from relay_client.models import Ids, ListDeadLettersReason, ListDeadLettersStateItem
+    from relay_client.api.dead_letters import list_dead_letters
+    from relay_client.api.operations import get_operation, list_operation_items, plan_operation, run_operation
+    from relay_client.models import (
+        ListDeadLettersReason,
+        NewOperation,
+        NewOperationAction,
+        NewOperationFilterType0,
+        OperationState,
+    )
 
     relay = AuthenticatedClient(base_url=base, token=TOKEN, raise_on_unexpected_status=True)
     reason = ListDeadLettersReason.IDENTIFIER_INVALID
@@ -71,13 +78,16 @@ def client(base):
             break
     assert len({one.id for one in found}) == BROKEN, found
     assert all(one.company == "acme" and one.attempts == 1 for one in found), found
-    ids = Ids(ids=[one.id for one in found])
-    discarded = discard_dead_letters.sync(client=relay, body=ids)
-    assert discarded.discarded == BROKEN, discarded
-    state = [ListDeadLettersStateItem.DISCARDED]
-    assert len(list_dead_letters.sync(client=relay, state=state).items) == BROKEN
-    assert restore_dead_letters.sync(client=relay, body=ids).restored == BROKEN
-    print(f"a generated client listed, discarded and restored {BROKEN} dead letters")
+    selection = NewOperationFilterType0.from_dict({"reason": reason.value})
+    plan = NewOperation(action=NewOperationAction.REPLAY, filter_=selection)
+    planned = plan_operation.sync(client=relay, body=plan)
+    assert (planned.state, planned.total) == (OperationState.PLANNED, BROKEN), planned
+    run_operation.sync(planned.id, client=relay)
+    until("the replay", lambda: get_operation.sync(planned.id, client=relay).state == OperationState.DONE)
+    assert get_operation.sync(planned.id, client=relay).done == BROKEN
+    items = list_operation_items.sync(planned.id, client=relay).items
+    assert {item.id for item in items} == {one.id for one in found}, items
+    print(f"a generated client listed, planned and replayed {BROKEN} dead letters")
 
 
 def main(what, argument):
