@@ -59,6 +59,7 @@ struct Search {
     email: Option<String>,
     name: Option<String>,
     cursor: Option<Uuid>,
+    #[serde(default, deserialize_with = "input::whole")]
     limit: Option<u32>,
 }
 

@@ -6,7 +6,10 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -91,6 +94,17 @@ pub(super) fn page(limit: Option<u32>) -> Result<u32, Problem> {
     let limit = limit.unwrap_or(DEFAULT_PAGE);
     let is_page = (1..=MAX_PAGE).contains(&limit);
     is_page.then_some(limit).ok_or_else(|| Problem::invalid("limit", format!("expected 1 to {MAX_PAGE}")))
+}
+
+/// A whole number in a body. JSON Schema counts `50.0` as an integer, too.
+pub(super) fn whole<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(number)? else { return Ok(None) };
+    // An f64 prints a whole number without a fraction, and all digits of it.
+    number
+        .to_string()
+        .parse()
+        .map(Some)
+        .map_err(|_| D::Error::custom("expected a whole number that is not negative"))
 }
 
 /// A moment, or how long ago it was.
