@@ -13,6 +13,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod batch;
 pub mod chain_results;
 pub mod clock;
 mod columns;

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 
 use sqlx::PgConnection;
 
-use super::{columns::column, contact_row::ContactRow, links, provenance};
+use super::{columns::column, contact_row::ContactRow, links};
 use crate::domain::{
     contact::{
         Contact, ContactId, Identifier,
@@ -18,8 +18,8 @@ use crate::domain::{
 
 /// Loads and locks the contacts that own one of `identifiers`.
 ///
-/// A contact that another transaction merges away in the meantime is left out, and its identifiers look free. [`save`]
-/// then finds them taken, and the caller starts over.
+/// A contact that another transaction merges away in the meantime is left out, and its identifiers look free.
+/// [`super::batch::insert`] then finds them taken, and the caller starts over.
 pub async fn load(
     conn: &mut PgConnection,
     identifiers: &[(CompanyId, Identifier)],
@@ -49,83 +49,59 @@ pub async fn load(
     Ok(directory)
 }
 
-/// Writes the changes. `false` means that another transaction took one of the new identifiers in the meantime: the
-/// caller rolls back and starts over.
-pub async fn save(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
-    update(conn, &changes.changed).await?;
-    let claimed = insert(conn, &changes.created, &changes.identifiers).await?;
-    if claimed != changes.identifiers.len() as u64 {
+/// Writes the merges of a batch whose new contacts and identifiers are inserted. `false` means that an identifier is
+/// missing: the caller rolls back and starts over.
+pub async fn merge(conn: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
+    if changes.merges.is_empty() {
+        return Ok(true);
+    }
+    let moved = move_identifiers(conn, &changes.moved).await?;
+    if moved != changes.moved.len() as u64 {
         return Ok(false);
     }
-    if !changes.merges.is_empty() {
-        let moved = move_identifiers(conn, &changes.moved).await?;
-        if moved != changes.moved.len() as u64 {
-            return Ok(false);
-        }
-        write_merges(conn, &changes.merges).await?;
-        remove_contacts(conn, &changes.removed).await?;
-    }
+    write_merges(conn, &changes.merges).await?;
+    remove_contacts(conn, &changes.removed).await?;
     Ok(true)
 }
 
-/// A query with the columns of `contacts` as its first parameters.
+/// A query with the columns of `$contacts` as its first parameters.
 macro_rules! query_contacts {
-    ($file:literal, $contacts:ident, $($more:tt)*) => {
-        sqlx::query_file!(
-            $file,
-            &column($contacts, |contact| contact.company.as_str()) as &[&str],
-            &column($contacts, |contact| contact.id.0),
-            &column($contacts, |contact| contact.version),
-            &column($contacts, |contact| contact.created_at),
-            &column($contacts, |contact| contact.updated_at),
-            &column($contacts, |contact| provenance::to_json(&contact.values)),
+    ($query:ident!($($of:tt)*), $contacts:ident, $($more:tt)*) => {
+        sqlx::$query!(
+            $($of)*,
+            &$crate::postgres::columns::column($contacts, |contact| contact.company.as_str()) as &[&str],
+            &$crate::postgres::columns::column($contacts, |contact| contact.id.0),
+            &$crate::postgres::columns::column($contacts, |contact| contact.version),
+            &$crate::postgres::columns::column($contacts, |contact| contact.created_at),
+            &$crate::postgres::columns::column($contacts, |contact| contact.updated_at),
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::provenance::to_json(&contact.values)),
             // Separated by spaces, which no identifier and no side contains.
-            &column($contacts, |contact| keys(contact, "phone").join(" ")),
-            &column($contacts, |contact| keys(contact, "email").join(" ")),
-            &column($contacts, |contact| joined_sides(contact)),
-            &column($contacts, |contact| value(contact, Field::Name)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Identity)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Phone)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Email)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Company)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Position)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Birthday)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::ZipCode)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Country)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::State)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::City)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::District)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Street)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Number)) as &[Option<&str>],
-            &column($contacts, |contact| value(contact, Field::Complement)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::keys(contact, "phone").join(" ")),
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::keys(contact, "email").join(" ")),
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::joined_sides(contact)),
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Name)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Identity)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Phone)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Email)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Company)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Position)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Birthday)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::ZipCode)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Country)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::State)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::City)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::District)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Street)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Number)) as &[Option<&str>],
+            &$crate::postgres::columns::column($contacts, |contact| $crate::postgres::directory::value(contact, $crate::domain::contact::field::Field::Complement)) as &[Option<&str>],
             $($more)*
         )
     };
 }
-
-/// Inserts contacts and identifiers in one round trip. Returns how many of the identifiers were free.
-pub(super) async fn insert(
-    conn: &mut PgConnection,
-    contacts: &[impl Borrow<Contact>],
-    identifiers: &[(CompanyId, Identifier, ContactId)],
-) -> Result<u64, sqlx::Error> {
-    if contacts.is_empty() && identifiers.is_empty() {
-        return Ok(0);
-    }
-    let contacts: &[&Contact] = &column(contacts, Borrow::borrow);
-    let claimed = query_contacts!(
-        "src/postgres/directory/insert.sql",
-        contacts,
-        &column(identifiers, |(company, ..)| company.as_str()) as &[&str],
-        &column(identifiers, |(_, identifier, _)| identifier.kind()) as &[&str],
-        &column(identifiers, |(_, identifier, _)| identifier.value()) as &[&str],
-        &column(identifiers, |(.., owner)| owner.0),
-    );
-    Ok(claimed.execute(conn).await?.rows_affected())
-}
+pub(super) use query_contacts;
 
 /// Writes changed contacts, which the caller has locked.
-pub(super) async fn update(
+pub async fn update(
     conn: &mut PgConnection,
     contacts: &[impl Borrow<Contact>],
 ) -> Result<(), sqlx::Error> {
@@ -133,7 +109,7 @@ pub(super) async fn update(
         return Ok(());
     }
     let contacts: &[&Contact] = &column(contacts, Borrow::borrow);
-    let changed = query_contacts!("src/postgres/directory/update.sql", contacts,);
+    let changed = query_contacts!(query_file!("src/postgres/directory/update.sql"), contacts,);
     if changed.execute(conn).await?.rows_affected() == contacts.len() as u64 {
         Ok(())
     } else {
@@ -142,15 +118,15 @@ pub(super) async fn update(
     }
 }
 
-fn value(contact: &Contact, field: Field) -> Option<&str> {
+pub(super) fn value(contact: &Contact, field: Field) -> Option<&str> {
     contact.values.get(field).map(|stamped| stamped.value.as_str())
 }
 
-fn keys<'a>(contact: &'a Contact, kind: &str) -> Vec<&'a str> {
+pub(super) fn keys<'a>(contact: &'a Contact, kind: &str) -> Vec<&'a str> {
     contact.keys.iter().filter(|key| key.kind() == kind).map(Identifier::value).collect()
 }
 
-fn joined_sides(contact: &Contact) -> String {
+pub(super) fn joined_sides(contact: &Contact) -> String {
     contact.sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 

@@ -11,17 +11,13 @@ pub mod search;
 mod settle;
 pub mod unowned;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 pub use settle::{delete, lock, postpone, put_back};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{
-    columns::{column, interval, key_columns},
-    endpoints::{LaneRow, state::Row},
-};
-use crate::domain::event::Key;
+use super::columns::{column, interval};
 
 /// What has to be done with the parts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,37 +98,22 @@ impl NewEffects {
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.
 pub async fn insert(conn: &mut PgConnection, effects: &[NewEffects]) -> Result<(), sqlx::Error> {
-    insert_and_read(conn, effects, &BTreeSet::new()).await.map(drop)
-}
-
-/// Inserts rows, and returns the state of these lanes, in one round trip.
-///
-/// # Errors
-/// When the database fails; the caller's transaction is then lost.
-pub async fn insert_and_read(
-    conn: &mut PgConnection,
-    effects: &[NewEffects],
-    lanes: &BTreeSet<Key>,
-) -> Result<Vec<LaneRow>, sqlx::Error> {
     if effects.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let (companies, endpoints) = key_columns(lanes);
-    let rows = sqlx::query_file_as!(
-        Row,
-        "src/postgres/effects/insert.sql",
+    sqlx::query!(
+        "INSERT INTO effects (company_id, batch, kind, owner, items, body)
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::integer[], $6::bytea[])",
         &column(effects, |row| row.key.company.as_str()) as &[&str],
         &column(effects, |row| row.key.batch),
         &column(effects, |row| row.key.kind.name()) as &[&str],
         &column(effects, |row| row.owner) as &[Option<Uuid>],
         &column(effects, |row| count(row.items)),
         &column(effects, |row| row.body.as_slice()) as &[&[u8]],
-        &companies as &[&str],
-        &endpoints,
     )
-    .fetch_all(conn)
+    .execute(conn)
     .await?;
-    Ok(rows.into_iter().map(LaneRow::from).collect())
+    Ok(())
 }
 
 /// Deletes rows of which every part is done, in a transaction that recorded the last of them. Each is given with the id
@@ -324,6 +305,6 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn count(items: usize) -> i32 {
+pub(super) fn count(items: usize) -> i32 {
     i32::try_from(items).unwrap_or(i32::MAX)
 }

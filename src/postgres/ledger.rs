@@ -1,21 +1,13 @@
 //! The ledger: the proof of how an event ended, and the history of contacts, with the values that each step gave.
 
-use std::{
-    collections::HashMap,
-    fmt::{Display, Write as _},
-};
+use std::collections::HashMap;
 
-use serde::{Serialize, Serializer};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::columns::{column, nanos};
-use crate::domain::{
-    chain::entry::Entry,
-    contact::{Identifier, Rejected},
-    event::{CompanyId, to_micros},
-};
+use super::columns::column;
+use crate::domain::{contact::Identifier, event::CompanyId};
 
 /// Bytes of a meaning that are kept.
 const MEANING_LENGTH: usize = 16;
@@ -54,7 +46,7 @@ impl End {
 
     /// What the ledger keeps of the meaning. The meaning of an event that was never applied is not needed, but
     /// distinguishes one that was seen from one that was refused.
-    fn meaning(&self) -> Option<&[u8]> {
+    pub(super) fn meaning(&self) -> Option<&[u8]> {
         match self {
             Self::Applied(meaning) => Some(meaning),
             Self::Erased => Some(&[]),
@@ -130,7 +122,7 @@ pub async fn seen<'a>(
     Ok(seen)
 }
 
-/// Inserts proofs, and the entries in the order in which they were applied. Their contacts must be locked.
+/// Inserts proofs. The contacts of their events must be locked.
 ///
 /// Refusals are rows, too, so two transactions that refuse and apply an event collide here, and the second one starts
 /// over and sees what the first one did.
@@ -138,92 +130,47 @@ pub async fn seen<'a>(
 /// # Errors
 /// When the database fails. A unique violation means that another transaction has ended one of the events meanwhile:
 /// the caller rolls back and starts over.
-pub async fn insert(
-    conn: &mut PgConnection,
-    mut proofs: Vec<Proof<'_>>,
-    entries: &[Entry<'_>],
-) -> Result<(), sqlx::Error> {
+pub async fn insert(conn: &mut PgConnection, mut proofs: Vec<Proof<'_>>) -> Result<(), sqlx::Error> {
     if proofs.is_empty() {
         return Ok(());
     }
-    // The one lock order of all workers.
-    proofs.sort_unstable_by_key(|proof| proof.event);
-    let replaced: Vec<EventKey<'_>> =
-        proofs.iter().filter(|proof| proof.replaces).map(|proof| proof.event).collect();
-    if !replaced.is_empty() {
-        // If another transaction was faster, the row that it wrote instead is a unique violation below.
-        sqlx::query!(
-            "DELETE FROM applied_events ae USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
-             WHERE ae.company_id = u.company_id AND ae.event_key = u.event_key AND ae.meaning IS NULL",
-            &column(&replaced, |(company, _)| *company) as &[&str],
-            &column(&replaced, |(_, key)| *key),
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    sqlx::query_file!(
-        "src/postgres/ledger/insert.sql",
+    sort_and_remove_replaced(conn, &mut proofs).await?;
+    sqlx::query!(
+        "INSERT INTO applied_events (company_id, event_key, meaning, erased)
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::bytea[], $4::boolean[])",
         &column(&proofs, |proof| proof.event.0) as &[&str],
         &column(&proofs, |proof| proof.event.1),
         &column(&proofs, |proof| proof.end.meaning()) as &[Option<&[u8]>],
         &column(&proofs, |proof| proof.end == End::Erased),
-        &column(entries, |entry| entry.company.as_str()) as &[&str],
-        &column(entries, |entry| entry.contact.0),
-        &column(entries, |entry| to_micros(entry.time)),
-        &column(entries, |entry| nanos(entry.time)),
-        &column(entries, |entry| entry.event.source()) as &[&str],
-        &column(entries, |entry| entry.event.id()) as &[&str],
-        // A chain has 110 steps at most (11 triggers of 10 actions).
-        &column(entries, |entry| i16::try_from(entry.step).unwrap_or(i16::MAX)),
-        &column(entries, |entry| entry.trigger) as &[&str],
-        &column(entries, |entry| entry.operation.name()) as &[&str],
-        &column(entries, |entry| entry.version),
-        &column(entries, |entry| joined(entry.changed.iter().map(|field| field.name())))
-            as &[Option<String>],
-        &column(entries, |entry| joined(entry.merged)) as &[Option<String>],
-        &column(entries, |entry| json(&Fields(entry))),
-        &column(entries, rejected) as &[Option<String>],
-        &column(entries, |entry| joined(&entry.webhooks)) as &[Option<String>],
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Separated by commas; `None` without any.
-fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> Option<String> {
-    let mut text = String::new();
-    for item in items {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        // Writing to a `String` never fails.
-        let _ = write!(text, "{item}");
+/// Brings proofs into the one lock order of all workers, and removes the rows that they replace. If another transaction was
+/// faster, the row that it wrote instead is a unique violation when the proofs are inserted.
+pub(super) async fn sort_and_remove_replaced(
+    conn: &mut PgConnection,
+    proofs: &mut [Proof<'_>],
+) -> Result<(), sqlx::Error> {
+    proofs.sort_unstable_by_key(|proof| proof.event);
+    let replaced: Vec<EventKey<'_>> =
+        proofs.iter().filter(|proof| proof.replaces).map(|proof| proof.event).collect();
+    if replaced.is_empty() {
+        return Ok(());
     }
-    (!text.is_empty()).then_some(text)
+    sqlx::query!(
+        "DELETE FROM applied_events ae USING UNNEST($1::text[], $2::uuid[]) AS u(company_id, event_key)
+         WHERE ae.company_id = u.company_id AND ae.event_key = u.event_key AND ae.meaning IS NULL",
+        &column(&replaced, |(company, _)| *company) as &[&str],
+        &column(&replaced, |(_, key)| *key),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 fn kept(meaning: &[u8]) -> Result<[u8; MEANING_LENGTH], sqlx::Error> {
     meaning.try_into().map_err(|error: std::array::TryFromSliceError| sqlx::Error::Decode(error.into()))
-}
-
-/// The accepted values by name. An identifier that belongs to another contact is not among them.
-struct Fields<'a>(&'a Entry<'a>);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let not_taken = self.0.kept_apart.map(|rejected| rejected.field);
-        let taken = self.0.values.iter().filter(|(field, _)| Some(*field) != not_taken);
-        serializer.collect_map(taken.map(|(field, value)| (field.name(), value)))
-    }
-}
-
-fn rejected(entry: &Entry<'_>) -> Option<String> {
-    let rejected: Vec<&Rejected> = entry.rejected.iter().chain(&entry.kept_apart).collect();
-    (!rejected.is_empty()).then(|| json(&rejected))
-}
-
-/// Cannot fail: all keys are strings.
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,10 +1,13 @@
 //! The reads and writes of an unmerge. [`super::living`] locks the contact first.
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    batch::{self, NewRows},
     columns::column,
     directory,
     links::{self, NewLink},
@@ -114,7 +117,7 @@ pub async fn replace(
     let (same, other): (Vec<&Contact>, Vec<&Contact>) =
         rebuilt.contacts.iter().partition(|contact| contact.id == living.id);
     directory::update(conn, &same).await?;
-    directory::insert(conn, &other, &[]).await?;
+    batch::insert(conn, NewRows { contacts: other, ..NewRows::default() }, &BTreeSet::new()).await?;
     if rebuilt.contacts.iter().all(|contact| contact.id != living.id) {
         directory::remove_contacts(conn, &[(company.clone(), living.id)]).await?;
     }

@@ -45,6 +45,12 @@ impl Plan {
         })
     }
 
+    /// The numbers of its webhook steps, in order.
+    pub fn webhooks(&self) -> impl Iterator<Item = u16> {
+        let webhooks = self.steps.iter().filter(|step| matches!(step.work, Work::Webhook(_)));
+        webhooks.map(|step| step.index)
+    }
+
     /// About how much memory it takes, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
         let entries = self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event));
         entries.enumerate().map(|(index, mut entry)| {
             if index == 0 {
-                entry.webhooks = self.deliveries.iter().map(|delivery| delivery.step).collect();
+                entry.webhooks = self.firing.plan.webhooks().collect();
             }
             entry
         })

@@ -205,7 +205,7 @@ async fn store(
     let events: Vec<_> = draft.new.event().into_iter().collect();
     let ends = ledger::seen(conn, "", &events, &[]).await?.ends;
     // Like every event that was refused, until it is applied.
-    ledger::insert(conn, store::refusals(&new, &ends), &[]).await?;
+    ledger::insert(conn, store::refusals(&new, &ends)).await?;
     let budget = SearchBudget::default();
     let recognition = Recognition { pepper: terms.pepper, regions: terms.regions, budget: &budget };
     store::blank(conn, &recognition, &mut new).await?;

@@ -225,7 +225,7 @@ async fn put_back(
     if store::without_ended(new.to_vec(), &ends).is_empty() {
         return Ok(Outcome::Ended);
     }
-    ledger::insert(conn, store::refusals(&new, &ends), &[]).await?;
+    ledger::insert(conn, store::refusals(&new, &ends)).await?;
     if let Some(outcome) = deliverable(conn, record, state, &mut new).await? {
         return Ok(outcome);
     }

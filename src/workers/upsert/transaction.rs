@@ -1,7 +1,7 @@
 //! The one transaction of a batch: load what its events can touch, run them (`outcome`), write what they did.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Instant,
 };
@@ -23,16 +23,17 @@ use crate::{
         trigger::fired::TriggerFired, webhook::delivery::Delivery,
     },
     postgres::{
+        batch::{self, NewRows},
         chain_results,
         dead_letters::{self, Recognition, SearchBudget},
         deliveries::{self, NewDelivery},
         directory,
         effects::{
-            self,
+            NewEffects,
             events::{self, Committed},
             requests::{self, Requests},
         },
-        endpoints, ledger,
+        endpoints::{self, LaneRow},
         links::{self, NewLink},
         table_locks,
     },
@@ -167,18 +168,19 @@ struct Written {
     endpoints: Vec<Key>,
 }
 
+/// Rows that others may wait for come first and last: endpoints that are not known yet, and deliveries that wait at them.
 async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     outcome: &mut Outcome<'_>,
 ) -> Result<Written, Refused> {
     let mut written = Written::default();
-    write_contacts(conn, outcome).await?;
+    directory::update(conn, &outcome.contacts.changed).await?;
     let (mut published, mut deliveries, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
-    for run in std::mem::take(&mut outcome.runs) {
-        published.extend(run.events);
-        deliveries.extend(run.deliveries);
-        awaited.extend(run.awaited);
+    for run in &mut outcome.runs {
+        published.append(&mut run.events);
+        deliveries.append(&mut run.deliveries);
+        awaited.extend(run.awaited.take());
     }
     let (batch, owner) = (Uuid::now_v7(), worker.presence.owner());
     chain_results::insert(conn, &awaited).await?;
@@ -199,13 +201,12 @@ async fn write(
     rows.extend(requests::rows(&left, None)?);
     // Read here, the state of the lanes costs those who send no round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
-    let lanes = effects::insert_and_read(conn, &rows, &sent.map(Delivery::lane).collect()).await?;
+    let lanes = insert(conn, outcome, &rows, &sent.map(Delivery::lane).collect()).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
     for Handed(requests, _) in &mut requests {
         requests.lanes = Arc::clone(&lanes);
     }
     (written.events, written.requests) = (events, requests);
-    // Last: all processes share the rows of endpoints.
     let waiting: Vec<_> = waiting.iter().map(|delivery| NewDelivery { delivery, first: None }).collect();
     deliveries::insert(conn, &waiting).await?;
     Ok(written)
@@ -255,15 +256,28 @@ impl DeadLetters<'_> {
     }
 }
 
-/// Writes contacts, ledger and conflicts.
-async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> Result<(), Refused> {
-    if !directory::save(conn, &outcome.contacts).await? {
-        return Err(Refused::Race("a new identifier has a contact already".to_owned()));
-    }
+/// Inserts contacts, ledger and effects, merges contacts, and records conflicts. Returns the state of `lanes`.
+async fn insert(
+    conn: &mut PgConnection,
+    outcome: &mut Outcome<'_>,
+    effects: &[NewEffects],
+    lanes: &BTreeSet<Key>,
+) -> Result<Vec<LaneRow>, Refused> {
     let mut proofs = std::mem::take(&mut outcome.proofs);
     proofs.extend(dead_letters::refusals(&outcome.dead, &outcome.ends));
     let entries: Vec<_> = outcome.runs.iter().flat_map(Run::entries).collect();
-    ledger::insert(conn, proofs, &entries).await?;
+    let rows = NewRows {
+        contacts: outcome.contacts.created.iter().collect(),
+        identifiers: &outcome.contacts.identifiers,
+        proofs,
+        entries: &entries,
+        effects,
+    };
+    let race = || Refused::Race("a new identifier has a contact already".to_owned());
+    let lanes = batch::insert(conn, rows, lanes).await?.ok_or_else(race)?;
+    if !directory::merge(conn, &outcome.contacts).await? {
+        return Err(race());
+    }
     let applied = outcome.runs.iter().flat_map(|run| {
         let event = &run.firing().plan.event;
         run.conflicts().map(move |(step, conflict)| link(event, step, conflict))
@@ -276,7 +290,7 @@ async fn write_contacts(conn: &mut PgConnection, outcome: &mut Outcome<'_>) -> R
     if !links.is_empty() {
         links::insert(conn, &links).await?;
     }
-    Ok(())
+    Ok(lanes)
 }
 
 fn link<'a>(event: &'a TriggerFired, step: u16, conflict: &Conflict) -> NewLink<'a> {

@@ -1,0 +1,41 @@
+-- New contacts and identifiers, proofs, history and effects, and then the state of lanes, as `endpoints::lanes` reads it. A row
+-- with a proof that exists is a unique violation, that is, a lost race: looking for it first would double the cost of the row.
+WITH created AS (
+    INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
+        name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street, number,
+        complement)
+    SELECT company_id, contact_id, version, created_at, updated_at, provenance, string_to_array(phones, ' '),
+        string_to_array(emails, ' '), string_to_array(separations, ' '), name, identity, phone, email, company, position,
+        birthday, zip_code, country, state, city, district, street, number, complement
+    FROM UNNEST($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+        $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[])
+        AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name, identity,
+            phone, email, company, position, birthday, zip_code, country, state, city, district, street, number, complement)),
+proofs AS (
+    INSERT INTO applied_events (company_id, event_key, meaning, erased)
+    SELECT * FROM UNNEST($29::text[], $30::uuid[], $31::bytea[], $32::boolean[])),
+entries AS (
+    INSERT INTO trigger_events (company_id, contact_id, event_time, event_nanos, source, event_id, step, trigger_name,
+        operation, version, changed, merged, fields, rejected, webhooks)
+    SELECT * FROM UNNEST($33::text[], $34::uuid[], $35::timestamptz[], $36::smallint[], $37::text[], $38::text[],
+        $39::smallint[], $40::text[], $41::text[], $42::bigint[], $43::text[], $44::text[], $45::text[], $46::text[],
+        $47::text[])),
+inserted AS (
+    INSERT INTO effects (company_id, batch, kind, owner, items, body)
+    SELECT * FROM UNNEST($48::text[], $49::uuid[], $50::text[], $51::uuid[], $52::integer[], $53::bytea[])),
+-- The only part that the query below reads, so it runs first: identifiers are locked before the ledger.
+claimed AS (
+    INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
+    SELECT * FROM UNNEST($25::text[], $26::text[], $27::text[], $28::uuid[])
+    ON CONFLICT DO NOTHING
+    RETURNING 1)
+SELECT (SELECT count(*) FROM claimed) AS "claimed!", e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?",
+    e.url AS "url?", e.turn AS "turn?", e.max_in_flight AS "max_in_flight?", e.send_interval_us AS "send_interval_us?",
+    e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL AS "is_stopped!", e.held_until AS "held_until?",
+    e.next_slot_at AS "next_slot_at?", e.breaker AS "breaker?", e.breaker_until AS "breaker_until?",
+    e.openings AS "openings?", e.allowance AS "allowance?", e.failures AS "failures?", e.failing_since AS "failing_since?",
+    e.owner IS NOT NULL OR e.next_due_at <= now() AS "has_backlog?", now() AS "now!"
+FROM (SELECT) one
+LEFT JOIN (UNNEST($54::text[], $55::uuid[]) AS u(company_id, endpoint_id)
+    JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id) ON true
