@@ -2,7 +2,7 @@
 
 mod lifecycle;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
@@ -290,6 +290,7 @@ impl App {
                 relay: relay.clone(),
                 requests: requests.cloned(),
                 presence: presence.clone(),
+                looks_first: AtomicBool::default(),
                 set_aside: SetAside::default(),
                 health: self.health.clone(),
                 metrics: Arc::clone(&self.metrics),

@@ -15,7 +15,7 @@ use super::{
     directory::query_contacts,
     effects::{NewEffects, count},
     endpoints::{LaneRow, state::Row},
-    ledger::{self, End, Proof},
+    ledger::{self, End, EventKey, Proof},
 };
 use crate::domain::{
     chain::entry::Entry,
@@ -48,8 +48,28 @@ impl NewRows<'_> {
     }
 }
 
-/// Inserts rows, and returns the state of these lanes. `None` if another transaction took one of the new identifiers: the
-/// caller rolls back and starts over.
+/// What nobody has looked up before: nothing is inserted if any of it is known.
+#[derive(Default)]
+pub struct Unseen<'a> {
+    /// Events that have not ended.
+    pub events: &'a [EventKey<'a>],
+    /// Identifiers that belonged to nobody who was erased.
+    pub identifiers: &'a [(CompanyId, Identifier)],
+    /// The suppressions' pepper.
+    pub pepper: &'a str,
+}
+
+/// What became of the rows.
+pub enum Inserted {
+    /// They are inserted. The state of the lanes.
+    All(Vec<LaneRow>),
+    /// None of them is: an event has ended, or an identifier belonged to an erased person.
+    Seen,
+    /// Another transaction took one of the new identifiers: the caller rolls back and starts over.
+    Race,
+}
+
+/// Inserts rows, unless something was seen before, and returns the state of these lanes.
 ///
 /// # Errors
 /// When the database fails. A unique violation means that another transaction has ended one of the events meanwhile:
@@ -58,9 +78,10 @@ pub async fn insert(
     conn: &mut PgConnection,
     mut rows: NewRows<'_>,
     lanes: &BTreeSet<Key>,
-) -> Result<Option<Vec<LaneRow>>, sqlx::Error> {
+    unseen: Unseen<'_>,
+) -> Result<Inserted, sqlx::Error> {
     if rows.is_empty() {
-        return Ok(Some(Vec::new()));
+        return Ok(Inserted::All(Vec::new()));
     }
     ledger::sort_and_remove_replaced(conn, &mut rows.proofs).await?;
     let NewRows { contacts, identifiers, proofs, entries, effects } = &rows;
@@ -101,17 +122,28 @@ pub async fn insert(
         &column(effects, |row| row.body.as_slice()) as &[&[u8]],
         &companies as &[&str],
         &endpoints,
+        &column(unseen.events, |(company, _)| *company) as &[&str],
+        &column(unseen.events, |(_, key)| *key),
+        &column(unseen.identifiers, |(company, _)| company.as_str()) as &[&str],
+        &column(unseen.identifiers, |(_, key)| key.kind()) as &[&str],
+        &column(unseen.identifiers, |(_, key)| key.value()) as &[&str],
+        unseen.pepper,
     );
     let read = read.fetch_all(conn).await?;
-    let claimed = read.first().map_or(0, |row| row.claimed);
-    if usize::try_from(claimed).ok() != Some(identifiers.len()) {
-        return Ok(None);
-    }
-    Ok(Some(read.into_iter().filter_map(LaneColumns::lane).collect()))
+    // There is always a row.
+    let (is_seen, claimed) = read.first().map_or((false, 0), |row| (row.is_seen, row.claimed));
+    Ok(if is_seen {
+        Inserted::Seen
+    } else if usize::try_from(claimed).ok() == Some(identifiers.len()) {
+        Inserted::All(read.into_iter().filter_map(LaneColumns::lane).collect())
+    } else {
+        Inserted::Race
+    })
 }
 
-/// How many identifiers were free, and a lane. There is a row without a lane if there would be none otherwise.
+/// Whether something was seen, how many identifiers were free, and a lane. There is a row without a lane if there would be none otherwise.
 struct LaneColumns {
+    is_seen: bool,
     claimed: i64,
     company_id: Option<String>,
     endpoint_id: Option<Uuid>,

@@ -101,10 +101,7 @@ macro_rules! query_contacts {
 pub(super) use query_contacts;
 
 /// Writes changed contacts, which the caller has locked.
-pub async fn update(
-    conn: &mut PgConnection,
-    contacts: &[impl Borrow<Contact>],
-) -> Result<(), sqlx::Error> {
+pub async fn update(conn: &mut PgConnection, contacts: &[impl Borrow<Contact>]) -> Result<(), sqlx::Error> {
     if contacts.is_empty() {
         return Ok(());
     }

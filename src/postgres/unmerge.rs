@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    batch::{self, NewRows},
+    batch::{self, NewRows, Unseen},
     columns::column,
     directory,
     links::{self, NewLink},
@@ -117,7 +117,8 @@ pub async fn replace(
     let (same, other): (Vec<&Contact>, Vec<&Contact>) =
         rebuilt.contacts.iter().partition(|contact| contact.id == living.id);
     directory::update(conn, &same).await?;
-    batch::insert(conn, NewRows { contacts: other, ..NewRows::default() }, &BTreeSet::new()).await?;
+    let other = NewRows { contacts: other, ..NewRows::default() };
+    batch::insert(conn, other, &BTreeSet::new(), Unseen::default()).await?;
     if rebuilt.contacts.iter().all(|contact| contact.id != living.id) {
         directory::remove_contacts(conn, &[(company.clone(), living.id)]).await?;
     }

@@ -1,6 +1,20 @@
 -- New contacts and identifiers, proofs, history and effects, and then the state of lanes, as `endpoints::lanes` reads it. A row
 -- with a proof that exists is a unique violation, that is, a lost race: looking for it first would double the cost of the row.
-WITH created AS (
+--
+-- Nothing is inserted if an event has ended already, or an identifier belonged to an erased person, as `ledger::seen` finds it.
+WITH seen AS MATERIALIZED (
+    SELECT FROM UNNEST($56::text[], $57::uuid[]) AS u(company_id, event_key)
+    JOIN applied_events ae USING (company_id, event_key)
+    UNION ALL
+    SELECT FROM UNNEST($58::text[], $59::text[], $60::text[]) AS u(company_id, kind, value)
+    CROSS JOIN LATERAL (SELECT k.company_id, k.key FROM suppression_keys k WHERE k.company_id = u.company_id OFFSET 0) k
+    CROSS JOIN LATERAL (
+        SELECT FROM suppressions s
+        WHERE s.company_id = k.company_id
+          AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $61, 'UTF8')))
+        OFFSET 0) s
+    WHERE EXISTS (SELECT FROM suppressions)),
+created AS (
     INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
         name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street, number,
         complement)
@@ -11,26 +25,31 @@ WITH created AS (
         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
         $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[])
         AS u(company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations, name, identity,
-            phone, email, company, position, birthday, zip_code, country, state, city, district, street, number, complement)),
+            phone, email, company, position, birthday, zip_code, country, state, city, district, street, number, complement)
+    WHERE NOT EXISTS (SELECT FROM seen)),
 proofs AS (
     INSERT INTO applied_events (company_id, event_key, meaning, erased)
-    SELECT * FROM UNNEST($29::text[], $30::uuid[], $31::bytea[], $32::boolean[])),
+    SELECT * FROM UNNEST($29::text[], $30::uuid[], $31::bytea[], $32::boolean[])
+    WHERE NOT EXISTS (SELECT FROM seen)),
 entries AS (
     INSERT INTO trigger_events (company_id, contact_id, event_time, event_nanos, source, event_id, step, trigger_name,
         operation, version, changed, merged, fields, rejected, webhooks)
     SELECT * FROM UNNEST($33::text[], $34::uuid[], $35::timestamptz[], $36::smallint[], $37::text[], $38::text[],
         $39::smallint[], $40::text[], $41::text[], $42::bigint[], $43::text[], $44::text[], $45::text[], $46::text[],
-        $47::text[])),
+        $47::text[])
+    WHERE NOT EXISTS (SELECT FROM seen)),
 inserted AS (
     INSERT INTO effects (company_id, batch, kind, owner, items, body)
-    SELECT * FROM UNNEST($48::text[], $49::uuid[], $50::text[], $51::uuid[], $52::integer[], $53::bytea[])),
+    SELECT * FROM UNNEST($48::text[], $49::uuid[], $50::text[], $51::uuid[], $52::integer[], $53::bytea[])
+    WHERE NOT EXISTS (SELECT FROM seen)),
 -- The only part that the query below reads, so it runs first: identifiers are locked before the ledger.
 claimed AS (
     INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
     SELECT * FROM UNNEST($25::text[], $26::text[], $27::text[], $28::uuid[])
+    WHERE NOT EXISTS (SELECT FROM seen)
     ON CONFLICT DO NOTHING
     RETURNING 1)
-SELECT (SELECT count(*) FROM claimed) AS "claimed!", e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?",
+SELECT EXISTS (SELECT FROM seen) AS "is_seen!", (SELECT count(*) FROM claimed) AS "claimed!", e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?",
     e.url AS "url?", e.turn AS "turn?", e.max_in_flight AS "max_in_flight?", e.send_interval_us AS "send_interval_us?",
     e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL AS "is_stopped!", e.held_until AS "held_until?",
     e.next_slot_at AS "next_slot_at?", e.breaker AS "breaker?", e.breaker_until AS "breaker_until?",

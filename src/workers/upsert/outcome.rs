@@ -1,5 +1,7 @@
 //! What a batch does: loads what its events can touch, and runs them in memory.
 
+use std::sync::atomic::Ordering;
+
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -39,6 +41,11 @@ pub(super) struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
+    /// Whether its events probably have not ended yet.
+    pub(super) fn seem_new(self) -> bool {
+        self.rejected.is_empty() && self.accepted.iter().all(|one| one.replay_of.is_none())
+    }
+
     /// Those that replay a dead letter, with its id.
     pub(super) fn replays(self) -> Vec<(Uuid, Message<'a>)> {
         let accepted = self.accepted.iter().filter_map(|one| Some((one.replay_of?, one.as_message())));
@@ -55,12 +62,16 @@ pub(super) struct Loaded<'a> {
     seen: Seen<'a>,
     /// All identifiers of the events, to which `seen` refers.
     identifiers: Vec<(CompanyId, Identifier)>,
+    /// The events, if nobody has looked how they ended.
+    unseen: Vec<EventKey<'a>>,
 }
 
+/// `looks`: also how the events have ended, and who was erased. Otherwise [`crate::postgres::batch::Unseen`] takes the place of that.
 pub(super) async fn load<'a>(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     messages: Messages<'a>,
+    looks: bool,
 ) -> Result<Loaded<'a>, sqlx::Error> {
     let Messages { accepted, rejected } = messages;
     let identifiers = identifiers(accepted);
@@ -70,11 +81,14 @@ pub(super) async fn load<'a>(
     }
     let events = accepted.iter().map(Accepted::event);
     let events: Vec<EventKey<'a>> = events.chain(rejected.iter().filter_map(NewDeadLetter::event)).collect();
-    if !events.is_empty() {
+    if looks && !events.is_empty() {
         // The contacts are locked, so an erasure that was running has finished.
         let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
         loaded.seen = ledger::seen(conn, pepper, &events, &identifiers).await?;
+        let found = !loaded.seen.ends.is_empty() || !loaded.seen.erased.is_empty();
+        worker.looks_first.store(found, Ordering::Relaxed);
     }
+    loaded.unseen = if looks { Vec::new() } else { events };
     loaded.identifiers = identifiers;
     Ok(loaded)
 }
@@ -116,6 +130,10 @@ pub(super) struct Outcome<'a> {
     pub(super) ends: Ends<'a>,
     /// Messages that ended well and may have a dead letter.
     pub(super) resolved: Vec<Message<'a>>,
+    /// The events, if nobody has looked how they ended.
+    pub(super) unseen: Vec<EventKey<'a>>,
+    /// All identifiers of the events.
+    pub(super) identifiers: Vec<(CompanyId, Identifier)>,
 }
 
 /// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged
@@ -128,7 +146,7 @@ pub(super) fn run_all<'a>(
     loaded: Loaded<'a>,
     messages: Messages<'a>,
 ) -> Result<Outcome<'a>, Refused> {
-    let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers } = loaded;
+    let Loaded { mut contacts, seen: Seen { mut ends, erased }, identifiers, unseen } = loaded;
     let erased: Vec<Erased<'_>> =
         erased.into_iter().filter_map(|(index, at)| Some((identifiers.get(index)?, at))).collect();
     let deployment = deployment(worker);
@@ -180,7 +198,8 @@ pub(super) fn run_all<'a>(
     );
     dead.extend(changed.into_iter().map(conflict));
     let dead = dead_letters::without_ended(dead, &ends);
-    Ok(Outcome { runs, proofs, refused, contacts: contacts.into_changes(), dead, ends, resolved })
+    let contacts = contacts.into_changes();
+    Ok(Outcome { runs, proofs, refused, contacts, dead, ends, resolved, unseen, identifiers })
 }
 
 fn deployment(worker: &UpsertWorker) -> Deployment<'_> {

@@ -74,7 +74,7 @@ pub(super) enum Step {
 pub(super) fn next(refused: &Refused, facts: &Facts, may_set_aside: impl FnOnce() -> bool) -> Step {
     let tries = match refused {
         Refused::Systemic(_) | Refused::TableLocked => return Step::Wait,
-        Refused::Discarded(_) => return Step::Again,
+        Refused::Discarded(_) | Refused::Seen => return Step::Again,
         Refused::TooLarge => return Step::Halve,
         Refused::Race(_) if facts.refusals <= MAX_FAST_RACES => return Step::Again,
         _ if facts.accepted + facts.rejected > 1 => return Step::Halve,

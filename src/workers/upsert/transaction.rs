@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
@@ -23,7 +23,7 @@ use crate::{
         trigger::fired::TriggerFired, webhook::delivery::Delivery,
     },
     postgres::{
-        batch::{self, NewRows},
+        batch::{self, Inserted, NewRows, Unseen},
         chain_results,
         dead_letters::{self, Recognition, SearchBudget},
         deliveries::{self, NewDelivery},
@@ -84,6 +84,8 @@ impl Patience {
 }
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
+///
+/// Most events are new, so nobody looks how they ended, which would cost a round trip: the statement that inserts finds out.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
@@ -91,24 +93,45 @@ pub(super) async fn apply(
     budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let began = Instant::now();
-    let unit = async |conn: &mut PgConnection| {
+    let looks = !messages.seem_new() || worker.looks_first.load(Ordering::Relaxed);
+    let mut try_out = Try { worker, messages, patience, budget, looks };
+    let unit = async |conn: &mut PgConnection| match try_out.run(conn).await? {
+        Err(Refused::Seen) => {
+            try_out.looks = true;
+            try_out.run(conn).await
+        }
+        other => Ok(other),
+    };
+    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures, refused) =
+        worker.database.unit(unit).await??;
+    measures.record(&worker.metrics, began, &dead, left_out);
+    worker.endpoints.remember(endpoints);
+    log_dead_letters(&worker.name, &dead, left_out);
+    dead_letters::log_unsearched(&worker.name, unsearched);
+    Ok(Effects { events, requests, dead_letters: dead.len() + left_out, refused })
+}
+
+/// One transaction.
+struct Try<'a> {
+    worker: &'a UpsertWorker,
+    messages: Messages<'a>,
+    patience: Patience,
+    budget: &'a SearchBudget,
+    /// It looks first how the events have ended.
+    looks: bool,
+}
+
+type Done = (Written, Measures, HashMap<Uuid, Reason>);
+
+impl Try<'_> {
+    /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
+    async fn run(&self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
-        if let Some(shorter) = patience.lock_timeout() {
+        if let Some(shorter) = self.patience.lock_timeout() {
             transaction.execute(shorter).await?;
         }
-        let applying = async {
-            let loaded = outcome::load(worker, &mut transaction, messages).await?;
-            let mut outcome = outcome::run_all(worker, loaded, messages)?;
-            let measures = Measures::of(&outcome, messages);
-            let refused = refused(worker, &outcome);
-            let mut written = write(worker, &mut transaction, &mut outcome).await?;
-            let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
-            let stored = dead.write(worker, &mut transaction).await?;
-            (written.dead, written.left_out, written.unsearched) = stored;
-            Ok((written, measures, refused))
-        };
-        match applying.await {
-            Ok(written) => transaction.commit().await.map(|()| Ok(written)),
+        match self.apply(&mut transaction).await {
+            Ok(done) => transaction.commit().await.map(|()| Ok(done)),
             Err(Refused::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
             Err(refused) => {
@@ -118,14 +141,19 @@ pub(super) async fn apply(
                 Ok(Err(if is_table { Refused::TableLocked } else { refused }))
             }
         }
-    };
-    let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures, refused) =
-        worker.database.unit(unit).await??;
-    measures.record(&worker.metrics, began, &dead, left_out);
-    worker.endpoints.remember(endpoints);
-    log_dead_letters(&worker.name, &dead, left_out);
-    dead_letters::log_unsearched(&worker.name, unsearched);
-    Ok(Effects { events, requests, dead_letters: dead.len() + left_out, refused })
+    }
+
+    async fn apply(&self, conn: &mut PgConnection) -> Result<Done, Refused> {
+        let Self { worker, messages, patience, budget, looks } = *self;
+        let loaded = outcome::load(worker, conn, messages, looks).await?;
+        let mut outcome = outcome::run_all(worker, loaded, messages)?;
+        let measures = Measures::of(&outcome, messages);
+        let refused = refused(worker, &outcome);
+        let mut written = write(worker, conn, &mut outcome).await?;
+        let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
+        (written.dead, written.left_out, written.unsearched) = dead.write(worker, conn).await?;
+        Ok((written, measures, refused))
+    }
 }
 
 fn refused(worker: &UpsertWorker, outcome: &Outcome<'_>) -> HashMap<Uuid, Reason> {
@@ -201,7 +229,7 @@ async fn write(
     rows.extend(requests::rows(&left, None)?);
     // Read here, the state of the lanes costs those who send no round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
-    let lanes = insert(conn, outcome, &rows, &sent.map(Delivery::lane).collect()).await?;
+    let lanes = insert(worker, conn, outcome, &rows, &sent.map(Delivery::lane).collect()).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
     for Handed(requests, _) in &mut requests {
         requests.lanes = Arc::clone(&lanes);
@@ -258,6 +286,7 @@ impl DeadLetters<'_> {
 
 /// Inserts contacts, ledger and effects, merges contacts, and records conflicts. Returns the state of `lanes`.
 async fn insert(
+    worker: &UpsertWorker,
     conn: &mut PgConnection,
     outcome: &mut Outcome<'_>,
     effects: &[NewEffects],
@@ -273,8 +302,17 @@ async fn insert(
         entries: &entries,
         effects,
     };
+    let unseen = Unseen {
+        events: &outcome.unseen,
+        identifiers: if outcome.unseen.is_empty() { &[] } else { &outcome.identifiers },
+        pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
+    };
     let race = || Refused::Race("a new identifier has a contact already".to_owned());
-    let lanes = batch::insert(conn, rows, lanes).await?.ok_or_else(race)?;
+    let lanes = match batch::insert(conn, rows, lanes, unseen).await? {
+        Inserted::All(lanes) => lanes,
+        Inserted::Seen => return Err(Refused::Seen),
+        Inserted::Race => return Err(race()),
+    };
     if !directory::merge(conn, &outcome.contacts).await? {
         return Err(race());
     }

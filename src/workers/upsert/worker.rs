@@ -1,6 +1,6 @@
 //! Everything that one consumer of worker 1 works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{endpoints::Endpoints, set_aside::SetAside};
 use crate::{
@@ -34,6 +34,8 @@ pub struct UpsertWorker {
     pub requests: Option<HandOff<Requests>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
+    /// Whether an event of the last batches had ended already, or was about somebody who was erased: the next one may be, too.
+    pub looks_first: AtomicBool,
     /// The messages that it has given up.
     pub set_aside: SetAside,
     /// Where the worker reports.
