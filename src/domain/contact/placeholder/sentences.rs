@@ -1,11 +1,14 @@
 //! Recognizes sentences that say that there is no value: `o cliente não informou`, `email not provided`,
 //! `wird nachgereicht`. Every word must be known, so a name within keeps the text a value.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use strum::VariantArray as _;
 
-use crate::domain::{contact::field::Field, value::label};
+use crate::domain::{
+    contact::field::Field,
+    value::{label, lookup::WordMap},
+};
 
 /// In words; a longer text is more than such a sentence.
 const MAX_WORDS: usize = 12;
@@ -107,7 +110,7 @@ static LABELS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     words
 });
 
-static WORDS: LazyLock<HashMap<&'static str, Says>> = LazyLock::new(|| {
+static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
     let lists = [
         (DENIES, DENIAL),
         (GIVES, GIFT),
@@ -117,7 +120,7 @@ static WORDS: LazyLock<HashMap<&'static str, Says>> = LazyLock::new(|| {
         (FOLLOWS, LATER),
         (JOINS, JOINT),
     ];
-    let mut words = HashMap::new();
+    let mut words = WordMap::default();
     for (says, list) in lists {
         for word in list.split_whitespace() {
             *words.entry(word).or_default() |= says;
