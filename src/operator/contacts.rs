@@ -58,8 +58,13 @@ pub enum FindError {
     #[error("the words beside the {0} say that it is another person's; give the {0} alone")]
     OfAnotherPerson(Field),
     /// The text is a placeholder.
-    #[error("the {0} counts as no value: {}", .1.sentence())]
-    NoValue(Field, Why),
+    #[error("the {field} counts as no value: {}", why.sentence())]
+    NoValue {
+        /// Phone or email.
+        field: Field,
+        /// Which kind of placeholder.
+        why: Why,
+    },
     /// The database failed.
     #[error("could not read the contacts")]
     Database(#[from] sqlx::Error),
@@ -160,7 +165,7 @@ fn identifier(field: Field, text: &str, rules: &Rules, company: &CompanyId) -> R
     let not_valid = || if field == Field::Phone { FindError::Phone } else { FindError::Email };
     read_key(field, text, region, rules).or_else(|reason| match reason {
         NoKey::NoValue(why) => as_it_stands(field, text, region)
-            .ok_or_else(|| why.map_or_else(not_valid, |why| FindError::NoValue(field, why))),
+            .ok_or_else(|| why.map_or_else(not_valid, |why| FindError::NoValue { field, why })),
         NoKey::Rejected("link_differs") => Err(FindError::LinkDiffers),
         NoKey::Rejected("of_another_person") => Err(FindError::OfAnotherPerson(field)),
         NoKey::Rejected(_) => Err(not_valid()),

@@ -54,7 +54,7 @@ impl Placeholders {
 
     /// A key or another value of digits without the words for nothing at its ends, whatever the settings:
     /// `ada@x.example / null`.
-    fn without_words_around(text: &str) -> Option<&str> {
+    pub(super) fn without_words_around(text: &str) -> Option<&str> {
         // Each of the words has a letter.
         if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
             return None;

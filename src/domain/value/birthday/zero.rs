@@ -5,9 +5,6 @@ use time::Date;
 use super::{MAX_TEXT, Order, date, read_folded};
 use crate::domain::value::text::{folded, plain};
 
-/// In which every zero date has one of these, so that most dates are not read twice.
-const YEARS: [&str; 8] = ["0001", "1601", "1753", "1899", "1900", "1969", "1970", "9999"];
-
 /// Year, month and day of zero dates, with any time of day beside them.
 const DATES: [(i32, i32, i32); 7] = [
     // .NET, Go, Java, SQL.
@@ -37,13 +34,18 @@ pub(in crate::domain) fn is_zero(text: &str) -> bool {
     if *text == *"0" || *text == *"0.0" {
         return true;
     }
-    if !text.as_bytes().windows(4).any(|digits| YEARS.iter().any(|year| year.as_bytes() == digits)) {
+    if !text.as_bytes().windows(4).any(is_year) {
         return false;
     }
     let text = folded(&text);
     let Some(found) = read_folded(&text, Order::Unsure) else { return false };
     let is = |(year, month, day)| date(year, month, day) == Some(found);
     DATES.into_iter().any(is) || is_start_of_unix_time(found, &text)
+}
+
+/// Every zero date has one of these in it, so that most dates are not read twice.
+const fn is_year(digits: &[u8]) -> bool {
+    matches!(digits, b"0001" | b"1601" | b"1753" | b"1899" | b"1900" | b"1969" | b"1970" | b"9999")
 }
 
 /// Whether the moment is midnight of 1970-01-01 in UTC. West of it the date is the day before.
