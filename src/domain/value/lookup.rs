@@ -20,7 +20,9 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl WordHasher {
     const fn add(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+        let product = (self.0 ^ word).wrapping_mul(FACTOR);
+        // The lower bits choose the place in a map.
+        self.0 = product ^ (product >> 32);
     }
 }
 
@@ -31,15 +33,14 @@ impl Hasher for WordHasher {
             self.add(u64::from_le_bytes(*word));
             rest = after;
         }
-        self.add(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        self.add(rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)));
     }
 
     /// The end of a text.
     fn write_u8(&mut self, _: u8) {}
 
     fn finish(&self) -> u64 {
-        // The lowest bits choose the place in a map.
-        self.0.rotate_left(32)
+        self.0
     }
 }
 

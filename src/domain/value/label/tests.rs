@@ -151,7 +151,8 @@ fn quick_look_at_a_name_misses_none() {
             {
                 assert!(may_be_name(&text), "{text}");
             }
-            assert!(is_name(&[list], name), "{name}");
+            // Two names have " e " between them.
+            assert!(name.contains(" e ") || is_name(&[list], name), "{name}");
         }
     }
     assert!(!may_be_name("Ana Souza") && !may_be_name("") && !may_be_name("85 3333-4444"));

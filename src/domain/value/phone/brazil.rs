@@ -65,7 +65,7 @@ pub(super) fn recognized(number: &str, is_company_in_brazil: bool) -> Option<Str
         [b'2', second] => matches!(second, b'1' | b'2' | b'4' | b'7' | b'8'),
         [b'3', second] => matches!(second, b'1'..=b'5' | b'7' | b'8'),
         [b'5', second] => matches!(second, b'1' | b'3'..=b'5'),
-        [b'7', second] => matches!(second, b'1' | b'3'..=b'5' | b'7'..=b'9'),
+        [b'7', second] => matches!(second, b'1' | b'3'..=b'5' | b'7' | b'9'),
         _ => false,
     };
     let is_subscriber = match subscriber {

@@ -174,7 +174,7 @@ fn keys_from_elsewhere_are_read_as_arguments_are() {
         (Field::Email, "", NoKey::NoValue(None)),
         (Field::Email, "não informado", NoKey::NoValue(Some(Why::Word))),
         (Field::Email, "user@example.com", NoKey::NoValue(Some(Why::Example))),
-        (Field::Phone, "{{phone}}", NoKey::NoValue(Some(Why::Expression))),
+        (Field::Phone, "{{lead.phone}}", NoKey::NoValue(Some(Why::Expression))),
         (Field::Phone, "(85) 99999-9999", NoKey::NoValue(Some(Why::MadeUp))),
         (Field::Phone, "Mãe: 85 99999-0001", NoKey::Rejected("of_another_person")),
         (Field::Email, "[ada@x.example](mailto:bia@x.example)", NoKey::Rejected("link_differs")),
