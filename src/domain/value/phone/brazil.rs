@@ -48,7 +48,7 @@ pub(in crate::domain) fn without_blanks(text: &str) -> Option<String> {
     (!found.is_empty()).then_some(without)
 }
 
-/// The E.164 form of what is certainly a valid mobile number or landline of Brazil. `None` says nothing about the number: the
+/// The E.164 form of what is certainly a valid mobile number or landline of Brazil, or was one. `None` says nothing about the number: the
 /// whole plan is libphonenumber's, which takes ten times as long. Digits without a `+` are Brazilian only in a company of
 /// Brazil.
 pub(super) fn recognized(number: &str, is_company_in_brazil: bool) -> Option<String> {
@@ -69,11 +69,17 @@ pub(super) fn recognized(number: &str, is_company_in_brazil: bool) -> Option<Str
         _ => false,
     };
     let is_subscriber = match subscriber {
-        [b'9', rest @ ..] => rest.len() == 8,
-        [b'2'..=b'5', rest @ ..] => rest.len() == 7,
+        [b'9', rest @ ..] if rest.len() == 8 => true,
+        // The last are mobile numbers from before the ninth digit.
+        [b'2'..=b'6' | b'8' | b'9', rest @ ..] => rest.len() == 7,
         _ => false,
     };
-    (is_area && is_subscriber && subscriber.iter().all(u8::is_ascii_digit)).then(|| format!("+55{national}"))
+    if !is_area || !is_subscriber || !subscriber.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let is_old = matches!(subscriber, [b'6' | b'8' | b'9', rest @ ..] if rest.len() == 7);
+    let (area, subscriber) = national.split_at_checked(2)?;
+    Some(format!("+55{area}{}{subscriber}", if is_old { "9" } else { "" }))
 }
 
 fn after_separators(text: &str) -> &str {
@@ -101,8 +107,8 @@ mod tests {
                 }
             }
         }
-        // 67 areas, with ten starts of mobile numbers and forty of landlines.
-        assert_eq!(count, 67 * (10 + 40) * 3);
+        // 67 areas: ten starts of mobile numbers, thirty of those from before the ninth digit, and forty of landlines.
+        assert_eq!(count, 67 * (10 + 30 + 40) * 3);
         assert_eq!(recognized("85999990001", false), None);
         assert_eq!(recognized("+5585999990o01", false), None);
     }
