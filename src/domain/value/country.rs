@@ -25,7 +25,15 @@ pub fn code(text: &str) -> Option<&'static str> {
         return None;
     }
     let text = plain(text);
-    BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied()
+    BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied().or_else(|| twice(&text))
+}
+
+/// The country that a form's list names twice: `BR - Brasil`, `Brasil (BR)`.
+fn twice(text: &str) -> Option<&'static str> {
+    let (one, other) = text.split_once(" - ").or_else(|| text.split_once('('))?;
+    let (one, other) = (key(one), key(other));
+    let country = BY_NAME.get(&one).filter(|country| one != other && BY_NAME.get(&other) == Some(country));
+    country.copied()
 }
 
 /// Whether a stored value is the alpha-2 code of a country.
@@ -125,6 +133,9 @@ mod tests {
             ("\u{200f}España\u{200f}", "ES", "web pages"),
             ("NA", "NA", "ISO 3166-1 alpha-2: Namibia"),
             ("NO", "NO", "ISO 3166-1 alpha-2: Norway"),
+            ("BR - Brasil", "BR", "forms: a list with codes"),
+            ("Brasil (BR)", "BR", "forms: a list with codes"),
+            ("Deutschland - DE", "DE", "forms: a list with codes"),
         ] {
             assert_eq!(code(text), Some(expected), "{text} ({source})");
         }
@@ -140,6 +151,8 @@ mod tests {
             ("Virgin Islands", "two territories"),
             ("America", "a continent"),
             ("Brasil ou Portugal", "two countries"),
+            ("BR - Portugal", "two countries"),
+            ("NA - NA", "a word for nothing twice"),
             ("Neverland", "J. M. Barrie"),
             ("🇽🇽", "Unicode: no such flag"),
             ("076", "ISO 3166-1 numeric: not read"),

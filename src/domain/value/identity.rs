@@ -85,6 +85,8 @@ const SSN: &str = "###-##-####";
 fn labeled(text: &str) -> (Option<&'static str>, &str) {
     let found = ["cpf", "cnpj", "ssn"].into_iter().find_map(|name| {
         let rest = after_prefix(text, name)?;
+        // The ministry that once kept the numbers: `CPF/MF`.
+        let rest = after_prefix(rest, "/mf").unwrap_or(rest);
         let number = rest.trim_start_matches([' ', ':', '.', 'n', '\u{ba}', '\u{b0}', '#', '-']);
         (number.len() < rest.len()).then_some((Some(name), number))
     });
@@ -177,6 +179,7 @@ mod tests {
             ("52998224725", "BR", "CPF 529.982.247-25", "Receita Federal"),
             ("529982247-25", "BR", "CPF 529.982.247-25", "as above: one separator"),
             ("529 982 247 25", "BR", "CPF 529.982.247-25", "as above: blanks"),
+            ("CPF/MF nº 529.982.247-25", "BR", "CPF 529.982.247-25", "Receita Federal: as in contracts"),
             ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "LLM habit"),
             ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "LLM habit"),
             ("５２９．９８２．２４７－２５", "BR", "CPF 529.982.247-25", "Unicode: full-width forms"),

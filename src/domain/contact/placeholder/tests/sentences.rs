@@ -184,6 +184,7 @@ fn addresses_of_examples_in_more_languages_are_placeholders() {
         ("test@example.de", "https://www.rfc-editor.org/rfc/rfc2606, under another top-level domain"),
         ("unknown@domain.com", MODELS),
         ("customer@unknown.com", MODELS),
+        ("user@domain.tld", "https://html.spec.whatwg.org: a placeholder of an input"),
         ("null@undefined.com", "JavaScript: two parts that were not there"),
         ("nao@tem.com", "Portuguese: has none"),
         ("naotem@gmail.com", "Portuguese: has none"),
