@@ -179,9 +179,10 @@ impl Placeholders {
                     return Some(Why::Filler);
                 }
                 let is_folded = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'@' | b'.' | b'-' | b'_');
-                let folded = match text.bytes().all(is_folded) {
-                    true => Cow::Borrowed(text),
-                    false => Cow::Owned(folded(&text::plain(text))),
+                let folded = if text.bytes().all(is_folded) {
+                    Cow::Borrowed(text)
+                } else {
+                    Cow::Owned(folded(&text::plain(text)))
                 };
                 self.is_example(&folded).then_some(Why::Example)
             }
@@ -199,9 +200,12 @@ impl Placeholders {
     /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
     fn is_example(&self, address: &str) -> bool {
         let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
-        let is_joined = || match mailbox.contains(['.', '_', '-']) {
-            true => self.words.is_joined(&mailbox.replace(['.', '_', '-'], "")),
-            false => self.words.is_joined(mailbox),
+        let is_joined = || {
+            if mailbox.contains(['.', '_', '-']) {
+                self.words.is_joined(&mailbox.replace(['.', '_', '-'], ""))
+            } else {
+                self.words.is_joined(mailbox)
+            }
         };
         examples::is_reserved(domain)
             || examples::is_generic(mailbox, domain)

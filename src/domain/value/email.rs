@@ -163,7 +163,7 @@ mod tests {
             (
                 "  Ada.Lovelace+Sales@Analytical.EXAMPLE\n",
                 "ada.lovelace+sales@analytical.example",
-                "RFC 5321, 4.1.2: dots and plus tags stay",
+                "RFC 5321, 4.1.2: dots",
             ),
             ("<ada@analytical.example>", "ada@analytical.example", "RFC 5322, 3.4: angle-addr"),
             ("Ada Lovelace < ada@analytical.example >", "ada@analytical.example", "RFC 5322, 3.4: name-addr"),
@@ -188,11 +188,7 @@ mod tests {
             ("ada@analytical.example.", "ada@analytical.example", "RFC 1034: the root's dot; a sentence"),
             ("ada@analytical.example,", "ada@analytical.example", "LLM habit"),
             ("- ada@analytical.example", "ada@analytical.example", "Markdown, email: an item of a list"),
-            (
-                "-ada@analytical.example",
-                "ada@analytical.example",
-                "as above: an item of a list without its space",
-            ),
+            ("-ada@analytical.example", "ada@analytical.example", "as above: without its space"),
             ("*ada@analytical.example", "ada@analytical.example", "WhatsApp: one of two asterisks"),
             ("ada@analytical.example*", "ada@analytical.example", "WhatsApp: the other one"),
             ("//ada@analytical.example", "ada@analytical.example", "as above: a link without its scheme"),

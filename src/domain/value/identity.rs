@@ -183,12 +183,7 @@ mod tests {
             ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "LLM habit"),
             ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "LLM habit"),
             ("５２９．９８２．２４７－２５", "BR", "CPF 529.982.247-25", "Unicode: full-width forms"),
-            (
-                "529.982.247-25",
-                "US",
-                "CPF 529.982.247-25",
-                "Receita Federal: only CPFs are written like this",
-            ),
+            ("529.982.247-25", "US", "CPF 529.982.247-25", "as above: no other looks so"),
             ("000.000.001-91", "BR", "CPF 000.000.001-91", "Receita Federal: zeros are digits"),
             ("52998224725", "AR", "other", "Receita Federal: eleven digits are a CUIT there"),
             ("20-12345678-6", "AR", "other", "AFIP: a CUIT"),
@@ -200,12 +195,7 @@ mod tests {
             ("00000000000", "BR", "bad", "Receita Federal: never assigned"),
             ("12.ABC.345/01DE-35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
             ("12abc34501de35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
-            (
-                "12.ABC.345/01DE-35",
-                "US",
-                "CNPJ 12.ABC.345/01DE-35",
-                "Receita Federal: only CNPJs are written like this",
-            ),
+            ("12.ABC.345/01DE-35", "US", "CNPJ 12.ABC.345/01DE-35", "as above: no other looks so"),
             (
                 "11.222.333/0001-81",
                 "BR",

@@ -125,10 +125,9 @@ impl Kind {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
             b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'?' => matches!(self, Self::Email | Self::Text),
-            b'!' => self == Self::Text,
             b' ' | b',' | b'(' | b')' => self != Self::Email,
             // Latin letters with an accent; quotes and signs begin with other bytes.
-            0x80..=0xbf | 0xc3 => self == Self::Text,
+            0x80..=0xbf | 0xc3 | b'!' => self == Self::Text,
             _ => false,
         };
         text.bytes().all(is_plain) && !text.ends_with(')') && !text.starts_with("- ")

@@ -214,9 +214,12 @@ impl Words {
         let site = domain.split('.').next().unwrap_or_default();
         let is_word = |part: &str| {
             let is_spelled = !part.contains(['_', '-', '/']) && part.is_ascii();
-            let is_phrase = || match is_spelled {
-                true => self.phrases.contains_key(part),
-                false => self.phrases.contains_key(&*spelled(part)),
+            let is_phrase = || {
+                if is_spelled {
+                    self.phrases.contains_key(part)
+                } else {
+                    self.phrases.contains_key(&*spelled(part))
+                }
             };
             self.joined.contains(part) || is_phrase()
         };

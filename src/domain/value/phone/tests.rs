@@ -170,12 +170,7 @@ fn other_texts_are_rejected() {
 #[test]
 fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
     for (text, expected, left_out, source) in [
-        (
-            "85 99999-0001 / 3333-4444",
-            "+5585999990001",
-            true,
-            "signatures: two numbers, the second without its area code",
-        ),
+        ("85 99999-0001 / 3333-4444", "+5585999990001", true, "signatures: one has no area code"),
         ("85 99999-0001/3333-4444", "+5585999990001", true, "as above: without spaces"),
         ("3333-4444 | 85 99999-0001", "+5585999990001", true, "as above: the first has no area code"),
         ("85999990001 ou 99999-0002", "+5585999990001", true, "as above: or, in Portuguese"),
@@ -187,24 +182,14 @@ fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
         ("85 98812-4471 / 98812-4472", "+5585988124471", true, "as above: a number without its area code"),
         ("85 3344-5567 / Cel: 99999-0001", "+558533445567", true, "as above: a label before the second"),
         ("85 3344-5567 (fixo) / 99999-0001", "+558533445567", true, "as above: a label after the first"),
-        (
-            "85 99999-0001 / 85 3333-4444 ramal 12",
-            "+5585999990001",
-            true,
-            "as above: an extension is a company's",
-        ),
+        ("85 99999-0001 / 85 3333-4444 ramal 12", "+5585999990001", true, "as above: an extension"),
         ("85 99999-0001 e 85 9999-0001", "+5585999990001", false, "as above: one number in two spellings"),
         ("85999990001; +5585999990001", "+5585999990001", false, "as above: one number in two spellings"),
         ("85 99999-0001 /", "+5585999990001", false, "as above: nothing after the slash"),
         ("85 99999-0001; 3333-4444;", "+5585999990001", true, "as above: the end of a list"),
         ("85 99999-0001", "+5585999990001", false, "as above: one number"),
         ("5585999990001,00 / 5585999990001,00", "+5585999990001", false, "as above: a float of Brazil twice"),
-        (
-            "5585999990001,00, 5585999990001,00",
-            "+5585999990001",
-            false,
-            "as above: a list of floats of Brazil",
-        ),
+        ("5585999990001,00, 5585999990001,00", "+5585999990001", false, "as above: a list of floats"),
         ("5585999990001.0; 85 99999-0001", "+5585999990001", false, "as above: a float and its number"),
         ("5585990000000,00 / 85 99999-0001", "+5585999990001", true, "as above: the float has lost digits"),
         ("5,58599E+12 / 85 99999-0001", "+5585999990001", true, "as above: the float has lost digits"),

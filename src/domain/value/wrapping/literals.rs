@@ -25,7 +25,8 @@ const DATES: [&str; 2] = ["datetime.date(", "datetime.datetime("];
 
 /// The text that a program has printed.
 pub(super) fn without_literal(text: &str) -> Option<&str> {
-    if !text.ends_with([')', ']', '}', '\'', '"']) && !(text.contains(':') && text.contains("::")) {
+    let has_cast = || text.contains(':') && text.contains("::");
+    if !text.ends_with([')', ']', '}', '\'', '"']) && !has_cast() {
         return None;
     }
     let call = || {
