@@ -26,7 +26,7 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
     fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|\
     telemovel|tlm|port|mobno|telno|phoneno|contactno|whatsappno|numero di telefono|numero di cellulare|gsm|\
-    telefoonnummer|mobiel|телефон|тел|моб|мобильный";
+    telefoonnummer|mobiel|телефон|тел|моб|мобильныи";
 /// The names of documents. They say what a document is, so they are not taken off: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\
     pasaporte|passport";
@@ -242,7 +242,8 @@ fn consists_of(names: &[&str], text: &str) -> bool {
         .peekable();
     parts.peek().is_some()
         && parts.all(|key| {
-            let key = without_words(&key);
+            // The second line of an address has its number in its name.
+            let key = if is_listed(names, &key) { key.as_str() } else { without_words(&key) };
             let is_sentence = || names.iter().any(|list| [EMAIL, PHONE, DATE].contains(list));
             is_listed(names, key) || COPULAS.contains(&key) && is_sentence()
         })

@@ -38,6 +38,8 @@ fn known_names_are_taken_off() {
         (CITY, "Città: Roma", "Roma"),
         (DATE, "Geburtsdatum: 20.05.1990", "20.05.1990"),
         (PHONE, "Só WhatsApp: 85", "85"),
+        (PHONE, "Мобильный: 85", "85"),
+        (COMPLEMENT, "Address line 2: apto 12", "apto 12"),
     ] {
         assert_eq!(without(&[names], text), Some(expected), "{text}");
     }
