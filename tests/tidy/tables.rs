@@ -114,8 +114,8 @@ fn tuples(code: &[char], from: usize) -> Vec<(usize, usize)> {
 fn last(text: &[char], code: &[char], start: usize, end: usize) -> Option<String> {
     let is_empty = |from: usize, to: usize| text[from..to].iter().all(|c| c.is_whitespace());
     let (mut depth, mut from, mut before) = (0_usize, start, start);
-    for at in start..end {
-        match code[at] {
+    for (at, c) in code.iter().enumerate().take(end).skip(start) {
+        match c {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth -= 1,
             ',' if depth == 0 => (before, from) = (from, at + 1),
@@ -125,12 +125,10 @@ fn last(text: &[char], code: &[char], start: usize, end: usize) -> Option<String
     let (from, to) = if is_empty(from, end) { (before, from - 1) } else { (from, end) };
     let member: String = text[from..to].iter().collect();
     let member = member.trim();
-    match member.strip_prefix('"') {
-        Some(literal) => literal.strip_suffix('"').map(str::to_owned),
-        None => {
-            let text: String = text.iter().collect();
-            let (_, constant) = text.split_once(&format!("const {member}: &str ="))?;
-            constant.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
-        }
+    if let Some(literal) = member.strip_prefix('"') {
+        return literal.strip_suffix('"').map(str::to_owned);
     }
+    let text: String = text.iter().collect();
+    let (_, constant) = text.split_once(&format!("const {member}: &str ="))?;
+    constant.trim_start().strip_prefix('"')?.split('"').next().map(str::to_owned)
 }
