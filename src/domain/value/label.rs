@@ -59,7 +59,7 @@ pub(in crate::domain) const DISTRICT: &str =
     "bairro|barrio|district|distrito|colonia|neighborhood|neighbourhood";
 /// Not `rua` or `calle`, which begin the names of streets.
 pub(in crate::domain) const STREET: &str = "logradouro|endereco|street address|address|direccion|domicilio|nome da rua|\
-    nombre de la calle|street name|anschrift|adresse|indirizzo|straße";
+    nombre de la calle|street name|anschrift|adresse|indirizzo|straße|strasse";
 /// What a form asks for, and what the name of a street begins with.
 pub(in crate::domain) const STREET_KINDS: &str = "rua|avenida|street|avenue|calle";
 pub(in crate::domain) const COMPLEMENT: &str = "complemento|complement|compl|address line 2";
