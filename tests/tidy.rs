@@ -1,5 +1,5 @@
 //! House rules that neither the compiler nor clippy checks: layers, cycles, a pure domain, short files, migrations that
-//! stop nobody, and texts that must not be in the tree. `ARCHITECTURE.md` has the reasons.
+//! stop nobody, tables with sources, and texts that must not be in the tree. `ARCHITECTURE.md` has the reasons.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -11,6 +11,8 @@ mod imports;
 mod lexer;
 #[path = "tidy/migrations.rs"]
 mod migrations;
+#[path = "tidy/tables.rs"]
+mod tables;
 
 use std::{
     collections::BTreeSet,
@@ -321,6 +323,22 @@ fn later_migrations_stop_no_worker() {
         faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
     }
     assert_none(&faults);
+}
+
+#[test]
+fn tables_of_inputs_name_their_sources() {
+    let names = tables::Names::read(&fs::read_to_string("docs/sources.md").unwrap());
+    let (mut count, mut faults) = (0, Vec::new());
+    for source in sources().iter().filter(|source| source.is_below("domain")) {
+        for row in tables::rows(&source.text, &source.code) {
+            count += 1;
+            if !names.explain(&row) {
+                faults.push(format!("{}:{}: no source but {:?}", source.name(), row.line, row.source));
+            }
+        }
+    }
+    assert_none(&faults);
+    assert!(count > 1_000, "found {count} rows only");
 }
 
 #[test]

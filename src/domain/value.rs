@@ -8,6 +8,7 @@ pub(in crate::domain) mod entities;
 pub mod identity;
 mod joiners;
 pub(in crate::domain) mod label;
+pub(in crate::domain) mod lookup;
 pub mod phone;
 pub(in crate::domain) mod relatives;
 pub mod text;

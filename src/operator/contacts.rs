@@ -3,8 +3,6 @@
 mod history;
 pub mod names;
 
-use std::borrow::Cow;
-
 use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -12,10 +10,14 @@ use uuid::Uuid;
 use super::audit::{self, Actor};
 use crate::{
     domain::{
+        chain::{
+            plan::{NoKey, read_key},
+            rules::Rules,
+        },
         contact::{
             Contact, ContactId, Identifier,
             field::{Field, FieldMap},
-            placeholder::Placeholders,
+            placeholder::Why,
             quality,
         },
         event::{CompanyId, EventRef},
@@ -52,6 +54,17 @@ pub enum FindError {
     /// The text is a link whose label and target are different values.
     #[error("the label of the link and its target differ; give one of the two")]
     LinkDiffers,
+    /// The words beside it say that it is somebody else's.
+    #[error("the words beside the {0} say that it is another person's; give the {0} alone")]
+    OfAnotherPerson(Field),
+    /// The text is a placeholder.
+    #[error("the {field} counts as no value: {}", why.sentence())]
+    NoValue {
+        /// Phone or email.
+        field: Field,
+        /// Which kind of placeholder.
+        why: Why,
+    },
     /// The database failed.
     #[error("could not read the contacts")]
     Database(#[from] sqlx::Error),
@@ -125,46 +138,48 @@ impl HistoryEntry {
     }
 }
 
-/// Finds the contacts that have or had this phone or this email, cleaned and parsed as for events. `region` is the
-/// company's. A weak phone finds every contact with exactly this number.
+/// Finds the contacts that have or had this phone or this email, cleaned and parsed as for events by these rules. A weak
+/// phone finds every contact with exactly this number.
 ///
 /// # Errors
 /// When an identifier is not valid, or the database fails.
 pub async fn find(
     database: &Database,
-    region: Region,
+    rules: &Rules,
     company: &CompanyId,
     phone: Option<&str>,
     email: Option<&str>,
 ) -> Result<Vec<Contact>, FindError> {
-    let phone = phone.map(|text| read_phone(text, region)).transpose()?;
-    let email = email.map(read_email).transpose()?;
-    let identifiers: Vec<Identifier> = phone.into_iter().chain(email).collect();
+    let given = [(Field::Phone, phone), (Field::Email, email)];
+    let given = given.into_iter().filter_map(|(field, text)| Some((field, text?)));
+    let identifiers = given.map(|(field, text)| identifier(field, text, rules, company));
+    let identifiers: Vec<Identifier> = identifiers.collect::<Result<_, _>>()?;
     if identifiers.is_empty() {
         return Err(FindError::NoIdentifier);
     }
     Ok(database.unit(async |conn| store::find(conn, company, &identifiers).await).await?)
 }
 
-/// Placeholders are looked up like any other text: a contact may have one from before it was recognized.
-fn read_phone(text: &str, region: Region) -> Result<Identifier, FindError> {
-    let text = without_wrapping(Kind::Phone(region), text)?;
-    let (phone, _) = Phone::parse_one_of(&text, region).ok_or(FindError::Phone)?;
-    Ok(Identifier::Phone(phone))
+fn identifier(field: Field, text: &str, rules: &Rules, company: &CompanyId) -> Result<Identifier, FindError> {
+    let region = rules.region_of(company);
+    let not_valid = || if field == Field::Phone { FindError::Phone } else { FindError::Email };
+    read_key(field, text, region, rules).or_else(|reason| match reason {
+        NoKey::NoValue(why) => as_it_stands(field, text, region)
+            .ok_or_else(|| why.map_or_else(not_valid, |why| FindError::NoValue { field, why })),
+        NoKey::Rejected("link_differs") => Err(FindError::LinkDiffers),
+        NoKey::Rejected("of_another_person") => Err(FindError::OfAnotherPerson(field)),
+        NoKey::Rejected(_) => Err(not_valid()),
+    })
 }
 
-fn read_email(text: &str) -> Result<Identifier, FindError> {
-    let text = without_wrapping(Kind::Email, text)?;
-    Email::parse_repeated(&text).map(Identifier::Email).ok_or(FindError::Email)
-}
-
-fn without_wrapping(kind: Kind, text: &str) -> Result<Cow<'static, str>, FindError> {
-    match clean_key(kind, text) {
-        Unwrapped::Bare(text) => Ok(match Placeholders::without_words_around(&text) {
-            Some(rest) => Cow::Owned(rest.to_owned()),
-            None => text,
-        }),
-        Unwrapped::Differs => Err(FindError::LinkDiffers),
+/// A placeholder that has the form of an identifier. A contact may have one from before it was recognized.
+fn as_it_stands(field: Field, text: &str, region: Region) -> Option<Identifier> {
+    let kind = if field == Field::Phone { Kind::Phone(region) } else { Kind::Email };
+    let Unwrapped::Bare(text) = clean_key(kind, text) else { return None };
+    if field == Field::Phone {
+        Phone::parse_one_of(&text, region).map(|(phone, _)| Identifier::Phone(phone))
+    } else {
+        Email::parse_repeated(&text).map(Identifier::Email)
     }
 }
 

@@ -95,6 +95,37 @@ async fn former_identifiers_still_find_their_contact(app: &TestApp) {
     }
 }
 
+/// The words for nothing are those of the settings.
+#[apply(test)]
+async fn arguments_of_a_search_are_cleaned_as_those_of_events(app: &TestApp) {
+    app.set("placeholders.anywhere", "ainda nada,xyzzy");
+    app.run(&[]).await;
+    app.broker.publish_in_turn(&[Event::lead("Ada").phone(PHONE).email("ada@x.example")]).await;
+    let find =
+        async |key: [&str; 2]| app.cli(&[&["contact", "find", "--company", "acme"][..], &key].concat()).await;
+    for key in [
+        ["--email", "ada@x.example / xyzzy"],
+        ["--email", "ainda nada, ada@x.example"],
+        ["--email", "[Ada](mailto:ada@x.example)"],
+        ["--phone", "(11) 98765-4321; ainda nada"],
+        ["--phone", "'+55 (0) 11 98765-4321"],
+    ] {
+        let found = find(key).await;
+        assert!(found.code == Some(0) && found.stdout.contains("Ada"), "{key:?}: {}", found.stderr);
+    }
+    for (key, expected) in [
+        (["--email", "Xyzzy"], "the email counts as no value: a word for no value"),
+        (["--phone", "{{lead.phone}}"], "the phone counts as no value: a template or expression"),
+        (["--phone", "Mãe: (11) 98765-4321"], "another person's; give the phone alone"),
+        (["--email", "Unknown"], "not an email address"),
+    ] {
+        let refused = find(key).await;
+        assert!(refused.code == Some(2) && refused.stderr.contains(expected), "{key:?}: {}", refused.stderr);
+    }
+    let example = find(["--email", "user@example.com"]).await;
+    assert_eq!(example.code, Some(1), "a contact may have one from before: {}", example.stderr);
+}
+
 #[apply(test)]
 async fn missing_values_erase_nothing(app: &TestApp) {
     app.run(&[]).await;

@@ -41,8 +41,8 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(database: &Database, args: Args, settings: &Settings) -> anyhow::Result<Exit> {
     let phone = given_or_read(args.identifiers.phone)?;
     let email = given_or_read(args.identifiers.email)?;
-    let region = settings.contacts.regions().of(&args.company);
-    let found = contacts::find(database, region, &args.company, phone.as_deref(), email.as_deref()).await;
+    let rules = settings.rules();
+    let found = contacts::find(database, &rules, &args.company, phone.as_deref(), email.as_deref()).await;
     let found = found.map_err(|error| match error {
         contacts::FindError::Database(error) => {
             anyhow::Error::new(error).context("could not read the contacts")

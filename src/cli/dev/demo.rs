@@ -112,8 +112,8 @@ impl Demo<'_> {
 
     async fn find(&self, email: &str, outcome: &mut Outcome) -> anyhow::Result<bool> {
         let company = CompanyId::new(samples::COMPANY)?;
-        let region = self.settings.contacts.regions().of(&company);
-        let found = contacts::find(self.database, region, &company, None, Some(email)).await?;
+        let rules = self.settings.rules();
+        let found = contacts::find(self.database, &rules, &company, None, Some(email)).await?;
         let is_there = !found.is_empty();
         outcome.contacts.extend(found);
         Ok(is_there)

@@ -85,8 +85,8 @@ async fn search(
             names::search(&shared.database, &company, &name, given, before, limit).await?
         }
         None => {
-            let region = shared.settings.contacts.regions().of(&company);
-            (contacts::find(&shared.database, region, &company, phone, email).await?, None)
+            let rules = shared.settings.rules();
+            (contacts::find(&shared.database, &rules, &company, phone, email).await?, None)
         }
     };
     let items: Vec<Value> = found.iter().map(|contact| views::contacts::contact(contact, sight)).collect();

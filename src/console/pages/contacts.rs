@@ -172,8 +172,8 @@ async fn find(shared: &Shared, asked: &Asked, sight: Sight) -> Result<Found, Pro
         let before = Uuid::try_parse(&asked.before).ok().map(ContactId);
         return Ok(Ok(names::search(&shared.database, &company, &name, given, before, PAGE).await?));
     }
-    let region = shared.settings.contacts.regions().of(&company);
-    match contacts::find(&shared.database, region, &company, phone, email).await {
+    let rules = shared.settings.rules();
+    match contacts::find(&shared.database, &rules, &company, phone, email).await {
         Ok(found) => Ok(Ok((found, None))),
         Err(FindError::NoIdentifier) => {
             Ok(Err("Give a phone number, an email address, a name, or a contact id.".to_owned()))

@@ -9,7 +9,10 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-pub use self::contact_update::{Explained, Outcome};
+pub use self::{
+    contact_update::{Explained, Outcome},
+    reading::{NoKey, read_key},
+};
 use crate::domain::{
     chain::rules::Rules,
     contact::{ContactUpdate, Identifier},

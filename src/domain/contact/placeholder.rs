@@ -9,10 +9,11 @@ mod examples;
 mod made_up;
 mod residue;
 mod sentences;
+mod spelling;
 mod spreadsheet;
 mod words;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use self::words::Words;
 pub use self::{made_up::is_invented, words::is_doubtful};
@@ -20,6 +21,7 @@ use crate::domain::{
     contact::field::Field,
     value::{
         birthday,
+        lookup::WordSet,
         text::{self, folded},
     },
 };
@@ -97,10 +99,10 @@ impl Why {
 #[derive(Debug)]
 pub struct Placeholders {
     words: Words,
-    addresses: HashSet<Box<str>>,
+    addresses: WordSet<Box<str>>,
     /// What comes before the `@` of addresses at every domain.
-    mailboxes: HashSet<Box<str>>,
-    domains: HashSet<Box<str>>,
+    mailboxes: WordSet<Box<str>>,
+    domains: WordSet<Box<str>>,
 }
 
 impl Placeholders {
@@ -108,8 +110,8 @@ impl Placeholders {
     #[must_use]
     pub fn new(lists: &PlaceholderLists) -> Self {
         let words = Words::new(&lists.anywhere, &lists.unless_a_name, &lists.keys_only);
-        let mut placeholders =
-            Self { words, addresses: HashSet::new(), mailboxes: HashSet::new(), domains: HashSet::new() };
+        let none = WordSet::default;
+        let mut placeholders = Self { words, addresses: none(), mailboxes: none(), domains: none() };
         for email in &lists.emails {
             let email = folded(email.trim());
             match (email.strip_suffix("@*"), email.strip_prefix("*@")) {
@@ -137,8 +139,10 @@ impl Placeholders {
         if text.chars().all(is_filler) {
             return Some(Why::Filler);
         }
+        let candidate = self.words.candidate(text);
+        let covers = candidate.as_ref().is_some_and(|candidate| self.words.cover(field, candidate));
         // pandas' date that is not there; Nat is a name.
-        if text == "NaT" || self.words.cover(field, text) {
+        if text == "NaT" || covers {
             return Some(Why::Word);
         }
         if spreadsheet::is_spreadsheet_error(text) {
@@ -148,7 +152,7 @@ impl Placeholders {
             return Some(Why::Expression);
         }
         // After the templates, which have names in braces.
-        if self.words.name(field, text) {
+        if candidate.is_some_and(|candidate| self.words.name(field, &candidate)) {
             return Some(Why::Word);
         }
         self.why_of_kind(field, text, parameter)
@@ -156,7 +160,7 @@ impl Placeholders {
 
     /// What only one kind of value has.
     fn why_of_kind(&self, field: Field, text: &str, parameter: &str) -> Option<Why> {
-        if field.is_proper_name() && hides_letters(text) {
+        if field.is_proper_name() && text.contains('*') && hides_letters(text) {
             return Some(Why::Filler);
         }
         let has_digits = matches!(field, Field::Phone | Field::Identity | Field::ZipCode | Field::Birthday);
@@ -171,11 +175,16 @@ impl Placeholders {
                 }
                 // Somebody hid the rest, which is the same for many people. `**ada@x.example**` is bold.
                 let own = mailbox.rsplit([' ', '<', ':', '[', '(']).next().unwrap_or_default();
-                let own = own.trim_start_matches('*');
-                if own.contains("**") || own.contains(['•', '…']) || own.contains("...") {
+                if hides_the_rest(own.trim_start_matches('*')) {
                     return Some(Why::Filler);
                 }
-                self.is_example(&folded(&text::plain(text))).then_some(Why::Example)
+                let is_folded = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'@' | b'.' | b'-' | b'_');
+                let folded = if text.bytes().all(is_folded) {
+                    Cow::Borrowed(text)
+                } else {
+                    Cow::Owned(folded(&text::plain(text)))
+                };
+                self.is_example(&folded).then_some(Why::Example)
             }
             Field::Phone if self.has_a_word_for_digits(text) => Some(Why::Word),
             Field::Phone => made_up::is_typed(text).then_some(Why::MadeUp),
@@ -191,10 +200,16 @@ impl Placeholders {
     /// Whether a canonical address is one from examples, from the settings or reserved for examples and tests.
     fn is_example(&self, address: &str) -> bool {
         let Some((mailbox, domain)) = address.rsplit_once('@') else { return false };
-        let joined = || mailbox.replace(['.', '_', '-'], "");
+        let is_joined = || {
+            if mailbox.contains(['.', '_', '-']) {
+                self.words.is_joined(&mailbox.replace(['.', '_', '-'], ""))
+            } else {
+                self.words.is_joined(mailbox)
+            }
+        };
         examples::is_reserved(domain)
             || examples::is_generic(mailbox, domain)
-            || self.words.is_joined(&joined())
+            || is_joined()
             || self.domains.contains(domain)
             || self.mailboxes.contains(mailbox)
             || self.addresses.contains(address)
@@ -211,8 +226,17 @@ impl Placeholders {
         let number = LINKS.iter().fold(text.to_ascii_lowercase(), |text, link| text.replace(link, " "));
         let words: String = number.chars().map(|c| if c.is_alphabetic() { c } else { ' ' }).collect();
         let words: Vec<&str> = words.split_whitespace().collect();
-        words.is_empty() && digits() == 0 || self.words.cover(Field::Phone, &words.join(" "))
+        let joined = words.join(" ");
+        words.is_empty() && digits() == 0
+            || self.words.candidate(&joined).is_some_and(|words| self.words.cover(Field::Phone, &words))
     }
+}
+
+/// Whether a mailbox is shown by its first letters only: `a***`, `ad…`.
+fn hides_the_rest(mailbox: &str) -> bool {
+    let may_hide = |byte| matches!(byte, b'*' | b'.' | 0xe2);
+    mailbox.bytes().any(may_hide)
+        && (mailbox.contains("**") || mailbox.contains(['•', '…']) || mailbox.contains("..."))
 }
 
 /// Whether somebody hid letters of a word: `A*** S***`. Asterisks before words and after them make them bold:

@@ -2,9 +2,12 @@
 
 mod table;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
-use crate::domain::value::text::{folded, plain};
+use crate::domain::value::{
+    lookup::WordMap,
+    text::{folded, plain},
+};
 use table::COUNTRIES;
 
 /// In bytes; a longer text is not a country.
@@ -22,7 +25,15 @@ pub fn code(text: &str) -> Option<&'static str> {
         return None;
     }
     let text = plain(text);
-    BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied()
+    BY_NAME.get(&*key(&text)).or_else(|| BY_NAME.get(&*flag(&text)?)).copied().or_else(|| twice(&text))
+}
+
+/// The country that a form's list names twice: `BR - Brasil`, `Brasil (BR)`.
+fn twice(text: &str) -> Option<&'static str> {
+    let (one, other) = text.split_once(" - ").or_else(|| text.split_once('('))?;
+    let (one, other) = (key(one), key(other));
+    let country = BY_NAME.get(&one).filter(|country| one != other && BY_NAME.get(&other) == Some(country));
+    country.copied()
 }
 
 /// Whether a stored value is the alpha-2 code of a country.
@@ -31,8 +42,8 @@ pub fn is_code(stored: &str) -> bool {
     COUNTRIES.binary_search_by_key(&stored, |(alpha2, ..)| alpha2).is_ok()
 }
 
-static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
-    let mut by_name = HashMap::new();
+static BY_NAME: LazyLock<WordMap<String, &'static str>> = LazyLock::new(|| {
+    let mut by_name = WordMap::default();
     for (alpha2, alpha3, names) in COUNTRIES {
         for name in [alpha2, alpha3].into_iter().chain(names.split('|')) {
             by_name.insert(key(name), alpha2);
@@ -55,7 +66,7 @@ fn flag(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -108,20 +119,23 @@ mod tests {
             ("usa", "US", "ISO 3166-1 alpha-3"),
             ("the United States of America", "US", "English"),
             ("UK", "GB", "ISO 3166-1: exceptionally reserved"),
-            ("England", "GB", "part of the United Kingdom"),
+            ("England", "GB", "ISO 3166-2: a part of the United Kingdom"),
             ("Inglaterra", "GB", "Portuguese, Spanish"),
             ("Escócia", "GB", "Portuguese"),
             ("Holanda", "NL", "Portuguese, Spanish"),
             ("Alemanha", "DE", "Portuguese"),
             ("ALEMANIA", "DE", "Spanish"),
             ("Coreia do Sul", "KR", "Portuguese"),
-            ("mexico", "MX", "without its accent"),
-            ("Cote d’Ivoire", "CI", "with a typographic apostrophe"),
+            ("mexico", "MX", "as above: without its accent"),
+            ("Cote d’Ivoire", "CI", "as above: with a typographic apostrophe"),
             ("Sa\u{303}o Tome\u{301} e Príncipe", "ST", "Unicode: decomposed"),
             ("ＪＡＰＡＮ", "JP", "Unicode: full-width forms"),
-            ("\u{200f}España\u{200f}", "ES", "copied from web pages"),
+            ("\u{200f}España\u{200f}", "ES", "web pages"),
             ("NA", "NA", "ISO 3166-1 alpha-2: Namibia"),
             ("NO", "NO", "ISO 3166-1 alpha-2: Norway"),
+            ("BR - Brasil", "BR", "forms: a list with codes"),
+            ("Brasil (BR)", "BR", "forms: a list with codes"),
+            ("Deutschland - DE", "DE", "forms: a list with codes"),
         ] {
             assert_eq!(code(text), Some(expected), "{text} ({source})");
         }
@@ -129,7 +143,7 @@ mod tests {
 
     #[test]
     fn ambiguous_and_unknown_names_are_rejected() {
-        for (text, source) in [
+        for (text, reason) in [
             ("", "nothing"),
             ("XX", "ISO 3166-1: user-assigned"),
             ("Congo", "two countries"),
@@ -137,11 +151,13 @@ mod tests {
             ("Virgin Islands", "two territories"),
             ("America", "a continent"),
             ("Brasil ou Portugal", "two countries"),
+            ("BR - Portugal", "two countries"),
+            ("NA - NA", "a word for nothing twice"),
             ("Neverland", "J. M. Barrie"),
             ("🇽🇽", "Unicode: no such flag"),
             ("076", "ISO 3166-1 numeric: not read"),
         ] {
-            assert_eq!(code(text), None, "{text} ({source})");
+            assert_eq!(code(text), None, "{text} ({reason})");
         }
         assert!(!is_code("br") && !is_code("Brasil") && !is_code(""));
     }

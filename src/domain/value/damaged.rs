@@ -98,21 +98,21 @@ mod tests {
     fn floats_become_whole_numbers() {
         for (text, expected, source) in [
             ("85988124471.0", "85988124471", "pandas: a column with an empty cell becomes floats"),
-            ("85988124471.00", "85988124471", "a spreadsheet's format with two decimals"),
-            ("85988124471,0", "85988124471", "the decimal comma of Brazil"),
-            ("+5585988124471.0", "+5585988124471", "a plus put before a float"),
-            ("5.585988124471E+12", "5585988124471", "a spreadsheet's scientific format with all digits"),
-            ("5,585988124471E+12", "5585988124471", "the decimal comma of Brazil"),
+            ("85988124471.00", "85988124471", "spreadsheets: format with two decimals"),
+            ("85988124471,0", "85988124471", "CLDR pt: the decimal comma"),
+            ("+5585988124471.0", "+5585988124471", "as above: a plus put before a float"),
+            ("5.585988124471E+12", "5585988124471", "spreadsheets: scientific format with all digits"),
+            ("5,585988124471E+12", "5585988124471", "CLDR pt: the decimal comma"),
             ("5.585988124471e12", "5585988124471", "Java's Double.toString"),
             ("5.585988124471e+12", "5585988124471", "C's %g, Python's repr from 1e16 on"),
-            ("5.5859881244710E+12", "5585988124471", "one zero after the number"),
+            ("5.5859881244710E+12", "5585988124471", "as above: one zero after the number"),
             ("8.5988124471E10", "85988124471", "Java's Double.toString"),
-            ("5.2998224725E+10", "52998224725", "a CPF"),
-            ("52998224725.0", "52998224725", "a CPF, by pandas"),
-            ("60175055.0", "60175055", "a postal code, by pandas"),
-            ("120.0", "120", "the number of a house, by pandas"),
-            ("60100000.0", "60100000", "a postal code ends in zeros"),
-            ("85988120000.0", "85988120000", "four zeros at the end of a number"),
+            ("5.2998224725E+10", "52998224725", "as above: a CPF"),
+            ("52998224725.0", "52998224725", "as above: a CPF, by pandas"),
+            ("60175055.0", "60175055", "as above: a postal code, by pandas"),
+            ("120.0", "120", "as above: the number of a house, by pandas"),
+            ("60100000.0", "60100000", "as above: a postal code ends in zeros"),
+            ("85988120000.0", "85988120000", "as above: four zeros at the end of a number"),
         ] {
             assert_eq!(repair(text).as_deref(), Some(expected), "{text} ({source})");
         }
@@ -125,8 +125,8 @@ mod tests {
         }
         for (text, source) in [
             ("5585990000000.0", "pandas, of a cell that shows 5,58599E+12"),
-            ("+5585990000000.00", "the same with a plus and cents"),
-            ("85988100000,0", "the same without the country code"),
+            ("+5585990000000.00", "as above: with a plus and cents"),
+            ("85988100000,0", "as above: without the country code"),
             ("5.585990000000E+12", "Java, of the same cell"),
         ] {
             assert_eq!(repair(text), None, "{text} ({source})");

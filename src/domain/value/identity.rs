@@ -85,6 +85,8 @@ const SSN: &str = "###-##-####";
 fn labeled(text: &str) -> (Option<&'static str>, &str) {
     let found = ["cpf", "cnpj", "ssn"].into_iter().find_map(|name| {
         let rest = after_prefix(text, name)?;
+        // The ministry that once kept the numbers: `CPF/MF`.
+        let rest = after_prefix(rest, "/mf").unwrap_or(rest);
         let number = rest.trim_start_matches([' ', ':', '.', 'n', '\u{ba}', '\u{b0}', '#', '-']);
         (number.len() < rest.len()).then_some((Some(name), number))
     });
@@ -175,24 +177,25 @@ mod tests {
         for (text, region, expected, source) in [
             ("529.982.247-25", "BR", "CPF 529.982.247-25", "Receita Federal's rule, a common example"),
             ("52998224725", "BR", "CPF 529.982.247-25", "Receita Federal"),
-            ("529982247-25", "BR", "CPF 529.982.247-25", "observed"),
-            ("529 982 247 25", "BR", "CPF 529.982.247-25", "observed"),
-            ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "observed LLM habit"),
-            ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "observed LLM habit"),
+            ("529982247-25", "BR", "CPF 529.982.247-25", "as above: one separator"),
+            ("529 982 247 25", "BR", "CPF 529.982.247-25", "as above: blanks"),
+            ("CPF/MF nº 529.982.247-25", "BR", "CPF 529.982.247-25", "Receita Federal: as in contracts"),
+            ("CPF: 529.982.247-25", "BR", "CPF 529.982.247-25", "LLM habit"),
+            ("cpf nº 52998224725", "US", "CPF 529.982.247-25", "LLM habit"),
             ("５２９．９８２．２４７－２５", "BR", "CPF 529.982.247-25", "Unicode: full-width forms"),
-            ("529.982.247-25", "US", "CPF 529.982.247-25", "only CPFs are written like this"),
+            ("529.982.247-25", "US", "CPF 529.982.247-25", "as above: no other looks so"),
             ("000.000.001-91", "BR", "CPF 000.000.001-91", "Receita Federal: zeros are digits"),
-            ("52998224725", "AR", "other", "eleven digits are a CUIT there"),
+            ("52998224725", "AR", "other", "Receita Federal: eleven digits are a CUIT there"),
             ("20-12345678-6", "AR", "other", "AFIP: a CUIT"),
             ("529.982.247-26", "BR", "bad", "Receita Federal: wrong second digit"),
             ("529.982.247-15", "US", "bad", "Receita Federal: wrong first digit"),
-            ("CPF 52998224726", "BR", "bad", "labeled as a CPF"),
-            ("52998224726", "BR", "other", "eleven digits may be another document"),
+            ("CPF 52998224726", "BR", "bad", "Receita Federal: labeled as a CPF"),
+            ("52998224726", "BR", "other", "Receita Federal: eleven digits may be another document"),
             ("111.111.111-11", "BR", "bad", "Receita Federal: never assigned"),
             ("00000000000", "BR", "bad", "Receita Federal: never assigned"),
             ("12.ABC.345/01DE-35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
             ("12abc34501de35", "BR", "CNPJ 12.ABC.345/01DE-35", "Receita Federal's example of 2024"),
-            ("12.ABC.345/01DE-35", "US", "CNPJ 12.ABC.345/01DE-35", "only CNPJs are written like this"),
+            ("12.ABC.345/01DE-35", "US", "CNPJ 12.ABC.345/01DE-35", "as above: no other looks so"),
             (
                 "11.222.333/0001-81",
                 "BR",
@@ -200,27 +203,27 @@ mod tests {
                 "Receita Federal's rule, a common example",
             ),
             ("11222333000181", "BR", "CNPJ 11.222.333/0001-81", "Receita Federal"),
-            ("11222333000181", "MX", "other", "digits alone, elsewhere"),
+            ("11222333000181", "MX", "other", "Receita Federal: digits alone, elsewhere"),
             ("11.222.333/0001-82", "BR", "bad", "Receita Federal: wrong digit"),
             ("12.ABC.345/01DE-36", "BR", "bad", "Receita Federal: wrong digit"),
             ("00.000.000/0000-00", "BR", "bad", "Receita Federal: never assigned"),
-            ("11222333000182", "BR", "other", "fourteen digits may be another document"),
-            ("12.ABC.345/01DE-3X", "BR", "other", "check digits are digits"),
+            ("11222333000182", "BR", "other", "Receita Federal: fourteen digits may be another document"),
+            ("12.ABC.345/01DE-3X", "BR", "other", "Receita Federal: check digits are digits"),
             ("123-45-6789", "BR", "SSN 123-45-6789", "SSA"),
             ("123456789", "US", "SSN 123-45-6789", "SSA"),
             ("123 45 6789", "US", "SSN 123-45-6789", "SSA"),
-            ("123456789", "BR", "other", "nine digits may be an RG"),
-            ("SSN: 123456789", "BR", "SSN 123-45-6789", "observed LLM habit"),
+            ("123456789", "BR", "other", "Receita Federal: nine digits may be an RG"),
+            ("SSN: 123456789", "BR", "SSN 123-45-6789", "LLM habit"),
             ("000-45-6789", "US", "other", "SSA: area 000 is never assigned"),
             ("666-45-6789", "US", "other", "SSA: area 666 is never assigned"),
             ("912-45-6789", "US", "other", "IRS: 900 to 999 are ITINs"),
             ("123-00-6789", "US", "other", "SSA: group 00 is never assigned"),
             ("123-45-0000", "US", "other", "SSA: serial 0000 is never assigned"),
             ("12.345.678-5", "CL", "other", "Registro Civil: a RUT"),
-            ("AB123456", "BR", "other", "a passport"),
-            ("MG-12.345.678", "BR", "other", "an RG"),
-            ("cpf", "BR", "other", "no number"),
-            ("", "BR", "other", "nothing"),
+            ("AB123456", "BR", "other", "https://www.icao.int: Doc 9303, a passport"),
+            ("MG-12.345.678", "BR", "other", "Portuguese: an RG of Minas Gerais"),
+            ("cpf", "BR", "other", "as above: no number"),
+            ("", "BR", "other", "as above: nothing"),
         ] {
             assert_eq!(shown(text, region), expected, "{text} {region} ({source})");
         }

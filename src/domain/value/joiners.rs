@@ -144,13 +144,13 @@ mod tests {
     #[test]
     fn scripts_and_emoji_keep_what_they_need() {
         for (text, source) in [
-            ("می\u{200c}خواهم", "Persian: RFC 5892, A.1"),
-            ("کتاب\u{200c}ها", "Persian plural: RFC 5892, A.1"),
-            ("क्\u{200d}ष", "Hindi half form: RFC 5892, A.2"),
-            ("क्\u{200c}ष", "Hindi explicit virama: RFC 5892, A.1"),
-            ("র\u{200d}্য", "Bengali ya-phalaa: the Unicode Standard, 12.2"),
-            ("ශ්\u{200d}රී", "Sinhala: the Unicode Standard, 13.2"),
-            ("ه\u{200d} ۱۴۰۳", "Arabic initial form, the mark of the Hijri year"),
+            ("می\u{200c}خواهم", "RFC 5892, A.1: Persian"),
+            ("کتاب\u{200c}ها", "RFC 5892, A.1: Persian plural"),
+            ("क्\u{200d}ष", "RFC 5892, A.2: Hindi half form"),
+            ("क्\u{200c}ष", "RFC 5892, A.1: Hindi explicit virama"),
+            ("র\u{200d}্য", "Unicode Standard, 12.2: Bengali ya-phalaa"),
+            ("ශ්\u{200d}රී", "Unicode Standard, 13.2: Sinhala"),
+            ("ه\u{200d} ۱۴۰۳", "Unicode Standard, 9.2: an initial form, the mark of the Hijri year"),
             ("👩\u{200d}👩\u{200d}👧", "Unicode TS 51: a family"),
             ("👩🏽\u{200d}💻", "Unicode TS 51: with a skin tone"),
             ("🏳\u{fe0f}\u{200d}🌈", "Unicode TS 51: with a variation selector"),
@@ -160,10 +160,10 @@ mod tests {
             ),
             ("❤\u{fe0f} Ana", "Unicode TS 51: presentation as emoji"),
             ("葛\u{e0100}城", "Unicode TS 37: ideographic variation"),
-            ("ᠠ\u{180e}ᠠ", "the Unicode Standard, 13.5: Mongolian vowel separator"),
+            ("ᠠ\u{180e}ᠠ", "Unicode Standard, 13.5: Mongolian vowel separator"),
             ("1\u{fe0f}\u{20e3}", "Unicode TS 51: a keycap"),
             ("©\u{fe0f} Ana", "Unicode TS 51: an emoji among Latin symbols"),
-            ("José", "nothing invisible"),
+            ("José", "as above: nothing invisible"),
         ] {
             assert_eq!(without_needless(text), text, "{source}");
         }
@@ -172,23 +172,23 @@ mod tests {
     #[test]
     fn what_no_script_needs_is_removed() {
         for (text, expected, source) in [
-            ("Ana\u{200d}Souza", "AnaSouza", "Latin letters do not join"),
-            ("Ana\u{200c} Souza", "Ana Souza", "Latin letters do not join"),
-            ("So\u{ad}uza", "Souza", "a soft hyphen of a web page"),
-            ("A\u{200b}n\u{2060}a", "Ana", "zero-width spaces"),
+            ("Ana\u{200d}Souza", "AnaSouza", "RFC 5892, A.2: Latin letters do not join"),
+            ("Ana\u{200c} Souza", "Ana Souza", "RFC 5892, A.2: Latin letters do not join"),
+            ("So\u{ad}uza", "Souza", "web pages: a soft hyphen"),
+            ("A\u{200b}n\u{2060}a", "Ana", "web pages: zero-width spaces"),
             ("\u{202e}anA\u{202c}", "anA", "UAX 9: an override turns the order round"),
             ("Ana\u{2068} Souza\u{2069}", "Ana Souza", "UAX 9: isolates of chats"),
-            ("Ana\u{e0041}\u{e0042}", "Ana", "tags hide text from people that models read"),
-            ("\u{fe0f}Ana", "Ana", "a selector without a base"),
-            ("A\u{fe0f}na 1\u{fe0f}", "Ana 1", "Latin letters and digits have no variants"),
-            ("Tiê\u{fe0e}n ễ\u{fe00}", "Tiên ễ", "Latin letters have no variants"),
-            ("م\u{200d}ح\u{200d}مد", "محمد", "letters that join by themselves"),
-            ("Ana \u{fe0f}", "Ana ", "a selector after a space"),
-            ("مد\u{200c}رس", "مدرس", "dal joins nothing after it: RFC 5892, A.1"),
-            ("a\u{180e}b", "ab", "no Mongolian letter before it"),
-            ("👩\u{200d}Ana", "👩Ana", "an emoji joins only another one"),
-            ("\u{fff9}Ana\u{fffb}", "Ana", "the Unicode Standard, 23.8: annotations"),
-            ("Ana\u{206a}\u{feff}", "Ana", "deprecated format characters, byte order mark"),
+            ("Ana\u{e0041}\u{e0042}", "Ana", "Unicode TS 51: tags outside of flags"),
+            ("\u{fe0f}Ana", "Ana", "Unicode TS 37: a selector without a base"),
+            ("A\u{fe0f}na 1\u{fe0f}", "Ana 1", "Unicode TS 37: Latin letters and digits have no variants"),
+            ("Tiê\u{fe0e}n ễ\u{fe00}", "Tiên ễ", "Unicode TS 37: Latin letters have no variants"),
+            ("م\u{200d}ح\u{200d}مد", "محمد", "RFC 5892, A.2: letters that join by themselves"),
+            ("Ana \u{fe0f}", "Ana ", "Unicode TS 37: a selector after a space"),
+            ("مد\u{200c}رس", "مدرس", "RFC 5892, A.1: dal joins nothing after it"),
+            ("a\u{180e}b", "ab", "Unicode Standard, 13.5: no Mongolian letter before it"),
+            ("👩\u{200d}Ana", "👩Ana", "Unicode TS 51: an emoji joins only another one"),
+            ("\u{fff9}Ana\u{fffb}", "Ana", "Unicode Standard, 23.8: annotations"),
+            ("Ana\u{206a}\u{feff}", "Ana", "Unicode Standard, 23.3: deprecated format characters"),
         ] {
             assert_eq!(without_needless(text), expected, "{source}");
         }

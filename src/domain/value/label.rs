@@ -1,9 +1,13 @@
 //! The name of a value that people write before or after it: `Tel.: …`, `E-mail: …`, `Nome = …`, `… (WhatsApp)`.
 //! A name counts only if it is known as a whole, so a value that merely looks like one stays.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::LazyLock};
 
-use super::{country, text::folded};
+use super::{
+    country,
+    lookup::{WordMap, WordSet},
+    text::folded,
+};
 
 /// Names in Portuguese, Spanish, English, German, French and Italian, folded, without full stops and hyphens, separated by `|`.
 pub(in crate::domain) const EMAIL: &str = "email|e mail|mail|emails|correio|correio eletronico|correo|correo electronico|\
@@ -22,7 +26,7 @@ pub(in crate::domain) const PHONE: &str = "tel|tels|telef|telefone|telefones|tel
     casa|trabalho|trabajo|pessoal|personal|home|work|tel celular|tel fixo|tel cel|tim|vivo|claro|oi|nextel|\
     fax|telefax|ddd|res|residencia|com|telefon|telefonnummer|rufnummer|mobil|mobilnummer|handy|handynummer|cellulare|portable|numero de telephone|tlf|tlfn|tfno|t|m|\
     telemovel|tlm|port|mobno|telno|phoneno|contactno|whatsappno|numero di telefono|numero di cellulare|gsm|\
-    telefoonnummer|mobiel|телефон|тел|моб|мобильный";
+    telefoonnummer|mobiel|телефон|тел|моб|мобильныи";
 /// The names of documents. They say what a document is, so they are not taken off: `identity` reads them.
 pub(in crate::domain) const DOCUMENTS: &str = "cpf|cnpj|rg|cnh|ssn|dni|curp|rfc|cuit|cuil|nit|rut|cedula|passaporte|\
     pasaporte|passport";
@@ -55,10 +59,35 @@ pub(in crate::domain) const DISTRICT: &str =
     "bairro|barrio|district|distrito|colonia|neighborhood|neighbourhood";
 /// Not `rua` or `calle`, which begin the names of streets.
 pub(in crate::domain) const STREET: &str = "logradouro|endereco|street address|address|direccion|domicilio|nome da rua|\
-    nombre de la calle|street name|anschrift|adresse|indirizzo|straße";
+    nombre de la calle|street name|anschrift|adresse|indirizzo|straße|strasse";
 /// What a form asks for, and what the name of a street begins with.
 pub(in crate::domain) const STREET_KINDS: &str = "rua|avenida|street|avenue|calle";
 pub(in crate::domain) const COMPLEMENT: &str = "complemento|complement|compl|address line 2";
+
+const LISTS: [&str; 16] = [
+    EMAIL, PHONE, DOCUMENTS, IDENTITY, ZIP_CODE, NUMBER, DATE, NAME, COMPANY, POSITION, COUNTRY, STATE, CITY,
+    DISTRICT, STREET, COMPLEMENT,
+];
+
+/// All of these names, with one bit for each of [`LISTS`] that has the name.
+static NAMES: LazyLock<WordMap<&str, u16>> = LazyLock::new(|| {
+    let mut names = WordMap::default();
+    for (index, list) in LISTS.iter().enumerate() {
+        for name in list.split('|') {
+            *names.entry(name).or_default() |= 1_u16 << index;
+        }
+    }
+    names
+});
+
+/// The words with which a name, and what may stand before it, begins.
+static STARTS: LazyLock<WordSet<&str>> = LazyLock::new(|| {
+    let all = NAMES.keys().copied().chain(POSSESSIVES).chain(COPULAS);
+    all.filter_map(|name| name.split(' ').next()).collect()
+});
+
+/// In bytes; no name begins with a longer word.
+const LONGEST_START: usize = 24;
 
 /// In bytes; a longer text before a colon is not read as a name.
 const MAX_NAME: usize = 64;
@@ -199,9 +228,13 @@ fn is_closed(name: &str) -> bool {
 
 /// Whether the text consists of one or more of these names: `Tel./WhatsApp`, `Telefone (celular)`.
 fn is_name(names: &[&str], text: &str) -> bool {
+    may_be_name(text) && consists_of(names, text)
+}
+
+fn consists_of(names: &[&str], text: &str) -> bool {
     let folded = folded(text);
     let mut parts = folded
-        .split(['/', '(', ')', '[', ']', ',', '&', '|'])
+        .split(PARTS)
         .flat_map(|part| part.split(" ou "))
         .flat_map(|part| part.split(" e "))
         .map(key)
@@ -209,11 +242,41 @@ fn is_name(names: &[&str], text: &str) -> bool {
         .peekable();
     parts.peek().is_some()
         && parts.all(|key| {
-            let key = without_words(&key);
+            // The second line of an address has its number in its name.
+            let key = if is_listed(names, &key) { key.as_str() } else { without_words(&key) };
             let is_sentence = || names.iter().any(|list| [EMAIL, PHONE, DATE].contains(list));
-            names.iter().any(|list| list.split('|').any(|name| name == key))
-                || COPULAS.contains(&key) && is_sentence()
+            is_listed(names, key) || COPULAS.contains(&key) && is_sentence()
         })
+}
+
+/// Between names.
+const PARTS: [char; 8] = ['/', '(', ')', '[', ']', ',', '&', '|'];
+
+/// `false` if the text certainly begins with no name. Cheaper than folding it.
+fn may_be_name(text: &str) -> bool {
+    let mut start = [0; LONGEST_START];
+    let mut length = 0;
+    for c in text.chars() {
+        if !c.is_ascii() {
+            return true;
+        }
+        if c.is_ascii_alphanumeric() {
+            let Some(place) = start.get_mut(length) else { return false };
+            *place = c.to_ascii_lowercase() as u8;
+            length += 1;
+        } else if length > 0 && (matches!(c, ' ' | '_') || PARTS.contains(&c)) {
+            break;
+        }
+    }
+    let start = start.get(..length).and_then(|start| std::str::from_utf8(start).ok());
+    start.is_some_and(|start| STARTS.contains(start))
+}
+
+fn is_listed(names: &[&str], key: &str) -> bool {
+    NAMES.get(key).is_some_and(|lists| {
+        let lists = LISTS.iter().enumerate().filter(|(index, _)| lists & (1 << index) != 0);
+        lists.into_iter().any(|(_, list)| names.contains(list))
+    })
 }
 
 /// Letters and digits, and one space between words.

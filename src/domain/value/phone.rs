@@ -164,6 +164,14 @@ impl Phone {
 
 /// The number if its length is possible; strong if its plan knows it.
 fn canonical(number: &str, region: Option<Region>) -> Option<Phone> {
+    match brazil::recognized(number, region.is_some_and(|region| region.code() == "BR")) {
+        Some(e164) => Some(Phone { text: e164.into(), strength: Some(Strength::Strong) }),
+        None => planned(number, region),
+    }
+}
+
+/// The same by libphonenumber's plans.
+fn planned(number: &str, region: Option<Region>) -> Option<Phone> {
     let parsed = PHONE_NUMBER_UTIL.parse(number, region.map(|region| region.plan)).ok()?;
     let e164 = parsed.format_as(PhoneNumberFormat::E164);
     if parsed.is_valid() {

@@ -1,9 +1,9 @@
 //! Labels which say that a phone or an address is not the person's own: `Mãe: 85 …`, `E-mail da esposa: …`,
 //! `85 … (recado)`. Only words that are known count, so a name stays a name: `Irma Souza: 85 …`.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
-use crate::domain::value::text::folded;
+use crate::domain::value::{lookup::WordMap, text::folded};
 
 /// In Portuguese, Spanish, English, German, French, Italian and Russian, folded, separated by `|`. A word that is a name
 /// without its accents has them. `Recado` is who takes a message.
@@ -39,7 +39,7 @@ const MAX_TEXT: usize = 256;
 const MAX_DIGITS: usize = 15;
 
 /// The words of both lists, and whether they say that it is somebody else's.
-static WORDS: LazyLock<HashMap<&str, bool>> = LazyLock::new(|| {
+static WORDS: LazyLock<WordMap<&str, bool>> = LazyLock::new(|| {
     let others = OTHERS.split('|').map(|word| (word, true));
     BESIDE.split('|').map(|word| (word, false)).chain(others).collect()
 });
@@ -47,7 +47,7 @@ static WORDS: LazyLock<HashMap<&str, bool>> = LazyLock::new(|| {
 /// Whether the words around one phone or address say that it is somebody else's.
 pub(in crate::domain) fn is_anothers(text: &str) -> bool {
     let may_have_words = |byte: u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
-    if text.len() > MAX_TEXT || !text.bytes().any(may_have_words) {
+    if text.len() > MAX_TEXT || !text.bytes().any(may_have_words) || is_address(text) {
         return false;
     }
     let is_between = |c: char| {
@@ -76,10 +76,18 @@ pub(in crate::domain) fn is_anothers(text: &str) -> bool {
         && (has_address || (1..=MAX_DIGITS).contains(&text.bytes().filter(u8::is_ascii_digit).count()))
 }
 
+/// Whether the text is an address and nothing else.
+fn is_address(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'@' | b'.' | b'_' | b'-' | b'+');
+    text.contains('@') && text.bytes().all(is_part)
+}
+
 /// `None` for an unknown word.
 fn is_of_another(word: &str) -> Option<bool> {
-    let lower = word.to_lowercase();
-    let known = WORDS.get(lower.as_str()).copied();
+    if word.is_ascii() && !word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return WORDS.get(word).copied();
+    }
+    let known = WORDS.get(word.to_lowercase().as_str()).copied();
     if word.is_ascii() { known } else { known.or_else(|| WORDS.get(folded(word).as_str()).copied()) }
 }
 
@@ -116,7 +124,7 @@ mod tests {
             ("Madre de Juan: 55 1234 5678", "Spanish, whose mother"),
             ("Mother of Ada: 212 555 0143", "English, whose mother"),
             ("*Mãe:* 85 98812-4471", "WhatsApp's bold"),
-            ("Mãe: https://wa.me/5585988124471", "a link"),
+            ("Mãe: https://wa.me/5585988124471", "WhatsApp: a link"),
             ("E-mail da esposa: ana@x.example", "Portuguese"),
             ("Mãe <ana@x.example>", "RFC 5322, 3.4: a display name"),
             ("[Mãe](mailto:ana@x.example)", "Markdown"),
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn own_numbers_and_names_are_not() {
-        for (text, source) in [
+        for (text, reason) in [
             ("85 98812-4471", "no words"),
             ("Tel.: 85 98812-4471", "a label"),
             ("Telefone da casa: 85 98812-4471", "the person's home"),
@@ -155,7 +163,7 @@ mod tests {
             ("Mãe", "a word, and nothing that it is about"),
             ("", "nothing"),
         ] {
-            assert!(!is_anothers(text), "{text} ({source})");
+            assert!(!is_anothers(text), "{text} ({reason})");
         }
         assert!(!is_anothers(&format!("mãe {}85", "de ".repeat(100))), "long");
     }

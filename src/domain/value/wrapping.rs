@@ -59,12 +59,17 @@ pub fn unwrap(kind: Kind, text: &str) -> Unwrapped<'_> {
 
 /// Like [`unwrap`], for a value that has these names only: lists of `label`.
 pub(in crate::domain) fn unwrap_named<'a>(kind: Kind, names: &[&str], text: &'a str) -> Unwrapped<'a> {
-    if text.len() > MAX_TEXT || kind.is_plain(text) {
+    if text.len() > MAX_TEXT {
         return Unwrapped::Bare(Cow::Borrowed(text));
     }
+    peeled(text, |text| if kind.is_plain(text) { None } else { peel(kind, names, text) })
+}
+
+/// Takes off one layer after the other.
+fn peeled<'a>(text: &'a str, peel: impl for<'t> Fn(&'t str) -> Option<Layer<'t>>) -> Unwrapped<'a> {
     let mut bare = Cow::Borrowed(text);
     for _ in 0..=MAX_LAYERS {
-        match peel(kind, names, &bare) {
+        match peel(&bare) {
             None => return Unwrapped::Bare(bare),
             Some(Layer::Around(inner)) => bare = Cow::Owned(cleaned(inner)),
             Some(Layer::Differs) => return Unwrapped::Differs,
@@ -115,16 +120,14 @@ impl Kind {
         matches!(self, Self::Email | Self::Phone(_))
     }
 
-    /// Whether the text certainly has nothing around it.
+    /// Whether the text certainly has nothing around it, which is far cheaper to see than to look for each layer.
     fn is_plain(self, text: &str) -> bool {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
-            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'!' | b'?' => {
-                matches!(self, Self::Email | Self::Text)
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'@' | b'#' | b'?' => matches!(self, Self::Email | Self::Text),
             b' ' | b',' | b'(' | b')' => self != Self::Email,
             // Latin letters with an accent; quotes and signs begin with other bytes.
-            0x80..=0xbf | 0xc3 => self == Self::Text,
+            0x80..=0xbf | 0xc3 | b'!' => self == Self::Text,
             _ => false,
         };
         text.bytes().all(is_plain) && !text.ends_with(')') && !text.starts_with("- ")
@@ -315,7 +318,9 @@ fn without_percents(kind: Kind, text: &str) -> Option<String> {
         Kind::Email => !text.contains('@') && text.contains("%40"),
         Kind::Phone(_) => text.starts_with("%2B") || text.starts_with("%2b") || text.contains("%20"),
         Kind::Digits | Kind::Date => false,
-        Kind::Text => ["%20", "%C3%", "%c3%"].iter().any(|encoded| text.contains(encoded)),
+        Kind::Text => {
+            text.contains('%') && ["%20", "%C3%", "%c3%"].iter().any(|encoded| text.contains(encoded))
+        }
     };
     // A link has its own reading.
     let is_whole = is_encoded && !text.contains([' ', ':', '<', '[']);

@@ -135,30 +135,30 @@ mod tests {
     #[test]
     fn codes_are_formatted_as_their_country_does() {
         for (text, country, expected, source) in [
-            ("60175-055", "BR", "60175-055", "Correios"),
-            ("60175055", "BR", "60175-055", "Correios"),
-            ("60.175-055", "BR", "60175-055", "observed"),
-            ("CEP: 60175 055", "BR", "60175-055", "observed LLM habit"),
+            ("60175-055", "BR", "60175-055", "postal services: Correios"),
+            ("60175055", "BR", "60175-055", "postal services: Correios"),
+            ("60.175-055", "BR", "60175-055", "as above: with a point"),
+            ("CEP: 60175 055", "BR", "60175-055", "LLM habit"),
             ("６０１７５－０５５", "BR", "60175-055", "Unicode: full-width forms"),
-            ("60175\u{200b}-055", "BR", "60175-055", "copied from web pages"),
-            ("12345", "US", "12345", "USPS"),
-            ("123456789", "US", "12345-6789", "USPS: ZIP+4"),
-            ("12345-6789", "US", "12345-6789", "USPS: ZIP+4"),
-            ("k1a0b1", "CA", "K1A 0B1", "Canada Post"),
-            ("K1A-0B1", "CA", "K1A 0B1", "Canada Post"),
-            ("sw1a1aa", "GB", "SW1A 1AA", "Royal Mail"),
-            ("M1 1AE", "GB", "M1 1AE", "Royal Mail"),
-            ("1000205", "PT", "1000-205", "CTT"),
-            ("1000", "PT", "1000", "CTT, before 1998"),
-            ("06600", "MX", "06600", "Correos de México"),
-            ("C1425CLA", "AR", "C1425CLA", "Correo Argentino"),
-            ("1425", "AR", "1425", "Correo Argentino, before 1998"),
-            ("1012ab", "NL", "1012 AB", "PostNL"),
-            ("00950", "PL", "00-950", "Poczta Polska"),
-            ("1000001", "JP", "100-0001", "Japan Post"),
-            ("D02 af30", "IE", "D02 AF30", "Eircode"),
-            ("D6WXH92", "IE", "D6W XH92", "Eircode"),
-            ("11455", "SE", "114 55", "PostNord"),
+            ("60175\u{200b}-055", "BR", "60175-055", "web pages"),
+            ("12345", "US", "12345", "postal services: USPS"),
+            ("123456789", "US", "12345-6789", "postal services: USPS: ZIP+4"),
+            ("12345-6789", "US", "12345-6789", "postal services: USPS: ZIP+4"),
+            ("k1a0b1", "CA", "K1A 0B1", "postal services: Canada Post"),
+            ("K1A-0B1", "CA", "K1A 0B1", "postal services: Canada Post"),
+            ("sw1a1aa", "GB", "SW1A 1AA", "postal services: Royal Mail"),
+            ("M1 1AE", "GB", "M1 1AE", "postal services: Royal Mail"),
+            ("1000205", "PT", "1000-205", "postal services: CTT"),
+            ("1000", "PT", "1000", "postal services: CTT, before 1998"),
+            ("06600", "MX", "06600", "postal services: Correos de México"),
+            ("C1425CLA", "AR", "C1425CLA", "postal services: Correo Argentino"),
+            ("1425", "AR", "1425", "postal services: Correo Argentino, before 1998"),
+            ("1012ab", "NL", "1012 AB", "postal services: PostNL"),
+            ("00950", "PL", "00-950", "postal services: Poczta Polska"),
+            ("1000001", "JP", "100-0001", "postal services: Japan Post"),
+            ("D02 af30", "IE", "D02 AF30", "postal services: Eircode"),
+            ("D6WXH92", "IE", "D6W XH92", "postal services: Eircode"),
+            ("11455", "SE", "114 55", "postal services: PostNord"),
         ] {
             assert_eq!(tidy(text, country).as_deref(), Some(expected), "{text} {country} ({source})");
         }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn codes_of_other_countries_and_incomplete_codes_are_rejected() {
-        for (text, country, source) in [
+        for (text, country, reason) in [
             ("1310100", "BR", "a lost zero: 01310-100, or a digit is missing"),
             ("6600", "MX", "a lost zero"),
             ("1234", "US", "a lost zero"),
@@ -179,7 +179,7 @@ mod tests {
             ("60175055", "AO", "has no postal codes"),
             ("", "BR", "nothing"),
         ] {
-            assert_eq!(tidy(text, country), None, "{text} {country} ({source})");
+            assert_eq!(tidy(text, country), None, "{text} {country} ({reason})");
         }
     }
 

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::domain::{
     chain::rules::Rules,
     contact::{
-        Rejected,
+        Identifier, Rejected,
         field::Field,
         placeholder::{Why, is_invented},
     },
@@ -74,6 +74,31 @@ const MAX_ROUNDS: usize = 4;
 /// In bytes, of what may stand around a value of the greatest length.
 const MAX_AROUND: usize = 4096;
 
+/// Why a text is no identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// Nothing, blank, or a placeholder.
+    NoValue(Option<Why>),
+    /// The code that `rejected` has for it.
+    Rejected(&'static str),
+}
+
+/// Reads a text from elsewhere as an argument of an event that fills this field, a phone or an email.
+///
+/// # Errors
+/// When it is no identifier.
+pub fn read_key(field: Field, text: &str, region: Region, rules: &Rules) -> Result<Identifier, NoKey> {
+    // No identifier depends on the time.
+    let reader = Reader { region, rules, said_at: OffsetDateTime::UNIX_EPOCH };
+    match reader.read_text(field, text, "") {
+        Reading::Accepted { value: Canonical::Phone(phone), .. } => Ok(Identifier::Phone(phone)),
+        Reading::Accepted { value: Canonical::Email(email), .. } => Ok(Identifier::Email(email)),
+        Reading::Accepted { value: Canonical::Text(_), .. } => Err(NoKey::NoValue(None)),
+        Reading::NoValue(why) => Err(NoKey::NoValue(why)),
+        Reading::Rejected(code) => Err(NoKey::Rejected(code)),
+    }
+}
+
 /// What reading depends on besides the argument.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -88,12 +113,17 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads the argument of the parameter that fills the field.
     pub(super) fn read(&self, field: Field, argument: &Value, parameter: &str) -> Reading {
-        let given = match self.as_text(field, argument, parameter) {
-            Ok(given) if given.len() <= self.longest_given() => given,
-            Ok(_) => return Reading::Rejected("too_long"),
-            Err(code) => return Reading::Rejected(code),
-        };
-        let mut text = text::clean(&given);
+        match self.as_text(field, argument, parameter) {
+            Ok(given) => self.read_text(field, &given, parameter),
+            Err(code) => Reading::Rejected(code),
+        }
+    }
+
+    fn read_text(&self, field: Field, given: &str, parameter: &str) -> Reading {
+        if given.len() > self.longest_given() {
+            return Reading::Rejected("too_long");
+        }
+        let mut text = text::clean(given);
         for _ in 0..MAX_ROUNDS {
             if let Some(no_value) = self.no_value(field, &text, parameter) {
                 return no_value;

@@ -37,7 +37,7 @@ impl Placeholders {
     /// the rest is no value by itself.
     #[must_use]
     pub fn without_beside(&self, field: Field, text: &str) -> Option<String> {
-        if text.len() > MAX_TEXT || !text.contains(BETWEEN) {
+        if text.len() > MAX_TEXT || !has_separator(text) {
             return None;
         }
         if field == Field::Street && is_street_without_a_name(text) {
@@ -54,8 +54,11 @@ impl Placeholders {
 
     /// A key or another value of digits without the words for nothing at its ends, whatever the settings:
     /// `ada@x.example / null`.
-    #[must_use]
-    pub fn without_words_around(text: &str) -> Option<&str> {
+    pub(super) fn without_words_around(text: &str) -> Option<&str> {
+        // Each of the words has a letter.
+        if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            return None;
+        }
         without_ends(text, &AROUND_KEYS, &AROUND_KEYS, &APART, |word, at| at.eq_ignore_ascii_case(word))
     }
 
@@ -77,6 +80,7 @@ impl Placeholders {
             if is_blank || says_nothing(inner) { before(at) } else { None }
         });
         let parts = || {
+            text.contains(['-', '–', ',']).then_some(())?;
             [" - ", " – ", ", "].into_iter().find_map(|between| {
                 let at = text.rfind(between)?;
                 let remark = text.get(at + between.len()..)?;
@@ -114,6 +118,12 @@ impl Placeholders {
     }
 }
 
+/// Whether one of [`BETWEEN`] is in the text.
+fn has_separator(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b' ' | b',' | b';' | b'/' | b'|' | b'-' | b':'))
+        || text.contains('–')
+}
+
 /// Whether such a remark can begin with the word.
 fn is_denial(word: &str) -> bool {
     ["não", "nÃo", "nao", "no", "not", "sem", "sin", "sans", "ohne", "non", "without"]
@@ -129,7 +139,9 @@ fn is_like_a_key(text: &str) -> bool {
 /// Whether a street has words for nothing where its name should be, beside its kind and numbers: `Rua undefined, 12`.
 /// `Rua 12` is a street.
 fn is_street_without_a_name(text: &str) -> bool {
-    if !["undefined", "null", "NaN", "nil"].iter().any(|word| text.contains(word)) {
+    // Most streets have none of these letters.
+    let may_have_words = text.bytes().any(|byte| matches!(byte, b'f' | b'l' | b'N'));
+    if !may_have_words || !["undefined", "null", "NaN", "nil"].iter().any(|word| text.contains(word)) {
         return false;
     }
     let (mut has_nothing, mut is_after_kind) = (false, false);

@@ -26,9 +26,9 @@ const DOMAINS: [&str; 22] = [
     "suempresa",
 ];
 /// What follows these labels in examples. `empresa.digital` and `company.acme.io` are somebody's.
-const SUFFIXES: [&str; 25] = [
+const SUFFIXES: [&str; 26] = [
     "com", "net", "org", "co", "com.br", "com.mx", "com.ar", "com.co", "com.pt", "co.uk", "es", "pt", "br",
-    "mx", "de", "at", "ch", "fr", "be", "it", "nl", "eu", "com.pe", "cl", "com.es",
+    "mx", "de", "at", "ch", "fr", "be", "it", "nl", "eu", "com.pe", "cl", "com.es", "tld",
 ];
 /// Domains that have customers. Only a mailbox that is one of [`MAILBOXES`] as a whole counts.
 const PROVIDERS: [&str; 7] = [

@@ -95,22 +95,21 @@ pub(super) fn is_typed(text: &str) -> bool {
     if text.contains(char::is_alphabetic) {
         return false;
     }
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
-    let steps = |digits: &[u8], step: u8| {
-        let mut pairs = digits.iter().zip(digits.iter().skip(1));
-        pairs.all(|(one, next)| (one + step) % 10 == *next)
-    };
-    let end = digits
-        .split_at_checked(digits.len().saturating_sub(SUBSCRIBER_DIGITS))
-        .map_or(&*digits, |(_, end)| end);
-    let is_long = digits.len() >= MIN_SEQUENCE;
-    let is_code_alone = text.starts_with('+') && digits.len() <= LONGEST_CODE;
+    let digits = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0');
+    let count = digits.clone().count();
+    let end = digits.clone().skip(count.saturating_sub(SUBSCRIBER_DIGITS));
+    let is_code_alone = text.starts_with('+') && count <= LONGEST_CODE;
     is_code_alone
         || is_limit(&text)
         || EXAMPLES.contains(&text.trim_start_matches('+'))
-        || !digits.is_empty() && steps(&digits, 0)
-        || is_long && (steps(&digits, 1) || steps(&digits, 9))
-        || digits.len() <= LONGEST && end.len() == SUBSCRIBER_DIGITS && (steps(end, 0) || steps(end, 1))
+        || count > 0 && has_steps(digits.clone(), 0)
+        || count >= MIN_SEQUENCE && (has_steps(digits.clone(), 1) || has_steps(digits, 9))
+        || (SUBSCRIBER_DIGITS..=LONGEST).contains(&count) && (has_steps(end.clone(), 0) || has_steps(end, 1))
+}
+
+/// Whether each digit is the one before it and this, modulo 10.
+fn has_steps(digits: impl Iterator<Item = u8> + Clone, step: u8) -> bool {
+    digits.clone().zip(digits.skip(1)).all(|(one, next)| (one + step) % 10 == next)
 }
 
 /// Whether a postal code consists of zeros.

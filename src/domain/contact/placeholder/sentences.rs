@@ -1,11 +1,17 @@
 //! Recognizes sentences that say that there is no value: `o cliente não informou`, `email not provided`,
 //! `wird nachgereicht`. Every word must be known, so a name within keeps the text a value.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use strum::VariantArray as _;
 
-use crate::domain::{contact::field::Field, value::label};
+use crate::domain::{
+    contact::field::Field,
+    value::{
+        label,
+        lookup::{WordMap, WordSet},
+    },
+};
 
 /// In words; a longer text is more than such a sentence.
 const MAX_WORDS: usize = 12;
@@ -96,18 +102,15 @@ const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo
     form texto text confirmacao confirmacion confirmation input assistente atendimento ligacao llamada call";
 
 /// Known words that are not in the lists: the names of the fields.
-static LABELS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+static LABELS: LazyLock<WordSet<&'static str>> = LazyLock::new(|| {
     let lists = Field::VARIANTS
         .iter()
         .flat_map(|field| field.labels())
         .chain([&label::DOCUMENTS, &label::STREET_KINDS]);
-    let mut words: Vec<&str> = lists.flat_map(|list| list.split(['|', ' '])).collect();
-    words.sort_unstable();
-    words.dedup();
-    words
+    lists.flat_map(|list| list.split(['|', ' '])).collect()
 });
 
-static WORDS: LazyLock<HashMap<&'static str, Says>> = LazyLock::new(|| {
+static WORDS: LazyLock<WordMap<&'static str, Says>> = LazyLock::new(|| {
     let lists = [
         (DENIES, DENIAL),
         (GIVES, GIFT),
@@ -117,7 +120,7 @@ static WORDS: LazyLock<HashMap<&'static str, Says>> = LazyLock::new(|| {
         (FOLLOWS, LATER),
         (JOINS, JOINT),
     ];
-    let mut words = HashMap::new();
+    let mut words = WordMap::default();
     for (says, list) in lists {
         for word in list.split_whitespace() {
             *words.entry(word).or_default() |= says;
@@ -144,13 +147,12 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
     let (mut has_label, mut has_own_label, mut longest_gift) = (false, false, 0);
     for word in folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
         let says = WORDS.get(word).copied().unwrap_or_default();
-        let is_label = LABELS.binary_search(&word).is_ok();
+        let is_label = LABELS.contains(word);
         // An address without a number says so.
         if says == 0 && !is_label || is_number(word) && is_of_an_address(field) {
             return false;
         }
         has_label |= says == 0;
-        has_own_label |= is_label && is_in(field.labels(), word);
         if says & GIVES != 0 || says & REMAINS != 0 && !is_titled {
             longest_gift = longest_gift.max(word.len());
         }
@@ -159,6 +161,8 @@ pub(super) fn says_nothing(field: Field, folded: &str, is_titled: bool) -> bool 
             1 => second = says,
             _ => {}
         }
+        // It matters only after a denial.
+        has_own_label |= first & DENIES != 0 && is_label && is_in(field.labels(), word);
         all |= says;
         count += 1;
     }

@@ -27,23 +27,23 @@ fn hidden_address_is_no_value() {
 fn words_for_nothing_are_placeholders() {
     let placeholders = placeholders();
     for (field, text, source) in [
-        (Field::Name, "N/A", "observed"),
-        (Field::Name, "n/a", "observed LLM habit"),
-        (Field::Name, "N / A", "observed LLM habit"),
-        (Field::Name, "n.a.", "observed LLM habit"),
-        (Field::Email, "(N/A)", "observed LLM habit"),
+        (Field::Name, "N/A", "https://github.com/appirio-tech/connect-app/issues/3620"),
+        (Field::Name, "n/a", "LLM habit"),
+        (Field::Name, "N / A", "LLM habit"),
+        (Field::Name, "n.a.", "LLM habit"),
+        (Field::Email, "(N/A)", "LLM habit"),
         (Field::Name, "NA", "R, spreadsheets"),
-        (Field::Company, "NA.", "observed LLM habit"),
-        (Field::Name, "unknown", "observed"),
-        (Field::Company, "Unknown", "observed"),
-        (Field::Position, "Unspecified", "observed LLM habit"),
+        (Field::Company, "NA.", "LLM habit"),
+        (Field::Name, "unknown", "https://github.com/mozilla-b2g/gaia/pull/2949"),
+        (Field::Company, "Unknown", "as above: capitalized"),
+        (Field::Position, "Unspecified", "LLM habit"),
         (Field::Company, "TBD", "English"),
         (Field::City, "To be confirmed", "English"),
         (Field::Company, "Pending", "English"),
-        (Field::Name, "Não informado", "observed"),
-        (Field::Name, "NAO INFORMADO", "without its accent"),
-        (Field::Name, "NÃO INFORMADO.", "a sentence"),
-        (Field::Name, "nao_informado", "observed LLM habit"),
+        (Field::Name, "Não informado", "https://github.com/interlegis/sapl/issues/1130"),
+        (Field::Name, "NAO INFORMADO", "as above: without its accent"),
+        (Field::Name, "NÃO INFORMADO.", "as above: a sentence"),
+        (Field::Name, "nao_informado", "LLM habit"),
         (Field::Name, "na\u{303}o informado", "Unicode: decomposed"),
         (Field::City, "A confirmar", "Portuguese"),
         (Field::Company, "a definir", "Portuguese"),
@@ -51,31 +51,31 @@ fn words_for_nothing_are_placeholders() {
         (Field::Company, "Nenhuma", "Portuguese"),
         (Field::Complement, "Nada", "Portuguese: no field of names"),
         (Field::Company, "não", "Portuguese: the answer to a question"),
-        (Field::Email, "sem email", "observed"),
+        (Field::Email, "sem email", "Portuguese"),
         (Field::Email, "Sem E-mail", "Portuguese"),
         (Field::Email, "sin correo electrónico", "Spanish"),
         (Field::Phone, "sin telefono", "Spanish"),
         (Field::Company, "Sin especificar", "Spanish"),
         (Field::City, "pendiente", "Spanish"),
-        (Field::Phone, "not provided", "observed LLM habit"),
-        (Field::Phone, "<not provided>", "observed LLM habit"),
-        (Field::Phone, "Not-Provided", "observed LLM habit"),
-        (Field::Phone, "na", "observed LLM habit"),
-        (Field::Country, "na", "observed LLM habit"),
-        (Field::Country, "NA", "observed LLM habit: more often than Namibia"),
-        (Field::Country, "no", "observed LLM habit"),
+        (Field::Phone, "not provided", "LLM habit"),
+        (Field::Phone, "<not provided>", "LLM habit"),
+        (Field::Phone, "Not-Provided", "LLM habit"),
+        (Field::Phone, "na", "LLM habit"),
+        (Field::Country, "na", "LLM habit"),
+        (Field::Country, "NA", "LLM habit: more often than Namibia"),
+        (Field::Country, "no", "LLM habit"),
         (Field::Name, "[Seu nome]", "forms"),
         (Field::Name, "YOUR_NAME_HERE", "forms"),
-        (Field::Company, "Not provided by the user", "observed LLM habit"),
-        (Field::Position, "não informado na conversa.", "observed LLM habit"),
-        (Field::Email, "não tem e-mail", "the field's own name beside it"),
+        (Field::Company, "Not provided by the user", "LLM habit"),
+        (Field::Position, "não informado na conversa.", "LLM habit"),
+        (Field::Email, "não tem e-mail", "as above: the field's own name beside it"),
         (Field::City, "unbekannt", "German"),
         (Field::Birthday, "0000-00-00", "MySQL's zero date"),
         (Field::Birthday, "01/01/1900", "SQL Server's zero date"),
         (Field::Birthday, "0001-01-01T00:00:00Z", "Go's zero time"),
         (Field::Birthday, "Invalid Date", "JavaScript"),
-        (Field::Birthday, "YYYY-MM-DD", "the format for the value"),
-        (Field::Birthday, "dd/mm/aaaa", "the format for the value"),
+        (Field::Birthday, "YYYY-MM-DD", "HTML: the placeholder of an input"),
+        (Field::Birthday, "dd/mm/aaaa", "HTML: the placeholder of an input"),
     ] {
         assert_eq!(placeholders.why(field, text, "parameter"), Some(Why::Word), "{field} {text} ({source})");
     }
@@ -87,21 +87,21 @@ fn languages_nothing_is_a_placeholder_in_any_case() {
     for (text, source) in [
         ("null", "JSON, Java, SQL"),
         ("NULL", "SQL, C"),
-        ("nUlL", "any case"),
+        ("nUlL", "as above: any case"),
         ("(null)", "C's printf, Objective-C"),
         ("<null>", "Objective-C: NSNull"),
-        ("[null]", "a list of it"),
-        ("'null'", "quoted"),
-        ("Null.", "a sentence"),
-        ("null null", "first and last name joined"),
-        ("Null Null", "the same, capitalized by a CRM"),
-        ("null, null", "a list of it"),
-        ("NULL;NULL", "a row of CSV"),
-        ("null/null", "a path"),
+        ("[null]", "as above: a list of it"),
+        ("'null'", "as above: quoted"),
+        ("Null.", "as above: a sentence"),
+        ("null null", "as above: first and last name joined"),
+        ("Null Null", "as above, capitalized by a CRM"),
+        ("null, null", "as above: a list of it"),
+        ("NULL;NULL", "as above: a row of CSV"),
+        ("null/null", "as above: a path"),
         ("null-null", "JavaScript: joined by a hyphen"),
-        ("\"null\" \"null\"", "quoted"),
+        ("\"null\" \"null\"", "as above: quoted"),
         ("none", "Python"),
-        ("NONE", "any case"),
+        ("NONE", "as above: any case"),
         ("<None>", "Python: repr"),
         ("None None", "Python: f\"{first} {last}\""),
         ("None, None", "Python: a joined list"),
@@ -119,10 +119,10 @@ fn languages_nothing_is_a_placeholder_in_any_case() {
         ("NaN/NaN/NaN", "JavaScript: a date"),
         ("<NA>", "pandas"),
         ("nothing", "Haskell, Visual Basic"),
-        ("N/A - N/A", "two of them"),
-        ("não informado, não informado", "two of them"),
+        ("N/A - N/A", "as above: two of them"),
+        ("não informado, não informado", "as above: two of them"),
         ("null e null", "Portuguese: and"),
-        ("sem nome sem telefone", "two of them"),
+        ("sem nome sem telefone", "as above: two of them"),
         ("string", "Swagger's example of a text"),
     ] {
         for field in [Field::Name, Field::Company, Field::Phone, Field::Email, Field::Position] {
@@ -240,14 +240,14 @@ const REAL: &[(Field, &str, &str)] = &[
 #[test]
 fn real_values_are_not_placeholders() {
     let placeholders = placeholders();
-    for &(field, text, source) in REAL {
-        assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text} ({source})");
+    for &(field, text, reason) in REAL {
+        assert_eq!(placeholders.why(field, text, "parameter"), None, "{field} {text} ({reason})");
     }
 }
 
 #[test]
 fn one_capitalized_word_in_a_field_of_names_is_doubtful() {
-    for (field, value, expected, source) in [
+    for (field, value, expected, reason) in [
         (Field::Name, "Null", true, "a surname"),
         (Field::Company, "Nada", true, "a company"),
         (Field::City, "None", true, "a town"),
@@ -270,7 +270,7 @@ fn one_capitalized_word_in_a_field_of_names_is_doubtful() {
         (Field::Complement, "Nada", false, "never stored"),
         (Field::Name, "Nulllllllllllllllllllllll", false, "long"),
     ] {
-        assert_eq!(is_doubtful(field, value), expected, "{field} {value} ({source})");
+        assert_eq!(is_doubtful(field, value), expected, "{field} {value} ({reason})");
     }
 }
 

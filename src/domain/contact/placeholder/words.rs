@@ -1,13 +1,18 @@
 //! Words and phrases that say "no value", in whatever case, accents and punctuation.
 
-use std::collections::{HashMap, HashSet};
-
 use strum::VariantArray as _;
 
-use super::sentences;
+use super::{
+    sentences,
+    spelling::{bare, is_initials, is_titled, spelled},
+};
 use crate::domain::{
     contact::field::Field,
-    value::{country, label, text::folded},
+    value::{
+        country, label,
+        lookup::{WordMap, WordSet},
+        text::{folded, folded_latin},
+    },
 };
 
 /// Placeholders that are also names, folded: the default list `unless_a_name`.
@@ -112,21 +117,30 @@ enum Reach {
 /// The phrases of the settings, folded for lookups.
 #[derive(Debug)]
 pub(super) struct Words {
-    phrases: HashMap<Box<str>, Reach>,
+    phrases: WordMap<Box<str>, Reach>,
     /// Phrases of several words without their spaces: "naoinformado".
-    joined: HashSet<Box<str>>,
+    joined: WordSet<Box<str>>,
     /// The names of the fields, with one bit for each field that has the name.
-    labels: HashMap<Box<str>, u32>,
+    labels: WordMap<Box<str>, u32>,
     /// The first words of all of these: most values begin with none of them.
-    starts: HashSet<Box<str>>,
+    starts: WordSet<Box<str>>,
     /// Bytes of the longest phrase.
     longest: usize,
+}
+
+/// A text that may be a phrase.
+pub(super) struct Candidate<'t> {
+    text: &'t str,
+    /// Without brackets, quotes and punctuation around it.
+    bare: &'t str,
+    /// Folded.
+    spelled: String,
 }
 
 impl Words {
     /// A phrase in two lists has the wider reach.
     pub(super) fn new(anywhere: &[String], unless_a_name: &[String], keys_only: &[String]) -> Self {
-        let mut phrases: HashMap<Box<str>, Reach> = HashMap::new();
+        let mut phrases: WordMap<Box<str>, Reach> = WordMap::default();
         for (list, reach) in
             [(keys_only, Reach::KeysOnly), (unless_a_name, Reach::UnlessAName), (anywhere, Reach::Anywhere)]
         {
@@ -142,31 +156,38 @@ impl Words {
         let labels = labels();
         let denials = DENIALS.iter().copied();
         let all = phrases.keys().chain(labels.keys()).map(|phrase| &**phrase).chain(denials);
-        let mut starts: HashSet<Box<str>> = all.map(|phrase| first_word(phrase).into()).collect();
+        let mut starts: WordSet<Box<str>> = all.map(|phrase| first_word(phrase).into()).collect();
         starts.extend(sentences::starts().map(Box::from));
         let longest = phrases.keys().chain(labels.keys()).map(|phrase| phrase.len()).max().unwrap_or(0);
         Self { phrases, joined, labels, starts, longest }
     }
 
-    /// Whether the text is such a phrase, or several of them.
-    pub(super) fn cover(&self, field: Field, text: &str) -> bool {
-        // Folding shrinks a letter to no less than a quarter of its bytes.
-        if text.len() > 4 * self.longest + 16 {
-            return false;
-        }
+    /// The text, if it may be such a phrase. `None` for nearly all values.
+    pub(super) fn candidate<'t>(&self, text: &'t str) -> Option<Candidate<'t>> {
         let bare = bare(text);
-        if !self.may_begin(bare) {
+        let may_be_one = (self.may_be_short(text) || bare.len() <= self.longest) && self.may_begin(bare);
+        may_be_one.then(|| Candidate { text, bare, spelled: spelled(bare) })
+    }
+
+    /// Folding shrinks a letter to no less than a quarter of its bytes.
+    const fn may_be_short(&self, text: &str) -> bool {
+        text.len() <= 4 * self.longest + 16
+    }
+
+    /// Whether the text is such a phrase, or several of them.
+    pub(super) fn cover(&self, field: Field, candidate: &Candidate<'_>) -> bool {
+        let Candidate { text, bare, ref spelled } = *candidate;
+        if !self.may_be_short(text) {
             return false;
         }
-        let spelled = spelled(bare);
-        if !self.starts.contains(first_word(&spelled)) {
+        if !self.starts.contains(first_word(spelled)) {
             // `{{customerName}}` is a template.
             let is_template = text.starts_with(['{', '<', '[', '_', '«']);
-            return self.is_doubled(field, &spelled) || !is_template && self.is_joined(&spelled);
+            return self.is_doubled(field, spelled) || !is_template && self.is_joined(spelled);
         }
         let is_named = || field.is_proper_name() && (text == bare && is_titled(text) || is_initials(text));
-        match self.phrases.get(&*spelled) {
-            Some(Reach::Anywhere) => !(TAILS.contains(&&*spelled) && is_named()),
+        match self.phrases.get(&**spelled) {
+            Some(Reach::Anywhere) => !(TAILS.contains(&&**spelled) && is_named()),
             // Namibia's code is what everybody else writes for "not available".
             Some(Reach::UnlessAName | Reach::KeysOnly) if field == Field::Country => {
                 text == "NA" || !is_country(text)
@@ -177,25 +198,35 @@ impl Words {
             // "Sin City" is a name, "sin city" is not.
             Some(Reach::KeysOnly) | None => {
                 let is_titled = field.is_proper_name() && is_titled(bare);
-                self.are_phrases(field, &spelled, !is_titled)
-                    || sentences::says_nothing(field, &spelled, is_titled)
+                self.are_phrases(field, spelled, !is_titled)
+                    || sentences::says_nothing(field, spelled, is_titled)
             }
         }
     }
 
     /// Whether the text is only the field's own name, as of a form: "Cargo".
-    pub(super) fn name(&self, field: Field, text: &str) -> bool {
-        let bare = bare(text);
-        bare.len() <= self.longest && self.may_begin(bare) && self.is_label(field, &spelled(bare))
+    pub(super) fn name(&self, field: Field, candidate: &Candidate<'_>) -> bool {
+        candidate.bare.len() <= self.longest && self.is_label(field, &candidate.spelled)
     }
 
     /// Whether both parts of an address are placeholders, `null@undefined.com`, or one together, `nao@tem.com`.
     pub(super) fn fill(&self, local: &str, domain: &str) -> bool {
         let site = domain.split('.').next().unwrap_or_default();
-        let is_word = |part: &str| self.phrases.contains_key(&*spelled(part)) || self.joined.contains(part);
-        is_word(site) && is_word(local)
-            || local == site && TYPED.contains(&site)
-            || self.phrases.contains_key(&*format!("{local} {site}"))
+        let is_word = |part: &str| {
+            let is_spelled = !part.contains(['_', '-', '/']) && part.is_ascii();
+            let is_phrase = || {
+                if is_spelled {
+                    self.phrases.contains_key(part)
+                } else {
+                    self.phrases.contains_key(&*spelled(part))
+                }
+            };
+            self.joined.contains(part) || is_phrase()
+        };
+        let is_phrase = || {
+            self.starts.contains(first_word(local)) && self.phrases.contains_key(&*format!("{local} {site}"))
+        };
+        is_word(site) && is_word(local) || local == site && TYPED.contains(&site) || is_phrase()
     }
 
     /// Whether the text is a phrase of several words without its spaces.
@@ -205,18 +236,28 @@ impl Words {
 
     /// `false` if the text certainly begins with no phrase. Cheaper than spelling it.
     fn may_begin(&self, bare: &str) -> bool {
-        let end = bare.bytes().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(bare.len());
-        let mut lower = [0; LONGEST_START];
-        let is_long_word = end == bare.len() && end >= MIN_JOINED;
-        let (Some(word), Some(lower)) = (bare.as_bytes().get(..end), lower.get_mut(..end)) else {
-            return true;
+        let mut start = [0; LONGEST_START];
+        let mut end = 0;
+        let mut rest = bare.chars();
+        let is_alone = loop {
+            match rest.next() {
+                None => break true,
+                Some(c) if !c.is_alphanumeric() => break false,
+                Some(c) => match folded_latin(c).zip(start.get_mut(end..)) {
+                    Some((c, room)) if room.len() >= c.len_utf8() => end += c.encode_utf8(room).len(),
+                    _ => return true,
+                },
+            }
         };
-        if is_long_word || !bare.is_ascii() {
+        // Something after the word may belong to it once it is folded.
+        if !is_alone && !rest.as_str().chars().all(|c| folded_latin(c).is_some()) {
             return true;
         }
-        lower.copy_from_slice(word);
-        lower.make_ascii_lowercase();
-        std::str::from_utf8(lower).is_ok_and(|word| self.starts.contains(word))
+        let Some(word) = start.get(..end).and_then(|word| std::str::from_utf8(word).ok()) else {
+            return true;
+        };
+        self.starts.contains(word)
+            || is_alone && end >= MIN_JOINED && (self.joined.contains(word) || is_twice(word))
     }
 
     /// Whether the text is phrases one after the other: "null null", "n/a n/a". The field's own name may be among them
@@ -260,9 +301,8 @@ impl Words {
 
     /// Whether two values were joined without a space, "undefinedundefined". "Nana" is a name.
     fn is_doubled(&self, field: Field, spelled: &str) -> bool {
-        let halves = spelled.split_at_checked(spelled.len() / 2);
-        halves
-            .is_some_and(|(one, other)| one == other && one.len() >= MIN_DOUBLED && self.is_part(field, one))
+        let half = spelled.get(..spelled.len() / 2).unwrap_or_default();
+        half.len() >= MIN_DOUBLED && is_twice(spelled) && self.is_part(field, half)
     }
 
     /// Whether a phrase is a placeholder beside others, where no word is a name.
@@ -286,13 +326,17 @@ impl Words {
     }
 }
 
+fn is_twice(text: &str) -> bool {
+    text.split_at_checked(text.len() / 2).is_some_and(|(one, other)| one == other)
+}
+
 const fn bit(field: Field) -> u32 {
     1 << field as u32
 }
 
 /// The names of all fields, folded.
-fn labels() -> HashMap<Box<str>, u32> {
-    let mut labels: HashMap<Box<str>, u32> = HashMap::new();
+fn labels() -> WordMap<Box<str>, u32> {
+    let mut labels: WordMap<Box<str>, u32> = WordMap::default();
     let more = [(Field::Identity, label::DOCUMENTS), (Field::Street, label::STREET_KINDS)];
     let lists =
         Field::VARIANTS.iter().flat_map(|field| field.labels().iter().map(move |list| (*field, *list)));
@@ -324,60 +368,5 @@ fn is_country(text: &str) -> bool {
     text.chars().all(char::is_uppercase) && country::code(text).is_some()
 }
 
-/// A capital followed by lower case, "Nada".
-fn is_written_as_a_name(text: &str) -> bool {
-    let mut letters = text.chars();
-    letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
-}
-
-/// Capitals with full stops, "N.D.".
-fn is_initials(text: &str) -> bool {
-    let is_initial = |part: &str| {
-        part.strip_suffix('.')
-            .is_some_and(|letter| letter.chars().all(char::is_uppercase) && letter.chars().count() == 1)
-    };
-    !text.is_empty() && text.split_inclusive('.').all(is_initial)
-}
-
-/// Whether each word begins with a capital: "Sin City".
-fn is_titled(text: &str) -> bool {
-    text.split_whitespace().all(is_written_as_a_name)
-}
-
-/// Strips brackets, quotes, dashes and the end of a sentence.
-fn bare(text: &str) -> &str {
-    let is_around = |c: char| {
-        matches!(
-            c,
-            '"' | '\'' | '`' | '*' | '_' | '-' | '“' | '”' | '‘' | '’' | '«' | '»' | '\u{2010}'..='\u{2015}'
-        ) || c.is_whitespace()
-    };
-    text.trim_start_matches(|c: char| is_around(c) || matches!(c, '<' | '(' | '[' | '{')).trim_end_matches(
-        |c: char| {
-            is_around(c) || matches!(c, '>' | ')' | ']' | '}' | '.' | '!' | '?' | ',' | ';' | ':' | '…')
-        },
-    )
-}
-
-/// Folded, with one space between words and none around a slash: `Não_Informado`, `N / A`.
-fn spelled(text: &str) -> String {
-    let mut spelled = String::with_capacity(text.len());
-    if text.is_ascii() {
-        text.chars().for_each(|c| spell(&mut spelled, c.to_ascii_lowercase()));
-    } else {
-        folded(text).chars().for_each(|c| spell(&mut spelled, c));
-    }
-    spelled
-}
-
-fn spell(spelled: &mut String, c: char) {
-    match c {
-        '_' | '-' | ' ' | '\u{a0}' if spelled.ends_with([' ', '/']) => {}
-        '_' | '-' | ' ' | '\u{a0}' => spelled.push(' '),
-        '/' => {
-            spelled.truncate(spelled.trim_end().len());
-            spelled.push('/');
-        }
-        _ => spelled.push(c),
-    }
-}
+#[cfg(test)]
+mod tests;

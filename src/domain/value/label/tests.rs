@@ -1,6 +1,9 @@
 //! Names before and after values, and texts that only look like them.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::domain::samples::matching;
 
 #[test]
 fn known_names_are_taken_off() {
@@ -35,6 +38,8 @@ fn known_names_are_taken_off() {
         (CITY, "Città: Roma", "Roma"),
         (DATE, "Geburtsdatum: 20.05.1990", "20.05.1990"),
         (PHONE, "Só WhatsApp: 85", "85"),
+        (PHONE, "Мобильный: 85", "85"),
+        (COMPLEMENT, "Address line 2: apto 12", "apto 12"),
     ] {
         assert_eq!(without(&[names], text), Some(expected), "{text}");
     }
@@ -136,4 +141,34 @@ fn names_may_be_in_sentences_tags_and_beside_emoji() {
         assert_eq!(without_sign_after(text), Some("85"), "{text}");
     }
     assert_eq!(without_sign_after("85"), None);
+}
+
+#[test]
+fn quick_look_at_a_name_misses_none() {
+    assert!(STARTS.iter().all(|start| start.len() <= LONGEST_START));
+    for list in LISTS {
+        for name in list.split('|') {
+            for text in
+                [name.to_owned(), name.to_uppercase(), format!("(meu {name}) 1"), format!("*{name}.*/x")]
+            {
+                assert!(may_be_name(&text), "{text}");
+            }
+            // Two names have " e " between them.
+            assert!(name.contains(" e ") || is_name(&[list], name), "{name}");
+        }
+    }
+    assert!(!may_be_name("Ana Souza") && !may_be_name("") && !may_be_name("85 3333-4444"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn quick_look_at_any_text_misses_no_name(
+        text in matching("[(*_\\[ ]{0,2}(meu |o |é )?(tel|e-mail|nome|CEP|Cel.|zap|número|n)[ _/&.,)]{0,2}(e|ou|nº|fixo|1)?[ -\\]]{0,3}|\\PC{0,8}")
+    ) {
+        for list in LISTS {
+            prop_assert_eq!(is_name(&[list], &text), consists_of(&[list], &text));
+        }
+    }
 }

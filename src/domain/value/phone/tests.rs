@@ -27,7 +27,7 @@ fn national_and_renumbered_numbers_are_read_by_region() {
     for (text, region, expected, source) in [
         ("020 7946 0018", "GB", "+442079460018", "Ofcom's numbers for drama"),
         ("+44 (0)20 7946 0018", "BR", "+442079460018", "Ofcom's numbers for drama"),
-        ("442079460018", "BR", "+442079460018", "an international number that lost its plus"),
+        ("442079460018", "BR", "+442079460018", "libphonenumber: a number that lost its plus"),
         ("030/901820", "DE", "+4930901820", "DIN 5008, old writing"),
         ("(202) 555-0143", "US", "+12025550143", "NANP, numbers for fiction"),
         ("1-202-555-0143", "US", "+12025550143", "NANP: trunk prefix 1"),
@@ -38,8 +38,18 @@ fn national_and_renumbered_numbers_are_read_by_region() {
         ("044 55 1234 5678", "MX", "+525512345678", "IFT: 044 ended 2019"),
         ("045 55 1234 5678", "MX", "+525512345678", "IFT: 045 ended 2019"),
         ("01 55 1234 5678", "MX", "+525512345678", "IFT: 01 ended 2019"),
-        ("+52 044 55 1234 5678", "BR", "+525512345678", "the country code before what was dialed until 2019"),
-        ("+52 01 55 1234 5678", "MX", "+525512345678", "the country code before what was dialed until 2019"),
+        (
+            "+52 044 55 1234 5678",
+            "BR",
+            "+525512345678",
+            "IFT: the country code before what was dialed until 2019",
+        ),
+        (
+            "+52 01 55 1234 5678",
+            "MX",
+            "+525512345678",
+            "IFT: the country code before what was dialed until 2019",
+        ),
         ("011 15-2345-6789", "AR", "+5491123456789", "libphonenumber metadata: 15 becomes 9"),
         ("+54 9 11 2345-6789", "AR", "+5491123456789", "libphonenumber metadata"),
         ("11 2345-6789", "AR", "+541123456789", "libphonenumber metadata: a landline"),
@@ -68,18 +78,18 @@ fn national_and_renumbered_numbers_are_read_by_region() {
 #[test]
 fn extensions_and_unknown_prefixes_are_weak() {
     for (text, region, expected, source) in [
-        ("(85) 3333-4444 ramal 12", "BR", "+558533334444;ext=12", "Brazilian for extension"),
+        ("(85) 3333-4444 ramal 12", "BR", "+558533334444;ext=12", "Portuguese: an extension"),
         ("+558533334444;ext=12", "US", "+558533334444;ext=12", "RFC 3966"),
         ("tel:+55-85-3333-4444;ext=012", "US", "+558533334444;ext=012", "RFC 3966: digits, not a number"),
         ("(85) 3333-4444 ext. 12", "BR", "+558533334444;ext=12", "libphonenumber"),
         ("85 3333 4444 x12", "BR", "+558533334444;ext=12", "libphonenumber"),
-        ("85 3333-4444, Ramal: 12", "BR", "+558533334444;ext=12", "observed in signatures"),
-        ("85 3333-4444 (ramal 12)", "BR", "+558533334444;ext=12", "observed in signatures"),
+        ("85 3333-4444, Ramal: 12", "BR", "+558533334444;ext=12", "signatures"),
+        ("85 3333-4444 (ramal 12)", "BR", "+558533334444;ext=12", "signatures"),
         ("85 3333-4444 #12", "BR", "+558533334444;ext=12", "libphonenumber"),
         ("85 3333-4444 extensão 12", "BR", "+558533334444;ext=12", "libphonenumber"),
         ("011 4321-1234 int. 5", "AR", "+541143211234;ext=5", "libphonenumber: Argentina"),
         ("01 2345678 anexo 5", "PE", "+5112345678;ext=5", "libphonenumber: Peru"),
-        ("85 9999-0001 ramal 7", "BR", "+5585999990001;ext=7", "ninth digit and extension"),
+        ("85 9999-0001 ramal 7", "BR", "+5585999990001;ext=7", "as above: ninth digit and extension"),
         ("+1 202 055 0143", "BR", "+12020550143", "NANP: no exchange begins with 0"),
         ("(20) 99999-0001", "BR", "+5520999990001", "Anatel: there is no area 20"),
         ("+55 23 9999-0001", "BR", "+5523999990001", "Anatel: there is no area 23"),
@@ -103,7 +113,7 @@ fn numbers_with_the_same_text_are_equal() {
 
 #[test]
 fn other_texts_are_rejected() {
-    for (text, source) in [
+    for (text, reason) in [
         ("", "nothing"),
         ("+", "nothing"),
         ("12", "libphonenumber: too short"),
@@ -151,7 +161,7 @@ fn other_texts_are_rejected() {
         ("0xxx85 3344-5567", "no blank for an operator"),
         ("+52 (0xx85) 3344-5567", "the prefix of another country"),
     ] {
-        assert_eq!(e164(text, "BR"), None, "{text} ({source})");
+        assert_eq!(e164(text, "BR"), None, "{text} ({reason})");
     }
     assert_eq!(e164(&"9".repeat(100_000), "BR"), None);
     assert_eq!(e164("000000000000", "AR"), None, "each reading would strip another zero");
@@ -160,36 +170,36 @@ fn other_texts_are_rejected() {
 #[test]
 fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
     for (text, expected, left_out, source) in [
-        ("85 99999-0001 / 3333-4444", "+5585999990001", true, "the second has no area code"),
-        ("85 99999-0001/3333-4444", "+5585999990001", true, "without spaces"),
-        ("3333-4444 | 85 99999-0001", "+5585999990001", true, "the first has no area code"),
-        ("85999990001 ou 99999-0002", "+5585999990001", true, "or, in Portuguese"),
-        ("85999990001 OU 99999-0002", "+5585999990001", true, "in capitals"),
-        ("85 99999-0001 o 3333-4444", "+5585999990001", true, "or, in Spanish"),
-        ("85 99999-0001 and 3333-4444", "+5585999990001", true, "and, in English"),
-        ("(0xx85) 3344-5567, 99999-0002", "+558533445567", true, "a comma"),
-        ("85 3344-5567; 00000-0000", "+558533445567", true, "a made-up number"),
-        ("85 98812-4471 / 98812-4472", "+5585988124471", true, "a number without its area code"),
-        ("85 3344-5567 / Cel: 99999-0001", "+558533445567", true, "a label before the second"),
-        ("85 3344-5567 (fixo) / 99999-0001", "+558533445567", true, "a label after the first"),
-        ("85 99999-0001 / 85 3333-4444 ramal 12", "+5585999990001", true, "an extension is a company's"),
-        ("85 99999-0001 e 85 9999-0001", "+5585999990001", false, "one number in two spellings"),
-        ("85999990001; +5585999990001", "+5585999990001", false, "one number in two spellings"),
-        ("85 99999-0001 /", "+5585999990001", false, "nothing after the slash"),
-        ("85 99999-0001; 3333-4444;", "+5585999990001", true, "the end of a list"),
-        ("85 99999-0001", "+5585999990001", false, "one number"),
-        ("5585999990001,00 / 5585999990001,00", "+5585999990001", false, "a float of Brazil twice"),
-        ("5585999990001,00, 5585999990001,00", "+5585999990001", false, "a list of floats of Brazil"),
-        ("5585999990001.0; 85 99999-0001", "+5585999990001", false, "a float and its number"),
-        ("5585990000000,00 / 85 99999-0001", "+5585999990001", true, "the float has lost digits"),
-        ("5,58599E+12 / 85 99999-0001", "+5585999990001", true, "the float has lost digits"),
-        ("85 3333-4444, ramal 12", "+558533334444;ext=12", false, "one number with its extension"),
+        ("85 99999-0001 / 3333-4444", "+5585999990001", true, "signatures: one has no area code"),
+        ("85 99999-0001/3333-4444", "+5585999990001", true, "as above: without spaces"),
+        ("3333-4444 | 85 99999-0001", "+5585999990001", true, "as above: the first has no area code"),
+        ("85999990001 ou 99999-0002", "+5585999990001", true, "as above: or, in Portuguese"),
+        ("85999990001 OU 99999-0002", "+5585999990001", true, "as above: in capitals"),
+        ("85 99999-0001 o 3333-4444", "+5585999990001", true, "as above: or, in Spanish"),
+        ("85 99999-0001 and 3333-4444", "+5585999990001", true, "as above: and, in English"),
+        ("(0xx85) 3344-5567, 99999-0002", "+558533445567", true, "as above: a comma"),
+        ("85 3344-5567; 00000-0000", "+558533445567", true, "as above: a made-up number"),
+        ("85 98812-4471 / 98812-4472", "+5585988124471", true, "as above: a number without its area code"),
+        ("85 3344-5567 / Cel: 99999-0001", "+558533445567", true, "as above: a label before the second"),
+        ("85 3344-5567 (fixo) / 99999-0001", "+558533445567", true, "as above: a label after the first"),
+        ("85 99999-0001 / 85 3333-4444 ramal 12", "+5585999990001", true, "as above: an extension"),
+        ("85 99999-0001 e 85 9999-0001", "+5585999990001", false, "as above: one number in two spellings"),
+        ("85999990001; +5585999990001", "+5585999990001", false, "as above: one number in two spellings"),
+        ("85 99999-0001 /", "+5585999990001", false, "as above: nothing after the slash"),
+        ("85 99999-0001; 3333-4444;", "+5585999990001", true, "as above: the end of a list"),
+        ("85 99999-0001", "+5585999990001", false, "as above: one number"),
+        ("5585999990001,00 / 5585999990001,00", "+5585999990001", false, "as above: a float of Brazil twice"),
+        ("5585999990001,00, 5585999990001,00", "+5585999990001", false, "as above: a list of floats"),
+        ("5585999990001.0; 85 99999-0001", "+5585999990001", false, "as above: a float and its number"),
+        ("5585990000000,00 / 85 99999-0001", "+5585999990001", true, "as above: the float has lost digits"),
+        ("5,58599E+12 / 85 99999-0001", "+5585999990001", true, "as above: the float has lost digits"),
+        ("85 3333-4444, ramal 12", "+558533334444;ext=12", false, "as above: one number with its extension"),
     ] {
         let found = Phone::parse_one_of(text, Region::new("BR").unwrap());
         let found = found.as_ref().map(|(phone, left_out)| (phone.as_str(), *left_out));
         assert_eq!(found, Some((expected, left_out)), "{text} ({source})");
     }
-    for (text, source) in [
+    for (text, reason) in [
         ("85999990001 / 85988880001", "two people, or one with two phones"),
         ("85 99999-0001 ou 11 98888-0001", "two people, or one with two phones"),
         ("Tel: 85 3344-5567 / Cel: 85 99999-0001", "two people, or one with two phones"),
@@ -206,7 +216,7 @@ fn one_of_several_numbers_is_taken_if_only_one_is_usable() {
         ("", "nothing"),
     ] {
         let found = Phone::parse_one_of(text, Region::new("BR").unwrap());
-        assert_eq!(found.map(|(phone, _)| phone.as_str().to_owned()), None, "{text} ({source})");
+        assert_eq!(found.map(|(phone, _)| phone.as_str().to_owned()), None, "{text} ({reason})");
     }
     assert!(Phone::parse_one_of(&"85999990001,".repeat(50_000), Region::new("BR").unwrap()).is_none());
 }

@@ -194,7 +194,7 @@ mod tests {
             ("[Ada](<mailto:ada@x.example>)", mail, name, "CommonMark, 6.3; Discord"),
             ("[Ada](mailto:ada@x.example \"Write to Ada\")", mail, name, "CommonMark, 6.3: a title"),
             ("[x](https://x.example/a_(b))", "https://x.example/a_(b)", "x", "CommonMark, 6.3: parentheses"),
-            ("[Ada](+5585999990001)", "+5585999990001", name, "observed LLM habit"),
+            ("[Ada](+5585999990001)", "+5585999990001", name, "LLM habit"),
             ("<a href=\"mailto:ada@x.example\">Ada</a>", mail, name, "HTML, 4.5.1"),
             ("<A class='x' HREF='mailto:ada@x.example' target=_blank>Ada</A>", mail, name, "HTML: any case"),
             ("<a href=mailto:ada@x.example>Ada</a>", mail, name, "HTML: no quotes"),
@@ -212,7 +212,7 @@ mod tests {
             ("[EMAIL]ada@x.example[/EMAIL]", "ada@x.example", "ada@x.example", "BBCode"),
             ("Ada<mailto:ada@x.example>", mail, name, "Outlook, as plain text"),
             ("Ada [mailto:ada@x.example]", mail, name, "Outlook, in a quoted head"),
-            ("Ada (mailto:ada@x.example)", mail, name, "Apple Mail, as plain text"),
+            ("Ada (mailto:ada@x.example)", mail, name, "as above: Apple Mail"),
             ("Ada <ada@x.example>", "ada@x.example", name, "RFC 5322, 3.4"),
             ("85 99999-0001<tel:+5585999990001>", "tel:+5585999990001", "85 99999-0001", "Outlook"),
         ] {

@@ -25,7 +25,8 @@ const DATES: [&str; 2] = ["datetime.date(", "datetime.datetime("];
 
 /// The text that a program has printed.
 pub(super) fn without_literal(text: &str) -> Option<&str> {
-    if !text.ends_with([')', ']', '}', '\'', '"']) && !text.contains("::") {
+    let has_cast = || text.contains(':') && text.contains("::");
+    if !text.ends_with([')', ']', '}', '\'', '"']) && !has_cast() {
         return None;
     }
     let call = || {
@@ -85,7 +86,7 @@ mod tests {
                 "https://learn.microsoft.com/en-us/sql/t-sql/data-types/constants-transact-sql",
             ),
             ("'Ana'::text", "Ana", "https://www.postgresql.org/docs/current/sql-expressions.html: a cast"),
-            ("'Ana'::character varying", "Ana", "the same"),
+            ("'Ana'::character varying", "Ana", "as above"),
             ("np.str_('Ana')", "Ana", "https://numpy.org/neps/nep-0051-scalar-representation.html"),
             (
                 "ISODate(\"1990-05-20T00:00:00Z\")",

@@ -99,9 +99,9 @@ fn after_tag(text: &str) -> Option<(&str, bool)> {
         return doctype.split_once('>').map(|(_, after)| (after, true));
     }
     let inner = inner.strip_prefix('/').unwrap_or(inner);
-    let is_named = |known: &&str| {
-        after_prefix(inner, known).is_some_and(|rest| rest.starts_with(['>', '/', ' ', '\u{a0}']))
-    };
+    let end = inner.find(['>', '/', ' ', '\u{a0}'])?;
+    let name = inner.get(..end)?;
+    let is_named = |known: &&str| known.eq_ignore_ascii_case(name);
     let is_block = BLOCK.iter().any(is_named);
     if !is_block && !INLINE.iter().any(is_named) {
         return None;

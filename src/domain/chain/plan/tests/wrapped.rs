@@ -1,7 +1,10 @@
 //! Values of every field in what stands around them.
 
 use super::*;
-use crate::domain::value::{phone::rows::SPELLINGS, wrapping::rows};
+use crate::domain::{
+    contact::placeholder::Why,
+    value::{phone::rows::SPELLINGS, wrapping::rows},
+};
 
 #[test]
 fn every_field_is_unwrapped() {
@@ -148,4 +151,35 @@ fn numbers_that_lost_their_last_digits_are_refused() {
     }
     let update = update(json!({"phone": 5_585_988_124_471.0, "zipCode": 60_100_000.0})).unwrap();
     assert_eq!(values(&update), [("phone", "+5585988124471"), ("zipCode", "60100-000")]);
+}
+
+/// What a search for a contact reads.
+#[test]
+fn keys_from_elsewhere_are_read_as_arguments_are() {
+    let read = |field, text| {
+        let found = read_key(field, text, Region::new("BR").unwrap(), &rules());
+        found.map(|found| found.value().to_owned())
+    };
+    for (field, text, expected) in [
+        (Field::Email, "ada@x.example / null", "ada@x.example"),
+        (Field::Email, "ada@x.example, não informado", "ada@x.example"),
+        (Field::Email, "sem e-mail / ada@x.example", "ada@x.example"),
+        (Field::Email, "<mailto:ada@x.example|Ada>", "ada@x.example"),
+        (Field::Phone, "85 99999-0001; não possui", "+5585999990001"),
+        (Field::Phone, "'(0xx85) 99999-0001", "+5585999990001"),
+    ] {
+        assert_eq!(read(field, text).as_deref(), Ok(expected), "{text}");
+    }
+    for (field, text, expected) in [
+        (Field::Email, "", NoKey::NoValue(None)),
+        (Field::Email, "não informado", NoKey::NoValue(Some(Why::Word))),
+        (Field::Email, "user@example.com", NoKey::NoValue(Some(Why::Example))),
+        (Field::Phone, "{{lead.phone}}", NoKey::NoValue(Some(Why::Expression))),
+        (Field::Phone, "(85) 99999-9999", NoKey::NoValue(Some(Why::MadeUp))),
+        (Field::Phone, "Mãe: 85 99999-0001", NoKey::Rejected("of_another_person")),
+        (Field::Email, "[ada@x.example](mailto:bia@x.example)", NoKey::Rejected("link_differs")),
+        (Field::Phone, "ligue", NoKey::Rejected("not_a_phone_number")),
+    ] {
+        assert_eq!(read(field, text), Err(expected), "{text}");
+    }
 }

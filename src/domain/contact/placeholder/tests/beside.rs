@@ -7,7 +7,7 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
     for (field, text, expected, source) in [
         (Field::Name, "Ana undefined", "Ana", "JavaScript: `${first} ${last}`"),
         (Field::Name, "undefined Souza", "Souza", "JavaScript: `${first} ${last}`"),
-        (Field::Name, "Ana Undefined", "Ana", "the same, capitalized by a CRM"),
+        (Field::Name, "Ana Undefined", "Ana", "as above, capitalized by a CRM"),
         (Field::Name, "Ana null", "Ana", "JavaScript, Java"),
         (Field::Name, "null Souza", "Souza", "JavaScript, Java"),
         (Field::Name, "Ana undefined Souza", "Ana Souza", "JavaScript: a middle name"),
@@ -35,20 +35,20 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
         (Field::City, "Fortaleza/undefined", "Fortaleza", "JavaScript: a city and its state"),
         (Field::Email, "ada@x.example, undefined", "ada@x.example", "JavaScript: two inputs"),
         (Field::Email, "undefined, ada@x.example", "ada@x.example", "JavaScript: two inputs"),
-        (Field::Email, "ada@x.example / null", "ada@x.example", "a list of two"),
-        (Field::Email, "ada@x.example/null", "ada@x.example", "a list of two without spaces"),
+        (Field::Email, "ada@x.example / null", "ada@x.example", "as above: a list of two"),
+        (Field::Email, "ada@x.example/null", "ada@x.example", "as above: a list of two without spaces"),
         (Field::Email, "None ada@x.example", "ada@x.example", "Python: a name and an address"),
         (Field::Email, "_ada_@x.example null", "_ada_@x.example", "JavaScript: the mailbox stays whole"),
         (Field::Email, "null - ada@x.example", "ada@x.example", "JavaScript: two inputs"),
         (Field::Email, "ada@x.example, não informado", "ada@x.example", "Portuguese: the second is missing"),
-        (Field::Email, "ada@x.example; user@example.com", "ada@x.example", "the second is an example"),
+        (Field::Email, "ada@x.example; user@example.com", "ada@x.example", "as above: an example"),
         (Field::Email, "ada@x.example ou sem email", "ada@x.example", "Portuguese: or none"),
-        (Field::Phone, "85988124471 / null", "85988124471", "a list of two"),
-        (Field::Phone, "85988124471, undefined", "85988124471", "a list of two"),
-        (Field::Phone, "null / 85988124471", "85988124471", "a list of two"),
-        (Field::Phone, "85988124471 / N/A", "85988124471", "a list of two, with a slash in the second"),
+        (Field::Phone, "85988124471 / null", "85988124471", "as above: a list of two"),
+        (Field::Phone, "85988124471, undefined", "85988124471", "as above: a list of two"),
+        (Field::Phone, "null / 85988124471", "85988124471", "as above: a list of two"),
+        (Field::Phone, "85988124471 / N/A", "85988124471", "as above: a slash in it"),
         (Field::Phone, "85988124471 ou sem telefone", "85988124471", "Portuguese: or none"),
-        (Field::Phone, "85988124471, -", "85988124471", "a list of two"),
+        (Field::Phone, "85988124471, -", "85988124471", "as above: a list of two"),
         (Field::ZipCode, "60175-055 undefined", "60175-055", "JavaScript: a code and a city"),
         (Field::Birthday, "1990-05-20 null", "1990-05-20", "JavaScript: a date and a time"),
         (Field::Number, "120, undefined", "120", "JavaScript: a number and a complement"),
@@ -58,7 +58,6 @@ fn words_for_nothing_beside_a_value_are_taken_off() {
     }
 }
 
-/// `contact find` knows no settings.
 #[test]
 fn words_around_a_key_are_taken_off_without_settings() {
     for (text, expected) in [
@@ -86,20 +85,20 @@ fn street_without_a_name_is_no_value() {
     ] {
         assert_eq!(DEFAULTS.without_beside(Field::Street, text).as_deref(), Some(""), "{text} ({source})");
     }
-    for (text, source) in [
+    for (text, reason) in [
         ("Rua 12", "a street that has a number for its name"),
         ("Calle 12, 5", "a street that has a number for its name"),
         ("Rua Null, 12", "a surname"),
         ("Rua None, 12", "a place"),
         ("Rua das Flores, 12", "a street"),
     ] {
-        assert_eq!(DEFAULTS.without_beside(Field::Street, text), None, "{text} ({source})");
+        assert_eq!(DEFAULTS.without_beside(Field::Street, text), None, "{text} ({reason})");
     }
 }
 
 #[test]
 fn people_places_and_links_with_such_words_stay() {
-    for (field, text, source) in [
+    for (field, text, reason) in [
         (Field::Name, "Jennifer Null", "observed: a person"),
         (Field::Name, "Ana None", "a surname"),
         (Field::Name, "Nan Goldin", "a person"),
@@ -131,7 +130,7 @@ fn people_places_and_links_with_such_words_stay() {
         (Field::Number, "s/n", "without number: an address in Brazil"),
         (Field::Name, "", "nothing"),
     ] {
-        assert_eq!(DEFAULTS.without_beside(field, text), None, "{field} {text} ({source})");
+        assert_eq!(DEFAULTS.without_beside(field, text), None, "{field} {text} ({reason})");
     }
     assert_eq!(DEFAULTS.without_beside(Field::Name, &"undefined ".repeat(100_000)), None, "long");
 }

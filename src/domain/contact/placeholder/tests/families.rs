@@ -48,7 +48,7 @@ fn phrases_without_their_spaces_are_no_values() {
     check(
         Why::Word,
         &[
-            (Field::Name, "NotProvided", "programs: camel case"),
+            (Field::Name, "NotProvided", "LLM habit: camel case"),
             (Field::Name, "naoinformado", "Portuguese"),
             (Field::Company, "NaoInformado", "Portuguese"),
             (Field::City, "notavailable", "English"),
@@ -111,8 +111,8 @@ fn hidden_and_unfilled_digits_are_no_values() {
         &[
             (Field::Phone, "(XX) XXXXX-XXXX", "forms: a mask"),
             (Field::Phone, "+55 (11) 9XXXX-XXXX", "forms: a mask"),
-            (Field::Phone, "85 9****-**71", "portals that hide the numbers of leads"),
-            (Field::Identity, "***.982.247-**", "privacy rules: the middle of a CPF"),
+            (Field::Phone, "85 9****-**71", "https://portaldatransparencia.gov.br, for numbers"),
+            (Field::Identity, "***.982.247-**", "https://portaldatransparencia.gov.br: the middle of a CPF"),
             (Field::Identity, "XXX.XXX.XXX-XX", "forms: a mask"),
             (Field::ZipCode, "XXXXX-XXX", "forms: a mask"),
             (Field::Birthday, "XX/XX/XXXX", "forms: a mask"),
@@ -138,7 +138,7 @@ fn zero_dates_are_no_birthdays() {
             (Field::Birthday, "1/1/0001 12:00:00 AM", ".NET's zero"),
             (Field::Birthday, "Sat Dec 30 1899 00:00:00 GMT-0300", "Apps Script: an empty cell"),
             (Field::Birthday, "1970-01-01T00:00:00.000Z", "ECMA-262: new Date(0)"),
-            (Field::Birthday, "0", "a number that was not there"),
+            (Field::Birthday, "0", "Excel: an empty cell as a number"),
         ],
     );
     check(Why::Word, &[(Field::Birthday, "1900-01-00", "Excel's zero")]);

@@ -99,7 +99,7 @@ fn sentences_in_other_languages_that_give_nothing_are_no_values() {
 
 #[test]
 fn sentences_and_names_that_give_something_are_values() {
-    for (field, text, source) in [
+    for (field, text, reason) in [
         (Field::Name, "No Ha Na", "https://en.wikipedia.org/wiki/Noh_(Korean_surname)"),
         (Field::Name, "Sem Ha", "Sem is a given name in the Netherlands"),
         (Field::Name, "Don Given", "a given name"),
@@ -129,7 +129,7 @@ fn sentences_and_names_that_give_something_are_values() {
         (Field::Company, "Booking.com", "a company"),
         (Field::Company, "Yahoo!", "a company"),
     ] {
-        assert_eq!(DEFAULTS.why(field, text, "parameter"), None, "{field} {text} ({source})");
+        assert_eq!(DEFAULTS.why(field, text, "parameter"), None, "{field} {text} ({reason})");
     }
     for text in ["A*** S***", "J**n", "Ana S****", "**A*** Souza**"] {
         assert_eq!(DEFAULTS.why(Field::Name, text, "parameter"), Some(Why::Filler), "{text}: hidden");
@@ -140,9 +140,9 @@ fn sentences_and_names_that_give_something_are_values() {
 fn paths_and_marks_of_more_tools_are_expressions() {
     for (text, source) in [
         ("event.body.name", "https://pipedream.com/docs/workflows/building-workflows/using-props"),
-        ("lead.name", "a path without its braces"),
+        ("lead.name", "as above: a path without its braces"),
         ("process.env.NAME", "https://nodejs.org/api/process.html#processenv"),
-        ("@param.name", "a path with its sign"),
+        ("@param.name", "as above: a path with its sign"),
         ("#[payload.name]", "https://docs.mulesoft.com/dataweave: expressions in Mule"),
         ("@name@", "https://maven.apache.org/plugins/maven-resources-plugin/examples/filter.html"),
         ("!name!", "Windows' command files: delayed expansion"),
@@ -169,7 +169,7 @@ fn paths_and_marks_of_more_tools_are_expressions() {
 
 #[test]
 fn addresses_of_examples_in_more_languages_are_placeholders() {
-    const BEISPIEL: &str = "beispiel is German for example";
+    const BEISPIEL: &str = "German: beispiel is an example";
     for (email, source) in [
         ("max.mustermann@beispiel.de", "https://de.wikipedia.org/wiki/Mustermann"),
         ("max.mustermann@firma.example", "https://de.wikipedia.org/wiki/Mustermann"),
@@ -184,6 +184,7 @@ fn addresses_of_examples_in_more_languages_are_placeholders() {
         ("test@example.de", "https://www.rfc-editor.org/rfc/rfc2606, under another top-level domain"),
         ("unknown@domain.com", MODELS),
         ("customer@unknown.com", MODELS),
+        ("user@domain.tld", "https://html.spec.whatwg.org: a placeholder of an input"),
         ("null@undefined.com", "JavaScript: two parts that were not there"),
         ("nao@tem.com", "Portuguese: has none"),
         ("naotem@gmail.com", "Portuguese: has none"),
