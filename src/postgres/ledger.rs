@@ -184,6 +184,7 @@ pub async fn insert(
         &column(entries, |entry| json(&Fields(entry))),
         &column(entries, rejected) as &[Option<String>],
         &column(entries, |entry| joined(&entry.webhooks)) as &[Option<String>],
+        &column(entries, |entry| entry.trace.map(Uuid::from_u128)) as &[Option<Uuid>],
     )
     .execute(conn)
     .await?;

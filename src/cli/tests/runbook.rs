@@ -78,7 +78,8 @@ fn metrics_of_the_alerts_exist() {
         assert!(known.contains(name), "{name} is no metric");
     }
     // The values of labels exist, too.
-    for code in code() {
+    // Those of the broker are its own.
+    for code in code().into_iter().filter(|code| !code.contains("rabbitmq_")) {
         for (label, value) in code.split(['{', ',', '}']).filter_map(|part| part.split_once('=')) {
             let values = value.trim_start_matches(['~', '"']).trim_end_matches('"').split("\\|");
             for value in values.filter(|_| value.ends_with('"') && label.chars().all(is_name)) {
