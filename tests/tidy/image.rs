@@ -24,9 +24,11 @@ fn normal(path: &Path) -> PathBuf {
 fn included(file: &Path, text: &str) -> BTreeSet<PathBuf> {
     let folder = file.parent().unwrap();
     let mut found = BTreeSet::new();
-    for call in ["include_str!(\"", "include_bytes!(\"", "query_file!("] {
+    for call in ["include_str!(", "include_bytes!(", "query_file!("] {
         for after in text.split(call).skip(1) {
-            let Some(path) = after.trim_start().trim_start_matches('"').split('"').next() else { continue };
+            // The argument of a macro has no quotes.
+            let quoted = after.trim_start().strip_prefix('"').and_then(|text| text.split('"').next());
+            let Some(path) = quoted else { continue };
             // Queries are named from the root.
             found.insert(if call.starts_with("query") { path.into() } else { normal(&folder.join(path)) });
         }

@@ -39,13 +39,14 @@ async fn events_wait_while_the_role_lacks_rights(app: &TestApp) {
 #[apply(test)]
 async fn events_wait_while_the_disk_of_the_database_is_full(app: &TestApp) {
     let process = app.run(&[]).await;
-    let full = "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    let full = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
                 END $$";
     execute(app, full.to_owned()).await;
-    execute(app, "CREATE TRIGGER full BEFORE INSERT ON contacts EXECUTE FUNCTION full()".to_owned()).await;
+    execute(app, "CREATE TRIGGER no_space BEFORE INSERT ON contacts EXECUTE FUNCTION refuse()".to_owned())
+        .await;
     waits(app, &process, "No space left on device").await;
-    execute(app, "DROP TRIGGER full ON contacts".to_owned()).await;
+    execute(app, "DROP TRIGGER no_space ON contacts".to_owned()).await;
     resumes(app, &process).await;
 }
 

@@ -5,6 +5,7 @@ use crate::domain::{
     event::{MAX_BODY, without_mark},
     json,
     trace_context::TraceContext,
+    trigger::spelling,
 };
 
 /// The trace in the envelope. What is not well-formed counts as absent: no trace is worth an event.
@@ -15,7 +16,7 @@ use crate::domain::{
 pub fn trace_of(body: &[u8]) -> TraceContext {
     let text = if body.len() > MAX_BODY { None } else { std::str::from_utf8(without_mark(body)).ok() };
     let named = text.filter(|text| text.contains("traceparent") && json::is_shallow(text));
-    named.and_then(|text| read(text).or_else(|| read(&super::spelled(text)))).unwrap_or_default()
+    named.and_then(|text| read(text).or_else(|| read(&spelling::event(text)?))).unwrap_or_default()
 }
 
 /// `None` if it is not JSON.
