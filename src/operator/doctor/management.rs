@@ -35,12 +35,6 @@ const LIMITS: &str = "limits of memory and disk";
 /// Also a finding of [`super::broker`].
 pub(super) const BINDINGS: &str = "bindings";
 
-/// What a policy can set that loses or holds up messages of a queue, whatever its arguments are, and what follows.
-const HARMFUL: [(&str, &str); 2] = [
-    ("message-ttl", "messages that wait for longer are dead-lettered, so an outage makes dead letters"),
-    ("expires", "the queue is deleted, with its messages, while nobody uses it"),
-];
-
 /// Findings about policies, replicas, limits and, if the interface has answered, bindings.
 pub(super) fn findings(read: Option<&Result<Management, ManagementError>>) -> Vec<Finding> {
     let invisible = || {
@@ -82,16 +76,17 @@ fn fault_of_policies(queue: &ManagedQueue) -> Option<String> {
     let lowers = |limit: i64| number(queue.arguments.get("x-delivery-limit")).is_some_and(|own| limit < own);
     // Of both limits, the lower one counts. The collector's queue has one that is never reached.
     let limit = number(queue.definition.get("delivery-limit")).filter(|limit| lowers(*limit));
-    let lowered = limit.map(|limit| {
-        format!(
-            "delivery-limit {limit}: the broker dead-letters what comes back so often, such as after restarts"
-        )
-    });
-    let harmful = HARMFUL.iter().filter_map(|(key, why)| {
-        let value = queue.definition.get(*key)?;
-        Some(format!("{key} {value}: {why}"))
-    });
-    let faults: Vec<String> = lowered.into_iter().chain(harmful).collect();
+    // The queue of dead letters has no other one behind it.
+    let is_kept = queue.arguments.contains_key("x-dead-letter-exchange");
+    let does = if is_kept { "dead-letters" } else { "drops" };
+    let set = |key: &str| queue.definition.get(key);
+    let faults = [
+        limit.map(|limit| format!("delivery-limit {limit}: the broker {does} what comes back so often")),
+        set("message-ttl").map(|ttl| format!("message-ttl {ttl}: the broker {does} what waits for longer")),
+        set("expires")
+            .map(|time| format!("expires {time}: the broker deletes the queue when nobody uses it")),
+    ];
+    let faults: Vec<String> = faults.into_iter().flatten().collect();
     if faults.is_empty() {
         return None;
     }
@@ -116,7 +111,7 @@ fn replicas(Management { nodes, queues }: &Management) -> Finding {
         }
         (None, Some(_)) if nodes.len() < SEVERAL => {
             let found =
-                format!("the cluster has {} nodes: messages do not survive the loss of one", nodes.len());
+                format!("nodes of the cluster: {}; messages do not survive the loss of one", nodes.len());
             finding(Status::Warning, found)
                 .remedy("use three nodes, unless backups and the publishers are enough")
         }
@@ -145,7 +140,7 @@ fn limits(Management { nodes, .. }: &Management) -> Finding {
         })
         .collect();
     if troubled.is_empty() {
-        return finding(Status::Fine, format!("no alarm on {} nodes", nodes.len()));
+        return finding(Status::Fine, format!("no alarm; nodes of the cluster: {}", nodes.len()));
     }
     let has_alarm = nodes.iter().any(|node| node.mem_alarm || node.disk_free_alarm);
     let status = if has_alarm { Status::Broken } else { Status::Warning };
