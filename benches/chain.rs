@@ -10,6 +10,8 @@
 
 #[path = "chain/arguments.rs"]
 mod arguments;
+#[path = "chain/collector.rs"]
+mod collector;
 #[path = "chain/cost.rs"]
 mod cost;
 #[path = "chain/finished.rs"]

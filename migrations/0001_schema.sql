@@ -135,6 +135,7 @@ CREATE TABLE trigger_events (
     -- On the row of the first CRM step: all webhook steps of the event that were to be sent, separated by commas. Their
     -- deliveries derive from event and step, so `verify` can tell that none is lost.
     webhooks      text,
+    trace_id      uuid,                              -- of W3C Trace Context, if the event has one
     applied_at    timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (applied_at);
 CREATE TABLE trigger_events_default PARTITION OF trigger_events DEFAULT;
@@ -562,6 +563,8 @@ CREATE TABLE operations (
     finished_at   timestamptz
 );
 CREATE INDEX operations_running ON operations (owner_until) WHERE state = 'running';
+-- For metrics.
+CREATE INDEX operations_open ON operations (created_at) WHERE state IN ('running', 'paused');
 CREATE INDEX operations_created ON operations (created_at, operation_id);
 
 -- The dead letters of an operation, the oldest first. done + skipped + failed of them are settled, in this order.

@@ -7,6 +7,7 @@ mod dial;
 pub mod headers;
 mod inbox;
 pub mod inspection;
+pub mod management;
 mod pipeline;
 pub mod properties;
 mod publisher;

@@ -16,7 +16,7 @@ use crate::{
     console::{Console, OneTimeCode},
     domain::trigger::cache::{Compiler, TriggerCache},
     health::Health,
-    metrics::{self, Connections, Metrics, Pool},
+    metrics::{self, Metrics, Pool},
     postgres::{
         Database,
         effects::{events::Committed, requests::Requests},
@@ -153,8 +153,8 @@ impl App {
         if has(Role::Console) {
             self.watch();
             let (settings, health) = (Arc::clone(&self.settings), self.health.clone());
-            let metrics = Arc::clone(&self.metrics);
-            let console = Console::bind(settings, self.link.as_ref(), health, metrics).await?;
+            let (metrics, traces) = (Arc::clone(&self.metrics), self.traces.clone());
+            let console = Console::bind(settings, self.link.as_ref(), health, metrics, traces).await?;
             info!(address = %self.settings.http.bind, "serving http://{}", self.settings.http.bind);
             tasks.spawn_server("console", |stop| console.run(stop));
         }
@@ -200,7 +200,8 @@ impl App {
             };
             tasks.spawn(component::DEAD_LETTER_COLLECTOR, collector.run(self.stop.clone()));
             let (settings, database) = (Arc::clone(&self.settings), self.database.clone());
-            let operations = Operations { settings, database, health: self.health.clone() };
+            let (health, traces) = (self.health.clone(), self.traces.clone());
+            let operations = Operations { settings, database, health, traces };
             tasks.spawn(component::OPERATIONS, operations.run(self.stop.clone()));
         }
         Ok(())
@@ -234,14 +235,8 @@ impl App {
             (Pool::Presence, &self.for_presence),
             (Pool::Sampler, &self.for_sampler),
         ] {
-            let (idle, used, max) = (database.clone(), database.clone(), database.max_connections());
-            self.metrics.max_connections.watch(pool, move || Some(metrics::as_f64(max)));
-            let connections = &self.metrics.connections;
-            connections.watch((pool, Connections::Idle), move || Some(metrics::as_f64(idle.connections().1)));
-            connections.watch((pool, Connections::Used), move || {
-                let (open, idle) = used.connections();
-                Some(metrics::as_f64(open - idle))
-            });
+            let counted = database.clone();
+            self.metrics.watch_pool(pool, database.max_connections(), move || counted.connections());
         }
     }
 

@@ -15,6 +15,7 @@ mod dev;
 mod doctor;
 mod endpoint;
 mod exit;
+mod exported;
 mod healthcheck;
 mod input;
 mod migrate;

@@ -22,6 +22,7 @@ mod route;
 mod server;
 mod shared;
 mod sign_in;
+mod spans;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -42,7 +43,13 @@ use self::{
     server::Limits,
     shared::{MAX_PREVIEWS, Shared},
 };
-use crate::{health::Health, metrics::Metrics, postgres::Database, settings::Settings};
+use crate::{
+    health::Health,
+    metrics::{Metrics, Pool},
+    postgres::Database,
+    settings::Settings,
+    telemetry::traces::Traces,
+};
 
 pub use keyring::OneTimeCode;
 pub use route::{Face, Kind, RouteInfo};
@@ -90,12 +97,17 @@ impl Console {
         link: Option<&OneTimeCode>,
         health: Health,
         metrics: Arc<Metrics>,
+        traces: Traces,
     ) -> Result<Self, BindError> {
         let address = settings.http.bind;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| BindError::Listen { address, source })?;
         let database = Database::for_console(&settings.postgres)?;
         let for_long_changes = Database::for_long_changes(&settings.postgres)?;
+        for (pool, database) in [(Pool::Console, &database), (Pool::ConsoleChanges, &for_long_changes)] {
+            let counted = database.clone();
+            metrics.watch_pool(pool, database.max_connections(), move || counted.connections());
+        }
         let keyring = Arc::new(Keyring::new(&settings.http.tokens, link));
         let changes = TaskTracker::new();
         let shared = Shared {
@@ -110,7 +122,8 @@ impl Console {
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
         };
         let open = health::routes(health).merge(metrics::routes(metrics)).layer(from_fn(origin::open));
-        Ok(Self { listener, routes: guarded(&shared).merge(open), changes })
+        let guarded = guarded(&shared).layer(from_fn_with_state(traces, spans::record));
+        Ok(Self { listener, routes: guarded.merge(open), changes })
     }
 
     /// Serves requests until `stop`. Then waits for changes that have begun, however long their clients have been gone.

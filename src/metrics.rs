@@ -11,6 +11,7 @@ mod instruments;
 mod labels;
 mod process;
 mod sets;
+mod watch;
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -24,8 +25,8 @@ pub use self::{
     format::Format,
     instruments::{Counter, Family, Gauge, Histogram, Probes, Since},
     labels::{
-        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Settled, Spans, Status, Step, Trouble,
-        Unsettled, Waiting,
+        Connections, Ending, Held, Pool, Proof, Queue, Replayed, Room, Running, Settled, Spans, Status, Step,
+        Trouble, Unsettled, Waiting,
     },
     sets::{Label, Labels},
 };
@@ -85,6 +86,8 @@ pub struct Metrics {
     pub endpoints: Family<Trouble, Gauge>,
     pub unsettled: Family<(Stage, Reason, Unsettled), Gauge>,
     pub settled: Family<(Stage, Reason, Settled), Counter>,
+    pub operations: Family<Running, Gauge>,
+    pub operation_items: Family<Running, Gauge>,
     pub sampled_at: Family<(), Gauge>,
     pub failed_samples: Family<(), Counter>,
     pub spans: Family<Spans, Counter>,
@@ -314,6 +317,18 @@ impl Metrics {
                      counted 10 s later, and without those that retention or an erasure removed meanwhile",
                 ),
             ),
+            operations: all.gauges(
+                About::database(
+                    "operations",
+                    "Replays, discards and restores of many dead letters that have not ended; 1,000 are counted at most",
+                ),
+            ),
+            operation_items: all.gauges(
+                About::database(
+                    "operation_items_waiting",
+                    "Dead letters of those operations that have no outcome yet",
+                ),
+            ),
             sampled_at: all.gauges(
                 About::database(
                     "sampled_at",
@@ -344,18 +359,6 @@ impl Metrics {
         let _ = text::encode_registry(&mut text, &self.registry);
         let _ = text::encode(&mut text, &self.process);
         format.of(text)
-    }
-
-    /// Watches memory with a limit. `used` must answer at once; `None` once it is gone.
-    pub fn watch_room(
-        &self,
-        room: Room,
-        limit: usize,
-        used: impl Fn() -> Option<usize> + Clone + Send + Sync + 'static,
-    ) {
-        let is_there = used.clone();
-        self.room_limit.watch(room, move || is_there().map(|_| as_f64(limit)));
-        self.room_used.watch(room, move || used().map(as_f64));
     }
 
     /// The text of `docs/metrics.md`.

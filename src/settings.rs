@@ -83,6 +83,7 @@ pub struct Amqp {
     pub publish_timeout: Duration,
     pub prefetch_bytes: usize,
     pub reply_queues: Vec<String>,
+    pub management_url: SecretString,
 }
 
 /// Section `[postgres]`.

@@ -5,6 +5,8 @@
 
 #[path = "tidy/cycles.rs"]
 mod cycles;
+#[path = "tidy/image.rs"]
+mod image;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/lexer.rs"]

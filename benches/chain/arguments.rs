@@ -47,6 +47,10 @@ pub(crate) struct Instead {
     /// The chain with this many processes of the service, such as 1,2,4
     #[arg(long, value_name = "N,M", value_delimiter = ',')]
     pub(crate) processes: Vec<usize>,
+    /// The chain without traces, with traces of all events and of a tenth of them to a collector that takes everything, and
+    /// with traces to a collector that cannot be reached
+    #[arg(long)]
+    pub(crate) traces: bool,
     /// Memory and rate of a service that starts with this many events waiting
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000000")]
     pub(crate) waiting: Option<usize>,

@@ -7,12 +7,16 @@ use sqlx::PgConnection;
 
 use crate::{
     arguments::Arguments,
+    collector::Collector,
     load::Load,
     report::{self, Report},
     stage::{Part, Stage},
     trouble::{self, ClosedLanes},
     world::World,
 };
+
+/// The end of the name of the variable with the collector's address.
+const COLLECTOR: &str = "TELEMETRY__OTLP_ENDPOINT";
 
 /// One condition.
 enum Arm {
@@ -22,6 +26,10 @@ enum Arm {
     Companies(usize),
     Contacts(usize),
     Processes(usize),
+    /// The share of the events that are traced, for a collector that takes all spans.
+    Traces(&'static str),
+    /// Traces of all events, for a collector that refuses connections.
+    TracesForNobody,
     OtherBuild(PathBuf),
 }
 
@@ -34,6 +42,8 @@ impl Arm {
             Self::Companies(companies) => format!("companies: {companies}"),
             Self::Contacts(contacts) => format!("contacts before: {contacts}"),
             Self::Processes(processes) => format!("processes: {processes}"),
+            Self::Traces(ratio) => format!("traces, telemetry.sample_ratio = {ratio}"),
+            Self::TracesForNobody => "traces, collector unreachable".to_owned(),
             Self::OtherBuild(_) => "other build".to_owned(),
         }
     }
@@ -50,7 +60,7 @@ impl Arm {
             _ => Stage::own_binary(),
         };
         let mut stage = Stage::with(world, name, binary, settings).await?;
-        let mut closed = None;
+        let (mut closed, mut collector) = (None, None);
         match self {
             Self::ClosedLanes(lanes) => closed = Some(ClosedLanes::close(&mut stage, *lanes).await?),
             Self::Contacts(contacts) => {
@@ -58,9 +68,15 @@ impl Arm {
                 store_contacts(&mut stage.connect().await?, *contacts).await?;
             }
             Self::Processes(processes) => stage.processes = *processes,
+            Self::Traces(ratio) => {
+                let started = Collector::start().await?;
+                stage.set(&[(COLLECTOR, &started.url), ("TELEMETRY__SAMPLE_RATIO", ratio)]);
+                collector = Some(started);
+            }
+            Self::TracesForNobody => stage.set(&[(COLLECTOR, &trouble::refusing_url().await?)]),
             Self::Plain | Self::Snapshot | Self::Companies(_) | Self::OtherBuild(_) => {}
         }
-        Ok(Prepared { arm: self, stage, closed })
+        Ok(Prepared { arm: self, stage, closed, collector })
     }
 
     fn load(&self, url: &str) -> Load {
@@ -78,6 +94,7 @@ struct Prepared<'a, 'b> {
     arm: &'b Arm,
     stage: Stage<'a>,
     closed: Option<ClosedLanes>,
+    collector: Option<Collector>,
 }
 
 impl Prepared<'_, '_> {
@@ -102,6 +119,9 @@ impl Prepared<'_, '_> {
         measured.record(report, &name);
         if let (Some(closed), Some(before)) = (&self.closed, before) {
             report.add(&name, report::TO_CLOSED, (closed.requests() - before) as f64);
+        }
+        if let Some(collector) = &self.collector {
+            report.add(&name, report::SPANS, collector.spans()? as f64 / events as f64);
         }
         Ok((name, measured.rate()))
     }
@@ -134,6 +154,8 @@ impl Comparison {
             (&[Part::Upsert], numbers(&option.contacts, Arm::Contacts))
         } else if !option.processes.is_empty() {
             (&[Part::Chain], numbers(&option.processes, Arm::Processes))
+        } else if option.traces {
+            (&[Part::Chain], vec![Arm::Plain, Arm::Traces("1"), Arm::Traces("0.1"), Arm::TracesForNobody])
         } else {
             return None;
         };

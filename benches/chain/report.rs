@@ -36,10 +36,11 @@ pub(crate) const RECEIVED: Name = Name("received", "events");
 pub(crate) const TO_CLOSED: Name = Name("requests to closed lanes", "count");
 pub(crate) const BEFORE_KILL: Name = Name("received before", "requests");
 pub(crate) const TWICE: Name = Name("sent twice", "requests");
+pub(crate) const SPANS: Name = Name("spans", "per event");
 pub(crate) const CONNECTIONS: Name = Name("connections", "count");
 
 /// The rate and its ratios.
-pub(crate) const RATES: &[Name] = &[RATE, OF_BARE, OF_PROMISES, OF_FIRST, CONNECTIONS, TO_CLOSED];
+pub(crate) const RATES: &[Name] = &[RATE, OF_BARE, OF_PROMISES, OF_FIRST, CONNECTIONS, TO_CLOSED, SPANS];
 /// Processor time of an event.
 pub(crate) const CPU: &[Name] =
     &[CPU_SERVICE, CPU_POSTGRES, CPU_BROKER, CPU_RECEIVER, CPU_BENCH, CPU_MACHINE];

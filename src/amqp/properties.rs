@@ -11,8 +11,10 @@ use lapin::{
     types::{AMQPValue, ByteArray, DecimalValue, FieldArray, FieldTable, LongString, ShortString},
 };
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use crate::domain::chain::outgoing::ReplyTo;
+use super::headers::{TRACEPARENT, TRACESTATE};
+use crate::domain::{chain::outgoing::ReplyTo, trace_context::TraceContext, trigger::fired};
 
 /// Header of a replayed message: the id of the dead letter.
 pub const DEAD_LETTER_HEADER: &str = "x-contact-relay-dead-letter";
@@ -111,9 +113,9 @@ pub fn from_json(value: &Value) -> BasicProperties {
 /// broker drop, expire, refuse or copy the message.
 ///
 /// `RabbitMQ` 3.10 drops a message whose `x-death` looks like a cycle, `CC` and `BCC` route it to further queues, and
-/// `userId` must be the user of the publishing connection.
+/// `userId` must be the user of the publishing connection. With a `trace`, the message belongs to that one.
 #[must_use]
-pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
+pub fn for_replay(kept: &Value, dead_letter_id: Uuid, trace: Option<&TraceContext>) -> BasicProperties {
     let mut kept = kept.as_object().cloned().unwrap_or_default();
     kept.remove("expiration");
     kept.remove("userId");
@@ -124,8 +126,30 @@ pub fn for_replay(kept: &Value, dead_letter_id: uuid::Uuid) -> BasicProperties {
     };
     headers.retain(|name, _| !is_broker_header(name));
     headers.insert(DEAD_LETTER_HEADER.to_owned(), json!({ "string": dead_letter_id.to_string() }));
+    let of_trace = [
+        (TRACEPARENT, trace.map(TraceContext::traceparent)),
+        (TRACESTATE, trace.map(TraceContext::tracestate)),
+    ];
+    for (name, value) in of_trace {
+        match value {
+            Some(Some(value)) => drop(headers.insert(name.to_owned(), json!({ "string": value }))),
+            Some(None) => drop(headers.remove(name)),
+            None => {}
+        }
+    }
     kept.insert("headers".to_owned(), Value::Object(headers));
     from_json(&Value::Object(kept))
+}
+
+/// The trace of a message that was kept: that of its headers, or else that of its envelope, see [`fired::trace_of`].
+#[must_use]
+pub fn trace(kept: &Value, body: &[u8]) -> TraceContext {
+    let header = |name: &str| {
+        let value = kept.get("headers")?.get(name)?;
+        value.get("string").or_else(|| value.get("short_string"))?.as_str()
+    };
+    let headers = TraceContext::new(header(TRACEPARENT), header(TRACESTATE));
+    if headers.traceparent().is_some() { headers } else { fired::trace_of(body) }
 }
 
 /// Where the sender waits for the result. `None` if the message names no queue that Postgres can store.
@@ -140,10 +164,10 @@ pub fn reply_to(properties: &BasicProperties) -> Option<ReplyTo> {
 
 /// The dead letter that this message replays, if it is a replay.
 #[must_use]
-pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<uuid::Uuid> {
+pub fn replayed_dead_letter(properties: &BasicProperties) -> Option<Uuid> {
     let value = properties.headers().as_ref()?.inner().get(DEAD_LETTER_HEADER)?;
     let AMQPValue::LongString(text) = value else { return None };
-    uuid::Uuid::try_parse_ascii(text.as_bytes()).ok()
+    Uuid::try_parse_ascii(text.as_bytes()).ok()
 }
 
 /// Whether a broker adds this header, or acts on it. Which ones it adds depends on its version.

@@ -47,6 +47,18 @@ pub enum Unpublished {
     Late,
 }
 
+impl Unpublished {
+    /// Its name, for metrics and traces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+            Self::Late => "unconfirmed",
+        }
+    }
+}
+
 /// The outcome of a window is unknown; it must be published again over a new connection.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {

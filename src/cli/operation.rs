@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     confirm::Who,
     exit::Exit,
+    exported,
     output::{self, Output, moment},
     progress,
     value::variant,
@@ -170,7 +171,7 @@ async fn until_end(
     settings: &Settings,
     running: Operation,
 ) -> anyhow::Result<Exit> {
-    let worked = work(database, executor(database, settings), &running, "working").await;
+    let worked = work(database, settings, executor(database, settings), (&running, "working")).await;
     let operation = operations::get(database, running.id).await?.unwrap_or(running);
     print(args.output, &operation)?;
     worked?;
@@ -185,16 +186,19 @@ pub(super) fn executor(database: &Database, settings: &Settings) -> Executor {
 /// Works on a running operation in this process, or watches the process that does, until it is done, paused or canceled.
 pub(super) async fn work(
     database: &Database,
-    mut executor: Executor,
-    operation: &Operation,
-    message: &str,
+    settings: &Settings,
+    executor: Executor,
+    (operation, message): (&Operation, &str),
 ) -> Result<(), WorkError> {
+    let traces = exported::Traces::start(settings);
+    let mut executor = executor.traced(traces.traces());
     let bar = progress::bar(u64::try_from(operation.total).ok(), message);
     let worked =
         until_ended(database, &mut executor, operation.id, |settled| bar.set_position(settled)).await;
     bar.finish_and_clear();
     // Otherwise a service would wait until the lease has ended.
     let released = executor.release(operation.id).await;
+    traces.end().await;
     worked?;
     Ok(released?)
 }

@@ -1,5 +1,6 @@
 //! Which command lines parse.
 
+mod alerts;
 mod runbook;
 
 use clap::{CommandFactory as _, Parser as _};

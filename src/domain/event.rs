@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 pub use self::{
     literals::without_nan,
-    meaning::{MAX_BODY, meaning, without_mark},
+    meaning::{MAX_BODY, meaning, meaning_without, without_mark},
 };
 
 /// The tenant: 1 to 255 bytes without control characters, so it fits the key columns.

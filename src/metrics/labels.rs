@@ -181,6 +181,18 @@ labels! {
         Presence,
         /// Of the task that samples metrics.
         Sampler,
+        /// Of the API and the console.
+        Console,
+        /// Of their changes that may take long.
+        ConsoleChanges,
+    }
+
+    /// An operation on many dead letters that has not ended.
+    Running = "state" {
+        /// It was started.
+        Running,
+        /// It was stopped, by an operator or by failures.
+        Paused,
     }
 
     /// A pooled connection.

@@ -7,11 +7,13 @@ mod difference;
 pub mod edit;
 mod settle;
 mod sight;
+mod spans;
 pub mod transfer;
 
 pub use settle::ReplayError;
 pub(super) use settle::{begin, discard_window, end, publish, restore_window};
 pub use sight::{Seen, reveal, seen};
+pub(super) use spans::Recording;
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -26,7 +28,8 @@ pub use crate::postgres::dead_letters::{
     BadText, DeadLetter, Filter, Group, Note, SearchText, State, Summary,
 };
 use crate::{
-    domain::{event::Key, fault::Signature, trace_context::TraceContext},
+    amqp::properties,
+    domain::{event::Key, fault::Signature},
     postgres::{Database, dead_letters as store},
 };
 
@@ -126,9 +129,8 @@ pub async fn note(database: &Database, signature: Signature) -> Result<Option<No
 /// The trace that the message of a dead letter belongs to.
 #[must_use]
 pub fn trace_id(dead_letter: &DeadLetter) -> Option<String> {
-    let parent = dead_letter.properties.pointer("/headers/traceparent/string")?.as_str();
-    let trace = TraceContext::new(parent, None);
-    Some(trace.traceparent()?.split('-').nth(1)?.to_owned())
+    let ids = properties::trace(&dead_letter.properties, &dead_letter.body).ids()?;
+    Some(format!("{:032x}", ids.trace))
 }
 
 /// The dead letter whose id begins with `text`.

@@ -3,12 +3,13 @@
 mod broker;
 mod database;
 mod local;
+mod management;
 
 use serde::Serialize;
 use strum::{Display, VariantArray};
 
 use crate::{
-    amqp::inspection as of_broker,
+    amqp::{inspection as of_broker, management as of_management},
     postgres::{self, Database, inspection as of_database},
     settings::Effective,
 };
@@ -177,10 +178,12 @@ pub async fn diagnose(effective: &Effective) -> Diagnosis {
         let inspected = of_database::inspect(&database).await?;
         Ok::<_, postgres::ConnectError>((inspected, database.check(false).await))
     };
-    let (broker, database) = tokio::join!(of_broker::inspect(&settings.amqp), at_database);
+    let at_broker =
+        async { tokio::join!(of_broker::inspect(&settings.amqp), of_management::read(&settings.amqp)) };
+    let ((broker, management), database) = tokio::join!(at_broker, at_database);
     let is_unreachable = broker.is_err() || database.is_err();
     findings.extend(match broker {
-        Ok(inspection) => broker::findings(&inspection, &settings.amqp),
+        Ok(inspection) => broker::findings(&inspection, management.as_ref(), &settings.amqp),
         Err(error) => vec![unreachable("broker", &error)],
     });
     findings.extend(match database {

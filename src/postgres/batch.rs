@@ -114,6 +114,7 @@ pub async fn insert(
         &column(entries, |entry| json(&Fields(entry))),
         &column(entries, rejected) as &[Option<String>],
         &column(entries, |entry| joined(&entry.webhooks)) as &[Option<String>],
+        &column(entries, |entry| entry.trace.map(Uuid::from_u128)) as &[Option<Uuid>],
         &column(effects, |row| row.key.company.as_str()) as &[&str],
         &column(effects, |row| row.key.batch),
         &column(effects, |row| row.key.kind.name()) as &[&str],

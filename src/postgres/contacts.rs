@@ -59,6 +59,8 @@ pub struct HistoryRow {
     pub changed: Vec<String>,
     /// The contacts that it merged into this one.
     pub merged: Vec<Uuid>,
+    /// The id of the trace that the event belongs to.
+    pub trace_id: Option<Uuid>,
 }
 
 /// Begins a transaction that sees nothing of later commits.
@@ -207,7 +209,7 @@ pub async fn history(
         HistoryRow,
         r#"SELECT t.applied_at AS "applied_at!", t.event_time AS "event_time!", t.event_nanos AS "nanos!",
                t.source AS "source!", t.event_id AS "event_id!", t.step AS "step!", t.trigger_name AS "trigger!",
-               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!",
+               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!", t.trace_id,
                t.rejected::jsonb AS rejected, string_to_array(coalesce(t.changed, ''), ',') AS "changed!",
                string_to_array(coalesce(t.merged, ''), ',')::uuid[] AS "merged!",
                ARRAY(SELECT jsonb_object_keys(t.fields::jsonb)) AS "accepted!"
@@ -241,7 +243,7 @@ async fn older(
         HistoryRow,
         r#"SELECT t.event_time AS "event_time!", t.event_nanos AS "nanos!", t.applied_at AS "applied_at!",
                t.source AS "source!", t.event_id AS "event_id!", t.step AS "step!", t.trigger_name AS "trigger!",
-               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!",
+               t.contact_id AS "contact_id!", t.operation AS "operation!", t.version AS "version!", t.trace_id,
                t.rejected::jsonb AS rejected, string_to_array(coalesce(t.changed, ''), ',') AS "changed!",
                string_to_array(coalesce(t.merged, ''), ',')::uuid[] AS "merged!",
                ARRAY(SELECT jsonb_object_keys(t.fields::jsonb)) AS "accepted!"

@@ -8,6 +8,9 @@ use super::endpoints::TURNS;
 /// Maximum number of rows that one statement counts.
 const MAX_COUNTED: i64 = 10_000;
 
+/// The same of operations.
+const MAX_OPERATIONS: i64 = 1_000;
+
 /// How long the oldest work that no process has taken is overdue, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
@@ -88,6 +91,34 @@ pub async fn unsettled(conn: &mut PgConnection) -> Result<Vec<Counted>, sqlx::Er
              ORDER BY dl.last_seen_at DESC LIMIT $1) newest
          GROUP BY stage, reason, state"#,
         MAX_COUNTED,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Operations that have not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOperations {
+    /// As in the table.
+    pub state: String,
+    /// How many.
+    pub count: i64,
+    /// Their items that have no outcome.
+    pub items: i64,
+}
+
+/// Operations that run or are paused, by state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn operations(conn: &mut PgConnection) -> Result<Vec<OpenOperations>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenOperations,
+        r#"SELECT state AS "state!", count(*) AS "count!", sum(total - done - skipped - failed)::bigint AS "items!" FROM (
+             SELECT state, total, done, skipped, failed FROM operations
+             WHERE state IN ('running', 'paused') ORDER BY created_at DESC LIMIT $1) newest
+         GROUP BY state"#,
+        MAX_OPERATIONS,
     )
     .fetch_all(conn)
     .await

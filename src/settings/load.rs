@@ -25,8 +25,9 @@ use layers::{Layers, Override};
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Settings whose values are redacted.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "amqp.url",
+    "amqp.management_url",
     "postgres.url",
     "contacts.suppression_pepper",
     "webhook.signing_secrets",

@@ -64,6 +64,12 @@ fn services(settings: &Settings, faults: &mut Faults) {
         "amqp.url",
         "expected an address such as amqp://user:password@host:5672/%2f (amqps:// for TLS)",
     );
+    let management = amqp.management_url.expose_secret();
+    faults.unless(
+        management.is_empty() || is_address(management, &["http", "https"]),
+        "amqp.management_url",
+        "expected an address such as https://monitor:password@host:15671",
+    );
     faults.unless(
         is_plain_name(&amqp.namespace, 100) && !amqp.namespace.starts_with("amq."),
         "amqp.namespace",

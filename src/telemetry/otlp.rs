@@ -4,7 +4,7 @@
 
 mod client;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue,
@@ -35,8 +35,8 @@ use crate::{
 /// Maximum number of spans in a request.
 const BATCH: usize = 1024;
 
-/// How long the first span of a batch waits for others.
-const GATHER: Duration = Duration::from_millis(500);
+/// How long the first span of a batch waits for others. The queue has room for what 40,000 spans a second leave in it.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// Deadline of a request.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,9 +163,12 @@ fn span_data(record: Record, scope: &InstrumentationScope) -> SpanData {
         Attribute::Error(reason) => Some(*reason),
         _ => None,
     });
+    let name = name(&record);
     let mut attributes: Vec<KeyValue> = record.attributes.into_iter().map(key_value).collect();
-    if record.kind != Kind::Client {
-        attributes.push(KeyValue::new("messaging.system", "rabbitmq"));
+    match record.kind {
+        Kind::Consumer | Kind::Producer => attributes.push(KeyValue::new("messaging.system", "rabbitmq")),
+        Kind::Server => attributes.push(KeyValue::new("http.request.method", record.name)),
+        Kind::Client => {}
     }
     let mut links = SpanLinks::default();
     links.links = record.links.into_iter().map(|ids| Link::new(span_context(ids), Vec::new(), 0)).collect();
@@ -178,8 +181,9 @@ fn span_data(record: Record, scope: &InstrumentationScope) -> SpanData {
             Kind::Consumer => SpanKind::Consumer,
             Kind::Producer => SpanKind::Producer,
             Kind::Client => SpanKind::Client,
+            Kind::Server => SpanKind::Server,
         },
-        name: record.name.into(),
+        name,
         start_time: record.started,
         end_time: record.ended.max(record.started),
         attributes,
@@ -189,6 +193,15 @@ fn span_data(record: Record, scope: &InstrumentationScope) -> SpanData {
         status: error.map_or(Status::Unset, Status::error),
         instrumentation_scope: scope.clone(),
     }
+}
+
+/// The name of the span. That of a request consists of its method and, if there is one, its route.
+fn name(record: &Record) -> Cow<'static, str> {
+    let route = record.attributes.iter().find_map(|attribute| match attribute {
+        Attribute::Route(route) => Some(route),
+        _ => None,
+    });
+    route.map_or(Cow::Borrowed(record.name), |route| format!("{} {route}", record.name).into())
 }
 
 /// Without a `tracestate`: it is text of strangers.
@@ -205,6 +218,8 @@ fn key_value(attribute: Attribute) -> KeyValue {
         Attribute::Event(key) => KeyValue::new("event.key", key.to_string()),
         Attribute::Delivery(id) => KeyValue::new("delivery.id", id.to_string()),
         Attribute::ReplayOf(id) => KeyValue::new("dead_letter.id", id.to_string()),
+        Attribute::Operation(id) => KeyValue::new("operation.id", id.to_string()),
+        Attribute::Route(route) => KeyValue::new("http.route", route),
         Attribute::Attempt(number) => KeyValue::new("delivery.attempt", i64::from(number)),
         Attribute::Class(class) => KeyValue::new("delivery.outcome", class),
         Attribute::Status(status) => KeyValue::new("http.response.status_code", i64::from(status)),

@@ -40,6 +40,8 @@ pub enum Kind {
     Producer,
     /// It sends a request.
     Client,
+    /// It answers a request.
+    Server,
 }
 
 /// A fact about a span.
@@ -53,12 +55,16 @@ pub enum Attribute {
     Delivery(Uuid),
     /// The dead letter that is replayed.
     ReplayOf(Uuid),
+    /// The operation that replays it.
+    Operation(Uuid),
     /// The number of an attempt, counted from 1.
     Attempt(u32),
     /// What an attempt came to.
     Class(&'static str),
     /// The status of an HTTP answer.
     Status(u16),
+    /// The path of a route, with names in the place of values.
+    Route(String),
     /// Why something failed, from a closed list.
     Error(&'static str),
     /// How many messages a batch has.
@@ -111,17 +117,36 @@ impl Traces {
 
     /// Begins the span of an event that came with this trace. If it came with none, some of them begin a trace.
     #[must_use]
-    pub fn event(&self, came_with: &TraceContext, event: Uuid, name: &'static str) -> Option<Span> {
+    pub fn event(
+        &self,
+        came_with: &TraceContext,
+        event: Uuid,
+        name: &'static str,
+        kind: Kind,
+    ) -> Option<Span> {
         let recorder = self.0.as_ref()?;
         let span = if came_with.ids().is_some() {
-            self.child(came_with, name, Kind::Consumer)?
+            self.child(came_with, name, kind)?
         } else {
             let trace = trace_context::derived_trace(event);
             let is_sampled = trace_context::is_among(trace, recorder.sample_ratio);
             let trace = is_sampled.then_some((trace, trace_context::BEGUN))?;
-            Span::begin(recorder, trace, None, name, Kind::Consumer)
+            Span::begin(recorder, trace, None, name, kind)
         };
         Some(span.with(Attribute::Event(event)))
+    }
+
+    /// Begins the span of an HTTP request that came with this trace, or else some of them begin a trace. `method` is one that
+    /// we know.
+    #[must_use]
+    pub fn request(&self, came_with: &TraceContext, method: &'static str) -> Option<Span> {
+        let recorder = self.0.as_ref()?;
+        if came_with.ids().is_some() {
+            return self.child(came_with, method, Kind::Server);
+        }
+        let trace = rand::random::<u128>().max(1);
+        let is_sampled = trace_context::is_among(trace, recorder.sample_ratio);
+        is_sampled.then(|| Span::begin(recorder, (trace, trace_context::BEGUN), None, method, Kind::Server))
     }
 
     /// Begins the span of a batch of these spans, in a trace of its own, which started before. `None` if there are no such
@@ -184,6 +209,13 @@ impl Span {
     }
 }
 
+/// What the trace of a message is derived from if it came with none: its event, or the meaning of its contents.
+#[must_use]
+pub fn key_of(event: Option<Uuid>, meaning: &[u8]) -> Uuid {
+    let of_contents = || Uuid::from_bytes(meaning.first_chunk().copied().unwrap_or_default());
+    event.unwrap_or_else(of_contents)
+}
+
 /// The trace that what follows belongs to: it is caused by the span, if there is one.
 #[must_use]
 pub fn continued(trace: &TraceContext, span: Option<&Span>) -> TraceContext {
@@ -214,10 +246,13 @@ mod tests {
             (0.0, &unsampled, false),
             (1.0, &unsampled, false),
         ] {
-            let span = traces(ratio).0.event(parent, Uuid::from_u128(1), "upsert");
+            let span = traces(ratio).0.event(parent, Uuid::from_u128(1), "upsert", Kind::Consumer);
             assert_eq!(span.is_some(), expected, "{ratio} {parent:?}");
         }
-        assert!(Traces::default().event(&given, Uuid::nil(), "upsert").is_none(), "switched off");
+        assert!(
+            Traces::default().event(&given, Uuid::nil(), "upsert", Kind::Consumer).is_none(),
+            "switched off"
+        );
         assert!(traces(1.0).0.child(&none, "attempt", Kind::Client).is_none(), "only events begin traces");
     }
 
@@ -225,7 +260,7 @@ mod tests {
     fn spans_form_a_tree_and_a_batch_links_to_them() {
         let (traces, mut records, _) = traces(1.0);
         let came_with = TraceContext::new(Some(PARENT), Some("a=b"));
-        let upsert = traces.event(&came_with, Uuid::from_u128(1), "upsert").unwrap();
+        let upsert = traces.event(&came_with, Uuid::from_u128(1), "upsert", Kind::Consumer).unwrap();
         let trace = continued(&came_with, Some(&upsert));
         assert_eq!(trace.tracestate(), Some("a=b"));
         let attempt = traces.child(&trace, "attempt", Kind::Client).unwrap();
@@ -246,7 +281,7 @@ mod tests {
         let (traces, _records, metrics) = traces(1.0);
         for event in 0..=QUEUE {
             let event = Uuid::from_u128(event as u128);
-            traces.event(&TraceContext::default(), event, "upsert").unwrap().end();
+            traces.event(&TraceContext::default(), event, "upsert", Kind::Consumer).unwrap().end();
         }
         let text = metrics.write(crate::metrics::Format::OpenMetrics);
         assert!(text.contains("contact_relay_spans_total{outcome=\"dropped\"} 1\n"), "{text}");

@@ -14,7 +14,7 @@ use crate::{
     operator::operations::executor::{Executor, Step, WorkError},
     postgres::Database,
     settings::Settings,
-    telemetry::chain,
+    telemetry::{chain, traces::Traces},
 };
 
 /// Time between two looks for an operation.
@@ -31,6 +31,8 @@ pub struct Operations {
     pub database: Database,
     /// Receives the state of this component.
     pub health: Health,
+    /// Records the spans of replays.
+    pub traces: Traces,
 }
 
 impl Operations {
@@ -68,7 +70,7 @@ impl Operations {
     }
 
     fn executor(&self) -> Executor {
-        Executor::new(self.database.clone(), Arc::clone(&self.settings))
+        Executor::new(self.database.clone(), Arc::clone(&self.settings)).traced(self.traces.clone())
     }
 
     /// Works on every operation that waits. What an error leaves unfinished can be claimed when its lease has ended.

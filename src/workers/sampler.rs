@@ -17,10 +17,10 @@ use tracing::{debug, info, warn};
 use super::component::{LAG, SAMPLER};
 use crate::{
     health::Health,
-    metrics::{Metrics, Settled, Trouble, Unsettled, Waiting},
+    metrics::{Metrics, Running, Settled, Trouble, Unsettled, Waiting},
     postgres::{
         Database,
-        samples::{self, Counted, Lag},
+        samples::{self, Counted, Lag, OpenOperations},
     },
     settings::Postgres,
     telemetry::chain,
@@ -84,6 +84,7 @@ impl Sampler {
                 stop.is_cancelled() || self.sample_endpoints().await,
                 stop.is_cancelled() || self.sample_unsettled().await,
                 stop.is_cancelled() || self.sample_settled(&mut counted_until).await,
+                stop.is_cancelled() || self.sample_operations().await,
             ];
             if sampled_at.elapsed() < INTERVAL && parts.iter().all(|is_done| *is_done) {
                 self.metrics.sampled_at.set((), unix_time(OffsetDateTime::now_utc()));
@@ -118,6 +119,15 @@ impl Sampler {
             let state = if one.state == "open" { Unsettled::Open } else { Unsettled::Replaying };
             Some(((one.stage.parse().ok()?, one.reason.parse().ok()?, state), as_f64(one.count)))
         }));
+        true
+    }
+
+    async fn sample_operations(&self) -> bool {
+        let Ok(open) = self.noted(self.database.unit(samples::operations).await) else { return false };
+        let state =
+            |one: &OpenOperations| if one.state == "paused" { Running::Paused } else { Running::Running };
+        self.metrics.operations.set_all(open.iter().map(|one| (state(one), as_f64(one.count))));
+        self.metrics.operation_items.set_all(open.iter().map(|one| (state(one), as_f64(one.items))));
         true
     }
 

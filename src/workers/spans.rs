@@ -3,13 +3,11 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
-    amqp::headers,
-    domain::trace_context::TraceContext,
+    amqp::properties,
     postgres::dead_letters::NewDeadLetter,
-    telemetry::traces::{Attribute, Span, Traces},
+    telemetry::traces::{Attribute, Kind, Span, Traces, key_of},
 };
 
 /// What worker 1 does with one event.
@@ -29,14 +27,9 @@ pub(super) fn dead_letter(
     if !traces.is_on() {
         return None;
     }
-    let properties: Value = serde_json::from_str(&dead.properties).unwrap_or_default();
-    let header = |name: &str| properties.pointer(&format!("/headers/{name}/string")).and_then(Value::as_str);
-    let came_with = TraceContext::new(header(headers::TRACEPARENT), header(headers::TRACESTATE));
-    let of_contents = || {
-        let start = dead.meaning.first_chunk().copied().unwrap_or_default();
-        Uuid::from_bytes(start)
-    };
-    let span = traces.event(&came_with, dead.event_key.unwrap_or_else(of_contents), name)?;
+    let kept: Value = serde_json::from_str(&dead.properties).unwrap_or_default();
+    let came_with = properties::trace(&kept, &dead.body);
+    let span = traces.event(&came_with, key_of(dead.event_key, &dead.meaning), name, Kind::Consumer)?;
     let company = (!dead.company.is_empty()).then(|| Attribute::Company(dead.company.clone()));
     let facts = company.into_iter().chain(dead.replay_of.map(Attribute::ReplayOf));
     Some(facts.fold(span.started(began), Span::with).with(Attribute::Error(dead.reason.name())))

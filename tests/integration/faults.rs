@@ -1,6 +1,7 @@
 //! Faults: kills, outages, drains. In the end, every event is applied once, every webhook delivered, every
 //! `contact.upserted` published, and no message is a dead letter.
 
+mod certificates;
 mod commits;
 mod connections;
 mod database;

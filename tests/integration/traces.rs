@@ -1,12 +1,14 @@
 //! Traces over OTLP, as a collector receives them.
 
 mod collector;
+mod envelope;
+mod requests;
 
 use lapin::types::{AMQPValue, FieldTable};
 use macro_rules_attribute::apply;
 
 use self::collector::{Collector, Span};
-use crate::support::{app::TestApp, event::Event, eventually, process::Process, test};
+use crate::support::{app::TestApp, event::Event, eventually, http::Ask, process::Process, test};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -63,30 +65,65 @@ async fn one_trace_links_trigger_upsert_publish_and_attempts(app: &TestApp) {
 }
 
 #[apply(test)]
-async fn replays_join_the_trace_of_their_event(app: &TestApp) {
+async fn replays_have_a_span_in_the_trace_of_their_event(app: &TestApp) {
     let collector = Collector::start(app).await;
     app.run(&[]).await;
     let refused = Event::lead("Ada").phone("12");
     publish(app, &refused, "01").await;
-    // This one comes without a trace.
+    // These come without a trace.
     app.broker.publish(&lead("grace").webhook(&app.receiver.url("/status/404/1"))).await;
-    app.wait_for_rows("dead_letters", 2).await;
+    app.broker.publish_bytes("trigger.fired", b"no JSON", refused.properties()).await;
+    app.wait_for_rows("dead_letters", 3).await;
+    collector.spans("upsert", 3).await;
     let replayed = app.cli(&["dead-letter", "replay", "--all", "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    let operations = app.json(&["operation", "list"]).await;
+    let operation = operations[0]["id"].as_str().unwrap();
     let attempts = collector.spans("webhook attempt", 2).await;
-    let upserts = collector.spans("upsert", 3).await;
-    let (given, begun): (Vec<_>, Vec<_>) = upserts.into_iter().partition(|span| span.trace == TRACE);
-    let [first, again] = given.as_slice() else { panic!("{given:?}") };
-    for span in [first, again] {
-        assert_eq!((span.parent.as_str(), span.error().as_deref()), (PARENT, Some("identifier_invalid")));
+    let upserts = collector.spans("upsert", 5).await;
+    let replays = collector.spans("replay", 3).await;
+    for dead in app.dead_letters().await {
+        let id = dead.id.to_string();
+        let replay = replays.iter().find(|span| span.text("dead_letter.id") == id).unwrap();
+        assert_eq!((replay.text("operation.id").as_str(), replay.error()), (operation, None), "{replay:?}");
+        let of_trace: Vec<&Span> = upserts.iter().filter(|span| span.trace == replay.trace).collect();
+        if dead.stage == "webhook" {
+            let [root] = of_trace.as_slice() else { panic!("{of_trace:?}") };
+            assert_eq!((&replay.parent, root.parent.as_str()), (&root.id, ""));
+            for attempt in &attempts {
+                assert_eq!((&attempt.trace, &attempt.parent), (&root.trace, &root.id));
+            }
+            continue;
+        }
+        let [first, again] = of_trace.as_slice() else { panic!("{of_trace:?}") };
+        assert_eq!(again.text("dead_letter.id"), id);
+        assert_eq!(again.parent, replay.id, "what it does follows from the replay");
+        assert_eq!(again.error(), first.error());
+        let is_given = dead.reason == "identifier_invalid";
+        let parent = if is_given { PARENT } else { "" };
+        assert_eq!((first.parent.as_str(), replay.parent.as_str()), (parent, parent));
+        assert_eq!(replay.trace == TRACE, is_given);
     }
-    let dead = app.dead_letters().await.into_iter().find(|dead| dead.stage == "upsert").unwrap();
-    assert_eq!(again.text("dead_letter.id"), dead.id.to_string());
-    let [root] = begun.as_slice() else { panic!("{begun:?}") };
-    assert_eq!(root.parent, "");
-    for attempt in attempts {
-        assert_eq!((&attempt.trace, &attempt.parent), (&root.trace, &root.id));
-    }
+}
+
+/// Planned over the API, a replay is the work of a process of the service.
+#[apply(test)]
+async fn replays_by_the_service_have_a_span(app: &TestApp) {
+    let collector = Collector::start(app).await;
+    app.set("http.tokens", "edna:editor:tok-e");
+    let process = app.run(&[]).await;
+    publish(app, &Event::lead("Ada").phone("12"), "01").await;
+    app.wait_for_rows("dead_letters", 1).await;
+    let plan = serde_json::json!({"action": "replay", "filter": {"company": "acme"}});
+    let planned = process.ask(Ask::post("/api/v1/operations", &plan).token("tok-e")).await.json();
+    let id = planned["id"].as_str().unwrap_or_else(|| panic!("{planned}"));
+    let run = Ask::post(&format!("/api/v1/operations/{id}/run"), &serde_json::json!({}));
+    let run = process.ask(run.token("tok-e")).await;
+    assert_eq!(run.status, 200, "{run:?}");
+    let replay = collector.span("replay").await;
+    assert_eq!((replay.trace.as_str(), replay.text("operation.id").as_str()), (TRACE, id));
+    let again = collector.spans("upsert", 2).await.remove(1);
+    assert_eq!(again.parent, replay.id);
 }
 
 #[apply(test)]

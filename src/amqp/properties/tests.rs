@@ -137,7 +137,7 @@ fn replay_drops_headers_that_make_a_broker_drop_or_copy_it() {
             .with_message_id("m".into()),
     );
     let id = uuid::Uuid::now_v7();
-    let replay = for_replay(&kept, id);
+    let replay = for_replay(&kept, id, None);
     assert_eq!(
         replay,
         BasicProperties::default().with_delivery_mode(2).with_message_id("m".into()).with_headers(table(&[

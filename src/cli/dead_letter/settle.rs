@@ -89,7 +89,7 @@ async fn settle(
         return Err(declined);
     }
     let running = operations::run(database, &actor, planned.id, None).await?;
-    let worked = operation::work(database, executor, &running, verb.name).await;
+    let worked = operation::work(database, settings, executor, (&running, verb.name)).await;
     let operation = operations::get(database, running.id).await?.unwrap_or(running);
     report(args, verb, [operation.done, operation.skipped, operation.failed])?;
     if operation.state != State::Done.name() {

@@ -40,4 +40,6 @@ pub struct Entry<'a> {
     pub kept_apart: Option<Rejected>,
     /// The webhook steps of the event. Only the entry of the first CRM step has them.
     pub webhooks: Vec<u16>,
+    /// The id of the trace that the event belongs to.
+    pub trace: Option<u128>,
 }

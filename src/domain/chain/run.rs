@@ -295,7 +295,8 @@ impl<'a> Run<'a> {
 
     /// The entries of the contacts' history, in the order in which the steps were applied.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let entries = self.upserts.iter().map(|upsert| upsert.entry(&self.firing.plan.event));
+        let trace = self.firing.trace.ids().map(|ids| ids.trace);
+        let entries = self.upserts.iter().map(move |upsert| upsert.entry(&self.firing.plan.event, trace));
         entries.enumerate().map(|(index, mut entry)| {
             if index == 0 {
                 entry.webhooks = self.firing.plan.webhooks().collect();
@@ -320,7 +321,7 @@ impl<'a> Run<'a> {
 }
 
 impl Upsert<'_> {
-    fn entry<'e>(&'e self, event: &'e TriggerFired) -> Entry<'e> {
+    fn entry<'e>(&'e self, event: &'e TriggerFired, trace: Option<u128>) -> Entry<'e> {
         Entry {
             company: &event.company,
             event: &event.event,
@@ -336,6 +337,7 @@ impl Upsert<'_> {
             rejected: &self.update.rejected,
             kept_apart: self.applied.kept_apart.map(|(rejected, _)| rejected),
             webhooks: Vec::new(),
+            trace,
         }
     }
 }

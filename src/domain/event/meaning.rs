@@ -26,8 +26,14 @@ const LIMIT: f64 = 1e30;
 /// means its own bytes.
 #[must_use]
 pub fn meaning(body: &[u8]) -> [u8; 32] {
+    meaning_without(&[], body)
+}
+
+/// The same, without the members of the body's own object that have one of these names.
+#[must_use]
+pub fn meaning_without(names: &[&str], body: &[u8]) -> [u8; 32] {
     let body = without_mark(body);
-    let canonical = canonical(body).or_else(|| canonical(plain(body)?.as_bytes()));
+    let canonical = canonical(names, body).or_else(|| canonical(names, plain(body)?.as_bytes()));
     canonical.map_or_else(|| Sha256::digest(body), Sha256::digest).into()
 }
 
@@ -43,24 +49,26 @@ fn plain(body: &[u8]) -> Option<String> {
     without_nan(text)
 }
 
-fn canonical(body: &[u8]) -> Option<Vec<u8>> {
+fn canonical(without: &[&str], body: &[u8]) -> Option<Vec<u8>> {
     if body.len() > MAX_BODY {
         return None;
     }
     let mut out = Vec::with_capacity(2 * body.len());
     let mut reader = serde_json::Deserializer::from_slice(body);
-    Writer { out: &mut out }.deserialize(&mut reader).ok()?;
+    Writer { out: &mut out, without }.deserialize(&mut reader).ok()?;
     reader.end().ok()?;
     Some(out)
 }
 
 /// Writes any value to the end of `out`. Nothing else is kept of a list or an object, so the memory is a small
 /// multiple of the body.
-struct Writer<'o> {
+struct Writer<'o, 'n> {
     out: &'o mut Vec<u8>,
+    /// The names of members that are left out, if it is an object.
+    without: &'n [&'n str],
 }
 
-impl<'de> DeserializeSeed<'de> for Writer<'_> {
+impl<'de> DeserializeSeed<'de> for Writer<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -68,7 +76,7 @@ impl<'de> DeserializeSeed<'de> for Writer<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Writer<'_> {
+impl<'de> Visitor<'de> for Writer<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +125,7 @@ impl<'de> Visitor<'de> for Writer<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
         self.out.push(b'[');
-        while access.next_element_seed(Writer { out: &mut *self.out })?.is_some() {}
+        while access.next_element_seed(Writer { out: &mut *self.out, without: &[] })?.is_some() {}
         self.out.push(b']');
         Ok(())
     }
@@ -132,7 +140,11 @@ impl<'de> Visitor<'de> for Writer<'_> {
                 break;
             }
             let value = self.out.len();
-            access.next_value_seed(Writer { out: &mut *self.out })?;
+            access.next_value_seed(Writer { out: &mut *self.out, without: &[] })?;
+            if is_among(self.without, self.out.get(start..value)) {
+                self.out.truncate(start);
+                continue;
+            }
             members.push(Member { start, value, end: self.out.len() });
         }
         if !sort(self.out, first, &mut members) {
@@ -192,6 +204,12 @@ fn sort(out: &mut Vec<u8>, first: usize, members: &mut [Member]) -> bool {
         out.extend_from_slice(&sorted);
     }
     true
+}
+
+/// Whether one of the names is what [`write_text`] has written.
+fn is_among(names: &[&str], written: Option<&[u8]>) -> bool {
+    let name = written.and_then(|written| written.get(size_of::<u64>()..));
+    names.iter().any(|one| Some(one.as_bytes()) == name)
 }
 
 /// The length comes first: it keeps two texts from being one.
@@ -307,6 +325,26 @@ mod tests {
         assert!(is_same(&nested(100, " "), &nested(100, "")));
         assert!(!is_same(&nested(100_000, " "), &nested(100_000, "")));
         assert_eq!(meaning(b"\xff{}"), <[u8; 32]>::from(Sha256::digest(b"\xff{}")));
+    }
+
+    #[test]
+    fn members_can_be_left_out_of_the_body_and_not_of_what_is_within() {
+        let is_same = |one: &str, other: &str| {
+            meaning_without(&["x", "yy"], one.as_bytes()) == meaning_without(&["x", "yy"], other.as_bytes())
+        };
+        for other in [
+            r#"{"x":1,"a":1,"yy":[{}]}"#,
+            r#"{"a":1,"\u0078":{"a":2}}"#,
+            r#"{"x":1,"x":2,"a":1}"#,
+            "\u{feff}{\"a\":1.0,\"x\":NaN}",
+        ] {
+            assert!(is_same(r#"{"a":1}"#, other), "{other}");
+        }
+        for other in [r#"{"a":1,"y":1}"#, r#"{"a":1,"X":1}"#, r#"{"a":{"x":1}}"#, r#"{"x":1,"a":1,"a":1}"#] {
+            assert!(!is_same(r#"{"a":1}"#, other), "{other}");
+        }
+        assert!(!is_same(r#"{"a":{"x":1}}"#, r#"{"a":{}}"#) && !is_same(r#"[{"x":1}]"#, "[{}]"));
+        assert_eq!(meaning_without(&["x"], br#"{"a":[1,{"x":2}]}"#), meaning(br#"{"a":[1,{"x":2}]}"#));
     }
 
     fn values() -> impl Strategy<Value = Value> {

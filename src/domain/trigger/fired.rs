@@ -24,8 +24,9 @@ use crate::domain::{
 mod envelope;
 mod meaning;
 mod renamed;
+mod trace;
 
-pub use self::{meaning::meaning, renamed::renamed};
+pub use self::{meaning::meaning, renamed::renamed, trace::trace_of};
 
 /// Triggers in `data.next`.
 const MAX_NEXT: usize = 10;

@@ -182,6 +182,8 @@ pub async fn edit(
         delivery_id: None,
         body: new.body.to_vec(),
         properties,
+        event_key: new.event_key,
+        meaning: new.meaning.to_vec(),
     };
     match settle::send(database, publisher, topology, &[replayable]).await {
         Ok(unpublished) => Ok(Edited { key, event_id, is_sent: unpublished.is_empty() }),

@@ -3,6 +3,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::spans::{self, Recording};
 use crate::{
     amqp::{Message, PublishError, Publisher, Topology, properties},
     domain::{event::Key, fault::Stage},
@@ -12,6 +13,7 @@ use crate::{
         dead_letters::{self as store, Replayable, State},
         deliveries,
     },
+    telemetry::traces::Traces,
 };
 
 /// A dead letter whose state has changed, and the state before.
@@ -57,7 +59,8 @@ pub(super) async fn send(
     topology: &Topology,
     replayables: &[Replayable],
 ) -> Result<Vec<Key>, ReplayError> {
-    let unpublished = publish(publisher, topology, replayables).await;
+    let recording = Recording { traces: &Traces::default(), operation: None };
+    let unpublished = publish(publisher, topology, replayables, recording).await;
     let reopen: Vec<Key> = match &unpublished {
         Ok(unpublished) => unpublished.clone(),
         Err(_) => replayables.iter().filter(|one| one.is_its_message()).map(|one| one.key.clone()).collect(),
@@ -162,10 +165,14 @@ pub(in crate::operator) async fn publish(
     publisher: &mut Publisher,
     topology: &Topology,
     replayables: &[Replayable],
+    recording: Recording<'_>,
 ) -> Result<Vec<Key>, PublishError> {
+    let (spans, traces): (Vec<_>, Vec<_>) =
+        replayables.iter().map(|one| spans::begin(recording, one).unzip()).unzip();
     let messages: Vec<Message> = replayables
         .iter()
-        .map(|one| Message {
+        .zip(&traces)
+        .map(|(one, trace)| Message {
             exchange: String::new(),
             routing_key: match one.stage {
                 Stage::Upsert => topology.trigger_fired(),
@@ -173,10 +180,15 @@ pub(in crate::operator) async fn publish(
             },
             mandatory: true,
             body: one.body.clone(),
-            properties: properties::for_replay(&one.properties, one.key.id),
+            properties: properties::for_replay(&one.properties, one.key.id, trace.as_ref()),
         })
         .collect();
     let outcomes = publisher.publish(&messages).await?;
+    for (span, outcome) in spans.into_iter().zip(&outcomes) {
+        if let Some(span) = span {
+            spans::end(span, *outcome);
+        }
+    }
     let missing =
         replayables.iter().zip(outcomes).filter(|(one, outcome)| outcome.is_err() && one.is_its_message());
     Ok(missing.map(|(one, _)| one.key.clone()).collect())

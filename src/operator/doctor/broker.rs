@@ -2,9 +2,12 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{Finding, Promise, Status, is_loopback};
+use super::{Finding, Promise, Status, is_loopback, management::BINDINGS};
 use crate::{
-    amqp::inspection::{Inspection, Object, ObjectState, Publishing},
+    amqp::{
+        inspection::{Inspection, Object, ObjectState, Publishing},
+        management::{Management, ManagementError},
+    },
     settings,
 };
 
@@ -13,34 +16,20 @@ const AREA: &str = "broker";
 /// Without its queues, an event gets lost, and so does what the broker dead-letters.
 const QUEUES: &[Promise] = &[Promise::OneEnd, Promise::Outages];
 
-/// What only the management interface, or the broker's own command line, could tell.
-const INVISIBLE: [(&str, &str, &str); 3] = [
-    (
-        "policies",
-        "a policy may lower the delivery limit, or change where the broker dead-letters",
-        "run `rabbitmqctl list_policies` and `rabbitmqctl list_operator_policies`",
-    ),
-    (
-        "queue replicas",
-        "a queue with one replica is lost with its node",
-        "run `rabbitmq-queues quorum_status NAME`; `rabbitmq-queues grow NODE all` adds replicas",
-    ),
-    (
-        "limits of memory and disk",
-        "the broker stops publishers at its limits",
-        "run `rabbitmq-diagnostics status` and `rabbitmq-diagnostics alarms`",
-    ),
-];
-
-pub(super) fn findings(inspection: &Inspection, settings: &settings::Amqp) -> Vec<Finding> {
+/// Bindings are among the findings only if the management interface cannot show them.
+pub(super) fn findings(
+    inspection: &Inspection,
+    management: Option<&Result<Management, ManagementError>>,
+    settings: &settings::Amqp,
+) -> Vec<Finding> {
     let mut findings = vec![server(inspection), encryption(settings)];
     findings.extend(inspection.objects.iter().map(object));
     findings.extend(inspection.objects.iter().filter_map(consumers));
-    findings.push(bindings(inspection, &settings.namespace));
+    if !matches!(management, Some(Ok(_))) {
+        findings.push(bindings(inspection, &settings.namespace));
+    }
     findings.push(publishing(&inspection.publishing));
-    findings.extend(INVISIBLE.iter().map(|(name, found, remedy)| {
-        Finding::new(AREA, *name, Status::Invisible, *found).of(QUEUES).remedy(*remedy)
-    }));
+    findings.extend(super::management::findings(management));
     findings
 }
 
@@ -119,10 +108,10 @@ fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     let check = "run `rabbitmqctl list_bindings`; a process of the service declares them at its start";
     if ["trigger-fired", "webhook", "dead-letters"].iter().all(|end| is_read(end)) {
         let found = "declared by those who consume; whether somebody has removed one since is not visible";
-        return Finding::new(AREA, "bindings", Status::Invisible, found).of(QUEUES).remedy(check);
+        return Finding::new(AREA, BINDINGS, Status::Invisible, found).of(QUEUES).remedy(check);
     }
     let found = "not visible, and not every queue has a consumer that would have declared them";
-    Finding::new(AREA, "bindings", Status::Unknown, found).of(&[Promise::OneEnd]).remedy(check)
+    Finding::new(AREA, BINDINGS, Status::Unknown, found).of(&[Promise::OneEnd]).remedy(check)
 }
 
 fn publishing(publishing: &Publishing) -> Finding {
@@ -158,7 +147,7 @@ mod tests {
 
     fn wrong(inspection: &Inspection) -> Vec<(String, Status)> {
         let settings = load(None, []).unwrap().settings;
-        let found = findings(inspection, &settings.amqp).into_iter();
+        let found = findings(inspection, None, &settings.amqp).into_iter();
         let wrong = found.filter(|one| ![Status::Fine, Status::Invisible].contains(&one.status));
         wrong.map(|one| (one.name, one.status)).collect()
     }

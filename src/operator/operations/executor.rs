@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     super::{
         audit::{Actor, Via},
-        dead_letters,
+        dead_letters::{self, Recording},
         rate_limit::RateLimit,
     },
     Action,
@@ -26,6 +26,7 @@ use crate::{
         operations::{self as store, Item, Outcome, Settled},
     },
     settings::Settings,
+    telemetry::traces::Traces,
 };
 
 /// Items of one transaction, unless a rate or their size makes them fewer.
@@ -93,6 +94,7 @@ pub struct Executor {
     owner: Uuid,
     publisher: Option<Publisher>,
     current: Option<Current>,
+    traces: Traces,
 }
 
 /// The operation that an executor works on.
@@ -124,7 +126,14 @@ impl Executor {
     #[must_use]
     pub fn new(database: Database, settings: Arc<Settings>) -> Self {
         let topology = Topology::new(&settings.amqp.namespace);
-        Self { database, settings, topology, owner: Uuid::now_v7(), publisher: None, current: None }
+        let (owner, traces) = (Uuid::now_v7(), Traces::default());
+        Self { database, settings, topology, owner, publisher: None, current: None, traces }
+    }
+
+    /// Records the spans of replays.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Becomes the owner of a running operation that nobody works on: of `wanted` if given.
@@ -179,7 +188,7 @@ impl Executor {
             Next::Window(window) => window,
             Next::Step(step) => return Ok(step),
         };
-        let reopen = self.publish(&window.replayables).await?;
+        let reopen = self.publish(operation, &window.replayables).await?;
         let settle = async |conn: &mut PgConnection| {
             let Some(claimed) = store::lock(conn, operation, owner, LEASE).await? else {
                 return Ok(Step::Ended);
@@ -247,7 +256,7 @@ impl Executor {
         Ok(window)
     }
 
-    async fn publish(&mut self, replayables: &[Replayable]) -> Result<Vec<Key>, WorkError> {
+    async fn publish(&mut self, operation: Uuid, replayables: &[Replayable]) -> Result<Vec<Key>, WorkError> {
         if replayables.is_empty() {
             return Ok(Vec::new());
         }
@@ -256,7 +265,9 @@ impl Executor {
             Some(publisher) => publisher,
             None => Publisher::connect(&self.settings.amqp, "operations").await?,
         };
-        let unpublished = dead_letters::publish(&mut publisher, &self.topology, replayables).await?;
+        let recording = Recording { traces: &self.traces, operation: Some(operation) };
+        let unpublished =
+            dead_letters::publish(&mut publisher, &self.topology, replayables, recording).await?;
         self.publisher = Some(publisher);
         Ok(unpublished)
     }

@@ -92,7 +92,7 @@ fn event(row: &HistoryRow, superseded: &[(String, EventRef)]) -> Value {
     let by = superseded.iter().map(|(field, event)| {
         (field.clone(), json!({ "eventId": event.id(), "eventSource": event.source() }))
     });
-    json!({
+    let mut entry = json!({
         "kind": "event",
         "time": moment(row.event_time),
         "appliedAt": moment(row.applied_at),
@@ -109,7 +109,11 @@ fn event(row: &HistoryRow, superseded: &[(String, EventRef)]) -> Value {
         "supersededBy": by.collect::<Map<_, _>>(),
         "rejected": row.rejected.clone().unwrap_or_else(|| json!([])),
         "mergedContactIds": row.merged,
-    })
+    });
+    if let (Some(trace), Some(members)) = (row.trace_id, entry.as_object_mut()) {
+        members.insert("traceId".to_owned(), trace.simple().to_string().into());
+    }
+    entry
 }
 
 /// Only the members that the kind has: an unmerge has no event, and only a conflict has a rule.

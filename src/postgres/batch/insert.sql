@@ -3,15 +3,15 @@
 --
 -- Nothing is inserted if an event has ended already, or an identifier belonged to an erased person, as `ledger::seen` finds it.
 WITH seen AS MATERIALIZED (
-    SELECT FROM UNNEST($56::text[], $57::uuid[]) AS u(company_id, event_key)
+    SELECT FROM UNNEST($57::text[], $58::uuid[]) AS u(company_id, event_key)
     JOIN applied_events ae USING (company_id, event_key)
     UNION ALL
-    SELECT FROM UNNEST($58::text[], $59::text[], $60::text[]) AS u(company_id, kind, value)
+    SELECT FROM UNNEST($59::text[], $60::text[], $61::text[]) AS u(company_id, kind, value)
     CROSS JOIN LATERAL (SELECT k.company_id, k.key FROM suppression_keys k WHERE k.company_id = u.company_id OFFSET 0) k
     CROSS JOIN LATERAL (
         SELECT FROM suppressions s
         WHERE s.company_id = k.company_id
-          AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $61, 'UTF8')))
+          AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $62, 'UTF8')))
         OFFSET 0) s
     WHERE EXISTS (SELECT FROM suppressions)),
 created AS (
@@ -33,14 +33,15 @@ proofs AS (
     WHERE NOT EXISTS (SELECT FROM seen)),
 entries AS (
     INSERT INTO trigger_events (company_id, contact_id, event_time, event_nanos, source, event_id, step, trigger_name,
-        operation, version, changed, merged, fields, rejected, webhooks)
+        operation, version, changed, merged, fields, rejected, webhooks,
+        trace_id)
     SELECT * FROM UNNEST($33::text[], $34::uuid[], $35::timestamptz[], $36::smallint[], $37::text[], $38::text[],
         $39::smallint[], $40::text[], $41::text[], $42::bigint[], $43::text[], $44::text[], $45::text[], $46::text[],
-        $47::text[])
+        $47::text[], $48::uuid[])
     WHERE NOT EXISTS (SELECT FROM seen)),
 inserted AS (
     INSERT INTO effects (company_id, batch, kind, owner, items, body)
-    SELECT * FROM UNNEST($48::text[], $49::uuid[], $50::text[], $51::uuid[], $52::integer[], $53::bytea[])
+    SELECT * FROM UNNEST($49::text[], $50::uuid[], $51::text[], $52::uuid[], $53::integer[], $54::bytea[])
     WHERE NOT EXISTS (SELECT FROM seen)),
 -- The only part that the query below reads, so it runs first: identifiers are locked before the ledger.
 claimed AS (
@@ -56,5 +57,5 @@ SELECT EXISTS (SELECT FROM seen) AS "is_seen!", (SELECT count(*) FROM claimed) A
     e.openings AS "openings?", e.allowance AS "allowance?", e.failures AS "failures?", e.failing_since AS "failing_since?",
     e.owner IS NOT NULL OR e.next_due_at <= now() AS "has_backlog?", now() AS "now!"
 FROM (SELECT) one
-LEFT JOIN (UNNEST($54::text[], $55::uuid[]) AS u(company_id, endpoint_id)
+LEFT JOIN (UNNEST($55::text[], $56::uuid[]) AS u(company_id, endpoint_id)
     JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id) ON true

@@ -56,7 +56,8 @@ pub async fn replayed_since(
 pub async fn replaying(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Replayable>, sqlx::Error> {
     let (companies, ids) = key_columns(keys);
     let rows = sqlx::query!(
-        "SELECT dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, dl.state
+        "SELECT dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, dl.event_key,
+             dl.meaning, dl.state
          FROM UNNEST($1::text[], $2::uuid[]) WITH ORDINALITY AS u(company_id, dead_letter_id, place)
          JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.dead_letter_id
          WHERE dl.state = 'replaying' ORDER BY u.place",
@@ -73,6 +74,8 @@ pub async fn replaying(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Repl
             delivery_id: row.delivery_id,
             body: row.body,
             properties: row.properties,
+            event_key: row.event_key,
+            meaning: row.meaning,
             was: row.state,
         })
     });

@@ -29,6 +29,10 @@ pub struct Replayable {
     pub body: Vec<u8>,
     /// AMQP properties, see `amqp::properties`.
     pub properties: serde_json::Value,
+    /// The key of its event, if it could be read.
+    pub event_key: Option<Uuid>,
+    /// The meaning of the body.
+    pub meaning: Vec<u8>,
 }
 
 impl Replayable {
@@ -98,7 +102,8 @@ pub async fn begin_replay(
              ORDER BY dl.company_id, dl.dead_letter_id FOR UPDATE OF dl)
          UPDATE dead_letters dl SET state = 'replaying', replays = replays + 1
          FROM replayable old WHERE dl.company_id = old.company_id AND dl.dead_letter_id = old.dead_letter_id
-         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, old.state AS was",
+         RETURNING dl.company_id, dl.dead_letter_id, dl.stage, dl.body, dl.properties, dl.delivery_id, dl.event_key,
+             dl.meaning, old.state AS was",
         &companies as &[&str],
         &ids,
         replays,
@@ -111,8 +116,9 @@ pub async fn begin_replay(
             // The schema allows no other stage.
             let stage = row.stage.parse().ok()?;
             let key = Key { company: row.company_id, id: row.dead_letter_id };
-            let (body, properties) = (row.body, row.properties);
-            Some(Replayable { key, was: row.was, stage, delivery_id: row.delivery_id, body, properties })
+            let (body, properties, meaning) = (row.body, row.properties, row.meaning);
+            let (delivery_id, event_key) = (row.delivery_id, row.event_key);
+            Some(Replayable { key, was: row.was, stage, delivery_id, body, properties, event_key, meaning })
         })
         .collect();
     marked.sort_by_key(|dead_letter| keys.iter().position(|key| *key == dead_letter.key));

@@ -26,7 +26,7 @@ pub(super) fn is_secret(key: &str, shown: &Value) -> bool {
 
 /// An address is shown in part, because its secret is in a known place.
 fn is_address(key: &str) -> bool {
-    key.rsplit_once('.').is_some_and(|(_, name)| name == "url")
+    key.rsplit_once('.').is_some_and(|(_, name)| matches!(name, "url" | "management_url"))
 }
 
 fn plain(value: &Value) -> String {

@@ -171,6 +171,7 @@ fn invalid_variable_is_reported_with_key_and_origin() {
     let cases = [
         ("AMQP__URL", "http://h", "amqp.url", "amqp://user:password@host"),
         ("AMQP__URL", "", "amqp.url", "amqp://user:password@host"),
+        ("AMQP__MANAGEMENT_URL", "broker:15672", "amqp.management_url", "https://monitor:password@host"),
         ("AMQP__NAMESPACE", "a b", "amqp.namespace", "1 to 100 letters"),
         ("AMQP__NAMESPACE", "amq.x", "amqp.namespace", "not begin with"),
         ("AMQP__HEARTBEAT", "1500ms", "amqp.heartbeat", "whole seconds"),

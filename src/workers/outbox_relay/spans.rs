@@ -15,13 +15,8 @@ pub(super) fn begin(traces: &Traces, event: &mut OutgoingEvent) -> Option<Span> 
 
 /// Ends it with what the broker said.
 pub(super) fn end(span: Option<Span>, outcome: Result<(), Unpublished>) {
-    let error = outcome.err().map(|why| match why {
-        Unpublished::Unroutable => "unroutable",
-        Unpublished::Refused => "refused",
-        Unpublished::Late => "unconfirmed",
-    });
     if let Some(span) = span {
-        error.map(Attribute::Error).into_iter().fold(span, Span::with).end();
+        outcome.err().map(|why| Attribute::Error(why.name())).into_iter().fold(span, Span::with).end();
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
         dead_letters::{Message, NewDeadLetter},
         ledger::EventKey,
     },
-    telemetry::traces::{Attribute, Span, Traces, continued},
+    telemetry::traces::{Attribute, Kind, Span, Traces, continued},
     workers::spans,
 };
 
@@ -57,9 +57,8 @@ pub(super) struct Accepted {
 impl Accepted {
     fn new(message: Received, plan: Plan, traces: &Traces) -> Self {
         let key = plan.event.event.key();
-        let came_with =
-            TraceContext::new(message.header(headers::TRACEPARENT), message.header(headers::TRACESTATE));
-        let span = traces.event(&came_with, key, spans::UPSERT);
+        let came_with = came_with(&message);
+        let span = traces.event(&came_with, key, spans::UPSERT, Kind::Consumer);
         let company = || Attribute::Company(plan.event.company.to_string());
         Self {
             identifiers: plan.identifiers().collect(),
@@ -188,6 +187,13 @@ impl Triage {
             );
         }
     }
+}
+
+/// The trace of a message: that of its headers, or else that of its envelope, see [`fired::trace_of`].
+fn came_with(message: &Received) -> TraceContext {
+    let headers =
+        TraceContext::new(message.header(headers::TRACEPARENT), message.header(headers::TRACESTATE));
+    if headers.traceparent().is_some() { headers } else { fired::trace_of(&message.body) }
 }
 
 /// The dead letter of a message that must not be decoded.

@@ -1,13 +1,17 @@
 //! The dead letters of recorded attempts: inserted when a delivery dies, resolved when a replay of it is delivered.
 
-use serde_json::json;
+use serde_json::{Map, json};
 use sqlx::PgConnection;
 
 use super::attempt::Job;
 use crate::{
     domain::{
         fault::{Reason, Stage},
-        webhook::{attempt::Next, delivery::NO_ENDPOINT, requested::WebhookRequested},
+        webhook::{
+            attempt::Next,
+            delivery::{Delivery, NO_ENDPOINT},
+            requested::WebhookRequested,
+        },
     },
     postgres::dead_letters::{self, NewDeadLetter},
 };
@@ -39,11 +43,7 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         meaning: delivery.requested().meaning(),
         body: delivery.requested().body().into(),
         routing_key: WebhookRequested::TYPE.to_owned(),
-        properties: json!({
-            "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,
-            "correlationId": delivery.event_id, "type": WebhookRequested::TYPE,
-        })
-        .to_string(),
+        properties: properties(delivery),
         source: Some(delivery.source.clone()),
         event_id: Some(delivery.event_id.clone()),
         event_key: None,
@@ -55,4 +55,18 @@ fn dead_letter(Job { delivery, progress, .. }: &Job, reason: Reason, message: &s
         known_at: None,
         is_blank: false,
     }
+}
+
+/// As a message would have had them, see `amqp::properties`.
+fn properties(delivery: &Delivery) -> String {
+    let headers =
+        [("traceparent", delivery.trace.traceparent()), ("tracestate", delivery.trace.tracestate())];
+    let headers =
+        headers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!({ "string": value? }))));
+    json!({
+        "contentType": "application/cloudevents+json", "deliveryMode": 2, "messageId": delivery.key.id,
+        "correlationId": delivery.event_id, "type": WebhookRequested::TYPE,
+        "headers": headers.collect::<Map<_, _>>(),
+    })
+    .to_string()
 }

@@ -35,6 +35,21 @@ async fn events_wait_while_the_role_lacks_rights(app: &TestApp) {
     resumes(app, &process).await;
 }
 
+/// As Postgres answers when it cannot extend a file (`disk_full`).
+#[apply(test)]
+async fn events_wait_while_the_disk_of_the_database_is_full(app: &TestApp) {
+    let process = app.run(&[]).await;
+    let full = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+                END $$";
+    execute(app, full.to_owned()).await;
+    execute(app, "CREATE TRIGGER no_space BEFORE INSERT ON contacts EXECUTE FUNCTION refuse()".to_owned())
+        .await;
+    waits(app, &process, "No space left on device").await;
+    execute(app, "DROP TRIGGER no_space ON contacts".to_owned()).await;
+    resumes(app, &process).await;
+}
+
 #[apply(test)]
 async fn events_wait_until_the_schema_is_migrated(app: &TestApp) {
     execute(app, "DROP SCHEMA public CASCADE".to_owned()).await;

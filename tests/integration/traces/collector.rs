@@ -80,6 +80,14 @@ impl Collector {
         .await
     }
 
+    /// Waits for the span with this parent.
+    pub(super) async fn child(&self, parent: &str) -> Span {
+        eventually(&format!("a span has the parent {parent}"), async || {
+            self.all().into_iter().find(|span| span.parent == parent)
+        })
+        .await
+    }
+
     /// Waits for the only span of that name.
     pub(super) async fn span(&self, name: &str) -> Span {
         self.spans(name, 1).await.remove(0)

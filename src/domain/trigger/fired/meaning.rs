@@ -6,13 +6,17 @@ use crate::domain::{
     trigger::spelling,
 };
 
+/// The members of the envelope that say nothing about the event. Whoever passes an event on may add them (CloudEvents,
+/// distributed tracing extension), and whoever publishes it again may begin another trace.
+const OF_THE_TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// [`event::meaning`] of the event as it is read: an object in a text means the object, so the order of its members does not
-/// matter there either.
+/// matter there either, and the trace that it belongs to is not part of it.
 #[must_use]
 pub fn meaning(body: &[u8]) -> [u8; 32] {
     let text = if body.len() > MAX_BODY { None } else { std::str::from_utf8(without_mark(body)).ok() };
     let unfolded = text.filter(|text| json::is_shallow(text)).and_then(spelling::unfolded);
-    event::meaning(unfolded.as_deref().map_or(body, str::as_bytes))
+    event::meaning_without(&OF_THE_TRACE, unfolded.as_deref().map_or(body, str::as_bytes))
 }
 
 #[cfg(test)]
@@ -75,6 +79,15 @@ mod tests {
         assert!(!is_same(&with_data(&json!({"arguments": inside})), &with_data(&outside)));
         let twice = r#"{"data": {"arguments": "{\"a\": 1, \"b\": 2}", "arguments": {}}}"#;
         assert!(!is_same(twice, &twice.replace(r#"\"a\": 1, \"b\": 2"#, r#"\"b\": 2, \"a\": 1"#)));
+    }
+
+    #[test]
+    fn trace_is_not_part_of_the_meaning() {
+        let data = r#""data": {"arguments": {"traceparent": "1"}}"#;
+        let (without, with) =
+            (format!("{{{data}}}"), format!(r#"{{"traceparent": "a", {data}, "tracestate": 1}}"#));
+        assert!(is_same(&without, &with));
+        assert!(!is_same(&without, &with.replace('1', "2")), "an argument may have any name");
     }
 
     #[test]

@@ -1,0 +1,49 @@
+//! Traces of a command: exported while it works, to the collector of the settings.
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::output;
+use crate::{
+    metrics::Metrics,
+    settings::Settings,
+    telemetry::{chain, otlp, traces},
+};
+
+/// Records nothing if the settings name no collector.
+pub(super) struct Traces {
+    traces: traces::Traces,
+    stop: CancellationToken,
+    exporting: Option<JoinHandle<()>>,
+}
+
+impl Traces {
+    /// Begins to export. A collector that cannot be used is worth a note, and no command.
+    pub(super) fn start(settings: &Settings) -> Self {
+        let stop = CancellationToken::new();
+        match otlp::start(&settings.telemetry, &settings.amqp.namespace, &Metrics::new()) {
+            Ok(Some((traces, exporter))) => {
+                Self { traces, exporting: Some(tokio::spawn(exporter.run(stop.clone()))), stop }
+            }
+            Ok(None) => Self { traces: traces::Traces::default(), stop, exporting: None },
+            Err(error) => {
+                output::note(format_args!("this command has no traces: {}", chain(&error)));
+                Self { traces: traces::Traces::default(), stop, exporting: None }
+            }
+        }
+    }
+
+    /// Where to record spans.
+    pub(super) fn traces(&self) -> traces::Traces {
+        self.traces.clone()
+    }
+
+    /// Exports what is left, for at most some seconds.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        if let Some(exporting) = self.exporting {
+            // It says itself what it could not export.
+            drop(exporting.await);
+        }
+    }
+}
