@@ -139,7 +139,7 @@ pub struct Item {
     pub bytes: i64,
 }
 
-/// The next `limit` items of a locked operation, of which `left` are not settled.
+/// The next `limit` items of a locked operation, of which `left` are not settled. By their range, see `mark`.
 ///
 /// # Errors
 /// When the database fails.
@@ -154,7 +154,7 @@ pub async fn next_items(
                coalesce(octet_length(dl.body), 0)::bigint AS "bytes!"
            FROM operation_items i
            LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position > -$2::bigint ORDER BY i.position LIMIT $3"#,
+           WHERE i.operation_id = $1 AND i.position > -$2::bigint AND i.position <= $3 - $2::bigint ORDER BY i.position"#,
         operation,
         left,
         limit,
