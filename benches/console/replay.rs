@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use contact_relay::{
     amqp::{Message, Publisher},
     dev::services::Services,
     settings,
 };
 use lapin::BasicProperties;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -37,29 +37,29 @@ pub(crate) async fn measure(services: &Services, mut service: Service, count: u3
     service.start(&[], &REFUSE).await?;
     eprintln!("publishing {count} events that are refused");
     publish(services, count).await?;
-    wait("dead letters", async || Ok(in_groups(&service).await? == i64::from(count))).await?;
+    wait("dead letters", async || Ok(in_groups(&service).await? == count)).await?;
     service.stop().await?;
     service.start(&[], &[]).await?;
 
     let began = Instant::now();
-    let planned = service.json("/api/v1/operations", Some(r#"{"action": "replay", "filter": {}}"#)).await?;
+    let plan = Some(r#"{"action": "replay", "filter": {}}"#);
+    let planned: Operation = service.json("/api/v1/operations", plan).await?;
     let planned_after = began.elapsed();
-    anyhow::ensure!(planned["total"] == count, "{planned}");
-    let path = format!("/api/v1/operations/{}", planned["id"].as_str().context("an id")?);
+    anyhow::ensure!(planned.total == count, "{planned:?}");
+    let path = format!("/api/v1/operations/{}", planned.id);
     let began = Instant::now();
-    service.json(&format!("{path}/run"), Some("{}")).await?;
-    let mut done = Value::Null;
+    let mut running: Operation = service.json(&format!("{path}/run"), Some("{}")).await?;
     wait("the operation", async || {
-        done = service.json(&path, None).await?;
-        Ok(done["state"] == "done")
+        running = service.json(&path, None).await?;
+        Ok(running.state == "done")
     })
     .await?;
     let done_after = began.elapsed();
-    anyhow::ensure!(done["done"] == count, "{done}");
+    anyhow::ensure!(running.done == count, "{running:?}");
     // The newest are replayed last.
     wait("the events", async || {
-        let page = service.json("/api/v1/dead-letters?limit=1", None).await?;
-        Ok(page["items"].as_array().is_some_and(Vec::is_empty))
+        let page: Page<Value> = service.json("/api/v1/dead-letters?limit=1", None).await?;
+        Ok(page.items.is_empty())
     })
     .await?;
     let applied_after = began.elapsed();
@@ -74,11 +74,28 @@ pub(crate) async fn measure(services: &Services, mut service: Service, count: u3
     Ok(())
 }
 
+#[derive(Debug, Deserialize)]
+struct Operation {
+    id: String,
+    state: String,
+    total: u32,
+    done: u32,
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    count: u32,
+}
+
 /// How many unsettled dead letters the groups have.
-async fn in_groups(service: &Service) -> anyhow::Result<i64> {
-    let groups = service.json("/api/v1/dead-letters/groups", None).await?;
-    let groups = groups["items"].as_array().context("groups")?;
-    Ok(groups.iter().filter_map(|group| group["count"].as_i64()).sum())
+async fn in_groups(service: &Service) -> anyhow::Result<u32> {
+    let groups: Page<Group> = service.json("/api/v1/dead-letters/groups", None).await?;
+    Ok(groups.items.iter().map(|group| group.count).sum())
 }
 
 async fn wait(what: &str, mut is_over: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {

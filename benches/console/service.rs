@@ -9,6 +9,7 @@ use std::{
 
 use contact_relay::dev::services::Services;
 use reqwest::{Client, RequestBuilder};
+use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
 
 /// How long the service may take to start.
@@ -90,11 +91,11 @@ impl Service {
     }
 
     /// The JSON that this is answered with.
-    pub(crate) async fn json(
+    pub(crate) async fn json<T: DeserializeOwned>(
         &self,
         path: &str,
         body: Option<&'static str>,
-    ) -> anyhow::Result<serde_json::Value> {
+    ) -> anyhow::Result<T> {
         let answer = self.request(path, body).send().await?.error_for_status()?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }

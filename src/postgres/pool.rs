@@ -154,8 +154,6 @@ impl Database {
         let mut asked = session::asked(&settings);
         // What people search for differs from search to search, and a connection lives long.
         asked.push(("plan_cache_mode", "force_custom_plan".to_owned()));
-        // On busy cores three processes take longer than one, and take more from the workers.
-        asked.push(("max_parallel_workers_per_gather", "0".to_owned()));
         Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
     }
 
