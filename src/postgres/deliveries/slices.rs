@@ -24,7 +24,7 @@ use crate::{
 const MAX_SLICE: i64 = 5_000;
 
 /// After so many rows a search ends with the slice that it is in.
-const MAX_READ: i64 = 20_000;
+const MAX_READ: i64 = 15_000;
 
 /// Deliveries that wait and that one search looks up: each by itself, so they cost more than those of a slice.
 const MAX_LOOKED_UP: i64 = 4_000;
