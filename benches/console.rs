@@ -1,25 +1,25 @@
 //! `cargo bench --bench console`: the time that the console takes for each page and each listing of the API, beside a million
-//! dead letters, deliveries and contacts. Prints a table; asserts nothing.
+//! dead letters, deliveries and contacts; with `--replay`, the rate of a replay. Prints a table; asserts nothing.
 //!
 //! Times are from outside, over one connection, so each includes what the request and the answer take on loopback. The service
 //! is the real binary with the role `console`, on a private Postgres that keeps its data.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
-use std::{
-    fmt::Write as _,
-    net::TcpListener,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+#[path = "console/replay.rs"]
+mod replay;
+#[path = "console/service.rs"]
+mod service;
+
+use std::{fmt::Write as _, path::PathBuf, time::Instant};
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use contact_relay::dev::services::{Mode, Options, Services};
-use reqwest::{Client, RequestBuilder};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tokio::process::{Child, Command};
 use url::form_urlencoded;
+
+use service::Service;
 
 const SEED: &str = include_str!("console/seed.sql");
 
@@ -54,6 +54,12 @@ struct Arguments {
     /// Only those whose address contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// Instead of the pages: the replay of so many dead letters, without a rate
+    #[arg(long)]
+    replay: Option<u32>,
+    /// The build that is measured, instead of this one
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_contact-relay"))]
+    binary: PathBuf,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -66,19 +72,22 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
-    let options = Options::disposable(env!("CARGO_BIN_EXE_contact-relay").into());
+    let options = Options::disposable(arguments.binary.clone());
     eprintln!("starting private services");
     let services = Services::start(Options { mode: Mode::Kept, fresh: true, ..options }).await?;
-    let measured = measure(&services, arguments).await;
+    let service = Service::new(&services, &arguments.binary)?;
+    let measured = match arguments.replay {
+        Some(count) => replay::measure(&services, service, count).await,
+        None => measure(&services, service, arguments).await,
+    };
     let state = services.state().to_owned();
     services.stop().await?;
     std::fs::remove_dir_all(state)?;
     measured
 }
 
-async fn measure(services: &Services, arguments: &Arguments) -> anyhow::Result<()> {
-    let mut console = Console::new(services)?;
-    anyhow::ensure!(console.command("migrate").status().await?.success(), "could not migrate");
+async fn measure(services: &Services, mut console: Service, arguments: &Arguments) -> anyhow::Result<()> {
+    console.migrate().await?;
     let mut conn = PgConnection::connect(services.postgres_url()).await?;
     let started = Instant::now();
     eprintln!("storing {} rows of each kind", arguments.rows);
@@ -89,14 +98,14 @@ async fn measure(services: &Services, arguments: &Arguments) -> anyhow::Result<(
         done.with_context(|| statement.chars().take(80).collect::<String>())?;
     }
     eprintln!("stored after {} s", started.elapsed().as_secs());
-    console.start().await?;
+    console.start(&["--role", "console"], &[]).await?;
     let mut table =
         String::from("| request | p50, ms | p95, ms | most, ms | status |\n|---|---:|---:|---:|---:|\n");
     let reads = reads(&mut conn, arguments.rows).await?;
     let reads = reads.iter().map(|path| (path.as_str(), None));
     let searches = SEARCHES.iter().map(|(path, body)| (*path, Some(*body)));
     for (path, body) in reads.chain(searches).filter(|(path, _)| path.contains(&arguments.only)) {
-        let line = console.time(path, body, arguments.requests).await?;
+        let line = time(&console, path, body, arguments.requests).await?;
         eprintln!("{line}");
         writeln!(table, "{line}")?;
     }
@@ -104,6 +113,30 @@ async fn measure(services: &Services, arguments: &Arguments) -> anyhow::Result<(
     console.stop().await?;
     println!("{} rows of each kind{profile}\n\n{table}", arguments.rows);
     Ok(())
+}
+
+/// A line of the table.
+async fn time(
+    console: &Service,
+    path: &str,
+    body: Option<&'static str>,
+    requests: usize,
+) -> anyhow::Result<String> {
+    let (mut times, mut status) = (Vec::with_capacity(requests), 0);
+    for number in 0..requests + 3 {
+        let started = Instant::now();
+        let response = console.request(path, body).send().await?;
+        status = response.status().as_u16();
+        response.bytes().await?;
+        if number >= 3 {
+            times.push(started.elapsed());
+        }
+    }
+    times.sort_unstable();
+    let quantile = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
+    let ms = |share: usize| quantile(share).map_or(0.0, |time| time.as_secs_f64() * 1000.0);
+    let name = body.map_or_else(|| path.to_owned(), |body| format!("{path} {body}"));
+    Ok(format!("| `{name}` | {:.1} | {:.1} | {:.1} | {status} |", ms(50), ms(95), ms(100)))
 }
 
 /// The statements of the file. They end with a semicolon at the end of a line; a `DO` block has lines of its own.
@@ -197,84 +230,4 @@ fn filters_of_deliveries(endpoint: &str, contact: &str) -> Vec<String> {
         format!("contact={contact}"),
         "event=nothing".to_owned(),
     ]
-}
-
-/// The service, and a client of it.
-struct Console {
-    address: String,
-    settings: Vec<(&'static str, String)>,
-    client: Client,
-    process: Option<Child>,
-}
-
-impl Console {
-    fn new(services: &Services) -> anyhow::Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let settings = vec![
-            ("CONTACT_RELAY__POSTGRES__URL", services.postgres_url().to_owned()),
-            ("CONTACT_RELAY__AMQP__URL", services.amqp_url().to_owned()),
-            ("CONTACT_RELAY__HTTP__BIND", address.clone()),
-            ("CONTACT_RELAY__HTTP__TOKENS", "bench:operator:bench".to_owned()),
-            ("CONTACT_RELAY__CONTACTS__DEFAULT_REGION", "BR".to_owned()),
-        ];
-        Ok(Self { address, settings, client: Client::new(), process: None })
-    }
-
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-relay"));
-        command.arg(name).envs(self.settings.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
-        command
-    }
-
-    async fn start(&mut self) -> anyhow::Result<()> {
-        let mut command = self.command("run");
-        self.process = Some(command.args(["--role", "console"]).stderr(Stdio::null()).spawn()?);
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while self.client.get(format!("http://{}/healthz", self.address)).send().await.is_err() {
-            anyhow::ensure!(Instant::now() < deadline, "the console does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        if let Some(mut process) = self.process {
-            process.kill().await?;
-        }
-        Ok(())
-    }
-
-    fn request(&self, path: &str, body: Option<&'static str>) -> RequestBuilder {
-        let url = format!("http://{}{path}", self.address);
-        let request = match body {
-            None => self.client.get(url),
-            Some(json) if json.starts_with('{') => {
-                self.client.post(url).header("content-type", "application/json").body(json)
-            }
-            Some(form) => {
-                self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(form)
-            }
-        };
-        request.bearer_auth("bench")
-    }
-
-    /// A line of the table.
-    async fn time(&self, path: &str, body: Option<&'static str>, requests: usize) -> anyhow::Result<String> {
-        let (mut times, mut status) = (Vec::with_capacity(requests), 0);
-        for number in 0..requests + 3 {
-            let started = Instant::now();
-            let response = self.request(path, body).send().await?;
-            status = response.status().as_u16();
-            response.bytes().await?;
-            if number >= 3 {
-                times.push(started.elapsed());
-            }
-        }
-        times.sort_unstable();
-        let quantile =
-            |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
-        let ms = |share: usize| quantile(share).map_or(0.0, |time| time.as_secs_f64() * 1000.0);
-        let name = body.map_or_else(|| path.to_owned(), |body| format!("{path} {body}"));
-        Ok(format!("| `{name}` | {:.1} | {:.1} | {:.1} | {status} |", ms(50), ms(95), ms(100)))
-    }
 }

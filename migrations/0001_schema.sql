@@ -49,11 +49,6 @@ CREATE TABLE contacts (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- Names as they are searched for: without case and accents. Most names are ASCII, which costs a tenth.
-CREATE FUNCTION folded_name(name text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
-    $$ SELECT CASE WHEN octet_length(name) = char_length(name) THEN lower(name)
-           ELSE lower(regexp_replace(normalize(name, NFKD), '[\u0300-\u036f]', '', 'g')) END $$;
-
 -- The owner of each phone and email; makes them unique. Only an erasure removes rows, so former phones and emails
 -- still find their contact.
 CREATE TABLE contact_identifiers (

@@ -1,8 +1,11 @@
--- Rows like those of the service, {rows} of each kind, spread over the last 24 hours. Identifiers are derived from numbers, so
--- that rows of different tables belong together.
+-- Rows like those of the service, {rows} of each kind, spread over the last 24 hours and stored in the order of time. Identifiers
+-- are derived from numbers, so that rows of different tables belong together.
 SET synchronous_commit = off;
 
-CREATE FUNCTION id(kind text, n bigint) RETURNS uuid IMMUTABLE PARALLEL SAFE RETURN md5(kind || n)::uuid;
+-- Those that the service chooses itself are in the order of time, the others are hashes.
+CREATE FUNCTION id(kind text, n bigint) RETURNS uuid IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN kind IN ('contact', 'dead letter', 'audit')
+        THEN (lpad(to_hex({rows} - n), 12, '0') || substring(md5(kind || n) FROM 13))::uuid ELSE md5(kind || n)::uuid END;
 CREATE FUNCTION at(n bigint) RETURNS timestamptz STABLE PARALLEL SAFE
     RETURN now() - n * interval '24 hours' / {rows};
 -- One company in 50 has half of everything.
@@ -31,11 +34,11 @@ INSERT INTO contacts (company_id, contact_id, version, name, phone, email, compa
         format('{"events":[{"time":%s,"id":"%s","source":"/companies/bench","step":1}],"fields":{"company":0,"email":0,"city":0,"name":0,"phone":0}}',
             (extract(epoch FROM at(n)) * 1000000)::bigint, id('event', n)),
         ARRAY['+55119' || lpad(n::text, 8, '0')], ARRAY['lead-' || n || '@customers.example'], at(n), at(n)
-    FROM generate_series(1, {rows}) n;
+    FROM generate_series({rows}, 1, -1) n;
 INSERT INTO contact_identifiers
-    SELECT company(n), 'email', 'lead-' || n || '@customers.example', id('contact', n) FROM generate_series(1, {rows}) n;
+    SELECT company(n), 'email', 'lead-' || n || '@customers.example', id('contact', n) FROM generate_series({rows}, 1, -1) n;
 INSERT INTO contact_identifiers
-    SELECT company(n), 'phone', '+55119' || lpad(n::text, 8, '0'), id('contact', n) FROM generate_series(1, {rows}) n;
+    SELECT company(n), 'phone', '+55119' || lpad(n::text, 8, '0'), id('contact', n) FROM generate_series({rows}, 1, -1) n;
 -- A few contacts have a long history.
 INSERT INTO trigger_events (company_id, contact_id, event_time, source, event_id, step, trigger_name, operation, version,
         changed, fields, applied_at)
@@ -58,7 +61,7 @@ INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, 
         '[["content-type","application/json"],["Authorization","Bearer my_token"]]', convert_to(repeat('x', 300), 'UTF8'),
         false, false, false, state, CASE state WHEN 'pending' THEN 0 ELSE 1 END, CASE state WHEN 'delivered' THEN 200 END,
         CASE state WHEN 'delivered' THEN at(n) END, 12, 11, CASE WHEN state <> 'pending' THEN at(n) END
-    FROM generate_series(1, {rows}) n,
+    FROM generate_series({rows}, 1, -1) n,
         LATERAL (SELECT CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'dead' ELSE 'delivered' END AS state) s;
 INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts, schedule_from,
         round_started_at)
@@ -75,10 +78,10 @@ INSERT INTO dead_letters (company_id, dead_letter_id, stage, reason, message, me
         id('event', n)::text, id('event', n), 'trigger-' || cause % 100,
         CASE WHEN cause % 4 = 0 THEN id('endpoint', cause) END, substring(sha256(int4send(cause)) FROM 1 FOR 16), at(n), at(n),
         CASE WHEN n % 10 = 3 THEN 'resolved' ELSE 'open' END, CASE WHEN n % 10 = 3 THEN at(n) END
-    FROM generate_series(1, {rows}) n, LATERAL (SELECT (200 * power(n::bigint * 7919 % 1000 / 1000.0, 3))::integer AS cause) c;
+    FROM generate_series({rows}, 1, -1) n, LATERAL (SELECT (200 * power(n::bigint * 7919 % 1000 / 1000.0, 3))::integer AS cause) c;
 
 INSERT INTO audit_log (company_id, audit_id, happened_at, operator, via, action, object)
     SELECT company(n), id('audit', n), at(n), 'operator-' || n % 10, 'console', 'dead_letter.replay', id('dead letter', n)::text
-    FROM generate_series(1, {rows}) n;
+    FROM generate_series({rows}, 1, -1) n;
 
 VACUUM (ANALYZE);

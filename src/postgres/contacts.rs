@@ -8,6 +8,7 @@ use super::{columns::column, contact_row::ContactRow, living};
 use crate::domain::{
     contact::{Contact, ContactId, Identifier, field::FieldMap},
     event::{CompanyId, Stamp, to_micros},
+    value::text::folded,
 };
 
 /// A contact and the ids that lead to it.
@@ -103,11 +104,13 @@ pub async fn find(
 }
 
 /// Contacts that one search by name looks at.
-const MAX_SEARCHED: i64 = 20_000;
+const MAX_SEARCHED: usize = 20_000;
+
+/// Contacts that one statement of a search reads.
+const PORTION: usize = 2_000;
 
 /// At most `limit` contacts of `company` whose name begins with `name`, or with `is_whole` is `name`, the newest first, before
-/// the contact `before`; and where the search ended, if it did not come to the first contact. Names are compared as the
-/// function `folded_name` folds them.
+/// the contact `before`; and where the search ended, if it did not come to the first contact. Neither case nor accents count.
 ///
 /// # Errors
 /// When the database fails, or holds an unreadable contact.
@@ -117,34 +120,51 @@ pub async fn by_name(
     name: &str,
     is_whole: bool,
     before: Option<ContactId>,
-    limit: i64,
+    limit: usize,
 ) -> Result<(Vec<Contact>, Option<ContactId>), sqlx::Error> {
-    let search = sqlx::query!(
-        r#"WITH newest AS MATERIALIZED (
-               SELECT contact_id, name FROM contacts WHERE company_id = $1 AND contact_id < $2
-               ORDER BY contact_id DESC LIMIT $3),
-           found AS (
-               SELECT contact_id FROM newest
-               WHERE CASE WHEN $5 THEN folded_name(name) = folded_name($4)
-                   ELSE starts_with(folded_name(name), folded_name($4)) END
-               ORDER BY contact_id DESC LIMIT $6)
-           SELECT ARRAY(SELECT contact_id FROM found) AS "ids!", (SELECT count(*) FROM newest) AS "searched!",
-               (SELECT contact_id FROM newest ORDER BY contact_id LIMIT 1) AS "last?""#,
-        company.as_str(),
-        before.map_or(Uuid::max(), |id| id.0),
-        MAX_SEARCHED,
-        name,
-        is_whole,
-        limit,
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    let mut found = read(conn, company, &search.ids).await?;
+    let wanted = folded(name);
+    let is_wanted = |name: &str| {
+        let name = folded(name);
+        if is_whole { name == wanted } else { name.starts_with(&wanted) }
+    };
+    let (mut ids, mut last, mut searched) = (Vec::new(), before.map_or(Uuid::max(), |id| id.0), 0);
+    let mut is_over = false;
+    while !is_over && searched < MAX_SEARCHED && ids.len() < limit {
+        let names = names_before(conn, company, last).await?;
+        is_over = names.len() < PORTION;
+        searched += names.len();
+        for (id, name) in names {
+            last = id;
+            if name.is_some_and(|name| is_wanted(&name)) {
+                ids.push(id);
+                if ids.len() == limit {
+                    is_over = false;
+                    break;
+                }
+            }
+        }
+    }
+    let mut found = read(conn, company, &ids).await?;
     found.reverse();
-    let is_full = i64::try_from(search.ids.len()).is_ok_and(|found| found == limit);
-    let last = if is_full { search.ids.last().copied() } else { search.last };
-    let is_over = !is_full && search.searched < MAX_SEARCHED;
-    Ok((found, last.filter(|_| !is_over).map(ContactId)))
+    Ok((found, Some(ContactId(last)).filter(|_| !is_over)))
+}
+
+/// The names of the newest contacts before this one. Folding accents takes Postgres several times as long as sending the names.
+async fn names_before(
+    conn: &mut PgConnection,
+    company: &CompanyId,
+    before: Uuid,
+) -> Result<Vec<(Uuid, Option<String>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT contact_id, name FROM contacts WHERE company_id = $1 AND contact_id < $2
+         ORDER BY contact_id DESC LIMIT $3",
+        company.as_str(),
+        before,
+        i64::try_from(PORTION).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.contact_id, row.name)).collect())
 }
 
 /// The living contact of `id`.

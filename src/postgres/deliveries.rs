@@ -16,6 +16,7 @@ mod resend;
 mod slices;
 mod summaries;
 mod supersede;
+mod waiting;
 
 pub use details::{DeadLetterRef, Details, details};
 pub use digest::make_digests;

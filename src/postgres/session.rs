@@ -56,6 +56,8 @@ pub(super) fn asked(settings: &settings::Postgres) -> Asked {
         ("enable_hashjoin", off()),
         ("enable_mergejoin", off()),
         ("jit", off()),
+        // On busy cores three processes take longer than one, and take more from the workers.
+        ("max_parallel_workers_per_gather", "0".to_owned()),
     ]
 }
 

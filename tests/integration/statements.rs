@@ -35,6 +35,7 @@ const PAGES: f64 = 8.0;
 enum Section {
     Workers,
     Operators,
+    Executor,
 }
 
 /// An entry of `arguments.txt`.
@@ -54,6 +55,7 @@ fn entries() -> Vec<Entry> {
             match line {
                 "[workers]" => section = Section::Workers,
                 "[operators]" => section = Section::Operators,
+                "[executor]" => section = Section::Executor,
                 _ => entries.push(Entry {
                     section,
                     beginning: line.to_owned(),

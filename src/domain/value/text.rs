@@ -105,7 +105,8 @@ pub(in crate::domain) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Lower case without accents, for comparing words.
-pub(in crate::domain) fn folded(text: &str) -> String {
+#[must_use]
+pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }

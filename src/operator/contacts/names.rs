@@ -11,6 +11,7 @@ use crate::{
     domain::{
         contact::{Contact, ContactId},
         event::CompanyId,
+        value::text::folded,
     },
     postgres::{Database, contacts as store},
 };
@@ -34,7 +35,8 @@ impl FromStr for NameSearch {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let name = text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         let is_name = (1..=MAX_NAME).contains(&name.chars().take(MAX_NAME + 1).count())
-            && !name.contains(char::is_control);
+            && !name.contains(char::is_control)
+            && !folded(&name).is_empty();
         if is_name { Ok(Self(name)) } else { Err(BadName) }
     }
 }
@@ -64,7 +66,8 @@ pub async fn search(
 ) -> Result<(Vec<Contact>, Option<ContactId>), sqlx::Error> {
     let is_whole = given == Given::Whole;
     let read = async |conn: &mut PgConnection| {
-        store::by_name(conn, company, &name.0, is_whole, before, i64::from(limit)).await
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        store::by_name(conn, company, &name.0, is_whole, before, limit).await
     };
     database.unit(read).await
 }
@@ -78,7 +81,7 @@ mod tests {
         let read = |text: &str| text.parse().map(|NameSearch(name)| name);
         assert_eq!(read("  Ada   Lovelace "), Ok("Ada Lovelace".to_owned()));
         assert_eq!(read("%_\\'"), Ok("%_\\'".to_owned()));
-        for bad in ["", "   ", "a\nb", "a\0", &"x".repeat(MAX_NAME + 1), &"x".repeat(10_000)] {
+        for bad in ["", "   ", "a\nb", "a\0", "\u{301}", &"x".repeat(MAX_NAME + 1), &"x".repeat(10_000)] {
             assert_eq!(read(bad), Err(BadName), "{bad:.20}");
         }
     }

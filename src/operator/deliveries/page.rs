@@ -2,9 +2,8 @@
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::{Filter, Listed, State};
+use super::{Filter, Listed};
 use crate::{
     operator::paging::{Cursor, Page},
     postgres::{Database, clock, deliveries as store, effects::search::Searched},
@@ -24,19 +23,14 @@ pub struct Found {
 /// When the database fails.
 pub async fn page(database: &Database, filter: &Filter, limit: u32) -> Result<Found, sqlx::Error> {
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
-    let pending_only = filter.states.as_deref() == Some(&[State::Pending]);
     let read = async |conn: &mut PgConnection| {
-        if pending_only {
-            let filter = Filter { limit: Some(i64::from(limit) + 1), ..filter.clone() };
-            return Ok((store::list(conn, &filter).await?, None));
-        }
         let since = filter.since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let now = clock::now(conn).await?;
         store::search(conn, filter, now, since, most).await
     };
-    let (Searched { found, is_complete }, searched_to) = database.unit(read).await?;
+    let (Searched { found, is_complete }, ended) = database.unit(read).await?;
     let of = |one: &Listed| Cursor::new(one.summary.created_at, one.summary.id);
     let mut page = Page::of(found.into_iter().map(Listed::new).collect(), limit, of);
-    page.next = page.next.or_else(|| searched_to.map(|to| Cursor::new(to, Uuid::nil())));
+    page.next = page.next.or_else(|| ended.map(|(at, id)| Cursor::new(at, id)));
     Ok(Found { page, is_complete })
 }

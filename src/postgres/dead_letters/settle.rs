@@ -1,6 +1,8 @@
 //! What operators do to dead letters: replay and discard. The delivery of a dead letter of stage webhook must change
 //! in the same transaction: the caller locks it first ([`unsettled_deliveries`]) and calls `postgres::deliveries` for it.
 
+use std::collections::HashMap;
+
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -121,7 +123,8 @@ pub async fn begin_replay(
             Some(Replayable { key, was: row.was, stage, delivery_id, body, properties, event_key, meaning })
         })
         .collect();
-    marked.sort_by_key(|dead_letter| keys.iter().position(|key| *key == dead_letter.key));
+    let places: HashMap<&Key, usize> = keys.iter().zip(0..).collect();
+    marked.sort_by_key(|dead_letter| places.get(&dead_letter.key).copied());
     Ok(marked)
 }
 

@@ -10,6 +10,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::waiting;
 use crate::{
     domain::{event::Key, webhook::delivery::Delivery},
     postgres::{
@@ -275,7 +276,7 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
     let states = filter.states();
     let (before_at, before_id) = filter.before.unzip();
     if filter.states.as_deref() == Some(&[State::Pending]) {
-        return newest_pending(conn, filter).await;
+        return Ok(waiting::newest(conn, filter, filter.limit, None).await?.0);
     }
     sqlx::query_as!(
         Key,
@@ -288,35 +289,6 @@ async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sq
          ORDER BY created_at DESC, delivery_id DESC LIMIT $10",
         filter.company,
         states.as_deref(),
-        filter.endpoints.as_deref(),
-        filter.event_id,
-        filter.contact,
-        filter.trigger,
-        filter.since,
-        before_at,
-        before_id,
-        filter.limit,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Reads pending rows only, however many deliveries have ended, and looks at their deliveries only if it has to.
-async fn newest_pending(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
-    let (before_at, before_id) = filter.before.unzip();
-    sqlx::query_as!(
-        Key,
-        "SELECT p.company_id AS company, p.delivery_id AS id FROM webhook_pending p
-         WHERE ($1::text IS NULL OR p.company_id = $1) AND ($2::uuid[] IS NULL OR p.endpoint_id = ANY($2))
-           AND (num_nonnulls($3::text, $4::uuid, $5::text) = 0 OR EXISTS (
-               SELECT FROM webhook_deliveries d
-               WHERE d.company_id = p.company_id AND d.delivery_id = p.delivery_id AND d.created_at = p.created_at
-                 AND ($3 IS NULL OR d.event_id = $3) AND ($4 IS NULL OR d.contact_id = $4)
-                 AND ($5 IS NULL OR d.trigger_name = $5)))
-           AND ($6::timestamptz IS NULL OR p.created_at >= $6)
-           AND ($7::timestamptz IS NULL OR (p.created_at, p.delivery_id) < ($7, $8::uuid))
-         ORDER BY p.created_at DESC, p.delivery_id DESC LIMIT $9",
-        filter.company,
         filter.endpoints.as_deref(),
         filter.event_id,
         filter.contact,

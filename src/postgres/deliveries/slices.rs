@@ -11,16 +11,23 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
-    Filter, Summary,
+    Filter, State, Summary,
     read::{matching_unsent, without_rows},
+    waiting,
 };
-use crate::{domain::event::Key, postgres::effects::search::Searched};
+use crate::{
+    domain::event::Key,
+    postgres::effects::search::{Searched, Unsent},
+};
 
 /// Rows of a slice. One that has more is read again in parts.
 const MAX_SLICE: i64 = 5_000;
 
 /// After so many rows a search ends with the slice that it is in.
-const MAX_READ: i64 = 20_000;
+const MAX_READ: i64 = 15_000;
+
+/// Deliveries that wait and that one search looks up: each by itself, so they cost more than those of a slice.
+const MAX_LOOKED_UP: i64 = 4_000;
 
 /// The first slice, which is enough for a page of a busy service.
 const FIRST: Duration = Duration::seconds(5);
@@ -107,8 +114,8 @@ fn growth(rows: i64, is_crowded: bool) -> i32 {
     }
 }
 
-/// At most `most` of the deliveries that match, as [`super::list`] lists them, found slice by slice; and where the search ended, if it
-/// did not reach `since`.
+/// At most `most` of the deliveries that match, as [`super::list`] lists them, and where the search ended, if it did not reach
+/// `since`. It looks at pending ones alone if no others match, and otherwise slice by slice.
 ///
 /// # Errors
 /// When the database fails.
@@ -118,18 +125,25 @@ pub async fn search(
     now: OffsetDateTime,
     since: OffsetDateTime,
     most: usize,
-) -> Result<(Searched<Summary>, Option<OffsetDateTime>), sqlx::Error> {
+) -> Result<(Searched<Summary>, Option<(OffsetDateTime, Uuid)>), sqlx::Error> {
+    // Before the rows: what gets one in between is listed all the same.
     let Searched { found: mut unsent, is_complete } = matching_unsent(conn, filter).await?;
-    let slices = by_slices(conn, filter, now, since, most).await?;
-    let searched_to = (!slices.is_complete).then_some(slices.searched_to);
-    unsent.retain(|one| searched_to.is_none_or(|to| one.delivery.created_at >= to));
-    let keys: Vec<Key> = slices.found.into_iter().map(|one| one.key).collect();
+    let (keys, end) = if filter.states.as_deref() == Some(&[State::Pending]) {
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
+        waiting::newest(conn, filter, Some(limit), Some(MAX_LOOKED_UP)).await?
+    } else {
+        let slices = by_slices(conn, filter, now, since, most).await?;
+        let end = (!slices.is_complete).then_some((slices.searched_to, Uuid::nil()));
+        (slices.found.into_iter().map(|one| one.key).collect(), end)
+    };
+    let place = |one: &Unsent| (one.delivery.created_at, one.delivery.key.id);
+    unsent.retain(|one| end.is_none_or(|end| place(one) >= end));
     let mut listed = super::summaries(conn, &keys).await?;
     let unsent = without_rows(conn, unsent).await?;
     listed.extend(unsent.iter().map(Summary::unsent));
     listed.sort_by_key(|summary| Reverse((summary.created_at, summary.id)));
     listed.truncate(most);
-    Ok((Searched { found: listed, is_complete }, searched_to))
+    Ok((Searched { found: listed, is_complete }, end))
 }
 
 /// The number of deliveries from `start` to `before`, up to `limit`, and at most `most` of them that match, newest first.

@@ -1,13 +1,12 @@
 //! What the process needs that works on an operation: it claims the operation, takes items, and settles them.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{
-    domain::event::Key,
-    postgres::columns::{column, interval},
-};
+use crate::{domain::event::Key, postgres::columns::interval};
 
 use super::Action;
 
@@ -140,7 +139,7 @@ pub struct Item {
     pub bytes: i64,
 }
 
-/// The next `limit` items of a locked operation, of which `left` are not settled.
+/// The next `limit` items of a locked operation, of which `left` are not settled. By their range, see `mark`.
 ///
 /// # Errors
 /// When the database fails.
@@ -155,7 +154,7 @@ pub async fn next_items(
                coalesce(octet_length(dl.body), 0)::bigint AS "bytes!"
            FROM operation_items i
            LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position > -$2::bigint ORDER BY i.position LIMIT $3"#,
+           WHERE i.operation_id = $1 AND i.position > -$2::bigint AND i.position <= $3 - $2::bigint ORDER BY i.position"#,
         operation,
         left,
         limit,
@@ -177,10 +176,28 @@ pub async fn next_items(
 /// # Errors
 /// When the database fails.
 pub async fn start(conn: &mut PgConnection, operation: Uuid, positions: &[i64]) -> Result<(), sqlx::Error> {
+    mark(conn, operation, positions, "started", None).await
+}
+
+/// Names the outcome of items near each other. The planner knows nothing of an operation that was planned a moment ago: without the
+/// range, and joined with the positions, it would read all items of the operation again and again.
+async fn mark(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    positions: &[i64],
+    outcome: &str,
+    detail: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    let (Some(first), Some(last)) = (positions.iter().min(), positions.iter().max()) else { return Ok(()) };
     sqlx::query!(
-        "UPDATE operation_items SET outcome = 'started' WHERE operation_id = $1 AND position = ANY($2)",
+        "UPDATE operation_items SET outcome = $5, detail = $6
+         WHERE operation_id = $1 AND position BETWEEN $2 AND $3 AND position = ANY($4)",
         operation,
+        first,
+        last,
         positions,
+        outcome,
+        detail,
     )
     .execute(conn)
     .await?;
@@ -229,17 +246,7 @@ pub struct Settled {
 /// # Errors
 /// When the database fails.
 pub async fn settle(conn: &mut PgConnection, operation: Uuid, items: &[Settled]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE operation_items i SET outcome = u.outcome, detail = u.detail
-         FROM UNNEST($2::bigint[], $3::text[], $4::text[]) AS u(position, outcome, detail)
-         WHERE i.operation_id = $1 AND i.position = u.position",
-        operation,
-        &column(items, |item| item.position),
-        &column(items, |item| item.outcome.name()) as &[&str],
-        &column(items, |item| item.outcome.detail()) as &[Option<&str>],
-    )
-    .execute(&mut *conn)
-    .await?;
+    name_outcomes(&mut *conn, operation, items).await?;
     let count = |name| {
         i64::try_from(items.iter().filter(|item| item.outcome.name() == name).count()).unwrap_or(i64::MAX)
     };
@@ -256,6 +263,25 @@ pub async fn settle(conn: &mut PgConnection, operation: Uuid, items: &[Settled])
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Records the outcomes of items, without counting them.
+///
+/// # Errors
+/// When the database fails.
+async fn name_outcomes(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    items: &[Settled],
+) -> Result<(), sqlx::Error> {
+    let mut positions: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    for Settled { position, outcome } in items {
+        positions.entry((outcome.name(), outcome.detail())).or_default().push(*position);
+    }
+    for ((outcome, detail), positions) in &positions {
+        mark(conn, operation, positions, outcome, *detail).await?;
+    }
     Ok(())
 }
 

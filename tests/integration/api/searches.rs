@@ -75,15 +75,43 @@ async fn rare_delivery_is_found_among_many(app: &TestApp) {
     assert_eq!(ids.len(), 70_000, "{counts:?}");
 }
 
+/// Those of one event wait since the same moment.
+#[apply(test)]
+async fn rare_delivery_that_waits_is_found_among_many(app: &TestApp) {
+    let process = served(app).await;
+    store(
+        app,
+        "WITH waiting AS (
+             INSERT INTO webhook_deliveries (company_id, delivery_id, created_at, event_key, step, source, event_id, trigger_name,
+                 endpoint_id, method, url, headers, newest_only, awaited, digest, state, attempts)
+             SELECT 'acme', lpad(to_hex(n * 7919 % 10000), 32, '0')::uuid, now() - n / 9500 * interval '1 hour', gen_random_uuid(), 1,
+                 '/s', 'e' || n, CASE WHEN n % 2500 = 0 THEN 'rare' ELSE 'common' END, '00000000-0000-0000-0000-000000000001',
+                 'POST', 'https://a.example/', '[]', false, false, false, 'pending', 0
+             FROM generate_series(1, 9999) n RETURNING *)
+         INSERT INTO webhook_pending (company_id, delivery_id, created_at, endpoint_id, due_at, attempts, schedule_from,
+             round_started_at)
+         SELECT company_id, delivery_id, created_at, endpoint_id, now() + interval '1 day', 0, 0, created_at FROM waiting",
+    )
+    .await;
+    let (counts, found) = every_page(&process, "/api/v1/deliveries?state=pending&trigger=rare").await;
+    let mut events: Vec<&str> = found.iter().map(|one| one["eventId"].as_str().unwrap()).collect();
+    events.sort_unstable();
+    assert_eq!((events, counts.len()), (vec!["e2500", "e5000", "e7500"], 3), "{counts:?}");
+    let (_, all) = every_page(&process, "/api/v1/deliveries?state=pending&trigger=common&limit=500").await;
+    let order = |one: &Value| (one["createdAt"].as_str().unwrap().to_owned(), one["id"].to_string());
+    let order: Vec<_> = all.iter().map(order).collect();
+    assert!(order.is_sorted_by(|one, next| one > next) && order.len() == 9_996, "{}", order.len());
+}
+
 #[apply(test)]
 async fn contacts_are_found_by_the_beginning_of_their_name(app: &TestApp) {
     let process = served(app).await;
-    let names = ["Ada Lovelace", "ÁDA LIMA", "Adão Silva", "Bob 100%", "Bob 100x", "Éva", "阿达"];
+    let names = ["Ada Lovelace", "ÁDA LIMA", "Adão Silva", "Bob 100%", "Bob 100x", "Éva", "阿达", "ИВАН"];
     for (number, name) in names.into_iter().enumerate() {
         app.broker.publish(&Event::lead(name).email(&format!("p{number}@lovelace.dev"))).await;
     }
     app.broker.publish(&Event::lead("Ada Other").email("p@lovelace.dev").company("other")).await;
-    app.wait_for_rows("contacts", 8).await;
+    app.wait_for_rows("contacts", 9).await;
     let search = async |token: &str, search: Value| {
         let mut search = search;
         search["company"] = json!("acme");
@@ -104,6 +132,7 @@ async fn contacts_are_found_by_the_beginning_of_their_name(app: &TestApp) {
         ("b_b", &[]),
         ("eva", &["Éva"]),
         ("阿", &["阿达"]),
+        ("иван", &["ИВАН"]),
     ] {
         let mut found = shown(&search("tok-o", json!({ "name": name })).await);
         let mut expected = expected.to_vec();
@@ -122,6 +151,35 @@ async fn contacts_are_found_by_the_beginning_of_their_name(app: &TestApp) {
     assert_eq!(shown(&search("tok-v", json!({ "name": "ada" })).await), Vec::<String>::new());
     let seen = search("tok-v", json!({ "name": "ada lovelace" })).await;
     assert!(!only(shown(&seen)).contains("Ada") && !seen.to_string().contains("lovelace"), "{seen}");
+}
+
+/// Four of many contacts have the name, and a search looks at twenty thousand at a time.
+#[apply(test)]
+async fn rare_name_is_found_among_many(app: &TestApp) {
+    let process = served(app).await;
+    store(
+        app,
+        "INSERT INTO contacts (company_id, contact_id, version, name, provenance, created_at, updated_at)
+         SELECT 'acme', lpad(to_hex(n), 32, '0')::uuid, 1,
+             CASE WHEN n % 11000 = 0 THEN 'Íris ' || n WHEN n % 3 > 0 THEN 'João' END,
+             '{\"events\":[{\"time\":1700000000000000,\"id\":\"e\",\"source\":\"/s\",\"step\":1}],\"fields\":{\"name\":0}}', now(), now()
+         FROM generate_series(1, 45000) n",
+    )
+    .await;
+    let (mut counts, mut found, mut next) = (Vec::new(), Vec::new(), Value::Null);
+    loop {
+        let search = json!({ "company": "acme", "name": "iris", "cursor": next });
+        let page = post(&process, "tok-o", "/api/v1/contacts/search", &search).await.json();
+        let items = page["items"].as_array().unwrap();
+        counts.push(items.len());
+        found.extend(items.iter().map(|one| one["name"].as_str().unwrap().to_owned()));
+        next = page["next"].clone();
+        if next.is_null() {
+            break;
+        }
+    }
+    assert_eq!(counts, [2, 2, 0]);
+    assert_eq!(found, ["Íris 44000", "Íris 33000", "Íris 22000", "Íris 11000"]);
 }
 
 #[apply(test)]
