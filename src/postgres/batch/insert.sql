@@ -43,15 +43,15 @@ inserted AS (
     INSERT INTO effects (company_id, batch, kind, owner, items, body)
     SELECT * FROM UNNEST($49::text[], $50::uuid[], $51::text[], $52::uuid[], $53::integer[], $54::bytea[])
     WHERE NOT EXISTS (SELECT FROM seen)),
--- The only part that the query below reads, so it runs first: identifiers are locked before the ledger.
+-- The only insert that the query below reads, so it runs first: identifiers are locked before the ledger.
 claimed AS (
     INSERT INTO contact_identifiers (company_id, kind, value, contact_id)
     SELECT * FROM UNNEST($25::text[], $26::text[], $27::text[], $28::uuid[])
     WHERE NOT EXISTS (SELECT FROM seen)
     ON CONFLICT DO NOTHING
     RETURNING 1)
-SELECT EXISTS (SELECT FROM seen) AS "is_seen!", (SELECT count(*) FROM claimed) AS "claimed!", e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?",
-    e.url AS "url?", e.turn AS "turn?", e.max_in_flight AS "max_in_flight?", e.send_interval_us AS "send_interval_us?",
+SELECT EXISTS (SELECT FROM seen) AS "is_seen!", (SELECT count(*) FROM claimed) AS "claimed!",
+    e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?", e.url AS "url?", e.turn AS "turn?", e.max_in_flight AS "max_in_flight?", e.send_interval_us AS "send_interval_us?",
     e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL AS "is_stopped!", e.held_until AS "held_until?",
     e.next_slot_at AS "next_slot_at?", e.breaker AS "breaker?", e.breaker_until AS "breaker_until?",
     e.openings AS "openings?", e.allowance AS "allowance?", e.failures AS "failures?", e.failing_since AS "failing_since?",
