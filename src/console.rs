@@ -22,6 +22,7 @@ mod route;
 mod server;
 mod shared;
 mod sign_in;
+mod transfer;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -4,6 +4,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     super::{
+        confirm::Who,
         exit::Exit,
         output::{self, Output, moment, printable},
     },
@@ -34,13 +35,22 @@ pub(in crate::cli) struct Show {
     /// Company (tenant) id
     #[arg(long)]
     company: Option<String>,
+    /// Do not mask identity documents; recorded
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    who: Who,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let key = deliveries::resolve(database, args.company.as_deref(), &args.id).await?;
-    let delivery = deliveries::get(database, &key).await?;
+    let delivery = if args.reveal {
+        deliveries::reveal(database, &args.who.actor()?, &key).await?
+    } else {
+        deliveries::get(database, &key).await?
+    };
     let delivery = delivery.ok_or_else(|| deliveries::ResolveError::Unknown(args.id.clone()))?;
     let value = views::deliveries::delivery(&delivery, Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&delivery))?;
