@@ -52,6 +52,9 @@ pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit
         deliveries::get(database, &key).await?
     };
     let delivery = delivery.ok_or_else(|| deliveries::ResolveError::Unknown(args.id.clone()))?;
+    if delivery.has_documents {
+        output::note("identity documents are masked; --reveal shows them, and is recorded");
+    }
     let value = views::deliveries::delivery(&delivery, Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&delivery))?;
     Ok(Exit::Done)
