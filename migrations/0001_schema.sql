@@ -536,7 +536,7 @@ CREATE TABLE rates (
 -- among them. A process works on it as its owner, and another one goes on when that has died.
 CREATE TABLE operations (
     operation_id  uuid PRIMARY KEY,                  -- UUIDv7
-    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore')),
+    action        text NOT NULL CHECK (action IN ('replay', 'discard', 'restore', 'resend')),
     state         text COLLATE "C" NOT NULL
         CHECK (state IN ('planning', 'planned', 'running', 'paused', 'done', 'canceled')),
     selection     jsonb NOT NULL,                    -- how the items were chosen, for people
@@ -562,13 +562,13 @@ CREATE INDEX operations_running ON operations (owner_until) WHERE state = 'runni
 CREATE INDEX operations_open ON operations (created_at) WHERE state IN ('running', 'paused');
 CREATE INDEX operations_created ON operations (created_at, operation_id);
 
--- The dead letters of an operation, the oldest first. done + skipped + failed of them are settled, in this order.
+-- The dead letters or deliveries of an operation, the oldest first. done + skipped + failed of them are settled, in this order.
 CREATE TABLE operation_items (
     operation_id uuid NOT NULL,
     position     bigint NOT NULL,                    -- 0 for the newest, -1 for the one before it: they are chosen backward
     company_id   text COLLATE "C" NOT NULL,
     object_id    uuid NOT NULL,
-    replays      integer NOT NULL DEFAULT 0,         -- how often it had been replayed when it was chosen
+    tries        integer NOT NULL DEFAULT 0,         -- how often it had been replayed or attempted when it was chosen
     outcome      text CHECK (outcome IN ('started', 'done', 'skipped', 'failed')),
     detail       text,                               -- why it was skipped or failed
     PRIMARY KEY (operation_id, position)

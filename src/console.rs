@@ -23,6 +23,7 @@ mod server;
 mod shared;
 mod sign_in;
 mod spans;
+mod transfer;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

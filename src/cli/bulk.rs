@@ -1,25 +1,37 @@
 //! Commands that change many things: the selection, the dry run, the confirmation, and the rate.
 
+pub(super) mod operate;
+
 use std::{fmt::Debug, io::IsTerminal as _, num::NonZeroU32};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     confirm::{self, Who},
     exit::Usage,
     output::{self, Format, Output},
 };
-use crate::{operator::audit::Actor, postgres::Database};
+use crate::{
+    domain::event::Key,
+    operator::{
+        audit::Actor,
+        operations::{Chosen, Operation},
+        paging::{Cursor, Page},
+        selection::Selection,
+    },
+    postgres::Database,
+};
+use operate::Verb;
 
 /// Rows that a dry run shows.
 pub(super) const SAMPLE: usize = 10;
 
 /// The filters of a command that changes many things, and what they select.
 pub(super) trait Select: Args + Debug {
-    /// Identifies one thing in the database.
-    type Key: PartialEq;
+    /// What the filters mean.
+    type Filter;
     /// A row of the listing.
     type Row: Serialize;
     /// The noun in messages, such as `dead letters`.
@@ -33,27 +45,41 @@ pub(super) trait Select: Args + Debug {
     fn check(&self) -> Result<(), Usage>;
 
     /// The key whose id is `id` or begins with it.
-    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Self::Key>;
+    async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key>;
 
-    /// The filters for people, without those that do not narrow.
-    fn shown(&self) -> Value {
-        Value::Null
-    }
+    /// What the filters mean now.
+    async fn filter(&self, database: &Database) -> anyhow::Result<Self::Filter>;
 
-    /// Orders keys that were given as ids. By default they stay as given.
-    fn order(_keys: &mut [Self::Key]) {}
+    /// The maximum number of a filter.
+    fn limit(filter: &Self::Filter) -> Option<i64>;
+
+    /// What an operation is about.
+    fn chosen(selection: Selection<Self::Filter>) -> Chosen;
+
+    /// A page of the listing, newest first.
+    async fn page(
+        database: &Database,
+        filter: &Self::Filter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> anyhow::Result<Page<Self::Row>>;
 
     /// The rows of these keys.
-    async fn rows(database: &Database, keys: &[Self::Key]) -> anyhow::Result<Vec<Self::Row>>;
+    async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Self::Row>>;
 
     /// Prints rows as the listing does.
     fn print(output: Output, rows: &[Self::Row]) -> anyhow::Result<()>;
-}
 
-/// Filters of a command that reads what they select before it begins.
-pub(super) trait SelectKeys: Select {
-    /// The keys that match, oldest first.
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Self::Key>>;
+    /// Orders keys that were given as ids. By default they stay as given.
+    fn order(_keys: &mut [Key]) {}
+
+    /// Prints what an operation has done; `None` if there was nothing to do.
+    async fn report(
+        database: &Database,
+        output: Output,
+        verb: Verb,
+        operation: Option<&Operation>,
+    ) -> anyhow::Result<()>;
 }
 
 /// The arguments of such a command.
@@ -85,11 +111,6 @@ impl<S: Select> Bulk<S> {
         self.who.actor()
     }
 
-    /// The selection for people.
-    pub(super) fn shown(&self) -> Value {
-        if self.ids.is_empty() { self.filters.shown() } else { json!({ "ids": self.ids.len() }) }
-    }
-
     /// # Errors
     /// When the selection makes no sense, or nobody can be asked.
     pub(super) fn check_before(&self, verb: &str) -> Result<(), Usage> {
@@ -112,7 +133,7 @@ impl<S: Select> Bulk<S> {
     ///
     /// # Errors
     /// When an id is unknown.
-    pub(super) async fn by_ids(&self, database: &Database) -> anyhow::Result<Option<Vec<S::Key>>> {
+    pub(super) async fn by_ids(&self, database: &Database) -> anyhow::Result<Option<Vec<Key>>> {
         if self.ids.is_empty() {
             return Ok(None);
         }
@@ -138,14 +159,6 @@ impl<S: Select> Bulk<S> {
         confirm::ask(&format!("{verb} {count} {}?", S::PLURAL))
     }
 
-    /// The first rows of these keys, for a dry run.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(super) async fn sample(&self, database: &Database, keys: &[S::Key]) -> anyhow::Result<Vec<S::Row>> {
-        S::rows(database, keys.get(..SAMPLE).unwrap_or(keys)).await
-    }
-
     /// Prints what would be done.
     ///
     /// # Errors
@@ -157,31 +170,6 @@ impl<S: Select> Bulk<S> {
         }
         let plan = json!({ "count": count, "sample": sample });
         output::object(self.output.format, &plan, |_| String::new())
-    }
-}
-
-impl<S: SelectKeys> Bulk<S> {
-    /// The selected keys, once the operator has confirmed; `None` after a dry run, whose sample is printed.
-    ///
-    /// # Errors
-    /// When the selection makes no sense, nobody can be asked, or the answer is not yes.
-    pub(super) async fn confirmed(
-        &self,
-        database: &Database,
-        verb: &str,
-    ) -> anyhow::Result<Option<Vec<S::Key>>> {
-        self.check_before(verb)?;
-        let keys = match self.by_ids(database).await? {
-            Some(keys) => keys,
-            None => self.filters.matching(database).await?,
-        };
-        let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-        if self.dry_run {
-            self.print_plan(verb, count, &self.sample(database, &keys).await?)?;
-            return Ok(None);
-        }
-        self.ask(verb, count)?;
-        Ok(Some(keys))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Command {
     )]
     Find(find::Args),
     /// Show a contact, and the event that each value came from
-    Show(One),
+    Show(show::Show),
     /// Show what each event, merge, unmerge and conflict did to a contact and to those merged into it
     History(One),
     /// Split a merged contact into the two people that were merged

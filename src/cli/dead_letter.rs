@@ -54,10 +54,10 @@ pub(super) enum Command {
     Note(groups::Note),
     /// Write dead letters whole to standard output, one JSON object per line
     #[command(after_help = transfer::EXPORT_HELP)]
-    Export(transfer::Export),
+    Export(transfer::Exporting),
     /// Put exported dead letters back
     #[command(after_help = transfer::IMPORT_HELP)]
-    Import(transfer::Import),
+    Import(transfer::Importing),
 }
 
 const REPLAY_HELP: &str = "\

@@ -1,6 +1,7 @@
 //! `delivery list|show|resend`.
 
 mod resend;
+mod resent;
 pub(super) mod select;
 mod show;
 
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use time::OffsetDateTime;
 
 use super::{
-    bulk::Bulk,
+    bulk::Select as _,
     exit::Exit,
     output::{self, Output, moment, span},
 };
@@ -38,7 +39,7 @@ pub(super) enum Command {
     Show(show::Show),
     /// Resend deliveries with the same id and the same bytes
     #[command(after_help = resend::HELP)]
-    Resend(Bulk<Filters>),
+    Resend(resend::Resend),
 }
 
 const LIST_HELP: &str = "\

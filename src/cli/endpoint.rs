@@ -18,6 +18,7 @@ use crate::{
     operator::{
         endpoints::{self, Change, Changed, Endpoint, shortened},
         lane::LaneState,
+        paging::MAX_PAGE,
     },
     postgres::Database,
     settings::Settings,
@@ -104,8 +105,6 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
 }
 
 async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
-    let mut rows = endpoints::list(database, args.company.as_deref()).await?;
-    rows.retain(|row| args.state.is_empty() || args.state.iter().any(|state| state.name() == row.state));
     let columns = [
         "id",
         "company",
@@ -119,23 +118,35 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
         "last success",
         "last error",
     ];
-    output::listing(args.output.format, columns, &rows, |row| {
-        [
-            // Eight digits identify one among thousands.
-            row.id.to_string().chars().take(8).collect(),
-            row.company.clone(),
-            shortened(&row.url),
-            row.state.to_owned(),
-            row.since.map(moment).unwrap_or_default(),
-            row.waiting.to_string(),
-            row.due.to_string(),
-            row.oldest_due_at.map(moment).unwrap_or_default(),
-            row.failures.to_string(),
-            row.last_success_at.map(moment).unwrap_or_default(),
-            row.last_error.clone().unwrap_or_default(),
-        ]
-    })?;
+    let (mut list, mut after) = (output::Rows::new(args.output.format, columns), None);
+    loop {
+        let company = args.company.as_deref();
+        let (rows, next) = endpoints::page(database, company, &args.state, after.as_ref(), MAX_PAGE).await?;
+        list.print(&rows, cells)?;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    list.end()?;
     Ok(Exit::Done)
+}
+
+fn cells(row: &Endpoint) -> [String; 11] {
+    [
+        // Eight digits identify one among thousands.
+        row.id.to_string().chars().take(8).collect(),
+        row.company.clone(),
+        shortened(&row.url),
+        row.state.to_owned(),
+        row.since.map(moment).unwrap_or_default(),
+        row.waiting.to_string(),
+        row.due.to_string(),
+        row.oldest_due_at.map(moment).unwrap_or_default(),
+        row.failures.to_string(),
+        row.last_success_at.map(moment).unwrap_or_default(),
+        row.last_error.clone().unwrap_or_default(),
+    ]
 }
 
 async fn change(

@@ -1,6 +1,6 @@
 //! `operation list|show|run|pause|resume|cancel`, and how commands work on an operation.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     operator::{
         operations::{
-            self, ItemFilter, ItemResult, Operation, State,
+            self, ItemFilter, ItemResult, ItemState, Operation, Options, State,
             executor::{Executor, Step, WorkError},
         },
         paging::Cursor,
@@ -42,12 +42,12 @@ pub(super) enum Command {
     Show(Show),
     /// Run an operation that was planned, and work on it, or watch the process that does, until it ends
     #[command(after_help = RUN_HELP)]
-    Run(Changing),
+    Run(Run),
     /// Pause a running operation between two items
     Pause(Changing),
     /// Resume a paused operation and work on it, or watch the process that does, until it ends
     #[command(after_help = RUN_HELP)]
-    Resume(Changing),
+    Resume(Resume),
     /// End an operation; the items that have no outcome stay as they are
     Cancel(Changing),
 }
@@ -81,6 +81,9 @@ pub(super) struct Show {
     /// Only items of which this came
     #[arg(long, value_parser = variant::<ItemResult>(), requires = "items")]
     outcome: Option<ItemResult>,
+    /// Only items whose dead letter or delivery is in this state now
+    #[arg(long, value_parser = ItemState::parse, requires = "items")]
+    state: Option<ItemState>,
     #[command(flatten)]
     output: Output,
 }
@@ -95,14 +98,36 @@ pub(super) struct Changing {
     output: Output,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    of: Changing,
+    /// Maximum per second, instead of what was planned
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+    /// Do 1, then 10, then 100 before all others, and pause if most of them fail again
+    #[arg(long)]
+    canary: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    of: Changing,
+    /// Maximum per second from now on
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+}
+
 pub(super) async fn run(command: Command, database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(database, &args).await,
         Command::Show(args) => show(database, &args).await,
-        Command::Run(args) => {
-            let id = operations::resolve(database, &args.id).await?.id;
-            let running = operations::run(database, &args.who.actor()?, id, None).await?;
-            until_end(database, &args, settings, running).await
+        Command::Run(Run { of, rate, canary }) => {
+            let id = operations::resolve(database, &of.id).await?.id;
+            let options = (rate.is_some() || canary).then_some(Options { rate, canary });
+            let running = operations::run(database, &of.who.actor()?, id, options).await?;
+            until_end(database, &of, settings, running).await
         }
         Command::Pause(args) => {
             let id = operations::resolve(database, &args.id).await?.id;
@@ -112,10 +137,10 @@ pub(super) async fn run(command: Command, database: &Database, settings: &Settin
             let id = operations::resolve(database, &args.id).await?.id;
             print(args.output, &operations::cancel(database, &args.who.actor()?, id).await?)
         }
-        Command::Resume(args) => {
-            let id = operations::resolve(database, &args.id).await?.id;
-            let resumed = operations::resume(database, &args.who.actor()?, id).await?;
-            until_end(database, &args, settings, resumed).await
+        Command::Resume(Resume { of, rate }) => {
+            let id = operations::resolve(database, &of.id).await?.id;
+            let resumed = operations::resume(database, &of.who.actor()?, id, rate).await?;
+            until_end(database, &of, settings, resumed).await
         }
     }
 }
@@ -146,9 +171,9 @@ async fn list(database: &Database, args: &List) -> anyhow::Result<Exit> {
 async fn show(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let operation = operations::resolve(database, &args.id).await?;
     let Some(limit) = args.items else { return print(args.output, &operation) };
-    let filter = ItemFilter { result: args.outcome, state: None };
+    let filter = ItemFilter { result: args.outcome, state: args.state };
     let found = operations::items(database, &operation, filter, args.after, limit).await?;
-    let columns = ["position", "company", "dead letter", "outcome", "detail", "state"];
+    let columns = ["position", "company", "id", "outcome", "detail", "state"];
     output::listing(args.output.format, columns, &found.items, |item| {
         [
             item.position.to_string(),

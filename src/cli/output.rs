@@ -33,9 +33,13 @@ pub(super) struct Output {
 }
 
 /// Prints one line.
-pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
+pub(super) fn line(line: impl Display) -> anyhow::Result<()> {
+    text(format_args!("{line}\n"))
+}
+
+fn text(text: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match write!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
         written => Ok(written?),
     }
@@ -82,10 +86,55 @@ pub(super) fn listing<T: Serialize, const N: usize>(
     rows: &[T],
     cells: impl Fn(&T) -> [String; N],
 ) -> anyhow::Result<()> {
-    match format {
-        Format::Table => line(table(columns, rows.iter().map(cells))),
-        Format::Json => line(harmless(&serde_json::to_string_pretty(rows)?)),
-        Format::Ndjson => rows.iter().try_for_each(|row| line(harmless(&serde_json::to_string(row)?))),
+    let mut list = Rows::new(format, columns);
+    list.print(rows, cells)?;
+    list.end()
+}
+
+/// A list that is printed while it is read, part by part. Each part has a table of its own, the first one with names.
+pub(super) struct Rows<'a, const N: usize> {
+    format: Format,
+    columns: [&'a str; N],
+    is_begun: bool,
+}
+
+impl<'a, const N: usize> Rows<'a, N> {
+    pub(super) const fn new(format: Format, columns: [&'a str; N]) -> Self {
+        Self { format, columns, is_begun: false }
+    }
+
+    /// Prints the next rows.
+    pub(super) fn print<T: Serialize>(
+        &mut self,
+        rows: &[T],
+        cells: impl Fn(&T) -> [String; N],
+    ) -> anyhow::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        match self.format {
+            Format::Table => {
+                let names = is_first.then_some(self.columns);
+                line(laid_out(names, rows.iter().map(cells)))
+            }
+            Format::Json => rows.iter().enumerate().try_for_each(|(number, row)| {
+                let before = if is_first && number == 0 { "[\n  " } else { ",\n  " };
+                let row = harmless(&serde_json::to_string_pretty(row)?).replace('\n', "\n  ");
+                text(format_args!("{before}{row}"))
+            }),
+            Format::Ndjson => rows.iter().try_for_each(|row| line(harmless(&serde_json::to_string(row)?))),
+        }
+    }
+
+    /// Ends the list.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        match (self.format, self.is_begun) {
+            (Format::Table, false) => line(table(self.columns, std::iter::empty())),
+            (Format::Json, false) => line("[]"),
+            (Format::Json, true) => line("\n]"),
+            (Format::Table, true) | (Format::Ndjson, _) => Ok(()),
+        }
     }
 }
 
@@ -122,9 +171,15 @@ pub(super) fn facts(width: usize, facts: Vec<(&str, String)>) -> Vec<String> {
 
 /// A table without borders, its cells printable.
 pub(super) fn table<const N: usize>(columns: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    laid_out(Some(columns), rows)
+}
+
+fn laid_out<const N: usize>(columns: Option<[&str; N]>, rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(columns.map(str::to_uppercase));
+    if let Some(columns) = columns {
+        table.set_header(columns.map(str::to_uppercase));
+    }
     for row in rows {
         table.add_row(row.map(|cell| printable(&cell)));
     }

@@ -30,6 +30,7 @@ trigger preview definition.json --arguments {} --client-data {}
 contact find --company acme --phone 1
 contact find --company acme --email a@b.c --phone 1 -o json
 contact show --company acme ID
+contact show --company acme ID --reveal --because reason
 contact history --company acme ID -o ndjson
 contact erase --company acme ID
 contact erase --company acme ID --yes --dry-run --operator ada -o json
@@ -46,13 +47,19 @@ dead-letter note 8d0c0b1f5d1a4d0fb6a3d8d6d0f4b9c2 text
 dead-letter note 8d0c0b1f5d1a4d0fb6a3d8d6d0f4b9c2 --remove
 dead-letter export --company c
 dead-letter import - -o json
+dead-letter import - --dry-run
 audit list --operator ada --action dead_letter.edit --object o --since 1h --until 1m --limit 5
 delivery list
 delivery list --company c --state pending --state dead --endpoint 4e4f --event e --trigger t --since 24h --limit 50 -o ndjson
 delivery list --contact ID
 delivery show ID --company c
+delivery show ID --reveal --operator ada --because reason
+operation run ID --rate 5 --canary
+operation resume ID --rate 5
+operation show ID --items 5 --state dead
 delivery resend ID 0193f5a0 --dry-run --yes --rate 5
 delivery resend --state dead --company c --yes
+delivery resend --state dead --canary
 endpoint list --company c --state open --state breaker_open
 endpoint show 4e4f --company c -o json
 endpoint pause https://hooks.example/sales --operator ada

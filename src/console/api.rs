@@ -5,6 +5,7 @@
 mod audit;
 mod contacts;
 mod dead_letter_reveal;
+mod dead_letter_transfer;
 mod dead_letters;
 mod deliveries;
 mod documents;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Vec<Route> {
         me::routes(),
         dead_letters::routes(),
         dead_letter_reveal::routes(),
+        dead_letter_transfer::routes(),
         operations::routes(),
         deliveries::routes(),
         endpoints::routes(),

@@ -66,7 +66,12 @@ fn too_large(limit: usize) -> Problem {
 
 /// Whether the body is that of an HTML form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    is_of_type(headers, "application/x-www-form-urlencoded")
+}
+
+/// Whether the body is of this media type.
+pub(super) fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+    media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case(expected))
 }
 
 /// The media type without its parameters.

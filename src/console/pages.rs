@@ -26,6 +26,7 @@ mod playground;
 mod progress;
 mod query;
 mod shell;
+mod transfer;
 
 use askama::Template;
 use axum::{
@@ -39,25 +40,26 @@ use crate::settings::Role;
 
 /// The pages.
 pub(super) fn routes() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         Route::open(assets::PATH, assets::serve),
         Route::page("/", Role::Viewer, overview::show),
         Route::page("/failures", Role::Viewer, failures::list),
         Route::form("/failures/note", Role::Operator, failures::note),
         Route::page("/dead-letters", Role::Viewer, dead_letters::list),
         Route::page("/dead-letters/{id}", Role::Viewer, dead_letter::show),
+        Route::form("/dead-letters/export", Role::Admin, transfer::export),
+        Route::page("/dead-letters/import", Role::Admin, transfer::show),
+        Route::form("/dead-letters/import", Role::Admin, transfer::import),
         Route::form("/dead-letters/{id}/edit", Role::Editor, edit::edit),
         Route::form("/dead-letters/{id}/reveal", Role::Admin, dead_letter::reveal),
         Route::page("/operations", Role::Viewer, operations::list),
         Route::form("/operations/plan", Role::Operator, plan::plan),
         Route::page("/operations/{id}", Role::Viewer, operation::show),
-        Route::form("/operations/{id}/run", Role::Operator, operation::run),
-        Route::form("/operations/{id}/pause", Role::Operator, operation::pause),
-        Route::form("/operations/{id}/resume", Role::Operator, operation::resume),
-        Route::form("/operations/{id}/cancel", Role::Operator, operation::cancel),
         Route::page("/deliveries", Role::Viewer, deliveries::list),
         Route::page("/deliveries/{id}", Role::Viewer, delivery::show),
+        Route::form("/deliveries/resend/plan", Role::Operator, plan::plan_resend),
         Route::form("/deliveries/{id}/resend", Role::Operator, delivery::resend),
+        Route::form("/deliveries/{id}/reveal", Role::Admin, delivery::reveal),
         Route::page("/endpoints", Role::Viewer, endpoints::list),
         Route::page("/endpoints/{id}", Role::Viewer, endpoint::show),
         Route::form("/endpoints/{id}/pause", Role::Operator, endpoint::pause),
@@ -73,7 +75,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::page("/playground", Role::Viewer, playground::show),
         Route::ask("/playground", Role::Viewer, playground::preview),
         Route::page("/audit", Role::Viewer, audit::list),
-    ]
+    ];
+    routes.extend(operation::decisions());
+    routes
 }
 
 /// What the sign-in form shows.

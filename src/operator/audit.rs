@@ -31,6 +31,8 @@ pub const DEAD_LETTER_REVEAL: &str = "dead_letter.reveal";
 pub const DEAD_LETTER_NOTE: &str = "dead_letter.note";
 /// A delivery was made due again.
 pub const DELIVERY_RESEND: &str = "delivery.resend";
+/// The request of a delivery was shown with identity documents.
+pub const DELIVERY_REVEAL: &str = "delivery.reveal";
 /// An endpoint was paused.
 pub const ENDPOINT_PAUSE: &str = "endpoint.pause";
 /// A paused endpoint was resumed.
@@ -58,7 +60,7 @@ pub const OPERATION_RESUME: &str = "operation.resume";
 pub const OPERATION_CANCEL: &str = "operation.cancel";
 
 /// All actions.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 22] = [
     DEAD_LETTER_REPLAY,
     DEAD_LETTER_DISCARD,
     DEAD_LETTER_RESTORE,
@@ -68,6 +70,7 @@ pub const ACTIONS: [&str; 21] = [
     DEAD_LETTER_REVEAL,
     DEAD_LETTER_NOTE,
     DELIVERY_RESEND,
+    DELIVERY_REVEAL,
     ENDPOINT_PAUSE,
     ENDPOINT_RESUME,
     ENDPOINT_ENABLE,

@@ -15,7 +15,7 @@ pub(super) use settle::{begin, discard_window, end, publish, restore_window};
 pub use sight::{Seen, reveal, seen};
 pub(super) use spans::Recording;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -23,13 +23,17 @@ use super::{
     audit::{self, Actor, Change},
     ids,
     paging::{Cursor, Page},
+    selection::{moment, narrowed},
 };
 pub use crate::postgres::dead_letters::{
     BadText, DeadLetter, Filter, Group, Note, SearchText, State, Summary,
 };
 use crate::{
     amqp::properties,
-    domain::{event::Key, fault::Signature},
+    domain::{
+        event::Key,
+        fault::{Reason, Signature, Stage},
+    },
     postgres::{Database, dead_letters as store},
 };
 
@@ -124,6 +128,25 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<DeadLetter>, s
 /// When the database fails.
 pub async fn note(database: &Database, signature: Signature) -> Result<Option<Note>, sqlx::Error> {
     database.unit(async |conn| store::note(conn, signature).await).await
+}
+
+/// A filter for people. Not the text that it searches for, which may be about a person.
+#[must_use]
+pub fn shown(filter: &Filter) -> Value {
+    narrowed(json!({
+        "reason": filter.reason.map(Reason::name),
+        "stage": filter.stage.map(Stage::name),
+        "company": filter.company,
+        "trigger": filter.trigger,
+        "endpoint": filter.endpoint,
+        "eventId": filter.event_id,
+        "signature": filter.signature.map(|signature| signature.to_string()),
+        "text": filter.text.as_ref().map(|_| "…"),
+        "since": moment(filter.since),
+        "until": moment(filter.until),
+        "states": filter.states.iter().map(|state| state.name()).collect::<Vec<_>>(),
+        "limit": filter.limit,
+    }))
 }
 
 /// The trace that the message of a dead letter belongs to.

@@ -5,26 +5,25 @@
 
 mod page;
 pub mod request;
+mod resend;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
-};
+use std::borrow::Cow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
-use strum::VariantArray as _;
 use time::OffsetDateTime;
 
 use self::request::RequestView;
 use super::{
     audit::{self, Actor, Change},
+    documents::Documents,
     ids,
     lane::Waits,
-    rate_limit::RateLimit,
-    wake_up::{WakeUp, WakeUpError},
+    selection::{moment, narrowed},
 };
 pub use page::{Found, page};
+pub use resend::{Refusal, Resent, resend};
+pub(super) use resend::{resend_window, without_row};
 
 pub use crate::postgres::deliveries::{Filter, State, Summary};
 use crate::{
@@ -32,14 +31,10 @@ use crate::{
     postgres::{
         Database,
         attempts::Attempt,
-        dead_letters,
-        deliveries::{self as store, DeadLetterRef, Locked},
+        deliveries::{self as store, DeadLetterRef, Details},
         effects::search::Searched,
     },
 };
-
-/// The fault of an erased delivery.
-const ERASED: &str = "the person was erased";
 
 /// Why a text does not identify one delivery.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +107,8 @@ pub struct Delivery {
     pub fault: Option<String>,
     /// Its request, without secrets in the headers.
     pub request: RequestView,
+    /// Identity documents in it, or in answers, are masked.
+    pub has_documents: bool,
     /// Its dead letter, settled or not.
     pub dead_letter: Option<DeadLetterRef>,
     /// The deliveries that this digest combines.
@@ -138,12 +135,20 @@ pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Listed>,
     Ok(listed.into_iter().map(Listed::new).collect())
 }
 
-/// The keys of the deliveries that match, oldest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn keys(database: &Database, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
-    database.unit(async |conn| store::keys(conn, filter).await).await
+/// A filter for people.
+#[must_use]
+pub fn shown(filter: &Filter) -> Value {
+    narrowed(json!({
+        "company": filter.company,
+        "states": filter.states.as_ref().map(|states| states.iter().map(|state| state.name()).collect::<Vec<_>>()),
+        "endpoints": filter.endpoints,
+        "eventId": filter.event_id,
+        "contact": filter.contact,
+        "trigger": filter.trigger,
+        "since": moment(filter.since),
+        "until": moment(filter.before.map(|(before, _)| before)),
+        "limit": filter.limit,
+    }))
 }
 
 /// The delivery whose id begins with `text`, of `company` if given.
@@ -162,14 +167,44 @@ pub async fn resolve(database: &Database, company: Option<&str>, text: &str) -> 
     }
 }
 
-/// One delivery with all details.
+/// One delivery with all details, without identity documents.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sqlx::Error> {
-    let found = database.unit(async |conn| store::details(conn, key).await).await?;
-    Ok(found.map(|(summary, details)| Delivery {
+    let read = async |conn: &mut PgConnection| {
+        let Some((summary, mut details)) = store::details(conn, key).await? else { return Ok(None) };
+        let known = store::documents(conn, &key.company, summary.contact_id, &[key.id]).await?;
+        let has_documents = hide(&mut details, &Documents::new(&known));
+        Ok::<_, sqlx::Error>(Some(delivery(summary, details, has_documents)))
+    };
+    database.unit(read).await
+}
+
+/// One delivery with identity documents. That somebody asked for it is recorded. `None` if there is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reveal(database: &Database, actor: &Actor, key: &Key) -> Result<Option<Delivery>, sqlx::Error> {
+    let reveal = async |conn: &mut PgConnection| {
+        let Some((summary, details)) = store::details(conn, key).await? else { return Ok(None) };
+        let change = Change {
+            action: audit::DELIVERY_REVEAL,
+            company: &key.company,
+            object: key.id.to_string(),
+            before: None,
+            after: Some(json!({ "field": "request" })),
+        };
+        audit::record(conn, actor, &change).await?;
+        Ok(Some(delivery(summary, details, false)))
+    };
+    database.transact(Option::is_some, reveal).await
+}
+
+fn delivery(summary: Summary, details: Details, has_documents: bool) -> Delivery {
+    Delivery {
         request: RequestView::new(&details, summary.id),
+        has_documents,
         listed: Listed::new(summary),
         source: details.source,
         step: details.step,
@@ -177,172 +212,27 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sql
         dead_letter: details.dead_letter,
         members: details.members,
         attempts: details.attempts,
-    }))
-}
-
-/// Why a delivery cannot be resent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum Refusal {
-    /// It no longer exists.
-    Gone,
-    /// It no longer exists, or is one of those that wait for their first attempt and could not all be searched.
-    Unsearched,
-    /// The person in its request was erased.
-    Erased,
-    /// Its request could not be rendered.
-    Invalid,
-    /// It was sent in a digest, which can be resent.
-    Digested,
-    /// A process is sending it, or is about to.
-    InFlight,
-    /// A newer version of the service wrote its state.
-    Unknown,
-}
-
-impl Refusal {
-    /// The reason in words.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Unsearched => "gone, or waiting for the first attempt among too many to search",
-            Self::Erased => ERASED,
-            Self::Invalid => "cannot be rendered",
-            Self::Digested => "sent in a digest; resend that",
-            Self::InFlight => "in flight",
-            Self::Unknown => "in a state of a newer version",
-        }
-    }
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.into()
     }
 }
 
-/// Counts of a resend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resent {
-    /// Made due.
-    pub done: u64,
-    /// Those of `done` that were superseded. The worker supersedes them again if a newer version was sent.
-    pub superseded: u64,
-    /// Left alone, by reason.
-    pub refused: BTreeMap<Refusal, u64>,
-}
-
-impl Resent {
-    /// The total of `refused`.
-    #[must_use]
-    pub fn skipped(&self) -> u64 {
-        self.refused.values().sum()
+/// Masks documents in everything that was sent or received. Returns whether there were any.
+fn hide(details: &mut Details, documents: &Documents) -> bool {
+    let mut is_hidden = false;
+    let mut replace = |bytes: &mut Vec<u8>| {
+        let hidden = match documents.hide(bytes) {
+            Cow::Owned(hidden) => hidden,
+            Cow::Borrowed(_) => return,
+        };
+        *bytes = hidden;
+        is_hidden = true;
+    };
+    let answers = details.attempts.iter_mut().filter_map(|attempt| attempt.response_body.as_mut());
+    details.body.iter_mut().chain(answers).for_each(&mut replace);
+    let headers = details.headers.iter_mut().flatten().map(|(_, value)| value);
+    for text in headers.chain([&mut details.url]) {
+        let hidden = documents.hide_in(text);
+        is_hidden |= hidden != *text;
+        *text = hidden;
     }
-
-    /// Adds the counts of another.
-    pub fn add(&mut self, other: &Self) {
-        self.done += other.done;
-        self.superseded += other.superseded;
-        for (refusal, count) in &other.refused {
-            *self.refused.entry(*refusal).or_default() += count;
-        }
-    }
-
-    fn refuse(&mut self, refusal: Refusal, count: usize) {
-        if count > 0 {
-            *self.refused.entry(refusal).or_default() += count as u64;
-        }
-    }
-}
-
-/// Makes deliveries due again, in the order of `keys`, at most `rate` per second. Calls `progress` after each step.
-///
-/// A delivery that has ended starts a new retry schedule, and its dead letter is replaying. A pending one is
-/// due at once. The second value says whether the worker could be woken.
-///
-/// # Errors
-/// When the database fails; the last `progress` is accurate.
-pub async fn resend(
-    database: &Database,
-    actor: &Actor,
-    wake_up: Option<&mut WakeUp>,
-    keys: &[Key],
-    rate: Option<NonZeroU32>,
-    mut progress: impl FnMut(&Resent),
-) -> Result<(Resent, Result<(), WakeUpError>), sqlx::Error> {
-    let mut rate_limit = RateLimit::new(rate);
-    let (mut total, mut wake_up, mut woken) = (Resent::default(), wake_up, Ok(()));
-    for keys in keys.chunks(rate_limit.window()) {
-        rate_limit.wait(keys.len()).await;
-        let (window, missing) =
-            database.transact(|_| true, async |conn| resend_window(conn, actor, keys).await).await?;
-        total.add(&window);
-        progress(&total);
-        // After the transaction, which has locks.
-        if !missing.is_empty() {
-            let sought = database.unit(async |conn| store::unrecorded(conn, &missing).await).await?;
-            let sending = sought.found.len();
-            let absent = if sought.is_complete { Refusal::Gone } else { Refusal::Unsearched };
-            total.refuse(Refusal::InFlight, sending);
-            total.refuse(absent, missing.len().saturating_sub(sending));
-            progress(&total);
-        }
-        if let Some(worker) = wake_up.take_if(|_| window.done > 0) {
-            woken = worker.send().await;
-            wake_up = Some(worker).filter(|_| woken.is_ok());
-        }
-    }
-    Ok((total, woken))
-}
-
-/// Resends those that have a row, and returns the others.
-async fn resend_window(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    keys: &[Key],
-) -> Result<(Resent, Vec<Key>), sqlx::Error> {
-    let locked = store::lock(conn, keys).await?;
-    let (mut restarted, mut made_due, mut resent) = (Vec::new(), Vec::new(), Resent::default());
-    for one in &locked {
-        match judge(one) {
-            Ok(State::Pending) => made_due.push(one.key.clone()),
-            Ok(_) => restarted.push(one),
-            Err(refusal) => resent.refuse(refusal, 1),
-        }
-    }
-    let ended: Vec<Key> = restarted.iter().map(|one| one.key.clone()).collect();
-    let superseded = restarted.iter().filter(|one| one.state == Some(State::Superseded)).count();
-    store::restart(conn, &ended, State::VARIANTS).await?;
-    store::make_due(conn, &made_due).await?;
-    let replayed: Vec<_> = restarted.iter().map(|one| one.requested()).collect();
-    dead_letters::begin_replay_of_deliveries(conn, &replayed).await?;
-    let changes: Vec<Change<'_>> = locked.iter().filter(|one| judge(one).is_ok()).map(resent_one).collect();
-    audit::record_all(conn, actor, &changes).await?;
-    resent.done = (restarted.len() + made_due.len()) as u64;
-    resent.superseded = superseded as u64;
-    let found: BTreeSet<&Key> = locked.iter().map(|one| &one.key).collect();
-    Ok((resent, keys.iter().filter(|key| !found.contains(key)).cloned().collect()))
-}
-
-fn resent_one(one: &Locked) -> Change<'_> {
-    Change {
-        action: audit::DELIVERY_RESEND,
-        company: &one.key.company,
-        object: one.key.id.to_string(),
-        before: Some(json!({ "state": one.state.map(State::name) })),
-        after: Some(json!({ "state": State::Pending.name() })),
-    }
-}
-
-/// The state from which the delivery can be resent, or why it cannot.
-fn judge(locked: &Locked) -> Result<State, Refusal> {
-    match (locked.state, locked.fault.as_deref()) {
-        (None, _) => Err(Refusal::Unknown),
-        (_, Some(ERASED)) => Err(Refusal::Erased),
-        (_, Some(_)) => Err(Refusal::Invalid),
-        (Some(State::Digested), None) => Err(Refusal::Digested),
-        (Some(State::Pending), None) if locked.in_flight => Err(Refusal::InFlight),
-        (Some(state), None) => Ok(state),
-    }
+    is_hidden
 }

@@ -123,15 +123,6 @@ impl Endpoint {
     }
 }
 
-/// The endpoints of a company, or of all companies, ordered by company and address.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(database: &Database, company: Option<&str>) -> Result<Vec<Endpoint>, sqlx::Error> {
-    let rows = database.unit(async |conn| store::list(conn, company).await).await?;
-    Ok(rows.into_iter().map(Endpoint::new).collect())
-}
-
 /// The endpoints whose address is `text` or whose id begins with it, of `company` if given. At least one.
 ///
 /// # Errors

@@ -1,49 +1,53 @@
-//! Acts on many dead letters: planned with a count, run at a rate, watched, paused, resumed and canceled.
+//! Acts on many dead letters or deliveries: planned with a count, run at a rate, watched, paused, resumed and canceled.
 //!
-//! A plan freezes its set: the dead letters that match when it is made. So what is run is what was counted, whatever
+//! A plan freezes its set: what matches when it is made. So what is run is what was counted, whatever
 //! arrives meanwhile, and the set outlives a crash. [`executor`] does the work.
 
 mod canary;
+mod choice;
 pub mod executor;
+mod resend;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, pin::Pin};
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{
     audit::{self, Actor, Change},
-    dead_letters::{self, Filter},
-    ids,
+    dead_letters, deliveries, ids,
     paging::{Cursor, Page},
+    selection::Selection,
 };
-pub use crate::postgres::operations::{Action, ItemFilter, ItemResult, ListedItem, Operation, State};
-use crate::{
-    domain::{
-        event::Key,
-        fault::{Reason, Stage},
-    },
-    postgres::{
-        Database,
-        operations::{self as store, New},
-    },
+pub use crate::postgres::operations::{
+    Action, ItemFilter, ItemResult, ItemState, ListedItem, Object, Operation, State,
 };
-
-/// Dead letters that one transaction adds to a plan.
-const PORTION: u32 = 2_000;
+use crate::postgres::{
+    Database,
+    operations::{self as store, New},
+};
 
 /// The first step of a canary.
 const FIRST_CANARY: i32 = 1;
 
-/// Which dead letters an operation is about.
+/// What an operation is about. What matches is worked on from the oldest to the newest.
 #[derive(Clone, Debug)]
-pub enum Selection {
-    /// These, in this order.
-    Keys(Vec<Key>),
-    /// Those that match now, the oldest first.
-    Matching(Box<Filter>),
+pub enum Chosen {
+    /// Dead letters, to be replayed, discarded or restored.
+    DeadLetters(Selection<dead_letters::Filter>),
+    /// Deliveries, to be resent.
+    Deliveries(Selection<deliveries::Filter>),
+}
+
+impl Chosen {
+    /// The selection for people, without personal data.
+    fn shown(&self) -> Value {
+        match self {
+            Self::DeadLetters(selection) => selection.shown(dead_letters::shown),
+            Self::Deliveries(selection) => selection.shown(deliveries::shown),
+        }
+    }
 }
 
 /// How an operation runs.
@@ -51,7 +55,7 @@ pub enum Selection {
 pub struct Options {
     /// Maximum items per second.
     pub rate: Option<NonZeroU32>,
-    /// Whether 1, 10 and 100 replays have to succeed before the next ones follow.
+    /// Whether 1, 10 and 100 replays or resends have to succeed before the next ones follow.
     pub canary: bool,
 }
 
@@ -60,9 +64,8 @@ impl Options {
         self.rate.map(|rate| i32::try_from(rate.get()).unwrap_or(i32::MAX))
     }
 
-    /// Nothing can go wrong after a discard.
     fn canary(self, action: Action) -> Option<i32> {
-        (self.canary && action == Action::Replay).then_some(FIRST_CANARY)
+        (self.canary && action.may_fail()).then_some(FIRST_CANARY)
     }
 }
 
@@ -95,9 +98,7 @@ pub enum ChangeError {
     Database(#[from] sqlx::Error),
 }
 
-/// Chooses the dead letters of an operation and stores them. Nothing happens to them until [`run`].
-///
-/// `shown` describes the selection for people, without personal data.
+/// Chooses the items of an operation and stores them. Nothing happens to them until [`run`].
 ///
 /// # Errors
 /// When the database fails.
@@ -105,15 +106,14 @@ pub async fn plan(
     database: &Database,
     actor: &Actor,
     action: Action,
-    selection: &Selection,
-    shown: &Value,
+    chosen: &Chosen,
     options: Options,
 ) -> Result<Operation, sqlx::Error> {
-    let id = Uuid::now_v7();
+    let (id, shown) = (Uuid::now_v7(), chosen.shown());
     let new = New {
         id,
         action,
-        selection: shown,
+        selection: &shown,
         rate: options.rate(),
         canary: options.canary(action),
         operator: &actor.name,
@@ -121,10 +121,7 @@ pub async fn plan(
         reason: actor.reason.as_deref(),
     };
     database.transact(|()| true, async |conn| store::create(conn, &new).await).await?;
-    let total = match selection {
-        Selection::Keys(keys) => add_keys(database, id, keys).await?,
-        Selection::Matching(filter) => add_matching(database, id, filter).await?,
-    };
+    let total = choice::add(database, id, chosen).await?;
     let end = async |conn: &mut PgConnection| {
         store::planned(conn, id, total).await?;
         record(
@@ -141,56 +138,11 @@ pub async fn plan(
     database.transact(|_| true, end).await
 }
 
-async fn add_keys(database: &Database, id: Uuid, keys: &[Key]) -> Result<i64, sqlx::Error> {
-    let newest_first: Vec<Key> = keys.iter().rev().cloned().collect();
-    let mut chosen = 0;
-    for portion in newest_first.chunks(PORTION as usize) {
-        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, portion).await).await?;
-        chosen += i64::try_from(portion.len()).unwrap_or_default();
-    }
-    Ok(chosen)
-}
+/// A decision about an operation: [`run`], [`pause`], [`resume`] or [`cancel`], and the options that it was given.
+pub type Decide = for<'a> fn(&'a Database, &'a Actor, Uuid, Option<Options>) -> Decided<'a>;
 
-async fn add_matching(database: &Database, id: Uuid, filter: &Filter) -> Result<i64, sqlx::Error> {
-    let (mut after, mut chosen) = (None, 0);
-    loop {
-        let page = dead_letters::list(database, filter, after, PORTION).await?;
-        let mut keys: Vec<Key> =
-            page.items.into_iter().map(|row| Key { company: row.company, id: row.id }).collect();
-        let left = filter.limit.map_or(i64::MAX, |limit| limit - chosen);
-        keys.truncate(usize::try_from(left).unwrap_or_default());
-        database.transact(|()| true, async |conn| store::add_items(conn, id, chosen, &keys).await).await?;
-        chosen += i64::try_from(keys.len()).unwrap_or_default();
-        match page.next {
-            Some(next) if filter.limit.is_none_or(|limit| chosen < limit) => after = Some(next),
-            _ => return Ok(chosen),
-        }
-    }
-}
-
-/// A filter for people. Not the text that it searches for, which may be about a person.
-#[must_use]
-pub fn shown(filter: &Filter) -> Value {
-    let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
-    let mut shown = json!({
-        "reason": filter.reason.map(Reason::name),
-        "stage": filter.stage.map(Stage::name),
-        "company": filter.company,
-        "trigger": filter.trigger,
-        "endpoint": filter.endpoint,
-        "eventId": filter.event_id,
-        "signature": filter.signature.map(|signature| signature.to_string()),
-        "text": filter.text.as_ref().map(|_| "…"),
-        "since": moment(filter.since),
-        "until": moment(filter.until),
-        "states": filter.states.iter().map(|state| state.name()).collect::<Vec<_>>(),
-        "limit": filter.limit,
-    });
-    if let Some(members) = shown.as_object_mut() {
-        members.retain(|_, value| !value.is_null());
-    }
-    shown
-}
+/// What it leads to.
+pub type Decided<'a> = Pin<Box<dyn Future<Output = Result<Operation, ChangeError>> + 'a>>;
 
 /// Starts a planned operation, with other options than it was planned with if given. A running process takes it up within
 /// seconds.
@@ -226,21 +178,29 @@ pub async fn pause(database: &Database, actor: &Actor, id: Uuid) -> Result<Opera
         .await
 }
 
-/// Goes on with a paused operation. If failures had paused it, with its next step.
+/// Goes on with a paused operation, at another rate if given. If failures had paused it, with its next step.
 ///
 /// # Errors
 /// When it is not paused, is unknown, or the database fails.
-pub async fn resume(database: &Database, actor: &Actor, id: Uuid) -> Result<Operation, ChangeError> {
-    change(
-        database,
-        actor,
-        id,
-        (audit::OPERATION_RESUME, "resume"),
-        &[State::Paused],
-        State::Running,
-        nothing,
-    )
-    .await
+pub async fn resume(
+    database: &Database,
+    actor: &Actor,
+    id: Uuid,
+    rate: Option<NonZeroU32>,
+) -> Result<Operation, ChangeError> {
+    let begin = async |conn: &mut PgConnection, paused: &Operation| {
+        let Some(rate) = rate else { return Ok(()) };
+        let terms = store::Terms {
+            rate: Options { rate: Some(rate), canary: false }.rate(),
+            canary: paused.canary,
+            operator: &actor.name,
+            via: actor.via.name(),
+            reason: actor.reason.as_deref().or(paused.reason.as_deref()),
+        };
+        store::set_terms(conn, id, &terms).await
+    };
+    change(database, actor, id, (audit::OPERATION_RESUME, "resume"), &[State::Paused], State::Running, begin)
+        .await
 }
 
 /// Ends an operation. The items that have no outcome stay as they are.
@@ -380,9 +340,9 @@ pub async fn items(
     after: u32,
     limit: u32,
 ) -> Result<Items, sqlx::Error> {
-    let (id, total, after, more) = (operation.id, operation.total, i64::from(after), i64::from(limit) + 1);
+    let (after, more) = (i64::from(after), i64::from(limit) + 1);
     let mut items =
-        database.unit(async |conn| store::items(conn, id, total, filter, after, more).await).await?;
+        database.unit(async |conn| store::items(conn, operation, filter, after, more).await).await?;
     let has_more = items.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next = items.last().filter(|_| has_more).map(|item| item.position);

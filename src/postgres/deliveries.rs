@@ -8,6 +8,7 @@
 
 mod details;
 mod digest;
+mod documents;
 mod insert;
 mod load;
 mod read;
@@ -20,9 +21,10 @@ mod waiting;
 
 pub use details::{DeadLetterRef, Details, details};
 pub use digest::make_digests;
+pub use documents::documents;
 pub use insert::{First, NewDelivery, existing, insert};
 pub use load::{Cursor, Loaded, Visit, load};
-pub use read::{Filter, State, Summary, keys, list, matching, unrecorded};
+pub use read::{Filter, State, Summary, list, matching, unrecorded};
 pub use record::{Attempted, record};
 pub use resend::{Locked, discard, lock, lock_pending, lock_rows, make_due, restart, restore};
 pub use slices::{Matching, by_slices, search};

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 pub use control::{enable, pause, resume};
 pub use idle::{Removed, delete_idle};
-pub use read::{EndpointRow, Lane, get, list, matching, page, page_in_states};
+pub use read::{EndpointRow, Lane, get, matching, page, page_in_states};
 pub use schedule::{
     TURNS, Turns, claim, lanes, next_due, release, release_forgotten, release_owned, save_slots, schedule,
 };

@@ -1,4 +1,4 @@
-//! Operations of operators on many dead letters: what was planned, how far it is, and what came of each item.
+//! Operations of operators on many dead letters or deliveries: what was planned, how far it is, and what came of each item.
 //!
 //! Rows of `operations` are locked before those of their items, and both before everything that an item is about.
 
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::{columns::column, dead_letters::State as Letter};
 
-pub use items::{ItemFilter, ItemResult, ListedItem, add_items, items};
+pub use items::{ItemFilter, ItemResult, ItemState, ListedItem, NewItem, add_items, items};
 pub use work::{
-    Claimed, Item, Outcome, Settled, Verdict, claim, end, judge, lock, next_items, release, reopen_started,
-    settle, start, verdict,
+    Claimed, Item, Outcome, Settled, Verdict, claim, end, judge, lock, name_outcomes, next_items, release,
+    reopen_started, settle, start, verdict,
 };
 
 /// What an operation does to each item.
@@ -29,6 +29,17 @@ pub enum Action {
     Discard,
     /// Reopens a discarded dead letter.
     Restore,
+    /// Makes a delivery due again.
+    Resend,
+}
+
+/// What the items of an operation are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// Dead letters.
+    DeadLetter,
+    /// Deliveries.
+    Delivery,
 }
 
 impl Action {
@@ -38,12 +49,28 @@ impl Action {
         self.into()
     }
 
+    /// What its items are.
+    #[must_use]
+    pub const fn object(self) -> Object {
+        match self {
+            Self::Replay | Self::Discard | Self::Restore => Object::DeadLetter,
+            Self::Resend => Object::Delivery,
+        }
+    }
+
+    /// Whether what it has done to an item may fail later, so that a canary has something to judge.
+    #[must_use]
+    pub const fn may_fail(self) -> bool {
+        matches!(self, Self::Replay | Self::Resend)
+    }
+
     /// The states of dead letters that it can change.
     #[must_use]
     pub const fn default_states(self) -> &'static [Letter] {
         match self {
             Self::Replay | Self::Discard => &Letter::UNSETTLED,
             Self::Restore => &[Letter::Discarded],
+            Self::Resend => &[],
         }
     }
 }
@@ -96,7 +123,7 @@ pub struct Operation {
     pub canary: Option<i32>,
     /// Number of items.
     pub total: i64,
-    /// Items that it has replayed, discarded or restored.
+    /// Items that it has replayed, discarded, restored or resent.
     pub done: i64,
     /// Items that it left alone.
     pub skipped: i64,
@@ -115,6 +142,15 @@ pub struct Operation {
     /// When its last item was settled, or when it was canceled.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
+}
+
+impl Operation {
+    /// What its items are.
+    #[must_use]
+    pub fn object(&self) -> Object {
+        // The schema allows no other action.
+        self.action.parse().map_or(Object::DeadLetter, Action::object)
+    }
 }
 
 /// A new operation.

@@ -7,8 +7,11 @@ mod described;
 mod guarded;
 mod once;
 mod operations;
+mod resends;
 mod resources;
 mod searches;
+mod transfer;
+mod verbs;
 
 use std::sync::LazyLock;
 
@@ -57,11 +60,13 @@ fn least_body(schema: &str) -> Value {
     match schema {
         "Ids" => json!({ "ids": [*ID] }),
         "NewOperation" => json!({ "action": "replay", "filter": { "company": "nobody" } }),
+        "NewExport" => json!({ "filter": { "company": "nobody" } }),
+        "NewResend" => json!({ "filter": { "company": "nobody", "state": ["dead"] } }),
         "NewEvent" => json!({ "body": {} }),
         "EndpointTest" => json!({ "endpoint": *ID }),
         "ContactSearch" => json!({ "company": "acme", "email": "nobody@x.example" }),
         "PreviewRequest" => json!({ "definition": {}, "arguments": {} }),
-        "Because" | "Decision" | "NewNote" => json!({}),
+        "Because" | "Decision" | "NewNote" | "Run" | "Resume" => json!({}),
         other => panic!("no body for {other}"),
     }
 }

@@ -7,6 +7,7 @@ mod in_chromium;
 mod operations;
 mod people;
 mod strangers;
+mod transfer;
 
 use macro_rules_attribute::apply;
 

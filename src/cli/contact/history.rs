@@ -34,32 +34,33 @@ const COLUMNS: [(&str, &[&str]); 14] = [
     ("rule or operator", &["rule", "operator"]),
 ];
 
+/// Page by page: a contact may have any number of events.
 pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
-    let entries = all(database, args).await?;
-    let is_creation =
-        |entry: &HistoryEntry| matches!(entry, HistoryEntry::Event { row, .. } if row.operation == "created");
-    if !entries.iter().any(is_creation) {
+    let mut list = output::Rows::new(args.output.format, COLUMNS.map(|(name, _)| name));
+    let (mut after, mut has_creation) = (None, false);
+    loop {
+        let (company, id, order) = (&args.company, ContactId(args.id), Order::OldestFirst);
+        let (entries, next) =
+            contacts::history(database, company, id, order, after.as_ref(), MAX_PAGE).await?;
+        has_creation |= entries.iter().any(is_creation);
+        let rows: Vec<Value> = entries.iter().map(views::contacts::entry).collect();
+        list.print(&rows, |row| {
+            COLUMNS.map(|(_, members)| cell(members.iter().find_map(|member| row.get(member))))
+        })?;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    list.end()?;
+    if !has_creation {
         output::note("the event that created this contact has left the history; see retention.history");
     }
-    let rows: Vec<Value> = entries.iter().map(views::contacts::entry).collect();
-    output::listing(args.output.format, COLUMNS.map(|(name, _)| name), &rows, |row| {
-        COLUMNS.map(|(_, members)| cell(members.iter().find_map(|member| row.get(member))))
-    })?;
     Ok(Exit::Done)
 }
 
-/// Page by page: a contact may have any number of events.
-async fn all(database: &Database, args: &One) -> anyhow::Result<Vec<HistoryEntry>> {
-    let (mut entries, mut after) = (Vec::new(), None);
-    loop {
-        let (company, id, order) = (&args.company, ContactId(args.id), Order::OldestFirst);
-        let page = contacts::history(database, company, id, order, after.as_ref(), MAX_PAGE).await?;
-        entries.extend(page.0);
-        after = page.1;
-        if after.is_none() {
-            return Ok(entries);
-        }
-    }
+fn is_creation(entry: &HistoryEntry) -> bool {
+    matches!(entry, HistoryEntry::Event { row, .. } if row.operation == "created")
 }
 
 /// The text of a table cell; for an object, the texts of its members.

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        confirm::Who,
         exit::Exit,
         output::{self, moment},
     },
@@ -16,11 +17,27 @@ use crate::{
     postgres::Database,
 };
 
-pub(super) async fn run(database: &Database, args: &One) -> anyhow::Result<Exit> {
-    let profile = contacts::show(database, &args.company, ContactId(args.id)).await?;
-    output::object(args.output.format, &views::contacts::profile(&profile, Sight::Full), |_| {
-        as_text(&profile)
-    })?;
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Show {
+    #[command(flatten)]
+    one: One,
+    /// Do not mask the identity document; recorded
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    who: Who,
+}
+
+pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
+    let Show { one: One { company, id, output }, reveal, who } = args;
+    let id = ContactId(*id);
+    let identity = if *reveal { contacts::reveal(database, &who.actor()?, company, id).await? } else { None };
+    let profile = contacts::show(database, company, id).await?;
+    let mut value = views::contacts::profile(&profile, Sight::Full);
+    if let (Some(identity), Some(shown)) = (&identity, value.pointer_mut("/contact/identity")) {
+        *shown = identity.as_str().into();
+    }
+    output::object(output.format, &value, |_| as_text(&profile, identity.as_deref()))?;
     Ok(Exit::Done)
 }
 
@@ -28,7 +45,7 @@ fn trigger(profile: &Profile, field: Field) -> Option<&str> {
     profile.triggers.get(field).map(String::as_str)
 }
 
-fn as_text(profile: &Profile) -> String {
+fn as_text(profile: &Profile, identity: Option<&str>) -> String {
     let contact = &profile.contact;
     let mut text = format!(
         "contact {} of company {}, version {}\ncreated {}, updated {}",
@@ -48,7 +65,7 @@ fn as_text(profile: &Profile) -> String {
         .iter()
         .map(|one| [one.other.to_string(), moment(one.since), one.operator.clone().unwrap_or_default()]);
     for (any, table) in [
-        (true, fields(profile)),
+        (true, fields(profile, identity)),
         (true, output::table(["key", "value", ""], keys)),
         (!profile.aliases.is_empty(), output::table(["merged contact", "at"], merged)),
         (!profile.separations.is_empty(), output::table(["kept apart from", "since", "by"], separated)),
@@ -61,12 +78,14 @@ fn as_text(profile: &Profile) -> String {
     text
 }
 
-fn fields(profile: &Profile) -> String {
+/// With the identity document, if it is shown.
+fn fields(profile: &Profile, identity: Option<&str>) -> String {
     let rows = profile.contact.values.iter().map(|(field, value)| {
         let stamp = &value.stamp;
+        let revealed = identity.filter(|_| field == Field::Identity).map(str::to_owned);
         [
             field.name().to_owned(),
-            views::contacts::value(&profile.contact, field, Sight::Full),
+            revealed.unwrap_or_else(|| views::contacts::value(&profile.contact, field, Sight::Full)),
             if profile.is_unverified(field) { "unverified".to_owned() } else { String::new() },
             moment(stamp.time),
             trigger(profile, field).unwrap_or_default().to_owned(),

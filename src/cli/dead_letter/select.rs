@@ -1,14 +1,14 @@
 //! Which dead letters: the filters of `list`, `replay` and `discard`.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::{Bulk, Select},
+        bulk::{Bulk, Select, operate::Verb},
         exit::Usage,
-        output::Output,
+        output::{self, Output},
         value::{Since, variant},
     },
     print,
@@ -20,7 +20,9 @@ use crate::{
     },
     operator::{
         dead_letters::{self, Filter, SearchText, State, Summary},
-        operations,
+        operations::{Chosen, Operation},
+        paging::{Cursor, Page},
+        selection::Selection,
     },
     postgres::Database,
 };
@@ -117,16 +119,6 @@ pub(in crate::cli) struct DeadLetters {
     default_state: Option<State>,
 }
 
-impl DeadLetters {
-    pub(super) fn filter(&self) -> Result<Filter, Usage> {
-        let mut filter = self.filters.filter()?;
-        if let Some(state) = self.default_state {
-            filter.states = vec![state];
-        }
-        Ok(filter)
-    }
-}
-
 impl Bulk<DeadLetters> {
     /// The same arguments, with filters that select dead letters in this state unless they name another.
     pub(super) fn selecting(&self, state: State) -> Self {
@@ -139,7 +131,7 @@ impl Bulk<DeadLetters> {
 }
 
 impl Select for DeadLetters {
-    type Key = Key;
+    type Filter = Filter;
     type Row = Summary;
     const PLURAL: &'static str = "dead letters";
 
@@ -154,12 +146,33 @@ impl Select for DeadLetters {
         Err(Usage("select dead letters by ids, by filters such as --reason, or with --all".to_owned()))
     }
 
-    fn shown(&self) -> Value {
-        self.filter().map_or(Value::Null, |filter| operations::shown(&filter))
-    }
-
     async fn resolve(&self, database: &Database, id: &str) -> anyhow::Result<Key> {
         Ok(dead_letters::resolve(database, id).await?)
+    }
+
+    async fn filter(&self, _database: &Database) -> anyhow::Result<Filter> {
+        let mut filter = self.filters.filter()?;
+        if let Some(state) = self.default_state {
+            filter.states = vec![state];
+        }
+        Ok(filter)
+    }
+
+    fn limit(filter: &Filter) -> Option<i64> {
+        filter.limit
+    }
+
+    fn chosen(selection: Selection<Filter>) -> Chosen {
+        Chosen::DeadLetters(selection)
+    }
+
+    async fn page(
+        database: &Database,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> anyhow::Result<Page<Summary>> {
+        Ok(dead_letters::list(database, filter, after, limit).await?)
     }
 
     /// Oldest first, as with filters: the ids are in order of time.
@@ -177,6 +190,21 @@ impl Select for DeadLetters {
 
     fn print(output: Output, rows: &[Summary]) -> anyhow::Result<()> {
         print(output, rows)
+    }
+
+    async fn report(
+        _database: &Database,
+        output: Output,
+        verb: Verb,
+        operation: Option<&Operation>,
+    ) -> anyhow::Result<()> {
+        let [done, skipped, failed] =
+            operation.map_or([0; 3], |operation| [operation.done, operation.skipped, operation.failed]);
+        let past = verb.past;
+        let value = json!({ past: done, "skipped": skipped, "failed": failed });
+        output::report(output.format, &value, |_| {
+            format!("{past} {done}, skipped {skipped}, failed {failed}")
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! `dead-letter export` and `import`, one JSON object per line.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
@@ -9,7 +8,6 @@ use std::{
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use serde_json::{Map, Value, json};
 
 use super::{
     super::{
@@ -22,9 +20,14 @@ use super::{
     select::Filters,
 };
 use crate::{
-    operator::dead_letters::{
-        self,
-        transfer::{self, Outcome, Record, Terms},
+    domain::event::Key,
+    operator::{
+        audit::Actor,
+        dead_letters::{
+            self,
+            transfer::{Export, Importer, Outcome, Tally, Terms},
+        },
+        selection::Selection,
     },
     postgres::Database,
     settings::Settings,
@@ -33,9 +36,6 @@ use crate::{
 /// The longest line, in bytes: the largest message that a broker takes by default, 128 MiB, six times as long because each of
 /// its characters is escaped, and the rest of the dead letter.
 const MAX_LINE: u64 = 1 << 30;
-
-/// Invalid and refused lines that are named one by one.
-const MAX_NAMED: u64 = 10;
 
 pub(super) const EXPORT_HELP: &str = "\
 Exports the dead letters with these ids or that match these filters; without either, all open and replaying ones. Bodies
@@ -52,7 +52,7 @@ left out.
 Example: contact-relay dead-letter import dead-letters.ndjson";
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Export {
+pub(in crate::cli) struct Exporting {
     /// Ids, or the first 8 or more digits of ids
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -63,17 +63,20 @@ pub(in crate::cli) struct Export {
 }
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Import {
+pub(in crate::cli) struct Importing {
     /// The exported file; `-` is standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
+    /// Change nothing: show what would come of each line
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
     output: Output,
 }
 
-pub(super) async fn export(database: &Database, args: &Export) -> anyhow::Result<Exit> {
+pub(super) async fn export(database: &Database, args: &Exporting) -> anyhow::Result<Exit> {
     let actor = args.who.actor()?;
     let mut keys = Vec::with_capacity(args.ids.len());
     if args.ids.is_empty() {
@@ -88,11 +91,9 @@ pub(super) async fn export(database: &Database, args: &Export) -> anyhow::Result
         }
     }
     let (bar, mut count) = (progress::bar(Some(keys.len() as u64), "exporting"), 0_u64);
-    let ended = transfer::export(database, &actor, &keys, |record| {
-        output::ndjson(&record)?;
-        count += 1;
-        bar.set_position(count);
-        Ok::<_, anyhow::Error>(())
+    let ended = write(database, &actor, keys, |exported| {
+        count = exported;
+        bar.set_position(exported);
     })
     .await;
     bar.finish_and_clear();
@@ -101,13 +102,36 @@ pub(super) async fn export(database: &Database, args: &Export) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-pub(super) async fn import(database: &Database, args: &Import, settings: &Settings) -> anyhow::Result<Exit> {
+async fn write(
+    database: &Database,
+    actor: &Actor,
+    keys: Vec<Key>,
+    mut progress: impl FnMut(u64),
+) -> anyhow::Result<()> {
+    let mut export = Export::begin(database, actor, Selection::Keys(keys)).await?;
+    let mut count = 0;
+    while let Some(records) = export.page().await? {
+        for record in &records {
+            output::ndjson(record)?;
+            count += 1;
+            progress(count);
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn import(
+    database: &Database,
+    args: &Importing,
+    settings: &Settings,
+) -> anyhow::Result<Exit> {
     let actor = args.who.actor()?;
     let regions = settings.contacts.regions();
     let pepper = settings.contacts.suppression_pepper.expose_secret();
     let terms = Terms { pepper, regions: &regions };
+    let importer = Importer { database, actor: &actor, terms, is_dry: args.dry_run };
     let mut lines = open(&args.file).with_context(|| format!("could not read {}", args.file.display()))?;
-    let (mut counts, mut number) = (BTreeMap::<Outcome, u64>::new(), 0_u64);
+    let (mut tally, mut number) = (Tally::default(), 0_u64);
     let bar = progress::bar(None, "importing");
     let ended = loop {
         number += 1;
@@ -119,23 +143,17 @@ pub(super) async fn import(database: &Database, args: &Import, settings: &Settin
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let outcome = match serde_json::from_slice::<Record>(&line) {
-            Ok(record) => transfer::import(database, &actor, &terms, &record).await,
-            Err(_) => Ok(Outcome::Invalid),
-        };
-        let outcome = match outcome {
+        let outcome = match importer.import(&line).await {
             Ok(outcome) => outcome,
             Err(error) => break Err(error.into()),
         };
-        let count = counts.entry(outcome).or_default();
-        *count += 1;
-        if matches!(outcome, Outcome::Invalid | Outcome::Refused) && *count <= MAX_NAMED {
+        if tally.add(number, outcome) {
             output::note(format_args!("line {number} is {}", outcome.text()));
         }
         bar.inc(1);
     };
     bar.finish_and_clear();
-    let exit = finish(args, &counts)?;
+    let exit = finish(args, &tally)?;
     ended.with_context(|| format!("stopped at line {number}"))?;
     Ok(exit)
 }
@@ -158,25 +176,21 @@ fn next(lines: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok((read > 0).then_some(line))
 }
 
-fn finish(args: &Import, counts: &BTreeMap<Outcome, u64>) -> anyhow::Result<Exit> {
-    let of = |outcome| counts.get(&outcome).copied().unwrap_or_default();
-    let (imported, present) = (of(Outcome::Imported), of(Outcome::Present));
-    let left_out = || {
-        let is_left = |outcome: &Outcome| !matches!(outcome, Outcome::Imported | Outcome::Present);
-        counts.iter().filter(move |(outcome, _)| is_left(outcome))
-    };
-    let skipped: u64 = left_out().map(|(_, count)| count).sum();
-    let reasons: Map<String, Value> =
-        left_out().map(|(outcome, count)| (outcome.name().to_owned(), (*count).into())).collect();
-    let value = json!({ "imported": imported, "present": present, "skipped": skipped, "reasons": reasons });
-    output::report(args.output.format, &value, |_| {
-        let reasons = left_out().map(|(outcome, count)| format!("\n  {count} {}", outcome.text()));
+fn finish(args: &Importing, tally: &Tally) -> anyhow::Result<Exit> {
+    let (imported, present) = (tally.of(Outcome::Imported), tally.of(Outcome::Present));
+    let skipped: u64 = tally.left_out().map(|(_, count)| count).sum();
+    output::report(args.output.format, &tally.json(), |_| {
+        let reasons = tally.left_out().map(|(outcome, count)| format!("\n  {count} {}", outcome.text()));
         let reasons: String = reasons.collect();
-        format!("imported {imported}, already there {present}, skipped {skipped}{reasons}")
+        let verb = if args.dry_run { "would import" } else { "imported" };
+        format!("{verb} {imported}, already there {present}, skipped {skipped}{reasons}")
     })?;
+    if args.dry_run {
+        output::note("nothing was changed");
+    }
     Ok(match (imported + present, skipped) {
         (_, 0) => Exit::Done,
-        (0, _) if of(Outcome::Invalid) + of(Outcome::Refused) == skipped => Exit::Failed,
+        (0, _) if tally.of(Outcome::Invalid) + tally.of(Outcome::Refused) == skipped => Exit::Failed,
         _ => Exit::Partly,
     })
 }

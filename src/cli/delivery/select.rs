@@ -5,18 +5,21 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        bulk::{Select, SelectKeys},
+        bulk::{Select, operate::Verb},
         exit::Usage,
         output::Output,
         value::{Since, variant},
     },
-    print,
+    print, resent,
 };
 use crate::{
     domain::event::Key,
     operator::{
         deliveries::{self, Filter, Listed, State},
         endpoints,
+        operations::{Chosen, Operation},
+        paging::{Cursor, Page},
+        selection::Selection,
     },
     postgres::Database,
 };
@@ -51,28 +54,6 @@ pub(in crate::cli) struct Filters {
 }
 
 impl Filters {
-    pub(super) async fn filter(&self, database: &Database) -> anyhow::Result<Filter> {
-        let since = self.since().map(Since::moment).transpose()?;
-        let endpoints = match &self.endpoint {
-            None => None,
-            Some(text) => {
-                let found = endpoints::find(database, self.company.as_deref(), text).await?;
-                Some(found.into_iter().map(|key| key.id).collect())
-            }
-        };
-        Ok(Filter {
-            company: self.company.clone(),
-            states: Some(self.state.clone()).filter(|states| !states.is_empty()),
-            endpoints,
-            event_id: self.event.clone(),
-            contact: self.contact,
-            trigger: self.trigger.clone(),
-            since,
-            before: None,
-            limit: self.limit.map(i64::from),
-        })
-    }
-
     /// Pending deliveries have an index of their own; all others are found by time.
     fn since(&self) -> Option<Since> {
         self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
@@ -80,7 +61,7 @@ impl Filters {
 }
 
 impl Select for Filters {
-    type Key = Key;
+    type Filter = Filter;
     type Row = Listed;
     const PLURAL: &'static str = "deliveries";
 
@@ -110,6 +91,47 @@ impl Select for Filters {
         Ok(deliveries::resolve(database, self.company.as_deref(), id).await?)
     }
 
+    async fn filter(&self, database: &Database) -> anyhow::Result<Filter> {
+        let since = self.since().map(Since::moment).transpose()?;
+        let endpoints = match &self.endpoint {
+            None => None,
+            Some(text) => {
+                let found = endpoints::find(database, self.company.as_deref(), text).await?;
+                Some(found.into_iter().map(|key| key.id).collect())
+            }
+        };
+        Ok(Filter {
+            company: self.company.clone(),
+            states: Some(self.state.clone()).filter(|states| !states.is_empty()),
+            endpoints,
+            event_id: self.event.clone(),
+            contact: self.contact,
+            trigger: self.trigger.clone(),
+            since,
+            before: None,
+            limit: self.limit.map(i64::from),
+        })
+    }
+
+    fn limit(filter: &Filter) -> Option<i64> {
+        filter.limit
+    }
+
+    fn chosen(selection: Selection<Filter>) -> Chosen {
+        Chosen::Deliveries(selection)
+    }
+
+    async fn page(
+        database: &Database,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> anyhow::Result<Page<Listed>> {
+        let before = after.map(Cursor::position).or(filter.before);
+        let filter = Filter { before, ..filter.clone() };
+        Ok(deliveries::page(database, &filter, limit).await?.page)
+    }
+
     async fn rows(database: &Database, keys: &[Key]) -> anyhow::Result<Vec<Listed>> {
         Ok(deliveries::summaries(database, keys).await?)
     }
@@ -117,11 +139,14 @@ impl Select for Filters {
     fn print(output: Output, rows: &[Listed]) -> anyhow::Result<()> {
         print(output, rows)
     }
-}
 
-impl SelectKeys for Filters {
-    async fn matching(&self, database: &Database) -> anyhow::Result<Vec<Key>> {
-        Ok(deliveries::keys(database, &self.filter(database).await?).await?)
+    async fn report(
+        database: &Database,
+        output: Output,
+        _verb: Verb,
+        operation: Option<&Operation>,
+    ) -> anyhow::Result<()> {
+        resent::report(database, output, operation).await
     }
 }
 

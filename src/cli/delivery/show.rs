@@ -4,6 +4,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     super::{
+        confirm::Who,
         exit::Exit,
         output::{self, Output, moment, printable},
     },
@@ -34,14 +35,26 @@ pub(in crate::cli) struct Show {
     /// Company (tenant) id
     #[arg(long)]
     company: Option<String>,
+    /// Do not mask identity documents; recorded
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    who: Who,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(database: &Database, args: &Show) -> anyhow::Result<Exit> {
     let key = deliveries::resolve(database, args.company.as_deref(), &args.id).await?;
-    let delivery = deliveries::get(database, &key).await?;
+    let delivery = if args.reveal {
+        deliveries::reveal(database, &args.who.actor()?, &key).await?
+    } else {
+        deliveries::get(database, &key).await?
+    };
     let delivery = delivery.ok_or_else(|| deliveries::ResolveError::Unknown(args.id.clone()))?;
+    if delivery.has_documents {
+        output::note("identity documents are masked; --reveal shows them, and is recorded");
+    }
     let value = views::deliveries::delivery(&delivery, Sight::Full)?;
     output::object(args.output.format, &value, |_| as_text(&delivery))?;
     Ok(Exit::Done)

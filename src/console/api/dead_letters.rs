@@ -21,15 +21,20 @@ use crate::{
         route::Route,
         shared::{Shared, on_one_thread},
     },
-    domain::fault::{Reason, Signature, Stage},
+    domain::{
+        event::Key,
+        fault::{Reason, Signature, Stage},
+    },
     operator::{
         audit::{self, Actor},
         dead_letters::{
             self, Filter, ResolveError, State as DeadLetterState,
             edit::{self, Edit, Terms},
         },
+        selection::Selection,
         views,
     },
+    postgres::Database,
     settings::Role,
 };
 
@@ -118,6 +123,15 @@ impl Given {
             limit: None,
         })
     }
+}
+
+/// Refuses a selection that names an unknown one.
+pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
+    input::all_exist("dead letter", selection, async |keys: &[Key]| {
+        let rows = dead_letters::summaries(database, keys).await?;
+        Ok(rows.into_iter().map(|row| Key { company: row.company, id: row.id }).collect())
+    })
+    .await
 }
 
 async fn get(

@@ -1,28 +1,36 @@
-//! Webhook deliveries: list, get, resend.
+//! Webhook deliveries: list, get, resend. `operations` resends many.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::input::{self, Ids, InPath};
+use super::input::{self, Because, Ids, InPath};
 use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
+        once::Personal,
         problem::{Kind, Problem},
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
     },
+    domain::event::Key,
     operator::{
         audit::Actor,
-        deliveries::{self, Filter, Found, Resent, ResolveError, State as DeliveryState},
+        deliveries::{self, Filter, Found, Listed, Resent, ResolveError, State as DeliveryState},
         endpoints,
         paging::Cursor,
+        selection::Selection,
         views,
         wake_up::{WakeUp, WakeUpError},
     },
+    postgres::Database,
     settings::{Amqp, Role},
     telemetry::chain,
 };
@@ -35,37 +43,77 @@ pub(super) fn routes() -> Vec<Route> {
         Route::read("/api/v1/deliveries", Role::Viewer, list),
         Route::read("/api/v1/deliveries/{id}", Role::Viewer, get),
         Route::change("/api/v1/deliveries/resend", Role::Operator, resend),
+        Route::change("/api/v1/deliveries/{id}/reveal", Role::Admin, reveal),
     ]
 }
 
 async fn list(State(shared): State<Shared>, caller: Caller, mut query: Params) -> Result<Reply, Problem> {
-    let states: Vec<DeliveryState> =
-        query.all("state").iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
-    let company = input::text(&mut query, "company")?;
-    let endpoint = input::text(&mut query, "endpoint")?;
-    let since = input::moment(&mut query, "since")?;
-    let cursor = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
-    let day = || (states != [DeliveryState::Pending]).then(|| OffsetDateTime::now_utc() - DAY);
-    let mut filter = Filter {
-        event_id: input::text(&mut query, "event")?,
-        contact: query.parsed("contact", |text| text.parse().ok(), "the id of a contact")?,
-        trigger: input::text(&mut query, "trigger")?,
-        since: since.or_else(day),
-        before: cursor.map(Cursor::position),
-        states: Some(states).filter(|states| !states.is_empty()),
-        ..Filter::default()
+    let given = Given {
+        state: Some(query.all("state")),
+        company: query.one("company")?,
+        endpoint: query.one("endpoint")?,
+        event: query.one("event")?,
+        contact: query.one("contact")?,
+        trigger: query.one("trigger")?,
+        since: query.one("since")?,
     };
+    let cursor = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?;
     let limit = input::limit(&mut query)?;
     query.end()?;
-    if let Some(endpoint) = endpoint {
-        let found = endpoints::find(&shared.database, company.as_deref(), &endpoint).await?;
-        filter.endpoints = Some(found.into_iter().map(|key| key.id).collect());
-    }
-    filter.company = company;
+    let filter = given.filter(&shared.database, cursor).await?;
     let Found { page, is_complete } = deliveries::page(&shared.database, &filter, limit).await?;
     let items = page.items.iter().map(|one| views::deliveries::listed(one, input::sight(&caller)));
     let items: Vec<Value> = items.collect::<Result<_, _>>()?;
     Ok(Reply(json!({ "items": items, "next": page.next, "complete": is_complete })))
+}
+
+/// The filters as they are given: the parameters of a listing, or members of JSON with the same names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Given {
+    state: Option<Vec<String>>,
+    company: Option<String>,
+    endpoint: Option<String>,
+    event: Option<String>,
+    contact: Option<String>,
+    trigger: Option<String>,
+    since: Option<String>,
+}
+
+impl Given {
+    /// The filter, from a place on. Without `since`, it goes back a day, and to pending deliveries of any age.
+    pub(super) async fn filter(self, database: &Database, from: Option<Cursor>) -> Result<Filter, Problem> {
+        let states = self.state.unwrap_or_default();
+        let states: Vec<DeliveryState> =
+            states.iter().map(|name| input::named("state", name)).collect::<Result<_, _>>()?;
+        let company = input::storable("company", self.company)?;
+        let day = || (states != [DeliveryState::Pending]).then(|| OffsetDateTime::now_utc() - DAY);
+        let mut filter = Filter {
+            event_id: input::storable("event", self.event)?,
+            contact: input::read("contact", self.contact, "the id of a contact")?,
+            trigger: input::storable("trigger", self.trigger)?,
+            since: input::moment_in("since", self.since)?.or_else(day),
+            before: from.map(Cursor::position),
+            ..Filter::default()
+        };
+        if let Some(endpoint) = input::storable("endpoint", self.endpoint)? {
+            let found = endpoints::find(database, company.as_deref(), &endpoint).await?;
+            filter.endpoints = Some(found.into_iter().map(|key| key.id).collect());
+        }
+        filter.states = Some(states).filter(|states| !states.is_empty());
+        filter.company = company;
+        Ok(filter)
+    }
+}
+
+/// Refuses a selection that names an unknown one.
+pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
+    input::all_exist("delivery", selection, async |keys: &[Key]| {
+        let rows = deliveries::summaries(database, keys).await?;
+        let key = |row: Listed| Key { company: row.summary.company, id: row.summary.id };
+        Ok(rows.into_iter().map(key).collect())
+    })
+    .await
 }
 
 async fn get(
@@ -81,6 +129,28 @@ async fn get(
     let delivery = deliveries::get(&shared.database, &key).await?;
     let delivery = delivery.ok_or(ResolveError::Unknown(id))?;
     Ok(Reply(views::deliveries::delivery(&delivery, input::sight(&caller))?))
+}
+
+async fn reveal(
+    State(shared): State<Shared>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+    mut query: Params,
+    Json(because): Json<Because>,
+) -> Result<Response, Problem> {
+    let company = input::text(&mut query, "company")?;
+    query.end()?;
+    let actor = input::actor(&caller, because.reason.as_deref())?;
+    let reveal = move || async move {
+        let id = id.to_string();
+        let key = deliveries::resolve(&shared.database, company.as_deref(), &id).await?;
+        let found = deliveries::reveal(&shared.database, &actor, &key).await?;
+        Ok::<_, Problem>(found.ok_or(ResolveError::Unknown(id))?)
+    };
+    let delivery = on_one_thread(reveal).await?;
+    let mut response = Reply(views::deliveries::delivery(&delivery, input::sight(&caller))?).into_response();
+    response.extensions_mut().insert(Personal);
+    Ok(response)
 }
 
 async fn resend(
@@ -138,8 +208,7 @@ async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<R
         Err(ResolveError::Database(error)) => return Err(error.into()),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let (resent, _) = deliveries::resend(&shared.database, actor, None, &[key], None, |_| ()).await?;
-    Ok(Ok(resent))
+    Ok(Ok(deliveries::resend(&shared.database, actor, &[key]).await?))
 }
 
 fn told(id: Uuid, resent: &Resent) -> Value {

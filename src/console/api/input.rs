@@ -19,7 +19,8 @@ use crate::{
         caller::Caller,
         problem::{Kind, Problem},
     },
-    operator::{audit::Actor, paging::MAX_PAGE, views::Sight},
+    domain::event::Key,
+    operator::{audit::Actor, paging::MAX_PAGE, selection::Selection, views::Sight},
     settings::Role,
 };
 
@@ -70,6 +71,62 @@ impl Ids {
         let mut seen = HashSet::new();
         Ok(self.ids.iter().copied().filter(|id| seen.insert(*id)).collect())
     }
+}
+
+/// Maximum number of keys in one request. A filter selects more.
+const MAX_KEYS: usize = 10_000;
+
+/// Keys that one statement looks up.
+const PORTION: usize = 500;
+
+/// A key in a body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewKey {
+    company: String,
+    id: Uuid,
+}
+
+/// What a body selects: by keys, which are its member `name`, each once and in their order, or by a filter.
+///
+/// # Errors
+/// When it has both or neither, or no key, or too many.
+pub(super) fn selection<F>(
+    name: &str,
+    keys: Option<Vec<NewKey>>,
+    filter: Option<F>,
+) -> Result<Selection<F>, Problem> {
+    let keys = match (keys, filter) {
+        (Some(keys), None) => keys,
+        (None, Some(filter)) => return Ok(Selection::Matching(Box::new(filter))),
+        _ => return Err(Problem::invalid("filter", format!("give either `{name}` or `filter`"))),
+    };
+    if !(1..=MAX_KEYS).contains(&keys.len()) {
+        return Err(Problem::invalid(name, format!("give 1 to {MAX_KEYS}; a filter selects more")));
+    }
+    let mut seen = HashSet::new();
+    let keys = keys.into_iter().map(|key| Key { company: key.company, id: key.id });
+    Ok(Selection::Keys(keys.filter(|key| seen.insert(key.clone())).collect()))
+}
+
+/// Refuses keys that nothing has: a typing error must not become an operation on the rest. `known` returns those that exist.
+///
+/// # Errors
+/// When one is unknown, or the database fails.
+pub(super) async fn all_exist<F>(
+    what: &str,
+    selection: &Selection<F>,
+    known: impl AsyncFn(&[Key]) -> Result<Vec<Key>, sqlx::Error>,
+) -> Result<(), Problem> {
+    let Selection::Keys(keys) = selection else { return Ok(()) };
+    for portion in keys.chunks(PORTION) {
+        let known: HashSet<Key> = known(portion).await?.into_iter().collect();
+        if let Some(key) = portion.iter().find(|key| !known.contains(key)) {
+            let detail = format!("there is no {what} `{}` of this company; nothing was changed", key.id);
+            return Err(Problem::new(Kind::NotFound, detail));
+        }
+    }
+    Ok(())
 }
 
 /// The caller as the actor of a change, with their reason.

@@ -1,42 +1,37 @@
-//! Operations on many dead letters: plan, run, pause, resume, cancel, list, get, items.
+//! Operations on many dead letters or deliveries: plan, run, pause, resume, cancel, list, get, items.
 //!
 //! A process with the role dead-letter does the work. A request only plans and decides.
 
-use std::{collections::HashSet, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use axum::{extract::State, http::StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    dead_letters::Given,
-    input::{self, Because, InPath},
+    dead_letters, deliveries,
+    input::{self, Because, InPath, NewKey, selection},
 };
 use crate::{
     console::{
         body::{Json, Params},
         caller::Caller,
-        problem::{Kind, Problem},
+        problem::Problem,
         reply::Reply,
         route::Route,
         shared::{Shared, on_one_thread},
     },
-    domain::event::Key,
     operator::{
         audit::Actor,
-        dead_letters::{self, State as Letter},
-        operations::{self, Action, ChangeError, ItemFilter, ItemResult, Operation, Options, Selection},
+        operations::{
+            self, Action, ChangeError, Chosen, ItemFilter, ItemResult, ItemState, Object, Operation, Options,
+        },
+        selection::Selection,
     },
     postgres::Database,
     settings::Role,
 };
-
-/// Maximum number of dead letters that a request names.
-const MAX_NAMED: usize = 10_000;
-
-/// Dead letters that one statement looks up.
-const PORTION: usize = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -44,10 +39,19 @@ pub(super) fn routes() -> Vec<Route> {
         Route::change("/api/v1/operations", Role::Operator, plan),
         Route::read("/api/v1/operations/{id}", Role::Viewer, get),
         Route::read("/api/v1/operations/{id}/items", Role::Viewer, items),
-        Route::change("/api/v1/operations/{id}/run", Role::Operator, run),
-        Route::change("/api/v1/operations/{id}/pause", Role::Operator, pause),
-        Route::change("/api/v1/operations/{id}/resume", Role::Operator, resume),
-        Route::change("/api/v1/operations/{id}/cancel", Role::Operator, cancel),
+        Route::change("/api/v1/deliveries/resend/plan", Role::Operator, plan_resend),
+        decision::<Run>("/api/v1/operations/{id}/run", |database, actor, id, options| {
+            Box::pin(operations::run(database, actor, id, options))
+        }),
+        decision::<Because>("/api/v1/operations/{id}/pause", |database, actor, id, _| {
+            Box::pin(operations::pause(database, actor, id))
+        }),
+        decision::<Resume>("/api/v1/operations/{id}/resume", |database, actor, id, options| {
+            Box::pin(operations::resume(database, actor, id, options.and_then(|options| options.rate)))
+        }),
+        decision::<Because>("/api/v1/operations/{id}/cancel", |database, actor, id, _| {
+            Box::pin(operations::cancel(database, actor, id))
+        }),
     ]
 }
 
@@ -76,7 +80,9 @@ async fn items(
     let state = query.one("state")?;
     let filter = ItemFilter {
         result: outcome.map(|name| input::named::<ItemResult>("outcome", &name)).transpose()?,
-        state: state.map(|name| input::named::<Letter>("state", &name)).transpose()?,
+        state: state
+            .map(|name| ItemState::parse(&name).map_err(|why| Problem::invalid("state", why)))
+            .transpose()?,
     };
     let after = query.parsed("cursor", |text| text.parse().ok(), "the `next` of a page")?.unwrap_or_default();
     let limit = input::limit(&mut query)?;
@@ -93,18 +99,12 @@ async fn items(
 struct NewOperation {
     action: String,
     dead_letters: Option<Vec<NewKey>>,
-    filter: Option<Given>,
-    rate: Option<NonZeroU32>,
+    filter: Option<dead_letters::Given>,
+    #[serde(default, deserialize_with = "input::whole")]
+    rate: Option<u32>,
     #[serde(default)]
     canary: bool,
     reason: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewKey {
-    company: String,
-    id: Uuid,
 }
 
 async fn plan(
@@ -114,108 +114,128 @@ async fn plan(
 ) -> Result<(StatusCode, Reply), Problem> {
     let actor = input::actor(&caller, new.reason.as_deref())?;
     let action = input::named::<Action>("action", &new.action)?;
-    let options = Options { rate: new.rate, canary: new.canary };
-    if new.canary && action != Action::Replay {
+    if action.object() != Object::DeadLetter {
+        return Err(Problem::invalid("action", "plan it with `POST /api/v1/deliveries/resend/plan`"));
+    }
+    let options = options(new.rate, new.canary)?;
+    if new.canary && !action.may_fail() {
         return Err(Problem::invalid("canary", "only a replay has a canary"));
     }
-    let (selection, shown) = match (new.dead_letters, new.filter) {
-        (Some(named), None) => {
-            let keys = distinct(named)?;
-            let shown = json!({ "ids": keys.len() });
-            (Selection::Keys(keys), shown)
-        }
-        (None, Some(given)) => {
-            let filter = given.filter(action.default_states())?;
-            let shown = operations::shown(&filter);
-            (Selection::Matching(Box::new(filter)), shown)
-        }
-        _ => return Err(Problem::invalid("filter", "give either `deadLetters` or `filter`")),
-    };
-    let planned = on_one_thread(move || plan_one(shared, actor, action, selection, shown, options)).await?;
-    Ok((StatusCode::CREATED, Reply::of(&planned)?))
-}
-
-async fn plan_one(
-    shared: Shared,
-    actor: Actor,
-    action: Action,
-    selection: Selection,
-    shown: Value,
-    options: Options,
-) -> Result<Operation, Problem> {
-    if let Selection::Keys(keys) = &selection {
-        all_exist(&shared.database, keys).await?;
-    }
-    Ok(operations::plan(&shared.database, &actor, action, &selection, &shown, options).await?)
-}
-
-/// The keys, each once, in their order.
-fn distinct(named: Vec<NewKey>) -> Result<Vec<Key>, Problem> {
-    if !(1..=MAX_NAMED).contains(&named.len()) {
-        let detail = format!("give 1 to {MAX_NAMED}; a filter selects more");
-        return Err(Problem::invalid("deadLetters", detail));
-    }
-    let mut seen = HashSet::new();
-    let keys = named.into_iter().map(|named| Key { company: named.company, id: named.id });
-    Ok(keys.filter(|key| seen.insert(key.clone())).collect())
-}
-
-/// A typing error must not become an operation on the rest.
-async fn all_exist(database: &Database, keys: &[Key]) -> Result<(), Problem> {
-    for portion in keys.chunks(PORTION) {
-        let found = dead_letters::summaries(database, portion).await?;
-        let found: HashSet<(&str, Uuid)> = found.iter().map(|row| (row.company.as_str(), row.id)).collect();
-        let missing = portion.iter().find(|key| !found.contains(&(key.company.as_str(), key.id)));
-        if let Some(key) = missing {
-            let detail = format!("there is no dead letter `{}` of this company; nothing was planned", key.id);
-            return Err(Problem::new(Kind::NotFound, detail));
-        }
-    }
-    Ok(())
-}
-
-async fn run(
-    State(shared): State<Shared>,
-    caller: Caller,
-    InPath(id): InPath<Uuid>,
-    Json(because): Json<Because>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
-    on_one_thread(
-        move || async move { Reply::of(&operations::run(&shared.database, &actor, id, None).await?) },
-    )
+    let filter = new.filter.map(|given| given.filter(action.default_states())).transpose()?;
+    let selection = selection("deadLetters", new.dead_letters, filter)?;
+    on_one_thread(move || async move {
+        dead_letters::all_exist(&shared.database, &selection).await?;
+        plan_one(&shared.database, &actor, action, Chosen::DeadLetters(selection), options).await
+    })
     .await
 }
 
-async fn pause(
-    State(shared): State<Shared>,
-    caller: Caller,
-    InPath(id): InPath<Uuid>,
-    Json(because): Json<Because>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
-    on_one_thread(move || async move { Reply::of(&operations::pause(&shared.database, &actor, id).await?) })
-        .await
+/// Which deliveries to resend.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewResend {
+    deliveries: Option<Vec<NewKey>>,
+    filter: Option<deliveries::Given>,
+    #[serde(default, deserialize_with = "input::whole")]
+    rate: Option<u32>,
+    #[serde(default)]
+    canary: bool,
+    reason: Option<String>,
 }
 
-async fn resume(
+async fn plan_resend(
     State(shared): State<Shared>,
     caller: Caller,
-    InPath(id): InPath<Uuid>,
-    Json(because): Json<Because>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
-    on_one_thread(move || async move { Reply::of(&operations::resume(&shared.database, &actor, id).await?) })
-        .await
+    Json(new): Json<NewResend>,
+) -> Result<(StatusCode, Reply), Problem> {
+    let actor = input::actor(&caller, new.reason.as_deref())?;
+    let options = options(new.rate, new.canary)?;
+    let filter = match new.filter {
+        Some(given) => Some(given.filter(&shared.database, None).await?),
+        None => None,
+    };
+    let selection = selection("deliveries", new.deliveries, filter)?;
+    // Without a state, what was delivered would be sent once more.
+    if matches!(&selection, Selection::Matching(filter) if filter.states.is_none()) {
+        return Err(Problem::invalid("filter", "name a state as well, such as `dead`"));
+    }
+    on_one_thread(move || async move {
+        deliveries::all_exist(&shared.database, &selection).await?;
+        plan_one(&shared.database, &actor, Action::Resend, Chosen::Deliveries(selection), options).await
+    })
+    .await
 }
 
-async fn cancel(
-    State(shared): State<Shared>,
-    caller: Caller,
-    InPath(id): InPath<Uuid>,
-    Json(because): Json<Because>,
-) -> Result<Reply, Problem> {
-    let actor = input::actor(&caller, because.reason.as_deref())?;
-    on_one_thread(move || async move { Reply::of(&operations::cancel(&shared.database, &actor, id).await?) })
-        .await
+async fn plan_one(
+    database: &Database,
+    actor: &Actor,
+    action: Action,
+    chosen: Chosen,
+    options: Options,
+) -> Result<(StatusCode, Reply), Problem> {
+    let planned = operations::plan(database, actor, action, &chosen, options).await?;
+    Ok((StatusCode::CREATED, Reply::of(&planned)?))
+}
+
+fn options(rate: Option<u32>, canary: bool) -> Result<Options, Problem> {
+    let positive = |rate| NonZeroU32::new(rate).ok_or_else(|| Problem::invalid("rate", "expected 1 or more"));
+    Ok(Options { rate: rate.map(positive).transpose()?, canary })
+}
+
+/// The body of a decision: its reason, and the options that it changes.
+trait Decision: DeserializeOwned + Send + 'static {
+    fn read(self) -> Result<(Option<String>, Option<Options>), Problem>;
+}
+
+impl Decision for Because {
+    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
+        Ok((self.reason, None))
+    }
+}
+
+/// How to run it, if otherwise than planned.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    #[serde(default, deserialize_with = "input::whole")]
+    rate: Option<u32>,
+    canary: Option<bool>,
+    reason: Option<String>,
+}
+
+impl Decision for Run {
+    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
+        let is_changed = self.rate.is_some() || self.canary.is_some();
+        let options = options(self.rate, self.canary.unwrap_or_default())?;
+        Ok((self.reason, is_changed.then_some(options)))
+    }
+}
+
+/// At which rate it goes on, if at another one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    #[serde(default, deserialize_with = "input::whole")]
+    rate: Option<u32>,
+    reason: Option<String>,
+}
+
+impl Decision for Resume {
+    fn read(self) -> Result<(Option<String>, Option<Options>), Problem> {
+        Ok((self.reason, Some(options(self.rate, false)?)))
+    }
+}
+
+/// The route of a decision.
+fn decision<D: Decision>(path: &'static str, decide: operations::Decide) -> Route {
+    let handler = move |State(shared): State<Shared>,
+                        caller: Caller,
+                        InPath(id): InPath<Uuid>,
+                        Json(decision): Json<D>| async move {
+        let (reason, options) = decision.read()?;
+        let actor = input::actor(&caller, reason.as_deref())?;
+        let decide = move || async move { Reply::of(&decide(&shared.database, &actor, id, options).await?) };
+        on_one_thread(decide).await
+    };
+    Route::change(path, Role::Operator, handler)
 }

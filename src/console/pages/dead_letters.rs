@@ -3,13 +3,13 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use strum::VariantArray as _;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     parts::{Badge, Id, Moment, object, printable, words},
-    query::{Choice, Given, MOMENT, PAGE, choices, key_text, moment},
+    query::{Choice, Given, MOMENT, PAGE, choices, exact, key_text, moment},
     shell::{Shell, render},
 };
 use crate::{
@@ -182,10 +182,6 @@ fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
         (name, value)
     };
     FILTERS.into_iter().map(field).filter(|(_, value)| !value.is_empty()).collect()
-}
-
-fn exact(at: Option<OffsetDateTime>) -> String {
-    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 /// What the parameters select.

@@ -12,16 +12,21 @@ use super::{
     super::{body::Params, caller::Caller, problem::Problem, shared::Shared},
     explain,
     parts::{Badge, Id, Moment, object, printable},
-    query::{Choice, Given, MOMENT, PAGE, choices, moment},
+    query::{Choice, Given, MOMENT, PAGE, choices, exact, key_text, moment},
     shell::{DONE, Shell, render},
 };
-use crate::operator::{
-    deliveries::{self, Filter, Listed, State as DeliveryState},
-    endpoints::shortened,
-    paging::Cursor,
+use crate::{
+    domain::event::Key,
+    operator::{
+        deliveries::{self, Filter, Listed, State as DeliveryState},
+        endpoints::shortened,
+        paging::Cursor,
+    },
 };
 
-const NAMES: [&str; 8] = ["state", "company", "trigger", "endpoint", "since", "event", "contact", "cursor"];
+/// The parameters of a filter.
+pub(super) const FILTERS: [&str; 7] =
+    ["state", "company", "trigger", "endpoint", "since", "event", "contact"];
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]
@@ -35,6 +40,9 @@ struct Page {
     is_complete: bool,
     searched_to: Option<Moment>,
     rows: Vec<Row>,
+    /// The filter, for the button that resends all that match.
+    matching: Vec<(&'static str, String)>,
+    can_resend_all: bool,
     first: Option<String>,
     next: Option<String>,
 }
@@ -51,6 +59,9 @@ struct Fields {
 /// One delivery of a listing.
 pub(super) struct Row {
     pub(super) href: String,
+    /// The value of its checkbox.
+    pub(super) key: String,
+    pub(super) whole: Uuid,
     pub(super) id: Id,
     pub(super) company: String,
     pub(super) trigger: String,
@@ -71,6 +82,8 @@ impl Row {
         let error = row.last_error.as_deref().filter(|_| row.state != DeliveryState::Delivered.name());
         Self {
             href: object("deliveries", &row.company, row.id),
+            key: key_text(&Key { company: row.company.clone(), id: row.id }),
+            whole: row.id,
             id: Id::new(row.id),
             company: printable(&row.company),
             trigger: printable(&row.trigger),
@@ -91,14 +104,18 @@ pub(super) async fn list(
     caller: Caller,
     mut query: Params,
 ) -> Result<Response, Problem> {
-    let given = Given::take(&mut query, &NAMES)?;
+    let given = Given::take(&mut query, &[&FILTERS[..], &["cursor"]].concat())?;
     let done = query.one(DONE)?;
     query.end()?;
     let now = OffsetDateTime::now_utc();
-    let (filter, fault) = match filter(&given, now) {
+    let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok());
+    let filter =
+        filter(&given, now).and_then(|filter| Ok(Filter { before: cursor?.map(Cursor::position), ..filter }));
+    let (filter, fault) = match filter {
         Ok(filter) => (Some(filter), None),
         Err(fault) => (None, Some(fault)),
     };
+    let matching = filter.as_ref().map(|filter| fields(&given, filter)).unwrap_or_default();
     let (mut rows, mut next, mut is_complete, mut searched_to) = (Vec::new(), None, true, None);
     if let Some(filter) = filter {
         let found = deliveries::page(&shared.database, &filter, PAGE).await?;
@@ -111,7 +128,9 @@ pub(super) async fn list(
     render(&Page {
         shell: Shell::new(&caller, "/deliveries", "Deliveries").after(done.as_deref()),
         states: choices(DeliveryState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
-        is_filtered: given.any(&NAMES),
+        is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
+        can_resend_all: !given.get("state").is_empty(),
+        matching,
         has_more_filters: given.any(&["event", "contact"]),
         first: given.given("cursor").map(|_| given.link("/deliveries", "cursor", "")),
         filter: Fields {
@@ -130,11 +149,20 @@ pub(super) async fn list(
     })
 }
 
-fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
+/// The filter as fields of a form. Its time is exact: a plan that is made later must not select more.
+fn fields(given: &Given, filter: &Filter) -> Vec<(&'static str, String)> {
+    let field = |name: &'static str| {
+        let value = if name == "since" { exact(filter.since) } else { given.get(name).to_owned() };
+        (name, value)
+    };
+    FILTERS.into_iter().map(field).filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// What the parameters select.
+pub(super) fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
     let uuid = |text: &str| Uuid::try_parse(text).ok();
     let state = given.parsed("state", "one of the list", |text| DeliveryState::from_str(text).ok())?;
     let since = given.parsed("since", MOMENT, |text| moment(text, now))?;
-    let cursor = given.parsed("cursor", "a link of this page", |text| text.parse().ok())?;
     // Pending deliveries are listed at any age; there is no index of all others by time.
     let day = || (state != Some(DeliveryState::Pending)).then_some(now - time::Duration::DAY);
     Ok(Filter {
@@ -145,7 +173,6 @@ fn filter(given: &Given, now: OffsetDateTime) -> Result<Filter, String> {
         contact: given.parsed("contact", "the whole id of a contact", uuid)?,
         trigger: given.given("trigger"),
         since: since.or_else(day),
-        before: cursor.map(Cursor::position),
         ..Filter::default()
     })
 }

@@ -61,6 +61,8 @@ struct Page {
     members: Vec<(Id, String)>,
     attempts: Vec<Line>,
     request: Option<Request>,
+    /// Where identity documents are shown, if any are masked.
+    reveal: Option<String>,
 }
 
 struct DeadLetter {
@@ -87,15 +89,38 @@ pub(super) async fn show(
     params.end()?;
     let key = key(&shared, &id, company).await?;
     let found = deliveries::get(&shared.database, &key).await?;
-    let delivery = found.ok_or_else(|| {
-        Problem::new(
-            Kind::NotFound,
-            "there is no such delivery; deliveries leave some time after they have ended",
-        )
-    })?;
+    let delivery = found.ok_or_else(gone)?;
     let shell = Shell::new(&caller, "/deliveries", &delivery.listed.summary.trigger).after(done.as_deref());
     let is_pending = delivery.listed.summary.state == DeliveryState::Pending.name();
     render(&page(if is_pending { shell.live() } else { shell }, &key, &delivery))
+}
+
+pub(super) async fn reveal(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    mut params: Params,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    let company = params.one("company")?.unwrap_or_default();
+    params.end()?;
+    form.one(CSRF_FIELD)?;
+    form.end()?;
+    let key = Key { company, id: query::id(&id)? };
+    let shell = Shell::new(&caller, "/deliveries", "Delivery");
+    let revealed = on_one_thread(move || async move {
+        let found = deliveries::reveal(&shared.database, &caller.actor, &key).await?;
+        Ok::<_, Problem>((found.ok_or_else(gone)?, key))
+    });
+    let (delivery, key) = revealed.await?;
+    render(&page(shell, &key, &delivery))
+}
+
+fn gone() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "there is no such delivery; deliveries leave some time after they have ended",
+    )
 }
 
 fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
@@ -137,6 +162,8 @@ fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {
         members: delivery.members.iter().copied().map(of).collect(),
         attempts: delivery.attempts.iter().rev().map(|one| Line::new(one, now, shows_bodies)).collect(),
         request: shows_bodies.then_some(request),
+        reveal: (shell.is_admin() && delivery.has_documents)
+            .then(|| object("deliveries", &key.company, row.id).replacen('?', "/reveal?", 1)),
         shell,
     }
 }
@@ -158,8 +185,11 @@ pub(super) async fn resend(
     let resent = on_one_thread(move || async move {
         // Only a hint: without it the worker finds the delivery when it looks next.
         let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
-        let (database, actor) = (&shared.database, &caller.actor);
-        Ok(deliveries::resend(database, actor, wake_up.as_mut(), &[key], None, |_| ()).await?.0)
+        let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;
+        if let Some(wake_up) = wake_up.as_mut().filter(|_| resent.done > 0) {
+            drop(wake_up.send().await);
+        }
+        Ok(resent)
     });
     let resent = resent.await?;
     let done = if resent.done > 0 { Done::Resent } else { Done::NotResent };

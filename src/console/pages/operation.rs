@@ -15,20 +15,24 @@ use super::{
         body::{Form, Params},
         caller::Caller,
         problem::Problem,
-        route::CSRF_FIELD,
+        route::{CSRF_FIELD, Route},
         shared::{Shared, on_one_thread},
     },
-    parts::{Badge, Id, Moment, Tone, count, object, printable, words},
-    progress::{Progress, badge, dead_letters, path, selection, title, verb},
+    parts::{Badge, Id, Moment, Tone, count, object as link, printable, words},
+    progress::{Progress, badge, path, selection, things, title, verb},
     query::{Choice, Given, PAGE, choices, id},
     shell::{DONE, Done, Shell, go, render},
 };
-use crate::operator::{
-    audit::Actor,
-    operations::{
-        self, Action, ChangeError, ItemFilter, ItemResult, Items, ListedItem, Operation, Options,
-        State as Stage,
+use crate::{
+    operator::{
+        audit::Actor,
+        deliveries::Refusal,
+        operations::{
+            self, Action, ChangeError, ItemFilter, ItemResult, Items, ListedItem, Object, Operation, Options,
+            State as Stage,
+        },
     },
+    settings::Role,
 };
 
 const NAMES: [&str; 2] = ["outcome", "cursor"];
@@ -60,6 +64,9 @@ struct Page {
     outcomes: Vec<Choice>,
     is_filtered: bool,
     items: Vec<Item>,
+    /// What an item is.
+    object: &'static str,
+    nothing: &'static str,
     first: Option<String>,
     next: Option<String>,
 }
@@ -78,7 +85,7 @@ impl Plan {
             explanation: explanation(action),
             verb: verb(action),
             class: if matches!(action, Action::Discard) { "danger" } else { "primary" },
-            has_canary: matches!(action, Action::Replay),
+            has_canary: action.may_fail(),
         }
     }
 }
@@ -94,7 +101,7 @@ struct Item {
 }
 
 impl Item {
-    fn new(item: &ListedItem) -> Self {
+    fn new(item: &ListedItem, object: Object) -> Self {
         let outcome = item.outcome.as_deref().unwrap_or(ItemResult::Waiting.name());
         let tone = match outcome {
             "done" => Tone::Done,
@@ -104,12 +111,18 @@ impl Item {
         };
         Self {
             position: count(item.position),
-            href: object("dead-letters", &item.company, item.id),
+            href: match object {
+                Object::DeadLetter => link("dead-letters", &item.company, item.id),
+                Object::Delivery => link("deliveries", &item.company, item.id),
+            },
             id: Id::new(item.id),
             company: printable(&item.company),
             outcome: Badge::new(tone, outcome),
             detail: item.detail.as_deref().map(detail).unwrap_or_default(),
-            state: item.state.as_deref().map(Badge::dead_letter),
+            state: item.state.as_deref().map(match object {
+                Object::DeadLetter => Badge::dead_letter,
+                Object::Delivery => Badge::delivery,
+            }),
         }
     }
 }
@@ -122,7 +135,11 @@ fn detail(name: &str) -> String {
         "loop_guard" => "It was replayed too often already.",
         "refused" => "The database refuses to change it.",
         "not_published" => "The broker did not take it; it is open again.",
-        other => return words(other),
+        "superseded" => "It had been superseded; it is closed again if a newer version was sent.",
+        other => {
+            let refusal = other.parse().ok().map(Refusal::text);
+            return refusal.map_or_else(|| words(other), |text| format!("It is {text}."));
+        }
     };
     text.to_owned()
 }
@@ -135,6 +152,10 @@ const fn explanation(action: Action) -> &'static str {
         }
         Action::Discard => "They count as settled. What was discarded can be restored until it leaves.",
         Action::Restore => "They are open again, as they were before somebody discarded them.",
+        Action::Resend => {
+            "Each is due again, with the same id and the same bytes, the oldest first. One that has ended starts a new retry \
+             schedule. What was attempted since it was chosen is skipped."
+        }
     }
 }
 
@@ -168,12 +189,13 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
     let now = OffsetDateTime::now_utc();
     let (base, is) = (path(operation.id), |state: Stage| operation.state == state.name());
     let action: Option<Action> = operation.action.parse().ok();
+    let object = operation.object();
     let is_open = is(Stage::Planning) || is(Stage::Running);
     Page {
         shell: if is_open { shell.live() } else { shell },
         here: given.link(&base, "cursor", given.get("cursor")),
         title: match action.filter(|_| is(Stage::Planned)) {
-            Some(action) => format!("{} {}?", verb(action), dead_letters(operation.total)),
+            Some(action) => format!("{} {}?", verb(action), things(object, operation.total)),
             None => title(operation),
         },
         state: badge(operation),
@@ -196,7 +218,9 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
         fault,
         outcomes: choices(ItemResult::VARIANTS.iter().map(|result| result.name()), given.get("outcome")),
         is_filtered: given.any(&NAMES),
-        items: found.items.iter().map(Item::new).collect(),
+        items: found.items.iter().map(|item| Item::new(item, object)).collect(),
+        object: if object == Object::Delivery { "Delivery" } else { "Dead letter" },
+        nothing: if object == Object::Delivery { "No delivery" } else { "No dead letter" },
         first: given.given("cursor").map(|_| given.link(&base, "cursor", "")),
         next: found.next.map(|next| given.link(&base, "cursor", &next.to_string())),
         base,
@@ -206,7 +230,7 @@ fn page(shell: Shell, operation: &Operation, given: &Given, found: &Items, fault
 fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
     let reason = operation.reason.as_deref().map(printable).unwrap_or_default();
     let rate = operation.rate.map_or_else(|| "no limit".to_owned(), |rate| format!("{rate} per second"));
-    let canary = operation.canary.map(|canary| format!("up to dead letter {canary}")).unwrap_or_default();
+    let canary = operation.canary.map(|canary| format!("up to place {canary}")).unwrap_or_default();
     let all = [
         ("Chosen by", selection(&operation.selection)),
         ("Rate", rate),
@@ -217,14 +241,14 @@ fn facts(operation: &Operation) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The fields of a decision. A plan can be canceled in the form that runs it, which has more.
-fn decision(caller: &Caller, mut form: Params) -> Result<Actor, Problem> {
-    for other in [CSRF_FIELD, "rate", "canary"] {
-        form.one(other)?;
-    }
-    let reason = form.one("reason")?;
+/// The fields of a decision. All forms of an operation have the same.
+fn decided(caller: &Caller, mut form: Params) -> Result<(Actor, Options), Problem> {
+    form.one(CSRF_FIELD)?;
+    let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
+    let canary = form.one("canary")?.is_some();
+    let actor = actor(caller, form.one("reason")?.as_deref())?;
     form.end()?;
-    actor(caller, reason.as_deref())
+    Ok((actor, Options { rate, canary }))
 }
 
 fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
@@ -232,55 +256,33 @@ fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
     actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
-pub(super) async fn run(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Path(text): Path<String>,
-    Form(mut form): Form,
-) -> Result<Response, Problem> {
-    let id = id(&text)?;
-    form.one(CSRF_FIELD)?;
-    let rate = form.parsed("rate", |text| text.parse::<NonZeroU32>().ok(), "a whole number from 1 on")?;
-    let canary = form.one("canary")?.is_some();
-    let actor = actor(&caller, form.one("reason")?.as_deref())?;
-    form.end()?;
-    let options = Options { rate, canary };
-    on_one_thread(
-        move || async move { Ok(operations::run(&shared.database, &actor, id, Some(options)).await?) },
-    )
-    .await?;
-    Ok(go(&path(id), Done::OperationRun))
+/// The forms that decide about an operation.
+pub(super) fn decisions() -> [Route; 4] {
+    [
+        decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, options| {
+            Box::pin(operations::run(database, actor, id, options))
+        }),
+        decision("/operations/{id}/pause", Done::OperationPaused, |database, actor, id, _| {
+            Box::pin(operations::pause(database, actor, id))
+        }),
+        decision("/operations/{id}/resume", Done::OperationResumed, |database, actor, id, options| {
+            Box::pin(operations::resume(database, actor, id, options.and_then(|options| options.rate)))
+        }),
+        decision("/operations/{id}/cancel", Done::OperationCanceled, |database, actor, id, _| {
+            Box::pin(operations::cancel(database, actor, id))
+        }),
+    ]
 }
 
-pub(super) async fn pause(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Path(text): Path<String>,
-    Form(form): Form,
-) -> Result<Response, Problem> {
-    let (id, actor) = (id(&text)?, decision(&caller, form)?);
-    on_one_thread(move || async move { Ok(operations::pause(&shared.database, &actor, id).await?) }).await?;
-    Ok(go(&path(id), Done::OperationPaused))
-}
-
-pub(super) async fn resume(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Path(text): Path<String>,
-    Form(form): Form,
-) -> Result<Response, Problem> {
-    let (id, actor) = (id(&text)?, decision(&caller, form)?);
-    on_one_thread(move || async move { Ok(operations::resume(&shared.database, &actor, id).await?) }).await?;
-    Ok(go(&path(id), Done::OperationResumed))
-}
-
-pub(super) async fn cancel(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Path(text): Path<String>,
-    Form(form): Form,
-) -> Result<Response, Problem> {
-    let (id, actor) = (id(&text)?, decision(&caller, form)?);
-    on_one_thread(move || async move { Ok(operations::cancel(&shared.database, &actor, id).await?) }).await?;
-    Ok(go(&path(id), Done::OperationCanceled))
+fn decision(path: &'static str, done: Done, decide: operations::Decide) -> Route {
+    let handler = move |State(shared): State<Shared>,
+                        caller: Caller,
+                        Path(text): Path<String>,
+                        Form(form): Form| async move {
+        let (id, (actor, options)) = (id(&text)?, decided(&caller, form)?);
+        let decide = move || async move { Ok(decide(&shared.database, &actor, id, Some(options)).await?) };
+        on_one_thread(decide).await?;
+        Ok::<_, Problem>(go(&self::path(id), done))
+    };
+    Route::form(path, Role::Operator, handler)
 }

@@ -1,13 +1,12 @@
-//! Plans an operation on the dead letters that somebody has ticked, or on all that match a filter. Nothing is done to them
+//! Plans an operation on the dead letters or deliveries that somebody has ticked, or on all that match a filter. Nothing is done to them
 //! before somebody has seen their number on the operation's page, and runs it there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{
@@ -19,18 +18,20 @@ use super::{
         shared::{Shared, on_one_thread},
     },
     dead_letters::{FILTERS, filter},
+    deliveries,
     progress::{path, verb},
     query::{Given, keys},
 };
 use crate::{
     domain::event::Key,
     operator::{
-        dead_letters::State as Letter,
-        operations::{self, Action, Options, Selection},
+        dead_letters::{Filter, State as Letter},
+        operations::{self, Action, Chosen, Object, Options},
+        selection::Selection,
     },
 };
 
-/// The field of buttons that act on ticked dead letters.
+/// The field of buttons that act on what is ticked.
 const TICKED: &str = "action";
 
 /// The field of buttons that act on all that match.
@@ -48,42 +49,48 @@ fn accepts(action: Action, state: &str, is_blank: bool) -> bool {
 }
 
 /// What a form selects.
-struct Sent {
-    action: Action,
-    selection: Selection,
-    /// The selection for people.
-    shown: Value,
+pub(super) struct Sent<A> {
+    pub(super) action: A,
+    pub(super) selection: Selection<Filter>,
 }
 
-impl Sent {
-    fn read(mut form: Params, now: OffsetDateTime) -> Result<Self, Problem> {
-        form.one(CSRF_FIELD)?;
-        let expected = "replay, discard or restore";
-        let ticked: Option<Action> = form.parsed(TICKED, |text| text.parse().ok(), expected)?;
-        let matching: Option<Action> = form.parsed(MATCHING, |text| text.parse().ok(), expected)?;
-        let chosen: BTreeSet<Key> = keys(&form.all("id"))?.into_iter().collect();
-        let given = Given::take(&mut form, &FILTERS)?;
-        form.end()?;
-        match (ticked, matching) {
-            (Some(action), None) => Self::of_keys(action, chosen),
-            (None, Some(action)) => Self::of_filter(action, &given, now),
-            _ => Err(Problem::invalid(TICKED, "choose what to do")),
+/// The action of a form, the ticked boxes, and the filter if the action is about all that match it.
+fn read<A: FromStr>(
+    mut form: Params,
+    names: &[&'static str],
+    expected: &'static str,
+) -> Result<(A, Vec<Key>, Option<Given>), Problem> {
+    form.one(CSRF_FIELD)?;
+    let ticked: Option<A> = form.parsed(TICKED, |text| text.parse().ok(), expected)?;
+    let matching: Option<A> = form.parsed(MATCHING, |text| text.parse().ok(), expected)?;
+    let chosen: BTreeSet<Key> = keys(&form.all("id"))?.into_iter().collect();
+    let given = Given::take(&mut form, names)?;
+    form.end()?;
+    let mut keys: Vec<Key> = chosen.into_iter().collect();
+    match (ticked, matching) {
+        (Some(_), None) if keys.is_empty() => Err(Problem::invalid("id", "select at least one")),
+        (Some(action), None) => {
+            // The oldest first.
+            keys.sort_by_key(|key| key.id);
+            Ok((action, keys, None))
         }
+        (None, Some(action)) => Ok((action, keys, Some(given))),
+        _ => Err(Problem::invalid(TICKED, "choose what to do")),
     }
+}
 
-    fn of_keys(action: Action, chosen: BTreeSet<Key>) -> Result<Self, Problem> {
-        if chosen.is_empty() {
-            return Err(Problem::invalid("id", "select at least one dead letter"));
+fn fault(fault: &str) -> Problem {
+    Problem::invalid(MATCHING, fault.trim_end_matches('.'))
+}
+
+impl Sent<Action> {
+    fn read(form: Params, now: OffsetDateTime) -> Result<Self, Problem> {
+        let (action, keys, given) = read::<Action>(form, &FILTERS, "replay, discard or restore")?;
+        if action.object() != Object::DeadLetter {
+            return Err(Problem::invalid(TICKED, "expected replay, discard or restore"));
         }
-        let mut keys: Vec<Key> = chosen.into_iter().collect();
-        // The oldest first.
-        keys.sort_by_key(|key| key.id);
-        Ok(Self { action, shown: json!({ "ids": keys.len() }), selection: Selection::Keys(keys) })
-    }
-
-    fn of_filter(action: Action, given: &Given, now: OffsetDateTime) -> Result<Self, Problem> {
-        let mut filter =
-            filter(given, now).map_err(|fault| Problem::invalid(MATCHING, fault.trim_end_matches('.')))?;
+        let Some(given) = given else { return Ok(Self { action, selection: Selection::Keys(keys) }) };
+        let mut filter = filter(&given, now).map_err(|text| fault(&text))?;
         if given.get("state").is_empty() {
             filter.states = action.default_states().to_vec();
         }
@@ -92,8 +99,26 @@ impl Sent {
         if filter.states.is_empty() {
             return Err(Problem::invalid("state", "dead letters in this state cannot be changed so"));
         }
-        let shown = operations::shown(&filter);
-        Ok(Self { action, selection: Selection::Matching(Box::new(filter)), shown })
+        Ok(Self { action, selection: Selection::Matching(Box::new(filter)) })
+    }
+}
+
+/// What `export` means in a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum Exported {
+    /// Dead letters are downloaded.
+    Export,
+}
+
+impl Sent<Exported> {
+    pub(super) fn read(form: Params, now: OffsetDateTime) -> Result<Self, Problem> {
+        let (action, keys, given) = read::<Exported>(form, &FILTERS, "export")?;
+        let selection = match given {
+            None => Selection::Keys(keys),
+            Some(given) => Selection::Matching(Box::new(filter(&given, now).map_err(|text| fault(&text))?)),
+        };
+        Ok(Self { action, selection })
     }
 }
 
@@ -102,10 +127,38 @@ pub(super) async fn plan(
     caller: Caller,
     Form(form): Form,
 ) -> Result<Response, Problem> {
-    let Sent { action, selection, shown } = Sent::read(form, OffsetDateTime::now_utc())?;
+    let Sent { action, selection } = Sent::<Action>::read(form, OffsetDateTime::now_utc())?;
+    store(shared, caller, action, Chosen::DeadLetters(selection)).await
+}
+
+pub(super) async fn plan_resend(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let (action, keys, given) = read::<Action>(form, &deliveries::FILTERS, "resend")?;
+    let selection = match given {
+        None => Selection::Keys(keys),
+        Some(given) => {
+            let filter =
+                deliveries::filter(&given, OffsetDateTime::now_utc()).map_err(|text| fault(&text))?;
+            Selection::Matching(Box::new(filter))
+        }
+    };
+    match &selection {
+        _ if action != Action::Resend => Err(Problem::invalid(TICKED, "expected resend")),
+        // What was delivered would be sent once more.
+        Selection::Matching(filter) if filter.states.is_none() => {
+            Err(Problem::invalid("state", "choose a state first, such as dead"))
+        }
+        _ => store(shared, caller, action, Chosen::Deliveries(selection)).await,
+    }
+}
+
+async fn store(shared: Shared, caller: Caller, action: Action, chosen: Chosen) -> Result<Response, Problem> {
     let planned = on_one_thread(move || async move {
         let (database, actor) = (&shared.database, &caller.actor);
-        Ok(operations::plan(database, actor, action, &selection, &shown, Options::default()).await?)
+        Ok(operations::plan(database, actor, action, &chosen, Options::default()).await?)
     })
     .await?;
     Ok(Redirect::to(&path(planned.id)).into_response())
@@ -127,8 +180,8 @@ mod tests {
         assert_eq!(names("of_a_later_version", false), [""; 0]);
     }
 
-    fn read(text: &str) -> Result<Sent, Problem> {
-        Sent::read(Params::new(text.as_bytes())?, OffsetDateTime::UNIX_EPOCH)
+    fn read(text: &str) -> Result<Sent<Action>, Problem> {
+        Sent::<Action>::read(Params::new(text.as_bytes())?, OffsetDateTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -148,6 +201,7 @@ mod tests {
         for bad in [
             "",
             "action=purge",
+            "matching=resend",
             "id=1",
             "action=replay",
             "action=replay&id=x",

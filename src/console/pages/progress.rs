@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::parts::{Badge, Tone, count, printable, words};
-use crate::operator::operations::{Action, Operation};
+use crate::operator::operations::{Action, Object, Operation};
 
 /// The length of a whole progress bar, in units of its drawing.
 const BAR: i64 = 1_000;
@@ -55,11 +55,17 @@ pub(super) fn path(id: Uuid) -> String {
 pub(super) fn title(operation: &Operation) -> String {
     let action: Option<Action> = operation.action.parse().ok();
     let verb = action.map_or_else(|| words(&operation.action), |action| verb(action).to_owned());
-    format!("{verb} of {}", dead_letters(operation.total))
+    format!("{verb} of {}", things(operation.object(), operation.total))
 }
 
-pub(super) fn dead_letters(number: i64) -> String {
-    if number == 1 { "1 dead letter".to_owned() } else { format!("{} dead letters", count(number)) }
+/// `1,234 dead letters`.
+pub(super) fn things(object: Object, number: i64) -> String {
+    match (object, number) {
+        (Object::DeadLetter, 1) => "1 dead letter".to_owned(),
+        (Object::DeadLetter, _) => format!("{} dead letters", count(number)),
+        (Object::Delivery, 1) => "1 delivery".to_owned(),
+        (Object::Delivery, _) => format!("{} deliveries", count(number)),
+    }
 }
 
 /// Its state, in the color of its meaning.
@@ -80,14 +86,15 @@ pub(super) const fn verb(action: Action) -> &'static str {
         Action::Replay => "Replay",
         Action::Discard => "Discard",
         Action::Restore => "Restore",
+        Action::Resend => "Resend",
     }
 }
 
 /// `{"reason": "broker", "states": ["open", "replaying"]}` as `reason broker, states open or replaying`.
 pub(super) fn selection(value: &Value) -> String {
     match (value.get("ids").and_then(Value::as_u64), value.as_object()) {
-        (Some(1), _) => "1 dead letter, chosen by itself".to_owned(),
-        (Some(count), _) => format!("{count} dead letters, chosen one by one"),
+        (Some(1), _) => "one, chosen by itself".to_owned(),
+        (Some(count), _) => format!("{count}, chosen one by one"),
         (None, Some(members)) => {
             let members =
                 members.iter().map(|(name, value)| format!("{} {}", words(name), text(value, name)));
@@ -119,8 +126,8 @@ mod tests {
         let filter = json!({ "reason": "webhook_exhausted", "company": "a\u{202e}_b", "states": ["open", "replaying"] });
         for (value, expected) in [
             (filter, "reason webhook exhausted, company a\u{fffd}_b, states open or replaying"),
-            (json!({ "ids": 1 }), "1 dead letter, chosen by itself"),
-            (json!({ "ids": 7 }), "7 dead letters, chosen one by one"),
+            (json!({ "ids": 1 }), "one, chosen by itself"),
+            (json!({ "ids": 7 }), "7, chosen one by one"),
             (json!({ "limit": 3 }), "limit 3"),
             (Value::Null, ""),
         ] {

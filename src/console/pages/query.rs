@@ -92,6 +92,11 @@ pub(super) fn moment(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> 
         .filter(|at| (1970..10_000).contains(&at.year()))
 }
 
+/// A time of a filter, in a field that is not shown.
+pub(super) fn exact(at: Option<OffsetDateTime>) -> String {
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
 /// Longer ago than anything that is stored.
 const MAX_AGO: Duration = Duration::from_hours(100 * 366 * 24);
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Endpoint, ResolveError, Terms};
 use crate::{
     domain::event::Key,
+    operator::documents::Documents,
     postgres::{
         Database,
         attempts::{self, Attempt},
@@ -55,7 +56,8 @@ pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<
         };
         let recent =
             deliveries::by_slices(conn, &filter, now, now.saturating_sub(RECENT), usize::MAX).await?;
-        let attempts = attempts::of_endpoint(conn, key, &ended_last(&recent.found)).await?;
+        let mut attempts = attempts::of_endpoint(conn, key, &ended_last(&recent.found)).await?;
+        hide(conn, key, &mut attempts).await?;
         Ok::<_, sqlx::Error>((row, recent, attempts))
     };
     let (row, recent, attempts) = database.unit(read).await?;
@@ -66,6 +68,16 @@ pub async fn show(database: &Database, settings: &Webhook, key: &Key) -> Result<
         *states.entry(one.state).or_default() += 1;
     }
     Ok(Shown { endpoint, terms, states, states_since: recent.searched_to, attempts })
+}
+
+/// Masks identity documents that receivers have sent back.
+async fn hide(conn: &mut PgConnection, key: &Key, attempts: &mut [Attempt]) -> Result<(), sqlx::Error> {
+    let of: Vec<Uuid> = attempts.iter().map(|attempt| attempt.delivery_id).collect();
+    let documents = Documents::new(&deliveries::documents(conn, &key.company, None, &of).await?);
+    for body in attempts.iter_mut().filter_map(|attempt| attempt.response_body.as_mut()) {
+        *body = documents.hide(body).into_owned();
+    }
+    Ok(())
 }
 
 /// Those that had the last attempts, by id and time of creation.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::postgres::operations::{self as store, Claimed, Verdict};
+use crate::postgres::operations::{self as store, Claimed, Object, Verdict};
 
 /// The last step that is judged. Each has ten times as many items as the one before, and after this one all follow.
 const LAST_CANARY: i32 = 100;
 
-/// How long a canary waits for what comes of its replays, from the last one on.
+/// How long a canary waits for what comes of its replays or resends, from the last one on.
 const VERDICT_WAIT: time::Duration = time::Duration::seconds(60);
 
 /// Time between two looks at that.
@@ -24,22 +24,27 @@ pub(super) async fn judge(
     conn: &mut PgConnection,
     claimed: &Claimed,
 ) -> Result<Option<Duration>, sqlx::Error> {
-    let verdict = store::verdict(conn, claimed.id, claimed.total - claimed.settled).await?;
+    let object = claimed.action.object();
+    let verdict = store::verdict(conn, claimed.id, object, claimed.total - claimed.settled).await?;
     let waits = claimed.canary_since.is_some_and(|since| claimed.now - since < VERDICT_WAIT);
     if verdict.replaying > 0 && waits {
         return Ok(Some(VERDICT_INTERVAL));
     }
     let next = claimed.canary.filter(|canary| *canary < LAST_CANARY).map(|canary| canary.saturating_mul(10));
-    store::judge(conn, claimed.id, next, failure(verdict).as_deref()).await?;
+    store::judge(conn, claimed.id, next, failure(verdict, object).as_deref()).await?;
     Ok(None)
 }
 
 /// Why an operation with this verdict pauses.
-fn failure(Verdict { resolved, open, replaying }: Verdict) -> Option<String> {
+fn failure(Verdict { resolved, open, replaying }: Verdict, object: Object) -> Option<String> {
+    let tries = match object {
+        Object::DeadLetter => "replays",
+        Object::Delivery => "resends",
+    };
     let unresolved = open + replaying;
     (unresolved > resolved).then(|| {
         let of = resolved + unresolved;
-        format!("{open} of {of} replays failed again, and {replaying} had no result after 60 s")
+        format!("{open} of {of} {tries} failed again, and {replaying} had no result after 60 s")
     })
 }
 
@@ -57,7 +62,11 @@ mod tests {
             ((5, 5, 0), false),
             ((5, 3, 3), true),
         ] {
-            assert_eq!(failure(Verdict { resolved, open, replaying }).is_some(), pauses, "{resolved} {open}");
+            assert_eq!(
+                failure(Verdict { resolved, open, replaying }, Object::Delivery).is_some(),
+                pauses,
+                "{resolved} {open}"
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     },
     Action,
     canary::judge,
+    resend,
 };
 use crate::{
     amqp::{ConnectError, PublishError, Publisher, Topology},
@@ -54,7 +55,7 @@ const LOOP_GUARD: &str = "loop_guard";
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The database failed.
-    #[error("could not mark or settle the dead letters")]
+    #[error("could not mark or settle the items")]
     Database(#[from] sqlx::Error),
     /// The broker could not be reached.
     #[error("could not connect to publish the dead letters")]
@@ -118,6 +119,8 @@ struct Window {
 /// What follows the first transaction of a step.
 enum Next {
     Window(Window),
+    /// Deliveries are due, apart from these, which have no row.
+    Resent(Vec<(i64, Key)>),
     Step(Step),
 }
 
@@ -162,6 +165,10 @@ impl Executor {
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.prepare(operation).await?;
         let done = self.do_window(operation, window).await;
+        if matches!(done, Ok(Step::Ended)) {
+            // It may be resumed at another rate.
+            self.current = None;
+        }
         let next = match &done {
             Err(error) if error.is_refusal() => {
                 let found = self.database.unit(async |conn| store::get(conn, operation).await).await?;
@@ -186,6 +193,10 @@ impl Executor {
             async |conn: &mut PgConnection| begin(conn, (operation, owner), max_replays, window).await;
         let window = match self.database.transact(|_| true, begin).await? {
             Next::Window(window) => window,
+            Next::Resent(missing) => {
+                resend::explain(&self.database, operation, missing).await;
+                return Ok(Step::Worked);
+            }
             Next::Step(step) => return Ok(step),
         };
         let reopen = self.publish(operation, &window.replayables).await?;
@@ -309,13 +320,14 @@ async fn begin(
         Action::Replay => {
             return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window);
         }
+        Action::Resend => return resend::window(conn, &actor, operation, &items).await.map(Next::Resent),
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
         Action::Restore => dead_letters::restore_window(conn, &actor, &keys).await?,
     };
     let settled = items.iter().map(|item| Settled {
         position: item.position,
         outcome: if changed.iter().any(|(key, _)| *key == item.key) {
-            Outcome::Done
+            Outcome::Done(None)
         } else {
             Outcome::Skipped(WRONG_STATE)
         },
@@ -350,13 +362,13 @@ async fn begin_replay(
         _ => Vec::new(),
     };
     fresh.retain(|item| !looping.contains(&item.key));
-    let mut replayables = dead_letters::begin(conn, actor, &keys_of(&fresh), &replays_of(&fresh)).await?;
+    let mut replayables = dead_letters::begin(conn, actor, &keys_of(&fresh), &tries_of(&fresh)).await?;
     let marked: HashSet<Key> = replayables.iter().map(|one| one.key.clone()).collect();
     let positions: Vec<i64> =
         fresh.iter().filter(|item| marked.contains(&item.key)).map(|item| item.position).collect();
     store::start(conn, operation, &positions).await?;
     fresh.retain(|item| !marked.contains(&item.key));
-    let replayed = letters::replayed_since(conn, &keys_of(&fresh), &replays_of(&fresh)).await?;
+    let replayed = letters::replayed_since(conn, &keys_of(&fresh), &tries_of(&fresh)).await?;
     let why = |item: &Item| {
         if looping.contains(&item.key) {
             LOOP_GUARD
@@ -376,8 +388,8 @@ fn keys_of(items: &[&Item]) -> Vec<Key> {
     items.iter().map(|item| item.key.clone()).collect()
 }
 
-fn replays_of(items: &[&Item]) -> Vec<i32> {
-    items.iter().map(|item| item.replays).collect()
+fn tries_of(items: &[&Item]) -> Vec<i32> {
+    items.iter().map(|item| item.tries).collect()
 }
 
 fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {
@@ -386,7 +398,7 @@ fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {
         match skipped {
             Some((_, why)) => Outcome::Skipped(why),
             None if reopen.contains(&item.key) => Outcome::Failed,
-            None => Outcome::Done,
+            None => Outcome::Done(None),
         }
     };
     window.items.iter().map(|item| Settled { position: item.position, outcome: outcome(item) }).collect()

@@ -262,16 +262,6 @@ fn without_request(mut unsent: Unsent) -> Unsent {
     unsent
 }
 
-/// The keys of the deliveries that match, oldest first, the order in which they are resent.
-///
-/// # Errors
-/// When the database fails.
-pub async fn keys(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
-    let mut keys = newest(conn, filter).await?;
-    keys.reverse();
-    Ok(keys)
-}
-
 async fn newest(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Key>, sqlx::Error> {
     let states = filter.states();
     let (before_at, before_id) = filter.before.unzip();

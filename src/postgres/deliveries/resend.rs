@@ -27,6 +27,8 @@ pub struct Locked {
     pub in_flight: bool,
     /// An older version of the contact must not follow a newer one.
     pub newest_only: bool,
+    /// Attempts so far.
+    pub attempts: i32,
     trigger: String,
     event_id: String,
     source: String,
@@ -91,7 +93,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
     // Reads after the locks, because what it waited for may have changed everything.
     let rows = sqlx::query!(
         r#"SELECT d.company_id, d.delivery_id, d.state, d.fault, d.newest_only, d.trigger_name, d.event_id, d.source,
-               coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
+               coalesce(p.attempts, d.attempts) AS "attempts!", coalesce(p.due_at <= now() AND EXISTS (SELECT FROM processes live
                    WHERE live.process_id = e.owner AND live.alive_until > now()), false) AS "in_flight!"
            FROM UNNEST($1::text[], $2::uuid[]) AS u(company_id, delivery_id)
            JOIN webhook_deliveries d ON d.company_id = u.company_id AND d.delivery_id = u.delivery_id
@@ -109,6 +111,7 @@ pub async fn lock(conn: &mut PgConnection, keys: &[Key]) -> Result<Vec<Locked>, 
         fault: row.fault,
         in_flight: row.in_flight,
         newest_only: row.newest_only,
+        attempts: row.attempts,
         trigger: row.trigger_name,
         event_id: row.event_id,
         source: row.source,

@@ -58,15 +58,6 @@ pub struct EndpointRow {
     pub now: OffsetDateTime,
 }
 
-/// The endpoints of a company, or of all, by company and address.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(conn: &mut PgConnection, company: Option<&str>) -> Result<Vec<EndpointRow>, sqlx::Error> {
-    let keys = matching(conn, company, None, (Uuid::nil(), Uuid::max())).await?;
-    rows(conn, &keys).await
-}
-
 /// At most `limit` of the endpoints of a company, or of all, by company and id, after this one. Its id is enough within a
 /// company.
 ///

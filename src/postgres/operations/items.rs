@@ -4,9 +4,14 @@ use sqlx::PgConnection;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
+use super::{Object, Operation};
 use crate::{
     domain::event::Key,
-    postgres::{columns::key_columns, dead_letters::State as Letter},
+    postgres::{
+        columns::{column, key_columns},
+        dead_letters::State as Letter,
+        deliveries::State as Delivery,
+    },
 };
 
 /// What came of an item, for a filter.
@@ -17,7 +22,7 @@ pub enum ItemResult {
     Waiting,
     /// It is being published.
     Started,
-    /// It was replayed, discarded or restored.
+    /// It was replayed, discarded, restored or resent.
     Done,
     /// It was left alone.
     Skipped,
@@ -33,13 +38,50 @@ impl ItemResult {
     }
 }
 
+/// The state of what an item is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemState {
+    /// Of a dead letter.
+    DeadLetter(Letter),
+    /// Of a delivery.
+    Delivery(Delivery),
+}
+
+impl ItemState {
+    /// Every state that an item may have.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let letters = Letter::VARIANTS.iter().map(|state| Self::DeadLetter(*state));
+        let deliveries = Delivery::VARIANTS.iter().map(|state| Self::Delivery(*state));
+        // What is discarded is so in both.
+        letters.chain(deliveries.filter(|state| *state != Self::Delivery(Delivery::Discarded)))
+    }
+
+    /// The state with this name.
+    ///
+    /// # Errors
+    /// When there is none; names those that there are.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
+        Self::all().find(|state| state.name() == name).ok_or_else(|| format!("expected one of {}", names()))
+    }
+
+    /// The name in JSON and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DeadLetter(state) => state.name(),
+            Self::Delivery(state) => state.name(),
+        }
+    }
+}
+
 /// Which items of an operation. `None` does not narrow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ItemFilter {
     /// By what came of them.
     pub result: Option<ItemResult>,
-    /// By the state that their dead letter has now.
-    pub state: Option<Letter>,
+    /// By the state that their dead letter or delivery has now.
+    pub state: Option<ItemState>,
 }
 
 /// One item, for a listing.
@@ -50,14 +92,22 @@ pub struct ListedItem {
     pub position: i64,
     /// The company's id.
     pub company: String,
-    /// The id of the dead letter.
+    /// The id of the dead letter or delivery.
     pub id: Uuid,
     /// `started`, `done`, `skipped` or `failed`; `None` while it waits.
     pub outcome: Option<String>,
-    /// Why it was skipped or failed.
+    /// Why it was skipped or failed. If it was done, what else there is to know about it.
     pub detail: Option<String>,
-    /// The state of the dead letter now: after a replay, whether it was resolved or failed again.
+    /// The state of the dead letter or delivery now: after a replay or resend, what came of it.
     pub state: Option<String>,
+}
+
+/// An item that is added to an operation.
+pub struct NewItem {
+    /// The dead letter or delivery.
+    pub key: Key,
+    /// How often the dead letter had been replayed, or the delivery attempted, when it was chosen.
+    pub tries: i32,
 }
 
 /// Adds items, from the newest to the oldest, after the `chosen` ones that were added before.
@@ -68,52 +118,76 @@ pub async fn add_items(
     conn: &mut PgConnection,
     operation: Uuid,
     chosen: i64,
-    keys: &[Key],
+    items: &[NewItem],
 ) -> Result<(), sqlx::Error> {
-    let (companies, ids) = key_columns(keys);
+    let (companies, ids) = key_columns(items.iter().map(|item| &item.key));
     sqlx::query!(
-        "INSERT INTO operation_items (operation_id, position, company_id, object_id, replays)
-         SELECT $1, 1 - $2::bigint - u.place, u.company_id, u.object_id, coalesce(dl.replays, 0)
-         FROM UNNEST($3::text[], $4::uuid[]) WITH ORDINALITY AS u(company_id, object_id, place)
-         LEFT JOIN dead_letters dl ON dl.company_id = u.company_id AND dl.dead_letter_id = u.object_id",
+        "INSERT INTO operation_items (operation_id, position, company_id, object_id, tries)
+         SELECT $1, 1 - $2::bigint - u.place, u.company_id, u.object_id, u.tries
+         FROM UNNEST($3::text[], $4::uuid[], $5::integer[]) WITH ORDINALITY AS u(company_id, object_id, tries, place)",
         operation,
         chosen,
         &companies as &[&str],
         &ids,
+        &column(items, |item| item.tries),
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// At most `limit` items of an operation that has `total`, in the order in which it works on them, after the first `after`.
+/// At most `limit` items of an operation, in the order in which it works on them, after the first `after`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn items(
     conn: &mut PgConnection,
-    operation: Uuid,
-    total: i64,
+    operation: &Operation,
     filter: ItemFilter,
     after: i64,
     limit: i64,
 ) -> Result<Vec<ListedItem>, sqlx::Error> {
-    sqlx::query_as!(
-        ListedItem,
-        r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
-               dl.state AS "state?"
-           FROM operation_items i
-           LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position > $3 - $2
-             AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR dl.state = $6)
-           ORDER BY i.position LIMIT $4"#,
-        operation,
-        total,
-        after,
-        limit,
-        filter.result.map(ItemResult::name),
-        filter.state.map(Letter::name),
-    )
-    .fetch_all(conn)
-    .await
+    let (result, state) = (filter.result.map(ItemResult::name), filter.state.map(ItemState::name));
+    match operation.object() {
+        Object::DeadLetter => {
+            sqlx::query_as!(
+                ListedItem,
+                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
+                       dl.state AS "state?"
+                   FROM operation_items i
+                   LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
+                   WHERE i.operation_id = $1 AND i.position > $3 - $2
+                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR dl.state = $6)
+                   ORDER BY i.position LIMIT $4"#,
+                operation.id,
+                operation.total,
+                after,
+                limit,
+                result,
+                state,
+            )
+            .fetch_all(conn)
+            .await
+        }
+        Object::Delivery => {
+            sqlx::query_as!(
+                ListedItem,
+                r#"SELECT i.position + $2 AS "position!", i.company_id AS company, i.object_id AS id, i.outcome, i.detail,
+                       d.state AS "state?"
+                   FROM operation_items i
+                   LEFT JOIN webhook_deliveries d ON d.company_id = i.company_id AND d.delivery_id = i.object_id
+                   WHERE i.operation_id = $1 AND i.position > $3 - $2
+                     AND ($5::text IS NULL OR coalesce(i.outcome, 'waiting') = $5) AND ($6::text IS NULL OR d.state = $6)
+                   ORDER BY i.position LIMIT $4"#,
+                operation.id,
+                operation.total,
+                after,
+                limit,
+                result,
+                state,
+            )
+            .fetch_all(conn)
+            .await
+        }
+    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{domain::event::Key, postgres::columns::interval};
 
-use super::Action;
+use super::{Action, Object};
 
 /// An operation whose row this transaction has locked, and that this process owns.
 #[derive(Clone, Debug)]
@@ -131,8 +131,8 @@ pub struct Item {
     pub position: i64,
     /// The dead letter.
     pub key: Key,
-    /// How often it had been replayed when it was chosen.
-    pub replays: i32,
+    /// How often it had been replayed or attempted when it was chosen.
+    pub tries: i32,
     /// It was marked, and may or may not have been published.
     pub is_started: bool,
     /// Size of its message.
@@ -150,7 +150,7 @@ pub async fn next_items(
     limit: i64,
 ) -> Result<Vec<Item>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT i.position, i.company_id, i.object_id, i.replays, i.outcome IS NOT NULL AS "is_started!",
+        r#"SELECT i.position, i.company_id, i.object_id, i.tries, i.outcome IS NOT NULL AS "is_started!",
                coalesce(octet_length(dl.body), 0)::bigint AS "bytes!"
            FROM operation_items i
            LEFT JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
@@ -164,7 +164,7 @@ pub async fn next_items(
     let items = rows.into_iter().map(|row| Item {
         position: row.position,
         key: Key { company: row.company_id, id: row.object_id },
-        replays: row.replays,
+        tries: row.tries,
         is_started: row.is_started,
         bytes: row.bytes,
     });
@@ -207,8 +207,8 @@ async fn mark(
 /// What came of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was replayed, discarded or restored.
-    Done,
+    /// It was replayed, discarded, restored or resent. There may be something else to know about it.
+    Done(Option<&'static str>),
     /// It was left alone, for this reason.
     Skipped(&'static str),
     /// It was not published, and is open again.
@@ -218,7 +218,7 @@ pub enum Outcome {
 impl Outcome {
     const fn name(self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Done(_) => "done",
             Self::Skipped(_) => "skipped",
             Self::Failed => "failed",
         }
@@ -226,7 +226,7 @@ impl Outcome {
 
     const fn detail(self) -> Option<&'static str> {
         match self {
-            Self::Done => None,
+            Self::Done(note) => note,
             Self::Skipped(why) => Some(why),
             Self::Failed => Some("not_published"),
         }
@@ -270,7 +270,7 @@ pub async fn settle(conn: &mut PgConnection, operation: Uuid, items: &[Settled])
 ///
 /// # Errors
 /// When the database fails.
-async fn name_outcomes(
+pub async fn name_outcomes(
     conn: &mut PgConnection,
     operation: Uuid,
     items: &[Settled],
@@ -330,7 +330,7 @@ pub async fn reopen_started(
     Ok(())
 }
 
-/// What came of the items that an operation has replayed.
+/// What came of the items that an operation has replayed or resent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Their event was applied, or their delivery delivered.
@@ -341,24 +341,50 @@ pub struct Verdict {
     pub replaying: i64,
 }
 
-/// The states of the dead letters that were replayed, of all items but the last `left` ones.
+/// The states of what was replayed or resent, of all items but the last `left` ones.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn verdict(conn: &mut PgConnection, operation: Uuid, left: i64) -> Result<Verdict, sqlx::Error> {
-    sqlx::query_as!(
-        Verdict,
-        r#"SELECT count(*) FILTER (WHERE dl.state = 'resolved') AS "resolved!",
-               count(*) FILTER (WHERE i.outcome = 'failed' OR dl.state = 'open') AS "open!",
-               count(*) FILTER (WHERE dl.state = 'replaying') AS "replaying!"
-           FROM operation_items i
-           JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
-           WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome IN ('done', 'failed')"#,
-        operation,
-        left,
-    )
-    .fetch_one(conn)
-    .await
+pub async fn verdict(
+    conn: &mut PgConnection,
+    operation: Uuid,
+    object: Object,
+    left: i64,
+) -> Result<Verdict, sqlx::Error> {
+    match object {
+        Object::DeadLetter => {
+            sqlx::query_as!(
+                Verdict,
+                r#"SELECT count(*) FILTER (WHERE dl.state = 'resolved') AS "resolved!",
+                       count(*) FILTER (WHERE i.outcome = 'failed' OR dl.state = 'open') AS "open!",
+                       count(*) FILTER (WHERE dl.state = 'replaying') AS "replaying!"
+                   FROM operation_items i
+                   JOIN dead_letters dl ON dl.company_id = i.company_id AND dl.dead_letter_id = i.object_id
+                   WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome IN ('done', 'failed')"#,
+                operation,
+                left,
+            )
+            .fetch_one(conn)
+            .await
+        }
+        // One that waits for its next attempt has failed in the one that the resend made due.
+        Object::Delivery => {
+            sqlx::query_as!(
+                Verdict,
+                r#"SELECT count(*) FILTER (WHERE d.state IN ('delivered', 'superseded', 'digested')) AS "resolved!",
+                       count(*) FILTER (WHERE d.state = 'dead' OR d.state = 'pending' AND p.attempts > i.tries) AS "open!",
+                       count(*) FILTER (WHERE d.state = 'pending' AND p.attempts <= i.tries) AS "replaying!"
+                   FROM operation_items i
+                   JOIN webhook_deliveries d ON d.company_id = i.company_id AND d.delivery_id = i.object_id
+                   LEFT JOIN webhook_pending p ON p.company_id = d.company_id AND p.delivery_id = d.delivery_id
+                   WHERE i.operation_id = $1 AND i.position <= -$2::bigint AND i.outcome = 'done'"#,
+                operation,
+                left,
+            )
+            .fetch_one(conn)
+            .await
+        }
+    }
 }
 
 /// Sets the step that follows the one that was judged, `None` for no further one, and pauses the operation if there is a

@@ -22,7 +22,11 @@ fn ask(route: &RouteInfo) -> Ask {
         return Ask::get(&address);
     }
     let (_, operation) = contracts::operation("POST", &address).expect("a described operation");
-    let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    let content = &operation["requestBody"]["content"];
+    if content["application/json"].is_null() {
+        return Ask::new("POST", &address).header("content-type", "application/x-ndjson").body("{}");
+    }
+    let schema = &content["application/json"]["schema"]["$ref"];
     let schema = schema.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     Ask::post(&address, &least_body(&schema))
 }

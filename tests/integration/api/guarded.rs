@@ -298,3 +298,51 @@ async fn identity_in_a_message_is_shown_only_to_an_admin_who_asks(app: &TestApp)
     let path = format!("/api/v1/dead-letters/{}", sent.json()["id"].as_str().unwrap());
     assert!(!get(&process, "tok-o", &path).await.to_string().contains("529.982"));
 }
+
+/// The request of a webhook, and what the receiver makes of it, have the document in notations of their own.
+#[apply(test)]
+async fn identity_in_a_delivery_is_shown_only_to_an_admin_who_asks(app: &TestApp) {
+    app.set("events.include_identity", "true");
+    let process = served(app).await;
+    let url = app.receiver.url("/ok/$identity");
+    let lead = Event::lead("Ada").email("ada@x.example").argument("identity", "529.982.247-25");
+    let lead = lead.action(json!({
+        "type": "WEBHOOK", "url": url, "method": "POST", "headers": [{ "key": "x-document", "value": "$identity" }],
+        "body": { "name": "$name", "cpf": "$identity", "known": "$contact.identity", "text": "CPF $identity of $name" },
+    }));
+    app.broker.publish(&lead).await;
+    app.wait_for_deliveries("delivered", 1).await;
+    let listed = get(&process, "tok-o", "/api/v1/deliveries").await;
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    let (path, endpoint) =
+        (format!("/api/v1/deliveries/{id}"), listed["items"][0]["endpointId"].as_str().unwrap().to_owned());
+    let leaks =
+        |text: &str| ["529.982", "52998224725", "982.247"].into_iter().any(|part| text.contains(part));
+    for token in ["tok-v", "tok-o", "tok-e", "tok-a"] {
+        for path in [&path, "/api/v1/deliveries", &format!("/api/v1/endpoints/{endpoint}")] {
+            let shown = get(&process, token, path).await.to_string();
+            assert!(!leaks(&shown), "{path} as {token}: {shown}");
+        }
+    }
+    let shown = get(&process, "tok-o", &path).await.to_string();
+    assert!(shown.contains("***-25") && shown.contains("CPF ***-25 of Ada"), "{shown}");
+    for format in ["table", "json"] {
+        let shown = app.cli(&["delivery", "show", id, "-o", format]).await;
+        assert!(shown.code == Some(0) && !leaks(&shown.stdout), "{shown:?}");
+    }
+    let reveal = format!("{path}/reveal");
+    assert_eq!(post(&process, "tok-e", &reveal, &json!({})).await.status, 403);
+    let revealed = post(&process, "tok-a", &reveal, &json!({ "reason": "asked by her" })).await;
+    let request = revealed.json()["request"].clone();
+    assert!(request["body"].as_str().unwrap().contains("CPF 529.982.247-25 of Ada"), "{revealed:?}");
+    assert!(request["url"].as_str().unwrap().ends_with("529.982.247-25"), "{request}");
+    let by_command =
+        app.cli(&["delivery", "show", id, "--reveal", "--operator", "grace", "-o", "json"]).await;
+    let by_command: Value = serde_json::from_str(&by_command.stdout).unwrap();
+    assert_eq!(by_command, revealed.json());
+    assert_eq!(app.rows("audit_log WHERE action = 'delivery.reveal' AND operator = 'grace'").await, 1);
+    let audit = get(&process, "tok-v", "/api/v1/audit?action=delivery.reveal&operator=ada").await;
+    let audit = &audit["items"];
+    assert_eq!((audit.as_array().unwrap().len(), &audit[0]["object"]), (1, &json!(id)));
+    assert_eq!((&audit[0]["operator"], &audit[0]["reason"]), (&json!("ada"), &json!("asked by her")));
+}

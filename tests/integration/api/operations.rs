@@ -276,3 +276,30 @@ async fn repeated_plan_is_one_operation(app: &TestApp) {
     assert_eq!((first.json(), again.header("idempotency-replayed")), (again.json(), Some("true")));
     assert_eq!(app.rows("operations").await, 1);
 }
+
+/// The terms of a plan are not final: whoever runs or resumes it may choose another rate.
+#[apply(test)]
+async fn rate_is_changed_when_an_operation_is_run_or_resumed(app: &TestApp) {
+    let process = with_dead_letters(app, 40).await;
+    let planned = plan(&process, json!({ "action": "discard", "filter": {}, "rate": 1.0 })).await;
+    assert_eq!(planned["rate"], 1);
+    let run = async |body: Value| post(&process, "tok-o", &format!("{}/run", path(&planned)), &body).await;
+    for body in [json!({ "rate": 0 }), json!({ "rate": -1 }), json!({ "rate": "5" }), json!({ "rates": 5 })] {
+        assert_eq!(run(body).await.status, 400);
+    }
+    assert_eq!(run(json!({ "rate": 10 })).await.json()["rate"], 10);
+    app.wait_for_rows("operations WHERE done > 0", 1).await;
+    decide(&process, &planned, "pause").await;
+    let resume = format!("{}/resume", path(&planned));
+    assert_eq!(post(&process, "tok-o", &resume, &json!({ "canary": true })).await.status, 400);
+    let resumed = post(&process, "tok-o", &resume, &json!({ "rate": 1000.0, "reason": "in a hurry" })).await;
+    assert_eq!((&resumed.json()["rate"], resumed.status), (&json!(1000), 200));
+    assert_eq!(counts(&becomes(&process, &planned, "done").await), [40, 40, 0, 0]);
+    let planned = plan(&process, json!({ "action": "restore", "filter": {} })).await;
+    let id = planned["id"].as_str().unwrap();
+    let run = app.json(&["operation", "run", id, "--rate", "500"]).await;
+    assert_eq!((&run["rate"], &run["state"]), (&json!(500), &json!("done")));
+    let open = app.json(&["operation", "show", id, "--items", "500", "--state", "open"]).await;
+    assert_eq!(open.as_array().unwrap().len(), 40);
+    assert_eq!(app.json(&["operation", "show", id, "--items", "5", "--state", "dead"]).await, json!([]));
+}

@@ -38,10 +38,10 @@ async fn every_change_is_recorded_with_who_and_why(app: &TestApp) {
     run(&["contact", "erase", "--company", "acme", contact[0]["id"].as_str().unwrap(), "--yes"]).await;
 
     let mut rows = audited(app, &[]).await;
-    // Each of the acts on dead letters is planned and run.
+    // Each of the acts on dead letters and deliveries is planned and run.
     assert_eq!(
         rows.extract_if(.., |row| row["action"].as_str().unwrap().starts_with("operation.")).count(),
-        6
+        8
     );
     let actions: Vec<&str> = rows.iter().rev().map(|row| row["action"].as_str().unwrap()).collect();
     let expected = [

@@ -108,8 +108,12 @@ async fn operation_is_paused_resumed_and_canceled_on_its_page(app: &TestApp) {
     app.wait_for_rows("operations WHERE done > 0", 1).await;
     let paused = browser.submit(&form(&running, "pause"), &[]).await;
     assert!(paused.text.contains("It is paused."), "{}", paused.text);
-    let resumed = browser.submit(&form(&paused, "resume"), &[]).await;
-    assert!(resumed.text.contains("It goes on."), "{}", resumed.text);
+    let resumed = browser.submit(&form(&paused, "resume"), &[("rate", "12")]).await;
+    assert!(
+        resumed.text.contains("It goes on.") && resumed.text.contains("12 per second"),
+        "{}",
+        resumed.text
+    );
     let canceled = browser.submit(&form(&resumed, "cancel"), &[]).await;
     assert!(canceled.text.contains("It is canceled."), "{}", canceled.text);
     assert_eq!(canceled.actions(), ["/sign-out"]);

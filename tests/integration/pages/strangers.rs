@@ -111,7 +111,7 @@ async fn texts_of_links_are_only_text(app: &TestApp) {
 }
 
 /// Every form that changes something, by the least role that may send it.
-const FORMS: [(&str, &str); 16] = [
+const FORMS: [(&str, &str); 20] = [
     ("/failures/note", "operator"),
     ("/operations/plan", "operator"),
     ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/run", "operator"),
@@ -120,6 +120,10 @@ const FORMS: [(&str, &str); 16] = [
     ("/operations/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/cancel", "operator"),
     ("/dead-letters/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/edit?company=acme", "editor"),
     ("/deliveries/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resend?company=acme", "operator"),
+    ("/deliveries/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/reveal?company=acme", "admin"),
+    ("/deliveries/resend/plan", "operator"),
+    ("/dead-letters/export", "admin"),
+    ("/dead-letters/import", "admin"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/pause?company=acme", "operator"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/resume?company=acme", "operator"),
     ("/endpoints/0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11/enable?company=acme", "operator"),

@@ -1,0 +1,99 @@
+//! Downloads dead letters, and puts back those of a file, after a look at what would come of each.
+
+use askama::Template;
+use axum::{body::Body, extract::State, response::Response};
+use time::OffsetDateTime;
+
+use super::{
+    super::{
+        body::{Form, Params},
+        caller::Caller,
+        problem::Problem,
+        route::CSRF_FIELD,
+        shared::{Shared, on_one_thread},
+        transfer::{self, File},
+    },
+    parts::count,
+    plan::{Exported, Sent},
+    shell::{Shell, render},
+};
+use crate::operator::dead_letters::transfer::{Export, Outcome, Tally};
+
+#[derive(Template)]
+#[template(path = "import.html")]
+struct Page {
+    shell: Shell,
+    lines: String,
+    reason: String,
+    /// What would come of the lines, or what came of them.
+    found: Option<Found>,
+}
+
+struct Found {
+    is_done: bool,
+    /// Those that are put back.
+    imported: u64,
+    /// How many ended so, and how.
+    counts: Vec<(String, &'static str)>,
+    /// Lines that cannot be imported.
+    bad: Vec<(String, &'static str)>,
+}
+
+impl Found {
+    fn new(tally: &Tally, is_done: bool) -> Self {
+        let imported = if is_done { Outcome::Imported.text() } else { "can be imported" };
+        let counts = [(Outcome::Imported, imported), (Outcome::Present, Outcome::Present.text())];
+        let counts = counts.into_iter().map(|(outcome, text)| (tally.of(outcome), text));
+        let left_out = tally.left_out().map(|(outcome, count)| (count, outcome.text()));
+        Self {
+            is_done,
+            imported: tally.of(Outcome::Imported),
+            counts: counts
+                .filter(|(number, _)| *number > 0)
+                .chain(left_out)
+                .map(|(number, text)| (count(i64::try_from(number).unwrap_or(i64::MAX)), text))
+                .collect(),
+            bad: tally.named().iter().map(|(line, outcome)| (line.to_string(), outcome.text())).collect(),
+        }
+    }
+}
+
+pub(super) async fn export(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(form): Form,
+) -> Result<Response, Problem> {
+    let Sent { selection, .. } = Sent::<Exported>::read(form, OffsetDateTime::now_utc())?;
+    let begin = move || async move { Ok(Export::begin(&shared.database, &caller.actor, selection).await?) };
+    Ok(transfer::download(on_one_thread(begin).await?))
+}
+
+fn page(caller: &Caller, lines: String, reason: String, found: Option<Found>) -> Page {
+    let shell = Shell::new(caller, "/dead-letters", "Import dead letters");
+    Page { shell, lines, reason, found }
+}
+
+pub(super) async fn show(caller: Caller, query: Params) -> Result<Response, Problem> {
+    query.end()?;
+    render(&page(&caller, String::new(), String::new(), None))
+}
+
+pub(super) async fn import(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Form(mut form): Form,
+) -> Result<Response, Problem> {
+    form.one(CSRF_FIELD)?;
+    let lines = form.one("lines")?.unwrap_or_default();
+    let reason = form.one("reason")?.unwrap_or_default();
+    form.one("preview")?;
+    let is_done = form.one("import")?.is_some();
+    form.end()?;
+    let actor = caller.actor.clone().because(Some(reason.as_str()).filter(|reason| !reason.is_empty()));
+    let actor = actor.map_err(|error| Problem::invalid("reason", error.to_string()))?;
+    let file = File::new(Body::from(lines.clone()));
+    let import = move || async move { transfer::import(&shared, &actor, file, !is_done).await };
+    let found = Found::new(&on_one_thread(import).await?, is_done);
+    let lines = if is_done { String::new() } else { lines };
+    render(&page(&caller, lines, reason, Some(found)))
+}
