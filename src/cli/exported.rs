@@ -12,7 +12,7 @@ use crate::{
 
 /// Records nothing if the settings name no collector.
 pub(super) struct Traces {
-    traces: traces::Traces,
+    recorder: traces::Traces,
     stop: CancellationToken,
     exporting: Option<JoinHandle<()>>,
 }
@@ -23,19 +23,19 @@ impl Traces {
         let stop = CancellationToken::new();
         match otlp::start(&settings.telemetry, &settings.amqp.namespace, &Metrics::new()) {
             Ok(Some((traces, exporter))) => {
-                Self { traces, exporting: Some(tokio::spawn(exporter.run(stop.clone()))), stop }
+                Self { recorder: traces, exporting: Some(tokio::spawn(exporter.run(stop.clone()))), stop }
             }
-            Ok(None) => Self { traces: traces::Traces::default(), stop, exporting: None },
+            Ok(None) => Self { recorder: traces::Traces::default(), stop, exporting: None },
             Err(error) => {
                 output::note(format_args!("this command has no traces: {}", chain(&error)));
-                Self { traces: traces::Traces::default(), stop, exporting: None }
+                Self { recorder: traces::Traces::default(), stop, exporting: None }
             }
         }
     }
 
     /// Where to record spans.
     pub(super) fn traces(&self) -> traces::Traces {
-        self.traces.clone()
+        self.recorder.clone()
     }
 
     /// Exports what is left, for at most some seconds.

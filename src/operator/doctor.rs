@@ -178,8 +178,8 @@ pub async fn diagnose(effective: &Effective) -> Diagnosis {
         let inspected = of_database::inspect(&database).await?;
         Ok::<_, postgres::ConnectError>((inspected, database.check(false).await))
     };
-    let at_broker =
-        async { tokio::join!(of_broker::inspect(&settings.amqp), of_management::read(&settings.amqp)) };
+    let management = Box::pin(of_management::read(&settings.amqp));
+    let at_broker = async { tokio::join!(of_broker::inspect(&settings.amqp), management) };
     let ((broker, management), database) = tokio::join!(at_broker, at_database);
     let is_unreachable = broker.is_err() || database.is_err();
     findings.extend(match broker {

@@ -39,7 +39,7 @@ fn settings(management_url: &str) -> settings::Amqp {
     let mut settings = load(None, []).unwrap().settings.amqp;
     settings.url = "amqp://u:p@broker/my%2fhost".to_owned().into();
     settings.management_url = management_url.to_owned().into();
-    settings.connect_timeout = Duration::from_secs(60);
+    settings.connect_timeout = Duration::from_mins(1);
     settings
 }
 

@@ -42,6 +42,7 @@ fn words(command: &str) -> Vec<String> {
     for word in &mut words {
         match word.as_str() {
             "ID" => "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11".clone_into(word),
+            "SIGNATURE" => "0193f5a07c1e7b8a9a553f6f1f0c2b11".clone_into(word),
             "COMMAND" => "publish".clone_into(word),
             "REASON" => "broker".clone_into(word),
             _ => {}
