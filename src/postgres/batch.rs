@@ -130,16 +130,19 @@ pub async fn insert(
         &column(unseen.identifiers, |(_, key)| key.value()) as &[&str],
         unseen.pepper,
     );
-    let read = read.fetch_all(conn).await?;
+    Ok(inserted(read.fetch_all(conn).await?, identifiers.len()))
+}
+
+fn inserted(read: Vec<LaneColumns>, identifiers: usize) -> Inserted {
     // There is always a row.
     let (is_seen, claimed) = read.first().map_or((false, 0), |row| (row.is_seen, row.claimed));
-    Ok(if is_seen {
+    if is_seen {
         Inserted::Seen
-    } else if usize::try_from(claimed).ok() == Some(identifiers.len()) {
+    } else if usize::try_from(claimed).ok() == Some(identifiers) {
         Inserted::All(read.into_iter().filter_map(LaneColumns::lane).collect())
     } else {
         Inserted::Race
-    })
+    }
 }
 
 /// Whether something was seen, how many identifiers were free, and a lane. There is a row without a lane if there would be none otherwise.

@@ -167,7 +167,7 @@ async fn erasure_finds_a_digest_that_is_being_made(app: &TestApp) {
         let waits = tokio::select! {
             () = app.wait_for_blocked_sessions(2) => true,
             // On a slow machine the digest gives up its wait for the lock before, and there is none to find.
-            _ = &mut erasure => false,
+            () = &mut erasure => false,
         };
         lock.rollback().await.unwrap();
         if waits {
