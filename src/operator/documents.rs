@@ -26,7 +26,9 @@ impl Documents {
     /// Those that are known of the people whom a text may name.
     pub(super) fn new(known: &[String]) -> Self {
         let mut documents = Self::default();
-        known.iter().for_each(|document| documents.add(document));
+        for document in known {
+            documents.add(document);
+        }
         documents
     }
 
@@ -145,14 +147,18 @@ fn separator(text: &[u8]) -> usize {
     }
 }
 
+/// Whether the text begins with a document that has all its separators. They make it one of its own accord, whatever the region.
 fn is_laid_out(text: &[u8], length: usize) -> bool {
     let Some(text) = text.get(..length).and_then(|text| std::str::from_utf8(text).ok()) else { return false };
-    // Only separators make it a document of its own accord, whatever the region.
-    let separators = text.bytes().filter(|byte| matches!(byte, b'.' | b'-' | b'/')).count();
-    let Some(region) = Region::new("DE") else { return false };
-    separators >= 2
-        && text.ends_with(|c: char| c.is_ascii_digit())
-        && matches!(recognize(text, region), Recognized::Cpf(_) | Recognized::Cnpj(_) | Recognized::Ssn(_))
+    let Some(region) = Region::new("DE").filter(|_| text.ends_with(|c: char| c.is_ascii_digit())) else {
+        return false;
+    };
+    match recognize(text, region) {
+        Recognized::Cpf(found) | Recognized::Cnpj(found) | Recognized::Ssn(found) => {
+            found.eq_ignore_ascii_case(text)
+        }
+        Recognized::Other | Recognized::BadCheckDigits => false,
+    }
 }
 
 #[cfg(test)]
@@ -189,6 +195,7 @@ mod tests {
             ),
             (r#"{"Identity":"123","other":"123","n":1234}"#, r#"{"Identity":***,"other":***,"n":1234}"#),
             ("tax 111.444.777-35 of Ada", "tax ***-35 of Ada"),
+            ("CPF 111.444.777-35 of Ada", "CPF ***-35 of Ada"),
             ("tax 111.444.777-36 of Ada", "tax 111.444.777-36 of Ada"),
             ("11144477735", "11144477735"),
             ("2026-11-29 10:00, +55 11 98765-4321", "2026-11-29 10:00, +55 11 98765-4321"),

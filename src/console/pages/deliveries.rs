@@ -40,9 +40,8 @@ struct Page {
     is_complete: bool,
     searched_to: Option<Moment>,
     rows: Vec<Row>,
-    /// The filter, for the button that resends all that match.
+    /// The filter, for the button that resends all that match; empty if there is none.
     matching: Vec<(&'static str, String)>,
-    can_resend_all: bool,
     first: Option<String>,
     next: Option<String>,
 }
@@ -115,7 +114,9 @@ pub(super) async fn list(
         Ok(filter) => (Some(filter), None),
         Err(fault) => (None, Some(fault)),
     };
-    let matching = filter.as_ref().map(|filter| fields(&given, filter)).unwrap_or_default();
+    // Without a state, what was delivered would be sent once more.
+    let has_state = filter.as_ref().filter(|filter| filter.states.is_some());
+    let matching = has_state.map(|filter| fields(&given, filter)).unwrap_or_default();
     let (mut rows, mut next, mut is_complete, mut searched_to) = (Vec::new(), None, true, None);
     if let Some(filter) = filter {
         let found = deliveries::page(&shared.database, &filter, PAGE).await?;
@@ -129,7 +130,6 @@ pub(super) async fn list(
         shell: Shell::new(&caller, "/deliveries", "Deliveries").after(done.as_deref()),
         states: choices(DeliveryState::VARIANTS.iter().map(|state| state.name()), given.get("state")),
         is_filtered: given.any(&FILTERS) || given.any(&["cursor"]),
-        can_resend_all: !given.get("state").is_empty(),
         matching,
         has_more_filters: given.any(&["event", "contact"]),
         first: given.given("cursor").map(|_| given.link("/deliveries", "cursor", "")),

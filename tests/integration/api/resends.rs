@@ -125,7 +125,7 @@ async fn canary_that_fails_stops_the_resend(app: &TestApp) {
 /// One that waits for its next attempt has failed, too.
 #[apply(test)]
 async fn canary_that_is_retried_stops_the_resend(app: &TestApp) {
-    app.set("webhook.retry_schedule", "1h");
+    app.set("webhook.retry_schedule", "1h,1h");
     let process = served(app).await;
     let url = app.receiver.url("/flaky/9");
     app.broker.publish_all(&[lead(0, &url), lead(1, &url)]).await;
@@ -133,7 +133,7 @@ async fn canary_that_is_retried_stops_the_resend(app: &TestApp) {
     let planned = plan(&process, json!({ "filter": { "state": ["pending"] }, "canary": true })).await;
     decide(&process, &planned, "run").await;
     let paused = becomes(&process, &planned, "paused").await;
-    assert!(paused["pausedBecause"].as_str().unwrap().contains("1 of 1 resends"), "{paused}");
+    assert!(paused["pausedBecause"].as_str().unwrap().contains("1 of 1 resends failed again"), "{paused}");
     assert_eq!(app.rows("webhook_pending WHERE attempts = 2").await, 1);
 }
 
