@@ -6,6 +6,7 @@
 mod canary;
 mod choice;
 pub mod executor;
+mod replay;
 mod resend;
 
 use std::{num::NonZeroU32, pin::Pin};
@@ -27,6 +28,9 @@ use crate::postgres::{
     Database,
     operations::{self as store, New},
 };
+
+/// Skipped: its state does not allow it, or its contents were not kept.
+const WRONG_STATE: &str = "wrong_state";
 
 /// The first step of a canary.
 const FIRST_CANARY: i32 = 1;

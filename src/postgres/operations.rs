@@ -3,6 +3,7 @@
 //! Rows of `operations` are locked before those of their items, and both before everything that an item is about.
 
 mod items;
+mod outcomes;
 mod work;
 
 use serde_json::Value;
@@ -14,10 +15,8 @@ use uuid::Uuid;
 use super::{columns::column, dead_letters::State as Letter};
 
 pub use items::{ItemFilter, ItemResult, ItemState, ListedItem, NewItem, add_items, items};
-pub use work::{
-    Claimed, Item, Outcome, Settled, Verdict, claim, end, judge, lock, name_outcomes, next_items, release,
-    reopen_started, settle, start, verdict,
-};
+pub use outcomes::{Outcome, Settled, end, name_outcomes, reopen_started, settle, start};
+pub use work::{Claimed, Item, Verdict, claim, judge, lock, next_items, release, verdict};
 
 /// What an operation does to each item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]

@@ -1,5 +1,4 @@
 //! Cleans text from people and language models, and folds it so that spellings compare equal.
-//! Nothing here knows the fields of a contact.
 
 use std::{borrow::Cow, iter, ops::RangeInclusive, sync::LazyLock};
 

@@ -3,7 +3,7 @@
 //! A window that was marked and not settled, because the process died, is published again by the next owner. That does
 //! no harm: an event or delivery takes effect once. Nothing is marked twice.
 
-use std::{collections::HashSet, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,9 +14,9 @@ use super::{
         dead_letters::{self, Recording},
         rate_limit::RateLimit,
     },
-    Action,
+    Action, WRONG_STATE,
     canary::judge,
-    resend,
+    replay, resend,
 };
 use crate::{
     amqp::{ConnectError, PublishError, Publisher, Topology},
@@ -39,17 +39,8 @@ const WINDOW_BYTES: i64 = 8 << 20;
 /// How long an operation belongs to its owner after the last window.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Skipped: its state does not allow it, or its contents were not kept.
-const WRONG_STATE: &str = "wrong_state";
-
-/// Skipped: somebody else has replayed it since it was chosen.
-const REPLAYED_SINCE: &str = "replayed_since";
-
 /// Skipped: the database refuses to change it, for example because somebody keeps it locked.
 const REFUSED: &str = "refused";
-
-/// Skipped: it was replayed `dead_letter.max_replays` times.
-const LOOP_GUARD: &str = "loop_guard";
 
 /// Why work on an operation ended early. It goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -107,18 +98,9 @@ struct Current {
     window: usize,
 }
 
-/// A window of replays that is marked.
-struct Window {
-    items: Vec<Item>,
-    /// Those that are published.
-    replayables: Vec<Replayable>,
-    /// Those that were left alone, and why.
-    skipped: Vec<(i64, &'static str)>,
-}
-
 /// What follows the first transaction of a step.
 enum Next {
-    Window(Window),
+    Window(replay::Window),
     /// Deliveries are due, apart from these, which have no row.
     Resent(Vec<(i64, Key)>),
     Step(Step),
@@ -205,7 +187,7 @@ impl Executor {
                 return Ok(Step::Ended);
             };
             dead_letters::end(conn, &window.replayables, &reopen).await?;
-            store::settle(conn, operation, &outcomes(&window, &reopen)).await?;
+            store::settle(conn, operation, &replay::outcomes(&window, &reopen)).await?;
             Ok(if claimed.is_running { Step::Worked } else { Step::Ended })
         };
         Ok(self.database.transact(|_| true, settle).await?)
@@ -318,7 +300,7 @@ async fn begin(
     let keys: Vec<Key> = items.iter().map(|item| item.key.clone()).collect();
     let changed = match claimed.action {
         Action::Replay => {
-            return begin_replay(conn, &actor, operation, items, max_replays).await.map(Next::Window);
+            return replay::begin(conn, &actor, operation, items, max_replays).await.map(Next::Window);
         }
         Action::Resend => return resend::window(conn, &actor, operation, &items).await.map(Next::Resent),
         Action::Discard => dead_letters::discard_window(conn, &actor, &keys).await?,
@@ -345,61 +327,4 @@ fn truncate(items: &mut Vec<Item>) {
     });
     let fit = fit.count().max(1);
     items.truncate(fit);
-}
-
-async fn begin_replay(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    operation: Uuid,
-    items: Vec<Item>,
-    max_replays: u32,
-) -> Result<Window, sqlx::Error> {
-    let mut fresh: Vec<&Item> = items.iter().filter(|item| !item.is_started).collect();
-    let started: Vec<Key> =
-        items.iter().filter(|item| item.is_started).map(|item| item.key.clone()).collect();
-    let looping = match i32::try_from(max_replays) {
-        Ok(limit @ 1..) => letters::looping(conn, &keys_of(&fresh), limit).await?,
-        _ => Vec::new(),
-    };
-    fresh.retain(|item| !looping.contains(&item.key));
-    let mut replayables = dead_letters::begin(conn, actor, &keys_of(&fresh), &tries_of(&fresh)).await?;
-    let marked: HashSet<Key> = replayables.iter().map(|one| one.key.clone()).collect();
-    let positions: Vec<i64> =
-        fresh.iter().filter(|item| marked.contains(&item.key)).map(|item| item.position).collect();
-    store::start(conn, operation, &positions).await?;
-    fresh.retain(|item| !marked.contains(&item.key));
-    let replayed = letters::replayed_since(conn, &keys_of(&fresh), &tries_of(&fresh)).await?;
-    let why = |item: &Item| {
-        if looping.contains(&item.key) {
-            LOOP_GUARD
-        } else if replayed.contains(&item.key) {
-            REPLAYED_SINCE
-        } else {
-            WRONG_STATE
-        }
-    };
-    let left_alone = items.iter().filter(|item| !item.is_started && !marked.contains(&item.key));
-    let skipped = left_alone.map(|item| (item.position, why(item))).collect();
-    replayables.extend(letters::replaying(conn, &started).await?);
-    Ok(Window { items, replayables, skipped })
-}
-
-fn keys_of(items: &[&Item]) -> Vec<Key> {
-    items.iter().map(|item| item.key.clone()).collect()
-}
-
-fn tries_of(items: &[&Item]) -> Vec<i32> {
-    items.iter().map(|item| item.tries).collect()
-}
-
-fn outcomes(window: &Window, reopen: &[Key]) -> Vec<Settled> {
-    let outcome = |item: &Item| {
-        let skipped = window.skipped.iter().find(|(position, _)| *position == item.position);
-        match skipped {
-            Some((_, why)) => Outcome::Skipped(why),
-            None if reopen.contains(&item.key) => Outcome::Failed,
-            None => Outcome::Done(None),
-        }
-    };
-    window.items.iter().map(|item| Settled { position: item.position, outcome: outcome(item) }).collect()
 }
