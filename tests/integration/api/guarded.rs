@@ -303,9 +303,10 @@ async fn identity_in_a_message_is_shown_only_to_an_admin_who_asks(app: &TestApp)
 #[apply(test)]
 async fn identity_in_a_delivery_is_shown_only_to_an_admin_who_asks(app: &TestApp) {
     app.set("events.include_identity", "true");
+    app.set("contacts.default_region", "BR");
     let process = served(app).await;
     let url = app.receiver.url("/ok/$identity");
-    let lead = Event::lead("Ada").email("ada@x.example").argument("identity", "529.982.247-25");
+    let lead = Event::lead("Ada").email("ada@x.example").argument("identity", "52998224725");
     let lead = lead.action(json!({
         "type": "WEBHOOK", "url": url, "method": "POST", "headers": [{ "key": "x-document", "value": "$identity" }],
         "body": { "name": "$name", "cpf": "$identity", "known": "$contact.identity", "text": "CPF $identity of $name" },
@@ -325,7 +326,7 @@ async fn identity_in_a_delivery_is_shown_only_to_an_admin_who_asks(app: &TestApp
         }
     }
     let shown = get(&process, "tok-o", &path).await.to_string();
-    assert!(shown.contains("***-25") && shown.contains("CPF ***-25 of Ada"), "{shown}");
+    assert!(shown.contains("***-25") && shown.contains("CPF ***725 of Ada"), "{shown}");
     for format in ["table", "json"] {
         let shown = app.cli(&["delivery", "show", id, "-o", format]).await;
         assert!(shown.code == Some(0) && !leaks(&shown.stdout), "{shown:?}");
@@ -334,8 +335,8 @@ async fn identity_in_a_delivery_is_shown_only_to_an_admin_who_asks(app: &TestApp
     assert_eq!(post(&process, "tok-e", &reveal, &json!({})).await.status, 403);
     let revealed = post(&process, "tok-a", &reveal, &json!({ "reason": "asked by her" })).await;
     let request = revealed.json()["request"].clone();
-    assert!(request["body"].as_str().unwrap().contains("CPF 529.982.247-25 of Ada"), "{revealed:?}");
-    assert!(request["url"].as_str().unwrap().ends_with("529.982.247-25"), "{request}");
+    assert!(request["body"].as_str().unwrap().contains("CPF 52998224725 of Ada"), "{revealed:?}");
+    assert!(request["url"].as_str().unwrap().ends_with("52998224725"), "{request}");
     let by_command =
         app.cli(&["delivery", "show", id, "--reveal", "--operator", "grace", "-o", "json"]).await;
     let by_command: Value = serde_json::from_str(&by_command.stdout).unwrap();
