@@ -5,7 +5,7 @@ use macro_rules_attribute::apply;
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::support::{alone, app::TestApp, event::Event, eventually, test};
+use crate::support::{alone, app::TestApp, event::Event, eventually, proxy::Proxy, test};
 
 /// Runs twice, so that the second fails if both share a database.
 #[apply(test)]
@@ -76,6 +76,19 @@ async fn next_process_continues_after_a_kill(app: &TestApp) {
     app.wait_for_rows("contacts WHERE city = 'London'", 1).await;
     second.sigterm();
     assert!(second.ended().await.success(), "{}", second.log());
+}
+
+/// The process that finishes what a test left does not connect through the test's proxies, which have ended.
+#[apply(test)]
+async fn event_left_behind_a_proxy_is_finished(app: &TestApp) {
+    let (broker, database) = (app.setting("amqp.url"), app.setting("postgres.url"));
+    let (broker, database) = (Proxy::before(&broker).await, Proxy::before(&database).await);
+    app.set("amqp.url", broker.url());
+    app.set("postgres.url", database.url());
+    let process = app.run(&[]).await;
+    process.freeze();
+    app.broker.publish(&Event::lead("Ada")).await;
+    process.kill9().await;
 }
 
 #[apply(test)]

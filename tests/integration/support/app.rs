@@ -53,9 +53,8 @@ impl TestApp {
         let settings = Mutex::new(BTreeMap::new());
         let (processes, logs) = (Mutex::default(), TempDir::new().expect("a folder"));
         let app = Self { environment, name, settings, processes, logs, pool, broker, receiver };
-        app.set("amqp.url", app.environment.amqp_url());
+        app.connect_directly();
         app.set("amqp.namespace", &app.name);
-        app.set("postgres.url", &app.environment.database_url(&app.name));
         // Tests look for sentences, and people read what a failed one prints.
         app.set("log.format", "text");
         app.set("webhook.allow_http", "true");
@@ -65,6 +64,12 @@ impl TestApp {
         app.set("webhook.timeout", "2m");
         app.set("shutdown.grace", "2m");
         app
+    }
+
+    /// Sets the addresses of the services themselves.
+    fn connect_directly(&self) {
+        self.set("amqp.url", self.environment.amqp_url());
+        self.set("postgres.url", &self.environment.database_url(&self.name));
     }
 
     /// Sets a setting, `section.key`, of the processes and commands started from now on.
@@ -176,6 +181,8 @@ impl TestApp {
             }
             let ran = !self.processes.lock().unwrap().is_empty();
             assert!(ran, "messages wait, and no service ever ran: {waiting:?}");
+            // A proxy of the test ended with it.
+            self.connect_directly();
             self.run(&[]).await;
         }
         panic!("messages come back from every process that stops");
