@@ -2,7 +2,7 @@
 
 mod lifecycle;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
@@ -34,7 +34,7 @@ use crate::{
         rates::Rates,
         room::{HandOff, Handed, Room},
         sampler::{self, Sampler},
-        upsert::{Endpoints, SetAside, UpsertWorker},
+        upsert::{Endpoints, Experience, SetAside, UpsertWorker},
         wake_ups::WakeUps,
         webhook::{Channels, WebhookWorker},
     },
@@ -285,7 +285,7 @@ impl App {
                 relay: relay.clone(),
                 requests: requests.cloned(),
                 presence: presence.clone(),
-                looks_first: AtomicBool::default(),
+                experience: Experience::default(),
                 set_aside: SetAside::default(),
                 health: self.health.clone(),
                 metrics: Arc::clone(&self.metrics),

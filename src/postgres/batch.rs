@@ -48,7 +48,7 @@ impl NewRows<'_> {
     }
 }
 
-/// What nobody has looked up before: nothing is inserted if any of it is known.
+/// What was not looked up: nothing is inserted if any of it has been seen before.
 #[derive(Default)]
 pub struct Unseen<'a> {
     /// Events that have not ended.
@@ -57,13 +57,15 @@ pub struct Unseen<'a> {
     pub identifiers: &'a [(CompanyId, Identifier)],
     /// The suppressions' pepper.
     pub pepper: &'a str,
+    /// The identifiers belong to no contact either. The statement needs no transaction around it then.
+    pub nobody_is_known: bool,
 }
 
 /// What became of the rows.
 pub enum Inserted {
     /// They are inserted. The state of the lanes.
     All(Vec<LaneRow>),
-    /// None of them is: an event has ended, or an identifier belonged to an erased person.
+    /// None of them is, because of what [`Unseen`] names.
     Seen,
     /// Another transaction took one of the new identifiers: the caller rolls back and starts over.
     Race,
@@ -129,8 +131,18 @@ pub async fn insert(
         &column(unseen.identifiers, |(_, key)| key.kind()) as &[&str],
         &column(unseen.identifiers, |(_, key)| key.value()) as &[&str],
         unseen.pepper,
+        unseen.nobody_is_known,
     );
-    Ok(inserted(read.fetch_all(conn).await?, identifiers.len()))
+    match read.fetch_all(conn).await {
+        Ok(read) => Ok(inserted(read, identifiers.len())),
+        Err(error) if unseen.nobody_is_known && is_undone(&error) => Ok(Inserted::Seen),
+        Err(error) => Err(error),
+    }
+}
+
+/// Division by zero: the statement has undone its inserts, because another transaction took an identifier meanwhile.
+fn is_undone(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).as_deref() == Some("22012")
 }
 
 fn inserted(read: Vec<LaneColumns>, identifiers: usize) -> Inserted {

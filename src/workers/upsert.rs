@@ -5,6 +5,7 @@
 //! (`commit`). A multiple-ack acknowledges the messages before which nothing is unsettled. The outbox relay then
 //! publishes the events. Nothing after the commit can lose an event.
 
+mod assumed;
 mod commit;
 mod endpoints;
 mod intake;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::intake::Intake;
-pub use self::{endpoints::Endpoints, set_aside::SetAside, worker::UpsertWorker};
+pub use self::{assumed::Experience, endpoints::Endpoints, set_aside::SetAside, worker::UpsertWorker};
 use super::consumption::{Consumption, Counts};
 use crate::{amqp::Topology, metrics::Queue};
 

@@ -2,10 +2,17 @@
 //! against itself.
 
 use macro_rules_attribute::apply;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
 use crate::support::{app::TestApp, event::Event, eventually, test};
 
 const PEOPLE: usize = 1000;
+
+const ADA: &str = "0193f5a0-7c1e-7b8a-9a55-3f6f1f0c2b11";
+
+/// No other test has this address, so that the log of Postgres can be searched for it.
+const MEANWHILE: &str = "meanwhile@x.example";
 
 /// Two events of each person, 4 messages apart: by email, and later by email and phone.
 fn events() -> Vec<Event> {
@@ -109,4 +116,52 @@ async fn kill_while_one_transaction_waits_loses_nothing(app: &TestApp) {
     consumed(app).await;
     assert_eq!((app.rows("contacts").await, app.rows("applied_events").await), (21, 22));
     assert_eq!(app.rows("contacts WHERE version > 1").await, 1);
+}
+
+/// Another transaction that is about to add a contact of [`MEANWHILE`].
+async fn other_adds_ada(app: &TestApp) -> Transaction<'static, Postgres> {
+    let mut other = app.pool.begin().await.unwrap();
+    for addition in [
+        format!(
+            "INSERT INTO contacts (company_id, contact_id, version, provenance, emails, created_at, updated_at)
+             VALUES ('acme', '{ADA}', 1, '{{}}', ARRAY['{MEANWHILE}'], now(), now())"
+        ),
+        format!("INSERT INTO contact_identifiers VALUES ('acme', 'email', '{MEANWHILE}', '{ADA}')"),
+    ] {
+        sqlx::query(AssertSqlSafe(addition)).execute(&mut *other).await.unwrap();
+    }
+    other
+}
+
+/// The statement that adds a new person in one round trip has no transaction that could be rolled back.
+#[apply(test)]
+async fn person_whom_another_transaction_adds_meanwhile_is_updated(app: &TestApp) {
+    app.run(&["upsert"]).await;
+    let other = other_adds_ada(app).await;
+    let event = Event::lead("Ada").email(MEANWHILE);
+    app.broker.publish(&event).await;
+    app.wait_for_blocked_sessions(1).await;
+    other.commit().await.unwrap();
+    let heard = app.broker.upserted(&event).await;
+    assert_eq!((heard.at("/data/operation"), heard.at("/data/contact/id")), (&json!("updated"), &json!(ADA)));
+    assert_eq!(app.rows("contacts WHERE name = 'Ada' AND version = 2").await, 1);
+    for (table, rows) in [("contacts", 1), ("contact_identifiers", 1), ("trigger_events", 1), ("applied_events", 1)] {
+        assert_eq!(app.rows(table).await, rows, "{table}");
+    }
+    assert_eq!(app.rows("dead_letters").await, 0);
+    assert!(!app.postgres_log().await.contains(MEANWHILE), "the log of Postgres names a person");
+    app.run(&["webhook"]).await;
+}
+
+#[apply(test)]
+async fn person_whom_another_transaction_does_not_add_after_all_is_created(app: &TestApp) {
+    app.run(&["upsert"]).await;
+    let other = other_adds_ada(app).await;
+    let event = Event::lead("Ada").email(MEANWHILE);
+    app.broker.publish(&event).await;
+    app.wait_for_blocked_sessions(1).await;
+    other.rollback().await.unwrap();
+    assert_eq!(app.broker.upserted(&event).await.at("/data/operation"), "created");
+    assert_eq!((app.rows("contacts").await, app.rows("applied_events").await), (1, 1));
+    app.run(&["webhook"]).await;
 }

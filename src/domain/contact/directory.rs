@@ -81,6 +81,12 @@ pub struct Changes {
 }
 
 impl Directory {
+    /// Whether it has no contact.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.contacts.is_empty()
+    }
+
     /// Adds a stored contact, unless the directory has it already.
     pub fn add(&mut self, contact: Contact) {
         let key = (contact.company.clone(), contact.id);

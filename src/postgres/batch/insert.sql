@@ -1,7 +1,8 @@
 -- New contacts and identifiers, proofs, history and effects, and then the state of lanes, as `endpoints::lanes` reads it. A row
 -- with a proof that exists is a unique violation, that is, a lost race: looking for it first would double the cost of the row.
 --
--- Nothing is inserted if an event has ended already, or an identifier belonged to an erased person, as `ledger::seen` finds it.
+-- Nothing is inserted if an event has ended already, or an identifier belonged to an erased person, as `ledger::seen` finds it,
+-- or, with $63, if an identifier belongs to a contact.
 WITH seen AS MATERIALIZED (
     SELECT FROM UNNEST($57::text[], $58::uuid[]) AS u(company_id, event_key)
     JOIN applied_events ae USING (company_id, event_key)
@@ -13,7 +14,11 @@ WITH seen AS MATERIALIZED (
         WHERE s.company_id = k.company_id
           AND s.hash = sha256(k.key || sha256(k.key || convert_to(u.kind || E'\n' || u.value || E'\n' || $62, 'UTF8')))
         OFFSET 0) s
-    WHERE EXISTS (SELECT FROM suppressions)),
+    WHERE EXISTS (SELECT FROM suppressions)
+    UNION ALL
+    SELECT FROM UNNEST($59::text[], $60::text[], $61::text[]) AS u(company_id, kind, value)
+    JOIN contact_identifiers i USING (company_id, kind, value)
+    WHERE $63),
 created AS (
     INSERT INTO contacts (company_id, contact_id, version, created_at, updated_at, provenance, phones, emails, separations,
         name, identity, phone, email, company, position, birthday, zip_code, country, state, city, district, street, number,
@@ -50,12 +55,17 @@ claimed AS (
     WHERE NOT EXISTS (SELECT FROM seen)
     ON CONFLICT DO NOTHING
     RETURNING 1)
-SELECT EXISTS (SELECT FROM seen) AS "is_seen!", (SELECT count(*) FROM claimed) AS "claimed!",
+-- No transaction around the statement can roll it back with $63, so it fails if another transaction took an identifier after it
+-- began. The text of this error names no value, unlike that of a unique violation.
+SELECT EXISTS (SELECT FROM seen) AS "is_seen!",
+    free.identifiers / CASE
+        WHEN $63 AND free.identifiers < cardinality($25::text[]) AND NOT EXISTS (SELECT FROM seen) THEN 0 ELSE 1
+    END AS "claimed!",
     e.company_id AS "company_id?", e.endpoint_id AS "endpoint_id?", e.url AS "url?", e.turn AS "turn?", e.max_in_flight AS "max_in_flight?", e.send_interval_us AS "send_interval_us?",
     e.paused_at IS NOT NULL OR e.disabled_at IS NOT NULL AS "is_stopped!", e.held_until AS "held_until?",
     e.next_slot_at AS "next_slot_at?", e.breaker AS "breaker?", e.breaker_until AS "breaker_until?",
     e.openings AS "openings?", e.allowance AS "allowance?", e.failures AS "failures?", e.failing_since AS "failing_since?",
     e.owner IS NOT NULL OR e.next_due_at <= now() AS "has_backlog?", now() AS "now!"
-FROM (SELECT) one
+FROM (SELECT count(*) AS identifiers FROM claimed) free
 LEFT JOIN (UNNEST($55::text[], $56::uuid[]) AS u(company_id, endpoint_id)
     JOIN webhook_endpoints e ON e.company_id = u.company_id AND e.endpoint_id = u.endpoint_id) ON true

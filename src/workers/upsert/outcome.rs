@@ -1,13 +1,12 @@
 //! What a batch does: loads what its events can touch, and runs them in memory.
 
-use std::sync::atomic::Ordering;
-
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
+    assumed::Assumed,
     refused::Refused,
     triage::{self, Accepted},
     worker::UpsertWorker,
@@ -24,6 +23,7 @@ use crate::{
         },
         event::{CompanyId, to_micros},
         fault::Reason,
+        webhook::delivery::Delivery,
     },
     postgres::{
         dead_letters::{self, Message, NewDeadLetter},
@@ -66,27 +66,29 @@ pub(super) struct Loaded<'a> {
     unseen: Vec<EventKey<'a>>,
 }
 
-/// `looks`: also how the events have ended, and who was erased. Otherwise [`crate::postgres::batch::Unseen`] takes the place of that.
+/// What is not taken for granted. [`crate::postgres::batch::Unseen`] finds out about the rest.
 pub(super) async fn load<'a>(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     messages: Messages<'a>,
-    looks: bool,
+    assumed: Assumed,
 ) -> Result<Loaded<'a>, sqlx::Error> {
     let Messages { accepted, rejected } = messages;
     let identifiers = identifiers(accepted);
     let mut loaded = Loaded::default();
-    if !identifiers.is_empty() {
+    if assumed != Assumed::NewPeople && !identifiers.is_empty() {
         loaded.contacts = directory::load(conn, &identifiers).await?;
+        worker.experience.found_people(!loaded.contacts.is_empty());
     }
     let events = accepted.iter().map(Accepted::event);
     let events: Vec<EventKey<'a>> = events.chain(rejected.iter().filter_map(NewDeadLetter::event)).collect();
+    let looks = assumed == Assumed::Nothing;
     if looks && !events.is_empty() {
         // The contacts are locked, so an erasure that was running has finished.
         let pepper = worker.settings.contacts.suppression_pepper.expose_secret();
         loaded.seen = ledger::seen(conn, pepper, &events, &identifiers).await?;
         let found = !loaded.seen.ends.is_empty() || !loaded.seen.erased.is_empty();
-        worker.looks_first.store(found, Ordering::Relaxed);
+        worker.experience.found_ends(found);
     }
     loaded.unseen = if looks { Vec::new() } else { events };
     loaded.identifiers = identifiers;
@@ -134,6 +136,22 @@ pub(super) struct Outcome<'a> {
     pub(super) unseen: Vec<EventKey<'a>>,
     /// All identifiers of the events.
     pub(super) identifiers: Vec<(CompanyId, Identifier)>,
+}
+
+impl Outcome<'_> {
+    /// Whether it only adds rows, and those that [`crate::postgres::batch::insert`] adds.
+    pub(super) fn is_one_insert(&self, worker: &UpsertWorker) -> bool {
+        let Changes { created: _, identifiers: _, changed, removed, moved, merges } = &self.contacts;
+        let adds_contacts = changed.is_empty() && removed.is_empty() && moved.is_empty() && merges.is_empty();
+        let has_dead_letters = !(self.refused.is_empty() && self.dead.is_empty() && self.resolved.is_empty());
+        let is_plain = |run: &Run<'_>| {
+            run.awaited.is_none()
+                && run.conflicts().next().is_none()
+                && run.deliveries.iter().all(Delivery::is_plain)
+                && worker.endpoints.unknown(&run.deliveries).is_empty()
+        };
+        adds_contacts && !has_dead_letters && self.runs.iter().all(is_plain)
+    }
 }
 
 /// Runs the events, each once, in the order of arrival. A second body of an event whose first body was refused is judged

@@ -12,8 +12,8 @@ pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
-    /// An event has ended already, or is about somebody who was erased, and nobody had looked.
-    #[error("one of its events was seen before")]
+    /// What was taken for granted about it is wrong, and nothing is inserted.
+    #[error("one of its events or people was seen before")]
     Seen,
     /// The events and webhooks of several messages are too large together, or their dead letters take too long to search.
     #[error("its messages are too many for one transaction")]

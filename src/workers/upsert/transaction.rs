@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Instant,
 };
 
@@ -12,6 +12,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
+    assumed::Assumed,
     measures::Measures,
     outcome::{self, Messages, Outcome},
     refused::Refused,
@@ -85,7 +86,6 @@ impl Patience {
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
 ///
-/// Most events are new, so nobody looks how they ended, which would cost a round trip: the statement that inserts finds out.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
@@ -93,14 +93,15 @@ pub(super) async fn apply(
     budget: &SearchBudget,
 ) -> Result<Effects, Refused> {
     let began = Instant::now();
-    let looks = !messages.seem_new() || worker.looks_first.load(Ordering::Relaxed);
-    let mut try_out = Try { worker, messages, patience, budget, looks };
-    let unit = async |conn: &mut PgConnection| match try_out.run(conn).await? {
-        Err(Refused::Seen) => {
-            try_out.looks = true;
-            try_out.run(conn).await
+    let assumed = worker.experience.assume(messages, patience);
+    let mut try_out = Try { worker, messages, patience, budget, assumed };
+    let unit = async |conn: &mut PgConnection| {
+        loop {
+            match try_out.run(conn).await {
+                Ok(Err(Refused::Seen)) => try_out.assumed = try_out.assumed.less(),
+                tried => return tried,
+            }
         }
-        other => Ok(other),
     };
     let (Written { events, requests, dead, left_out, unsearched, endpoints }, measures, refused) =
         worker.database.unit(unit).await??;
@@ -117,8 +118,8 @@ struct Try<'a> {
     messages: Messages<'a>,
     patience: Patience,
     budget: &'a SearchBudget,
-    /// It looks first how the events have ended.
-    looks: bool,
+    /// After [`Refused::Seen`] the next try assumes less. With [`Assumed::Nothing`] nothing is refused for that.
+    assumed: Assumed,
 }
 
 type Done = (Written, Measures, HashMap<Uuid, Reason>);
@@ -126,6 +127,24 @@ type Done = (Written, Measures, HashMap<Uuid, Reason>);
 impl Try<'_> {
     /// Commits, or rolls back what is refused. After an error the connection is not usable any more.
     async fn run(&self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
+        let tried = if self.assumed == Assumed::NewPeople {
+            // A single statement is a transaction.
+            self.apply(conn).await
+        } else {
+            self.transact(conn).await?
+        };
+        match tried {
+            Ok(done) => Ok(Ok(done)),
+            Err(Refused::Systemic(error)) => Err(error),
+            Err(refused) => {
+                let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
+                let is_table = may_be && table_locks::any(conn).await?;
+                Ok(Err(if is_table { Refused::TableLocked } else { refused }))
+            }
+        }
+    }
+
+    async fn transact(&self, conn: &mut PgConnection) -> Result<Result<Done, Refused>, sqlx::Error> {
         let mut transaction = conn.begin().await?;
         if let Some(shorter) = self.patience.lock_timeout() {
             transaction.execute(shorter).await?;
@@ -134,22 +153,20 @@ impl Try<'_> {
             Ok(done) => transaction.commit().await.map(|()| Ok(done)),
             Err(Refused::Systemic(error)) => Err(error),
             // The connection is sound, and a new one would cost more than the next try.
-            Err(refused) => {
-                transaction.rollback().await?;
-                let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
-                let is_table = may_be && table_locks::any(conn).await?;
-                Ok(Err(if is_table { Refused::TableLocked } else { refused }))
-            }
+            Err(refused) => transaction.rollback().await.map(|()| Err(refused)),
         }
     }
 
     async fn apply(&self, conn: &mut PgConnection) -> Result<Done, Refused> {
-        let Self { worker, messages, patience, budget, looks } = *self;
-        let loaded = outcome::load(worker, conn, messages, looks).await?;
+        let Self { worker, messages, patience, budget, assumed } = *self;
+        let loaded = outcome::load(worker, conn, messages, assumed).await?;
         let mut outcome = outcome::run_all(worker, loaded, messages)?;
+        if assumed == Assumed::NewPeople && !outcome.is_one_insert(worker) {
+            return Err(Refused::Seen);
+        }
         let measures = Measures::of(&outcome, messages);
         let refused = refused(worker, &outcome);
-        let mut written = write(worker, conn, &mut outcome).await?;
+        let mut written = write(worker, conn, &mut outcome, assumed).await?;
         let dead = DeadLetters { outcome, messages, budget, is_patient: patience == Patience::Patient };
         (written.dead, written.left_out, written.unsearched) = dead.write(worker, conn).await?;
         Ok((written, measures, refused))
@@ -201,6 +218,7 @@ async fn write(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     outcome: &mut Outcome<'_>,
+    assumed: Assumed,
 ) -> Result<Written, Refused> {
     let mut written = Written::default();
     directory::update(conn, &outcome.contacts.changed).await?;
@@ -229,7 +247,8 @@ async fn write(
     rows.extend(requests::rows(&left, None)?);
     // Read here, the state of the lanes costs those who send no round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
-    let lanes = insert(worker, conn, outcome, &rows, &sent.map(Delivery::lane).collect()).await?;
+    let lanes = sent.map(Delivery::lane).collect();
+    let lanes = insert(worker, conn, outcome, assumed, &rows, &lanes).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());
     for Handed(requests, _) in &mut requests {
         requests.lanes = Arc::clone(&lanes);
@@ -289,6 +308,7 @@ async fn insert(
     worker: &UpsertWorker,
     conn: &mut PgConnection,
     outcome: &mut Outcome<'_>,
+    assumed: Assumed,
     effects: &[NewEffects],
     lanes: &BTreeSet<Key>,
 ) -> Result<Vec<LaneRow>, Refused> {
@@ -306,6 +326,7 @@ async fn insert(
         events: &outcome.unseen,
         identifiers: if outcome.unseen.is_empty() { &[] } else { &outcome.identifiers },
         pepper: worker.settings.contacts.suppression_pepper.expose_secret(),
+        nobody_is_known: assumed == Assumed::NewPeople,
     };
     let race = || Refused::Race("a new identifier has a contact already".to_owned());
     let lanes = match batch::insert(conn, rows, lanes, unseen).await? {

@@ -1,8 +1,8 @@
 //! Everything that one consumer of worker 1 works with.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
-use super::{endpoints::Endpoints, set_aside::SetAside};
+use super::{assumed::Experience, endpoints::Endpoints, set_aside::SetAside};
 use crate::{
     domain::{chain::rules::Rules, trigger::cache::TriggerCache},
     health::Health,
@@ -34,8 +34,8 @@ pub struct UpsertWorker {
     pub requests: Option<HandOff<Requests>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
-    /// Whether an event of the last batches had ended already, or was about somebody who was erased: the next one may be, too.
-    pub looks_first: AtomicBool,
+    /// What the last batches were like.
+    pub experience: Experience,
     /// The messages that it has given up.
     pub set_aside: SetAside,
     /// Where the worker reports.
