@@ -93,7 +93,9 @@ fn split(delivery: Delivery, taken_at: Instant) -> (Received, Acker) {
     let Delivery { properties, mut data, routing_key, redelivered, acker, .. } = delivery;
     // The library appends frame by frame, so nearly half of a large body may be unused.
     data.shrink_to_fit();
-    let count = properties.headers().as_ref().and_then(|headers| {
+    // The broker replaces a sender's own header only when it has delivered the message before.
+    let headers = properties.headers().as_ref().filter(|_| redelivered);
+    let count = headers.and_then(|headers| {
         let value = headers.inner().get("x-delivery-count")?;
         u64::try_from(value.as_long_long_int().or_else(|| value.as_long_int().map(i64::from))?).ok()
     });

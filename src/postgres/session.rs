@@ -37,8 +37,29 @@ pub enum Unfit {
 /// Settings of a session, by name.
 pub(super) type Asked = Vec<(&'static str, String)>;
 
+/// For what a statement is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// Once for any arguments. A worker's statements take arrays, and one index serves each, whatever they hold. Left alone, the
+    /// server plans them anew for each small batch, because it expects ten elements of an array that it has not seen; that takes
+    /// longer than running them.
+    Generic,
+    /// For the arguments of each run. What people search for differs from search to search: the filters that are given decide
+    /// which index serves.
+    Custom,
+}
+
+impl Plans {
+    const fn mode(self) -> &'static str {
+        match self {
+            Self::Generic => "force_generic_plan",
+            Self::Custom => "force_custom_plan",
+        }
+    }
+}
+
 /// What each session asks for. The values are as `pg_settings` shows them.
-pub(super) fn asked(settings: &settings::Postgres) -> Asked {
+pub(super) fn asked(settings: &settings::Postgres, plans: Plans) -> Asked {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let off = || "off".to_owned();
     vec![
@@ -58,6 +79,7 @@ pub(super) fn asked(settings: &settings::Postgres) -> Asked {
         ("jit", off()),
         // On busy cores three processes take longer than one, and take more from the workers.
         ("max_parallel_workers_per_gather", "0".to_owned()),
+        ("plan_cache_mode", plans.mode().to_owned()),
     ]
 }
 

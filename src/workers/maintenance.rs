@@ -3,14 +3,16 @@
 //! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
 //! does not run: rows without a partition go to the default one, and what should have left stays.
 
+mod old;
+
 use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration};
 
-use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use tokio::{runtime::Handle, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::old::Old;
 use super::{
     component::{ERASURES, MAINTENANCE},
     retry::DatabaseWait,
@@ -18,9 +20,9 @@ use super::{
 use crate::{
     health::Health,
     postgres::{
-        Database, Failure, classify, clock, dead_letters, endpoints, erasure, idempotency, operations,
+        Database, Failure, classify, clock, endpoints, erasure,
         partitions::{self, Change, Deletion, TABLES, Table, Unfinished},
-        refusal, suspects,
+        refusal,
     },
     settings::Settings,
     telemetry::chain,
@@ -144,10 +146,10 @@ impl Maintenance {
         let retention = &self.settings.retention;
         let deliveries = (now - retention.deliveries).min(settled);
         report.deleted += self.delete_endpoints(deliveries, stop).await?;
-        report.deleted += self.delete(&Old::DeadLetters(now - retention.dead_letters), stop).await?;
-        report.deleted += self.delete(&Old::Operations(now - retention.dead_letters), stop).await?;
-        report.deleted += self.delete(&Old::Suspects(now - SUSPECTS), stop).await?;
-        report.deleted += self.delete(&Old::Keys(now - KEYS), stop).await?;
+        report.deleted += Old::DeadLetters(now - retention.dead_letters).delete(&self.database, stop).await?;
+        report.deleted += Old::Operations(now - retention.dead_letters).delete(&self.database, stop).await?;
+        report.deleted += Old::Suspects(now - SUSPECTS).delete(&self.database, stop).await?;
+        report.deleted += Old::Keys(now - KEYS).delete(&self.database, stop).await?;
         report.log();
         Ok(report)
     }
@@ -310,37 +312,6 @@ impl Maintenance {
             if after.is_none() || stop.is_cancelled() {
                 return Ok(all);
             }
-        }
-    }
-
-    /// Deletes in portions until nothing is left, apart from what others have locked.
-    async fn delete(&self, old: &Old, stop: &CancellationToken) -> Result<u64, sqlx::Error> {
-        let mut all = 0;
-        loop {
-            let deleted = self.database.unit(async |conn| old.delete(conn).await).await?;
-            all += deleted;
-            if deleted == 0 || stop.is_cancelled() {
-                return Ok(all);
-            }
-        }
-    }
-}
-
-/// Rows that leave one by one, from before a time.
-enum Old {
-    DeadLetters(OffsetDateTime),
-    Operations(OffsetDateTime),
-    Suspects(OffsetDateTime),
-    Keys(OffsetDateTime),
-}
-
-impl Old {
-    async fn delete(&self, conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
-        match *self {
-            Self::DeadLetters(before) => dead_letters::delete_settled(conn, before, PORTION).await,
-            Self::Operations(before) => operations::delete_old(conn, before, PORTION).await,
-            Self::Suspects(before) => suspects::forget(conn, before, PORTION).await,
-            Self::Keys(before) => idempotency::forget(conn, before, PORTION).await,
         }
     }
 }

@@ -73,14 +73,8 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
         ObjectState::Missing => finding(Status::Broken, "does not exist".to_owned())
             .remedy("run `contact-relay run`, which declares it at its start"),
         ObjectState::Differs(difference) => {
-            let remedy = match *kind {
-                "queue" => format!(
-                    "stop the service, move its messages (`rabbitmqadmin` or a shovel), delete {name}, start the service; \
-                     or choose another amqp.namespace"
-                ),
-                _ => format!("stop all clients, delete {name}, start the service; or choose another amqp.namespace"),
-            };
-            finding(Status::Broken, format!("has other arguments: {difference}")).remedy(remedy)
+            finding(Status::Broken, format!("has other arguments: {difference}"))
+                .remedy("choose another amqp.namespace, or migrate it and its messages by hand")
         }
         ObjectState::Refused(why) => finding(Status::Broken, format!("the broker refuses it: {why}")).remedy(
             "give the user of amqp.url the rights to configure, write and read it (`rabbitmqctl set_permissions`), \

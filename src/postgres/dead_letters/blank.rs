@@ -18,7 +18,7 @@ use crate::{
         trigger::fired,
         value::phone::{Region, Regions},
     },
-    postgres::{ledger, suppressions},
+    postgres::{clock, ledger, suppressions},
 };
 
 /// A dead letter without a company is compared with the erased people of at most this many companies. If there are more, it
@@ -99,9 +99,11 @@ pub async fn blank(
     if erasures.is_empty() {
         return Ok(Some(0));
     }
+    let now = clock::now(conn).await?;
     let (mut unsearched, mut lookups, mut searches) = (0, 0, Vec::new());
     for new in dead_letters {
-        let time = new.time();
+        // A time that has not come yet says nothing.
+        let time = new.time().filter(|time| *time <= now);
         let is_of = |company: &CompanyId| new.company.is_empty() || new.company == company.as_str();
         let concerned = erasures.iter().filter(|(company, at)| is_of(company) && is_before(time, *at));
         let mut companies: Vec<(Region, &CompanyId)> =

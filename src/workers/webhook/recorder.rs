@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
@@ -76,6 +76,15 @@ pub(super) struct Recorder {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// How long a transaction waits for a lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As long as anybody.
+    Patient,
+    /// Briefly: another wait was in vain a moment ago, and somebody may have locked many rows.
+    Brief,
+}
+
 /// What a transaction returns.
 struct Written {
     /// Deliveries that changed before they could be recorded.
@@ -124,7 +133,7 @@ impl Recorder {
 
     async fn finish(&self, taken: Taken, refused: &mpsc::UnboundedSender<Taken>) {
         let span = info_span!("record", component = WEBHOOK_WORKER, deliveries = taken.len());
-        match self.record(&taken, false).instrument(span).await {
+        match self.record(&taken, false, Patience::Patient).instrument(span).await {
             Ok(()) => self.release(taken),
             Err(_) => drop(refused.send(taken)),
         }
@@ -132,7 +141,12 @@ impl Recorder {
 
     /// Retries until the batch is written or refused, even while the process is stopping. If the process ends first, the
     /// deliveries are sent again. `is_repeated`: it has been tried before.
-    async fn record(&self, taken: &Taken, mut is_repeated: bool) -> Result<(), sqlx::Error> {
+    async fn record(
+        &self,
+        taken: &Taken,
+        mut is_repeated: bool,
+        patience: Patience,
+    ) -> Result<(), sqlx::Error> {
         if taken.is_nothing() {
             return Ok(());
         }
@@ -142,7 +156,8 @@ impl Recorder {
         let write = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
             async move {
-                let unit = async |conn: &mut PgConnection| self.write(conn, taken, is_repeated).await;
+                let unit =
+                    async |conn: &mut PgConnection| self.write(conn, taken, is_repeated, patience).await;
                 self.database.unit(unit).await.inspect_err(|error| {
                     self.metrics.failed_batches.add(Step::Webhook, 1);
                     if let Some(stuck) = claims.filter(|_| classify(error) == Failure::Systemic) {
@@ -174,8 +189,12 @@ impl Recorder {
         conn: &mut PgConnection,
         taken: &Taken,
         is_repeated: bool,
+        patience: Patience,
     ) -> Result<Written, sqlx::Error> {
         let mut transaction = conn.begin().await?;
+        if patience == Patience::Brief {
+            transaction.execute("SET LOCAL lock_timeout = '50ms'").await?;
+        }
         let batches: Vec<_> = taken.batches().map(|(batch, _)| batch.held()).collect();
         let revoked = requests::revoked(&mut transaction, &batches, taken.of_batches()).await?;
         let mut lost = deliveries::record(&mut transaction, &taken.pending()).await?;
