@@ -1,7 +1,7 @@
 //! The command line: parses arguments, calls the operation, prints its result.
 //!
-//! Data goes to standard output, everything else to standard error. No decision about contacts,
-//! messages or dead letters is made here.
+//! Data goes to standard output, everything else to standard error. Nothing here makes decisions about contacts,
+//! messages or dead letters.
 
 mod audit;
 mod bulk;

@@ -1,7 +1,7 @@
 //! The HTTP server of a process: health checks, metrics, the API and the console.
 //!
-//! Every route of the API and the console comes from one table (`route`), which knows who may use it. Health checks and
-//! metrics have none and are open. Nothing here decides what an operator's change does; `operator` does.
+//! Every route of the API and the console comes from one table (`route`), which says who may use it. Health checks
+//! and metrics are open and not in the table. Nothing here decides what an operator's change does; `operator` does.
 
 mod api;
 mod body;

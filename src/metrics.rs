@@ -1,8 +1,8 @@
-//! What a process measures, for `/metrics`: workers record, the console writes it out.
+//! The metrics of a process, for `/metrics`: workers record them, the console writes them out.
 //!
-//! Every series exists from the start and none is ever added: labels are closed lists (`labels`). Workers record once for
-//! each batch, with atomic operations. A scrape reads memory only; what the database has to say is sampled by
-//! `workers::sampler`. `docs/metrics.md` is generated from this module.
+//! Every series exists from the start, and none is added later: labels are closed lists (`labels`). Workers record
+//! once per batch, with atomic operations. A scrape reads memory only; `workers::sampler` samples what only the
+//! database knows. `docs/metrics.md` is generated from this module.
 
 mod catalog;
 mod document;

@@ -1,7 +1,7 @@
 //! Consumes in batches: the messages that have arrived, up to a bound.
 //!
-//! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacked messages when
-//! the channel closes; nothing is requeued by hand.
+//! A multiple-ack settles a whole batch, or all messages up to one of them. The broker requeues unacknowledged
+//! messages when the channel closes; the service requeues nothing itself.
 
 use std::time::{Duration, Instant};
 

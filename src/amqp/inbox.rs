@@ -1,9 +1,9 @@
-//! Bounds by bytes what a consumer's connection holds in memory. While its unacknowledged messages have reached the
-//! limit, the next one is left in the socket, so the broker waits.
+//! Limits the bytes that a consumer's connection holds in memory. While its unacknowledged messages are at the limit,
+//! the next one stays in the socket, so the broker waits.
 //!
-//! A prefetch counts messages of any size, and the client library takes from the socket all that the broker
-//! sends. After a crash the broker sends all of it again, and a message that ended the process must be found among
-//! them. `RabbitMQ` implements no prefetch in bytes.
+//! A prefetch counts messages of any size, and the client library reads everything that the broker sends. After a
+//! crash the broker redelivers all of it, and the message that ended the process must be found among them. `RabbitMQ`
+//! does not implement a prefetch in bytes.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,7 +1,7 @@
-//! Looks at the broker, for operators, with the means of a client: what only its management interface could tell is left out.
+//! Inspects the broker for operators, as far as a client can. `management` shows the rest.
 //!
-//! A passive declaration compares no arguments, so what exists is declared as the service declares it at every start, which
-//! changes nothing. What does not exist is not made.
+//! A passive declaration does not compare arguments. So what exists is declared as the service declares it at every
+//! start, which changes nothing. What does not exist is not created.
 
 use std::{io, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What a client of the broker cannot see: policies, replicas, alarms and bindings, from `RabbitMQ`'s management interface
-//! (HTTP). Only for operators, and only if `amqp.management_url` names it.
+//! What a client of the broker cannot see: policies, replicas, alarms and bindings, from `RabbitMQ`'s management
+//! interface (HTTP). Only operators use it, and only if `amqp.management_url` is set.
 
 mod http;
 

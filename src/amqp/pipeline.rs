@@ -1,9 +1,9 @@
-//! Publishes with confirms without waiting for one message before the next. Each message has an outcome of its own, so one
-//! that the broker does not confirm holds up nothing but itself.
+//! Publishes with confirms without waiting for one message before sending the next. Each message has its own outcome,
+//! so a message without a confirm holds up only itself.
 //!
-//! An unroutable message is returned and confirmed as well. The library may attach a returned message to the confirm of
-//! another one, but never to a later frame of the broker than that of its own confirm. So a confirm counts once all
-//! confirms of its frame have been looked at.
+//! The broker returns an unroutable message and confirms it as well. The library may attach a returned message to
+//! another message's confirm, but never to one in a later frame. So a confirm counts once all confirms of its frame
+//! have been looked at.
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,5 +1,5 @@
 //! The stream between the broker and the client library. It repairs incoming frames (see `repair`), stops before a
-//! message for which there is no room (see `inbox`), and passes outgoing bytes unchanged.
+//! message that does not fit (see `inbox`), and passes outgoing bytes unchanged.
 
 use std::{
     future::Future,

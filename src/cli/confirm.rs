@@ -1,4 +1,4 @@
-//! Before a change: who decides on it, and whether they confirm it.
+//! Before a change: who makes it, and whether they confirm it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 

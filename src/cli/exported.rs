@@ -1,4 +1,4 @@
-//! Traces of a command: exported while it works, to the collector of the settings.
+//! Traces of a command: exported while it works, to the collector in the settings.
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! What a command needs before it begins: nothing, the settings, or the database as well. The type of its
+//! What a command needs before it starts: nothing, the settings, or the settings and the database. The type of its
 //! function says which.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Who sends a request: the bearer of a token, or a session of the console.
+//! Who sends a request: the holder of a token, or a session of the console.
 
 use axum::{
     extract::FromRequestParts,

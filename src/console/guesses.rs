@@ -1,8 +1,8 @@
-//! Failed sign-ins: they are logged, counted and slowed.
+//! Failed sign-ins are logged, counted and slowed down.
 //!
-//! Each peer may fail a number of times at once and then ever so often; its further attempts wait, and those that would
-//! wait for long are refused. A token that is long and valid never waits: nobody finds one by guessing, and others may share
-//! the address of whoever fails (a proxy).
+//! Each peer has a burst of failures and then a rate. Further attempts wait, and are refused if they would wait too
+//! long. A valid, long token never waits: guessing cannot find one, and its holder may share an address (a proxy)
+//! with somebody who fails.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
-//! The open connections: how many there may be, and which one leaves when another one needs its place.
+//! The open connections: how many there may be, and which one is closed when a new one needs its place.
 //!
-//! A place is never refused to a newcomer. The peer with the most connections gives one up: the one that has waited longest
-//! for its client. So whoever opens hundreds of connections closes their own, and a probe is answered meanwhile.
+//! A new connection is never refused. The peer with the most connections loses the one that has waited longest for
+//! its client. So a client that opens hundreds of connections closes its own, and probes are still answered.
 
 use std::{
     collections::HashMap,

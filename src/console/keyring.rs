@@ -1,8 +1,8 @@
 //! The tokens that open the console, and the sessions that they sign.
 //!
-//! A session is stateless: the name of its token, its end, and an HMAC with a key that is derived from the token. So any
-//! process accepts it, and it ends with its token. Tokens are compared by their hashes, all of them each time, so the time
-//! that an answer takes says nothing about them.
+//! A session is stateless: the name of its token, its expiry, and an HMAC with a key derived from the token. So any
+//! process accepts it, and it ends with its token. A token is compared by hash with all tokens each time, so the
+//! response time reveals nothing.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,7 +1,8 @@
-//! Changes that a client may repeat: with the same `Idempotency-Key`, a change happens once.
+//! Makes changes repeatable: with the same `Idempotency-Key`, a change happens once.
 //!
-//! The key is taken before the change begins, in a transaction of its own. So a request whose process died in between keeps
-//! its key, and nobody knows what it did: its repetition is refused, never run again. What changed nothing releases its key.
+//! The key is taken before the change begins, in its own transaction. If the process dies in between, the key stays
+//! taken: nobody knows what was done, so a repetition is refused, never run. A request that changed nothing releases
+//! its key.
 
 use axum::{
     body::{Body, Bytes, HttpBody as _, to_bytes},

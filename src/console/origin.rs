@@ -1,7 +1,7 @@
-//! Whose page a request may come from, and under which name the server was asked.
+//! Which sites' pages may send a request, and under which host name.
 //!
-//! The browser tells where a request comes from (`Sec-Fetch-Site`, `Origin`), and which name its user believes to talk to
-//! (`Host`). A name that is not ours may belong to a stranger who lets it point here (DNS rebinding).
+//! The browser says where a request comes from (`Sec-Fetch-Site`, `Origin`) and which host its user sees (`Host`). An
+//! unknown host name may belong to a stranger who points it here (DNS rebinding).
 
 use std::net::IpAddr;
 

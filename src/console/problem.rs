@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457).
 //!
-//! A problem says what is wrong with the request and what to do. It never holds personal data or secrets, other than what
+//! A problem says what is wrong with the request and what to do. It contains no personal data or secrets except what
 //! the request itself contained.
 
 use axum::{

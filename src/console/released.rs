@@ -1,4 +1,4 @@
-//! Idempotency keys that are free again although the database has not been told.
+//! Idempotency keys that are free again, but still taken in the database.
 
 use std::{
     collections::HashSet,

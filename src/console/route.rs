@@ -1,6 +1,6 @@
-//! The table of routes: the only way to add one, so that nobody can forget to say who may use it.
+//! The table of routes. It is the only way to add one, so nobody can forget to say who may use it.
 //!
-//! From the table come the router, the check of roles, the check of forms, and the tests that go through all routes.
+//! Router, role checks, form checks, and the tests over all routes use the table.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Accepts connections and bounds what one of them may cost: head, time and number.
+//! Accepts connections, and limits what they cost: head size, time and number.
 
 use std::{
     convert::Infallible,

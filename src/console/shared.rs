@@ -1,4 +1,4 @@
-//! What every request of the API and the console may use.
+//! What every request handler of the API and the console can use.
 
 use std::{sync::Arc, time::Duration};
 

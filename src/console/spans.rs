@@ -1,6 +1,6 @@
 //! Spans of requests to the API and the console. Health checks and metrics have none: they come every few seconds.
 //!
-//! A span has the method, the route with names in the place of values, and the status; never the address itself, whose path
+//! A span has the method, the route with names in place of values, and the status. It never has the URL, whose path
 //! and query may name a person.
 
 use axum::{

@@ -1,4 +1,5 @@
-//! Dead letters as lines of JSON: written to an answer and read from a body, neither of which is ever whole in memory.
+//! Dead letters as lines of JSON: streamed into an answer and read from a body, neither of which is ever whole in
+//! memory.
 
 use std::time::Duration;
 

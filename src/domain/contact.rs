@@ -1,4 +1,4 @@
-//! Contacts: the update that one event gives, and the contact that all its updates add up to.
+//! Contacts: the update from one event, and the contact that results from all its updates.
 
 pub mod directory;
 pub mod erasure;

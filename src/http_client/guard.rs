@@ -1,5 +1,5 @@
-//! The egress policy at the moment of connecting. It knows the current addresses of the service's own broker and
-//! database, and which addresses belong to this machine.
+//! The egress policy at connect time. It knows the current addresses of the service's own broker and database, and
+//! this machine's own addresses.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},

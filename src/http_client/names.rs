@@ -1,9 +1,9 @@
-//! Resolves host names with the system's resolver, which takes a thread for each lookup and cannot be interrupted.
+//! Resolves host names with the system's resolver, which ties up a thread per lookup and cannot be interrupted.
 //!
-//! A name is looked up once at a time, however many requests wait for it, and all of them share the result. Nothing is
-//! kept afterwards, so each new connection sees the current addresses. The number of lookups at once is limited, and a
-//! company may have as many running as there are free places, so names that hang leave places for others. A lookup
-//! keeps its place until its thread ends, even if nobody waits for it any more.
+//! A name is looked up once at a time, however many requests wait for it, and all of them share the result. Nothing
+//! is cached, so each new connection sees the current addresses. The number of concurrent lookups is limited, and a
+//! company may have as many as there are free places, so names that hang leave places for others. A lookup keeps its
+//! place until its thread ends, even if nobody waits for it any more.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

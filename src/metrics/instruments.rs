@@ -1,5 +1,5 @@
-//! Counters, gauges and histograms for closed sets of labels. All series exist from the start, so a rate exists before
-//! the first event, and recording is a few atomic operations: nothing here takes a lock but a scrape.
+//! Counters, gauges and histograms for closed sets of labels. All series exist from the start, so a rate exists
+//! before the first event. Recording is a few atomic operations; only a scrape takes a lock.
 
 use std::{
     fmt,

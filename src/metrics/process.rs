@@ -1,4 +1,4 @@
-//! The figures of the process, from `/proc`, under the names that every Prometheus library gives them.
+//! Figures of the process, from `/proc`, under the names that every Prometheus library uses.
 
 use std::{fmt, fs};
 

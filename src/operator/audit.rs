@@ -1,7 +1,7 @@
 //! The record of what operators change: who, when, what, why, and the state before and after.
 //!
-//! A change and its row are in one transaction, so there is neither without the other. A row never holds a body, a
-//! value of a contact or a secret: only ids, states, counts and names of fields.
+//! A change and its record are written in one transaction, so neither exists without the other. A record never holds
+//! a body, a contact's value or a secret: only ids, states, counts and field names.
 
 use serde_json::Value;
 use sqlx::PgConnection;

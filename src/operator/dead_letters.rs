@@ -1,7 +1,7 @@
 //! Lists, shows, groups, edits, exports and imports dead letters, and what `operations` does to many of them.
 //!
-//! A replay is published to the queue of the stage that failed, through the default exchange, so that no subscriber
-//! of the topic exchange receives it twice.
+//! A replay is published through the default exchange to the queue of the stage that failed, so subscribers of the
+//! topic exchange do not receive it again.
 
 mod difference;
 pub mod edit;

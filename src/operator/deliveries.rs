@@ -1,7 +1,7 @@
 //! Lists, shows and resends webhook deliveries.
 //!
-//! Postgres owns the retry clock, so a resend makes the row of the delivery due, with the same id and the same bytes.
-//! Requests that leave this module have no secrets in their headers.
+//! Postgres owns the retry clock, so a resend makes the delivery's row due, with the same id and bytes. Requests that
+//! leave this module have no secrets in their headers.
 
 mod page;
 pub mod request;

@@ -1,4 +1,4 @@
-//! Which promises a deployment keeps, from what its broker, its database and its settings show. It changes nothing.
+//! Which promises a deployment keeps, judged by its broker, database and settings. It changes nothing.
 
 mod broker;
 mod database;

@@ -1,7 +1,8 @@
-//! Identity documents in requests to receivers and in their answers: what people see has them masked.
+//! Masks identity documents in requests to receivers and in their answers.
 //!
-//! A request does not say which of its values is a document. So those that its contact has or had are looked for in any
-//! notation, and so is what stands in a member `identity`, or looks like a document and has its check digits.
+//! A request does not say which of its values is a document. So the documents that its contact has or had are looked
+//! for in any notation. Also masked are values of a member `identity`, and anything that looks like a document and
+//! has valid check digits.
 
 use std::borrow::Cow;
 

@@ -2,8 +2,8 @@
 //!
 //! The other rows are swept first, while the contact still has the identifiers to look for, so erasing again
 //! completes an interrupted erasure. Then one transaction removes the contact and suppresses its identifiers. A
-//! second sweep removes rows that were written meanwhile, and `contact.erased` is published after it. If it is
-//! interrupted, erasing again continues it, and so does any process with a worker.
+//! second sweep removes rows that were written in the meantime, and then `contact.erased` is published. After an
+//! interruption, erasing again continues, and so does any process with a worker.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Acts on many dead letters or deliveries: planned with a count, run at a rate, watched, paused, resumed and canceled.
+//! Acts on many dead letters or deliveries: planned with a count, run at a rate, watched, paused, resumed and
+//! canceled.
 //!
-//! A plan freezes its set: what matches when it is made. So what is run is what was counted, whatever
-//! arrives meanwhile, and the set outlives a crash. [`executor`] does the work.
+//! A plan freezes its set when it is made. So a run covers exactly what was counted, even if more arrives, and the
+//! set survives a crash. [`executor`] does the work.
 
 mod canary;
 mod choice;

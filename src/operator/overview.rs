@@ -1,4 +1,5 @@
-//! What is wrong and what waits, at a glance. Counts end at [`MAX_COUNTED`], so that looking costs the same on the worst day.
+//! What is wrong and what waits, at a glance. Counts stop at [`MAX_COUNTED`], so the query costs the same on the
+//! worst day.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -1,7 +1,7 @@
-//! Pages of a listing that is read from its newest row to its oldest.
+//! Pages of a listing, from its newest row to its oldest.
 //!
-//! A cursor is the sort key of the last row that was seen, so a page costs the same wherever it begins, and rows that
-//! arrive meanwhile move nothing.
+//! A cursor is the sort key of the last row seen, so a page costs the same wherever it begins, and new rows do not
+//! shift the pages.
 
 use std::{fmt, str::FromStr};
 

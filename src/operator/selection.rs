@@ -1,4 +1,4 @@
-//! Which things a change is about.
+//! Which objects a change applies to.
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

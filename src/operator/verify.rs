@@ -1,6 +1,6 @@
 //! Proves the promises on the rows of a live database, while workers run. It changes and locks nothing.
 //!
-//! Each page has a snapshot of its own: one for all would keep the database from vacuuming for as long as it takes.
+//! Each page has its own snapshot: a single one would hold back vacuum during the whole run.
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,4 +1,4 @@
-//! What operators see, as JSON: the same on every surface, with as much of it as their role may see.
+//! What operators see, as JSON: the same on every surface, limited by their role.
 
 pub mod contacts;
 pub mod dead_letters;

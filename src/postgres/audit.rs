@@ -1,4 +1,4 @@
-//! What operators changed. Rows are only ever added: the database refuses to change or delete one.
+//! What operators changed. Rows are only ever added; the database refuses to change or delete one.
 
 use serde_json::Value;
 use sqlx::PgConnection;

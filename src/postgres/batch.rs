@@ -1,4 +1,4 @@
-//! What a batch writes: everything new in one round trip, because an event that comes alone waits for each of them.
+//! Writes a batch: everything new in one round trip, because an event that arrives alone waits for each of them.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! Dead letters, from the failure until a replay resolves them or an operator discards them.
 //!
-//! This file has the writes of the workers; `read`, `groups`, `settle`, `edit` and `import` serve operators. Nothing here publishes:
-//! `operator::dead_letters` does that between two calls of this module.
+//! This file has the writes of the workers; `read`, `groups`, `settle`, `edit` and `import` serve operators. Nothing
+//! here publishes: `operator::dead_letters` does that between two calls of this module.
 
 mod blank;
 mod edit;

@@ -1,9 +1,9 @@
 //! What committed transactions still have to do: one row for each company, transaction and kind, with all of its
 //! parts packed into one value.
 //!
-//! A row with an owner belongs to that process, which works on it from memory. A row without one may be taken by any
-//! process once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
-//! its next owner. Parts that are done may be removed by anybody.
+//! A row with an owner belongs to that process, which works on it from memory. Any process may take a row without an
+//! owner once it is due. Only the owner deletes a row or puts it back, so a process that lost a row cannot disturb
+//! its next owner. Anybody may remove parts that are done.
 
 pub mod events;
 pub mod requests;

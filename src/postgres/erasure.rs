@@ -1,8 +1,8 @@
 //! Erasure: finds and removes the data of a person.
 //!
 //! [`find`] reads what identifies the person. [`Sweep`] removes rows that mention the person, page by page. [`erase`]
-//! removes the contact in one short transaction; from then on [`Unfinished`] knows whom to search for, until a sweep has
-//! reached its end. All lock rows in the order of all processes.
+//! removes the contact in one short transaction; from then on [`Unfinished`] has the search terms, until a sweep has
+//! reached its end. All of them follow the common lock order.
 
 mod deliveries;
 mod effects;

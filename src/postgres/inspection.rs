@@ -1,4 +1,4 @@
-//! Looks at the server, its settings and the rights of the role, for operators. Reads no table of the service.
+//! Inspects the server, its settings and the role's rights, for operators. Reads no table of the service.
 
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;

@@ -1,6 +1,6 @@
-//! Operations of operators on many dead letters or deliveries: what was planned, how far it is, and what came of each item.
+//! Operations on many dead letters or deliveries: the plan, the progress, and the outcome of each item.
 //!
-//! Rows of `operations` are locked before those of their items, and both before everything that an item is about.
+//! Rows of `operations` are locked before those of their items, and both before the rows that an item is about.
 
 mod items;
 mod outcomes;

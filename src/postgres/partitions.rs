@@ -1,11 +1,11 @@
-//! The partitions of the tables that are partitioned by time: made ahead, and dropped when all of their rows are old.
+//! The partitions of tables that are partitioned by time: created ahead, and dropped when all of their rows are old.
 //!
 //! A partition is named after its first day: `webhook_attempts_20261128`, `trigger_events_202611`. Rows without a
 //! partition go to `<table>_default`. All times are UTC.
 //!
 //! A change of partitions needs a lock that keeps workers waiting: of the whole table to drop one, of the default
-//! partition to make one. It waits for the lock, and holds it, for a fraction of a second at most. If that is not
-//! enough it gives up, and the caller tries again later. One process at a time does this work.
+//! partition to create one. It waits for the lock, and holds it, for a fraction of a second at most. If that is not
+//! enough, it gives up and the caller tries again later. One process at a time does this work.
 
 mod calendar;
 mod deletion;

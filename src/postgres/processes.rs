@@ -1,7 +1,7 @@
 //! The running processes: each renews its row, and releases what dead processes own.
 //!
-//! The clock is the database's. Nothing here waits for the disk: whatever a process commits later makes its earlier
-//! renewals durable as well.
+//! Times are those of the database's clock. Nothing here waits for the disk: a later commit of the process makes its
+//! earlier renewals durable, too.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What metrics sample of the whole database, every few seconds. Each statement reads a bounded number of rows.
+//! Samples of the whole database for metrics, taken every few seconds. Each statement reads a bounded number of rows.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

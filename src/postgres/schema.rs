@@ -1,7 +1,7 @@
 //! Applies pending migrations while workers run.
 //!
 //! A migration in a transaction needs its table for milliseconds. But while it waits for the lock, everybody else who
-//! needs the table waits behind it. So it gives up soon, lets them pass, and tries again. A migration without a
+//! needs the table waits behind it. So it gives up quickly, lets them pass, and tries again. A migration without a
 //! transaction builds an index or validates a constraint: that may take hours, and nobody waits for it.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! What a session asks of the server, and whether it got that.
+//! The settings that a session requests from the server, and the check that it got them.
 //!
-//! The settings go with the connection's first message, which a pooler between may drop without a word. Without them a
-//! cached plan may scan a large table, and a statement may run forever. So every connection is checked.
+//! They travel in the connection's startup message, and a pooler may drop them silently. Without them a cached plan
+//! may scan a large table, and a statement may run forever. So every connection is checked.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Counts how often each suspect was processed alone. A suspect is a message that came back too often. The count is
-//! written before the processing begins, so it also counts starts that end the process.
+//! written before processing begins, so it includes tries that end the process.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -1,9 +1,10 @@
-//! Looks for rows that contradict each other, a page of a table at a time. Nothing here changes or locks a row.
+//! Looks for rows that contradict each other, one page of a table at a time. Nothing here changes or locks a row.
 //!
-//! A page is read in one snapshot, and every transaction of the service keeps what is checked here, so work in progress
-//! contradicts nothing. What depends on the clock, such as the takeover from a dead process, may need a second look.
+//! A page is read in one snapshot, and every transaction of the service preserves what is checked here, so work in
+//! progress contradicts nothing. What depends on the clock, such as the takeover from a dead process, may need a
+//! second look.
 //!
-//! `OFFSET 0` makes Postgres look up each row: it would hash a whole table otherwise.
+//! `OFFSET 0` makes Postgres look up each row; otherwise it would hash a whole table.
 
 mod contacts;
 mod events;

@@ -1,6 +1,6 @@
 //! Sends spans to a collector: OTLP over HTTP, protobuf.
 //!
-//! A collector that hangs, refuses or is gone costs spans, which are counted, and nothing else: nobody waits for the export.
+//! If the collector hangs, refuses or is gone, spans are dropped and counted. Nothing waits for the export.
 
 mod client;
 

@@ -1,4 +1,4 @@
-//! Delays between the retries of something that will recover, like a connection to the broker.
+//! Delays between retries of something that will recover, such as a connection to the broker.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The names of the components: the same in logs, in `/readyz`, in the broker's list of connections and for
-//! the tasks of the process.
+//! The names of the components: the same in logs, in `/readyz`, in the broker's list of connections and as task
+//! names.
 
 /// Publishes committed events.
 pub const OUTBOX_RELAY: &str = "outbox-relay";

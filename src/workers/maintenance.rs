@@ -1,7 +1,7 @@
-//! Makes partitions ahead, removes what `retention` no longer keeps, and finishes erasures that were interrupted.
+//! Creates partitions ahead, removes what `retention` no longer keeps, and finishes interrupted erasures.
 //!
-//! Every process with a worker runs it; an advisory lock lets one at a time change a partition. It loses nothing when it
-//! does not run: rows without a partition go to the default one, and what should have left stays.
+//! Every process with a worker runs it; an advisory lock lets only one at a time change a partition. If it does not
+//! run, nothing is lost: rows without a partition go to the default one, and old rows stay.
 
 use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Works on the operations of operators that no other process works on: those that were resumed elsewhere, and those
-//! whose process has died.
+//! Works on operations that no other process works on: those that were resumed elsewhere, and those whose process has
+//! died.
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 

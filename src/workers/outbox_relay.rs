@@ -1,10 +1,11 @@
-//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. These are
-//! what commands committed, what ended processes left, what found no room in memory, and what could not be published
-//! before.
+//! Publishes committed events: those of this process at once, and in a sweep those that no process owns. A sweep
+//! finds the events of commands, of ended processes, events that had no room in memory, and events that could not be
+//! published before.
 //!
-//! A row goes only after the broker has confirmed its events, so each event is published at least once, and always
-//! with the same id. Each message is settled by itself. One that a queue refuses or does not confirm is put back alone
-//! and tried ever more rarely, so it costs the other subscribers few duplicates, and nobody waits for it.
+//! A row is deleted only after the broker has confirmed its events, so each event is published at least once, and
+//! always with the same id. Each message is settled by itself. A message that a queue refuses or does not confirm is
+//! put back alone and retried less and less often, so it costs the other subscribers few duplicates, and nobody waits
+//! for it.
 
 mod answers;
 mod broker;

@@ -1,11 +1,11 @@
 //! Keeps this process registered, and releases what dead processes own.
 //!
-//! Effects and lanes have an owner. While the row of the owner is renewed in time they are its alone; once it has
-//! expired, others release them. A process that others have buried goes on under a new id: what it owned is
-//! no longer its own, and what it still finishes is harmless, because ids and unique keys decide.
+//! Effects and lanes have an owner. While the owner renews its row in time, they belong to it alone; once the row has
+//! expired, others release them. A process that others have buried continues under a new id: it no longer owns
+//! anything, and what it still finishes is harmless, because ids and unique keys decide.
 //!
-//! Each renewal also compares the clocks, because all processes go by the database's, and hears of recalls: webhooks that an
-//! erasure has removed, and that must not be sent from memory.
+//! Each renewal also compares the clocks, because all processes use the database's, and learns of recalls: webhooks
+//! that an erasure has removed and that must not be sent from memory.
 
 mod recalls;
 

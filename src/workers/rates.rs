@@ -1,7 +1,7 @@
 //! Stores how much this process did in each minute, for the charts of the console.
 //!
-//! The counts are those of the metrics, so no worker does more for them, and every process adds one narrow row for a minute in
-//! which it did something. What a process did in its last seconds may be missing.
+//! The counts are those of the metrics, so they cost the workers nothing. Every process adds one narrow row for a
+//! minute in which it did something. What a process did in its last seconds may be missing.
 
 use std::{sync::Arc, time::Duration};
 

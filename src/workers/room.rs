@@ -1,5 +1,5 @@
-//! Room in memory for what is committed and not settled yet. A worker reserves it before it commits and never waits for
-//! it: what finds no room is left to the database, and any process takes it from there.
+//! Room in memory for committed but unsettled work. A worker reserves it before it commits and never waits for it:
+//! work without room stays in the database, and any process takes it from there.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Samples the database for metrics and for the part `lag` of `/readyz`, so that neither of them asks it when it is read.
+//! Samples the database for metrics and for the part `lag` of `/readyz`, so that neither queries it when it is read.
 //!
-//! It has a connection of its own and short deadlines. Each part is sampled by itself, the lag first. One that fails changes
-//! nothing but the count of failures: whether the database can be reached is reported by those who work with it.
+//! It has its own connection and short deadlines. Each part is sampled by itself, the lag first. A failed sample only
+//! raises the count of failures: the components that work with the database report whether it is reachable.
 
 use std::{
     sync::Arc,

@@ -1,7 +1,7 @@
 //! Consumes the webhook queue and wakes worker 2.
 //!
-//! The due deliveries are in Postgres; a message only says that there is a new one. It is acked once the worker
-//! has looked for work, so the length of the queue shows how far behind the workers are.
+//! The due deliveries are in Postgres; a message only says that there is a new one. It is acknowledged once the
+//! worker has looked for work, so the queue's length shows how far behind the workers are.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Requests to the management interface: a connection for each, with the user and password of the address.
+//! HTTP requests to the management interface, each on its own connection, with the user and password of the URL.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Dead letters: list, groups, note, get, edit. `operations` does what is done to many.
+//! Dead letters: list, groups, note, get, edit. `operations` changes many at once.
 
 use axum::{
     extract::State,

@@ -1,6 +1,6 @@
 //! Operations on many dead letters or deliveries: plan, run, pause, resume, cancel, list, get, items.
 //!
-//! A process with the role dead-letter does the work. A request only plans and decides.
+//! A process with the role dead-letter does the work. A request only plans it or changes its state.
 
 use std::num::NonZeroU32;
 

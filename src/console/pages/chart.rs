@@ -1,4 +1,5 @@
-//! Small bar charts, drawn as SVG. Colors come from the stylesheet: the policy allows no style in the markup.
+//! Small bar charts, drawn as SVG. Colors come from the stylesheet: the content security policy allows no inline
+//! styles.
 
 use askama::{Template, filters::HtmlSafe};
 

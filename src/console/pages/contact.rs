@@ -1,4 +1,4 @@
-//! One contact: its values and where they come from, its history, and what may be done to it.
+//! One contact: its values and their origin, its history, and the changes an operator can make.
 
 use askama::Template;
 use axum::{

@@ -1,5 +1,5 @@
-//! The search for contacts. It is a form that is posted: a name, a phone or an email has no place in an address, which browsers
-//! and proxies keep.
+//! The search for contacts. The form is posted, because browsers and proxies keep URLs, which must not contain a
+//! name, phone or email.
 
 use askama::Template;
 use axum::{extract::State, response::Response};

@@ -1,4 +1,4 @@
-//! One dead letter: what failed, its message, and what may be done about it.
+//! One dead letter: what failed, its message, and what an operator can do about it.
 
 use askama::Template;
 use axum::{

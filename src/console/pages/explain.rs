@@ -1,4 +1,4 @@
-//! What reasons, states and waits mean, in a sentence for somebody who has just been woken up.
+//! Explains reasons, states and waits, in a sentence for somebody who has just been woken up.
 
 use crate::domain::fault::Reason;
 

@@ -1,4 +1,4 @@
-//! One operation: what it is about to do, how far it is, what came of each dead letter, and the decisions about it.
+//! One operation: what it will do, its progress, the outcome of each item, and the buttons to control it.
 
 use std::num::NonZeroU32;
 

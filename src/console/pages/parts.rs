@@ -1,7 +1,6 @@
-//! The small parts of pages that have a markup of their own: times, ids, badges, bodies, and the query of a link.
+//! Small parts of pages with their own markup: times, ids, badges, bodies, and the query of a link.
 //!
-//! Strangers choose most of the texts that a page shows. They reach the markup through the templates only, which escape
-//! them.
+//! Most texts on a page come from strangers. They reach the markup only through the templates, which escape them.
 
 use askama::{Template, filters::HtmlSafe};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};

@@ -1,5 +1,5 @@
-//! Plans an operation on the dead letters or deliveries that somebody has ticked, or on all that match a filter. Nothing is done to them
-//! before somebody has seen their number on the operation's page, and runs it there.
+//! Plans an operation on the ticked dead letters or deliveries, or on all that match a filter. Nothing changes until
+//! somebody has seen their number on the operation's page and runs it there.
 
 use std::{collections::BTreeSet, str::FromStr};
 

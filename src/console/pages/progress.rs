@@ -1,4 +1,4 @@
-//! What the listing of operations and the page of one show alike: its title, its state, and how far it is.
+//! What the list of operations and the page of one operation have in common: title, state and progress.
 
 use serde_json::Value;
 use uuid::Uuid;

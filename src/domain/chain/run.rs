@@ -1,7 +1,7 @@
 //! Runs the chain of one event: from its plan and the known contacts to everything that the event does.
 //!
-//! Worker 1 writes the result to Postgres; `trigger preview` shows it. Both run this function, so a preview
-//! cannot differ from the service.
+//! Worker 1 writes the result to Postgres; `trigger preview` shows it. Both call this function, so a preview cannot
+//! differ from the service.
 
 use crate::domain::{
     chain::{

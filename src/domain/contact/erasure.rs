@@ -1,8 +1,8 @@
-//! Searches bytes that belong to no contact (a dead letter, a webhook without a CRM step) for a person who is
-//! being erased. `readings` decodes the bytes; `numbers` finds numbers in them.
+//! Searches bytes that belong to no contact (a dead letter, a webhook without a CRM step) for a person who is being
+//! erased. `readings` decodes the bytes; `numbers` finds numbers in them.
 //!
-//! Only phones, emails and identity documents count. Names do not, because people share them. What is removed
-//! is decided elsewhere.
+//! Only phones, emails and identity documents count. Names do not, because people share them. Nothing here decides
+//! what to remove.
 
 pub mod candidates;
 mod numbers;

@@ -1,7 +1,7 @@
-//! Recognizes placeholders: what language models, forms, programs and template engines write in place of a value
-//! that they do not have. A placeholder neither changes nor finds a contact.
+//! Recognizes placeholders: what language models, forms, programs and template engines write in place of a missing
+//! value. A placeholder neither changes nor finds a contact.
 //!
-//! Only a whole value is a placeholder, so that no real name or company is lost. The words come from the settings;
+//! Only a whole value is a placeholder, so no real name or company is lost. The words come from the settings;
 //! everything else is recognized by its form.
 
 mod beside;

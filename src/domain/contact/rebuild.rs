@@ -1,8 +1,7 @@
 //! Rebuilds contacts from their ledger entries, for an unmerge.
 //!
-//! Applies the entries of a contact and of those merged into it again, in their original order, to an empty
-//! directory that keeps two of the contacts apart. The result is the contacts as if the two had never been
-//! merged.
+//! Applies the entries of a contact and of those merged into it again, in their original order, to an empty directory
+//! that keeps two of the contacts apart. The result is as if the two had never been merged.
 
 use std::collections::{HashMap, HashSet};
 

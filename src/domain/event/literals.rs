@@ -1,4 +1,4 @@
-//! Numbers that JSON does not have, and that programs write all the same.
+//! Numbers that JSON does not allow but programs write anyway.
 
 /// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` if there is none.
 ///

@@ -1,5 +1,4 @@
-//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role
-//! here.
+//! Parses a trigger definition: the parameters and actions that an author writes. Arguments play no role here.
 
 use std::{fmt, sync::Arc};
 

@@ -1,8 +1,8 @@
 //! The parameters that a trigger declares (JSON Schema), and the validation of arguments against them.
 //!
-//! Schemas come from authors and their tools, arguments from language models, so compiling and validating do no I/O, and
-//! time, memory and stack are bounded. A keyword that cannot be checked never costs an event. Messages name parameters
-//! and rules, never values.
+//! Schemas come from authors and their tools, arguments from language models. So compiling and validating do no I/O,
+//! and their time, memory and stack are bounded. A keyword that cannot be checked never costs an event. Messages name
+//! parameters and rules, never values.
 
 mod arguments;
 mod budget;

@@ -1,6 +1,6 @@
-//! Members that programs write in another shape than the one they mean: a number for a text, a text for a number or for
-//! `true`, an empty list for an empty object, an empty text for nothing. Each type reads these shapes, and none that
-//! could mean something else.
+//! Members that programs write in another shape than they mean: a number for a text, a text for a number or for
+//! `true`, an empty list for an empty object, an empty text for nothing. Each type accepts these shapes, but none
+//! that could mean something else.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 

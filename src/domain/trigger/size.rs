@@ -1,7 +1,7 @@
 //! How much memory decoded JSON takes. A text of `{"":0},{"":0}` takes seventy times its size.
 //!
-//! A factor for the text instead would be seventy for all messages, so ordinary ones would wait for room that they do not
-//! need. Weighing a message costs less than a hundredth of decoding it.
+//! A fixed factor for the text would have to be seventy for all messages, so ordinary ones would wait for room that
+//! they do not need. Measuring a message costs less than a hundredth of decoding it.
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,5 @@
-//! Members that programs spell in another way than their type asks: JSON as a text, a time in the notation of a
-//! language. Each is spelled as the type asks, and nothing is guessed.
+//! Members that programs spell differently than their type requires: JSON as a text, a time in a language's own
+//! notation. Each is converted to the required form, and nothing is guessed.
 
 use std::borrow::Cow;
 

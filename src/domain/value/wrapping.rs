@@ -1,5 +1,5 @@
-//! Takes off what spreadsheets, chats, documents and people put around a value. What it takes off says nothing
-//! about the value; where a link's label and target are two values, it does not choose.
+//! Removes what spreadsheets, chats, documents and people put around a value. It says nothing about the value. Where
+//! a link's label and target are two values, nothing is chosen.
 
 mod links;
 mod literals;

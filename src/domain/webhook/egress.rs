@@ -1,4 +1,5 @@
-//! The addresses that webhooks may go to: `https` to public addresses, on nearly every port, and what the settings add.
+//! The addresses that webhooks may go to: `https` to public addresses on nearly every port, and what the settings
+//! add.
 //!
 //! Every address is checked twice: the URL before the request, and the resolved address and port before each
 //! connection.

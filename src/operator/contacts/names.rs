@@ -1,7 +1,8 @@
 //! Finds contacts by the beginning of their name.
 //!
-//! Case and accents do not count. No index helps: one would cost every event, and updates that change the name would no longer be
-//! HOT. A cursor names a contact, not a name, because it is handed to those who see values masked, and may end in a log.
+//! Case and accents do not count. No index exists: it would cost every event, and updates that change the name would
+//! no longer be HOT. A cursor names a contact, not a name, because callers who see masked values get it, and it may
+//! end up in a log.
 
 use std::str::FromStr;
 

@@ -1,7 +1,7 @@
-//! What people see of the message of a dead letter: all but identity documents, which only [`reveal`] shows.
+//! What people see of a dead letter's message: everything except identity documents, which only [`reveal`] shows.
 //!
-//! A document is found as worker 1 finds it: it is the argument that the field `identity` of an action names. A message that
-//! is no JSON does not say where it has one, so nothing of it is shown.
+//! A document is found as worker 1 finds it: it is the argument that an action's field `identity` names. A message
+//! that is not JSON does not show where it has one, so it is withheld.
 
 use std::collections::BTreeSet;
 

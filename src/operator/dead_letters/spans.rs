@@ -1,4 +1,5 @@
-//! Spans of replays. Each stands in the trace of its dead letter, and is the cause of what the replayed message does.
+//! Spans of replays. Each belongs to the trace of its dead letter and is the parent of what the replayed message
+//! does.
 
 use uuid::Uuid;
 

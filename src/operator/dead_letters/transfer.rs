@@ -1,4 +1,4 @@
-//! Exports dead letters whole, and puts them back.
+//! Exports and imports complete dead letters.
 
 mod export;
 mod import;

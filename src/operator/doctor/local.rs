@@ -1,4 +1,4 @@
-//! What the settings say by themselves. They were valid when they were read.
+//! Findings from the settings alone. The settings have already been validated.
 
 use std::time::Duration;
 

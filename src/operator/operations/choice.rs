@@ -1,4 +1,4 @@
-//! Which items an operation has. They are read newest first, in portions, and worked on the other way round.
+//! Which items an operation has. They are read newest first, in portions, and worked on oldest first.
 
 use std::collections::HashMap;
 

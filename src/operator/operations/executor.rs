@@ -1,7 +1,7 @@
 //! Works on operations, window by window: each is marked, published and settled before the next one begins.
 //!
-//! A window that was marked and not settled, because the process died, is published again by the next owner. That does
-//! no harm: an event or delivery takes effect once. Nothing is marked twice.
+//! If the process dies between marking and settling, the next owner publishes the window again. That is harmless: an
+//! event or delivery takes effect once. Nothing is marked twice.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 

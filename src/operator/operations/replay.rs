@@ -1,4 +1,4 @@
-//! A window of replays: which items are marked and published, which are left alone, and what came of each.
+//! A window of replays: which items are marked and published, which are skipped, and the outcome of each.
 
 use std::collections::HashSet;
 

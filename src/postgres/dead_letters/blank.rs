@@ -1,4 +1,5 @@
-//! Nothing of an erased person is kept in a dead letter: what arrives after the erasure is stored without its contents.
+//! Keeps erased people out of dead letters: a message about one that arrives after the erasure is stored without its
+//! contents.
 
 use std::{
     collections::BTreeSet,

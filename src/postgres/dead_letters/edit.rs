@@ -1,5 +1,5 @@
-//! An edited event takes the place of its dead letter. It is a dead letter of its own from the start, which is being
-//! replayed: so it is never lost, and fails or succeeds like any replay.
+//! An edited event replaces its dead letter. It starts as a dead letter of its own that is being replayed, so it is
+//! never lost, and fails or succeeds like any replay.
 
 use serde_json::Value;
 use sqlx::PgConnection;

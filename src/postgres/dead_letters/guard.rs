@@ -1,4 +1,4 @@
-//! What an operation asks before it replays, and when it goes on after a crash.
+//! What an operation checks before it replays, and when it continues after a crash.
 
 use sqlx::PgConnection;
 

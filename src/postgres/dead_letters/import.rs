@@ -1,4 +1,4 @@
-//! Puts dead letters back that were exported.
+//! Inserts exported dead letters again.
 
 use serde_json::Value;
 use sqlx::PgConnection;

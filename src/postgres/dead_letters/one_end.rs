@@ -1,5 +1,5 @@
-//! An event has one end: it is applied, or it is a dead letter. The ledger decides which, see
-//! [`crate::postgres::ledger::insert`]; this file makes the dead letters follow.
+//! An event ends once: it is applied, or it is a dead letter. The ledger decides which, see
+//! [`crate::postgres::ledger::insert`]; this file updates the dead letters accordingly.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
-//! Listings of dead letters, and those whose message, trigger or event id has a text in it.
+//! Lists dead letters, optionally those with a text in their message, trigger or event id.
 //!
-//! No index finds a part of a text: one would cost every dead letter more than its row. So a search looks at so many of the dead
-//! letters that match otherwise, newest first, and goes on from there when it is asked to.
+//! No index finds a substring: it would cost every dead letter more than its row. So a search reads a limited number
+//! of the dead letters that match otherwise, newest first, and continues from there on request.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

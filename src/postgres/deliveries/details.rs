@@ -1,4 +1,4 @@
-//! One delivery with its request, its attempts, and what it turned into. Nothing here changes a row.
+//! One delivery with its request, its attempts, and its digest. Nothing here changes a row.
 
 use sqlx::PgConnection;
 use uuid::Uuid;

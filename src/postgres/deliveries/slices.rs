@@ -1,8 +1,8 @@
-//! Reads deliveries by time, slice by slice from the newest one, and stops after so many rows.
+//! Reads deliveries by time, in slices from the newest one, and stops after a number of rows.
 //!
-//! There is no index by time alone, by endpoint, or by anything else that people filter by: every delivery would pay for it. What
-//! is there (BRIN) finds a slice of time. So a search that finds little ends by the rows that it has read, and goes on from there
-//! when it is asked to, instead of taking longer the more there is.
+//! No index exists by time alone, by endpoint, or by other filters: every delivery would pay for it. A BRIN index
+//! finds a slice of time. So a search that finds little stops after the rows it has read and continues on request,
+//! instead of taking longer the more rows there are.
 
 use std::cmp::Reverse;
 

@@ -1,7 +1,7 @@
 //! Events to publish: how they are packed, and the rows of one transaction.
 //!
-//! `MessagePack` with the names of the fields, so that during an upgrade an older process can read what a newer one
-//! wrote, and the other way round: unknown fields are ignored, and a new field must be optional.
+//! The format is `MessagePack` with field names, so that during an upgrade older and newer processes can read each
+//! other's rows: unknown fields are ignored, and a new field must be optional.
 
 use std::{collections::BTreeMap, time::Instant};
 

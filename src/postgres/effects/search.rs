@@ -1,4 +1,4 @@
-//! Searches the deliveries that are to be sent, for operators. Nothing here claims, changes or locks a row.
+//! Searches the unsent deliveries, for operators. Nothing here claims, changes or locks a row.
 
 use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;

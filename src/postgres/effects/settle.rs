@@ -1,4 +1,4 @@
-//! What the owner of rows does with them once it has worked on them. Nobody waits for a row that somebody has locked.
+//! Settles rows on behalf of their owner. Nothing waits for a locked row.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Takes rows that no process owns.
+//! Takes rows that have no owner.
 
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
-//! The schedule of lanes: which of them need an owner, who owns them, and until when nobody needs to look at them.
+//! The schedule of lanes: which need an owner, who owns them, and until when nobody needs to look at them.
 //!
-//! `next_due_at` may be too early, never too late. A claim sets it to infinity, whoever makes a delivery due lowers it, and
-//! the owner lowers it to what is left when it releases the lane; `least` keeps whatever another transaction lowered
-//! meanwhile. So a claim reads only lanes that are due, however many others wait.
+//! `next_due_at` may be too early, never too late. A claim sets it to infinity. Code that makes a delivery due lowers
+//! it. The owner lowers it to the time of its remaining deliveries on release; `least` keeps a lower value from
+//! another transaction. So a claim reads only lanes that are due, however many others wait.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Finds what concerns a person in the open effects of a company.
+//! Finds everything about a person in the open effects of a company.
 
 use std::collections::{HashMap, HashSet};
 

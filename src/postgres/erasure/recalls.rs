@@ -1,6 +1,6 @@
-//! Recalls of webhooks. A process sends webhooks that it has read before, so removing them from the database is not enough:
-//! every process hears of it with the renewal of its row, and drops what it has read of that company. An erasure waits
-//! until all of them know.
+//! Recalls of webhooks. A process sends webhooks that it has already read, so removing them from the database is not
+//! enough. Every process learns of a recall when it renews its row, and drops what it has read of that company. An
+//! erasure waits until all of them have.
 
 use std::time::Duration;
 

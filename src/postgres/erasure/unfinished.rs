@@ -1,5 +1,5 @@
-//! Erasures whose contact is gone while other rows may still be about the person. Each keeps what to search for, until
-//! all is removed and `contact.erased` can be published.
+//! Erasures whose contact is gone while other rows may still be about the person. Each keeps its search terms until
+//! everything is removed and `contact.erased` can be published.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The outcomes of items: they are marked before they are published, and settled afterwards.
+//! The outcomes of items: marked before they are published, settled afterwards.
 
 use std::collections::BTreeMap;
 

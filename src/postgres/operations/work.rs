@@ -1,4 +1,4 @@
-//! What the process needs that works on an operation: it claims the operation, takes items, and settles them.
+//! For the process that works on an operation: it claims the operation, takes items, and settles them.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -1,7 +1,7 @@
-//! Makes partitions.
+//! Creates partitions.
 //!
-//! A new partition is a table of its own first, and then attached, which lets the workers go on. But Postgres locks the
-//! default partition meanwhile, and reads all of it: it might have rows of that time.
+//! A new partition is first a separate table and then attached, which does not stop the workers. But Postgres locks
+//! and reads the whole default partition meanwhile, because it might have rows of that time.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, Duration};

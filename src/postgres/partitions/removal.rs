@@ -1,4 +1,4 @@
-//! Drops partitions, and keeps what is unfinished.
+//! Drops partitions, and keeps their unfinished rows.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use time::{Date, OffsetDateTime};

@@ -1,7 +1,7 @@
 //! What processes own.
 //!
-//! Others take over within seconds from a process whose row has expired, if any of them runs. A process without a row is
-//! searched for once a minute.
+//! Other processes take over from one whose row has expired within seconds, if any is running. They search for owners
+//! without a row once a minute.
 
 use sqlx::PgConnection;
 

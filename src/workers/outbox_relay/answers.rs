@@ -1,9 +1,9 @@
 //! Answers to the queues that trigger-fired events name in `reply_to`.
 //!
-//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or if
-//! it takes more than a few seconds. Nobody waits for answers: they have a task, a connection and some room of
-//! their own. An invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to
-//! that it did not issue), and halving the portion finds the one to drop.
+//! The sender is responsible for its queue: an answer is dropped if it cannot be routed, if the broker refuses it, or
+//! if it takes more than a few seconds. Nothing waits for answers: they have their own task, connection and room. An
+//! invalid queue name can make the broker close the whole connection (RabbitMQ does for a direct reply-to that it did
+//! not issue); halving the portion finds the answer to drop.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! What the relay still has to store about its rows. It survives an outage of the database: otherwise the
-//! rows would stay with this process, which does not publish them again.
+//! What the relay still has to store about its rows. It survives an outage of the database: otherwise the rows would
+//! stay with this process, which does not publish them again.
 //!
-//! It is written in portions. Once the broker is lost, every row in flight has to be put back, and one transaction could
-//! not rewrite all of their bodies in time.
+//! It is written in portions. When the broker is lost, every row in flight has to be put back, and one transaction
+//! could not rewrite all of their bodies in time.
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,4 +1,4 @@
-//! Counts and logs the messages that the broker did not take.
+//! Counts and logs the messages that the broker did not accept.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Recalls: an erasure has removed webhooks that a process may have read before and not sent yet.
+//! Recalls: an erasure has removed webhooks that a process may have read but not sent yet.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,8 +1,8 @@
 //! Retries the transaction of a batch until it commits.
 //!
-//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message in question
-//! is alone. That message becomes a dead letter, in the end, and its neighbors go on (`portion`). If the database is
-//! unreachable, the batch waits and resumes with one message.
+//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message at
+//! fault is alone. In the end, that message becomes a dead letter, and its neighbors go on (`portion`). If the
+//! database is unreachable, the batch waits and resumes with one message.
 
 use std::{
     sync::Arc,

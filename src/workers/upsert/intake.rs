@@ -1,7 +1,7 @@
 //! Receives the messages of one consumer, decodes them, and starts their transactions.
 //!
-//! The next messages are decoded while transactions are in the database. Nothing waits for company: a single message
-//! starts its transaction at once, and under load messages gather until a transaction ends.
+//! The next messages are decoded while transactions run. Nothing waits for a full batch: a single message starts its
+//! transaction at once, and under load messages gather until a transaction ends.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What worker 1 measures: once for each transaction, and what it holds in memory.
+//! What worker 1 measures: figures per transaction, and what it holds in memory.
 
 use std::{
     ptr,

@@ -1,4 +1,4 @@
-//! The portions of a batch that are to be tried, and those that wait for the next round. Nothing here does I/O.
+//! The portions of a batch to try now, and those that wait for the next round. Nothing here does I/O.
 
 use std::{collections::HashSet, time::Instant};
 

@@ -1,6 +1,6 @@
-//! When a consumer may set a message aside: give it up, because the database refuses it time and again, so that others go
-//! on. If nothing is accepted while a message is refused, the fault is more likely that of the database as a whole, and
-//! messages have to wait. Messages about the same person count once: it is one cause, however many there are.
+//! When a consumer may set aside a message that the database keeps refusing, so that others go on. If nothing is
+//! accepted while a message is refused, the database as a whole is more likely at fault, and messages have to wait.
+//! Messages about the same person have one cause and count once.
 
 use std::{
     collections::HashMap,

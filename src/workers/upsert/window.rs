@@ -1,10 +1,10 @@
-//! The messages of one consumer that are not acknowledged yet: which of them a transaction may take, and up to which
-//! of them all are settled. Nothing here does I/O.
+//! The unacknowledged messages of one consumer: which of them a transaction may take, and up to which of them all are
+//! settled. Nothing here does I/O.
 //!
 //! Two transactions run at once. A person's events often arrive close together, and if both had one of them, the
 //! second would lose the race for the new contact and start over. So a message that names a key of a running
-//! transaction waits for its commit, and its neighbors go on without it. This only avoids races: other processes know
-//! nothing of it, and the database decides.
+//! transaction waits for its commit, and its neighbors go on without it. This only avoids races within one consumer;
+//! between processes the database decides.
 
 use std::collections::{HashSet, VecDeque};
 

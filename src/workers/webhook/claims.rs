@@ -1,8 +1,8 @@
-//! Owns lanes whose deliveries are due, loads these deliveries into the queue, and releases the lanes; takes batches that
-//! no process works on.
+//! Owns lanes whose deliveries are due, loads these deliveries into the queue, and releases the lanes. Also takes
+//! batches that no process works on.
 //!
-//! It works when a wake-up says so, when a lane is due or has room, and at least every `poll_interval`, but never while
-//! outcomes cannot be recorded.
+//! It runs on a wake-up, when a lane is due or has room, and at least every `poll_interval`, but never while outcomes
+//! cannot be recorded.
 
 use std::{
     collections::{HashMap, HashSet},

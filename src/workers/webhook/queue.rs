@@ -1,8 +1,8 @@
 //! The deliveries that a process holds in memory, and which of them is sent next. Pure: no I/O, no clock.
 //!
-//! The lanes of one company on one host are a flow. Flows take turns, and so do the lanes of a flow. Nobody holds
-//! everything: a company may have twice as many requests in flight as there are free slots, a host and a lane as many. So
-//! some slots are always free for others, and one company with nobody beside it still uses two thirds of them (a dynamic
+//! The lanes of one company on one host are a flow. Flows take turns, and so do the lanes of a flow. Nobody can take
+//! everything: a company may have twice as many requests in flight as there are free slots, a host and a lane as
+//! many. So some slots are always free for others, and a company alone still uses two thirds of them (a dynamic
 //! threshold, as in the shared buffers of network switches). The same rule shares the memory.
 
 mod figures;

@@ -1,6 +1,6 @@
-//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome is
-//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. What the database
-//! refuses is tried again apart from all others (`refused`).
+//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome
+//! is never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. Outcomes
+//! that the database refuses are retried separately (`refused`).
 
 mod measures;
 mod refused;

@@ -1,4 +1,4 @@
-//! What to load of each lane that this process owns. Pure, but for the clock of a job.
+//! What to load for each lane that this process owns. Pure, except for the clock of a job.
 
 use std::{
     collections::{BTreeSet, HashMap},

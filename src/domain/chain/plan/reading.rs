@@ -1,8 +1,8 @@
 //! Reads one argument as the value of a field.
 //!
-//! The order matters: clean the text, look for a placeholder, take off what stands around the value, look for a
-//! placeholder again, take off words for nothing beside the value, and only then parse. Templates use the marks of
-//! wrappings (`<name>`), so they come first; other placeholders are wrapped like any value (`'None`), so they come last.
+//! The order matters: clean the text, look for a placeholder, unwrap the value, look for a placeholder again, remove
+//! "no value" words beside the value, and only then parse. Templates use the marks of wrappings (`<name>`), so they
+//! come first; other placeholders are wrapped like any value (`'None`), so they come last.
 
 use std::borrow::Cow;
 

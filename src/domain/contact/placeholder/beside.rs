@@ -1,4 +1,4 @@
-//! Takes off what programs leave beside a value where a part was missing: `Ana undefined`, `ada@x.example / null`.
+//! Removes what programs leave beside a value where a part was missing: `Ana undefined`, `ada@x.example / null`.
 
 use std::borrow::Cow;
 

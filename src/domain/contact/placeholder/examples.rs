@@ -1,4 +1,4 @@
-//! Recognizes email addresses from examples and documents that no list has.
+//! Recognizes example email addresses that are on no list.
 
 /// First labels of domains that stand for "the domain of somebody", and that whole mailboxes are looked at for.
 const DOMAINS: [&str; 22] = [

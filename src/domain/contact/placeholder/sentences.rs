@@ -1,5 +1,5 @@
-//! Recognizes sentences that say that there is no value: `o cliente não informou`, `email not provided`,
-//! `wird nachgereicht`. Every word must be known, so a name within keeps the text a value.
+//! Recognizes sentences that say "no value": `o cliente não informou`, `email not provided`, `wird nachgereicht`.
+//! Every word must be known, so a text with a name in it stays a value.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! Words and phrases that say "no value", in whatever case, accents and punctuation.
+//! Words and phrases that say "no value", in any case, accents and punctuation.
 
 use strum::VariantArray as _;
 

@@ -1,4 +1,4 @@
-//! The meaning of an event, which tells whether a message is the same one again.
+//! The meaning of an event, by which a repeated message is recognized.
 
 use crate::domain::{
     event::{self, MAX_BODY, without_mark},

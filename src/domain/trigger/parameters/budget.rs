@@ -1,6 +1,6 @@
-//! Bounds what a schema may cost. A message is at most 1 MiB, but its parts multiply: names by the schemas below them,
-//! definitions by the references to them, schemas by the values that they apply to. So everything that walks a schema or
-//! arguments takes from a budget first, in each round of each loop, and stops once nothing is left.
+//! Limits what a schema may cost. A message is at most 1 MiB, but its parts multiply: names by the schemas below
+//! them, definitions by references, schemas by the values that they apply to. So all code that walks a schema or
+//! arguments takes from a budget in every iteration, and stops once it is spent.
 
 use std::cell::Cell;
 

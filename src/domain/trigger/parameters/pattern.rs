@@ -1,7 +1,8 @@
-//! The regular expressions of a schema: ECMA-262, as the validator's engines take them, with bounded memory and time.
+//! The regular expressions of a schema: ECMA-262, in the form that the validator's engines accept, with bounded
+//! memory and time.
 //!
-//! The validator translates expressions for its linear engine itself. One with look-around or back-references goes to
-//! an engine that backtracks, untranslated, so it is translated here.
+//! The validator itself translates expressions for its linear engine. It passes those with look-around or
+//! back-references to a backtracking engine untranslated, so they are translated here.
 
 mod scan;
 mod width;

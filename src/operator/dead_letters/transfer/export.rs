@@ -1,4 +1,4 @@
-//! Reads dead letters to be kept elsewhere.
+//! Reads dead letters for an export.
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;

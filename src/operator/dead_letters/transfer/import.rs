@@ -1,4 +1,4 @@
-//! Puts exported dead letters back.
+//! Imports exported dead letters.
 
 use std::collections::BTreeMap;
 

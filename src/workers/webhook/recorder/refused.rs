@@ -1,6 +1,6 @@
-//! Outcomes that the database refuses: a row that they change stays locked, cannot be read, or contradicts them. They are
-//! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
-//! until its outcome is recorded.
+//! Outcomes that the database refuses: a row that they change stays locked, is unreadable, or contradicts them. They
+//! are recorded separately, so that only their own lanes wait for them: a delivery keeps its place in the queue until
+//! its outcome is recorded.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What compiling takes beyond the schema itself.
+//! What compiling needs beyond the schema itself.
 
 use super::{MEMBER, Node, Outline};
 use crate::domain::trigger::parameters::budget::Budget;

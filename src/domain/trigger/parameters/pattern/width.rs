@@ -1,5 +1,5 @@
-//! How much of an expression can be tried at the same place of a text. Engines that match in linear time take so many steps
-//! for each byte, and compiled expressions have so many parts.
+//! How much of an expression can be tried at one position of a text. Linear engines take that many steps per byte,
+//! and compiled expressions have that many parts.
 
 /// A part of an expression, to which a count may apply.
 #[derive(Clone, Debug, Default)]
