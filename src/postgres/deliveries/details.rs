@@ -1,4 +1,4 @@
-//! One delivery with its request, its attempts, and its digest. Nothing here changes a row.
+//! One delivery with its request, its attempts, its dead letter, and the members of a digest. Nothing here changes a row.
 
 use sqlx::PgConnection;
 use uuid::Uuid;

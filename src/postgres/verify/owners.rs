@@ -1,7 +1,7 @@
 //! What processes own.
 //!
-//! Other processes take over from one whose row has expired within seconds, if any is running. They search for owners
-//! without a row once a minute.
+//! If a process's row has expired, other processes take over within seconds. They search for owners without a row once
+//! a minute.
 
 use sqlx::PgConnection;
 
