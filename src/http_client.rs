@@ -51,7 +51,7 @@ const MAX_RESPONSE_BODY: usize = 64 * 1024;
 
 /// Maximum time without a byte of a response body that nobody waits for. A receiver that says a wrong length, or never
 /// ends its response, would hold up its lane until the deadline, and be asked again if the process ended meanwhile. One
-/// that goes on sending may still be at work, and stop when the connection is closed.
+/// that keeps sending may still be at work, and stop when the connection is closed.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const INCOMPLETE: &str = "the answer is incomplete: its body broke off, or did not end in time";
@@ -116,7 +116,7 @@ impl HttpClient {
     /// authenticates with the client certificate in `certificate_file` and its key in `key_file`.
     ///
     /// # Errors
-    /// When there is no CA certificate, a file is unreadable or lacks its item, or only one of certificate and key
+    /// When a CA certificate is missing, a file is unreadable or lacks its item, or only one of certificate and key
     /// is set. The error names the file.
     pub fn tls(
         ca_file: Option<&Path>,
@@ -150,7 +150,7 @@ impl HttpClient {
         let request = message::build(request, headers, &url).map_err(Failure::Invalid)?;
         let (connection, response) = self.exchange(sending, &origin, request, started, progress).await?;
         progress.timing.answer = Some(started.elapsed());
-        // The deadline ends the wait of those who wait for the body.
+        // The deadline ends the wait for the body.
         let patience = if awaits_body { Duration::MAX } else { BODY_TIMEOUT };
         progress.is_incomplete = awaits_body;
         let reading = read_response(connection, response, now + started.elapsed(), patience, progress);

@@ -53,7 +53,7 @@ const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 10
 #[expect(missing_docs, reason = "each has a help text, once")]
 pub struct Metrics {
     registry: Registry,
-    /// Under names of its own.
+    /// Under its own names.
     process: Registry,
     tables: [String; 2],
     pub received: Family<Queue, Counter>,

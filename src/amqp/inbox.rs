@@ -78,7 +78,7 @@ impl Inbox {
         state.release(0);
     }
 
-    /// Whether the library may have this frame. If it begins a message for which there is no room, `waker` is woken
+    /// Whether the library may have this frame. If it begins a message that does not fit, `waker` is woken
     /// as soon as there is.
     pub(super) fn admits(&self, channel: u16, frame_type: u8, payload: &[u8], waker: &Waker) -> bool {
         let mut state = self.state();

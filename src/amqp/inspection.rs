@@ -37,7 +37,7 @@ pub struct Inspection {
     pub server: Option<(String, String)>,
     /// Exchanges and queues of the namespace.
     pub objects: Vec<Object>,
-    /// What became of a message that nobody gets.
+    /// The outcome of a message that no queue takes.
     pub publishing: Publishing,
 }
 
@@ -63,7 +63,7 @@ pub enum ObjectState {
     Refused(String),
     /// It is.
     Exchange,
-    /// It is, and has so many messages that are ready, and consumers.
+    /// It exists, with this many ready messages and consumers.
     Queue {
         /// Without those that a consumer has.
         messages: u32,
@@ -72,12 +72,12 @@ pub enum ObjectState {
     },
 }
 
-/// What became of a message to a queue that does not exist.
+/// The outcome of a message to a queue that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publishing {
     /// The broker confirmed it.
     Confirmed,
-    /// The broker blocks those who publish, because of an alarm.
+    /// The broker blocks publishers, because of an alarm.
     Blocked,
     /// It may not be published, in the broker's words.
     Refused(String),

@@ -56,14 +56,14 @@ pub struct ManagedQueue {
     pub missing: Vec<(String, &'static str)>,
 }
 
-/// The members of a queue that are read; whatever else there is depends on the version.
+/// The members of a queue that are read; others depend on the broker's version.
 #[derive(Deserialize)]
 struct QueueJson {
     #[serde(default)]
     policy: Option<String>,
     #[serde(default)]
     operator_policy: Option<String>,
-    /// An empty list if there is none.
+    /// An empty list if none exists.
     #[serde(default)]
     effective_policy_definition: Value,
     #[serde(default)]
@@ -127,7 +127,7 @@ async fn ask(settings: &settings::Amqp, address: &str) -> Result<Management, Man
     Ok(Management { nodes, queues })
 }
 
-/// `None` if there is no such thing.
+/// `None` if it does not exist.
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<Option<T>, ManagementError> {
     let Some(body) = client.get(path).await? else { return Ok(None) };
     serde_json::from_slice(&body).map(Some).map_err(|_| ManagementError::Unreadable { path: path.to_owned() })

@@ -34,7 +34,7 @@ pub struct Pipeline<T> {
     gathered: Vec<(u64, Result<(), Unpublished>)>,
     /// Ids of returned messages.
     returned: HashSet<String>,
-    /// When the latest message was sent whose outcome the broker has told.
+    /// When the latest message with a known outcome was sent.
     answered: Option<Instant>,
     /// While a message is overdue: whether the broker still answers.
     probe: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
@@ -162,7 +162,7 @@ impl<T> Pipeline<T> {
         self.open.is_empty()
     }
 
-    /// When the latest message was sent whose outcome the broker has told. It holds up what was sent before and has none.
+    /// When the latest message with a known outcome was sent. Earlier messages without an outcome are held up.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
         self.answered
@@ -179,7 +179,7 @@ impl<T> Pipeline<T> {
         outcomes
     }
 
-    /// Whether so many messages are late that nothing more should be sent over this connection.
+    /// Whether too many messages are late to send more over this connection.
     #[must_use]
     pub fn is_worn(&self) -> bool {
         self.confirms.len() > MAX_LATE + self.open.len()

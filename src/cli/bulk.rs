@@ -148,7 +148,7 @@ impl<S: Select> Bulk<S> {
         Ok(Some(keys))
     }
 
-    /// Asks whether to go on with so many, unless that is settled.
+    /// Asks for confirmation of the count, unless it was given.
     ///
     /// # Errors
     /// When the answer is not yes.

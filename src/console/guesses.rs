@@ -45,9 +45,9 @@ pub(super) struct Guesses {
 
 #[derive(Default)]
 struct State {
-    /// `None` is everybody for whom there was no room.
+    /// `None` is the entry of all peers beyond the limit.
     peers: HashMap<Option<Peer>, Record>,
-    /// Begins anew after [`LOG_INTERVAL`].
+    /// Restarts after [`LOG_INTERVAL`].
     lines: (Option<Instant>, u32),
 }
 

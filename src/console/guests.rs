@@ -77,7 +77,7 @@ impl Guests {
         Self { places: Arc::new(Semaphore::new(places)), open: Arc::default() }
     }
 
-    /// A place for a new connection. If there is none, another connection leaves. `None` never happens: the places are
+    /// A place for a new connection. If none is free, another connection is closed. `None` never happens: the places are
     /// never closed.
     pub(super) async fn admit(&self, peer: Peer) -> Option<Guest> {
         let place = if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {

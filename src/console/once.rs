@@ -27,7 +27,7 @@ pub(super) const HEADER: &str = "idempotency-key";
 /// Maximum size of an answer that is kept.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// After so many seconds, a request without an answer is taken for dead.
+/// After this many seconds, a request without an answer counts as dead.
 const PRESUMED_DEAD: i64 = 300;
 
 /// Marks a response that must not be kept, because it has personal data or secrets.

@@ -72,7 +72,7 @@ fn check(hosts: &[String], headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Refuses a request that the page of another site has sent. A client that is no browser sends none of these headers.
+/// Refuses a request that the page of another site has sent. A client that is not a browser sends none of these headers.
 ///
 /// # Errors
 /// When it has.

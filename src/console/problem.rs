@@ -232,7 +232,7 @@ impl Problem {
             (_, Some(code)) if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 "the database does not answer; try again"
             }
-            // Data exceptions: the value of a filter is no text or number of the database.
+            // Data exceptions: the database cannot read a filter's value as a text or number.
             (_, Some(code)) if code.starts_with("22") => {
                 return Self::new(Kind::InvalidRequest, "a value contains what the database cannot store");
             }

@@ -215,7 +215,7 @@ impl Gate {
         Redirect::to(&format!("/sign-in{}", query.unwrap_or_default())).into_response()
     }
 
-    /// A change goes on when its client leaves: what is half done helps nobody.
+    /// A change continues when its client disconnects: half a change helps nobody.
     async fn run(self, request: Request, next: Next) -> Response {
         match self.info.kind {
             Kind::Change => {

@@ -35,7 +35,7 @@ pub(super) struct Guard {
     /// As configured, without the addresses of `services`.
     policy: Policy,
     services: Vec<OwnService>,
-    /// With places of its own, enough to look up all of them at once.
+    /// With its own places, enough to look up all of them at once.
     names: Names,
     resolved: Mutex<LookupResult>,
     /// Whether this machine has the address.

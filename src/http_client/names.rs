@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// The place of one lookup. It belongs to the thread, not to those who wait.
+/// The place of one lookup. It belongs to the thread, not to the requests that wait.
 struct Place {
     running: Arc<Running>,
     company: String,

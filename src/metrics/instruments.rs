@@ -46,7 +46,7 @@ impl<L: Labels, M> Family<L, M> {
 }
 
 impl<L: Labels> Family<L, Counter> {
-    /// Counts so many more.
+    /// Adds to the count.
     pub fn add(&self, labels: L, count: usize) {
         if count > 0 {
             self.with(labels, |counter| {

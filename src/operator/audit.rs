@@ -23,7 +23,7 @@ pub const DEAD_LETTER_RESTORE: &str = "dead_letter.restore";
 pub const DEAD_LETTER_EDIT: &str = "dead_letter.edit";
 /// Dead letters were read with their contents, to be kept elsewhere.
 pub const DEAD_LETTER_EXPORT: &str = "dead_letter.export";
-/// A dead letter was put back from a file.
+/// A dead letter was imported from a file.
 pub const DEAD_LETTER_IMPORT: &str = "dead_letter.import";
 /// The message of a dead letter was shown with identity documents.
 pub const DEAD_LETTER_REVEAL: &str = "dead_letter.reveal";
@@ -148,7 +148,7 @@ impl Actor {
 pub struct Change<'a> {
     /// One of [`ACTIONS`].
     pub action: &'static str,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: &'a str,
     /// The id of what was changed.
     pub object: String,

@@ -60,7 +60,7 @@ pub enum ResolveError {
 }
 
 /// At most `limit` of the dead letters that match, newest first, from the one after the cursor. A search for a text ends after so
-/// many dead letters: such a page may have less than it could, or nothing, and yet a `next`.
+/// many dead letters: such a page may have few rows or none, and still a `next`.
 ///
 /// # Errors
 /// When the database fails.

@@ -181,7 +181,7 @@ pub async fn get(database: &Database, key: &Key) -> Result<Option<Delivery>, sql
     database.unit(read).await
 }
 
-/// One delivery with identity documents. That somebody asked for it is recorded. `None` if there is none.
+/// One delivery with identity documents; the request is recorded. `None` if it does not exist.
 ///
 /// # Errors
 /// When the database fails.

@@ -120,7 +120,7 @@ const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
 
-/// The length of this document at the beginning of the text, whatever separates its parts there.
+/// The length of this document at the beginning of the text, with any separators between its parts.
 fn length_of(document: &[u8], text: &[u8]) -> Option<usize> {
     let mut at = 0;
     for (number, part) in document.iter().enumerate() {
@@ -135,7 +135,7 @@ fn length_of(document: &[u8], text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// The length of what stands between two parts of a document: also as it is written in JSON and in addresses.
+/// The length of the separator between two parts of a document, including its form in JSON and in URLs.
 fn separator(text: &[u8]) -> usize {
     const ENCODED: [&[u8]; 5] = [b"%20", b"%2E", b"%2D", b"%2F", b"\\/"];
     let encoded = ENCODED
@@ -148,7 +148,7 @@ fn separator(text: &[u8]) -> usize {
     }
 }
 
-/// Whether the text begins with a document that has all its separators. They make it one of its own accord, whatever the region.
+/// Whether the text begins with a document that has all its separators. With them it is a document in any region.
 fn is_laid_out(text: &[u8], length: usize) -> bool {
     let Some(text) = text.get(..length).and_then(|text| std::str::from_utf8(text).ok()) else { return false };
     let Some(region) = Region::new("DE").filter(|_| text.ends_with(|c: char| c.is_ascii_digit())) else {

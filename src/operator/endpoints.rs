@@ -245,7 +245,7 @@ pub struct Target {
 /// The endpoint of a test, or the URL as given when no endpoint has it.
 ///
 /// # Errors
-/// When `text` is no URL and not the id of one endpoint, when its address has variables, or the database fails.
+/// When `text` is neither a URL nor the id of one endpoint, when its address has variables, or the database fails.
 pub async fn test_target(
     database: &Database,
     company: Option<&str>,

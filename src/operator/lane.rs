@@ -19,7 +19,7 @@ pub enum LaneState {
     Disabled,
     /// The endpoint asked for a hold (`Retry-After`).
     Held,
-    /// The endpoint failed so often that only probes are sent.
+    /// The endpoint has failed too often, so only probes are sent.
     BreakerOpen,
     /// The last attempt failed; deliveries are sent.
     Failing,

@@ -63,7 +63,7 @@ impl FromStr for Cursor {
         let (micros, id) = rest.split_first_chunk::<8>().ok_or(BadCursor)?;
         let nanos = i128::from(i64::from_be_bytes(*micros)) * 1_000;
         let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| BadCursor)?;
-        // What Postgres cannot store is no time of a row.
+        // A time that Postgres cannot store is not a row's.
         if !(1970..10_000).contains(&at.year()) {
             return Err(BadCursor);
         }
@@ -87,7 +87,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Where a search ended that found less than `limit` before it had read so much that it stopped.
+    /// Where a search stopped short of `limit`, because it had read enough rows.
     #[must_use]
     pub fn searched_to(&self, limit: u32) -> Option<OffsetDateTime> {
         let is_short = self.items.len() < usize::try_from(limit).unwrap_or(usize::MAX);

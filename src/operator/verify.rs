@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(3);
 /// How often it looks again.
 const LOOKS: usize = 3;
 
-/// Pages that seem wrong, of which it remembers what it has found. It looks again when there are so many.
+/// Maximum number of pages with apparent violations to remember before it looks again.
 const MAX_SUSPECTS: usize = 50;
 
 /// Violations of one check that it reports.
@@ -100,7 +100,7 @@ pub async fn verify(
     Ok(Check::VARIANTS.iter().map(report).collect())
 }
 
-/// What seems wrong, and what is.
+/// Apparent and confirmed violations.
 struct Looks<'a> {
     database: &'a Database,
     scope: &'a Scope,

@@ -18,7 +18,7 @@ pub enum Sight {
     Full,
 }
 
-/// What stands for a value that is hidden.
+/// Shown in place of a hidden value.
 pub const HIDDEN: &str = "***";
 
 /// RFC 3339 in UTC, truncated to seconds.

@@ -15,7 +15,7 @@ pub struct New<'a> {
     pub via: &'static str,
     /// What was done.
     pub action: &'static str,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: &'a str,
     /// The id of what was changed.
     pub object: &'a str,
@@ -42,7 +42,7 @@ pub struct Entry {
     pub via: String,
     /// What was done.
     pub action: String,
-    /// The company's id, empty where there is none.
+    /// The company's id, or empty.
     pub company: String,
     /// The id of what was changed.
     pub object: String,
@@ -70,7 +70,7 @@ pub struct Selection<'a> {
     pub until: Option<OffsetDateTime>,
     /// Older than this entry.
     pub before: Option<(OffsetDateTime, Uuid)>,
-    /// At most so many.
+    /// The maximum number.
     pub limit: i64,
 }
 

@@ -59,7 +59,7 @@ pub struct Unseen<'a> {
     pub pepper: &'a str,
 }
 
-/// What became of the rows.
+/// The outcome for the rows.
 pub enum Inserted {
     /// They are inserted. The state of the lanes.
     All(Vec<LaneRow>),

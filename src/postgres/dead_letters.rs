@@ -76,7 +76,7 @@ pub struct NewDeadLetter {
     pub attempts: i32,
     /// The dead letter whose replay failed.
     pub replay_of: Option<Uuid>,
-    /// When it was known at the latest, whatever time its body has; only if an operator puts it back or edits it.
+    /// The latest time at which it was known, regardless of its body's time; only if an operator imports or edits it.
     pub known_at: Option<OffsetDateTime>,
     /// Its contents were not kept, because they may name a person who has been erased. See [`blank`].
     pub is_blank: bool,

@@ -14,7 +14,7 @@ pub struct Inspection {
     pub processes: Option<i64>,
     /// Migrations that it lacks, and how many it has that this binary does not know; or why that cannot be read.
     pub schema: Result<(Vec<String>, usize), String>,
-    /// The tables of the service. Without a schema there are none.
+    /// The tables of the service; empty without a schema.
     pub tables: Vec<Table>,
 }
 
@@ -63,7 +63,7 @@ pub struct Table {
     pub is_owned: bool,
 }
 
-/// Looks at the database, whatever is wrong with it.
+/// Inspects the database, even if something is wrong with it.
 ///
 /// # Errors
 /// When it cannot be reached, or its catalog cannot be read.

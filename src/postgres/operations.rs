@@ -246,7 +246,7 @@ pub async fn set_terms(
     Ok(())
 }
 
-/// Changes the state from one of `from`. Returns the state before, or `None` if there is no such operation; one in
+/// Changes the state from one of `from`. Returns the state before, or `None` if the operation does not exist; one in
 /// another state stays as it is.
 ///
 /// # Errors

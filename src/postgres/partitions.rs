@@ -33,7 +33,7 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 /// How long one statement of a change may take while it has the lock.
 const HELD_TIMEOUT: &str = "SET LOCAL statement_timeout = '800ms'";
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is done.

@@ -131,7 +131,7 @@ impl Database {
         Self::with_connections(settings, purpose, settings.max_connections)
     }
 
-    /// As [`Self::new`], with one connection set aside in a pool of its own. Who has that pool does not wait for others,
+    /// As [`Self::new`], with one connection set aside in its own pool. The owner of that pool does not wait for others,
     /// however busy they are.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ pub async fn last_erasures(
     )
     .execute(&mut *conn)
     .await?;
-    // A statement of its own, to see what was committed before the locks were free.
+    // A separate statement, to see what was committed before the locks were free.
     let rows = sqlx::query!(
         r#"SELECT company_id AS "company_id!", last_erased_at AS "last_erased_at!"
            FROM suppression_keys WHERE company_id = ANY($1)

@@ -4,7 +4,7 @@
 /// Publishes committed events.
 pub const OUTBOX_RELAY: &str = "outbox-relay";
 
-/// Makes partitions, and removes what is no longer kept.
+/// Creates partitions, and removes what is no longer kept.
 pub const MAINTENANCE: &str = "maintenance";
 
 /// Finishes erasures that were interrupted. Apart from maintenance, whose rounds may take long or fail.

@@ -87,7 +87,7 @@ pub(super) trait Work: Send {
 pub(super) enum Ended {
     /// The process is stopping.
     Stopped,
-    /// All messages are acknowledged, and no other has arrived for so long that the consumer may be dead.
+    /// All messages are acknowledged, and none has arrived for so long that the consumer may be dead.
     Idle,
 }
 

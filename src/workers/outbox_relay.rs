@@ -77,7 +77,7 @@ pub struct OutboxRelay {
     committed: mpsc::UnboundedReceiver<Handed<Committed>>,
     /// What has arrived and is not sent.
     waiting: VecDeque<Handed<Committed>>,
-    /// Shared with those who hand over.
+    /// Shared with the workers that hand over.
     room: Room,
     presence: Presence,
     health: Health,
@@ -195,7 +195,7 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Puts messages back that a queue holds up, if they take so much of the room that others might find none.
+    /// Puts back messages that a queue holds up, if they take so much room that others might find none.
     async fn make_room(&mut self, broker: &mut Broker, backoff: &mut Backoff) {
         if self.room.is_crowded() {
             let overtaken = broker.give_up_overtaken();
@@ -217,7 +217,7 @@ impl OutboxRelay {
             rows.push(more);
         }
         let taken = rows.len();
-        // If the process stood still, another one may have taken them over, and an erasure may have removed them.
+        // If the process was suspended, another one may have taken them over, and an erasure may have removed them.
         let owner = self.presence.owner();
         let (own, others): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|Handed(row, _)| owner.is_some() && row.owner == owner);

@@ -77,7 +77,7 @@ struct Registration {
 
 impl Registration {
     /// Whether the row cannot have expired by now, and will not within [`MARGIN`]. A process on a machine that was suspended
-    /// does not notice that it has, because its clock stood still, too. Until it fails to renew it may go on under an id that
+    /// does not notice that it has, because its clock had stopped, too. Until it fails to renew it may go on under an id that
     /// others have buried; they release what it then owns.
     fn is_alive(&self, now: Instant) -> bool {
         self.renewed_at.is_some_and(|began| now.saturating_duration_since(began) + MARGIN < TERM)

@@ -31,7 +31,7 @@ where
     until(component, health, stop, unit, |_| false).await.and_then(Result::ok)
 }
 
-/// Runs `unit` like [`until_answered`], but returns an error that concerns its rows alone: other work can go on.
+/// Runs `unit` like [`until_answered`], but returns an error that concerns only its rows: other work can go on.
 pub(super) async fn until_judged<T, U>(
     component: &str,
     health: &Health,

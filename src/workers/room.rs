@@ -86,7 +86,7 @@ pub trait Bulk {
     fn size(&self) -> usize;
 }
 
-/// The way from those who commit rows of type `T` to the task that works on them. Clones share it.
+/// The way from the workers that commit rows of type `T` to the task that works on them. Clones share it.
 pub struct HandOff<T> {
     room: Room,
     sender: mpsc::UnboundedSender<Handed<T>>,

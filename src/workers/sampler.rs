@@ -32,12 +32,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time of a statement, and of the wait for a connection.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Without a sample for so long, the lag is unknown.
+/// After this time without a sample, the lag is unknown.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// The task.
 pub struct Sampler {
-    /// A pool of its own, with [`settings`].
+    /// Its own pool, with [`settings`].
     pub database: Database,
     /// Receives the samples.
     pub metrics: Arc<Metrics>,

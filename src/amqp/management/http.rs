@@ -80,7 +80,7 @@ impl Client {
         Ok(Self { url, host, port, authorization, limit })
     }
 
-    /// The answer to a GET of this path below `api`; `None` if there is no such thing.
+    /// The answer to a GET of this path below `api`; `None` if it does not exist.
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, ManagementError> {
         let unreachable = |cause: String| ManagementError::Unreachable {
             address: format!("{}:{}", self.host, self.port),

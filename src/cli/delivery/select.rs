@@ -54,7 +54,7 @@ pub(in crate::cli) struct Filters {
 }
 
 impl Filters {
-    /// Pending deliveries have an index of their own; all others are found by time.
+    /// Pending deliveries have their own index; all others are found by time.
     fn since(&self) -> Option<Since> {
         self.since.or_else(|| (self.state != [State::Pending]).then_some(Since::DAY))
     }

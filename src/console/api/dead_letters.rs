@@ -104,7 +104,7 @@ impl Given {
         })
     }
 
-    /// The filter; in these states if none is given.
+    /// The filter; these are the default states.
     pub(super) fn filter(self, states: &[DeadLetterState]) -> Result<Filter, Problem> {
         let given = self.state.filter(|given| !given.is_empty());
         let given = given.map(|names| names.iter().map(|name| input::named("state", name)).collect());

@@ -163,7 +163,7 @@ async fn resend(
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }
 
-/// Each id by itself, so that what was done is known whatever happens to the next one.
+/// Each id by itself, so that its outcome is known even if the next one fails.
 async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Reply, Problem> {
     let (mut total, mut results) = (Resent::default(), Vec::with_capacity(ids.len()));
     let (mut failed, mut ended) = (0_u64, None);
@@ -201,7 +201,7 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
     })))
 }
 
-/// Resends one delivery, or says why there is none.
+/// Resends one delivery, or says why not.
 async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<Resent, String>, Problem> {
     let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
         Ok(key) => key,

@@ -130,7 +130,7 @@ async fn test(
         Ok(Reply(views::endpoints::test(&sent.request, &sent.attempt(), input::sight(&caller))))
     });
     let mut response = reply.await?.into_response();
-    // The whole address, a signature, and whatever the receiver answered.
+    // The whole address, a signature, and the receiver's answer.
     response.extensions_mut().insert(Personal);
     Ok(response)
 }

@@ -211,7 +211,7 @@ impl Decision for Run {
     }
 }
 
-/// At which rate it goes on, if at another one.
+/// The new rate, if it changes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resume {

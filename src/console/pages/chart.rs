@@ -12,7 +12,7 @@ const WIDTH: u32 = 360;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) value: i64,
-    /// What the bar stands for, shown to those who point at it.
+    /// What the bar means, as a tooltip.
     pub(super) label: String,
 }
 

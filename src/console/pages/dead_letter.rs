@@ -64,7 +64,7 @@ struct Page {
 
 struct Contents {
     body: Payload,
-    /// Because it is no JSON, and may have an identity document anywhere.
+    /// Because it is not JSON, and may have an identity document anywhere.
     is_withheld: bool,
     /// Where an admin asks for what is hidden.
     reveal: Option<String>,

@@ -12,7 +12,7 @@ use crate::domain::json;
 /// Maximum number of characters of a payload on a page.
 const MAX_SHOWN: usize = 200_000;
 
-/// A moment: how long ago or how soon, with the exact time for those who point at it.
+/// A moment: how long ago or how soon, with the exact time as a tooltip.
 #[derive(Clone, Template)]
 #[template(
     source = r#"<time datetime="{{ machine }}" title="{{ exact }}">{{ relative }}</time>"#,
@@ -100,7 +100,7 @@ impl Id {
 pub(super) enum Tone {
     /// Somebody must look.
     Failed,
-    /// It goes on by itself.
+    /// It continues by itself.
     Waiting,
     /// It ended as it should.
     Done,
@@ -167,7 +167,7 @@ pub(super) fn words(name: &str) -> String {
     printable(&name.replace('_', " "))
 }
 
-/// The text without characters that would reverse, hide or move what stands beside it.
+/// The text without characters that would reverse, hide or move the text beside it.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if misleads(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -62,7 +62,7 @@ impl Plan {
         self.event.size() + self.steps.len() * size_of::<Step>() + values
     }
 
-    /// What came of each argument that a CRM step of this plan names; empty for other steps. `rules` are those that
+    /// The outcome of each argument that a CRM step of this plan names; empty for other steps. `rules` are those that
     /// the plan was made with.
     #[must_use]
     pub fn explain(&self, step: &Step, rules: &Rules) -> Vec<Explained> {

@@ -158,8 +158,8 @@ fn company_contacts(contacts: &Directory, plan: &Plan) -> impl Fn(ContactId) -> 
     |id| contacts.get(&plan.event.company, id).is_some()
 }
 
-/// The body of a webhook that has none of its own: the event of the last CRM step before it, or
-/// `webhook.requested` if there is none.
+/// The body of a webhook without its own: the event of the last CRM step before it, or
+/// `webhook.requested` without one.
 #[derive(Default)]
 struct DefaultBody {
     /// Index of the last `contact.upserted` in the events of the run.

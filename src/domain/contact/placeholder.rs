@@ -26,7 +26,7 @@ use crate::domain::{
     },
 };
 
-/// Around a number in links to a chat and in its ids. Without a number they are no value.
+/// Around a number in links to a chat and in its ids. Without a number they are not a value.
 const LINKS: [&str; 10] = [
     "https://",
     "http://",
@@ -39,7 +39,7 @@ const LINKS: [&str; 10] = [
     "tel:",
     "sms:",
 ];
-/// In digits: fewer are no phone number, but the code of a country or an area.
+/// In digits: fewer are not a phone number, but a country or area code.
 const MIN_DIGITS: usize = 7;
 
 /// Placeholder words and addresses. Case, accents, the space between words, and brackets, quotes and punctuation
@@ -53,7 +53,7 @@ pub struct PlaceholderLists {
     pub unless_a_name: Vec<String>,
     /// Placeholders in identifiers, documents, dates and numbers, and as a country unless they are its code.
     pub keys_only: Vec<String>,
-    /// Addresses that no person has: `a@b`, `a@*` at every domain, `*@b` whatever comes before the domain.
+    /// Addresses that no person has: `a@b`, `a@*` at every domain, `*@b` for every mailbox.
     pub emails: Vec<String>,
 }
 
@@ -255,7 +255,7 @@ fn hides_letters(text: &str) -> bool {
                 return true;
             }
         } else {
-            // Punctuation may stand before the end: `**Ana!**`.
+            // Punctuation may come before the end: `**Ana!**`.
             opened = if opened == Some(length) { None } else { Some(length) };
         }
         (before, rest) = (Some('*'), after);

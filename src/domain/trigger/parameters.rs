@@ -94,7 +94,7 @@ impl Rest {
 }
 
 impl Parameters {
-    /// Compiles the member `parameters` of a definition and adds its problems. What cannot be checked is no problem
+    /// Compiles the member `parameters` of a definition and adds its problems. What cannot be checked is not a problem
     /// but a warning: the rest is checked. The declared names are kept even if there are problems, so that the actions
     /// can be checked too.
     pub(super) fn compile(schema: &Value, problems: &mut Problems) -> Self {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// A member of an object without its key's text and its value's content: key, value, hash and its place in the index.
 const MEMBER: usize = size_of::<(String, Value)>() + 3 * size_of::<usize>();
 
-/// An object has room for at least so many members, unless it is empty.
+/// An object has room for at least this many members, unless it is empty.
 const LEAST_MEMBERS: usize = 4;
 
 /// The memory behind an object's members, in bytes. An estimate that is rather too high.

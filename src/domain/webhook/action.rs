@@ -124,7 +124,7 @@ pub fn headers_of(headers: &Value) -> Vec<(usize, String, String)> {
     headers::written(Some(headers)).unwrap_or_default()
 }
 
-/// The JSON that a text body is once values stand for its variables, with the variables as texts and numbers of no
+/// The JSON that a text body is once its variables have values, with the variables as texts and numbers of no
 /// meaning. `None` if the body is sent as text.
 #[must_use]
 pub fn json_of_text(body: &str) -> Option<Value> {

@@ -24,7 +24,7 @@ const MAX_NAME: usize = 200;
 #[derive(Clone)]
 pub struct NameSearch(String);
 
-/// The text is no name to search for.
+/// The text is not a name to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name to search for must be 1 to {MAX_NAME} characters, without control characters")]
 pub struct BadName;
@@ -47,7 +47,7 @@ impl FromStr for NameSearch {
 pub enum Given {
     /// Its beginning, or all of it.
     Beginning,
-    /// All of it. For those who see values masked: they could find out a name letter by letter.
+    /// The whole name. For callers who see masked values, who could otherwise guess a name letter by letter.
     Whole,
 }
 

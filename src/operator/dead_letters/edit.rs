@@ -96,7 +96,7 @@ pub enum EditError {
     /// It is being replayed, or settled.
     #[error("only an open dead letter can be edited; this one is {0}")]
     NotOpen(String),
-    /// It has no event of its own.
+    /// It does not have its own event.
     #[error("a dead letter of stage webhook has no event to edit; replay it, or resend its delivery")]
     Webhook,
     /// Its contents were not kept.
@@ -105,7 +105,7 @@ pub enum EditError {
     /// The body is too large.
     #[error("the edited event is larger than {MAX_BODY} bytes")]
     TooLarge,
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     #[error("the edited event is not a JSON object")]
     NotJson,
     /// Worker 1 would refuse the event, for this reason.

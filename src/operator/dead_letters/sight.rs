@@ -23,7 +23,7 @@ const MIN_WITHIN: usize = 6;
 
 /// A message as it may be shown.
 pub struct Seen {
-    /// The message; `None` if it is withheld, because it is no JSON.
+    /// The message; `None` if it is withheld, because it is not JSON.
     pub body: Option<Vec<u8>>,
     /// What an edit changed in it.
     pub difference: Option<Value>,
@@ -62,7 +62,7 @@ pub(super) fn restored(original: &[u8], edited: &[u8]) -> Option<Vec<u8>> {
     is_restored.then(|| value.to_string().into_bytes())
 }
 
-/// The message as it is. That somebody asked for it is recorded. `None` if there is no such dead letter.
+/// The unmasked message; the request is recorded. `None` if the dead letter does not exist.
 ///
 /// # Errors
 /// When the database fails.

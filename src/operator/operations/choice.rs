@@ -74,7 +74,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Also those that do not exist: what comes of them says so.
+    /// Including those that do not exist: their outcome says so.
     async fn add_keys(
         &self,
         keys: &[Key],

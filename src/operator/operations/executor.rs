@@ -42,7 +42,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Skipped: the database refuses to change it, for example because somebody keeps it locked.
 const REFUSED: &str = "refused";
 
-/// Why work on an operation ended early. It goes on from there.
+/// Why work on an operation ended early. It continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The database failed.
@@ -130,7 +130,7 @@ impl Executor {
         self.database.transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await).await
     }
 
-    /// Lets another process go on with the operation.
+    /// Lets another process continue the operation.
     ///
     /// # Errors
     /// When the database fails; others then wait until the lease has ended.

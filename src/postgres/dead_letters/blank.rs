@@ -33,7 +33,7 @@ const MAX_LOOKUPS: usize = 20_000;
 /// The same for a batch, which several transactions store. It takes some seconds.
 const MAX_LOOKUPS_OF_BATCH: usize = 10 * MAX_LOOKUPS;
 
-/// Searching so many bytes takes as long as a lookup.
+/// Searching this many bytes takes as long as a lookup.
 const BYTES_OF_LOOKUP: usize = 256;
 
 /// What it takes to recognize an erased person.
@@ -151,7 +151,7 @@ async fn has_contents(conn: &mut PgConnection, new: &NewDeadLetter) -> Result<bo
     .await
 }
 
-/// Logs that so many messages lost their contents although they may name nobody.
+/// Logs how many messages lost their contents although they may name nobody.
 pub fn log_unsearched(component: &str, messages: usize) {
     if messages > 0 {
         warn!(

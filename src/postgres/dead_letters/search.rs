@@ -36,7 +36,7 @@ pub async fn list(
 ) -> Result<(Vec<Summary>, Option<End>), sqlx::Error> {
     let (unsettled, settled): (Vec<State>, Vec<State>) =
         filter.states.iter().partition(|state| State::UNSETTLED.contains(state));
-    // Each kind has an index of its own.
+    // Each kind has its own index.
     let (mut found, mut end) = (Vec::new(), None);
     for states in [unsettled, settled].into_iter().filter(|states| !states.is_empty()) {
         let filter = Filter { states, ..filter.clone() };

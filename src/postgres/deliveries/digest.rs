@@ -131,7 +131,7 @@ impl Row {
 }
 
 /// Inserts the digest, due now, and ends its members. It shows the event of its first member, but has an event key
-/// of its own: its end counts for no chain.
+/// of its own, so its end counts for no chain.
 async fn insert(
     conn: &mut PgConnection,
     members: &[Member],

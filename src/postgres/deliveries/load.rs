@@ -38,7 +38,7 @@ impl Cursor {
 pub struct Visit<'a> {
     /// The lane.
     pub lane: &'a Key,
-    /// Where to go on.
+    /// Where to continue.
     pub after: Cursor,
     /// Maximum number of deliveries.
     pub room: usize,

@@ -23,7 +23,7 @@ use crate::{
 /// Rows of a slice. One that has more is read again in parts.
 const MAX_SLICE: i64 = 5_000;
 
-/// After so many rows a search ends with the slice that it is in.
+/// After this many rows a search ends with its current slice.
 const MAX_READ: i64 = 15_000;
 
 /// Deliveries that wait and that one search looks up: each by itself, so they cost more than those of a slice.
@@ -38,7 +38,7 @@ const SHORTEST: Duration = Duration::milliseconds(1);
 /// How much longer or shorter a slice becomes.
 const FACTOR: i32 = 8;
 
-/// Later than any delivery, whatever the clock that its time is from.
+/// Later than any delivery, by any clock.
 const AHEAD: Duration = Duration::days(366);
 
 /// A delivery that matches.

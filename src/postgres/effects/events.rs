@@ -30,7 +30,7 @@ pub struct Committed {
 }
 
 /// Inserts events, one row for each company, and returns the rows that the process `owner` must publish. Without an
-/// owner there are none: any process publishes them. `batch` is the transaction's.
+/// owner the result is empty: any process publishes them. `batch` is the transaction's.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

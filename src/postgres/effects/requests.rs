@@ -35,7 +35,7 @@ pub struct Requests {
     pub key: EffectsKey,
     /// The process that is to send them.
     pub owner: Option<Uuid>,
-    /// Its deliveries. None of them has a row of its own.
+    /// Its deliveries. None of them has its own row.
     pub deliveries: Vec<Delivery>,
     /// It was written or taken after that.
     pub since: Instant,
@@ -201,7 +201,7 @@ impl Part for Delivery {
     }
 }
 
-/// A delivery as it is stored. The row has the company. It has neither a fault nor terms: such a delivery is not sent
+/// A delivery as it is stored. The row has the company. It has neither a fault nor terms: a delivery with these is not sent
 /// straight from memory.
 #[derive(Serialize, Deserialize)]
 struct Packed<'a> {

@@ -39,7 +39,7 @@ pub async fn search<T>(
     company: Option<&str>,
     of: impl Fn(Unsent) -> Option<T>,
 ) -> Result<Searched<T>, sqlx::Error> {
-    // The primary key has the rows of a company by age, an index of its own those of all. A body is not read for its length.
+    // The primary key has one company's rows by age, a separate index everybody's. A body is not read for its length.
     let mut rows = sqlx::query!(
         r#"SELECT company_id AS "company_id!", owner IS NOT NULL AS "is_owned!", CASE WHEN before < $3 THEN body END AS body
          FROM (

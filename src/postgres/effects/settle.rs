@@ -101,7 +101,7 @@ pub async fn put_back(
 }
 
 /// Releases rows of `owner` like [`put_back`], after half of their age, but at least `least` and at most an hour, so that
-/// what fails for long is tried ever more rarely.
+/// what keeps failing is retried less and less often.
 ///
 /// # Errors
 /// When the database fails.

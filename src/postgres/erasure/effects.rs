@@ -94,8 +94,8 @@ pub(super) async fn are_in_memory(conn: &mut PgConnection, keys: &[EffectsKey]) 
 }
 
 /// Locks rows to publish of one company, but for those that a live process has in memory, and returns the batches of these: the
-/// process must be able to settle them. A process whose row has expired is buried, because it may only stand still: it must
-/// not publish them when it goes on.
+/// process must be able to settle them. A process whose row has expired is buried, because it may only be suspended: it must
+/// not publish them when it continues.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

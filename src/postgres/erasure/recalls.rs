@@ -45,7 +45,7 @@ pub async fn recalls(conn: &mut PgConnection) -> Result<Vec<Recall>, sqlx::Error
     .await
 }
 
-/// Notes, in a transaction that removes webhooks which were to be sent, that processes have to hear of it. Nobody who
+/// Notes, in a transaction that removes webhooks which were to be sent, that processes have to learn of it. Nobody who
 /// finishes the erasure can forget it.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What came of an item, for a filter.
+/// The outcome of an item, for a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ItemResult {
@@ -59,7 +59,7 @@ impl ItemState {
     /// The state with this name.
     ///
     /// # Errors
-    /// When there is none; names those that there are.
+    /// When the name is unknown; lists the known ones.
     pub fn parse(name: &str) -> Result<Self, String> {
         let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
         Self::all().find(|state| state.name() == name).ok_or_else(|| format!("expected one of {}", names()))
@@ -78,7 +78,7 @@ impl ItemState {
 /// Which items of an operation. `None` does not narrow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ItemFilter {
-    /// By what came of them.
+    /// By their outcome.
     pub result: Option<ItemResult>,
     /// By the state that their dead letter or delivery has now.
     pub state: Option<ItemState>,
@@ -98,7 +98,7 @@ pub struct ListedItem {
     pub outcome: Option<String>,
     /// Why it was skipped or failed. If it was done, what else there is to know about it.
     pub detail: Option<String>,
-    /// The state of the dead letter or delivery now: after a replay or resend, what came of it.
+    /// The state of the dead letter or delivery now: after a replay or resend, its result.
     pub state: Option<String>,
 }
 

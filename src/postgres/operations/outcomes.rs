@@ -38,7 +38,7 @@ async fn mark(
     Ok(())
 }
 
-/// What came of an item.
+/// The outcome of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was replayed, discarded, restored or resent. There may be something else to know about it.
@@ -67,11 +67,11 @@ impl Outcome {
     }
 }
 
-/// An item and what came of it.
+/// An item and its outcome.
 pub struct Settled {
     /// Its place.
     pub position: i64,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 

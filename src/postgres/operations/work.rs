@@ -13,7 +13,7 @@ use super::{Action, Object};
 pub struct Claimed {
     /// Its id.
     pub id: Uuid,
-    /// Whether it is to go on.
+    /// Whether to continue.
     pub is_running: bool,
     /// What it does.
     pub action: Action,
@@ -107,7 +107,7 @@ pub async fn lock(
     }))
 }
 
-/// Lets another process go on with the operation at once.
+/// Lets another process continue the operation at once.
 ///
 /// # Errors
 /// When the database fails.
@@ -169,7 +169,7 @@ pub async fn next_items(
     Ok(items.collect())
 }
 
-/// What came of the items that an operation has replayed or resent.
+/// The results of the items that an operation has replayed or resent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Their event was applied, or their delivery delivered.

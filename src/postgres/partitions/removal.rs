@@ -66,7 +66,7 @@ impl Unfinished {
     ) -> Result<Change, sqlx::Error> {
         let condition = table.unfinished.unwrap_or("false");
         let (partition, end) = (table.partition(first), self.next_page + self.portion);
-        // The text is built from constants, a date and numbers. A range of pages is no parameter: its type is not known
+        // The text is built from constants, a date and numbers. A range of pages cannot be a parameter: its type is not known
         // to the client. Without OFFSET, Postgres might read the whole index instead, because it is in order.
         let query = format!(
             "SELECT DISTINCT company_id, delivery_id, created_at FROM (

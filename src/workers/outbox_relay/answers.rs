@@ -87,7 +87,7 @@ impl Task {
         }
     }
 
-    /// Each try has a deadline of its own, so what is refused costs the others no time. A try that takes too long means
+    /// Each try has its own deadline, so a refused answer costs the others no time. A try that takes too long means
     /// that the broker or a queue does not answer, so it is the last one.
     async fn publish(&mut self, answers: &[Message]) {
         let mut refused = 0;

@@ -66,7 +66,7 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Sends a slice, unless the process stood still during those before it, and others may have taken its rows over.
+    /// Sends a slice, unless the process was suspended during earlier ones, and others may have taken over its rows.
     async fn send_slice(
         &mut self,
         broker: &mut Broker,

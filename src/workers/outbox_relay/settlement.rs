@@ -35,7 +35,7 @@ pub(super) struct Settlement {
     locked: Vec<(Outcome, Row)>,
 }
 
-/// What became of a row.
+/// The outcome for a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// Every event is published: delete.
@@ -181,7 +181,7 @@ impl Portion<'_> {
             let retain = effects::retain(&mut transaction, &keys, |key, event: &OutgoingEvent| {
                 partial.get(key).is_none_or(|events| events.contains(&event.id))
             });
-            // Those that cannot be read are put back whole, and reported when somebody takes them.
+            // Unreadable ones are put back whole, and reported when a process takes them.
             retain.await?;
         }
         if self.outcome == Outcome::Later {

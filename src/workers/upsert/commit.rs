@@ -69,7 +69,7 @@ impl Committer {
         self.commit(portion).await
     }
 
-    /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
+    /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
     /// it.
     fn hand_over(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.

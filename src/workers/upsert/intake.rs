@@ -127,7 +127,7 @@ impl Intake {
         Counts { metrics: &self.worker.metrics, queue: Queue::TriggerFired }
     }
 
-    /// A short message can take seventy times its size when it is decoded, so what is decoded has a bound of its own.
+    /// A short message can take seventy times its size once decoded, so decoded messages have their own limit.
     fn has_room(&self) -> bool {
         self.arrived.is_empty() && self.window.decoded() < self.worker.settings.upsert.decoded_bytes
     }

@@ -101,7 +101,7 @@ impl Portion {
         self.accepted.iter().flat_map(move |one| causes(one, set_aside))
     }
 
-    /// Takes out the messages with such a cause, each as a portion of its own.
+    /// Takes out the messages with such a cause, each as its own portion.
     pub(super) fn take_out(&mut self, set_aside: &SetAside, is_such: impl Fn(Cause) -> bool) -> Vec<Self> {
         let has_such = |one: &Accepted| causes(one, set_aside).any(&is_such);
         // One that is alone already keeps its refusals.

@@ -12,7 +12,7 @@ pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
     #[error("it lost races against other transactions, or stored rows contradict each other ({0})")]
     Race(String),
-    /// An event has ended already, or is about somebody who was erased, and nobody had looked.
+    /// An event has already ended, or is about an erased person, and nobody had checked.
     #[error("one of its events was seen before")]
     Seen,
     /// The events and webhooks of several messages are too large together, or their dead letters take too long to search.

@@ -16,7 +16,7 @@ const MAX_UNPROVEN: u32 = 2;
 /// transaction for a message that could be accepted.
 const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long it is reported at least, whatever is accepted meanwhile, so that somebody sees it.
+/// How long it is reported at least, even if messages are accepted in the meantime, so that somebody sees it.
 const REPORTED: Duration = Duration::from_mins(1);
 
 /// How long it is remembered what messages named that were given up.
@@ -70,7 +70,7 @@ struct State {
 }
 
 impl SetAside {
-    /// The cause that a message shares with others that name the same.
+    /// The cause that messages naming the same key share.
     pub(super) fn cause(&self, named: impl Hash) -> Cause {
         self.hasher.hash_one(named)
     }

@@ -227,7 +227,7 @@ async fn write(
     };
     rows.extend(requests::rows(requests.iter().map(|Handed(requests, _)| requests), owner)?);
     rows.extend(requests::rows(&left, None)?);
-    // Read here, the state of the lanes costs those who send no round trip after the commit.
+    // Reading the state of the lanes here saves the senders a round trip after the commit.
     let sent = requests.iter().flat_map(|Handed(requests, _)| &requests.deliveries);
     let lanes = insert(worker, conn, outcome, &rows, &sent.map(Delivery::lane).collect()).await?;
     let lanes = Arc::new(lanes.into_iter().map(|row| (row.key.clone(), row)).collect::<HashMap<_, _>>());

@@ -34,7 +34,7 @@ pub struct UpsertWorker {
     pub requests: Option<HandOff<Requests>>,
     /// The owner of what the worker commits.
     pub presence: Presence,
-    /// Whether an event of the last batches had ended already, or was about somebody who was erased: the next one may be, too.
+    /// Whether an event of the last batches had already ended, or was about an erased person: the next one may be, too.
     pub looks_first: AtomicBool,
     /// The messages that it has given up.
     pub set_aside: SetAside,

@@ -82,7 +82,7 @@ pub(super) struct Batch {
     pub(super) owner: Uuid,
     /// How many its row has.
     requests: usize,
-    /// How many of them have no row of their own.
+    /// How many of them do not have their own row.
     left: AtomicUsize,
 }
 

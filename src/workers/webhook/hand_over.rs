@@ -41,7 +41,7 @@ const MAX_BATCHES: usize = 64;
 /// The requests of one batch, which this process owns.
 pub(super) struct Open {
     pub(super) requests: Requests,
-    /// How many requests the batch has. Some may have a row of their own.
+    /// How many requests the batch has. Some may have their own row.
     pub(super) items: usize,
 }
 

@@ -33,10 +33,10 @@ const MAX_LOADED_BYTES: usize = 16 << 20;
 /// How many deliveries of a lane are loaded at least, if it has room.
 const MIN_SHARE: usize = 8;
 
-/// A lane whose row is locked is left alone for so long.
+/// How long a lane with a locked row is left alone.
 const LOCKED_AGAIN: Duration = Duration::from_secs(1);
 
-/// After a fold that failed, the lane is left alone for so long.
+/// How long a lane is left alone after a failed fold.
 const FOLD_AGAIN: Duration = Duration::from_secs(5);
 
 fn leave_alone<'a>(

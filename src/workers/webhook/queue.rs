@@ -21,7 +21,7 @@ use crate::domain::event::Key;
 /// How many requests a company may have in flight for each free slot. A host and a lane may have one.
 const COMPANY_SHARE: usize = 2;
 
-/// A lane sends nothing more while so many of its outcomes wait to be recorded: if the process ends at once, their
+/// A lane stops sending while this many of its outcomes wait to be recorded: if the process ends at once, their
 /// requests are made again.
 const MAX_UNRECORDED: usize = 256;
 
@@ -234,7 +234,7 @@ impl<T: Queued> Queue<T> {
         }
     }
 
-    /// Lets a lane have so many requests in flight.
+    /// Sets how many requests a lane may have in flight.
     pub(super) fn set_cap(&mut self, key: &Key, cap: u32) {
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.cap = cap;
@@ -255,7 +255,7 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
-    /// A delivery of this lane has been answered with so many bytes, which are held until [`Self::recorded`].
+    /// A delivery of this lane has been answered with this many bytes, which are held until [`Self::recorded`].
     pub(super) fn answered(&mut self, id: Uuid, key: &Key, bytes: usize) {
         if bytes > 0 && self.held.contains_key(&id) {
             let former = self.answers.insert(id, bytes).unwrap_or_default();

@@ -28,7 +28,7 @@ const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Planned {
     after: Cursor,
     pub(super) room: usize,
-    /// Only deliveries that have been due for so long, and have exceeded their maximum age.
+    /// Only deliveries that have been due for this long and have exceeded their maximum age.
     pub(super) overdue: Option<Duration>,
     cap: u32,
     is_calm: bool,

@@ -104,7 +104,7 @@ pub(super) fn without_value<'t>(
     found.into_iter().filter(|(_, is_none)| *is_none).map(|(parameter, _)| parameter).collect()
 }
 
-/// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.
+/// One argument of a CRM step and its outcome, for the author of the trigger. Personal data.
 pub struct Explained {
     /// The field that it is for.
     pub field: Field,
@@ -112,11 +112,11 @@ pub struct Explained {
     pub parameter: String,
     /// The argument; anything but text as JSON.
     pub given: String,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What came of an argument.
+/// The outcome of an argument.
 pub enum Outcome {
     /// The value that is stored, and a remark: a code of `rejected`, or a sentence.
     Stored(String, Option<&'static str>),
@@ -126,7 +126,7 @@ pub enum Outcome {
     Rejected(&'static str),
 }
 
-/// What came of each argument that [`fill`] has read for `update`.
+/// The outcome of each argument that [`fill`] has read for `update`.
 pub(super) fn explain(
     mapping: &Mapping,
     arguments: &Map<String, Value>,

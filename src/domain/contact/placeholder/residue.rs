@@ -173,7 +173,7 @@ fn is_blank(field: Field, text: &str, parameter: &str) -> bool {
 }
 
 /// Whether a text within marks can be the name of a variable or a blank. An address, a number and a date are
-/// values, whatever they are wrapped in.
+/// values, in any wrapping.
 fn is_name(inner: &str) -> bool {
     let digits = inner.bytes().filter(u8::is_ascii_digit).count();
     let fits = inner.chars().all(|c| c.is_alphanumeric() || " _-.[]{}%/$".contains(c));

@@ -26,7 +26,7 @@ impl Budget {
         Self { total, left: Cell::new(total) }
     }
 
-    /// Takes `amount`. `None` if so much is not left, and from then on.
+    /// Takes `amount`. `None` if less is left, and from then on.
     pub(super) fn take(&self, amount: u64) -> Option<()> {
         let left = self.left.get().saturating_sub(amount);
         self.left.set(left);

@@ -198,7 +198,7 @@ fn render_string(
     Ok(())
 }
 
-/// The JSON that a string is once a value stands for each variable. Editors may put a byte order mark before it.
+/// The JSON that a string is once each variable has a value. Editors may put a byte order mark before it.
 ///
 /// Numbers may have more digits than 64 bits can hold. So each number in the JSON is only the index of its text in the
 /// list.

@@ -26,7 +26,7 @@ use crate::{
 /// Invalid and refused lines that are named one by one.
 const MAX_NAMED: u64 = 10;
 
-/// What became of a dead letter that was to be put back.
+/// The outcome for one dead letter of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "camelCase")]
 pub enum Outcome {
@@ -96,7 +96,7 @@ impl Importer<'_> {
     /// Puts the dead letter of a line back, with the same id, unless its event has ended in another way.
     ///
     /// # Errors
-    /// When the database fails, whatever is to be put back; nothing has changed then.
+    /// When the database fails; then nothing has changed.
     pub async fn import(&self, line: &[u8]) -> Result<Outcome, sqlx::Error> {
         let Ok(record) = serde_json::from_slice::<Record>(line) else { return Ok(Outcome::Invalid) };
         match (record.is_blank, record.state.parse()) {
@@ -119,7 +119,7 @@ impl Importer<'_> {
     }
 }
 
-/// What came of the lines of an import.
+/// The outcome of an import's lines.
 #[derive(Debug, Default)]
 pub struct Tally {
     counts: BTreeMap<Outcome, u64>,
@@ -190,7 +190,7 @@ async fn put_back(
     }
     let budget = SearchBudget::default();
     let recognition = Recognition { pepper: terms.pepper, regions: terms.regions, budget: &budget };
-    // What an edit changed is no part of the body any more, and has no time of its own.
+    // What an edit changed is no longer part of the body, and has no time.
     let mut changed = record.difference.as_ref().map(|difference| {
         let [new] = &new;
         [NewDeadLetter { body: difference.to_string().into(), ..new.clone() }]

@@ -190,13 +190,13 @@ impl<'a> Report<'a> {
             signal: signal(outcome),
             hold: hold(outcome),
             is_gone: outcome.class == Class::Gone,
-            // An answer that broke off is no failure of the endpoint.
+            // An answer that broke off is not a failure of the endpoint.
             error: outcome.error.as_ref().filter(|_| outcome.class != Class::Delivered),
         }
     }
 }
 
-/// How many of so many `attempted` and `skipped` jobs are in the first half. Two or more are never all in one half.
+/// How many of the `attempted` and `skipped` jobs are in the first half. Two or more are never all in one half.
 const fn halves(attempted: usize, skipped: usize) -> (usize, usize) {
     (attempted.div_ceil(2), skipped / 2)
 }

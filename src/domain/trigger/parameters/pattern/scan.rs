@@ -384,7 +384,7 @@ fn number(digits: &str) -> Option<usize> {
     is_number.then(|| digits.parse().unwrap_or(usize::MAX))
 }
 
-/// Whether it stands between delimiters, as in the source of other languages: `/^a$/i`. Nothing matches a `^` after a
+/// Whether it has delimiters, as in the source of other languages: `/^a$/i`. Nothing matches a `^` after a
 /// character, or a `$` before one.
 fn is_delimited(pattern: &str) -> bool {
     let Some(mark) = pattern.chars().next().filter(|c| "/#~@!%".contains(*c)) else { return false };

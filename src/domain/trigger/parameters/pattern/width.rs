@@ -48,7 +48,7 @@ impl Piece {
     }
 }
 
-/// What stands between two parentheses, or the whole expression.
+/// The contents of two parentheses, or the whole expression.
 #[derive(Debug)]
 pub(super) struct Alternatives {
     /// All that are complete.
@@ -84,7 +84,7 @@ impl Alternatives {
         self.copies = self.copies.max(piece.copies);
     }
 
-    /// The last alternative begins with `^`, unless something stands before it.
+    /// The last alternative begins with `^`, unless something comes before it.
     pub(super) fn anchor(&mut self) {
         self.is_anchored.get_or_insert(true);
     }
