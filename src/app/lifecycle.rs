@@ -36,7 +36,7 @@ pub(super) async fn run(
         () = stop.cancelled() => Ok(()),
         error = supervise(&mut tasks, start) => Err(error),
     };
-    info!(grace_ms = grace.as_millis(), "stopping; work in progress is finished first");
+    info!(grace_ms = grace.as_millis(), "stopping; finishing work in progress first");
     // First of all: nobody should send it requests any more.
     stopping();
     stop.cancel();

@@ -76,7 +76,7 @@ async fn follow(
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
     let gone =
-        || Problem::new(Kind::NotFound, "this link was used already, or is not ours; sign in at /sign-in");
+        || Problem::new(Kind::NotFound, "this link was already used, or is not ours; sign in at /sign-in");
     if method != Method::GET {
         return Err(gone());
     }

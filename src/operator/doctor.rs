@@ -33,7 +33,7 @@ impl Promise {
             Self::OneEnd => {
                 "every accepted event is applied, dead-lettered, discarded or erased; none is lost"
             }
-            Self::Once => "an event changes contacts once, however often and in whatever order events come",
+            Self::Once => "an event changes contacts once, in any order and despite redeliveries",
             Self::Published => {
                 "contact.upserted is published for every applied event, always with the same id"
             }

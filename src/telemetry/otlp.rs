@@ -149,7 +149,7 @@ impl Exporter {
             Some(error) if !was_failing => {
                 warn!(
                     error,
-                    "could not export traces: {error}; spans are dropped until the collector takes them"
+                    "could not export traces: {error}; spans are dropped until the collector accepts them"
                 );
             }
             None if was_failing => info!("the collector takes traces again"),

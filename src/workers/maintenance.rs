@@ -372,7 +372,7 @@ impl Report {
             Change::Crowded => warn!(
                 component = MAINTENANCE,
                 table,
-                "the default partition of {table} is large, so its rows of {first} leave by age; later days get partitions"
+                "the default partition of {table} is large, so its rows of {first} are removed by age; later days get partitions"
             ),
             Change::Unfinished => warn!(
                 component = MAINTENANCE,

@@ -58,7 +58,7 @@ impl Operations {
                 }
                 Err(error) => {
                     let error = chain(&error);
-                    tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot go on: {error}");
+                    tracing::warn!(component = OPERATIONS, error, "{OPERATIONS} cannot continue: {error}");
                     self.health.failing(OPERATIONS, error);
                     if !backoff.wait(&stop).await {
                         break;

@@ -177,9 +177,9 @@ impl PresenceKeeper {
             match timeout(FAREWELL_TIMEOUT, farewell).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    info!(component = PRESENCE, error = chain(&error), "could not take leave of the others");
+                    info!(component = PRESENCE, error = chain(&error), "could not deregister the process");
                 }
-                Err(_) => info!(component = PRESENCE, "could not take leave of the others in time"),
+                Err(_) => info!(component = PRESENCE, "could not deregister the process in time"),
             }
         }
         info!(component = PRESENCE, "{PRESENCE} stopped");
@@ -261,7 +261,7 @@ impl PresenceKeeper {
                 warn!(
                     component = PRESENCE,
                     process.id = %id,
-                    "the registration of process {before} expired; others take over its work, and it goes on as {id}"
+                    "the registration of process {before} expired; others take over its work, and it continues as {id}"
                 );
             }
         }

@@ -78,7 +78,7 @@ where
 
 /// Logs and reports that the database refuses some of the work, which is tried again. `recovered` ends the report.
 pub(super) fn report_refusal(component: &str, health: &Health, error: &str) {
-    warn!(component, error, "{component} tries some of its work again, which the database refuses");
+    warn!(component, error, "{component} retries work that the database refuses");
     health.failing(component, format!("{DATABASE}{error}"));
 }
 

@@ -170,17 +170,17 @@ impl Sampler {
         let was_late = std::mem::replace(is_late, !late.is_empty());
         if late.is_empty() {
             if was_late {
-                info!(component = LAG, "no work waits for longer than health.max_lag any more");
+                info!(component = LAG, "no work waits longer than health.max_lag any more");
             }
             self.health.ready(LAG);
             return;
         }
         let late = late.join(", ");
         if !was_late {
-            warn!(component = LAG, "work waits for longer than health.max_lag: {late}");
+            warn!(component = LAG, "work has waited longer than health.max_lag: {late}");
         }
         let limit = humantime::format_duration(self.max_lag);
-        self.health.failing(LAG, format!("work waits for longer than health.max_lag ({limit}): {late}"));
+        self.health.failing(LAG, format!("work has waited longer than health.max_lag ({limit}): {late}"));
     }
 }
 

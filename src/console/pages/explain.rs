@@ -23,7 +23,7 @@ pub(super) fn reason(name: &str) -> &'static str {
         }
         Reason::ContactConflict => "The event would merge contacts that must stay apart.",
         Reason::EventIdConflict => {
-            "An event with the same source and id but another meaning was applied already."
+            "Another event with the same source and id has already been applied."
         }
         Reason::WebhookInvalid => {
             "The webhook cannot be rendered: its URL, a header, a variable or its body is wrong."

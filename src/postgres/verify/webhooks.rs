@@ -87,7 +87,7 @@ pub(super) async fn pending(
     for row in rows {
         let key = (row.company_id.as_str(), row.delivery_id);
         page.unless(row.has_delivery, Check::RetryClocks, key, "a retry clock without a pending delivery");
-        page.unless(row.has_lane, Check::Lanes, key, "nobody will claim the lane of the delivery");
+        page.unless(row.has_lane, Check::Lanes, key, "no process will claim the delivery's lane");
         page.row(|| Place::at(row.company_id, row.delivery_id));
     }
     Ok(page)

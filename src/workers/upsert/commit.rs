@@ -179,7 +179,7 @@ impl Committer {
         if portion.set_aside.is_some() && dead_letters == 0 {
             info!(
                 component = name,
-                "{name} needs nothing for a message that it cannot apply: its event has ended"
+                "{name} acknowledged a message that it cannot apply: its event has already ended"
             );
             if let Some(admission) = &portion.admission {
                 set_aside.withdraw(admission);

@@ -174,7 +174,7 @@ fn log_dead_letters(component: &str, dead: &[Reason], left_out: usize) {
         warn!(
             component,
             messages = left_out,
-            "{component} did not count {left_out} messages: somebody keeps the dead letters locked that they have already"
+            "{component} did not count {left_out} messages: another session keeps their dead letters locked"
         );
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn changes(changes: &[Change]) {
                     endpoint.id = %id,
                     company.id = company,
                     delay_ms,
-                    "endpoint {id} asked for a wait; next request in {delay_ms} ms"
+                    "endpoint {id} asked to wait; next request in {delay_ms} ms"
                 );
             }
             (_, State::Open) => {
