@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 /// The first delay, before jitter.
 const MIN_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest delay before jitter, which at most doubles it. It is short because work resumes that much
+/// The longest delay before jitter, which at most doubles it. It is short, because work resumes that much
 /// later after an outage, and a retry every few seconds adds no load worth saving.
 const MAX_DELAY: Duration = Duration::from_millis(2500);
 

@@ -45,7 +45,7 @@ impl Rates {
             if more != Counts::default() {
                 match self.database.unit(async |conn| rates::add(conn, process, more).await).await {
                     Ok(()) => stored = counted,
-                    // They are part of what is stored next.
+                    // The next write includes them.
                     Err(error) => {
                         let error = chain(&error);
                         debug!(component = RATES, error, "could not store the rates: {error}");

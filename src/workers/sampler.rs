@@ -43,7 +43,7 @@ pub struct Sampler {
     pub metrics: Arc<Metrics>,
     /// Receives the lag.
     pub health: Health,
-    /// The lag from which on the process is not ready.
+    /// The lag at which the process is no longer ready.
     pub max_lag: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Sampler {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut counted_until, mut sampled_at, mut is_late) = (None, Instant::now(), false);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            // First, and by itself: what else is sampled may take too long.
+            // First, and by itself: other samples may take too long.
             let lag = self.database.unit(samples::lag).await;
             match self.noted(lag) {
                 Ok(lag) => {
@@ -131,7 +131,7 @@ impl Sampler {
         true
     }
 
-    /// Adds those that were settled since they were counted last.
+    /// Adds those that were settled since the last count.
     async fn sample_settled(&self, counted_until: &mut Option<OffsetDateTime>) -> bool {
         let since = *counted_until;
         let sample = async |conn: &mut PgConnection| {

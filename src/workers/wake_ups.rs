@@ -22,7 +22,7 @@ use crate::{
 /// In bytes: only the number of messages matters.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up costs time at most.
+/// Says that deliveries may be due. Only a hint: the worker also polls, so a lost wake-up only costs time.
 #[derive(Debug)]
 pub struct WakeUp {
     /// Answered once it has looked for work; dropped without an answer when the worker stops.

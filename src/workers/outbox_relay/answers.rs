@@ -29,7 +29,7 @@ const ROOM: usize = 4 << 20;
 /// Maximum number of answers of one portion.
 const PORTION: usize = 100;
 
-/// How long one try to publish a portion may take. What is left of the portion then is dropped.
+/// How long one try to publish a portion may take. The rest of the portion is then dropped.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The way to the task that publishes answers.

@@ -14,10 +14,10 @@ use crate::{
 /// A queue holds up a message if the broker has confirmed one that was sent this much later.
 const OVERTAKEN_BY: Duration = Duration::from_secs(1);
 
-/// What publishes, until its connection is lost.
+/// The current connection's publisher, until the connection is lost.
 pub(super) struct Broker {
     pub(super) pipeline: Pipeline<Name>,
-    /// The one before, over which nothing more is sent, until the outcome of its last messages is known.
+    /// The previous one, which sends nothing more, until the outcome of its last messages is known.
     worn: Option<Pipeline<Name>>,
     pub(super) exchange: String,
 }

@@ -12,14 +12,14 @@ use std::{
 /// How many messages may be set aside in a row although nothing was accepted since they were refused.
 const MAX_UNPROVEN: u32 = 2;
 
-/// After so long a further one may be. Otherwise two messages that wait, one in each transaction, would leave no
+/// After this time another one may be set aside. Otherwise two messages that wait, one in each transaction, would leave no
 /// transaction for a message that could be accepted.
 const UNPROVEN_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long it is reported at least, even if messages are accepted in the meantime, so that somebody sees it.
 const REPORTED: Duration = Duration::from_mins(1);
 
-/// How long it is remembered what messages named that were given up.
+/// How long the keys of messages that were given up are remembered.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// The messages that a consumer has set aside.
@@ -47,11 +47,11 @@ pub(super) struct Admission {
     before: Option<Instant>,
 }
 
-/// What a message has named that was tried often enough to be set aside.
+/// The keys of a message that was tried often enough to be set aside.
 #[derive(Clone, Copy, Debug)]
 struct GivenUp {
     at: Instant,
-    /// It was set aside: its event had no other end.
+    /// It was set aside: its event had not ended otherwise.
     is_set_aside: bool,
 }
 
@@ -88,7 +88,7 @@ impl SetAside {
         }
     }
 
-    /// A message with these causes has been tried as often as a message is.
+    /// A message with these causes has used up its tries.
     pub(super) fn give_up(&self, causes: &[Cause], now: Instant) {
         let mut state = self.state();
         for cause in causes {
@@ -137,7 +137,7 @@ impl SetAside {
     /// A message that was admitted without proof is not set aside after all.
     pub(super) fn withdraw(&self, admission: &Admission) {
         let mut state = self.state();
-        // A commit has made room for others already.
+        // A commit has already made room for others.
         if state.commits == admission.commits {
             state.unproven = state.unproven.saturating_sub(1);
         }

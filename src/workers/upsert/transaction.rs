@@ -65,7 +65,7 @@ pub(super) enum Patience {
 }
 
 impl Patience {
-    /// `is_known`: others that needed the same were given up.
+    /// `is_known`: messages that needed the same were given up.
     pub(super) const fn of(is_patient: bool, is_known: bool) -> Self {
         match (is_patient, is_known) {
             (_, true) => Self::Least,
@@ -85,7 +85,7 @@ impl Patience {
 
 /// Applies accepted messages, stores rejected ones, commits, and returns what is left to do.
 ///
-/// Most events are new, so nobody looks how they ended, which would cost a round trip: the statement that inserts finds out.
+/// Most events are new, so their end is not looked up first, which would cost a round trip: the inserting statement finds out.
 pub(super) async fn apply(
     worker: &UpsertWorker,
     messages: Messages<'_>,
@@ -133,7 +133,7 @@ impl Try<'_> {
         match self.apply(&mut transaction).await {
             Ok(done) => transaction.commit().await.map(|()| Ok(done)),
             Err(Refused::Systemic(error)) => Err(error),
-            // The connection is sound, and a new one would cost more than the next try.
+            // The connection is fine, and a new one would cost more than the next try.
             Err(refused) => {
                 transaction.rollback().await?;
                 let may_be = matches!(refused, Refused::Locked(_) | Refused::Slow(_));
@@ -216,7 +216,7 @@ async fn write(
     endpoints::register(conn, &unknown).await?;
     written.endpoints = unknown.into_iter().map(|endpoint| endpoint.key).collect();
     let (plain, waiting): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(Delivery::is_plain);
-    // What finds no room in memory has no owner: it is left to any process.
+    // Rows without room in memory get no owner: any process takes them.
     let (events, left) = worker.relay.reserve(owner, events::group(batch, owner, published));
     let mut rows = events::rows(events.iter().map(|Handed(events, _)| events), owner)?;
     rows.extend(events::rows(&left, None)?);

@@ -13,7 +13,7 @@ use crate::{
     postgres::endpoints::Change,
 };
 
-/// One line for each outcome that is not recorded.
+/// One line for each unrecorded outcome.
 pub(super) fn lost(lost: &[Key]) {
     for Key { company, id } in lost {
         warn!(

@@ -56,7 +56,7 @@ pub(super) struct Queue<T> {
     answer_bytes: usize,
     /// What each company holds.
     held_by: HashMap<String, Holding>,
-    /// The flows of companies whose answers take up their share of the memory, until some of them are recorded.
+    /// The flows of companies whose answers use up their share of the memory, until some are recorded.
     unanswerable: HashMap<String, Vec<Arc<Flow>>>,
     in_flight: usize,
     max_in_flight: usize,
@@ -161,7 +161,7 @@ impl<T: Queued> Queue<T> {
         self.lanes.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(key, _)| key)
     }
 
-    /// The companies that hold their share already.
+    /// The companies that already hold their share.
     pub(super) fn full_companies(&self) -> Vec<String> {
         self.held_by.keys().filter(|company| self.room_of(company) == 0).cloned().collect()
     }
@@ -208,7 +208,7 @@ impl<T: Queued> Queue<T> {
     /// The next delivery to send. It is in flight until [`Self::ended`].
     ///
     /// A flow that may not send leaves the turns, and waits in the line of its host or its company until there is room for
-    /// that, or until answers of its company are recorded. So a call costs what it moves, however many flows wait.
+    /// that, or until answers of its company are recorded. So the cost of a call depends on what it moves, not on how many flows wait.
     pub(super) fn next(&mut self) -> Option<T> {
         loop {
             let free = self.max_in_flight.saturating_sub(self.in_flight);
@@ -301,7 +301,7 @@ impl<T: Queued> Queue<T> {
         self.forget_idle(key);
     }
 
-    /// Gives turns to flows that waited for room for answers.
+    /// Gives turns to flows that waited for answer memory.
     fn call_answerable(&mut self) {
         let mut waiting = std::mem::take(&mut self.unanswerable);
         waiting.retain(|company, flows| {

@@ -18,10 +18,10 @@ use crate::{
 /// How many deliveries of a lane are loaded for each request that it may have in flight.
 const AHEAD: usize = 4;
 
-/// A lane of which nothing more was due, but that is still sending, is loaded again after this time.
+/// A lane with nothing more due that is still sending is loaded again after this time.
 const RELOAD: Duration = Duration::from_millis(100);
 
-/// A lane whose rate limit allows nothing for longer is released.
+/// A lane whose rate limit allows nothing for this long is released.
 const MAX_SLOT_WAIT: Duration = Duration::from_secs(1);
 
 /// What to load of one lane.

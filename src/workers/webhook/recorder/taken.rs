@@ -95,7 +95,7 @@ impl Taken {
         [rest, self]
     }
 
-    /// The jobs that are not to be set apart, and the others.
+    /// The jobs that stay, and those to be set apart.
     pub(super) fn divided(self, is_apart: impl Fn(&Job) -> bool) -> [Self; 2] {
         let (apart, attempted) = self.attempted.into_iter().partition(|one| is_apart(&one.job));
         let (skipped_apart, skipped) = self.skipped.into_iter().partition(is_apart);
