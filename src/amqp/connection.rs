@@ -92,7 +92,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// What its consumers hold, if that has a limit.
+    /// The bytes that its consumers hold, if limited.
     pub(super) const fn inbox(&self) -> Option<&Inbox> {
         self.inbox.as_ref()
     }

@@ -13,13 +13,13 @@ use std::{
 
 use super::repair::{BASIC, DELIVER, HEADER, METHOD};
 
-/// What a message takes in addition to its body and properties, in bytes.
+/// The memory of a message besides its body and properties, in bytes.
 const OVERHEAD: usize = 1024;
 
-/// Properties of this size take about as much as their bytes, if they are not many values.
+/// Up to this size, properties take about as much memory as their bytes, unless they have many values.
 const SMALL_PROPERTIES: usize = 4096;
 
-/// What a byte of larger ones may take: a value without contents has one byte.
+/// The memory that a byte of larger ones may take: an empty value has one byte.
 const EXPANSION: usize = 40;
 
 /// What the consumers of one connection hold. Clones share it.
@@ -64,7 +64,7 @@ impl Inbox {
         self.state().channels.insert(channel, Arrivals::default());
     }
 
-    /// Stops counting the messages of `channel`, and gives up the room of those that nobody has taken.
+    /// Stops counting the messages of `channel`, and frees the room of those that were not taken.
     pub(super) fn forget(&self, channel: u16) {
         let mut state = self.state();
         let arrivals = state.channels.remove(&channel).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Inbox {
         Held { inbox: self.clone(), bytes: bytes.unwrap_or_default() }
     }
 
-    /// Tells how many bytes it holds, until it is gone.
+    /// Reports how many bytes it holds, until it is gone.
     pub(super) fn held(&self) -> impl Fn() -> Option<usize> + Clone + Send + Sync + 'static {
         let state = Arc::downgrade(&self.0);
         move || Some(state.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner).held)

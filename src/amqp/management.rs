@@ -13,7 +13,7 @@ pub use self::http::ManagementError;
 use super::Topology;
 use crate::settings;
 
-/// What it says.
+/// What the interface reports.
 #[derive(Clone, Debug, Default)]
 pub struct Management {
     /// The nodes of the cluster.
@@ -29,7 +29,7 @@ pub struct Node {
     pub name: String,
     /// Whether it runs.
     pub running: bool,
-    /// It is short of memory. Nodes that do not run say nothing of it.
+    /// It is short of memory. Stopped nodes do not report this.
     #[serde(default)]
     pub mem_alarm: bool,
     /// It is short of disk.
@@ -52,7 +52,7 @@ pub struct ManagedQueue {
     pub members: usize,
     /// Those of them that are in step.
     pub online: usize,
-    /// The bindings that it should have and has not: exchange and key.
+    /// Its missing bindings: exchange and key.
     pub missing: Vec<(String, &'static str)>,
 }
 
@@ -80,7 +80,7 @@ struct BindingJson {
     routing_key: String,
 }
 
-/// Asks for all of it; `None` if no address is set.
+/// Asks for everything; `None` without an address.
 ///
 /// # Errors
 /// When it cannot be reached, refuses, or answers something else.

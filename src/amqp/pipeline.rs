@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::publisher::{Message, PublishError, Publisher, Unpublished};
 
-/// Messages that are late and may still be confirmed. With more of them, nothing more should be sent over the connection: the
+/// Maximum number of late messages that may still be confirmed. Beyond it, nothing more should be sent over the connection: the
 /// client library keeps something of each until it is confirmed.
 const MAX_LATE: usize = 20_000;
 
@@ -49,7 +49,7 @@ struct Sent<T> {
 
 /// Why a message is overdue.
 enum Overdue {
-    /// A queue does not take it.
+    /// A queue does not accept it.
     Late,
     /// The broker blocks publishers.
     Blocked,
@@ -57,7 +57,7 @@ enum Overdue {
     Silent,
 }
 
-/// Messages and what happened to them.
+/// Messages and their outcomes.
 pub type Outcomes<T> = Vec<(T, Result<(), Unpublished>)>;
 
 impl<T> Pipeline<T> {
@@ -118,13 +118,13 @@ impl<T> Pipeline<T> {
 
     /// Waits until the outcome of some messages is known. A message that is not confirmed within `amqp.publish_timeout`
     /// is late, if the broker answers otherwise. While it blocks the connection none is, and this returns nothing. Waits
-    /// for ever while nothing is in flight. It can be canceled.
+    /// forever while nothing is in flight. It can be canceled.
     ///
     /// # Errors
     /// When the connection is lost; as with [`Self::send`].
     pub async fn settled(&mut self) -> Result<Outcomes<T>, PublishError> {
         if self.gathered.is_empty() && !self.wait().await? {
-            // What has arrived meanwhile is not late.
+            // Confirms that have arrived are not late.
             self.gather()?;
             if self.gathered.is_empty() {
                 let until = Instant::now().checked_sub(self.publisher.timeout());

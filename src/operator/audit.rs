@@ -21,7 +21,7 @@ pub const DEAD_LETTER_DISCARD: &str = "dead_letter.discard";
 pub const DEAD_LETTER_RESTORE: &str = "dead_letter.restore";
 /// A dead letter was replaced by an edited event, which was sent to its stage.
 pub const DEAD_LETTER_EDIT: &str = "dead_letter.edit";
-/// Dead letters were read with their contents, to be kept elsewhere.
+/// Dead letters were exported with their contents.
 pub const DEAD_LETTER_EXPORT: &str = "dead_letter.export";
 /// A dead letter was imported from a file.
 pub const DEAD_LETTER_IMPORT: &str = "dead_letter.import";
@@ -125,7 +125,7 @@ pub struct Actor {
 pub struct BadReason;
 
 impl Actor {
-    /// Somebody who gives no reason.
+    /// An actor who gives no reason.
     #[must_use]
     pub fn new(name: impl Into<String>, via: Via) -> Self {
         Self { name: name.into(), via, reason: None }
@@ -152,9 +152,9 @@ pub struct Change<'a> {
     pub company: &'a str,
     /// The id of what was changed.
     pub object: String,
-    /// What it was like before: states, counts, names. Never a value.
+    /// The state before: states, counts, names. Never a value.
     pub before: Option<Value>,
-    /// What it is like now.
+    /// The state now.
     pub after: Option<Value>,
 }
 
@@ -206,7 +206,7 @@ pub struct Filter {
     pub since: Option<time::OffsetDateTime>,
     /// Happened earlier.
     pub until: Option<time::OffsetDateTime>,
-    /// Where the page before this one ended.
+    /// Where the previous page ended.
     pub before: Option<Cursor>,
 }
 

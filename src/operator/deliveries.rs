@@ -135,7 +135,7 @@ pub async fn summaries(database: &Database, keys: &[Key]) -> Result<Vec<Listed>,
     Ok(listed.into_iter().map(Listed::new).collect())
 }
 
-/// A filter for people.
+/// A filter as shown to people.
 #[must_use]
 pub fn shown(filter: &Filter) -> Value {
     narrowed(json!({

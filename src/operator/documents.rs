@@ -13,7 +13,7 @@ use crate::domain::value::{
     phone::Region,
 };
 
-/// The shortest document that is looked for within other texts. A shorter one would be found by chance.
+/// The shortest document that is looked for within other texts. A shorter one would match by chance.
 const MIN_WITHIN: usize = 6;
 
 /// The lengths of documents that are written with their separators: `123-45-6789`, `529.982.247-25`, `12.ABC.345/01DE-35`.
@@ -24,7 +24,7 @@ const LAID_OUT: [usize; 3] = [11, 14, 18];
 pub(super) struct Documents(Vec<Vec<u8>>);
 
 impl Documents {
-    /// Those that are known of the people whom a text may name.
+    /// The known documents of the people whom a text may name.
     pub(super) fn new(known: &[String]) -> Self {
         let mut documents = Self::default();
         for document in known {
@@ -107,7 +107,7 @@ impl Documents {
     }
 }
 
-/// The length of a short document in quotes. Without them it would be found by chance.
+/// The length of a short document in quotes. Without them it would match by chance.
 fn begins_short(text: &[u8], short: &[String]) -> Option<usize> {
     let text = text.strip_prefix(b"\"")?;
     short.iter().find_map(|document| {

@@ -44,7 +44,7 @@ pub enum ResolveError {
     /// Several endpoints match.
     #[error("`{0}` matches several endpoints; give more of the id, or the company")]
     Ambiguous(String),
-    /// The address contains variables, which only an event gives.
+    /// The address contains variables, whose values only an event has.
     #[error("this URL contains variables; give one without, such as https://hooks.example/contacts/1")]
     HasVariables,
     /// The database failed.
@@ -190,7 +190,7 @@ impl Change {
     }
 }
 
-/// Changes a lane. Idempotent: what changes nothing is not recorded.
+/// Changes a lane. Idempotent: a call that changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.
@@ -238,7 +238,7 @@ pub struct Target {
     pub company: String,
     /// The address. Its path may be a secret.
     pub url: String,
-    /// The endpoint's id, if it is one already.
+    /// The endpoint's id, if it already exists.
     pub endpoint: Option<Uuid>,
 }
 

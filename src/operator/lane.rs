@@ -13,7 +13,7 @@ use crate::postgres::{
 pub enum LaneState {
     /// Nothing keeps deliveries from being sent.
     Open,
-    /// An operator paused it.
+    /// Paused by an operator.
     Paused,
     /// The endpoint is gone.
     Disabled,

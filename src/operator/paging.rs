@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The first byte of a cursor. Another one is of another version of the service.
+/// The first byte of a cursor. Other versions of the service use another one.
 const VERSION: u8 = 1;
 
 /// The largest page.

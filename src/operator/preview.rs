@@ -29,7 +29,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Why there is nothing to show.
+/// Why a preview failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviewError {
     /// The definition cannot be parsed.

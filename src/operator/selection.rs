@@ -10,7 +10,7 @@ use crate::domain::event::Key;
 pub enum Selection<F> {
     /// These, in this order.
     Keys(Vec<Key>),
-    /// Those that match now.
+    /// All that match now.
     Matching(Box<F>),
 }
 

@@ -21,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// How long it waits before it looks again at what seems wrong: a process may just have died, or others may be about to take
+/// How long it waits before it looks again at an apparent violation: a process may just have died, or others may be about to take
 /// over from it.
 const WAIT: Duration = Duration::from_secs(3);
 
@@ -39,17 +39,17 @@ const MAX_SAMPLES: usize = 10;
 pub struct Report {
     /// The name of the check.
     pub check: &'static str,
-    /// What holds if there is no violation.
+    /// What it proves without a violation.
     pub proves: &'static str,
     /// Rows that it looked at.
     pub rows: u64,
-    /// Rows that disprove it.
+    /// Rows that violate it.
     pub violations: u64,
     /// Some of them.
     pub samples: Vec<Sample>,
 }
 
-/// A row that disproves a check.
+/// A row that violates a check.
 #[derive(Debug, Serialize)]
 pub struct Sample {
     /// The company's id.
@@ -106,7 +106,7 @@ struct Looks<'a> {
     scope: &'a Scope,
     /// Pages to be looked at again.
     suspects: Vec<(Scan, Place, Vec<Violation>)>,
-    /// By check, how much is wrong, and samples.
+    /// By check, the number of violations, and samples.
     confirmed: BTreeMap<&'static str, (u64, Vec<Sample>)>,
 }
 

@@ -9,7 +9,7 @@ use super::{columns::column, planning};
 
 /// One change, to be recorded in its own transaction.
 pub struct New<'a> {
-    /// Who.
+    /// The actor.
     pub operator: &'a str,
     /// On which surface.
     pub via: &'static str,
@@ -36,7 +36,7 @@ pub struct Entry {
     /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Who.
+    /// The actor.
     pub operator: String,
     /// `command_line`, `api` or `console`.
     pub via: String,

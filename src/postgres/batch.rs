@@ -48,12 +48,12 @@ impl NewRows<'_> {
     }
 }
 
-/// What nobody has looked up before: nothing is inserted if any of it is known.
+/// Events and identifiers that were not looked up before: nothing is inserted if any of them is known.
 #[derive(Default)]
 pub struct Unseen<'a> {
     /// Events that have not ended.
     pub events: &'a [EventKey<'a>],
-    /// Identifiers that belonged to nobody who was erased.
+    /// Identifiers that belonged to no erased person.
     pub identifiers: &'a [(CompanyId, Identifier)],
     /// The suppressions' pepper.
     pub pepper: &'a str,
@@ -63,7 +63,7 @@ pub struct Unseen<'a> {
 pub enum Inserted {
     /// They are inserted. The state of the lanes.
     All(Vec<LaneRow>),
-    /// None of them is: an event has ended, or an identifier belonged to an erased person.
+    /// Nothing is inserted: an event has ended, or an identifier belonged to an erased person.
     Seen,
     /// Another transaction took one of the new identifiers: the caller rolls back and starts over.
     Race,
@@ -72,7 +72,7 @@ pub enum Inserted {
 /// Inserts rows, unless something was seen before, and returns the state of these lanes.
 ///
 /// # Errors
-/// When the database fails. A unique violation means that another transaction has ended one of the events meanwhile:
+/// When the database fails. A unique violation means that another transaction has ended one of the events in the meantime:
 /// the caller rolls back and starts over.
 pub async fn insert(
     conn: &mut PgConnection,
@@ -145,7 +145,7 @@ fn inserted(read: Vec<LaneColumns>, identifiers: usize) -> Inserted {
     }
 }
 
-/// Whether something was seen, how many identifiers were free, and a lane. There is a row without a lane if there would be none otherwise.
+/// Whether something was seen, how many identifiers were free, and a lane. Without lanes, one row has no lane.
 struct LaneColumns {
     is_seen: bool,
     claimed: i64,

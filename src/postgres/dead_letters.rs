@@ -123,7 +123,7 @@ impl std::fmt::Debug for NewDeadLetter {
 /// Inserts dead letters, in the caller's transaction.
 ///
 /// The same meaning in the same company and stage is the same dead letter: it is reopened, and its attempts add up. It
-/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If they
+/// keeps body, routing key and properties of its first arrival, which are the sender's and not those of a replay. If these
 /// were not kept, because too many others came with it, it gets those of a later arrival.
 ///
 /// # Errors

@@ -30,13 +30,13 @@ pub struct Server {
     pub role: String,
     /// `UTF8`, or another encoding that the service refuses.
     pub encoding: String,
-    /// It replays what another server writes.
+    /// It is a standby of another server.
     pub is_replica: bool,
     /// Transactions cannot write by default.
     pub is_read_only: bool,
     /// A commit reaches the disk.
     pub fsync: bool,
-    /// A page that was half written in a crash can be restored.
+    /// A page that a crash left half written can be restored.
     pub full_page_writes: bool,
     /// Dead rows are cleaned up.
     pub autovacuum: bool,
@@ -44,7 +44,7 @@ pub struct Server {
     pub standby_names: String,
     /// Standbys that are connected.
     pub standbys: i64,
-    /// Sessions that roles without privileges can have.
+    /// Maximum number of sessions of roles without privileges.
     pub max_sessions: i32,
     /// Whether this session is encrypted.
     pub is_encrypted: bool,

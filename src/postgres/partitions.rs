@@ -40,13 +40,13 @@ pub enum Change {
     Done,
     /// Another process was faster.
     Gone,
-    /// Another process works on partitions, or the lock was not to be had in time. Try again later.
+    /// Another process works on partitions, or the lock was not available in time. Try again later.
     Busy,
     /// It took too long, with or without a lock. Try again much later.
     Slow,
     /// The default partition already has rows of that time. They stay there.
     Occupied,
-    /// The default partition is too large to make a partition of the next days. Their rows go there.
+    /// The default partition is too large to create a partition for the next days. Their rows go to the default one.
     Crowded,
     /// More than a few rows are unfinished.
     Unfinished,
@@ -79,7 +79,7 @@ pub async fn list(conn: &mut PgConnection, table: &Table) -> Result<Vec<Date>, s
 }
 
 /// The time before which no request waits in `effects` to be sent. Whether a killed process had sent it is decided by
-/// the row of its delivery, which must not leave first.
+/// the row of its delivery, which must not be removed first.
 ///
 /// # Errors
 /// When the database fails.
@@ -110,7 +110,7 @@ async fn abandon(
     Ok(change)
 }
 
-/// What an error of a change means that is nobody's fault (PostgreSQL, appendix A).
+/// The meaning of an expected error of a change (PostgreSQL, appendix A).
 pub(super) fn given_up(error: sqlx::Error) -> Result<Change, sqlx::Error> {
     let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
     match code.as_deref() {

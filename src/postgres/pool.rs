@@ -103,7 +103,7 @@ impl fmt::Display for Cause<'_> {
 pub struct Database {
     pool: PgPool,
     asked: Arc<Asked>,
-    /// What the last new connection lacked. The pool hides it: it tries again until it gives up.
+    /// What the last new connection lacked. The pool hides that: it retries until it gives up.
     unfit: Arc<Mutex<Option<Unfit>>>,
     unit_timeout: Duration,
     /// Also the deadline of the pool's own test of a returned connection.
@@ -143,8 +143,8 @@ impl Database {
         Ok((others, Self::with_connections(settings, purpose, 1)?))
     }
 
-    /// As [`Self::new`], for people who wait for an answer: few connections, and statements that end soon, so that what
-    /// they ask for cannot slow down the workers.
+    /// As [`Self::new`], for people who wait for an answer: few connections and short statement timeouts, so that
+    /// their queries cannot slow down the workers.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.
@@ -152,7 +152,7 @@ impl Database {
         let statement_timeout = settings.statement_timeout.min(CONSOLE_STATEMENT_TIMEOUT);
         let settings = settings::Postgres { statement_timeout, ..settings.clone() };
         let mut asked = session::asked(&settings);
-        // What people search for differs from search to search, and a connection lives long.
+        // Searches differ, and a connection lives long.
         asked.push(("plan_cache_mode", "force_custom_plan".to_owned()));
         Self::with_sessions(&settings, "console", CONSOLE_CONNECTIONS, asked)
     }

@@ -157,8 +157,8 @@ pub struct Buried {
     pub more: bool,
 }
 
-/// Releases a portion of what dead processes own, in one transaction. A process that is being buried by somebody else
-/// is left to them.
+/// Releases a portion of what dead processes own, in one transaction. A process that another one is burying
+/// is left to it.
 ///
 /// # Errors
 /// When the database fails.
@@ -178,7 +178,7 @@ pub async fn bury_expired(conn: &mut PgConnection, processes: &[Uuid]) -> Result
     if processes.is_empty() {
         return Ok(Vec::new());
     }
-    // Skips what is locked, because a transaction that buries processes locks their effects afterwards.
+    // Skips locked rows, because a transaction that buries processes locks their effects afterwards.
     let dead = sqlx::query_scalar!(
         "SELECT process_id FROM processes WHERE process_id = ANY($1) AND alive_until <= now()
          ORDER BY process_id FOR UPDATE SKIP LOCKED",

@@ -11,7 +11,7 @@ const MAX_COUNTED: i64 = 10_000;
 /// The same of operations.
 const MAX_OPERATIONS: i64 = 1_000;
 
-/// How long the oldest work that no process has taken is overdue, in seconds.
+/// How long the oldest untaken work is overdue, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     /// Events to publish.
@@ -124,7 +124,7 @@ pub async fn operations(conn: &mut PgConnection) -> Result<Vec<OpenOperations>, 
     .await
 }
 
-/// Until when settled dead letters are counted: transactions that are older than this have committed, or are not counted.
+/// Until when settled dead letters are counted: older transactions have committed, or are not counted.
 ///
 /// # Errors
 /// When the database fails.

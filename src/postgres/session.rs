@@ -13,7 +13,7 @@ use crate::settings;
 /// deadlock before: it looks for one after `deadlock_timeout`, which is 1 s.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a transaction that somebody has left may keep its locks: a host that lost its power does not close connections.
+/// How long an abandoned transaction may keep its locks: a host that lost power does not close connections.
 const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Why a connection or its database cannot be used.
@@ -22,7 +22,7 @@ pub enum Unfit {
     /// Texts would be stored in another encoding, or refused.
     #[error("the database's encoding is {0}; use one that was created with ENCODING 'UTF8'")]
     Encoding(String),
-    /// Something between does not pass on the settings of the session.
+    /// A pooler does not pass on the settings of the session.
     #[error(
         "the connection drops these settings: {}; connect directly to Postgres, or let the pooler pass on `options` and \
          give each client a session of its own",
@@ -37,7 +37,7 @@ pub enum Unfit {
 /// Settings of a session, by name.
 pub(super) type Asked = Vec<(&'static str, String)>;
 
-/// What each session asks for. The values are as `pg_settings` shows them.
+/// The requested settings, with values as `pg_settings` shows them.
 pub(super) fn asked(settings: &settings::Postgres) -> Asked {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let off = || "off".to_owned();

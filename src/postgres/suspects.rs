@@ -16,7 +16,7 @@ pub async fn begin(conn: &mut PgConnection, body_hash: &[u8]) -> Result<i32, sql
     .await
 }
 
-/// Forgets a portion of the messages that were last started before `before`: they never came back.
+/// Forgets a portion of the messages that were last started before `before` and never came back.
 ///
 /// # Errors
 /// When the database fails.

@@ -27,7 +27,7 @@ const PAGE: i64 = 1_000;
 /// After all companies: longer than any id, and greater.
 const LAST: char = '\u{10FFFF}';
 
-/// What is proved.
+/// The checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "`proves` describes them, once")]
@@ -61,7 +61,7 @@ impl Check {
         self.into()
     }
 
-    /// What holds if it finds nothing.
+    /// What it proves if it finds nothing.
     #[must_use]
     pub const fn proves(self) -> &'static str {
         match self {
@@ -108,7 +108,7 @@ impl Check {
         }
     }
 
-    /// The table that it goes through.
+    /// The table that it reads.
     #[must_use]
     pub const fn scan(self) -> Scan {
         match self {
@@ -128,7 +128,7 @@ impl Check {
     }
 }
 
-/// A table to go through. Several checks share one.
+/// A table to read. Several checks share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::VariantArray)]
 #[expect(missing_docs, reason = "each is a table")]
 pub enum Scan {
@@ -164,7 +164,7 @@ impl Place {
     }
 }
 
-/// What to go through, and what the settings say about it.
+/// What to read, and what the settings say about it.
 pub struct Scope {
     /// Companies from here on.
     from: String,
@@ -222,7 +222,7 @@ const EARLIER: Duration = Duration::days(1970 * 366);
 /// A contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Violation {
-    /// What it disproves.
+    /// The check that it violates.
     pub check: Check,
     /// The company's id.
     pub company: String,

@@ -24,7 +24,7 @@ use url::Url;
 /// Maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// Why nothing was learned. Never has the password.
+/// Why a request failed. Never contains the password.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     /// The address is not one.
@@ -38,7 +38,7 @@ pub enum ManagementError {
         /// Why.
         cause: String,
     },
-    /// It does not show it to this user.
+    /// It refuses this user.
     #[error("the management interface refuses (status {status}); its user needs the tag `monitoring`")]
     Refused {
         /// Of its answer.

@@ -45,15 +45,15 @@ impl FromStr for NameSearch {
 /// How much of the name is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// Its beginning, or all of it.
+    /// Its beginning, or the whole name.
     Beginning,
     /// The whole name. For callers who see masked values, who could otherwise guess a name letter by letter.
     Whole,
 }
 
 /// At most `limit` of the contacts of a company with such a name, the newest first, before the contact `before`, and the contact
-/// before which the next page begins. A page may have fewer, or none, and yet a next one: a search reads so many contacts and
-/// goes on from there when it is asked to.
+/// before which the next page begins. A page may have fewer, or none, and still a next one: a search reads a limited number of
+/// contacts and continues from there on request.
 ///
 /// # Errors
 /// When the database fails.

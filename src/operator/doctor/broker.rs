@@ -13,7 +13,7 @@ use crate::{
 
 const AREA: &str = "broker";
 
-/// Without its queues, an event gets lost, and so does what the broker dead-letters.
+/// Without its queues, events get lost, and so do messages that the broker dead-letters.
 const QUEUES: &[Promise] = &[Promise::OneEnd, Promise::Outages];
 
 /// Bindings are among the findings only if the management interface cannot show them.
@@ -97,7 +97,7 @@ fn consumers(Object { name, state, .. }: &Object) -> Option<Finding> {
     Some(finding.remedy("run `contact-relay run` with the role that reads it"))
 }
 
-/// A client cannot list bindings. But who consumes has declared them before.
+/// A client cannot list bindings. But a consumer has declared them before.
 fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     let is_read = |end: &str| {
         let name = format!("{namespace}.{end}");

@@ -16,13 +16,13 @@ use crate::{
 /// Dead letters that one transaction adds to a plan.
 const PORTION: u32 = 2_000;
 
-/// The same of deliveries, and of what was chosen one by one.
+/// The same for deliveries, and for items chosen one by one.
 const SMALL_PORTION: u32 = 500;
 
 /// Items in portions, and where the next one begins.
 type Portion = (Vec<NewItem>, Option<Cursor>);
 
-/// Adds what was chosen to a new operation, and returns how many these are.
+/// Adds the chosen items to a new operation, and returns their number.
 pub(super) async fn add(database: &Database, operation: Uuid, chosen: &Chosen) -> Result<i64, sqlx::Error> {
     let plan = Plan { database, operation };
     match chosen {

@@ -28,7 +28,7 @@ pub(super) struct Window {
     pub(super) items: Vec<Item>,
     /// Those that are published.
     pub(super) replayables: Vec<Replayable>,
-    /// Those that were left alone, and why.
+    /// Those that were skipped, and why.
     pub(super) skipped: Vec<(i64, &'static str)>,
 }
 

@@ -55,7 +55,7 @@ pub struct Note {
     pub written_at: OffsetDateTime,
 }
 
-/// At most `limit` of the groups that match, the one that failed last first, from the one after `before`. Only unsettled
+/// At most `limit` of the groups that match, the most recent failure first, from the one after `before`. Only unsettled
 /// dead letters count, regardless of the filter's states. Reason, stage, trigger, endpoint and text are those of the latest
 /// dead letter, which the others share.
 ///

@@ -17,14 +17,14 @@ use crate::{
     postgres::planning,
 };
 
-/// Dead letters that one search looks at.
+/// Dead letters that one search reads.
 const MAX_SEARCHED: i64 = 10_000;
 
 /// Where a search ended before the last dead letter.
 type End = (OffsetDateTime, Uuid);
 
 /// At most `limit` of the dead letters that match, newest first, from the one after `before`, and where the search for a text
-/// ended, if it read so much that it did not come to the last one.
+/// stopped, if it had read enough before the last one.
 ///
 /// # Errors
 /// When the database fails.
@@ -43,7 +43,7 @@ pub async fn list(
         if filter.text.is_some() {
             let (more, ended) = of_kind(conn, &filter, before, limit).await?;
             found.extend(more);
-            // Nothing older has been searched in both.
+            // Older ones have not been searched in both.
             end = end.max(ended);
         } else {
             found.extend(list_of_kind(conn, &filter, before, limit).await?);
@@ -55,7 +55,7 @@ pub async fn list(
     Ok((found, end))
 }
 
-/// At most `limit` of the dead letters that match, newest first, after `before`, and where the search ended if it had to. The
+/// At most `limit` of the dead letters that match, newest first, after `before`, and where the search stopped, if it did. The
 /// states of the filter are all unsettled ones, or all settled ones.
 async fn of_kind(
     conn: &mut PgConnection,

@@ -80,7 +80,7 @@ pub async fn deliveries_in(
 /// between, they can be replayed again.
 ///
 /// Returns the marked ones in the order of `keys`. Skips those that are settled, that do not exist, whose contents
-/// were not kept, whose delivery has been delivered, or that were not replayed as often as `replays` says: somebody
+/// were not kept, whose delivery has been delivered, or whose number of replays differs from `replays`: somebody
 /// else has replayed them since.
 ///
 /// # Errors
@@ -150,7 +150,7 @@ pub async fn begin_replay_of_deliveries(
     Ok(())
 }
 
-/// Resolves the dead letters of deliveries that ended well after a replay.
+/// Resolves the dead letters of deliveries that succeeded after a replay.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

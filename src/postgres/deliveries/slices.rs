@@ -61,7 +61,7 @@ pub struct Matching {
 pub struct Slices {
     /// The deliveries that match, newest first.
     pub found: Vec<Matching>,
-    /// Everything since then was searched, unless there were more than were asked for.
+    /// Everything since then was searched, unless more matched than requested.
     pub searched_to: OffsetDateTime,
     /// Whether that is the beginning of the time to search.
     pub is_complete: bool,
@@ -104,7 +104,7 @@ pub async fn by_slices(
     }
 }
 
-/// How much longer the next slice may be than one that had so many rows, to have half as many as one may have. An empty one says
+/// How much longer the next slice may be than one that had this many rows, to have half of the maximum. An empty one says
 /// nothing if those after it are known to have many.
 fn growth(rows: i64, is_crowded: bool) -> i32 {
     match rows {
@@ -115,7 +115,7 @@ fn growth(rows: i64, is_crowded: bool) -> i32 {
 }
 
 /// At most `most` of the deliveries that match, as [`super::list`] lists them, and where the search ended, if it did not reach
-/// `since`. It looks at pending ones alone if no others match, and otherwise slice by slice.
+/// `since`. It reads only pending ones if no others match, and otherwise slice by slice.
 ///
 /// # Errors
 /// When the database fails.
@@ -126,7 +126,7 @@ pub async fn search(
     since: OffsetDateTime,
     most: usize,
 ) -> Result<(Searched<Summary>, Option<(OffsetDateTime, Uuid)>), sqlx::Error> {
-    // Before the rows: what gets one in between is listed all the same.
+    // Before the rows: a delivery that gets one in between is still listed.
     let Searched { found: mut unsent, is_complete } = matching_unsent(conn, filter).await?;
     let (keys, end) = if filter.states.as_deref() == Some(&[State::Pending]) {
         let limit = i64::try_from(most).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ use crate::domain::webhook::delivery::Delivery;
 /// Maximum number of rows that [`search`] reads.
 const MAX_SEARCHED: i64 = 1_000;
 
-/// It reads no further row once they are larger, in bytes.
+/// Once the rows are larger, in bytes, it reads no further one.
 const MAX_SEARCHED_BYTES: i64 = 16 << 20;
 
 /// A delivery that is to be sent and may have no row yet.
@@ -20,7 +20,7 @@ pub struct Unsent {
     pub is_owned: bool,
 }
 
-/// What was found among the deliveries that are to be sent.
+/// The result of a search among unsent deliveries.
 pub struct Searched<T> {
     /// What was found.
     pub found: Vec<T>,

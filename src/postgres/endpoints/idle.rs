@@ -16,7 +16,7 @@ use crate::{
 /// Rows of one page.
 const PAGE_SIZE: i64 = 1_000;
 
-/// How much longer than deliveries endpoints stay. More than worker 1 remembers an endpoint for, and than the clocks of
+/// How much longer endpoints stay than deliveries: longer than worker 1 remembers an endpoint, and than the clocks of
 /// two processes differ.
 const MARGIN: Duration = Duration::days(2);
 

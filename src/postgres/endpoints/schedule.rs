@@ -50,7 +50,7 @@ pub async fn lanes<'a>(
 /// How many lanes a claim takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Turns {
-    /// The turn that comes first. Random, or the last turns would get nothing when there is much to do.
+    /// The turn that comes first. Random, or the last turns would get nothing under load.
     pub first: i32,
     /// Maximum number of lanes of one turn.
     pub per_turn: usize,
@@ -122,8 +122,8 @@ pub async fn schedule(
     Ok(())
 }
 
-/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner goes by
-/// what it has stored itself. Returns those whose rows are locked; nothing is stored of them.
+/// Stores when the rate limits of these lanes allow the next request, if `owner` still owns them: their next owner uses
+/// what it has stored. Returns those whose rows are locked; nothing is stored of them.
 ///
 /// # Errors
 /// When the database fails.
@@ -189,7 +189,7 @@ pub async fn release<'a>(
     .await
 }
 
-/// Releases the lanes of `owner` that it knows nothing of: a claim succeeded, but its answer was lost. `known` are those
+/// Releases lanes that `owner` owns without knowing it: a claim succeeded, but its answer was lost. `known` are those
 /// that it owns. Only the task that claims may call it.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::{
 /// Maximum wait for the processes. Each renews its row within a few seconds, or the row expires.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Time between two looks at them.
+/// Time between two checks.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The recall of what an erasure has removed.

@@ -24,7 +24,7 @@ pub enum ItemResult {
     Started,
     /// It was replayed, discarded, restored or resent.
     Done,
-    /// It was left alone.
+    /// It was skipped.
     Skipped,
     /// It was not published, and is open again.
     Failed,
@@ -52,7 +52,7 @@ impl ItemState {
     pub fn all() -> impl Iterator<Item = Self> {
         let letters = Letter::VARIANTS.iter().map(|state| Self::DeadLetter(*state));
         let deliveries = Delivery::VARIANTS.iter().map(|state| Self::Delivery(*state));
-        // What is discarded is so in both.
+        // `discarded` is a state of both.
         letters.chain(deliveries.filter(|state| *state != Self::Delivery(Delivery::Discarded)))
     }
 
@@ -96,7 +96,7 @@ pub struct ListedItem {
     pub id: Uuid,
     /// `started`, `done`, `skipped` or `failed`; `None` while it waits.
     pub outcome: Option<String>,
-    /// Why it was skipped or failed. If it was done, what else there is to know about it.
+    /// Why it was skipped or failed. If it was done, further details.
     pub detail: Option<String>,
     /// The state of the dead letter or delivery now: after a replay or resend, its result.
     pub state: Option<String>,

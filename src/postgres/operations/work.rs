@@ -176,7 +176,7 @@ pub struct Verdict {
     pub resolved: i64,
     /// They failed again.
     pub open: i64,
-    /// Nothing is known yet.
+    /// No result yet.
     pub replaying: i64,
 }
 
@@ -226,7 +226,7 @@ pub async fn verdict(
     }
 }
 
-/// Sets the step that follows the one that was judged, `None` for no further one, and pauses the operation if there is a
+/// Sets the step that follows the judged one, `None` for no further one, and pauses the operation if given a
 /// reason.
 ///
 /// # Errors

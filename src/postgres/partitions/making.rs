@@ -11,7 +11,7 @@ use super::{Change, Table, abandon, begin, given_up};
 /// Pages of a default partition that are read under its lock: less than a tenth of a second.
 const MAX_READ: i64 = 8_000;
 
-/// How many days ahead a partition must be to be made beside a larger default partition. Until then nothing is inserted
+/// How many days ahead a partition must be to be created beside a larger default partition. Until then nothing is inserted
 /// that [`forbid`] forbids.
 const AHEAD: Duration = Duration::days(3);
 
@@ -130,7 +130,7 @@ async fn validate(conn: &mut PgConnection, table: &Table, first: Date) -> Result
     Ok(Change::Done)
 }
 
-/// Runs statements in one transaction that nobody waits for for long. They are built from constants and dates.
+/// Runs statements in one transaction that blocks others only briefly. They are built from constants and dates.
 async fn change(conn: &mut PgConnection, statements: &[String]) -> Result<Change, sqlx::Error> {
     let mut transaction = conn.begin().await?;
     if !begin(&mut transaction).await? {

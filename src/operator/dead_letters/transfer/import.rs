@@ -30,9 +30,9 @@ const MAX_NAMED: u64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "camelCase")]
 pub enum Outcome {
-    /// It is back.
+    /// It was imported.
     Imported,
-    /// It, or another one of the same message, is there.
+    /// It, or another one of the same message, already exists.
     Present,
     /// It was resolved when it was exported.
     Resolved,
@@ -42,9 +42,9 @@ pub enum Outcome {
     Erased,
     /// Its delivery is gone, or in another state.
     Undeliverable,
-    /// It is not what an export writes.
+    /// It does not come from an export.
     Invalid,
-    /// The database does not accept it, or others kept it from doing so. The file may be imported again.
+    /// The database does not accept it, or a lock prevented that. The file may be imported again.
     Refused,
 }
 
@@ -71,7 +71,7 @@ impl Outcome {
     }
 }
 
-/// What it takes to recognize an erased person.
+/// What is needed to recognize an erased person.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// Setting `contacts.suppression_pepper`.
@@ -80,20 +80,20 @@ pub struct Terms<'a> {
     pub regions: &'a Regions,
 }
 
-/// Puts dead letters back, line by line.
+/// Imports dead letters, line by line.
 pub struct Importer<'a> {
     /// The database.
     pub database: &'a Database,
     /// Who imports.
     pub actor: &'a Actor,
-    /// What it takes to recognize an erased person.
+    /// What is needed to recognize an erased person.
     pub terms: Terms<'a>,
-    /// Changes nothing, and says what would come of each line.
+    /// Changes nothing, and reports the outcome of each line.
     pub is_dry: bool,
 }
 
 impl Importer<'_> {
-    /// Puts the dead letter of a line back, with the same id, unless its event has ended in another way.
+    /// Imports the dead letter of a line, with the same id, unless its event has ended otherwise.
     ///
     /// # Errors
     /// When the database fails; then nothing has changed.
@@ -253,7 +253,7 @@ async fn deliverable(
 }
 
 /// The dead letter of a record. What follows from the body is read from the body. `None` if the record contradicts it, or
-/// is nothing that an export writes.
+/// does not come from an export.
 fn read(record: &Record) -> Option<NewDeadLetter> {
     let body = match (&record.body, &record.body_base64) {
         (Some(text), None) => text.clone().into_bytes(),
