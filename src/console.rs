@@ -127,7 +127,7 @@ impl Console {
         Ok(Self { listener, routes: guarded.merge(open), changes })
     }
 
-    /// Serves requests until `stop`. Then waits for changes that have begun, however long their clients have been gone.
+    /// Serves requests until `stop`. Then waits for changes that have begun, even if their clients are long gone.
     pub async fn run(self, stop: CancellationToken) {
         server::serve(self.listener, self.routes, stop, LIMITS).await;
         self.changes.close();

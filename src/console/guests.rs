@@ -99,7 +99,7 @@ impl Open {
         self.turn
     }
 
-    /// Asks one connection to leave.
+    /// Closes one connection.
     fn dismiss(&mut self) {
         let mut counts: HashMap<Peer, usize> = HashMap::new();
         for guest in self.guests.values() {
@@ -160,7 +160,7 @@ mod tests {
         Peer(IpAddr::from([192, 0, 2, number]))
     }
 
-    /// Drops the guests that were asked to leave, as their connections do, until the newcomer has its place.
+    /// Drops the guests whose connections are to be closed, until the newcomer has its place.
     async fn admit(guests: &Guests, present: &mut Vec<Guest>, number: u8) -> Vec<u8> {
         let arrives = guests.admit(peer(number));
         tokio::pin!(arrives);

@@ -36,7 +36,7 @@ struct Link {
     bearer: Bearer,
 }
 
-/// Whom a token names, and what they may do.
+/// The holder of a token, and their role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bearer {
     pub(super) name: String,
@@ -50,7 +50,7 @@ pub(super) struct Session {
     pub(super) csrf: String,
 }
 
-/// A secret that opens the console once, as the bearer of the token with this name.
+/// A secret that opens the console once, as the holder of the token with this name.
 #[derive(Clone, Debug)]
 pub struct OneTimeCode {
     /// The secret part of the link.
@@ -78,7 +78,7 @@ impl Keyring {
     pub(super) fn bearer(&self, token: &[u8]) -> Option<Bearer> {
         let given = digest(token);
         let mut found = None;
-        // Without an early end: the time must not depend on the place of the token.
+        // Without an early exit: the time must not depend on the place of the token.
         for token in &self.tokens {
             if bool::from(token.digest.ct_eq(&given)) {
                 found = Some(&token.bearer);

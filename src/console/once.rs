@@ -135,7 +135,7 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
     if !status.is_success() {
         let problem = response.extensions().get::<Problem>();
         let is_unchanged = problem.map_or(!status.is_server_error(), |problem| problem.is_unchanged);
-        // It may have changed something. Repeated with the same key, it would not say so.
+        // It may have changed something, which a repetition with the same key would not report.
         if !is_unchanged {
             return Ok(response);
         }
@@ -150,7 +150,7 @@ async fn keep(shared: &Shared, caller: &str, key: &str, response: Response) -> R
     let finish =
         async |conn: &mut sqlx::PgConnection| store::finish(conn, caller, key, status.as_u16(), answer).await;
     if let Err(error) = shared.database.unit(finish).await {
-        // The change is made. A repetition learns that nobody knows its end.
+        // The change is made. A repetition learns that its outcome is unknown.
         tracing::warn!(error = crate::telemetry::chain(&error), "could not keep the answer of a request");
     }
     Ok(response)

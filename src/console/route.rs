@@ -65,7 +65,7 @@ pub struct RouteInfo {
     pub method: Method,
     /// With parameters as `{name}`.
     pub path: &'static str,
-    /// The least role that may use it; `None` if nobody needs to sign in.
+    /// The lowest role that may use it; `None` if no sign-in is needed.
     pub role: Option<Role>,
     /// Whether it changes anything.
     pub kind: Kind,
@@ -98,7 +98,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `POST` of a request that only reads, because what it asks for must not be in an address.
+    /// `POST` of a request that only reads, because its parameters must not be in a URL.
     pub(super) fn query<T: 'static>(
         path: &'static str,
         role: Role,
@@ -109,7 +109,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `GET`, answered with a page. Who is not signed in is sent to sign in first.
+    /// `GET`, answered with a page. Visitors who are not signed in are redirected to sign in first.
     pub(super) fn page<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::GET, path, role: Some(role), kind: Kind::Read, face: Face::Page };
@@ -123,7 +123,7 @@ impl Route {
         Self { info, handler: on(MethodFilter::POST, handler) }
     }
 
-    /// `POST` of a form that only reads, because what it asks for must not be in an address.
+    /// `POST` of a form that only reads, because its parameters must not be in a URL.
     pub(super) fn ask<T: 'static>(path: &'static str, role: Role, handler: impl Handler<T, Shared>) -> Self {
         let info =
             RouteInfo { method: Method::POST, path, role: Some(role), kind: Kind::Read, face: Face::Page };
@@ -203,7 +203,7 @@ impl Gate {
         Ok(request)
     }
 
-    /// A person who only lacks a session is sent to sign in.
+    /// A person who only lacks a session is redirected to sign in.
     fn unauthenticated(&self, request: &Request, problem: Problem) -> Response {
         if self.info.face == Face::Api || request.headers().contains_key(header::AUTHORIZATION) {
             return problem.into_response();

@@ -53,7 +53,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The span of a request that is not answered yet. If it never is, its client has left.
+/// The span of an unanswered request. If it is never answered, its client has disconnected.
 struct Open(Option<Span>);
 
 impl Open {

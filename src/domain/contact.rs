@@ -243,7 +243,7 @@ pub enum Operation {
     Created,
     /// A value changed, or another contact was merged into this one.
     Updated,
-    /// The contact has all the values already, or newer ones.
+    /// The contact already has all the values, or newer ones.
     Unchanged,
 }
 

@@ -76,7 +76,7 @@ pub fn parse(text: &[u8]) -> Option<Value> {
     Some(value)
 }
 
-/// Whether a member says nothing. Some serializers write all members of a class, and forms all of their boxes.
+/// Whether a member is empty. Some serializers write all members of a class, and forms all of their fields.
 #[must_use]
 pub fn is_empty(value: &Value) -> bool {
     match value {

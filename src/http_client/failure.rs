@@ -24,7 +24,7 @@ pub(super) enum Failure {
     Exchange(hyper::Error),
     /// The deadline passed.
     Timeout,
-    /// Nobody wanted the request any more once the connection was open.
+    /// The request was no longer wanted once the connection was open.
     Withdrawn,
 }
 

@@ -68,7 +68,7 @@ impl Names {
     /// for a place, so the caller needs a deadline.
     pub(super) async fn resolve(&self, company: &str, name: &str, port: u16) -> Vec<SocketAddr> {
         loop {
-            // Before the look at the places, or it would miss one that becomes free in between.
+            // Before checking the places, or it would miss one that becomes free in between.
             let freed = self.running.freed.notified();
             match self.step(company, name) {
                 Step::Join(mut found) => {
@@ -105,7 +105,7 @@ impl Names {
         let place =
             Place { running: Arc::clone(&self.running), company: company.to_owned(), name: name.to_owned() };
         let lookup = Arc::clone(&self.lookup);
-        // Not tracked: nobody can end it, and its result may have no use.
+        // Not tracked: it cannot be interrupted, and its result may be unneeded.
         tokio::task::spawn_blocking(move || {
             let addresses = lookup(&place.name).ok().filter(|addresses| !addresses.is_empty());
             drop(place);

@@ -125,7 +125,7 @@ impl Given {
     }
 }
 
-/// Refuses a selection that names an unknown one.
+/// Refuses a selection with an unknown key.
 pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
     input::all_exist("dead letter", selection, async |keys: &[Key]| {
         let rows = dead_letters::summaries(database, keys).await?;
@@ -219,7 +219,7 @@ async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Resu
         response.extensions_mut().insert(Personal);
         return Ok(response);
     }
-    // Before the broker is asked for anything.
+    // Before connecting to the broker.
     edit::draft(database, &terms, &edit).await?;
     let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
     let topology = Topology::new(&settings.amqp.namespace);

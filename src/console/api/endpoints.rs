@@ -106,7 +106,7 @@ async fn change(
     .await
 }
 
-/// An endpoint by its URL or id, or a URL that is not one yet.
+/// An endpoint by its URL or id, or a URL without an endpoint.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Test {

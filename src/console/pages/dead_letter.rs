@@ -66,7 +66,7 @@ struct Contents {
     body: Payload,
     /// Because it is not JSON, and may have an identity document anywhere.
     is_withheld: bool,
-    /// Where an admin asks for what is hidden.
+    /// Where an admin can reveal hidden parts.
     reveal: Option<String>,
     properties: String,
     difference: Option<String>,
@@ -209,7 +209,7 @@ fn edit(
     if let Some(Refused { body, fault }) = refused {
         return Some(Edit { action, body, fault: Some(fault) });
     }
-    // Identity documents that are hidden in it stay as they are.
+    // Hidden identity documents in it keep their values.
     let seen = seen?;
     let text = std::str::from_utf8(seen).ok()?;
     // What is edited must be what is shown, so nothing of it is replaced.

@@ -46,7 +46,7 @@ struct Page {
     base: String,
     title: String,
     state: Badge,
-    /// What it will do, while it only is planned.
+    /// What it will do, while it is only planned.
     plan: Option<Plan>,
     /// The button beside the one that cancels it: its verb, class and name.
     change: Option<(&'static str, &'static str, &'static str)>,
@@ -127,7 +127,7 @@ impl Item {
     }
 }
 
-/// Why an item was left alone.
+/// Why an item was skipped.
 fn detail(name: &str) -> String {
     let text = match name {
         "wrong_state" => "Its state did not allow it, or its contents were not kept.",
@@ -256,7 +256,7 @@ fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
     actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
-/// The forms that decide about an operation.
+/// The forms that control an operation.
 pub(super) fn decisions() -> [Route; 4] {
     [
         decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, options| {

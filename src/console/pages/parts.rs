@@ -98,7 +98,7 @@ impl Id {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Tone {
-    /// Somebody must look.
+    /// Needs attention.
     Failed,
     /// It continues by itself.
     Waiting,

@@ -165,7 +165,7 @@ fn steps(
     Ok(steps)
 }
 
-/// Checks the arguments against the trigger's parameters. If they fit only without some that are no value for the contact
+/// Checks the arguments against the trigger's parameters. If they fit only without some that are not a value for the contact
 /// anyway (blank, a placeholder), these become null and are returned.
 fn check(
     trigger: &Trigger,

@@ -222,7 +222,7 @@ impl<'a> Firing<'a> {
         let endpoint = action.endpoint_url().map(|url| Endpoint::new(&event.company, url));
         let terms = endpoint.as_ref().map(|one| deployment.terms.of(event.company.as_str(), one.url()));
         let terms = terms.unwrap_or_default();
-        // The contact is applied all the same; worker 2 makes this step alone a dead letter.
+        // The contact is still applied; worker 2 dead-letters this step alone.
         let variables = event.variables(contact);
         let (request, fault) = match render(action, terms.profile, &variables, default_body) {
             Ok(request) => (request, None),

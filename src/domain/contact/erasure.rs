@@ -49,7 +49,7 @@ impl Person {
         let mut person = Self { phones: Vec::new(), emails: Vec::new(), codes: Vec::new(), region };
         for key in keys {
             match key {
-                // A stored phone that does not parse is searched for like a document.
+                // An unparsable stored phone is searched for like a document.
                 Identifier::Phone(phone) if Phone::parse(phone.as_str(), region).as_ref() != Some(&phone) => {
                     person.codes.extend(code(phone.as_str()));
                 }

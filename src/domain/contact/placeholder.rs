@@ -79,7 +79,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// For people. Does not contain the value.
+    /// The reason in words. Does not contain the value.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {

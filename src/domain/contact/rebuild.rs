@@ -77,7 +77,7 @@ pub fn rebuild(
     let mut created = HashSet::new();
     let mut steps = Vec::with_capacity(entries.len());
     for AppliedUpdate { contact, update } in entries {
-        // A step that creates a contact keeps its id, unless another step has created that contact already.
+        // A step that creates a contact keeps its id, unless another step has already created that contact.
         let fresh = if created.contains(contact) {
             ContactId(update.stamp.event.id_of(company, "contact", update.stamp.step))
         } else {

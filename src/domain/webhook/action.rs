@@ -91,8 +91,8 @@ impl WebhookAction {
         url.into_iter().chain(headers).chain(body).chain(unknown).collect()
     }
 
-    /// Whether the body is sent as text, because it is neither JSON nor a form. A value can change its structure, whatever
-    /// content type is declared for it.
+    /// Whether the body is sent as text, because it is neither JSON nor a form. A value can change its structure, regardless of the
+    /// declared content type.
     #[must_use]
     pub const fn is_sent_as_text(&self) -> bool {
         matches!(self.body, Ok(Some(Body::Text(_))))

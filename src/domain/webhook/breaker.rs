@@ -122,7 +122,7 @@ impl Breaker {
     pub fn after(self, signal: Signal, now: OffsetDateTime, max_in_flight: u32, rule: &BreakerRule) -> Self {
         match signal {
             Signal::Held(hold) => self.held(hold, now, rule),
-            // What was sent before the hold says nothing about the time after it.
+            // A request from before the hold says nothing about the time after it.
             _ if self.is_held(now) => self,
             // The probe was inconclusive, so the next one may start.
             Signal::None if self.state == State::HalfOpen => Self { until: now, ..self },
@@ -141,7 +141,7 @@ impl Breaker {
         let (openings, until) = match self.state {
             // During ramp up the last probe has succeeded, so the endpoint only wants a slower pace.
             State::Closed | State::RampUp => (0, asked),
-            // Another answer to what was sent before it opened.
+            // Another answer to a request from before it opened.
             State::Open => (self.openings, asked.max(self.until)),
             State::HalfOpen => {
                 let openings = self.openings.saturating_add(1);

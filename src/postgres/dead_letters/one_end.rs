@@ -75,7 +75,7 @@ pub async fn lock_refusals(conn: &mut PgConnection, events: &[EventKey<'_>]) -> 
     .map(drop)
 }
 
-/// Locks these rows like [`lock_refusals`], except those that others have locked. Returns the events of the locked-out rows.
+/// Locks these rows like [`lock_refusals`], except those that others have locked. Returns the events of the skipped rows.
 ///
 /// # Errors
 /// When the database fails; the caller's transaction is then lost.

@@ -27,7 +27,7 @@ use crate::domain::{
     value::{country, phone::Region, zip_code},
 };
 
-/// The longest text that is looked at for a placeholder when it breaks the schema, in bytes.
+/// The longest text that is checked for a placeholder when it violates the schema, in bytes.
 const MAX_PLACEHOLDER: usize = 1024;
 
 /// Builds the update from the arguments that `mapping` names. `region` is the company's.
@@ -64,7 +64,7 @@ pub(super) fn fill(
     Ok(update)
 }
 
-/// A program writes its word for nothing in every field that it does not have. Nobody called None works at None.
+/// A program writes its word for nothing in every missing field. Nobody called None works at None.
 fn drop_shared_doubts(values: &mut FieldMap<String>) {
     let doubtful: Vec<(Field, &String)> =
         values.iter().filter(|(field, value)| is_doubtful(*field, value)).collect();
@@ -77,7 +77,7 @@ fn drop_shared_doubts(values: &mut FieldMap<String>) {
     }
 }
 
-/// The arguments that may be null, that fill fields, and that are no value for any of them: nothing, blank or a placeholder.
+/// The arguments that may be null, that fill fields, and that are not a value for any of them: nothing, blank or a placeholder.
 pub(super) fn without_value<'t>(
     trigger: &'t Trigger,
     arguments: &Value,
@@ -145,7 +145,7 @@ pub(super) fn explain(
                 let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
                 match update.values.get(field) {
                     None => Outcome::NoValue("a word for no value, in several fields"),
-                    // The postal code is tidied last.
+                    // The postal code is formatted last.
                     Some(value) => Outcome::Stored(value.clone(), noted.or(doubt)),
                 }
             }

@@ -83,7 +83,7 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
 }
 
-/// A path to a value that nobody followed: `lead.name`, `@param.name`. An address has an `@` within.
+/// A path to a value that was never resolved: `lead.name`, `@param.name`. An address has an `@` within.
 fn is_path(field: Field, text: &str, parameter: &str) -> bool {
     let path = text.strip_prefix('@').unwrap_or(text);
     let Some((root, name)) = path.split_once('.') else { return false };

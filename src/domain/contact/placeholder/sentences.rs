@@ -85,7 +85,7 @@ const TASK: &str = "confirmar confirmado confirmada definir definido informar pr
 const FOLLOWS: Says = 32;
 const LATER: &str = "depois despues luego later soon follow follows spater folgt nachgereicht dopo";
 
-/// Stands beside all of these.
+/// Goes with all of these.
 const JOINS: Says = 64;
 const JOINT: &str = "o a os as um uma de da do das dos na no nas nos em por pelo pela pelos para com e ou que me lhe isso este \
     esta esse essa ao ate ainda agora momento nesse neste mais ser sera \

@@ -60,7 +60,7 @@ const MIN_JOINED: usize = 7;
 /// In bytes; phrases that begin with a longer word are looked up at once.
 const LONGEST_START: usize = 24;
 
-/// Stand between two phrases: "null and null".
+/// Between two phrases: "null and null".
 const CONNECTIVES: [&str; 6] = ["e", "y", "and", "or", "ou", "o"];
 
 /// Deny what follows, which may be the field's own name: "sem cargo".

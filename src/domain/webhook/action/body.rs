@@ -244,7 +244,7 @@ fn without_bare_parts(text: &str, numbers: &mut Vec<String>) -> String {
     out
 }
 
-/// The number that the text begins with. It may be none of JSON (`01`, `1.`).
+/// The number that the text begins with. JSON may not allow it (`01`, `1.`).
 fn number(text: &str) -> &str {
     if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
         return "";
