@@ -23,7 +23,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum number of parameters or fields. The largest form of a page has a fourth of them.
 const MAX_PARAMS: usize = 2000;
 
-/// The prefix of the paths that programs use.
+/// How the addresses begin that programs use.
 const API: &str = "/api/";
 
 /// An extension of a request: the maximum size of its body.
@@ -104,8 +104,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// The parameters of a query, or the fields of a form. Each is taken by its name; [`Params::end`] refuses the
-/// rest.
+/// The parameters of a query, or the fields of a form. Each is taken by its name; [`Params::end`] refuses those that
+/// nobody took.
 #[derive(Debug, Default)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,

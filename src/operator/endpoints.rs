@@ -190,7 +190,7 @@ impl Change {
     }
 }
 
-/// Changes a lane. Idempotent: a call that changes nothing is not recorded.
+/// Changes a lane. Idempotent: what changes nothing is not recorded.
 ///
 /// # Errors
 /// When the endpoint no longer exists, or the database fails.

@@ -26,7 +26,7 @@ pub(in crate::cli) struct Verb {
 
 impl<S: Select> Bulk<S> {
     /// Plans an operation on what is selected, and works on it once the operator has confirmed its count. If this process
-    /// dies, a running service continues. Returns the exit code, and the operation if there was anything to do.
+    /// dies, a running service goes on. Returns the exit code, and the operation if there was anything to do.
     ///
     /// # Errors
     /// When the selection makes no sense, the operator declines, or database or broker fail.

@@ -219,7 +219,7 @@ async fn edit_one(shared: Shared, actor: Actor, id: Uuid, new: NewEvent) -> Resu
         response.extensions_mut().insert(Personal);
         return Ok(response);
     }
-    // Before connecting to the broker.
+    // Before the broker is asked for anything.
     edit::draft(database, &terms, &edit).await?;
     let mut publisher = Publisher::connect(&settings.amqp, "replay").await?;
     let topology = Topology::new(&settings.amqp.namespace);

@@ -117,7 +117,7 @@ pub(super) async fn respond(
 ) -> Result<Response, Problem> {
     let found = dead_letters::get(&shared.database, key).await?;
     let gone =
-        || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones are removed after some time");
+        || Problem::new(Kind::NotFound, "there is no such dead letter; settled ones leave after some time");
     let letter = found.ok_or_else(gone)?;
     let is_replaying = letter.summary.state == Letter::Replaying.name();
     let seen = dead_letters::seen(&letter);

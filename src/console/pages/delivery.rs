@@ -183,7 +183,7 @@ pub(super) async fn resend(
     let key = Key { company, id: query::id(&id)? };
     let here = object("deliveries", &key.company, key.id);
     let resent = on_one_thread(move || async move {
-        // Only a hint: without it the worker finds the delivery with its next poll.
+        // Only a hint: without it the worker finds the delivery when it looks next.
         let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
         let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;
         if let Some(wake_up) = wake_up.as_mut().filter(|_| resent.done > 0) {

@@ -12,7 +12,7 @@ use crate::domain::{
     json::{self, Members},
 };
 
-/// Replaces a text with the JSON in it: `function.arguments` of `OpenAI`, a column of a database. Anything else as
+/// The JSON that stands in a text as JSON: `function.arguments` of `OpenAI`, a column of a database. Anything else as
 /// it is.
 #[must_use]
 pub fn unwrapped(json: &str) -> Cow<'_, str> {

@@ -78,7 +78,7 @@ impl Phone {
         let read = written::read(unprefixed.as_deref().unwrap_or(&text));
         let Written { number, international, extension } = read?;
         let mut phone = if international {
-            // `+00 55`: the prefix for calls abroad after the sign that means it. No country code is 0.
+            // `+00 55`: the prefix for calls abroad after the sign that stands for it. No country code is 0.
             canonical(&format!("+{}", number.strip_prefix("00").unwrap_or(&number)), None)?
         } else {
             let national = canonical(without_old_prefix(&number, region), Some(region));

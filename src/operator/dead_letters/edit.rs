@@ -1,8 +1,8 @@
 //! Edits the event of a dead letter and sends it.
 //!
-//! An edited event is a different event, with its own id. It is stored as a dead letter that is being replayed, in
-//! the transaction that resolves the original, and published afterwards. So after a crash exactly one of the two is
-//! unsettled: the original, or the edited event, which can be replayed.
+//! What was edited is another event, with an id of its own. It is stored as a dead letter that is being replayed, in the
+//! transaction that resolves the original, and published afterwards. So after a crash exactly one of the two is unsettled:
+//! the original, or the edited event, which can be replayed.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -194,7 +194,7 @@ pub async fn edit(
     }
 }
 
-/// Stores the edited event in place of the original, in the caller's transaction. After an inner `Err`, roll back.
+/// Stores the edited event in place of the original, in the caller's transaction. An `Err` within is to be rolled back.
 async fn store(
     conn: &mut PgConnection,
     actor: &Actor,

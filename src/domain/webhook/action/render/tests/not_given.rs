@@ -22,7 +22,7 @@ fn parameter_that_was_not_given_is_null_in_json() {
         // Longer names are others.
         (json!({"v": "$interests"}), json!({"v": "$interests"})),
         (json!({"v": "$interest_rate"}), json!({"v": "$interest_rate"})),
-        // Client data replaces a missing argument.
+        // Client data stands in for an argument.
         (json!({"v": "$user_id"}), json!({"v": "usr_999"})),
         (json!({"v": "$none"}), json!({"v": null})),
         (
