@@ -256,7 +256,7 @@ fn actor(caller: &Caller, reason: Option<&str>) -> Result<Actor, Problem> {
     actor.map_err(|error| Problem::invalid("reason", error.to_string()))
 }
 
-/// The forms that control an operation.
+/// The forms that decide about an operation.
 pub(super) fn decisions() -> [Route; 4] {
     [
         decision("/operations/{id}/run", Done::OperationRun, |database, actor, id, options| {
