@@ -93,9 +93,9 @@ enum Command {
     Audit(audit::Command),
     /// Ask the running service whether it is ready
     Healthcheck(healthcheck::Args),
-    /// Inspect broker, database and settings: which promises this deployment keeps
+    /// Inspect broker, database and settings, and report which promises this deployment keeps
     Doctor(doctor::Args),
-    /// Prove the promises on the rows of the database
+    /// Prove on the rows of the database that nothing is lost
     Verify(verify::Args),
     /// Check and show the settings
     #[command(subcommand)]

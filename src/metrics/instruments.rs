@@ -20,7 +20,7 @@ use prometheus_client::{
 /// Only grows.
 pub type Counter = counter::Counter<u64, AtomicU64>;
 
-/// Set to what was measured last.
+/// Set to the latest measurement.
 pub type Gauge = gauge::Gauge<f64, AtomicU64>;
 
 /// Maximum number of buckets of a histogram, the last one included.
@@ -189,7 +189,7 @@ impl EncodeMetric for Histogram {
     }
 }
 
-/// Tells a figure of a component; `None` once that is gone.
+/// Reports a figure of a component; `None` once that is gone.
 type Probe = Box<dyn Fn() -> Option<f64> + Send + Sync>;
 
 /// Gauges that read their value when they are asked: the memory of components, which costs nothing until then.

@@ -76,7 +76,7 @@ impl Select for Filters {
             || self.limit.is_some()
     }
 
-    /// Without a state, deliveries that succeeded would be sent once more.
+    /// Without a state, successful deliveries would be sent again.
     fn check(&self) -> Result<(), Usage> {
         if !self.excludes_ids() {
             return Err(Usage("select deliveries by ids, or by filters such as --state dead".to_owned()));
