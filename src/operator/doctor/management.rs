@@ -83,8 +83,7 @@ fn fault_of_policies(queue: &ManagedQueue) -> Option<String> {
     let faults = [
         limit.map(|limit| format!("delivery-limit {limit}: the broker {does} what comes back so often")),
         set("message-ttl").map(|ttl| format!("message-ttl {ttl}: the broker {does} what waits for longer")),
-        set("expires")
-            .map(|time| format!("expires {time}: the broker deletes the queue when it is unused")),
+        set("expires").map(|time| format!("expires {time}: the broker deletes the queue when it is unused")),
     ];
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     if faults.is_empty() {
