@@ -1,9 +1,9 @@
 //! Turns arguments into the values and identifiers of a contact.
 //!
-//! A value that cannot be stored is reported in `rejected` with a code, and the other values are stored. The event
-//! fails only if it has no identifier and a phone or email was rejected, or if the rules require one. A birthday or
-//! country that is not understood is stored as given and reported as `unverified`. A phone beside an unusable second
-//! number is stored and reported as `one_of_two`.
+//! A value that cannot be stored is reported in `rejected` with a code, and the other values are stored. The
+//! event fails only if it has no identifier and a phone or email was rejected, or if the rules require one. A
+//! birthday or country that is not understood is stored as given and reported as `unverified`; a phone beside
+//! which a second number cannot be used is stored and reported as `one_of_two`.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ pub enum Outcome {
     Rejected(&'static str),
 }
 
-/// The outcome of each argument that [`fill`] has read for `update`.
+/// What came of each argument that [`fill`] has read for `update`.
 pub(super) fn explain(
     mapping: &Mapping,
     arguments: &Map<String, Value>,
