@@ -1,4 +1,4 @@
-//! What operators do, the same for every surface.
+//! What operators can do, for every surface.
 //!
 //! Nothing here prints, parses a command line or serves HTTP.
 

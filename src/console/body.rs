@@ -45,12 +45,12 @@ pub(super) async fn read(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     all.unwrap_or_else(|_| Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")))
 }
 
-/// Into one buffer: a client may send each byte in a frame of its own, which costs many times its size.
+/// Into one buffer: a client may send each byte in its own frame, which costs many times its size.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(Kind::InvalidRequest, "the body ended early"))?;
-        // Trailers are of no use.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - all.len() {
             return Err(too_large(limit));
@@ -156,7 +156,7 @@ impl Params {
         parse(&text).map(Some).ok_or_else(|| Problem::invalid(name, format!("expected {expected}")))
     }
 
-    /// Refuses parameters that nobody took: a filter with a typing error must not select everything.
+    /// Refuses parameters that were not taken: a mistyped filter must not select everything.
     ///
     /// # Errors
     /// When there is one.

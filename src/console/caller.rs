@@ -1,4 +1,4 @@
-//! Who sends a request: the bearer of a token, or a session of the console.
+//! Who sends a request: the holder of a token, or a session of the console.
 
 use axum::{
     extract::FromRequestParts,
@@ -21,7 +21,7 @@ use crate::{
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "contact_relay_session";
 
-/// Who sends a request. A handler that takes it has a caller whose role its route accepts.
+/// Who sends a request. A handler with this parameter has a caller whose role its route accepts.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// Their name, for the audit.
@@ -68,7 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Only open routes have none.
+        // Only open routes lack it.
         parts.extensions.get().cloned().ok_or_else(|| unauthenticated("this needs a token"))
     }
 }

@@ -1,5 +1,5 @@
-//! The console's pages: HTML from templates, which escape all that strangers chose. They work without script, and every
-//! change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
+//! The console's pages: HTML from templates, which escape all text from strangers. Pages work without JavaScript:
+//! every change is a form that is posted and answered with a redirect. Nothing here decides what a change does.
 
 mod assets;
 mod attempts;

@@ -24,7 +24,7 @@ use crate::{metrics::Proof, settings::Role};
 const CLOSED: &str =
     "Nobody has access: http.tokens is empty. Add an entry name:role:token and restart the service.";
 
-/// Why nobody at this address can sign in.
+/// Why sign-ins from this address fail.
 const LIMITED: &str = "Too many attempts from this address have failed. Try again in a minute.";
 
 pub(super) fn routes() -> Vec<Route> {
@@ -76,7 +76,7 @@ async fn follow(
     Path(code): Path<String>,
 ) -> Result<Response, Problem> {
     let gone =
-        || Problem::new(Kind::NotFound, "this link was used already, or is not ours; sign in at /sign-in");
+        || Problem::new(Kind::NotFound, "this link was already used, or is not ours; sign in at /sign-in");
     if method != Method::GET {
         return Err(gone());
     }

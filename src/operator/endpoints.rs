@@ -44,7 +44,7 @@ pub enum ResolveError {
     /// Several endpoints match.
     #[error("`{0}` matches several endpoints; give more of the id, or the company")]
     Ambiguous(String),
-    /// The address contains variables, which only an event gives.
+    /// The address contains variables, whose values only an event has.
     #[error("this URL contains variables; give one without, such as https://hooks.example/contacts/1")]
     HasVariables,
     /// The database failed.
@@ -238,14 +238,14 @@ pub struct Target {
     pub company: String,
     /// The address. Its path may be a secret.
     pub url: String,
-    /// The endpoint's id, if it is one already.
+    /// The endpoint's id, if it already exists.
     pub endpoint: Option<Uuid>,
 }
 
 /// The endpoint of a test, or the URL as given when no endpoint has it.
 ///
 /// # Errors
-/// When `text` is no URL and not the id of one endpoint, when its address has variables, or the database fails.
+/// When `text` is neither a URL nor the id of one endpoint, when its address has variables, or the database fails.
 pub async fn test_target(
     database: &Database,
     company: Option<&str>,

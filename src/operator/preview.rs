@@ -29,7 +29,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Why there is nothing to show.
+/// Why a preview failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviewError {
     /// The definition cannot be parsed.
@@ -57,7 +57,7 @@ pub struct Found {
 /// The steps of the event, and how many further steps are skipped. A step that would become a dead letter has an `error`.
 ///
 /// # Errors
-/// When there is no such definition, or the event would become a dead letter.
+/// When the definition does not exist, or the event would become a dead letter.
 pub fn fire(
     text: &str,
     arguments: &RawValue,
@@ -75,7 +75,7 @@ pub fn fire(
 /// The definitions in `text`: an event, an object with `trigger` and `next`, or one definition.
 ///
 /// # Errors
-/// When `next` is no list.
+/// When `next` is not a list.
 pub fn find(text: &str) -> Result<Vec<Found>, PreviewError> {
     let (base, members) = data(text);
     let Some(trigger) = members.get("trigger") else {
@@ -206,7 +206,7 @@ fn shown(field: Field, value: &str) -> String {
     }
 }
 
-/// What came of one argument: `stored`, `noValue` or `rejected`.
+/// The outcome of one argument: `stored`, `noValue` or `rejected`.
 fn argument_json(Explained { field, parameter, given, outcome }: Explained) -> Value {
     let (outcome, value, because) = match outcome {
         Outcome::Stored(value, because) => ("stored", Some(shown(field, &value)), because),

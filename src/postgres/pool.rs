@@ -103,7 +103,7 @@ impl fmt::Display for Cause<'_> {
 pub struct Database {
     pool: PgPool,
     asked: Arc<Asked>,
-    /// What the last new connection lacked. The pool hides it: it tries again until it gives up.
+    /// What the last new connection lacked. The pool hides that: it retries until it gives up.
     unfit: Arc<Mutex<Option<Unfit>>>,
     unit_timeout: Duration,
     /// Also the deadline of the pool's own test of a returned connection.
@@ -131,7 +131,7 @@ impl Database {
         Self::with_sessions(settings, purpose, settings.max_connections, Plans::Custom)
     }
 
-    /// A pool for workers, and one connection set aside in a pool of its own. Who has that pool does not wait for others,
+    /// A pool for workers, and one connection set aside in its own pool. The owner of that pool does not wait for others,
     /// however busy they are.
     ///
     /// # Errors
@@ -143,8 +143,8 @@ impl Database {
         Ok((others, Self::with_sessions(settings, purpose, 1, Plans::Generic)?))
     }
 
-    /// As [`Self::new`], for people who wait for an answer: few connections, and statements that end soon, so that what
-    /// they ask for cannot slow down the workers.
+    /// As [`Self::new`], for people who wait for an answer: few connections and short statement timeouts, so that
+    /// their queries cannot slow down the workers.
     ///
     /// # Errors
     /// When `postgres.url` is not an address.

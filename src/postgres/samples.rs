@@ -1,4 +1,4 @@
-//! What metrics sample of the whole database, every few seconds. Each statement reads a bounded number of rows.
+//! Samples of the whole database for metrics, taken every few seconds. Each statement reads a bounded number of rows.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -11,16 +11,16 @@ const MAX_COUNTED: i64 = 10_000;
 /// The same of operations.
 const MAX_OPERATIONS: i64 = 1_000;
 
-/// Maximum number of overdue lanes of a turn, and of batches, among which one of a company that nobody serves is looked for.
+/// How many overdue lanes of a turn, and how many batches, are searched for a company that nobody serves.
 const MAX_PASSED: i64 = 100;
 
-/// How long the oldest work that no process has taken is overdue, in seconds.
+/// How long the oldest untaken work is overdue, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     /// Events to publish.
     pub publish: f64,
-    /// Webhooks to send, and lanes to be claimed, of companies of which no process sends anything. The others wait for their own
-    /// share, which says nothing about the service.
+    /// Webhooks to send, and lanes to be claimed, of companies that no process serves. The work of the others waits for its
+    /// company's share, which says nothing about the service.
     pub webhook: f64,
 }
 
@@ -138,7 +138,7 @@ pub async fn operations(conn: &mut PgConnection) -> Result<Vec<OpenOperations>, 
     .await
 }
 
-/// Until when settled dead letters are counted: transactions that are older than this have committed, or are not counted.
+/// Until when settled dead letters are counted: older transactions have committed, or are not counted.
 ///
 /// # Errors
 /// When the database fails.

@@ -104,7 +104,7 @@ impl Settle for Collection<'_> {
 }
 
 impl Collection<'_> {
-    /// Counts a portion that is stored, of which these are dead letters now.
+    /// Counts a stored portion. `opened` are its new dead letters.
     fn measure(&self, portion: &[NewDeadLetter], began: Instant, opened: &[(Stage, Reason)]) {
         let (messages, traces) = (portion.len(), &self.collector.traces);
         let started = SystemTime::now() - began.elapsed();
@@ -122,13 +122,13 @@ impl Collection<'_> {
         }
     }
 
-    /// Stores all of them, those that the database refuses after the others. `false` if stopped before that.
+    /// Stores all of them; those that the database refuses come after the others. `false` if stopped before that.
     async fn store_all(&self, dead: &[NewDeadLetter]) -> bool {
         let DeadLetterCollector { database, health, settings, .. } = self.collector;
         let pepper = settings.contacts.suppression_pepper.expose_secret();
         let recognition = Recognition { pepper, regions: self.regions, budget: &SearchBudget::default() };
         let (mut portions, mut put_off, mut rounds) = (vec![dead], Vec::new(), Backoff::default());
-        // Many may be locked, and each try waits for the first that is.
+        // Many may be locked, and each try waits for the first of them.
         let mut is_patient = true;
         loop {
             let Some(portion) = portions.pop() else {
@@ -170,14 +170,14 @@ impl Collection<'_> {
 
 /// What one transaction has stored.
 enum Stored {
-    /// All: those that are dead letters now, and how many lost their contents, because they could not be searched.
+    /// Everything: the new dead letters, and how many lost their contents because they could not be searched.
     All { unsearched: usize, opened: Vec<(Stage, Reason)> },
-    /// Nothing, because they are too many to be searched at once.
+    /// Nothing: too many to search at once.
     TooMany,
 }
 
-/// Stores the messages whose event has no other end. `is_patient`: it waits for dead letters that others have locked;
-/// otherwise those that messages have already stay as they are.
+/// Stores the messages whose event has not ended otherwise. `is_patient`: waits for locked dead letters;
+/// otherwise locked ones stay as they are.
 async fn store(
     conn: &mut PgConnection,
     recognition: Recognition<'_>,
@@ -198,7 +198,7 @@ async fn store(
     }
     let replays: Vec<_> = dead.iter().filter_map(|new| Some((new.replay_of?, new.as_message()))).collect();
     let discarded = dead_letters::lock_discarded(&mut transaction, &replays).await?;
-    // A discard cancels the replay, wherever its message has gone.
+    // A discard cancels the replay, wherever its message is.
     dead.retain(|new| new.replay_of.is_none_or(|id| !discarded.contains(&(id, new.meaning))));
     dead_letters::insert(&mut transaction, &dead).await?;
     transaction.commit().await?;
@@ -263,7 +263,7 @@ fn with_origin(fault: Fault, body: &[u8]) -> Fault {
     Fault {
         company: company.and_then(|id| CompanyId::new(id).ok()),
         event: cause.and_then(|(source, id)| EventRef::new(source, id).ok()),
-        // Postgres refuses a zero byte, and the batch would be tried for ever.
+        // Postgres refuses a zero byte, and the batch would be retried forever.
         trigger: text("/data/trigger/name").filter(|name| !name.contains('\0')).map(str::to_owned),
         ..fault
     }

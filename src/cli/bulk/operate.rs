@@ -1,4 +1,4 @@
-//! Commands that are operations: planned, confirmed by their count, and worked on until they end.
+//! Commands that are operations: they plan, ask for confirmation of the count, and work until the end.
 
 use std::collections::VecDeque;
 

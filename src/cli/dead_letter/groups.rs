@@ -42,7 +42,7 @@ pub(in crate::cli) struct Groups {
 pub(in crate::cli) struct Note {
     /// The group's signature
     signature: Signature,
-    /// The note; replaces the one before
+    /// The note; replaces the previous one
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     text: Option<String>,
     /// Remove the note

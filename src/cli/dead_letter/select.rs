@@ -42,7 +42,7 @@ pub(in crate::cli) struct Filters {
     /// Only dead letters of the trigger with this name
     #[arg(long, value_name = "NAME")]
     trigger: Option<String>,
-    /// Only dead letters of deliveries to this endpoint: its id, whole
+    /// Only dead letters of deliveries to this endpoint, by its whole id
     #[arg(long, value_name = "ID")]
     endpoint: Option<Uuid>,
     /// Only dead letters of the event with this id

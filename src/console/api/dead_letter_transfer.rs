@@ -1,4 +1,4 @@
-//! Dead letters whole: exported and put back.
+//! Exports and imports complete dead letters.
 
 use axum::{
     extract::State,

@@ -1,4 +1,4 @@
-//! Dead letters: list, groups, note, get, edit. `operations` does what is done to many.
+//! Dead letters: list, groups, note, get, edit. `operations` changes many at once.
 
 use axum::{
     extract::State,
@@ -104,7 +104,7 @@ impl Given {
         })
     }
 
-    /// The filter; in these states if none is given.
+    /// The filter; these are the default states.
     pub(super) fn filter(self, states: &[DeadLetterState]) -> Result<Filter, Problem> {
         let given = self.state.filter(|given| !given.is_empty());
         let given = given.map(|names| names.iter().map(|name| input::named("state", name)).collect());
@@ -125,7 +125,7 @@ impl Given {
     }
 }
 
-/// Refuses a selection that names an unknown one.
+/// Refuses a selection with an unknown key.
 pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
     input::all_exist("dead letter", selection, async |keys: &[Key]| {
         let rows = dead_letters::summaries(database, keys).await?;

@@ -81,7 +81,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The filter, from a place on. Without `since`, it goes back a day, and to pending deliveries of any age.
+    /// The filter, from a place on. Without `since`, it goes back a day, but includes pending deliveries of any age.
     pub(super) async fn filter(self, database: &Database, from: Option<Cursor>) -> Result<Filter, Problem> {
         let states = self.state.unwrap_or_default();
         let states: Vec<DeliveryState> =
@@ -106,7 +106,7 @@ impl Given {
     }
 }
 
-/// Refuses a selection that names an unknown one.
+/// Refuses a selection with an unknown key.
 pub(super) async fn all_exist(database: &Database, selection: &Selection<Filter>) -> Result<(), Problem> {
     input::all_exist("delivery", selection, async |keys: &[Key]| {
         let rows = deliveries::summaries(database, keys).await?;
@@ -163,13 +163,13 @@ async fn resend(
     on_one_thread(move || resend_all(shared, actor, ids)).await
 }
 
-/// Each id by itself, so that what was done is known whatever happens to the next one.
+/// Each id by itself, so that its outcome is known even if the next one fails.
 async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Reply, Problem> {
     let (mut total, mut results) = (Resent::default(), Vec::with_capacity(ids.len()));
     let (mut failed, mut ended) = (0_u64, None);
     for id in ids {
         let resent = match &ended {
-            // Nor would it answer for the others.
+            // It would fail for the others, too.
             Some(problem) => Err(Problem::clone(problem)),
             None => resend_one(&shared, &actor, id).await,
         };
@@ -201,7 +201,7 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
     })))
 }
 
-/// Resends one delivery, or says why there is none.
+/// Resends one delivery, or says why not.
 async fn resend_one(shared: &Shared, actor: &Actor, id: Uuid) -> Result<Result<Resent, String>, Problem> {
     let key = match deliveries::resolve(&shared.database, None, &id.to_string()).await {
         Ok(key) => key,

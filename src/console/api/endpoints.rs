@@ -106,7 +106,7 @@ async fn change(
     .await
 }
 
-/// An endpoint by its URL or id, or a URL that is not one yet.
+/// An endpoint by its URL or id, or a URL without an endpoint.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Test {
@@ -130,7 +130,7 @@ async fn test(
         Ok(Reply(views::endpoints::test(&sent.request, &sent.attempt(), input::sight(&caller))))
     });
     let mut response = reply.await?.into_response();
-    // The whole address, a signature, and whatever the receiver answered.
+    // The whole address, a signature, and the receiver's answer.
     response.extensions_mut().insert(Personal);
     Ok(response)
 }

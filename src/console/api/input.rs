@@ -109,7 +109,7 @@ pub(super) fn selection<F>(
     Ok(Selection::Keys(keys.filter(|key| seen.insert(key.clone())).collect()))
 }
 
-/// Refuses keys that nothing has: a typing error must not become an operation on the rest. `known` returns those that exist.
+/// Refuses unknown keys: a typo must not become an operation on the rest. `known` returns those that exist.
 ///
 /// # Errors
 /// When one is unknown, or the database fails.
@@ -182,7 +182,7 @@ pub(super) fn moment_in(name: &str, text: Option<String>) -> Result<Option<Offse
     parsed(name, text, parse, "a time such as 2026-11-22T10:00:00Z, or a duration such as 24h")
 }
 
-/// A text that the database can compare with.
+/// A text that the database accepts in a comparison.
 pub(super) fn text(query: &mut Params, name: &'static str) -> Result<Option<String>, Problem> {
     storable(name, query.one(name)?)
 }

@@ -1,6 +1,6 @@
 //! Operations on many dead letters or deliveries: plan, run, pause, resume, cancel, list, get, items.
 //!
-//! A process with the role dead-letter does the work. A request only plans and decides.
+//! A process with the role dead-letter does the work. A request only plans it or changes its state.
 
 use std::num::NonZeroU32;
 
@@ -211,7 +211,7 @@ impl Decision for Run {
     }
 }
 
-/// At which rate it goes on, if at another one.
+/// The new rate, if it changes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resume {

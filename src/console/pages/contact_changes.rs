@@ -1,4 +1,4 @@
-//! What may be done to a contact: unmerge, erase, and show its identity.
+//! Changes to a contact: unmerge, erase, reveal its identity.
 
 use askama::Template;
 use axum::{

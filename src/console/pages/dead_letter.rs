@@ -1,4 +1,4 @@
-//! One dead letter: what failed, its message, and what may be done about it.
+//! One dead letter: what failed, its message, and what an operator can do about it.
 
 use askama::Template;
 use axum::{
@@ -64,9 +64,9 @@ struct Page {
 
 struct Contents {
     body: Payload,
-    /// Because it is no JSON, and may have an identity document anywhere.
+    /// Because it is not JSON, and may have an identity document anywhere.
     is_withheld: bool,
-    /// Where an admin asks for what is hidden.
+    /// Where an admin can reveal hidden parts.
     reveal: Option<String>,
     properties: String,
     difference: Option<String>,
@@ -209,7 +209,7 @@ fn edit(
     if let Some(Refused { body, fault }) = refused {
         return Some(Edit { action, body, fault: Some(fault) });
     }
-    // Identity documents that are hidden in it stay as they are.
+    // Hidden identity documents in it keep their values.
     let seen = seen?;
     let text = std::str::from_utf8(seen).ok()?;
     // What is edited must be what is shown, so nothing of it is replaced.

@@ -151,7 +151,7 @@ pub(super) async fn list(
     })
 }
 
-/// What may be done to dead letters in the chosen states.
+/// The actions for dead letters in the chosen states.
 fn actions(state: &str) -> Vec<(&'static str, &'static str)> {
     let mut actions = Vec::new();
     if matches!(state, "" | "open" | "replaying" | ANY) {

@@ -117,10 +117,7 @@ pub(super) async fn reveal(
 }
 
 fn gone() -> Problem {
-    Problem::new(
-        Kind::NotFound,
-        "there is no such delivery; deliveries leave some time after they have ended",
-    )
+    Problem::new(Kind::NotFound, "there is no such delivery; deliveries are removed some time after they end")
 }
 
 fn page(shell: Shell, key: &Key, delivery: &Delivery) -> Page {

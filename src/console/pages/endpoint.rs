@@ -219,7 +219,7 @@ pub(super) async fn enable(
     change(shared, caller, target(&id, params, form)?, (Change::Enable, Done::Enabled)).await
 }
 
-/// Sends a test, and shows how it ended. A test records nothing but that somebody has sent it.
+/// Sends a test, and shows its outcome. Only the fact that somebody sent it is recorded.
 pub(super) async fn test(
     State(shared): State<Shared>,
     caller: Caller,

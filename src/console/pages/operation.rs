@@ -1,4 +1,4 @@
-//! One operation: what it is about to do, how far it is, what came of each dead letter, and the decisions about it.
+//! One operation: what it will do, its progress, the outcome of each item, and the buttons to control it.
 
 use std::num::NonZeroU32;
 
@@ -46,7 +46,7 @@ struct Page {
     base: String,
     title: String,
     state: Badge,
-    /// What it will do, while it only is planned.
+    /// What it will do, while it is only planned.
     plan: Option<Plan>,
     /// The button beside the one that cancels it: its verb, class and name.
     change: Option<(&'static str, &'static str, &'static str)>,
@@ -127,12 +127,12 @@ impl Item {
     }
 }
 
-/// Why an item was left alone.
+/// Why an item was skipped.
 fn detail(name: &str) -> String {
     let text = match name {
         "wrong_state" => "Its state did not allow it, or its contents were not kept.",
         "replayed_since" => "Somebody else has replayed it since it was chosen.",
-        "loop_guard" => "It was replayed too often already.",
+        "loop_guard" => "It has been replayed too often.",
         "refused" => "The database refuses to change it.",
         "not_published" => "The broker did not take it; it is open again.",
         "superseded" => "It had been superseded; it is closed again if a newer version was sent.",

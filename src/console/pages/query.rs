@@ -1,4 +1,4 @@
-//! What pages read from paths, queries and forms, and write back into their forms and links.
+//! What pages read from paths, queries and forms, and write into their own forms and links.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ pub(super) struct Shell {
     pub(super) name: String,
     pub(super) role: &'static str,
     pub(super) csrf: String,
-    /// Whether the script loads it again from time to time.
+    /// Whether the script reloads it from time to time.
     pub(super) is_live: bool,
     pub(super) notice: Option<Notice>,
     pub(super) links: &'static [Link],
@@ -63,7 +63,7 @@ impl Shell {
         }
     }
 
-    /// The same page, loaded again from time to time.
+    /// The same page, reloaded from time to time.
     pub(super) fn live(self) -> Self {
         Self { is_live: true, ..self }
     }
@@ -92,8 +92,8 @@ pub(super) fn render(page: &impl Template) -> Result<Response, Problem> {
     Ok(Html(text).into_response())
 }
 
-/// What was done, as one sentence. It crosses a redirect as a code of a closed list, so that nobody can make a link that
-/// shows a text of their own.
+/// What was done, as one sentence. It crosses a redirect as a code of a closed list, so that nobody can craft a link that
+/// shows their own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Done {

@@ -1,6 +1,6 @@
-//! Numbers that JSON does not have, and that programs write all the same.
+//! Numbers that JSON does not allow but programs write anyway.
 
-/// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` if there is none.
+/// The text with `null` for each `NaN` and `Infinity` outside of strings. `None` without any.
 ///
 /// Python's `json.dumps` writes them by default, for an empty cell of pandas, too; C's `printf` writes `nan`
 /// and `inf`. JSON has no such numbers (RFC 8259, 6), and JavaScript writes `null` for them.

@@ -1,5 +1,5 @@
-//! Members that programs spell in another way than their type asks: JSON as a text, a time in the notation of a
-//! language. Each is spelled as the type asks, and nothing is guessed.
+//! Members that programs spell differently than their type requires: JSON as a text, a time in a language's own
+//! notation. Each is converted to the required form, and nothing is guessed.
 
 use std::borrow::Cow;
 
@@ -33,7 +33,7 @@ pub(super) fn value_in(text: &str) -> Option<Value> {
     object.remove("value")
 }
 
-/// The event as JSON: `null` for `NaN`, and its data as an object although they stand in a text or in base64. `None` if
+/// The event as JSON: `null` for `NaN`, and its data as an object even if they are in a text or in base64. `None` if
 /// that changes nothing.
 pub(super) fn event(text: &str) -> Option<String> {
     let plain = without_nan(text);
@@ -55,7 +55,7 @@ fn with_data(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The data that stand in a text or in base64.
+/// The data from a text or from base64.
 fn data(members: &Members<'_>) -> Option<String> {
     let text = |name: &str| {
         let value: Option<&RawValue> = members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
@@ -71,7 +71,7 @@ fn data(members: &Members<'_>) -> Option<String> {
     Some(data).filter(|data| json::is_shallow(data) && json::members(data).is_ok())
 }
 
-/// The event as it is read: its data, its definitions, its arguments and its client data as JSON where they stand in
+/// The event as it is read: its data, its definitions, its arguments and its client data as JSON where they are in
 /// texts. `None` if none of them does.
 pub(super) fn unfolded(text: &str) -> Option<String> {
     // JSON in a text has escapes, unless it is empty or of numbers.
@@ -105,7 +105,7 @@ fn with(object: &str, other: impl Fn(&str, &str) -> Option<String>) -> Option<St
     Some(out)
 }
 
-/// The JSON that stands in a text.
+/// The JSON in a text.
 fn in_text(value: &str) -> Option<String> {
     let Cow::Owned(inside) = unwrapped(value) else { return None };
     let is_json = json::is_shallow(&inside) && serde_json::from_str::<&RawValue>(&inside).is_ok();

@@ -1,5 +1,5 @@
-//! Takes off what spreadsheets, chats, documents and people put around a value. What it takes off says nothing
-//! about the value; where a link's label and target are two values, it does not choose.
+//! Removes what spreadsheets, chats, documents and people put around a value. It says nothing about the value. Where
+//! a link's label and target are two values, nothing is chosen.
 
 mod links;
 mod literals;
@@ -27,7 +27,7 @@ const MAX_LAYERS: usize = 8;
 /// Digits that all spellings of a phone number share.
 const TAIL_DIGITS: usize = 7;
 
-/// What a text is to be: it decides what may stand around it.
+/// What a text is meant to be, which decides how it may be wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An email address.
@@ -42,16 +42,16 @@ pub enum Kind {
     Text,
 }
 
-/// A value without what stood around it.
+/// An unwrapped value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwrapped<'a> {
-    /// The value; the text itself if nothing stood around it.
+    /// The value; the text itself if it was not wrapped.
     Bare(Cow<'a, str>),
     /// A link whose label and target are two different values.
     Differs,
 }
 
-/// Takes off what stands around a cleaned text. The result is cleaned, too.
+/// Unwraps a cleaned text. The result is cleaned, too.
 #[must_use]
 pub fn unwrap(kind: Kind, text: &str) -> Unwrapped<'_> {
     unwrap_named(kind, kind.names(), text)
@@ -120,7 +120,7 @@ impl Kind {
         matches!(self, Self::Email | Self::Phone(_))
     }
 
-    /// Whether the text certainly has nothing around it, which is far cheaper to see than to look for each layer.
+    /// Whether the text is certainly not wrapped, which is far cheaper to see than to look for each layer.
     fn is_plain(self, text: &str) -> bool {
         let is_plain = |byte: u8| match byte {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'/' => true,
@@ -260,7 +260,7 @@ impl Kind {
         }
     }
 
-    /// Whether a label that is no identifier contains one other than that of the target.
+    /// Whether a label that is not an identifier contains one other than the target's.
     fn mentions_another(self, label: &str, target: &str) -> bool {
         match self {
             Self::Email => label.contains('@') && !label.to_lowercase().contains(target),

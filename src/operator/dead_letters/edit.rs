@@ -96,7 +96,7 @@ pub enum EditError {
     /// It is being replayed, or settled.
     #[error("only an open dead letter can be edited; this one is {0}")]
     NotOpen(String),
-    /// It has no event of its own.
+    /// It does not have its own event.
     #[error("a dead letter of stage webhook has no event to edit; replay it, or resend its delivery")]
     Webhook,
     /// Its contents were not kept.
@@ -105,7 +105,7 @@ pub enum EditError {
     /// The body is too large.
     #[error("the edited event is larger than {MAX_BODY} bytes")]
     TooLarge,
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     #[error("the edited event is not a JSON object")]
     NotJson,
     /// Worker 1 would refuse the event, for this reason.
@@ -119,13 +119,13 @@ pub enum EditError {
     /// The company differs.
     #[error("an event cannot be moved to another company")]
     OtherCompany,
-    /// It is not known whose event it is.
+    /// The owner of the event is unknown.
     #[error("the company of this dead letter could not be read; name the company of the edited event")]
     CompanyNeeded,
     /// Nothing but the id would differ.
     #[error("the edited event says the same as the original; replay that")]
     Unchanged,
-    /// A person in it has been erased since the original was written, or that would take too long to find out.
+    /// A person in it has been erased since the original was written, or checking that would take too long.
     #[error("the edited event may name a person who has been erased")]
     Erased,
     /// The database failed.
@@ -244,7 +244,7 @@ fn checked(
     if edit.body.len() > MAX_BODY {
         return Err(EditError::TooLarge);
     }
-    // Whoever edits sees no identity document, and need not.
+    // The editor does not see identity documents, and need not.
     let restored = restored(&original.body, edit.body);
     let edit = &Edit { body: restored.as_deref().unwrap_or(edit.body), ..*edit };
     let edited: Value = serde_json::from_slice(without_mark(edit.body)).map_err(|_| EditError::NotJson)?;
@@ -281,7 +281,7 @@ fn checked(
     let new = NewDeadLetter {
         company: company.clone(),
         stage: Stage::Upsert,
-        // It has failed for the reason of the original so far.
+        // So far, it has failed for the original's reason.
         reason: summary.reason.parse().unwrap_or(Reason::EventInvalid),
         message: summary.message.clone(),
         meaning: fired::meaning(&body),

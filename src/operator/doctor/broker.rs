@@ -13,7 +13,7 @@ use crate::{
 
 const AREA: &str = "broker";
 
-/// Without its queues, an event gets lost, and so does what the broker dead-letters.
+/// Without its queues, events get lost, and so do messages that the broker dead-letters.
 const QUEUES: &[Promise] = &[Promise::OneEnd, Promise::Outages];
 
 /// Bindings are among the findings only if the management interface cannot show them.
@@ -86,12 +86,12 @@ fn object(Object { kind, name, state }: &Object) -> Finding {
 /// A queue without a consumer. The service may just be stopped.
 fn consumers(Object { name, state, .. }: &Object) -> Option<Finding> {
     let ObjectState::Queue { messages, consumers: 0 } = state else { return None };
-    let found = format!("nobody reads {name}, in which {messages} messages wait");
+    let found = format!("{messages} messages wait in {name}, which has no consumer");
     let finding = Finding::new(AREA, format!("consumers of {name}"), Status::Warning, found);
     Some(finding.remedy("run `contact-relay run` with the role that reads it"))
 }
 
-/// A client cannot list bindings. But who consumes has declared them before.
+/// A client cannot list bindings. But a consumer has declared them before.
 fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     let is_read = |end: &str| {
         let name = format!("{namespace}.{end}");
@@ -101,7 +101,7 @@ fn bindings(inspection: &Inspection, namespace: &str) -> Finding {
     };
     let check = "run `rabbitmqctl list_bindings`; a process of the service declares them at its start";
     if ["trigger-fired", "webhook", "dead-letters"].iter().all(|end| is_read(end)) {
-        let found = "declared by those who consume; whether somebody has removed one since is not visible";
+        let found = "declared by consumers; a client cannot see whether one was removed since";
         return Finding::new(AREA, BINDINGS, Status::Invisible, found).of(QUEUES).remedy(check);
     }
     let found = "not visible, and not every queue has a consumer that would have declared them";
@@ -112,7 +112,7 @@ fn publishing(publishing: &Publishing) -> Finding {
     const PROMISES: &[Promise] = &[Promise::Published];
     let finding = |status, found: &str| Finding::new(AREA, "publishing", status, found).of(PROMISES);
     match publishing {
-        Publishing::Confirmed => finding(Status::Fine, "a message to nobody was confirmed; no alarm"),
+        Publishing::Confirmed => finding(Status::Fine, "an unroutable message was confirmed; no alarm"),
         Publishing::Blocked => finding(Status::Broken, "the broker blocks publishers, because of an alarm")
             .remedy("run `rabbitmq-diagnostics alarms`, and free memory or disk on the nodes that it names"),
         Publishing::Refused(why) => {

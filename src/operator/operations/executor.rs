@@ -1,7 +1,7 @@
 //! Works on operations, window by window: each is marked, published and settled before the next one begins.
 //!
-//! A window that was marked and not settled, because the process died, is published again by the next owner. That does
-//! no harm: an event or delivery takes effect once. Nothing is marked twice.
+//! If the process dies between marking and settling, the next owner publishes the window again. That is harmless: an
+//! event or delivery takes effect once. Nothing is marked twice.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -39,10 +39,10 @@ const WINDOW_BYTES: i64 = 8 << 20;
 /// How long an operation belongs to its owner after the last window.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Skipped: the database refuses to change it, for example because somebody keeps it locked.
+/// Skipped: the database refuses to change it, for example because another session keeps it locked.
 const REFUSED: &str = "refused";
 
-/// Why work on an operation ended early. It goes on from there.
+/// Why work on an operation ended early. It continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The database failed.
@@ -130,7 +130,7 @@ impl Executor {
         self.database.transact(|_| true, async |conn| store::claim(conn, owner, LEASE, wanted).await).await
     }
 
-    /// Lets another process go on with the operation.
+    /// Lets another process continue the operation.
     ///
     /// # Errors
     /// When the database fails; others then wait until the lease has ended.
@@ -143,7 +143,7 @@ impl Executor {
     /// is halved, and an item that is refused alone is left out.
     ///
     /// # Errors
-    /// When the database or the broker is away. Nothing is lost, and the same window is done again.
+    /// When the database or the broker is unreachable. Nothing is lost, and the same window is repeated.
     pub async fn step(&mut self, operation: Uuid) -> Result<Step, WorkError> {
         let window = self.prepare(operation).await?;
         let done = self.do_window(operation, window).await;
@@ -216,7 +216,7 @@ impl Executor {
         Ok(self.database.transact(|_| true, leave_out).await?)
     }
 
-    /// Connects to the broker, before anything is marked that has to be published.
+    /// Connects to the broker, before anything is marked for publishing.
     ///
     /// # Errors
     /// When the broker cannot be reached.

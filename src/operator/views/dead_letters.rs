@@ -8,7 +8,7 @@ use crate::operator::{
     dead_letters::{self, DeadLetter, Note},
 };
 
-/// A dead letter as [`dead_letter`] shows it, with the message as it is. For somebody who can read the database anyway.
+/// A dead letter as [`dead_letter`] shows it, with the message as it is. For callers who can read the database anyway.
 ///
 /// # Errors
 /// When it cannot be written as JSON.

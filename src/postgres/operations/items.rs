@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What came of an item, for a filter.
+/// The outcome of an item, for a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ItemResult {
@@ -24,7 +24,7 @@ pub enum ItemResult {
     Started,
     /// It was replayed, discarded, restored or resent.
     Done,
-    /// It was left alone.
+    /// It was skipped.
     Skipped,
     /// It was not published, and is open again.
     Failed,
@@ -52,14 +52,14 @@ impl ItemState {
     pub fn all() -> impl Iterator<Item = Self> {
         let letters = Letter::VARIANTS.iter().map(|state| Self::DeadLetter(*state));
         let deliveries = Delivery::VARIANTS.iter().map(|state| Self::Delivery(*state));
-        // What is discarded is so in both.
+        // `discarded` is a state of both.
         letters.chain(deliveries.filter(|state| *state != Self::Delivery(Delivery::Discarded)))
     }
 
     /// The state with this name.
     ///
     /// # Errors
-    /// When there is none; names those that there are.
+    /// When the name is unknown; lists the known ones.
     pub fn parse(name: &str) -> Result<Self, String> {
         let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
         Self::all().find(|state| state.name() == name).ok_or_else(|| format!("expected one of {}", names()))
@@ -78,7 +78,7 @@ impl ItemState {
 /// Which items of an operation. `None` does not narrow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ItemFilter {
-    /// By what came of them.
+    /// By their outcome.
     pub result: Option<ItemResult>,
     /// By the state that their dead letter or delivery has now.
     pub state: Option<ItemState>,
@@ -96,9 +96,9 @@ pub struct ListedItem {
     pub id: Uuid,
     /// `started`, `done`, `skipped` or `failed`; `None` while it waits.
     pub outcome: Option<String>,
-    /// Why it was skipped or failed. If it was done, what else there is to know about it.
+    /// Why it was skipped or failed. If it was done, further details.
     pub detail: Option<String>,
-    /// The state of the dead letter or delivery now: after a replay or resend, what came of it.
+    /// The state of the dead letter or delivery now: after a replay or resend, its result.
     pub state: Option<String>,
 }
 

@@ -1,8 +1,8 @@
 //! Retries the transaction of a batch until it commits.
 //!
-//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message in question
-//! is alone. That message becomes a dead letter, in the end, and its neighbors go on (`portion`). If the database is
-//! unreachable, the batch waits and resumes with one message.
+//! If the database refuses a batch because of what it contains or needs, the batch is halved until the message at
+//! fault is alone. In the end, that message becomes a dead letter, and its neighbors go on (`portion`). If the
+//! database is unreachable, the batch waits and resumes with one message.
 
 use std::{
     sync::Arc,
@@ -42,7 +42,7 @@ const MAX_STARTS: i32 = 5;
 /// How a health report about a message that was set aside begins.
 const SET_ASIDE: &str = "set aside a message: ";
 
-/// Maximum time to clear a count while the worker stops: it must be able to, even if the database is unreachable.
+/// Maximum time to clear a count while the worker stops, because it must stop even if the database is unreachable.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Commits one batch.
@@ -52,7 +52,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Commits an outcome for every message. `false`: the process is stopping, and the messages go back to the queue.
+    /// Commits an outcome for every message. `false`: the process is stopping, and the messages are requeued.
     pub(super) async fn settle(self, messages: Vec<Triaged>) -> bool {
         let mut portion = Portion { accepted: Vec::with_capacity(messages.len()), ..Portion::default() };
         for message in messages {
@@ -69,7 +69,7 @@ impl Committer {
         self.commit(portion).await
     }
 
-    /// Hands over what is committed. If those who take it are gone, because the process is ending, another process takes
+    /// Hands over what is committed. If its takers are gone, because the process is ending, another process takes
     /// it.
     fn hand_over(&self, Effects { events, requests, .. }: Effects) {
         // Webhooks first: somebody is waiting for them.
@@ -79,12 +79,12 @@ impl Committer {
         self.worker.relay.hand_over(events);
     }
 
-    /// Commits every message of the batch, and hands over what that leaves to do. `false` if stopped before that.
+    /// Commits every message of the batch, and hands over the resulting effects. `false` if stopped before that.
     async fn commit(&self, portion: Portion) -> bool {
         let UpsertWorker { name, health, set_aside, .. } = self.worker.as_ref();
         let mut wait = DatabaseWait::new(name, health);
         let (mut round, mut rounds) = (Round::of(portion), Backoff::default());
-        // Many rows may be locked, and each try waits for the first that is.
+        // Many rows may be locked, and each try waits for the first of them.
         let mut is_patient = true;
         let budget = SearchBudget::default();
         loop {
@@ -158,7 +158,7 @@ impl Committer {
         let is_proven = || since.is_some_and(|since| set_aside.is_proven(since));
         let mut admission = None;
         let may_set_aside = || match refused {
-            // If the database is slow for everybody, giving up one message after the other helps nobody.
+            // If the database is slow for everybody, giving up messages one by one does not help.
             Refused::Slow(_) => is_proven(),
             _ => {
                 is_proven() || portion.causes(set_aside).any(|cause| set_aside.has_set_aside(cause, now)) || {
@@ -179,7 +179,7 @@ impl Committer {
         if portion.set_aside.is_some() && dead_letters == 0 {
             info!(
                 component = name,
-                "{name} needs nothing for a message that it cannot apply: its event has ended"
+                "{name} acknowledged a message that it cannot apply: its event has already ended"
             );
             if let Some(admission) = &portion.admission {
                 set_aside.withdraw(admission);
@@ -241,7 +241,7 @@ impl Committer {
         let clear = || database.unit(async move |conn| suspects::clear(conn, hash).await);
         let cleared = match retry::until_judged(name, health, &self.stop, clear).await {
             Some(cleared) => cleared,
-            // Best effort: a leftover count matters only if the same message comes again.
+            // Best effort: a leftover count matters only if the same message is redelivered.
             None => tokio::time::timeout(CLEAR_TIMEOUT, clear()).await.unwrap_or_else(|_| {
                 warn!(
                     component = name,

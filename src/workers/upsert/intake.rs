@@ -1,7 +1,7 @@
 //! Receives the messages of one consumer, decodes them, and starts their transactions.
 //!
-//! The next messages are decoded while transactions are in the database. Nothing waits for company: a single message
-//! starts its transaction at once, and under load messages gather until a transaction ends.
+//! The next messages are decoded while transactions run. Nothing waits for a full batch: a single message starts its
+//! transaction at once, and under load messages gather until a transaction ends.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -42,7 +42,7 @@ type Done = Result<(Ticket, bool), JoinError>;
 pub(super) struct Intake {
     worker: Arc<UpsertWorker>,
     triage: Triage,
-    /// They have arrived and are not decoded.
+    /// Messages that have arrived and are not decoded.
     arrived: VecDeque<(Received, Receipt)>,
     window: Window<Triaged, Receipt>,
     running: JoinSet<(Ticket, bool)>,
@@ -50,7 +50,7 @@ pub(super) struct Intake {
     watched: Watched,
 }
 
-/// How many messages the broker hands out: the next batch gathers while others are in the database.
+/// How many messages the broker sends: the next batch gathers while others are in the database.
 pub(super) const fn prefetch(batch_size: usize) -> usize {
     (MAX_RUNNING + 1) * batch_size
 }
@@ -63,7 +63,7 @@ impl Work for Intake {
         stop: &CancellationToken,
     ) -> Result<Ended, ConsumeError> {
         let mut ended = self.consume(consumer, backoff, stop).await;
-        // A transaction is never abandoned. If the consumer is lost, its messages come back and are found applied.
+        // A transaction is never abandoned. If the consumer is lost, its messages are redelivered and found applied.
         while let Some(done) = self.running.join_next().await {
             if let Some(last) = self.settle(done)
                 && ended.is_ok()
@@ -103,7 +103,7 @@ impl Intake {
             self.decode();
             self.start(consumer, stop).await?;
             self.watched.note(&self.window);
-            // What has arrived goes into one transaction if one can start.
+            // If a transaction can start, it gets everything that has arrived.
             let count = if self.window.is_free() { self.limits.messages } else { MAX_DECODED };
             let arriving = BatchLimits { count, bytes: self.limits.bytes };
             tokio::select! {
@@ -127,7 +127,7 @@ impl Intake {
         Counts { metrics: &self.worker.metrics, queue: Queue::TriggerFired }
     }
 
-    /// A short message can take seventy times its size when it is decoded, so what is decoded has a bound of its own.
+    /// A short message can take seventy times its size once decoded, so decoded messages have their own limit.
     fn has_room(&self) -> bool {
         self.arrived.is_empty() && self.window.decoded() < self.worker.settings.upsert.decoded_bytes
     }
@@ -157,7 +157,7 @@ impl Intake {
             let span = info_span!("batch", component = self.worker.name, messages = contents.len());
             let settling = async move { (ticket, committer.settle(contents).await) };
             self.running.spawn(settling.instrument(span));
-            // Nothing is decoded beside a message that may end the process.
+            // Nothing is decoded while a message that may end the process is processed.
             if alone && let Some(done) = self.running.join_next().await {
                 self.acknowledge(consumer, done).await?;
             }
@@ -176,7 +176,7 @@ impl Intake {
     fn settle(&mut self, done: Done) -> Option<Receipt> {
         match done {
             Ok((ticket, is_settled)) => is_settled.then(|| self.window.settle(ticket)).flatten(),
-            // A panic ends this task as well; the process restarts, and its messages come back.
+            // A panic ends this task as well; the process restarts, and its messages are redelivered.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }

@@ -6,7 +6,7 @@ use crate::postgres::{Failure, classify, dead_letters::Replay, refusal};
 
 /// Why nothing was committed.
 ///
-/// Its text names no value, but those of its causes may.
+/// Its text contains no value, but those of its causes may.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     /// Another worker was faster; the next try sees its rows.
@@ -27,10 +27,10 @@ pub(super) enum Refused {
     /// A stored row cannot be read.
     #[error("a stored row cannot be read: {0}")]
     Unreadable(String),
-    /// Somebody keeps a row locked.
+    /// Another session keeps a row locked.
     #[error("{0}")]
     Locked(String),
-    /// Somebody keeps a whole table locked.
+    /// Another session keeps a whole table locked.
     #[error("a table is locked, by a migration or a person")]
     TableLocked,
     /// A statement took too long.
@@ -42,7 +42,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    /// Whether it is about the messages: others may be applied meanwhile.
+    /// Whether the messages are at fault, so that others may be applied.
     pub(super) const fn concerns_messages(&self) -> bool {
         !matches!(self, Self::TableLocked | Self::Systemic(_))
     }

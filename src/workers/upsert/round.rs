@@ -1,4 +1,4 @@
-//! The portions of a batch that are to be tried, and those that wait for the next round. Nothing here does I/O.
+//! The portions of a batch to try now, and those that wait for the next round. Nothing here does I/O.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -13,7 +13,7 @@ pub(super) struct Round {
     /// The last one is next.
     portions: Vec<Portion>,
     put_off: Vec<Portion>,
-    /// What was named by a message that somebody's lock has stopped.
+    /// The keys named by messages that a lock has stopped.
     locked: HashSet<Cause>,
     /// A refusal was reported.
     pub(super) is_reported: bool,
@@ -36,7 +36,7 @@ impl Round {
         self.put_off.push(portion);
     }
 
-    /// Somebody's lock has stopped a message with these causes. One wait for it is enough: others that share one follow in the
+    /// A lock has stopped a message with these causes. One wait for it is enough: others that share one follow in the
     /// next round.
     pub(super) fn put_off_others(&mut self, causes: impl Iterator<Item = Cause>) {
         self.locked.extend(causes);

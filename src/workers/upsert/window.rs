@@ -1,10 +1,10 @@
-//! The messages of one consumer that are not acknowledged yet: which of them a transaction may take, and up to which
-//! of them all are settled. Nothing here does I/O.
+//! The unacknowledged messages of one consumer: which of them a transaction may take, and up to which of them all are
+//! settled. Nothing here does I/O.
 //!
 //! Two transactions run at once. A person's events often arrive close together, and if both had one of them, the
 //! second would lose the race for the new contact and start over. So a message that names a key of a running
-//! transaction waits for its commit, and its neighbors go on without it. This only avoids races: other processes know
-//! nothing of it, and the database decides.
+//! transaction waits for its commit, and its neighbors go on without it. This only avoids races within one consumer;
+//! between processes the database decides.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -32,7 +32,7 @@ pub(super) struct Arrival<T, R> {
     pub(super) demand: Demand,
 }
 
-/// What a message takes up.
+/// The size of a message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demand {
     /// Hashes of what it names. Two transactions with a common key never run at once; a chance collision only costs
@@ -132,7 +132,7 @@ impl<T, R> Window<T, R> {
     /// start.
     ///
     /// A message that stays behind keeps its keys for itself: later messages that name one of them stay, too, or it
-    /// might wait for ever.
+    /// might wait forever.
     pub(super) fn take(&mut self, limits: &Limits) -> Option<Taken<T>> {
         if !self.is_free() {
             return None;
@@ -182,8 +182,8 @@ impl<T, R> Window<T, R> {
         Some(taken)
     }
 
-    /// Ends a transaction that has settled all of its messages. Returns the receipt of the last message before which
-    /// nothing is unsettled: it and all before it can be acknowledged now.
+    /// Ends a transaction that has settled all of its messages. Returns the receipt of the last message up to which
+    /// all are settled: it and all before it can be acknowledged now.
     pub(super) fn settle(&mut self, ticket: Ticket) -> Option<R> {
         let index = self.running.iter().position(|running| running.ticket == ticket)?;
         for number in self.running.swap_remove(index).members {

@@ -1,6 +1,6 @@
-//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome is
-//! never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. What the database
-//! refuses is tried again apart from all others (`refused`).
+//! Records the outcomes of attempts, in batches, and turns deliveries that were not attempted into rows. An outcome
+//! is never dropped: while the database is unreachable the same batch is retried, and nothing is claimed. Outcomes
+//! that the database refuses are retried separately (`refused`).
 
 mod measures;
 mod refused;
@@ -56,12 +56,12 @@ const MAX_BATCH: usize = 256;
 /// Maximum size of their requests, in bytes. One always fits.
 const MAX_BYTES: usize = 8 << 20;
 
-/// The one task of a worker that writes outcomes.
+/// The only task of a worker that writes outcomes.
 pub(super) struct Recorder {
     pub(super) database: Database,
     pub(super) breaker: BreakerRule,
     pub(super) lanes: Arc<Lanes>,
-    /// Gone once nothing more will be sent.
+    /// `None` once nothing more will be sent.
     pub(super) sender: Weak<Sender>,
     pub(super) presence: Presence,
     pub(super) health: Health,
@@ -139,7 +139,7 @@ impl Recorder {
         }
     }
 
-    /// Retries until the batch is written or refused, even while the process is stopping. If the process ends first, the
+    /// Retries until the batch is written or refused, even while the process stops. If the process ends first, the
     /// deliveries are sent again. `is_repeated`: it has been tried before.
     async fn record(
         &self,
@@ -303,7 +303,7 @@ impl Recorder {
     }
 }
 
-/// How long nothing is sent to the endpoint: a hold, or the wait of its breaker.
+/// How long the endpoint gets no requests: a hold, or the wait of its breaker.
 fn waits_for(change: &Change) -> Option<Duration> {
     change.hold.or_else(|| change.opens_for())
 }

@@ -27,7 +27,7 @@ use crate::domain::{
     value::{country, phone::Region, zip_code},
 };
 
-/// The longest text that is looked at for a placeholder when it breaks the schema, in bytes.
+/// The longest text that is checked for a placeholder when it violates the schema, in bytes.
 const MAX_PLACEHOLDER: usize = 1024;
 
 /// Builds the update from the arguments that `mapping` names. `region` is the company's.
@@ -64,7 +64,7 @@ pub(super) fn fill(
     Ok(update)
 }
 
-/// A program writes its word for nothing in every field that it does not have. Nobody called None works at None.
+/// A program writes its word for nothing in every missing field. Nobody called None works at None.
 fn drop_shared_doubts(values: &mut FieldMap<String>) {
     let doubtful: Vec<(Field, &String)> =
         values.iter().filter(|(field, value)| is_doubtful(*field, value)).collect();
@@ -77,7 +77,7 @@ fn drop_shared_doubts(values: &mut FieldMap<String>) {
     }
 }
 
-/// The arguments that may be null, that fill fields, and that are no value for any of them: nothing, blank or a placeholder.
+/// The arguments that may be null, that fill fields, and that are not a value for any of them: nothing, blank or a placeholder.
 pub(super) fn without_value<'t>(
     trigger: &'t Trigger,
     arguments: &Value,
@@ -104,7 +104,7 @@ pub(super) fn without_value<'t>(
     found.into_iter().filter(|(_, is_none)| *is_none).map(|(parameter, _)| parameter).collect()
 }
 
-/// One argument of a CRM step and what came of it, for the author of the trigger. Personal data.
+/// One argument of a CRM step and its outcome, for the author of the trigger. Personal data.
 pub struct Explained {
     /// The field that it is for.
     pub field: Field,
@@ -112,11 +112,11 @@ pub struct Explained {
     pub parameter: String,
     /// The argument; anything but text as JSON.
     pub given: String,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What came of an argument.
+/// The outcome of an argument.
 pub enum Outcome {
     /// The value that is stored, and a remark: a code of `rejected`, or a sentence.
     Stored(String, Option<&'static str>),
@@ -145,7 +145,7 @@ pub(super) fn explain(
                 let doubt = is_doubtful(field, &value).then_some("only while no other value is known");
                 match update.values.get(field) {
                     None => Outcome::NoValue("a word for no value, in several fields"),
-                    // The postal code is tidied last.
+                    // The postal code is formatted last.
                     Some(value) => Outcome::Stored(value.clone(), noted.or(doubt)),
                 }
             }

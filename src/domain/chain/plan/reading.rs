@@ -1,8 +1,8 @@
 //! Reads one argument as the value of a field.
 //!
-//! The order matters: clean the text, look for a placeholder, take off what stands around the value, look for a
-//! placeholder again, take off words for nothing beside the value, and only then parse. Templates use the marks of
-//! wrappings (`<name>`), so they come first; other placeholders are wrapped like any value (`'None`), so they come last.
+//! The order matters: clean the text, look for a placeholder, unwrap the value, look for a placeholder again, remove
+//! "no value" words beside the value, and only then parse. Templates use the marks of wrappings (`<name>`), so they
+//! come first; other placeholders are wrapped like any value (`'None`), so they come last.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ use crate::domain::{
     },
 };
 
-/// What came of an argument.
+/// The outcome of an argument.
 pub(super) enum Reading {
     /// No value was given: nothing, blank, or a placeholder.
     NoValue(Option<Why>),
@@ -69,12 +69,12 @@ impl Reading {
     }
 }
 
-/// How often a text is looked at again after something was taken off.
+/// How often a text is looked at again after something was removed.
 const MAX_ROUNDS: usize = 4;
-/// In bytes, of what may stand around a value of the greatest length.
+/// In bytes, of the wrapping around a value of the greatest length.
 const MAX_AROUND: usize = 4096;
 
-/// Why a text is no identifier.
+/// Why a text is not an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoKey {
     /// Nothing, blank, or a placeholder.
@@ -86,7 +86,7 @@ pub enum NoKey {
 /// Reads a text from elsewhere as an argument of an event that fills this field, a phone or an email.
 ///
 /// # Errors
-/// When it is no identifier.
+/// When it is not an identifier.
 pub fn read_key(field: Field, text: &str, region: Region, rules: &Rules) -> Result<Identifier, NoKey> {
     // No identifier depends on the time.
     let reader = Reader { region, rules, said_at: OffsetDateTime::UNIX_EPOCH };
@@ -154,7 +154,7 @@ impl Reader<'_> {
         self.rules.max_value_length.saturating_mul(4).saturating_add(MAX_AROUND)
     }
 
-    /// What can stand around a value of the field.
+    /// How a value of the field can be wrapped.
     const fn kind(&self, field: Field) -> Kind {
         match field {
             Field::Email => Kind::Email,
@@ -171,7 +171,7 @@ impl Reader<'_> {
         Some(Reading::NoValue(why))
     }
 
-    /// Parses a text around which nothing stands.
+    /// Parses an unwrapped text.
     fn value(&self, field: Field, text: &str) -> Reading {
         let longest = self.rules.max_value_length;
         if text.len() > longest && text.chars().nth(longest).is_some() {

@@ -1,5 +1,4 @@
-//! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows what is
-//! searched for.
+//! Decodes bytes of an unknown format into the texts that they may represent. Nothing here knows the search terms.
 
 use std::borrow::Cow;
 

@@ -83,7 +83,7 @@ fn is_one(field: Field, text: &str, parameter: &str) -> bool {
         || text.strip_prefix([':', '@', '#', '%', '&', '=']).is_some_and(|name| name == parameter)
 }
 
-/// A path to a value that nobody followed: `lead.name`, `@param.name`. An address has an `@` within.
+/// A path to a value that was never resolved: `lead.name`, `@param.name`. An address has an `@` within.
 fn is_path(field: Field, text: &str, parameter: &str) -> bool {
     let path = text.strip_prefix('@').unwrap_or(text);
     let Some((root, name)) = path.split_once('.') else { return false };
@@ -173,7 +173,7 @@ fn is_blank(field: Field, text: &str, parameter: &str) -> bool {
 }
 
 /// Whether a text within marks can be the name of a variable or a blank. An address, a number and a date are
-/// values, whatever they are wrapped in.
+/// values, in any wrapping.
 fn is_name(inner: &str) -> bool {
     let digits = inner.bytes().filter(u8::is_ascii_digit).count();
     let fits = inner.chars().all(|c| c.is_alphanumeric() || " _-.[]{}%/$".contains(c));

@@ -1,4 +1,4 @@
-//! Spellings of one number, each with its source. The search for people who are erased must find all of them.
+//! Notations of one number, each with its source. The search for erased people must find all of them.
 
 /// How people and programs write `+5585999990001` in Brazil, and the source of each.
 pub(in crate::domain) const SPELLINGS: &[(&str, &str)] = &[

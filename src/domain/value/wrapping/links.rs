@@ -1,5 +1,5 @@
-//! Finds the target and the label of a link that is a whole text, as chats, documents and mail programs write it.
-//! Whether the two agree is decided elsewhere.
+//! Finds target and label of a link that is the whole text, as chats, documents and mail programs write it. Nothing
+//! here decides whether the two agree.
 
 use crate::domain::value::{email::Email, text::after_prefix};
 

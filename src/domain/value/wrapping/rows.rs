@@ -1,5 +1,4 @@
-//! Identifiers in what stands around them, each with its source. The search for people who are erased must find all
-//! of them.
+//! Wrapped identifiers, each with its source. The search for erased people must find all of them.
 
 /// `ada@x.example`, and the source of each.
 pub(in crate::domain) const EMAILS: &[(&str, &str)] = &[

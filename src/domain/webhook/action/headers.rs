@@ -52,7 +52,7 @@ pub(super) fn parse(value: Option<&Value>) -> Result<Headers, String> {
     Ok(illegal.map_or(Ok(headers), |message| Err(WebhookInvalid::new(message))))
 }
 
-/// Position, name and value of each header. An empty row of a form is none, nor is a name without a value.
+/// Position, name and value of each header. An empty row of a form does not count, nor does a name without a value.
 pub(super) fn written(value: Option<&Value>) -> Result<Vec<(usize, String, String)>, String> {
     let mut headers = Vec::new();
     let mut add = |index: usize, name: &str, value: &Value| {
@@ -123,7 +123,7 @@ fn member<'a>(members: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Val
     names.iter().find_map(find).map(|(_, value)| value)
 }
 
-/// The texts of a value; Go and Node have a list of them for each name. Null is none.
+/// The texts of a value; Go and Node have a list of them for each name. Null counts as no text.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),

@@ -1,6 +1,6 @@
-//! Outcomes that the database refuses: a row that they change stays locked, cannot be read, or contradicts them. They are
-//! recorded apart from all others, so that only their own lanes wait for them: a delivery keeps its place in the queue
-//! until its outcome is recorded.
+//! Outcomes that the database refuses: a row that they change stays locked, is unreadable, or contradicts them. They
+//! are recorded separately, so that only their own lanes wait for them: a delivery keeps its place in the queue until
+//! its outcome is recorded.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const UNRECORDED: &str = "cannot record outcomes: ";
 
 impl Recorder {
-    /// Records what was refused, as soon as the database takes it, until `refused` is closed. What is left then is lost with
+    /// Records refused outcomes as soon as the database accepts them, until `refused` is closed. The rest is then lost with
     /// the process, and its deliveries are sent again.
     pub(super) async fn record_refused(&self, mut refused: mpsc::UnboundedReceiver<Taken>) {
         let (mut alone, mut next_round, mut is_open) = (Vec::new(), Instant::now(), true);

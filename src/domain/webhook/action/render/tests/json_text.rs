@@ -148,7 +148,7 @@ fn numbers_of_the_author_are_sent_as_they_are_written() {
     ] {
         assert_eq!(sent(text, &arguments()), (expected.to_owned(), "application/json".to_owned()), "{text}");
     }
-    // What is no number of JSON makes it no JSON.
+    // A number that JSON does not allow makes the whole text invalid.
     for text in
         ["[01]", "[1.]", "[.5]", "[+1]", "[1e]", "[--1]", "[1 2]", "[0x1]", "[1$age]", "[-$age]", "{1: 2}"]
     {
