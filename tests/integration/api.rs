@@ -11,6 +11,7 @@ mod resends;
 mod resources;
 mod searches;
 mod transfer;
+mod triggers;
 mod verbs;
 
 use std::sync::LazyLock;

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     super::{exit::Exit, output},
-    Preview, definition,
+    Preview, file,
 };
 use crate::{
     domain::{contact::Rejected, trigger::shapes::is_empty_list},
@@ -17,7 +17,7 @@ use crate::{
 
 /// Prints the steps of one event. Exits 1 if the event or a step would be a dead letter.
 pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::Result<Exit> {
-    let text = definition::read(&args.file)?;
+    let text = file::json(&args.file)?;
     let arguments = argument(&args.arguments, "--arguments")?;
     let client_data = argument(&args.client_data, "--client-data")?;
     let company = args.company.as_deref();
@@ -32,7 +32,7 @@ pub(in super::super) fn preview(args: &Preview, settings: &Settings) -> anyhow::
 fn argument(text: &str, option: &str) -> anyhow::Result<Box<RawValue>> {
     let text = match text.strip_prefix('@') {
         // Programs that write files may not know an empty object from an empty list.
-        Some(file) => match definition::read(Path::new(file))? {
+        Some(name) => match file::json(Path::new(name))? {
             text if is_empty_list(&text) => "{}".to_owned(),
             text => text,
         },

@@ -118,7 +118,7 @@ impl From<EraseError> for Problem {
 
 impl From<PreviewError> for Problem {
     fn from(error: PreviewError) -> Self {
-        Self::new(Kind::Unprocessable, error.to_string())
+        Self::new(Kind::Unprocessable, chain(&error))
     }
 }
 

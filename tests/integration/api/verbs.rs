@@ -46,8 +46,9 @@ const VERBS: [(&str, &str, &str); 34] = [
 ];
 
 /// The rest of what all faces have.
-const READS: [(&str, &str, &str); 3] = [
+const READS: [(&str, &str, &str); 4] = [
     ("contact show --reveal", "/api/v1/companies/{company}/contacts/{id}/reveal", "/contacts/{id}/reveal"),
+    ("trigger check", "/api/v1/trigger/check", "/playground"),
     ("trigger preview", "/api/v1/trigger/preview", "/playground"),
     ("audit list", "/api/v1/audit", "/audit"),
 ];

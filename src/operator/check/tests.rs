@@ -9,10 +9,8 @@ use super::*;
 const PARAMETERS: &str = r#"{"properties": {"name": {"type": "string"}, "email": {"type": "string"}}}"#;
 
 fn findings(text: &str) -> Vec<(Severity, String, String)> {
-    let found = find(text).unwrap();
     let settings = crate::settings::load(None, []).unwrap().settings;
-    let placeholders = Placeholders::new(&settings.placeholders);
-    let findings = found.iter().flat_map(|found| lint(found, &placeholders));
+    let findings = check(text, &settings).into_iter();
     findings.map(|finding| (finding.severity, finding.place, finding.message)).collect()
 }
 
@@ -23,21 +21,34 @@ fn with_actions(actions: &str) -> String {
 const CRM: &str = r#"{"type": "CRM", "subtype": "UPSERT_CONTACT", "name": "name", "email": "email"}"#;
 
 #[test]
-fn file_that_is_not_json_is_reported_by_line_and_column() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, b"{\n  \"name\": Zaphod\n}").unwrap();
-    let error = crate::telemetry::chain(read(file.path()).unwrap_err().as_ref());
-    let expected =
-        format!("could not parse {} as JSON: expected value at line 2 column 11", file.path().display());
-    assert_eq!(error, expected);
+fn text_that_holds_no_definition_is_an_error() {
+    for (text, says) in [
+        ("{\n  \"name\": Zaphod\n}", "the definition is not JSON: expected value at line 2 column 11"),
+        (r#"{"trigger": {}, "next": "Zaphod"}"#, "/next must be a list of definitions"),
+    ] {
+        assert_eq!(findings(text), [(Severity::Error, String::new(), says.to_owned())]);
+    }
 }
 
 /// Python writes it for an empty cell.
 #[test]
-fn file_may_have_numbers_that_json_does_not_have() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, br#"{"name": "NaN", "x": NaN}"#).unwrap();
-    assert_eq!(read(file.path()).unwrap(), r#"{"name": "NaN", "x": null}"#);
+fn text_may_have_numbers_that_json_does_not_have() {
+    let definition = with_actions(&format!("[{CRM}]")).replacen('{', r#"{"x": NaN, "description": "NaN", "#, 1);
+    assert_eq!(findings(&definition), []);
+}
+
+#[test]
+fn number_of_warnings_has_a_limit() {
+    let parameters: Vec<String> = (0..201).map(|number| format!(r#""p{number}": {{}}"#)).collect();
+    let definition = |count: usize| {
+        let parameters = parameters[..count].join(",");
+        format!(r#"{{"name": "t", "parameters": {{"properties": {{"name": {{}}, "email": {{}}, {parameters}}}}}, "action": {CRM}}}"#)
+    };
+    assert_eq!(findings(&definition(200)).len(), 200);
+    let found = findings(&definition(201));
+    let (severity, place, message) = found.last().unwrap();
+    assert_eq!((found.len(), *severity, place.as_str()), (201, Severity::Warning, ""));
+    assert!(message.contains("more warnings"), "{message}");
 }
 
 #[test]
@@ -324,21 +335,6 @@ fn what_may_be_a_secret_is_not_printed() {
     }
 }
 
-#[test]
-fn definition_is_read_from_every_kind_of_text_file() {
-    let definition = with_actions(&format!("[{CRM}]"));
-    let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
-        format!("\u{feff}{definition}").encode_utf16().flat_map(unit).collect()
-    };
-    for bytes in
-        [format!("\u{feff}{definition}\r\n").into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)]
-    {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, &bytes).unwrap();
-        assert_eq!(read(file.path()).unwrap().trim_end(), definition);
-    }
-}
-
 /// As the service reads them: a schema may have the limits of any type of number.
 #[test]
 fn numbers_of_schemas_may_be_of_any_size() {
@@ -347,9 +343,7 @@ fn numbers_of_schemas_may_be_of_any_size() {
         r#""email": {"minimum": -1.7976931348623157E+308, "maximum": 9.99E6144, "#,
         1,
     );
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, definition.as_bytes()).unwrap();
-    assert_eq!(findings(&read(file.path()).unwrap()), []);
+    assert_eq!(findings(&definition), []);
 }
 
 #[test]

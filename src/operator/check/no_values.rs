@@ -14,6 +14,8 @@ use crate::domain::{
 /// Keywords that have one value, and those that have a list of them.
 const SINGLE: [&str; 2] = ["default", "const"];
 const LISTS: [&str; 2] = ["enum", "examples"];
+/// Values of a list that are looked at.
+const MAX_VALUES: usize = 200;
 /// In characters.
 const MAX_SHOWN: usize = 64;
 
@@ -55,7 +57,7 @@ fn texts(schema: &Value) -> Vec<(String, &str)> {
             texts.extend(keyword(name).and_then(Value::as_str).map(|text| (format!("{prefix}{name}"), text)));
         }
         for name in LISTS {
-            let values = keyword(name).and_then(Value::as_array).into_iter().flatten().enumerate();
+            let values = keyword(name).and_then(Value::as_array).into_iter().flatten().take(MAX_VALUES).enumerate();
             texts.extend(values.filter_map(|(index, value)| {
                 value.as_str().map(|text| (format!("{prefix}{name}/{index}"), text))
             }));
