@@ -106,7 +106,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 /// The parameters of a query, or the fields of a form. Each is taken by its name; [`Params::end`] refuses those that
 /// nobody took.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
     known: BTreeSet<&'static str>,
@@ -122,7 +122,12 @@ impl Params {
             let detail = format!("there may be at most {MAX_PARAMS} parameters");
             return Err(Problem::new(Kind::InvalidRequest, detail));
         }
-        Ok(Self { pairs, known: BTreeSet::new() })
+        Ok(Self::of(pairs))
+    }
+
+    /// These fields.
+    pub(super) const fn of(pairs: Vec<(String, String)>) -> Self {
+        Self { pairs, known: BTreeSet::new() }
     }
 
     /// Every value of `name`. An empty one counts as not given: a form sends its empty fields.

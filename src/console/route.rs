@@ -23,6 +23,7 @@ use super::{
     once, origin,
     problem::{Kind as ProblemKind, Problem},
     shared::Shared,
+    upload,
 };
 use crate::{operator::audit::Via, settings::Role};
 
@@ -250,6 +251,11 @@ async fn check_form(request: Request, csrf: &str) -> Result<Request, Problem> {
     if let Some(given) = request.headers().get(CSRF_HEADER) {
         let given = given.to_str().unwrap_or_default();
         return if is_same(given, csrf) { Ok(request) } else { Err(refused()) };
+    }
+    if upload::is_upload(request.headers()) {
+        let (mut fields, request) = upload::open(request).await?;
+        let given = fields.one(CSRF_FIELD)?.unwrap_or_default();
+        return if is_same(&given, csrf) { Ok(request) } else { Err(refused()) };
     }
     if !body::is_form(request.headers()) {
         return Err(refused());

@@ -28,11 +28,10 @@ use crate::{
         paging::Cursor,
         selection::Selection,
         views,
-        wake_up::{WakeUp, WakeUpError},
+        wake_up::wake,
     },
     postgres::Database,
-    settings::{Amqp, Role},
-    telemetry::chain,
+    settings::Role,
 };
 
 /// How far back a listing goes without `since`. Pending deliveries are listed at any age.
@@ -188,11 +187,8 @@ async fn resend_all(shared: Shared, actor: Actor, ids: Vec<Uuid>) -> Result<Repl
             }
         });
     }
-    if total.done > 0
-        && let Err(error) = wake(&shared.settings.amqp).await
-    {
-        // Only a hint: the worker polls as well.
-        tracing::warn!(error = chain(&error), "could not wake the worker after a resend");
+    if total.done > 0 {
+        wake(&shared.settings.amqp).await;
     }
     let reasons: Map<String, Value> =
         total.refused.iter().map(|(refusal, count)| (refusal.name().to_owned(), (*count).into())).collect();
@@ -218,8 +214,4 @@ fn told(id: Uuid, resent: &Resent) -> Value {
             json!({ "id": id, "outcome": "skipped", "reason": refusal.name(), "detail": refusal.text() })
         }
     }
-}
-
-async fn wake(settings: &Amqp) -> Result<(), WakeUpError> {
-    WakeUp::connect(settings).await?.send().await
 }

@@ -27,7 +27,7 @@ use crate::{
     operator::{
         deliveries::{self, Delivery, State as DeliveryState},
         endpoints::shortened,
-        wake_up::WakeUp,
+        wake_up::wake,
     },
 };
 
@@ -183,11 +183,9 @@ pub(super) async fn resend(
     let key = Key { company, id: query::id(&id)? };
     let here = object("deliveries", &key.company, key.id);
     let resent = on_one_thread(move || async move {
-        // Only a hint: without it the worker finds the delivery when it looks next.
-        let mut wake_up = WakeUp::connect(&shared.settings.amqp).await.ok();
         let resent = deliveries::resend(&shared.database, &caller.actor, &[key]).await?;
-        if let Some(wake_up) = wake_up.as_mut().filter(|_| resent.done > 0) {
-            drop(wake_up.send().await);
+        if resent.done > 0 {
+            wake(&shared.settings.amqp).await;
         }
         Ok(resent)
     });
